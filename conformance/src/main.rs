@@ -1,0 +1,32 @@
+//! The judge's command line: each subcommand is one check, `--scale` says how much of it.
+#![allow(missing_docs, reason = "a program, not a library")]
+
+mod client;
+mod report;
+mod scale;
+mod server;
+
+use clap::{Parser, Subcommand};
+use scale::Scale;
+
+/// Black-box judge of OCI registries.
+#[derive(Parser)]
+#[command(name = "conformance", version)]
+struct Cli {
+    /// How much of each check to run.
+    #[arg(long, global = true, value_enum, default_value_t = Scale::Ci)]
+    scale: Scale,
+    /// Folder for reports (text, JUnit, JSON); made if absent.
+    #[arg(long, global = true)]
+    report: Option<std::path::PathBuf>,
+    #[command(subcommand)]
+    check: Check,
+}
+
+#[derive(Subcommand)]
+enum Check {}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    match cli.check {}
+}

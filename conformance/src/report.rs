@@ -1,0 +1,125 @@
+//! What a check found: one row a case, as text, JUnit and JSON.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// How one case ended. A skipped case says why; there is no silent skip.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase", tag = "outcome", content = "why")]
+pub enum Outcome {
+    Pass,
+    Fail(String),
+    /// Cannot be provoked here; the reason stands in the report.
+    NotApplicable(String),
+}
+
+/// One case of a check.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub name: String,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    pub seconds: f64,
+}
+
+/// All cases of one check, in the order they ran.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub check: String,
+    pub rows: Vec<Row>,
+}
+
+impl Report {
+    pub fn new(check: &str) -> Self {
+        Report { check: check.to_owned(), rows: Vec::new() }
+    }
+
+    /// Adds a case and prints it at once, so that a hang shows where.
+    pub fn add(&mut self, name: impl Into<String>, outcome: Outcome, took: Duration) {
+        let row = Row { name: name.into(), outcome, seconds: took.as_secs_f64() };
+        println!("{}", line(&row));
+        self.rows.push(row);
+    }
+
+    /// Runs a case; an error is its failure.
+    pub fn case(&mut self, name: impl Into<String>, run: impl FnOnce() -> anyhow::Result<()>) {
+        let started = std::time::Instant::now();
+        let outcome = match run() {
+            Ok(()) => Outcome::Pass,
+            Err(error) => Outcome::Fail(format!("{error:#}")),
+        };
+        self.add(name, outcome, started.elapsed());
+    }
+
+    pub fn passed(&self) -> usize {
+        self.rows.iter().filter(|row| row.outcome == Outcome::Pass).count()
+    }
+
+    pub fn failed(&self) -> usize {
+        self.rows.iter().filter(|row| matches!(row.outcome, Outcome::Fail(_))).count()
+    }
+
+    /// Prints the count, writes the files, and fails if any case failed or none ran.
+    pub fn finish(self, folder: Option<&Path>) -> anyhow::Result<()> {
+        let (passed, failed) = (self.passed(), self.failed());
+        let other = self.rows.len() - passed - failed;
+        if let Some(folder) = folder {
+            std::fs::create_dir_all(folder)?;
+            let stem = folder.join(&self.check);
+            std::fs::write(stem.with_extension("json"), serde_json::to_string_pretty(&self)?)?;
+            std::fs::write(stem.with_extension("xml"), self.junit())?;
+        }
+        println!("{}: {passed} passed, {failed} failed, {other} not applicable", self.check);
+        anyhow::ensure!(failed == 0, "{failed} cases of {} failed", self.check);
+        anyhow::ensure!(passed > 0, "no case of {} ran", self.check);
+        Ok(())
+    }
+
+    fn junit(&self) -> String {
+        let mut out = format!(
+            "<testsuite name=\"{}\" tests=\"{}\" failures=\"{}\">\n",
+            escape(&self.check),
+            self.rows.len(),
+            self.failed()
+        );
+        for row in &self.rows {
+            let _ = write!(out, "  <testcase name=\"{}\" time=\"{:.3}\">", escape(&row.name), row.seconds);
+            match &row.outcome {
+                Outcome::Pass => {}
+                Outcome::Fail(why) => {
+                    let _ = write!(out, "<failure message=\"{}\"/>", escape(why));
+                }
+                Outcome::NotApplicable(why) => {
+                    let _ = write!(out, "<skipped message=\"{}\"/>", escape(why));
+                }
+            }
+            out.push_str("</testcase>\n");
+        }
+        out.push_str("</testsuite>\n");
+        out
+    }
+}
+
+fn line(row: &Row) -> String {
+    match &row.outcome {
+        Outcome::Pass => format!("pass  {} ({:.2} s)", row.name, row.seconds),
+        Outcome::Fail(why) => format!("FAIL  {} ({:.2} s): {why}", row.name, row.seconds),
+        Outcome::NotApplicable(why) => format!("n/a   {}: {why}", row.name),
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '&' => "&amp;".into(),
+            '<' => "&lt;".into(),
+            '>' => "&gt;".into(),
+            '"' => "&quot;".into(),
+            c if c.is_control() => "?".into(),
+            c => c.to_string(),
+        })
+        .collect()
+}

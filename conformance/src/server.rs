@@ -1,0 +1,149 @@
+//! A registry process under test: start it, wait until it is ready, kill it, start it again.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::client::{Request, Target};
+
+/// How to run the server; `start` may be called again after each kill.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The `skyberth` binary.
+    pub binary: PathBuf,
+    pub data: PathBuf,
+    pub port: u16,
+    /// Configuration by environment, such as `SKYBERTH_GC_GRACE`.
+    pub env: Vec<(String, String)>,
+    /// Where stdout and stderr go; appended to over restarts.
+    pub log: PathBuf,
+}
+
+/// A running server; dropping it kills the process.
+#[derive(Debug)]
+pub struct Server {
+    pub options: ServerOptions,
+    child: Child,
+}
+
+impl ServerOptions {
+    /// Data and log below `folder`, on a free loopback port.
+    pub fn new(binary: &Path, folder: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        Ok(ServerOptions {
+            binary: binary.to_owned(),
+            data: folder.join("data"),
+            port: free_port()?,
+            env: Vec::new(),
+            log: folder.join("server.log"),
+        })
+    }
+
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn target(&self) -> Target {
+        Target { host: "127.0.0.1".to_owned(), port: self.port }
+    }
+
+    /// Starts the server and waits until `/readyz` says 200.
+    pub fn start(&self) -> anyhow::Result<Server> {
+        let mut server = self.spawn()?;
+        server.wait_ready(Duration::from_secs(120))?;
+        Ok(server)
+    }
+
+    /// Starts the process without waiting.
+    pub fn spawn(&self) -> anyhow::Result<Server> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let child = Command::new(&self.binary)
+            .arg("serve")
+            .arg("--listen")
+            .arg(format!("127.0.0.1:{}", self.port))
+            .arg("--data")
+            .arg(&self.data)
+            .envs(self.env.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("start {}", self.binary.display()))?;
+        Ok(Server { options: self.clone(), child })
+    }
+}
+
+impl Server {
+    pub fn target(&self) -> Target {
+        self.options.target()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for `/readyz`; an early exit is an error that names the log.
+    pub fn wait_ready(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("server ended with {status}; see {}", self.options.log.display());
+            }
+            if self.target().send(&Request::get("/readyz")).is_ok_and(|answer| answer.status == 200) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("server not ready after {limit:?}; see {}", self.options.log.display());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait_exit(&mut self, limit: Duration) -> anyhow::Result<std::process::ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!("server still runs after {limit:?}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) -> anyhow::Result<ServerOptions> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(self.options.clone())
+    }
+
+    /// SIGTERM, then waits for an orderly end.
+    #[allow(unsafe_code, reason = "std cannot send SIGTERM")]
+    pub fn terminate(mut self, limit: Duration) -> anyhow::Result<ServerOptions> {
+        let pid = i32::try_from(self.child.id())?;
+        // SAFETY: the pid is our own child's, which has not been waited for yet.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+        let status = self.wait_exit(limit)?;
+        anyhow::ensure!(status.success(), "SIGTERM ended the server with {status}");
+        Ok(self.options.clone())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A loopback port that was free a moment ago.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

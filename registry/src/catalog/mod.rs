@@ -1,0 +1,3 @@
+//! The one seam between the service and metadata.
+
+pub mod fact;

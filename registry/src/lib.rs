@@ -1,0 +1,4 @@
+//! Skyberth, an OCI container registry.
+
+pub mod catalog;
+pub mod oci;

@@ -1,0 +1,3 @@
+//! The `skyberth` binary.
+
+fn main() {}

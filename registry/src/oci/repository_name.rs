@@ -1,0 +1,126 @@
+//! Repository names: the `<name>` of the distribution spec.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest name that we take. Clients cap host and name together at 255, so no client can send a longer one.
+const MAX_LENGTH: usize = 255;
+
+/// A valid repository name, such as `library/alpine`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RepositoryName(Box<str>);
+
+/// The text is no repository name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a repository name: lower-case letters and digits, separated by . _ __ or -, in parts separated by /")]
+pub struct InvalidRepositoryName;
+
+impl RepositoryName {
+    /// The name as it stands in URLs.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RepositoryName {
+    type Err = InvalidRepositoryName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() <= MAX_LENGTH && text.split('/').all(is_component) {
+            Ok(RepositoryName(text.into()))
+        } else {
+            Err(InvalidRepositoryName)
+        }
+    }
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_component(part: &str) -> bool {
+    let mut separator = None::<(u8, usize)>;
+    let mut any = false;
+    for byte in part.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' => {
+                any = true;
+                separator = None;
+            }
+            b'.' | b'_' | b'-' if any => {
+                separator = match separator {
+                    None => Some((byte, 1)),
+                    Some((b'-', n)) if byte == b'-' => Some((b'-', n + 1)),
+                    Some((b'_', 1)) if byte == b'_' => Some((b'_', 2)),
+                    Some(_) => return false,
+                };
+            }
+            _ => return false,
+        }
+    }
+    any && separator.is_none()
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for RepositoryName {
+    type Error = InvalidRepositoryName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<RepositoryName> for String {
+    fn from(name: RepositoryName) -> String {
+        name.0.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_what_the_grammar_takes() {
+        for name in ["a", "alpine", "a/b/c", "a.b_c__d-e---f/0", "tags/list", "a/manifests/b", "x/blobs/uploads"] {
+            assert!(name.parse::<RepositoryName>().is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn refuses_the_rest() {
+        let long = "a".repeat(256);
+        for name in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "A",
+            "a..b",
+            "a.",
+            ".a",
+            "a___b",
+            "a_-b",
+            "-a",
+            "a-",
+            "_a",
+            "..",
+            ".",
+            "a b",
+            "a\\b",
+            "ä",
+            "a\0",
+            "a%2fb",
+            "a:b",
+            long.as_str(),
+        ] {
+            assert!(name.parse::<RepositoryName>().is_err(), "{name}");
+        }
+    }
+}

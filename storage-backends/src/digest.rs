@@ -1,0 +1,177 @@
+//! Digests: `<algorithm>:<encoded>`, the name of every piece of content (image-spec, descriptor.md#digests).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest digest that we take; sha512 needs 135.
+const MAX_LENGTH: usize = 255;
+
+/// An algorithm that we can compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// The one that every registry must know.
+    Sha256,
+    /// Registered; 128 hex digits.
+    Sha512,
+    /// Registered; 256 bits of output.
+    Blake3,
+}
+
+impl Algorithm {
+    /// All of them, for walking the store.
+    pub const ALL: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Blake3];
+
+    /// The name before the colon.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Sha256 => "sha256",
+            Algorithm::Sha512 => "sha512",
+            Algorithm::Blake3 => "blake3",
+        }
+    }
+
+    /// How many hex digits stand after the colon.
+    pub fn hex_length(self) -> usize {
+        match self {
+            Algorithm::Sha256 | Algorithm::Blake3 => 64,
+            Algorithm::Sha512 => 128,
+        }
+    }
+
+    /// The algorithm of that name, if we can compute it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+}
+
+/// A grammatical digest. Its algorithm may be one that we cannot compute: manifests may name such content.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(Box<str>);
+
+/// The text is no digest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DigestError {
+    /// It does not follow the grammar at all.
+    #[error("not a digest: <algorithm>:<encoded>")]
+    Malformed,
+    /// The algorithm is registered, and what follows is not its lower-case hex.
+    #[error("not a {} digest: {} lower-case hex digits", .0.name(), .0.hex_length())]
+    WrongEncoding(Algorithm),
+}
+
+impl Digest {
+    /// Makes the digest of a finished hash.
+    pub fn from_hash(algorithm: Algorithm, hash: &[u8]) -> Self {
+        use fmt::Write as _;
+        let mut text = String::with_capacity(8 + 2 * hash.len());
+        text.push_str(algorithm.name());
+        text.push(':');
+        for byte in hash {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Digest(text.into())
+    }
+
+    /// The whole text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands before the colon.
+    pub fn algorithm_name(&self) -> &str {
+        self.0.split_once(':').map_or("", |(name, _)| name)
+    }
+
+    /// What stands after the colon.
+    pub fn encoded(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, encoded)| encoded)
+    }
+
+    /// The algorithm, if it is one that we can compute.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        Algorithm::from_name(self.algorithm_name())
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, encoded) = text.split_once(':').ok_or(DigestError::Malformed)?;
+        if text.len() > MAX_LENGTH || !is_algorithm(name) || !is_encoded(encoded) {
+            return Err(DigestError::Malformed);
+        }
+        match Algorithm::from_name(name) {
+            Some(algorithm) if !is_hex(encoded, algorithm.hex_length()) => Err(DigestError::WrongEncoding(algorithm)),
+            _ => Ok(Digest(text.into())),
+        }
+    }
+}
+
+/// `component *( [+._-] component )`, a component being `[a-z0-9]+`.
+fn is_algorithm(name: &str) -> bool {
+    name.split(['+', '.', '_', '-'])
+        .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+}
+
+/// `[a-zA-Z0-9=_-]+`
+fn is_encoded(encoded: &str) -> bool {
+    !encoded.is_empty() && encoded.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'=' | b'_' | b'-'))
+}
+
+fn is_hex(encoded: &str, length: usize) -> bool {
+    encoded.len() == length && encoded.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = DigestError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> String {
+        digest.0.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY_SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn registered_algorithms_want_their_own_hex() {
+        assert!(EMPTY_SHA256.parse::<Digest>().is_ok());
+        let upper = EMPTY_SHA256.to_uppercase().replace("SHA256", "sha256");
+        for bad in [&EMPTY_SHA256[..70], &upper, "sha512:00", "blake3:xyz"] {
+            assert!(matches!(bad.parse::<Digest>(), Err(DigestError::WrongEncoding(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn foreign_algorithms_pass_if_grammatical() {
+        let digest: Digest = "multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8".parse().unwrap();
+        assert_eq!(digest.algorithm(), None);
+    }
+
+    #[test]
+    fn malformed_digests_are_refused() {
+        for bad in ["", ":", "sha256", "sha256:", ":abc", "Sha256:aa", "a..b:aa", "x:../..", "x:a/b", "x:a\0"] {
+            assert_eq!(bad.parse::<Digest>(), Err(DigestError::Malformed), "{bad}");
+        }
+    }
+}
