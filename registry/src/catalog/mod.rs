@@ -1,3 +1,4 @@
 //! The one seam between the service and metadata.
 
+pub mod command;
 pub mod fact;
