@@ -1,7 +1,8 @@
 //! The judge's command line: each subcommand is one check, `--scale` says how much of it.
-#![allow(missing_docs, reason = "a program, not a library")]
+#![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
 mod client;
+mod model;
 mod report;
 mod scale;
 mod server;
@@ -24,9 +25,14 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Check {}
+enum Check {
+    /// Random operations against the model of the API, with crashes and collections in between.
+    Model(model::Args),
+}
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    match cli.check {}
+    match cli.check {
+        Check::Model(args) => model::run(&args, cli.scale, cli.report.as_deref()),
+    }
 }
