@@ -2,6 +2,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
 mod client;
+mod gates;
 mod model;
 mod report;
 mod scale;
@@ -28,11 +29,17 @@ struct Cli {
 enum Check {
     /// Random operations against the model of the API, with crashes and collections in between.
     Model(model::Args),
+    /// Kills under pushes, deletes and collections.
+    Crash(gates::crash::Args),
+    /// The index directory is deleted.
+    IndexLoss(gates::index_loss::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     match cli.check {
+        Check::Crash(args) => gates::crash::run(&args, cli.scale, cli.report.as_deref()),
+        Check::IndexLoss(args) => gates::index_loss::run(&args, cli.scale, cli.report.as_deref()),
         Check::Model(args) => model::run(&args, cli.scale, cli.report.as_deref()),
     }
 }

@@ -1,21 +1,21 @@
 //! The model check: random operations, each answer compared with what the model says it must be.
 
 mod answer;
-mod content;
+pub mod content;
 mod expected;
 mod generate;
 mod group;
 mod judge;
 mod op;
-mod place;
-mod random;
-mod reading;
+pub mod place;
+pub mod random;
+pub mod reading;
 mod replay;
 mod run;
 mod script;
 mod shrink;
 mod state;
-mod wire;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

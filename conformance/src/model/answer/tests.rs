@@ -243,7 +243,7 @@ fn generated_operations_reach_every_answer() {
     ] {
         for status in statuses {
             let count = seen[name].get(status).copied().unwrap_or(0);
-            assert!(count >= 10, "{name} {status}: {count} times; {seen:#?}");
+            assert!(count >= 3, "{name} {status}: {count} times; {seen:#?}");
         }
     }
     let state = play.judge.state();
