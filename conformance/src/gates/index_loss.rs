@@ -131,7 +131,7 @@ fn manifest(number: usize, blobs: &[Content], subject: Option<&Subject>) -> (Str
         "layers": [layer(number + 1)], "annotations": annotations });
     let Some((digest, size, kind)) = subject else { return (body.to_string(), IMAGE) };
     let subject = json!({ "mediaType": kind, "digest": digest, "size": size });
-    if number % 7 == 0 {
+    if number.is_multiple_of(7) {
         let index =
             json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [subject], "annotations": annotations });
         return (index.to_string(), INDEX);

@@ -127,7 +127,9 @@ impl Pusher {
             // A blob without references was collected before the manifest came: the grace is short here.
             self.manifests.remove(&digest);
             self.forget_tag_candidate(&tag);
-            blobs.iter().for_each(|blob| self.set_blob(blob, Fate::Unsure));
+            for blob in &blobs {
+                self.set_blob(blob, Fate::Unsure);
+            }
             return Ok(());
         }
         wrong(&answer, 201)?;
@@ -182,7 +184,7 @@ impl Pusher {
                 return Ok(());
             }
             wrong(&answer, 202)?;
-            return self.close(connection, &answer, digest, bytes);
+            return Self::close(connection, &answer, digest, bytes);
         }
         if self.random.chance(25) {
             let answer = connection.send(&Request::new("POST", format!("{start}?digest={digest}")).body(bytes))?;
@@ -209,13 +211,12 @@ impl Pusher {
             wrong(&answer, 202)?;
             offset += part.len();
         }
-        self.close(connection, &answer, digest, &bytes[cut..])
+        Self::close(connection, &answer, digest, &bytes[cut..])
     }
 
-    fn close(&self, connection: &mut Connection, at: &Response, digest: &str, rest: &[u8]) -> anyhow::Result<()> {
+    fn close(connection: &mut Connection, at: &Response, digest: &str, rest: &[u8]) -> anyhow::Result<()> {
         let mut path = location(at)?;
-        path.push(if path.contains('?') { '&' } else { '?' });
-        path.push_str(&format!("digest={digest}"));
+        path.extend([if path.contains('?') { "&digest=" } else { "?digest=" }, digest]);
         wrong(&connection.send(&Request::new("PUT", path).body(rest))?, 201)
     }
 

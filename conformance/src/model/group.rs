@@ -51,7 +51,9 @@ impl Group {
 
     /// Sends operations at the same time (or just one); a broken connection is right only if `dying` says so.
     pub fn send(&mut self, ops: Vec<Op>, dying: &dyn Fn() -> bool) -> Result<Flow, Disagreement> {
-        ops.iter().for_each(|op| self.note(op));
+        for op in &ops {
+            self.note(op);
+        }
         self.requests += ops.len() as u64;
         if let [op] = &ops[..] {
             let answer = self.wire.run(op);
@@ -62,7 +64,7 @@ impl Group {
                     self.history.push(Step::Do(op));
                     result.map(|()| Flow::Answered)
                 }
-                Err(error) => self.cut(vec![Exchange { op, response: None }], &error, dying),
+                Err(error) => self.cut(&[Exchange { op, response: None }], &error, dying),
             };
         }
         let answers = self.wire.run_together(&ops);
@@ -73,7 +75,7 @@ impl Group {
             exchanges.push(Exchange { op, response });
         }
         if let Some(error) = broken {
-            return self.cut(exchanges, &error, dying);
+            return self.cut(&exchanges, &error, dying);
         }
         let result = self.judge.take_together(&exchanges);
         self.history.push(Step::Together(exchanges.into_iter().map(|x| x.op).collect()));
@@ -82,7 +84,7 @@ impl Group {
 
     fn cut(
         &mut self,
-        exchanges: Vec<Exchange>,
+        exchanges: &[Exchange],
         error: &anyhow::Error,
         dying: &dyn Fn() -> bool,
     ) -> Result<Flow, Disagreement> {
@@ -92,7 +94,7 @@ impl Group {
             self.history.push(if ops.len() == 1 { Step::Do(ops[0].clone()) } else { Step::Together(ops) });
             return Err(Disagreement { what, why: format!("no answer: {error:#}") });
         }
-        let result = self.judge.take_together(&exchanges);
+        let result = self.judge.take_together(exchanges);
         self.history.push(Step::Crash { during: ops, after_micros: 200 });
         result.map(|()| Flow::Cut)
     }

@@ -36,7 +36,8 @@ pub(super) fn put(state: &State, op: &Op) -> Vec<Answer> {
     }
     let (Some(reading), Some(digest)) = (reading, digest) else { return faults };
     // A repeat of what is there need not be checked again.
-    if !faults.is_empty() && !(here.manifests.contains_key(&digest) && faults.iter().all(is_reference_fault)) {
+    let is_repeat = here.manifests.contains_key(&digest) && faults.iter().all(is_reference_fault);
+    if !faults.is_empty() && !is_repeat {
         return faults;
     }
     let tags = if by_digest { tags.clone() } else { vec![reference.clone()] };

@@ -27,7 +27,7 @@ impl Generator {
             15 => op.reference = self.nonsense(),
             16 => op.reference = self.content().digest("sha256"),
             17 if self.random.chance(50) => op.tags = vec![self.tag(), ".bad".to_owned()],
-            18 if self.random.chance(50) => op.reference = (*self.random.pick(&["-x", ".x", "a@b"])).to_owned(),
+            18 if self.random.chance(50) => (*self.random.pick(&["-x", ".x", "a@b"])).clone_into(&mut op.reference),
             _ => {}
         }
         op.tags.sort();
