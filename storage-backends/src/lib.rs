@@ -1,3 +1,5 @@
 //! Where bytes live: digests, hashers and content stores. Knows nothing of repositories.
 
+pub mod checksum;
 pub mod digest;
+pub mod hasher;
