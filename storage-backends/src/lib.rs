@@ -2,4 +2,5 @@
 
 pub mod checksum;
 pub mod digest;
+pub mod fs;
 pub mod hasher;
