@@ -165,3 +165,41 @@ fn a_failed_creation_leaves_nothing() {
         fixture.create(Algorithm::Sha256);
     }
 }
+
+/// Fills a real file system of a few MiB; set `SKYBERTH_TEST_SMALL_DISK` to a directory on one that nobody else uses.
+#[test]
+fn a_file_system_that_really_is_full_keeps_what_it_has_and_takes_more_after_a_removal() {
+    let Some(small) = std::env::var_os("SKYBERTH_TEST_SMALL_DISK") else {
+        eprintln!("skipped: SKYBERTH_TEST_SMALL_DISK names no small file system");
+        return;
+    };
+    let directory = tempfile::tempdir_in(small).unwrap();
+    let store = crate::fs::ContentStore::open(directory.path()).unwrap();
+    let free = store.free_space().unwrap();
+    assert!(free < 64 * 1024 * 1024, "{free} bytes are free: not a small disk");
+    store.put_bytes(&sha256(b"kept"), b"kept").unwrap();
+    let ballast = noise(256 * 1024);
+    store.put_bytes(&sha256(&ballast), &ballast).unwrap();
+
+    let mut upload = store.create_upload(&id(), "a", None).unwrap();
+    let chunk = noise(100_003);
+    let mut taken = Vec::new();
+    let error = loop {
+        match upload.append(&chunk) {
+            Ok(()) => taken.extend_from_slice(&chunk),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_disk_full(), "{error}");
+    assert_eq!(upload.offset(), taken.len() as u64);
+    let large = noise(300_000);
+    assert!(store.put_bytes(&sha256(&large), &large).unwrap_err().is_disk_full());
+
+    let again = crate::fs::ContentStore::open(directory.path()).unwrap();
+    assert_eq!(again.read_verified(&sha256(b"kept"), 4).unwrap(), b"kept");
+    assert!(again.remove(&sha256(&ballast)).unwrap());
+    upload.append(&chunk).unwrap();
+    taken.extend_from_slice(&chunk);
+    upload.finish(&sha256(&taken)).unwrap().publish().unwrap();
+    assert_eq!(again.read_verified(&sha256(&taken), taken.len() as u64).unwrap(), taken);
+}
