@@ -2,6 +2,7 @@
 
 mod content;
 mod failures;
+mod kill;
 mod model;
 mod uploads;
 
