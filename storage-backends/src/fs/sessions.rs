@@ -133,9 +133,9 @@ impl ContentStore {
                 continue;
             }
             match name.parse::<UploadId>() {
-                Ok(id) => found.extend(inspect_session(id, &entry)?),
-                Err(_) if layout::is_temporary(&name) => remove_leftover(&entry.path())?,
-                Err(_) => tracing::warn!(path = %entry.path().display(), "a file in uploads is not ours"),
+                Ok(id) if entry.path().is_dir() => found.extend(inspect_session(id, &entry)?),
+                _ if layout::is_temporary(&name) => remove_leftover(&entry.path())?,
+                _ => tracing::warn!(path = %entry.path().display(), "a file in uploads is not ours"),
             }
         }
         Ok(found)

@@ -8,7 +8,7 @@ mod uploads;
 
 use std::path::PathBuf;
 
-use super::{ContentStore, Upload, UploadId};
+use super::{ContentStore, FinishedUpload, Mark, Upload, UploadId, Walk};
 use crate::digest::{Algorithm, Digest};
 
 /// A store in a directory of its own, which lives as long.
@@ -75,4 +75,14 @@ fn noise(length: usize) -> Vec<u8> {
     })
     .take(length)
     .collect()
+}
+
+#[test]
+fn everything_can_be_handed_to_a_blocking_thread() {
+    fn check<T: Send + 'static>() {}
+    check::<ContentStore>();
+    check::<Upload>();
+    check::<Mark>();
+    check::<FinishedUpload>();
+    check::<Walk>();
 }

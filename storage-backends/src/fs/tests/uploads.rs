@@ -162,6 +162,14 @@ fn listing_tells_sessions_and_sweeps_leftovers_only() {
 }
 
 #[test]
+fn a_file_named_like_a_session_does_not_stop_the_listing() {
+    let fixture = Fixture::new();
+    fs::write(fixture.path(&format!("uploads/{}", id())), b"").unwrap();
+    assert_eq!(fixture.store.uploads().unwrap(), []);
+    assert_eq!(fixture.names("uploads"), [id().to_string()]);
+}
+
+#[test]
 fn what_is_being_made_is_not_swept() {
     let fixture = Fixture::new();
     fs::write(fixture.path("uploads/put-1-2.tmp"), b"").unwrap();
