@@ -1,0 +1,3 @@
+//! The catalog of a single node: a journal, which is the truth, and views of it.
+
+pub mod journal;
