@@ -1,4 +1,5 @@
 //! Skyberth, an OCI container registry.
 
 pub mod catalog;
+pub mod config;
 pub mod oci;
