@@ -1,4 +1,6 @@
 //! Skyberth, an OCI container registry.
 
 pub mod catalog;
+pub mod config;
 pub mod oci;
+pub mod telemetry;
