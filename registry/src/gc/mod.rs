@@ -23,6 +23,7 @@ pub use scrub::scrub_forever;
 use crate::catalog::command::Command;
 use crate::oci::{Digest, RepositoryName};
 use crate::service::{Error, Registry};
+use crate::telemetry::metrics::{Garbage, GarbageLabel};
 
 /// Entries of the index looked at in one go.
 const BATCH: usize = 256;
@@ -64,8 +65,12 @@ pub async fn collect(registry: &Arc<Registry>, dry_run: bool) -> Result<Collecte
     collected.files += sweep::sweep(registry, dry_run).await?;
     registry.metrics.gc_runs.inc();
     if !dry_run {
-        registry.metrics.gc_blobs_collected.inc_by(collected.blobs);
-        registry.metrics.gc_bytes_collected.inc_by(collected.bytes);
+        let count = |kind, n| {
+            registry.metrics.gc_collected.get_or_create(&GarbageLabel { kind }).inc_by(n);
+        };
+        count(Garbage::blob, collected.blobs);
+        count(Garbage::upload, collected.uploads);
+        registry.metrics.gc_collected_bytes.inc_by(collected.bytes);
     }
     Ok(collected)
 }

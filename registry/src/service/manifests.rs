@@ -118,8 +118,8 @@ impl Registry {
         }
         let sum = self.pushes.manifest(&repository, size, &sizes);
         self.metrics.manifests_pushed.inc();
-        self.metrics.bytes_new.inc_by(sum.new);
-        self.metrics.bytes_reused.inc_by(sum.reused);
+        self.metrics.stored_bytes.inc_by(sum.new);
+        self.metrics.reused_bytes.inc_by(sum.reused);
         let name = match &push.reference {
             Reference::Tag(tag) => format!("{repository}:{tag}"),
             Reference::Digest(_) => repository.to_string(),

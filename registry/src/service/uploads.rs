@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use storage_backends::fs::{FinishUploadError, FinishedUpload, UploadId};
+use storage_backends::fs::{CommitUploadError, FinishedUpload, UploadId};
 
 use super::error::Progress;
 use super::sessions::{Held, Session};
 use super::upload_body::{Plan, receive};
 use super::{Error, Registry};
+use crate::catalog::CatalogState;
 use crate::catalog::command::{CommitError, Command, Refusal};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 
@@ -74,7 +75,7 @@ impl Registry {
     }
 
     async fn new_session(&self, repository: &RepositoryName, algorithm: Option<Algorithm>) -> Result<Arc<Session>, Error> {
-        if self.catalog.is_read_only() {
+        if self.catalog.status().state == CatalogState::ReadOnly {
             return Err(Error::ReadOnly);
         }
         if self.sessions.count() >= self.limits.max_uploads {
@@ -253,8 +254,8 @@ impl Registry {
         };
         let plan = Plan { exactly, max_blob_size: self.limits.max_blob_size, reserve: self.limits.reserve, sync };
         let (held, result) = receive(&self.store, held, plan, body).await;
-        let (mut held, received) = match (held, result) {
-            (Some(held), Ok(received)) => (held, received),
+        let mut held = match (held, result) {
+            (Some(held), Ok(_)) => held,
             (Some(mut held), Err(error)) => {
                 if matches!(error, Error::Storage(_)) {
                     // What the disk did with the last bytes is unknown: the next request takes up the synced state.
@@ -265,7 +266,6 @@ impl Registry {
             (None, Ok(_)) => return (None, Err(Error::Internal("the upload got lost"))),
             (None, Err(error)) => return (None, Err(error)),
         };
-        self.metrics.bytes_received.inc_by(received);
         session.offset.store(held.as_mut().offset(), Ordering::Release);
         if session.cancelled.load(Ordering::Acquire) {
             return (Some(held), Err(Error::UploadUnknown));
@@ -282,14 +282,14 @@ impl Registry {
         let finished = tokio::task::spawn_blocking(move || upload.finish(&wanted)).await;
         let finished = match finished {
             Ok(Ok(finished)) => finished,
-            Ok(Err(FinishUploadError::DigestMismatch { computed })) => {
+            Ok(Err(CommitUploadError::DigestMismatch { computed, .. })) => {
                 self.forget(&id);
                 return Err(Error::DigestMismatch { claimed: digest, computed });
             }
-            Ok(Err(FinishUploadError::UnsupportedAlgorithm)) => {
+            Ok(Err(CommitUploadError::UnsupportedAlgorithm { .. })) => {
                 return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
             }
-            Ok(Err(FinishUploadError::Store(error))) => return Err(error.into()),
+            Ok(Err(CommitUploadError::Store(error))) => return Err(error.into()),
             Err(_) => return Err(Error::Internal("verifying the upload panicked")),
         };
         if let Err(error) = self.link(&repository, &digest, finished).await {

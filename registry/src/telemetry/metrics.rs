@@ -182,6 +182,8 @@ pub struct Metrics {
     pub scrub_bytes: Counter,
     /// Files whose bytes are not what their digest says; counted by `gc` scrub.
     pub scrub_errors: Counter,
+    /// Content that was asked for and found missing or damaged; counted by `service` blobs.
+    pub content_damaged: Counter,
 }
 
 impl Default for Metrics {
@@ -216,6 +218,7 @@ impl Metrics {
             gc_collected_bytes: Counter::default(),
             scrub_bytes: Counter::default(),
             scrub_errors: Counter::default(),
+            content_damaged: Counter::default(),
         };
         let mut registry = Registry::default();
         metrics.register_process(&mut registry);
