@@ -63,7 +63,7 @@ impl Judge {
             orders(state, &exchanges.iter().collect::<Vec<_>>(), &mut next);
         }
         self.narrow(next, |_| Disagreement {
-            what: exchanges.iter().map(|x| format!("{:?}\n", x.op)).collect(),
+            what: exchanges.iter().map(|x| format!("{:?}", x.op)).collect::<Vec<_>>().join("\n"),
             why: format!("no order of these explains the answers {}", statuses(exchanges)),
         })
     }
