@@ -21,7 +21,7 @@ enum Kind {
     Own {
         binary: PathBuf,
         folder: PathBuf,
-        server: Option<Server>,
+        server: Option<Box<Server>>,
         options: Option<ServerOptions>,
     },
     Url(Target),
@@ -52,7 +52,7 @@ impl Place {
                 let new = ServerOptions::new(binary, &folder.join(self.runs.to_string()))?
                     .env("SKYBERTH_GC_GRACE", "0s")
                     .env("SKYBERTH_GC_INTERVAL", "24h");
-                *server = Some(new.start()?);
+                *server = Some(Box::new(new.start()?));
                 *options = Some(new);
                 Ok(String::new())
             }
@@ -77,7 +77,7 @@ impl Place {
 
     pub fn start(&mut self) -> anyhow::Result<()> {
         let Kind::Own { server, options, .. } = &mut self.kind else { bail!("cannot start a registry by URL") };
-        *server = Some(options.as_ref().context("never started")?.start()?);
+        *server = Some(Box::new(options.as_ref().context("never started")?.start()?));
         Ok(())
     }
 

@@ -167,19 +167,17 @@ fn between(
     for client in clients.iter_mut() {
         client.group.history.push(step.clone());
     }
-    match step {
-        Step::Collect { stopped } => {
-            tally.collections += 1;
-            place.collect(stopped)?;
-            clients.iter_mut().for_each(|client| client.group.judge.collected());
-            Ok(if stopped { each(clients, Group::recover) } else { None })
-        }
-        _ => {
-            tally.rebuilds += 1;
-            place.restart(true)?;
-            Ok(each(clients, Group::recover))
-        }
+    let Step::Collect { stopped } = step else {
+        tally.rebuilds += 1;
+        place.restart(true)?;
+        return Ok(each(clients, Group::recover));
+    };
+    tally.collections += 1;
+    place.collect(stopped)?;
+    for client in clients.iter_mut() {
+        client.group.judge.collected();
     }
+    Ok(if stopped { each(clients, Group::recover) } else { None })
 }
 
 fn each(clients: &mut [Client], act: fn(&mut Group) -> Result<(), Disagreement>) -> Option<(usize, Disagreement)> {

@@ -72,7 +72,9 @@ impl Script {
             match step {
                 Step::Do(op) => op.rename(change),
                 Step::Together(ops) | Step::Crash { during: ops, .. } => {
-                    ops.iter_mut().for_each(|op| op.rename(change));
+                    for op in ops {
+                        op.rename(change);
+                    }
                 }
                 Step::Restart { .. } | Step::Collect { .. } | Step::Compare => {}
             }

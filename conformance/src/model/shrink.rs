@@ -7,7 +7,7 @@ use crate::model::replay::{Found, replay};
 use crate::model::script::{Script, Step};
 
 /// How long one disagreement may take to shrink, and how often a script that is not deterministic is tried.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_mins(3);
 const TRIES: usize = 4;
 
 /// A script that ends in a disagreement.

@@ -152,8 +152,7 @@ impl Wire {
             Op::CloseUpload { repo, slot, digest, bytes, range } => {
                 let mut path = self.location(*slot, repo);
                 if let Some(digest) = digest {
-                    path.push(if path.contains('?') { '&' } else { '?' });
-                    path.push_str(&format!("digest={digest}"));
+                    path.extend([if path.contains('?') { "&digest=" } else { "?digest=" }, digest.as_str()]);
                 }
                 let request = ranged(Request::new("PUT", path), range.as_deref());
                 bytes.as_ref().map_or(request.clone(), |bytes| with_body(request, bytes.bytes(), false))
