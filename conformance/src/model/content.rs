@@ -19,6 +19,10 @@ pub enum Content {
     Seeded(u32, u32, u32),
     /// These very bytes.
     Text(String),
+    /// Bytes that came over the wire.
+    #[cfg(test)]
+    #[serde(skip)]
+    Raw(Vec<u8>),
 }
 
 impl Content {
@@ -32,6 +36,8 @@ impl Content {
         match self {
             Content::Seeded(_, from, to) => (to - from) as usize,
             Content::Text(text) => text.len(),
+            #[cfg(test)]
+            Content::Raw(bytes) => bytes.len(),
         }
     }
 
@@ -47,6 +53,8 @@ impl Content {
                 out.split_off((*from).min(*to) as usize)
             }
             Content::Text(text) => text.clone().into_bytes(),
+            #[cfg(test)]
+            Content::Raw(bytes) => bytes.clone(),
         }
     }
 

@@ -37,9 +37,10 @@ pub enum Flow {
 }
 
 impl Group {
-    pub fn new(target: Target, repos: Vec<String>) -> Self {
+    /// On a registry that may have content of other runs (`crowded`) or that has not.
+    pub fn new(target: Target, repos: Vec<String>, crowded: bool) -> Self {
         Group {
-            judge: Judge::new(State::new(&repos)),
+            judge: Judge::new(State { crowded, ..State::new(&repos) }),
             wire: Wire::new(target, LANES),
             repos,
             history: Vec::new(),

@@ -60,7 +60,7 @@ impl Judge {
     pub fn take_together(&mut self, exchanges: &[Exchange]) -> Result<(), Disagreement> {
         let mut next = Vec::new();
         for state in &self.states {
-            orders(state, &exchanges.iter().collect::<Vec<_>>(), &mut next);
+            orders(state, &exchanges.iter().collect::<Vec<_>>(), exchanges, &mut next);
         }
         self.narrow(next, |_| Disagreement {
             what: exchanges.iter().map(|x| format!("{:?}", x.op)).collect::<Vec<_>>().join("\n"),
@@ -143,7 +143,7 @@ fn after(state: &State, op: &Op, response: Option<&Response>, contended: bool) -
 }
 
 /// Adds every state that some order of the exchanges leads to.
-fn orders(state: &State, left: &[&Exchange], out: &mut Vec<State>) {
+fn orders(state: &State, left: &[&Exchange], all: &[Exchange], out: &mut Vec<State>) {
     if left.is_empty() {
         if !out.contains(state) {
             out.push(state.clone());
@@ -152,8 +152,10 @@ fn orders(state: &State, left: &[&Exchange], out: &mut Vec<State>) {
     }
     for (at, exchange) in left.iter().enumerate() {
         let others: Vec<_> = left.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, x)| *x).collect();
-        for next in after(state, &exchange.op, exchange.response.as_ref(), true) {
-            orders(&next, &others, out);
+        let slot = exchange.op.slot();
+        let contended = slot.is_some() && all.iter().filter(|other| other.op.slot() == slot).count() > 1;
+        for next in after(state, &exchange.op, exchange.response.as_ref(), contended) {
+            orders(&next, &others, all, out);
         }
     }
 }

@@ -3,6 +3,8 @@
 mod answer;
 pub mod content;
 mod expected;
+#[cfg(test)]
+mod fake;
 mod generate;
 mod group;
 mod judge;

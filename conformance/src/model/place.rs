@@ -39,6 +39,11 @@ impl Place {
         Place { kind: Kind::Url(target), runs: 0 }
     }
 
+    /// True if it is started from nothing for each run.
+    pub fn is_own(&self) -> bool {
+        matches!(self.kind, Kind::Own { .. })
+    }
+
     /// An empty registry, and what to put before repository names.
     pub fn fresh(&mut self) -> anyhow::Result<String> {
         self.runs += 1;

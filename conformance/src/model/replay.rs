@@ -18,7 +18,7 @@ pub struct Found {
 pub fn replay(place: &mut Place, script: &Script) -> anyhow::Result<Option<Found>> {
     let prefix = place.fresh()?;
     let script = script.below(&prefix);
-    let mut group = Group::new(place.target()?, script.repositories.clone());
+    let mut group = Group::new(place.target()?, script.repositories.clone(), !place.is_own());
     for (number, step) in script.steps.iter().enumerate() {
         let result = match step {
             Step::Do(op) => group.send(vec![op.clone()], &|| false).map(drop),

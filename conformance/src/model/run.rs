@@ -88,7 +88,7 @@ fn clients(place: &Place, plan: &Plan, prefix: &str, random: &mut Random) -> any
     let make = |(at, repos): (usize, &Vec<String>)| {
         let foreign = all.iter().enumerate().filter(|(other, _)| *other != at).flat_map(|(_, names)| names.clone());
         let generator = Generator::new(random.fork(), at, repos.clone(), foreign.collect());
-        Client { group: Group::new(target.clone(), repos.clone()), generator }
+        Client { group: Group::new(target.clone(), repos.clone(), !place.is_own()), generator }
     };
     Ok(all.iter().enumerate().map(make).collect())
 }

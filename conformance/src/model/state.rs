@@ -8,7 +8,7 @@ use crate::model::reading::Reading;
 pub type Bytes = Arc<[u8]>;
 
 /// How many closed sessions are remembered for a repeated close (row 71).
-const REMEMBERED: usize = 8;
+const REMEMBERED: usize = 64;
 
 /// The repositories of one group, whose operations one checker follows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,6 +17,8 @@ pub struct State {
     pub sessions: BTreeMap<u32, Session>,
     /// Sessions that ended in a blob, oldest first.
     pub closed: Vec<Closed>,
+    /// The registry has content that is not of this run, so an anonymous mount may find anything.
+    pub crowded: bool,
 }
 
 /// One repository.

@@ -7,43 +7,14 @@ use serde_json::{Value, json};
 use super::*;
 use crate::client::Response;
 use crate::model::content::Content;
-use crate::model::expected::{Body, Want};
+use crate::model::fake::render;
 use crate::model::generate::Generator;
 use crate::model::judge::{Exchange, Judge};
 use crate::model::random::Random;
-use crate::model::reading::{IMAGE, INDEX};
+use crate::model::reading::IMAGE;
 
 fn repos() -> Vec<String> {
     vec!["a/x".to_owned(), "b".to_owned()]
-}
-
-/// The answer as a server would give it.
-fn render(answer: &Answer, head: bool) -> Response {
-    let headers = answer.headers.iter().filter_map(|(name, want)| {
-        let value = match want {
-            Want::Is(value) | Want::Starts(value) => value.clone(),
-            Want::List(values) => values.iter().cloned().collect::<Vec<_>>().join(","),
-            Want::Next => "</v2/next>; rel=\"next\"".to_owned(),
-            Want::Absent => return None,
-        };
-        Some(((*name).to_owned(), value))
-    });
-    let mut headers: Vec<_> = headers.collect();
-    let body = match &answer.body {
-        Body::Any | Body::Empty => Vec::new(),
-        Body::Bytes(bytes) => bytes.to_vec(),
-        Body::Error(codes, count) => {
-            headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
-            let one = json!({ "code": codes.first().unwrap_or(&"UNSUPPORTED") });
-            json!({ "errors": vec![one; count.unwrap_or(1)] }).to_string().into_bytes()
-        }
-        Body::Tags(name, tags) => json!({ "name": name, "tags": tags }).to_string().into_bytes(),
-        Body::Catalog(_, names) => json!({ "repositories": names }).to_string().into_bytes(),
-        Body::Referrers(list) => {
-            json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": list }).to_string().into_bytes()
-        }
-    };
-    Response { status: answer.status, headers, body: if head { Vec::new() } else { body } }
 }
 
 /// Runs operations on the model as if it were the server.

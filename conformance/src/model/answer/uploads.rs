@@ -49,7 +49,7 @@ pub(super) fn mount(
     // Other groups change their repositories meanwhile; a blob that is here already may be taken as mounted.
     let elsewhere = match from {
         Some(from) => state.repo(from).is_none() && content.is_some_and(Content::is_shared),
-        None => content.is_some_and(Content::is_shared),
+        None => content.is_some_and(|content| state.crowded || content.is_shared()),
     };
     let known = own.or(here).cloned().or_else(|| elsewhere.then(|| content.map(|c| c.bytes().into())).flatten());
     let mut answers = Vec::new();
@@ -115,7 +115,7 @@ pub(super) fn close(
         answers.push(bad_digest());
         return answers;
     };
-    if contended && last.range.is_none() && !content.is_empty() {
+    if contended && last.range.is_none() {
         answers.push(busy(session, repo));
     }
     if answers.iter().any(|answer| answer.status != 409) {
