@@ -14,11 +14,12 @@ use crate::model::script::{Script, Step};
 /// How many repositories one group has.
 const REPOSITORIES: usize = 3;
 
-/// How many steps a group does between comparisons.
+/// How many steps a group does between comparisons, and how many where kills come in between.
 const BATCH: usize = 400;
+const SHORT_BATCH: usize = 120;
 
-/// The longest wait before a kill.
-const LONGEST_LIFE: u64 = 400_000;
+/// The longest wait before a kill, in microseconds.
+const LONGEST_LIFE: u64 = 250_000;
 
 /// What an episode shall do.
 #[derive(Clone, Debug)]
@@ -60,9 +61,10 @@ pub fn episode(place: &mut Place, plan: &Plan) -> anyhow::Result<Ending> {
     let mut tally = Tally::default();
     while tally.operations < plan.operations {
         let crash = plan.crashes && random.chance(30);
-        let result = batch(place, &mut clients, crash.then(|| random.next() % LONGEST_LIFE))?;
-        tally.operations += result.0;
-        let mut verdict = result.1;
+        let steps = if plan.crashes { SHORT_BATCH } else { BATCH };
+        let life = crash.then(|| random.next() % LONGEST_LIFE);
+        let (operations, mut verdict) = batch(place, &mut clients, steps, life)?;
+        tally.operations += operations;
         if crash && verdict.is_none() {
             tally.kills += 1;
             place.start()?;
@@ -97,12 +99,14 @@ fn clients(place: &Place, plan: &Plan, prefix: &str, random: &mut Random) -> any
 fn batch(
     place: &mut Place,
     clients: &mut [Client],
+    steps: usize,
     life: Option<u64>,
 ) -> anyhow::Result<(u64, Option<(usize, Disagreement)>)> {
     let dying = AtomicBool::new(false);
     let (done, killed) = std::thread::scope(|scope| {
         let dying = &dying;
-        let workers: Vec<_> = clients.iter_mut().map(|client| scope.spawn(|| work(client, dying))).collect();
+        let workers: Vec<_> =
+            clients.iter_mut().map(|client| scope.spawn(move || work(client, steps, dying))).collect();
         let killed = match life {
             None => Ok(()),
             Some(life) => {
@@ -125,9 +129,9 @@ fn batch(
     Ok((operations, verdict))
 }
 
-fn work(client: &mut Client, dying: &AtomicBool) -> (u64, Result<(), Disagreement>) {
+fn work(client: &mut Client, steps: usize, dying: &AtomicBool) -> (u64, Result<(), Disagreement>) {
     let mut count = 0;
-    for _ in 0..BATCH {
+    for _ in 0..steps {
         let ops = some_ops(client);
         count += ops.len() as u64;
         match client.group.send(ops, &|| dying.load(Ordering::SeqCst)) {

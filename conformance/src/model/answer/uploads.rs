@@ -107,7 +107,7 @@ pub(super) fn close(
     last: Last<'_>,
     contended: bool,
 ) -> Vec<Answer> {
-    let Some(session) = state.session(slot, repo) else { return close_again(state, repo, slot, digest) };
+    let Some(session) = state.session(slot, repo) else { return close_again(state, repo, slot, digest, contended) };
     let content = last.bytes.map(Content::bytes).unwrap_or_default();
     let mut answers = range_faults(session, repo, last.range, content.len());
     let known = digest.map(|digest| (digest, grammar(digest)));
@@ -131,8 +131,8 @@ pub(super) fn close(
     answers
 }
 
-/// A close repeated after a 201 that got lost (row 71).
-fn close_again(state: &State, repo: &str, slot: u32, digest: Option<&str>) -> Vec<Answer> {
+/// A close repeated after a 201 that got lost (row 71). One that overlaps the first may also find the session gone.
+fn close_again(state: &State, repo: &str, slot: u32, digest: Option<&str>, contended: bool) -> Vec<Answer> {
     let mut answers = Vec::new();
     let closed = state.closed.iter().find(|closed| closed.slot == slot && closed.repo == repo);
     if let (Some(closed), Some(digest)) = (closed, digest)
@@ -140,7 +140,7 @@ fn close_again(state: &State, repo: &str, slot: u32, digest: Option<&str>) -> Ve
         && state.repo(repo).is_some_and(|repo| repo.blobs.contains_key(digest))
     {
         answers.push(created(repo, digest));
-        if !closed.vague {
+        if !closed.vague && !contended {
             return answers;
         }
     }
