@@ -3,4 +3,5 @@
 pub mod catalog;
 pub mod config;
 pub mod oci;
+pub mod server;
 pub mod telemetry;
