@@ -33,3 +33,51 @@ async fn next(terminate: &mut Signal, interrupt: &mut Signal) {
         _ = interrupt.recv() => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Lines};
+    use std::process::{ChildStdout, Command, Stdio};
+    use std::time::Duration;
+
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    #[ignore = "the child of `the_first_signal_cancels_and_the_second_exits`"]
+    async fn child() {
+        let token = shutdown_token().unwrap();
+        println!("child: ready");
+        // The parent ends this process long before.
+        let patience = Duration::from_secs(30);
+        if timeout(patience, token.cancelled()).await.is_ok() {
+            println!("child: cancelled");
+            sleep(patience).await;
+        }
+    }
+
+    fn wait_for(lines: &mut Lines<BufReader<ChildStdout>>, text: &str) {
+        assert!(lines.any(|line| line.unwrap().ends_with(text)), "no `{text}`");
+    }
+
+    #[test]
+    fn the_first_signal_cancels_and_the_second_exits() {
+        for (first, second) in [("TERM", "TERM"), ("INT", "TERM")] {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "server::signal::tests::child", "--ignored", "--nocapture"])
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let pid = child.id().to_string();
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            let send = |signal| assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+            wait_for(&mut lines, "child: ready");
+            send(first);
+            wait_for(&mut lines, "child: cancelled");
+            assert!(child.try_wait().unwrap().is_none());
+            send(second);
+            assert_eq!(child.wait().unwrap().code(), Some(INTERRUPTED));
+        }
+    }
+}

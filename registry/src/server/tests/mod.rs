@@ -1,6 +1,7 @@
 //! A server on a loopback socket with short limits, spoken to in raw bytes.
 
 mod bodies;
+mod descriptors;
 mod ending;
 mod framing;
 mod h2c;
