@@ -51,7 +51,7 @@ async fn without_descriptors_the_server_waits_without_spinning() {
     let before = processor_ticks(&child.0);
     sleep(Duration::from_secs(1)).await;
     let ticks = processor_ticks(&child.0) - before;
-    assert!(ticks < 20, "{ticks} ticks of processor time in a second of waiting");
+    assert!(ticks < 5, "{ticks} ticks of processor time in a second of waiting");
 
     // The last one is still in the queue: it is served as soon as descriptors are free again.
     let mut last = streams.pop().unwrap();
