@@ -4,14 +4,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_backends::fs::{StoreError, Verdict};
+use storage_backends::fs::{StoreError, Verdict, full_speed};
 use tokio_util::sync::CancellationToken;
 
 use crate::oci::Digest;
 use crate::service::Registry;
 
 /// A pause between two passes, so that a small store is not read without end.
-const BETWEEN_PASSES: Duration = Duration::from_secs(3600);
+const BETWEEN_PASSES: Duration = Duration::from_hours(1);
 /// Longest sleep without looking whether the node stops.
 const NAP: Duration = Duration::from_millis(200);
 
@@ -49,7 +49,7 @@ fn pass(
             if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         match registry.store.verify(&content.digest, &mut pace)? {
-            Verdict::Corrupt { .. } => runtime.block_on(put_aside(registry, &content.digest)),
+            Verdict::Corrupt => runtime.block_on(put_aside(registry, &content.digest)),
             Verdict::Sound | Verdict::Missing | Verdict::Interrupted => files += 1,
         }
     }
@@ -62,8 +62,8 @@ async fn put_aside(registry: &Arc<Registry>, digest: &Digest) {
     let wanted = digest.clone();
     // A push may have replaced the file since it was read.
     let quarantined = registry
-        .blocking(move |store| match store.verify(&wanted, &mut |_| ControlFlow::Continue(()))? {
-            Verdict::Corrupt { .. } => store.quarantine(&wanted).map(Some),
+        .blocking(move |store| match store.verify(&wanted, &mut full_speed)? {
+            Verdict::Corrupt => store.quarantine(&wanted).map(Some),
             _ => Ok(None),
         })
         .await;
@@ -78,8 +78,8 @@ async fn put_aside(registry: &Arc<Registry>, digest: &Digest) {
 
 fn nap(mut time: Duration, stop: &CancellationToken) {
     while !time.is_zero() && !stop.is_cancelled() {
-        let step = time.min(NAP);
-        std::thread::sleep(step);
-        time -= step;
+        let part = time.min(NAP);
+        std::thread::sleep(part);
+        time -= part;
     }
 }

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, Sleep};
 
 use super::range::ByteRange;
+use crate::server::{IdleTimeout, IdleTimeoutError};
 use crate::service::Error;
 
 /// Bytes read from a file at once. Two such buffers are in flight per download: one being sent, one being read; small
@@ -31,16 +31,14 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// A request's body. Ends with [`Error::BodyIdle`] when nothing comes for the idle limit, however long it takes in all.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    body: Body,
-    idle: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
+    body: IdleTimeout<Body>,
     ended: bool,
 }
 
 impl RequestBody {
     pub(crate) fn new(body: Body, idle: Duration) -> Self {
         let ended = http_body::Body::is_end_stream(&body);
-        RequestBody { body, idle, timer: None, ended }
+        RequestBody { body: IdleTimeout::new(body, idle), ended }
     }
 
     /// True if all of it has been read.
@@ -85,30 +83,18 @@ impl Stream for RequestBody {
             return Poll::Ready(None);
         }
         loop {
-            match http_body::Body::poll_frame(Pin::new(&mut self.body), cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.timer = None;
-                    // Trailers carry nothing that we use.
-                    if let Ok(data) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(data)));
-                    }
-                }
-                Poll::Ready(Some(Err(_))) => {
-                    self.ended = true;
-                    return Poll::Ready(Some(Err(Error::BodyBroken)));
-                }
-                Poll::Ready(None) => {
-                    self.ended = true;
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => {
-                    let deadline = Instant::now() + self.idle;
-                    let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-                    ready!(timer.as_mut().poll(cx));
-                    self.ended = true;
-                    return Poll::Ready(Some(Err(Error::BodyIdle)));
-                }
-            }
+            let last = match ready!(http_body::Body::poll_frame(Pin::new(&mut self.body), cx)) {
+                // Trailers carry nothing that we use.
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => return Poll::Ready(Some(Ok(data))),
+                    Err(_) => continue,
+                },
+                Some(Err(IdleTimeoutError::Idle(_))) => Some(Err(Error::BodyIdle)),
+                Some(Err(IdleTimeoutError::Body(_))) => Some(Err(Error::BodyBroken)),
+                None => None,
+            };
+            self.ended = true;
+            return Poll::Ready(last);
         }
     }
 }

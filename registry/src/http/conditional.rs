@@ -38,7 +38,7 @@ pub(crate) fn precondition(headers: &HeaderMap, reference: &Reference) -> Option
 /// The list's members; a weak tag compares as its strong form, which is right for `If-None-Match`.
 fn entity_tags<'a>(headers: &'a HeaderMap, name: &'a http::HeaderName) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|tag| tag.trim()).map(|tag| tag.strip_prefix("W/").unwrap_or(tag))
+    values.flat_map(|value| value.split(',')).map(str::trim).map(|tag| tag.strip_prefix("W/").unwrap_or(tag))
 }
 
 fn digest_of(tag: &str) -> Option<Digest> {

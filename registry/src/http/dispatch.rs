@@ -2,12 +2,12 @@
 //! bodies that nobody read.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
 use http::header::{CONNECTION, EXPECT};
-use http::{HeaderValue, Method, Response, Version};
+use http::{HeaderValue, Method, Response, StatusCode, Version};
 
 use super::App;
 use super::body::RequestBody;
@@ -17,9 +17,7 @@ use super::query::Query;
 use super::request::{Answer, Request};
 use super::route::Route;
 use super::{health, home, v2};
-
-/// Longest request target that is read (spec of our own edge table; nginx's default is the same).
-const MAX_URI: usize = 8 * 1024;
+use crate::telemetry::metrics::{Metrics, Operation, OperationLabel, RequestLabels};
 
 /// Handles every request.
 pub(super) async fn dispatch(State(app): State<Arc<App>>, request: http::Request<Body>) -> Response<Body> {
@@ -28,39 +26,43 @@ pub(super) async fn dispatch(State(app): State<Arc<App>>, request: http::Request
     let (head, body) = request.into_parts();
     let route = Route::parse(head.uri.path());
     let label = route.as_ref().map_or("none", Route::label);
-    let too_long = head.uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_URI);
     let expects_continue = head.headers.contains_key(EXPECT);
-    let mut request = Request {
-        method: head.method,
-        headers: head.headers,
-        query: Query::parse(head.uri.query()),
-        body: RequestBody::new(body, app.options.idle_body_timeout),
-    };
+    let request = Request { method: head.method, headers: head.headers, query: Query::parse(head.uri.query()) };
+    let mut body = RequestBody::new(body, app.options.idle_body_timeout);
     let answer = match &route {
-        _ if too_long => Err(HttpError::new(http::StatusCode::URI_TOO_LONG, "UNSUPPORTED", "the request target is too long")),
-        Ok(route) if route.methods().contains(&request.method) => handle(&app, route, &mut request).await,
+        Ok(route) if route.methods().contains(&request.method) => handle(&app, route, &request, &mut body).await,
         Ok(route) => Err(HttpError::method_not_allowed(route)),
         Err(error) => Err(HttpError::route(error, &request.method)),
     };
     let mut response = answer.unwrap_or_else(|error| render(error, &id, label, &request.method, head.uri.path()));
     finish(&mut response, &id, &request.method);
-    leave_body(request.body, expects_continue, head.version, &mut response);
-    app.metrics.record_request(label, &request.method, response.status(), started.elapsed());
+    leave_body(body, expects_continue, head.version, &mut response);
+    count(&app.metrics, label, &request.method, response.status(), started.elapsed());
     tracing::debug!(request.id = %id, method = %request.method, path = head.uri.path(), status = response.status().as_u16(),
         duration_ms = started.elapsed().as_millis() as u64, "answered");
     response
 }
 
-async fn handle(app: &App, route: &Route, request: &mut Request) -> Answer {
+/// Counted when the head of the answer is made; bodies stream on after that.
+fn count(metrics: &Metrics, label: &'static str, method: &Method, status: StatusCode, took: Duration) {
+    let operation = Operation(label);
+    let labels = RequestLabels { operation, method: method.into(), status: status.into() };
+    metrics.http_requests.get_or_create(&labels).inc();
+    metrics.http_request_duration.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
+}
+
+async fn handle(app: &App, route: &Route, request: &Request, body: &mut RequestBody) -> Answer {
     match route {
         Route::Base => Ok(v2::base::base()),
         Route::Extensions => v2::extensions::discover(),
         Route::Catalog => v2::catalog::list(app, request).await,
         Route::Tags(repository) => v2::tags::list(app, request, repository).await,
-        Route::Manifest(repository, reference) => v2::manifests::handle(app, request, repository, reference).await,
+        Route::Manifest(repository, reference) => {
+            v2::manifests::handle(app, request, body, repository, reference).await
+        }
         Route::Blob(repository, digest) => v2::blobs::handle(app, request, repository, digest).await,
-        Route::Uploads(repository) => v2::uploads::begin(app, request, repository).await,
-        Route::Upload(repository, id) => v2::uploads::session(app, request, repository, id.as_ref()).await,
+        Route::Uploads(repository) => v2::uploads::begin(app, request, body, repository).await,
+        Route::Upload(repository, id) => v2::uploads::session(app, request, body, repository, id.as_ref()).await,
         Route::Referrers(repository, digest) => v2::referrers::list(app, request, repository, digest).await,
         Route::Live => Ok(health::live()),
         Route::Ready => Ok(health::ready(app)),

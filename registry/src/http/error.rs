@@ -5,7 +5,7 @@
 
 use axum::body::Body;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde_json::json;
 
 use super::headers::{upload_location, upload_range, value};
@@ -29,7 +29,7 @@ struct Entry {
 pub(crate) struct HttpError {
     pub(crate) status: StatusCode,
     entries: Vec<Entry>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// Why, for the log; only where the fault is ours.
     pub(crate) cause: Option<Box<Error>>,
 }
@@ -37,11 +37,11 @@ pub(crate) struct HttpError {
 impl HttpError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let entries = vec![Entry { code, message: message.into(), detail: None }];
-        HttpError { status, entries, headers: HeaderMap::new(), cause: None }
+        HttpError { status, entries, headers: Vec::new(), cause: None }
     }
 
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 
@@ -118,7 +118,9 @@ impl HttpError {
             Error::ChunkOutOfOrder(progress) => {
                 plain(S::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID").with_progress(repository, progress)
             }
-            Error::UploadBusy(progress) => plain(S::CONFLICT, "BLOB_UPLOAD_INVALID").with_progress(repository, progress),
+            Error::UploadBusy(progress) => {
+                plain(S::CONFLICT, "BLOB_UPLOAD_INVALID").with_progress(repository, progress)
+            }
             Error::ChunkSizeInvalid { progress, .. } => {
                 plain(S::BAD_REQUEST, "SIZE_INVALID").with_progress(repository, progress)
             }
@@ -127,13 +129,14 @@ impl HttpError {
             Error::ReferencesMissing { digests, children } => HttpError {
                 status: S::BAD_REQUEST,
                 entries: digests.iter().map(|digest| missing(digest, *children)).collect(),
-                headers: HeaderMap::new(),
+                headers: Vec::new(),
                 cause: None,
             },
             Error::BlobTooLarge { .. } | Error::ManifestTooLarge { .. } => plain(S::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
             Error::TooManyTags { .. } => plain(S::URI_TOO_LONG, "MANIFEST_INVALID"),
-            Error::BlobReferenced(_) | Error::DeleteDisabled => plain(S::METHOD_NOT_ALLOWED, "UNSUPPORTED")
-                .with(ALLOW, HeaderValue::from_static("GET, HEAD")),
+            Error::BlobReferenced(_) | Error::DeleteDisabled => {
+                plain(S::METHOD_NOT_ALLOWED, "UNSUPPORTED").with(ALLOW, HeaderValue::from_static("GET, HEAD"))
+            }
             Error::PreconditionFailed => plain(S::PRECONDITION_FAILED, "DENIED"),
             Error::BodyBroken => plain(S::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
             Error::BodyIdle => plain(S::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),
@@ -146,7 +149,8 @@ impl HttpError {
                 plain(S::SERVICE_UNAVAILABLE, "TOOMANYREQUESTS").with(RETRY_AFTER, RETRY_SECONDS).because(error)
             }
             Error::ContentDamaged(_) | Error::Storage(_) | Error::Internal(_) => {
-                HttpError::new(S::INTERNAL_SERVER_ERROR, "UNSUPPORTED", "this node has an internal problem").because(error)
+                HttpError::new(S::INTERNAL_SERVER_ERROR, "UNSUPPORTED", "this node has an internal problem")
+                    .because(error)
             }
         }
     }
@@ -171,7 +175,9 @@ impl HttpError {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.extend(self.headers);
+        for (name, value) in self.headers {
+            headers.insert(name, value);
+        }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         *response.body_mut() = Body::from(body);
@@ -181,9 +187,9 @@ impl HttpError {
 
 fn missing(digest: &crate::oci::Digest, child: bool) -> Entry {
     let message = match child {
-        true => format!(
-            "child {digest} is not in this repository; push with --all, or set registry.reference_checks=false"
-        ),
+        true => {
+            format!("child {digest} is not in this repository; push with --all, or set registry.reference_checks=false")
+        }
         false => format!("blob {digest} is not in this repository; push it first"),
     };
     Entry { code: "MANIFEST_BLOB_UNKNOWN", message, detail: Some(json!({ "digest": digest })) }

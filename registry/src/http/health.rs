@@ -9,6 +9,7 @@ use super::App;
 use super::error::HttpError;
 use super::request::Answer;
 use crate::catalog::CatalogState;
+use crate::telemetry::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
 
 /// The process runs.
 pub(super) fn live() -> Response<Body> {
@@ -22,6 +23,7 @@ pub(super) fn ready(app: &App) -> Response<Body> {
         CatalogState::Ready => (StatusCode::OK, "ready"),
         CatalogState::ReadOnly => (StatusCode::OK, "read-only"),
         CatalogState::Rebuilding => (StatusCode::SERVICE_UNAVAILABLE, "rebuilding the index"),
+        CatalogState::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
     };
     let body = json!({ "state": state, "sequence": status.sequence, "open_uploads": app.registry.open_uploads() });
     text(code, "application/json", format!("{body}\n"))
@@ -32,8 +34,7 @@ pub(super) fn metrics(app: &App) -> Answer {
     if !app.options.metrics {
         return Err(HttpError::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "metrics are disabled"));
     }
-    let text_format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(text(StatusCode::OK, text_format, app.metrics.encode()))
+    Ok(text(StatusCode::OK, CONTENT_TYPE_OF_METRICS, app.metrics.encode()))
 }
 
 /// A small text answer.

@@ -5,23 +5,23 @@ const MAX_RANGES: usize = 16;
 
 /// Bytes `first..=last` of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ByteRange {
+pub(crate) struct ByteRange {
     /// Offset of the first byte.
-    pub first: u64,
+    pub(crate) first: u64,
     /// Offset of the last byte, not before the first.
-    pub last: u64,
+    pub(crate) last: u64,
 }
 
 impl ByteRange {
     /// How many bytes; at least 1.
-    pub fn length(self) -> u64 {
+    pub(crate) fn length(self) -> u64 {
         self.last - self.first + 1
     }
 }
 
 /// What a `Range` header asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ranges {
+pub(crate) enum Ranges {
     /// Nothing that counts: send the whole.
     Whole,
     /// These, in the order asked for, neither overlapping nor adjacent.
@@ -32,7 +32,7 @@ pub enum Ranges {
 
 /// Reads a `Range` header for content of the given size. What does not follow the grammar is ignored, except that a range
 /// that ends before it begins is answered 416, as the official suite demands.
-pub fn parse_range(header: &str, size: u64) -> Ranges {
+pub(crate) fn parse_range(header: &str, size: u64) -> Ranges {
     let Some(set) = header.trim().strip_prefix("bytes=") else {
         return Ranges::Whole;
     };
@@ -41,9 +41,9 @@ pub fn parse_range(header: &str, size: u64) -> Ranges {
     for spec in set.split(',').map(str::trim).filter(|spec| !spec.is_empty()) {
         asked += 1;
         match parse_spec(spec, size) {
-            Some(Some(range)) => parts.push(range),
-            Some(None) => {}
-            None => return Ranges::Whole,
+            Spec::Within(range) => parts.push(range),
+            Spec::Outside => {}
+            Spec::Malformed => return Ranges::Whole,
         }
     }
     if asked == 0 || asked > MAX_RANGES {
@@ -58,23 +58,30 @@ pub fn parse_range(header: &str, size: u64) -> Ranges {
     if asked > 1 && total > size { Ranges::Whole } else { Ranges::Parts(parts) }
 }
 
-/// `None`: not the grammar. `Some(None)`: nothing of it lies in the content.
-fn parse_spec(spec: &str, size: u64) -> Option<Option<ByteRange>> {
-    let (first, last) = spec.split_once('-')?;
-    let end = size.checked_sub(1);
-    if first.is_empty() {
-        let suffix = number(last)?;
-        return Some(match end {
-            Some(end) if suffix > 0 => Some(ByteRange { first: size.saturating_sub(suffix), last: end }),
-            _ => None,
-        });
+/// One member of a range set, held against the content's size.
+enum Spec {
+    /// These bytes of it.
+    Within(ByteRange),
+    /// Nothing of it lies in the content.
+    Outside,
+    /// It does not follow the grammar.
+    Malformed,
+}
+
+fn parse_spec(spec: &str, size: u64) -> Spec {
+    let Some((first, last)) = spec.split_once('-') else {
+        return Spec::Malformed;
+    };
+    let range = match (number(first), number(last)) {
+        (None, Some(suffix)) if first.is_empty() => (suffix > 0).then(|| (size.saturating_sub(suffix), u64::MAX)),
+        (Some(first), None) if last.is_empty() => Some((first, u64::MAX)),
+        (Some(first), Some(last)) => (first <= last).then_some((first, last)),
+        _ => return Spec::Malformed,
+    };
+    match range {
+        Some((first, last)) if first < size => Spec::Within(ByteRange { first, last: last.min(size - 1) }),
+        _ => Spec::Outside,
     }
-    let first = number(first)?;
-    let last = if last.is_empty() { u64::MAX } else { number(last)? };
-    Some(match end {
-        Some(end) if first <= end && first <= last => Some(ByteRange { first, last: last.min(end) }),
-        _ => None,
-    })
 }
 
 /// Decimal digits only; more than a `u64` holds is as good as its largest.
@@ -105,7 +112,7 @@ fn coalesce(mut parts: Vec<ByteRange>) -> Vec<ByteRange> {
 }
 
 /// Reads the `Content-Range` of a chunk: `0-99`; `bytes 0-99/200` and `bytes=0-99` are tolerated.
-pub fn parse_content_range(header: &str) -> Option<ByteRange> {
+pub(crate) fn parse_content_range(header: &str) -> Option<ByteRange> {
     let text = header.trim();
     let text = text.strip_prefix("bytes").map_or(text, |rest| rest.trim_start_matches(['=', ' ']));
     let text = text.split('/').next().unwrap_or_default().trim();
@@ -153,7 +160,9 @@ mod tests {
 
     #[test]
     fn what_is_no_range_is_ignored() {
-        for header in ["", "bytes", "bytes=", "items=0-1", "bytes=a-b", "bytes=1", "bytes=0-1,x", "bytes=--1", "bytes=+1-2"] {
+        for header in
+            ["", "bytes", "bytes=", "items=0-1", "bytes=a-b", "bytes=1", "bytes=0-1,x", "bytes=--1", "bytes=+1-2"]
+        {
             assert_eq!(parse_range(header, 10), Ranges::Whole, "{header}");
         }
     }

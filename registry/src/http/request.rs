@@ -1,25 +1,23 @@
 //! A request on its way through the handlers.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use data_encoding::HEXLOWER;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderName, Method};
 
-use super::body::RequestBody;
 use super::error::HttpError;
 use super::query::Query;
 use super::range::parse_content_range;
 use crate::oci::RepositoryName;
 use crate::service::{Chunk, Error, Progress};
 
-/// What handlers see of a request. The body stays with the dispatcher, which drains what a handler leaves.
+/// What handlers see of a request. The body goes beside it: the dispatcher keeps it, and drains what a handler leaves.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
-    pub(crate) body: RequestBody,
 }
 
 impl Request {
@@ -62,12 +60,7 @@ pub(crate) struct RequestIds {
 
 impl RequestIds {
     pub(crate) fn new() -> Self {
-        let mut process = String::new();
-        for byte in crate::ids::random::<4>() {
-            // Writing to a String cannot fail.
-            let _ = write!(process, "{byte:02x}");
-        }
-        RequestIds { process, next: AtomicU64::new(0) }
+        RequestIds { process: HEXLOWER.encode(&crate::ids::random::<4>()), next: AtomicU64::new(0) }
     }
 
     pub(crate) fn next(&self) -> String {

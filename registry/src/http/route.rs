@@ -11,7 +11,7 @@ use crate::oci::{Digest, DigestError, Reference, RepositoryName};
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// `/v2/` (end-1)
     Base,
     /// `/v2/_catalog`
@@ -42,7 +42,7 @@ pub enum Route {
 
 /// Why a path is no route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RouteError {
+pub(crate) enum RouteError {
     /// No such path.
     NotFound,
     /// The path of an operation, with a name that no repository has.
@@ -55,7 +55,7 @@ pub enum RouteError {
 
 impl Route {
     /// Reads a request's raw path.
-    pub fn parse(path: &str) -> Result<Self, RouteError> {
+    pub(crate) fn parse(path: &str) -> Result<Self, RouteError> {
         match path {
             "/" => return Ok(Route::Home),
             "/livez" => return Ok(Route::Live),
@@ -87,7 +87,7 @@ impl Route {
     }
 
     /// The methods it understands, for 405 and `Allow`.
-    pub fn methods(&self) -> &'static [Method] {
+    pub(crate) fn methods(&self) -> &'static [Method] {
         const READ: &[Method] = &[Method::GET, Method::HEAD];
         match self {
             Route::Manifest(..) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
@@ -99,7 +99,7 @@ impl Route {
     }
 
     /// A short constant name, for metrics and logs.
-    pub fn label(&self) -> &'static str {
+    pub(crate) fn label(&self) -> &'static str {
         match self {
             Route::Base => "base",
             Route::Catalog => "catalog",
@@ -155,7 +155,10 @@ mod tests {
     fn names_may_hold_the_words_of_the_api() {
         let tag = || Reference::Tag("v1".parse().unwrap());
         assert_eq!(Route::parse("/v2/a/manifests/b/manifests/v1"), Ok(Route::Manifest(name("a/manifests/b"), tag())));
-        assert_eq!(Route::parse("/v2/x/blobs/uploads/manifests/v1"), Ok(Route::Manifest(name("x/blobs/uploads"), tag())));
+        assert_eq!(
+            Route::parse("/v2/x/blobs/uploads/manifests/v1"),
+            Ok(Route::Manifest(name("x/blobs/uploads"), tag()))
+        );
         assert_eq!(Route::parse("/v2/tags/list/tags/list"), Ok(Route::Tags(name("tags/list"))));
         assert_eq!(Route::parse("/v2/x/blobs/uploads/tags/list"), Ok(Route::Tags(name("x/blobs/uploads"))));
     }
@@ -177,7 +180,9 @@ mod tests {
 
     #[test]
     fn bad_names_digests_and_tags_are_told_apart() {
-        for path in ["/v2/A/tags/list", "/v2/a%2Fb/tags/list", "/v2//tags/list", "/v2/a/../b/tags/list", "/v2/tags/list"] {
+        for path in
+            ["/v2/A/tags/list", "/v2/a%2Fb/tags/list", "/v2//tags/list", "/v2/a/../b/tags/list", "/v2/tags/list"]
+        {
             assert_eq!(Route::parse(path), Err(RouteError::NameInvalid), "{path}");
         }
         assert_eq!(Route::parse("/v2/a/manifests/.x"), Err(RouteError::TagInvalid));

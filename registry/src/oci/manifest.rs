@@ -71,8 +71,8 @@ impl Manifest {
     /// Reads `body` as pushed with the given `Content-Type`, if it had one.
     pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Self, InvalidManifest> {
         let text = std::str::from_utf8(body).map_err(|_| InvalidManifest("the manifest is not UTF-8".into()))?;
-        let wire: Wire =
-            serde_json::from_str(text).map_err(|error| InvalidManifest(format!("the manifest is not valid: {error}")))?;
+        let wire: Wire = serde_json::from_str(text)
+            .map_err(|error| InvalidManifest(format!("the manifest is not valid: {error}")))?;
         if wire.schema_version != Some(2) {
             return invalid("schemaVersion must be 2; schema 1 is not supported");
         }
@@ -202,7 +202,14 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
         let with = |extra: &str| format!(r#"{{"schemaVersion":2,"config":{CONFIG},{extra}}}"#);
         for bad in [
-            "", "{", "[]", "null", "\u{feff}{}", "{}", r#"{"schemaVersion":1}"#, r#"{"schemaVersion":2}"#,
+            "",
+            "{",
+            "[]",
+            "null",
+            "\u{feff}{}",
+            "{}",
+            r#"{"schemaVersion":1}"#,
+            r#"{"schemaVersion":2}"#,
             &with(&format!(r#""x":{deep}"#)),
             &with(r#""manifests":[]"#),
             &with(r#""subject":{"digest":"sha256:00","size":1}"#),
@@ -229,11 +236,18 @@ mod tests {
     #[test]
     fn foreign_layers_with_urls_may_be_absent() {
         let layer = |urls: &str| {
-            CONFIG.replace("application/vnd.oci.empty.v1+json", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip")
-                .replace(":2}", &format!(r#":2{urls}}}"#))
+            CONFIG
+                .replace(
+                    "application/vnd.oci.empty.v1+json",
+                    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+                )
+                .replace(":2}", &format!(":2{urls}}}"))
         };
         let absent = |urls: &str| {
-            let body = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{}]}}"#, layer(urls).replace("4413", "0000"));
+            let body = format!(
+                r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{}]}}"#,
+                layer(urls).replace("4413", "0000")
+            );
             parse(&body).unwrap().references[1].may_be_absent
         };
         assert!(absent(r#","urls":["https://example.com/x"]"#));

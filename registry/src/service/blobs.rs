@@ -97,7 +97,9 @@ impl Registry {
         let guard = self.locks.lock(digest).await;
         let wanted = digest.clone();
         match self.blocking(move |store| store.quarantine(&wanted)).await {
-            Ok(path) => tracing::error!(%digest, quarantine = %path.display(), "content is damaged, its file was put aside"),
+            Ok(path) => {
+                tracing::error!(%digest, quarantine = %path.display(), "content is damaged, its file was put aside");
+            }
             Err(why) => tracing::error!(%digest, error = %why, "content is damaged and could not be put aside"),
         }
         drop(guard);

@@ -129,7 +129,13 @@ impl Registry {
         Ok(PushedManifest { digest, subject: manifest.subject, tags: push.tags })
     }
 
-    fn put_command(&self, repository: &RepositoryName, digest: &Digest, manifest: &Manifest, push: &ManifestPush) -> Command {
+    fn put_command(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        manifest: &Manifest,
+        push: &ManifestPush,
+    ) -> Command {
         let (required, compare) = manifest
             .references
             .iter()
@@ -167,7 +173,11 @@ impl Registry {
     }
 
     /// GET. The bytes are verified against the digest before they leave.
-    pub async fn get_manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<ManifestContent, Error> {
+    pub async fn get_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<ManifestContent, Error> {
         let info = self.stat_manifest(repository, reference)?;
         let body = self.manifest_body(&info.digest, info.size).await?;
         Ok(ManifestContent { info, body })

@@ -143,7 +143,9 @@ impl Registry {
             match self.remove_if_unheld(&digest).await {
                 Ok(true) => removed += 1,
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%digest, %error, "could not remove content that nobody holds, the sweep will"),
+                Err(error) => {
+                    tracing::warn!(%digest, %error, "could not remove content that nobody holds, the sweep will");
+                }
             }
         }
         removed

@@ -11,7 +11,7 @@ const MAX_REPOSITORIES: usize = 256;
 /// New blobs remembered per repository.
 const MAX_BLOBS: usize = 2048;
 /// A push that has been silent for so long is forgotten.
-const FORGET_AFTER: Duration = Duration::from_secs(3600);
+const FORGET_AFTER: Duration = Duration::from_hours(1);
 
 /// What came into each repository since its last manifest.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl PushReports {
         }
         let fresh = || Pending { began: now, last: now, new: HashMap::new() };
         let pending = all.entry(repository.clone()).or_insert_with(fresh);
-        if pending.new.is_empty() && now.duration_since(pending.last) > Duration::from_secs(60) {
+        if pending.new.is_empty() && now.duration_since(pending.last) > Duration::from_mins(1) {
             pending.began = now;
         }
         pending.last = now;

@@ -148,7 +148,10 @@ impl Registry {
 /// The algorithm cut at 32 characters, the encoded part at 64, and what is not allowed in a tag replaced.
 fn fallback_tag(subject: &Digest) -> Tag {
     let part = |text: &str, length: usize| -> String {
-        text.chars().take(length).map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect()
+        text.chars()
+            .take(length)
+            .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
+            .collect()
     };
     format!("{}-{}", part(subject.algorithm_name(), 32), part(subject.encoded(), 64))
         .parse()

@@ -16,14 +16,13 @@ use super::error::Progress;
 use crate::oci::{Digest, RepositoryName};
 
 /// How long a closed session is remembered, so that a PUT repeated after a lost 201 gets its 201.
-const REMEMBER_CLOSED: Duration = Duration::from_secs(15 * 60);
+const REMEMBER_CLOSED: Duration = Duration::from_mins(15);
 /// How many closed sessions are remembered at most.
 const MAX_CLOSED: usize = 16 * 1024;
 
 /// The open sessions and the recently closed ones.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    store: ContentStore,
     open: Mutex<HashMap<UploadId, Arc<Session>>>,
     closed: Mutex<HashMap<UploadId, (RepositoryName, Digest, Instant)>>,
 }
@@ -95,7 +94,7 @@ impl Sessions {
             let seen = Instant::now().checked_sub(idle).unwrap_or_else(Instant::now);
             open.insert(info.id.clone(), Arc::new(Session::new(info.id, owner, info.offset, None, seen)));
         }
-        Ok(Sessions { store: store.clone(), open: Mutex::new(open), closed: Mutex::new(HashMap::new()) })
+        Ok(Sessions { open: Mutex::new(open), closed: Mutex::new(HashMap::new()) })
     }
 
     pub(super) fn count(&self) -> usize {

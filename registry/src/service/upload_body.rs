@@ -34,7 +34,12 @@ enum Piece {
 
 /// Appends the whole body to the upload that `slot` holds, or leaves it as `plan` says. The slot comes back in any case but
 /// a panic, also when this future is dropped: then the thread sees the channel close and treats the body as broken off.
-pub(super) async fn receive<S, B>(store: &ContentStore, mut slot: S, plan: Plan, body: &mut B) -> (Option<S>, Result<u64, Error>)
+pub(super) async fn receive<S, B>(
+    store: &ContentStore,
+    mut slot: S,
+    plan: Plan,
+    body: &mut B,
+) -> (Option<S>, Result<u64, Error>)
 where
     S: AsMut<Upload> + Send + 'static,
     B: Stream<Item = Result<Bytes, Error>> + Unpin + Send,
@@ -69,7 +74,12 @@ where
     }
 }
 
-fn write(store: &ContentStore, upload: &mut Upload, plan: Plan, mut pieces: mpsc::Receiver<Piece>) -> Result<u64, Error> {
+fn write(
+    store: &ContentStore,
+    upload: &mut Upload,
+    plan: Plan,
+    mut pieces: mpsc::Receiver<Piece>,
+) -> Result<u64, Error> {
     let mark = upload.mark();
     let start = upload.offset();
     match append_all(store, upload, plan, &mut pieces) {
@@ -129,5 +139,8 @@ fn append_all(
 
 fn wrong_length(upload: &Upload, exactly: u64) -> Error {
     let progress = Progress { id: upload.id().clone(), offset: upload.offset() };
-    Error::ChunkSizeInvalid { why: format!("Content-Range says {exactly} bytes, the body has another length"), progress }
+    Error::ChunkSizeInvalid {
+        why: format!("Content-Range says {exactly} bytes, the body has another length"),
+        progress,
+    }
 }

@@ -13,7 +13,7 @@ use super::sessions::{Held, Session};
 use super::upload_body::{Plan, receive};
 use super::{Error, Registry};
 use crate::catalog::CatalogState;
-use crate::catalog::command::{CommitError, Command, Refusal};
+use crate::catalog::command::{Command, CommitError, Refusal};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 
 /// A request body, as the service sees it.
@@ -74,7 +74,11 @@ impl Registry {
         Ok(Started::Session(self.new_session(repository, algorithm).await?.progress()))
     }
 
-    async fn new_session(&self, repository: &RepositoryName, algorithm: Option<Algorithm>) -> Result<Arc<Session>, Error> {
+    async fn new_session(
+        &self,
+        repository: &RepositoryName,
+        algorithm: Option<Algorithm>,
+    ) -> Result<Arc<Session>, Error> {
         if self.catalog.status().state == CatalogState::ReadOnly {
             return Err(Error::ReadOnly);
         }
@@ -102,16 +106,20 @@ impl Registry {
     }
 
     /// True if the repository holds the blob now. Anything that stands in the way is no error: the client uploads instead.
-    async fn mount(&self, repository: &RepositoryName, digest: &Digest, from: Option<RepositoryName>) -> Result<bool, Error> {
+    async fn mount(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        from: Option<RepositoryName>,
+    ) -> Result<bool, Error> {
         // More holders than a few are not asked: one that went away meanwhile is rare enough.
         const CANDIDATES: usize = 4;
         self.touch(repository, digest).await;
-        let sources = match from {
-            Some(from) => vec![from],
-            None => {
-                let wanted = digest.clone();
-                self.reading(move |catalog| Ok(catalog.holders(&wanted, CANDIDATES)?)).await?
-            }
+        let sources = if let Some(from) = from {
+            vec![from]
+        } else {
+            let wanted = digest.clone();
+            self.reading(move |catalog| Ok(catalog.holders(&wanted, CANDIDATES)?)).await?
         };
         for from in sources {
             let command = Command::MountBlob { repository: repository.clone(), digest: digest.clone(), from };
@@ -216,15 +224,13 @@ impl Registry {
     /// Takes the right to write to a session: a stream is refused while another request has it, since nobody can say what
     /// would follow what; a ranged chunk waits, and its offset decides.
     async fn hold(&self, session: &Arc<Session>, chunk: Chunk) -> Result<Held, Error> {
-        let transfer =
-            Arc::clone(&self.transfers).try_acquire_owned().map_err(|_| Error::TooMany("request bodies"))?;
+        let transfer = Arc::clone(&self.transfers).try_acquire_owned().map_err(|_| Error::TooMany("request bodies"))?;
         let lock = Arc::clone(&session.upload);
         let guard = match chunk {
             Chunk::Stream => lock.try_lock_owned().map_err(|_| Error::UploadBusy(session.progress()))?,
             Chunk::Range { .. } => lock.lock_owned().await,
         };
-        let mut held =
-            Held { session: Arc::clone(session), store: self.store.clone(), guard, _transfer: transfer };
+        let mut held = Held { session: Arc::clone(session), store: self.store.clone(), guard, _transfer: transfer };
         if session.cancelled.load(Ordering::Acquire) {
             return Err(Error::UploadUnknown);
         }
@@ -248,10 +254,11 @@ impl Registry {
         body: &mut B,
     ) -> (Option<Held>, Result<(), Error>) {
         let session = Arc::clone(&held.session);
-        let exactly = match expected_bytes(chunk, length, &Progress { id: session.id.clone(), offset: held.as_mut().offset() }) {
-            Ok(exactly) => exactly,
-            Err(error) => return (Some(held), Err(error)),
-        };
+        let exactly =
+            match expected_bytes(chunk, length, &Progress { id: session.id.clone(), offset: held.as_mut().offset() }) {
+                Ok(exactly) => exactly,
+                Err(error) => return (Some(held), Err(error)),
+            };
         let plan = Plan { exactly, max_blob_size: self.limits.max_blob_size, reserve: self.limits.reserve, sync };
         let (held, result) = receive(&self.store, held, plan, body).await;
         let mut held = match (held, result) {

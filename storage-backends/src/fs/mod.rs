@@ -35,7 +35,7 @@ pub use sessions::UploadInfo;
 pub use upload::{Mark, Upload};
 pub use upload_id::{UploadId, UploadIdError};
 pub use upload_state::OWNER_LIMIT;
-pub use verify::Verdict;
+pub use verify::{Verdict, full_speed};
 pub use walk::{StoredContent, Walk};
 
 /// A content store below one directory. Clones share it.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::upload_state::UploadState;
-use super::verify::hash_file;
+use super::verify::{full_speed, hash_file};
 use super::{ContentStore, StoreError, UploadId, disk, layout, unique_number};
 use crate::digest::Algorithm;
 use crate::hasher::Hasher;
@@ -233,6 +233,6 @@ impl Upload {
 pub(super) fn hash_again(file: &mut File, algorithm: Algorithm, length: u64) -> io::Result<Hasher> {
     let mut hasher = Hasher::new(algorithm);
     file.rewind()?;
-    let read = hash_file(file, length, &mut hasher, &mut |_| {})?;
+    let read = hash_file(file, length, &mut hasher, &mut full_speed)?.continue_value().unwrap_or_default();
     if read == length { Ok(hasher) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }

@@ -1,6 +1,7 @@
 //! `GET`, `HEAD` and `DELETE /v2/<name>/blobs/<digest>` (end-2, end-10).
 
 use axum::body::Body;
+use data_encoding::HEXLOWER;
 use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE};
 use http::{HeaderValue, Method, Response, StatusCode};
 
@@ -18,7 +19,12 @@ use crate::service::Blob;
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
 
 /// By method.
-pub(in crate::http) async fn handle(app: &App, request: &Request, repository: &RepositoryName, digest: &Digest) -> Answer {
+pub(in crate::http) async fn handle(
+    app: &App,
+    request: &Request,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Answer {
     match request.method {
         Method::DELETE => {
             app.registry.delete_blob(repository, digest).await.map_err(in_repository(repository))?;
@@ -99,7 +105,7 @@ fn single(blob: Blob, range: ByteRange) -> Response<Body> {
 
 /// `multipart/byteranges` (RFC 9110 14.6).
 fn multipart(blob: Blob, parts: &[ByteRange]) -> Response<Body> {
-    let boundary: String = crate::ids::random::<12>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let boundary = HEXLOWER.encode(&crate::ids::random::<12>());
     let size = blob.size();
     let head = |range: &ByteRange| {
         let range = content_range(*range, size);

@@ -6,6 +6,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::http::App;
+use crate::http::body::RequestBody;
 use crate::http::conditional::{not_modified, precondition};
 use crate::http::error::HttpError;
 use crate::http::headers::{DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, digest_value, etag, value};
@@ -16,13 +17,14 @@ use crate::service::{Error, ManifestInfo, ManifestPush};
 /// By method. `Accept` is not looked at: what was pushed is what is sent.
 pub(in crate::http) async fn handle(
     app: &App,
-    request: &mut Request,
+    request: &Request,
+    body: &mut RequestBody,
     repository: &RepositoryName,
     reference: &Reference,
 ) -> Answer {
     let fail = in_repository(repository);
     match request.method {
-        Method::PUT => put(app, request, repository, reference).await,
+        Method::PUT => put(app, request, body, repository, reference).await,
         Method::DELETE => {
             app.registry.delete_manifest(repository, reference).await.map_err(fail)?;
             Ok(super::empty(StatusCode::ACCEPTED))
@@ -39,13 +41,12 @@ pub(in crate::http) async fn handle(
 }
 
 fn answer(request: &Request, info: &ManifestInfo, body: Bytes) -> Response<Body> {
-    let mut response = match not_modified(&request.headers, &info.digest) {
-        true => super::empty(StatusCode::NOT_MODIFIED),
-        false => {
-            let mut response = Response::new(Body::from(body));
-            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(info.size));
-            response
-        }
+    let mut response = if not_modified(&request.headers, &info.digest) == true {
+        super::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        let mut response = Response::new(Body::from(body));
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(info.size));
+        response
     };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, value(&info.media_type));
@@ -54,7 +55,13 @@ fn answer(request: &Request, info: &ManifestInfo, body: Bytes) -> Response<Body>
     response
 }
 
-async fn put(app: &App, request: &mut Request, repository: &RepositoryName, reference: &Reference) -> Answer {
+async fn put(
+    app: &App,
+    request: &Request,
+    body: &mut RequestBody,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Answer {
     let fail = in_repository(repository);
     let limit = app.registry.limits().max_manifest_size;
     let tags = tags(request, reference, app.registry.limits().max_tags_per_put)?;
@@ -62,7 +69,7 @@ async fn put(app: &App, request: &mut Request, repository: &RepositoryName, refe
     if request.content_length().is_some_and(|length| length > limit) {
         return Err(fail(Error::ManifestTooLarge { limit }));
     }
-    let body = request.body.read_up_to(limit).await.map_err(&fail)?;
+    let body = body.read_up_to(limit).await.map_err(&fail)?;
     let body = body.ok_or_else(|| fail(Error::ManifestTooLarge { limit }))?;
     let push = ManifestPush {
         reference: reference.clone(),
@@ -110,7 +117,8 @@ fn tags(request: &Request, reference: &Reference, limit: usize) -> Result<Vec<Ta
 fn digest_parameter(request: &Request, reference: &Reference) -> Result<Option<Digest>, HttpError> {
     match (reference, request.query.get("digest")) {
         (Reference::Tag(_), Some(text)) => {
-            let digest = text.parse().map_err(|error: crate::oci::DigestError| HttpError::digest_invalid(error.to_string()))?;
+            let digest =
+                text.parse().map_err(|error: crate::oci::DigestError| HttpError::digest_invalid(error.to_string()))?;
             Ok(Some(digest))
         }
         _ => Ok(None),

@@ -6,6 +6,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use storage_backends::fs::UploadId;
 
 use crate::http::App;
+use crate::http::body::RequestBody;
 use crate::http::error::HttpError;
 use crate::http::headers::{
     DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, OCI_CHUNK_MAX_LENGTH, blob_location, digest_value, upload_location,
@@ -16,11 +17,16 @@ use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::service::{Error, Progress, Start, Started};
 
 /// POST: a session, a mount, or a whole blob at once.
-pub(in crate::http) async fn begin(app: &App, request: &mut Request, repository: &RepositoryName) -> Answer {
+pub(in crate::http) async fn begin(
+    app: &App,
+    request: &Request,
+    body: &mut RequestBody,
+    repository: &RepositoryName,
+) -> Answer {
     let fail = in_repository(repository);
     if let Some(digest) = request.query.get("digest") {
         let digest = parse_digest(digest)?;
-        let closed = app.registry.upload_at_once(repository, digest, &mut request.body).await.map_err(fail)?;
+        let closed = app.registry.upload_at_once(repository, digest, body).await.map_err(fail)?;
         return Ok(stored(repository, &closed.digest));
     }
     let start = start(request)?;
@@ -52,15 +58,16 @@ fn start(request: &Request) -> Result<Start, HttpError> {
 /// GET, PATCH, PUT and DELETE of a session.
 pub(in crate::http) async fn session(
     app: &App,
-    request: &mut Request,
+    request: &Request,
+    body: &mut RequestBody,
     repository: &RepositoryName,
     id: Option<&UploadId>,
 ) -> Answer {
     let fail = in_repository(repository);
     let id = id.ok_or_else(|| fail(Error::UploadUnknown))?;
     match request.method {
-        Method::PATCH => append(app, request, repository, id).await,
-        Method::PUT => close(app, request, repository, id).await,
+        Method::PATCH => append(app, request, body, repository, id).await,
+        Method::PUT => close(app, request, body, repository, id).await,
         Method::DELETE => {
             app.registry.cancel_upload(repository, id).await.map_err(fail)?;
             Ok(super::empty(StatusCode::NO_CONTENT))
@@ -72,16 +79,27 @@ pub(in crate::http) async fn session(
     }
 }
 
-async fn append(app: &App, request: &mut Request, repository: &RepositoryName, id: &UploadId) -> Answer {
+async fn append(
+    app: &App,
+    request: &Request,
+    body: &mut RequestBody,
+    repository: &RepositoryName,
+    id: &UploadId,
+) -> Answer {
     let fail = in_repository(repository);
     let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
     let length = request.content_length();
-    let progress =
-        app.registry.append_upload(repository, id, chunk, length, &mut request.body).await.map_err(&fail)?;
+    let progress = app.registry.append_upload(repository, id, chunk, length, body).await.map_err(&fail)?;
     Ok(session_at(app, StatusCode::ACCEPTED, repository, &progress))
 }
 
-async fn close(app: &App, request: &mut Request, repository: &RepositoryName, id: &UploadId) -> Answer {
+async fn close(
+    app: &App,
+    request: &Request,
+    body: &mut RequestBody,
+    repository: &RepositoryName,
+    id: &UploadId,
+) -> Answer {
     let fail = in_repository(repository);
     let mut digests = request.query.all("digest");
     let digest = match (digests.next(), digests.next()) {
@@ -91,11 +109,7 @@ async fn close(app: &App, request: &mut Request, repository: &RepositoryName, id
     };
     let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
     let length = request.content_length();
-    let closed = app
-        .registry
-        .close_upload(repository, id, digest, chunk, length, &mut request.body)
-        .await
-        .map_err(&fail)?;
+    let closed = app.registry.close_upload(repository, id, digest, chunk, length, body).await.map_err(&fail)?;
     Ok(stored(repository, &closed.digest))
 }
 

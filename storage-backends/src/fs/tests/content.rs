@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::{Fixture, noise, sha256};
 use crate::digest::{Algorithm, Digest};
-use crate::fs::{ContentStore, StoreError, Verdict};
+use crate::fs::{ContentStore, StoreError, Verdict, full_speed};
 
 #[test]
 fn small_content_comes_back_in_each_algorithm_without_aliases() {
@@ -60,7 +60,16 @@ fn damage_is_seen_by_length_by_reading_and_by_verifying() {
     let digest = sha256(&bytes);
     fixture.store.put_bytes(&digest, &bytes).unwrap();
     let mut steps = Vec::new();
-    assert_eq!(fixture.store.verify(&digest, &mut |step| steps.push(step)).unwrap(), Verdict::Sound);
+    assert_eq!(
+        fixture
+            .store
+            .verify(&digest, &mut |step| {
+                steps.push(step);
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap(),
+        Verdict::Sound
+    );
     assert_eq!(steps.iter().sum::<u64>(), 600_000);
     assert!(steps.len() >= 3 && steps.iter().all(|step| *step <= 256 * 1024));
 
@@ -71,7 +80,7 @@ fn damage_is_seen_by_length_by_reading_and_by_verifying() {
     flipped[300_000] ^= 0x10;
     fs::remove_file(fixture.content_path(&digest)).unwrap();
     fs::write(fixture.content_path(&digest), &flipped).unwrap();
-    assert_eq!(fixture.store.verify(&digest, &mut |_| {}).unwrap(), Verdict::Corrupt);
+    assert_eq!(fixture.store.verify(&digest, &mut full_speed).unwrap(), Verdict::Corrupt);
     let corrupt = fixture.store.read_verified(&digest, 600_000).unwrap_err();
     assert!(matches!(corrupt, StoreError::Corrupt { computed, .. } if computed == sha256(&flipped)));
 }
@@ -82,7 +91,7 @@ fn what_is_absent_or_of_a_foreign_algorithm_is_missing() {
     for digest in [sha256(b"absent"), "md5:900150983cd24fb0d6963f7d28e17f72".parse().unwrap()] {
         assert_eq!(fixture.store.stat(&digest).unwrap(), None);
         assert!(!fixture.store.remove(&digest).unwrap());
-        assert_eq!(fixture.store.verify(&digest, &mut |_| {}).unwrap(), Verdict::Missing);
+        assert_eq!(fixture.store.verify(&digest, &mut full_speed).unwrap(), Verdict::Missing);
         assert!(matches!(fixture.store.open_content(&digest, 0), Err(StoreError::Missing { .. })));
         assert!(matches!(fixture.store.quarantine(&digest), Err(StoreError::Missing { .. })));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{id, noise, sha256};
 use crate::digest::{Algorithm, Digest};
-use crate::fs::{ContentStore, Verdict};
+use crate::fs::{ContentStore, Verdict, full_speed};
 
 const DIRECTORY_VARIABLE: &str = "STORAGE_BACKENDS_KILL_TEST_DIRECTORY";
 const KILLS: u64 = 25;
@@ -70,7 +70,7 @@ fn killed_at_any_instant_the_store_keeps_what_it_acknowledged() {
     let upload = store.open_upload(&id()).unwrap().unwrap();
     let digest = sha256(&whole[..upload.offset() as usize]);
     upload.finish(&digest).unwrap().publish().unwrap();
-    assert_eq!(store.verify(&digest, &mut |_| {}).unwrap(), Verdict::Sound);
+    assert_eq!(store.verify(&digest, &mut full_speed).unwrap(), Verdict::Sound);
 }
 
 /// The bytes of the upload, more than all children come to write.
@@ -99,9 +99,9 @@ fn check(directory: &Path, whole: &[u8], acknowledged: u64, put: &[Digest]) {
     let open = usize::from(store.open_upload(&id()).unwrap().is_some());
     assert_eq!(store.uploads().unwrap().len(), open);
     for digest in put {
-        assert_eq!(store.verify(digest, &mut |_| {}).unwrap(), Verdict::Sound, "{digest}");
+        assert_eq!(store.verify(digest, &mut full_speed).unwrap(), Verdict::Sound, "{digest}");
     }
     for item in store.walk() {
-        assert_eq!(store.verify(&item.unwrap().digest, &mut |_| {}).unwrap(), Verdict::Sound);
+        assert_eq!(store.verify(&item.unwrap().digest, &mut full_speed).unwrap(), Verdict::Sound);
     }
 }

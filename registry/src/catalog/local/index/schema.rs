@@ -90,16 +90,13 @@ impl Key {
 
     /// Appends a digest.
     pub(crate) fn digest(mut self, digest: &Digest) -> Self {
-        match digest.algorithm() {
-            Some(algorithm) => {
-                self.0.push(algorithm_byte(algorithm));
-                self.0.extend(unhex(digest.encoded()));
-                self
-            }
-            None => {
-                self.0.push(OTHER_ALGORITHM);
-                self.name(digest.as_str())
-            }
+        if let Some(algorithm) = digest.algorithm() {
+            self.0.push(algorithm_byte(algorithm));
+            self.0.extend(unhex(digest.encoded()));
+            self
+        } else {
+            self.0.push(OTHER_ALGORITHM);
+            self.name(digest.as_str())
         }
     }
 
