@@ -23,7 +23,7 @@ pub fn answer(state: &State, op: &Op, contended: bool) -> Vec<Answer> {
         Op::Patch { repo, slot, bytes, range, .. } => {
             uploads::patch(state, repo, *slot, bytes, range.as_deref(), contended)
         }
-        Op::UploadStatus { repo, slot } => uploads::status(state, repo, *slot),
+        Op::UploadStatus { repo, slot } => uploads::status(state, repo, *slot, contended),
         Op::CancelUpload { repo, slot } => uploads::cancel(state, repo, *slot),
         Op::CloseUpload { repo, slot, digest, bytes, range } => {
             let last = uploads::Last { bytes: bytes.as_ref(), range: range.as_deref() };

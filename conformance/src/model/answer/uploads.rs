@@ -75,7 +75,7 @@ pub(super) fn patch(
     contended: bool,
 ) -> Vec<Answer> {
     let Some(session) = state.session(slot, repo) else { return vec![Answer::error(404, NO_SESSION)] };
-    let mut answers = range_faults(session, repo, range, content.len());
+    let mut answers = range_faults(session, repo, range, content.len(), contended);
     if answers.is_empty() {
         let end = session.bytes.len() + content.len();
         let effect = Effect::Append { slot, bytes: content.bytes() };
@@ -87,9 +87,9 @@ pub(super) fn patch(
     answers
 }
 
-pub(super) fn status(state: &State, repo: &str, slot: u32) -> Vec<Answer> {
+pub(super) fn status(state: &State, repo: &str, slot: u32, contended: bool) -> Vec<Answer> {
     let Some(session) = state.session(slot, repo) else { return vec![Answer::error(404, NO_SESSION)] };
-    vec![progress(204, repo, session.bytes.len())]
+    vec![so_far(204, session, repo, contended)]
 }
 
 pub(super) fn cancel(state: &State, repo: &str, slot: u32) -> Vec<Answer> {
@@ -107,9 +107,11 @@ pub(super) fn close(
     last: Last<'_>,
     contended: bool,
 ) -> Vec<Answer> {
-    let Some(session) = state.session(slot, repo) else { return close_again(state, repo, slot, digest, contended) };
+    let Some(session) = state.session(slot, repo) else {
+        return close_again(state, repo, slot, digest, contended || last.range.is_some());
+    };
     let content = last.bytes.map(Content::bytes).unwrap_or_default();
-    let mut answers = range_faults(session, repo, last.range, content.len());
+    let mut answers = range_faults(session, repo, last.range, content.len(), contended);
     let known = digest.map(|digest| (digest, grammar(digest)));
     let Some((digest, Grammar::Known(algorithm))) = known else {
         answers.push(bad_digest());
@@ -131,8 +133,9 @@ pub(super) fn close(
     answers
 }
 
-/// A close repeated after a 201 that got lost (row 71). One that overlaps the first may also find the session gone.
-fn close_again(state: &State, repo: &str, slot: u32, digest: Option<&str>, contended: bool) -> Vec<Answer> {
+/// A close repeated after a 201 that got lost (row 71). One that overlaps the first or
+/// has a range may also find the session gone.
+fn close_again(state: &State, repo: &str, slot: u32, digest: Option<&str>, unlike: bool) -> Vec<Answer> {
     let mut answers = Vec::new();
     let closed = state.closed.iter().find(|closed| closed.slot == slot && closed.repo == repo);
     if let (Some(closed), Some(digest)) = (closed, digest)
@@ -140,7 +143,7 @@ fn close_again(state: &State, repo: &str, slot: u32, digest: Option<&str>, conte
         && state.repo(repo).is_some_and(|repo| repo.blobs.contains_key(digest))
     {
         answers.push(created(repo, digest));
-        if !closed.vague && !contended {
+        if !closed.vague && !unlike {
             return answers;
         }
     }
@@ -152,10 +155,10 @@ fn close_again(state: &State, repo: &str, slot: u32, digest: Option<&str>, conte
 }
 
 /// What is wrong with a `Content-Range` (rows 52, 55, 56); nothing = the chunk is in order.
-fn range_faults(session: &Session, repo: &str, range: Option<&str>, length: usize) -> Vec<Answer> {
+fn range_faults(session: &Session, repo: &str, range: Option<&str>, length: usize, contended: bool) -> Vec<Answer> {
     let Some(range) = range else { return Vec::new() };
     let here = |status, code| Answer {
-        headers: progress(status, repo, session.bytes.len()).headers,
+        headers: so_far(status, session, repo, contended).headers,
         ..Answer::error(status, &[code])
     };
     let mut faults = Vec::new();
@@ -190,12 +193,20 @@ fn progress(status: u16, repo: &str, end: usize) -> Answer {
         .is("Range", format!("0-{}", end.saturating_sub(1)))
 }
 
-fn busy(session: &Session, repo: &str) -> Answer {
-    // The offset that it names may be any that the other request passes through.
-    let _ = session;
-    Answer::error(409, &["BLOB_UPLOAD_INVALID"])
+/// Where a session stands. While another request writes to it, that may be anything on the way.
+fn so_far(status: u16, session: &Session, repo: &str, contended: bool) -> Answer {
+    if !contended {
+        return progress(status, repo, session.bytes.len());
+    }
+    Answer::new(status)
         .header("Location", Want::Starts(format!("/v2/{repo}/blobs/uploads/")))
         .header("Range", Want::Starts("0-".to_owned()))
+}
+
+/// Row 60.
+fn busy(session: &Session, repo: &str) -> Answer {
+    let headers = so_far(409, session, repo, true).headers;
+    Answer { headers, ..Answer::error(409, &["BLOB_UPLOAD_INVALID"]) }
 }
 
 fn created(repo: &str, digest: &str) -> Answer {

@@ -45,7 +45,8 @@ impl Generator {
         let offset = state.sessions.get(&slot).map_or(0, |session| session.bytes.len());
         let bytes = self.next_part(slot, offset);
         let range = if self.random.chance(60) { Some(self.content_range(offset, bytes.len())) } else { None };
-        Op::Patch { repo: repo.to_owned(), slot, bytes, range, chunked: self.random.chance(25) }
+        let chunked = self.random.chance(25);
+        Op::Patch { repo: repo.to_owned(), slot, bytes, range, chunked }
     }
 
     /// What is left of the planned content, or a part of it.
