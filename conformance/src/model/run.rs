@@ -183,7 +183,7 @@ fn between(
     for client in clients.iter_mut() {
         client.group.judge.collected();
     }
-    Ok(if stopped { each(clients, Group::recover) } else { None })
+    Ok(each(clients, if stopped { Group::recover } else { Group::compare }))
 }
 
 fn each(clients: &mut [Client], act: fn(&mut Group) -> Result<(), Disagreement>) -> Option<(usize, Disagreement)> {
