@@ -18,7 +18,7 @@ fn each_fact_is_written_as_the_document_shows() {
     for line in section().lines().filter(|line| line.starts_with(r#"{"sequence":"#)) {
         let record: Record = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let frames = record::encode_batch(&id(), record.sequence, record.time, std::slice::from_ref(&record.fact));
-        let frames = frames.ok().expect("it is short");
+        let frames = frames.expect("it is short");
         let frame = record::decode(&frames, &id()).unwrap();
         assert_eq!(std::str::from_utf8(frame.payload).unwrap(), line);
         assert_eq!(frame.record().unwrap(), record);
@@ -44,12 +44,11 @@ fn the_worked_example_is_what_a_new_journal_holds() {
 
 /// Lines of 16 bytes.
 fn dump(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for (line, bytes) in bytes.chunks(16).enumerate() {
+    let line = |(index, bytes): (usize, &[u8])| {
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        out += &format!("{:04x}  {}\n", line * 16, hex.join(" "));
-    }
-    out
+        format!("{:04x}  {}\n", index * 16, hex.join(" "))
+    };
+    bytes.chunks(16).enumerate().map(line).collect()
 }
 
 #[test]
