@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::record::{self, Role};
 use super::super::segment::{HEADER_BYTES, walk};
-use super::super::verify;
+use super::super::{repair, verify};
 use super::*;
 
 /// A snapshot at 4, a sealed segment with 5 to 7, and a last segment with 8 and, in one batch, 9 and 10.
@@ -161,7 +161,8 @@ fn an_intact_record_that_cannot_be_read_is_never_cut() {
     bytes[end..end + frame.len()].copy_from_slice(&frame);
     fs::write(&path, &bytes).unwrap();
     let error = open(directory.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Damaged { offset, .. } if offset == end as u64), "{error}");
+    assert!(matches!(error, OpenError::UnknownRecord { offset, .. } if offset == end as u64), "{error}");
+    assert!(repair(directory.path(), None, 1).is_err(), "a repair would lose it");
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
