@@ -6,6 +6,7 @@ use crate::oci::{Digest, RepositoryName, Tag};
 /// One change. The catalog checks its preconditions in the order of commits, so that no two commands can both be right
 /// where only one may be.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few hundred bytes, once per request; boxes would only hide them")]
 pub enum Command {
     /// A verified blob is in the content store and shall be held by a repository. Makes the repository if need be.
     LinkBlob {
@@ -33,6 +34,14 @@ pub enum Command {
         digest: Digest,
         /// Go ahead although manifests need it; else [`Refusal::BlobReferenced`].
         even_if_referenced: bool,
+    },
+    /// The collector takes a blob from a repository, if no manifest there needs it. Else, or if the repository does not
+    /// hold it, nothing happens.
+    CollectBlob {
+        /// The holder.
+        repository: RepositoryName,
+        /// The blob.
+        digest: Digest,
     },
     /// A manifest whose bytes are in the content store shall be held by a repository, under these tags.
     PutManifest {

@@ -28,7 +28,7 @@ pub use compact::{Compaction, FinishedCompaction};
 pub use disk::{Disk, SystemDisk};
 pub use error::{AppendError, CompactionError, FactsSinceError, OpenError, ReplayError};
 pub use open::{Cut, Opened};
-pub use record::{JournalId, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES};
+pub use record::{InvalidJournalId, JournalId, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES};
 pub use repair::{MissingRecords, RepairError, Repaired, repair, verify};
 pub use replay::{JournalReader, Replay};
 pub use survey::{Finding, FindingKind};
