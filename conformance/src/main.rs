@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "a program, not a library")]
 
 mod client;
+mod edge;
 mod report;
 mod scale;
 mod server;
@@ -24,9 +25,14 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Check {}
+enum Check {
+    /// The edge table: odd requests, one row each.
+    Edge(edge::EdgeOptions),
+}
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    match cli.check {}
+    match cli.check {
+        Check::Edge(options) => edge::run(&options, cli.report.as_deref()),
+    }
 }
