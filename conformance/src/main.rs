@@ -1,5 +1,5 @@
 //! The judge's command line: each subcommand is one check, `--scale` says how much of it.
-#![allow(missing_docs, reason = "a program, not a library")]
+#![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
 mod client;
 mod edge;

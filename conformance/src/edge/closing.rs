@@ -18,7 +18,7 @@ pub fn close_needs_exactly_one_digest(site: &Site) -> anyhow::Result<()> {
     let session = ten(&repo)?;
     let (one, other) = (sha256(TEN), sha256(b"other"));
     let mut faults = Faults::default();
-    for query in ["".to_owned(), "digest=".to_owned(), format!("digest={one}&digest={other}")] {
+    for query in [String::new(), "digest=".to_owned(), format!("digest={one}&digest={other}")] {
         let path = if query.is_empty() { session.location.clone() } else { with_query(&session.location, &query) };
         let answer = session.send(&octets(Request::new("PUT", path)))?;
         faults.check(&query, expect::error(&answer, &[400], &["DIGEST_INVALID"]));

@@ -33,15 +33,15 @@ pub fn delete_by_digest_takes_the_tags(site: &Site) -> anyhow::Result<()> {
     }
     let mut faults = Faults::default();
     let before = listed(&repo, &subject.digest(), "")?;
-    faults.check("listed", (|| Ok(ensure!(before == [artifact.digest()], "referrers {before:?}")))());
+    faults.check("listed", expect::that(before == [artifact.digest()], || format!("referrers {before:?}")));
     expect::status(&repo.delete(&repo.manifest(&artifact.digest()))?, &[202])?;
     for reference in ["a1", "a2", &artifact.digest()] {
         faults.check(reference, expect::absent(&repo, &repo.manifest(reference)));
     }
     let tags = expect::tag_names(&repo.get(&repo.tags())?)?;
-    faults.check("tags", (|| Ok(ensure!(tags == ["subject"], "tags {tags:?}")))());
+    faults.check("tags", expect::that(tags == ["subject"], || format!("tags {tags:?}")));
     let after = listed(&repo, &subject.digest(), "")?;
-    faults.check("unlisted", (|| Ok(ensure!(after.is_empty(), "referrers {after:?}")))());
+    faults.check("unlisted", expect::that(after.is_empty(), || format!("referrers {after:?}")));
     faults.finish()
 }
 

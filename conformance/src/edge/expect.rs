@@ -57,6 +57,11 @@ impl Faults {
     }
 }
 
+/// A condition, or the fault that its absence is.
+pub fn that(holds: bool, fault: impl FnOnce() -> String) -> anyhow::Result<()> {
+    if holds { Ok(()) } else { Err(anyhow!(fault())) }
+}
+
 pub fn status(answer: &Response, allowed: &[u16]) -> anyhow::Result<()> {
     ensure!(allowed.contains(&answer.status), "expected {allowed:?}, got {} {}", answer.status, clip(&answer.text()));
     Ok(())

@@ -98,7 +98,9 @@ impl Repo {
     /// An image of this repository's own whose blobs are pushed; the label makes it differ from others.
     pub fn image(&self, label: &str) -> anyhow::Result<Manifest> {
         let layer = format!("layer {label} of {}", self.name).into_bytes();
-        let config = json!({"architecture": "amd64", "os": "linux", "label": label}).to_string().into_bytes();
+        let config = json!({"architecture": "amd64", "os": "linux", "author": format!("{label} of {}", self.name)})
+            .to_string()
+            .into_bytes();
         self.push_blob(&layer)?;
         self.push_blob(&config)?;
         Ok(image(&described(CONFIG, &config), &[described(LAYER, &layer)]))

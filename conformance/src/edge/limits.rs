@@ -83,7 +83,7 @@ pub fn sparse_manifests(workshop: &Workshop) -> anyhow::Result<()> {
         let site = site(&server, "91");
         let repo = site.repo("a");
         let on = repo.checks_references()?;
-        faults.check(&name, (|| Ok(ensure!(on.to_string() == checks, "the setting has no effect")))());
+        faults.check(&name, expect::that(on.to_string() == checks, || "the setting has no effect".to_owned()));
         faults.check(&name, super::references::missing_references(&site));
     }
     faults.finish()
@@ -116,7 +116,7 @@ pub fn page_size_is_capped(workshop: &Workshop) -> anyhow::Result<()> {
     faults.check("at the cap", is_page(&repo, "n=3&last=d", &["e", "f", "g"], false));
     faults.check("under the cap", is_page(&repo, "n=2", &["a", "b"], true));
     let all = follow(&repo, "n=100")?;
-    faults.check("all pages", (|| Ok(ensure!(all == ["a", "b", "c", "d", "e", "f", "g"], "{all:?}")))());
+    faults.check("all pages", expect::that(all == ["a", "b", "c", "d", "e", "f", "g"], || format!("{all:?}")));
     faults.finish()
 }
 
@@ -163,4 +163,21 @@ fn slow_but_moving(site: &Site) -> anyhow::Result<()> {
         slow.more(&[*byte]).context("a slow upload was cut")?;
     }
     expect::status(&slow.answer()?, &[201])
+}
+
+pub fn catalog_lists_what_holds_a_manifest(workshop: &Workshop) -> anyhow::Result<()> {
+    let server = workshop.start("catalog", &[])?;
+    let site = site(&server, "B11");
+    let ask = || expect::strings(&site.send(&Request::get("/v2/_catalog"))?.expect(200)?.json()?, "repositories");
+    ensure!(ask()?.is_empty(), "a fresh server lists {:?}", ask()?);
+    let repo = site.repo_named("only/a-blob");
+    repo.push_blob(b"only a blob")?;
+    ensure!(ask()?.is_empty(), "a blob alone makes {:?}", ask()?);
+    ensure!(expect::tag_names(&repo.get(&repo.tags())?)?.is_empty(), "tags of a repository with only a blob");
+    let manifest = repo.push_image("latest")?;
+    ensure!(ask()? == ["only/a-blob"], "with an image {:?}", ask()?);
+    expect::status(&repo.delete(&repo.manifest(&manifest.digest()))?, &[202])?;
+    ensure!(ask()?.is_empty(), "after its last manifest went {:?}", ask()?);
+    ensure!(expect::tag_names(&repo.get(&repo.tags())?)?.is_empty(), "tags after the last manifest went");
+    Ok(())
 }

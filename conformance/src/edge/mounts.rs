@@ -33,7 +33,8 @@ pub fn mount_from_a_repository_that_has_it(site: &Site) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     for algorithm in super::fixture::ALGORITHMS {
         let digest = super::fixture::digest(algorithm, &bytes);
-        source.push_blob_as(super::fixture::Style::PostPut, &digest, &bytes)?.expect(201)?;
+        let pushed = source.push_blob_as(super::fixture::Style::PostPut, &digest, &bytes)?;
+        faults.check(algorithm, pushed.expect(201).map(drop));
         for from in [source.name.clone(), source.name.replace('/', "%2F")] {
             let answer = mount(&target, &format!("mount={digest}&from={from}"))?;
             faults.check(&format!("{algorithm} from {from}"), mounted(&target, &answer, &digest, &bytes));

@@ -43,7 +43,8 @@ pub fn expect_100_continue(site: &Site) -> anyhow::Result<()> {
         let mut request = Partial::sized(&site.target, method, &path, expecting, 10, b"")?;
         let said = request.raw(PATIENCE)?;
         let want = format!("HTTP/1.1 {status}");
-        faults.check(&path, (|| Ok(ensure!(said.starts_with(&want), "{method} said {:?}", said.lines().next())))());
+        faults
+            .check(&path, expect::that(said.starts_with(&want), || format!("{method} said {:?}", said.lines().next())));
     }
     faults.finish()
 }
@@ -82,10 +83,12 @@ pub fn unknown_parameters_are_ignored(site: &Site) -> anyhow::Result<()> {
         let plain = repo.get(&path)?;
         for query in ["x=y&x=z&&=", "ns=registry.example.com", "ns="] {
             let answer = repo.get(&with_query(&path, query))?;
-            faults.check(&path, (|| Ok(ensure!(answer.body == plain.body, "?{query} changes the answer")))());
+            faults.check(&path, expect::that(answer.body == plain.body, || format!("?{query} changes the answer")));
             if let Some(namespace) = answer.header("OCI-Namespace") {
-                faults
-                    .check(&path, (|| Ok(ensure!(query == format!("ns={namespace}"), "OCI-Namespace {namespace}")))());
+                faults.check(
+                    &path,
+                    expect::that(query == format!("ns={namespace}"), || format!("OCI-Namespace {namespace}")),
+                );
             }
         }
     }
@@ -120,7 +123,7 @@ pub fn methods_that_a_route_lacks(site: &Site) -> anyhow::Result<()> {
         faults.check(&format!("{method} {path}"), expect::error(&answer, &[405], &["UNSUPPORTED"]));
         let allow = expect::list(&answer, "Allow");
         let listed = allow.iter().any(|one| one == allowed) && !allow.iter().any(|one| one == method);
-        faults.check(&format!("{method} {path}"), (|| Ok(ensure!(listed, "Allow lists {allow:?}")))());
+        faults.check(&format!("{method} {path}"), expect::that(listed, || format!("Allow lists {allow:?}")));
     }
     faults.finish()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use super::expect::{self, Faults};
-use super::fixture::{Site, sha256};
+use super::fixture::{Site, reading, sha256};
 use super::image::{IMAGE, Manifest};
 use super::wire::{Partial, eventually};
 use crate::client::{Connection, Request, Response};
@@ -71,19 +71,19 @@ pub fn matching_etag_is_304(site: &Site) -> anyhow::Result<()> {
 /// `ETag` is the quoted digest, and `If-None-Match` with it is answered 304 without a body.
 pub fn conditional(site: &Site, path: &str, digest: &str) -> anyhow::Result<()> {
     let etag = format!("\"{digest}\"");
-    expect::header(&site.send(&Request::get(path))?, "ETag", &etag)?;
+    expect::header(&site.send(&reading("GET", path))?, "ETag", &etag)?;
     let other = "\"sha256:0000\"";
     let matching = [etag.clone(), format!("W/{etag}"), format!("{other}, {etag}"), "*".to_owned()];
     for method in ["GET", "HEAD"] {
         for value in &matching {
             // On a kept connection: a body after a 304 would be taken for the next answer.
             let mut connection = Connection::open(&site.target)?;
-            let answer = connection.send(&Request::new(method, path).header("If-None-Match", value))?;
+            let answer = connection.send(&reading(method, path).header("If-None-Match", value))?;
             ensure!(answer.status == 304, "{method} with If-None-Match: {value} gives {}", answer.status);
             expect::header(&answer, "ETag", &etag)?;
-            expect::status(&connection.send(&Request::get(path))?, &[200])?;
+            expect::status(&connection.send(&reading("GET", path))?, &[200])?;
         }
-        let answer = site.send(&Request::new(method, path).header("If-None-Match", other))?;
+        let answer = site.send(&reading(method, path).header("If-None-Match", other))?;
         expect::status(&answer, &[200])?;
     }
     Ok(())
@@ -117,8 +117,8 @@ pub fn head_is_get_without_body(site: &Site) -> anyhow::Result<()> {
 fn same_headers(site: &Site, path: &str) -> anyhow::Result<()> {
     // One connection: a body after the HEAD would be read as the answer to the GET.
     let mut connection = Connection::open(&site.target)?;
-    let head = connection.send(&Request::new("HEAD", path))?;
-    let get = connection.send(&Request::get(path))?;
+    let head = connection.send(&reading("HEAD", path))?;
+    let get = connection.send(&reading("GET", path))?;
     ensure!(head.status == get.status, "HEAD {} but GET {}", head.status, get.status);
     let names = ["Content-Type", "Content-Length", "Docker-Content-Digest", "ETag", "Accept-Ranges", "Link"];
     for name in names.iter().chain(&["Docker-Distribution-Api-Version", "OCI-Filters-Applied", "Allow"]) {

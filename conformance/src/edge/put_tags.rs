@@ -1,7 +1,5 @@
 //! Tags that are set together with a push by digest (rows 104, 105).
 
-use anyhow::ensure;
-
 use super::expect::{self, Faults};
 use super::fixture::{ALGORITHMS, Site, digest, with_query};
 use super::image::IMAGE;
@@ -28,7 +26,7 @@ pub fn tag_parameters(site: &Site) -> anyhow::Result<()> {
     faults.check("ten", expect::pushed(&repo, &answer, &manifest.digest(), &manifest.bytes));
     let mut accepted = expect::list(&answer, "OCI-Tag");
     accepted.sort();
-    faults.check("OCI-Tag", (|| Ok(ensure!(accepted == ten, "OCI-Tag lists {accepted:?}")))());
+    faults.check("OCI-Tag", expect::that(accepted == ten, || format!("OCI-Tag lists {accepted:?}")));
     for tag in &ten {
         faults.check(tag, expect::pulled(&repo, &repo.manifest(tag), &manifest.digest(), &manifest.bytes));
     }

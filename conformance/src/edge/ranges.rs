@@ -3,7 +3,7 @@
 use anyhow::{Context, anyhow, ensure};
 
 use super::expect::{self, Faults};
-use super::fixture::{Repo, Site};
+use super::fixture::{Repo, Site, reading};
 use crate::client::{Request, Response};
 
 const SIZE: usize = 2048;
@@ -209,7 +209,7 @@ pub fn range_of_head_and_manifest_is_ignored(site: &Site) -> anyhow::Result<()> 
     expect::header(&answer, "Content-Length", &SIZE.to_string())?;
     expect::no_header(&answer, "Content-Range")?;
     for method in ["GET", "HEAD"] {
-        let request = Request::new(method, pushed.repo.manifest("latest")).header("Range", "bytes=0-9");
+        let request = reading(method, &pushed.repo.manifest("latest")).header("Range", "bytes=0-9");
         let answer = pushed.repo.send(&request)?;
         expect::status(&answer, &[200])?;
         expect::header(&answer, "Content-Length", &manifest.bytes.len().to_string())?;

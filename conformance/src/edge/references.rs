@@ -40,7 +40,7 @@ pub fn manifests_with_missing_references(repo: &Repo) -> anyhow::Result<Vec<(&'s
         ("layers", image(&config, &[one.clone(), two.clone()]), of(&[&one, &two])),
         ("one layer twice", image(&config, &[one.clone(), one.clone()]), of(&[&one])),
         ("config", image(&cfg, &[]), of(&[&cfg])),
-        ("config and layer", image(&cfg, &[two.clone()]), of(&[&cfg, &two])),
+        ("config and layer", image(&cfg, std::slice::from_ref(&two)), of(&[&cfg, &two])),
         ("child", index(std::slice::from_ref(&child)), of(&[&child])),
     ])
 }

@@ -161,7 +161,7 @@ pub fn shutdown_keeps_what_is_under_way(workshop: &Workshop) -> anyhow::Result<(
     let put = repo.begin()?.put(&sha256(&bytes)).path;
     let mut running = Partial::sized(&target, "PUT", &put, "", 2000, &bytes[..1000])?;
     std::thread::sleep(Duration::from_millis(200));
-    let stopping = std::thread::spawn(move || server.terminate(Duration::from_secs(60)));
+    let stopping = std::thread::spawn(move || server.terminate(Duration::from_mins(1)));
     std::thread::sleep(Duration::from_millis(700));
     let late = target.send(&Request::get("/v2/"));
     let mut faults = Faults::default();

@@ -186,4 +186,5 @@ pub const TABLE: &[TableRow] = &[
     row("B8", Anywhere(beyond::every_algorithm_by_every_style), "every algorithm by every upload style"),
     row("B9", Anywhere(beyond::every_answer_names_the_api), "every answer names the API version"),
     row("B10", Anywhere(beyond::blobs_come_as_they_are), "content is never re-encoded"),
+    row("B11", Own(limits::catalog_lists_what_holds_a_manifest), "catalog lists what holds a manifest"),
 ];

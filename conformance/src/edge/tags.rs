@@ -73,7 +73,8 @@ pub fn exactly_the_last_page(site: &Site) -> anyhow::Result<()> {
     faults.check("rest", is_page(&repo, "n=2&last=b", &["c", "d"], false));
     for size in 1..=3 {
         let all = follow(&repo, &format!("n={size}"));
-        let all = all.and_then(|all| Ok(ensure!(all == ["a", "b", "c", "d"], "pages of {size} give {all:?}")));
+        let all =
+            all.and_then(|all| expect::that(all == ["a", "b", "c", "d"], || format!("pages of {size} give {all:?}")));
         faults.check("follow", all);
     }
     faults.finish()
@@ -95,7 +96,7 @@ pub fn last_need_not_exist(site: &Site) -> anyhow::Result<()> {
             let tags: Vec<_> = tags.into_iter().filter(|tag| tag != "B" || want.contains(&"B")).collect();
             let mut sorted = tags.clone();
             sorted.sort();
-            Ok(ensure!(sorted == want, "?{query} gives {tags:?}"))
+            expect::that(sorted == want, || format!("?{query} gives {tags:?}"))
         });
         faults.check(query, result);
     }
