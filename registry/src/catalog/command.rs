@@ -34,6 +34,14 @@ pub enum Command {
         /// Go ahead although manifests need it; else [`Refusal::BlobReferenced`].
         even_if_referenced: bool,
     },
+    /// The collector takes a blob from a repository, if no manifest there needs it. Else, or if the repository does not
+    /// hold it, nothing happens.
+    CollectBlob {
+        /// The holder.
+        repository: RepositoryName,
+        /// The blob.
+        digest: Digest,
+    },
     /// A manifest whose bytes are in the content store shall be held by a repository, under these tags.
     PutManifest {
         /// The holder to be; made if need be.

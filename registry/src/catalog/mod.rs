@@ -2,3 +2,8 @@
 
 pub mod command;
 pub mod fact;
+pub mod local;
+mod page;
+
+pub use local::{Catalog, CatalogOptions, CatalogState, CatalogStatus, Clock, OpenReport};
+pub use page::Page;

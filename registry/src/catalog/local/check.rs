@@ -1,0 +1,263 @@
+//! From commands to facts: preconditions against the state that the earlier commands of the batch would leave.
+
+use std::ops::Range;
+
+use super::index::{Fault, Index, View, project, queries};
+use crate::catalog::command::{Command, Precondition, Refusal};
+use crate::catalog::fact::{Fact, ManifestRecord, Visibility};
+use crate::oci::{Digest, RepositoryName, Tag};
+
+/// How many manifests a [`Refusal::BlobReferenced`] names.
+const NAMED_REFERRING: usize = 10;
+
+/// How many tags of a manifest are removed per look at the index.
+const TAGS_AT_A_TIME: usize = 256;
+
+/// The facts of one batch, and the index as they would leave it.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    pub(super) view: View<'a>,
+    pub(super) facts: Vec<Fact>,
+}
+
+/// A request that can be carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Accepted {
+    /// Its facts within the batch.
+    pub(super) facts: Range<usize>,
+    /// Content that nobody holds after it.
+    pub(super) orphaned: Vec<Digest>,
+}
+
+/// Why a request is not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Rejection {
+    /// It is at fault.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The index is.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl<'a> Batch<'a> {
+    /// An empty batch.
+    pub(super) fn new(index: &'a Index) -> Self {
+        Batch { view: View::new(index), facts: Vec::new() }
+    }
+
+    /// Adds the facts of a request: of all its commands, or none.
+    pub(super) fn add(&mut self, commands: &[Command]) -> Result<Accepted, Rejection> {
+        let (point, start) = (self.view.rollback_point(), self.facts.len());
+        let outcome = commands.iter().try_for_each(|command| self.carry_out(command));
+        let outcome = outcome.and_then(|()| Ok(self.orphans(start)?));
+        match outcome {
+            Ok(orphaned) => Ok(Accepted { facts: start..self.facts.len(), orphaned }),
+            Err(rejection) => {
+                self.view.roll_back(point);
+                self.facts.truncate(start);
+                Err(rejection)
+            }
+        }
+    }
+
+    /// As [`Batch::add`], but takes back a request that changes something: `None`.
+    pub(super) fn add_if_nothing_changes(&mut self, commands: &[Command]) -> Result<Option<Accepted>, Rejection> {
+        let (point, start) = (self.view.rollback_point(), self.facts.len());
+        let accepted = self.add(commands)?;
+        if accepted.facts.is_empty() {
+            return Ok(Some(accepted));
+        }
+        self.view.roll_back(point);
+        self.facts.truncate(start);
+        Ok(None)
+    }
+
+    fn carry_out(&mut self, command: &Command) -> Result<(), Rejection> {
+        match command {
+            Command::LinkBlob { repository, digest, size } => self.link_blob(repository, digest, *size),
+            Command::MountBlob { repository, digest, from } => {
+                let size = queries::blob(&self.view, from, digest)?.ok_or(Refusal::BlobUnknown)?;
+                self.link_blob(repository, digest, size)
+            }
+            Command::UnlinkBlob { repository, digest, even_if_referenced } => {
+                self.unlink_blob(repository, digest, *even_if_referenced)
+            }
+            Command::CollectBlob { repository, digest } => self.collect_blob(repository, digest),
+            Command::PutManifest { repository, digest, manifest, required, compare, tags, precondition } => {
+                if let Some(precondition) = precondition {
+                    self.check_precondition(repository, precondition)?;
+                }
+                self.check_references(repository, digest, required)?;
+                self.check_sizes(repository, (digest, manifest.size), required.iter().chain(compare))?;
+                self.put_manifest(repository, digest, manifest, tags)
+            }
+            Command::DeleteManifest { repository, digest } => self.delete_manifest(repository, digest),
+            Command::DeleteTag { repository, tag } => self.delete_tag(repository, tag),
+        }
+    }
+
+    fn link_blob(&mut self, repository: &RepositoryName, digest: &Digest, size: u64) -> Result<(), Rejection> {
+        if queries::blob(&self.view, repository, digest)?.is_some() {
+            return Ok(());
+        }
+        self.make_repository(repository)?;
+        self.record(Fact::BlobLinked { repository: repository.clone(), digest: digest.clone(), size })
+    }
+
+    fn unlink_blob(
+        &mut self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        even_if_referenced: bool,
+    ) -> Result<(), Rejection> {
+        self.want_repository(repository)?;
+        if queries::blob(&self.view, repository, digest)?.is_none() {
+            return Err(Refusal::BlobUnknown.into());
+        }
+        if !even_if_referenced {
+            let referring = queries::referring(&self.view, repository, digest, NAMED_REFERRING)?;
+            if !referring.is_empty() {
+                return Err(Refusal::BlobReferenced(referring).into());
+            }
+        }
+        self.record(Fact::BlobUnlinked { repository: repository.clone(), digest: digest.clone() })
+    }
+
+    fn collect_blob(&mut self, repository: &RepositoryName, digest: &Digest) -> Result<(), Rejection> {
+        let linked = queries::blob(&self.view, repository, digest)?.is_some();
+        if !linked || !queries::referring(&self.view, repository, digest, 1)?.is_empty() {
+            return Ok(());
+        }
+        self.record(Fact::BlobUnlinked { repository: repository.clone(), digest: digest.clone() })
+    }
+
+    fn check_precondition(&self, repository: &RepositoryName, precondition: &Precondition) -> Result<(), Rejection> {
+        let holds = match precondition {
+            Precondition::TagIs(tag, digests) => {
+                queries::tag(&self.view, repository, tag)?.is_some_and(|digest| digests.contains(&digest))
+            }
+            Precondition::TagExists(tag) => queries::tag(&self.view, repository, tag)?.is_some(),
+            Precondition::TagAbsent(tag) => queries::tag(&self.view, repository, tag)?.is_none(),
+            Precondition::ManifestExists(digest) => queries::manifest(&self.view, repository, digest)?.is_some(),
+            Precondition::ManifestAbsent(digest) => queries::manifest(&self.view, repository, digest)?.is_none(),
+        };
+        if holds { Ok(()) } else { Err(Refusal::PreconditionFailed.into()) }
+    }
+
+    fn check_references(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        required: &[(Digest, u64)],
+    ) -> Result<(), Rejection> {
+        let mut missing = Vec::new();
+        for (target, _) in required {
+            let known = target == digest || missing.contains(target);
+            if !known && queries::content_size(&self.view, repository, target)?.is_none() {
+                missing.push(target.clone());
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(Refusal::ReferencesMissing(missing).into()) }
+    }
+
+    fn check_sizes<'s>(
+        &self,
+        repository: &RepositoryName,
+        (own_digest, own_size): (&Digest, u64),
+        stated: impl Iterator<Item = &'s (Digest, u64)>,
+    ) -> Result<(), Rejection> {
+        for (digest, stated) in stated {
+            let stored = if digest == own_digest {
+                Some(own_size)
+            } else {
+                queries::content_size(&self.view, repository, digest)?
+            };
+            if let Some(stored) = stored
+                && stored != *stated
+            {
+                return Err(Refusal::SizeMismatch { digest: digest.clone(), stated: *stated, stored }.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn put_manifest(
+        &mut self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        manifest: &ManifestRecord,
+        tags: &[Tag],
+    ) -> Result<(), Rejection> {
+        if queries::manifest(&self.view, repository, digest)?.as_ref() != Some(manifest) {
+            self.make_repository(repository)?;
+            let (repository, digest, manifest) = (repository.clone(), digest.clone(), manifest.clone());
+            self.record(Fact::ManifestStored { repository, digest, manifest })?;
+        }
+        for tag in tags {
+            if queries::tag(&self.view, repository, tag)?.as_ref() != Some(digest) {
+                let (repository, tag, digest) = (repository.clone(), tag.clone(), digest.clone());
+                self.record(Fact::TagSet { repository, tag, digest })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_manifest(&mut self, repository: &RepositoryName, digest: &Digest) -> Result<(), Rejection> {
+        self.want_repository(repository)?;
+        if queries::manifest(&self.view, repository, digest)?.is_none() {
+            return Err(Refusal::ManifestUnknown.into());
+        }
+        // Tags first: no prefix of these facts has a tag that points at nothing.
+        loop {
+            let tags = queries::tags_of(&self.view, repository, digest, TAGS_AT_A_TIME)?;
+            if tags.is_empty() {
+                break;
+            }
+            for tag in tags {
+                self.record(Fact::TagDeleted { repository: repository.clone(), tag })?;
+            }
+        }
+        self.record(Fact::ManifestDeleted { repository: repository.clone(), digest: digest.clone() })
+    }
+
+    fn delete_tag(&mut self, repository: &RepositoryName, tag: &Tag) -> Result<(), Rejection> {
+        self.want_repository(repository)?;
+        if queries::tag(&self.view, repository, tag)?.is_none() {
+            return Err(Refusal::TagUnknown.into());
+        }
+        self.record(Fact::TagDeleted { repository: repository.clone(), tag: tag.clone() })
+    }
+
+    fn want_repository(&self, repository: &RepositoryName) -> Result<(), Rejection> {
+        match queries::repository(&self.view, repository)? {
+            Some(_) => Ok(()),
+            None => Err(Refusal::RepositoryUnknown.into()),
+        }
+    }
+
+    fn make_repository(&mut self, repository: &RepositoryName) -> Result<(), Rejection> {
+        if queries::repository(&self.view, repository)?.is_some() {
+            return Ok(());
+        }
+        self.record(Fact::Repository { repository: repository.clone(), visibility: Visibility::default() })
+    }
+
+    fn record(&mut self, fact: Fact) -> Result<(), Rejection> {
+        project(&fact, &mut self.view)?;
+        self.facts.push(fact);
+        Ok(())
+    }
+
+    /// What the facts from `start` on took from its last holder.
+    fn orphans(&self, start: usize) -> Result<Vec<Digest>, Fault> {
+        let mut orphaned = Vec::new();
+        for fact in &self.facts[start..] {
+            let (Fact::BlobUnlinked { digest, .. } | Fact::ManifestDeleted { digest, .. }) = fact else { continue };
+            if !orphaned.contains(digest) && !queries::is_held(&self.view, digest)? {
+                orphaned.push(digest.clone());
+            }
+        }
+        Ok(orphaned)
+    }
+}

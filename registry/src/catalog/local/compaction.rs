@@ -1,0 +1,100 @@
+//! Compactions of the journal beside the writer: it starts them and puts them to use, and never waits for one.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::WeakSender;
+
+use super::journal::{CompactionError, FinishedCompaction, Journal};
+use super::request::Message;
+use super::shared::Shared;
+
+/// After one that failed.
+const PAUSE: Duration = Duration::from_secs(60);
+
+type Outcome = Result<FinishedCompaction, CompactionError>;
+
+/// The compaction under way, if there is one.
+#[derive(Debug)]
+pub(super) struct Compactor {
+    writer: WeakSender<Message>,
+    running: Option<(Receiver<Outcome>, JoinHandle<()>)>,
+    not_before: Option<Instant>,
+}
+
+impl Compactor {
+    /// `writer` is woken when one is done.
+    pub(super) fn new(writer: WeakSender<Message>) -> Self {
+        Compactor { writer, running: None, not_before: None }
+    }
+
+    /// Starts one if the journal wants it.
+    pub(super) fn start(&mut self, journal: &mut Journal) {
+        let too_early = self.not_before.is_some_and(|time| Instant::now() < time);
+        if self.running.is_some() || too_early || !journal.needs_compaction() {
+            return;
+        }
+        let compaction = match journal.begin_compaction() {
+            Ok(Some(compaction)) => compaction,
+            Ok(None) => return,
+            Err(error) => return self.put_off(&error),
+        };
+        let (sender, receiver) = channel();
+        let writer = self.writer.clone();
+        let work = move || {
+            let _ = sender.send(compaction.run());
+            // A full queue wakes the writer as well.
+            if let Some(writer) = writer.upgrade() {
+                let _ = writer.try_send(Message::Wake);
+            }
+        };
+        match thread::Builder::new().name("journal-compaction".into()).spawn(work) {
+            Ok(thread) => self.running = Some((receiver, thread)),
+            Err(error) => self.put_off(&error),
+        }
+    }
+
+    /// Puts one to use that is done.
+    pub(super) fn collect(&mut self, journal: &mut Journal, shared: &Shared) {
+        let Some((receiver, _)) = &self.running else { return };
+        match receiver.try_recv() {
+            Ok(outcome) => {
+                self.running = None;
+                self.finish(outcome, journal, shared);
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => {
+                self.running = None;
+                self.put_off(&"its thread ended early");
+            }
+        }
+    }
+
+    /// Waits for the one under way.
+    pub(super) fn join(&mut self, journal: &mut Journal, shared: &Shared) {
+        let Some((receiver, thread)) = self.running.take() else { return };
+        if let Ok(outcome) = receiver.recv() {
+            self.finish(outcome, journal, shared);
+        }
+        let _ = thread.join();
+    }
+
+    fn finish(&mut self, outcome: Outcome, journal: &mut Journal, shared: &Shared) {
+        let finished = match outcome {
+            Ok(finished) => finished,
+            Err(error) => return self.put_off(&error),
+        };
+        let sequence = finished.sequence();
+        match journal.finish_compaction(finished) {
+            Ok(()) => shared.snapshot_sequence.store(sequence, Ordering::Release),
+            Err(error) => self.put_off(&error),
+        }
+    }
+
+    fn put_off(&mut self, error: &dyn std::fmt::Display) {
+        tracing::warn!(%error, "the journal was not compacted");
+        self.not_before = Some(Instant::now() + PAUSE);
+    }
+}

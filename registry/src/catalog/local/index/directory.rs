@@ -1,0 +1,169 @@
+//! The directory of the index: one numbered directory per database, and a mark that says how the last run ended.
+//!
+//! A rebuild goes to a new number while reads may still hold the old database: sled writes some of its files by path, so
+//! that an open database can be neither renamed nor replaced. The highest number counts; a rebuild that did not end has
+//! no applied sequence and is not used.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+const MARK: &str = "mark";
+const DAMAGED: &str = "damaged-";
+
+/// Where the index lives.
+#[derive(Clone, Debug)]
+pub(crate) struct IndexDirectory {
+    path: PathBuf,
+}
+
+/// How the last run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    /// The boot that the index was last open in; empty if it cannot be told.
+    pub(crate) boot: String,
+    /// The number that was closed, with all its files synced; `None` while it is open.
+    pub(crate) clean: Option<u64>,
+}
+
+impl IndexDirectory {
+    /// Makes the directory if need be.
+    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&path)?;
+        Ok(IndexDirectory { path })
+    }
+
+    /// Where the database of a number is.
+    pub(crate) fn database(&self, generation: u64) -> PathBuf {
+        self.path.join(generation.to_string())
+    }
+
+    /// The highest number.
+    pub(crate) fn newest(&self) -> io::Result<Option<u64>> {
+        Ok(self.generations()?.into_iter().max())
+    }
+
+    fn generations(&self) -> io::Result<Vec<u64>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            if let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+                found.push(number);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes all databases but one.
+    pub(crate) fn keep_only(&self, generation: u64) -> io::Result<()> {
+        for other in self.generations()? {
+            if other != generation {
+                self.remove(other)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a database.
+    pub(crate) fn remove(&self, generation: u64) -> io::Result<()> {
+        fs::remove_dir_all(self.database(generation))
+    }
+
+    /// Keeps a closed database for a look at what happened to it, and removes what was kept before.
+    pub(crate) fn set_aside(&self, generation: u64, time_ms: u64) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(DAMAGED)) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        fs::rename(self.database(generation), self.path.join(format!("{DAMAGED}{time_ms}")))
+    }
+
+    /// Removes sled's summaries of its log: an emptied one keeps the log, which has all, from being read.
+    pub(crate) fn remove_snapshots(&self, generation: u64) -> io::Result<()> {
+        for entry in fs::read_dir(self.database(generation))? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with("snap.")) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The mark; `None` if there is none that can be read.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        serde_json::from_slice(&fs::read(self.path.join(MARK)).ok()?).ok()
+    }
+
+    /// Replaces the mark, and syncs it. A crash on the way leaves the old mark or the new one.
+    pub(crate) fn set_mark(&self, mark: &Mark) -> io::Result<()> {
+        let new = self.path.join("mark.new");
+        let mut file = File::create(&new)?;
+        file.write_all(&serde_json::to_vec(mark)?)?;
+        file.sync_all()?;
+        fs::rename(new, self.path.join(MARK))?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// Syncs all files of a closed database.
+    pub(crate) fn sync(&self, generation: u64) -> io::Result<()> {
+        sync_tree(&self.database(generation))?;
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+fn sync_tree(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sync_tree(&path)?;
+        } else {
+            File::open(path)?.sync_all()?;
+        }
+    }
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(path: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_highest_number_counts_and_one_damaged_database_is_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = IndexDirectory::open(place.path().join("index")).unwrap();
+        assert_eq!(directory.newest().unwrap(), None);
+        for generation in [2, 9, 10] {
+            fs::create_dir(directory.database(generation)).unwrap();
+        }
+        assert_eq!(directory.newest().unwrap(), Some(10));
+        directory.set_aside(10, 77).unwrap();
+        directory.set_aside(9, 78).unwrap();
+        assert_eq!(names(&place.path().join("index")), ["2", "damaged-78"]);
+        fs::create_dir(directory.database(3)).unwrap();
+        directory.keep_only(3).unwrap();
+        assert_eq!(directory.newest().unwrap(), Some(3));
+        assert_eq!(names(&place.path().join("index")), ["3", "damaged-78"]);
+    }
+
+    #[test]
+    fn a_mark_comes_back_and_a_broken_one_is_none() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = IndexDirectory::open(place.path().into()).unwrap();
+        assert_eq!(directory.mark(), None);
+        let mark = Mark { boot: "b".into(), clean: Some(4) };
+        directory.set_mark(&mark).unwrap();
+        assert_eq!(directory.mark(), Some(mark));
+        fs::write(place.path().join(MARK), b"{").unwrap();
+        assert_eq!(directory.mark(), None);
+    }
+}

@@ -1,0 +1,18 @@
+//! The index: a view of the journal in sled that answers reads, and that may be lost at any time.
+
+pub(crate) mod directory;
+pub(crate) mod project;
+pub(crate) mod queries;
+pub(crate) mod schema;
+pub(crate) mod source;
+pub(crate) mod store;
+pub(crate) mod value;
+pub(crate) mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use project::project;
+pub(crate) use source::Fault;
+pub(crate) use store::Index;
+pub(crate) use view::View;

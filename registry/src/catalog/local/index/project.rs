@@ -1,0 +1,146 @@
+//! What a fact does to the tables: the one place that the writer, catching up and a rebuild share.
+
+use sled::IVec;
+
+use super::queries;
+use super::schema::{HolderKind, Key, Table};
+use super::source::Fault;
+use super::value::{self, PlacementRecord, UnitRootsRecord};
+use super::view::View;
+use crate::catalog::fact::{Fact, Locator, ManifestRecord};
+use crate::oci::{Digest, RepositoryName, Tag};
+
+/// Carries a fact into a view. Facts are upserts and removals, so that carrying one in twice does no harm.
+pub(crate) fn project(fact: &Fact, view: &mut View<'_>) -> Result<(), Fault> {
+    match fact {
+        Fact::Repository { repository, visibility } => {
+            view.put(Key::of(Table::Repository).repository(repository).bytes(), value::visibility(*visibility))
+        }
+        Fact::BlobLinked { repository, digest, size } => {
+            view.put(held(Table::Blob, repository, digest), value::size(*size))?;
+            view.put(holder(digest, HolderKind::Blob, repository), nothing())
+        }
+        Fact::BlobUnlinked { repository, digest } => {
+            view.remove(held(Table::Blob, repository, digest))?;
+            view.remove(holder(digest, HolderKind::Blob, repository))
+        }
+        Fact::ManifestStored { repository, digest, manifest } => store_manifest(view, repository, digest, manifest),
+        Fact::ManifestDeleted { repository, digest } => delete_manifest(view, repository, digest),
+        Fact::TagSet { repository, tag, digest } => {
+            leave_tag(view, repository, tag)?;
+            view.put(tag_key(repository, tag), IVec::from(digest.as_str()))?;
+            view.put(tag_of(repository, digest, tag), nothing())
+        }
+        Fact::TagDeleted { repository, tag } => {
+            leave_tag(view, repository, tag)?;
+            view.remove(tag_key(repository, tag))
+        }
+        Fact::UnitRoots { digest, list, units } => {
+            let record = UnitRootsRecord { list: list.clone(), units: *units };
+            view.put(Key::of(Table::UnitRoots).digest(digest).bytes(), value::json(&record))
+        }
+        Fact::Placed { digest, locator, read_back } => place(view, digest, locator, *read_back, false),
+        // Whether it was read back no longer matters: what is to be removed does not count as placed.
+        Fact::UnpinPending { digest, locator } => place(view, digest, locator, false, true),
+        Fact::Unplaced { digest, locator } => view.remove(placement(digest, locator)),
+    }
+}
+
+fn store_manifest(
+    view: &mut View<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+    manifest: &ManifestRecord,
+) -> Result<(), Fault> {
+    if let Some(old) = queries::manifest(view, repository, digest)? {
+        leave_relations(view, repository, digest, &old)?;
+    }
+    view.put(held(Table::Manifest, repository, digest), value::json(manifest))?;
+    view.put(holder(digest, HolderKind::Manifest, repository), nothing())?;
+    view.put(Key::of(Table::Catalogued).repository(repository).bytes(), nothing())?;
+    for target in needed(digest, manifest) {
+        view.put(relation(Table::Reference, repository, target, digest), nothing())?;
+    }
+    if let Some(subject) = &manifest.subject {
+        view.put(relation(Table::Referrer, repository, subject, digest), nothing())?;
+    }
+    Ok(())
+}
+
+fn delete_manifest(view: &mut View<'_>, repository: &RepositoryName, digest: &Digest) -> Result<(), Fault> {
+    let Some(old) = queries::manifest(view, repository, digest)? else { return Ok(()) };
+    leave_relations(view, repository, digest, &old)?;
+    view.remove(held(Table::Manifest, repository, digest))?;
+    view.remove(holder(digest, HolderKind::Manifest, repository))?;
+    if !queries::has_manifests(view, repository)? {
+        view.remove(Key::of(Table::Catalogued).repository(repository).bytes())?;
+    }
+    Ok(())
+}
+
+fn leave_relations(
+    view: &mut View<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+    old: &ManifestRecord,
+) -> Result<(), Fault> {
+    for target in needed(digest, old) {
+        view.remove(relation(Table::Reference, repository, target, digest))?;
+    }
+    match &old.subject {
+        Some(subject) => view.remove(relation(Table::Referrer, repository, subject, digest)),
+        None => Ok(()),
+    }
+}
+
+fn leave_tag(view: &mut View<'_>, repository: &RepositoryName, tag: &Tag) -> Result<(), Fault> {
+    match queries::tag(view, repository, tag)? {
+        Some(old) => view.remove(tag_of(repository, &old, tag)),
+        None => Ok(()),
+    }
+}
+
+fn place(
+    view: &mut View<'_>,
+    digest: &Digest,
+    locator: &Locator,
+    read_back: bool,
+    unpin_pending: bool,
+) -> Result<(), Fault> {
+    let record = PlacementRecord { locator: locator.clone(), read_back, unpin_pending };
+    view.put(placement(digest, locator), value::json(&record))
+}
+
+/// What a manifest needs; never itself.
+fn needed<'a>(digest: &'a Digest, manifest: &'a ManifestRecord) -> impl Iterator<Item = &'a Digest> {
+    manifest.references.iter().filter(move |target| *target != digest)
+}
+
+fn held(table: Table, repository: &RepositoryName, digest: &Digest) -> Vec<u8> {
+    Key::of(table).repository(repository).digest(digest).bytes()
+}
+
+fn holder(digest: &Digest, kind: HolderKind, repository: &RepositoryName) -> Vec<u8> {
+    Key::of(Table::Holder).digest(digest).kind(kind).repository(repository).bytes()
+}
+
+fn tag_key(repository: &RepositoryName, tag: &Tag) -> Vec<u8> {
+    Key::of(Table::Tag).repository(repository).tag(tag).bytes()
+}
+
+fn tag_of(repository: &RepositoryName, digest: &Digest, tag: &Tag) -> Vec<u8> {
+    Key::of(Table::TagOf).repository(repository).digest(digest).tag(tag).bytes()
+}
+
+fn relation(table: Table, repository: &RepositoryName, target: &Digest, manifest: &Digest) -> Vec<u8> {
+    Key::of(table).repository(repository).digest(target).digest(manifest).bytes()
+}
+
+fn placement(digest: &Digest, locator: &Locator) -> Vec<u8> {
+    let key = Key::of(Table::Placement).digest(digest);
+    key.name(&locator.kind).name(&locator.profile).name(&locator.address).bytes()
+}
+
+fn nothing() -> IVec {
+    IVec::default()
+}

@@ -1,0 +1,197 @@
+//! What can be asked of the tables, typed; of the index and of a view alike.
+
+use std::ops::ControlFlow;
+
+use super::schema::{HolderKind, Key, KeyReader, Table};
+use super::source::{Fault, Source};
+use super::value;
+use crate::catalog::fact::{ManifestRecord, Visibility};
+use crate::catalog::page::Page;
+use crate::oci::{Digest, RepositoryName, Tag};
+
+/// The visibility of a repository, if it exists.
+pub(crate) fn repository(source: &impl Source, repository: &RepositoryName) -> Result<Option<Visibility>, Fault> {
+    let payload = source.get(&Key::of(Table::Repository).repository(repository).bytes())?;
+    payload.map(|payload| value::read_visibility(&payload).ok_or(Fault::Form)).transpose()
+}
+
+/// The size of a blob that a repository holds.
+pub(crate) fn blob(source: &impl Source, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Fault> {
+    let payload = source.get(&Key::of(Table::Blob).repository(repository).digest(digest).bytes())?;
+    payload.map(|payload| value::read_size(&payload).ok_or(Fault::Form)).transpose()
+}
+
+/// A manifest that a repository holds.
+pub(crate) fn manifest(
+    source: &impl Source,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<ManifestRecord>, Fault> {
+    let payload = source.get(&Key::of(Table::Manifest).repository(repository).digest(digest).bytes())?;
+    payload.map(|payload| read_json(&payload)).transpose()
+}
+
+/// The size of a blob or manifest that a repository holds.
+pub(crate) fn content_size(
+    source: &impl Source,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<u64>, Fault> {
+    match blob(source, repository, digest)? {
+        Some(size) => Ok(Some(size)),
+        None => Ok(manifest(source, repository, digest)?.map(|manifest| manifest.size)),
+    }
+}
+
+/// What a tag points at.
+pub(crate) fn tag(source: &impl Source, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, Fault> {
+    let payload = source.get(&Key::of(Table::Tag).repository(repository).tag(tag).bytes())?;
+    payload.map(|payload| read_digest(&payload)).transpose()
+}
+
+/// True if the repository holds a manifest.
+pub(crate) fn has_manifests(source: &impl Source, repository: &RepositoryName) -> Result<bool, Fault> {
+    any(source, &Key::of(Table::Manifest).repository(repository).bytes())
+}
+
+/// True if a repository holds the content as a blob or a manifest.
+pub(crate) fn is_held(source: &impl Source, digest: &Digest) -> Result<bool, Fault> {
+    any(source, &Key::of(Table::Holder).digest(digest).bytes())
+}
+
+/// The tags of a repository in byte order.
+pub(crate) fn tags(
+    source: &impl Source,
+    repository: &RepositoryName,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page<Tag>, Fault> {
+    let prefix = Key::of(Table::Tag).repository(repository);
+    let after = after.map(|after| prefix.clone().name(after).bytes());
+    page(source, &prefix.bytes(), after.as_deref(), limit, |mut key, _| key.tag())
+}
+
+/// All repositories, or those that hold a manifest, in byte order.
+pub(crate) fn repositories(
+    source: &impl Source,
+    catalogued_only: bool,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page<RepositoryName>, Fault> {
+    let prefix = Key::of(if catalogued_only { Table::Catalogued } else { Table::Repository });
+    let after = after.map(|after| prefix.clone().name(after).bytes());
+    page(source, &prefix.bytes(), after.as_deref(), limit, |mut key, _| key.repository())
+}
+
+/// The manifests of a repository in the order of their digests.
+pub(crate) fn manifests(
+    source: &impl Source,
+    repository: &RepositoryName,
+    after: Option<&Digest>,
+    limit: usize,
+) -> Result<Page<(Digest, ManifestRecord)>, Fault> {
+    let prefix = Key::of(Table::Manifest).repository(repository);
+    digests(source, prefix, after, limit, |payload| serde_json::from_slice(payload).ok())
+}
+
+/// The blobs of a repository with their sizes in the order of their digests.
+pub(crate) fn blobs(
+    source: &impl Source,
+    repository: &RepositoryName,
+    after: Option<&Digest>,
+    limit: usize,
+) -> Result<Page<(Digest, u64)>, Fault> {
+    digests(source, Key::of(Table::Blob).repository(repository), after, limit, value::read_size)
+}
+
+/// The manifests of a repository that have this subject, in the order of their digests.
+pub(crate) fn referrers(
+    source: &impl Source,
+    repository: &RepositoryName,
+    subject: &Digest,
+    after: Option<&Digest>,
+    limit: usize,
+) -> Result<Page<(Digest, ManifestRecord)>, Fault> {
+    let prefix = Key::of(Table::Referrer).repository(repository).digest(subject);
+    let found = digests(source, prefix, after, limit, |_| Some(()))?;
+    let mut items = Vec::with_capacity(found.items.len());
+    for (digest, ()) in found.items {
+        // One that was deleted since the scan is not listed.
+        if let Some(record) = manifest(source, repository, &digest)? {
+            items.push((digest, record));
+        }
+    }
+    Ok(Page { items, more: found.more })
+}
+
+/// The first tags that point at a manifest.
+pub(crate) fn tags_of(
+    source: &impl Source,
+    repository: &RepositoryName,
+    digest: &Digest,
+    limit: usize,
+) -> Result<Vec<Tag>, Fault> {
+    let prefix = Key::of(Table::TagOf).repository(repository).digest(digest).bytes();
+    Ok(page(source, &prefix, None, limit, |mut key, _| key.tag())?.items)
+}
+
+/// The first manifests of a repository that need this content.
+pub(crate) fn referring(
+    source: &impl Source,
+    repository: &RepositoryName,
+    digest: &Digest,
+    limit: usize,
+) -> Result<Vec<Digest>, Fault> {
+    let prefix = Key::of(Table::Reference).repository(repository).digest(digest).bytes();
+    Ok(page(source, &prefix, None, limit, |mut key, _| key.digest())?.items)
+}
+
+/// The first repositories that hold this content as a blob.
+pub(crate) fn holders(source: &impl Source, digest: &Digest, limit: usize) -> Result<Vec<RepositoryName>, Fault> {
+    let prefix = Key::of(Table::Holder).digest(digest).kind(HolderKind::Blob).bytes();
+    Ok(page(source, &prefix, None, limit, |mut key, _| key.repository())?.items)
+}
+
+fn digests<T>(
+    source: &impl Source,
+    prefix: Key,
+    after: Option<&Digest>,
+    limit: usize,
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> Result<Page<(Digest, T)>, Fault> {
+    let after = after.map(|after| prefix.clone().digest(after).bytes());
+    page(source, &prefix.bytes(), after.as_deref(), limit, |mut key, payload| Some((key.digest()?, read(payload)?)))
+}
+
+/// Up to `limit` entries, and whether there are more.
+fn page<T>(
+    source: &impl Source,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    limit: usize,
+    read: impl Fn(KeyReader<'_>, &[u8]) -> Option<T>,
+) -> Result<Page<T>, Fault> {
+    let mut page = Page { items: Vec::new(), more: false };
+    source.scan(prefix, after, &mut |key, payload| {
+        if page.items.len() == limit {
+            page.more = true;
+            return Ok(ControlFlow::Break(()));
+        }
+        let reader = KeyReader::after(prefix, key).ok_or(Fault::Form)?;
+        page.items.push(read(reader, payload).ok_or(Fault::Form)?);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(page)
+}
+
+fn any(source: &impl Source, prefix: &[u8]) -> Result<bool, Fault> {
+    Ok(page(source, prefix, None, 0, |_, _| Some(()))?.more)
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(payload).map_err(|_| Fault::Form)
+}
+
+fn read_digest(payload: &[u8]) -> Result<Digest, Fault> {
+    std::str::from_utf8(payload).ok().and_then(|text| text.parse().ok()).ok_or(Fault::Form)
+}

@@ -1,0 +1,221 @@
+//! The index's tables: one byte of prefix each, and how their keys are written and read.
+//!
+//! Names end in a zero byte, which sorts below every byte a name may have, so that a scan gives byte order and no name
+//! is the prefix of another one's keys. Digests of algorithms that we know are written as raw bytes, half of their text.
+
+use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
+
+/// The sled tree that holds all tables. Another layout is another name, and a rebuild.
+pub(crate) const TREE: &str = "index.v1";
+
+/// The version that the meta record must carry.
+pub(crate) const VERSION: u32 = 1;
+
+/// What a key is about; the first byte of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Table {
+    /// The one record about the index itself.
+    Meta = 0,
+    /// repository -> visibility
+    Repository = 1,
+    /// repository, digest -> size of a linked blob
+    Blob = 2,
+    /// repository, digest -> manifest record
+    Manifest = 3,
+    /// repository, tag -> digest
+    Tag = 4,
+    /// repository, digest, tag -> nothing: the tags of a manifest
+    TagOf = 5,
+    /// repository, target, manifest -> nothing: what needs the target
+    Reference = 6,
+    /// repository, subject, manifest -> nothing
+    Referrer = 7,
+    /// digest, kind, repository -> nothing: who holds this content, and as what
+    Holder = 8,
+    /// repository -> nothing, if it holds a manifest
+    Catalogued = 9,
+    /// digest -> list of unit roots
+    UnitRoots = 10,
+    /// digest, locator -> placement
+    Placement = 11,
+}
+
+/// As what a repository holds content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum HolderKind {
+    /// By a blob link.
+    Blob = 0,
+    /// As a manifest.
+    Manifest = 1,
+}
+
+/// A digest in a key whose algorithm we cannot compute: text and a zero byte follow.
+const OTHER_ALGORITHM: u8 = 0x7f;
+
+/// Writes a key, or the prefix of several, part by part.
+#[derive(Clone, Debug)]
+pub(crate) struct Key(Vec<u8>);
+
+impl Key {
+    /// The key of the meta record.
+    pub(crate) fn meta() -> Vec<u8> {
+        Key::of(Table::Meta).bytes()
+    }
+
+    /// Starts a key of a table.
+    pub(crate) fn of(table: Table) -> Self {
+        let mut bytes = Vec::with_capacity(96);
+        bytes.push(table as u8);
+        Key(bytes)
+    }
+
+    /// Appends a name of a grammar without zero bytes, or any text to start a scan after.
+    pub(crate) fn name(mut self, name: &str) -> Self {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.push(0);
+        self
+    }
+
+    /// Appends a repository.
+    pub(crate) fn repository(self, name: &RepositoryName) -> Self {
+        self.name(name.as_str())
+    }
+
+    /// Appends a tag.
+    pub(crate) fn tag(self, tag: &Tag) -> Self {
+        self.name(tag.as_str())
+    }
+
+    /// Appends a digest.
+    pub(crate) fn digest(mut self, digest: &Digest) -> Self {
+        match digest.algorithm() {
+            Some(algorithm) => {
+                self.0.push(algorithm_byte(algorithm));
+                self.0.extend(unhex(digest.encoded()));
+                self
+            }
+            None => {
+                self.0.push(OTHER_ALGORITHM);
+                self.name(digest.as_str())
+            }
+        }
+    }
+
+    /// Appends how content is held.
+    pub(crate) fn kind(mut self, kind: HolderKind) -> Self {
+        self.0.push(kind as u8);
+        self
+    }
+
+    /// The key as written.
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// Reads the parts of a key that follow a prefix. `None` means that the key is not what the table holds.
+#[derive(Debug)]
+pub(crate) struct KeyReader<'a>(&'a [u8]);
+
+impl<'a> KeyReader<'a> {
+    /// Reads what follows `prefix`.
+    pub(crate) fn after(prefix: &[u8], key: &'a [u8]) -> Option<Self> {
+        key.strip_prefix(prefix).map(KeyReader)
+    }
+
+    fn name(&mut self) -> Option<&'a str> {
+        let end = self.0.iter().position(|byte| *byte == 0)?;
+        let name = std::str::from_utf8(&self.0[..end]).ok()?;
+        self.0 = &self.0[end + 1..];
+        Some(name)
+    }
+
+    /// The next part as a repository.
+    pub(crate) fn repository(&mut self) -> Option<RepositoryName> {
+        self.name()?.parse().ok()
+    }
+
+    /// The next part as a tag.
+    pub(crate) fn tag(&mut self) -> Option<Tag> {
+        self.name()?.parse().ok()
+    }
+
+    /// The next part as a digest.
+    pub(crate) fn digest(&mut self) -> Option<Digest> {
+        let (first, rest) = self.0.split_first()?;
+        if *first == OTHER_ALGORITHM {
+            self.0 = rest;
+            return self.name()?.parse().ok();
+        }
+        let algorithm = Algorithm::ALL.into_iter().find(|algorithm| algorithm_byte(*algorithm) == *first)?;
+        let (hash, rest) = rest.split_at_checked(algorithm.hex_length() / 2)?;
+        self.0 = rest;
+        Some(Digest::from_hash(algorithm, hash))
+    }
+}
+
+/// In the order of the algorithms' names, so that digests sort as their text does.
+fn algorithm_byte(algorithm: Algorithm) -> u8 {
+    match algorithm {
+        Algorithm::Blake3 => 1,
+        Algorithm::Sha256 => 2,
+        Algorithm::Sha512 => 3,
+    }
+}
+
+/// A digest of a known algorithm has lower-case hex of even length by construction.
+fn unhex(hex: &str) -> impl Iterator<Item = u8> + '_ {
+    let nibble = |byte: u8| if byte.is_ascii_digit() { byte - b'0' } else { byte - b'a' + 10 };
+    hex.as_bytes().chunks_exact(2).map(move |pair| nibble(pair[0]) << 4 | nibble(pair[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(text: &str) -> Digest {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn every_part_comes_back() {
+        let repository: RepositoryName = "a/b".parse().unwrap();
+        let tag: Tag = "v1".parse().unwrap();
+        for text in
+            [format!("sha256:{}", "0f".repeat(32)), format!("sha512:{}", "a0".repeat(64)), "x+y:Ab=_-".to_string()]
+        {
+            let key = Key::of(Table::TagOf).repository(&repository).digest(&digest(&text)).tag(&tag).bytes();
+            let mut reader = KeyReader::after(&[Table::TagOf as u8], &key).unwrap();
+            assert_eq!(reader.repository().as_ref(), Some(&repository));
+            assert_eq!(reader.digest(), Some(digest(&text)));
+            assert_eq!(reader.tag().as_ref(), Some(&tag));
+        }
+    }
+
+    #[test]
+    fn keys_sort_as_names_and_digests_do() {
+        let mut names = ["a", "a/b", "a-b", "a.b", "ab", "a0", "b"];
+        names.sort_unstable();
+        let keys: Vec<_> = names.iter().map(|name| Key::of(Table::Repository).name(name).bytes()).collect();
+        assert!(keys.is_sorted());
+        let digests = [
+            digest(&format!("blake3:{}", "ff".repeat(32))),
+            digest(&format!("sha256:{}", "00".repeat(32))),
+            digest(&format!("sha256:{}", "01".repeat(32))),
+            digest(&format!("sha512:{}", "00".repeat(64))),
+        ];
+        let keys: Vec<_> = digests.iter().map(|digest| Key::of(Table::UnitRoots).digest(digest).bytes()).collect();
+        assert!(keys.is_sorted());
+    }
+
+    #[test]
+    fn a_cut_key_is_no_key() {
+        let key = Key::of(Table::UnitRoots).digest(&digest(&format!("sha256:{}", "00".repeat(32)))).bytes();
+        for length in 1..key.len() {
+            let mut reader = KeyReader::after(&[Table::UnitRoots as u8], &key[..length]).unwrap();
+            assert_eq!(reader.digest(), None, "{length}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The sled tree that the index lives in: checked reads, and batches that carry their own account.
+
+use std::ops::{Bound, ControlFlow};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use sled::IVec;
+
+use super::schema::{Key, TREE, Table, VERSION};
+use super::source::{Fault, Source, Visit};
+use super::value::{self, Meta, Payload, checksum, seal, unseal};
+use super::view::Changes;
+
+/// How often sled's own thread syncs its log. Nothing waits for it: the journal is what lasts.
+const FLUSH_EVERY_MS: u64 = 500;
+
+/// An open index.
+#[derive(Debug)]
+pub(crate) struct Index {
+    database: sled::Db,
+    tree: sled::Tree,
+    /// Only the writer changes it.
+    meta: Mutex<Meta>,
+    /// Which directory it lives in; readers name it when they find it damaged.
+    generation: u64,
+}
+
+impl Index {
+    /// Opens the database in `directory` for a view of `journal`. An index of another journal or schema opens as well:
+    /// [`Index::meta`] says what it is, and an empty one is new.
+    pub(crate) fn open(directory: &Path, generation: u64, cache_bytes: u64, journal: &str) -> Result<Self, Fault> {
+        guarded(|| {
+            let database = sled::Config::new()
+                .path(directory)
+                .cache_capacity(cache_bytes)
+                .flush_every_ms(Some(FLUSH_EVERY_MS))
+                .open()?;
+            let tree = database.open_tree(TREE)?;
+            let key = Key::meta();
+            let meta = match tree.get(&key)? {
+                Some(stored) => {
+                    let (_, payload) = unseal(&key, &stored).ok_or(Fault::Checksum)?;
+                    serde_json::from_slice(&payload).map_err(|_| Fault::Form)?
+                }
+                None => Meta { version: VERSION, journal: journal.into(), applied: None, entries: 0, sum: 0 },
+            };
+            Ok(Index { database, tree, meta: Mutex::new(meta), generation })
+        })
+    }
+
+    /// What the index says of itself.
+    pub(crate) fn meta(&self) -> Meta {
+        self.meta.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Which directory it lives in.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// A payload with its checksum.
+    pub(crate) fn get_with_checksum(&self, key: &[u8]) -> Result<Option<(u64, Payload)>, Fault> {
+        match guarded(|| Ok(self.tree.get(key)?))? {
+            Some(stored) => unseal(key, &stored).map(Some).ok_or(Fault::Checksum),
+            None => Ok(None),
+        }
+    }
+
+    /// Applies changes and the account of them in one batch: after a crash both are there, or neither. Not synced.
+    pub(crate) fn apply(&self, changes: Changes, applied: Option<u64>) -> Result<(), Fault> {
+        let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Meta { applied, ..meta.clone() };
+        let mut batch = sled::Batch::default();
+        for (key, change) in changes {
+            if let Some(before) = change.before {
+                next.entries = next.entries.wrapping_sub(1);
+                next.sum = next.sum.wrapping_sub(before);
+            }
+            match change.now {
+                Some(payload) => {
+                    let checksum = checksum(&key, &payload);
+                    next.entries = next.entries.wrapping_add(1);
+                    next.sum = next.sum.wrapping_add(checksum);
+                    if change.before != Some(checksum) {
+                        let stored = seal(checksum, &payload);
+                        batch.insert(key, stored);
+                    }
+                }
+                None if change.before.is_some() => batch.remove(key),
+                None => {}
+            }
+        }
+        let (key, payload) = (Key::meta(), value::json(&next));
+        let stored = seal(checksum(&key, &payload), &payload);
+        batch.insert(key, stored);
+        guarded(|| Ok(self.tree.apply_batch(batch)?))?;
+        *meta = next;
+        Ok(())
+    }
+
+    /// Reads everything, and compares it with what the index says of itself.
+    pub(crate) fn verify(&self) -> Result<(), Fault> {
+        let meta = self.meta();
+        let (mut entries, mut sum) = (0_u64, 0_u64);
+        self.each(Bound::Included(&[][..]), &mut |key, stored| {
+            let (checksum, _) = unseal(key, stored).ok_or(Fault::Checksum)?;
+            if key.first() != Some(&(Table::Meta as u8)) {
+                entries += 1;
+                sum = sum.wrapping_add(checksum);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if (entries, sum) == (meta.entries, meta.sum) { Ok(()) } else { Err(Fault::Sum) }
+    }
+
+    /// Hands what sled holds in memory to the operating system.
+    pub(crate) fn flush(&self) -> Result<(), Fault> {
+        guarded(|| Ok(self.database.flush().map(drop)?))
+    }
+
+    fn each(
+        &self,
+        start: Bound<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &IVec) -> Result<ControlFlow<()>, Fault>,
+    ) -> Result<(), Fault> {
+        let mut entries = guarded(|| Ok(self.tree.range::<&[u8], _>((start, Bound::Unbounded))))?;
+        while let Some(entry) = guarded(|| Ok(entries.next().transpose()?))? {
+            if visit(&entry.0, &entry.1)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes a stored value behind the account's back.
+    #[cfg(test)]
+    pub(crate) fn damage(&self, key: &[u8]) {
+        let mut stored = self.tree.get(key).unwrap().expect("a key to damage").to_vec();
+        let last = stored.len() - 1;
+        stored[last] ^= 1;
+        self.tree.insert(key, stored).unwrap();
+    }
+
+    /// Loses a key behind the account's back.
+    #[cfg(test)]
+    pub(crate) fn lose(&self, key: &[u8]) {
+        self.tree.remove(key).unwrap().expect("a key to lose");
+    }
+}
+
+impl Source for Index {
+    fn get(&self, key: &[u8]) -> Result<Option<Payload>, Fault> {
+        Ok(self.get_with_checksum(key)?.map(|(_, payload)| payload))
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), Fault> {
+        let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        self.each(start, &mut |key, stored| {
+            if !key.starts_with(prefix) {
+                return Ok(ControlFlow::Break(()));
+            }
+            let (_, payload) = unseal(key, stored).ok_or(Fault::Checksum)?;
+            visit(key, &payload)
+        })
+    }
+}
+
+/// On a damaged file sled panics where it should return an error.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Fault::Panicked))
+}

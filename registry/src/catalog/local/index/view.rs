@@ -1,0 +1,136 @@
+//! The index with changes on top that are not yet in it.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+
+use super::source::{Fault, Source, Visit};
+use super::store::Index;
+use super::value::Payload;
+
+/// What becomes of one key.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// The checksum of what the index has under it.
+    pub(crate) before: Option<u64>,
+    /// The payload that it gets; `None` removes it.
+    pub(crate) now: Option<Payload>,
+}
+
+/// The changes of a batch, by key.
+pub(crate) type Changes = BTreeMap<Vec<u8>, Change>;
+
+/// Reads see the changes first. At the end, the changes are the batch that is applied.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    index: &'a Index,
+    changes: Changes,
+    /// What stood in `changes` before each write, newest last; `None` = nothing.
+    undo: Vec<(Vec<u8>, Option<Option<Payload>>)>,
+}
+
+/// A place to go back to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RollbackPoint(usize);
+
+impl<'a> View<'a> {
+    /// The index without changes.
+    pub(crate) fn new(index: &'a Index) -> Self {
+        View { index, changes: Changes::new(), undo: Vec::new() }
+    }
+
+    /// Sets a key.
+    pub(crate) fn put(&mut self, key: Vec<u8>, payload: Payload) -> Result<(), Fault> {
+        self.change(key, Some(payload))
+    }
+
+    /// Removes a key.
+    pub(crate) fn remove(&mut self, key: Vec<u8>) -> Result<(), Fault> {
+        self.change(key, None)
+    }
+
+    fn change(&mut self, key: Vec<u8>, now: Option<Payload>) -> Result<(), Fault> {
+        if let Some(change) = self.changes.get_mut(&key) {
+            let previous = std::mem::replace(&mut change.now, now);
+            self.undo.push((key, Some(previous)));
+            return Ok(());
+        }
+        let before = self.index.get_with_checksum(&key)?.map(|(checksum, _)| checksum);
+        self.undo.push((key.clone(), None));
+        self.changes.insert(key, Change { before, now });
+        Ok(())
+    }
+
+    /// Remembers how things stand.
+    pub(crate) fn rollback_point(&self) -> RollbackPoint {
+        RollbackPoint(self.undo.len())
+    }
+
+    /// Forgets what changed since then.
+    pub(crate) fn roll_back(&mut self, point: RollbackPoint) {
+        while self.undo.len() > point.0
+            && let Some((key, previous)) = self.undo.pop()
+        {
+            match (previous, self.changes.get_mut(&key)) {
+                (Some(previous), Some(change)) => change.now = previous,
+                _ => drop(self.changes.remove(&key)),
+            }
+        }
+    }
+
+    /// How many keys change.
+    pub(crate) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// The batch.
+    pub(crate) fn into_changes(self) -> Changes {
+        self.changes
+    }
+}
+
+impl Source for View<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Payload>, Fault> {
+        match self.changes.get(key) {
+            Some(change) => Ok(change.now.clone()),
+            None => self.index.get(key),
+        }
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), Fault> {
+        let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        let mut changed = self
+            .changes
+            .range::<[u8], _>((start, Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .peekable();
+        let mut stopped = false;
+        self.index.scan(prefix, after, &mut |key, payload| {
+            while let Some((new_key, change)) = changed.next_if(|(new_key, _)| new_key.as_slice() <= key) {
+                let replaces = new_key == key;
+                if let Some(now) = &change.now
+                    && visit(new_key, now)?.is_break()
+                {
+                    stopped = true;
+                    return Ok(ControlFlow::Break(()));
+                }
+                if replaces {
+                    return Ok(ControlFlow::Continue(()));
+                }
+            }
+            let flow = visit(key, payload)?;
+            stopped = flow.is_break();
+            Ok(flow)
+        })?;
+        if stopped {
+            return Ok(());
+        }
+        for (key, change) in changed {
+            if let Some(now) = &change.now
+                && visit(key, now)?.is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! The catalog of one node: a journal that is the truth, an index that is a view of it, one writer of both.
+
+mod check;
+mod compaction;
+mod index;
+pub mod journal;
+mod open;
+mod options;
+mod read;
+mod rebuild;
+mod request;
+mod shared;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
+use tokio::sync::{mpsc, oneshot};
+
+use self::compaction::Compactor;
+use self::index::directory::IndexDirectory;
+use self::index::{Fault, Index};
+use self::journal::{FactsSinceError, Journal, JournalReader, Replay};
+use self::rebuild::Workshop;
+use self::request::{Message, Request};
+use self::shared::Shared;
+use self::writer::Writer;
+use crate::catalog::command::{Command, CommitError, Committed};
+
+pub use options::{CatalogOptions, Clock, IndexOrigin, OpenCatalogError, OpenReport, RebuildReason};
+pub use shared::{CatalogState, CatalogStatus};
+
+/// How long a commit waits for a place in the queue.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The catalog. Clones are the same one; it closes with [`Catalog::close`] or when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Message>,
+    journal: JournalReader,
+    journal_dir: PathBuf,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Catalog {
+    /// Opens journal and index, and starts the writer. Blocks, for minutes if a large index must be built anew.
+    pub fn open(options: CatalogOptions) -> Result<(Self, OpenReport), OpenCatalogError> {
+        let started = Instant::now();
+        let (journal, opened) = Journal::open(&options.journal_dir, options.expected_journal, options.journal.clone())?;
+        let workshop = Workshop {
+            directory: IndexDirectory::open(options.index_dir.clone())?,
+            cache_bytes: options.index_cache_bytes,
+            journal: opened.id.to_string(),
+        };
+        let reader = journal.reader();
+        let (index, origin) = open::open_index(&workshop, &reader, &opened, &options.boot_id, options.clock.now_ms())?;
+        let report = OpenReport {
+            journal: opened.id,
+            created: opened.created,
+            cut: opened.cut,
+            sequence: opened.last_sequence,
+            index: origin,
+            entries: index.meta().entries,
+            took: started.elapsed(),
+        };
+        let shared = Arc::new(Shared::new(index, opened.last_sequence, opened.snapshot_sequence));
+        let (queue, receiver) = mpsc::channel(options.queue_requests.max(1));
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            journal,
+            queue: receiver,
+            workshop,
+            compactor: Compactor::new(queue.downgrade()),
+            clock: options.clock,
+            boot: options.boot_id,
+        };
+        let thread = thread::Builder::new().name("catalog-writer".into()).spawn(move || writer.run())?;
+        let (journal_dir, writer) = (options.journal_dir, Mutex::new(Some(thread)));
+        Ok((Catalog { inner: Arc::new(Inner { shared, queue, journal: reader, journal_dir, writer }) }, report))
+    }
+
+    /// Carries out all commands or none, durably. A caller that stops waiting does not undo it.
+    pub async fn commit(&self, commands: Vec<Command>) -> Result<Committed, CommitError> {
+        self.check_open()?;
+        let (answer, outcome) = oneshot::channel();
+        let message = Message::Commit(Request { commands, answer });
+        match self.inner.queue.try_send(message) {
+            Ok(()) => {}
+            Err(TrySendError::Full(message)) => match self.inner.queue.send_timeout(message, QUEUE_PATIENCE).await {
+                Ok(()) => {}
+                Err(SendTimeoutError::Timeout(_)) => return Err(CommitError::Unavailable),
+                Err(SendTimeoutError::Closed(_)) => return Err(self.writer_gone()),
+            },
+            Err(TrySendError::Closed(_)) => return Err(self.writer_gone()),
+        }
+        outcome.await.unwrap_or_else(|_| Err(self.writer_gone()))
+    }
+
+    /// [`Catalog::commit`] for threads outside of an async runtime.
+    pub fn commit_blocking(&self, commands: Vec<Command>) -> Result<Committed, CommitError> {
+        self.check_open()?;
+        let (answer, outcome) = oneshot::channel();
+        let message = Message::Commit(Request { commands, answer });
+        self.inner.queue.blocking_send(message).map_err(|_| self.writer_gone())?;
+        outcome.blocking_recv().unwrap_or_else(|_| Err(self.writer_gone()))
+    }
+
+    fn check_open(&self) -> Result<(), CommitError> {
+        match self.inner.shared.state() {
+            CatalogState::Ready => Ok(()),
+            CatalogState::ReadOnly => Err(CommitError::ReadOnly),
+            CatalogState::Rebuilding | CatalogState::Closed => Err(CommitError::Unavailable),
+        }
+    }
+
+    /// A writer that ended without being told to has failed in the middle of something.
+    fn writer_gone(&self) -> CommitError {
+        if self.inner.shared.is_stopping() { CommitError::Unavailable } else { CommitError::ReadOnly }
+    }
+
+    /// All facts after `sequence` up to now, in order. Reading them may wait for the disk.
+    pub fn facts_since(&self, sequence: u64) -> Result<Replay, FactsSinceError> {
+        self.inner.journal.facts_since(sequence)
+    }
+
+    /// How things stand. Looks at the journal's directory.
+    pub fn status(&self) -> CatalogStatus {
+        let shared = &self.inner.shared;
+        CatalogStatus {
+            state: shared.state(),
+            sequence: shared.sequence.load(Ordering::Acquire),
+            snapshot_sequence: shared.snapshot_sequence.load(Ordering::Acquire),
+            journal_bytes: directory_bytes(&self.inner.journal_dir),
+            index_entries: shared.index().map_or(0, |index| index.meta().entries),
+            rebuilds: shared.rebuilds.load(Ordering::Acquire),
+            batches: shared.batches.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Has the index built anew: someone knows it to be wrong. Reads and commits are turned away until it is done.
+    pub fn mark_damaged(&self) {
+        if let Some(index) = self.inner.shared.index() {
+            self.distrust(&index, &Fault::Sum);
+        }
+    }
+
+    fn distrust(&self, index: &Index, fault: &Fault) {
+        if self.inner.shared.distrust(index, fault) {
+            self.inner.wake();
+        }
+    }
+
+    /// Ends the writer after what it is at, waits for a compaction under way, and closes the index so that the next
+    /// start can use it. Blocks. Commits and reads are turned away from then on.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+}
+
+impl Inner {
+    /// A writer whose queue is full looks around without being told.
+    fn wake(&self) {
+        let _ = self.queue.try_send(Message::Wake);
+    }
+
+    fn close(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        self.wake();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("the catalog's writer had panicked");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn directory_bytes(directory: &std::path::Path) -> u64 {
+    let sizes = fs::read_dir(directory).into_iter().flatten().flatten().filter_map(|entry| entry.metadata().ok());
+    sizes.map(|metadata| metadata.len()).sum()
+}

@@ -1,0 +1,96 @@
+//! Which index to start with: the one that is there, if it can be believed, or a new one.
+
+use super::index::directory::Mark;
+use super::index::schema::VERSION;
+use super::index::{Fault, Index};
+use super::journal::{JournalReader, Opened};
+use super::options::{IndexOrigin, RebuildReason};
+use super::rebuild::{RebuildError, Workshop, catch_up};
+
+/// Opens the index that is there and brings it up to date, or makes it anew.
+pub(super) fn open_index(
+    workshop: &Workshop,
+    journal: &JournalReader,
+    opened: &Opened,
+    boot: &str,
+    time_ms: u64,
+) -> Result<(Index, IndexOrigin), RebuildError> {
+    let directory = &workshop.directory;
+    let mark = directory.mark();
+    // Before sled writes anything: from here on, a machine crash must be seen as one.
+    directory.set_mark(&Mark { boot: boot.to_owned(), clean: None })?;
+    let because = match directory.newest()? {
+        None => RebuildReason::Absent,
+        Some(generation) => match reuse(workshop, generation, journal, opened, boot, mark.as_ref())? {
+            Ok((index, facts)) => {
+                directory.keep_only(generation)?;
+                let origin = if facts == 0 { IndexOrigin::Reused } else { IndexOrigin::CaughtUp { facts } };
+                return Ok((index, origin));
+            }
+            Err(reason @ RebuildReason::Damaged(_)) => {
+                directory.set_aside(generation, time_ms)?;
+                reason
+            }
+            Err(reason) => reason,
+        },
+    };
+    let (index, facts) = workshop.rebuild(journal, &mut || {})?;
+    directory.keep_only(index.generation())?;
+    Ok((index, IndexOrigin::Rebuilt { facts, because }))
+}
+
+type Reuse = Result<(Index, u64), RebuildReason>;
+
+/// The outer error ends the start, the inner one makes a rebuild.
+fn reuse(
+    workshop: &Workshop,
+    generation: u64,
+    journal: &JournalReader,
+    opened: &Opened,
+    boot: &str,
+    mark: Option<&Mark>,
+) -> Result<Reuse, RebuildError> {
+    let same_boot = |mark: &Mark| !boot.is_empty() && mark.boot == boot;
+    if !mark.is_some_and(|mark| mark.clean == Some(generation) || (mark.clean.is_none() && same_boot(mark))) {
+        return Ok(Err(RebuildReason::MachineCrash));
+    }
+    let index = match workshop.open(generation) {
+        Ok(index) => index,
+        Err(RebuildError::Fault(fault)) => return Ok(Err(damaged(&fault))),
+        Err(error) => return Err(error),
+    };
+    let applied = match judge(&index, &workshop.journal, opened) {
+        Ok(applied) => applied,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    match catch_up(&index, journal, applied) {
+        Ok(facts) => Ok(Ok((index, facts))),
+        Err(RebuildError::Fault(fault)) => Ok(Err(damaged(&fault))),
+        Err(RebuildError::Compacted) => Ok(Err(RebuildReason::OlderThanSnapshot)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The sequence that an index is at, if it is a sound view of this journal.
+fn judge(index: &Index, journal: &str, opened: &Opened) -> Result<u64, RebuildReason> {
+    let meta = index.meta();
+    if meta.version != VERSION {
+        return Err(RebuildReason::OtherSchema);
+    }
+    if meta.journal != journal {
+        return Err(RebuildReason::OtherJournal);
+    }
+    let applied = meta.applied.ok_or(RebuildReason::Unfinished)?;
+    if applied < opened.snapshot_sequence {
+        return Err(RebuildReason::OlderThanSnapshot);
+    }
+    if applied > opened.last_sequence {
+        return Err(RebuildReason::PastJournalEnd);
+    }
+    index.verify().map_err(|fault| damaged(&fault))?;
+    Ok(applied)
+}
+
+fn damaged(fault: &Fault) -> RebuildReason {
+    RebuildReason::Damaged(fault.to_string())
+}

@@ -1,0 +1,110 @@
+//! Reads of the catalog. Point reads take tens of microseconds and may be called anywhere; pages belong on blocking
+//! threads. A read that meets damage is never answered: [`ReadError::Rebuilding`], until the index is made anew.
+
+use super::Catalog;
+use super::index::{Fault, Index, queries};
+use crate::catalog::command::ReadError;
+use crate::catalog::fact::{ManifestRecord, Visibility};
+use crate::catalog::page::Page;
+use crate::oci::{Digest, RepositoryName, Tag};
+
+impl Catalog {
+    /// The visibility of a repository, if it exists.
+    pub fn repository(&self, repository: &RepositoryName) -> Result<Option<Visibility>, ReadError> {
+        self.read(|index| queries::repository(index, repository))
+    }
+
+    /// The size of a blob that a repository holds.
+    pub fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, ReadError> {
+        self.read(|index| queries::blob(index, repository, digest))
+    }
+
+    /// A manifest that a repository holds.
+    pub fn manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<ManifestRecord>, ReadError> {
+        self.read(|index| queries::manifest(index, repository, digest))
+    }
+
+    /// What a tag points at.
+    pub fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, ReadError> {
+        self.read(|index| queries::tag(index, repository, tag))
+    }
+
+    /// Tags in byte order, those after `after`, which need not exist.
+    pub fn tags(&self, repository: &RepositoryName, after: Option<&str>, limit: usize) -> Result<Page<Tag>, ReadError> {
+        self.read(|index| queries::tags(index, repository, after, limit))
+    }
+
+    /// All repositories in byte order, those after `after`, which need not exist.
+    pub fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Page<RepositoryName>, ReadError> {
+        self.read(|index| queries::repositories(index, false, after, limit))
+    }
+
+    /// As [`Catalog::repositories`], those only that hold a manifest.
+    pub fn catalogued(&self, after: Option<&str>, limit: usize) -> Result<Page<RepositoryName>, ReadError> {
+        self.read(|index| queries::repositories(index, true, after, limit))
+    }
+
+    /// Manifests in the order of their digests.
+    pub fn manifests(
+        &self,
+        repository: &RepositoryName,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Page<(Digest, ManifestRecord)>, ReadError> {
+        self.read(|index| queries::manifests(index, repository, after, limit))
+    }
+
+    /// Blobs and their sizes in the order of their digests.
+    pub fn blobs(
+        &self,
+        repository: &RepositoryName,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Page<(Digest, u64)>, ReadError> {
+        self.read(|index| queries::blobs(index, repository, after, limit))
+    }
+
+    /// Manifests with this subject, which need not exist, in the order of their digests.
+    pub fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Page<(Digest, ManifestRecord)>, ReadError> {
+        self.read(|index| queries::referrers(index, repository, subject, after, limit))
+    }
+
+    /// The first tags that point at a manifest.
+    pub fn tags_of(&self, repository: &RepositoryName, digest: &Digest, limit: usize) -> Result<Vec<Tag>, ReadError> {
+        self.read(|index| queries::tags_of(index, repository, digest, limit))
+    }
+
+    /// The first manifests that need this content.
+    pub fn referring(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        limit: usize,
+    ) -> Result<Vec<Digest>, ReadError> {
+        self.read(|index| queries::referring(index, repository, digest, limit))
+    }
+
+    /// The first repositories that hold this content as a blob.
+    pub fn holders(&self, digest: &Digest, limit: usize) -> Result<Vec<RepositoryName>, ReadError> {
+        self.read(|index| queries::holders(index, digest, limit))
+    }
+
+    /// True if any repository holds this content, as a blob or a manifest.
+    pub fn is_held(&self, digest: &Digest) -> Result<bool, ReadError> {
+        self.read(|index| queries::is_held(index, digest))
+    }
+
+    pub(super) fn read<T>(&self, query: impl FnOnce(&Index) -> Result<T, Fault>) -> Result<T, ReadError> {
+        let index = self.inner.shared.index().ok_or(ReadError::Rebuilding)?;
+        query(&index).map_err(|fault| {
+            self.distrust(&index, &fault);
+            ReadError::Rebuilding
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! The index from the journal: the whole of it anew, or what one lacks.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use super::index::directory::IndexDirectory;
+use super::index::{Fault, Index, View, project};
+use super::journal::{FactsSinceError, JournalReader, ReplayError};
+use super::options::OpenCatalogError;
+use crate::catalog::fact::Record;
+
+/// Facts that are applied as one sled batch when nobody reads meanwhile.
+const CHUNK_FACTS: usize = 4096;
+
+/// Changed keys that end a chunk early: one manifest may have thousands.
+const CHUNK_KEYS: usize = 32_768;
+
+/// How often, and how long apart, a database that is still being closed is tried.
+const LOCK_ATTEMPTS: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where indexes of one journal are made.
+#[derive(Clone, Debug)]
+pub(super) struct Workshop {
+    pub(super) directory: IndexDirectory,
+    pub(super) cache_bytes: u64,
+    /// The journal's name.
+    pub(super) journal: String,
+}
+
+/// Why an index could not be made or brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RebuildError {
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    #[error(transparent)]
+    Directory(#[from] io::Error),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error("the facts are compacted")]
+    Compacted,
+    #[error("the index is in use")]
+    Locked,
+}
+
+impl From<RebuildError> for OpenCatalogError {
+    fn from(error: RebuildError) -> Self {
+        match error {
+            RebuildError::Replay(error) => OpenCatalogError::Replay(error),
+            RebuildError::Directory(error) => OpenCatalogError::Directory(error),
+            RebuildError::Locked => OpenCatalogError::Locked,
+            error @ (RebuildError::Fault(_) | RebuildError::Compacted) => OpenCatalogError::Index(error.to_string()),
+        }
+    }
+}
+
+impl Workshop {
+    /// Opens a database, trying again without sled's summaries, and for a while if it is still being closed.
+    pub(super) fn open(&self, generation: u64) -> Result<Index, RebuildError> {
+        match self.open_unlocked(generation) {
+            Err(RebuildError::Fault(_)) => {
+                self.directory.remove_snapshots(generation)?;
+                self.open_unlocked(generation)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn open_unlocked(&self, generation: u64) -> Result<Index, RebuildError> {
+        let path = self.directory.database(generation);
+        for _ in 0..LOCK_ATTEMPTS {
+            match Index::open(&path, generation, self.cache_bytes, &self.journal) {
+                Err(fault) if is_lock(&fault) => thread::sleep(LOCK_PAUSE),
+                outcome => return Ok(outcome?),
+            }
+        }
+        Err(RebuildError::Locked)
+    }
+
+    /// Makes an index anew under the next number. Returns it with the count of facts it was made from.
+    /// `between` is called between chunks. A crash leaves a database without applied sequence, which is never used.
+    pub(super) fn rebuild(
+        &self,
+        journal: &JournalReader,
+        between: &mut dyn FnMut(),
+    ) -> Result<(Index, u64), RebuildError> {
+        let generation = self.directory.newest()?.map_or(1, |newest| newest + 1);
+        let outcome = self.build(generation, journal, between);
+        if outcome.is_err() {
+            // It is of no use, and attempts may be many. What cannot be removed now goes at the next start.
+            let _ = self.directory.remove(generation);
+        }
+        outcome
+    }
+
+    fn build(
+        &self,
+        generation: u64,
+        journal: &JournalReader,
+        between: &mut dyn FnMut(),
+    ) -> Result<(Index, u64), RebuildError> {
+        let index = self.open_unlocked(generation)?;
+        let records = journal.replay_state()?;
+        let sequence = records.last_sequence();
+        let facts = carry_in(&index, records, |_| None, between)?;
+        // Records of a snapshot stand in the order of their keys and say nothing of what is gone: only now is the
+        // index at a sequence.
+        index.apply(View::new(&index).into_changes(), Some(sequence))?;
+        Ok((index, facts))
+    }
+}
+
+/// Brings an index that is at `from` up to the end of the journal. Returns how many facts it lacked.
+pub(super) fn catch_up(index: &Index, journal: &JournalReader, from: u64) -> Result<u64, RebuildError> {
+    let records = journal.facts_since(from).map_err(|error| match error {
+        FactsSinceError::Compacted { .. } => RebuildError::Compacted,
+        FactsSinceError::Read(error) => RebuildError::Replay(error),
+    })?;
+    carry_in(index, records, |record| Some(record.sequence), &mut || {})
+}
+
+fn carry_in(
+    index: &Index,
+    records: impl Iterator<Item = Result<Record, ReplayError>>,
+    applied: impl Fn(&Record) -> Option<u64>,
+    between: &mut dyn FnMut(),
+) -> Result<u64, RebuildError> {
+    let mut records = records.peekable();
+    let mut facts = 0;
+    while records.peek().is_some() {
+        let mut view = View::new(index);
+        let mut last = None;
+        for record in records.by_ref().take(CHUNK_FACTS) {
+            let record = record?;
+            project(&record.fact, &mut view)?;
+            last = applied(&record);
+            facts += 1;
+            if view.len() >= CHUNK_KEYS {
+                break;
+            }
+        }
+        index.apply(view.into_changes(), last)?;
+        between();
+    }
+    Ok(facts)
+}
+
+/// sled says so in words only.
+fn is_lock(fault: &Fault) -> bool {
+    matches!(fault, Fault::Engine(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock"))
+}

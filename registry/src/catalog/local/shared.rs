@@ -1,0 +1,116 @@
+//! What the writer and the readers share: which index answers, and how things stand.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+use super::index::{Fault, Index};
+
+/// How a catalog stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatalogState {
+    /// Reads and commits.
+    Ready,
+    /// Neither: the index is being built anew.
+    Rebuilding,
+    /// Reads only: the journal failed.
+    ReadOnly,
+    /// Neither, any more.
+    Closed,
+}
+
+/// How a catalog stands, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogStatus {
+    /// What it can do.
+    pub state: CatalogState,
+    /// The last sequence that reads see.
+    pub sequence: u64,
+    /// The journal's snapshot holds everything up to it.
+    pub snapshot_sequence: u64,
+    /// Bytes of the journal's files, reserved space included.
+    pub journal_bytes: u64,
+    /// Entries in the index.
+    pub index_entries: u64,
+    /// How often the index was built anew since the start.
+    pub rebuilds: u64,
+    /// How many batches were made durable since the start.
+    pub batches: u64,
+}
+
+/// See the module. The slot is empty while the index is being built, and after closing.
+#[derive(Debug)]
+pub(super) struct Shared {
+    slot: RwLock<Option<Arc<Index>>>,
+    /// The last one that was found damaged, and its number.
+    retired: Mutex<Option<(Weak<Index>, u64)>>,
+    pub(super) stopping: AtomicBool,
+    pub(super) closed: AtomicBool,
+    pub(super) read_only: AtomicBool,
+    pub(super) sequence: AtomicU64,
+    pub(super) snapshot_sequence: AtomicU64,
+    pub(super) rebuilds: AtomicU64,
+    pub(super) batches: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(index: Index, sequence: u64, snapshot_sequence: u64) -> Self {
+        Shared {
+            slot: RwLock::new(Some(Arc::new(index))),
+            retired: Mutex::new(None),
+            stopping: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            read_only: AtomicBool::new(false),
+            sequence: AtomicU64::new(sequence),
+            snapshot_sequence: AtomicU64::new(snapshot_sequence),
+            rebuilds: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+        }
+    }
+
+    /// The index that answers, if there is one.
+    pub(super) fn index(&self) -> Option<Arc<Index>> {
+        self.slot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From here on this index answers.
+    pub(super) fn install(&self, index: Index) {
+        *self.slot.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(index));
+    }
+
+    /// Takes the index out of use.
+    pub(super) fn remove(&self) -> Option<Arc<Index>> {
+        self.slot.write().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Takes an index out of use that was found damaged; true if it was the one in use.
+    pub(super) fn distrust(&self, index: &Index, fault: &Fault) -> bool {
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(current) = slot.take_if(|current| current.generation() == index.generation()) else { return false };
+        tracing::error!(error = %fault, "the index is damaged and will be built anew from the journal");
+        let retired = (Arc::downgrade(&current), current.generation());
+        *self.retired.lock().unwrap_or_else(PoisonError::into_inner) = Some(retired);
+        true
+    }
+
+    /// The number of the index that was found damaged last, once no read has it open any more.
+    pub(super) fn take_retired(&self) -> Option<u64> {
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner).take();
+        retired.filter(|(index, _)| index.strong_count() == 0).map(|(_, generation)| generation)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn state(&self) -> CatalogState {
+        if self.closed.load(Ordering::Acquire) {
+            CatalogState::Closed
+        } else if self.index().is_none() {
+            CatalogState::Rebuilding
+        } else if self.read_only.load(Ordering::Acquire) {
+            CatalogState::ReadOnly
+        } else {
+            CatalogState::Ready
+        }
+    }
+}

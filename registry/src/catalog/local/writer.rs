@@ -1,0 +1,279 @@
+//! The one writer: it checks what waits, appends the facts, applies them to the index, then answers.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::check::{Accepted, Batch, Rejection};
+use super::compaction::Compactor;
+use super::index::Index;
+use super::index::directory::Mark;
+use super::journal::{AppendError, AppendKind, Journal};
+use super::options::Clock;
+use super::rebuild::Workshop;
+use super::request::{Message, Request};
+use super::shared::Shared;
+use crate::catalog::command::{CommitError, Committed};
+
+/// A batch takes no further request when it weighs as much. It bounds how long reads wait while sled applies it.
+const BATCH_WEIGHT: usize = 1024;
+
+/// Between two attempts to build an index.
+const REBUILD_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long closing waits for reads that are under way.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A step of waiting.
+const STEP: Duration = Duration::from_millis(10);
+
+/// What the writer's thread owns.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) journal: Journal,
+    pub(super) queue: mpsc::Receiver<Message>,
+    pub(super) workshop: Workshop,
+    pub(super) compactor: Compactor,
+    pub(super) clock: Clock,
+    pub(super) boot: String,
+}
+
+/// Which requests a batch is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Admit {
+    All,
+    /// The disk is full: only what frees space.
+    Releasing,
+}
+
+type Verdict = Result<Accepted, CommitError>;
+
+impl Writer {
+    /// Works until the catalog is closed or dropped.
+    pub(super) fn run(mut self) {
+        loop {
+            self.compactor.collect(&mut self.journal, &self.shared);
+            if self.shared.is_stopping() {
+                break;
+            }
+            if self.shared.index().is_none() {
+                self.restore();
+                continue;
+            }
+            self.compactor.start(&mut self.journal);
+            match self.queue.blocking_recv() {
+                Some(Message::Commit(request)) => {
+                    let requests = self.gather(request);
+                    self.process(requests, Admit::All);
+                }
+                Some(Message::Wake) => {}
+                None => break,
+            }
+        }
+        self.close();
+    }
+
+    /// What waits already: it shares the one sync.
+    fn gather(&mut self, first: Request) -> Vec<Request> {
+        let mut weight = first.weight();
+        let mut requests = vec![first];
+        while weight < BATCH_WEIGHT
+            && let Ok(message) = self.queue.try_recv()
+        {
+            if let Message::Commit(request) = message {
+                weight += request.weight();
+                requests.push(request);
+            }
+        }
+        requests
+    }
+
+    /// Durable steps, and what a crash after each leaves behind:
+    /// 1. the journal's append with its one sync: facts that nobody was told of; the next start carries them in;
+    /// 2. the batch in sled, not synced: the next start carries in what sled lost, or builds the index anew.
+    ///
+    /// Nothing is answered before both, not even a refusal: it may rest on facts of the same batch.
+    fn process(&mut self, requests: Vec<Request>, admit: Admit) {
+        let Some(index) = self.shared.index() else { return answer_all(requests, || CommitError::Unavailable) };
+        let mut batch = Batch::new(&index);
+        let mut verdicts = Vec::with_capacity(requests.len());
+        for request in &requests {
+            match judge(&mut batch, request, admit) {
+                Ok(verdict) => verdicts.push(verdict),
+                Err(fault) => {
+                    self.shared.distrust(&index, &fault);
+                    return answer_all(requests, || CommitError::Unavailable);
+                }
+            }
+        }
+        let before = self.journal.last_sequence();
+        let Batch { view, facts } = batch;
+        if facts.is_empty() {
+            return answer_each(requests, verdicts, before);
+        }
+        let changes = view.into_changes();
+        match self.append(&facts, kind(&requests, &verdicts)) {
+            Ok(range) => {
+                if let Err(fault) = index.apply(changes, Some(*range.end())) {
+                    self.shared.distrust(&index, &fault);
+                    drop(index);
+                    if !self.rebuild() {
+                        return answer_all(requests, || CommitError::Unavailable);
+                    }
+                }
+                self.shared.sequence.store(*range.end(), Ordering::Release);
+                answer_each(requests, verdicts, before);
+            }
+            Err(AppendError::DiskFull) if admit == Admit::All => self.process(requests, Admit::Releasing),
+            Err(AppendError::DiskFull) => answer_all(requests, || CommitError::DiskFull),
+            // Alone, each but the culprit has room.
+            Err(AppendError::TooLarge) if requests.len() > 1 => {
+                requests.into_iter().for_each(|request| self.process(vec![request], admit));
+            }
+            Err(AppendError::TooLarge) => {
+                tracing::error!(facts = facts.len(), "one request has more facts than a batch of the journal may have");
+                answer_all(requests, || CommitError::Unavailable);
+            }
+            Err(AppendError::Failed) => {
+                self.shared.read_only.store(true, Ordering::Release);
+                answer_all(requests, || CommitError::ReadOnly);
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        facts: &[crate::catalog::fact::Fact],
+        kind: AppendKind,
+    ) -> Result<RangeInclusive<u64>, AppendError> {
+        let range = self.journal.append(facts, self.clock.now_ms(), kind)?;
+        self.shared.batches.fetch_add(1, Ordering::Relaxed);
+        Ok(range)
+    }
+
+    /// Builds the index anew; if that fails, waits before the next attempt.
+    fn restore(&mut self) {
+        if self.rebuild() {
+            return;
+        }
+        let mut waited = Duration::ZERO;
+        while waited < REBUILD_PAUSE && !self.shared.is_stopping() {
+            refuse_waiting(&mut self.queue);
+            thread::sleep(STEP);
+            waited += STEP;
+        }
+    }
+
+    /// True if there is a new index in use. What waits meanwhile is turned away: clients give up after 30 s.
+    fn rebuild(&mut self) -> bool {
+        let (queue, workshop, journal) = (&mut self.queue, &self.workshop, self.journal.reader());
+        match workshop.rebuild(&journal, &mut || refuse_waiting(queue)) {
+            Ok((index, facts)) => {
+                tracing::warn!(facts, "the index was built anew");
+                self.shared.sequence.store(self.journal.last_sequence(), Ordering::Release);
+                self.shared.install(index);
+                self.shared.rebuilds.fetch_add(1, Ordering::Release);
+                self.set_retired_aside();
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the index cannot be built");
+                false
+            }
+        }
+    }
+
+    /// If a read still has it open, the next start removes it.
+    fn set_retired_aside(&mut self) {
+        if let Some(generation) = self.shared.take_retired()
+            && let Err(error) = self.workshop.directory.set_aside(generation, self.clock.now_ms())
+        {
+            tracing::warn!(%error, "the damaged index cannot be set aside");
+        }
+    }
+
+    fn close(mut self) {
+        self.queue.close();
+        refuse_waiting(&mut self.queue);
+        self.compactor.join(&mut self.journal, &self.shared);
+        if let Some(index) = self.shared.remove()
+            && let Err(error) = close_index(index, &self.workshop, &self.boot)
+        {
+            tracing::warn!(error, "the index is not marked as closed");
+        }
+        self.shared.closed.store(true, Ordering::Release);
+    }
+}
+
+/// Closes a database so that the next start can believe it even after a power cut.
+///
+/// Durable steps: all files synced, then the mark. A crash between them: as if it had not been closed.
+fn close_index(index: Arc<Index>, workshop: &Workshop, boot: &str) -> Result<(), String> {
+    let generation = index.generation();
+    let mut index = Some(index);
+    let mut waited = Duration::ZERO;
+    let alone = loop {
+        match index.take().map(Arc::try_unwrap) {
+            Some(Err(shared)) if waited < CLOSE_PATIENCE => index = Some(shared),
+            Some(Ok(alone)) => break alone,
+            _ => return Err("a read does not end".into()),
+        }
+        thread::sleep(STEP);
+        waited += STEP;
+    };
+    alone.flush().map_err(|fault| fault.to_string())?;
+    drop(alone);
+    let mark = Mark { boot: boot.to_owned(), clean: Some(generation) };
+    let synced = workshop.directory.sync(generation).and_then(|()| workshop.directory.set_mark(&mark));
+    synced.map_err(|error| error.to_string())
+}
+
+/// The outer error is the index's.
+fn judge(batch: &mut Batch<'_>, request: &Request, admit: Admit) -> Result<Verdict, super::index::Fault> {
+    let outcome = if admit == Admit::All || request.is_releasing() {
+        batch.add(&request.commands).map(Some)
+    } else {
+        batch.add_if_nothing_changes(&request.commands)
+    };
+    match outcome {
+        Ok(accepted) => Ok(accepted.ok_or(CommitError::DiskFull)),
+        Err(Rejection::Refused(refusal)) => Ok(Err(refusal.into())),
+        Err(Rejection::Fault(fault)) => Err(fault),
+    }
+}
+
+/// Only a batch that does nothing but free space may use the reserve.
+fn kind(requests: &[Request], verdicts: &[Verdict]) -> AppendKind {
+    let writes = |verdict: &Verdict| verdict.as_ref().is_ok_and(|accepted| !accepted.facts.is_empty());
+    let ordinary = requests.iter().zip(verdicts).any(|(request, verdict)| writes(verdict) && !request.is_releasing());
+    if ordinary { AppendKind::Ordinary } else { AppendKind::Releasing }
+}
+
+/// `before` is the last sequence before the batch; its facts have the next ones.
+fn answer_each(requests: Vec<Request>, verdicts: Vec<Verdict>, before: u64) {
+    for (request, verdict) in requests.into_iter().zip(verdicts) {
+        request.answer(
+            verdict.map(|accepted| Committed {
+                sequence: before + accepted.facts.end as u64,
+                orphaned: accepted.orphaned,
+            }),
+        );
+    }
+}
+
+fn answer_all(requests: Vec<Request>, error: impl Fn() -> CommitError) {
+    requests.into_iter().for_each(|request| request.answer(Err(error())));
+}
+
+fn refuse_waiting(queue: &mut mpsc::Receiver<Message>) {
+    while let Ok(message) = queue.try_recv() {
+        if let Message::Commit(request) = message {
+            request.answer(Err(CommitError::Unavailable));
+        }
+    }
+}
