@@ -79,10 +79,16 @@ pub fn the_largest_chunk(site: &Site) -> anyhow::Result<()> {
     }
     let bytes = site.noise("chunk", most + 1);
     let session = Session::of(&site.target, &begun)?;
-    let over = session.send(&session.ranged(0, &bytes))?;
+    expect::status(&session.send(&session.ranged(0, &bytes[..most]))?, &[202])?;
+    session.holds(most)?;
+    // The header is advice to clients: one byte more may be taken, but if it is refused, then as too large.
+    let other = repo.begin()?;
+    let over = other.send(&other.ranged(0, &bytes))?;
+    if over.status == 202 {
+        return other.holds(most + 1);
+    }
     expect::error(&over, &[413], &["SIZE_INVALID"])?;
-    session.holds(0)?;
-    expect::status(&session.send(&session.ranged(0, &bytes[..most]))?, &[202])
+    other.holds(0)
 }
 
 pub fn referrers_in_pages(site: &Site) -> anyhow::Result<()> {

@@ -88,8 +88,9 @@ impl Site {
     }
 }
 
-/// The start of a text that may be huge.
+/// The start of a text that may be huge, on one line.
 pub fn clip(text: &str) -> String {
+    let text = text.replace(|c: char| c.is_control(), " ");
     if text.chars().count() <= 120 {
         text.to_owned()
     } else {
