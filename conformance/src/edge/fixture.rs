@@ -90,12 +90,11 @@ impl Site {
 
 /// The start of a text that may be huge, on one line.
 pub fn clip(text: &str) -> String {
-    let text = text.replace(|c: char| c.is_control(), " ");
-    if text.chars().count() <= 120 {
-        text.to_owned()
-    } else {
-        format!("{}...", text.chars().take(120).collect::<String>())
+    let mut line: String = text.chars().take(120).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.len() < text.len() {
+        line.push_str("...");
     }
+    line
 }
 
 /// How a blob is pushed.

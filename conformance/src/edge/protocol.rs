@@ -151,18 +151,19 @@ pub fn heads_over_the_limits(site: &Site) -> anyhow::Result<()> {
 
 /// Doubles the head from 16 KiB on: the first size that is not taken must be answered 431, and 4 MiB must not be.
 fn some_size_of_head_is_refused(site: &Site) -> anyhow::Result<()> {
-    let mut size: usize = 16 * 1024;
-    while size <= 4 << 20 {
-        let fields: String = (0..16).map(|n| format!("X-Filler-{n}: {}\r\n", "b".repeat(size / 16))).collect();
+    let mut length: usize = 16 * 1024;
+    while length <= 4 << 20 {
+        let filler = "b".repeat(length / 16);
+        let fields: Vec<_> = (0..16).map(|number| format!("X-Filler-{number}: {filler}\r\n")).collect();
         let request = Partial::bare(&site.target)?;
-        let head = format!("GET /v2/ HTTP/1.1\r\nHost: {}\r\n{fields}\r\n", site.target.authority());
+        let head = format!("GET /v2/ HTTP/1.1\r\nHost: {}\r\n{}\r\n", site.target.authority(), fields.concat());
         // The server may answer and close before it has read all of it.
         let _ = std::io::Write::write_all(&mut request.stream(), head.as_bytes());
-        let answer = read(request).with_context(|| format!("a head of {size} bytes"))?;
+        let answer = read(request).with_context(|| format!("a head of {length} bytes"))?;
         if answer.status != 200 {
-            return expect::status(&answer, &[431]).with_context(|| format!("a head of {size} bytes"));
+            return expect::status(&answer, &[431]).with_context(|| format!("a head of {length} bytes"));
         }
-        size *= 2;
+        length *= 2;
     }
     bail!("a head of 4 MiB is taken")
 }

@@ -22,9 +22,9 @@ impl Pushed {
         Pushed::sized(site, SIZE)
     }
 
-    fn sized(site: &Site, size: usize) -> anyhow::Result<Self> {
+    fn sized(site: &Site, length: usize) -> anyhow::Result<Self> {
         let repo = site.repo("a");
-        let bytes = site.noise("blob", size);
+        let bytes = site.noise("blob", length);
         let digest = repo.push_blob(&bytes)?;
         Ok(Pushed { repo, bytes, digest })
     }
