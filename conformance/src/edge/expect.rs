@@ -178,3 +178,66 @@ pub fn next_link(answer: &Response) -> anyhow::Result<Option<String>> {
     ensure!(target.starts_with("/v2/") || target.starts_with("http"), "Link {link:?} is neither relative nor absolute");
     Ok(Some(target.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Response { status, headers, body: body.as_bytes().to_vec() }
+    }
+
+    fn refusal(code: &str) -> Response {
+        let body = format!("{{\"errors\":[{{\"code\":\"{code}\"}}]}}");
+        let length = body.len().to_string();
+        answer(404, &[("Content-Type", "application/json"), ("Content-Length", &length)], &body)
+    }
+
+    #[test]
+    fn an_error_needs_the_status_the_form_and_the_code() {
+        assert!(error(&refusal("NAME_UNKNOWN"), &[404], &["NAME_UNKNOWN"]).is_ok());
+        assert!(error(&refusal("NAME_UNKNOWN"), &[400], &["NAME_UNKNOWN"]).is_err());
+        assert!(error(&refusal("NAME_UNKNOWN"), &[404], &["NAME_INVALID"]).is_err());
+        assert!(error(&refusal("TAG_INVALID"), &[404], &["TAG_INVALID"]).is_err(), "not one of the 14");
+        let plain = answer(404, &[("Content-Type", "text/plain"), ("Content-Length", "2")], "{}");
+        assert!(error(&plain, &[404], &["NAME_UNKNOWN"]).is_err());
+        let none = answer(404, &[("Content-Type", "application/json"), ("Content-Length", "13")], "{\"errors\":[]}");
+        assert!(error(&none, &[404], &["NAME_UNKNOWN"]).is_err());
+    }
+
+    #[test]
+    fn a_link_must_be_rel_next() {
+        let link = |value: &str| next_link(&answer(200, &[("Link", value)], ""));
+        assert_eq!(
+            link("</v2/a/tags/list?n=1&last=b>; rel=\"next\"").unwrap().as_deref(),
+            Some("/v2/a/tags/list?n=1&last=b")
+        );
+        assert!(link("</v2/a/tags/list>; rel=\"prev\"").is_err());
+        assert!(link("/v2/a/tags/list; rel=\"next\"").is_err());
+        assert!(next_link(&answer(200, &[], "")).unwrap().is_none());
+    }
+
+    #[test]
+    fn one_fault_does_not_hide_the_next() {
+        let mut faults = Faults::default();
+        faults.check("good", Ok(()));
+        faults.check("first", Err(anyhow!("one")));
+        faults.check("second", Err(anyhow!("two")));
+        assert_eq!(faults.finish().unwrap_err().to_string(), "[first] one; [second] two");
+        assert!(Faults::default().finish().is_ok());
+    }
+
+    #[test]
+    fn null_is_no_list() {
+        assert!(strings(&serde_json::json!({"tags": null}), "tags").is_err());
+        assert!(strings(&serde_json::json!({"tags": []}), "tags").unwrap().is_empty());
+        assert!(strings(&serde_json::json!({"tags": [1]}), "tags").is_err());
+    }
+
+    #[test]
+    fn items_of_a_list_may_share_a_header_or_not() {
+        let both = answer(201, &[("OCI-Tag", "a, b"), ("oci-tag", "c")], "");
+        assert_eq!(list(&both, "OCI-Tag"), ["a", "b", "c"]);
+    }
+}

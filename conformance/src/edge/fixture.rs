@@ -1,4 +1,4 @@
-//! What rows are built from: repositories of their own, blobs, and upload sessions in every style.
+//! What rows are built from: repositories of their own, and blobs pushed in every style.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail, ensure};
 use sha2::{Digest as _, Sha256, Sha512};
 
+pub use super::session::Session;
 use crate::client::{Request, Response, Target};
 
 /// The digest algorithms that the image specification registers.
@@ -240,95 +241,6 @@ struct Seen {
     body: String,
 }
 
-/// An upload session, at its newest Location.
-#[derive(Clone, Debug)]
-pub struct Session {
-    target: Target,
-    pub location: String,
-    /// The `Docker-Upload-UUID` of the first answer, if there was one.
-    pub id: Option<String>,
-}
-
-impl Session {
-    pub fn of(target: &Target, answer: &Response) -> anyhow::Result<Self> {
-        let location = local_path(target, answer.need("Location")?)?;
-        Ok(Session { target: target.clone(), location, id: answer.header("Docker-Upload-UUID").map(str::to_owned) })
-    }
-
-    pub fn send(&self, request: &Request) -> anyhow::Result<Response> {
-        self.target.send(request).with_context(|| format!("{} {}", request.method, clip(&request.path)))
-    }
-
-    /// A `PATCH` of this session, without a body yet.
-    pub fn patch(&self) -> Request {
-        octets(Request::new("PATCH", self.location.clone()))
-    }
-
-    /// A `PATCH` that says which bytes it holds.
-    pub fn ranged(&self, start: usize, bytes: &[u8]) -> Request {
-        let end = (start + bytes.len()).saturating_sub(1);
-        self.patch().header("Content-Range", format!("{start}-{end}")).body(bytes)
-    }
-
-    /// A closing `PUT`, without a body yet.
-    pub fn put(&self, digest: &str) -> Request {
-        octets(Request::new("PUT", with_query(&self.location, &format!("digest={digest}"))))
-    }
-
-    /// Sends a request that must be answered 202, and moves on to its Location.
-    pub fn advance(&mut self, request: &Request) -> anyhow::Result<Response> {
-        let answer = self.send(request)?;
-        answer.expect(202).with_context(|| format!("{} of an upload", request.method))?;
-        self.location = local_path(&self.target, answer.need("Location")?)?;
-        Ok(answer)
-    }
-
-    pub fn stream(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        let request = self.patch().chunked(bytes, 8 * 1024);
-        self.advance(&request).map(drop)
-    }
-
-    /// A zero-byte chunk has no range that could be written down; it goes without one.
-    pub fn chunk(&mut self, start: usize, bytes: &[u8]) -> anyhow::Result<()> {
-        let request = if bytes.is_empty() { self.patch() } else { self.ranged(start, bytes) };
-        self.advance(&request).map(drop)
-    }
-
-    pub fn close(&self, digest: &str) -> anyhow::Result<Response> {
-        self.send(&self.put(digest))
-    }
-
-    pub fn close_with(&self, digest: &str, bytes: &[u8]) -> anyhow::Result<Response> {
-        self.send(&self.put(digest).body(bytes))
-    }
-
-    pub fn close_range(&self, digest: &str, start: usize, bytes: &[u8]) -> anyhow::Result<Response> {
-        if bytes.is_empty() {
-            return self.close(digest);
-        }
-        let end = start + bytes.len() - 1;
-        self.send(&self.put(digest).header("Content-Range", format!("{start}-{end}")).body(bytes))
-    }
-
-    pub fn status(&self) -> anyhow::Result<Response> {
-        self.send(&Request::get(self.location.clone()))
-    }
-
-    /// The session lives and ends where it should; `0` bytes stand as `0-0`.
-    pub fn holds(&self, length: usize) -> anyhow::Result<()> {
-        let answer = self.status()?;
-        answer.expect(204).context("status of a session that should live")?;
-        let want = format!("0-{}", length.saturating_sub(1));
-        let got = answer.need("Range")?;
-        ensure!(got == want, "session should stand at Range {want}, says {got}");
-        Ok(())
-    }
-
-    pub fn gone(&self) -> anyhow::Result<()> {
-        self.status()?.expect(404).context("status of a session that should be gone").map(drop)
-    }
-}
-
 /// The `Accept` of clients; older registries hide a manifest whose type it lacks. Row 24 covers its absence.
 const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
@@ -355,5 +267,44 @@ pub fn local_path(target: &Target, location: &str) -> anyhow::Result<String> {
     match location.strip_prefix(&format!("http://{}", target.authority())) {
         Some(path) => Ok(path.to_owned()),
         None => bail!("Location {location} leads elsewhere"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_of_nothing_are_the_known_ones() {
+        let known = [
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
+            "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+        ];
+        for (algorithm, want) in ALGORITHMS.into_iter().zip(known) {
+            assert_eq!(digest(algorithm, b""), want);
+        }
+    }
+
+    #[test]
+    fn noise_differs_by_label_and_is_as_long_as_asked() {
+        assert_eq!(noise("a", 1001), noise("a", 1001));
+        assert_eq!(noise("a", 1001).len(), 1001);
+        assert_ne!(noise("a", 64), noise("b", 64));
+    }
+
+    #[test]
+    fn a_newline_in_an_answer_does_not_break_the_report() {
+        assert_eq!(clip("one\ntwo\r"), "one two ");
+        assert_eq!(clip(&"x".repeat(130)).len(), 123);
+    }
+
+    #[test]
+    fn a_location_is_followed_on_the_same_registry_only() {
+        let target = Target { host: "127.0.0.1".into(), port: 5000 };
+        assert_eq!(local_path(&target, "/v2/x?a=b").unwrap(), "/v2/x?a=b");
+        assert_eq!(local_path(&target, "http://127.0.0.1:5000/v2/x").unwrap(), "/v2/x");
+        assert!(local_path(&target, "http://elsewhere/v2/x").is_err());
+        assert_eq!(with_query("/v2/x?a=b", "c=d"), "/v2/x?a=b&c=d");
     }
 }

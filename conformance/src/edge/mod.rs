@@ -20,6 +20,7 @@ mod ranges;
 mod references;
 mod referrers;
 mod restarts;
+mod session;
 mod table;
 mod tag_names;
 mod tags;

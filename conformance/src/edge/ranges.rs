@@ -225,3 +225,27 @@ pub fn range_of_head_and_manifest_is_ignored(site: &Site) -> anyhow::Result<()> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(kind: &str, text: &str) -> Response {
+        Response { status: 206, headers: vec![("Content-Type".into(), kind.into())], body: text.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn parts_are_read_by_their_own_content_range() {
+        let part = |range: &str, bytes: &str| {
+            format!(
+                "--edge\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes {range}/{WIDE}\r\n\r\n{bytes}\r\n"
+            )
+        };
+        let text = format!("{}{}--edge--\r\n", part("0-2", "abc"), part("7-7", "-"));
+        let kind = "multipart/byteranges; boundary=edge";
+        assert_eq!(parts(&body(kind, &text)).unwrap(), [(0, b"abc".to_vec()), (7, b"-".to_vec())]);
+        assert!(parts(&body("application/octet-stream", &text)).is_err());
+        assert!(parts(&body(kind, &text[..text.len() - 12])).is_err(), "no closing boundary");
+        assert!(parts(&body(kind, &part("0-9", "abc"))).is_err(), "shorter than its range");
+    }
+}

@@ -188,3 +188,25 @@ pub const TABLE: &[TableRow] = &[
     row("B10", Anywhere(beyond::blobs_come_as_they_are), "content is never re-encoded"),
     row("B11", Own(limits::catalog_lists_what_holds_a_manifest), "catalog lists what holds a manifest"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_stands_in_the_table_in_order() {
+        let mut numbers: Vec<_> = TABLE.iter().map(|row| row.number).collect();
+        numbers.dedup();
+        let want: Vec<_> = (1..=136).map(|n| n.to_string()).chain((1..=11).map(|n| format!("B{n}"))).collect();
+        assert_eq!(numbers, want);
+    }
+
+    #[test]
+    fn a_row_that_cannot_run_says_why() {
+        for row in TABLE {
+            if let NotHere(why) = row.how {
+                assert!(why.len() > 10, "row {} says {why:?}", row.number);
+            }
+        }
+    }
+}
