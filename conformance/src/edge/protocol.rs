@@ -133,9 +133,14 @@ pub fn unknown_paths(site: &Site) -> anyhow::Result<()> {
     repo.push_image("latest")?;
     let mut faults = Faults::default();
     let paths = ["/v2/nothing", "/v2/a/b/c", "/v2/a/tags", "/v2/a/tags/list/more", "/v2/a/blobs", "/v2/a/manifests"];
-    for path in paths.into_iter().map(str::to_owned).chain([repo.path("blobs/"), repo.path("manifests/")]) {
+    for path in paths {
+        let answer = site.send(&Request::get(path))?;
+        faults.check(path, expect::status(&answer, &[404]).and_then(|()| expect::codes(&answer).map(drop)));
+    }
+    // Nothing after the last slash: as well a malformed digest or tag as an unknown path.
+    for path in [repo.path("blobs/"), repo.path("manifests/")] {
         let answer = site.send(&Request::get(path.clone()))?;
-        faults.check(&path, expect::status(&answer, &[404]).and_then(|()| expect::codes(&answer).map(drop)));
+        faults.check(&path, expect::status(&answer, &[400, 404]).and_then(|()| expect::codes(&answer).map(drop)));
     }
     faults.finish()
 }
