@@ -1,7 +1,8 @@
 //! The judge's command line: each subcommand is one check, `--scale` says how much of it.
-#![allow(missing_docs, reason = "a program, not a library")]
+#![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
 mod client;
+mod edge;
 mod report;
 mod scale;
 mod server;
@@ -24,9 +25,14 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Check {}
+enum Check {
+    /// The edge table: odd requests, one row each.
+    Edge(edge::EdgeOptions),
+}
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    match cli.check {}
+    match cli.check {
+        Check::Edge(options) => edge::run(&options, cli.report.as_deref()),
+    }
 }
