@@ -1,7 +1,9 @@
 //! The judge's command line: each subcommand is one check, `--scale` says how much of it.
-#![allow(missing_docs, reason = "a program, not a library")]
+#![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
 mod client;
+mod official;
+mod program;
 mod report;
 mod scale;
 mod server;
@@ -24,9 +26,15 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Check {}
+enum Check {
+    /// The official conformance suite: every case must pass.
+    Official(official::OfficialArgs),
+}
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    match cli.check {}
+    let report = cli.report.as_deref();
+    match &cli.check {
+        Check::Official(args) => official::run(args, cli.scale, report),
+    }
 }
