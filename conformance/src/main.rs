@@ -2,6 +2,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
 mod client;
+mod clients;
 mod official;
 mod program;
 mod report;
@@ -29,12 +30,15 @@ struct Cli {
 enum Check {
     /// The official conformance suite: every case must pass.
     Official(official::OfficialArgs),
+    /// Real clients against a registry: push, pull, compare.
+    Clients(clients::ClientsArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let report = cli.report.as_deref();
     match &cli.check {
+        Check::Clients(args) => clients::run(args, cli.scale, report),
         Check::Official(args) => official::run(args, cli.scale, report),
     }
 }

@@ -1,0 +1,4 @@
+//! Draft.
+pub fn run(_round: &super::round::Round) -> anyhow::Result<()> {
+    Ok(())
+}
