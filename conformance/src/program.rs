@@ -55,6 +55,15 @@ impl Program {
         self
     }
 
+    /// What it reads from stdin; without, stdin is empty.
+    pub fn input(mut self, bytes: &[u8]) -> anyhow::Result<Self> {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(bytes)?;
+        file.rewind()?;
+        self.command.stdin(file);
+        Ok(self)
+    }
+
     /// How long it may take; its whole process group is killed then.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;

@@ -47,7 +47,8 @@ impl Setting {
     /// Runs all rows of one client; its files are removed afterwards, its log stays.
     pub fn round(&self, name: &'static str, rows: fn(&Round) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let scratch = self.scratch.join(name);
-        fs::create_dir_all(&scratch)?;
+        fs::create_dir_all(scratch.join(".docker"))?;
+        fs::write(scratch.join(".docker/config.json"), "{}")?; // podman wants the file that DOCKER_CONFIG promises
         let log = self.logs.join(format!("{name}.log"));
         let _ = fs::remove_file(&log);
         let deadline = Cell::new(Instant::now() + ROW);
