@@ -251,3 +251,49 @@ fn copy_chunks(from: &mut impl BufRead, mut to: impl Write, pace: &mut dyn FnMut
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Connection, Request};
+
+    /// Answers each request with its own body, chunked, and 201.
+    fn echo_server() -> Target {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.unwrap();
+                let mut reader = BufReader::new(&stream);
+                while let Ok(Some(head)) = Head::read(&mut reader) {
+                    let mut body = Vec::new();
+                    head.send_body(&mut reader, &mut body, &mut |_| {}).unwrap();
+                    if !head.is_chunked() {
+                        let size = format!("{:x}\r\n", body.len()).into_bytes();
+                        body = [size, body, b"\r\n0\r\n\r\n".to_vec()].concat();
+                    }
+                    (&stream).write_all(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+                    (&stream).write_all(&body).unwrap();
+                }
+            }
+        });
+        Target { host: "127.0.0.1".to_owned(), port }
+    }
+
+    #[test]
+    fn bodies_of_both_framings_pass_unchanged_and_are_noted() {
+        let relay = Relay::start(&echo_server()).unwrap();
+        let through = Target { host: "127.0.0.1".to_owned(), port: relay.port };
+        let mut connection = Connection::open(&through).unwrap();
+        let content = super::super::fixture::noise_bytes("relay", 200_000);
+        let mount = "/v2/a/blobs/uploads/?mount=sha256:12&from=b";
+        let sized = connection.send(&Request::new("POST", mount).body(content.clone())).unwrap();
+        let chunked = connection.send(&Request::new("PUT", "/x").chunked(content.clone(), 7_000)).unwrap();
+        assert!(sized.body == content && chunked.body == content);
+        assert_eq!(relay.mounts(), [201]);
+        let seen: Vec<_> = relay.exchanges().into_iter().map(|one| (one.method, one.path, one.status)).collect();
+        assert_eq!(seen[1], ("PUT".to_owned(), "/x".to_owned(), 201));
+        relay.wait_uploaded(400_000, || Ok(true)).unwrap();
+        assert!(relay.wait_uploaded(u64::MAX, || Ok(false)).is_err());
+    }
+}

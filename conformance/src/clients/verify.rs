@@ -138,3 +138,47 @@ fn collect_digests(folder: &Path, found: &mut BTreeSet<String>) -> anyhow::Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_with_one_wrong_byte_does_not_hold_the_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = fixture::image(folder.path(), "seed", &[1000, 10]).unwrap();
+        layout_holds(folder.path(), &image).unwrap();
+        for digest in image.digests() {
+            let path = image.blob(&digest);
+            let good = fs::read(&path).unwrap();
+            let mut bad = good.clone();
+            bad[3] ^= 1;
+            fs::write(&path, bad).unwrap();
+            assert!(layout_holds(folder.path(), &image).is_err(), "{digest}");
+            fs::remove_file(&path).unwrap();
+            assert!(layout_holds(folder.path(), &image).is_err(), "{digest}");
+            fs::write(&path, good).unwrap();
+        }
+        let other = fixture::image(&folder.path().join("other"), "other", &[10]).unwrap();
+        assert!(layout_holds(folder.path(), &other).is_err());
+    }
+
+    #[test]
+    fn a_save_without_a_layer_does_not_hold_the_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = fixture::image(&folder.path().join("image"), "seed", &[1000, 10]).unwrap();
+        let saved = folder.path().join("saved/deep");
+        fs::create_dir_all(&saved).unwrap();
+        fs::copy(image.blob(&image.config), saved.join("config.json")).unwrap();
+        fs::copy(image.blob(&image.layers[0].digest), saved.join("one.tar")).unwrap();
+        assert!(folder_holds_unpacked(folder.path().join("saved").as_path(), &image).is_err());
+        fs::copy(image.blob(&image.layers[1].digest), saved.join("two.tar")).unwrap();
+        folder_holds_unpacked(folder.path().join("saved").as_path(), &image).unwrap();
+    }
+
+    #[test]
+    fn a_refusal_must_say_what_is_unknown() {
+        assert!(readable_refusal("manifest blob unknown: sha256:12").is_ok());
+        assert!(readable_refusal("500 Internal Server Error").is_err());
+    }
+}
