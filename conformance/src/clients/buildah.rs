@@ -1,5 +1,6 @@
 //! buildah with storage roots of its own: an image built from scratch, both ways.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::{Context, ensure};
@@ -37,7 +38,7 @@ fn build(round: &Round) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     for (number, size) in [12 * MIB, 7 * MIB, MIB].into_iter().enumerate() {
         let (name, bytes) = (format!("file-{number}"), noise_bytes(&format!("buildah {number}"), size as usize));
         fs::write(context.join(&name), &bytes)?;
-        dockerfile += &format!("COPY {name} /{name}\n");
+        let _ = writeln!(dockerfile, "COPY {name} /{name}");
         files.push((name, bytes));
     }
     fs::write(context.join("Dockerfile"), dockerfile)?;

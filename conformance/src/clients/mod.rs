@@ -73,16 +73,15 @@ pub fn run(args: &ClientsArgs, scale: Scale, folder: Option<&Path>) -> anyhow::R
     let scratch = tempfile::Builder::new().prefix("clients").tempdir()?;
     let logs = folder.unwrap_or(scratch.path()).join("clients");
     std::fs::create_dir_all(&logs)?;
-    let (server, target) = match &args.url {
-        Some(url) => (None, Target::parse(url)?),
-        None => {
-            let binary = args.binary.as_deref().context("--binary or --url is needed")?;
-            let mut options = ServerOptions::new(binary, &scratch.path().join("server"))?;
-            options.log = logs.join("server.log");
-            let server = options.start()?;
-            let target = server.target();
-            (Some(server), target)
-        }
+    let (server, target) = if let Some(url) = &args.url {
+        (None, Target::parse(url)?)
+    } else {
+        let binary = args.binary.as_deref().context("--binary or --url is needed")?;
+        let mut options = ServerOptions::new(binary, &scratch.path().join("server"))?;
+        options.log = logs.join("server.log");
+        let server = options.start()?;
+        let target = server.target();
+        (Some(server), target)
     };
     let tools = std::path::absolute(&args.tools)?;
     let setting = Setting::new(args.binary.clone(), target, tools, scratch.path(), &logs, scale);
