@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::fixture::{self, Image, Index};
 use crate::client::Target;
@@ -28,6 +28,8 @@ pub struct Setting {
     scratch: PathBuf,
     logs: PathBuf,
     scale: Scale,
+    /// First part of every repository's name: a registry that was judged before must not have these yet.
+    run: String,
     report: RefCell<Report>,
 }
 
@@ -41,7 +43,8 @@ impl Setting {
         scale: Scale,
     ) -> Self {
         let report = RefCell::new(Report::new("clients"));
-        Setting { binary, target, tools, scratch: scratch.to_owned(), logs: logs.to_owned(), scale, report }
+        let run = format!("run-{}", SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
+        Setting { binary, target, tools, scratch: scratch.to_owned(), logs: logs.to_owned(), scale, run, report }
     }
 
     /// Runs all rows of one client; its files are removed afterwards, its log stays.
@@ -141,7 +144,7 @@ impl Round<'_> {
 
     /// A repository of this client.
     pub fn repository(&self, name: &str) -> String {
-        format!("{}/{name}", self.name)
+        format!("{}/{}/{name}", self.setting.run, self.name)
     }
 
     /// `HOST:PORT/REPOSITORY` of this client's repository.
