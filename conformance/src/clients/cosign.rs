@@ -1,9 +1,9 @@
 //! cosign: a signature by key as a referrer, verified, and refused under another key.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use super::round::{KIB, ROW, Round};
-use crate::client::Request;
+use super::verify;
 use crate::program::Program;
 
 pub fn run(round: &Round) -> anyhow::Result<()> {
@@ -18,24 +18,17 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
         let signed = format!("{reference}@{}", image.digest);
         cosign(round)?.args(sign).args(["--allow-http-registry", &signed]).run()?;
 
-        let listed = referrers(round, &image.digest)?;
+        let listed = verify::referrers(&round.target, &round.repository("signed"), &image.digest)?;
         ensure!(listed == 1, "{listed} referrers after one signature");
-        verify(round, "ours.pub", &format!("{reference}:v1"))?.run()?;
-        verify(round, "theirs.pub", &format!("{reference}:v1"))?.run_failing().map(drop)
+        verified_by(round, "ours.pub", &format!("{reference}:v1"))?.run()?;
+        verified_by(round, "theirs.pub", &format!("{reference}:v1"))?.run_failing().map(drop)
     });
     Ok(())
 }
 
-fn verify(round: &Round, key: &str, reference: &str) -> anyhow::Result<Program> {
+fn verified_by(round: &Round, key: &str, reference: &str) -> anyhow::Result<Program> {
     let verify = ["verify", "--key", key, "--insecure-ignore-tlog=true", "--allow-http-registry", reference];
     Ok(cosign(round)?.args(verify))
-}
-
-/// How many referrers the registry lists; no fallback tag may stand in for the API.
-fn referrers(round: &Round, digest: &str) -> anyhow::Result<usize> {
-    let answer = round.target.send(&Request::get(format!("/v2/{}/referrers/{digest}", round.repository("signed"))))?;
-    let index = answer.expect(200).context("referrers")?.json()?;
-    Ok(index["manifests"].as_array().context("no manifests")?.len())
 }
 
 fn cosign(round: &Round) -> anyhow::Result<Program> {

@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, ensure};
 
+use super::fixture::sha256;
 use super::round::{ROW, Round, THREE_LAYERS};
 use super::verify;
 
@@ -71,6 +72,10 @@ fn attach(round: &Round) -> anyhow::Result<()> {
         let attach = ["attach", "--plain-http", "--artifact-type", kind, "--annotation", "by=judge", &subject];
         round.program("oras")?.folder(&folder).args(attach).arg("sbom.json").run()?;
     }
+    let repository = round.repository("tiny");
+    let digest = sha256(&verify::manifest(&round.target, &repository, "v1")?);
+    let listed = verify::referrers(&round.target, &repository, &digest)?;
+    ensure!(listed == 2, "the registry lists {listed} of 2 referrers");
     let discover = |filter: &[&str]| -> anyhow::Result<Vec<String>> {
         let oras = round.program("oras")?.args(["discover", "--plain-http", "--format", "json"]);
         let found = oras.args(filter).arg(&subject).run()?.json()?;

@@ -105,6 +105,13 @@ pub fn folder_holds_unpacked(folder: &Path, image: &Image) -> anyhow::Result<()>
     Ok(())
 }
 
+/// How many referrers the registry itself lists; a client's fallback tag may not stand in for the API.
+pub fn referrers(target: &Target, repository: &str, digest: &str) -> anyhow::Result<usize> {
+    let answer = target.send(&Request::get(format!("/v2/{repository}/referrers/{digest}")))?;
+    let index = answer.expect(200).context("referrers")?.json()?;
+    Ok(index["manifests"].as_array().context("no manifests")?.len())
+}
+
 /// A refusal must tell a user what is missing.
 pub fn readable_refusal(said: &str) -> anyhow::Result<()> {
     let said = said.to_lowercase();
