@@ -2,7 +2,10 @@
 #![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
 mod client;
+mod clients;
 mod edge;
+mod official;
+mod program;
 mod report;
 mod scale;
 mod server;
@@ -28,11 +31,18 @@ struct Cli {
 enum Check {
     /// The edge table: odd requests, one row each.
     Edge(edge::EdgeOptions),
+    /// The official conformance suite: every case must pass.
+    Official(official::OfficialArgs),
+    /// Real clients against a registry: push, pull, compare.
+    Clients(clients::ClientsArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    match cli.check {
-        Check::Edge(options) => edge::run(&options, cli.report.as_deref()),
+    let report = cli.report.as_deref();
+    match &cli.check {
+        Check::Edge(options) => edge::run(options, report),
+        Check::Clients(args) => clients::run(args, cli.scale, report),
+        Check::Official(args) => official::run(args, cli.scale, report),
     }
 }
