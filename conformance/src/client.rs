@@ -76,16 +76,19 @@ impl Request {
     }
 
     fn encode_head(&self, host: &str) -> String {
+        use std::fmt::Write as _;
         let mut head = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", self.method, self.path);
         for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         match &self.body {
             Body::None if matches!(self.method.as_str(), "POST" | "PUT" | "PATCH") => {
                 head.push_str("Content-Length: 0\r\n");
             }
             Body::None => {}
-            Body::Sized(bytes) => head.push_str(&format!("Content-Length: {}\r\n", bytes.len())),
+            Body::Sized(bytes) => {
+                let _ = write!(head, "Content-Length: {}\r\n", bytes.len());
+            }
             Body::Chunked(..) => head.push_str("Transfer-Encoding: chunked\r\n"),
         }
         head.push_str("\r\n");
@@ -144,8 +147,8 @@ impl Connection {
     pub fn open(target: &Target) -> anyhow::Result<Self> {
         let stream = TcpStream::connect((target.host.as_str(), target.port)).context("connect")?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
+        stream.set_write_timeout(Some(Duration::from_mins(1)))?;
         Ok(Connection { host: target.authority(), reader: BufReader::with_capacity(64 * 1024, stream) })
     }
 

@@ -2,8 +2,12 @@
 #![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
 mod client;
+mod clients;
+mod edge;
 mod gates;
 mod model;
+mod official;
+mod program;
 mod report;
 mod scale;
 mod server;
@@ -27,6 +31,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Check {
+    /// The edge table: odd requests, one row each.
+    Edge(edge::EdgeOptions),
+    /// The official conformance suite: every case must pass.
+    Official(official::OfficialArgs),
+    /// Real clients against a registry: push, pull, compare.
+    Clients(clients::ClientsArgs),
     /// Random operations against the model of the API, with crashes and collections in between.
     Model(model::Args),
     /// Kills under pushes, deletes and collections.
@@ -37,9 +47,13 @@ enum Check {
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    match cli.check {
-        Check::Crash(args) => gates::crash::run(&args, cli.scale, cli.report.as_deref()),
-        Check::IndexLoss(args) => gates::index_loss::run(&args, cli.scale, cli.report.as_deref()),
-        Check::Model(args) => model::run(&args, cli.scale, cli.report.as_deref()),
+    let report = cli.report.as_deref();
+    match &cli.check {
+        Check::Edge(options) => edge::run(options, report),
+        Check::Clients(args) => clients::run(args, cli.scale, report),
+        Check::Official(args) => official::run(args, cli.scale, report),
+        Check::Crash(args) => gates::crash::run(args, cli.scale, report),
+        Check::IndexLoss(args) => gates::index_loss::run(args, cli.scale, report),
+        Check::Model(args) => model::run(args, cli.scale, report),
     }
 }

@@ -54,7 +54,7 @@ impl ServerOptions {
     /// Starts the server and waits until `/readyz` says 200.
     pub fn start(&self) -> anyhow::Result<Server> {
         let mut server = self.spawn()?;
-        server.wait_ready(Duration::from_secs(120))?;
+        server.wait_ready(Duration::from_mins(2))?;
         Ok(server)
     }
 

@@ -98,12 +98,17 @@ impl Settings {
     /// Reads the configuration; warnings go to stderr.
     fn load(&self, listen: Option<String>) -> anyhow::Result<Loaded> {
         let flags = Flags { listen, data: self.data.clone() };
-        let loaded = Config::load(self.config.as_deref(), std::env::vars(), flags)?;
+        let loaded = Config::load(self.config.as_deref(), environment(), flags)?;
         for warning in &loaded.warnings {
             warn(warning);
         }
         Ok(loaded)
     }
+}
+
+/// The variables that are text; others are not ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Runs the command that the arguments name.

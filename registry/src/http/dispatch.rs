@@ -54,7 +54,7 @@ fn count(metrics: &Metrics, label: &'static str, method: &Method, status: Status
 async fn handle(app: &App, route: &Route, request: &Request, body: &mut RequestBody) -> Answer {
     match route {
         Route::Base => Ok(v2::base::base()),
-        Route::Extensions => v2::extensions::discover(),
+        Route::Extensions => Ok(v2::extensions::discover()),
         Route::Catalog => v2::catalog::list(app, request).await,
         Route::Tags(repository) => v2::tags::list(app, request, repository).await,
         Route::Manifest(repository, reference) => {

@@ -38,6 +38,28 @@ pub struct Reference {
 #[error("{0}")]
 pub struct InvalidManifest(String);
 
+/// Deepest nesting that we take: real manifests have 5 levels, and a client's parser may recurse.
+const MAX_DEPTH: usize = 64;
+
+/// How deep brackets nest, strings aside. Fields that we skip are skipped without recursion, so nothing else counts it.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 fn invalid<T>(why: impl Into<String>) -> Result<T, InvalidManifest> {
     Err(InvalidManifest(why.into()))
 }
@@ -71,6 +93,9 @@ impl Manifest {
     /// Reads `body` as pushed with the given `Content-Type`, if it had one.
     pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Self, InvalidManifest> {
         let text = std::str::from_utf8(body).map_err(|_| InvalidManifest("the manifest is not UTF-8".into()))?;
+        if depth(text) > MAX_DEPTH {
+            return invalid(format!("the manifest nests deeper than {MAX_DEPTH} levels"));
+        }
         let wire: Wire = serde_json::from_str(text)
             .map_err(|error| InvalidManifest(format!("the manifest is not valid: {error}")))?;
         if wire.schema_version != Some(2) {

@@ -121,7 +121,7 @@ fn append_all(
         if let Some(exactly) = plan.exactly
             && end - start > exactly
         {
-            return Err(wrong_length(upload, exactly));
+            return Err(wrong_length(upload, start, exactly));
         }
         if upload.offset() >= next_space_check {
             next_space_check = upload.offset() + SPACE_CHECK_EVERY;
@@ -132,13 +132,14 @@ fn append_all(
         upload.append(&data)?;
     }
     match plan.exactly {
-        Some(exactly) if upload.offset() - start != exactly => Err(wrong_length(upload, exactly)),
+        Some(exactly) if upload.offset() - start != exactly => Err(wrong_length(upload, start, exactly)),
         _ => Ok(()),
     }
 }
 
-fn wrong_length(upload: &Upload, exactly: u64) -> Error {
-    let progress = Progress { id: upload.id().clone(), offset: upload.offset() };
+/// The session goes back to where the chunk began, and that is what the client is told.
+fn wrong_length(upload: &Upload, start: u64, exactly: u64) -> Error {
+    let progress = Progress { id: upload.id().clone(), offset: start };
     Error::ChunkSizeInvalid {
         why: format!("Content-Range says {exactly} bytes, the body has another length"),
         progress,

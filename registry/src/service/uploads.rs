@@ -207,13 +207,14 @@ impl Registry {
         self: &Arc<Self>,
         repository: &RepositoryName,
         digest: Digest,
+        length: Option<u64>,
         body: &mut B,
     ) -> Result<Closed, Error> {
         let Some(algorithm) = digest.algorithm() else {
             return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
         };
         let session = self.new_session(repository, Some(algorithm)).await?;
-        let result = self.close_upload(repository, &session.id, digest, Chunk::Stream, None, body).await;
+        let result = self.close_upload(repository, &session.id, digest, Chunk::Stream, length, body).await;
         if result.is_err() {
             // Already gone where the digest did not fit.
             let _ = self.cancel_upload(repository, &session.id).await;
@@ -259,6 +260,10 @@ impl Registry {
                 Ok(exactly) => exactly,
                 Err(error) => return (Some(held), Err(error)),
             };
+        let limit = self.limits.max_blob_size;
+        if limit > 0 && length.is_some_and(|length| held.as_mut().offset().saturating_add(length) > limit) {
+            return (Some(held), Err(Error::BlobTooLarge { limit }));
+        }
         let plan = Plan { exactly, max_blob_size: self.limits.max_blob_size, reserve: self.limits.reserve, sync };
         let (held, result) = receive(&self.store, held, plan, body).await;
         let mut held = match (held, result) {

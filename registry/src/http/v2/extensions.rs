@@ -1,11 +1,11 @@
 //! `GET /v2/_oci/ext/discover`: which extensions there are (extensions/_oci.md).
 
+use axum::body::Body;
+use http::Response;
 use serde_json::json;
 
-use crate::http::request::Answer;
-
 /// `_catalog` and the discovery itself.
-pub(in crate::http) fn discover() -> Answer {
+pub(in crate::http) fn discover() -> Response<Body> {
     let extensions = json!({
         "extensions": [
             {
@@ -22,5 +22,5 @@ pub(in crate::http) fn discover() -> Answer {
             },
         ]
     });
-    Ok(super::json("application/json", &extensions))
+    super::json("application/json", &extensions)
 }

@@ -41,7 +41,7 @@ pub(in crate::http) async fn handle(
 }
 
 fn answer(request: &Request, info: &ManifestInfo, body: Bytes) -> Response<Body> {
-    let mut response = if not_modified(&request.headers, &info.digest) == true {
+    let mut response = if not_modified(&request.headers, &info.digest) {
         super::empty(StatusCode::NOT_MODIFIED)
     } else {
         let mut response = Response::new(Body::from(body));

@@ -26,7 +26,8 @@ pub(in crate::http) async fn begin(
     let fail = in_repository(repository);
     if let Some(digest) = request.query.get("digest") {
         let digest = parse_digest(digest)?;
-        let closed = app.registry.upload_at_once(repository, digest, body).await.map_err(fail)?;
+        let closed =
+            app.registry.upload_at_once(repository, digest, request.content_length(), body).await.map_err(fail)?;
         return Ok(stored(repository, &closed.digest));
     }
     let start = start(request)?;

@@ -39,7 +39,7 @@ use segment::{HEADER_BYTES, Unused};
 
 /// Length of a segment unless [`Options`] say otherwise.
 pub const SEGMENT_BYTES: u64 = 8 << 20;
-/// The end of each segment that ordinary batches leave free, unless [`Options`] say otherwise: about 4000 deletes.
+/// The end of each segment that ordinary batches leave free, unless [`Options`] say otherwise: room for some thousand deletes.
 pub const RESERVE_BYTES: u64 = 1 << 20;
 /// Longest segment: one that holds a single batch of the largest size, and a reserve.
 pub const MAX_SEGMENT_BYTES: u64 = MAX_BATCH_BYTES as u64 + (16 << 20);

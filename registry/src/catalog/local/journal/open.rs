@@ -46,7 +46,8 @@ impl Journal {
     ///
     /// Durable steps, and what a crash after each leaves behind: each only completes what an earlier crash
     /// interrupted and finds it again at the next open.
-    /// 1. temporary files and what a compaction has covered are removed;
+    /// 1. the directory is synced: a new segment's or snapshot's name may have been read from the cache only. Then
+    ///    temporary files and what a compaction has covered are removed;
     /// 2. a torn batch is set to zero and synced;
     /// 3. a seal that is missing is written and synced;
     /// 4. the last batch is written again, as it is, and synced: it may have been read from the page cache only, and
@@ -174,11 +175,9 @@ fn remove(paths: &[PathBuf]) -> io::Result<()> {
 /// Completes what a crash interrupted.
 fn mend(directory: &Path, options: &Options, survey: &Survey) -> io::Result<Option<Cut>> {
     let disk = &*options.disk;
+    disk::sync_directory(disk, directory)?;
     remove(&survey.temporary)?;
     remove(&survey.covered)?;
-    if !survey.temporary.is_empty() || !survey.covered.is_empty() {
-        disk::sync_directory(disk, directory)?;
-    }
     let (Some(id), Some((newest, older))) = (survey.id, survey.segments.split_last()) else { return Ok(None) };
     if newest.walk.records.is_empty()
         && let Some(before) = older.last()

@@ -139,7 +139,7 @@ pub(super) enum FrameError {
     Checksum,
     #[error("a record stands where another should")]
     Misplaced,
-    #[error("a record is valid but not of a kind that this version knows")]
+    #[error("a record is intact but says something that this version does not know")]
     Payload,
 }
 

@@ -34,7 +34,7 @@ pub struct Repaired {
     /// How many records the journal holds now.
     pub kept: u64,
     /// The new journal goes on after it. No old record has it, nor one that may have been lost: so every view made of
-    /// the old journal is either older than the new snapshot or past the end, and is made anew.
+    /// the old journal is older than the new snapshot, and is made anew.
     pub sequence: u64,
 }
 

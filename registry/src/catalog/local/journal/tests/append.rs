@@ -21,7 +21,7 @@ fn what_was_appended_comes_back_over_segments_and_reopens() {
     for _ in 0..3 {
         let (journal, opened) = open(&path).unwrap();
         let expected = Opened {
-            id: id().unwrap(),
+            id: id(),
             snapshot_sequence: 0,
             last_sequence: 9,
             cut: None,
@@ -31,7 +31,7 @@ fn what_was_appended_comes_back_over_segments_and_reopens() {
         assert_eq!(opened, expected);
         assert_eq!(records(&journal), written);
     }
-    let (mut journal, _) = Journal::open(&path, Some(id().unwrap()), small()).unwrap();
+    let (mut journal, _) = Journal::open(&path, Some(id()), small()).unwrap();
     fill(&mut journal, &[2]);
     assert_eq!(records(&journal).len(), 11);
 }

@@ -126,7 +126,7 @@ fn a_crash_at_any_step_of_a_compaction_loses_nothing() {
     let old: Vec<String> = names(&renamed)
         .into_iter()
         .filter(|name| *name != snapshot(12) && *name != segment(13))
-        .filter(|name| !Path::new(name).extension().is_some_and(|extension| extension == "tmp"))
+        .filter(|name| Path::new(name).extension().is_none_or(|extension| extension != "tmp"))
         .collect();
     assert!(old.len() >= 3, "{old:?}");
     for removed in 1..1_u32 << old.len() {

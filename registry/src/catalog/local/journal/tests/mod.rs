@@ -3,6 +3,8 @@
 mod append;
 mod compaction;
 mod damage;
+mod format;
+mod killed;
 mod model;
 mod repairing;
 
@@ -51,13 +53,20 @@ impl Disk for TestDisk {
     }
 }
 
-fn id() -> io::Result<JournalId> {
-    Ok(JournalId::from_bytes(*b"a journal's id.."))
+fn id() -> JournalId {
+    JournalId::from_bytes(*b"a journal's id..")
 }
 
 /// Segments of three records and a reserve of one.
 fn options(disk: Arc<dyn Disk>) -> Options {
-    Options { segment_bytes: 1024, reserve_bytes: 256, compact_at_least: 512, compact_at_most: 4096, disk, new_id: id }
+    Options {
+        segment_bytes: 1024,
+        reserve_bytes: 256,
+        compact_at_least: 512,
+        compact_at_most: 4096,
+        disk,
+        new_id: || Ok(id()),
+    }
 }
 
 fn small() -> Options {

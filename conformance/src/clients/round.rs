@@ -1,0 +1,162 @@
+//! What the rows of one client share: its folders, its programs, the clock of the running row.
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::fixture::{self, Image, Index};
+use crate::client::Target;
+use crate::program::{self, Program};
+use crate::report::{Outcome, Report};
+use crate::scale::Scale;
+use crate::server::{Server, ServerOptions};
+
+pub const KIB: u64 = 1024;
+pub const MIB: u64 = 1024 * KIB;
+/// The image that every client carries: 3 layers, 20 MiB.
+pub const THREE_LAYERS: [u64; 3] = [12 * MIB, 7 * MIB, MIB];
+/// How long a row may take unless it says otherwise.
+pub const ROW: Duration = Duration::from_mins(2);
+
+/// The registry under test and what all clients share.
+#[derive(Debug)]
+pub struct Setting {
+    binary: Option<PathBuf>,
+    target: Target,
+    tools: PathBuf,
+    scratch: PathBuf,
+    logs: PathBuf,
+    scale: Scale,
+    /// First part of every repository's name: a registry that was judged before must not have these yet.
+    run: String,
+    report: RefCell<Report>,
+}
+
+impl Setting {
+    pub fn new(
+        binary: Option<PathBuf>,
+        target: Target,
+        tools: PathBuf,
+        scratch: &Path,
+        logs: &Path,
+        scale: Scale,
+    ) -> Self {
+        let report = RefCell::new(Report::new("clients"));
+        let run = format!("run-{}", SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
+        Setting { binary, target, tools, scratch: scratch.to_owned(), logs: logs.to_owned(), scale, run, report }
+    }
+
+    /// Runs all rows of one client; its files are removed afterwards, its log stays.
+    pub fn round(&self, name: &'static str, rows: fn(&Round) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let scratch = self.scratch.join(name);
+        fs::create_dir_all(scratch.join(".docker"))?;
+        fs::write(scratch.join(".docker/config.json"), "{}")?; // podman wants the file that DOCKER_CONFIG promises
+        let log = self.logs.join(format!("{name}.log"));
+        let _ = fs::remove_file(&log);
+        let deadline = Cell::new(Instant::now() + ROW);
+        let round = Round { setting: self, name, target: self.target.clone(), scratch: scratch.clone(), log, deadline };
+        let started = Instant::now();
+        if let Err(error) = rows(&round) {
+            let outcome = Outcome::Fail(format!("{error:#}"));
+            self.report.borrow_mut().add(format!("{name}: ran to its end"), outcome, started.elapsed());
+        }
+        Ok(fs::remove_dir_all(scratch)?)
+    }
+
+    pub fn into_report(self) -> Report {
+        self.report.into_inner()
+    }
+}
+
+/// One client's rows.
+#[derive(Debug)]
+pub struct Round<'a> {
+    setting: &'a Setting,
+    name: &'static str,
+    pub target: Target,
+    scratch: PathBuf,
+    pub log: PathBuf,
+    deadline: Cell<Instant>,
+}
+
+impl Round<'_> {
+    /// One row; all its programs together may take `limit`.
+    pub fn row(&self, what: &str, limit: Duration, run: impl FnOnce() -> anyhow::Result<()>) {
+        self.deadline.set(Instant::now() + limit);
+        self.setting.report.borrow_mut().case(format!("{}: {what}", self.name), run);
+        self.deadline.set(Instant::now() + ROW);
+    }
+
+    /// A row with a server of its own, which it may kill and start again.
+    pub fn row_with_own_server(&self, what: &str, limit: Duration, run: impl FnOnce(Server) -> anyhow::Result<()>) {
+        let Some(binary) = &self.setting.binary else {
+            let why = "the server is not ours to restart".to_owned();
+            let name = format!("{}: {what}", self.name);
+            self.setting.report.borrow_mut().add(name, Outcome::NotApplicable(why), Duration::ZERO);
+            return;
+        };
+        self.row(what, limit, || {
+            let mut options = ServerOptions::new(binary, &tempfile::tempdir_in(&self.scratch)?.keep())?;
+            options.log = self.setting.logs.join(format!("{}-server.log", self.name));
+            run(options.start()?)
+        });
+    }
+
+    /// The client, or another program, with a home folder of this round and what is left of the row's time.
+    pub fn program(&self, name: &str) -> anyhow::Result<Program> {
+        let path = program::find(name, &self.setting.tools)?;
+        Ok(Program::new(path, &self.log)
+            .folder(&self.scratch)
+            .env("HOME", &self.scratch)
+            .env("XDG_RUNTIME_DIR", &self.scratch)
+            .env("DOCKER_CONFIG", self.scratch.join(".docker"))
+            .limit(self.deadline.get().saturating_duration_since(Instant::now())))
+    }
+
+    /// The path of a program that becomes a daemon.
+    pub fn find(&self, name: &str) -> anyhow::Result<PathBuf> {
+        program::find(name, &self.setting.tools)
+    }
+
+    /// The log of a daemon, beside the client's.
+    pub fn log_of(&self, daemon: &str) -> PathBuf {
+        self.setting.logs.join(format!("{daemon}.log"))
+    }
+
+    /// The figure of the running scale; `quick` does what `ci` does.
+    pub fn pick<T>(&self, ci: T, full: T) -> T {
+        if self.setting.scale == Scale::Full { full } else { ci }
+    }
+
+    /// A path in the round's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
+
+    /// A new, empty folder.
+    pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.path(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+
+    /// A repository of this client.
+    pub fn repository(&self, name: &str) -> String {
+        format!("{}/{}/{name}", self.setting.run, self.name)
+    }
+
+    /// `HOST:PORT/REPOSITORY` of this client's repository.
+    pub fn reference(&self, name: &str) -> String {
+        format!("{}/{}", self.target.authority(), self.repository(name))
+    }
+
+    pub fn image(&self, name: &str, sizes: &[u64]) -> anyhow::Result<Image> {
+        fixture::image(&self.path(&format!("fixture-{name}")), &format!("{} {name}", self.name), sizes)
+    }
+
+    pub fn index(&self, name: &str) -> anyhow::Result<Index> {
+        fixture::index(&self.path(&format!("fixture-{name}")), &format!("{} {name}", self.name))
+    }
+}

@@ -1,0 +1,38 @@
+//! Servers of our own, each started with the settings that a row needs and stopped when the row ends.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::fixture::Site;
+use crate::server::{Server, ServerOptions};
+
+/// Where servers are started: a binary and a folder that goes when the run ends.
+#[derive(Debug)]
+pub struct Workshop {
+    binary: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Workshop {
+    pub fn new(binary: &Path) -> anyhow::Result<Self> {
+        let binary = binary.canonicalize().with_context(|| format!("no binary at {}", binary.display()))?;
+        Ok(Workshop { binary, folder: tempfile::tempdir()? })
+    }
+
+    /// Starts a server with these settings on data of its own.
+    pub fn start(&self, name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Server> {
+        let mut options = ServerOptions::new(&self.binary, &self.folder.path().join(name))?;
+        for (key, value) in settings {
+            options = options.env(key, value);
+        }
+        options.start().with_context(|| {
+            let log = std::fs::read_to_string(&options.log).unwrap_or_default();
+            format!("start a server for {name}: {}", log.lines().last().unwrap_or("its log is empty"))
+        })
+    }
+}
+
+pub fn site(server: &Server, row: &str) -> Site {
+    Site::new(server.target(), row)
+}
