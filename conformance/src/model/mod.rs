@@ -152,7 +152,8 @@ fn explain(
     for step in script.steps.iter().rev().take(30).rev() {
         println!("  {}", serde_json::to_string(step)?);
     }
-    let path = folder.unwrap_or(Path::new(".")).join(file);
+    // A folder of their own: what lies in the report folder itself is reports.
+    let path = folder.unwrap_or(Path::new(".")).join("scripts").join(file);
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
