@@ -1,0 +1,306 @@
+//! What `skyberth fsck` does: name all that is wrong, or make a sound journal of what still validates.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::compact::make_durable;
+use super::disk::{self, SystemDisk};
+use super::error::OpenError;
+use super::open;
+use super::record::{self, Frame, JournalId, Role};
+use super::segment::{self, HEADER_BYTES, SegmentHeader};
+use super::snapshot::{self, SnapshotHeader, SnapshotReader, SnapshotWriter};
+use super::survey::{self, Finding, Names, Survey};
+
+/// How far a repaired journal skips ahead: more records than can have been in files that are gone without a trace.
+const SKIP: u64 = 1 << 32;
+
+/// Reads everything that counts and names what is wrong; changes nothing. Empty = sound.
+pub fn verify(directory: &Path) -> Result<Vec<Finding>, OpenError> {
+    Ok(survey::survey(directory)?.findings)
+}
+
+/// What a repair did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repaired {
+    /// Where all files of the old journal are now; none if nothing was damaged, then nothing was changed.
+    pub moved_to: Option<PathBuf>,
+    /// What was wrong.
+    pub findings: Vec<Finding>,
+    /// What could not be read.
+    pub missing: Vec<MissingRecords>,
+    /// How many records the journal holds now.
+    pub kept: u64,
+    /// The new journal goes on after it. No old record has it, nor one that may have been lost: so every view made of
+    /// the old journal is older than the new snapshot, and is made anew.
+    pub sequence: u64,
+}
+
+/// Records that are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingRecords {
+    /// All of them, by sequence.
+    Exactly {
+        /// The first.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+    /// A snapshot that covered these is damaged and its segments are gone: of the facts in it, those that validate were
+    /// kept, also such as a later record, lost now, may have replaced.
+    SomeOf {
+        /// The first.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+    /// Damage lies after the last record that can be read: what was there, if anything, is not known.
+    After {
+        /// The last that can be read.
+        sequence: u64,
+    },
+}
+
+/// Why nothing was repaired. The journal is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// It cannot be read, or is not ours to repair: another's, newer, in use.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// No file says whose journal this is, so no record can be validated.
+    #[error("no header in the journal can be read: give the journal's id")]
+    UnknownId,
+    /// The operating system refused something.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// What it was about.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// Makes a sound journal of all records that validate. Changes nothing unless there is damage. `time_ms` names the
+/// directory that the old files go to. Memory: the facts that stand and one file.
+///
+/// Durable steps, and what a crash after each leaves behind:
+/// 1. every old file is linked (or copied) into `damaged-<time>/`: the damaged journal, and spare names for it;
+/// 2. the new snapshot is written as `.tmp`, synced, read back: the same;
+/// 3. the new empty segment: the damaged journal; repairing again takes a higher sequence;
+/// 4. the snapshot gets its name: the new journal; the next open removes what it covers;
+/// 5. the old names are removed: the new journal.
+pub fn repair(directory: &Path, expected: Option<JournalId>, time_ms: u64) -> Result<Repaired, RepairError> {
+    let _lock = open::lock(directory)?;
+    let survey = survey::survey(directory)?;
+    match survey.refusal(directory, expected) {
+        Some(OpenError::Damaged { .. }) => {}
+        Some(refusal) => return Err(refusal.into()),
+        None => return Ok(nothing_to_do(survey)),
+    }
+    let id = expected.or(survey.id).ok_or(RepairError::UnknownId)?;
+    let names = survey::list(directory).map_err(error(directory))?;
+    let mut salvage = Salvage::default();
+    salvage.read(directory, &id, &names).map_err(error(directory))?;
+    let sequence = salvage.last + SKIP;
+
+    let moved_to = directory.join(format!("damaged-{time_ms:013}"));
+    set_aside(directory, &names, &moved_to).map_err(error(&moved_to))?;
+    let kept = salvage.write(directory, &id, sequence).map_err(error(directory))?;
+    remove_old(directory, &names).map_err(error(directory))?;
+    let missing = salvage.missing();
+    Ok(Repaired { moved_to: Some(moved_to), findings: survey.findings, missing, kept, sequence })
+}
+
+fn error(path: &Path) -> impl FnOnce(io::Error) -> RepairError {
+    let path = path.to_owned();
+    move |source| RepairError::Io { path, source }
+}
+
+fn nothing_to_do(survey: Survey) -> Repaired {
+    let sequence = survey.last();
+    let kept = survey.snapshot.map_or(0, |snapshot| snapshot.count)
+        + survey.segments.iter().map(|segment| segment.walk.records.len() as u64).sum::<u64>();
+    Repaired { moved_to: None, findings: survey.findings, missing: Vec::new(), kept, sequence }
+}
+
+/// Gives every old file a second name. Copies where the file system has no links.
+fn set_aside(directory: &Path, names: &Names, target: &Path) -> io::Result<()> {
+    fs::create_dir(target)?;
+    for path in old_files(directory, names) {
+        let name = path.file_name().expect("each path ends with the name it was made from");
+        let copy = target.join(name);
+        if fs::hard_link(&path, &copy).is_err() {
+            fs::copy(&path, &copy)?;
+            File::open(&copy)?.sync_all()?;
+        }
+    }
+    disk::sync_directory(&SystemDisk, target)?;
+    disk::sync_directory(&SystemDisk, directory)
+}
+
+fn remove_old(directory: &Path, names: &Names) -> io::Result<()> {
+    old_files(directory, names).iter().chain(&names.temporary).try_for_each(fs::remove_file)?;
+    disk::sync_directory(&SystemDisk, directory)
+}
+
+fn old_files(directory: &Path, names: &Names) -> Vec<PathBuf> {
+    let snapshots = names.snapshots.iter().map(|sequence| snapshot::path(directory, *sequence));
+    snapshots.chain(names.segments.iter().map(|first| segment::path(directory, *first))).collect()
+}
+
+/// The last word on a thing.
+#[derive(Debug)]
+struct Word {
+    sequence: u64,
+    is_removal: bool,
+    payload: Vec<u8>,
+}
+
+/// Everything that validates.
+#[derive(Debug, Default)]
+struct Salvage {
+    words: BTreeMap<Vec<u8>, Word>,
+    /// Of records in segments.
+    found: BTreeSet<u64>,
+    /// The newest whole snapshot.
+    base: u64,
+    /// The newest damaged snapshot.
+    partial: u64,
+    /// The last record that is known to have been.
+    last: u64,
+    /// More may have been.
+    is_open_ended: bool,
+}
+
+impl Salvage {
+    fn read(&mut self, directory: &Path, id: &JournalId, names: &Names) -> io::Result<()> {
+        // Entries of a snapshot older than a whole one may have been removed since: those are not looked at.
+        for &sequence in names.snapshots.iter().rev() {
+            let path = snapshot::path(directory, sequence);
+            self.last = self.last.max(sequence);
+            if snapshot::verify(&path, sequence).is_ok_and(|whole| whole.id == *id) {
+                self.base = sequence;
+                self.read_snapshot(&path, sequence)?;
+                break;
+            }
+            self.partial = self.partial.max(sequence);
+            self.scan_snapshot(&path, id)?;
+        }
+        for (index, &first) in names.segments.iter().enumerate() {
+            let next = names.segments.get(index + 1).copied();
+            if next.is_some_and(|next| next <= self.base + 1) {
+                continue;
+            }
+            self.last = self.last.max(first.saturating_sub(1));
+            self.read_segment(&segment::path(directory, first), id, first, next.is_none())?;
+        }
+        self.is_open_ended |= names.segments.is_empty();
+        Ok(())
+    }
+
+    fn read_snapshot(&mut self, path: &Path, sequence: u64) -> io::Result<()> {
+        let fault = |fault: snapshot::SnapshotFault| io::Error::other(fault.why);
+        let mut entries = SnapshotReader::open(File::open(path)?, sequence).map_err(fault)?;
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(fault)?;
+            self.keep(entry.key, entry.record.sequence, false, entries.payload());
+        }
+        Ok(())
+    }
+
+    fn scan_snapshot(&mut self, path: &Path, id: &JournalId) -> io::Result<()> {
+        let bytes = fs::read(path)?;
+        let from = HEADER_BYTES.min(bytes.len());
+        for place in segment::scan(&bytes, from, id).strays {
+            if place.role == Role::Entry {
+                self.keep_frame(&bytes[place.offset..], id);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_segment(&mut self, path: &Path, id: &JournalId, first: u64, is_newest: bool) -> io::Result<()> {
+        let bytes = segment::load(path)?;
+        let walk = segment::walk(&bytes, id, first);
+        let mut places = walk.records.clone();
+        let is_torn = is_newest && walk.is_torn();
+        if !is_torn {
+            places.extend(walk.rest.strays.iter().filter(|place| matches!(place.role, Role::InBatch { .. })));
+        }
+        places.retain(|place| place.sequence > self.base);
+        let last_place = places.last().map_or(0, |place| place.offset);
+        for place in places {
+            if self.keep_frame(&bytes[place.offset..], id) {
+                self.found.insert(place.sequence);
+                self.last = self.last.max(place.sequence);
+            }
+        }
+        if is_newest {
+            let ends_in_doubt = walk.rest.faults.iter().any(|(offset, _)| *offset > last_place);
+            let has_header = SegmentHeader::decode(&bytes).is_ok_and(|header| header.length == bytes.len() as u64);
+            self.is_open_ended |= !has_header || walk.sealed.is_some() || ends_in_doubt;
+        }
+        Ok(())
+    }
+
+    fn keep_frame(&mut self, bytes: &[u8], id: &JournalId) -> bool {
+        let Ok((frame, record)) =
+            record::decode(bytes, id).and_then(|frame| frame.record().map(|record| (frame, record)))
+        else {
+            return false;
+        };
+        let Frame { sequence, payload, .. } = frame;
+        self.keep(record.fact.key(), sequence, record.fact.is_removal(), payload);
+        true
+    }
+
+    fn keep(&mut self, key: Vec<u8>, sequence: u64, is_removal: bool, payload: &[u8]) {
+        if self.words.get(&key).is_none_or(|word| word.sequence < sequence) {
+            self.words.insert(key, Word { sequence, is_removal, payload: payload.to_vec() });
+        }
+    }
+
+    fn missing(&self) -> Vec<MissingRecords> {
+        let mut missing = Vec::new();
+        let mut from = self.base + 1;
+        for &found in self.found.iter().chain([&(self.last + 1)]) {
+            self.report_gap(&mut missing, from, found - 1);
+            from = found + 1;
+        }
+        if self.is_open_ended {
+            missing.push(MissingRecords::After { sequence: self.last });
+        }
+        missing
+    }
+
+    /// A gap up to a damaged snapshot's sequence is one of which something is known.
+    fn report_gap(&self, missing: &mut Vec<MissingRecords>, from: u64, to: u64) {
+        let covered = to.min(self.partial);
+        if from <= covered {
+            missing.push(MissingRecords::SomeOf { from, to: covered });
+        }
+        let from = from.max(covered + 1);
+        if from <= to {
+            missing.push(MissingRecords::Exactly { from, to });
+        }
+    }
+
+    fn write(&self, directory: &Path, id: &JournalId, sequence: u64) -> io::Result<u64> {
+        let target = snapshot::path(directory, sequence);
+        let temporary = target.with_extension("tmp");
+        let header = SnapshotHeader { id: *id, sequence, ledger_next: None };
+        let mut writer = SnapshotWriter::new(File::create(&temporary)?, &header)?;
+        for word in self.words.values().filter(|word| !word.is_removal) {
+            writer.push(word.sequence, &word.payload)?;
+        }
+        make_durable(&SystemDisk, &writer.finish()?)?;
+        let whole = snapshot::verify(&temporary, sequence).map_err(|fault| io::Error::other(fault.why))?;
+        let unused = segment::allocate(&SystemDisk, directory, super::SEGMENT_BYTES)?;
+        segment::enter(&SystemDisk, directory, id, sequence + 1, &unused)?;
+        fs::rename(&temporary, &target)?;
+        disk::sync_directory(&SystemDisk, directory)?;
+        Ok(whole.count)
+    }
+}

@@ -1,0 +1,279 @@
+//! One segment file: its name, its header, and what its bytes say.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::disk::{self, Disk};
+use super::record::{self, Frame, FrameError, FrameReader, JournalId, Role, part, short_hash};
+
+/// The format that this version writes, of segments and snapshots alike.
+pub(super) const FORMAT_VERSION: u32 = 1;
+/// Bytes before the first frame, in segments and snapshots alike.
+pub(super) const HEADER_BYTES: usize = 64;
+/// A segment that is not in use yet.
+const UNUSED_NAME: &str = "segment-next.tmp";
+
+const MAGIC: &[u8; 8] = b"SKYBSEGM";
+const PREFIX: &str = "segment-";
+
+/// The header of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SegmentHeader {
+    pub(super) id: JournalId,
+    pub(super) first: u64,
+    /// Of the whole file, which never changes.
+    pub(super) length: u64,
+}
+
+/// Why a file has no usable header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeaderError {
+    Bad,
+    Newer(u32),
+}
+
+impl SegmentHeader {
+    fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut fields = [0; 24];
+        fields[..8].copy_from_slice(&self.first.to_le_bytes());
+        fields[8..16].copy_from_slice(&self.length.to_le_bytes());
+        encode_header(*MAGIC, &self.id, fields)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
+        let (id, fields) = decode_header(*MAGIC, bytes)?;
+        let (first, length) = (u64::from_le_bytes(part(&fields, 0)), u64::from_le_bytes(part(&fields, 8)));
+        Ok(Self { id, first, length })
+    }
+}
+
+/// Magic, version, id, 24 bytes of the kind's own, checksum: the frame of both kinds of header. Later versions keep
+/// it, so that an old program can tell a newer file from a damaged one.
+pub(super) fn encode_header(magic: [u8; 8], id: &JournalId, fields: [u8; 24]) -> [u8; HEADER_BYTES] {
+    let mut bytes = [0; HEADER_BYTES];
+    bytes[..8].copy_from_slice(&magic);
+    bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes[16..32].copy_from_slice(id.as_bytes());
+    bytes[32..56].copy_from_slice(&fields);
+    let sum = short_hash(blake3::Hasher::new().update(&bytes[..56]));
+    bytes[56..].copy_from_slice(&sum);
+    bytes
+}
+
+/// The inverse of [`encode_header`].
+pub(super) fn decode_header(magic: [u8; 8], bytes: &[u8]) -> Result<(JournalId, [u8; 24]), HeaderError> {
+    let bytes = bytes.first_chunk::<HEADER_BYTES>().ok_or(HeaderError::Bad)?;
+    let sum = short_hash(blake3::Hasher::new().update(&bytes[..56]));
+    if part::<8>(bytes, 0) != magic || part::<8>(bytes, 56) != sum {
+        return Err(HeaderError::Bad);
+    }
+    match u32::from_le_bytes(part(bytes, 8)) {
+        FORMAT_VERSION => Ok((JournalId::from_bytes(part(bytes, 16)), part(bytes, 32))),
+        version => Err(HeaderError::Newer(version)),
+    }
+}
+
+/// Where the segment that begins with this sequence lies.
+pub(super) fn path(directory: &Path, first: u64) -> PathBuf {
+    directory.join(format!("{PREFIX}{first:020}"))
+}
+
+/// The number in a name of 20 digits after a prefix.
+pub(super) fn number(name: &str, prefix: &str) -> Option<u64> {
+    let digits = name.strip_prefix(prefix)?;
+    (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// The first sequence in a segment's name.
+pub(super) fn first_in_name(name: &str) -> Option<u64> {
+    number(name, PREFIX)
+}
+
+/// A segment that has its space and no name yet.
+#[derive(Debug)]
+pub(super) struct Unused {
+    pub(super) file: File,
+    pub(super) length: u64,
+}
+
+/// Reserves space for a segment. A crash leaves `segment-next.tmp`, which the next open removes; so does an error here.
+pub(super) fn allocate(disk: &dyn Disk, directory: &Path, length: u64) -> io::Result<Unused> {
+    let path = directory.join(UNUSED_NAME);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+    match disk.allocate(&file, length) {
+        Ok(()) => Ok(Unused { file, length }),
+        Err(error) => {
+            // Whatever part of the space was got is worth more elsewhere; a failure to remove changes nothing.
+            let _ = fs::remove_file(&path);
+            Err(error)
+        }
+    }
+}
+
+/// Gives an unused segment its place. Durable steps, and what a crash after each leaves behind:
+/// 1. header written and synced: still `segment-next.tmp`, removed at open;
+/// 2. renamed: the name may be lost, then as before; or it stands, then it is an empty last segment, which is fine;
+/// 3. directory synced: an empty last segment.
+pub(super) fn enter(disk: &dyn Disk, directory: &Path, id: &JournalId, first: u64, unused: &Unused) -> io::Result<()> {
+    let header = SegmentHeader { id: *id, first, length: unused.length };
+    disk.write(&unused.file, &header.encode(), 0)?;
+    // The length is metadata that a later reader needs, and fdatasync covers it.
+    disk.sync(&unused.file)?;
+    fs::rename(directory.join(UNUSED_NAME), path(directory, first))?;
+    disk::sync_directory(disk, directory)
+}
+
+/// A valid frame at its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) offset: usize,
+    pub(super) sequence: u64,
+    pub(super) role: Role,
+}
+
+impl Place {
+    /// The first sequence of the batch that the frame belongs to.
+    pub(super) fn batch(&self) -> Option<u64> {
+        match self.role {
+            Role::InBatch { index, .. } => self.sequence.checked_sub(u64::from(index)),
+            Role::Seal | Role::Entry => None,
+        }
+    }
+}
+
+/// What the bytes of a segment say.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// The records of whole batches, in order, without a gap from the start.
+    pub(super) records: Vec<Place>,
+    /// Where the last whole batch begins and ends.
+    pub(super) last_batch: Range<usize>,
+    /// The sequence of its last record, or the one before the segment's first.
+    pub(super) last: u64,
+    /// The first sequence of the next segment, if this one was sealed.
+    pub(super) sealed: Option<u64>,
+    /// A record in its place whose checksum holds and whose content this version cannot read: no crash leaves that.
+    pub(super) unreadable: Option<usize>,
+    /// What lies after.
+    pub(super) rest: Rest,
+}
+
+/// What lies after the last whole batch and the seal.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// From the first to the last byte that is not zero, in whole words.
+    pub(super) used: Range<usize>,
+    /// Frames that validate.
+    pub(super) strays: Vec<Place>,
+    /// Where something that is not a frame begins, with the reason.
+    pub(super) faults: Vec<(usize, FrameError)>,
+}
+
+impl Walk {
+    /// True if the rest can be what a crash left of one batch that was never acknowledged. Pages of a write reach the
+    /// disk in any order, so valid frames may lie after bad ones; but a later batch is only begun when this one is
+    /// durable, so a frame of any other batch proves that this is damage.
+    pub(super) fn is_torn(&self) -> bool {
+        self.sealed.is_none()
+            && self.unreadable.is_none()
+            && self.rest.strays.iter().all(|place| place.batch() == Some(self.last + 1))
+    }
+
+    /// True if nothing lies after the last whole batch and the seal.
+    pub(super) fn is_clean(&self) -> bool {
+        self.rest.used.is_empty()
+    }
+}
+
+/// Reads the frames of a segment whose header was checked.
+pub(super) fn walk(bytes: &[u8], id: &JournalId, first: u64) -> Walk {
+    let mut walk = Walk {
+        records: Vec::new(),
+        last_batch: HEADER_BYTES..HEADER_BYTES,
+        last: first.saturating_sub(1),
+        sealed: None,
+        unreadable: None,
+        rest: Rest::default(),
+    };
+    let mut batch = Vec::new();
+    let mut offset = HEADER_BYTES;
+    while let Ok(frame) = decode_at(bytes, offset, id) {
+        let next = walk.last + 1 + batch.len() as u64;
+        let Role::InBatch { index, last } = frame.role else {
+            if frame.role == Role::Seal && batch.is_empty() && frame.sequence == next {
+                walk.sealed = Some(next);
+                offset += frame.size();
+            }
+            break;
+        };
+        if frame.sequence != next || index as usize != batch.len() {
+            break;
+        }
+        if frame.record().is_err() {
+            walk.unreadable = Some(offset);
+            break;
+        }
+        batch.push(Place { offset, sequence: next, role: frame.role });
+        offset += frame.size();
+        if last {
+            walk.last = next;
+            walk.last_batch = walk.last_batch.end..offset;
+            walk.records.append(&mut batch);
+        }
+    }
+    let from = if walk.sealed.is_some() { offset } else { walk.last_batch.end };
+    walk.rest = scan(bytes, from, id);
+    walk
+}
+
+/// Looks for frames at every multiple of 8.
+pub(super) fn scan(bytes: &[u8], from: usize, id: &JournalId) -> Rest {
+    let mut rest = Rest::default();
+    let mut offset = from;
+    let mut in_fault = false;
+    while let Some(used) = bytes[offset..].chunks(8).position(|word| word.iter().any(|byte| *byte != 0)) {
+        // No frame begins with a zero word: its length would be 0 and it would not end its batch.
+        in_fault &= used == 0;
+        offset += used * 8;
+        let size = match decode_at(bytes, offset, id) {
+            Ok(frame) => {
+                rest.strays.push(Place { offset, sequence: frame.sequence, role: frame.role });
+                in_fault = false;
+                frame.size()
+            }
+            Err(error) => {
+                if !in_fault {
+                    rest.faults.push((offset, error));
+                    in_fault = true;
+                }
+                8.min(bytes.len() - offset)
+            }
+        };
+        let start = if rest.used.is_empty() { offset } else { rest.used.start };
+        offset += size;
+        rest.used = start..offset;
+    }
+    rest
+}
+
+fn decode_at<'a>(bytes: &'a [u8], offset: usize, id: &JournalId) -> Result<Frame<'a>, FrameError> {
+    record::decode(bytes.get(offset..).unwrap_or_default(), id)
+}
+
+/// A reader of frames that begins at an offset.
+pub(super) fn frames_at(mut file: File, offset: u64) -> io::Result<FrameReader<BufReader<File>>> {
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(FrameReader::new(BufReader::with_capacity(64 << 10, file)))
+}
+
+/// The header and all bytes of a segment.
+pub(super) fn load(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    // A segment holds at most one batch of the largest size; a longer file is not one, and its head shows that.
+    let length = file.metadata()?.len().min(super::MAX_SEGMENT_BYTES + 1);
+    let mut bytes = Vec::with_capacity(length as usize);
+    file.by_ref().take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
