@@ -184,10 +184,10 @@ mod tests {
             digest("aes:z"),
             digest(&format!("blake3:{}", "ff".repeat(32))),
             digest("md5+b64:Kg=="),
-            digest("sha25:zz"),
             digest(&format!("sha256:{}", "00".repeat(32))),
             digest(&format!("sha256:{}", "01".repeat(32))),
             digest("sha256x:00"),
+            digest("sha25:zz"),
             digest(&format!("sha512:{}", "00".repeat(64))),
         ];
         assert!(digests.is_sorted());
