@@ -12,7 +12,7 @@ use super::request::Message;
 use super::shared::Shared;
 
 /// After one that failed.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_mins(1);
 
 type Outcome = Result<FinishedCompaction, CompactionError>;
 

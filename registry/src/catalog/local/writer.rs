@@ -133,7 +133,9 @@ impl Writer {
             Err(AppendError::DiskFull) => answer_all(requests, || CommitError::DiskFull),
             // Alone, each but the culprit has room.
             Err(AppendError::TooLarge) if requests.len() > 1 => {
-                requests.into_iter().for_each(|request| self.process(vec![request], admit));
+                for request in requests {
+                    self.process(vec![request], admit);
+                }
             }
             Err(AppendError::TooLarge) => {
                 tracing::error!(facts = facts.len(), "one request has more facts than a batch of the journal may have");
@@ -267,7 +269,9 @@ fn answer_each(requests: Vec<Request>, verdicts: Vec<Verdict>, before: u64) {
 }
 
 fn answer_all(requests: Vec<Request>, error: impl Fn() -> CommitError) {
-    requests.into_iter().for_each(|request| request.answer(Err(error())));
+    for request in requests {
+        request.answer(Err(error()));
+    }
 }
 
 fn refuse_waiting(queue: &mut mpsc::Receiver<Message>) {

@@ -15,6 +15,9 @@ use super::view::Changes;
 /// How often sled's own thread syncs its log. Nothing waits for it: the journal is what lasts.
 const FLUSH_EVERY_MS: u64 = 500;
 
+/// What a walk calls with each key and what is stored under it.
+type VisitStored<'a> = dyn FnMut(&[u8], &IVec) -> Result<ControlFlow<()>, Fault> + 'a;
+
 /// An open index.
 #[derive(Debug)]
 pub(crate) struct Index {
@@ -119,11 +122,7 @@ impl Index {
         guarded(|| Ok(self.database.flush().map(drop)?))
     }
 
-    fn each(
-        &self,
-        start: Bound<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &IVec) -> Result<ControlFlow<()>, Fault>,
-    ) -> Result<(), Fault> {
+    fn each(&self, start: Bound<&[u8]>, visit: &mut VisitStored<'_>) -> Result<(), Fault> {
         let mut entries = guarded(|| Ok(self.tree.range::<&[u8], _>((start, Bound::Unbounded))))?;
         while let Some(entry) = guarded(|| Ok(entries.next().transpose()?))? {
             if visit(&entry.0, &entry.1)?.is_break() {
