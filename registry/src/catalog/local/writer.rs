@@ -122,7 +122,7 @@ impl Writer {
                 if let Err(fault) = index.apply(changes, Some(*range.end())) {
                     self.shared.distrust(&index, &fault);
                     drop(index);
-                    if !self.rebuild() {
+                    if !self.renew() {
                         return answer_all(requests, || CommitError::Unavailable);
                     }
                 }
@@ -160,7 +160,7 @@ impl Writer {
 
     /// Builds the index anew; if that fails, waits before the next attempt.
     fn restore(&mut self) {
-        if self.rebuild() {
+        if self.renew() {
             return;
         }
         let mut waited = Duration::ZERO;
@@ -169,6 +169,18 @@ impl Writer {
             thread::sleep(STEP);
             waited += STEP;
         }
+    }
+
+    /// True if there is a new index in use. On a full disk sled stops also for reads: the old index makes room for the
+    /// new one, or pulls would stop with pushes.
+    fn renew(&mut self) -> bool {
+        if self.rebuild() {
+            return true;
+        }
+        if let Err(error) = self.workshop.directory.clear() {
+            tracing::warn!(%error, "old indexes cannot be removed");
+        }
+        self.rebuild()
     }
 
     /// True if there is a new index in use. What waits meanwhile is turned away: clients give up after 30 s.

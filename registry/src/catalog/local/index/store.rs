@@ -27,6 +27,9 @@ pub(crate) struct Index {
     meta: Mutex<Meta>,
     /// Which directory it lives in; readers name it when they find it damaged.
     generation: u64,
+    /// The next batch fails.
+    #[cfg(test)]
+    pub(crate) fail_next: std::sync::atomic::AtomicBool,
 }
 
 impl Index {
@@ -48,7 +51,14 @@ impl Index {
                 }
                 None => Meta { version: VERSION, journal: journal.into(), applied: None, entries: 0, sum: 0 },
             };
-            Ok(Index { database, tree, meta: Mutex::new(meta), generation })
+            Ok(Index {
+                database,
+                tree,
+                meta: Mutex::new(meta),
+                generation,
+                #[cfg(test)]
+                fail_next: false.into(),
+            })
         })
     }
 
@@ -97,6 +107,10 @@ impl Index {
         let (key, payload) = (Key::meta(), value::json(&next));
         let stored = seal(checksum(&key, &payload), &payload);
         batch.insert(key, stored);
+        #[cfg(test)]
+        if self.fail_next.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            return Err(Fault::Panicked);
+        }
         guarded(|| Ok(self.tree.apply_batch(batch)?))?;
         *meta = next;
         Ok(())

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use super::super::index::schema::{Key, Table};
 use super::super::{Catalog, CatalogOptions, CatalogState, IndexOrigin, RebuildReason};
@@ -255,4 +257,66 @@ fn an_interrupted_rebuild_is_not_used() {
     drop(index);
     drop(catalog);
     assert_eq!(reason(&options), RebuildReason::Unfinished);
+}
+
+#[test]
+fn facts_that_sled_would_not_take_are_answered_after_a_rebuild() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    fill(&catalog);
+    catalog.inner.shared.index().unwrap().fail_next.store(true, Ordering::SeqCst);
+    let sequence = catalog.status().sequence;
+    let committed = catalog.commit_blocking(vec![link("a", 5000)]).unwrap();
+    assert_eq!(committed.sequence, sequence + 1);
+    assert_eq!(catalog.blob(&repository("a"), &digest(5000)).unwrap(), Some(5000));
+    assert_eq!(catalog.status().rebuilds, 1);
+    assert_equals_rebuild(&catalog);
+}
+
+/// Commits until told to stop; gives the last number that was acknowledged.
+fn commit_until(catalog: &Catalog, name: &str, stop: &AtomicBool) -> u64 {
+    let mut number = 0;
+    while !stop.load(Ordering::SeqCst) {
+        // A number that was not acknowledged may be there nevertheless: then this changes nothing.
+        if catalog.commit_blocking(vec![link(name, number + 1)]).is_ok() {
+            number += 1;
+            match catalog.blob(&repository(name), &digest(number)) {
+                Ok(size) => assert_eq!(size, Some(number), "acknowledged and not there"),
+                Err(ReadError::Rebuilding) => {}
+            }
+        } else {
+            thread::yield_now();
+        }
+    }
+    number
+}
+
+#[test]
+fn what_is_acknowledged_while_the_index_is_rebuilt_again_and_again_is_there() {
+    let place = tempfile::tempdir().unwrap();
+    let (catalog, _) = Catalog::open(super::small_journal(options(place.path()))).unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (catalog, stop) = (&catalog, &stop);
+        let committers =
+            ["a", "b", "c", "d"].map(|name| (name, scope.spawn(move || commit_until(catalog, name, stop))));
+        for round in 0..12 {
+            thread::sleep(std::time::Duration::from_millis(20));
+            match catalog.inner.shared.index() {
+                Some(index) if round % 3 == 0 => index.fail_next.store(true, Ordering::SeqCst),
+                _ => catalog.mark_damaged(),
+            }
+        }
+        stop.store(true, Ordering::SeqCst);
+        let counts = committers.map(|(name, committer)| (name, committer.join().unwrap()));
+        wait_until_ready(catalog);
+        for (name, count) in counts {
+            assert!(count > 0, "{name} was never served");
+            for number in 1..=count {
+                assert_eq!(catalog.blob(&repository(name), &digest(number)).unwrap(), Some(number));
+            }
+        }
+    });
+    assert!(catalog.status().rebuilds > 3);
+    assert_equals_rebuild(&catalog);
 }

@@ -93,3 +93,34 @@ fn after_a_failed_sync_the_node_is_read_only_until_it_is_opened_again() {
     catalog.commit_blocking(vec![link("a", 3)]).unwrap();
     super::assert_equals_rebuild(&catalog);
 }
+
+/// Give it a file system of 24 MiB: `SKYBERTH_TEST_SMALL_DISK=<directory>`, `--ignored`.
+#[test]
+#[ignore = "needs a small file system of its own"]
+fn on_a_small_disk_that_fills_up_what_was_acknowledged_can_be_read() {
+    let place = std::env::var_os("SKYBERTH_TEST_SMALL_DISK").expect("a small file system");
+    let (catalog, report) = Catalog::open(small_journal(options(Path::new(&place)))).unwrap();
+    println!("{report:?}");
+    let mut last = 0;
+    let mut outcome = None;
+    while last < 200_000 {
+        match catalog.commit_blocking((1..=500).map(|number| link("a", last + number)).collect()) {
+            Ok(_) => last += 500,
+            Err(error) => {
+                outcome = Some(error);
+                break;
+            }
+        }
+    }
+    println!("{outcome:?} after {last}: {:?}", catalog.status());
+    for _ in 0..100 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        if catalog.status().state != CatalogState::Rebuilding {
+            break;
+        }
+    }
+    println!("{:?}", catalog.status());
+    for number in 1..=last {
+        assert_eq!(catalog.blob(&repository("a"), &digest(number)).unwrap(), Some(number));
+    }
+}
