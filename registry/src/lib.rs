@@ -1,4 +1,18 @@
-//! Skyberth, an OCI container registry.
+//! Skyberth, an OCI container registry that survives the loss of any machine, portal or provider.
+//!
+//! Three layers, one direction: [`http`] parses requests and renders answers, [`service`] is what a registry does, and
+//! below it are the [`catalog`] (who holds what, in durable order) and the content store of `storage_backends` (bytes).
 
+pub mod admin;
 pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod data_dir;
+pub mod gc;
+pub mod http;
+pub mod ids;
 pub mod oci;
+pub mod server;
+pub mod service;
+pub mod telemetry;
+pub mod units;

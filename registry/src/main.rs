@@ -1,3 +1,7 @@
-//! The `skyberth` binary.
+//! The `skyberth` binary: hands the arguments to `cli` and its answer to the system.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    skyberth::cli::main()
+}

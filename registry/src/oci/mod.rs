@@ -1,8 +1,13 @@
 //! The vocabulary of the OCI specs as types that cannot hold an invalid value.
 
+pub mod manifest;
+mod media_type;
+mod reference;
 mod repository_name;
 mod tag;
 
+pub use media_type::ManifestKind;
+pub use reference::Reference;
 pub use repository_name::{InvalidRepositoryName, RepositoryName};
 pub use storage_backends::digest::{Algorithm, Digest, DigestError};
 pub use tag::{InvalidTag, Tag};

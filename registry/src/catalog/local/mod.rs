@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::compaction::Compactor;
 use self::index::directory::IndexDirectory;
 use self::index::{Fault, Index};
-use self::journal::{FactsSinceError, Journal, JournalReader, Replay};
+use self::journal::{FactsSinceError, Journal, JournalReader, Replay, ReplayError};
 use self::rebuild::Workshop;
 use self::request::{Message, Request};
 use self::shared::Shared;
@@ -135,6 +135,11 @@ impl Catalog {
     /// All facts after `sequence` up to now, in order. Reading them may wait for the disk.
     pub fn facts_since(&self, sequence: u64) -> Result<Replay, FactsSinceError> {
         self.inner.journal.facts_since(sequence)
+    }
+
+    /// The whole state as facts: the snapshot's, then those after it. Reading them may wait for the disk.
+    pub fn replay_state(&self) -> Result<Replay, ReplayError> {
+        self.inner.journal.replay_state()
     }
 
     /// How things stand. Looks at the journal's directory.

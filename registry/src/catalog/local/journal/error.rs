@@ -52,6 +52,14 @@ pub enum OpenError {
         /// Its version.
         version: u32,
     },
+    /// An intact record says something that this program does not know: a later version wrote it.
+    #[error("{} at byte {offset}: a record that only a newer program can read; use that", file.display())]
+    UnknownRecord {
+        /// The file.
+        file: PathBuf,
+        /// Where the record begins.
+        offset: u64,
+    },
     /// Another process has it open.
     #[error("{} is in use by another process", directory.display())]
     Locked {

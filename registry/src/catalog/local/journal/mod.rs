@@ -28,7 +28,7 @@ pub use compact::{Compaction, FinishedCompaction};
 pub use disk::{Disk, SystemDisk};
 pub use error::{AppendError, CompactionError, FactsSinceError, OpenError, ReplayError};
 pub use open::{Cut, Opened};
-pub use record::{JournalId, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES};
+pub use record::{InvalidJournalId, JournalId, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES};
 pub use repair::{MissingRecords, RepairError, Repaired, repair, verify};
 pub use replay::{JournalReader, Replay};
 pub use survey::{Finding, FindingKind};
@@ -39,7 +39,7 @@ use segment::{HEADER_BYTES, Unused};
 
 /// Length of a segment unless [`Options`] say otherwise.
 pub const SEGMENT_BYTES: u64 = 8 << 20;
-/// The end of each segment that ordinary batches leave free, unless [`Options`] say otherwise: about 4000 deletes.
+/// The end of each segment that ordinary batches leave free, unless [`Options`] say otherwise: room for some thousand deletes.
 pub const RESERVE_BYTES: u64 = 1 << 20;
 /// Longest segment: one that holds a single batch of the largest size, and a reserve.
 pub const MAX_SEGMENT_BYTES: u64 = MAX_BATCH_BYTES as u64 + (16 << 20);

@@ -45,6 +45,20 @@ impl JournalId {
     }
 }
 
+/// The text is not 32 lower-case hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a journal id: 32 hex digits")]
+pub struct InvalidJournalId;
+
+impl std::str::FromStr for JournalId {
+    type Err = InvalidJournalId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(|_| InvalidJournalId)?;
+        bytes.try_into().map(JournalId).map_err(|_| InvalidJournalId)
+    }
+}
+
 impl fmt::Display for JournalId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -125,7 +139,7 @@ pub(super) enum FrameError {
     Checksum,
     #[error("a record stands where another should")]
     Misplaced,
-    #[error("a record is valid but not of a kind that this version knows")]
+    #[error("a record is intact but says something that this version does not know")]
     Payload,
 }
 

@@ -63,6 +63,16 @@ pub enum MissingRecords {
     },
 }
 
+impl std::fmt::Display for MissingRecords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            MissingRecords::Exactly { from, to } => write!(f, "records {from} to {to}"),
+            MissingRecords::SomeOf { from, to } => write!(f, "some of records {from} to {to}"),
+            MissingRecords::After { sequence } => write!(f, "whatever came after record {sequence}"),
+        }
+    }
+}
+
 /// Why nothing was repaired. The journal is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {

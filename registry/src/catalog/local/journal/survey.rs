@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
-use super::record::JournalId;
+use super::record::{FrameError, JournalId};
 use super::segment::{self, HeaderError, SegmentHeader, Walk};
 use super::snapshot::{self, SnapshotFaultKind};
 
@@ -36,6 +36,8 @@ pub enum FindingKind {
         /// Whose it is.
         found: JournalId,
     },
+    /// An intact record that this version cannot read. Neither opening nor repairing may drop it.
+    UnknownRecord,
     /// A file of a later version.
     NewerFormat {
         /// Which.
@@ -165,6 +167,9 @@ impl Survey {
                         let kind = FindingKind::NewerFormat { version };
                         self.find(&path, 0, kind, "written by a newer version");
                     }
+                    why @ SnapshotFaultKind::Frame(FrameError::Payload) => {
+                        self.find(&path, fault.offset, FindingKind::UnknownRecord, why.to_string());
+                    }
                     why => self.find(&path, fault.offset, FindingKind::BadSnapshot, why.to_string()),
                 },
             }
@@ -282,13 +287,13 @@ impl Survey {
     fn find_faults(&mut self, segment: &GoodSegment) {
         let rest = &segment.walk.rest;
         if let Some(offset) = segment.walk.unreadable {
-            let what = "a record is intact but says something that this version does not know";
-            self.find(&segment.path, offset as u64, FindingKind::Damage, what);
+            self.find(&segment.path, offset as u64, FindingKind::UnknownRecord, FrameError::Payload.to_string());
         }
         for (offset, error) in &rest.faults {
             self.find(&segment.path, *offset as u64, FindingKind::Damage, error.to_string());
         }
         if rest.faults.is_empty()
+            && segment.walk.unreadable.is_none()
             && let Some(stray) = rest.strays.first()
         {
             let what = format!("record {} stands where {} should", stray.sequence, segment.walk.last + 1);
@@ -306,6 +311,9 @@ impl Survey {
             match finding.kind {
                 FindingKind::NewerFormat { version } => {
                     return Some(OpenError::NewerFormat { file: finding.file.clone(), version });
+                }
+                FindingKind::UnknownRecord => {
+                    return Some(OpenError::UnknownRecord { file: finding.file.clone(), offset: finding.offset });
                 }
                 FindingKind::Foreign { found } => {
                     let expected = expected.or(self.id).unwrap_or(found);

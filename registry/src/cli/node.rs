@@ -1,0 +1,59 @@
+//! Opens a data directory as a node: lock, journal, index, content, sessions.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use storage_backends::fs::ContentStore;
+
+use crate::catalog::{Catalog, CatalogOptions, OpenReport};
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::service::{Limits, Registry};
+use crate::telemetry::metrics::Metrics;
+
+/// A node that is open, and not yet served.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) registry: Arc<Registry>,
+    pub(super) metrics: Arc<Metrics>,
+    /// What opening found.
+    pub(super) report: OpenReport,
+    /// Kept last: the lock goes when all else is closed.
+    pub(super) data: DataDir,
+}
+
+impl Node {
+    /// Blocks, for minutes if a large index must be built anew. A directory that cannot be written is refused here.
+    pub(super) fn open(config: &Config) -> anyhow::Result<Self> {
+        let mut data = DataDir::open(&config.storage.data)?;
+        let store = ContentStore::open(data.path())?;
+        let mut options = CatalogOptions::new(data.journal(), data.index());
+        options.index_cache_bytes = config.storage.index_cache.bytes();
+        options.expected_journal =
+            data.journal_id().map(str::parse).transpose().context("skyberth.json names no journal id")?;
+        let (catalog, report) = Catalog::open(options)?;
+        if data.journal_id().is_none() {
+            data.set_journal_id(report.journal.to_string())?;
+        }
+        let metrics = Arc::new(Metrics::new());
+        let registry = Registry::open(catalog, store, limits(config), Arc::clone(&metrics))?;
+        Ok(Node { registry: Arc::new(registry), metrics, report, data })
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        reference_checks: config.registry.reference_checks,
+        delete: config.registry.delete,
+        delete_referenced_blobs: config.registry.delete_referenced_blobs,
+        max_manifest_size: config.registry.max_manifest_size.bytes(),
+        max_blob_size: config.registry.max_blob_size.bytes(),
+        page_size: config.registry.page_size,
+        max_tags_per_put: config.registry.max_tags_per_put,
+        max_uploads: config.registry.max_uploads,
+        max_transfers: config.registry.max_transfers,
+        reserve: config.storage.reserve.bytes(),
+        grace: config.gc.grace.duration(),
+        upload_expiry: config.gc.upload_expiry.duration(),
+    }
+}

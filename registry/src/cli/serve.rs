@@ -1,0 +1,111 @@
+//! `skyberth serve`.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::node::Node;
+use super::print;
+use crate::admin;
+use crate::config::{Config, Loaded};
+use crate::http::{HttpOptions, router};
+use crate::{data_dir, gc, server, telemetry};
+
+/// Threads for file and index work besides those that uploads hold.
+const SPARE_BLOCKING_THREADS: usize = 128;
+
+/// Runs until SIGTERM or SIGINT.
+pub(super) fn serve(loaded: Loaded) -> anyhow::Result<()> {
+    telemetry::logs::init(&loaded.config.log)?;
+    let config = loaded.config;
+    let node = Node::open(&config)?;
+    tracing::info!(journal = %node.report.journal, sequence = node.report.sequence, index = ?node.report.index,
+        entries = node.report.entries, took_ms = node.report.took.as_millis() as u64, "opened the data directory");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(config.registry.max_transfers + SPARE_BLOCKING_THREADS)
+        .build()?;
+    let result = runtime.block_on(run(&config, &node));
+    node.registry.catalog().close();
+    result
+}
+
+async fn run(config: &Config, node: &Node) -> anyhow::Result<()> {
+    let listen = config.server.listen;
+    let listener = TcpListener::bind(listen.0).await.with_context(|| format!("listen on {}", listen.0))?;
+    let stop = server::signal::shutdown_token()?;
+    let socket = admin::server::bind(&data_dir::socket(node.data.path())).context("local socket")?;
+    let tasks = TaskTracker::new();
+    tasks.spawn(admin::server::serve(socket, Arc::clone(&node.registry), stop.clone()));
+    tasks.spawn(collect_regularly(config.clone(), Arc::clone(&node.registry), stop.clone()));
+    start_scrub(config, node, &tasks, &stop);
+    greet(listener.local_addr()?, node)?;
+    let options = HttpOptions {
+        idle_body_timeout: config.server.idle_body_timeout.duration(),
+        chunk_max_length: config.registry.chunk_max_length.bytes(),
+        metrics: config.metrics.enabled,
+    };
+    let api = router(Arc::clone(&node.registry), Arc::clone(&node.metrics), options);
+    let limits = server::Limits::from(&config.server);
+    server::run(listener, api, limits, Arc::clone(&node.metrics), stop.clone()).await;
+    stop.cancel();
+    // Pushes that were complete are brought to their end; sessions stay where they are, on disk.
+    node.registry.finish().await;
+    tasks.close();
+    tasks.wait().await;
+    tracing::info!(open_uploads = node.registry.open_uploads(), "stopped");
+    Ok(())
+}
+
+/// What a person needs to begin.
+fn greet(address: std::net::SocketAddr, node: &Node) -> anyhow::Result<()> {
+    let data = node.data.path().canonicalize()?;
+    let host =
+        if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
+    print(&format!("Skyberth {} is ready at http://{host}", super::VERSION));
+    print(&format!("data directory: {}", data.display()));
+    print(&format!("push with:      docker tag IMAGE {host}/IMAGE && docker push {host}/IMAGE"));
+    Ok(())
+}
+
+async fn collect_regularly(config: Config, registry: Arc<crate::service::Registry>, stop: CancellationToken) {
+    let interval = config.gc.interval;
+    if interval.is_zero() {
+        return;
+    }
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(interval.duration()) => {}
+        }
+        let collected = tokio::select! {
+            () = stop.cancelled() => return,
+            collected = gc::collect(&registry, false) => collected,
+        };
+        match collected {
+            Ok(done) if done.blobs + done.files + done.uploads > 0 => {
+                tracing::info!(
+                    blobs = done.blobs,
+                    bytes = done.bytes,
+                    files = done.files,
+                    uploads = done.uploads,
+                    "collected"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "collection failed, the next one will try again"),
+        }
+    }
+}
+
+fn start_scrub(config: &Config, node: &Node, tasks: &TaskTracker, stop: &CancellationToken) {
+    let rate = config.storage.scrub_rate;
+    if rate.is_zero() {
+        return;
+    }
+    let (registry, stop) = (Arc::clone(&node.registry), stop.clone());
+    tasks.spawn_blocking(move || gc::scrub_forever(&registry, rate.bytes(), &stop));
+}

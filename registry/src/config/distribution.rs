@@ -1,0 +1,96 @@
+//! Variables of the CNCF registry (`distribution`, versions 2 and 3) that mean something here.
+
+/// Prefix of distribution's variables.
+pub(super) const PREFIX: &str = "REGISTRY_";
+
+/// What one variable means to us.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// It sets this key to this text.
+    Key(&'static str, String),
+    /// It is understood, and nothing needs doing.
+    NoEffect(&'static str),
+    /// Starting without what it asks for would leave the registry more open than its operator believes.
+    Refused(&'static str),
+    /// Nothing of that name is known.
+    Unknown,
+}
+
+/// Variables that set one of our keys.
+const KEYS: [(&str, &str); 9] = [
+    ("REGISTRY_HTTP_ADDR", "server.listen"),
+    ("REGISTRY_HTTP_DRAINTIMEOUT", "server.shutdown_grace"),
+    ("REGISTRY_STORAGE", "storage.backend"),
+    ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "storage.data"),
+    ("REGISTRY_STORAGE_DELETE_ENABLED", "registry.delete"),
+    ("REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_AGE", "gc.upload_expiry"),
+    ("REGISTRY_LOG_LEVEL", "log.level"),
+    ("REGISTRY_LOG_FORMATTER", "log.format"),
+    ("REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED", "metrics.enabled"),
+];
+
+/// Variables that need nothing done.
+const NO_EFFECT: [(&str, &str); 5] = [
+    ("REGISTRY_HTTP_SECRET", "upload sessions are kept on disk and carry no signed state"),
+    ("REGISTRY_HTTP_RELATIVEURLS", "every Location is relative"),
+    ("REGISTRY_HTTP_HOST", "every Location is relative"),
+    ("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "the index holds the descriptors"),
+    ("REGISTRY_STORAGE_FILESYSTEM_MAXTHREADS", "see registry.max_transfers"),
+];
+
+/// Families of variables that ask for protection this build does not have.
+const REFUSED: [(&str, &str); 3] = [
+    ("REGISTRY_AUTH", "asks for authentication, which is not in this build; unset it to serve everyone"),
+    ("REGISTRY_HTTP_TLS", "asks for TLS, which is not in this build; unset it to serve plain HTTP"),
+    ("REGISTRY_STORAGE_MAINTENANCE_READONLY", "asks for a read-only registry, which is not in this build"),
+];
+
+/// Every name with a meaning, to suggest from.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().chain(&NO_EFFECT).map(|(name, _)| *name)
+}
+
+/// What `name`, set to `text`, means.
+pub(super) fn meaning(name: &str, text: &str) -> Meaning {
+    let entry = |table: &[(&str, &'static str)]| table.iter().find(|(known, _)| *known == name).map(|(_, what)| *what);
+    if let Some(key) = entry(&KEYS) {
+        return Meaning::Key(key, translate(name, text));
+    }
+    if let Some(reason) = entry(&NO_EFFECT) {
+        return Meaning::NoEffect(reason);
+    }
+    let family = |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+    REFUSED.iter().find(|(prefix, _)| family(prefix)).map_or(Meaning::Unknown, |(_, why)| Meaning::Refused(why))
+}
+
+/// Distribution's words for values in ours.
+fn translate(name: &str, text: &str) -> String {
+    match (name, text) {
+        ("REGISTRY_STORAGE", "filesystem") => "fs",
+        ("REGISTRY_LOG_FORMATTER", "logstash") => "json",
+        ("REGISTRY_LOG_LEVEL", "panic" | "fatal") => "error",
+        ("REGISTRY_LOG_LEVEL", "warning") => "warn",
+        (_, text) => text,
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protection_that_cannot_be_given_is_refused() {
+        for name in ["REGISTRY_AUTH", "REGISTRY_AUTH_HTPASSWD_PATH", "REGISTRY_HTTP_TLS_CERTIFICATE"] {
+            assert!(matches!(meaning(name, "x"), Meaning::Refused(_)), "{name}");
+        }
+        assert_eq!(meaning("REGISTRY_AUTHOR", "x"), Meaning::Unknown);
+    }
+
+    #[test]
+    fn values_are_translated() {
+        assert_eq!(meaning("REGISTRY_STORAGE", "filesystem"), Meaning::Key("storage.backend", "fs".into()));
+        assert_eq!(meaning("REGISTRY_LOG_LEVEL", "warning"), Meaning::Key("log.level", "warn".into()));
+        assert!(matches!(meaning("REGISTRY_HTTP_SECRET", "x"), Meaning::NoEffect(_)));
+    }
+}

@@ -1,0 +1,31 @@
+//! `[gc]`: when what nobody needs is collected.
+
+use serde::{Deserialize, Serialize};
+
+use super::TimeSpan;
+use super::validate::Faults;
+
+/// Times of the collection of garbage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gc {
+    /// Time a blob without references is kept after its last upload, mount or existence answer.
+    pub grace: TimeSpan,
+    /// Time from the end of one run to the start of the next; 0 leaves collecting to `skyberth gc`.
+    pub interval: TimeSpan,
+    /// Time after the last byte at which an upload session is dropped.
+    pub upload_expiry: TimeSpan,
+}
+
+impl Default for Gc {
+    fn default() -> Self {
+        let day = TimeSpan::from_secs(24 * 3600);
+        Gc { grace: day, interval: TimeSpan::from_secs(3600), upload_expiry: day }
+    }
+}
+
+impl Gc {
+    pub(super) fn validate(&self, faults: &mut Faults) {
+        faults.not_zero("gc.upload_expiry", self.upload_expiry);
+    }
+}

@@ -1,0 +1,73 @@
+//! Paths of keys in a TOML tree: listing, reading, writing, the nearest to a misspelt one.
+
+use toml::{Table, Value};
+
+/// Least similarity (Jaro-Winkler, 0 to 1) at which a name is worth suggesting.
+const SIMILAR: f64 = 0.7;
+
+/// The paths of all values below `table`, such as `server.listen`, in alphabetical order.
+pub(super) fn leaves(table: &Table) -> Vec<String> {
+    let mut paths: Vec<String> = table
+        .iter()
+        .flat_map(|(name, value)| match value {
+            Value::Table(inner) => leaves(inner).into_iter().map(|path| format!("{name}.{path}")).collect(),
+            _ => vec![name.clone()],
+        })
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// The value or table at `path`.
+pub(super) fn get<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
+    match path.split_once('.') {
+        None => table.get(path),
+        Some((first, rest)) => get(table.get(first)?.as_table()?, rest),
+    }
+}
+
+/// Puts `value` at `path`, whose tables must exist; says whether they do.
+pub(super) fn set(table: &mut Table, path: &str, value: Value) -> bool {
+    match path.split_once('.') {
+        None => {
+            table.insert(path.to_owned(), value);
+            true
+        }
+        Some((first, rest)) => {
+            table.get_mut(first).and_then(Value::as_table_mut).is_some_and(|inner| set(inner, rest, value))
+        }
+    }
+}
+
+/// The candidate most like `name`, if any is like it at all.
+pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= SIMILAR)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_list_read_and_write() {
+        let mut table: Table = "a = 1\n[b]\nc = 2\n[b.d]\ne = [1]".parse().unwrap();
+        assert_eq!(leaves(&table), ["a", "b.c", "b.d.e"]);
+        assert_eq!(get(&table, "b.c").and_then(Value::as_integer), Some(2));
+        assert_eq!(get(&table, "a.c"), None);
+        assert!(set(&mut table, "b.c", Value::Integer(3)));
+        assert!(!set(&mut table, "x.c", Value::Integer(3)));
+        assert_eq!(get(&table, "b.c").and_then(Value::as_integer), Some(3));
+    }
+
+    #[test]
+    fn only_like_names_are_suggested() {
+        let known = ["server.listen", "storage.data", "gc.grace"];
+        assert_eq!(nearest("server.listne", known), Some("server.listen"));
+        assert_eq!(nearest("zzz", known), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! Loading: defaults < file < environment < flags, with the source of every value kept.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::keys::{get, leaves, set};
+use super::validate::Faults;
+use super::{Config, Fault, environment, file};
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody set it.
+    Default,
+    /// The configuration file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// The line of the key, counted from 1.
+        line: usize,
+    },
+    /// An environment variable of this name.
+    Environment(String),
+    /// A flag of the command line.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Default => f.write_str("default"),
+            Source::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Source::Environment(name) => write!(f, "environment {name}"),
+            Source::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// One value that somebody set.
+#[derive(Debug)]
+pub(super) struct Override {
+    pub(super) key: String,
+    pub(super) value: Value,
+    pub(super) source: Source,
+}
+
+/// What the command line sets.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--listen ADDR`, as typed.
+    pub listen: Option<String>,
+    /// `--data DIR`.
+    pub data: Option<PathBuf>,
+}
+
+impl Flags {
+    fn overrides(self, faults: &mut Vec<Fault>) -> Vec<Override> {
+        let mut found = Vec::new();
+        let mut add = |key: &str, text: String, flag| {
+            found.push(Override { key: key.to_owned(), value: Value::String(text), source: Source::Flag(flag) });
+        };
+        if let Some(text) = self.listen {
+            add("server.listen", text, "--listen");
+        }
+        match self.data.map(|path| path.into_os_string().into_string()) {
+            None => {}
+            Some(Ok(text)) => add("storage.data", text, "--data"),
+            Some(Err(path)) => faults.push(Fault {
+                key: "storage.data".to_owned(),
+                source: Some(Source::Flag("--data")),
+                message: format!("{} is not UTF-8", path.display()),
+            }),
+        }
+        found
+    }
+}
+
+/// A configuration without faults.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    /// What the operator should know, one sentence each.
+    pub warnings: Vec<String>,
+    /// The source of every key.
+    pub sources: BTreeMap<String, Source>,
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{}:{line}: not TOML: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line of the fault, counted from 1.
+        line: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// Keys or values are wrong: all of them.
+    #[error("{} in the configuration:\n{}", count(.0), lines(.0))]
+    Faults(Vec<Fault>),
+}
+
+fn count(faults: &[Fault]) -> String {
+    if faults.len() == 1 { "1 fault".to_owned() } else { format!("{} faults", faults.len()) }
+}
+
+fn lines(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n")
+}
+
+impl Config {
+    /// Loads from all four sources. `variables` is the environment; those that are no UTF-8 must be left out, as
+    /// `std::env::vars` panics on them.
+    pub fn load(
+        file: Option<&Path>,
+        variables: impl Iterator<Item = (String, String)>,
+        flags: Flags,
+    ) -> Result<Loaded, ConfigError> {
+        let defaults = Config::default().to_table();
+        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+        let mut overrides = match file {
+            Some(path) => file::read(path, &defaults, &mut faults)?,
+            None => Vec::new(),
+        };
+        overrides.extend(environment::read(variables, &defaults, &mut faults, &mut warnings));
+        overrides.extend(flags.overrides(&mut faults));
+        let (table, sources) = merge(&defaults, overrides, &mut faults);
+        match Config::deserialize(table) {
+            Ok(config) => {
+                faults.extend(config.faults_with_sources(&sources));
+                if faults.is_empty() {
+                    Ok(Loaded { config, warnings, sources })
+                } else {
+                    Err(ConfigError::Faults(faults))
+                }
+            }
+            Err(error) => {
+                // Each value was tried alone before, so this is a key whose values are good alone but not together.
+                faults.push(Fault { key: "configuration".to_owned(), source: None, message: error.to_string() });
+                Err(ConfigError::Faults(faults))
+            }
+        }
+    }
+
+    /// The configuration as TOML; every key is in it, so the list of known keys can be read from it.
+    pub(super) fn to_table(&self) -> Table {
+        Table::try_from(self).expect("the configuration is made of text, numbers and booleans only")
+    }
+
+    fn faults_with_sources(&self, sources: &BTreeMap<String, Source>) -> Vec<Fault> {
+        let mut faults = Faults::default();
+        self.find_faults(&mut faults);
+        let set = |source: &&Source| **source != Source::Default;
+        let with_source = |fault: Fault| Fault { source: sources.get(&fault.key).filter(set).cloned(), ..fault };
+        faults.0.into_iter().map(with_source).collect()
+    }
+}
+
+/// Lays `overrides` over `defaults`, the later the stronger. A value that its key cannot hold becomes a fault and is
+/// left out, so that the other faults can still be found.
+fn merge(defaults: &Table, overrides: Vec<Override>, faults: &mut Vec<Fault>) -> (Table, BTreeMap<String, Source>) {
+    let mut table = defaults.clone();
+    let mut sources: BTreeMap<String, Source> =
+        leaves(defaults).into_iter().map(|key| (key, Source::Default)).collect();
+    for Override { key, value, source } in overrides {
+        let mut alone = defaults.clone();
+        set(&mut alone, &key, value.clone());
+        match Config::deserialize(alone) {
+            Ok(_) => {
+                set(&mut table, &key, value);
+                sources.insert(key, source);
+            }
+            Err(error) => {
+                let message = error.message().to_owned();
+                faults.push(Fault { key, source: Some(source), message });
+            }
+        }
+    }
+    (table, sources)
+}
+
+impl Loaded {
+    /// The whole configuration as TOML, each value with its source as a comment.
+    pub fn effective(&self) -> String {
+        let table = self.config.to_table();
+        let mut text = String::new();
+        let mut section = String::new();
+        for (key, source) in &self.sources {
+            let Some(value) = get(&table, key) else { continue };
+            let (parent, name) = key.rsplit_once('.').unwrap_or(("", key));
+            if parent != section {
+                let gap = if text.is_empty() { "" } else { "\n" };
+                text.extend([gap, "[", parent, "]\n"]);
+                parent.clone_into(&mut section);
+            }
+            text.extend([name, " = ", &value.to_string(), "  # ", &source.to_string(), "\n"]);
+        }
+        text
+    }
+}

@@ -1,0 +1,72 @@
+//! The configuration: one struct per concern, every limit with its unit.
+//!
+//! Every key has a default that is not absent (0 or an empty text is "off"), so that the serialized default
+//! configuration lists every key there is: environment variables and suggestions are made from that list.
+
+mod byte_size;
+mod distribution;
+mod environment;
+mod file;
+mod gc;
+mod keys;
+mod load;
+mod registry;
+mod server;
+mod storage;
+mod telemetry;
+mod time_span;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use byte_size::{ByteSize, InvalidByteSize};
+pub use environment::variable_name;
+pub use gc::Gc;
+pub use load::{ConfigError, Flags, Loaded, Source};
+pub use registry::Registry;
+pub use server::{InvalidListenAddress, ListenAddress, Server};
+pub use storage::{Backend, Storage, UnknownBackend};
+pub use telemetry::{Log, LogFormat, Metrics};
+pub use time_span::{InvalidTimeSpan, TimeSpan};
+pub use validate::Fault;
+
+use load::Override;
+use validate::Faults;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The listening socket.
+    pub server: Server,
+    /// Where the bytes lie.
+    pub storage: Storage,
+    /// What the registry accepts.
+    pub registry: Registry,
+    /// Collection of garbage.
+    pub gc: Gc,
+    /// Log lines.
+    pub log: Log,
+    /// The metrics page.
+    pub metrics: Metrics,
+}
+
+impl Config {
+    /// All that is wrong with the values, not only the first.
+    pub fn validate(&self) -> Result<(), Vec<Fault>> {
+        let mut faults = Faults::default();
+        self.find_faults(&mut faults);
+        if faults.0.is_empty() { Ok(()) } else { Err(faults.0) }
+    }
+
+    fn find_faults(&self, faults: &mut Faults) {
+        self.server.validate(faults);
+        self.storage.validate(faults);
+        self.registry.validate(faults);
+        self.gc.validate(faults);
+        self.log.validate(faults);
+    }
+}

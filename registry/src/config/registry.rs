@@ -1,0 +1,66 @@
+//! `[registry]`: what the registry accepts from clients.
+
+use serde::{Deserialize, Serialize};
+
+use super::ByteSize;
+use super::validate::Faults;
+
+/// Rules for content, lists and sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Registry {
+    /// Refuse a manifest whose blobs or children are not in the repository.
+    pub reference_checks: bool,
+    /// Answer DELETE; else 405.
+    pub delete: bool,
+    /// Let clients delete a blob that a manifest of the repository still names.
+    pub delete_referenced_blobs: bool,
+    /// Bytes of one manifest, held in memory while it is parsed; the spec asks for at least 4 MiB.
+    pub max_manifest_size: ByteSize,
+    /// Bytes of one blob; 0 means no limit but the disk's.
+    pub max_blob_size: ByteSize,
+    /// Bytes advertised as `OCI-Chunk-Max-Length`; 0 advertises nothing. 64 MiB stays under the 100 MiB per request
+    /// of Akash's ingress and of Cloudflare, and is the step at which an upload is synced to disk.
+    pub chunk_max_length: ByteSize,
+    /// Most results in one page of tags, repositories or referrers.
+    pub page_size: usize,
+    /// Most `tag` parameters on one manifest PUT.
+    pub max_tags_per_put: usize,
+    /// Upload sessions open at once, over all repositories; each is a file on disk.
+    pub max_uploads: usize,
+    /// Bodies of blobs on their way at once, in either direction; each holds a thread and about 1 MiB of buffers.
+    pub max_transfers: usize,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Registry {
+            reference_checks: true,
+            delete: true,
+            delete_referenced_blobs: false,
+            max_manifest_size: ByteSize::from_mib(4),
+            max_blob_size: ByteSize::from_bytes(0),
+            chunk_max_length: ByteSize::from_mib(64),
+            page_size: 1000,
+            max_tags_per_put: 64,
+            max_uploads: 4096,
+            // Half of tokio's 512 blocking threads: the other half is for the index and small files.
+            max_transfers: 256,
+        }
+    }
+}
+
+impl Registry {
+    pub(super) fn validate(&self, faults: &mut Faults) {
+        let (least, most) = (ByteSize::from_bytes(1), ByteSize::from_mib(64));
+        faults.size_within("registry.max_manifest_size", self.max_manifest_size, least, most);
+        faults.at_least_one("registry.page_size", self.page_size);
+        faults.at_least_one("registry.max_tags_per_put", self.max_tags_per_put);
+        faults.at_least_one("registry.max_uploads", self.max_uploads);
+        faults.at_least_one("registry.max_transfers", self.max_transfers);
+        let unlimited = self.max_blob_size.is_zero();
+        if !unlimited && self.max_blob_size < self.max_manifest_size {
+            faults.add("registry.max_blob_size", "must be 0 (no limit) or at least registry.max_manifest_size");
+        }
+    }
+}

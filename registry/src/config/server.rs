@@ -1,0 +1,126 @@
+//! `[server]`: the listening socket with the limits of its connections.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::validate::Faults;
+use super::{ByteSize, TimeSpan};
+
+/// Where the server listens, with what it allows to a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Address with port. `:5000` means every IPv4 interface.
+    pub listen: ListenAddress,
+    /// Connections open at once; at the limit no further one is accepted until one closes (the kernel queues them).
+    /// Each can need two descriptors (socket, blob) and about 0.5 MiB of buffers: 1024 stay under 1 GiB and under the
+    /// 4096 or more descriptors that containers usually get.
+    pub max_connections: usize,
+    /// Time from the first byte of a request head (or from accepting) until the head must be complete.
+    pub header_timeout: TimeSpan,
+    /// Time a connection may wait for its next request. Clients pause between layers; nginx gives the same 75 s.
+    pub keep_alive_timeout: TimeSpan,
+    /// Time without any progress of a body, in either direction, after which the connection is cut. A slow body that
+    /// moves is never cut.
+    pub idle_body_timeout: TimeSpan,
+    /// Bytes of all header lines of one request; more are answered 431.
+    pub max_header_bytes: ByteSize,
+    /// Time that running requests get to finish after SIGTERM; then they are cut.
+    pub shutdown_grace: TimeSpan,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            listen: ListenAddress(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5000)),
+            max_connections: 1024,
+            header_timeout: TimeSpan::from_secs(15),
+            keep_alive_timeout: TimeSpan::from_secs(75),
+            idle_body_timeout: TimeSpan::from_secs(60),
+            // Bearer tokens with many scopes reach 8 to 16 KiB.
+            max_header_bytes: ByteSize::from_kib(32),
+            // Kubernetes kills 30 s after SIGTERM: be done before.
+            shutdown_grace: TimeSpan::from_secs(25),
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn validate(&self, faults: &mut Faults) {
+        faults.at_least_one("server.max_connections", self.max_connections);
+        faults.not_zero("server.header_timeout", self.header_timeout);
+        faults.not_zero("server.keep_alive_timeout", self.keep_alive_timeout);
+        faults.not_zero("server.idle_body_timeout", self.idle_body_timeout);
+        // Below 8 KiB a bearer token does not fit; above 1 MiB a head is an attack.
+        let (least, most) = (ByteSize::from_kib(8), ByteSize::from_mib(1));
+        faults.size_within("server.max_header_bytes", self.max_header_bytes, least, most);
+    }
+}
+
+/// The address of a listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ListenAddress(pub SocketAddr);
+
+/// The text is no address with a port.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no address with a port; write for example 127.0.0.1:5000, [::]:5000 or :5000")]
+pub struct InvalidListenAddress(String);
+
+impl FromStr for ListenAddress {
+    type Err = InvalidListenAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = match text.split_once(':') {
+            Some(("", port)) => port.parse().ok().map(|port| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
+            Some(("localhost", port)) => {
+                port.parse().ok().map(|port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
+            }
+            _ => text.parse().ok(),
+        };
+        parsed.map(ListenAddress).ok_or_else(|| InvalidListenAddress(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TryFrom<String> for ListenAddress {
+    type Error = InvalidListenAddress;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ListenAddress> for String {
+    fn from(address: ListenAddress) -> String {
+        address.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_addresses_need_a_port() {
+        for (text, expected) in [
+            (":5000", "0.0.0.0:5000"),
+            ("localhost:80", "127.0.0.1:80"),
+            ("[::]:5000", "[::]:5000"),
+            ("10.0.0.1:0", "10.0.0.1:0"),
+        ] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), expected);
+        }
+        for text in ["", ":", "5000", "127.0.0.1", "::1", "example.org:80", ":65536", "http://127.0.0.1:80"] {
+            assert!(text.parse::<ListenAddress>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What the four sources make of a configuration.
+
+use std::path::PathBuf;
+
+use super::keys::leaves;
+use super::*;
+
+fn environment(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+    pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect::<Vec<_>>().into_iter()
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+fn load(text: &str, variables: &[(&str, &str)], flags: Flags) -> Result<Loaded, ConfigError> {
+    let file = file(text);
+    Config::load(Some(file.path()), environment(variables), flags)
+}
+
+fn faults(result: Result<Loaded, ConfigError>) -> Vec<Fault> {
+    match result {
+        Err(ConfigError::Faults(faults)) => faults,
+        other => panic!("expected faults, got {other:?}"),
+    }
+}
+
+#[test]
+fn without_anything_the_documented_defaults_hold() {
+    let loaded = Config::load(None, environment(&[]), Flags::default()).unwrap();
+    assert_eq!(loaded.config, Config::default());
+    assert_eq!(loaded.config.server.listen.to_string(), "127.0.0.1:5000");
+    assert_eq!(loaded.config.storage.data, PathBuf::from("./skyberth-data"));
+    assert_eq!(loaded.config.registry.max_manifest_size.bytes(), 4 << 20);
+    assert_eq!(loaded.config.gc.grace.to_string(), "24h");
+    assert!(loaded.warnings.is_empty());
+    assert!(loaded.sources.values().all(|source| *source == Source::Default));
+}
+
+#[test]
+fn each_source_wins_over_the_weaker_ones() {
+    let text = "[server]\nlisten = '127.0.0.1:1'\n";
+    let registry = ("REGISTRY_HTTP_ADDR", ":2");
+    let own = ("SKYBERTH_SERVER_LISTEN", "127.0.0.1:3");
+    let flags = || Flags { listen: Some("127.0.0.1:4".into()), data: None };
+    for (variables, flags, expected, source) in [
+        (vec![], Flags::default(), "127.0.0.1:1", None),
+        (vec![registry], Flags::default(), "0.0.0.0:2", Some(Source::Environment("REGISTRY_HTTP_ADDR".into()))),
+        (vec![own, registry], Flags::default(), "127.0.0.1:3", Some(Source::Environment(own.0.into()))),
+        (vec![own, registry], flags(), "127.0.0.1:4", Some(Source::Flag("--listen"))),
+    ] {
+        let loaded = load(text, &variables, flags).unwrap();
+        assert_eq!(loaded.config.server.listen.to_string(), expected);
+        match source {
+            Some(source) => assert_eq!(loaded.sources["server.listen"], source),
+            None => assert!(matches!(loaded.sources["server.listen"], Source::File { line: 2, .. })),
+        }
+    }
+}
+
+/// Another value than the default, as text, that the key can hold.
+fn another_value(key: &str, default: &toml::Value) -> String {
+    match (key, default) {
+        ("storage.backend", _) => "fs".into(),
+        ("server.listen", _) => "10.9.8.7:65".into(),
+        ("log.level", _) => "trace".into(),
+        ("log.format", _) => "json".into(),
+        ("server.max_header_bytes", _) => "16KiB".into(),
+        ("registry.max_blob_size", _) => "16GiB".into(),
+        (_, toml::Value::Boolean(value)) => (!value).to_string(),
+        (_, toml::Value::Integer(value)) => (value + 1).to_string(),
+        (_, toml::Value::String(text)) if text.parse::<TimeSpan>().is_ok() => "7m".into(),
+        (_, toml::Value::String(text)) if text.parse::<ByteSize>().is_ok() => "7MiB".into(),
+        (_, toml::Value::String(text)) => format!("{text}-other"),
+        (key, value) => panic!("no other value known for {key} = {value}"),
+    }
+}
+
+#[test]
+fn every_key_is_reachable_by_its_own_variable() {
+    let defaults = Config::default().to_table();
+    let keys = leaves(&defaults);
+    let names: std::collections::BTreeSet<String> = keys.iter().map(|key| variable_name(key)).collect();
+    assert_eq!(names.len(), keys.len(), "two keys share a variable");
+    for key in &keys {
+        let default = keys::get(&defaults, key).unwrap();
+        let (name, text) = (variable_name(key), another_value(key, default));
+        let loaded = Config::load(None, environment(&[(&name, &text)]), Flags::default()).unwrap();
+        assert_eq!(loaded.sources[key], Source::Environment(name.clone()));
+        let table = loaded.config.to_table();
+        let now = keys::get(&table, key).unwrap();
+        assert_eq!(now.as_str().map_or_else(|| now.to_string(), str::to_owned), text, "{name}");
+        assert_eq!(loaded.sources.values().filter(|source| **source != Source::Default).count(), 1);
+    }
+}
+
+#[test]
+fn the_subset_of_distribution_reaches_its_keys() {
+    let loaded = Config::load(
+        None,
+        environment(&[
+            ("REGISTRY_HTTP_ADDR", ":5000"),
+            ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/var/lib/registry"),
+            ("REGISTRY_STORAGE_DELETE_ENABLED", "false"),
+            ("REGISTRY_LOG_LEVEL", "debug"),
+            ("REGISTRY_LOG_FORMATTER", "json"),
+            ("REGISTRY_HTTP_DRAINTIMEOUT", "60s"),
+            ("REGISTRY_STORAGE", "filesystem"),
+        ]),
+        Flags::default(),
+    )
+    .unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let config = loaded.config;
+    assert_eq!(config.server.listen.to_string(), "0.0.0.0:5000");
+    assert_eq!(config.storage.data, PathBuf::from("/var/lib/registry"));
+    assert!(!config.registry.delete);
+    assert_eq!((config.log.level.as_str(), config.log.format), ("debug", LogFormat::Json));
+    assert_eq!(config.server.shutdown_grace, TimeSpan::from_secs(60));
+}
+
+#[test]
+fn unknown_variables_are_warnings_that_name_the_nearest() {
+    let variables = [
+        ("SKYBERTH_SERVER_LISTN", "x"),
+        ("REGISTRY_HTTP_ADR", "x"),
+        ("REGISTRY_HTTP_SECRET", "s3cret"),
+        ("SKYBERTH_SERVICE_PORT", "5000"),
+        ("SKYBERTH_PORT", "tcp://10.0.0.1:5000"),
+        ("SKYBERTH_GC_GRACE", ""),
+        ("PATH", "/bin"),
+    ];
+    let loaded = Config::load(None, environment(&variables), Flags::default()).unwrap();
+    let warnings = loaded.warnings;
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(warnings[0].contains("did you mean SKYBERTH_SERVER_LISTEN?"));
+    assert!(warnings[1].contains("did you mean REGISTRY_HTTP_ADDR?"));
+    assert!(warnings[2].contains("no effect") && !warnings[2].contains("s3cret"));
+}
+
+#[test]
+fn an_unknown_key_in_the_file_names_its_line_and_the_nearest() {
+    let found = faults(load("# x\n[server]\n\nlistne = ':1'\n[storrage]\ndata = 'x'\n", &[], Flags::default()));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0].key, "server.listne");
+    assert!(matches!(found[0].source, Some(Source::File { line: 4, .. })), "{:?}", found[0].source);
+    assert!(found[0].message.contains("did you mean server.listen?"), "{}", found[0].message);
+    assert_eq!(found[1].key, "storrage");
+    assert!(matches!(found[1].source, Some(Source::File { line: 5, .. })), "{:?}", found[1].source);
+    assert!(found[1].message.contains("did you mean storage?"), "{}", found[1].message);
+}
+
+#[test]
+fn all_faults_are_listed_with_their_sources() {
+    let text = "[server]\nlisten = 5\nmax_connections = 0\n[storage]\nbackend = 's3'\n[gc]\ngrace = 30\n";
+    let variables =
+        [("SKYBERTH_REGISTRY_PAGE_SIZE", "many"), ("SKYBERTH_LOG_LEVEL", "==="), ("REGISTRY_AUTH", "htpasswd")];
+    let flags = Flags { listen: Some("nowhere".into()), data: None };
+    let error = load(text, &variables, flags).unwrap_err();
+    let shown = error.to_string();
+    let found = faults(Err(error));
+    let of = |key: &str| found.iter().filter(|fault| fault.key == key).collect::<Vec<_>>();
+    assert_eq!(found.len(), 8, "{shown}");
+    assert_eq!(of("server.listen").len(), 2);
+    assert!(of("server.listen")[1].message.contains("`nowhere`"));
+    assert_eq!(of("server.listen")[1].source, Some(Source::Flag("--listen")));
+    assert!(of("server.max_connections")[0].message.contains("at least 1"));
+    assert!(matches!(of("server.max_connections")[0].source, Some(Source::File { line: 3, .. })));
+    assert!(of("storage.backend")[0].message.contains("`s3` is not in this build"));
+    assert!(of("gc.grace")[0].message.contains("30s"), "{}", of("gc.grace")[0].message);
+    assert!(of("registry.page_size")[0].message.contains("`many`"));
+    assert_eq!(of("log.level").len(), 1);
+    assert!(of("REGISTRY_AUTH")[0].message.contains("authentication"));
+    assert!(shown.starts_with("8 faults in the configuration:\n"), "{shown}");
+}
+
+#[test]
+fn every_limit_is_checked_at_once() {
+    let mut config = Config::default();
+    config.server.header_timeout = TimeSpan::ZERO;
+    config.server.max_header_bytes = ByteSize::from_bytes(100);
+    config.storage.data = PathBuf::new();
+    config.registry.max_manifest_size = ByteSize::from_bytes(0);
+    config.registry.max_uploads = 0;
+    config.gc.upload_expiry = TimeSpan::ZERO;
+    let keys: Vec<String> = config.validate().unwrap_err().into_iter().map(|fault| fault.key).collect();
+    assert_eq!(
+        keys,
+        [
+            "server.header_timeout",
+            "server.max_header_bytes",
+            "storage.data",
+            "registry.max_manifest_size",
+            "registry.max_uploads",
+            "gc.upload_expiry",
+        ]
+    );
+}
+
+#[test]
+fn bad_files_are_told_with_path_and_line() {
+    let missing = Config::load(Some("no/such/file.toml".as_ref()), environment(&[]), Flags::default());
+    assert!(missing.unwrap_err().to_string().contains("no/such/file.toml"));
+    let broken = load("[server]\nlisten = \n", &[], Flags::default());
+    assert!(matches!(broken, Err(ConfigError::Syntax { line: 2, .. })), "{broken:?}");
+    let section = faults(load("server = 5\n", &[], Flags::default()));
+    assert!(section[0].message.contains("section"));
+}
+
+#[test]
+fn sizes_and_spans_are_read_in_every_form() {
+    let text = "[storage]\nreserve = 1048576\nindex_cache = '100MB'\n[gc]\ngrace = '1h30m'\n";
+    let config = load(text, &[("SKYBERTH_REGISTRY_MAX_BLOB_SIZE", "10737418240")], Flags::default()).unwrap().config;
+    assert_eq!(config.storage.reserve, ByteSize::from_mib(1));
+    assert_eq!(config.storage.index_cache.bytes(), 100_000_000);
+    assert_eq!(config.registry.max_blob_size, ByteSize::from_mib(10 * 1024));
+    assert_eq!(config.gc.grace, TimeSpan::from_secs(5400));
+}
+
+#[test]
+fn the_effective_configuration_reads_back_the_same() {
+    let flags = Flags { listen: None, data: Some("/srv/skyberth".into()) };
+    let loaded = load("[gc]\ngrace = '36h'\n", &[("SKYBERTH_LOG_FORMAT", "json")], flags).unwrap();
+    let text = loaded.effective();
+    assert!(text.contains("grace = \"36h\"  # ") && text.contains(".tmp"), "{text}");
+    assert!(text.contains("format = \"json\"  # environment SKYBERTH_LOG_FORMAT\n"), "{text}");
+    assert!(text.contains("data = \"/srv/skyberth\"  # flag --data\n"), "{text}");
+    assert!(text.contains("page_size = 1000  # default\n"), "{text}");
+    let again = load(&text, &[], Flags::default()).unwrap();
+    assert_eq!(again.config, loaded.config);
+}

@@ -1,0 +1,203 @@
+//! The data directory: that it is ours, that it is ours alone, and where things lie in it.
+//!
+//! ```text
+//! skyberth.json   what this directory is: format version, journal id
+//! lock            held by the one process that may write here
+//! admin.sock      where a running node takes commands
+//! journal/        the truth: what happened, in order
+//! index/          a view of the journal; may be deleted when no node runs
+//! blobs/          content, named by digest
+//! uploads/        sessions that are not finished
+//! quarantine/     content that was found damaged
+//! ```
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The layout that this program reads and writes.
+const FORMAT: u32 = 1;
+const MARKER: &str = "skyberth.json";
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Something else lives there.
+    #[error("{} is not empty and is no Skyberth data directory", .0.display())]
+    Foreign(PathBuf),
+    /// Another process has it.
+    #[error("{} is in use by another skyberth process", .0.display())]
+    InUse(PathBuf),
+    /// A newer program made it.
+    #[error("{} has format {found}; this program reads {FORMAT}", path.display())]
+    Newer {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// The marker file cannot be read.
+    #[error("{} is damaged: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        why: String,
+    },
+    /// It cannot be made, read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// By the system.
+        source: io::Error,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Marker {
+    format: u32,
+    /// Absent while the directory is being made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    journal: Option<String>,
+}
+
+/// A data directory that this process, and no other, may use until it is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    marker: Marker,
+    /// The lock ends with the file.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Takes a directory, making it if it does not exist or is empty.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let at = |source| DataDirError::Io { path: path.to_owned(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(at)?;
+        let empty = fs::read_dir(path).map_err(at)?.next().is_none();
+        if !empty && !path.join(MARKER).exists() {
+            return Err(DataDirError::Foreign(path.to_owned()));
+        }
+        if empty {
+            // First of all, so that a crash in what follows does not make the directory look foreign.
+            write_marker(path, &Marker { format: FORMAT, journal: None })?;
+        }
+        let lock = lock(path)?;
+        let marker = read_marker(path)?;
+        Ok(DataDir { path: path.to_owned(), marker, _lock: lock })
+    }
+
+    /// True if a node could run here; changes nothing.
+    pub fn exists(path: &Path) -> bool {
+        path.join(MARKER).exists()
+    }
+
+    /// The id of the journal that belongs here, once there is one.
+    pub fn journal_id(&self) -> Option<&str> {
+        self.marker.journal.as_deref()
+    }
+
+    /// Remembers the journal that was made.
+    pub fn set_journal_id(&mut self, id: String) -> Result<(), DataDirError> {
+        self.marker.journal = Some(id);
+        write_marker(&self.path, &self.marker)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Directory of the journal.
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
+    /// Directory of the index.
+    pub fn index(&self) -> PathBuf {
+        self.path.join("index")
+    }
+}
+
+/// Where a node on this directory takes commands.
+pub fn socket(path: &Path) -> PathBuf {
+    path.join("admin.sock")
+}
+
+fn lock(path: &Path) -> Result<File, DataDirError> {
+    let at = |source| DataDirError::Io { path: path.join("lock"), source };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(at)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(at(error)),
+    }
+}
+
+fn read_marker(path: &Path) -> Result<Marker, DataDirError> {
+    let file = path.join(MARKER);
+    let text = fs::read(&file).map_err(|source| DataDirError::Io { path: file.clone(), source })?;
+    let marker: Marker =
+        serde_json::from_slice(&text).map_err(|error| DataDirError::Damaged { path: file, why: error.to_string() })?;
+    if marker.format > FORMAT {
+        return Err(DataDirError::Newer { path: path.to_owned(), found: marker.format });
+    }
+    Ok(marker)
+}
+
+/// Whole and synced under another name, then renamed: a crash leaves the old marker or the new one.
+fn write_marker(path: &Path, marker: &Marker) -> Result<(), DataDirError> {
+    let target = path.join(MARKER);
+    let at = |source| DataDirError::Io { path: target.clone(), source };
+    let temporary = path.join("skyberth.json.tmp");
+    let text = serde_json::to_vec(marker).map_err(|error| at(error.into()))?;
+    let mut file = File::create(&temporary).map_err(at)?;
+    file.write_all(&text).and_then(|()| file.sync_all()).map_err(at)?;
+    fs::rename(&temporary, &target).map_err(at)?;
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let first = DataDir::open(&path).unwrap();
+        assert!(matches!(DataDir::open(&path), Err(DataDirError::InUse(_))));
+        drop(first);
+        assert!(DataDir::open(&path).is_ok());
+    }
+
+    #[test]
+    fn a_foreign_directory_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("thesis.tex"), "x").unwrap();
+        assert!(matches!(DataDir::open(folder.path()), Err(DataDirError::Foreign(_))));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_journal_id_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut data = DataDir::open(folder.path()).unwrap();
+        assert_eq!(data.journal_id(), None);
+        data.set_journal_id("ab".into()).unwrap();
+        drop(data);
+        assert_eq!(DataDir::open(folder.path()).unwrap().journal_id(), Some("ab"));
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(MARKER), r#"{"format":2}"#).unwrap();
+        assert!(matches!(DataDir::open(folder.path()), Err(DataDirError::Newer { found: 2, .. })));
+    }
+}

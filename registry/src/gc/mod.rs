@@ -1,0 +1,140 @@
+//! Collection: blobs that nothing refers to, files that nobody holds, sessions that nobody uses.
+//!
+//! Why it cannot take what somebody counts on:
+//!
+//! - Every manifest that was not deleted is a root, tagged or not; collection only ever looks at blobs that no manifest of
+//!   their repository refers to. Whether one does is asked by the catalog's one writer, in order with all manifest pushes.
+//! - Whoever was told that a blob exists (upload, mount, HEAD, GET) has the grace period from that answer on. The answer
+//!   touches the blob *before* it looks; collection marks the blob as being collected in the same table, under the digest's
+//!   lock. So an answer either comes before the mark, which then finds the blob young, or waits for the lock and finds it gone.
+//! - A repository with an open upload session is left alone: its client may be about to push a manifest.
+//! - A file goes only under its digest's lock, after asking that nobody holds it. A push holds that lock from the rename
+//!   into the store to the commit that records the holder.
+
+mod scrub;
+mod sweep;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use scrub::scrub_forever;
+
+use crate::catalog::command::Command;
+use crate::oci::{Digest, RepositoryName};
+use crate::service::{Error, Registry};
+use crate::telemetry::metrics::{Garbage, GarbageLabel};
+
+/// Entries of the index looked at in one go.
+const BATCH: usize = 256;
+
+/// What a collection did, or with a dry run would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected {
+    /// Blobs that their repository no longer holds.
+    pub blobs: u64,
+    /// Their bytes; the same content in several repositories counts each time.
+    pub bytes: u64,
+    /// Unreferenced blobs whose grace period goes on, or whose repository is being pushed to.
+    pub kept: u64,
+    /// Files of content that nobody held.
+    pub files: u64,
+    /// Idle upload sessions.
+    pub uploads: u64,
+}
+
+/// Runs one collection. Two at once would get into each other's way, so the second waits.
+pub async fn collect(registry: &Arc<Registry>, dry_run: bool) -> Result<Collected, Error> {
+    let _one_at_a_time = registry.collecting.lock().await;
+    // Sessions first: an expired one no longer keeps its repository from being collected.
+    let mut collected = Collected { uploads: registry.expire_uploads(dry_run).await?, ..Collected::default() };
+    let mut after = None;
+    loop {
+        let from: Option<RepositoryName> = after.take();
+        let page = registry
+            .reading(move |catalog| Ok(catalog.repositories(from.as_ref().map(RepositoryName::as_str), BATCH)?))
+            .await?;
+        for repository in &page.items {
+            collect_repository(registry, repository, dry_run, &mut collected).await?;
+        }
+        after = page.items.last().cloned();
+        if !page.more {
+            break;
+        }
+    }
+    collected.files += sweep::sweep(registry, dry_run).await?;
+    registry.metrics.gc_runs.inc();
+    if !dry_run {
+        let count = |kind, n| {
+            registry.metrics.gc_collected.get_or_create(&GarbageLabel { kind }).inc_by(n);
+        };
+        count(Garbage::blob, collected.blobs);
+        count(Garbage::upload, collected.uploads);
+        registry.metrics.gc_collected_bytes.inc_by(collected.bytes);
+    }
+    Ok(collected)
+}
+
+async fn collect_repository(
+    registry: &Arc<Registry>,
+    repository: &RepositoryName,
+    dry_run: bool,
+    collected: &mut Collected,
+) -> Result<(), Error> {
+    let mut after: Option<Digest> = None;
+    loop {
+        let (name, from) = (repository.clone(), after.clone());
+        let (unreferenced, last, more) = registry
+            .reading(move |catalog| {
+                let page = catalog.blobs(&name, from.as_ref(), BATCH)?;
+                let mut unreferenced = Vec::new();
+                let last = page.items.last().map(|(digest, _)| digest.clone());
+                for (digest, size) in page.items {
+                    if catalog.referring(&name, &digest, 1)?.is_empty() {
+                        unreferenced.push((digest, size));
+                    }
+                }
+                Ok((unreferenced, last, page.more))
+            })
+            .await?;
+        for (digest, size) in unreferenced {
+            if collect_blob(registry, repository, &digest, dry_run).await? {
+                collected.blobs += 1;
+                collected.bytes += size;
+            } else {
+                collected.kept += 1;
+            }
+        }
+        after = last;
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+/// Check, record and unlink of one blob under its lock; true if it went.
+async fn collect_blob(
+    registry: &Arc<Registry>,
+    repository: &RepositoryName,
+    digest: &Digest,
+    dry_run: bool,
+) -> Result<bool, Error> {
+    if dry_run {
+        return Ok(!registry.has_open_upload(repository) && registry.grace.is_over(repository, digest));
+    }
+    let _guard = registry.locks.lock(digest).await;
+    if registry.has_open_upload(repository) || !registry.grace.begin_collecting(repository, digest) {
+        return Ok(false);
+    }
+    let command = Command::CollectBlob { repository: repository.clone(), digest: digest.clone() };
+    let result = registry.catalog.commit(vec![command]).await;
+    let removed = match &result {
+        Ok(committed) if committed.orphaned.contains(digest) => registry.remove_unheld(digest).await.map(|_| ()),
+        _ => Ok(()),
+    };
+    registry.grace.end_collecting(repository, digest);
+    result?;
+    removed?;
+    // A manifest may have come to refer to it since it was listed: then nothing was done.
+    Ok(registry.catalog.blob(repository, digest)?.is_none())
+}

@@ -1,0 +1,49 @@
+//! The sweep: files of the content store that nobody holds, left by crashes between a rename and its commit.
+
+use std::sync::Arc;
+
+use storage_backends::fs::StoreError;
+use tokio::sync::mpsc;
+
+use crate::oci::Digest;
+use crate::service::{Error, Registry};
+
+/// Files found and not yet dealt with.
+const QUEUE: usize = 64;
+
+/// Walks the whole store; answers how many files went, or with a dry run would go.
+pub(super) async fn sweep(registry: &Arc<Registry>, dry_run: bool) -> Result<u64, Error> {
+    let (sender, mut found) = mpsc::channel(QUEUE);
+    let (store, catalog) = (registry.store.clone(), registry.catalog.clone());
+    let walk = tokio::task::spawn_blocking(move || -> Result<(), Error> {
+        for content in store.walk() {
+            let content = match content {
+                Ok(content) => content,
+                Err(StoreError::Stranger(path)) => {
+                    tracing::warn!(path = %path.display(), "a file that is not ours lies in the content store, leaving it");
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if !catalog.is_held(&content.digest)? && sender.blocking_send(content.digest).is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    });
+    let mut swept = 0;
+    while let Some(digest) = found.recv().await {
+        swept += u64::from(take(registry, &digest, dry_run).await?);
+    }
+    walk.await.unwrap_or(Err(Error::Internal("the sweep panicked")))?;
+    Ok(swept)
+}
+
+async fn take(registry: &Arc<Registry>, digest: &Digest, dry_run: bool) -> Result<bool, Error> {
+    if !dry_run {
+        return registry.remove_if_unheld(digest).await;
+    }
+    // A push may be between its rename and its commit.
+    let _guard = registry.locks.lock(digest).await;
+    Ok(!registry.catalog.is_held(digest)?)
+}

@@ -1,0 +1,208 @@
+//! Bodies: a request's as a stream with an idle limit, a file's as a response.
+
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use http_body::{Frame, SizeHint};
+use tokio::task::JoinHandle;
+
+use super::range::ByteRange;
+use crate::server::{IdleTimeout, IdleTimeoutError};
+use crate::service::Error;
+
+/// Bytes read from a file at once. Two such buffers are in flight per download: one being sent, one being read; small
+/// enough that a thousand downloads fit in memory, large enough that the thread hand-over is not seen.
+const READ_SIZE: usize = 256 * 1024;
+
+/// How much of a body that nobody wants is read, so that the client sees our answer instead of a broken pipe.
+const MAX_DRAIN: usize = 1024 * 1024;
+/// How long that may take.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// A request's body. Ends with [`Error::BodyIdle`] when nothing comes for the idle limit, however long it takes in all.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    body: IdleTimeout<Body>,
+    ended: bool,
+}
+
+impl RequestBody {
+    pub(crate) fn new(body: Body, idle: Duration) -> Self {
+        let ended = http_body::Body::is_end_stream(&body);
+        RequestBody { body: IdleTimeout::new(body, idle), ended }
+    }
+
+    /// True if all of it has been read.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended || http_body::Body::is_end_stream(&self.body)
+    }
+
+    /// Reads it whole; `None` if it is longer than `limit`.
+    pub(crate) async fn read_up_to(&mut self, limit: u64) -> Result<Option<Bytes>, Error> {
+        let mut whole = Vec::new();
+        while let Some(data) = self.next().await {
+            let data = data?;
+            if (whole.len() + data.len()) as u64 > limit {
+                return Ok(None);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(Some(whole.into()))
+    }
+
+    /// Reads and drops a little of what is left.
+    pub(crate) async fn drain(mut self) {
+        let mut left = MAX_DRAIN;
+        let all = async {
+            while let Some(Ok(data)) = self.next().await {
+                left = left.saturating_sub(data.len());
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // Whether it ended in time does not matter: the connection closes anyway.
+        let _ = tokio::time::timeout(DRAIN_TIME, all).await;
+    }
+}
+
+impl Stream for RequestBody {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        loop {
+            let last = match ready!(http_body::Body::poll_frame(Pin::new(&mut self.body), cx)) {
+                // Trailers carry nothing that we use.
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => return Poll::Ready(Some(Ok(data))),
+                    Err(_) => continue,
+                },
+                Some(Err(IdleTimeoutError::Idle(_))) => Some(Err(Error::BodyIdle)),
+                Some(Err(IdleTimeoutError::Body(_))) => Some(Err(Error::BodyBroken)),
+                None => None,
+            };
+            self.ended = true;
+            return Poll::Ready(last);
+        }
+    }
+}
+
+/// One piece of a response.
+#[derive(Debug)]
+enum Part {
+    Bytes(Bytes),
+    File(ByteRange),
+}
+
+/// A response body made of ranges of one open file and, between them, the heads of a multipart answer.
+#[derive(Debug)]
+pub(crate) struct FileBody {
+    file: Arc<File>,
+    parts: std::collections::VecDeque<Part>,
+    remaining: u64,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl FileBody {
+    /// The given range of `file`.
+    pub(crate) fn range(file: File, range: ByteRange) -> Self {
+        FileBody::new(file, [Part::File(range)].into())
+    }
+
+    /// An empty file's, or a whole one's.
+    pub(crate) fn whole(file: File, size: u64) -> Self {
+        match size.checked_sub(1) {
+            Some(last) => FileBody::range(file, ByteRange { first: 0, last }),
+            None => FileBody::new(file, [].into()),
+        }
+    }
+
+    /// Each range behind its head, and the tail.
+    pub(crate) fn multipart(file: File, parts: Vec<(String, ByteRange)>, tail: String) -> Self {
+        let mut all = std::collections::VecDeque::with_capacity(2 * parts.len() + 1);
+        for (head, range) in parts {
+            all.push_back(Part::Bytes(head.into()));
+            all.push_back(Part::File(range));
+        }
+        all.push_back(Part::Bytes(tail.into()));
+        FileBody::new(file, all)
+    }
+
+    fn new(file: File, parts: std::collections::VecDeque<Part>) -> Self {
+        let length = |part: &Part| match part {
+            Part::Bytes(bytes) => bytes.len() as u64,
+            Part::File(range) => range.length(),
+        };
+        let remaining = parts.iter().map(length).sum();
+        FileBody { file: Arc::new(file), parts, remaining, reading: None }
+    }
+
+    /// How long the body is.
+    pub(crate) fn length(&self) -> u64 {
+        self.remaining
+    }
+
+    /// Starts to read the next piece of the file's current range.
+    fn read_next(&mut self) {
+        if let Some(Part::File(range)) = self.parts.front_mut() {
+            let length = range.length().min(READ_SIZE as u64);
+            let (file, offset) = (Arc::clone(&self.file), range.first);
+            if length == range.length() {
+                self.parts.pop_front();
+            } else {
+                range.first += length;
+            }
+            self.reading = Some(tokio::task::spawn_blocking(move || {
+                let mut buffer = vec![0; usize::try_from(length).unwrap_or(READ_SIZE)];
+                file.read_exact_at(&mut buffer, offset)?;
+                Ok(buffer.into())
+            }));
+        }
+    }
+}
+
+impl http_body::Body for FileBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.reading.is_none() {
+            if let Some(Part::Bytes(_)) = self.parts.front()
+                && let Some(Part::Bytes(bytes)) = self.parts.pop_front()
+            {
+                self.remaining -= bytes.len() as u64;
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            self.read_next();
+        }
+        let Some(reading) = &mut self.reading else {
+            return Poll::Ready(None);
+        };
+        let result = ready!(Pin::new(reading).poll(cx));
+        self.reading = None;
+        // Read on while the client takes what we have.
+        if matches!(self.parts.front(), Some(Part::File(_))) {
+            self.read_next();
+        }
+        // A failed read cuts the connection: the client must never take what it got for the whole.
+        let bytes = result.unwrap_or_else(|panic| Err(io::Error::other(panic)))?;
+        self.remaining -= bytes.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}

@@ -1,0 +1,45 @@
+//! Header names and values of the distribution spec.
+
+use http::{HeaderName, HeaderValue};
+use storage_backends::fs::UploadId;
+
+use crate::oci::{Digest, RepositoryName};
+
+pub(crate) const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+pub(crate) const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+pub(crate) const DOCKER_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+pub(crate) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+pub(crate) const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+pub(crate) const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+pub(crate) const OCI_CHUNK_MAX_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-max-length");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A value made of our own, already valid, parts.
+pub(crate) fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// `Docker-Content-Digest`.
+pub(crate) fn digest_value(digest: &Digest) -> HeaderValue {
+    value(digest.as_str())
+}
+
+/// A strong entity tag: content never changes under its digest.
+pub(crate) fn etag(digest: &Digest) -> HeaderValue {
+    value(&format!("\"{digest}\""))
+}
+
+/// Relative, so that it is right behind any proxy.
+pub(crate) fn upload_location(repository: &RepositoryName, id: &UploadId) -> HeaderValue {
+    value(&format!("/v2/{repository}/blobs/uploads/{id}"))
+}
+
+/// Relative, see [`upload_location`].
+pub(crate) fn blob_location(repository: &RepositoryName, digest: &Digest) -> HeaderValue {
+    value(&format!("/v2/{repository}/blobs/{digest}"))
+}
+
+/// `Range` of a session: the last byte of the whole blob; `0-0` also when it is empty, which clients can parse.
+pub(crate) fn upload_range(offset: u64) -> HeaderValue {
+    value(&format!("0-{}", offset.saturating_sub(1)))
+}

@@ -1,0 +1,48 @@
+//! `/livez`, `/readyz`, `/metrics`: for those who run the node.
+
+use axum::body::Body;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use super::App;
+use super::error::HttpError;
+use super::request::Answer;
+use crate::catalog::CatalogState;
+use crate::telemetry::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
+
+/// The process runs.
+pub(super) fn live() -> Response<Body> {
+    text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned())
+}
+
+/// The node can answer; a read-only one still can, and says so.
+pub(super) fn ready(app: &App) -> Response<Body> {
+    let status = app.registry.catalog().status();
+    let (code, state) = match status.state {
+        CatalogState::Ready => (StatusCode::OK, "ready"),
+        CatalogState::ReadOnly => (StatusCode::OK, "read-only"),
+        CatalogState::Rebuilding => (StatusCode::SERVICE_UNAVAILABLE, "rebuilding the index"),
+        CatalogState::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+    };
+    let body = json!({ "state": state, "sequence": status.sequence, "open_uploads": app.registry.open_uploads() });
+    text(code, "application/json", format!("{body}\n"))
+}
+
+/// Prometheus text.
+pub(super) fn metrics(app: &App) -> Answer {
+    if !app.options.metrics {
+        return Err(HttpError::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "metrics are disabled"));
+    }
+    Ok(text(StatusCode::OK, CONTENT_TYPE_OF_METRICS, app.metrics.encode()))
+}
+
+/// A small text answer.
+pub(super) fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    *response.body_mut() = Body::from(body);
+    response
+}

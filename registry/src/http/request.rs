@@ -1,0 +1,69 @@
+//! A request on its way through the handlers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use data_encoding::HEXLOWER;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
+use http::{HeaderMap, HeaderName, Method};
+
+use super::error::HttpError;
+use super::query::Query;
+use super::range::parse_content_range;
+use crate::oci::RepositoryName;
+use crate::service::{Chunk, Error, Progress};
+
+/// What handlers see of a request. The body goes beside it: the dispatcher keeps it, and drains what a handler leaves.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) query: Query,
+}
+
+impl Request {
+    /// A header as text; one that is no text counts as absent.
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body's length, where the request states one.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.header(&CONTENT_LENGTH)?.parse().ok()
+    }
+
+    /// Where a chunk belongs. One that cannot be read is answered as if it were out of order.
+    pub(crate) fn chunk(&self, progress: impl FnOnce() -> Result<Progress, Error>) -> Result<Chunk, Error> {
+        let Some(header) = self.headers.get(CONTENT_RANGE) else {
+            return Ok(Chunk::Stream);
+        };
+        match header.to_str().ok().and_then(parse_content_range) {
+            Some(range) => Ok(Chunk::Range { first: range.first, last: range.last }),
+            None => Err(Error::ChunkOutOfOrder(progress()?)),
+        }
+    }
+}
+
+/// What a handler answers: success, or an error with the repository that it is about.
+pub(crate) type Answer = Result<http::Response<axum::body::Body>, HttpError>;
+
+/// Puts the repository to a service error, for the headers that name it.
+pub(crate) fn in_repository(repository: &RepositoryName) -> impl Fn(Error) -> HttpError + '_ {
+    move |error| HttpError::from_service(error, Some(repository))
+}
+
+/// Makes request ids: unique over restarts, cheap, and without meaning.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    process: String,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> Self {
+        RequestIds { process: HEXLOWER.encode(&crate::ids::random::<4>()), next: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn next(&self) -> String {
+        format!("{}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}

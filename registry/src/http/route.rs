@@ -1,0 +1,194 @@
+//! The grammar of the whole API on one page: method and path to [`Route`].
+//!
+//! Repository names contain slashes and may contain every word of the API (`a/manifests/b`, `tags/list`), so paths are
+//! read from the right. The router, metrics and logs all match on the one `Route`.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+use storage_backends::fs::UploadId;
+
+use crate::oci::{Digest, DigestError, Reference, RepositoryName};
+
+/// What a request is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// `/v2/` (end-1)
+    Base,
+    /// `/v2/_catalog`
+    Catalog,
+    /// `/v2/_oci/ext/discover`, for the registry or one repository
+    Extensions,
+    /// `/v2/<name>/tags/list` (end-8)
+    Tags(RepositoryName),
+    /// `/v2/<name>/manifests/<tag-or-digest>` (end-3, 7, 9)
+    Manifest(RepositoryName, Reference),
+    /// `/v2/<name>/blobs/<digest>` (end-2, 10)
+    Blob(RepositoryName, Digest),
+    /// `/v2/<name>/blobs/uploads/` (end-4, 11)
+    Uploads(RepositoryName),
+    /// `/v2/<name>/blobs/uploads/<id>` (end-5, 6, 13, 14); `None`: an id that we never gave
+    Upload(RepositoryName, Option<UploadId>),
+    /// `/v2/<name>/referrers/<digest>` (end-12)
+    Referrers(RepositoryName, Digest),
+    /// `/livez`
+    Live,
+    /// `/readyz`
+    Ready,
+    /// `/metrics`
+    Metrics,
+    /// `/`
+    Home,
+}
+
+/// Why a path is no route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RouteError {
+    /// No such path.
+    NotFound,
+    /// The path of an operation, with a name that no repository has.
+    NameInvalid,
+    /// A digest that is none.
+    DigestInvalid(DigestError),
+    /// A reference that is neither a tag nor a digest.
+    TagInvalid,
+}
+
+impl Route {
+    /// Reads a request's raw path.
+    pub(crate) fn parse(path: &str) -> Result<Self, RouteError> {
+        match path {
+            "/" => return Ok(Route::Home),
+            "/livez" => return Ok(Route::Live),
+            "/readyz" => return Ok(Route::Ready),
+            "/metrics" => return Ok(Route::Metrics),
+            "/v2" | "/v2/" => return Ok(Route::Base),
+            _ => {}
+        }
+        let rest = path.strip_prefix("/v2/").ok_or(RouteError::NotFound)?;
+        match rest {
+            "_catalog" => return Ok(Route::Catalog),
+            "_oci/ext/discover" => return Ok(Route::Extensions),
+            _ if rest.starts_with('_') => return Err(RouteError::NotFound),
+            _ => {}
+        }
+        let segments: Vec<&str> = rest.split('/').collect();
+        match segments.as_slice() {
+            [name @ .., "tags", "list"] => Ok(Route::Tags(repository(name)?)),
+            [name @ .., "manifests", last] => Ok(Route::Manifest(repository(name)?, reference(last)?)),
+            [name @ .., "referrers", last] => Ok(Route::Referrers(repository(name)?, digest(last)?)),
+            [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", ""] => {
+                Ok(Route::Uploads(repository(name)?))
+            }
+            [name @ .., "blobs", "uploads", id] => Ok(Route::Upload(repository(name)?, id.parse().ok())),
+            [name @ .., "blobs", last] => Ok(Route::Blob(repository(name)?, digest(last)?)),
+            [name @ .., "_oci", "ext", "discover"] => repository(name).map(|_| Route::Extensions),
+            _ => Err(RouteError::NotFound),
+        }
+    }
+
+    /// The methods it understands, for 405 and `Allow`.
+    pub(crate) fn methods(&self) -> &'static [Method] {
+        const READ: &[Method] = &[Method::GET, Method::HEAD];
+        match self {
+            Route::Manifest(..) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
+            Route::Blob(..) => &[Method::GET, Method::HEAD, Method::DELETE],
+            Route::Uploads(_) => &[Method::POST],
+            Route::Upload(..) => &[Method::GET, Method::HEAD, Method::PATCH, Method::PUT, Method::DELETE],
+            _ => READ,
+        }
+    }
+
+    /// A short constant name, for metrics and logs.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Route::Base => "base",
+            Route::Catalog => "catalog",
+            Route::Extensions => "extensions",
+            Route::Tags(_) => "tags",
+            Route::Manifest(..) => "manifest",
+            Route::Blob(..) => "blob",
+            Route::Uploads(_) => "uploads",
+            Route::Upload(..) => "upload",
+            Route::Referrers(..) => "referrers",
+            Route::Live => "livez",
+            Route::Ready => "readyz",
+            Route::Metrics => "metrics",
+            Route::Home => "home",
+        }
+    }
+}
+
+/// Names are taken as they stand: an encoded slash must not mean one thing to a proxy and another to us.
+fn repository(segments: &[&str]) -> Result<RepositoryName, RouteError> {
+    segments.join("/").parse().map_err(|_| RouteError::NameInvalid)
+}
+
+/// Clients send `sha256%3A...` too: decoded once.
+fn decode(segment: &str) -> Option<String> {
+    percent_decode_str(segment).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+fn digest(segment: &str) -> Result<Digest, RouteError> {
+    let text = decode(segment).ok_or(RouteError::DigestInvalid(DigestError::Malformed))?;
+    text.parse().map_err(RouteError::DigestInvalid)
+}
+
+fn reference(segment: &str) -> Result<Reference, RouteError> {
+    let text = decode(segment).ok_or(RouteError::TagInvalid)?;
+    match text.contains(':') {
+        true => text.parse().map(Reference::Digest).map_err(RouteError::DigestInvalid),
+        false => text.parse().map(Reference::Tag).map_err(|_| RouteError::TagInvalid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn name(text: &str) -> RepositoryName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn names_may_hold_the_words_of_the_api() {
+        let tag = || Reference::Tag("v1".parse().unwrap());
+        assert_eq!(Route::parse("/v2/a/manifests/b/manifests/v1"), Ok(Route::Manifest(name("a/manifests/b"), tag())));
+        assert_eq!(
+            Route::parse("/v2/x/blobs/uploads/manifests/v1"),
+            Ok(Route::Manifest(name("x/blobs/uploads"), tag()))
+        );
+        assert_eq!(Route::parse("/v2/tags/list/tags/list"), Ok(Route::Tags(name("tags/list"))));
+        assert_eq!(Route::parse("/v2/x/blobs/uploads/tags/list"), Ok(Route::Tags(name("x/blobs/uploads"))));
+    }
+
+    #[test]
+    fn uploads_with_and_without_slash() {
+        assert_eq!(Route::parse("/v2/a/blobs/uploads"), Ok(Route::Uploads(name("a"))));
+        assert_eq!(Route::parse("/v2/a/blobs/uploads/"), Ok(Route::Uploads(name("a"))));
+        assert_eq!(Route::parse("/v2/a/blobs/uploads/nonsense"), Ok(Route::Upload(name("a"), None)));
+    }
+
+    #[test]
+    fn digests_are_decoded_once() {
+        let encoded = format!("/v2/a/blobs/{}", DIGEST.replace(':', "%3A"));
+        assert_eq!(Route::parse(&encoded), Ok(Route::Blob(name("a"), DIGEST.parse().unwrap())));
+        let twice = format!("/v2/a/blobs/{}", DIGEST.replace(':', "%253A"));
+        assert!(matches!(Route::parse(&twice), Err(RouteError::DigestInvalid(_))));
+    }
+
+    #[test]
+    fn bad_names_digests_and_tags_are_told_apart() {
+        for path in
+            ["/v2/A/tags/list", "/v2/a%2Fb/tags/list", "/v2//tags/list", "/v2/a/../b/tags/list", "/v2/tags/list"]
+        {
+            assert_eq!(Route::parse(path), Err(RouteError::NameInvalid), "{path}");
+        }
+        assert_eq!(Route::parse("/v2/a/manifests/.x"), Err(RouteError::TagInvalid));
+        assert!(matches!(Route::parse("/v2/a/manifests/sha256:00"), Err(RouteError::DigestInvalid(_))));
+        for path in ["/v2/_x", "/v2/a", "/v3", "/v2/_catalog/x", "/x"] {
+            assert_eq!(Route::parse(path), Err(RouteError::NotFound), "{path}");
+        }
+    }
+}

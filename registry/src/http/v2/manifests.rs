@@ -1,0 +1,126 @@
+//! Manifests (end-3, 7a, 7b, 9).
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
+use http::{HeaderValue, Method, Response, StatusCode};
+
+use crate::http::App;
+use crate::http::body::RequestBody;
+use crate::http::conditional::{not_modified, precondition};
+use crate::http::error::HttpError;
+use crate::http::headers::{DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, digest_value, etag, value};
+use crate::http::request::{Answer, Request, in_repository};
+use crate::oci::{Digest, InvalidTag, Reference, RepositoryName, Tag};
+use crate::service::{Error, ManifestInfo, ManifestPush};
+
+/// By method. `Accept` is not looked at: what was pushed is what is sent.
+pub(in crate::http) async fn handle(
+    app: &App,
+    request: &Request,
+    body: &mut RequestBody,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Answer {
+    let fail = in_repository(repository);
+    match request.method {
+        Method::PUT => put(app, request, body, repository, reference).await,
+        Method::DELETE => {
+            app.registry.delete_manifest(repository, reference).await.map_err(fail)?;
+            Ok(super::empty(StatusCode::ACCEPTED))
+        }
+        Method::HEAD => {
+            let info = app.registry.stat_manifest(repository, reference).map_err(fail)?;
+            Ok(answer(request, &info, Bytes::new()))
+        }
+        _ => {
+            let manifest = app.registry.get_manifest(repository, reference).await.map_err(fail)?;
+            Ok(answer(request, &manifest.info, manifest.body.into()))
+        }
+    }
+}
+
+fn answer(request: &Request, info: &ManifestInfo, body: Bytes) -> Response<Body> {
+    let mut response = if not_modified(&request.headers, &info.digest) == true {
+        super::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        let mut response = Response::new(Body::from(body));
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(info.size));
+        response
+    };
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, value(&info.media_type));
+    headers.insert(DOCKER_CONTENT_DIGEST, digest_value(&info.digest));
+    headers.insert(ETAG, etag(&info.digest));
+    response
+}
+
+async fn put(
+    app: &App,
+    request: &Request,
+    body: &mut RequestBody,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Answer {
+    let fail = in_repository(repository);
+    let limit = app.registry.limits().max_manifest_size;
+    let tags = tags(request, reference, app.registry.limits().max_tags_per_put)?;
+    let digest = digest_parameter(request, reference)?;
+    if request.content_length().is_some_and(|length| length > limit) {
+        return Err(fail(Error::ManifestTooLarge { limit }));
+    }
+    let body = body.read_up_to(limit).await.map_err(&fail)?;
+    let body = body.ok_or_else(|| fail(Error::ManifestTooLarge { limit }))?;
+    let push = ManifestPush {
+        reference: reference.clone(),
+        digest,
+        tags,
+        content_type: request.header(&CONTENT_TYPE).map(str::to_owned),
+        precondition: precondition(&request.headers, reference),
+        body,
+    };
+    let pushed = app.registry.put_manifest(repository, push).await.map_err(&fail)?;
+    let mut response = super::empty(StatusCode::CREATED);
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, value(&format!("/v2/{repository}/manifests/{}", pushed.digest)));
+    headers.insert(DOCKER_CONTENT_DIGEST, digest_value(&pushed.digest));
+    if let Some(subject) = &pushed.subject {
+        headers.insert(OCI_SUBJECT, digest_value(subject));
+    }
+    for tag in &pushed.tags {
+        headers.append(OCI_TAG, value(tag.as_str()));
+    }
+    Ok(response)
+}
+
+/// `?tag=` counts on a push by digest only; each tag once, in the order given.
+fn tags(request: &Request, reference: &Reference, limit: usize) -> Result<Vec<Tag>, HttpError> {
+    let mut tags: Vec<Tag> = Vec::new();
+    if matches!(reference, Reference::Tag(_)) {
+        return Ok(tags);
+    }
+    for text in request.query.all("tag") {
+        let tag: Tag = text.parse().map_err(|error: InvalidTag| {
+            HttpError::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", error.to_string())
+        })?;
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+        if tags.len() > limit {
+            return Err(HttpError::from_service(Error::TooManyTags { limit }, None));
+        }
+    }
+    Ok(tags)
+}
+
+/// `PUT manifests/<tag>?digest=`: how regclient tags a sha512 manifest where `?tag=` is not understood.
+fn digest_parameter(request: &Request, reference: &Reference) -> Result<Option<Digest>, HttpError> {
+    match (reference, request.query.get("digest")) {
+        (Reference::Tag(_), Some(text)) => {
+            let digest =
+                text.parse().map_err(|error: crate::oci::DigestError| HttpError::digest_invalid(error.to_string()))?;
+            Ok(Some(digest))
+        }
+        _ => Ok(None),
+    }
+}

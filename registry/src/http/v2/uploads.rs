@@ -1,0 +1,143 @@
+//! Uploads (end-4a, 4b, 4c, 5, 6, 11, 13, 14).
+
+use axum::body::Body;
+use http::header::{LOCATION, RANGE};
+use http::{HeaderValue, Method, Response, StatusCode};
+use storage_backends::fs::UploadId;
+
+use crate::http::App;
+use crate::http::body::RequestBody;
+use crate::http::error::HttpError;
+use crate::http::headers::{
+    DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, OCI_CHUNK_MAX_LENGTH, blob_location, digest_value, upload_location,
+    upload_range, value,
+};
+use crate::http::request::{Answer, Request, in_repository};
+use crate::oci::{Algorithm, Digest, RepositoryName};
+use crate::service::{Error, Progress, Start, Started};
+
+/// POST: a session, a mount, or a whole blob at once.
+pub(in crate::http) async fn begin(
+    app: &App,
+    request: &Request,
+    body: &mut RequestBody,
+    repository: &RepositoryName,
+) -> Answer {
+    let fail = in_repository(repository);
+    if let Some(digest) = request.query.get("digest") {
+        let digest = parse_digest(digest)?;
+        let closed = app.registry.upload_at_once(repository, digest, body).await.map_err(fail)?;
+        return Ok(stored(repository, &closed.digest));
+    }
+    let start = start(request)?;
+    match app.registry.begin_upload(repository, start).await.map_err(fail)? {
+        Started::Mounted(digest) => Ok(stored(repository, &digest)),
+        Started::Session(progress) => Ok(session_at(app, StatusCode::ACCEPTED, repository, &progress)),
+    }
+}
+
+fn start(request: &Request) -> Result<Start, HttpError> {
+    let query = &request.query;
+    if let Some(mount) = query.get("mount") {
+        // A source that has no valid name cannot hold the blob: the client gets a session.
+        return Ok(match query.get("from").filter(|from| !from.is_empty()).map(str::parse) {
+            None => Start::Mount(parse_digest(mount)?, None),
+            Some(Ok(from)) => Start::Mount(parse_digest(mount)?, Some(from)),
+            Some(Err(_)) => parse_digest(mount).map(|_| Start::Session(None))?,
+        });
+    }
+    match query.get("digest-algorithm") {
+        None => Ok(Start::Session(None)),
+        Some(name) => match Algorithm::from_name(name) {
+            Some(algorithm) => Ok(Start::Session(Some(algorithm))),
+            None => Err(HttpError::digest_invalid(Error::AlgorithmUnsupported(shorten(name)).to_string())),
+        },
+    }
+}
+
+/// GET, PATCH, PUT and DELETE of a session.
+pub(in crate::http) async fn session(
+    app: &App,
+    request: &Request,
+    body: &mut RequestBody,
+    repository: &RepositoryName,
+    id: Option<&UploadId>,
+) -> Answer {
+    let fail = in_repository(repository);
+    let id = id.ok_or_else(|| fail(Error::UploadUnknown))?;
+    match request.method {
+        Method::PATCH => append(app, request, body, repository, id).await,
+        Method::PUT => close(app, request, body, repository, id).await,
+        Method::DELETE => {
+            app.registry.cancel_upload(repository, id).await.map_err(fail)?;
+            Ok(super::empty(StatusCode::NO_CONTENT))
+        }
+        _ => {
+            let progress = app.registry.upload_progress(repository, id).map_err(fail)?;
+            Ok(session_at(app, StatusCode::NO_CONTENT, repository, &progress))
+        }
+    }
+}
+
+async fn append(
+    app: &App,
+    request: &Request,
+    body: &mut RequestBody,
+    repository: &RepositoryName,
+    id: &UploadId,
+) -> Answer {
+    let fail = in_repository(repository);
+    let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
+    let length = request.content_length();
+    let progress = app.registry.append_upload(repository, id, chunk, length, body).await.map_err(&fail)?;
+    Ok(session_at(app, StatusCode::ACCEPTED, repository, &progress))
+}
+
+async fn close(
+    app: &App,
+    request: &Request,
+    body: &mut RequestBody,
+    repository: &RepositoryName,
+    id: &UploadId,
+) -> Answer {
+    let fail = in_repository(repository);
+    let mut digests = request.query.all("digest");
+    let digest = match (digests.next(), digests.next()) {
+        (Some(digest), None) => parse_digest(digest)?,
+        (None, _) => return Err(HttpError::digest_invalid("the closing PUT needs ?digest=")),
+        (Some(_), Some(_)) => return Err(HttpError::digest_invalid("the closing PUT takes one ?digest=")),
+    };
+    let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
+    let length = request.content_length();
+    let closed = app.registry.close_upload(repository, id, digest, chunk, length, body).await.map_err(&fail)?;
+    Ok(stored(repository, &closed.digest))
+}
+
+/// Where a session stands.
+fn session_at(app: &App, status: StatusCode, repository: &RepositoryName, progress: &Progress) -> Response<Body> {
+    let mut response = super::empty(status);
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, upload_location(repository, &progress.id));
+    headers.insert(RANGE, upload_range(progress.offset));
+    headers.insert(DOCKER_UPLOAD_UUID, value(progress.id.as_str()));
+    if app.options.chunk_max_length > 0 {
+        headers.insert(OCI_CHUNK_MAX_LENGTH, HeaderValue::from(app.options.chunk_max_length));
+    }
+    response
+}
+
+/// 201: the blob can be pulled from here.
+fn stored(repository: &RepositoryName, digest: &Digest) -> Response<Body> {
+    let mut response = super::empty(StatusCode::CREATED);
+    response.headers_mut().insert(LOCATION, blob_location(repository, digest));
+    response.headers_mut().insert(DOCKER_CONTENT_DIGEST, digest_value(digest));
+    response
+}
+
+fn parse_digest(text: &str) -> Result<Digest, HttpError> {
+    text.parse().map_err(|error: crate::oci::DigestError| HttpError::digest_invalid(error.to_string()))
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(64).collect()
+}

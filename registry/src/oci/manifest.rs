@@ -1,0 +1,257 @@
+//! Reading a pushed manifest: what the registry must know of it. The bytes themselves are kept as they came.
+
+use std::collections::{BTreeMap, HashSet};
+
+use data_encoding::BASE64;
+use serde::Deserialize;
+
+use super::{Digest, ManifestKind};
+
+/// What a manifest says that concerns a registry.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Its media type, by the request or the body.
+    pub kind: ManifestKind,
+    /// The digest of the manifest that it is about.
+    pub subject: Option<Digest>,
+    /// `artifactType`, else the config's media type of an image manifest.
+    pub artifact_type: Option<String>,
+    /// `annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// Config, layers and child manifests, each digest once, in order.
+    pub references: Vec<Reference>,
+}
+
+/// Content that a manifest refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// Which.
+    pub digest: Digest,
+    /// Its length by the descriptor.
+    pub size: u64,
+    /// It has `urls` and a type that is never pushed, so it may be absent.
+    pub may_be_absent: bool,
+}
+
+/// Why bytes are no manifest that we take; the text is for the person who pushed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidManifest(String);
+
+fn invalid<T>(why: impl Into<String>) -> Result<T, InvalidManifest> {
+    Err(InvalidManifest(why.into()))
+}
+
+// Known fields only: the rest is skipped without being held, so a 4 MiB manifest costs little more than itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    schema_version: Option<u64>,
+    media_type: Option<String>,
+    artifact_type: Option<String>,
+    config: Option<WireDescriptor>,
+    layers: Option<Vec<WireDescriptor>>,
+    manifests: Option<Vec<WireDescriptor>>,
+    subject: Option<WireDescriptor>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireDescriptor {
+    media_type: Option<String>,
+    digest: String,
+    size: i64,
+    #[serde(default)]
+    urls: Option<Vec<String>>,
+    data: Option<String>,
+}
+
+impl Manifest {
+    /// Reads `body` as pushed with the given `Content-Type`, if it had one.
+    pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Self, InvalidManifest> {
+        let text = std::str::from_utf8(body).map_err(|_| InvalidManifest("the manifest is not UTF-8".into()))?;
+        let wire: Wire = serde_json::from_str(text)
+            .map_err(|error| InvalidManifest(format!("the manifest is not valid: {error}")))?;
+        if wire.schema_version != Some(2) {
+            return invalid("schemaVersion must be 2; schema 1 is not supported");
+        }
+        let kind = kind(content_type, &wire)?;
+        check_shape(kind, &wire)?;
+        let subject = wire.subject.as_ref().map(|subject| subject.check("subject")).transpose()?.map(|r| r.digest);
+        let artifact_type = wire.artifact_type.filter(|kind| !kind.is_empty()).or_else(|| {
+            let config = wire.config.as_ref().filter(|_| !kind.is_index())?;
+            config.media_type.clone()
+        });
+        let descriptors = match kind.is_index() {
+            true => wire.manifests.iter().flatten().collect::<Vec<_>>(),
+            false => wire.config.iter().chain(wire.layers.iter().flatten()).collect(),
+        };
+        Ok(Manifest {
+            kind,
+            subject,
+            artifact_type,
+            annotations: wire.annotations.unwrap_or_default(),
+            references: references(&descriptors)?,
+        })
+    }
+}
+
+/// The media type: of the request, which must agree with the body's; else the body's; else by shape.
+fn kind(content_type: Option<&str>, wire: &Wire) -> Result<ManifestKind, InvalidManifest> {
+    let known = |text: &str| match ManifestKind::parse(text) {
+        Some(kind) => Ok(kind),
+        None => invalid(format!("media type {:?} is no manifest type that this registry takes", shorten(text))),
+    };
+    let stated = content_type.filter(|text| !text.trim().is_empty()).map(known).transpose()?;
+    let body = wire.media_type.as_deref().filter(|text| !text.is_empty()).map(known).transpose()?;
+    match (stated, body) {
+        (Some(stated), Some(body)) if stated != body => {
+            invalid(format!("Content-Type is {stated}, the manifest's mediaType is {body}"))
+        }
+        (Some(kind), _) | (None, Some(kind)) => Ok(kind),
+        (None, None) if wire.manifests.is_some() && wire.config.is_none() => Ok(ManifestKind::OciIndex),
+        (None, None) if wire.config.is_some() && wire.manifests.is_none() => Ok(ManifestKind::OciImage),
+        (None, None) => invalid("neither Content-Type nor mediaType says what this manifest is"),
+    }
+}
+
+/// An image has a config, an index a list; one that has the other's fields could be read as either (CVE-2021-41190).
+fn check_shape(kind: ManifestKind, wire: &Wire) -> Result<(), InvalidManifest> {
+    match kind.is_index() {
+        true if wire.manifests.is_none() => invalid("an index must have manifests"),
+        true if wire.config.is_some() || wire.layers.is_some() => invalid("an index must not have config or layers"),
+        false if wire.config.is_none() => invalid("an image manifest must have a config"),
+        false if wire.manifests.is_some() => invalid("an image manifest must not have manifests"),
+        _ => Ok(()),
+    }
+}
+
+fn references(descriptors: &[&WireDescriptor]) -> Result<Vec<Reference>, InvalidManifest> {
+    let mut seen = HashSet::new();
+    let mut references = Vec::with_capacity(descriptors.len());
+    for descriptor in descriptors {
+        let reference = descriptor.check("descriptor")?;
+        if seen.insert(reference.digest.clone()) {
+            references.push(reference);
+        }
+    }
+    Ok(references)
+}
+
+impl WireDescriptor {
+    fn check(&self, what: &str) -> Result<Reference, InvalidManifest> {
+        let digest: Digest = match self.digest.parse() {
+            Ok(digest) => digest,
+            Err(error) => return invalid(format!("{what} {:?}: {error}", shorten(&self.digest))),
+        };
+        let Ok(size) = u64::try_from(self.size) else {
+            return invalid(format!("{what} {digest}: size {} is negative", self.size));
+        };
+        self.check_data(&digest)?;
+        let may_be_absent = self.urls.as_ref().is_some_and(|urls| !urls.is_empty())
+            && self.media_type.as_deref().is_some_and(is_never_pushed);
+        Ok(Reference { digest, size, may_be_absent })
+    }
+
+    /// Embedded data that can be decoded must be what the digest says (image-spec, descriptor.md#embedded-content).
+    fn check_data(&self, digest: &Digest) -> Result<(), InvalidManifest> {
+        let Some(data) = self.data.as_deref().and_then(|data| BASE64.decode(data.as_bytes()).ok()) else {
+            return Ok(());
+        };
+        match digest.algorithm() {
+            Some(algorithm) if Digest::of(algorithm, &data) != *digest => {
+                invalid(format!("descriptor {digest}: its data is not the content of that digest"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Layer types that clients leave where their `urls` say.
+fn is_never_pushed(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+        || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}"#;
+    const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+    fn parse(body: &str) -> Result<Manifest, InvalidManifest> {
+        Manifest::parse(Some(OCI_IMAGE), body.as_bytes())
+    }
+
+    #[test]
+    fn an_image_without_layers_or_media_type_is_taken() {
+        let manifest = parse(&format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[]}} "#)).unwrap();
+        assert_eq!(manifest.kind, ManifestKind::OciImage);
+        assert_eq!(manifest.artifact_type.as_deref(), Some("application/vnd.oci.empty.v1+json"));
+        assert_eq!(manifest.references.len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_refused() {
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        let with = |extra: &str| format!(r#"{{"schemaVersion":2,"config":{CONFIG},{extra}}}"#);
+        for bad in [
+            "",
+            "{",
+            "[]",
+            "null",
+            "\u{feff}{}",
+            "{}",
+            r#"{"schemaVersion":1}"#,
+            r#"{"schemaVersion":2}"#,
+            &with(&format!(r#""x":{deep}"#)),
+            &with(r#""manifests":[]"#),
+            &with(r#""subject":{"digest":"sha256:00","size":1}"#),
+            &with(&format!(r#""subject":{}"#, CONFIG.replace(r#","size":2"#, ""))),
+            &with(r#""mediaType":"application/vnd.oci.image.index.v1+json""#),
+            &with(&format!(r#""layers":[{}]"#, CONFIG.replace(":2}", ":-2}"))),
+            &with(&format!(r#""layers":[{}]"#, CONFIG.replace(":2}", ":9223372036854775808}"))),
+            &with(&format!(r#""layers":[{}]"#, CONFIG.replace(":2}", r#":2,"data":"e30K"}"#))),
+            &format!("{} x", with(r#""layers":[]"#)),
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert!(Manifest::parse(Some(OCI_IMAGE), b"{\"schemaVersion\":2,\"x\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn the_kind_follows_from_the_body_where_the_request_says_nothing() {
+        let kind = |body: &str| Manifest::parse(None, body.as_bytes()).map(|m| m.kind);
+        assert_eq!(kind(&format!(r#"{{"schemaVersion":2,"config":{CONFIG}}}"#)), Ok(ManifestKind::OciImage));
+        assert_eq!(kind(r#"{"schemaVersion":2,"manifests":[]}"#), Ok(ManifestKind::OciIndex));
+        assert!(kind(r#"{"schemaVersion":2}"#).is_err());
+    }
+
+    #[test]
+    fn foreign_layers_with_urls_may_be_absent() {
+        let layer = |urls: &str| {
+            CONFIG
+                .replace(
+                    "application/vnd.oci.empty.v1+json",
+                    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+                )
+                .replace(":2}", &format!(":2{urls}}}"))
+        };
+        let absent = |urls: &str| {
+            let body = format!(
+                r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{}]}}"#,
+                layer(urls).replace("4413", "0000")
+            );
+            parse(&body).unwrap().references[1].may_be_absent
+        };
+        assert!(absent(r#","urls":["https://example.com/x"]"#));
+        assert!(!absent(r#","urls":[]"#));
+        assert!(!absent(""));
+    }
+}

@@ -1,0 +1,62 @@
+//! Manifest media types: what a pushed manifest may be.
+
+use std::fmt;
+
+/// A kind of manifest that we take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManifestKind {
+    /// `application/vnd.oci.image.manifest.v1+json`, also the carrier of all artifacts.
+    OciImage,
+    /// `application/vnd.oci.image.index.v1+json`
+    OciIndex,
+    /// `application/vnd.docker.distribution.manifest.v2+json`
+    DockerImage,
+    /// `application/vnd.docker.distribution.manifest.list.v2+json`
+    DockerList,
+}
+
+impl ManifestKind {
+    const ALL: [ManifestKind; 4] =
+        [ManifestKind::OciImage, ManifestKind::OciIndex, ManifestKind::DockerImage, ManifestKind::DockerList];
+
+    /// The media type on the wire.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            ManifestKind::OciImage => "application/vnd.oci.image.manifest.v1+json",
+            ManifestKind::OciIndex => "application/vnd.oci.image.index.v1+json",
+            ManifestKind::DockerImage => "application/vnd.docker.distribution.manifest.v2+json",
+            ManifestKind::DockerList => "application/vnd.docker.distribution.manifest.list.v2+json",
+        }
+    }
+
+    /// Reads a media type; parameters such as `; charset=utf-8` are dropped, case does not matter (RFC 9110 8.3.1).
+    pub fn parse(text: &str) -> Option<Self> {
+        let essence = text.split(';').next().unwrap_or_default().trim();
+        Self::ALL.into_iter().find(|kind| kind.media_type().eq_ignore_ascii_case(essence))
+    }
+
+    /// True if it lists other manifests rather than a config and layers.
+    pub fn is_index(self) -> bool {
+        matches!(self, ManifestKind::OciIndex | ManifestKind::DockerList)
+    }
+}
+
+impl fmt::Display for ManifestKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.media_type())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_dropped() {
+        assert_eq!(
+            ManifestKind::parse("Application/vnd.oci.image.index.v1+json ; charset=utf-8"),
+            Some(ManifestKind::OciIndex)
+        );
+        assert_eq!(ManifestKind::parse("application/json"), None);
+    }
+}

@@ -1,0 +1,198 @@
+//! One connection from its first byte to its end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use bytes::Bytes;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Limits;
+use super::activity::{Activity, Verdict};
+use super::first_bytes::{self, Protocol};
+use super::gate::Gate;
+use super::transport::Transport;
+use crate::telemetry::metrics::{Metrics, Refusal, RefusalLabel};
+
+/// Answer to a TLS handshake. Go's clients, docker and podman among them, recognize the bytes `HTTP/` and tell the
+/// user, or fall back to plain HTTP where that is allowed.
+const PLAIN_HTTP_ONLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 33\r\nConnection: close\r\n\r\nthis port speaks plain HTTP only\n";
+
+/// h2 bytes that a peer may send ahead: 8 MiB per stream keep a gigabit busy at 60 ms; per connection eight such.
+const H2_STREAM_WINDOW: u32 = 8 << 20;
+const H2_CONNECTION_WINDOW: u32 = 64 << 20;
+/// Time for the last frames of an h2 connection that is told to go; the transport lingers within it.
+const H2_GOODBYE: Duration = Duration::from_secs(3);
+
+/// What all connections of a listener share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) router: Router,
+    pub(super) limits: Arc<Limits>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Finish what runs, begin nothing.
+    pub(super) shutdown: CancellationToken,
+    /// End now.
+    pub(super) cut: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Shared {
+    fn refused(&self, reason: Refusal) {
+        self.metrics.connections_refused.get_or_create(&RefusalLabel { reason }).inc();
+    }
+}
+
+/// Serves `stream` until it ends by itself, by a limit, or by the end of the server.
+pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    let due = Instant::now() + shared.limits.header_timeout;
+    let first = tokio::select! {
+        first = first_bytes::read(&mut stream) => first,
+        () = sleep_until(due) => return shared.refused(Refusal::silent),
+        () = shared.shutdown.cancelled() => return,
+    };
+    let Ok((protocol, bytes)) = first else { return };
+    tokio::select! {
+        () = serve_protocol(protocol, bytes, stream, peer, due, &shared) => {}
+        () = shared.cut.cancelled() => {}
+    }
+}
+
+async fn serve_protocol(
+    protocol: Protocol,
+    bytes: Bytes,
+    stream: TcpStream,
+    peer: SocketAddr,
+    due: Instant,
+    shared: &Arc<Shared>,
+) {
+    let activity = Activity::new();
+    let transport = Transport::new(stream, bytes, Arc::clone(&activity), &shared.limits);
+    let gate = Gate {
+        router: shared.router.clone(),
+        limits: Arc::clone(&shared.limits),
+        activity: Arc::clone(&activity),
+        peer,
+    };
+    match protocol {
+        Protocol::Nothing => {}
+        Protocol::Tls => refuse_tls(transport.head_due(due), shared).await,
+        Protocol::Http1 => serve_http1(transport.head_due(due), gate, &activity, shared).await,
+        Protocol::Http2 => serve_http2(transport.multiplexed(), gate, &activity, shared).await,
+    }
+}
+
+/// The transport lingers at the end, so that the answer is not lost to a reset for the unread handshake.
+async fn refuse_tls(mut transport: Transport<TcpStream>, shared: &Shared) {
+    shared.refused(Refusal::tls);
+    let answer = async {
+        transport.write_all(PLAIN_HTTP_ONLY).await?;
+        transport.shutdown().await
+    };
+    // A peer that is gone, or too slow for a hundred bytes, needs no answer.
+    let _ = timeout(shared.limits.header_timeout, answer).await;
+}
+
+async fn serve_http1(transport: Transport<TcpStream>, gate: Gate, activity: &Activity, shared: &Shared) {
+    let limits = &shared.limits;
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // The transport limits the head from its first byte; this one limits the wait for it.
+        .header_read_timeout(limits.keep_alive_timeout.max(limits.header_timeout))
+        .max_header_size(limits.hard_head_bytes())
+        .serve_connection(TokioIo::new(transport), gate);
+    let mut connection = pin!(connection);
+    let result = tokio::select! {
+        // First the connection: a request that has come already is still answered.
+        biased;
+        result = connection.as_mut() => result,
+        () = shared.shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    report(result, activity, shared);
+}
+
+async fn serve_http2(transport: Transport<TcpStream>, gate: Gate, activity: &Activity, shared: &Shared) {
+    let limits = &shared.limits;
+    let streams = Streams { tasks: shared.tasks.clone(), cut: shared.cut.clone() };
+    let connection = http2::Builder::new(streams)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(u32::try_from(limits.hard_head_bytes()).unwrap_or(u32::MAX))
+        .serve_connection(TokioIo::new(transport), gate);
+    let mut connection = pin!(connection);
+    let (mut look_again, mut going) = (Instant::now(), false);
+    let result = loop {
+        tokio::select! {
+            result = connection.as_mut() => break result,
+            () = shared.shutdown.cancelled(), if !going => {
+                going = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = sleep_until(look_again) => match activity.verdict(limits) {
+                Verdict::Fine(due) => look_again = due,
+                Verdict::Idle if !going => {
+                    shared.refused(Refusal::idle);
+                    going = true;
+                    connection.as_mut().graceful_shutdown();
+                    look_again = Instant::now() + H2_GOODBYE;
+                }
+                Verdict::Idle => return,
+                Verdict::Silent => return shared.refused(Refusal::silent),
+                Verdict::Stalled => return shared.refused(Refusal::stalled),
+            }
+        }
+    };
+    report(result, activity, shared);
+}
+
+/// Most ends are nobody's fault; those that a limit made are counted.
+fn report(result: hyper::Result<()>, activity: &Activity, shared: &Shared) {
+    let Err(error) = result else { return };
+    let of_the_transport = std::error::Error::source(&error)
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|source| source.kind() == io::ErrorKind::TimedOut);
+    if of_the_transport || error.is_timeout() {
+        shared.refused(match activity.awaits_head() {
+            None => Refusal::stalled,
+            Some(0) => Refusal::silent,
+            Some(_) => Refusal::idle,
+        });
+    }
+    tracing::debug!(%error, "connection ended early");
+}
+
+/// Runs h2 streams as tasks of the server, which end with it.
+#[derive(Clone, Debug)]
+struct Streams {
+    tasks: TaskTracker,
+    cut: CancellationToken,
+}
+
+impl<F> Executor<F> for Streams
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let cut = self.cut.clone();
+        self.tasks.spawn(async move {
+            let _ = cut.run_until_cancelled(stream).await;
+        });
+    }
+}

@@ -1,0 +1,88 @@
+//! The door between a connection and the router: heads over a limit are answered here.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+
+use super::Limits;
+use super::activity::{Activity, Watched};
+
+/// Serves the requests of one connection.
+#[derive(Clone, Debug)]
+pub(super) struct Gate {
+    pub(super) router: Router,
+    pub(super) limits: Arc<Limits>,
+    pub(super) activity: Arc<Activity>,
+    pub(super) peer: SocketAddr,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Gate {
+    type Response = Response<Watched<Body>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let in_flight = self.activity.begin(!http_body::Body::is_end_stream(request.body()));
+        let refusal = refuse(&request, &self.limits);
+        let router = self.router.clone();
+        let peer = self.peer;
+        Box::pin(async move {
+            if let Some(refusal) = refusal {
+                return Ok(refusal.map(|body| in_flight.watch(body)));
+            }
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let response = router.oneshot(request).await?;
+            Ok(response.map(|body| in_flight.watch(body)))
+        })
+    }
+}
+
+/// The answer to a head that is over a limit or cannot be trusted.
+fn refuse<B>(request: &Request<B>, limits: &Limits) -> Option<Response<Body>> {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let (status, message) = if target > limits.max_uri_bytes {
+        (StatusCode::URI_TOO_LONG, "the request target is too long")
+    } else if header_bytes(request.headers()) > limits.max_header_bytes {
+        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request headers are too large")
+    } else if !transfer_encoding_is_understood(request.headers()) {
+        (StatusCode::NOT_IMPLEMENTED, "no transfer encoding but chunked is understood")
+    } else {
+        return None;
+    };
+    Some(answer(request.version(), status, message))
+}
+
+/// The header lines as HTTP/1.1 writes them.
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + ": \r\n".len() + value.len()).sum()
+}
+
+/// The HTTP library takes any list that ends in `chunked` and would hand out, for example, gzip as content. Codings
+/// that a server does not understand are answered 501 (RFC 9112 6.1).
+fn transfer_encoding_is_understood(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
+    values.next().is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked")) && values.next().is_none()
+}
+
+/// An error in the form of the OCI distribution spec ("Error Codes"); the connection ends with it, as its body, if
+/// any, will not be read.
+fn answer(version: Version, status: StatusCode, message: &str) -> Response<Body> {
+    let json = format!(r#"{{"errors":[{{"code":"UNSUPPORTED","message":"{message}"}}]}}"#);
+    let mut response = Response::new(Body::from(json));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if version < Version::HTTP_2 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

@@ -1,0 +1,51 @@
+//! The limits of one listener.
+
+use std::time::Duration;
+
+use crate::config;
+
+/// Limits in force while serving, made from `[server]`.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections open at once; at the limit accepting stops until one closes.
+    pub max_connections: usize,
+    /// From accepting, or from the first byte of a later request, to the end of the head. Also the time of an h2 peer
+    /// from accepting to its first request.
+    pub header_timeout: Duration,
+    /// Without a request in flight, until the connection is closed.
+    pub keep_alive_timeout: Duration,
+    /// Without the peer taking a single byte of what is written to it, until the connection is cut.
+    pub write_stall_timeout: Duration,
+    /// Bytes of all header lines of a request; more are answered 431.
+    pub max_header_bytes: usize,
+    /// Bytes of a request target; more are answered 414. RFC 9110 4.1 asks for at least 8000.
+    pub max_uri_bytes: usize,
+    /// Requests in flight on one h2 connection.
+    pub max_streams: u32,
+    /// For running requests to finish after the shutdown began.
+    pub shutdown_grace: Duration,
+}
+
+impl From<&config::Server> for Limits {
+    fn from(server: &config::Server) -> Self {
+        Limits {
+            max_connections: server.max_connections,
+            header_timeout: server.header_timeout.duration(),
+            keep_alive_timeout: server.keep_alive_timeout.duration(),
+            write_stall_timeout: server.idle_body_timeout.duration(),
+            max_header_bytes: server.max_header_bytes.in_memory(),
+            max_uri_bytes: 8 * 1024,
+            // h2's recommended least (RFC 9113 6.5.2); a client pushing 100 layers at once is not held back.
+            max_streams: 100,
+            shutdown_grace: server.shutdown_grace.duration(),
+        }
+    }
+}
+
+impl Limits {
+    /// Bytes of a head at which the HTTP library gives up by itself, with a bare 431. Above ours, so that a head
+    /// between the two gets the answer with a body that clients can show.
+    pub(super) fn hard_head_bytes(&self) -> usize {
+        2 * self.max_header_bytes + self.max_uri_bytes
+    }
+}

@@ -1,0 +1,125 @@
+//! Accepting connections until told to stop, then seeing them off.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Limits;
+use super::connection::{Shared, serve};
+use crate::telemetry::metrics::Metrics;
+
+/// Pauses after a failed accept, the first and the longest. Out of descriptors, accepting fails at once for as long as
+/// that lasts, and would take a whole processor.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Tasks that were cut end at their next await; one that still runs then is stuck, and is left behind.
+const CUT_TIME: Duration = Duration::from_secs(5);
+
+/// Serves `router` on `listener` until `shutdown`; then stops accepting, lets running requests finish within the
+/// grace, cuts the others, and returns. Requests carry `axum::extract::ConnectInfo<SocketAddr>` of their peer.
+pub async fn run(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) {
+    let shared = Arc::new(Shared {
+        router,
+        limits: Arc::new(limits),
+        metrics,
+        shutdown,
+        cut: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    });
+    // Dropping the future of this function must not leave connections behind.
+    let cut_on_drop = shared.cut.clone().drop_guard();
+    accept_until_shutdown(&listener, &shared).await;
+    drop(listener);
+    drain(&shared).await;
+    drop(cut_on_drop);
+}
+
+async fn accept_until_shutdown(listener: &TcpListener, shared: &Arc<Shared>) {
+    let places = Arc::new(Semaphore::new(shared.limits.max_connections));
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shared.shutdown.cancelled() => return,
+            accepted = accept(listener, &places) => accepted,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                pause = FIRST_PAUSE;
+                spawn(stream, place, shared);
+            }
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "cannot accept a connection");
+                let _ = shared.shutdown.run_until_cancelled(sleep(pause)).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Takes a place first: at the limit nothing is accepted, and the kernel's queue pushes back.
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+/// Whether the connection died in the queue, which says nothing about the next one.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+fn spawn(stream: TcpStream, place: OwnedSemaphorePermit, shared: &Arc<Shared>) {
+    // Without it a small answer waits for the peer's delayed acknowledgement, about 40 ms.
+    let (Ok(()), Ok(peer)) = (stream.set_nodelay(true), stream.peer_addr()) else { return };
+    let connection = Arc::clone(shared);
+    let open = Open::count(Arc::clone(&shared.metrics));
+    shared.tasks.spawn(async move {
+        serve(stream, peer, connection).await;
+        drop((open, place));
+    });
+}
+
+async fn drain(shared: &Shared) {
+    shared.tasks.close();
+    if timeout(shared.limits.shutdown_grace, shared.tasks.wait()).await.is_ok() {
+        return;
+    }
+    tracing::warn!(tasks = shared.tasks.len(), "cutting what did not finish in time");
+    shared.cut.cancel();
+    if timeout(CUT_TIME, shared.tasks.wait()).await.is_err() {
+        tracing::error!(tasks = shared.tasks.len(), "leaving behind tasks that do not end");
+    }
+}
+
+/// Counts an open connection for as long as it lives, also when its task panics.
+#[derive(Debug)]
+struct Open(Arc<Metrics>);
+
+impl Open {
+    fn count(metrics: Arc<Metrics>) -> Self {
+        metrics.connections_open.inc();
+        Open(metrics)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections_open.dec();
+    }
+}

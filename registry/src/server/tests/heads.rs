@@ -1,0 +1,122 @@
+//! Heads: what is no HTTP, what comes too slowly, what is too large.
+
+use super::*;
+
+const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const MS_400: Duration = Duration::from_millis(400);
+
+#[tokio::test]
+async fn a_tls_handshake_is_answered_in_plain_http() {
+    let server = start(short_limits()).await;
+    // A ClientHello record of 512 bytes, and more behind it than is read to recognize it.
+    let mut hello = vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
+    hello.resize(517, 0xab);
+    let mut stream = server.connect().await;
+    stream.write_all(&hello).await.unwrap();
+    let begin = Instant::now();
+    let answer = read_to_end(&mut stream).await;
+    assert!(begin.elapsed() < MS_400, "the answer waits for nothing");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
+    assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head} {body:?}");
+    assert!(body.contains("plain HTTP"));
+    assert_eq!(server.metric("skyberth_connections_refused_total{reason=\"tls\"}"), Some("1".into()));
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed_in_time() {
+    let server = start(short_limits()).await;
+    let waited = time_to_close(&mut server.connect().await).await;
+    assert!(waited >= MS_400 && waited < 3 * MS_400, "{waited:?}");
+    assert_eq!(server.metric("skyberth_connections_refused_total{reason=\"silent\"}"), Some("1".into()));
+}
+
+#[tokio::test]
+async fn a_head_in_single_bytes_is_closed_in_time() {
+    let server = start(short_limits()).await;
+    let (mut read, mut write) = server.connect().await.into_split();
+    let writing = tokio::spawn(async move {
+        while write.write_all(b"GET / HTTP/1.1\r\nX: ").await.is_ok() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let begin = Instant::now();
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, read.read_to_end(&mut answer)).await.expect("the server closes");
+    assert!(begin.elapsed() < 3 * MS_400, "{:?}", begin.elapsed());
+    server.connections_become(0).await;
+    writing.abort();
+}
+
+#[tokio::test]
+async fn a_slow_second_head_has_no_more_time_than_the_first() {
+    let server = start(short_limits()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(HELLO).await.unwrap();
+    read_until(&mut stream, "hello").await;
+    stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let waited = time_to_close(&mut stream).await;
+    assert!(waited >= MS_400 && waited < 3 * MS_400, "{waited:?}");
+}
+
+#[tokio::test]
+async fn an_idle_connection_outlives_the_header_timeout_of_its_last_request() {
+    let server = start(short_limits()).await;
+    let mut stream = server.connect().await;
+    for _ in 0..3 {
+        stream.write_all(HELLO).await.unwrap();
+        read_until(&mut stream, "hello").await;
+        sleep(MS_400 * 3 / 2).await;
+    }
+    let waited = time_to_close(&mut stream).await;
+    assert!(waited >= MS_400 && waited < MS_400 * 8, "{waited:?}");
+}
+
+#[tokio::test]
+async fn a_stalled_h2_preface_is_closed_in_time() {
+    let server = start(short_limits()).await;
+    // Half a preface; a whole one without the SETTINGS that must follow; SETTINGS without any request.
+    let settings = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+    for sent in [&settings[..10], &settings[..24], &settings] {
+        let mut stream = server.connect().await;
+        stream.write_all(sent).await.unwrap();
+        let waited = time_to_close(&mut stream).await;
+        assert!(waited >= MS_400 / 2 && waited < MS_400 * 3, "{waited:?} after {} bytes", sent.len());
+    }
+    server.connections_become(0).await;
+}
+
+fn assert_oci_error(answer: &str, status: &str) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head}");
+    assert!(head.to_lowercase().contains("connection: close"), "{head}");
+    let json: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(json["errors"][0]["code"], "UNSUPPORTED");
+}
+
+#[tokio::test]
+async fn a_long_target_is_answered_414_and_large_headers_431() {
+    let server = start(short_limits()).await;
+    let target = |length| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(length));
+    assert!(
+        server.exchange(target(8191).replace("Host", "Connection: close\r\nHost").as_bytes()).await.contains("404")
+    );
+    assert_oci_error(&server.exchange(target(8192).as_bytes()).await, "414");
+    let headers = |count| {
+        let lines = format!("X: {}\r\n", "y".repeat(1000)).repeat(count);
+        format!("GET / HTTP/1.1\r\nConnection: close\r\n{lines}\r\n")
+    };
+    assert!(server.exchange(headers(32).as_bytes()).await.ends_with("hello"));
+    assert_oci_error(&server.exchange(headers(33).as_bytes()).await, "431");
+}
+
+#[tokio::test]
+async fn heads_beyond_what_is_parsed_are_refused_without_a_body() {
+    let server = start(short_limits()).await;
+    let endless = format!("GET / HTTP/1.1\r\nX: {}", "y".repeat(200_000));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(101));
+    for head in [endless, many] {
+        let answer = server.exchange(head.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    }
+}

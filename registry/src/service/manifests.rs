@@ -1,0 +1,279 @@
+//! Manifests: push, pull, delete (end-3, 7, 9).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use storage_backends::fs::StoreError;
+
+use super::{Error, Registry};
+use crate::catalog::command::{Command, Precondition};
+use crate::catalog::fact::{Annotations, ManifestRecord};
+use crate::oci::manifest::Manifest;
+use crate::oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
+
+/// Annotations up to this size, as JSON, are kept in the index; larger ones are read from the manifest when asked for.
+const MAX_INLINE_ANNOTATIONS: usize = 4 * 1024;
+
+/// Indexes in indexes that a size is added up through.
+const MAX_NESTING: usize = 3;
+/// References that are added up; no image has as many, a hostile manifest may.
+const MAX_SUMMED: usize = 2000;
+
+/// A manifest as it was pushed.
+#[derive(Clone, Debug)]
+pub struct ManifestPush {
+    /// The tag or digest that the URL names.
+    pub reference: Reference,
+    /// `?digest=` on a push by tag: the digest that the tag shall point at.
+    pub digest: Option<Digest>,
+    /// `?tag=` on a push by digest.
+    pub tags: Vec<Tag>,
+    /// `Content-Type`, if there was one.
+    pub content_type: Option<String>,
+    /// `If-Match` or `If-None-Match`.
+    pub precondition: Option<Precondition>,
+    /// Exactly as they came.
+    pub body: Bytes,
+}
+
+/// What a push led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushedManifest {
+    /// Under which digest it is stored.
+    pub digest: Digest,
+    /// The `subject` that was understood.
+    pub subject: Option<Digest>,
+    /// The tags of `?tag=` that point at it now.
+    pub tags: Vec<Tag>,
+}
+
+/// What HEAD needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestInfo {
+    /// The digest it is stored under: by tag, the one that the tag was set with.
+    pub digest: Digest,
+    /// As pushed.
+    pub media_type: String,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// A manifest with its bytes.
+#[derive(Clone, Debug)]
+pub struct ManifestContent {
+    /// What HEAD would say.
+    pub info: ManifestInfo,
+    /// Exactly as pushed.
+    pub body: Vec<u8>,
+}
+
+impl Registry {
+    /// PUT. `body` is within `registry.max_manifest_size`; the caller reads no more than that.
+    pub async fn put_manifest(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        push: ManifestPush,
+    ) -> Result<PushedManifest, Error> {
+        if push.tags.len() > self.limits.max_tags_per_put {
+            return Err(Error::TooManyTags { limit: self.limits.max_tags_per_put });
+        }
+        let permit = match push.body.len() as u64 > super::SMALL_MANIFEST {
+            true => Some(self.large_manifests.acquire().await.map_err(|_| Error::Unavailable)?),
+            false => None,
+        };
+        let digest = verified_digest(&push)?;
+        let manifest = Manifest::parse(push.content_type.as_deref(), &push.body)?;
+        drop(permit);
+        // From here on the client may leave: all of its push is here, so it is brought to its end.
+        let (registry, repository) = (Arc::clone(self), repository.clone());
+        let done = self.tasks.spawn(async move { registry.store_manifest(repository, digest, manifest, push).await });
+        done.await.unwrap_or(Err(Error::Internal("storing the manifest panicked")))
+    }
+
+    async fn store_manifest(
+        &self,
+        repository: RepositoryName,
+        digest: Digest,
+        manifest: Manifest,
+        push: ManifestPush,
+    ) -> Result<PushedManifest, Error> {
+        let sizes: Vec<(Digest, u64)> = manifest.references.iter().map(|r| (r.digest.clone(), r.size)).collect();
+        let command = self.put_command(&repository, &digest, &manifest, &push);
+        let size = push.body.len() as u64;
+        let committed = {
+            let _guard = self.locks.lock(&digest).await;
+            let (name, body) = (digest.clone(), push.body.clone());
+            self.blocking(move |store| store.put_bytes(&name, &body)).await?;
+            self.catalog.commit(vec![command]).await
+        };
+        if let Err(error) = committed {
+            // What was refused shall leave nothing behind, unless somebody holds the same bytes.
+            self.remove_orphans(vec![digest]).await;
+            return Err(match error.into() {
+                Error::ReferencesMissing { digests, .. } => {
+                    Error::ReferencesMissing { digests, children: manifest.kind.is_index() }
+                }
+                other => other,
+            });
+        }
+        let sum = self.pushes.manifest(&repository, size, &sizes);
+        self.metrics.manifests_pushed.inc();
+        self.metrics.stored_bytes.inc_by(sum.new);
+        self.metrics.reused_bytes.inc_by(sum.reused);
+        let name = match &push.reference {
+            Reference::Tag(tag) => format!("{repository}:{tag}"),
+            Reference::Digest(_) => repository.to_string(),
+        };
+        tracing::info!(target: "skyberth::push", %digest, new_bytes = sum.new, reused_bytes = sum.reused,
+            duration_ms = sum.took.as_millis() as u64, "pushed {name}");
+        Ok(PushedManifest { digest, subject: manifest.subject, tags: push.tags })
+    }
+
+    fn put_command(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        manifest: &Manifest,
+        push: &ManifestPush,
+    ) -> Command {
+        let (required, compare) = manifest
+            .references
+            .iter()
+            .map(|reference| (reference.may_be_absent, (reference.digest.clone(), reference.size)))
+            .partition::<Vec<_>, _>(|(may_be_absent, _)| self.limits.reference_checks && !may_be_absent);
+        let strip = |list: Vec<(bool, (Digest, u64))>| list.into_iter().map(|(_, reference)| reference).collect();
+        let tags = match &push.reference {
+            Reference::Tag(tag) => vec![tag.clone()],
+            Reference::Digest(_) => push.tags.clone(),
+        };
+        Command::PutManifest {
+            repository: repository.clone(),
+            digest: digest.clone(),
+            manifest: record(manifest, push.body.len() as u64),
+            required: strip(required),
+            compare: strip(compare),
+            tags,
+            precondition: push.precondition.clone(),
+        }
+    }
+
+    /// HEAD.
+    pub fn stat_manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<ManifestInfo, Error> {
+        let unknown = || match self.catalog.repository(repository) {
+            Ok(Some(_)) => Error::ManifestUnknown,
+            Ok(None) => Error::RepositoryUnknown,
+            Err(error) => error.into(),
+        };
+        let digest = match reference {
+            Reference::Digest(digest) => digest.clone(),
+            Reference::Tag(tag) => self.catalog.tag(repository, tag)?.ok_or_else(unknown)?,
+        };
+        let record = self.catalog.manifest(repository, &digest)?.ok_or_else(unknown)?;
+        Ok(ManifestInfo { digest, media_type: record.media_type, size: record.size })
+    }
+
+    /// GET. The bytes are verified against the digest before they leave.
+    pub async fn get_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<ManifestContent, Error> {
+        let info = self.stat_manifest(repository, reference)?;
+        let body = self.manifest_body(&info.digest, info.size).await?;
+        Ok(ManifestContent { info, body })
+    }
+
+    pub(super) async fn manifest_body(&self, digest: &Digest, size: u64) -> Result<Vec<u8>, Error> {
+        let (store, wanted) = (self.store.clone(), digest.clone());
+        match tokio::task::spawn_blocking(move || store.read_verified(&wanted, size)).await {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(StoreError::Missing { .. })) => {
+                self.lost(digest);
+                Err(Error::ManifestUnknown)
+            }
+            Ok(Err(error)) => Err(self.damaged(digest, error).await),
+            Err(_) => Err(Error::Internal("reading the manifest panicked")),
+        }
+    }
+
+    /// Bytes that a pull of the manifest moves, as far as they are in the repository: for people, not for clients.
+    pub async fn image_size(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
+        let (repository, digest) = (repository.clone(), digest.clone());
+        self.reading(move |catalog| {
+            let mut size = 0;
+            let mut waiting = vec![(digest, 0)];
+            let mut looked_at = 0;
+            while let Some((digest, depth)) = waiting.pop() {
+                looked_at += 1;
+                if looked_at > MAX_SUMMED {
+                    break;
+                }
+                if let Some(blob) = catalog.blob(&repository, &digest)? {
+                    size += blob;
+                } else if let Some(record) = catalog.manifest(&repository, &digest)?
+                    && depth < MAX_NESTING
+                {
+                    size += record.size;
+                    waiting.extend(record.references.into_iter().map(|child| (child, depth + 1)));
+                }
+            }
+            Ok(size)
+        })
+        .await
+    }
+
+    /// DELETE: by digest the manifest with all its tags, by tag only the tag.
+    pub async fn delete_manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<(), Error> {
+        if !self.limits.delete {
+            return Err(Error::DeleteDisabled);
+        }
+        let repository = repository.clone();
+        let command = match reference {
+            Reference::Tag(tag) => Command::DeleteTag { repository, tag: tag.clone() },
+            Reference::Digest(digest) => {
+                // What only this manifest needed starts its grace period now. Before the commit, so that no collection
+                // can come between.
+                if let Some(record) = self.catalog.manifest(&repository, digest)? {
+                    for needed in &record.references {
+                        self.touch(&repository, needed).await;
+                    }
+                }
+                Command::DeleteManifest { repository, digest: digest.clone() }
+            }
+        };
+        let committed = self.catalog.commit(vec![command]).await?;
+        self.remove_orphans(committed.orphaned).await;
+        Ok(())
+    }
+}
+
+/// The digest to store under: the client's where it names one, which the bytes must match; else sha256.
+fn verified_digest(push: &ManifestPush) -> Result<Digest, Error> {
+    let claimed = match (&push.reference, &push.digest) {
+        (Reference::Digest(digest), _) | (Reference::Tag(_), Some(digest)) => digest,
+        (Reference::Tag(_), None) => return Ok(Digest::of(Algorithm::Sha256, &push.body)),
+    };
+    let Some(algorithm) = claimed.algorithm() else {
+        return Err(Error::AlgorithmUnsupported(claimed.algorithm_name().to_owned()));
+    };
+    let computed = Digest::of(algorithm, &push.body);
+    if computed == *claimed { Ok(computed) } else { Err(Error::DigestMismatch { claimed: claimed.clone(), computed }) }
+}
+
+fn record(manifest: &Manifest, size: u64) -> ManifestRecord {
+    let annotations = match (&manifest.subject, manifest.annotations.is_empty()) {
+        (None, _) | (_, true) => Annotations::None,
+        (Some(_), false) => match serde_json::to_vec(&manifest.annotations) {
+            Ok(json) if json.len() <= MAX_INLINE_ANNOTATIONS => Annotations::Inline(manifest.annotations.clone()),
+            _ => Annotations::InBody,
+        },
+    };
+    ManifestRecord {
+        media_type: manifest.kind.media_type().to_owned(),
+        size,
+        subject: manifest.subject.clone(),
+        artifact_type: manifest.artifact_type.clone(),
+        annotations,
+        references: manifest.references.iter().map(|reference| reference.digest.clone()).collect(),
+    }
+}

@@ -1,0 +1,202 @@
+//! What a registry does, free of HTTP: each public method is one operation of the distribution spec.
+//!
+//! Order of durable steps of every push: bytes synced -> file renamed into the store, directory synced -> facts committed
+//! to the catalog -> answer. A crash before the commit leaves a file that nobody holds, which the next sweep removes.
+
+mod blobs;
+mod error;
+mod grace;
+mod listing;
+mod locks;
+mod manifests;
+mod push_report;
+mod referrers;
+mod sessions;
+mod upload_body;
+mod uploads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use storage_backends::fs::{ContentStore, StoreError};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::catalog::Catalog;
+use crate::oci::Digest;
+use crate::telemetry::metrics::Metrics;
+
+pub use blobs::Blob;
+pub use error::{Error, Progress};
+pub(crate) use grace::{GraceTable, Touch};
+pub use listing::{Names, Tags};
+pub(crate) use locks::DigestLocks;
+pub use manifests::{ManifestContent, ManifestInfo, ManifestPush, PushedManifest};
+pub use referrers::{Descriptor, Referrers};
+pub use uploads::{ByteChunks, Chunk, Closed, Start, Started};
+
+/// What the operator allows. Each has a key of the same name in the configuration.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Refuse manifests whose blobs and children are not in the repository.
+    pub reference_checks: bool,
+    /// Allow DELETE of manifests, tags and blobs.
+    pub delete: bool,
+    /// Allow DELETE of a blob that manifests need.
+    pub delete_referenced_blobs: bool,
+    /// Bytes of a manifest.
+    pub max_manifest_size: u64,
+    /// Bytes of a blob; 0 = no limit.
+    pub max_blob_size: u64,
+    /// Results of one page of a list.
+    pub page_size: usize,
+    /// `?tag=` parameters of one manifest PUT.
+    pub max_tags_per_put: usize,
+    /// Open upload sessions.
+    pub max_uploads: usize,
+    /// Bodies that stream in at once; each has a thread.
+    pub max_transfers: usize,
+    /// Bytes that uploads leave free on the disk.
+    pub reserve: u64,
+    /// How long an unreferenced blob is kept.
+    pub grace: Duration,
+    /// How long a session may be idle.
+    pub upload_expiry: Duration,
+}
+
+/// The registry: one per process, shared by everything that serves or maintains it.
+#[derive(Debug)]
+pub struct Registry {
+    pub(crate) catalog: Catalog,
+    pub(crate) store: ContentStore,
+    pub(crate) limits: Limits,
+    pub(crate) locks: DigestLocks,
+    pub(crate) grace: GraceTable,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Work that must run to its end although the client that asked for it has left.
+    pub(crate) tasks: TaskTracker,
+    /// Held by the one collection that may run.
+    pub(crate) collecting: tokio::sync::Mutex<()>,
+    sessions: sessions::Sessions,
+    transfers: Arc<Semaphore>,
+    large_manifests: Semaphore,
+    pushes: push_report::PushReports,
+}
+
+/// How many manifests above [`SMALL_MANIFEST`] are read and parsed at once; bounds what hostile ones cost in memory.
+const LARGE_MANIFESTS: usize = 8;
+
+/// Manifests up to this size, nearly all of them, are not counted.
+const SMALL_MANIFEST: u64 = 256 * 1024;
+
+impl Registry {
+    /// Takes up the sessions that an earlier process left. Blocking.
+    pub fn open(
+        catalog: Catalog,
+        store: ContentStore,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
+        let sessions = sessions::Sessions::open(&store)?;
+        metrics.uploads_open.set(i64::try_from(sessions.count()).unwrap_or(i64::MAX));
+        Ok(Registry {
+            grace: GraceTable::new(limits.grace),
+            transfers: Arc::new(Semaphore::new(limits.max_transfers)),
+            large_manifests: Semaphore::new(LARGE_MANIFESTS),
+            locks: DigestLocks::new(),
+            collecting: tokio::sync::Mutex::new(()),
+            tasks: TaskTracker::new(),
+            pushes: push_report::PushReports::new(),
+            catalog,
+            store,
+            limits,
+            metrics,
+            sessions,
+        })
+    }
+
+    /// The catalog, for maintenance and status.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The content store, for maintenance and status.
+    pub fn store(&self) -> &ContentStore {
+        &self.store
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Waits for work whose client has left; call it after the last connection is closed.
+    pub async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Removes the files of content that lost its last holder. A failure is left to the sweep.
+    pub(crate) async fn remove_orphans(&self, orphaned: Vec<Digest>) -> u64 {
+        let mut removed = 0;
+        for digest in orphaned {
+            match self.remove_if_unheld(&digest).await {
+                Ok(true) => removed += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%digest, %error, "could not remove content that nobody holds, the sweep will");
+                }
+            }
+        }
+        removed
+    }
+
+    /// Removes the file of `digest` unless somebody holds it, which is asked under the digest's lock.
+    pub(crate) async fn remove_if_unheld(&self, digest: &Digest) -> Result<bool, Error> {
+        let _guard = self.locks.lock(digest).await;
+        self.remove_unheld(digest).await
+    }
+
+    /// The same for those who have the lock.
+    pub(crate) async fn remove_unheld(&self, digest: &Digest) -> Result<bool, Error> {
+        if self.catalog.is_held(digest)? {
+            return Ok(false);
+        }
+        let digest = digest.clone();
+        self.blocking(move |store| store.remove(&digest)).await
+    }
+
+    /// Runs file work on a blocking thread.
+    pub(crate) async fn blocking<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&ContentStore) -> Result<T, StoreError> + Send + 'static,
+    {
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(result) => result.map_err(Error::from),
+            Err(_) => Err(Error::Internal("file work panicked")),
+        }
+    }
+
+    /// Runs index pages on a blocking thread: they may touch the disk many times.
+    pub(crate) async fn reading<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Catalog) -> Result<T, Error> + Send + 'static,
+    {
+        let catalog = self.catalog.clone();
+        match tokio::task::spawn_blocking(move || work(&catalog)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::Internal("index work panicked")),
+        }
+    }
+
+    /// Starts a blob's grace period anew; waits if it is just being collected.
+    pub(crate) async fn touch(&self, repository: &crate::oci::RepositoryName, digest: &Digest) {
+        if self.grace.touch(repository, digest) == Touch::BeingCollected {
+            drop(self.locks.lock(digest).await);
+            let _ = self.grace.touch(repository, digest);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Referrers: the manifests that are about a manifest (end-12), those of a fallback tag included.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Registry};
+use crate::catalog::fact::{Annotations, ManifestRecord};
+use crate::oci::{Digest, ManifestKind, RepositoryName, Tag};
+
+/// Bytes of descriptors in one page. Clients read 4 MiB at most, and containerd does not follow `Link`.
+const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
+/// Entries fetched from the index at once.
+const BATCH: usize = 256;
+
+/// An entry of the list, as it stands on the wire.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// Of the referring manifest.
+    pub media_type: String,
+    /// Of the referring manifest.
+    pub digest: Digest,
+    /// Of the referring manifest, in bytes.
+    pub size: u64,
+    /// Its `artifactType`, or its config's media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// All of its annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A page of referrers, by digest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Referrers {
+    /// At most as many as were asked for, and as fit.
+    pub descriptors: Vec<Descriptor>,
+    /// There are more after the last one.
+    pub more: bool,
+}
+
+#[derive(Deserialize)]
+struct FallbackIndex {
+    manifests: Vec<Descriptor>,
+}
+
+impl Registry {
+    /// Referrers of `subject` after the digest `last`, of one artifact type if `artifact_type` says so. A subject or a
+    /// repository that is not there has none, which is no error.
+    pub async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        last: Option<Digest>,
+        limit: usize,
+    ) -> Result<Referrers, Error> {
+        let mut page = Page { descriptors: Vec::new(), bytes: 0, limit, artifact_type };
+        let mut fallback = self.fallback_referrers(repository, subject).await?;
+        fallback.retain(|digest, _| last.as_ref().is_none_or(|last| digest > last));
+        let mut after = last;
+        loop {
+            let (name, about, from) = (repository.clone(), subject.clone(), after.clone());
+            let batch =
+                self.reading(move |catalog| Ok(catalog.referrers(&name, &about, from.as_ref(), BATCH)?)).await?;
+            for (digest, record) in batch.items {
+                // Both lists are in order of digests: what the fallback tag names before this one comes first.
+                while let Some(entry) = fallback.first_entry().filter(|entry| *entry.key() < digest) {
+                    if !page.push(entry.remove()) {
+                        return Ok(page.cut());
+                    }
+                }
+                fallback.remove(&digest);
+                after = Some(digest.clone());
+                if !page.wants(record.artifact_type.as_deref()) {
+                    continue;
+                }
+                if !page.push(self.describe(digest, record).await?) {
+                    return Ok(page.cut());
+                }
+            }
+            if !batch.more {
+                break;
+            }
+        }
+        for (_, descriptor) in fallback {
+            if !page.push(descriptor) {
+                return Ok(page.cut());
+            }
+        }
+        Ok(Referrers { descriptors: page.descriptors, more: false })
+    }
+
+    async fn describe(&self, digest: Digest, record: ManifestRecord) -> Result<Descriptor, Error> {
+        let annotations = match record.annotations {
+            Annotations::None => BTreeMap::new(),
+            Annotations::Inline(annotations) => annotations,
+            Annotations::InBody => self.annotations_of_body(&digest, record.size).await?,
+        };
+        let artifact_type = record.artifact_type;
+        Ok(Descriptor { media_type: record.media_type, digest, size: record.size, artifact_type, annotations })
+    }
+
+    async fn annotations_of_body(&self, digest: &Digest, size: u64) -> Result<BTreeMap<String, String>, Error> {
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(default)]
+            annotations: BTreeMap<String, String>,
+        }
+        let body = self.manifest_body(digest, size).await?;
+        let body: Body = serde_json::from_slice(&body)
+            .map_err(|_| Error::Internal("a stored manifest's annotations cannot be read"))?;
+        Ok(body.annotations)
+    }
+
+    /// What a client without the referrers API has listed under the tag made of the subject's digest
+    /// (spec, "Referrers Tag Schema" and "Enabling the Referrers API"), as far as it is in the repository.
+    async fn fallback_referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+    ) -> Result<BTreeMap<Digest, Descriptor>, Error> {
+        let none = BTreeMap::new();
+        let Some(digest) = self.catalog.tag(repository, &fallback_tag(subject))? else {
+            return Ok(none);
+        };
+        let Some(record) = self.catalog.manifest(repository, &digest)? else {
+            return Ok(none);
+        };
+        if ManifestKind::parse(&record.media_type).is_none_or(|kind| !kind.is_index()) {
+            return Ok(none);
+        }
+        let body = self.manifest_body(&digest, record.size).await?;
+        let Ok(index) = serde_json::from_slice::<FallbackIndex>(&body) else {
+            return Ok(none);
+        };
+        let mut found = BTreeMap::new();
+        for descriptor in index.manifests {
+            if self.catalog.manifest(repository, &descriptor.digest)?.is_some() {
+                found.insert(descriptor.digest.clone(), descriptor);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The algorithm cut at 32 characters, the encoded part at 64, and what is not allowed in a tag replaced.
+fn fallback_tag(subject: &Digest) -> Tag {
+    let part = |text: &str, length: usize| -> String {
+        text.chars()
+            .take(length)
+            .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
+            .collect()
+    };
+    format!("{}-{}", part(subject.algorithm_name(), 32), part(subject.encoded(), 64))
+        .parse()
+        .expect("an algorithm begins with a letter or digit, and 97 characters fit")
+}
+
+struct Page<'a> {
+    descriptors: Vec<Descriptor>,
+    bytes: usize,
+    limit: usize,
+    artifact_type: Option<&'a str>,
+}
+
+impl Page<'_> {
+    fn wants(&self, artifact_type: Option<&str>) -> bool {
+        self.artifact_type.is_none_or(|wanted| artifact_type == Some(wanted))
+    }
+
+    /// False if there is no room for it; what is not wanted always fits.
+    fn push(&mut self, descriptor: Descriptor) -> bool {
+        if !self.wants(descriptor.artifact_type.as_deref()) {
+            return true;
+        }
+        let bytes = serde_json::to_vec(&descriptor).map_or(0, |json| json.len());
+        let fits = self.descriptors.is_empty() || self.bytes + bytes <= MAX_PAGE_BYTES;
+        if self.descriptors.len() >= self.limit || !fits {
+            return false;
+        }
+        self.bytes += bytes;
+        self.descriptors.push(descriptor);
+        true
+    }
+
+    fn cut(self) -> Referrers {
+        Referrers { more: !self.descriptors.is_empty(), descriptors: self.descriptors }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fallback_tags_follow_the_schema() {
+        let sha512: Digest = format!("sha512:{}", "a".repeat(128)).parse().unwrap();
+        assert_eq!(fallback_tag(&sha512).as_str(), format!("sha512-{}", "a".repeat(64)));
+        let foreign: Digest = "multihash+base58:Qm=x".parse().unwrap();
+        assert_eq!(fallback_tag(&foreign).as_str(), "multihash-base58-Qm-x");
+    }
+}

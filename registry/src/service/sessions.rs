@@ -1,0 +1,143 @@
+//! The table of upload sessions: which are open, who is writing to one, which were closed a short while ago.
+//!
+//! Sessions are files of the content store. A write holds its session's lock on the thread that writes, so it is released
+//! only when the session is in a settled state, also if the client has left meanwhile.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use storage_backends::fs::{ContentStore, StoreError, Upload, UploadId};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
+
+use super::Error;
+use super::error::Progress;
+use crate::oci::{Digest, RepositoryName};
+
+/// How long a closed session is remembered, so that a PUT repeated after a lost 201 gets its 201.
+const REMEMBER_CLOSED: Duration = Duration::from_mins(15);
+/// How many closed sessions are remembered at most.
+const MAX_CLOSED: usize = 16 * 1024;
+
+/// The open sessions and the recently closed ones.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    open: Mutex<HashMap<UploadId, Arc<Session>>>,
+    closed: Mutex<HashMap<UploadId, (RepositoryName, Digest, Instant)>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: UploadId,
+    pub(super) owner: RepositoryName,
+    /// `None`: on disk only, after a restart or a failure.
+    pub(super) upload: Arc<tokio::sync::Mutex<Option<Upload>>>,
+    pub(super) offset: AtomicU64,
+    pub(super) cancelled: AtomicBool,
+    last_activity: Mutex<Instant>,
+}
+
+/// The right to write to a session. Dropping it leaves the session settled.
+pub(super) struct Held {
+    pub(super) session: Arc<Session>,
+    pub(super) store: ContentStore,
+    pub(super) guard: OwnedMutexGuard<Option<Upload>>,
+    pub(super) _transfer: OwnedSemaphorePermit,
+}
+
+impl AsMut<Upload> for Held {
+    fn as_mut(&mut self) -> &mut Upload {
+        self.guard.as_mut().expect("a held session has its upload until it is closed")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(upload) = &*self.guard {
+            self.session.offset.store(upload.offset(), Ordering::Release);
+        }
+        self.session.touch();
+        if self.session.cancelled.load(Ordering::Acquire) {
+            self.guard.take();
+            if let Err(error) = self.store.discard_upload(&self.session.id) {
+                tracing::warn!(upload.id = %self.session.id, %error, "could not remove a cancelled upload, it will expire");
+            }
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn progress(&self) -> Progress {
+        Progress { id: self.id.clone(), offset: self.offset.load(Ordering::Acquire) }
+    }
+
+    pub(super) fn touch(&self) {
+        *self.last_activity.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    pub(super) fn idle(&self) -> Duration {
+        self.last_activity.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+impl Sessions {
+    pub(super) fn open(store: &ContentStore) -> Result<Self, StoreError> {
+        let mut open = HashMap::new();
+        for info in store.uploads()? {
+            let Ok(owner) = info.owner.parse::<RepositoryName>() else {
+                tracing::warn!(upload.id = %info.id, "an upload of no repository was left behind, removing it");
+                store.discard_upload(&info.id)?;
+                continue;
+            };
+            let idle = info.last_activity.elapsed().unwrap_or_default();
+            let seen = Instant::now().checked_sub(idle).unwrap_or_else(Instant::now);
+            open.insert(info.id.clone(), Arc::new(Session::new(info.id, owner, info.offset, None, seen)));
+        }
+        Ok(Sessions { open: Mutex::new(open), closed: Mutex::new(HashMap::new()) })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session of another repository is as unknown as one that never was.
+    pub(super) fn find(&self, repository: &RepositoryName, id: &UploadId) -> Result<Arc<Session>, Error> {
+        let session = self.lock().get(id).cloned().ok_or(Error::UploadUnknown)?;
+        if session.owner == *repository { Ok(session) } else { Err(Error::UploadUnknown) }
+    }
+
+    pub(super) fn remember_closed(&self, id: UploadId, repository: RepositoryName, digest: Digest) {
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if closed.len() >= MAX_CLOSED {
+            closed.retain(|_, (_, _, at)| at.elapsed() < REMEMBER_CLOSED);
+        }
+        if closed.len() < MAX_CLOSED {
+            closed.insert(id, (repository, digest, Instant::now()));
+        }
+    }
+
+    pub(super) fn was_closed(&self, repository: &RepositoryName, id: &UploadId, digest: &Digest) -> bool {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.get(id).is_some_and(|(owner, stored, at)| {
+            owner == repository && stored == digest && at.elapsed() < REMEMBER_CLOSED
+        })
+    }
+}
+
+impl Session {
+    pub(super) fn new(id: UploadId, owner: RepositoryName, offset: u64, upload: Option<Upload>, seen: Instant) -> Self {
+        Session {
+            id,
+            owner,
+            upload: Arc::new(tokio::sync::Mutex::new(upload)),
+            offset: AtomicU64::new(offset),
+            cancelled: AtomicBool::new(false),
+            last_activity: Mutex::new(seen),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Log lines on standard error, as text or as JSON.
+
+use std::io;
+
+use tracing::Subscriber;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::{MakeWriter, SubscriberBuilder};
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::config::{Log, LogFormat};
+
+/// Logging cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The level is no filter; `Config::validate` finds that earlier.
+    #[error("log.level is no filter: {0}")]
+    Level(#[from] ParseError),
+    /// Another logger is in place already.
+    #[error("logging is set up already: {0}")]
+    Twice(#[from] TryInitError),
+}
+
+/// Sends the log lines of this process to standard error from now on.
+pub fn init(config: &Log) -> Result<(), LogError> {
+    subscriber(config, io::stderr)?.try_init()?;
+    Ok(())
+}
+
+/// The logger of `config`, writing to `writer`.
+pub fn subscriber<W>(config: &Log, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, ParseError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(&config.level)?;
+    let lines: SubscriberBuilder<_, _, _, W> = fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
+    Ok(match config.format {
+        LogFormat::Text => Box::new(lines.finish()),
+        LogFormat::Json => Box::new(lines.json().flatten_event(true).finish()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(level: &str, format: LogFormat) -> String {
+        let memory = Memory::default();
+        let writer = memory.clone();
+        let config = Log { level: level.into(), format };
+        tracing::subscriber::with_default(subscriber(&config, move || writer.clone()).unwrap(), || {
+            tracing::info!(size_bytes = 7, "blob stored");
+            tracing::debug!("detail");
+        });
+        let bytes = memory.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn text_lines_carry_message_and_fields() {
+        let text = logged("info", LogFormat::Text);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("INFO") && text.contains("blob stored size_bytes=7"), "{text}");
+    }
+
+    #[test]
+    fn json_lines_are_objects() {
+        let text = logged("warn,skyberth=debug", LogFormat::Json);
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!((&lines[0]["message"], &lines[0]["size_bytes"]), (&"blob stored".into(), &7.into()));
+    }
+
+    #[test]
+    fn a_level_that_is_no_filter_is_refused() {
+        let config = Log { level: "===".into(), format: LogFormat::Text };
+        assert!(subscriber(&config, io::sink).is_err());
+    }
+}

@@ -1,0 +1,369 @@
+//! Every metric of the registry, in one place.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry, Unit};
+
+/// Media type of what [`Metrics::encode`] returns.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds in seconds: 0.5 ms to 100 ms for manifests and HEADs, 30 s where containerd gives up on headers, 60 s
+/// where ingresses cut, then the minutes of large blobs.
+const DURATION_BUCKETS: [f64; 15] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 1800.0];
+
+/// Upper bounds of records per synced batch: 1 means that group commit groups nothing.
+const BATCH_BUCKETS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0];
+
+/// The operation of a request, such as `blob_get`: a fixed word, so that no client can make new series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Operation(pub &'static str);
+
+impl EncodeLabelValue for Operation {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.0, encoder)
+    }
+}
+
+/// Request methods worth telling apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Method(&'static str);
+
+impl From<&http::Method> for Method {
+    fn from(method: &http::Method) -> Self {
+        let known = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"];
+        Method(known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other"))
+    }
+}
+
+impl EncodeLabelValue for Method {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.0, encoder)
+    }
+}
+
+/// The first digit of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StatusClass(&'static str);
+
+impl From<http::StatusCode> for StatusClass {
+    fn from(status: http::StatusCode) -> Self {
+        StatusClass(match status.as_u16() / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        })
+    }
+}
+
+impl EncodeLabelValue for StatusClass {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.0, encoder)
+    }
+}
+
+/// Labels of a finished request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// What was asked.
+    pub operation: Operation,
+    /// How it was asked.
+    pub method: Method,
+    /// How it ended.
+    pub status: StatusClass,
+}
+
+/// Label of a duration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OperationLabel {
+    /// What was asked.
+    pub operation: Operation,
+}
+
+/// Why a connection was answered or cut by the server itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the derive writes variant names as label values, which are lower case")]
+pub enum Refusal {
+    /// A TLS handshake came to the plain port.
+    tls,
+    /// The first bytes of a connection did not come in time.
+    silent,
+    /// The peer stopped reading.
+    stalled,
+    /// Nothing was asked for too long.
+    idle,
+}
+
+/// Label of a refused connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusalLabel {
+    /// Why.
+    pub reason: Refusal,
+}
+
+/// What a collection removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the derive writes variant names as label values, which are lower case")]
+pub enum Garbage {
+    /// A blob without references.
+    blob,
+    /// An abandoned upload session.
+    upload,
+}
+
+/// Label of collected objects.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct GarbageLabel {
+    /// What kind.
+    pub kind: Garbage,
+}
+
+/// Makes the histogram of a new operation.
+#[derive(Clone, Debug)]
+pub struct DurationHistogram;
+
+impl MetricConstructor<Histogram> for DurationHistogram {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(DURATION_BUCKETS)
+    }
+}
+
+/// All metrics. Clones of a single metric share its value; share the whole in an `Arc`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    resident_memory: Gauge,
+    /// Finished requests; counted by `http` when the response's body ends.
+    pub http_requests: Family<RequestLabels, Counter>,
+    /// Seconds from a request's head to the end of its response; observed by `http`.
+    pub http_request_duration: Family<OperationLabel, Histogram, DurationHistogram>,
+    /// Bytes of request bodies; counted by `http` per frame.
+    pub http_received_bytes: Counter,
+    /// Bytes of response bodies; counted by `http` per frame.
+    pub http_sent_bytes: Counter,
+    /// Requests between head and end of response; kept by `http`.
+    pub http_in_flight: Gauge,
+    /// Open connections; kept by `server`.
+    pub connections_open: Gauge,
+    /// Connections that `server` ended by itself.
+    pub connections_refused: Family<RefusalLabel, Counter>,
+    /// Open upload sessions; set by `service` uploads.
+    pub uploads_open: Gauge,
+    /// Blobs linked by an upload or a mount; counted by `service` blobs.
+    pub blobs_pushed: Counter,
+    /// Manifests accepted; counted by `service` manifests.
+    pub manifests_pushed: Counter,
+    /// Bytes of blobs and manifests that entered the content store; counted by `service`.
+    pub stored_bytes: Counter,
+    /// Bytes of blobs and manifests that the content store had already; counted by `service`.
+    pub reused_bytes: Counter,
+    /// Synced batches; counted by the catalog's writer.
+    pub journal_commits: Counter,
+    /// Records in a synced batch; observed by the catalog's writer.
+    pub journal_batch_records: Histogram,
+    /// Rebuilds of the index from the journal; counted by the catalog at start.
+    pub index_rebuilds: Counter,
+    /// Finished collections; counted by `gc`.
+    pub gc_runs: Counter,
+    /// Objects collected; counted by `gc`.
+    pub gc_collected: Family<GarbageLabel, Counter>,
+    /// Bytes collected; counted by `gc`.
+    pub gc_collected_bytes: Counter,
+    /// Bytes read back and checked; counted by `gc` scrub.
+    pub scrub_bytes: Counter,
+    /// Files whose bytes are not what their digest says; counted by `gc` scrub.
+    pub scrub_errors: Counter,
+    /// Content that was asked for and found missing or damaged; counted by `service` blobs.
+    pub content_damaged: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    pub fn new() -> Self {
+        let mut metrics = Metrics {
+            registry: Registry::default(),
+            resident_memory: Gauge::default(),
+            http_requests: Family::default(),
+            http_request_duration: Family::new_with_constructor(DurationHistogram),
+            http_received_bytes: Counter::default(),
+            http_sent_bytes: Counter::default(),
+            http_in_flight: Gauge::default(),
+            connections_open: Gauge::default(),
+            connections_refused: Family::default(),
+            uploads_open: Gauge::default(),
+            blobs_pushed: Counter::default(),
+            manifests_pushed: Counter::default(),
+            stored_bytes: Counter::default(),
+            reused_bytes: Counter::default(),
+            journal_commits: Counter::default(),
+            journal_batch_records: Histogram::new(BATCH_BUCKETS),
+            index_rebuilds: Counter::default(),
+            gc_runs: Counter::default(),
+            gc_collected: Family::default(),
+            gc_collected_bytes: Counter::default(),
+            scrub_bytes: Counter::default(),
+            scrub_errors: Counter::default(),
+            content_damaged: Counter::default(),
+        };
+        let mut registry = Registry::default();
+        metrics.register_process(&mut registry);
+        let own = registry.sub_registry_with_prefix("skyberth");
+        metrics.register_http(own);
+        metrics.register_content(own);
+        metrics.register_upkeep(own);
+        metrics.registry = registry;
+        metrics
+    }
+
+    /// The whole in the `OpenMetrics` text format, of type [`CONTENT_TYPE`].
+    pub fn encode(&self) -> String {
+        if let Some(bytes) = resident_bytes() {
+            self.resident_memory.set(bytes);
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a String cannot fail");
+        text
+    }
+
+    fn register_process(&self, to: &mut Registry) {
+        let started = Gauge::<i64>::default();
+        started.set(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64));
+        to.register_with_unit("process_start_time", "When this process began", Unit::Seconds, started);
+        let help = "Memory of this process that is in RAM";
+        to.register_with_unit("process_resident_memory", help, Unit::Bytes, self.resident_memory.clone());
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        to.register("skyberth_build", "What is running", build);
+    }
+
+    fn register_http(&self, to: &mut Registry) {
+        add(to, "http_requests", "Finished requests", &self.http_requests);
+        let help = "From the head of a request to the end of its response";
+        to.register_with_unit("http_request_duration", help, Unit::Seconds, self.http_request_duration.clone());
+        add_bytes(to, "http_received", "Received in request bodies", &self.http_received_bytes);
+        add_bytes(to, "http_sent", "Sent in response bodies", &self.http_sent_bytes);
+        add(to, "http_in_flight", "Requests being answered", &self.http_in_flight);
+        add(to, "connections_open", "Open connections", &self.connections_open);
+        add(to, "connections_refused", "Connections ended by the server", &self.connections_refused);
+    }
+
+    fn register_content(&self, to: &mut Registry) {
+        add(to, "uploads_open", "Open upload sessions", &self.uploads_open);
+        add(to, "blobs_pushed", "Blobs linked by upload or mount", &self.blobs_pushed);
+        add(to, "manifests_pushed", "Manifests accepted", &self.manifests_pushed);
+        add_bytes(to, "stored", "Content that was new to the store", &self.stored_bytes);
+        add_bytes(to, "reused", "Content that the store had already", &self.reused_bytes);
+    }
+
+    fn register_upkeep(&self, to: &mut Registry) {
+        add(to, "journal_commits", "Synced batches of the journal", &self.journal_commits);
+        add(to, "journal_batch_records", "Records in a synced batch", &self.journal_batch_records);
+        add(to, "index_rebuilds", "Rebuilds of the index from the journal", &self.index_rebuilds);
+        add(to, "gc_runs", "Finished collections of garbage", &self.gc_runs);
+        add(to, "gc_collected", "Objects collected", &self.gc_collected);
+        add_bytes(to, "gc_collected", "Collected", &self.gc_collected_bytes);
+        add_bytes(to, "scrub", "Read back and checked", &self.scrub_bytes);
+        add(to, "scrub_errors", "Files that are not what their digest says", &self.scrub_errors);
+    }
+}
+
+fn add(to: &mut Registry, name: &str, help: &str, metric: &(impl Metric + Clone)) {
+    to.register(name, help, metric.clone());
+}
+
+fn add_bytes(to: &mut Registry, name: &str, help: &str, metric: &(impl Metric + Clone)) {
+    to.register_with_unit(name, help, Unit::Bytes, metric.clone());
+}
+
+/// `VmRSS` of this process (proc(5)); none where there is no `/proc`.
+fn resident_bytes() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    /// Reads `OpenMetrics` text strictly enough to notice what a scraper would refuse: a sample without TYPE, a second
+    /// TYPE, a second sample of the same series, a value that is no number, a missing end.
+    fn parse(text: &str) -> BTreeMap<String, f64> {
+        let (mut types, mut samples) = (BTreeSet::new(), BTreeMap::new());
+        let body = text.strip_suffix("# EOF\n").expect("the end is marked");
+        for line in body.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let name = rest.split(' ').next().unwrap();
+                assert!(types.insert(name.to_owned()), "two types for {name}");
+            } else if !line.starts_with('#') {
+                let (series, value) = line.rsplit_once(' ').unwrap();
+                let name = series.split('{').next().unwrap();
+                let suffixes = ["", "_total", "_bucket", "_sum", "_count", "_info"];
+                let is_known = |suffix: &str| name.strip_suffix(suffix).is_some_and(|base| types.contains(base));
+                assert!(suffixes.into_iter().any(is_known), "{name} has no type");
+                assert!(samples.insert(series.to_owned(), value.parse().unwrap()).is_none(), "{series} twice");
+            }
+        }
+        samples
+    }
+
+    #[test]
+    fn the_text_parses_and_holds_what_was_counted() {
+        let metrics = Metrics::new();
+        let operation = Operation("blob_get");
+        let labels = RequestLabels {
+            operation,
+            method: (&http::Method::GET).into(),
+            status: http::StatusCode::PARTIAL_CONTENT.into(),
+        };
+        metrics.http_requests.get_or_create(&labels).inc();
+        metrics.http_request_duration.get_or_create(&OperationLabel { operation }).observe(0.003);
+        metrics.http_sent_bytes.inc_by(4096);
+        metrics.connections_open.inc();
+        metrics.connections_refused.get_or_create(&RefusalLabel { reason: Refusal::tls }).inc();
+        metrics.journal_batch_records.observe(3.0);
+        metrics.gc_collected.get_or_create(&GarbageLabel { kind: Garbage::blob }).inc_by(2);
+        metrics.gc_collected_bytes.inc_by(10);
+        let samples = parse(&metrics.encode());
+        for (series, value) in [
+            ("skyberth_http_requests_total{operation=\"blob_get\",method=\"GET\",status=\"2xx\"}", 1.0),
+            ("skyberth_http_request_duration_seconds_bucket{le=\"0.005\",operation=\"blob_get\"}", 1.0),
+            ("skyberth_http_request_duration_seconds_bucket{le=\"0.0025\",operation=\"blob_get\"}", 0.0),
+            ("skyberth_http_sent_bytes_total", 4096.0),
+            ("skyberth_connections_open", 1.0),
+            ("skyberth_connections_refused_total{reason=\"tls\"}", 1.0),
+            ("skyberth_journal_batch_records_bucket{le=\"4.0\"}", 1.0),
+            ("skyberth_gc_collected_total{kind=\"blob\"}", 2.0),
+            ("skyberth_gc_collected_bytes_total", 10.0),
+            ("skyberth_index_rebuilds_total", 0.0),
+        ] {
+            assert_eq!(samples.get(series), Some(&value), "{series} in {samples:#?}");
+        }
+        assert!(samples["process_resident_memory_bytes"] > 1e6);
+        assert!(samples["process_start_time_seconds"] > 1.7e9);
+    }
+
+    #[test]
+    fn clients_cannot_make_new_series() {
+        let method = http::Method::from_bytes(b"X-ANYTHING").unwrap();
+        assert_eq!(Method::from(&method), Method("other"));
+        assert_eq!(StatusClass::from(http::StatusCode::from_u16(999).unwrap()), StatusClass("5xx"));
+    }
+}

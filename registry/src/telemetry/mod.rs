@@ -1,0 +1,4 @@
+//! What the node tells its operator.
+
+pub mod logs;
+pub mod metrics;

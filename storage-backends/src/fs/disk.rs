@@ -1,0 +1,120 @@
+//! The system calls that durability rests on, each in one place so that tests can make it fail there.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::Path;
+
+/// Content is readable for all who may enter the store's directories, and writable for nobody.
+pub(super) const CONTENT_MODE: u32 = 0o444;
+/// Staging is the process's own.
+pub(super) const STAGING_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// Writes all of `bytes` at `offset`. After an error, any part of them may have been written.
+pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    #[cfg(test)]
+    if let Some(error) = faults::take(faults::Step::Write) {
+        file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
+        return Err(error);
+    }
+    file.write_all_at(bytes, offset)
+}
+
+/// `fdatasync`: the bytes and the length are on the disk afterwards.
+pub(super) fn sync_data(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    faults::check(faults::Step::SyncData)?;
+    file.sync_data()
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    faults::check(faults::Step::SyncDirectory)?;
+    File::open(path)?.sync_all()
+}
+
+/// Renames, replacing what stands at `to`.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    faults::check(faults::Step::Rename)?;
+    std::fs::rename(from, to)
+}
+
+/// Makes one directory unless it is there.
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        result => result,
+    }
+}
+
+/// Asks the kernel to begin writing a range out. Advice only: its failure is of no consequence, since a failing disk is
+/// reported by the `fdatasync` that follows.
+#[expect(unsafe_code, reason = "sync_file_range has no safe wrapper")]
+pub(super) fn start_write_back(file: &File, offset: u64, length: u64) {
+    // SAFETY: no memory is passed, and the descriptor is open for the duration of the call.
+    unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset as i64, length as i64, libc::SYNC_FILE_RANGE_WRITE);
+    }
+}
+
+/// Bytes that this process may still write to the file system of `path`.
+#[expect(unsafe_code, reason = "statvfs has no safe wrapper")]
+pub(super) fn free_space(path: &Path) -> io::Result<u64> {
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let mut answer = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `path` ends with a NUL, and `answer` is a writable statvfs.
+    if unsafe { libc::statvfs(path.as_ptr(), answer.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: statvfs returned 0, so it filled the whole structure.
+    let answer = unsafe { answer.assume_init() };
+    Ok(answer.f_bavail.saturating_mul(answer.f_frsize))
+}
+
+/// Failures on demand, for the thread that asked for them.
+#[cfg(test)]
+pub(super) mod faults {
+    use std::cell::RefCell;
+    use std::io;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Step {
+        Write,
+        SyncData,
+        SyncDirectory,
+        Rename,
+    }
+
+    thread_local! {
+        static PLAN: RefCell<Option<(Step, u32, i32)>> = const { RefCell::new(None) };
+    }
+
+    /// After `passes` calls of this step that succeed, one fails with the system error `errno`.
+    pub(crate) fn plan(step: Step, passes: u32, errno: i32) {
+        PLAN.set(Some((step, passes, errno)));
+    }
+
+    pub(super) fn take(step: Step) -> Option<io::Error> {
+        PLAN.with_borrow_mut(|plan| match plan {
+            Some((planned, passes, errno)) if *planned == step => {
+                let errno = *errno;
+                if let Some(left) = passes.checked_sub(1) {
+                    *passes = left;
+                    return None;
+                }
+                *plan = None;
+                Some(io::Error::from_raw_os_error(errno))
+            }
+            _ => None,
+        })
+    }
+
+    pub(super) fn check(step: Step) -> io::Result<()> {
+        take(step).map_or(Ok(()), Err)
+    }
+}

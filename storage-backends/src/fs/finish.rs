@@ -1,0 +1,95 @@
+//! Turning an upload into content.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use super::content::make_read_only;
+use super::layout::{self, Place};
+use super::upload_state::UploadState;
+use super::{CommitUploadError, ContentStore, StoreError, Upload, UploadId, disk};
+use crate::digest::Digest;
+
+/// An upload whose bytes are verified and durable. Dropping it keeps the session on disk, at its last sync point.
+#[derive(Debug)]
+pub struct FinishedUpload {
+    store: ContentStore,
+    id: UploadId,
+    session: PathBuf,
+    file: File,
+    place: Place,
+    digest: Digest,
+    length: u64,
+}
+
+impl Upload {
+    /// Ends the upload: checks that its bytes are what `digest` says, and makes them durable. Needs no lock; a digest of
+    /// another algorithm than the running one costs another read of the file.
+    ///
+    /// Errors: see [`CommitUploadError`].
+    pub fn finish(mut self, digest: &Digest) -> Result<FinishedUpload, CommitUploadError> {
+        self.check_sound()?;
+        let Some((algorithm, place)) = digest.algorithm().zip(self.store.layout().place(digest)) else {
+            self.sync_point()?;
+            return Err(CommitUploadError::UnsupportedAlgorithm { algorithm: digest.algorithm_name().to_owned() });
+        };
+        self.start_write_back();
+        let length = self.offset;
+        let hasher =
+            if algorithm == self.algorithm() { self.hasher.clone() } else { self.hash_again(algorithm, length)? };
+        let computed = hasher.finish();
+        if computed != *digest {
+            discard(&self.id, &self.session);
+            return Err(CommitUploadError::DigestMismatch { expected: digest.clone(), computed, length });
+        }
+        // A crash up to here, or a failure: the session goes on from its last sync point.
+        let data = layout::data_file(&self.session);
+        disk::sync_data(&self.file).map_err(StoreError::io("sync", &data))?;
+        let found = self.file.metadata().map_err(StoreError::io("stat", &data))?.len();
+        if found != length {
+            return Err(StoreError::WrongLength { path: data, expected: length, found }.into());
+        }
+        let Upload { store, id, session, file, .. } = self;
+        Ok(FinishedUpload { store, id, session, file, place, digest: digest.clone(), length })
+    }
+}
+
+impl FinishedUpload {
+    /// What it will be found under.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Puts the bytes into the store, in place of whatever stands there, durably when it returns. The caller holds the
+    /// digest's lock.
+    ///
+    /// Errors: before the file was moved, the session is kept at its last sync point; after it, the content may stand in
+    /// the store unreferenced, and the session is gone.
+    pub fn publish(self) -> Result<(), StoreError> {
+        let data = layout::data_file(&self.session);
+        self.store.ready_directory(&self.place)?;
+        // 1. The name. A crash before: the session as above. After: content that nobody refers to, and perhaps a record
+        //    without data; both are swept.
+        disk::rename(&data, &self.place.file).map_err(StoreError::io("move into place", &self.place.file))?;
+        // Not earlier: a session must stay writable. Not essential either: it guards against mishaps of people.
+        if let Err(error) = make_read_only(&self.file) {
+            tracing::warn!(blob.digest = %self.digest, %error, "content could not be made read-only");
+        }
+        // 2. The name is durable. A crash after this: content that nobody refers to until the caller records it.
+        self.store.sync_names(&self.place)?;
+        // 3. The rest of the session.
+        discard(&self.id, &self.session);
+        Ok(())
+    }
+}
+
+/// Removes a session of no more use. What cannot be removed is no session any more, or expires like one.
+fn discard(id: &UploadId, session: &std::path::Path) {
+    if let Err(error) = UploadState::remove_session(session) {
+        tracing::warn!(upload.id = %id, %error, "an upload that has ended could not be removed");
+    }
+}
