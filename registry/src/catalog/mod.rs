@@ -6,6 +6,7 @@ pub mod local;
 mod page;
 
 pub use local::{
-    Catalog, CatalogOptions, CatalogState, CatalogStatus, Clock, IndexOrigin, OpenCatalogError, OpenReport, RebuildReason,
+    Catalog, CatalogOptions, CatalogState, CatalogStatus, Clock, IndexOrigin, OpenCatalogError, OpenReport,
+    RebuildReason,
 };
 pub use page::Page;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use storage_backends::fs::free_space;
 use tokio::sync::mpsc;
 
 use super::check::{Accepted, Batch, Rejection};
@@ -38,6 +39,7 @@ pub(super) struct Writer {
     pub(super) journal: Journal,
     pub(super) queue: mpsc::Receiver<Message>,
     pub(super) workshop: Workshop,
+    pub(super) reserve_bytes: u64,
     pub(super) compactor: Compactor,
     pub(super) clock: Clock,
     pub(super) boot: String,
@@ -47,7 +49,7 @@ pub(super) struct Writer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Admit {
     All,
-    /// The disk is full: only what frees space.
+    /// The disk is full, or nearly so: only what frees space.
     Releasing,
 }
 
@@ -69,13 +71,22 @@ impl Writer {
             match self.queue.blocking_recv() {
                 Some(Message::Commit(request)) => {
                     let requests = self.gather(request);
-                    self.process(requests, Admit::All);
+                    let admit = self.admit();
+                    self.process(requests, admit);
                 }
                 Some(Message::Wake) => {}
                 None => break,
             }
         }
         self.close();
+    }
+
+    /// A file system that does not tell is taken to have space.
+    fn admit(&self) -> Admit {
+        match free_space(self.workshop.directory.path()) {
+            Ok(free) if free < self.reserve_bytes => Admit::Releasing,
+            _ => Admit::All,
+        }
     }
 
     /// What waits already: it shares the one sync.

@@ -35,6 +35,11 @@ impl IndexDirectory {
         Ok(IndexDirectory { path })
     }
 
+    /// Where all are.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the database of a number is.
     pub(crate) fn database(&self, generation: u64) -> PathBuf {
         self.path.join(generation.to_string())
