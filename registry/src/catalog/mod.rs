@@ -5,5 +5,8 @@ pub mod fact;
 pub mod local;
 mod page;
 
-pub use local::{Catalog, CatalogOptions, CatalogState, CatalogStatus, Clock, OpenReport};
+pub use local::{
+    Catalog, CatalogOptions, CatalogState, CatalogStatus, Clock, IndexOrigin, OpenCatalogError, OpenReport,
+    RebuildReason,
+};
 pub use page::Page;

@@ -64,7 +64,7 @@ pub(super) fn start_write_back(file: &File, offset: u64, length: u64) {
 
 /// Bytes that this process may still write to the file system of `path`.
 #[expect(unsafe_code, reason = "statvfs has no safe wrapper")]
-pub(super) fn free_space(path: &Path) -> io::Result<u64> {
+pub fn free_space(path: &Path) -> io::Result<u64> {
     let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
     let mut answer = std::mem::MaybeUninit::<libc::statvfs>::uninit();
     // SAFETY: `path` ends with a NUL, and `answer` is a writable statvfs.

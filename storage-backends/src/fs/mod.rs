@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::digest::Algorithm;
 use layout::{Layout, Place, SHARDS};
 
+pub use disk::free_space;
 pub use error::{CommitUploadError, StoreError};
 pub use finish::FinishedUpload;
 pub use sessions::UploadInfo;

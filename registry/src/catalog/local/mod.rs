@@ -84,6 +84,7 @@ impl Catalog {
             journal,
             queue: receiver,
             workshop,
+            reserve_bytes: options.index_reserve_bytes,
             compactor: Compactor::new(queue.downgrade()),
             clock: options.clock,
             boot: options.boot_id,

@@ -11,6 +11,9 @@ use super::journal::{self, JournalId};
 /// Default of [`CatalogOptions::index_cache_bytes`].
 const INDEX_CACHE_BYTES: u64 = 64 << 20;
 
+/// Default of [`CatalogOptions::index_reserve_bytes`].
+const INDEX_RESERVE_BYTES: u64 = 64 << 20;
+
 /// Default of [`CatalogOptions::queue_requests`].
 const QUEUE_REQUESTS: usize = 1024;
 
@@ -56,6 +59,9 @@ pub struct CatalogOptions {
     pub journal: journal::Options,
     /// Memory for pages of the index.
     pub index_cache_bytes: u64,
+    /// With less free space beside the index, only commits that free space are taken: on a disk that is really full
+    /// sled fails for reads as well.
+    pub index_reserve_bytes: u64,
     /// How many commits may wait for the writer; more wait at the door.
     pub queue_requests: usize,
     /// The time of facts.
@@ -74,6 +80,7 @@ impl CatalogOptions {
             expected_journal: None,
             journal: journal::Options::default(),
             index_cache_bytes: INDEX_CACHE_BYTES,
+            index_reserve_bytes: INDEX_RESERVE_BYTES,
             queue_requests: QUEUE_REQUESTS,
             clock: Clock::system(),
             boot_id: this_boot(),

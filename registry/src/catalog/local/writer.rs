@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use storage_backends::fs::free_space;
 use tokio::sync::mpsc;
 
 use super::check::{Accepted, Batch, Rejection};
@@ -38,6 +39,7 @@ pub(super) struct Writer {
     pub(super) journal: Journal,
     pub(super) queue: mpsc::Receiver<Message>,
     pub(super) workshop: Workshop,
+    pub(super) reserve_bytes: u64,
     pub(super) compactor: Compactor,
     pub(super) clock: Clock,
     pub(super) boot: String,
@@ -47,7 +49,7 @@ pub(super) struct Writer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Admit {
     All,
-    /// The disk is full: only what frees space.
+    /// The disk is full, or nearly so: only what frees space.
     Releasing,
 }
 
@@ -69,13 +71,22 @@ impl Writer {
             match self.queue.blocking_recv() {
                 Some(Message::Commit(request)) => {
                     let requests = self.gather(request);
-                    self.process(requests, Admit::All);
+                    let admit = self.admit();
+                    self.process(requests, admit);
                 }
                 Some(Message::Wake) => {}
                 None => break,
             }
         }
         self.close();
+    }
+
+    /// A file system that does not tell is taken to have space.
+    fn admit(&self) -> Admit {
+        match free_space(self.workshop.directory.path()) {
+            Ok(free) if free < self.reserve_bytes => Admit::Releasing,
+            _ => Admit::All,
+        }
     }
 
     /// What waits already: it shares the one sync.
@@ -122,7 +133,7 @@ impl Writer {
                 if let Err(fault) = index.apply(changes, Some(*range.end())) {
                     self.shared.distrust(&index, &fault);
                     drop(index);
-                    if !self.rebuild() {
+                    if !self.renew() {
                         return answer_all(requests, || CommitError::Unavailable);
                     }
                 }
@@ -133,7 +144,9 @@ impl Writer {
             Err(AppendError::DiskFull) => answer_all(requests, || CommitError::DiskFull),
             // Alone, each but the culprit has room.
             Err(AppendError::TooLarge) if requests.len() > 1 => {
-                requests.into_iter().for_each(|request| self.process(vec![request], admit));
+                for request in requests {
+                    self.process(vec![request], admit);
+                }
             }
             Err(AppendError::TooLarge) => {
                 tracing::error!(facts = facts.len(), "one request has more facts than a batch of the journal may have");
@@ -158,7 +171,7 @@ impl Writer {
 
     /// Builds the index anew; if that fails, waits before the next attempt.
     fn restore(&mut self) {
-        if self.rebuild() {
+        if self.renew() {
             return;
         }
         let mut waited = Duration::ZERO;
@@ -167,6 +180,18 @@ impl Writer {
             thread::sleep(STEP);
             waited += STEP;
         }
+    }
+
+    /// True if there is a new index in use. On a full disk sled stops also for reads: the old index makes room for the
+    /// new one, or pulls would stop with pushes.
+    fn renew(&mut self) -> bool {
+        if self.rebuild() {
+            return true;
+        }
+        if let Err(error) = self.workshop.directory.clear() {
+            tracing::warn!(%error, "old indexes cannot be removed");
+        }
+        self.rebuild()
     }
 
     /// True if there is a new index in use. What waits meanwhile is turned away: clients give up after 30 s.
@@ -267,7 +292,9 @@ fn answer_each(requests: Vec<Request>, verdicts: Vec<Verdict>, before: u64) {
 }
 
 fn answer_all(requests: Vec<Request>, error: impl Fn() -> CommitError) {
-    requests.into_iter().for_each(|request| request.answer(Err(error())));
+    for request in requests {
+        request.answer(Err(error()));
+    }
 }
 
 fn refuse_waiting(queue: &mut mpsc::Receiver<Message>) {

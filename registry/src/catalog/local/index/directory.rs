@@ -35,6 +35,11 @@ impl IndexDirectory {
         Ok(IndexDirectory { path })
     }
 
+    /// Where all are.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the database of a number is.
     pub(crate) fn database(&self, generation: u64) -> PathBuf {
         self.path.join(generation.to_string())
@@ -72,13 +77,24 @@ impl IndexDirectory {
 
     /// Keeps a closed database for a look at what happened to it, and removes what was kept before.
     pub(crate) fn set_aside(&self, generation: u64, time_ms: u64) -> io::Result<()> {
+        self.remove_damaged()?;
+        fs::rename(self.database(generation), self.path.join(format!("{DAMAGED}{time_ms}")))
+    }
+
+    /// Removes all databases, for their space: the next index is made anew anyway.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        self.generations()?.into_iter().try_for_each(|generation| self.remove(generation))?;
+        self.remove_damaged()
+    }
+
+    fn remove_damaged(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             if entry.file_name().to_str().is_some_and(|name| name.starts_with(DAMAGED)) {
                 fs::remove_dir_all(entry.path())?;
             }
         }
-        fs::rename(self.database(generation), self.path.join(format!("{DAMAGED}{time_ms}")))
+        Ok(())
     }
 
     /// Removes sled's summaries of its log: an emptied one keeps the log, which has all, from being read.
@@ -153,6 +169,8 @@ mod tests {
         directory.keep_only(3).unwrap();
         assert_eq!(directory.newest().unwrap(), Some(3));
         assert_eq!(names(&place.path().join("index")), ["3", "damaged-78"]);
+        directory.clear().unwrap();
+        assert_eq!(names(&place.path().join("index")), <[&str; 0]>::default());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The index's tables: one byte of prefix each, and how their keys are written and read.
 //!
 //! Names end in a zero byte, which sorts below every byte a name may have, so that a scan gives byte order and no name
-//! is the prefix of another one's keys. Digests of algorithms that we know are written as raw bytes, half of their text.
+//! is the prefix of another one's keys. Digests sort as their text does too, although those of algorithms that we know
+//! are written as raw bytes, half of their text: the algorithm's name and colon stay in front.
 
 use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
 
@@ -51,9 +52,6 @@ pub(crate) enum HolderKind {
     Manifest = 1,
 }
 
-/// A digest in a key whose algorithm we cannot compute: text and a zero byte follow.
-const OTHER_ALGORITHM: u8 = 0x7f;
-
 /// Writes a key, or the prefix of several, part by part.
 #[derive(Clone, Debug)]
 pub(crate) struct Key(Vec<u8>);
@@ -90,14 +88,11 @@ impl Key {
 
     /// Appends a digest.
     pub(crate) fn digest(mut self, digest: &Digest) -> Self {
-        if let Some(algorithm) = digest.algorithm() {
-            self.0.push(algorithm_byte(algorithm));
-            self.0.extend(unhex(digest.encoded()));
-            self
-        } else {
-            self.0.push(OTHER_ALGORITHM);
-            self.name(digest.as_str())
-        }
+        let Some(algorithm) = digest.algorithm() else { return self.name(digest.as_str()) };
+        self.0.extend_from_slice(algorithm.name().as_bytes());
+        self.0.push(b':');
+        self.0.extend(unhex(digest.encoded()));
+        self
     }
 
     /// Appends how content is held.
@@ -141,24 +136,12 @@ impl<'a> KeyReader<'a> {
 
     /// The next part as a digest.
     pub(crate) fn digest(&mut self) -> Option<Digest> {
-        let (first, rest) = self.0.split_first()?;
-        if *first == OTHER_ALGORITHM {
-            self.0 = rest;
-            return self.name()?.parse().ok();
-        }
-        let algorithm = Algorithm::ALL.into_iter().find(|algorithm| algorithm_byte(*algorithm) == *first)?;
-        let (hash, rest) = rest.split_at_checked(algorithm.hex_length() / 2)?;
+        let colon = self.0.iter().position(|byte| *byte == b':')?;
+        let name = std::str::from_utf8(&self.0[..colon]).ok()?;
+        let Some(algorithm) = Algorithm::from_name(name) else { return self.name()?.parse().ok() };
+        let (hash, rest) = self.0[colon + 1..].split_at_checked(algorithm.hex_length() / 2)?;
         self.0 = rest;
         Some(Digest::from_hash(algorithm, hash))
-    }
-}
-
-/// In the order of the algorithms' names, so that digests sort as their text does.
-fn algorithm_byte(algorithm: Algorithm) -> u8 {
-    match algorithm {
-        Algorithm::Blake3 => 1,
-        Algorithm::Sha256 => 2,
-        Algorithm::Sha512 => 3,
     }
 }
 
@@ -198,11 +181,16 @@ mod tests {
         let keys: Vec<_> = names.iter().map(|name| Key::of(Table::Repository).name(name).bytes()).collect();
         assert!(keys.is_sorted());
         let digests = [
+            digest("aes:z"),
             digest(&format!("blake3:{}", "ff".repeat(32))),
+            digest("md5+b64:Kg=="),
             digest(&format!("sha256:{}", "00".repeat(32))),
             digest(&format!("sha256:{}", "01".repeat(32))),
+            digest("sha256x:00"),
+            digest("sha25:zz"),
             digest(&format!("sha512:{}", "00".repeat(64))),
         ];
+        assert!(digests.is_sorted());
         let keys: Vec<_> = digests.iter().map(|digest| Key::of(Table::UnitRoots).digest(digest).bytes()).collect();
         assert!(keys.is_sorted());
     }

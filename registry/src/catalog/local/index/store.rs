@@ -15,6 +15,9 @@ use super::view::Changes;
 /// How often sled's own thread syncs its log. Nothing waits for it: the journal is what lasts.
 const FLUSH_EVERY_MS: u64 = 500;
 
+/// What a walk calls with each key and what is stored under it.
+type VisitStored<'a> = dyn FnMut(&[u8], &IVec) -> Result<ControlFlow<()>, Fault> + 'a;
+
 /// An open index.
 #[derive(Debug)]
 pub(crate) struct Index {
@@ -24,6 +27,9 @@ pub(crate) struct Index {
     meta: Mutex<Meta>,
     /// Which directory it lives in; readers name it when they find it damaged.
     generation: u64,
+    /// The next batch fails.
+    #[cfg(test)]
+    pub(crate) fail_next: std::sync::atomic::AtomicBool,
 }
 
 impl Index {
@@ -45,7 +51,14 @@ impl Index {
                 }
                 None => Meta { version: VERSION, journal: journal.into(), applied: None, entries: 0, sum: 0 },
             };
-            Ok(Index { database, tree, meta: Mutex::new(meta), generation })
+            Ok(Index {
+                database,
+                tree,
+                meta: Mutex::new(meta),
+                generation,
+                #[cfg(test)]
+                fail_next: false.into(),
+            })
         })
     }
 
@@ -94,6 +107,10 @@ impl Index {
         let (key, payload) = (Key::meta(), value::json(&next));
         let stored = seal(checksum(&key, &payload), &payload);
         batch.insert(key, stored);
+        #[cfg(test)]
+        if self.fail_next.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            return Err(Fault::Panicked);
+        }
         guarded(|| Ok(self.tree.apply_batch(batch)?))?;
         *meta = next;
         Ok(())
@@ -119,11 +136,7 @@ impl Index {
         guarded(|| Ok(self.database.flush().map(drop)?))
     }
 
-    fn each(
-        &self,
-        start: Bound<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &IVec) -> Result<ControlFlow<()>, Fault>,
-    ) -> Result<(), Fault> {
+    fn each(&self, start: Bound<&[u8]>, visit: &mut VisitStored<'_>) -> Result<(), Fault> {
         let mut entries = guarded(|| Ok(self.tree.range::<&[u8], _>((start, Bound::Unbounded))))?;
         while let Some(entry) = guarded(|| Ok(entries.next().transpose()?))? {
             if visit(&entry.0, &entry.1)?.is_break() {

@@ -24,8 +24,17 @@ pub(crate) type Changes = BTreeMap<Vec<u8>, Change>;
 pub(crate) struct View<'a> {
     index: &'a Index,
     changes: Changes,
-    /// What stood in `changes` before each write, newest last; `None` = nothing.
-    undo: Vec<(Vec<u8>, Option<Option<Payload>>)>,
+    /// What each write met, newest last.
+    undo: Vec<(Vec<u8>, Met)>,
+}
+
+/// What stood in the changes before a write.
+#[derive(Debug)]
+enum Met {
+    /// Nothing about this key.
+    Nothing,
+    /// This payload, or a removal.
+    Payload(Option<Payload>),
 }
 
 /// A place to go back to.
@@ -51,11 +60,11 @@ impl<'a> View<'a> {
     fn change(&mut self, key: Vec<u8>, now: Option<Payload>) -> Result<(), Fault> {
         if let Some(change) = self.changes.get_mut(&key) {
             let previous = std::mem::replace(&mut change.now, now);
-            self.undo.push((key, Some(previous)));
+            self.undo.push((key, Met::Payload(previous)));
             return Ok(());
         }
         let before = self.index.get_with_checksum(&key)?.map(|(checksum, _)| checksum);
-        self.undo.push((key.clone(), None));
+        self.undo.push((key.clone(), Met::Nothing));
         self.changes.insert(key, Change { before, now });
         Ok(())
     }
@@ -68,10 +77,10 @@ impl<'a> View<'a> {
     /// Forgets what changed since then.
     pub(crate) fn roll_back(&mut self, point: RollbackPoint) {
         while self.undo.len() > point.0
-            && let Some((key, previous)) = self.undo.pop()
+            && let Some((key, met)) = self.undo.pop()
         {
-            match (previous, self.changes.get_mut(&key)) {
-                (Some(previous), Some(change)) => change.now = previous,
+            match (met, self.changes.get_mut(&key)) {
+                (Met::Payload(previous), Some(change)) => change.now = previous,
                 _ => drop(self.changes.remove(&key)),
             }
         }

@@ -1,0 +1,133 @@
+//! What single commands do where the wording matters.
+
+use super::{digest, link, open, put, record, refusal, repository, tag};
+use crate::catalog::command::{Command, Refusal};
+use crate::catalog::fact::Fact;
+
+#[test]
+fn a_manifest_delete_removes_its_tags_first_and_orphans_its_content() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    catalog.commit_blocking(vec![put("a", 1, &[], &["x", "y"]), put("a", 2, &[], &["z"])]).unwrap();
+    let before = catalog.status().sequence;
+    let delete = Command::DeleteManifest { repository: repository("a"), digest: digest(1) };
+    assert_eq!(catalog.commit_blocking(vec![delete]).unwrap().orphaned, [digest(1)]);
+    let facts: Vec<_> = catalog.facts_since(before).unwrap().map(|record| record.unwrap().fact).collect();
+    let tag_deleted = |name| Fact::TagDeleted { repository: repository("a"), tag: tag(name) };
+    let deleted = Fact::ManifestDeleted { repository: repository("a"), digest: digest(1) };
+    assert_eq!(facts, [tag_deleted("x"), tag_deleted("y"), deleted]);
+    assert_eq!(catalog.tags(&repository("a"), None, 9).unwrap().items, [tag("z")]);
+}
+
+#[test]
+fn more_tags_than_are_looked_at_at_once_go_with_their_manifest() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    let names: Vec<_> = (0..1000).map(|number| format!("t{number}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    catalog.commit_blocking(vec![put("a", 1, &[], &names)]).unwrap();
+    assert_eq!(catalog.tags_of(&repository("a"), &digest(1), 2000).unwrap().len(), 1000);
+    let delete = Command::DeleteManifest { repository: repository("a"), digest: digest(1) };
+    catalog.commit_blocking(vec![delete]).unwrap();
+    assert_eq!(catalog.tags(&repository("a"), None, 2000).unwrap().items, []);
+    assert_eq!(catalog.status().index_entries, 1, "only the repository is left");
+}
+
+#[test]
+fn a_push_repeated_writes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    let push = vec![link("a", 7), put("a", 1, &[digest(7)], &["x"])];
+    let first = catalog.commit_blocking(push.clone()).unwrap();
+    assert_eq!(first.sequence, 4, "repository, blob, manifest, tag");
+    assert_eq!(catalog.commit_blocking(push).unwrap(), first);
+    assert_eq!(catalog.status().batches, 1);
+}
+
+#[test]
+fn a_blob_is_refused_to_go_while_ten_manifests_and_more_need_it() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    let mut push = vec![link("a", 7)];
+    push.extend((100..112).map(|number| put("a", number, &[digest(7)], &[])));
+    catalog.commit_blocking(push).unwrap();
+    let unlink = |even_if_referenced| {
+        vec![Command::UnlinkBlob { repository: repository("a"), digest: digest(7), even_if_referenced }]
+    };
+    let named: Vec<_> = (100..110).map(digest).collect();
+    assert_eq!(refusal(catalog.commit_blocking(unlink(false))), Refusal::BlobReferenced(named));
+    let collect = vec![Command::CollectBlob { repository: repository("a"), digest: digest(7) }];
+    assert_eq!(catalog.commit_blocking(collect).unwrap().orphaned, []);
+    assert_eq!(catalog.blob(&repository("a"), &digest(7)).unwrap(), Some(7));
+    assert_eq!(catalog.commit_blocking(unlink(true)).unwrap().orphaned, [digest(7)]);
+}
+
+#[test]
+fn missing_references_come_in_order_without_repeats_and_a_subject_is_none() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    catalog.commit_blocking(vec![link("a", 7)]).unwrap();
+    let required = [9, 7, 8, 9].map(|number| (digest(number), number)).to_vec();
+    let with = |required, compare| Command::PutManifest {
+        repository: repository("a"),
+        digest: digest(1),
+        manifest: record(1, &[], Some(digest(99))),
+        required,
+        compare,
+        tags: Vec::new(),
+        precondition: None,
+    };
+    let outcome = catalog.commit_blocking(vec![with(required, Vec::new())]);
+    assert_eq!(refusal(outcome), Refusal::ReferencesMissing(vec![digest(9), digest(8)]));
+    let outcome = catalog.commit_blocking(vec![with(Vec::new(), vec![(digest(8), 1), (digest(7), 1)])]);
+    assert_eq!(refusal(outcome), Refusal::SizeMismatch { digest: digest(7), stated: 1, stored: 7 });
+    catalog.commit_blocking(vec![with(vec![(digest(7), 7)], vec![(digest(8), 1)])]).unwrap();
+    let referrers = catalog.referrers(&repository("a"), &digest(99), None, 5).unwrap();
+    assert_eq!(referrers.items.len(), 1);
+}
+
+#[test]
+fn nothing_of_a_refused_request_stays() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    let unknown = Command::DeleteTag { repository: repository("a"), tag: tag("x") };
+    let outcome = catalog.commit_blocking(vec![link("a", 1), put("a", 2, &[], &["y"]), unknown]);
+    assert_eq!(refusal(outcome), Refusal::TagUnknown);
+    assert_eq!(catalog.repository(&repository("a")).unwrap(), None);
+    assert_eq!((catalog.status().sequence, catalog.status().index_entries), (0, 0));
+    let unknown = Command::DeleteTag { repository: repository("a"), tag: tag("x") };
+    assert_eq!(refusal(catalog.commit_blocking(vec![unknown])), Refusal::RepositoryUnknown);
+}
+
+/// sled keeps values above some size in files of their own.
+#[test]
+fn a_record_with_twenty_thousand_references_comes_back() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    let references: Vec<_> = (0..20_000).map(digest).collect();
+    catalog.commit_blocking(vec![put("a", 77, &references, &[])]).unwrap();
+    catalog.close();
+    drop(catalog);
+    let catalog = open(place.path());
+    assert_eq!(catalog.manifest(&repository("a"), &digest(77)).unwrap().unwrap().references, references);
+    assert_eq!(catalog.referring(&repository("a"), &digest(19_999), 2).unwrap(), [digest(77)]);
+    super::assert_equals_rebuild(&catalog);
+}
+
+#[test]
+fn a_page_starts_after_a_name_that_need_not_exist() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    catalog.commit_blocking(vec![put("a", 1, &[], &["a", "ab", "b"])]).unwrap();
+    let after = |after, limit| {
+        let page = catalog.tags(&repository("a"), Some(after), limit).unwrap();
+        (page.items.iter().map(|tag| tag.as_str().to_owned()).collect::<Vec<_>>(), page.more)
+    };
+    assert_eq!(after("", 2), (vec!["a".into(), "ab".into()], true));
+    assert_eq!(after("a", 2), (vec!["ab".into(), "b".into()], false));
+    assert_eq!(after("aa", 1), (vec!["ab".into()], true));
+    assert_eq!(after("a\0", 5), (vec!["ab".into(), "b".into()], false));
+    assert_eq!(after("b", 5), (vec![], false));
+    assert_eq!(after("ä~~", 5), (vec![], false));
+    assert_eq!(after("", 0), (vec![], true));
+}

@@ -1,0 +1,87 @@
+//! Group commit, and how long a rebuild takes.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::super::{Catalog, CatalogOptions};
+use super::disk::on_faulty_disk;
+use super::{assert_equals_rebuild, digest, link, options, put, repository};
+use crate::catalog::command::CommitError;
+
+const COMMITTERS: u64 = 64;
+const COMMITS_EACH: u64 = 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_committers_share_syncs() {
+    let place = tempfile::tempdir().unwrap();
+    let (options, disk) = on_faulty_disk(place.path());
+    let (catalog, _) = Catalog::open(options).unwrap();
+    let before = disk.syncs.load(Ordering::SeqCst);
+    let started = Instant::now();
+    let committers = (0..COMMITTERS).map(|committer| {
+        let catalog = catalog.clone();
+        tokio::spawn(async move {
+            let mut last = 0;
+            for number in 0..COMMITS_EACH {
+                let sequence = catalog.commit(vec![link("a", committer * 1000 + number)]).await.unwrap().sequence;
+                assert!(sequence > last);
+                last = sequence;
+                // What is answered can be read.
+                let size = catalog.blob(&repository("a"), &digest(committer * 1000 + number)).unwrap();
+                assert_eq!(size, Some(committer * 1000 + number));
+            }
+        })
+    });
+    for committer in committers.collect::<Vec<_>>() {
+        committer.await.unwrap();
+    }
+    let (commits, syncs) = (COMMITTERS * COMMITS_EACH, disk.syncs.load(Ordering::SeqCst) - before);
+    println!("{commits} commits, {syncs} syncs, {:?}", started.elapsed());
+    assert!(syncs < commits / 2, "{commits} commits made {syncs} syncs");
+    assert_eq!(catalog.status().sequence, commits + 1, "one fact each, and the repository");
+    assert_equals_rebuild(&catalog);
+}
+
+#[tokio::test]
+async fn a_closed_catalog_turns_commits_away() {
+    let place = tempfile::tempdir().unwrap();
+    let (catalog, _) = Catalog::open(options(place.path())).unwrap();
+    let other = catalog.clone();
+    tokio::task::spawn_blocking(move || other.close()).await.unwrap();
+    assert!(matches!(catalog.commit(vec![link("a", 1)]).await, Err(CommitError::Unavailable)));
+    assert!(catalog.blob(&repository("a"), &digest(1)).is_err());
+    catalog.close();
+}
+
+/// Run with `--release -- --ignored --nocapture`: 100,000 facts, 5 to an image.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn time_of_a_rebuild() {
+    let place = tempfile::tempdir().unwrap();
+    let options = CatalogOptions { index_cache_bytes: 64 << 20, ..options(place.path()) };
+    let (catalog, _) = Catalog::open(options.clone()).unwrap();
+    let started = Instant::now();
+    for image in 0..20_000_u64 {
+        let repository = format!("team{}/app{}", image % 100, image % 700);
+        let blobs = [1, 2, 3].map(|number| 10_000_000 + 3 * image + number);
+        let mut push: Vec<_> = blobs.iter().map(|blob| link(&repository, *blob)).collect();
+        push.push(put(&repository, image, &blobs.map(digest), &[&format!("v{image}")]));
+        catalog.commit_blocking(push).unwrap();
+    }
+    println!("committed in {:?}: {:?}", started.elapsed(), catalog.status());
+    let started = Instant::now();
+    for image in 0..20_000_u64 {
+        let repository = repository(&format!("team{}/app{}", image % 100, image % 700));
+        assert!(catalog.manifest(&repository, &digest(image)).unwrap().is_some());
+    }
+    println!("a manifest read: {:?}", started.elapsed() / 20_000);
+    catalog.close();
+    drop(catalog);
+    let (catalog, report) = Catalog::open(options.clone()).unwrap();
+    println!("opened: {report:?}");
+    catalog.close();
+    drop(catalog);
+    std::fs::remove_dir_all(&options.index_dir).unwrap();
+    let (_catalog, report) = Catalog::open(options).unwrap();
+    println!("opened: {report:?}");
+}
