@@ -1,6 +1,6 @@
 //! Reading a pushed manifest: what the registry must know of it. The bytes themselves are kept as they came.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use data_encoding::BASE64;
 use serde::Deserialize;
@@ -152,13 +152,20 @@ fn check_shape(kind: ManifestKind, wire: &Wire) -> Result<(), InvalidManifest> {
     }
 }
 
+/// Each digest once, in order. One digest cannot have two sizes.
 fn references(descriptors: &[&WireDescriptor]) -> Result<Vec<Reference>, InvalidManifest> {
-    let mut seen = HashSet::new();
-    let mut references = Vec::with_capacity(descriptors.len());
+    let mut places = HashMap::new();
+    let mut references: Vec<Reference> = Vec::with_capacity(descriptors.len());
     for descriptor in descriptors {
         let reference = descriptor.check("descriptor")?;
-        if seen.insert(reference.digest.clone()) {
-            references.push(reference);
+        let place = *places.entry(reference.digest.clone()).or_insert(references.len());
+        match references.get_mut(place) {
+            None => references.push(reference),
+            Some(first) if first.size == reference.size => first.may_be_absent &= reference.may_be_absent,
+            Some(first) => {
+                let (digest, one, other) = (&first.digest, first.size, reference.size);
+                return invalid(format!("{digest} is said to have {one} bytes and {other}"));
+            }
         }
     }
     Ok(references)
