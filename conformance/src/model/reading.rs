@@ -51,6 +51,9 @@ pub fn read(body: &[u8], content_type: Option<&str>) -> Option<Reading> {
             needs.push(descriptor(child)?);
         }
     }
+    if contradicts_itself(&needs) {
+        return None;
+    }
     let subject = match map.get("subject") {
         Some(subject) => Some(descriptor(subject)?),
         None => None,
@@ -62,6 +65,12 @@ pub fn read(body: &[u8], content_type: Option<&str>) -> Option<Reading> {
         subject,
         needs,
     })
+}
+
+/// One digest cannot have two sizes, whether its content is there or not.
+fn contradicts_itself(needs: &[Need]) -> bool {
+    let differs = |a: &Need, b: &Need| a.digest == b.digest && a.size != b.size;
+    needs.iter().enumerate().any(|(i, a)| needs[i + 1..].iter().any(|b| differs(a, b)))
 }
 
 fn media_type(value: &Value, content_type: Option<&str>) -> Option<String> {

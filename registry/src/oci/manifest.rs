@@ -12,8 +12,8 @@ use super::{Digest, ManifestKind};
 pub struct Manifest {
     /// Its media type, by the request or the body.
     pub kind: ManifestKind,
-    /// The digest of the manifest that it is about.
-    pub subject: Option<Digest>,
+    /// The manifest that it is about.
+    pub subject: Option<Reference>,
     /// `artifactType`, else the config's media type of an image manifest.
     pub artifact_type: Option<String>,
     /// `annotations`.
@@ -29,7 +29,7 @@ pub struct Reference {
     pub digest: Digest,
     /// Its length by the descriptor.
     pub size: u64,
-    /// It has `urls` and a type that is never pushed, so it may be absent.
+    /// It is the subject, or it has `urls` and a type that is never pushed: it need not be there.
     pub may_be_absent: bool,
 }
 
@@ -103,7 +103,9 @@ impl Manifest {
         }
         let kind = kind(content_type, &wire)?;
         check_shape(kind, &wire)?;
-        let subject = wire.subject.as_ref().map(|subject| subject.check("subject")).transpose()?.map(|r| r.digest);
+        let subject = wire.subject.as_ref().map(|subject| subject.check("subject")).transpose()?;
+        // A referrer may come before what it is about.
+        let subject = subject.map(|subject| Reference { may_be_absent: true, ..subject });
         let artifact_type = wire.artifact_type.filter(|kind| !kind.is_empty()).or_else(|| {
             let config = wire.config.as_ref().filter(|_| !kind.is_index())?;
             config.media_type.clone()

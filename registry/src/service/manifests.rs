@@ -126,7 +126,7 @@ impl Registry {
         };
         tracing::info!(target: "skyberth::push", %digest, new_bytes = sum.new, reused_bytes = sum.reused,
             duration_ms = sum.took.as_millis() as u64, "pushed {name}");
-        Ok(PushedManifest { digest, subject: manifest.subject, tags: push.tags })
+        Ok(PushedManifest { digest, subject: manifest.subject.map(|subject| subject.digest), tags: push.tags })
     }
 
     fn put_command(
@@ -139,6 +139,7 @@ impl Registry {
         let (required, compare) = manifest
             .references
             .iter()
+            .chain(&manifest.subject)
             .map(|reference| (reference.may_be_absent, (reference.digest.clone(), reference.size)))
             .partition::<Vec<_>, _>(|(may_be_absent, _)| self.limits.reference_checks && !may_be_absent);
         let strip = |list: Vec<(bool, (Digest, u64))>| list.into_iter().map(|(_, reference)| reference).collect();
@@ -271,7 +272,7 @@ fn record(manifest: &Manifest, size: u64) -> ManifestRecord {
     ManifestRecord {
         media_type: manifest.kind.media_type().to_owned(),
         size,
-        subject: manifest.subject.clone(),
+        subject: manifest.subject.as_ref().map(|subject| subject.digest.clone()),
         artifact_type: manifest.artifact_type.clone(),
         annotations,
         references: manifest.references.iter().map(|reference| reference.digest.clone()).collect(),

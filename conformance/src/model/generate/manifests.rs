@@ -147,7 +147,8 @@ impl Generator {
             return json!({ "mediaType": IMAGE, "digest": digest, "size": size });
         }
         let (digest, manifest) = *self.random.pick(&held);
-        json!({ "mediaType": manifest.reading.media_type, "digest": digest, "size": manifest.bytes.len() })
+        let size = manifest.bytes.len() + usize::from(self.random.chance(3));
+        json!({ "mediaType": manifest.reading.media_type, "digest": digest, "size": size })
     }
 
     /// A manifest that is there, was or never will be.
