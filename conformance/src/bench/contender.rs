@@ -56,6 +56,7 @@ impl Entry {
         let log = File::create(folder.join("log"))?;
         // A group of its own, so that nginx's workers end with it.
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        end_with_us(&mut command);
         let ready = match &self.kind {
             Kind::Skyberth(_) => "/readyz",
             _ => "/v2/",
@@ -135,6 +136,18 @@ fn skyberth(binary: &Path, target: &Target, folder: &Path) -> Command {
     let mut command = Command::new(binary);
     command.args(["serve", "--listen", &target.authority(), "--data"]).arg(folder.join("data"));
     command
+}
+
+/// A bench that is killed must not leave servers behind.
+#[expect(unsafe_code, reason = "std cannot ask for a signal at the parent's death")]
+fn end_with_us(command: &mut Command) {
+    // SAFETY: between fork and exec the closure only makes one system call, which takes no memory.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
 }
 
 /// As Debian configures it, but without its access log, which would be one more line a request than the others write.

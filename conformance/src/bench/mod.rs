@@ -78,11 +78,11 @@ impl Plan {
     fn new(args: &BenchArgs, scale: Scale) -> Self {
         Plan {
             only: args.only.clone(),
-            rounds: args.rounds.map_or_else(|| scale.pick(2, 3, 5), usize::from),
+            rounds: args.rounds.map_or_else(|| scale.pick(2, 2, 5), usize::from),
             blocks: scale.pick(4, 16, 64),
             pulls: scale.pick(8, 4, 4),
-            requests: scale.pick(4_000, 8_000, 40_000),
-            images: scale.pick(40, 64, 400),
+            requests: scale.pick(2_000, 3_000, 20_000),
+            images: scale.pick(40, 40, 400),
         }
     }
 
