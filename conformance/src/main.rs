@@ -1,6 +1,7 @@
 //! The judge's command line: each subcommand is one check, `--scale` says how much of it.
 #![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
+mod bench;
 mod client;
 mod clients;
 mod edge;
@@ -31,6 +32,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Check {
+    /// The registry beside docker-registry and nginx: CPU, rates, memory.
+    Bench(bench::BenchArgs),
     /// The edge table: odd requests, one row each.
     Edge(edge::EdgeOptions),
     /// The official conformance suite: every case must pass.
@@ -49,6 +52,7 @@ fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let report = cli.report.as_deref();
     match &cli.check {
+        Check::Bench(args) => bench::run(args, cli.scale, report),
         Check::Edge(options) => edge::run(options, report),
         Check::Clients(args) => clients::run(args, cli.scale, report),
         Check::Official(args) => official::run(args, cli.scale, report),

@@ -142,6 +142,8 @@ fn strangers(registry: &Registry, findings: &mpsc::Sender<Found>) -> Result<(), 
 
 async fn put_aside(registry: &Arc<Registry>, digest: &Digest) -> Result<bool, Error> {
     let _guard = registry.locks.lock(digest).await;
+    // Before the file goes: at worst the next pull of it is read from the disk once more.
+    registry.forget_hot(digest);
     let wanted = digest.clone();
     registry
         .blocking(move |store| match store.verify(&wanted, &mut full_speed)? {

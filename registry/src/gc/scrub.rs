@@ -69,6 +69,7 @@ async fn put_aside(registry: &Arc<Registry>, digest: &Digest) {
         .await;
     match quarantined {
         Ok(Some(path)) => {
+            registry.forget_hot(digest);
             tracing::error!(%digest, quarantine = %path.display(), "the scrub found damaged content and put its file aside");
         }
         Ok(None) => {}

@@ -7,6 +7,7 @@ mod body;
 mod conditional;
 mod dispatch;
 mod error;
+mod file_read;
 mod headers;
 mod health;
 mod home;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 
+use bytes::Bytes;
 use storage_backends::fs::StoreError;
 
 use super::{Error, Registry};
@@ -15,7 +16,7 @@ const VERIFIED_WHOLE: u64 = 64 * 1024;
 #[derive(Debug)]
 pub enum Blob {
     /// Read and verified.
-    Bytes(Vec<u8>),
+    Bytes(Bytes),
     /// Open, its length checked; held open until it is sent, so a deletion meanwhile does not cut the client.
     File(File, u64),
 }
@@ -46,16 +47,30 @@ impl Registry {
     pub async fn open_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Blob, Error> {
         self.touch(repository, digest).await;
         let size = self.catalog.blob(repository, digest)?.ok_or(Error::BlobUnknown)?;
-        let wanted = digest.clone();
-        let opened = tokio::task::spawn_blocking({
-            let store = self.store.clone();
-            move || match size {
-                0..=VERIFIED_WHOLE => store.read_verified(&wanted, size).map(Blob::Bytes),
-                _ => store.open_content(&wanted, size).map(|file| Blob::File(file, size)),
+        if size <= VERIFIED_WHOLE {
+            return self.small_content(digest, size).await.map(Blob::Bytes);
+        }
+        let (store, wanted) = (self.store.clone(), digest.clone());
+        match tokio::task::spawn_blocking(move || store.open_content(&wanted, size)).await {
+            Ok(Ok(file)) => Ok(Blob::File(file, size)),
+            Ok(Err(StoreError::Missing { .. })) => Err(self.lost(digest)),
+            Ok(Err(error)) => Err(self.damaged(digest, error).await),
+            Err(_) => Err(Error::Internal("file work panicked")),
+        }
+    }
+
+    /// Content that the catalog says is held, read whole and verified, now or a short while ago.
+    pub(super) async fn small_content(&self, digest: &Digest, size: u64) -> Result<Bytes, Error> {
+        if let Some(bytes) = self.hot.get(digest) {
+            return Ok(bytes);
+        }
+        let (store, wanted) = (self.store.clone(), digest.clone());
+        match tokio::task::spawn_blocking(move || store.read_verified(&wanted, size)).await {
+            Ok(Ok(bytes)) => {
+                let bytes = Bytes::from(bytes);
+                self.hot.keep(digest, &bytes);
+                Ok(bytes)
             }
-        });
-        match opened.await {
-            Ok(Ok(blob)) => Ok(blob),
             Ok(Err(StoreError::Missing { .. })) => Err(self.lost(digest)),
             Ok(Err(error)) => Err(self.damaged(digest, error).await),
             Err(_) => Err(Error::Internal("file work panicked")),
@@ -84,8 +99,14 @@ impl Registry {
     /// back and a pull goes to the next mirror.
     pub(crate) fn lost(&self, digest: &Digest) -> Error {
         tracing::error!(%digest, "content is held but its file is missing: push it again, or see `skyberth fsck`");
+        self.hot.forget(digest);
         self.metrics.content_damaged.inc();
         Error::BlobUnknown
+    }
+
+    /// Small content whose file was put aside is not served from memory any longer.
+    pub(crate) fn forget_hot(&self, digest: &Digest) {
+        self.hot.forget(digest);
     }
 
     /// Puts a damaged file aside, so that a push of the same content brings it back.
@@ -93,6 +114,7 @@ impl Registry {
         if !matches!(error, StoreError::WrongLength { .. } | StoreError::Corrupt { .. }) {
             return error.into();
         }
+        self.hot.forget(digest);
         self.metrics.content_damaged.inc();
         let guard = self.locks.lock(digest).await;
         let wanted = digest.clone();

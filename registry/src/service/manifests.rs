@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use storage_backends::fs::StoreError;
 
 use super::{Error, Registry};
 use crate::catalog::command::{Command, Precondition};
@@ -66,7 +65,7 @@ pub struct ManifestContent {
     /// What HEAD would say.
     pub info: ManifestInfo,
     /// Exactly as pushed.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 impl Registry {
@@ -209,17 +208,11 @@ impl Registry {
         Ok(ManifestContent { info, body })
     }
 
-    pub(super) async fn manifest_body(&self, digest: &Digest, size: u64) -> Result<Vec<u8>, Error> {
-        let (store, wanted) = (self.store.clone(), digest.clone());
-        match tokio::task::spawn_blocking(move || store.read_verified(&wanted, size)).await {
-            Ok(Ok(body)) => Ok(body),
-            Ok(Err(StoreError::Missing { .. })) => {
-                self.lost(digest);
-                Err(Error::ManifestUnknown)
-            }
-            Ok(Err(error)) => Err(self.damaged(digest, error).await),
-            Err(_) => Err(Error::Internal("reading the manifest panicked")),
-        }
+    pub(super) async fn manifest_body(&self, digest: &Digest, size: u64) -> Result<Bytes, Error> {
+        self.small_content(digest, size).await.map_err(|error| match error {
+            Error::BlobUnknown => Error::ManifestUnknown,
+            other => other,
+        })
     }
 
     /// Bytes that a pull of the manifest moves, as far as they are in the repository: for people, not for clients.

@@ -6,6 +6,7 @@
 mod blobs;
 mod error;
 mod grace;
+mod hot_content;
 mod listing;
 mod locks;
 mod manifests;
@@ -77,6 +78,7 @@ pub struct Registry {
     pub(crate) tasks: TaskTracker,
     /// Held by the one collection that may run.
     pub(crate) collecting: tokio::sync::Mutex<()>,
+    hot: hot_content::HotContent,
     sessions: sessions::Sessions,
     transfers: Arc<Semaphore>,
     large_manifests: Semaphore,
@@ -106,6 +108,7 @@ impl Registry {
             locks: DigestLocks::new(),
             collecting: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
+            hot: hot_content::HotContent::default(),
             pushes: push_report::PushReports::new(),
             catalog,
             store,

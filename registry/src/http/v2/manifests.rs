@@ -35,7 +35,7 @@ pub(in crate::http) async fn handle(
         }
         _ => {
             let manifest = app.registry.get_manifest(repository, reference).await.map_err(fail)?;
-            Ok(answer(request, &manifest.info, manifest.body.into()))
+            Ok(answer(request, &manifest.info, manifest.body))
         }
     }
 }

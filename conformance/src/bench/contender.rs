@@ -1,0 +1,195 @@
+//! The servers that are compared: each started on loopback with a folder of its own, and stopped with it.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use super::process;
+use crate::client::{Request, Target};
+use crate::program::find;
+use crate::server::free_port;
+
+/// Which server.
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    /// Ours, by its binary.
+    Skyberth(PathBuf),
+    /// Debian's docker-registry 2.8 with its filesystem driver.
+    DockerRegistry,
+    /// Debian's nginx serving files: the practical limit for moving bytes out.
+    Nginx,
+}
+
+/// A server in the table, by its name.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+}
+
+/// A running one; dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Contender {
+    pub(super) name: &'static str,
+    pub(super) target: Target,
+    /// From the start of the process to its first 200.
+    pub(super) start: Duration,
+    pub(super) can_push: bool,
+    folder: PathBuf,
+    child: Child,
+}
+
+impl Entry {
+    /// Starts it with everything below `folder`, which is new.
+    pub(super) fn start(&self, folder: &Path) -> anyhow::Result<Contender> {
+        fs::create_dir_all(folder)?;
+        let target = Target { host: "127.0.0.1".to_owned(), port: free_port()? };
+        let mut command = match &self.kind {
+            Kind::Skyberth(binary) => skyberth(binary, &target, folder),
+            Kind::DockerRegistry => docker_registry(&target, folder)?,
+            Kind::Nginx => nginx(&target, folder)?,
+        };
+        let log = File::create(folder.join("log"))?;
+        // A group of its own, so that nginx's workers end with it.
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        end_with_us(&mut command);
+        let ready = match &self.kind {
+            Kind::Skyberth(_) => "/readyz",
+            _ => "/v2/",
+        };
+        let started = Instant::now();
+        let child = command.spawn().with_context(|| format!("start {}", self.name))?;
+        let mut contender = Contender {
+            name: self.name,
+            target,
+            start: Duration::ZERO,
+            can_push: !matches!(self.kind, Kind::Nginx),
+            folder: folder.to_owned(),
+            child,
+        };
+        contender.wait_ready(ready, started)?;
+        Ok(contender)
+    }
+}
+
+impl Contender {
+    fn wait_ready(&mut self, path: &str, started: Instant) -> anyhow::Result<()> {
+        while !self.target.send(&Request::get(path)).is_ok_and(|answer| answer.status == 200) {
+            let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended with {status}: {}", self.name, log());
+            }
+            if started.elapsed() > Duration::from_mins(1) {
+                bail!("{} is not ready after a minute: {}", self.name, log());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.start = started.elapsed();
+        Ok(())
+    }
+
+    /// CPU seconds since its start.
+    pub(super) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        process::cpu_seconds(self.child.id())
+    }
+
+    pub(super) fn memory(&self) -> anyhow::Result<process::Memory> {
+        process::memory(self.child.id())
+    }
+
+    /// Where a server of files finds what is asked for under `path`.
+    pub(super) fn served_file(&self, path: &str) -> PathBuf {
+        self.folder.join("root").join(path.trim_start_matches('/'))
+    }
+
+    #[expect(unsafe_code, reason = "std can send SIGKILL to one process only")]
+    fn signal_group(&self, signal: i32) {
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            // SAFETY: the group is our own child's, which has not been waited for yet.
+            unsafe {
+                libc::kill(-pid, signal);
+            }
+        }
+    }
+}
+
+impl Drop for Contender {
+    fn drop(&mut self) {
+        self.signal_group(libc::SIGTERM);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                self.signal_group(libc::SIGKILL);
+                let _ = self.child.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn skyberth(binary: &Path, target: &Target, folder: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.args(["serve", "--listen", &target.authority(), "--data"]).arg(folder.join("data"));
+    command
+}
+
+/// A bench that is killed must not leave servers behind.
+#[expect(unsafe_code, reason = "std cannot ask for a signal at the parent's death")]
+fn end_with_us(command: &mut Command) {
+    // SAFETY: between fork and exec the closure only makes one system call, which takes no memory.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+}
+
+/// As Debian configures it, but without its access log, which would be one more line a request than the others write.
+fn docker_registry(target: &Target, folder: &Path) -> anyhow::Result<Command> {
+    let configuration = format!(
+        "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\n\
+         storage:\n  cache:\n    blobdescriptor: inmemory\n  filesystem:\n    rootdirectory: {}\n\
+         http:\n  addr: {}\n  headers:\n    X-Content-Type-Options: [nosniff]\n",
+        folder.join("data").display(),
+        target.authority()
+    );
+    let file = folder.join("config.yml");
+    fs::write(&file, configuration)?;
+    let mut command = Command::new(find("docker-registry", Path::new("/usr/bin"))?);
+    command.arg("serve").arg(file).env("OTEL_TRACES_EXPORTER", "none");
+    Ok(command)
+}
+
+fn nginx(target: &Target, folder: &Path) -> anyhow::Result<Command> {
+    let root = folder.join("root");
+    fs::create_dir_all(root.join("v2"))?;
+    let scratch = folder.display();
+    let configuration = format!(
+        "daemon off;\nworker_processes auto;\npid {scratch}/pid;\nerror_log {scratch}/error.log;\n{}\
+         events {{ worker_connections 256; }}\n\
+         http {{\n  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  keepalive_requests 1000000;\n\
+         default_type application/octet-stream;\n\
+         client_body_temp_path {scratch}/body;\n  proxy_temp_path {scratch}/proxy;\n\
+         fastcgi_temp_path {scratch}/fastcgi;\n  uwsgi_temp_path {scratch}/uwsgi;\n  scgi_temp_path {scratch}/scgi;\n\
+         server {{ listen {}; root {}; location = /v2/ {{ return 200; }} }}\n}}\n",
+        // Started by root its workers would be somebody who may not enter the folder.
+        if fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {
+            "user root;\n"
+        } else {
+            ""
+        },
+        target.authority(),
+        root.display()
+    );
+    let file = folder.join("nginx.conf");
+    fs::write(&file, configuration)?;
+    let mut command = Command::new(find("nginx", Path::new("/usr/sbin"))?);
+    command.arg("-p").arg(folder).arg("-c").arg(file);
+    Ok(command)
+}

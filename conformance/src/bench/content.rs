@@ -1,0 +1,133 @@
+//! The bytes that are pushed: large blobs as one block repeated, and small images, each different.
+
+use sha2::{Digest as _, Sha256};
+
+/// The block that a large blob repeats, and the size of a chunk where a push is cut into chunks.
+pub(super) const BLOCK: usize = 16 * 1024 * 1024;
+
+/// Pieces of a body without announced length, as Go's clients send them.
+const PIECE: usize = 32 * 1024;
+
+/// The size of a small layer and of a small blob.
+pub(super) const SMALL: usize = 4 * 1024;
+
+/// A large blob.
+#[derive(Debug)]
+pub(super) struct LargeBlob {
+    pub(super) block: Vec<u8>,
+    pub(super) blocks: usize,
+    pub(super) digest: String,
+    /// One block in the chunked transfer coding.
+    pub(super) coded: Vec<u8>,
+}
+
+/// One image of a config, a layer and a manifest.
+#[derive(Debug)]
+pub(super) struct SmallImage {
+    pub(super) config: Vec<u8>,
+    pub(super) layer: Vec<u8>,
+    pub(super) manifest: Vec<u8>,
+}
+
+impl LargeBlob {
+    /// A blob of so many blocks that no other seed gives.
+    pub(super) fn new(seed: u64, blocks: usize) -> Self {
+        let block = noise(seed, BLOCK);
+        let mut hash = Sha256::new();
+        (0..blocks).for_each(|_| hash.update(&block));
+        let digest = format!("sha256:{}", hex(&hash.finalize()));
+        let mut coded = Vec::with_capacity(BLOCK + BLOCK / PIECE * 8);
+        for piece in block.chunks(PIECE) {
+            coded.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+            coded.extend_from_slice(piece);
+            coded.extend_from_slice(b"\r\n");
+        }
+        LargeBlob { block, blocks, digest, coded }
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        (self.block.len() * self.blocks) as u64
+    }
+
+    /// Whether `piece` is what stands at `offset`.
+    pub(super) fn matches(&self, offset: u64, mut piece: &[u8]) -> bool {
+        let mut at = (offset % BLOCK as u64) as usize;
+        while !piece.is_empty() {
+            let length = piece.len().min(BLOCK - at);
+            let (head, tail) = piece.split_at(length);
+            if head != &self.block[at..at + length] {
+                return false;
+            }
+            (piece, at) = (tail, 0);
+        }
+        true
+    }
+}
+
+impl SmallImage {
+    pub(super) fn new(seed: u64) -> Self {
+        let layer = noise(seed, SMALL);
+        let config = format!(
+            r#"{{"architecture":"amd64","os":"linux","config":{{"Labels":{{"seed":"{seed}"}}}},"rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
+            digest(&layer)
+        )
+        .into_bytes();
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": digest(&config),
+                "size": config.len(),
+            },
+            "layers": [{
+                "mediaType": "application/vnd.oci.image.layer.v1.tar",
+                "digest": digest(&layer),
+                "size": layer.len(),
+            }],
+        });
+        SmallImage { config, layer, manifest: manifest.to_string().into_bytes() }
+    }
+}
+
+/// `sha256:` and the hash.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Bytes that do not compress (xorshift64*), the same for the same seed.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        bytes.extend_from_slice(&state.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_is_compared_across_its_blocks() {
+        let blob = LargeBlob::new(7, 2);
+        let whole = [blob.block.clone(), blob.block.clone()].concat();
+        assert_eq!(blob.digest, digest(&whole));
+        assert!(blob.matches(BLOCK as u64 - 5, &whole[BLOCK - 5..BLOCK + 9]));
+        assert!(!blob.matches(1, &whole[..64]));
+        assert_ne!(SmallImage::new(1).manifest, SmallImage::new(2).manifest);
+    }
+}
