@@ -16,8 +16,8 @@ COPY Cargo.toml Cargo.lock ./
 COPY registry registry
 COPY storage-backends storage-backends
 COPY conformance conformance
-# What `skyberth --version` says, such as "0.1.0 (commit 1a2b3c4)".
-ARG SKYBERTH_BUILD_VERSION=0.1.0
+# What `skyberth --version` says if it is given, such as "0.1.0 (commit 1a2b3c4)".
+ARG SKYBERTH_BUILD_VERSION
 # The data directory is open to group 0, which platforms that choose a user at random give it.
 RUN CARGO_PROFILE_RELEASE_STRIP=debuginfo cargo build --locked --release --package skyberth \
     && install -D target/release/skyberth /out/usr/local/bin/skyberth \
