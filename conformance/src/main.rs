@@ -6,6 +6,7 @@ mod client;
 mod clients;
 mod edge;
 mod gates;
+mod image;
 mod model;
 mod official;
 mod program;
@@ -38,6 +39,8 @@ enum Check {
     Edge(edge::EdgeOptions),
     /// The official conformance suite: every case must pass.
     Official(official::OfficialArgs),
+    /// The container image, run the ways that platforms run images.
+    Image(image::ImageArgs),
     /// Real clients against a registry: push, pull, compare.
     Clients(clients::ClientsArgs),
     /// Random operations against the model of the API, with crashes and collections in between.
@@ -54,6 +57,7 @@ fn main() -> anyhow::Result<()> {
     match &cli.check {
         Check::Bench(args) => bench::run(args, cli.scale, report),
         Check::Edge(options) => edge::run(options, report),
+        Check::Image(args) => image::run(args, cli.scale, report),
         Check::Clients(args) => clients::run(args, cli.scale, report),
         Check::Official(args) => official::run(args, cli.scale, report),
         Check::Crash(args) => gates::crash::run(args, cli.scale, report),

@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 /// The layout that this program reads and writes.
 const FORMAT: u32 = 1;
 const MARKER: &str = "skyberth.json";
+/// Made by mkfs at the root of a file system, and none of ours.
+pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +50,7 @@ pub enum DataDirError {
         why: String,
     },
     /// It cannot be made, read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot use {}", path.display())]
     Io {
         /// What.
         path: PathBuf,
@@ -79,17 +81,27 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let at = |source| DataDirError::Io { path: path.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(at)?;
-        let empty = fs::read_dir(path).map_err(at)?.next().is_none();
-        if !empty && !path.join(MARKER).exists() {
+        if !DataDir::is_ours_or_empty(path)? {
             return Err(DataDirError::Foreign(path.to_owned()));
         }
-        if empty {
+        if !path.join(MARKER).exists() {
             // First of all, so that a crash in what follows does not make the directory look foreign.
             write_marker(path, &Marker { format: FORMAT, journal: None })?;
         }
         let lock = lock(path)?;
         let marker = read_marker(path)?;
         Ok(DataDir { path: path.to_owned(), marker, _lock: lock })
+    }
+
+    /// True if a node may be opened on this directory, which must exist; changes nothing. A directory with nothing but
+    /// `lost+found` is empty: that is what a volume with a new ext4 file system looks like.
+    pub fn is_ours_or_empty(path: &Path) -> Result<bool, DataDirError> {
+        let at = |source| DataDirError::Io { path: path.to_owned(), source };
+        let mut empty = true;
+        for entry in fs::read_dir(path).map_err(at)? {
+            empty &= entry.map_err(at)?.file_name() == LOST_AND_FOUND;
+        }
+        Ok(empty || path.join(MARKER).exists())
     }
 
     /// True if a node could run here; changes nothing.
@@ -182,6 +194,14 @@ mod tests {
         fs::write(folder.path().join("thesis.tex"), "x").unwrap();
         assert!(matches!(DataDir::open(folder.path()), Err(DataDirError::Foreign(_))));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_new_volume_with_lost_and_found_is_not_foreign() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(LOST_AND_FOUND)).unwrap();
+        drop(DataDir::open(folder.path()).unwrap());
+        assert!(DataDir::open(folder.path()).is_ok());
     }
 
     #[test]

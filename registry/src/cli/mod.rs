@@ -1,11 +1,15 @@
 //! The command line.
 
 mod config;
+mod descriptors;
 mod node;
 mod operate;
+mod ownership;
+mod privileges;
 mod serve;
 mod r#try;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -104,6 +108,14 @@ impl Settings {
         }
         Ok(loaded)
     }
+
+    /// Reads the configuration for a command on the data directory: as the user that the node is, never as root, whose
+    /// files the node could not read.
+    fn load_to_operate(&self) -> anyhow::Result<Loaded> {
+        let loaded = self.load(None)?;
+        privileges::drop_root(&loaded.config, false)?;
+        Ok(loaded)
+    }
 }
 
 /// The variables that are text; others are not ours.
@@ -127,10 +139,12 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Serve { settings, listen } => serve::serve(settings.load(listen)?).map(|()| true),
-        Command::Status { settings } => operate::operate(&settings.load(None)?, admin::Command::Status),
-        Command::Ls { name, settings } => operate::operate(&settings.load(None)?, admin::Command::Ls { name }),
-        Command::Gc { dry_run, settings } => operate::operate(&settings.load(None)?, admin::Command::Gc { dry_run }),
-        Command::Fsck { repair, settings } => operate::fsck(&settings.load(None)?, repair),
+        Command::Status { settings } => operate::operate(&settings.load_to_operate()?, admin::Command::Status),
+        Command::Ls { name, settings } => operate::operate(&settings.load_to_operate()?, admin::Command::Ls { name }),
+        Command::Gc { dry_run, settings } => {
+            operate::operate(&settings.load_to_operate()?, admin::Command::Gc { dry_run })
+        }
+        Command::Fsck { repair, settings } => operate::fsck(&settings.load_to_operate()?, repair),
         Command::Config { action: ConfigAction::Check { settings } } => {
             config::check(&settings.load(None)?);
             Ok(true)
@@ -139,14 +153,12 @@ fn run(command: Command) -> anyhow::Result<bool> {
     }
 }
 
-/// A line of a command's result.
-#[expect(clippy::print_stdout, reason = "this is the one place where commands print")]
+/// A line of a command's result. A reader that went away, such as `head`, is no failure of the command.
 fn print(line: &str) {
-    println!("{line}");
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
-/// A line about trouble.
-#[expect(clippy::print_stderr, reason = "before the log is set up, and for commands that have none")]
+/// A line about trouble, before the log is set up and for commands that have none.
 fn warn(line: &str) {
-    eprintln!("skyberth: {line}");
+    let _ = writeln!(std::io::stderr().lock(), "skyberth: {line}");
 }

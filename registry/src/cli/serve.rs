@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::node::Node;
-use super::print;
+use super::{descriptors, print, privileges};
 use crate::admin;
 use crate::config::{Config, Loaded};
 use crate::http::{HttpOptions, router};
@@ -19,8 +19,14 @@ const SPARE_BLOCKING_THREADS: usize = 128;
 
 /// Runs until SIGTERM or SIGINT.
 pub(super) fn serve(loaded: Loaded) -> anyhow::Result<()> {
-    telemetry::logs::init(&loaded.config.log)?;
     let config = loaded.config;
+    // First of all: nothing below has rights that it does not need.
+    privileges::drop_root(&config, true)?;
+    telemetry::logs::init(&config.log)?;
+    match descriptors::raise_limit() {
+        Ok(limit) => tracing::debug!(limit, "raised the limit of descriptors"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of descriptors"),
+    }
     let node = Node::open(&config)?;
     tracing::info!(journal = %node.report.journal, sequence = node.report.sequence, index = ?node.report.index,
         entries = node.report.entries, took_ms = node.report.took.as_millis() as u64, "opened the data directory");

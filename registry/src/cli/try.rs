@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::process::{Child, Command};
 
 use super::print;
+use crate::config::variable_name;
 use crate::oci::{Algorithm, Digest};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -87,6 +88,8 @@ async fn start(data: &Path, port: u16, client: &Client, url: &str) -> anyhow::Re
     let child = Command::new(std::env::current_exe()?)
         .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"])
         .arg(data)
+        // Who runs this also owns the temporary directory; another user may not be let into it.
+        .env_remove(variable_name("server.run_as"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::validate::Faults;
-use super::{ByteSize, TimeSpan};
+use super::{ByteSize, RunAs, TimeSpan};
 
 /// Where the server listens, with what it allows to a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Server {
     pub max_header_bytes: ByteSize,
     /// Time that running requests get to finish after SIGTERM; then they are cut.
     pub shutdown_grace: TimeSpan,
+    /// `UID:GID` that a node started as root becomes before it opens anything; empty: it stays root. The data directory
+    /// is made that user's own first. A node that is not started as root stays who it is.
+    pub run_as: RunAs,
 }
 
 impl Default for Server {
@@ -44,6 +47,7 @@ impl Default for Server {
             max_header_bytes: ByteSize::from_kib(32),
             // Kubernetes kills 30 s after SIGTERM: be done before.
             shutdown_grace: TimeSpan::from_secs(25),
+            run_as: RunAs(None),
         }
     }
 }

@@ -65,6 +65,7 @@ fn another_value(key: &str, default: &toml::Value) -> String {
     match (key, default) {
         ("storage.backend", _) => "fs".into(),
         ("server.listen", _) => "10.9.8.7:65".into(),
+        ("server.run_as", _) => "65532:65532".into(),
         ("log.level", _) => "trace".into(),
         ("log.format", _) => "json".into(),
         ("server.max_header_bytes", _) => "16KiB".into(),

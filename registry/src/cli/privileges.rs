@@ -1,0 +1,128 @@
+//! From root to a user without rights, before anything is opened: `server.run_as`.
+//!
+//! The order, and what an end right after each step leaves behind:
+//!
+//! 1. The data directory is made if it does not exist. Left: an empty directory of root's, as volumes are.
+//! 2. What lies in it is given to the user, the deepest first and the directory itself last. Left: a directory that is
+//!    still another's, so that the next start goes through all of it again.
+//! 3. Groups, group and user are changed for good. Nothing is left behind: this is the process's own state.
+
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+
+use super::ownership;
+use crate::config::{Config, Identity};
+use crate::data_dir::DataDir;
+
+/// Becomes the user that the configuration names, if this process is root; else does nothing. `create` makes the data
+/// directory if it does not exist. Must be called while the process has one thread and no socket.
+pub(super) fn drop_root(config: &Config, create: bool) -> anyhow::Result<()> {
+    let Some(identity) = config.server.run_as.0 else { return Ok(()) };
+    if !is_root() {
+        return Ok(());
+    }
+    let data = &config.storage.data;
+    if create {
+        std::fs::create_dir_all(data).with_context(|| format!("create {}", data.display()))?;
+    }
+    if data.exists() {
+        take_over(data, identity)?;
+    }
+    become_for_good(identity).with_context(|| {
+        format!("become {identity} (started as root with server.run_as; that takes CAP_SETUID and CAP_SETGID)")
+    })
+}
+
+/// Only what a node may use is given away: never somebody else's directory that was named by mistake.
+fn take_over(data: &Path, identity: Identity) -> anyhow::Result<()> {
+    let ours = DataDir::is_ours_or_empty(data)?;
+    ensure!(ours, "{} is not empty and is no Skyberth data directory; its owner stays as it is", data.display());
+    ownership::give(data, identity).with_context(|| {
+        format!("give {} to {identity} (started as root with server.run_as; that takes CAP_CHOWN)", data.display())
+    })
+}
+
+fn is_root() -> bool {
+    #[expect(unsafe_code, reason = "std does not say who runs the process")]
+    // SAFETY: reads a number of the process, cannot fail.
+    let uid = unsafe { libc::geteuid() };
+    uid == 0
+}
+
+/// Groups first, user last: each step needs the rights that the last one gives up.
+fn become_for_good(identity: Identity) -> anyhow::Result<()> {
+    #[expect(unsafe_code, reason = "std changes users only for children")]
+    // SAFETY: no pointer is read, as the list of groups is empty.
+    check(unsafe { libc::setgroups(0, std::ptr::null()) }).context("setgroups")?;
+    #[expect(unsafe_code, reason = "std changes users only for children")]
+    // SAFETY: numbers only.
+    check(unsafe { libc::setresgid(identity.gid, identity.gid, identity.gid) }).context("setresgid")?;
+    #[expect(unsafe_code, reason = "std changes users only for children")]
+    // SAFETY: numbers only.
+    check(unsafe { libc::setresuid(identity.uid, identity.uid, identity.uid) }).context("setresuid")?;
+    #[expect(unsafe_code, reason = "no safe wrapper")]
+    // SAFETY: numbers only; a process may always give this up.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).context("no_new_privs")?;
+    #[expect(unsafe_code, reason = "std changes users only for children")]
+    // SAFETY: numbers only.
+    let back = unsafe { libc::setresuid(0, 0, 0) };
+    ensure!(back != 0, "this process could become root again");
+    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
+    holds_nothing_but(&status, identity)
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether `status`, which is in the form of proc(5), is of a process of this user without capabilities.
+fn holds_nothing_but(status: &str, identity: Identity) -> anyhow::Result<()> {
+    let (uid, gid) = (identity.uid.to_string(), identity.gid.to_string());
+    let words = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    for (name, wanted) in [("Uid", &uid), ("Gid", &gid)] {
+        let found = words(name).with_context(|| format!("/proc/self/status does not say {name}"))?;
+        ensure!(found.split_whitespace().all(|word| word == wanted), "{name} is {found} instead of {wanted}");
+    }
+    let groups = words("Groups").context("/proc/self/status does not say Groups")?;
+    ensure!(groups.trim().is_empty(), "still in the groups {groups}");
+    for name in ["CapPrm", "CapEff", "CapAmb"] {
+        let found = words(name).with_context(|| format!("/proc/self/status does not say {name}"))?;
+        ensure!(found.trim().bytes().all(|digit| digit == b'0'), "still holds capabilities: {name} {found}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: Identity = Identity { uid: 7, gid: 8 };
+    const DROPPED: &str = "Name:\tx\nUid:\t7\t7\t7\t7\nGid:\t8\t8\t8\t8\nGroups:\t \nCapPrm:\t0000000000000000\n\
+        CapEff:\t0000000000000000\nCapAmb:\t0000000000000000\n";
+
+    #[test]
+    fn what_is_left_of_root_is_seen() {
+        holds_nothing_but(DROPPED, USER).unwrap();
+        for (good, bad) in [
+            ("Uid:\t7\t7", "Uid:\t7\t0"),
+            ("Gid:\t8\t8\t8", "Gid:\t8\t8\t0"),
+            ("Groups:\t ", "Groups:\t0 "),
+            ("CapPrm:\t0000000000000000", "CapPrm:\t0000000000000080"),
+            ("CapEff:\t0000000000000000\n", ""),
+        ] {
+            let status = DROPPED.replace(good, bad);
+            assert_ne!(status, DROPPED);
+            assert!(holds_nothing_but(&status, USER).is_err(), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_not_given_away() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("thesis.tex"), "x").unwrap();
+        let error = take_over(folder.path(), USER).unwrap_err().to_string();
+        assert!(error.contains("its owner stays"), "{error}");
+    }
+}
