@@ -4,6 +4,7 @@
 mod client;
 mod clients;
 mod edge;
+mod gates;
 mod official;
 mod program;
 mod report;
@@ -35,6 +36,8 @@ enum Check {
     Official(official::OfficialArgs),
     /// Real clients against a registry: push, pull, compare.
     Clients(clients::ClientsArgs),
+    /// The power is cut at any system call of a recorded run.
+    PowerLoss(gates::power_loss::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -44,5 +47,6 @@ fn main() -> anyhow::Result<()> {
         Check::Edge(options) => edge::run(options, report),
         Check::Clients(args) => clients::run(args, cli.scale, report),
         Check::Official(args) => official::run(args, cli.scale, report),
+        Check::PowerLoss(args) => gates::power_loss::run(args, cli.scale, report),
     }
 }

@@ -1,0 +1,5 @@
+//! Gates: what must survive losses and rot.
+
+mod operate;
+pub mod power_loss;
+mod seeded;
