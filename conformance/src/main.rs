@@ -38,6 +38,8 @@ enum Check {
     Clients(clients::ClientsArgs),
     /// The power is cut at any system call of a recorded run.
     PowerLoss(gates::power_loss::Args),
+    /// Bits turn over, files are cut, swapped and lost.
+    Rot(gates::rot::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -47,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Check::Edge(options) => edge::run(options, report),
         Check::Clients(args) => clients::run(args, cli.scale, report),
         Check::Official(args) => official::run(args, cli.scale, report),
+        Check::Rot(args) => gates::rot::run(args, cli.scale, report),
         Check::PowerLoss(args) => gates::power_loss::run(args, cli.scale, report),
     }
 }
