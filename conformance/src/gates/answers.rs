@@ -10,9 +10,12 @@ use crate::edge::fixture::sha256;
 /// Headers that differ from answer to answer.
 const VOLATILE: [&str; 4] = ["date", "x-request-id", "docker-upload-uuid", "location"];
 
-/// Status, headers and what the body is, by method and path.
+/// Status, headers and what the body is.
+type Answer = (u16, Vec<(String, String)>, String);
+
+/// What was answered, by method and path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answers(BTreeMap<String, (u16, Vec<(String, String)>, String)>);
+pub struct Answers(BTreeMap<String, Answer>);
 
 impl Answers {
     /// Asks for all of `paths`, each a method and a path.

@@ -1,6 +1,7 @@
 //! Gates: what must survive losses and rot.
 
 mod answers;
+mod jobs;
 mod operate;
 pub mod power_loss;
 pub mod rot;

@@ -24,6 +24,13 @@ pub struct Kept {
     pub sessions: usize,
 }
 
+impl std::fmt::Display for Kept {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Kept { acknowledged, things, sessions } = self;
+        write!(out, "{acknowledged} acknowledged changes, {things} asked, {sessions} uploads")
+    }
+}
+
 /// Starts the server on the folder that holds the data directory; asks for everything.
 pub fn check(binary: &Path, folder: &Path, promises: &Promises, cut: &Cut<'_>) -> anyhow::Result<Kept> {
     let options = ServerOptions::new(binary, folder)?;

@@ -24,7 +24,7 @@ fn sync(disk: &mut Disk, inode: Inode) {
 }
 
 fn write(disk: &mut Disk, inode: Inode, bytes: &[u8]) {
-    disk.file(inode).unwrap().change(Change::write(0, bytes.to_vec()));
+    disk.file(inode).unwrap().change(Change::Write(0, bytes.into()));
 }
 
 #[test]

@@ -17,13 +17,6 @@ pub enum Change {
     Zero(usize, usize),
 }
 
-impl Change {
-    /// A write of `bytes` at an offset.
-    pub fn write(at: usize, bytes: Vec<u8>) -> Self {
-        Change::Write(at, bytes.into())
-    }
-}
-
 /// A file's bytes, and the changes that no sync has made durable yet.
 #[derive(Clone, Debug, Default)]
 pub struct FileData {

@@ -4,6 +4,8 @@
 //! folder makes names in it durable. All else may survive or not: each 512-byte sector of a write for itself, with or
 //! without the new length, renames wholly or not at all. `sync_file_range` promises nothing.
 
+mod aim;
+mod bulk;
 mod check;
 mod disk;
 mod fate;
@@ -18,28 +20,28 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
+use crate::gates::jobs::{self, Job};
 use crate::gates::seeded::Random;
 use crate::report::{Outcome, Report};
 use crate::scale::Scale;
+use aim::{Aim, Points};
 use fate::Fate;
 use promise::Cut;
-use recording::Recording;
+use recording::{Plan, Recording};
 use replay::{Answered, Replay, Syncs};
-use trace::Step;
 
 /// The mark of the index tells the boot of the machine; after a power cut it is another one.
 const MARK: &str = "data/index/mark";
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 /// A recording is made again if the kill hit it in a call that strace cannot tell the outcome of.
 const ATTEMPTS: usize = 3;
-/// Steps of one client in each of the two phases of a recording.
-const STEPS: usize = 16;
-/// So many first steps are cut at more often: a node that is being made.
-const FIRST_STEPS: usize = 300;
+/// Failed states of one recording that are kept.
+const KEPT: usize = 10;
 
 /// Cuts the power at any system call of recorded runs.
 #[derive(Clone, Debug, clap::Args)]
@@ -61,20 +63,20 @@ pub struct Args {
 pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
     let binary = args.binary.canonicalize().with_context(|| args.binary.display().to_string())?;
     let states = args.states.unwrap_or(scale.pick(20, 60, 2_000));
-    let recordings = scale.pick(1, 3, 20).min(states);
     let mut report = Report::new("power-loss");
-    for number in 0..recordings {
+    for (number, batch) in aim::batches(scale, states).iter().enumerate() {
         let seed = args.seed * 1000 + number as u64;
-        let share = states / recordings + usize::from(number < states % recordings);
         let work = tempfile::tempdir()?;
         let started = Instant::now();
-        match Gate::record(&binary, work.path(), seed) {
+        match Gate::record(&binary, work.path(), seed, batch.plan) {
             Ok(gate) => {
-                report.add(format!("recording {seed}: {}", gate.summary()), Outcome::Pass, started.elapsed());
-                gate.cut(&mut report, share, args.pretend, folder)?;
+                let name = format!("recording {seed}, {}: {}", batch.name, gate.summary());
+                report.add(name, Outcome::Pass, started.elapsed());
+                gate.cut(&mut report, &batch.aims, args.pretend, folder)?;
             }
             Err(error) => {
-                report.add(format!("recording {seed}"), Outcome::Fail(format!("{error:#}")), started.elapsed());
+                let name = format!("recording {seed}, {}", batch.name);
+                report.add(name, Outcome::Fail(format!("{error:#}")), started.elapsed());
             }
         }
     }
@@ -90,11 +92,11 @@ struct Gate {
 }
 
 impl Gate {
-    fn record(binary: &Path, work: &Path, seed: u64) -> anyhow::Result<Self> {
+    fn record(binary: &Path, work: &Path, seed: u64, plan: Plan) -> anyhow::Result<Self> {
         for attempt in 0.. {
             let folder = work.join(attempt.to_string());
             std::fs::create_dir_all(&folder)?;
-            let recording = recording::record(binary, &folder, seed + 1_000_000 * attempt as u64, STEPS)?;
+            let recording = recording::record(binary, &folder, seed + 1_000_000 * attempt as u64, plan)?;
             let mut replay = start(&recording, Syncs::All);
             replay.advance(recording.trace.steps.len())?;
             match replay.disk.compare(&recording.root, &["admin.sock"]) {
@@ -115,75 +117,65 @@ impl Gate {
     }
 
     /// Cuts at seeded steps, in their order.
-    fn cut(&self, report: &mut Report, states: usize, syncs: Syncs, folder: Option<&Path>) -> anyhow::Result<()> {
+    fn cut(
+        &self,
+        report: &mut Report,
+        aims: &[(Aim, usize)],
+        syncs: Syncs,
+        folder: Option<&Path>,
+    ) -> anyhow::Result<()> {
         let mut random = Random::new(self.seed);
-        let steps = self.points();
-        let mut points: Vec<usize> = (0..states).map(|_| point(&mut random, &steps)).collect();
-        points.sort_unstable();
+        let points = Points::of(&self.recording.trace, &self.answers).aimed(aims, &mut random);
         let mut replay = start(&self.recording, syncs);
-        for step in points {
+        let failed = Mutex::new(Vec::new());
+        let states = points.into_iter().map(|step| {
             let fate = Fate::random(&mut random);
             replay.advance(step)?;
-            let started = Instant::now();
             let work = tempfile::tempdir()?;
+            replay.disk.survive(&fate, work.path())?;
+            another_boot(work.path())?;
             let name = format!("recording {}, cut at step {step}, {:?}", self.seed, fate.style());
-            match self.check(&replay, &fate, work.path()) {
-                Ok(kept) => {
-                    let check::Kept { acknowledged, things, sessions } = kept;
-                    let name =
-                        format!("{name}: {acknowledged} acknowledged changes, {things} asked, {sessions} uploads");
-                    report.add(name, Outcome::Pass, started.elapsed());
-                }
-                Err(error) => {
-                    let kept = keep(&replay, &fate, folder, &format!("power-loss-{}-{step}", self.seed))?;
-                    report.add(name, Outcome::Fail(format!("{error:#}; {kept}")), started.elapsed());
-                }
+            let failed = &failed;
+            Ok(Job::new(name, move || {
+                let cut = Cut { answers: &self.answers, step };
+                check::check(&self.binary, work.path(), &self.recording.promises, &cut)
+                    .map(|kept| kept.to_string())
+                    .inspect_err(|_| {
+                        if let Ok(mut failed) = failed.lock() {
+                            failed.push((step, fate));
+                        }
+                    })
+            }))
+        });
+        jobs::run(report, states)?;
+        let mut failed = failed.into_inner().unwrap_or_default();
+        failed.sort_by_key(|(step, _)| *step);
+        self.keep(&failed, syncs, folder)
+    }
+
+    /// Makes failed states again for whoever looks into them: the checks have changed theirs.
+    fn keep(&self, failed: &[(usize, Fate)], syncs: Syncs, folder: Option<&Path>) -> anyhow::Result<()> {
+        let Some(folder) = folder else { return Ok(()) };
+        let mut replay = start(&self.recording, syncs);
+        for (step, fate) in failed.iter().take(KEPT) {
+            replay.advance(*step)?;
+            let target = folder.join(format!("power-loss-{}-{step}", self.seed));
+            if target.exists() {
+                std::fs::remove_dir_all(&target)?;
             }
+            replay.disk.survive(fate, &target)?;
+            another_boot(&target)?;
+            println!("the state at step {step} is in {}", target.display());
         }
         Ok(())
     }
-
-    fn check(&self, replay: &Replay<'_>, fate: &Fate, work: &Path) -> anyhow::Result<check::Kept> {
-        replay.disk.survive(fate, work)?;
-        another_boot(work)?;
-        let cut = Cut { answers: &self.answers, step: replay.at };
-        check::check(&self.binary, work, &self.recording.promises, &cut)
-    }
-
-    fn points(&self) -> Points {
-        let mut names = Vec::new();
-        for (at, step) in self.recording.trace.steps.iter().enumerate() {
-            if let Step::End(number) = step
-                && !matches!(self.recording.trace.calls[*number].name.as_str(), "close" | "fcntl" | "write" | "lseek")
-            {
-                names.push(at + 1);
-            }
-        }
-        let answers = self.answers.values().map(|answered| answered.done).collect();
-        Points { all: self.recording.trace.steps.len(), calls: names, answers }
-    }
-}
-
-/// Where a cut tells most.
-struct Points {
-    all: usize,
-    calls: Vec<usize>,
-    answers: Vec<usize>,
-}
-
-fn point(random: &mut Random, points: &Points) -> usize {
-    let near = match random.below(20) {
-        0 => random.below(FIRST_STEPS),
-        1..=4 => random.below(points.all + 1),
-        5..=9 => *random.pick(&points.calls),
-        _ => *random.pick(&points.answers) + random.below(3),
-    };
-    near.min(points.all)
 }
 
 fn start(recording: &Recording, syncs: Syncs) -> Replay<'_> {
     let mut replay = Replay::new(&recording.trace, &recording.root, syncs);
-    replay.given_folder("data");
+    if recording.plan.given {
+        replay.given_folder("data");
+    }
     replay
 }
 
@@ -195,16 +187,4 @@ fn another_boot(work: &Path) -> anyhow::Result<()> {
     ensure!(!boot.is_empty(), "{BOOT} is empty");
     let other: String = boot.chars().rev().collect();
     Ok(std::fs::write(path, mark.replace(boot, &other))?)
-}
-
-/// Makes the state again for whoever looks into it: the check has changed its own.
-fn keep(replay: &Replay<'_>, fate: &Fate, folder: Option<&Path>, name: &str) -> anyhow::Result<String> {
-    let Some(folder) = folder else { return Ok("give --report to keep the state".to_owned()) };
-    let target = folder.join(name);
-    if target.exists() {
-        std::fs::remove_dir_all(&target)?;
-    }
-    replay.disk.survive(fate, &target)?;
-    another_boot(&target)?;
-    Ok(format!("the state is in {}", target.display()))
 }

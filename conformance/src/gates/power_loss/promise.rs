@@ -96,13 +96,6 @@ impl Promises {
         }
     }
 
-    /// The request was refused: nothing has changed.
-    pub fn refused(&mut self, key: &Key) {
-        if let Some(changes) = self.changes.get_mut(key) {
-            changes.pop();
-        }
-    }
-
     /// What a thing is if nothing is lost.
     pub fn latest(&self, key: &Key) -> Value {
         self.changes.get(key).and_then(|changes| changes.last()).map_or(Value::Gone, |change| change.value.clone())

@@ -1,5 +1,7 @@
 //! A bounded workload against a server whose system calls are recorded.
 
+use std::fs::File;
+use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
+use super::bulk;
 use super::lives::Lives;
 use super::promise::{Key, Promises};
 use super::trace::{Trace, wrapper};
@@ -20,21 +23,32 @@ const WORKERS: usize = 4;
 /// How long strace may take to write its last lines.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What is done in a recording.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Steps of each client in each of the two phases.
+    pub steps: usize,
+    /// Manifests that each client pushes between them: enough of them make the journal compact.
+    pub bulk: usize,
+    /// The data directory stands, durable, before the server comes, as a volume does.
+    pub given: bool,
+}
+
 /// What was done, and what was promised for it.
 #[derive(Debug)]
 pub struct Recording {
     /// The folder that the data directory is in.
     pub root: PathBuf,
+    pub plan: Plan,
     pub trace: Trace,
     pub promises: Promises,
 }
 
 /// Records one run: clients push, the server is killed, collects, and is restarted.
-pub fn record(binary: &Path, folder: &Path, seed: u64, steps: usize) -> anyhow::Result<Recording> {
+pub fn record(binary: &Path, folder: &Path, seed: u64, plan: Plan) -> anyhow::Result<Recording> {
     let folder = folder.canonicalize()?;
     let root = folder.join("root");
-    // Durable before the recording, as a volume is.
-    std::fs::create_dir_all(root.join("data"))?;
+    std::fs::create_dir_all(if plan.given { root.join("data") } else { root.clone() })?;
     let script = folder.join("traced");
     let output = folder.join("trace");
     wrapper(binary, &output, &script)?;
@@ -48,13 +62,17 @@ pub fn record(binary: &Path, folder: &Path, seed: u64, steps: usize) -> anyhow::
         pids: Vec::new(),
         random: Random::new(seed),
     };
-    let promises = run.all(seed, steps)?;
+    let promises = run.all(seed, plan)?;
     let mut trace = Trace::default();
     for pid in run.pids {
         let path = folder.join(format!("trace.{pid}"));
-        trace.add_life(&finished(&path, pid)?).with_context(|| path.display().to_string())?;
+        finished(&path, pid)?;
+        let text = BufReader::with_capacity(1 << 20, File::open(&path)?);
+        trace.add_life(text).with_context(|| path.display().to_string())?;
+        // Bulky, and all of it is in memory now.
+        std::fs::remove_file(&path)?;
     }
-    Ok(Recording { root, trace, promises })
+    Ok(Recording { root, plan, trace, promises })
 }
 
 struct Run {
@@ -67,21 +85,24 @@ struct Run {
 }
 
 impl Run {
-    fn all(&mut self, seed: u64, steps: usize) -> anyhow::Result<Promises> {
+    fn all(&mut self, seed: u64, plan: Plan) -> anyhow::Result<Promises> {
         let target = self.options.target();
         let mut workers: Vec<Worker> =
             (0..WORKERS).map(|number| Worker::new(number, &target, seed * 100 + number as u64)).collect();
         let server = self.start()?;
-        let server = self.phase(&mut workers, steps, server, Stop::Kill)?;
+        let server = self.phase(&mut workers, plan.steps, server, Stop::Kill)?;
+        bulk::push(&mut workers, plan.bulk)?;
         let keys = before(&mut workers);
         // It goes to the running server, so it is in the recording.
         operate(&self.binary, "gc", &self.options.data, &[])?.sound().context("collection")?;
         after(&mut workers, &keys)?;
         let stop = if self.random.chance(50) { Stop::Terminate } else { Stop::Kill };
-        let server = self.phase(&mut workers, steps, server, stop)?;
+        let server = self.phase(&mut workers, plan.steps, server, stop)?;
         self.stop(server, Stop::Terminate)?;
         let mut promises = Promises::default();
-        workers.into_iter().for_each(|worker| promises.extend(worker.promises));
+        for worker in workers {
+            promises.extend(worker.promises);
+        }
         Ok(promises)
     }
 
@@ -97,7 +118,7 @@ impl Run {
             Stop::Kill => server.kill()?,
             Stop::Terminate => server.terminate(PATIENCE)?,
         };
-        finished(&self.output.with_extension(pid.to_string()), pid).map(drop)
+        finished(&self.output.with_extension(pid.to_string()), pid)
     }
 
     /// All workers at once, and in the middle of it the end of the server's life.
@@ -158,15 +179,20 @@ fn after(workers: &mut [Worker], keys: &[Vec<Key>]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The recording of a process that has ended, once strace has written all of it.
-fn finished(path: &Path, pid: u32) -> anyhow::Result<Vec<u8>> {
+/// Waits until strace has written all of a process that has ended.
+fn finished(path: &Path, pid: u32) -> anyhow::Result<()> {
+    const TAIL: u64 = 200;
     let deadline = Instant::now() + PATIENCE;
     let last = format!("{pid} +++ ");
     loop {
-        let text = std::fs::read(path).unwrap_or_default();
-        let tail = &text[text.len().saturating_sub(200)..];
-        if text.ends_with(b"\n") && String::from_utf8_lossy(tail).lines().any(|line| line.starts_with(&last)) {
-            return Ok(text);
+        let mut tail = Vec::new();
+        if let Ok(mut file) = File::open(path) {
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+            file.read_to_end(&mut tail)?;
+        }
+        if tail.ends_with(b"\n") && String::from_utf8_lossy(&tail).lines().any(|line| line.starts_with(&last)) {
+            return Ok(());
         }
         ensure!(Instant::now() < deadline, "strace did not end {}", path.display());
         std::thread::sleep(Duration::from_millis(20));

@@ -7,7 +7,11 @@ use anyhow::{Context, bail, ensure};
 
 use super::disk::{Disk, Inode, ROOT, SyncPoint, below};
 use super::file::Change;
-use super::trace::{Call, Step, Trace};
+use super::trace::{Arg, Call, Step, Trace};
+
+/// Calls that change names.
+const NAMING: [&str; 10] =
+    ["mkdir", "mkdirat", "unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "link", "linkat"];
 
 /// Which syncs are taken for done; all but `All` show that the gate can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -35,6 +39,16 @@ struct Description {
     socket: bool,
 }
 
+/// What a call found when it began.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    step: usize,
+    description: Option<usize>,
+    sync: Option<SyncPoint>,
+    /// Of a file that it opens.
+    opened: Option<Inode>,
+}
+
 /// A replay under way.
 #[derive(Debug)]
 pub struct Replay<'a> {
@@ -47,7 +61,7 @@ pub struct Replay<'a> {
     descriptions: Vec<Description>,
     descriptors: HashMap<i64, usize>,
     /// What calls that have begun found under their descriptor.
-    begun: HashMap<usize, (usize, Option<usize>, Option<SyncPoint>)>,
+    begun: HashMap<usize, Begun>,
     /// Answers by the id that each bears.
     pub answers: BTreeMap<String, Answered>,
 }
@@ -82,39 +96,47 @@ impl<'a> Replay<'a> {
             self.at += 1;
             match step {
                 Step::NewLife => self.descriptors.clear(),
-                Step::Begin(number) => self.begin(number),
-                Step::End(number) => {
+                Step::Begin(number) | Step::End(number) => {
                     let call = &self.trace.calls[number];
-                    self.end(number, call).with_context(|| format!("call {number}: {}", call.name))?;
+                    let done =
+                        if step == Step::Begin(number) { self.begin(number, call) } else { self.end(number, call) };
+                    done.with_context(|| format!("call {number}: {}", call.name))?;
                 }
             }
         }
         Ok(())
     }
 
-    /// A descriptor means what it means when the call begins: another thread may close it meanwhile.
-    fn begin(&mut self, number: usize) {
-        let call = &self.trace.calls[number];
+    /// A descriptor means what it means when the call begins: another thread may close it meanwhile. A name changes
+    /// when the call begins, too: another thread may see it before the end is recorded, and rely on it.
+    fn begin(&mut self, number: usize, call: &Call) -> anyhow::Result<()> {
         let descriptor = call.number(0).ok();
         let description = descriptor.and_then(|fd| self.descriptors.get(&fd).copied());
         let inode = description.and_then(|at| self.descriptions[at].inode);
-        let sync = match call.name.as_str() {
-            "fsync" | "fdatasync" => inode.map(|inode| self.disk.begin_sync(inode)),
-            _ => None,
-        };
-        if call.name == "close"
-            && let Some(fd) = descriptor
-        {
-            self.descriptors.remove(&fd);
+        let succeeds = call.result.is_some_and(|result| result >= 0);
+        let (mut sync, mut opened) = (None, None);
+        match call.name.as_str() {
+            "fsync" | "fdatasync" => sync = inode.map(|inode| self.disk.begin_sync(inode)),
+            "close" => {
+                descriptor.map(|fd| self.descriptors.remove(&fd));
+            }
+            "openat" | "open" | "creat" if succeeds => opened = self.open(call)?,
+            name if succeeds && NAMING.contains(&name) => self.rename_and_the_like(call)?,
+            _ => {}
         }
-        self.begun.insert(number, (self.at, description, sync));
+        self.begun.insert(number, Begun { step: self.at, description, sync, opened });
+        Ok(())
     }
 
     fn end(&mut self, number: usize, call: &Call) -> anyhow::Result<()> {
-        let (begun, description, sync) = self.begun.remove(&number).context("ended, but never begun")?;
+        let Begun { step, description, sync, opened } = self.begun.remove(&number).context("ended, but never begun")?;
         let Some(result) = call.result.filter(|result| *result >= 0) else { return Ok(()) };
         match call.name.as_str() {
-            "openat" | "open" | "creat" => self.open(call, result),
+            "openat" | "open" | "creat" => {
+                let append = call.args.iter().any(|arg| matches!(arg, Arg::Text(text) if text.contains("O_APPEND")));
+                self.describe(result, Description { inode: opened, offset: 0, append, socket: false });
+                Ok(())
+            }
             "accept4" => {
                 self.describe(result, Description { inode: None, offset: 0, append: false, socket: true });
                 Ok(())
@@ -128,7 +150,7 @@ impl<'a> Replay<'a> {
                 Ok(())
             }
             "write" | "writev" | "sendto" | "sendmsg" | "pwrite64" | "pwritev" | "pwritev2" => {
-                self.write(call, result as usize, description, begun)
+                self.write(call, result as usize, description, step)
             }
             "fsync" | "fdatasync" => {
                 self.sync(sync);
@@ -149,7 +171,10 @@ impl<'a> Replay<'a> {
                 ensure!(!ours, "the model does not know {} into a file", call.name);
                 Ok(())
             }
-            _ => self.rename_and_the_like(call),
+            name => {
+                ensure!(NAMING.contains(&name), "the model does not know it");
+                Ok(())
+            }
         }
     }
 
@@ -192,7 +217,7 @@ impl<'a> Replay<'a> {
         Ok(Some((folder, (*name).to_owned())))
     }
 
-    fn open(&mut self, call: &Call, result: i64) -> anyhow::Result<()> {
+    fn open(&mut self, call: &Call) -> anyhow::Result<Option<Inode>> {
         let (folder, path) = if call.name == "openat" { (Some(0), 1) } else { (None, 0) };
         let flags = if call.name == "creat" { "O_CREAT|O_TRUNC|O_WRONLY" } else { call.arg(path + 1)? };
         ensure!(!flags.contains("O_TMPFILE"), "the model does not know O_TMPFILE");
@@ -210,21 +235,18 @@ impl<'a> Replay<'a> {
                 data.change(Change::Length(0));
             }
         }
-        let append = flags.contains("O_APPEND");
-        self.describe(result, Description { inode, offset: 0, append, socket: false });
-        Ok(())
+        Ok(inode)
     }
 
     fn write(&mut self, call: &Call, count: usize, at: Option<usize>, begun: usize) -> anyhow::Result<()> {
         let Some(at) = at else { return Ok(()) };
         if self.descriptions[at].socket {
-            self.note_answers(&call.bytes(1)?, begun);
+            self.note_answers(call.bytes(1)?, begun);
             return Ok(());
         }
         let Some(inode) = self.descriptions[at].inode else { return Ok(()) };
-        let mut bytes = call.bytes(1)?;
-        bytes.truncate(count);
-        ensure!(bytes.len() == count, "{count} bytes written, {} recorded", bytes.len());
+        let recorded = call.bytes(1)?;
+        let bytes = recorded.get(..count).with_context(|| format!("{} of {count} bytes recorded", recorded.len()))?;
         let data = self.disk.file(inode).context("a write to a folder")?;
         let description = &mut self.descriptions[at];
         let offset = match call.name.as_str() {
@@ -236,7 +258,7 @@ impl<'a> Replay<'a> {
             }
         };
         if count > 0 {
-            data.change(Change::write(offset, bytes));
+            data.change(Change::Write(offset, bytes.into()));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What strace wrote, as system calls with the order of their beginnings and ends.
 
 use std::collections::HashMap;
+use std::io::BufRead;
 use std::path::Path;
 use std::process::Command;
 
@@ -15,10 +16,18 @@ fdatasync,syncfs,sync,accept4,sendto,sendmsg,lseek,copy_file_range,sendfile,spli
 #[derive(Clone, Debug)]
 pub struct Call {
     pub name: String,
-    /// As strace writes them, one string each.
-    pub args: Vec<String>,
+    pub args: Vec<Arg>,
     /// `None` if the process was killed in it.
     pub result: Option<i64>,
+}
+
+/// An argument of a call.
+#[derive(Clone, Debug)]
+pub enum Arg {
+    /// As strace writes it.
+    Text(String),
+    /// A buffer, or the buffers of a vector put together.
+    Bytes(Vec<u8>),
 }
 
 /// A call begins or ends.
@@ -55,10 +64,16 @@ pub fn wrapper(binary: &Path, output: &Path, script: &Path) -> anyhow::Result<()
 
 impl Trace {
     /// Adds the recording of one life.
-    pub fn add_life(&mut self, text: &[u8]) -> anyhow::Result<()> {
+    pub fn add_life(&mut self, mut text: impl BufRead) -> anyhow::Result<()> {
         self.steps.push(Step::NewLife);
-        let mut open: HashMap<&[u8], (usize, Vec<u8>)> = HashMap::new();
-        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let mut open: HashMap<Vec<u8>, (usize, Vec<u8>)> = HashMap::new();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            if text.read_until(b'\n', &mut line)? == 0 {
+                return Ok(());
+            }
+            let line = line.trim_ascii_end();
             let at = line.iter().position(|byte| *byte == b' ').context("a line without a process id")?;
             let (thread, rest) = (&line[..at], line[at..].trim_ascii_start());
             if rest.starts_with(b"+++") || rest.starts_with(b"---") {
@@ -75,14 +90,13 @@ impl Trace {
             let number = self.calls.len();
             self.steps.push(Step::Begin(number));
             if let Some(begun) = rest.strip_suffix(b"<unfinished ...>") {
-                open.insert(thread, (number, begun.trim_ascii_end().to_vec()));
+                open.insert(thread.to_vec(), (number, begun.trim_ascii_end().to_vec()));
                 self.calls.push(unfinished(begun)?);
             } else {
                 self.calls.push(parse(rest)?);
                 self.steps.push(Step::End(number));
             }
         }
-        Ok(())
     }
 }
 
@@ -94,13 +108,13 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
 fn unfinished(text: &[u8]) -> anyhow::Result<Call> {
     let open = text.iter().position(|byte| *byte == b'(').context("no arguments")?;
     let name = String::from_utf8(text[..open].to_vec())?;
-    Ok(Call { name, args: arguments(text, open + 1).0, result: None })
+    Ok(Call { name, args: arguments(text, open + 1)?.0, result: None })
 }
 
 fn parse(text: &[u8]) -> anyhow::Result<Call> {
     let open = text.iter().position(|byte| *byte == b'(').context("no arguments")?;
     let name = String::from_utf8(text[..open].to_vec())?;
-    let (args, end) = arguments(text, open + 1);
+    let (args, end) = arguments(text, open + 1)?;
     let rest = String::from_utf8_lossy(&text[end..]);
     let Some((_, result)) = rest.split_once("= ") else { bail!("no result: {name} {rest}") };
     let word = result.split_whitespace().next().unwrap_or("?");
@@ -112,10 +126,9 @@ fn parse(text: &[u8]) -> anyhow::Result<Call> {
 }
 
 /// The arguments from `at` on, and where they end. With `-xx` a string holds neither quotes nor commas.
-fn arguments(text: &[u8], at: usize) -> (Vec<String>, usize) {
+fn arguments(text: &[u8], at: usize) -> anyhow::Result<(Vec<Arg>, usize)> {
     let (mut args, mut depth, mut start, mut quoted) = (Vec::new(), 0, at, false);
     let mut end = text.len();
-    let take = |from: usize, to: usize| String::from_utf8_lossy(&text[from..to]).trim().to_owned();
     for (index, byte) in text.iter().enumerate().skip(at) {
         match byte {
             b'"' => quoted = !quoted,
@@ -127,17 +140,32 @@ fn arguments(text: &[u8], at: usize) -> (Vec<String>, usize) {
             }
             b')' | b']' | b'}' => depth -= 1,
             b',' if depth == 0 => {
-                args.push(take(start, index));
+                args.push(argument(text[start..index].trim_ascii())?);
                 start = index + 1;
             }
             _ => {}
         }
     }
-    let last = take(start, end);
+    let last = text[start..end].trim_ascii();
     if !last.is_empty() {
-        args.push(last);
+        args.push(argument(last)?);
     }
-    (args, end)
+    Ok((args, end))
+}
+
+fn argument(text: &[u8]) -> anyhow::Result<Arg> {
+    if !text.contains(&b'"') {
+        return Ok(Arg::Text(String::from_utf8_lossy(text).into_owned()));
+    }
+    ensure!(find(text, b"\"...").is_none(), "strace cut a buffer");
+    let mut out = Vec::with_capacity(text.len() / 4);
+    for quoted in text.split(|byte| *byte == b'"').skip(1).step_by(2) {
+        for escape in quoted.chunks(4) {
+            let &[b'\\', b'x', high, low] = escape else { bail!("a buffer is not in hexadecimal") };
+            out.push(nibble(high) << 4 | nibble(low));
+        }
+    }
+    Ok(Arg::Bytes(out))
 }
 
 impl Call {
@@ -148,25 +176,23 @@ impl Call {
     }
 
     pub fn arg(&self, index: usize) -> anyhow::Result<&str> {
-        self.args.get(index).map(String::as_str).with_context(|| format!("{} lacks argument {index}", self.name))
+        match self.args.get(index) {
+            Some(Arg::Text(text)) => Ok(text),
+            _ => bail!("{} lacks argument {index}", self.name),
+        }
     }
 
-    /// All strings in an argument, put together: a buffer, or the buffers of a vector.
-    pub fn bytes(&self, index: usize) -> anyhow::Result<Vec<u8>> {
-        let text = self.arg(index)?;
-        ensure!(!text.contains("\"..."), "strace cut a buffer of {}", self.name);
-        let mut out = Vec::with_capacity(text.len() / 4);
-        for quoted in text.split('"').skip(1).step_by(2) {
-            for escape in quoted.as_bytes().chunks(4) {
-                let &[b'\\', b'x', high, low] = escape else { bail!("not in hexadecimal: {quoted:.40}") };
-                out.push(nibble(high) << 4 | nibble(low));
-            }
+    pub fn bytes(&self, index: usize) -> anyhow::Result<&[u8]> {
+        match self.args.get(index) {
+            Some(Arg::Bytes(bytes)) => Ok(bytes),
+            // An empty buffer may be written as a null pointer.
+            Some(Arg::Text(text)) if text == "NULL" => Ok(&[]),
+            _ => bail!("{} lacks a buffer as argument {index}", self.name),
         }
-        Ok(out)
     }
 
     pub fn text(&self, index: usize) -> anyhow::Result<String> {
-        Ok(String::from_utf8(self.bytes(index)?)?)
+        Ok(String::from_utf8(self.bytes(index)?.to_vec())?)
     }
 }
 
@@ -193,7 +219,7 @@ mod tests {
 12 +++ killed by SIGKILL +++
 "#;
         let mut trace = Trace::default();
-        trace.add_life(text).unwrap();
+        trace.add_life(&text[..]).unwrap();
         let names: Vec<_> = trace.calls.iter().map(|call| (call.name.as_str(), call.result)).collect();
         let expected = [
             ("openat", Some(3)),

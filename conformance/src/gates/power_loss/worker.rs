@@ -9,7 +9,7 @@ use super::lives::Lives;
 use super::promise::{Key, Promises, Value};
 use crate::client::{Request, Response, Target};
 use crate::edge::fixture::{ALGORITHMS, Repo, STYLES, Style, digest, noise};
-use crate::edge::image::{INDEX, Manifest, descriptor, image, index};
+use crate::edge::image::{IMAGE, INDEX, Manifest, descriptor, image, index};
 use crate::gates::seeded::Random;
 
 const TAGS: usize = 5;
@@ -24,7 +24,7 @@ pub struct Worker {
     pub repos: [Repo; 2],
     pub random: Random,
     pub promises: Promises,
-    label: String,
+    pub label: String,
     contents: usize,
     /// The bytes of everything pushed.
     sizes: BTreeMap<String, usize>,
@@ -83,9 +83,7 @@ impl Worker {
         let held = self.manifests(repo);
         if held.len() > 1 && self.random.chance(15) {
             let children = [self.random.pick(&held).clone(), self.random.pick(&held).clone()];
-            let body = index(
-                &children.each_ref().map(|child| descriptor(crate::edge::image::IMAGE, child, self.sizes[child])),
-            );
+            let body = index(&children.each_ref().map(|child| descriptor(IMAGE, child, self.sizes[child])));
             let body = body.with("annotations", json!({"n": self.random.next().to_string()}));
             return self.put_manifest(lives, repo, &Manifest { media_type: INDEX.to_owned(), ..body }, &children);
         }
@@ -100,7 +98,7 @@ impl Worker {
         if let Some(subject) = held.first()
             && self.random.chance(20)
         {
-            body = body.with("subject", descriptor(crate::edge::image::IMAGE, subject, self.sizes[subject]));
+            body = body.with("subject", descriptor(IMAGE, subject, self.sizes[subject]));
         }
         if self.random.chance(10) {
             // Blobs without a manifest.
@@ -202,7 +200,7 @@ impl Worker {
         let held: Vec<Key> = held.into_iter().filter(|key| self.promises.latest(key) != Value::Gone).collect();
         let Some(key) = held.first().cloned() else { return Ok(()) };
         let Key::Tag { tag, .. } = &key else { return Ok(()) };
-        self.delete(lives, repo, &site.manifest(tag), &[key.clone()])
+        self.delete(lives, repo, &site.manifest(tag), std::slice::from_ref(&key))
     }
 
     /// The tags go with it.
@@ -235,7 +233,9 @@ impl Worker {
     fn manifests(&self, repo: usize) -> Vec<String> {
         let name = &self.repos[repo].name;
         let held = |key: &Key| match key {
-            Key::Manifest { repo, digest } if repo == name && self.promises.latest(key) == Value::There => {
+            Key::Manifest { repo, digest }
+                if repo == name && self.references.contains_key(key) && self.promises.latest(key) == Value::There =>
+            {
                 Some(digest.clone())
             }
             _ => None,

@@ -9,7 +9,7 @@ use super::fixture::{Copy, Fixture};
 use crate::client::Response;
 use crate::edge::fixture::{Repo, Style, digest, noise};
 use crate::edge::image::IMAGE;
-use crate::report::Report;
+use crate::gates::jobs::Job;
 
 /// A thing whose file is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,21 +27,29 @@ enum Damage {
     Missing,
 }
 
-pub fn run(report: &mut Report, fixture: &Fixture) {
-    report.case("`fsck` of a sound node exits 0, stopped and running", || {
+pub fn jobs(fixture: &Fixture) -> Vec<Job<'_>> {
+    let mut jobs = Vec::new();
+    jobs.push(Job::plain("`fsck` of a sound node exits 0, stopped and running", || {
         let copy = fixture.copy()?;
         copy.fsck(&[])?.sound().context("stopped")?;
         let _server = copy.start()?;
         copy.fsck(&[])?.sound().context("running").map(drop)
-    });
+    }));
     for kind in [Kind::Small, Kind::Large, Kind::Manifest] {
         for damage in [Damage::Rotten, Damage::Short, Damage::Empty, Damage::Missing] {
             let name = format!("{kind:?} {damage:?}").to_lowercase();
-            report.case(format!("{name}: {}", answer_expected(kind, damage)), || asked(fixture, kind, damage));
-            report.case(format!("{name}: a push heals it though nobody had asked"), || pushed(fixture, kind, damage));
-            report.case(format!("{name}: fsck finds it, a push heals it"), || checked(fixture, kind, damage));
+            jobs.push(Job::plain(format!("{name}: {}", answer_expected(kind, damage)), move || {
+                asked(fixture, kind, damage)
+            }));
+            jobs.push(Job::plain(format!("{name}: a push heals it though nobody had asked"), move || {
+                pushed(fixture, kind, damage)
+            }));
+            jobs.push(Job::plain(format!("{name}: fsck finds it, a push heals it"), move || {
+                checked(fixture, kind, damage)
+            }));
         }
     }
+    jobs
 }
 
 fn answer_expected(kind: Kind, damage: Damage) -> &'static str {

@@ -4,54 +4,51 @@ use anyhow::{Context, bail, ensure};
 
 use super::damage::{flip, zero};
 use super::fixture::{Copy, Fixture, LAST, VICTIM, copy_tree};
+use crate::gates::jobs::Job;
 use crate::gates::seeded::Random;
-use crate::report::Report;
 
 /// A segment's header; batches follow it.
 const HEADER: usize = 64;
 
-pub fn run(report: &mut Report, fixture: &Fixture, other: &Fixture, flips: usize, seed: u64) {
-    report.case("a record in the middle rots: the start is refused, `fsck` is named and exits 1", || {
+pub fn jobs<'a>(fixture: &'a Fixture, other: &'a Fixture, flips: usize, seed: u64) -> Vec<Job<'a>> {
+    let mut jobs = Vec::new();
+    jobs.push(Job::plain("a record in the middle rots: the start is refused, `fsck` is named and exits 1", || {
         let copy = with_victim(fixture)?;
         copy.refuses_and_names_fsck()?;
         copy.fsck(&[])?.with_code(1).map(drop)
-    });
-    report.case("after `fsck --repair` all that validates is there", || repaired(fixture));
+    }));
+    jobs.push(Job::plain("after `fsck --repair` all that validates is there", || repaired(fixture)));
     for (name, half) in [("second", 1), ("first", 0)] {
-        report.case(
+        jobs.push(Job::plain(
             format!("the {name} half of the last batch was not written: it is cut, the others are there"),
-            || {
+            move || {
                 let copy = fixture.copy()?;
                 let [from, to] = fixture.used;
-                let middle = (from + to) / 2;
+                let middle = usize::midpoint(from, to);
                 let (from, to) = if half == 1 { (middle, to) } else { (from, middle) };
                 zero(&copy.segment()?, from, to)?;
                 fixture.before_last.same(&copy.ask()?)
             },
-        );
+        ));
     }
-    report.case("the journal of another node stands there: the start is refused, `fsck` is named", || {
+    jobs.push(Job::plain("the journal of another node stands there: the start is refused, `fsck` is named", || {
         let copy = fixture.copy()?;
         std::fs::remove_dir_all(copy.data().join("journal"))?;
         copy_tree(&other.data().join("journal"), &copy.data().join("journal"))?;
         copy.refuses_and_names_fsck().map(drop)
-    });
-    report.case("the journal is gone: the start is refused", || {
+    }));
+    jobs.push(Job::plain("the journal is gone: the start is refused", || {
         let copy = fixture.copy()?;
         std::fs::remove_dir_all(copy.data().join("journal"))?;
         copy.refuses().map(drop)
-    });
+    }));
     let mut random = Random::new(seed);
     for number in 0..flips {
         let (place, bit) = any_place(&mut random, fixture);
-        let started = std::time::Instant::now();
         let name = format!("journal flip {number}, bit {bit} in the {place:?}");
-        let (name, outcome) = match flipped(fixture, place, bit) {
-            Ok(outcome) => (format!("{name}: {outcome}"), crate::report::Outcome::Pass),
-            Err(error) => (name, crate::report::Outcome::Fail(format!("{error:#}"))),
-        };
-        report.add(name, outcome, started.elapsed());
+        jobs.push(Job::new(name, move || flipped(fixture, place, bit).map(str::to_owned)));
     }
+    jobs
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +75,7 @@ fn any_place(random: &mut Random, fixture: &Fixture) -> (Place, usize) {
 fn flipped(fixture: &Fixture, place: Place, bit: usize) -> anyhow::Result<&'static str> {
     let copy = fixture.copy()?;
     flip(&copy.segment()?, bit)?;
-    let server = match copy.start() {
-        Ok(server) => server,
-        Err(_) => return copy.refuses().map(|_| "refused"),
-    };
+    let Ok(server) = copy.start() else { return copy.refuses().map(|_| "refused") };
     drop(server);
     let found = copy.ask()?;
     if fixture.answers.same(&found).is_ok() {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::gates::jobs::{self, Job};
 use crate::report::Report;
 use crate::scale::Scale;
 use fixture::Fixture;
@@ -35,9 +36,11 @@ pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<(
     let other = Fixture::make(&binary, "other").context("another node")?;
     println!("{} answers of a sound node", fixture.answers.len());
     let mut report = Report::new("rot");
-    report.case("a copy of the node without damage answers as before", || fixture.copy()?.is_right());
-    journal::run(&mut report, &fixture, &other, flips, args.seed);
-    index::run(&mut report, &fixture, &other, flips, args.seed + 1);
-    content::run(&mut report, &fixture);
+    let unharmed = Job::plain("a copy of the node without damage answers as before", || fixture.copy()?.is_right());
+    let mut all = vec![unharmed];
+    all.extend(journal::jobs(&fixture, &other, flips, args.seed));
+    all.extend(index::jobs(&fixture, &other, flips, args.seed + 1));
+    all.extend(content::jobs(&fixture));
+    jobs::run(&mut report, all.into_iter().map(Ok))?;
     report.finish(folder)
 }
