@@ -49,6 +49,10 @@ enum Check {
     Crash(gates::crash::Args),
     /// The index directory is deleted.
     IndexLoss(gates::index_loss::Args),
+    /// The power is cut at any system call of a recorded run.
+    PowerLoss(gates::power_loss::Args),
+    /// Bits turn over, files are cut, swapped and lost.
+    Rot(gates::rot::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -63,5 +67,7 @@ fn main() -> anyhow::Result<()> {
         Check::Crash(args) => gates::crash::run(args, cli.scale, report),
         Check::IndexLoss(args) => gates::index_loss::run(args, cli.scale, report),
         Check::Model(args) => model::run(args, cli.scale, report),
+        Check::Rot(args) => gates::rot::run(args, cli.scale, report),
+        Check::PowerLoss(args) => gates::power_loss::run(args, cli.scale, report),
     }
 }

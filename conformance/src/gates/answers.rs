@@ -1,0 +1,63 @@
+//! Every answer of the API to a list of requests, to be compared before and after a loss.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, ensure};
+
+use crate::client::{Connection, Request, Target};
+use crate::edge::fixture::sha256;
+
+/// Headers that differ from answer to answer.
+const VOLATILE: [&str; 4] = ["date", "x-request-id", "docker-upload-uuid", "location"];
+
+/// Status, headers and what the body is.
+type Answer = (u16, Vec<(String, String)>, String);
+
+/// What was answered, by method and path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers(BTreeMap<String, Answer>);
+
+impl Answers {
+    /// Asks for all of `paths`, each a method and a path.
+    pub fn ask(target: &Target, paths: &BTreeSet<String>) -> anyhow::Result<Self> {
+        let mut connection = Connection::open(target)?;
+        let mut answers = BTreeMap::new();
+        for path in paths {
+            let (method, target) = path.split_once(' ').context("a method and a path")?;
+            let answer = connection.send(&Request::new(method, target)).with_context(|| path.clone())?;
+            let names = answer.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+            let mut headers: Vec<_> = names.filter(|(name, _)| !VOLATILE.contains(&name.as_str())).collect();
+            headers.sort();
+            let body = match answer.status {
+                200 => sha256(&answer.body),
+                _ => answer.error_code().unwrap_or_default(),
+            };
+            answers.insert(path.clone(), (answer.status, headers, body));
+        }
+        Ok(Answers(answers))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The paths whose answers differ.
+    pub fn differing(&self, other: &Answers) -> Vec<&str> {
+        let differs = |path: &&String| self.0.get(*path) != other.0.get(*path);
+        self.0.keys().filter(differs).map(String::as_str).collect()
+    }
+
+    /// Fails if any answer differs.
+    pub fn same(&self, other: &Answers) -> anyhow::Result<()> {
+        let differing = self.differing(other);
+        let first = differing.first().copied().unwrap_or_default();
+        let count = differing.len();
+        ensure!(
+            differing.is_empty(),
+            "{count} answers differ; {first}: {:?}, now {:?}",
+            self.0.get(first),
+            other.0.get(first)
+        );
+        Ok(())
+    }
+}

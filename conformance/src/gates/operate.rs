@@ -1,0 +1,39 @@
+//! The `skyberth` commands of an operator, run on a data directory.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+
+/// How a command ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub said: String,
+}
+
+/// `skyberth COMMAND --data DATA ARGUMENTS`, of the running node or on a stopped one's files.
+pub fn operate(binary: &Path, command: &str, data: &Path, arguments: &[&str]) -> anyhow::Result<Ended> {
+    let output = Command::new(binary)
+        .arg(command)
+        .arg("--data")
+        .arg(data)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("skyberth {command}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok(Ended { code: output.status.code(), said: String::from_utf8_lossy(&said).into_owned() })
+}
+
+impl Ended {
+    /// Exit code 0.
+    pub fn sound(&self) -> anyhow::Result<&Self> {
+        self.with_code(0)
+    }
+
+    pub fn with_code(&self, code: i32) -> anyhow::Result<&Self> {
+        ensure!(self.code == Some(code), "exit code {:?} instead of {code}: {}", self.code, self.said);
+        Ok(self)
+    }
+}
