@@ -4,6 +4,7 @@
 mod client;
 mod clients;
 mod edge;
+mod gates;
 mod official;
 mod program;
 mod report;
@@ -33,6 +34,12 @@ enum Check {
     Edge(edge::EdgeOptions),
     /// The official conformance suite: every case must pass.
     Official(official::OfficialArgs),
+    /// Full, read-only, failing and foreign disks.
+    Disk(gates::GateArgs),
+    /// Memory under large blobs and many transfers, and the time that closing a large push takes.
+    Memory(gates::GateArgs),
+    /// Requests that no honest client would send.
+    Hostile(gates::GateArgs),
     /// Real clients against a registry: push, pull, compare.
     Clients(clients::ClientsArgs),
 }
@@ -43,6 +50,9 @@ fn main() -> anyhow::Result<()> {
     match &cli.check {
         Check::Edge(options) => edge::run(options, report),
         Check::Clients(args) => clients::run(args, cli.scale, report),
+        Check::Disk(args) => gates::disk::run(args, cli.scale, report),
+        Check::Memory(args) => gates::memory::run(args, cli.scale, report),
+        Check::Hostile(args) => gates::hostile::run(args, cli.scale, report),
         Check::Official(args) => official::run(args, cli.scale, report),
     }
 }
