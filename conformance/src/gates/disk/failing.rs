@@ -1,22 +1,24 @@
 //! Disks on which write-back and fsync fail with EIO: nothing that was not synced is ever acknowledged.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
 use super::Bench;
+use super::dying::DyingDisk;
 use super::image::{Album, Mercy, Pushed};
 use crate::client::Request;
 use crate::edge::fixture::Site;
 use crate::gates::note;
-use crate::gates::place::ThinDisk;
+use crate::program::Program;
 use crate::server::Server;
 
-/// Writes tried on the failing disk; some must fail.
-const WRITES: usize = 600;
+/// Records of the journal tried on the failing disk; some must fail.
+const RECORDS: usize = 300;
 
-fn prepared(bench: &Bench) -> anyhow::Result<(ThinDisk, Server, Album)> {
-    let disk = bench.mounts()?.thin_ext4(&bench.folder.join("disk"), 128)?;
+fn prepared(bench: &Bench) -> anyhow::Result<(DyingDisk, Server, Album)> {
+    let disk = DyingDisk::new(bench.mounts()?, &bench.folder.join("disk"), 192)?;
     let server = bench.server(&disk.path().join("data"))?.start()?;
     let mut album = Album::new(Site::new(server.target(), "failing").repo("images"));
     for number in 0..4 {
@@ -27,7 +29,7 @@ fn prepared(bench: &Bench) -> anyhow::Result<(ThinDisk, Server, Album)> {
 
 pub fn blobs(bench: &Bench) -> anyhow::Result<()> {
     let (disk, server, mut album) = prepared(bench)?;
-    disk.starve()?;
+    disk.die()?;
     let mut seen = BTreeMap::new();
     for number in 0..bench.scale.pick(5, 20, 100) {
         let pushed = album.push(&format!("w{number}"), 1 << 20)?;
@@ -39,26 +41,55 @@ pub fn blobs(bench: &Bench) -> anyhow::Result<()> {
     mend(disk, server, &mut album)
 }
 
+/// With the index on a sound disk, the journal is the first that fails: reads go on, writes do not.
 pub fn journal(bench: &Bench) -> anyhow::Result<()> {
     let (disk, server, mut album) = prepared(bench)?;
-    disk.starve()?;
-    let mut seen = BTreeMap::new();
-    for number in 0..WRITES {
-        let pushed = album.retag(&format!("t{number}"))?;
-        let failed = pushed != Pushed::Whole;
-        *seen.entry(format!("{pushed:?}")).or_insert(0) += 1;
-        if failed && number % 4 == 3 {
-            break;
-        }
-    }
-    note(&format!("tags: {seen:?}"));
-    ensure!(seen.keys().any(|key| key != "Whole"), "{WRITES} records were written: the disk did not fail");
+    tag(&mut album)?;
+    let options = server.terminate(Duration::from_secs(30))?;
+    let (inside, outside) = (options.data.join("index"), bench.folder.join("index"));
+    Program::new("mv", &bench.folder.join("mv.log")).arg(&inside).arg(&outside).run()?;
+    std::os::unix::fs::symlink(&outside, &inside)?;
+    let server = options.start().context("start with the index behind a link")?;
+    disk.die()?;
+    untag(&mut album)?;
     says_read_only(&server)?;
-    ensure!(album.delete_oldest()? != 202, "a read-only node acknowledges a DELETE");
+    ensure!(album.delete_oldest()? == 503, "a read-only node takes a DELETE");
     let begun = album.repo.send(&Request::new("POST", album.repo.uploads()))?;
     ensure!(begun.status == 503, "a read-only node begins an upload: {}", begun.status);
     album.check(Mercy::None).context("reads from the read-only node")?;
     mend(disk, server, &mut album)
+}
+
+/// Here the index may be the first: then the node cannot answer what it cannot look up.
+pub fn journal_and_index(bench: &Bench) -> anyhow::Result<()> {
+    let (disk, server, mut album) = prepared(bench)?;
+    tag(&mut album)?;
+    disk.die()?;
+    untag(&mut album)?;
+    let said = server.target().send(&Request::get("/readyz"))?.text();
+    note(&format!("/readyz: {}", said.trim_end()));
+    ensure!(!said.contains(r#""ready""#), "/readyz says {said}");
+    let unavailable = album.check(Mercy::Unavailable).context("reads from the failing disk")?;
+    note(&format!("reads from the failing disk: {unavailable} answers of 503"));
+    mend(disk, server, &mut album)
+}
+
+fn tag(album: &mut Album) -> anyhow::Result<()> {
+    for number in 0..RECORDS {
+        ensure!(album.retag(&format!("t{number}"))? == Pushed::Whole, "a tag is refused on the sound disk");
+    }
+    Ok(())
+}
+
+/// To take a tag away needs nothing of the disk but a record in the journal.
+fn untag(album: &mut Album) -> anyhow::Result<()> {
+    let mut seen = BTreeMap::new();
+    for number in 0..RECORDS {
+        *seen.entry(album.untag(&format!("t{number}"))?).or_insert(0) += 1;
+    }
+    note(&format!("tags taken away: {seen:?}"));
+    ensure!(seen.keys().any(|status| *status != 202), "{RECORDS} records were written: the disk did not fail");
+    Ok(())
 }
 
 /// The node is read-only, and `/readyz` says so.
@@ -68,14 +99,12 @@ pub fn says_read_only(server: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As if the power went, and the disk was sound again after it: what the failing disk did not take is gone.
-fn mend(mut disk: ThinDisk, server: Server, album: &mut Album) -> anyhow::Result<()> {
+/// A restart on a sound copy of what had reached the disk.
+fn mend(mut disk: DyingDisk, server: Server, album: &mut Album) -> anyhow::Result<()> {
     let options = server.kill()?;
-    disk.detach();
-    disk.feed()?;
-    disk.repair_and_attach()?;
-    let _server = options.start().context("start on the mended disk")?;
-    album.check(Mercy::None).context("after a restart on the mended disk")?;
-    ensure!(album.push("at last", 1 << 20)? == Pushed::Whole, "pushes stay refused on the mended disk");
+    disk.replace()?;
+    let _server = options.start().context("start on the sound copy")?;
+    album.check(Mercy::None).context("after a restart on the sound copy")?;
+    ensure!(album.push("at-last", 1 << 20)? == Pushed::Whole, "pushes stay refused on the sound copy");
     album.check(Mercy::None).map(drop)
 }

@@ -54,7 +54,7 @@ pub fn running(bench: &Bench) -> anyhow::Result<()> {
     album.check(Mercy::Unavailable).context("after space returned")?;
     let _server = server.kill()?.start().context("start after space returned")?;
     album.check(Mercy::None).context("after space returned and kill -9")?;
-    ensure!(album.push("at last", 1 << 20)? == Pushed::Whole, "pushes stay refused after the restart");
+    ensure!(album.push("at-last", 1 << 20)? == Pushed::Whole, "pushes stay refused after the restart");
     album.check(Mercy::None).map(drop)
 }
 
@@ -83,6 +83,6 @@ pub fn restarted(bench: &Bench) -> anyhow::Result<()> {
     drop(server);
     let _server = options.start().context("start after space returned")?;
     album.check(Mercy::None).context("after space returned")?;
-    ensure!(album.push("at last", 1 << 20)? == Pushed::Whole, "pushes stay refused");
+    ensure!(album.push("at-last", 1 << 20)? == Pushed::Whole, "pushes stay refused");
     album.check(Mercy::None).map(drop)
 }

@@ -9,50 +9,46 @@ use super::Bench;
 use super::image::{Album, Mercy, Pushed};
 use super::resumed::offset;
 use crate::client::Request;
-use crate::edge::fixture::{Session, Site, noise, sha256};
+use crate::edge::fixture::{Repo, Session, Site, noise, sha256};
 use crate::gates::note;
+use crate::gates::place::Mount;
 use crate::program::Program;
 
 const LAYER: usize = 4 << 20;
+const SMALL: usize = 256 << 10;
 /// Pushes until the disk is full; more would mean that it is never.
 const MOST_PUSHES: usize = 200;
 
 pub fn default_reserve(bench: &Bench) -> anyhow::Result<()> {
-    fill_and_free(bench, 192, &[])
+    fill_and_free(bench, 192, 64)
 }
 
 pub fn small_reserve(bench: &Bench) -> anyhow::Result<()> {
-    fill_and_free(bench, 128, &[("SKYBERTH_STORAGE_RESERVE", "1MiB")])
+    fill_and_free(bench, 128, 1)
 }
 
-fn fill_and_free(bench: &Bench, mebibytes: u64, settings: &[(&str, &str)]) -> anyhow::Result<()> {
-    let disk = bench.mounts()?.tmpfs(&bench.folder.join("disk"), mebibytes)?;
+/// Both sizes in MiB.
+fn fill_and_free(bench: &Bench, size: usize, reserve: u64) -> anyhow::Result<()> {
+    let disk = bench.mounts()?.tmpfs(&bench.folder.join("disk"), size as u64)?;
     let data = disk.path.join("data");
-    let mut options = bench.server(&data)?;
-    for (key, value) in settings {
-        options = options.env(key, value);
-    }
-    let server = options.start()?;
+    let server = bench.server(&data)?.env("SKYBERTH_STORAGE_RESERVE", &format!("{reserve}MiB")).start()?;
     let site = Site::new(server.target(), "full");
     let mut album = Album::new(site.repo("images"));
     let other = site.repo("sessions");
     // Begun while there is space: what follows must be refused on the way, not at the door.
     let (mut patched, put) = (other.begin()?, other.begin()?);
+    let bytes = noise("of the session", size << 20);
+    patched.chunk(0, &bytes[..LAYER])?;
 
     let refused = fill(&mut album)?;
     note(&format!("{} images of 4 MiB, then {refused:?}", album.len()));
     ensure!(album.len() >= 5, "the disk took {} images only", album.len());
     album.check(Mercy::None).context("on the full disk")?;
-    let begun = other.send(&Request::new("POST", other.uploads()))?;
-    let door = begun.status;
-    ensure!(matches!(door, 202 | 503), "POST answers {door} on the full disk");
 
-    let bytes = noise("of the session", mebibytes as usize * 1024 * 1024 / 2);
     let kept = patch_until_full(&mut patched, &bytes)?;
     let answer = put.close_with(&sha256(&bytes), &bytes)?;
     ensure!(answer.status == 507, "a PUT with its body answers {} on the full disk", answer.status);
-    let begun = other.send(&Request::new("POST", other.uploads()))?;
-    ensure!(begun.status == 503 && begun.header("Retry-After").is_some(), "POST answers {}", begun.status);
+    refused_at_the_door(&other, &disk, reserve << 20)?;
     album.check(Mercy::None).context("on the full disk, after refused uploads")?;
 
     for _ in 0..album.len() / 2 {
@@ -71,8 +67,19 @@ fn fill_and_free(bench: &Bench, mebibytes: u64, settings: &[(&str, &str)]) -> an
     album.check(Mercy::None).context("after kill -9")?;
     let blob = other.get(&other.blob(&sha256(&bytes[..kept + LAYER / 2])))?;
     ensure!(blob.status == 200 && blob.body == bytes[..kept + LAYER / 2], "the finished session: {}", blob.status);
-    ensure!(album.push("at last", LAYER)? == Pushed::Whole, "a push is refused after the restart");
+    ensure!(album.push("at-last", LAYER)? == Pushed::Whole, "a push is refused after the restart");
     album.check(Mercy::None).map(drop)
+}
+
+/// Below the reserve, nothing is begun.
+fn refused_at_the_door(repo: &Repo, disk: &Mount, reserve: u64) -> anyhow::Result<()> {
+    let free = disk.free()?;
+    let begun = repo.send(&Request::new("POST", repo.uploads()))?;
+    note(&format!("{free} bytes are free of {reserve} to keep free: POST answers {}", begun.status));
+    if free < reserve {
+        ensure!(begun.status == 503 && begun.header("Retry-After").is_some(), "POST answers {}", begun.status);
+    }
+    Ok(())
 }
 
 fn fill(album: &mut Album) -> anyhow::Result<Pushed> {
@@ -90,8 +97,10 @@ fn fill(album: &mut Album) -> anyhow::Result<Pushed> {
 
 /// Appends until 507; answers where the session stands, by what GET says.
 fn patch_until_full(session: &mut Session, bytes: &[u8]) -> anyhow::Result<usize> {
-    let mut acknowledged = 0;
-    for chunk in bytes.chunks(LAYER) {
+    let mut acknowledged = LAYER;
+    let mut size = LAYER;
+    while acknowledged + size < bytes.len() {
+        let chunk = &bytes[acknowledged..acknowledged + size];
         let answer = session.send(&session.ranged(acknowledged, chunk))?;
         if answer.status != 202 {
             ensure!(answer.status == 507, "PATCH answers {} on the full disk", answer.status);
@@ -100,11 +109,17 @@ fn patch_until_full(session: &mut Session, bytes: &[u8]) -> anyhow::Result<usize
             let kept = offset(&status)?;
             note(&format!("session: {acknowledged} bytes acknowledged, {kept} kept at the 507"));
             ensure!((acknowledged..=acknowledged + chunk.len()).contains(&kept), "{kept} of {acknowledged} kept");
-            return Ok(kept);
+            acknowledged = kept;
+            // Then what is left is filled in small steps.
+            if size < LAYER {
+                return Ok(kept);
+            }
+            size = SMALL;
+        } else {
+            acknowledged += chunk.len();
         }
-        acknowledged += chunk.len();
     }
-    anyhow::bail!("half a disk went into the full disk")
+    anyhow::bail!("more than the disk has went into the full disk")
 }
 
 fn finish(session: &mut Session, bytes: &[u8], kept: usize) -> anyhow::Result<()> {

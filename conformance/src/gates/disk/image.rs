@@ -29,6 +29,7 @@ pub struct Album {
     pub repo: Repo,
     kept: Vec<Kept>,
     deleted: Vec<Kept>,
+    untagged: Vec<String>,
 }
 
 /// Whether a node may say 503 instead of answering.
@@ -40,7 +41,7 @@ pub enum Mercy {
 
 impl Album {
     pub fn new(repo: Repo) -> Self {
-        Album { repo, kept: Vec::new(), deleted: Vec::new() }
+        Album { repo, kept: Vec::new(), deleted: Vec::new(), untagged: Vec::new() }
     }
 
     pub fn len(&self) -> usize {
@@ -75,6 +76,18 @@ impl Album {
     pub fn retag(&mut self, tag: &str) -> anyhow::Result<Pushed> {
         let (manifest, layer) = self.kept.first().map(|kept| (kept.manifest.clone(), kept.layer)).context("nothing")?;
         self.push_manifest(tag, &manifest, layer)
+    }
+
+    /// Takes a tag away; answers the status. Only 202 means that it must stay away.
+    pub fn untag(&mut self, tag: &str) -> anyhow::Result<u16> {
+        let answer = self.repo.delete(&self.repo.manifest(tag))?;
+        let refused = refusal(&answer, 202, "DELETE")?.is_some();
+        // In doubt: the record may have been written and not synced, so nothing is expected of the tag any more.
+        self.kept.retain(|kept| kept.tag != tag);
+        if !refused {
+            self.untagged.push(tag.to_owned());
+        }
+        Ok(answer.status)
     }
 
     fn push_manifest(&mut self, tag: &str, manifest: &Manifest, layer: usize) -> anyhow::Result<Pushed> {
@@ -130,6 +143,9 @@ impl Album {
         for gone in &self.deleted {
             let path = self.repo.manifest(&gone.manifest.digest());
             judge(&self.repo.get(&path)?, &format!("deleted manifest {}", gone.tag), None)?;
+        }
+        for tag in &self.untagged {
+            judge(&self.repo.get(&self.repo.manifest(tag))?, &format!("removed tag {tag}"), None)?;
         }
         Ok(unavailable)
     }

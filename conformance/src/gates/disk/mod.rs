@@ -1,6 +1,7 @@
 //! The disk gate: a disk that is full, read-only, failing, foreign or taken never makes an acknowledged write wrong.
 
 mod claims;
+mod dying;
 mod failing;
 mod filled;
 mod full;
@@ -57,7 +58,8 @@ const CASES: &[Case] = &[
     ("read-only with data is refused", read_only::with_data),
     ("turned read-only while running", read_only::while_running),
     ("failing writes under blobs", failing::blobs),
-    ("failing writes under the journal", failing::journal),
+    ("failing writes under the journal, the index elsewhere", failing::journal),
+    ("failing writes under journal and index", failing::journal_and_index),
 ];
 
 pub fn run(args: &GateArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {

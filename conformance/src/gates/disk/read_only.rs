@@ -4,6 +4,7 @@ use anyhow::{Context, ensure};
 
 use super::Bench;
 use super::claims::refused;
+use super::dying::DyingDisk;
 use super::failing;
 use super::image::{Album, Mercy, Pushed};
 use crate::edge::fixture::Site;
@@ -37,7 +38,7 @@ fn is_clear(said: &str) -> anyhow::Result<()> {
 }
 
 pub fn while_running(bench: &Bench) -> anyhow::Result<()> {
-    let mut disk = bench.mounts()?.thin_ext4(&bench.folder.join("disk"), 192)?;
+    let mut disk = DyingDisk::new(bench.mounts()?, &bench.folder.join("disk"), 192)?;
     let server = bench.server(&disk.path().join("data"))?.start()?;
     let site = Site::new(server.target(), "turned");
     let mut album = Album::new(site.repo("images"));
@@ -45,18 +46,17 @@ pub fn while_running(bench: &Bench) -> anyhow::Result<()> {
         ensure!(album.push(&format!("v{number}"), 1 << 20)? == Pushed::Whole, "a push is refused");
     }
     disk.turn_read_only()?;
-    let blob = album.push("a blob", 1 << 20)?;
+    let blob = album.push("a-blob", 1 << 20)?;
     ensure!(blob != Pushed::Whole, "a push to a read-only disk is acknowledged");
-    let tag = album.retag("a tag")?;
+    let tag = album.retag("a-tag")?;
     ensure!(tag != Pushed::Whole, "a tag on a read-only disk is acknowledged");
     ensure!(album.delete_oldest()? != 202, "a DELETE on a read-only disk is acknowledged");
     album.check(Mercy::None).context("reads from the read-only disk")?;
     failing::says_read_only(&server)?;
     let options = server.kill()?;
-    disk.detach();
-    disk.repair_and_attach()?;
+    disk.replace()?;
     let _server = options.start().context("start when the disk is writable again")?;
     album.check(Mercy::None).context("after a restart on the mended disk")?;
-    ensure!(album.push("at last", 1 << 20)? == Pushed::Whole, "pushes stay refused");
+    ensure!(album.push("at-last", 1 << 20)? == Pushed::Whole, "pushes stay refused");
     Ok(())
 }

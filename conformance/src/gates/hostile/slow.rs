@@ -7,14 +7,16 @@ use anyhow::ensure;
 use super::Bench;
 use super::raw::{Raw, Said};
 use super::state::Victim;
-use crate::edge::expect::{Faults, that};
+use crate::edge::expect::{self, Faults, that};
 use crate::edge::fixture::noise;
 
 const LIMIT: Duration = Duration::from_secs(12);
 
 pub fn senders(bench: &Bench) -> anyhow::Result<()> {
     let victim = bench.victim("senders")?;
-    let session = victim.session.location.clone();
+    let sessions = (0..3).map(|_| victim.repo.begin()).collect::<anyhow::Result<Vec<_>>>()?;
+    let patch = |number: usize| format!("PATCH {} HTTP/1.1\r\nHost: x\r\n", sessions[number].location);
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n";
     let mut faults = Faults::default();
     let starts = [
         ("nothing at all", String::new()),
@@ -23,12 +25,9 @@ pub fn senders(bench: &Bench) -> anyhow::Result<()> {
         ("half a head", "GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: ".to_owned()),
         ("a head without its end", "GET /v2/ HTTP/1.1\r\nHost: x\r\n".to_owned()),
         ("half a preface", "PRI * HTTP/2.0\r\n".to_owned()),
-        ("a body of no byte", format!("PATCH {session} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")),
-        ("half a chunk size", format!("PATCH {session} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1")),
-        (
-            "a chunk without its end",
-            format!("PATCH {session} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"),
-        ),
+        ("a body of no byte", patch(0) + "Content-Length: 9\r\n\r\n"),
+        ("half a chunk size", patch(1) + chunked + "1"),
+        ("a chunk without its end", patch(2) + chunked + "5\r\nab"),
     ];
     std::thread::scope(|scope| {
         let running: Vec<_> = starts.iter().map(|(what, start)| (what, scope.spawn(|| cut(&victim, start)))).collect();
@@ -38,6 +37,10 @@ pub fn senders(bench: &Bench) -> anyhow::Result<()> {
     });
     faults.check("a head byte by byte", drip(&victim));
     faults.check("an idle connection", idle(&victim));
+    for session in &sessions {
+        faults.check("a session", session.holds(0));
+        faults.check("a session", expect::status(&victim.repo.delete(&session.location)?, &[204]));
+    }
     faults.check("the state", victim.unchanged());
     faults.finish()?;
     victim.end()
