@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 
 use super::Bench;
 use super::dying::DyingDisk;
@@ -16,6 +16,9 @@ use crate::server::Server;
 
 /// Records of the journal tried on the failing disk; some must fail.
 const RECORDS: usize = 300;
+/// How many push at once while the disk dies, and how often each at most.
+const CLIENTS: usize = 4;
+const MOST_PUSHES: usize = 5_000;
 
 fn prepared(bench: &Bench) -> anyhow::Result<(DyingDisk, Server, Album)> {
     let disk = DyingDisk::new(bench.mounts()?, &bench.folder.join("disk"), 192)?;
@@ -60,18 +63,46 @@ pub fn journal(bench: &Bench) -> anyhow::Result<()> {
     mend(disk, server, &mut album)
 }
 
-/// Here the index may be the first: then the node cannot answer what it cannot look up.
-pub fn journal_and_index(bench: &Bench) -> anyhow::Result<()> {
-    let (disk, server, mut album) = prepared(bench)?;
-    tag(&mut album)?;
-    disk.die()?;
-    untag(&mut album)?;
-    let said = server.target().send(&Request::get("/readyz"))?.text();
-    note(&format!("/readyz: {}", said.trim_end()));
-    ensure!(!said.contains(r#""ready""#), "/readyz says {said}");
-    let unavailable = album.check(Mercy::Unavailable).context("reads from the failing disk")?;
-    note(&format!("reads from the failing disk: {unavailable} answers of 503"));
-    mend(disk, server, &mut album)
+/// The disk dies while clients push: whatever was answered 201 by then is on it.
+pub fn under_load(bench: &Bench) -> anyhow::Result<()> {
+    let mut whole = 0;
+    for round in 0..bench.scale.pick(1, 4, 40) {
+        let mut disk = DyingDisk::new(bench.mounts()?, &bench.folder.join(format!("disk{round}")), 192)?;
+        let server = bench.server(&disk.path().join("data"))?.start()?;
+        let site = Site::new(server.target(), "load");
+        let mut albums: Vec<Album> = (0..CLIENTS).map(|client| Album::new(site.repo(&format!("c{client}")))).collect();
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = albums.iter_mut().map(|album| scope.spawn(|| push_until_refused(album))).collect();
+            // Each round at another moment.
+            std::thread::sleep(Duration::from_millis(400 + 150 * round));
+            disk.die()?;
+            clients.into_iter().try_for_each(|one| one.join().unwrap_or_else(|_| Err(anyhow!("a client died"))))
+        })?;
+        whole += albums.iter().map(Album::len).sum::<usize>();
+        for album in &albums {
+            album.check(Mercy::Unavailable).context("reads from the dead disk")?;
+        }
+        let options = server.kill()?;
+        disk.replace()?;
+        let _server = options.start().context("start on the sound copy")?;
+        albums.iter().try_for_each(|album| album.check(Mercy::None).map(drop)).context("on the sound copy")?;
+    }
+    note(&format!("{whole} pushes were acknowledged"));
+    ensure!(whole > 0, "the disk died before anything was pushed");
+    Ok(())
+}
+
+fn push_until_refused(album: &mut Album) -> anyhow::Result<()> {
+    for number in 0..MOST_PUSHES {
+        let pushed = match number % 3 {
+            0 => album.push(&format!("v{number}"), 20_000)?,
+            _ => album.retag(&format!("v{number}"))?,
+        };
+        if pushed != Pushed::Whole {
+            return Ok(());
+        }
+    }
+    bail!("{MOST_PUSHES} pushes and the disk has not failed")
 }
 
 fn tag(album: &mut Album) -> anyhow::Result<()> {

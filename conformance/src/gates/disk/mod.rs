@@ -59,7 +59,7 @@ const CASES: &[Case] = &[
     ("turned read-only while running", read_only::while_running),
     ("failing writes under blobs", failing::blobs),
     ("failing writes under the journal, the index elsewhere", failing::journal),
-    ("failing writes under journal and index", failing::journal_and_index),
+    ("dying while clients push", failing::under_load),
 ];
 
 pub fn run(args: &GateArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
