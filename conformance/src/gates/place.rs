@@ -26,20 +26,6 @@ impl Mounts {
         Program::new("mount", Path::new("/dev/null")).args(["--make-rprivate", "/"]).run()?;
         Ok(Mounts(()))
     }
-
-    /// A file system in memory of this size.
-    pub fn tmpfs(&self, at: &Path, mebibytes: u64) -> anyhow::Result<Mount> {
-        Mount::new(at, &["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "none"])
-    }
-
-    /// An ext4 on a loop device over a sparse file in the folder above.
-    pub fn ext4(&self, at: &Path, mebibytes: u64) -> anyhow::Result<Mount> {
-        let image = at.with_extension("image");
-        fs::create_dir_all(at)?;
-        File::create(&image)?.set_len(mebibytes * MIB)?;
-        Program::new("mkfs.ext4", Path::new("/dev/null")).args(["-q", "-F", "-m", "0"]).arg(&image).run()?;
-        Mount::new(at, &["-t", "ext4", "-o", "loop", &image.display().to_string()])
-    }
 }
 
 /// A mounted file system; dropping it unmounts it.
@@ -49,6 +35,20 @@ pub struct Mount {
 }
 
 impl Mount {
+    /// A file system in memory of this size.
+    pub fn tmpfs(_: &Mounts, at: &Path, mebibytes: u64) -> anyhow::Result<Mount> {
+        Mount::new(at, &["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "none"])
+    }
+
+    /// An ext4 on a loop device over a sparse file in the folder above.
+    pub fn ext4(_: &Mounts, at: &Path, mebibytes: u64) -> anyhow::Result<Mount> {
+        let image = at.with_extension("image");
+        fs::create_dir_all(at)?;
+        File::create(&image)?.set_len(mebibytes * MIB)?;
+        Program::new("mkfs.ext4", Path::new("/dev/null")).args(["-q", "-F", "-m", "0"]).arg(&image).run()?;
+        Mount::new(at, &["-t", "ext4", "-o", "loop", &image.display().to_string()])
+    }
+
     pub fn new(at: &Path, how: &[&str]) -> anyhow::Result<Self> {
         fs::create_dir_all(at)?;
         Program::new("mount", Path::new("/dev/null")).args(how).arg(at).limit(Duration::from_secs(20)).run()?;

@@ -309,8 +309,12 @@ mod tests {
             version in 1..3_u8,
         ) {
             let mut body = format!(r#"{{"schemaVersion":{version}"#);
-            parts.iter().for_each(|(name, part)| body.push_str(&format!(",\"{name}\":{part}")));
-            lists.iter().for_each(|(name, list)| body.push_str(&format!(",\"{name}\":[{}]", list.join(","))));
+            for (name, part) in &parts {
+                body = format!("{body},\"{name}\":{part}");
+            }
+            for (name, list) in &lists {
+                body = format!("{body},\"{name}\":[{}]", list.join(","));
+            }
             body.push('}');
             for kind in [None, Some(OCI_IMAGE), Some("application/vnd.oci.image.index.v1+json")] {
                 let Ok(manifest) = Manifest::parse(kind, body.as_bytes()) else { continue };
@@ -318,7 +322,7 @@ mod tests {
                 prop_assert!(kind.is_none_or(|kind| kind == manifest.kind.media_type()));
                 let mut seen = HashSet::new();
                 for reference in &manifest.references {
-                    prop_assert_eq!(reference.digest.to_string().parse::<Digest>().as_ref(), Ok(&reference.digest));
+                    prop_assert_eq!(reference.digest.to_string().parse::<Digest>(), Ok(reference.digest.clone()));
                     prop_assert!(body.contains(reference.digest.as_str()) && seen.insert(&reference.digest));
                 }
             }

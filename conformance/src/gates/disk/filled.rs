@@ -13,7 +13,7 @@ use crate::server::Server;
 
 /// A server on a small disk with a few images.
 fn prepared(bench: &Bench) -> anyhow::Result<(Mount, Server, Album)> {
-    let disk = bench.mounts()?.tmpfs(&bench.folder.join("disk"), 256)?;
+    let disk = Mount::tmpfs(bench.mounts()?, &bench.folder.join("disk"), 256)?;
     let server = bench.server(&disk.path.join("data"))?.start()?;
     let mut album = Album::new(Site::new(server.target(), "filled").repo("images"));
     for number in 0..8 {

@@ -29,7 +29,7 @@ pub fn small_reserve(bench: &Bench) -> anyhow::Result<()> {
 
 /// Both sizes in MiB.
 fn fill_and_free(bench: &Bench, size: usize, reserve: u64) -> anyhow::Result<()> {
-    let disk = bench.mounts()?.tmpfs(&bench.folder.join("disk"), size as u64)?;
+    let disk = Mount::tmpfs(bench.mounts()?, &bench.folder.join("disk"), size as u64)?;
     let data = disk.path.join("data");
     let server = bench.server(&data)?.env("SKYBERTH_STORAGE_RESERVE", &format!("{reserve}MiB")).start()?;
     let site = Site::new(server.target(), "full");
@@ -102,22 +102,22 @@ fn patch_until_full(session: &mut Session, bytes: &[u8]) -> anyhow::Result<usize
     while acknowledged + size < bytes.len() {
         let chunk = &bytes[acknowledged..acknowledged + size];
         let answer = session.send(&session.ranged(acknowledged, chunk))?;
-        if answer.status != 202 {
-            ensure!(answer.status == 507, "PATCH answers {} on the full disk", answer.status);
-            let status = session.status()?;
-            status.expect(204).context("status of the refused session")?;
-            let kept = offset(&status)?;
-            note(&format!("session: {acknowledged} bytes acknowledged, {kept} kept at the 507"));
-            ensure!((acknowledged..=acknowledged + chunk.len()).contains(&kept), "{kept} of {acknowledged} kept");
-            acknowledged = kept;
-            // Then what is left is filled in small steps.
-            if size < LAYER {
-                return Ok(kept);
-            }
-            size = SMALL;
-        } else {
+        if answer.status == 202 {
             acknowledged += chunk.len();
+            continue;
         }
+        ensure!(answer.status == 507, "PATCH answers {} on the full disk", answer.status);
+        let status = session.status()?;
+        status.expect(204).context("status of the refused session")?;
+        let kept = offset(&status)?;
+        note(&format!("session: {acknowledged} bytes acknowledged, {kept} kept at the 507"));
+        ensure!((acknowledged..=acknowledged + chunk.len()).contains(&kept), "{kept} of {acknowledged} kept");
+        acknowledged = kept;
+        // Then what is left is filled in small steps.
+        if size < LAYER {
+            return Ok(kept);
+        }
+        size = SMALL;
     }
     anyhow::bail!("more than the disk has went into the full disk")
 }

@@ -8,16 +8,17 @@ use super::dying::DyingDisk;
 use super::failing;
 use super::image::{Album, Mercy, Pushed};
 use crate::edge::fixture::Site;
+use crate::gates::place::Mount;
 
 pub fn fresh(bench: &Bench) -> anyhow::Result<()> {
-    let disk = bench.mounts()?.tmpfs(&bench.folder.join("disk"), 64)?;
+    let disk = Mount::tmpfs(bench.mounts()?, &bench.folder.join("disk"), 64)?;
     disk.remount("ro")?;
     let said = refused(&bench.server(&disk.path.join("data"))?)?;
     is_clear(&said)
 }
 
 pub fn with_data(bench: &Bench) -> anyhow::Result<()> {
-    let disk = bench.mounts()?.tmpfs(&bench.folder.join("disk"), 192)?;
+    let disk = Mount::tmpfs(bench.mounts()?, &bench.folder.join("disk"), 192)?;
     let options = bench.server(&disk.path.join("data"))?;
     let server = options.start()?;
     let mut album = Album::new(Site::new(server.target(), "readonly").repo("images"));

@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(12);
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The start of a ClientHello for TLS 1.2 and later.
+/// The start of a `ClientHello` for TLS 1.2 and later.
 const HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x20\x21\x22\x23\x24\x25\x26\x27";
 
 pub fn tls_hello(bench: &Bench) -> anyhow::Result<()> {

@@ -35,7 +35,7 @@ impl Bench<'_> {
             .env("SKYBERTH_SERVER_IDLE_BODY_TIMEOUT", "2s")
             .env("SKYBERTH_SERVER_KEEP_ALIVE_TIMEOUT", "3s")
             .env("SKYBERTH_REGISTRY_MAX_UPLOADS", "100000");
-        Victim::new(options)
+        Victim::new(&options)
     }
 }
 

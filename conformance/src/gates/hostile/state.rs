@@ -19,7 +19,7 @@ pub struct Victim {
 }
 
 impl Victim {
-    pub fn new(options: ServerOptions) -> anyhow::Result<Self> {
+    pub fn new(options: &ServerOptions) -> anyhow::Result<Self> {
         let server = options.start()?;
         let repo = Site::new(server.target(), "hostile").repo("a");
         let manifest = repo.push_image("latest")?;

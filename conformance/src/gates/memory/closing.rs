@@ -23,8 +23,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 fn slow(bench: &Bench) -> anyhow::Result<(Mount, Throttle, Server, Repo, u64)> {
     let length = bench.scale.pick(256, 1024, 10 * 1024) * MIB;
     let rate = bench.scale.pick(16, 64, 256) * MIB;
-    let disk = bench.mounts.as_ref().map_err(|why| crate::edge::expect::NotHere(why.clone()))?;
-    let disk = disk.ext4(&bench.folder.join("disk"), length / MIB + 512)?;
+    let mounts = bench.mounts.as_ref().map_err(|why| crate::edge::expect::NotHere(why.clone()))?;
+    let disk = Mount::ext4(mounts, &bench.folder.join("disk"), length / MIB + 512)?;
     let mut options = bench.server()?;
     options.data = disk.path.join("data");
     let throttle = Throttle::new(&disk.device()?, rate)?;

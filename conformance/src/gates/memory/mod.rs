@@ -41,16 +41,16 @@ impl Bench<'_> {
         prepare(&server).context("prepare")?;
         server.kill()?.start()
     }
+}
 
-    /// Runs `work` and holds the growth of the server's memory against the allowance.
-    fn within(&self, server: &Server, allowance: u64, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let watch = Watch::start(server.pid())?;
-        work()?;
-        let growth = watch.finish()?;
-        super::note(&growth.to_string());
-        ensure!(growth.total() < allowance, "more than {} MiB: {growth}", allowance / MIB);
-        Ok(())
-    }
+/// Runs `work` and holds the growth of the server's memory against the allowance.
+fn within(server: &Server, allowance: u64, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let watch = Watch::start(server.pid())?;
+    work()?;
+    let growth = watch.finish()?;
+    super::note(&growth.to_string());
+    ensure!(growth.total() < allowance, "more than {} MiB: {growth}", allowance / MIB);
+    Ok(())
 }
 
 type Case = (&'static str, fn(&Bench) -> anyhow::Result<()>);

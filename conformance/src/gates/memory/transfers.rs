@@ -5,10 +5,11 @@ use std::io::{Read, Write};
 use anyhow::{Context, anyhow, ensure};
 use serde_json::json;
 
-use super::{ALLOWANCE, Bench, MIB};
+use super::{ALLOWANCE, Bench, MIB, within};
 use crate::client::{Connection, Request, Response};
 use crate::edge::fixture::{Repo, Site, octets};
 use crate::gates::noise::{Comparison, Noise};
+use crate::server::Server;
 
 const PARALLEL: usize = 64;
 
@@ -16,8 +17,7 @@ fn large(bench: &Bench) -> u64 {
     bench.scale.pick(256, 1024, 4096) * MIB
 }
 
-fn repo(bench: &Bench, server: &crate::server::Server) -> Repo {
-    let _ = bench;
+fn repo(server: &Server) -> Repo {
     Site::new(server.target(), "memory").repo("a")
 }
 
@@ -89,14 +89,14 @@ fn at_once(count: usize, work: impl Fn(usize) -> anyhow::Result<()> + Sync) -> a
 
 pub fn push_put(bench: &Bench) -> anyhow::Result<()> {
     let server = bench.server()?.start()?;
-    let repo = repo(bench, &server);
-    bench.within(&server, ALLOWANCE, || put(&repo, "large", large(bench))?.expect(201).map(drop))
+    let repo = repo(&server);
+    within(&server, ALLOWANCE, || put(&repo, "large", large(bench))?.expect(201).map(drop))
 }
 
 pub fn push_stream(bench: &Bench) -> anyhow::Result<()> {
     let server = bench.server()?.start()?;
-    let repo = repo(bench, &server);
-    bench.within(&server, ALLOWANCE, || stream(&repo, "large", large(bench))?.expect(201).map(drop))
+    let repo = repo(&server);
+    within(&server, ALLOWANCE, || stream(&repo, "large", large(bench))?.expect(201).map(drop))
 }
 
 pub fn pull(bench: &Bench) -> anyhow::Result<()> {
@@ -111,20 +111,20 @@ fn pulls(bench: &Bench, count: usize, length: u64) -> anyhow::Result<()> {
     let noise = Noise::new("pulled", length);
     let mut name = String::new();
     let server = bench.fresh(|server| {
-        let repo = repo(bench, server);
+        let repo = repo(server);
         name.clone_from(&repo.name);
         put(&repo, "pulled", length)?.expect(201).map(drop)
     })?;
     let repo = Repo { target: server.target(), name };
     let digest = noise.clone().digest();
-    bench.within(&server, ALLOWANCE, || at_once(count, |_| fetch(&repo, &digest, noise.clone())))
+    within(&server, ALLOWANCE, || at_once(count, |_| fetch(&repo, &digest, noise.clone())))
 }
 
 pub fn parallel_pushes(bench: &Bench) -> anyhow::Result<()> {
     let server = bench.server()?.start()?;
-    let repo = repo(bench, &server);
+    let repo = repo(&server);
     let length = bench.scale.pick(4, 16, 64) * MIB;
-    bench.within(&server, ALLOWANCE, || {
+    within(&server, ALLOWANCE, || {
         at_once(PARALLEL, |number| {
             let (label, push) = (format!("pushed {number}"), if number % 2 == 0 { put } else { stream });
             push(&repo, &label, length)?.expect(201).map(drop)
@@ -139,11 +139,11 @@ pub fn manifests(bench: &Bench) -> anyhow::Result<()> {
     const COUNT: usize = 16;
     const SIZE: usize = 4 << 20;
     let server = bench.server()?.start()?;
-    let repo = repo(bench, &server);
+    let repo = repo(&server);
     let base = repo.image("base")?;
     let empty = base.with("annotations", json!({"pad": "00"})).bytes.len();
     let allowance = ALLOWANCE + 2 * (COUNT * SIZE) as u64;
-    bench.within(&server, allowance, || {
+    within(&server, allowance, || {
         at_once(COUNT, |number| {
             let pad = format!("{number:02}{}", "x".repeat(SIZE - empty));
             let manifest = base.with("annotations", json!({"pad": pad}));
@@ -159,8 +159,8 @@ pub fn manifests(bench: &Bench) -> anyhow::Result<()> {
 pub fn idle_connections(bench: &Bench) -> anyhow::Result<()> {
     const COUNT: usize = 1000;
     let server = bench.server()?.start()?;
-    let repo = repo(bench, &server);
-    bench.within(&server, ALLOWANCE, || {
+    let repo = repo(&server);
+    within(&server, ALLOWANCE, || {
         let mut all = Vec::with_capacity(COUNT);
         for number in 0..COUNT {
             let mut connection = Connection::open(&repo.target).with_context(|| format!("connection {number}"))?;
