@@ -41,6 +41,12 @@ enum Check {
     Official(official::OfficialArgs),
     /// The container image, run the ways that platforms run images.
     Image(image::ImageArgs),
+    /// Full, read-only, failing and foreign disks.
+    Disk(gates::GateArgs),
+    /// Memory under large blobs and many transfers, and the time that closing a large push takes.
+    Memory(gates::GateArgs),
+    /// Requests that no honest client would send.
+    Hostile(gates::GateArgs),
     /// Real clients against a registry: push, pull, compare.
     Clients(clients::ClientsArgs),
     /// Random operations against the model of the API, with crashes and collections in between.
@@ -63,6 +69,9 @@ fn main() -> anyhow::Result<()> {
         Check::Edge(options) => edge::run(options, report),
         Check::Image(args) => image::run(args, cli.scale, report),
         Check::Clients(args) => clients::run(args, cli.scale, report),
+        Check::Disk(args) => gates::disk::run(args, cli.scale, report),
+        Check::Memory(args) => gates::memory::run(args, cli.scale, report),
+        Check::Hostile(args) => gates::hostile::run(args, cli.scale, report),
         Check::Official(args) => official::run(args, cli.scale, report),
         Check::Crash(args) => gates::crash::run(args, cli.scale, report),
         Check::IndexLoss(args) => gates::index_loss::run(args, cli.scale, report),

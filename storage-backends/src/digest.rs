@@ -150,6 +150,7 @@ impl From<Digest> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const EMPTY_SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -172,6 +173,44 @@ mod tests {
     fn malformed_digests_are_refused() {
         for bad in ["", ":", "sha256", "sha256:", ":abc", "Sha256:aa", "a..b:aa", "x:../..", "x:a/b", "x:a\0"] {
             assert_eq!(bad.parse::<Digest>(), Err(DigestError::Malformed), "{bad}");
+        }
+    }
+
+    fn algorithms() -> impl Strategy<Value = Algorithm> {
+        prop::sample::select(Algorithm::ALL.to_vec())
+    }
+
+    proptest! {
+        #[test]
+        fn a_hash_prints_and_parses_to_itself(algorithm in algorithms(), hash in prop::collection::vec(any::<u8>(), 64)) {
+            let digest = Digest::from_hash(algorithm, &hash[..algorithm.hex_length() / 2]);
+            prop_assert_eq!(digest.algorithm(), Some(algorithm));
+            prop_assert_eq!(digest.encoded().len(), algorithm.hex_length());
+            prop_assert_eq!(digest.to_string().parse::<Digest>(), Ok(digest));
+        }
+
+        #[test]
+        fn a_known_algorithm_takes_its_own_length_of_hex_only(algorithm in algorithms(), encoded in "[0-9a-f]{60,130}|[0-9a-fA-F]{64}") {
+            let right = encoded.len() == algorithm.hex_length() && !encoded.bytes().any(|byte| byte.is_ascii_uppercase());
+            prop_assert_eq!(format!("{}:{encoded}", algorithm.name()).parse::<Digest>().is_ok(), right);
+        }
+
+        #[test]
+        fn foreign_digests_of_the_grammar_print_as_they_were_written(text in "[a-z0-9]{1,5}([+._-][a-z0-9]{1,5}){0,3}:[a-zA-Z0-9=_-]{1,80}") {
+            let known = Algorithm::from_name(text.split(':').next().unwrap()).is_some();
+            match text.parse::<Digest>() {
+                Ok(digest) => prop_assert_eq!(digest.to_string(), text),
+                Err(error) => prop_assert!(known, "{}: {}", text, error),
+            }
+        }
+
+        #[test]
+        fn what_is_taken_is_safe_as_a_file_name(text in "[a-z0-9+._:/%=-]{0,20}|.{0,80}") {
+            if let Ok(digest) = text.parse::<Digest>() {
+                prop_assert_eq!(format!("{}:{}", digest.algorithm_name(), digest.encoded()), text.as_str());
+                prop_assert!(text.len() <= MAX_LENGTH && text.is_ascii());
+                prop_assert!(!digest.algorithm_name().starts_with('.') && !text.contains(['/', '\\', '\0', '%']));
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ mod chunks;
 mod closing;
 mod deletes;
 mod digests;
-mod expect;
+pub mod expect;
 pub mod fixture;
 pub mod image;
 mod limits;
@@ -25,7 +25,7 @@ mod table;
 mod tag_names;
 mod tags;
 mod uploads;
-mod wire;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};

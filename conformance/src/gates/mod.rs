@@ -1,14 +1,71 @@
-//! Gates: what must survive kills and losses.
-
-pub mod crash;
-mod files;
-pub mod index_loss;
-mod pusher;
-//! Gates: what must survive losses and rot.
+//! Gates: kills, losses, full and failing disks, hostile clients; each case has a stated outcome.
 
 mod answers;
+pub mod crash;
+pub mod disk;
+mod files;
+pub mod hostile;
+pub mod index_loss;
 mod jobs;
+pub mod memory;
+mod noise;
 mod operate;
+mod place;
 pub mod power_loss;
+mod pusher;
 pub mod rot;
 mod seeded;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::edge::expect::NotHere;
+use crate::report::{Outcome, Report};
+
+/// What a gate judges.
+#[derive(Clone, Debug, clap::Args)]
+pub struct GateArgs {
+    /// The `skyberth` binary; it is started with settings and a data directory of each case's own.
+    #[arg(long)]
+    binary: PathBuf,
+    /// Only the cases whose names hold this text.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+impl GateArgs {
+    /// Runs a case if it is wanted; [`NotHere`] says why it cannot be provoked on this machine.
+    fn case(&self, report: &mut Report, name: &str, run: impl FnOnce() -> anyhow::Result<()>) {
+        if self.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
+            return;
+        }
+        let started = Instant::now();
+        let outcome = match run() {
+            Ok(()) => Outcome::Pass,
+            Err(error) => match error.downcast_ref::<NotHere>() {
+                Some(NotHere(why)) => Outcome::NotApplicable(why.clone()),
+                None => Outcome::Fail(format!("{error:#}")),
+            },
+        };
+        report.add(name, outcome, started.elapsed());
+    }
+}
+
+/// A figure that a case found, for the log.
+fn note(text: &str) {
+    println!("      {text}");
+}
+
+/// Asks until the answer is yes; `false` at the limit.
+fn wait_until(limit: Duration, mut ask: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if ask() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

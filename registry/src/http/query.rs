@@ -52,6 +52,7 @@ fn decode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn parameters_are_decoded() {
@@ -70,6 +71,30 @@ mod tests {
         assert_eq!(limit("n=7000"), Some(100));
         for bad in ["n=-1", "n=x", "n=", "n=9223372036854775808"] {
             assert_eq!(limit(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_comes_back(pairs in prop::collection::vec((".{1,8}", ".{0,12}"), 0..5)) {
+            use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+            let encode = |text: &String| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            let text: Vec<String> = pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+            prop_assert_eq!(Query::parse(Some(&text.join("&"))).0, pairs);
+        }
+
+        #[test]
+        fn no_query_panics(text in "[a-z0-9%+&=]{0,40}|.{0,60}", cap in 1..2000_usize) {
+            let query = Query::parse(Some(&text));
+            if let Ok(limit) = query.page_limit(cap) {
+                prop_assert!(limit <= cap);
+            }
+        }
+
+        #[test]
+        fn page_sizes_are_counts(n: i64, cap in 1..2000_usize) {
+            let limit = Query::parse(Some(&format!("n={n}"))).page_limit(cap).ok();
+            prop_assert_eq!(limit, usize::try_from(n).ok().map(|n| n.min(cap)));
         }
     }
 }

@@ -203,4 +203,47 @@ mod tests {
             let _ = parse_content_range(&header);
         }
     }
+
+    proptest! {
+        #[test]
+        fn a_single_range_is_as_the_standard_says(first in 0_u64..60, last in 0_u64..60, size in 0_u64..50) {
+            let want = |first: u64, last: u64| match first <= last && first < size {
+                true => Ranges::Parts(vec![ByteRange { first, last: last.min(size - 1) }]),
+                false => Ranges::Unsatisfiable,
+            };
+            prop_assert_eq!(parse_range(&format!("bytes={first}-{last}"), size), want(first, last));
+            prop_assert_eq!(parse_range(&format!("bytes={first}-"), size), want(first, u64::MAX));
+            let suffix = if last == 0 { Ranges::Unsatisfiable } else { want(size.saturating_sub(last), u64::MAX) };
+            prop_assert_eq!(parse_range(&format!("bytes=-{last}"), size), suffix);
+        }
+
+        #[test]
+        fn parts_cover_what_was_asked_and_nothing_else(asked in prop::collection::vec((0_u64..40, 0_u64..40), 1..8), size in 1_u64..50) {
+            let header = asked.iter().map(|(a, b)| format!("{a}-{b}")).collect::<Vec<_>>().join(",");
+            if let Ranges::Parts(parts) = parse_range(&format!("bytes={header}"), size) {
+                let wanted = |at: &u64| asked.iter().any(|(first, last)| (first..=last).contains(&at));
+                let given = |at: &u64| parts.iter().filter(|part| (part.first..=part.last).contains(at)).count();
+                for at in 0..size {
+                    prop_assert_eq!(given(&at), usize::from(wanted(&at)), "byte {}", at);
+                }
+            }
+        }
+
+        #[test]
+        fn chunks_print_as_they_were_written(first: u64, length in 0_u64..u64::MAX / 2) {
+            let Some(last) = first.checked_add(length).filter(|last| *last < u64::MAX) else { return Ok(()) };
+            let range = ByteRange { first, last };
+            for header in [format!("{first}-{last}"), format!("bytes {first}-{last}/*"), format!(" bytes={first}-{last} ")] {
+                prop_assert_eq!(parse_content_range(&header), Some(range));
+            }
+            prop_assert_eq!(range.length(), length + 1);
+        }
+
+        #[test]
+        fn a_chunk_that_is_taken_has_an_order(header in "(bytes)?[ =]?[0-9]{0,21}-[0-9]{0,21}(/[0-9*]{0,3})?") {
+            if let Some(range) = parse_content_range(&header) {
+                prop_assert!(range.first <= range.last && range.length() >= 1);
+            }
+        }
+    }
 }

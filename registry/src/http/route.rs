@@ -144,6 +144,7 @@ fn reference(segment: &str) -> Result<Reference, RouteError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -189,6 +190,97 @@ mod tests {
         assert!(matches!(Route::parse("/v2/a/manifests/sha256:00"), Err(RouteError::DigestInvalid(_))));
         for path in ["/v2/_x", "/v2/a", "/v3", "/v2/_catalog/x", "/x"] {
             assert_eq!(Route::parse(path), Err(RouteError::NotFound), "{path}");
+        }
+    }
+
+    /// The one way to write a route's path.
+    fn path_of(route: &Route) -> String {
+        match route {
+            Route::Base => "/v2/".to_owned(),
+            Route::Catalog => "/v2/_catalog".to_owned(),
+            Route::Extensions => "/v2/_oci/ext/discover".to_owned(),
+            Route::Tags(name) => format!("/v2/{name}/tags/list"),
+            Route::Manifest(name, reference) => format!("/v2/{name}/manifests/{reference}"),
+            Route::Blob(name, digest) => format!("/v2/{name}/blobs/{digest}"),
+            Route::Uploads(name) => format!("/v2/{name}/blobs/uploads/"),
+            Route::Upload(name, Some(id)) => format!("/v2/{name}/blobs/uploads/{id}"),
+            Route::Upload(name, None) => format!("/v2/{name}/blobs/uploads/nonsense"),
+            Route::Referrers(name, digest) => format!("/v2/{name}/referrers/{digest}"),
+            Route::Live => "/livez".to_owned(),
+            Route::Ready => "/readyz".to_owned(),
+            Route::Metrics => "/metrics".to_owned(),
+            Route::Home => "/".to_owned(),
+        }
+    }
+
+    /// Every word of the API, so that random paths are often routes, and what attackers put between them.
+    fn segments() -> impl Strategy<Value = String> {
+        let digest_as_sent = DIGEST.replace(':', "%3A");
+        let words = [
+            "v2",
+            "a",
+            "b-1",
+            "tags",
+            "list",
+            "manifests",
+            "blobs",
+            "uploads",
+            "referrers",
+            "_oci",
+            "ext",
+            "discover",
+            "_catalog",
+            "latest",
+            "",
+            ".",
+            "..",
+            "%2e%2e",
+            "a%2fb",
+            "%00",
+            "67e55044-10b1-426f-9247-bb680e5fe0c8",
+            DIGEST,
+        ];
+        let mut words = words.map(str::to_owned).to_vec();
+        words.push(digest_as_sent);
+        prop_oneof![8 => prop::sample::select(words), 1 => ".{0,6}", 1 => "[%a-f0-9:]{0,8}"]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_a_route_prints_as_a_path_of_the_same_route(parts in prop::collection::vec(segments(), 0..8)) {
+            for path in [format!("/v2/{}", parts.join("/")), format!("/{}", parts.join("/"))] {
+                if let Ok(route) = Route::parse(&path) {
+                    prop_assert_eq!(Route::parse(&path_of(&route)), Ok(route.clone()), "{}", path);
+                    prop_assert!(!route.methods().is_empty() && !route.label().is_empty());
+                    prop_assert!(!path_of(&route).contains("..") && path_of(&route).is_ascii());
+                }
+            }
+        }
+
+        #[test]
+        fn every_path_of_valid_parts_is_its_route(
+            name in "[a-z0-9]{1,3}(/(tags|list|manifests|blobs|uploads|referrers|[a-z0-9]{1,3})){0,5}",
+            tag in "(list|uploads|discover|[a-zA-Z0-9_][a-zA-Z0-9._-]{0,9})",
+            id: [u8; 16],
+        ) {
+            let name: RepositoryName = name.parse().unwrap();
+            let digest: Digest = DIGEST.parse().unwrap();
+            for route in [
+                Route::Tags(name.clone()),
+                Route::Manifest(name.clone(), Reference::Tag(tag.parse().unwrap())),
+                Route::Manifest(name.clone(), Reference::Digest(digest.clone())),
+                Route::Blob(name.clone(), digest.clone()),
+                Route::Uploads(name.clone()),
+                Route::Upload(name.clone(), Some(UploadId::from_random(id))),
+                Route::Referrers(name.clone(), digest),
+            ] {
+                prop_assert_eq!(Route::parse(&path_of(&route)), Ok(route));
+            }
+        }
+
+        #[test]
+        fn no_path_panics(path in ".{0,80}") {
+            let _ = Route::parse(&path);
         }
     }
 }

@@ -215,6 +215,7 @@ fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const CONFIG: &str = r#"{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}"#;
     const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -287,5 +288,80 @@ mod tests {
         assert!(absent(r#","urls":["https://example.com/x"]"#));
         assert!(!absent(r#","urls":[]"#));
         assert!(!absent(""));
+    }
+
+    /// A descriptor in every shape that a client could send, most of them wrong somewhere.
+    fn descriptors() -> impl Strategy<Value = String> {
+        let digest = "sha256:[0-9a-f]{64}|sha512:[0-9a-f]{10}|[a-z]{0,6}:?[a-zA-Z0-9=_-]{0,10}";
+        let size = prop_oneof![any::<i64>().prop_map(|size| size.to_string()), "[0-9.eE-]{0,6}"];
+        (digest, size, prop::option::of("[ -~]{0,30}"), prop::option::of("[A-Za-z0-9+/=]{0,12}")).prop_map(
+            |(digest, size, kind, data)| {
+                let text = |name: &str, value: Option<String>| {
+                    value.map_or(String::new(), |value| format!(",\"{name}\":{}", serde_json::json!(value)))
+                };
+                format!(r#"{{"digest":"{digest}","size":{size}{}{}}}"#, text("mediaType", kind), text("data", data))
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in prop::option::of(".{0,40}")) {
+            prop_assert!(Manifest::parse(kind.as_deref(), &bytes).is_err());
+        }
+
+        #[test]
+        fn what_is_taken_has_valid_parts(
+            parts in prop::collection::vec((prop::sample::select(vec!["config", "subject"]), descriptors()), 0..3),
+            lists in prop::collection::vec(
+                (prop::sample::select(vec!["layers", "manifests"]), prop::collection::vec(descriptors(), 0..3)), 0..2),
+            version in 1..3_u8,
+        ) {
+            let mut body = format!(r#"{{"schemaVersion":{version}"#);
+            for (name, part) in &parts {
+                body = format!("{body},\"{name}\":{part}");
+            }
+            for (name, list) in &lists {
+                body = format!("{body},\"{name}\":[{}]", list.join(","));
+            }
+            body.push('}');
+            for kind in [None, Some(OCI_IMAGE), Some("application/vnd.oci.image.index.v1+json")] {
+                let Ok(manifest) = Manifest::parse(kind, body.as_bytes()) else { continue };
+                prop_assert_eq!(version, 2);
+                prop_assert!(kind.is_none_or(|kind| kind == manifest.kind.media_type()));
+                let mut seen = HashSet::new();
+                for reference in &manifest.references {
+                    prop_assert_eq!(reference.digest.to_string().parse::<Digest>(), Ok(reference.digest.clone()));
+                    prop_assert!(body.contains(reference.digest.as_str()) && seen.insert(&reference.digest));
+                }
+            }
+        }
+
+        #[test]
+        fn references_come_once_each_in_their_order(layers in prop::collection::vec((0..6_u8, 0..i64::MAX), 0..10)) {
+            let digest = |n: u8| Digest::of(crate::oci::Algorithm::Sha256, &[n]);
+            let list: Vec<String> = layers
+                .iter()
+                .map(|(n, size)| format!(r#"{{"digest":"{}","size":{size}}}"#, digest(*n)))
+                .collect();
+            let body = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{}]}}"#, list.join(","));
+            let found: Vec<Digest> = parse(&body).unwrap().references.into_iter().skip(1).map(|r| r.digest).collect();
+            let mut wanted = Vec::new();
+            for (n, _) in layers {
+                if !wanted.contains(&digest(n)) {
+                    wanted.push(digest(n));
+                }
+            }
+            prop_assert_eq!(found, wanted);
+        }
+
+        #[test]
+        fn a_changed_byte_never_panics(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+            let mut body = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{CONFIG}],"annotations":{{"a":"b"}}}}"#).into_bytes();
+            let index = at.index(body.len());
+            body[index] = byte;
+            let _ = Manifest::parse(Some(OCI_IMAGE), &body);
+            let _ = Manifest::parse(Some(OCI_IMAGE), &body[..cut.index(body.len())]);
+        }
     }
 }

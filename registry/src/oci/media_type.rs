@@ -50,6 +50,7 @@ impl fmt::Display for ManifestKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn parameters_are_dropped() {
@@ -58,5 +59,25 @@ mod tests {
             Some(ManifestKind::OciIndex)
         );
         assert_eq!(ManifestKind::parse("application/json"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn case_space_and_parameters_do_not_matter(
+            index in 0..4_usize,
+            upper in prop::collection::vec(any::<bool>(), 80),
+            parameters in "( {0,2};.{0,20})?",
+        ) {
+            let kind = ManifestKind::ALL[index];
+            let letters = kind.media_type().chars().zip(upper);
+            let text: String = letters.map(|(c, upper)| if upper { c.to_ascii_uppercase() } else { c }).collect();
+            prop_assert_eq!(ManifestKind::parse(&format!(" {text}{parameters}")), Some(kind));
+            prop_assert_eq!(ManifestKind::parse(&format!("{text}x{parameters}")), None);
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,80}") {
+            prop_assert_eq!(ManifestKind::parse(&text), None);
+        }
     }
 }

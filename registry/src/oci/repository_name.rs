@@ -84,6 +84,7 @@ impl From<RepositoryName> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn takes_what_the_grammar_takes() {
@@ -121,6 +122,35 @@ mod tests {
             long.as_str(),
         ] {
             assert!(name.parse::<RepositoryName>().is_err(), "{name}");
+        }
+    }
+
+    const VALID: &str =
+        "[a-z0-9]{1,4}((\\.|_|__|-{1,3})[a-z0-9]{1,3}){0,2}(/[a-z0-9]{1,4}((\\.|_|__|-{1,3})[a-z0-9]{1,3}){0,2}){0,4}";
+
+    proptest! {
+        #[test]
+        fn names_of_the_grammar_print_as_they_were_written(text in VALID) {
+            prop_assert_eq!(text.parse::<RepositoryName>().unwrap().to_string(), text);
+        }
+
+        #[test]
+        fn a_foreign_character_anywhere_makes_it_no_name(text in VALID, wrong in "[^a-z0-9._/-]", at: prop::sample::Index) {
+            let mut changed = text;
+            changed.insert_str(at.index(changed.len() + 1), &wrong);
+            prop_assert!(changed.parse::<RepositoryName>().is_err());
+        }
+
+        #[test]
+        fn what_is_taken_is_safe_in_paths_and_urls(text in "[a-z0-9._/-]{0,12}|.{0,20}") {
+            if let Ok(name) = text.parse::<RepositoryName>() {
+                prop_assert_eq!(name.as_str(), text.as_str());
+                prop_assert!(text.len() <= MAX_LENGTH && !text.contains(".."));
+                for part in text.split('/') {
+                    let ends = [part.bytes().next(), part.bytes().last()];
+                    prop_assert!(ends.iter().all(|end| end.is_some_and(|end| end.is_ascii_lowercase() || end.is_ascii_digit())));
+                }
+            }
         }
     }
 }

@@ -57,6 +57,7 @@ impl From<Tag> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn takes_what_the_grammar_takes() {
@@ -69,6 +70,20 @@ mod tests {
     fn refuses_the_rest() {
         for tag in ["", ".a", "-a", "a b", "a@b", "a/b", "ä", "a:b", &"t".repeat(129)] {
             assert!(tag.parse::<Tag>().is_err(), "{tag}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn tags_of_the_grammar_print_as_they_were_written(text in "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}") {
+            prop_assert_eq!(text.parse::<Tag>().unwrap().to_string(), text);
+        }
+
+        #[test]
+        fn what_is_taken_follows_the_grammar(text in "[a-zA-Z0-9._-]{0,140}|.{0,20}") {
+            let first = text.bytes().next().is_some_and(|byte| !matches!(byte, b'.' | b'-'));
+            let rest = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+            prop_assert_eq!(text.parse::<Tag>().is_ok(), first && rest && text.len() <= 128);
         }
     }
 }

@@ -48,6 +48,7 @@ impl fmt::Display for UploadId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn random_ids_and_uuids_parse_to_themselves() {
@@ -72,6 +73,23 @@ mod tests {
             "é".repeat(16).as_str(),
         ] {
             assert_eq!(bad.parse::<UploadId>(), Err(UploadIdError), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_print_and_parse_to_themselves(bytes: [u8; 16]) {
+            let id = UploadId::from_random(bytes);
+            prop_assert_eq!(id.as_str().parse::<UploadId>(), Ok(id.clone()));
+        }
+
+        #[test]
+        fn what_is_taken_is_safe_as_a_file_name(text in "[0-9a-f-]{30,38}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|.{0,40}") {
+            if let Ok(id) = text.parse::<UploadId>() {
+                prop_assert_eq!(id.as_str(), text.as_str());
+                prop_assert!(text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)));
+                prop_assert!(!text.starts_with('-'));
+            }
         }
     }
 }

@@ -172,6 +172,7 @@ fn from_milliseconds(milliseconds: u64) -> SystemTime {
 mod tests {
     use super::*;
     use crate::hasher::Hasher;
+    use proptest::prelude::*;
 
     fn state(algorithm: Algorithm) -> UploadState {
         UploadState {
@@ -221,5 +222,29 @@ mod tests {
     fn the_longest_record_is_within_the_limit() {
         let longest = UploadState { owner: "x".repeat(OWNER_LIMIT), ..state(Algorithm::Sha512) };
         assert!(longest.encode().len() <= RECORD_LIMIT);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert!(UploadState::decode(&bytes).is_err());
+        }
+
+        /// Behind a checksum that fits stands anything but a record.
+        #[test]
+        fn no_bytes_with_a_sound_checksum_panic(
+            kept in 0..24_usize,
+            mut bytes in prop::collection::vec(any::<u8>(), 0..400),
+            algorithm in prop::sample::select(Algorithm::ALL.to_vec()),
+        ) {
+            let record = state(algorithm).encode();
+            let kept = kept.min(bytes.len());
+            bytes[..kept].copy_from_slice(&record[..kept]);
+            let sum = checksum(&bytes);
+            bytes.extend_from_slice(&sum);
+            if let Ok(state) = UploadState::decode(&bytes) {
+                prop_assert_eq!(state.encode(), bytes);
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ mod append;
 mod compaction;
 mod damage;
 mod format;
+mod garbage;
 mod killed;
 mod model;
 mod repairing;
