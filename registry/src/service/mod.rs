@@ -4,6 +4,7 @@
 //! to the catalog -> answer. A crash before the commit leaves a file that nobody holds, which the next sweep removes.
 
 mod blobs;
+mod closing;
 mod error;
 mod grace;
 mod hot_content;
@@ -28,13 +29,14 @@ use crate::oci::Digest;
 use crate::telemetry::metrics::Metrics;
 
 pub use blobs::Blob;
+pub use closing::Closed;
 pub use error::{Error, Progress};
 pub(crate) use grace::{GraceTable, Touch};
 pub use listing::{Names, Tags};
 pub(crate) use locks::DigestLocks;
 pub use manifests::{ManifestContent, ManifestInfo, ManifestPush, PushedManifest};
 pub use referrers::{Descriptor, Referrers};
-pub use uploads::{ByteChunks, Chunk, Closed, Start, Started};
+pub use uploads::{ByteChunks, Chunk, Start, Started};
 
 /// What the operator allows. Each has a key of the same name in the configuration.
 #[derive(Clone, Debug)]
