@@ -8,19 +8,20 @@ use super::trace::{Arg, Call, Step, Trace};
 use crate::gates::seeded::Random;
 use crate::scale::Scale;
 
-/// With so many first calls a node is being made.
-const FIRST_CALLS: usize = 40;
 /// Steps of one client in each of the two phases of a recording.
 const STEPS: usize = 16;
 /// Manifests of one client that fill 16 MiB of the journal, when it compacts, with those of the others.
-const BULK: usize = 1200;
+const BULK: usize = 1050;
+
+/// So many of a recording's first names and syncs are of the making of the node.
+const BIRTHS: usize = 40;
 
 /// What a cut aims at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aim {
     /// Answers, syncs and names more than other steps.
     Anywhere,
-    /// The making of the node.
+    /// The making of the node: one after another, the first steps that make names or sync them.
     Birth,
     /// Names in the journal: segments and snapshots.
     Journal,
@@ -61,40 +62,44 @@ pub fn batches(scale: Scale, states: usize) -> Vec<Batch> {
 pub struct Points {
     all: usize,
     calls: Vec<usize>,
+    births: Vec<usize>,
     journal: Vec<usize>,
     answers: Vec<usize>,
 }
 
 impl Points {
     pub fn of(trace: &Trace, answers: &BTreeMap<String, Answered>) -> Self {
-        let (mut calls, mut journal) = (Vec::new(), Vec::new());
+        let (mut calls, mut births, mut journal) = (Vec::new(), Vec::new(), Vec::new());
         for (at, step) in trace.steps.iter().enumerate() {
             let Step::End(number) = step else { continue };
             let call = &trace.calls[*number];
             if !matches!(call.name.as_str(), "close" | "fcntl" | "write" | "lseek" | "accept4") {
                 calls.push(at + 1);
             }
+            if makes(call) {
+                births.push(at + 1);
+            }
             if names_journal(call) {
                 journal.push(at + 1);
             }
         }
         let answers = answers.values().map(|answered| answered.done).collect();
-        Points { all: trace.steps.len(), calls, journal, answers }
+        Points { all: trace.steps.len(), calls, births, journal, answers }
     }
 
     /// Steps to cut at, in their order.
     pub fn aimed(&self, aims: &[(Aim, usize)], random: &mut Random) -> Vec<usize> {
         let mut points = Vec::new();
         for (aim, count) in aims {
-            points.extend((0..*count).map(|_| self.one(*aim, random).min(self.all)));
+            points.extend((0..*count).map(|number| self.one(*aim, number, random).min(self.all)));
         }
         points.sort_unstable();
         points
     }
 
-    fn one(&self, aim: Aim, random: &mut Random) -> usize {
+    fn one(&self, aim: Aim, number: usize, random: &mut Random) -> usize {
         match aim {
-            Aim::Birth if !self.calls.is_empty() => self.calls[random.below(FIRST_CALLS.min(self.calls.len()))],
+            Aim::Birth if !self.births.is_empty() => self.births[number % self.births.len().min(BIRTHS)],
             Aim::Journal if !self.journal.is_empty() => *random.pick(&self.journal) + random.below(12),
             _ => match random.below(20) {
                 0..=4 => random.below(self.all + 1),
@@ -104,6 +109,23 @@ impl Points {
             },
         }
     }
+}
+
+/// Makes a name, or syncs something.
+fn makes(call: &Call) -> bool {
+    let creates = |arg: &Arg| matches!(arg, Arg::Text(text) if text.contains("O_CREAT"));
+    call.result.is_some_and(|result| result >= 0)
+        && (matches!(call.name.as_str(), "mkdir" | "rename" | "unlink" | "fsync" | "fdatasync")
+            || call.args.iter().any(creates))
+}
+
+/// Has the recording seen the journal compact?
+pub fn compacted(trace: &Trace) -> bool {
+    let is_snapshot = |arg: &Arg| match arg {
+        Arg::Bytes(bytes) => String::from_utf8_lossy(bytes).contains("/journal/snapshot-"),
+        Arg::Text(_) => false,
+    };
+    trace.calls.iter().any(|call| call.name == "rename" && call.args.iter().any(is_snapshot))
 }
 
 /// Makes, renames or removes a segment or snapshot.
@@ -131,7 +153,7 @@ mod tests {
 
     #[test]
     fn cuts_are_in_order_and_within_the_recording() {
-        let points = Points { all: 50, calls: vec![10], journal: vec![49], answers: vec![40] };
+        let points = Points { all: 50, calls: vec![10], births: vec![3, 5], journal: vec![49], answers: vec![40] };
         let aims = [(Aim::Anywhere, 30), (Aim::Journal, 10), (Aim::Birth, 10)];
         let cuts = points.aimed(&aims, &mut Random::new(1));
         assert_eq!(cuts.len(), 50);

@@ -97,6 +97,7 @@ impl Gate {
             let folder = work.join(attempt.to_string());
             std::fs::create_dir_all(&folder)?;
             let recording = recording::record(binary, &folder, seed + 1_000_000 * attempt as u64, plan)?;
+            ensure!(plan.bulk == 0 || aim::compacted(&recording.trace), "the journal did not compact");
             let mut replay = start(&recording, Syncs::All);
             replay.advance(recording.trace.steps.len())?;
             match replay.disk.compare(&recording.root, &["admin.sock"]) {

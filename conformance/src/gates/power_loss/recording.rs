@@ -183,7 +183,9 @@ fn after(workers: &mut [Worker], keys: &[Vec<Key>]) -> anyhow::Result<()> {
 fn finished(path: &Path, pid: u32) -> anyhow::Result<()> {
     const TAIL: u64 = 200;
     let deadline = Instant::now() + PATIENCE;
-    let last = format!("{pid} +++ ");
+    let pid = pid.to_string();
+    // Short process ids are followed by more than one space.
+    let is_last = |line: &str| line.strip_prefix(&pid).is_some_and(|rest| rest.trim_start().starts_with("+++ "));
     loop {
         let mut tail = Vec::new();
         if let Ok(mut file) = File::open(path) {
@@ -191,7 +193,7 @@ fn finished(path: &Path, pid: u32) -> anyhow::Result<()> {
             file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
             file.read_to_end(&mut tail)?;
         }
-        if tail.ends_with(b"\n") && String::from_utf8_lossy(&tail).lines().any(|line| line.starts_with(&last)) {
+        if tail.ends_with(b"\n") && String::from_utf8_lossy(&tail).lines().any(is_last) {
             return Ok(());
         }
         ensure!(Instant::now() < deadline, "strace did not end {}", path.display());
