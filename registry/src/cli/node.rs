@@ -24,7 +24,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Blocks, for minutes if a large index must be built anew. A directory that cannot be written is refused here.
-    pub(super) fn open(config: &Config) -> anyhow::Result<Self> {
+    pub(super) fn open(config: &Config, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let mut data = DataDir::open(&config.storage.data)?;
         let store = ContentStore::open(data.path())?;
         let mut options = CatalogOptions::new(data.journal(), data.index());
@@ -37,7 +37,6 @@ impl Node {
         if data.journal_id().is_none() {
             data.set_journal_id(report.journal.to_string())?;
         }
-        let metrics = Arc::new(Metrics::new());
         let registry = Registry::open(catalog, store, limits(config), Arc::clone(&metrics))?;
         Ok(Node { registry: Arc::new(registry), metrics, report, data })
     }

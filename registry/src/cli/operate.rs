@@ -10,6 +10,7 @@ use crate::admin::{self, Command, Reply, client};
 use crate::catalog::local::journal;
 use crate::config::Loaded;
 use crate::data_dir::{self, DataDir};
+use crate::telemetry::metrics::Metrics;
 
 /// Carries out a command; `false` if it found faults.
 pub(super) fn operate(loaded: &Loaded, command: Command) -> anyhow::Result<bool> {
@@ -19,7 +20,7 @@ pub(super) fn operate(loaded: &Loaded, command: Command) -> anyhow::Result<bool>
     if client::is_running(&socket) {
         return client::send(&socket, &command, &mut print);
     }
-    let node = Node::open(&loaded.config)?;
+    let node = Node::open(&loaded.config, Arc::new(Metrics::new()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let result = runtime.block_on(run_here(&node, command));
     node.registry.catalog().close();

@@ -1,5 +1,6 @@
 //! `skyberth serve`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -11,7 +12,8 @@ use super::node::Node;
 use super::{descriptors, print, privileges};
 use crate::admin;
 use crate::config::{Config, Loaded};
-use crate::http::{HttpOptions, router};
+use crate::http::{Door, HttpOptions, router};
+use crate::telemetry::metrics::Metrics;
 use crate::{data_dir, gc, server, telemetry};
 
 /// Threads for file and index work besides those that uploads hold.
@@ -27,47 +29,69 @@ pub(super) fn serve(loaded: Loaded) -> anyhow::Result<()> {
         Ok(limit) => tracing::debug!(limit, "raised the limit of descriptors"),
         Err(error) => tracing::warn!(%error, "cannot raise the limit of descriptors"),
     }
-    let node = Node::open(&config)?;
-    tracing::info!(journal = %node.report.journal, sequence = node.report.sequence, index = ?node.report.index,
-        entries = node.report.entries, took_ms = node.report.took.as_millis() as u64, "opened the data directory");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(config.registry.max_transfers + SPARE_BLOCKING_THREADS)
         .build()?;
-    let result = runtime.block_on(run(&config, &node));
-    node.registry.catalog().close();
+    runtime.block_on(run(config))
+}
+
+/// Listens first: opening may take minutes if the index must be built anew, and health checks want an answer meanwhile.
+async fn run(config: Config) -> anyhow::Result<()> {
+    let listen = config.server.listen;
+    let listener = TcpListener::bind(listen.0).await.with_context(|| format!("listen on {}", listen.0))?;
+    let address = listener.local_addr()?;
+    let stop = server::signal::shutdown_token()?;
+    let metrics = Arc::new(Metrics::new());
+    let door = Door::default();
+    let limits = server::Limits::from(&config.server);
+    let serving = tokio::spawn(server::run(listener, router(door.clone()), limits, Arc::clone(&metrics), stop.clone()));
+    let opening = {
+        let (config, metrics) = (config.clone(), Arc::clone(&metrics));
+        tokio::task::spawn_blocking(move || Node::open(&config, metrics))
+    };
+    // A rebuild cannot be broken off; a stop waits for it, and a second signal ends the process at once.
+    let node = opening.await.context("opening the data directory panicked")??;
+    let result = operate(&config, &node, address, &door, &stop).await;
+    stop.cancel();
+    serving.await.context("the server panicked")?;
+    // Pushes that were complete are brought to their end; sessions stay where they are, on disk.
+    node.registry.finish().await;
+    tracing::info!(open_uploads = node.registry.open_uploads(), "stopped");
+    tokio::task::spawn_blocking(move || node.registry.catalog().close()).await?;
     result
 }
 
-async fn run(config: &Config, node: &Node) -> anyhow::Result<()> {
-    let listen = config.server.listen;
-    let listener = TcpListener::bind(listen.0).await.with_context(|| format!("listen on {}", listen.0))?;
-    let stop = server::signal::shutdown_token()?;
+/// Opens the door and keeps house until `stop`.
+async fn operate(
+    config: &Config,
+    node: &Node,
+    address: SocketAddr,
+    door: &Door,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    tracing::info!(journal = %node.report.journal, sequence = node.report.sequence, index = ?node.report.index,
+        entries = node.report.entries, took_ms = node.report.took.as_millis() as u64, "opened the data directory");
     let socket = admin::server::bind(&data_dir::socket(node.data.path())).context("local socket")?;
-    let tasks = TaskTracker::new();
-    tasks.spawn(admin::server::serve(socket, Arc::clone(&node.registry), stop.clone()));
-    tasks.spawn(collect_regularly(config.clone(), Arc::clone(&node.registry), stop.clone()));
-    start_scrub(config, node, &tasks, &stop);
-    greet(listener.local_addr()?, node)?;
     let options = HttpOptions {
         idle_body_timeout: config.server.idle_body_timeout.duration(),
         chunk_max_length: config.registry.chunk_max_length.bytes(),
         metrics: config.metrics.enabled,
     };
-    let api = router(Arc::clone(&node.registry), Arc::clone(&node.metrics), options);
-    let limits = server::Limits::from(&config.server);
-    server::run(listener, api, limits, Arc::clone(&node.metrics), stop.clone()).await;
-    stop.cancel();
-    // Pushes that were complete are brought to their end; sessions stay where they are, on disk.
-    node.registry.finish().await;
+    door.open(Arc::clone(&node.registry), Arc::clone(&node.metrics), options);
+    greet(address, node)?;
+    let tasks = TaskTracker::new();
+    tasks.spawn(admin::server::serve(socket, Arc::clone(&node.registry), stop.clone()));
+    tasks.spawn(collect_regularly(config.clone(), Arc::clone(&node.registry), stop.clone()));
+    start_scrub(config, node, &tasks, stop);
+    stop.cancelled().await;
     tasks.close();
     tasks.wait().await;
-    tracing::info!(open_uploads = node.registry.open_uploads(), "stopped");
     Ok(())
 }
 
 /// What a person needs to begin.
-fn greet(address: std::net::SocketAddr, node: &Node) -> anyhow::Result<()> {
+fn greet(address: SocketAddr, node: &Node) -> anyhow::Result<()> {
     let data = node.data.path().canonicalize()?;
     let host =
         if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };

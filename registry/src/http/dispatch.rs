@@ -1,7 +1,6 @@
 //! From a request to its handler and back: the one place that sets common headers, counts, logs failures and deals with
 //! bodies that nobody read.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -9,18 +8,21 @@ use axum::extract::State;
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 
-use super::App;
 use super::body::{Counted, RequestBody};
 use super::error::HttpError;
 use super::headers::{DOCKER_API_VERSION, REQUEST_ID, value};
 use super::query::Query;
 use super::request::{Answer, Request};
 use super::route::Route;
+use super::{App, Door};
 use super::{health, home, v2};
 use crate::telemetry::metrics::{Metrics, Operation, OperationLabel, RequestLabels};
 
 /// Handles every request.
-pub(super) async fn dispatch(State(app): State<Arc<App>>, request: http::Request<Body>) -> Response<Body> {
+pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Body>) -> Response<Body> {
+    let Some(app) = door.0.get() else {
+        return health::starting(request.uri().path());
+    };
     let started = Instant::now();
     let id = app.request_ids.next();
     let (head, body) = request.into_parts();
@@ -30,7 +32,7 @@ pub(super) async fn dispatch(State(app): State<Arc<App>>, request: http::Request
     let request = Request { method: head.method, headers: head.headers, query: Query::parse(head.uri.query()) };
     let mut body = RequestBody::new(body, app.options.idle_body_timeout, app.metrics.http_received_bytes.clone());
     let answer = match &route {
-        Ok(route) if route.methods().contains(&request.method) => handle(&app, route, &request, &mut body).await,
+        Ok(route) if route.methods().contains(&request.method) => handle(app, route, &request, &mut body).await,
         Ok(route) => Err(HttpError::method_not_allowed(route)),
         Err(error) => Err(HttpError::route(error, &request.method)),
     };

@@ -11,11 +11,20 @@ use super::App;
 use super::error::HttpError;
 use super::request::Answer;
 use crate::catalog::CatalogState;
+use crate::service::Error;
 use crate::telemetry::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
 
 /// The process runs.
 pub(super) fn live() -> Response<Body> {
     text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned())
+}
+
+/// What a node says before its data directory is open: that it lives, and to everything else to come back.
+pub(super) fn starting(path: &str) -> Response<Body> {
+    if path == "/livez" {
+        return live();
+    }
+    HttpError::from_service(Error::Unavailable, None).into_response("starting")
 }
 
 /// The node can answer; a read-only one still can, and says so.

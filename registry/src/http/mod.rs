@@ -17,7 +17,7 @@ mod request;
 mod route;
 mod v2;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -44,8 +44,20 @@ struct App {
     request_ids: request::RequestIds,
 }
 
+/// Where the registry will be once it is open: opening may take minutes, and whoever asks meanwhile shall get an answer.
+#[derive(Clone, Debug, Default)]
+pub struct Door(Arc<OnceLock<App>>);
+
+impl Door {
+    /// From now on requests are answered by this registry.
+    pub fn open(&self, registry: Arc<Registry>, metrics: Arc<Metrics>, options: HttpOptions) {
+        let app = App { registry, metrics, options, request_ids: request::RequestIds::new() };
+        // A door that is open stays as it is.
+        let _ = self.0.set(app);
+    }
+}
+
 /// The whole API.
-pub fn router(registry: Arc<Registry>, metrics: Arc<Metrics>, options: HttpOptions) -> Router {
-    let app = App { registry, metrics, options, request_ids: request::RequestIds::new() };
-    Router::new().fallback(dispatch::dispatch).with_state(Arc::new(app))
+pub fn router(door: Door) -> Router {
+    Router::new().fallback(dispatch::dispatch).with_state(door)
 }
