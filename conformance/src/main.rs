@@ -5,6 +5,7 @@ mod client;
 mod clients;
 mod edge;
 mod gates;
+mod model;
 mod official;
 mod program;
 mod report;
@@ -42,6 +43,12 @@ enum Check {
     Hostile(gates::GateArgs),
     /// Real clients against a registry: push, pull, compare.
     Clients(clients::ClientsArgs),
+    /// Random operations against the model of the API, with crashes and collections in between.
+    Model(model::Args),
+    /// Kills under pushes, deletes and collections.
+    Crash(gates::crash::Args),
+    /// The index directory is deleted.
+    IndexLoss(gates::index_loss::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -54,5 +61,8 @@ fn main() -> anyhow::Result<()> {
         Check::Memory(args) => gates::memory::run(args, cli.scale, report),
         Check::Hostile(args) => gates::hostile::run(args, cli.scale, report),
         Check::Official(args) => official::run(args, cli.scale, report),
+        Check::Crash(args) => gates::crash::run(args, cli.scale, report),
+        Check::IndexLoss(args) => gates::index_loss::run(args, cli.scale, report),
+        Check::Model(args) => model::run(args, cli.scale, report),
     }
 }

@@ -6,10 +6,11 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 
 use super::expect::{self, Faults};
-use super::fixture::{STYLES, Site, Style, sha256, with_query};
+use super::fixture::{Repo, STYLES, Site, Style, sha256, with_query};
 use super::image::IMAGE;
 use super::manifests::accepted;
 use super::own::{Workshop, site};
+use super::references::manifests_with_missing_references;
 use super::tags::{follow, is_page, tagged};
 use super::wire::Partial;
 use crate::client::{Connection, Request};
@@ -82,8 +83,23 @@ pub fn sparse_manifests(workshop: &Workshop) -> anyhow::Result<()> {
         let on = repo.checks_references()?;
         faults.check(&name, expect::that(on.to_string() == checks, || "the setting has no effect".to_owned()));
         faults.check(&name, super::references::missing_references(&site));
+        if checks == "false" {
+            faults.check("warning", sparse_pushes_are_warned_of(&repo));
+        }
     }
     faults.finish()
+}
+
+/// The spec allows `299 - "text"` only, and 4096 bytes of it.
+fn sparse_pushes_are_warned_of(repo: &Repo) -> anyhow::Result<()> {
+    for (what, manifest, _) in manifests_with_missing_references(repo)? {
+        let answer = repo.put("sparse", &manifest)?;
+        let warning = answer.need("Warning").context(what)?;
+        let well_formed = warning.starts_with("299 - \"") && warning.ends_with('"') && warning.len() <= 4096;
+        expect::that(well_formed, || format!("{what}: Warning is {warning:?}"))?;
+    }
+    let whole = repo.push_image("whole")?;
+    expect::no_header(&repo.put("whole", &whole)?, "Warning")
 }
 
 pub fn deletes_disabled(workshop: &Workshop) -> anyhow::Result<()> {

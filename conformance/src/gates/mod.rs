@@ -1,10 +1,14 @@
-//! Gates: what the machine or a hostile client may do to a registry, each case with a stated outcome.
+//! Gates: what kills, losses, disks and hostile clients may do to a registry, each case with a stated outcome.
 
+pub mod crash;
 pub mod disk;
+mod files;
 pub mod hostile;
+pub mod index_loss;
 pub mod memory;
 mod noise;
 mod place;
+mod pusher;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

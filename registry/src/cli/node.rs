@@ -29,6 +29,8 @@ impl Node {
         let store = ContentStore::open(data.path())?;
         let mut options = CatalogOptions::new(data.journal(), data.index());
         options.index_cache_bytes = config.storage.index_cache.bytes();
+        // Less than uploads leave free, so that what was uploaded can still be committed.
+        options.index_reserve_bytes = config.storage.reserve.bytes() / 2;
         options.expected_journal =
             data.journal_id().map(str::parse).transpose().context("skyberth.json names no journal id")?;
         let (catalog, report) = Catalog::open(options)?;

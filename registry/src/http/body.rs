@@ -13,6 +13,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http_body::{Frame, SizeHint};
+use prometheus_client::metrics::counter::Counter;
 use tokio::task::JoinHandle;
 
 use super::range::ByteRange;
@@ -32,13 +33,15 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     body: IdleTimeout<Body>,
+    received: Counter,
     ended: bool,
 }
 
 impl RequestBody {
-    pub(crate) fn new(body: Body, idle: Duration) -> Self {
+    /// `received` counts its bytes.
+    pub(crate) fn new(body: Body, idle: Duration, received: Counter) -> Self {
         let ended = http_body::Body::is_end_stream(&body);
-        RequestBody { body: IdleTimeout::new(body, idle), ended }
+        RequestBody { body: IdleTimeout::new(body, idle), received, ended }
     }
 
     /// True if all of it has been read.
@@ -86,7 +89,10 @@ impl Stream for RequestBody {
             let last = match ready!(http_body::Body::poll_frame(Pin::new(&mut self.body), cx)) {
                 // Trailers carry nothing that we use.
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => return Poll::Ready(Some(Ok(data))),
+                    Ok(data) => {
+                        self.received.inc_by(data.len() as u64);
+                        return Poll::Ready(Some(Ok(data)));
+                    }
                     Err(_) => continue,
                 },
                 Some(Err(IdleTimeoutError::Idle(_))) => Some(Err(Error::BodyIdle)),
@@ -96,6 +102,42 @@ impl Stream for RequestBody {
             self.ended = true;
             return Poll::Ready(last);
         }
+    }
+}
+
+/// A response body whose bytes are counted as they go out.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    body: Body,
+    sent: Counter,
+}
+
+impl Counted {
+    pub(crate) fn new(body: Body, sent: Counter) -> Self {
+        Counted { body, sent }
+    }
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(http_body::Body::poll_frame(Pin::new(&mut self.body), cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.sent.inc_by(data.len() as u64);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        http_body::Body::is_end_stream(&self.body)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        http_body::Body::size_hint(&self.body)
     }
 }
 

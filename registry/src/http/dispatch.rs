@@ -10,7 +10,7 @@ use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 
 use super::App;
-use super::body::RequestBody;
+use super::body::{Counted, RequestBody};
 use super::error::HttpError;
 use super::headers::{DOCKER_API_VERSION, REQUEST_ID, value};
 use super::query::Query;
@@ -28,7 +28,7 @@ pub(super) async fn dispatch(State(app): State<Arc<App>>, request: http::Request
     let label = route.as_ref().map_or("none", Route::label);
     let expects_continue = head.headers.contains_key(EXPECT);
     let request = Request { method: head.method, headers: head.headers, query: Query::parse(head.uri.query()) };
-    let mut body = RequestBody::new(body, app.options.idle_body_timeout);
+    let mut body = RequestBody::new(body, app.options.idle_body_timeout, app.metrics.http_received_bytes.clone());
     let answer = match &route {
         Ok(route) if route.methods().contains(&request.method) => handle(&app, route, &request, &mut body).await,
         Ok(route) => Err(HttpError::method_not_allowed(route)),
@@ -37,6 +37,7 @@ pub(super) async fn dispatch(State(app): State<Arc<App>>, request: http::Request
     let mut response = answer.unwrap_or_else(|error| render(error, &id, label, &request.method, head.uri.path()));
     finish(&mut response, &id, &request.method);
     leave_body(body, expects_continue, head.version, &mut response);
+    let response = response.map(|body| Body::new(Counted::new(body, app.metrics.http_sent_bytes.clone())));
     count(&app.metrics, label, &request.method, response.status(), started.elapsed());
     tracing::debug!(request.id = %id, method = %request.method, path = head.uri.path(), status = response.status().as_u16(),
         duration_ms = started.elapsed().as_millis() as u64, "answered");

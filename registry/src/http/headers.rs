@@ -19,6 +19,11 @@ pub(crate) fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
+/// `Warning` as the spec allows it: code 299, no agent, no date. The text is ours: no quotes, far below 4096 bytes.
+pub(crate) fn warning(text: &str) -> HeaderValue {
+    value(&format!("299 - \"{text}\""))
+}
+
 /// `Docker-Content-Digest`.
 pub(crate) fn digest_value(digest: &Digest) -> HeaderValue {
     value(digest.as_str())

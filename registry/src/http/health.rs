@@ -1,5 +1,7 @@
 //! `/livez`, `/readyz`, `/metrics`: for those who run the node.
 
+use std::sync::atomic::Ordering;
+
 use axum::body::Body;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
@@ -34,6 +36,9 @@ pub(super) fn metrics(app: &App) -> Answer {
     if !app.options.metrics {
         return Err(HttpError::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "metrics are disabled"));
     }
+    let status = app.registry.catalog().status();
+    app.metrics.journal_commits.inner().store(status.batches, Ordering::Relaxed);
+    app.metrics.index_rebuilds.inner().store(status.rebuilds, Ordering::Relaxed);
     Ok(text(StatusCode::OK, CONTENT_TYPE_OF_METRICS, app.metrics.encode()))
 }
 

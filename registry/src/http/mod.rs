@@ -1,7 +1,7 @@
 //! The only place that knows HTTP: parse a request, call the service once, render the answer.
 //!
 //! axum cannot match a wildcard in the middle of a path and repository names contain slashes, so every request goes to one
-//! [`dispatch`](dispatch::dispatch), which reads the raw path into a [`Route`](route::Route).
+//! `dispatch`, which reads the raw path into a `Route`.
 
 mod body;
 mod conditional;

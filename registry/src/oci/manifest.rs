@@ -1,6 +1,6 @@
 //! Reading a pushed manifest: what the registry must know of it. The bytes themselves are kept as they came.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use data_encoding::BASE64;
 use serde::Deserialize;
@@ -12,8 +12,8 @@ use super::{Digest, ManifestKind};
 pub struct Manifest {
     /// Its media type, by the request or the body.
     pub kind: ManifestKind,
-    /// The digest of the manifest that it is about.
-    pub subject: Option<Digest>,
+    /// The manifest that it is about.
+    pub subject: Option<Reference>,
     /// `artifactType`, else the config's media type of an image manifest.
     pub artifact_type: Option<String>,
     /// `annotations`.
@@ -29,7 +29,7 @@ pub struct Reference {
     pub digest: Digest,
     /// Its length by the descriptor.
     pub size: u64,
-    /// It has `urls` and a type that is never pushed, so it may be absent.
+    /// It is the subject, or it has `urls` and a type that is never pushed: it need not be there.
     pub may_be_absent: bool,
 }
 
@@ -103,7 +103,9 @@ impl Manifest {
         }
         let kind = kind(content_type, &wire)?;
         check_shape(kind, &wire)?;
-        let subject = wire.subject.as_ref().map(|subject| subject.check("subject")).transpose()?.map(|r| r.digest);
+        let subject = wire.subject.as_ref().map(|subject| subject.check("subject")).transpose()?;
+        // A referrer may come before what it is about.
+        let subject = subject.map(|subject| Reference { may_be_absent: true, ..subject });
         let artifact_type = wire.artifact_type.filter(|kind| !kind.is_empty()).or_else(|| {
             let config = wire.config.as_ref().filter(|_| !kind.is_index())?;
             config.media_type.clone()
@@ -152,13 +154,20 @@ fn check_shape(kind: ManifestKind, wire: &Wire) -> Result<(), InvalidManifest> {
     }
 }
 
+/// Each digest once, in order. One digest cannot have two sizes.
 fn references(descriptors: &[&WireDescriptor]) -> Result<Vec<Reference>, InvalidManifest> {
-    let mut seen = HashSet::new();
-    let mut references = Vec::with_capacity(descriptors.len());
+    let mut places = HashMap::new();
+    let mut references: Vec<Reference> = Vec::with_capacity(descriptors.len());
     for descriptor in descriptors {
         let reference = descriptor.check("descriptor")?;
-        if seen.insert(reference.digest.clone()) {
-            references.push(reference);
+        let place = *places.entry(reference.digest.clone()).or_insert(references.len());
+        match references.get_mut(place) {
+            None => references.push(reference),
+            Some(first) if first.size == reference.size => first.may_be_absent &= reference.may_be_absent,
+            Some(first) => {
+                let (digest, one, other) = (&first.digest, first.size, reference.size);
+                return invalid(format!("{digest} is said to have {one} bytes and {other}"));
+            }
         }
     }
     Ok(references)

@@ -45,6 +45,8 @@ pub struct PushedManifest {
     pub subject: Option<Digest>,
     /// The tags of `?tag=` that point at it now.
     pub tags: Vec<Tag>,
+    /// What was taken although the one who pushed may want to know of it.
+    pub warning: Option<String>,
 }
 
 /// What HEAD needs.
@@ -126,7 +128,30 @@ impl Registry {
         };
         tracing::info!(target: "skyberth::push", %digest, new_bytes = sum.new, reused_bytes = sum.reused,
             duration_ms = sum.took.as_millis() as u64, "pushed {name}");
-        Ok(PushedManifest { digest, subject: manifest.subject, tags: push.tags })
+        let warning = self.sparseness(&repository, &manifest).await?;
+        Ok(PushedManifest { digest, subject: manifest.subject.map(|subject| subject.digest), tags: push.tags, warning })
+    }
+
+    /// With reference checks off, a manifest may need what is not there: a pull of it will fail, so that is said.
+    async fn sparseness(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<Option<String>, Error> {
+        if self.limits.reference_checks {
+            return Ok(None);
+        }
+        let needed: Vec<Digest> =
+            manifest.references.iter().filter(|r| !r.may_be_absent).map(|r| r.digest.clone()).collect();
+        let repository = repository.clone();
+        let missing = self.reading(move |catalog| {
+            let mut missing = 0;
+            for digest in &needed {
+                let here =
+                    catalog.blob(&repository, digest)?.is_some() || catalog.manifest(&repository, digest)?.is_some();
+                missing += usize::from(!here);
+            }
+            Ok(missing)
+        });
+        let missing = missing.await?;
+        Ok((missing > 0)
+            .then(|| format!("{missing} of the digests that this manifest needs are not in this repository")))
     }
 
     fn put_command(
@@ -139,6 +164,7 @@ impl Registry {
         let (required, compare) = manifest
             .references
             .iter()
+            .chain(&manifest.subject)
             .map(|reference| (reference.may_be_absent, (reference.digest.clone(), reference.size)))
             .partition::<Vec<_>, _>(|(may_be_absent, _)| self.limits.reference_checks && !may_be_absent);
         let strip = |list: Vec<(bool, (Digest, u64))>| list.into_iter().map(|(_, reference)| reference).collect();
@@ -271,7 +297,7 @@ fn record(manifest: &Manifest, size: u64) -> ManifestRecord {
     ManifestRecord {
         media_type: manifest.kind.media_type().to_owned(),
         size,
-        subject: manifest.subject.clone(),
+        subject: manifest.subject.as_ref().map(|subject| subject.digest.clone()),
         artifact_type: manifest.artifact_type.clone(),
         annotations,
         references: manifest.references.iter().map(|reference| reference.digest.clone()).collect(),

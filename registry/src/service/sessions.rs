@@ -4,7 +4,7 @@
 //! only when the session is in a settled state, also if the client has left meanwhile.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,10 @@ use crate::oci::{Digest, RepositoryName};
 
 /// How long a closed session is remembered, so that a PUT repeated after a lost 201 gets its 201.
 const REMEMBER_CLOSED: Duration = Duration::from_mins(15);
+/// What becomes of a session: a PUT that closes it and a DELETE that cancels it cannot both succeed.
+const OPEN: u8 = 0;
+const CANCELLED: u8 = 1;
+const CLOSING: u8 = 2;
 /// How many closed sessions are remembered at most.
 const MAX_CLOSED: usize = 16 * 1024;
 
@@ -34,7 +38,7 @@ pub(super) struct Session {
     /// `None`: on disk only, after a restart or a failure.
     pub(super) upload: Arc<tokio::sync::Mutex<Option<Upload>>>,
     pub(super) offset: AtomicU64,
-    pub(super) cancelled: AtomicBool,
+    fate: AtomicU8,
     last_activity: Mutex<Instant>,
 }
 
@@ -58,7 +62,7 @@ impl Drop for Held {
             self.session.offset.store(upload.offset(), Ordering::Release);
         }
         self.session.touch();
-        if self.session.cancelled.load(Ordering::Acquire) {
+        if self.session.is_cancelled() {
             self.guard.take();
             if let Err(error) = self.store.discard_upload(&self.session.id) {
                 tracing::warn!(upload.id = %self.session.id, %error, "could not remove a cancelled upload, it will expire");
@@ -70,6 +74,30 @@ impl Drop for Held {
 impl Session {
     pub(super) fn progress(&self) -> Progress {
         Progress { id: self.id.clone(), offset: self.offset.load(Ordering::Acquire) }
+    }
+
+    /// True if the session was open and is cancelled from now on.
+    pub(super) fn cancel(&self) -> bool {
+        self.fate.compare_exchange(OPEN, CANCELLED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// True if the session was open and is being closed from now on.
+    pub(super) fn begin_closing(&self) -> bool {
+        self.fate.compare_exchange(OPEN, CLOSING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Closing failed in a way that leaves the session as it was.
+    pub(super) fn reopen(&self) {
+        self.fate.store(OPEN, Ordering::Release);
+    }
+
+    /// True if it is neither cancelled nor closed.
+    pub(super) fn is_open(&self) -> bool {
+        self.fate.load(Ordering::Acquire) == OPEN
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.fate.load(Ordering::Acquire) == CANCELLED
     }
 
     pub(super) fn touch(&self) {
@@ -136,7 +164,7 @@ impl Session {
             owner,
             upload: Arc::new(tokio::sync::Mutex::new(upload)),
             offset: AtomicU64::new(offset),
-            cancelled: AtomicBool::new(false),
+            fate: AtomicU8::new(OPEN),
             last_activity: Mutex::new(seen),
         }
     }

@@ -142,11 +142,10 @@ impl Registry {
     /// DELETE: the session is gone at once; a request that is writing to it fails.
     pub async fn cancel_upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<(), Error> {
         let session = self.sessions.find(repository, id)?;
-        if self.sessions.lock().remove(id).is_none() {
+        if !session.cancel() {
             return Err(Error::UploadUnknown);
         }
-        self.metrics.uploads_open.dec();
-        session.cancelled.store(true, Ordering::Release);
+        self.forget(id);
         // Whoever holds the lock sees the mark when it is done, and removes the files.
         if let Ok(mut guard) = Arc::clone(&session.upload).try_lock_owned() {
             guard.take();
@@ -166,7 +165,7 @@ impl Registry {
         body: &mut B,
     ) -> Result<Progress, Error> {
         let session = self.sessions.find(repository, id)?;
-        let held = self.hold(&session, chunk).await?;
+        let held = self.hold(&session, chunk != Chunk::Stream).await?;
         let (_, result) = self.fill(held, chunk, length, true, body).await;
         result?;
         Ok(session.progress())
@@ -183,16 +182,18 @@ impl Registry {
         body: &mut B,
     ) -> Result<Closed, Error> {
         let session = match self.sessions.find(repository, id) {
-            Err(Error::UploadUnknown) if self.sessions.was_closed(repository, id, &digest) => {
-                self.stat_blob(repository, &digest).await.map_err(|_| Error::UploadUnknown)?;
-                return Ok(Closed { digest });
-            }
+            Err(Error::UploadUnknown) => return self.closed_before(repository, id, digest).await,
             other => other?,
         };
         if digest.algorithm().is_none() {
             return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
         }
-        let held = self.hold(&session, chunk).await?;
+        // A PUT without a body is often the repetition of one whose answer was lost: it waits for the first to end.
+        let waits = chunk != Chunk::Stream || length == Some(0);
+        let held = match self.hold(&session, waits).await {
+            Err(Error::UploadUnknown) => return self.closed_before(repository, id, digest).await,
+            other => other?,
+        };
         let (held, result) = self.fill(held, chunk, length, false, body).await;
         result?;
         let held = held.ok_or(Error::Internal("a filled session was not handed back"))?;
@@ -222,17 +223,26 @@ impl Registry {
         result
     }
 
-    /// Takes the right to write to a session: a stream is refused while another request has it, since nobody can say what
-    /// would follow what; a ranged chunk waits, and its offset decides.
-    async fn hold(&self, session: &Arc<Session>, chunk: Chunk) -> Result<Held, Error> {
+    /// A PUT repeated after a lost 201 gets its 201, as long as the session is remembered and the blob still there.
+    async fn closed_before(&self, repository: &RepositoryName, id: &UploadId, digest: Digest) -> Result<Closed, Error> {
+        if !self.sessions.was_closed(repository, id, &digest) {
+            return Err(Error::UploadUnknown);
+        }
+        self.stat_blob(repository, &digest).await.map_err(|_| Error::UploadUnknown)?;
+        Ok(Closed { digest })
+    }
+
+    /// Takes the right to write to a session while another request may have it: a ranged chunk `waits`, and its offset
+    /// decides; a stream is refused, since nobody can say what would follow what.
+    async fn hold(&self, session: &Arc<Session>, waits: bool) -> Result<Held, Error> {
         let transfer = Arc::clone(&self.transfers).try_acquire_owned().map_err(|_| Error::TooMany("request bodies"))?;
         let lock = Arc::clone(&session.upload);
-        let guard = match chunk {
-            Chunk::Stream => lock.try_lock_owned().map_err(|_| Error::UploadBusy(session.progress()))?,
-            Chunk::Range { .. } => lock.lock_owned().await,
+        let guard = match waits {
+            true => lock.lock_owned().await,
+            false => lock.try_lock_owned().map_err(|_| Error::UploadBusy(session.progress()))?,
         };
         let mut held = Held { session: Arc::clone(session), store: self.store.clone(), guard, _transfer: transfer };
-        if session.cancelled.load(Ordering::Acquire) {
+        if !session.is_open() {
             return Err(Error::UploadUnknown);
         }
         if held.guard.is_none() {
@@ -279,7 +289,7 @@ impl Registry {
             (None, Err(error)) => return (None, Err(error)),
         };
         session.offset.store(held.as_mut().offset(), Ordering::Release);
-        if session.cancelled.load(Ordering::Acquire) {
+        if !session.is_open() {
             return (Some(held), Err(Error::UploadUnknown));
         }
         (Some(held), Ok(()))
@@ -289,6 +299,9 @@ impl Registry {
     async fn publish(&self, mut held: Held, digest: Digest) -> Result<Closed, Error> {
         let repository = held.session.owner.clone();
         let id = held.session.id.clone();
+        if !held.session.begin_closing() {
+            return Err(Error::UploadUnknown);
+        }
         let upload = held.guard.take().ok_or(Error::Internal("the upload got lost"))?;
         let wanted = digest.clone();
         let finished = tokio::task::spawn_blocking(move || upload.finish(&wanted)).await;
@@ -301,7 +314,10 @@ impl Registry {
             Ok(Err(CommitUploadError::UnsupportedAlgorithm { .. })) => {
                 return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
             }
-            Ok(Err(CommitUploadError::Store(error))) => return Err(error.into()),
+            Ok(Err(CommitUploadError::Store(error))) => {
+                held.session.reopen();
+                return Err(error.into());
+            }
             Err(_) => return Err(Error::Internal("verifying the upload panicked")),
         };
         if let Err(error) = self.link(&repository, &digest, finished).await {

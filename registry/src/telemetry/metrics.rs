@@ -19,9 +19,6 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const DURATION_BUCKETS: [f64; 15] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 1800.0];
 
-/// Upper bounds of records per synced batch: 1 means that group commit groups nothing.
-const BATCH_BUCKETS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0];
-
 /// The operation of a request, such as `blob_get`: a fixed word, so that no client can make new series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Operation(pub &'static str);
@@ -142,16 +139,14 @@ impl MetricConstructor<Histogram> for DurationHistogram {
 pub struct Metrics {
     registry: Registry,
     resident_memory: Gauge,
-    /// Finished requests; counted by `http` when the response's body ends.
+    /// Finished requests; counted by `http` when the answer's head is made.
     pub http_requests: Family<RequestLabels, Counter>,
-    /// Seconds from a request's head to the end of its response; observed by `http`.
+    /// Seconds from a request's head to the answer's; observed by `http`.
     pub http_request_duration: Family<OperationLabel, Histogram, DurationHistogram>,
     /// Bytes of request bodies; counted by `http` per frame.
     pub http_received_bytes: Counter,
     /// Bytes of response bodies; counted by `http` per frame.
     pub http_sent_bytes: Counter,
-    /// Requests between head and end of response; kept by `http`.
-    pub http_in_flight: Gauge,
     /// Open connections; kept by `server`.
     pub connections_open: Gauge,
     /// Connections that `server` ended by itself.
@@ -166,11 +161,9 @@ pub struct Metrics {
     pub stored_bytes: Counter,
     /// Bytes of blobs and manifests that the content store had already; counted by `service`.
     pub reused_bytes: Counter,
-    /// Synced batches; counted by the catalog's writer.
+    /// Synced batches; taken from the catalog when metrics are asked for.
     pub journal_commits: Counter,
-    /// Records in a synced batch; observed by the catalog's writer.
-    pub journal_batch_records: Histogram,
-    /// Rebuilds of the index from the journal; counted by the catalog at start.
+    /// Rebuilds of the index while running; taken from the catalog when metrics are asked for.
     pub index_rebuilds: Counter,
     /// Finished collections; counted by `gc`.
     pub gc_runs: Counter,
@@ -202,7 +195,6 @@ impl Metrics {
             http_request_duration: Family::new_with_constructor(DurationHistogram),
             http_received_bytes: Counter::default(),
             http_sent_bytes: Counter::default(),
-            http_in_flight: Gauge::default(),
             connections_open: Gauge::default(),
             connections_refused: Family::default(),
             uploads_open: Gauge::default(),
@@ -211,7 +203,6 @@ impl Metrics {
             stored_bytes: Counter::default(),
             reused_bytes: Counter::default(),
             journal_commits: Counter::default(),
-            journal_batch_records: Histogram::new(BATCH_BUCKETS),
             index_rebuilds: Counter::default(),
             gc_runs: Counter::default(),
             gc_collected: Family::default(),
@@ -252,11 +243,10 @@ impl Metrics {
 
     fn register_http(&self, to: &mut Registry) {
         add(to, "http_requests", "Finished requests", &self.http_requests);
-        let help = "From the head of a request to the end of its response";
+        let help = "From the head of a request to the head of its answer";
         to.register_with_unit("http_request_duration", help, Unit::Seconds, self.http_request_duration.clone());
         add_bytes(to, "http_received", "Received in request bodies", &self.http_received_bytes);
         add_bytes(to, "http_sent", "Sent in response bodies", &self.http_sent_bytes);
-        add(to, "http_in_flight", "Requests being answered", &self.http_in_flight);
         add(to, "connections_open", "Open connections", &self.connections_open);
         add(to, "connections_refused", "Connections ended by the server", &self.connections_refused);
     }
@@ -271,13 +261,14 @@ impl Metrics {
 
     fn register_upkeep(&self, to: &mut Registry) {
         add(to, "journal_commits", "Synced batches of the journal", &self.journal_commits);
-        add(to, "journal_batch_records", "Records in a synced batch", &self.journal_batch_records);
         add(to, "index_rebuilds", "Rebuilds of the index from the journal", &self.index_rebuilds);
         add(to, "gc_runs", "Finished collections of garbage", &self.gc_runs);
         add(to, "gc_collected", "Objects collected", &self.gc_collected);
         add_bytes(to, "gc_collected", "Collected", &self.gc_collected_bytes);
         add_bytes(to, "scrub", "Read back and checked", &self.scrub_bytes);
         add(to, "scrub_errors", "Files that are not what their digest says", &self.scrub_errors);
+        let help = "Content that was asked for and found missing or damaged";
+        add(to, "content_damaged", help, &self.content_damaged);
     }
 }
 
@@ -338,7 +329,6 @@ mod tests {
         metrics.http_sent_bytes.inc_by(4096);
         metrics.connections_open.inc();
         metrics.connections_refused.get_or_create(&RefusalLabel { reason: Refusal::tls }).inc();
-        metrics.journal_batch_records.observe(3.0);
         metrics.gc_collected.get_or_create(&GarbageLabel { kind: Garbage::blob }).inc_by(2);
         metrics.gc_collected_bytes.inc_by(10);
         let samples = parse(&metrics.encode());
@@ -349,7 +339,6 @@ mod tests {
             ("skyberth_http_sent_bytes_total", 4096.0),
             ("skyberth_connections_open", 1.0),
             ("skyberth_connections_refused_total{reason=\"tls\"}", 1.0),
-            ("skyberth_journal_batch_records_bucket{le=\"4.0\"}", 1.0),
             ("skyberth_gc_collected_total{kind=\"blob\"}", 2.0),
             ("skyberth_gc_collected_bytes_total", 10.0),
             ("skyberth_index_rebuilds_total", 0.0),

@@ -2,14 +2,14 @@
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, WARNING};
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::http::App;
 use crate::http::body::RequestBody;
 use crate::http::conditional::{not_modified, precondition};
 use crate::http::error::HttpError;
-use crate::http::headers::{DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, digest_value, etag, value};
+use crate::http::headers::{DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, digest_value, etag, value, warning};
 use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::{Digest, InvalidTag, Reference, RepositoryName, Tag};
 use crate::service::{Error, ManifestInfo, ManifestPush};
@@ -86,6 +86,9 @@ async fn put(
     headers.insert(DOCKER_CONTENT_DIGEST, digest_value(&pushed.digest));
     if let Some(subject) = &pushed.subject {
         headers.insert(OCI_SUBJECT, digest_value(subject));
+    }
+    if let Some(text) = &pushed.warning {
+        headers.insert(WARNING, warning(text));
     }
     for tag in &pushed.tags {
         headers.append(OCI_TAG, value(tag.as_str()));

@@ -169,7 +169,7 @@ impl Journal {
     /// `time_ms`: milliseconds since the Unix epoch.
     ///
     /// Durable steps, and what a crash after each leaves behind:
-    /// 1. if the batch needs a new segment, [`Self::roll`]: an empty last segment;
+    /// 1. if the batch needs a new segment, it is made first: a crash leaves an empty last segment;
     /// 2. one write: nothing, or a torn batch, which the next open cuts, or the whole batch, never acknowledged;
     /// 3. one fdatasync: the batch.
     pub fn append(
