@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 /// The layout that this program reads and writes.
 const FORMAT: u32 = 1;
 const MARKER: &str = "skyberth.json";
+const MARKER_IN_THE_MAKING: &str = "skyberth.json.tmp";
+const LOCK: &str = "lock";
 /// Made by mkfs at the root of a file system, and none of ours.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
@@ -80,26 +82,27 @@ impl DataDir {
     /// Takes a directory, making it if it does not exist or is empty.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let at = |source| DataDirError::Io { path: path.to_owned(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(at)?;
+        make_durable(path).map_err(at)?;
         if !DataDir::is_ours_or_empty(path)? {
             return Err(DataDirError::Foreign(path.to_owned()));
         }
+        let lock = lock(path)?;
         if !path.join(MARKER).exists() {
-            // First of all, so that a crash in what follows does not make the directory look foreign.
+            // Before anything else is made, so that a crash in what follows does not make the directory look foreign.
             write_marker(path, &Marker { format: FORMAT, journal: None })?;
         }
-        let lock = lock(path)?;
         let marker = read_marker(path)?;
         Ok(DataDir { path: path.to_owned(), marker, _lock: lock })
     }
 
-    /// True if a node may be opened on this directory, which must exist; changes nothing. A directory with nothing but
-    /// `lost+found` is empty: that is what a volume with a new ext4 file system looks like.
+    /// True if a node may be opened on this directory, which must exist; changes nothing. `lost+found` does not count: a
+    /// volume with a new ext4 file system has it. Nor does what a crash leaves before there is a marker.
     pub fn is_ours_or_empty(path: &Path) -> Result<bool, DataDirError> {
         let at = |source| DataDirError::Io { path: path.to_owned(), source };
         let mut empty = true;
         for entry in fs::read_dir(path).map_err(at)? {
-            empty &= entry.map_err(at)?.file_name() == LOST_AND_FOUND;
+            let name = entry.map_err(at)?.file_name();
+            empty &= [LOST_AND_FOUND, LOCK, MARKER_IN_THE_MAKING].iter().any(|known| name == *known);
         }
         Ok(empty || path.join(MARKER).exists())
     }
@@ -141,9 +144,23 @@ pub fn socket(path: &Path) -> PathBuf {
     path.join("admin.sock")
 }
 
+/// Makes a directory and those above it, each synced into its parent: a power cut shall not take the whole of it.
+fn make_durable(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_durable(parent)?;
+    match fs::DirBuilder::new().mode(0o750).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    File::open(parent)?.sync_all()
+}
+
 fn lock(path: &Path) -> Result<File, DataDirError> {
-    let at = |source| DataDirError::Io { path: path.join("lock"), source };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(at)?;
+    let at = |source| DataDirError::Io { path: path.join(LOCK), source };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(at)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
@@ -166,7 +183,7 @@ fn read_marker(path: &Path) -> Result<Marker, DataDirError> {
 fn write_marker(path: &Path, marker: &Marker) -> Result<(), DataDirError> {
     let target = path.join(MARKER);
     let at = |source| DataDirError::Io { path: target.clone(), source };
-    let temporary = path.join("skyberth.json.tmp");
+    let temporary = path.join(MARKER_IN_THE_MAKING);
     let text = serde_json::to_vec(marker).map_err(|error| at(error.into()))?;
     let mut file = File::create(&temporary).map_err(at)?;
     file.write_all(&text).and_then(|()| file.sync_all()).map_err(at)?;
@@ -212,6 +229,14 @@ mod tests {
         data.set_journal_id("ab".into()).unwrap();
         drop(data);
         assert_eq!(DataDir::open(folder.path()).unwrap().journal_id(), Some("ab"));
+    }
+
+    #[test]
+    fn a_node_that_was_killed_while_it_was_made_starts_again() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(MARKER_IN_THE_MAKING), "{").unwrap();
+        fs::write(folder.path().join(LOCK), "").unwrap();
+        assert!(DataDir::open(folder.path()).is_ok());
     }
 
     #[test]

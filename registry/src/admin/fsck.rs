@@ -19,7 +19,7 @@ enum Found {
     Note(String),
 }
 
-/// True if nothing is wrong, or all of it was repaired.
+/// True if nothing was wrong: what was put aside is still to be pushed again.
 pub(super) async fn check(registry: &Arc<Registry>, repair: bool, out: &Output) -> Result<bool, Error> {
     let facts = check_journal(registry).await?;
     out.line(format!("journal: {facts} records read, all sound")).await;

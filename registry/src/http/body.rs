@@ -22,7 +22,7 @@ use crate::service::Error;
 
 /// Bytes read from a file at once. A download has two such buffers, one being sent and one being filled; small enough
 /// that a thousand downloads fit in memory, and the processor's cache holds a buffer until it is sent.
-const READ_SIZE: u64 = 256 * 1024;
+const READ_SIZE: u64 = 128 * 1024;
 
 /// How much of a body that nobody wants is read, so that the client sees our answer instead of a broken pipe.
 const MAX_DRAIN: usize = 1024 * 1024;

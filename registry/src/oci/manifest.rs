@@ -214,8 +214,6 @@ fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
     use proptest::prelude::*;
 
@@ -331,7 +329,7 @@ mod tests {
                 let Ok(manifest) = Manifest::parse(kind, body.as_bytes()) else { continue };
                 prop_assert_eq!(version, 2);
                 prop_assert!(kind.is_none_or(|kind| kind == manifest.kind.media_type()));
-                let mut seen = HashSet::new();
+                let mut seen = std::collections::HashSet::new();
                 for reference in &manifest.references {
                     prop_assert_eq!(reference.digest.to_string().parse::<Digest>(), Ok(reference.digest.clone()));
                     prop_assert!(body.contains(reference.digest.as_str()) && seen.insert(&reference.digest));

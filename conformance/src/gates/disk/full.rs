@@ -135,6 +135,6 @@ pub fn collect(bench: &Bench, data: &Path) -> anyhow::Result<()> {
         .limit(Duration::from_mins(1))
         .run()
         .context("skyberth gc")?;
-    note(String::from_utf8_lossy(&ended.stdout).lines().next().unwrap_or("gc said nothing"));
+    String::from_utf8_lossy(&ended.stdout).lines().for_each(note);
     Ok(())
 }

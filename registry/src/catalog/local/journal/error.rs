@@ -27,7 +27,7 @@ pub enum OpenError {
         why: String,
     },
     /// It is the journal of another registry.
-    #[error("{} belongs to journal {found}, this registry's is {expected}", file.display())]
+    #[error("{} belongs to journal {found}, this registry's is {expected}; put the right one back, or see `skyberth fsck`", file.display())]
     Foreign {
         /// The file that says so.
         file: PathBuf,

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use super::disk::{self, Disk};
 use super::error::OpenError;
@@ -136,13 +137,21 @@ fn missing(directory: &Path, expected: Option<JournalId>) -> OpenError {
     }
 }
 
+/// How long a lock may be held by one who is about to let go: a process that ends, or a child of the last owner that was
+/// forked and has not yet replaced itself.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Two processes that append would destroy each other's records.
 pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     let lock = File::open(directory).map_err(OpenError::io(directory))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { directory: directory.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(OpenError::io(directory)(error)),
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_PATIENCE / 50),
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { directory: directory.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(OpenError::io(directory)(error)),
+        }
     }
 }
 
