@@ -61,10 +61,13 @@ impl Album {
             let session = crate::edge::fixture::Session::of(&self.repo.target, &begun)?;
             let half = blob.len() / 2;
             let patched = session.send(&session.ranged(0, &blob[..half]))?;
-            if let Some(refused) = refusal(&patched, 202, "PATCH")? {
-                return Ok(refused);
-            }
-            if let Some(refused) = refusal(&session.close_range(&digest, half, &blob[half..])?, 201, "PUT")? {
+            let refused = match refusal(&patched, 202, "PATCH")? {
+                None => refusal(&session.close_range(&digest, half, &blob[half..])?, 201, "PUT")?,
+                refused => refused,
+            };
+            if let Some(refused) = refused {
+                // As clients do that give up. A session left open would keep its repository from being collected.
+                self.repo.delete(&session.location)?;
                 return Ok(refused);
             }
         }
