@@ -30,7 +30,8 @@ impl Default for Storage {
             data: PathBuf::from("./skyberth-data"),
             reserve: ByteSize::from_mib(64),
             index_cache: ByteSize::from_mib(64),
-            scrub_rate: ByteSize::from_bytes(0),
+            // A terabyte in a day and a half, for half a percent of a processor.
+            scrub_rate: ByteSize::from_mib(8),
         }
     }
 }

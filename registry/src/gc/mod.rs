@@ -14,6 +14,9 @@
 mod scrub;
 mod sweep;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};

@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::oci::Digest;
 use crate::service::Registry;
 
+/// From the start of a node to its first pass: others have enough to read then.
+const FIRST_PASS_AFTER: Duration = Duration::from_mins(5);
 /// A pause between two passes, so that a small store is not read without end.
 const BETWEEN_PASSES: Duration = Duration::from_hours(1);
 /// Longest sleep without looking whether the node stops.
@@ -18,6 +20,7 @@ const NAP: Duration = Duration::from_millis(200);
 /// Scrubs until `stop`, at `rate` bytes a second. Runs on a thread of its own.
 pub fn scrub_forever(registry: &Arc<Registry>, rate: u64, stop: &CancellationToken) {
     let runtime = tokio::runtime::Handle::current();
+    nap(FIRST_PASS_AFTER, stop);
     while !stop.is_cancelled() {
         match pass(registry, rate, stop, &runtime) {
             Ok(files) => tracing::debug!(files, "scrubbed the content store"),
@@ -27,7 +30,7 @@ pub fn scrub_forever(registry: &Arc<Registry>, rate: u64, stop: &CancellationTok
     }
 }
 
-fn pass(
+pub(super) fn pass(
     registry: &Arc<Registry>,
     rate: u64,
     stop: &CancellationToken,
@@ -48,9 +51,14 @@ fn pass(
             nap(Duration::from_secs_f64(bytes as f64 / rate as f64), stop);
             if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        match registry.store.verify(&content.digest, &mut pace)? {
-            Verdict::Corrupt => runtime.block_on(put_aside(registry, &content.digest)),
-            Verdict::Sound | Verdict::Missing | Verdict::Interrupted => files += 1,
+        match registry.store.verify(&content.digest, &mut pace) {
+            Ok(Verdict::Corrupt) => runtime.block_on(put_aside(registry, &content.digest)),
+            Ok(Verdict::Sound | Verdict::Missing | Verdict::Interrupted) => files += 1,
+            // The disk may give it another time, and the others deserve their look now.
+            Err(error) => {
+                registry.metrics.scrub_errors.inc();
+                tracing::error!(digest = %content.digest, %error, "the scrub could not read stored content");
+            }
         }
     }
     Ok(files)

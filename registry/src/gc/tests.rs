@@ -1,0 +1,198 @@
+//! Collection and scrub against a registry in a temporary directory.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use storage_backends::fs::ContentStore;
+use tokio_util::sync::CancellationToken;
+
+use super::{Collected, collect, scrub};
+use crate::catalog::{Catalog, CatalogOptions};
+use crate::oci::{Algorithm, Digest, Reference, RepositoryName};
+use crate::service::{Error, Limits, ManifestPush, Registry, Start, Started};
+use crate::telemetry::metrics::Metrics;
+
+struct Fixture {
+    registry: Arc<Registry>,
+    repository: RepositoryName,
+    folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new(grace: Duration) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ContentStore::open(folder.path()).unwrap();
+        let mut options = CatalogOptions::new(folder.path().join("journal"), folder.path().join("index"));
+        options.index_reserve_bytes = 0;
+        let (catalog, _) = Catalog::open(options).unwrap();
+        let registry = Registry::open(catalog, store, limits(grace), Arc::new(Metrics::new())).unwrap();
+        Fixture { registry: Arc::new(registry), repository: "a".parse().unwrap(), folder }
+    }
+
+    async fn push_blob(&self, bytes: &'static [u8]) -> Digest {
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        let mut body = stream::iter([Ok::<_, Error>(Bytes::from_static(bytes))]);
+        self.registry.upload_at_once(&self.repository, digest.clone(), None, &mut body).await.unwrap();
+        digest
+    }
+
+    async fn push_manifest(&self, config: &Digest, size: usize) -> Digest {
+        let body = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{config}","size":{size}}},"layers":[]}}"#
+        );
+        let push = ManifestPush {
+            reference: Reference::Tag("latest".parse().unwrap()),
+            digest: None,
+            tags: Vec::new(),
+            content_type: Some("application/vnd.oci.image.manifest.v1+json".into()),
+            precondition: None,
+            body: body.into(),
+        };
+        self.registry.put_manifest(&self.repository, push).await.unwrap().digest
+    }
+
+    async fn collect(&self) -> Collected {
+        collect(&self.registry, false).await.unwrap()
+    }
+
+    fn file(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.encoded();
+        self.folder.path().join("blobs").join(digest.algorithm_name()).join(&hex[..2]).join(hex)
+    }
+
+    async fn has(&self, digest: &Digest) -> bool {
+        self.registry.stat_blob(&self.repository, digest).await.is_ok()
+    }
+}
+
+fn limits(grace: Duration) -> Limits {
+    Limits {
+        reference_checks: true,
+        delete: true,
+        delete_referenced_blobs: false,
+        max_manifest_size: 4 << 20,
+        max_blob_size: 0,
+        page_size: 100,
+        max_tags_per_put: 10,
+        max_uploads: 100,
+        max_transfers: 10,
+        reserve: 0,
+        grace,
+        upload_expiry: Duration::from_hours(1),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_manifest_needs_stays_and_the_rest_goes() {
+    let fixture = Fixture::new(Duration::ZERO);
+    let (needed, not) = (fixture.push_blob(b"needed").await, fixture.push_blob(b"not needed").await);
+    let manifest = fixture.push_manifest(&needed, 6).await;
+    let done = fixture.collect().await;
+    assert_eq!((done.blobs, done.bytes), (1, 10));
+    assert!(fixture.has(&needed).await && !fixture.has(&not).await && !fixture.file(&not).exists());
+
+    fixture.registry.delete_manifest(&fixture.repository, &Reference::Digest(manifest.clone())).await.unwrap();
+    assert!(!fixture.file(&manifest).exists(), "a manifest's file goes with its last holder");
+    assert_eq!(fixture.collect().await.blobs, 1);
+    assert!(!fixture.has(&needed).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_starts_the_grace_period_anew() {
+    let grace = Duration::from_millis(400);
+    let fixture = Fixture::new(grace);
+    let digest = fixture.push_blob(b"young").await;
+    assert_eq!(fixture.collect().await.kept, 1);
+    tokio::time::sleep(grace).await;
+    assert!(fixture.has(&digest).await);
+    assert_eq!(fixture.collect().await.blobs, 0, "a client was told that it is there");
+    tokio::time::sleep(grace).await;
+    assert_eq!(fixture.collect().await.blobs, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_is_pushed_to_is_left_alone() {
+    let fixture = Fixture::new(Duration::ZERO);
+    let digest = fixture.push_blob(b"waits for its manifest").await;
+    let started = fixture.registry.begin_upload(&fixture.repository, Start::Session(None)).await.unwrap();
+    let Started::Session(progress) = started else { panic!("{started:?}") };
+    assert_eq!(fixture.collect().await.kept, 1);
+    fixture.registry.cancel_upload(&fixture.repository, &progress.id).await.unwrap();
+    assert_eq!(fixture.collect().await.blobs, 1);
+    assert!(!fixture.has(&digest).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_nobody_holds_is_swept() {
+    let fixture = Fixture::new(Duration::from_hours(1));
+    let bytes = b"renamed, and then the power went";
+    let digest = Digest::of(Algorithm::Sha256, bytes);
+    fixture.registry.store().put_bytes(&digest, bytes).unwrap();
+    assert_eq!(collect(&fixture.registry, true).await.unwrap().files, 1);
+    assert!(fixture.file(&digest).exists(), "a dry run changes nothing");
+    assert_eq!(fixture.collect().await.files, 1);
+    assert!(!fixture.file(&digest).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_and_collections_at_once_lose_nothing() {
+    let fixture = Arc::new(Fixture::new(Duration::ZERO));
+    let pushing = {
+        let fixture = Arc::clone(&fixture);
+        tokio::spawn(async move {
+            let mut pushed = 0;
+            for _ in 0..100 {
+                let digest = fixture.push_blob(b"shared").await;
+                // With no grace at all the blob may go before the manifest comes: then the push is refused, not lost.
+                let body = format!(
+                    r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{digest}","size":6}},"layers":[]}}"#
+                );
+                let push = ManifestPush {
+                    reference: Reference::Tag("latest".parse().unwrap()),
+                    digest: None,
+                    tags: Vec::new(),
+                    content_type: Some("application/vnd.oci.image.manifest.v1+json".into()),
+                    precondition: None,
+                    body: body.into(),
+                };
+                let Ok(stored) = fixture.registry.put_manifest(&fixture.repository, push).await else { continue };
+                assert!(fixture.file(&digest).exists(), "a manifest stands without its blob");
+                pushed += 1;
+                let reference = Reference::Digest(stored.digest);
+                fixture.registry.delete_manifest(&fixture.repository, &reference).await.unwrap();
+            }
+            pushed
+        })
+    };
+    while !pushing.is_finished() {
+        fixture.collect().await;
+    }
+    assert!(pushing.await.unwrap() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scrub_puts_rot_aside_and_a_push_brings_it_back() {
+    let fixture = Fixture::new(Duration::from_hours(1));
+    let (sound, rotten) = (fixture.push_blob(b"sound").await, fixture.push_blob(b"rotten").await);
+    let file = fixture.file(&rotten);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&file, b"rotteN").unwrap();
+
+    let registry = Arc::clone(&fixture.registry);
+    let stop = CancellationToken::new();
+    tokio::task::spawn_blocking(move || scrub::pass(&registry, 1 << 30, &stop, &tokio::runtime::Handle::current()))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(fixture.registry.metrics.scrub_errors.get(), 1);
+    assert!(fixture.has(&sound).await && !fixture.has(&rotten).await && !file.exists());
+    assert_eq!(fs::read_dir(fixture.folder.path().join("quarantine")).unwrap().count(), 1);
+
+    fixture.push_blob(b"rotten").await;
+    assert!(fixture.has(&rotten).await);
+}
