@@ -338,21 +338,32 @@ mod tests {
         }
 
         #[test]
-        fn references_come_once_each_in_their_order(layers in prop::collection::vec((0..6_u8, 0..i64::MAX), 0..10)) {
-            let digest = |n: u8| Digest::of(crate::oci::Algorithm::Sha256, &[n]);
+        fn references_come_once_each_in_their_order(
+            layers in prop::collection::vec(0..6_usize, 0..10),
+            sizes in prop::collection::vec(0..i64::MAX, 6),
+        ) {
+            let digest = |n: usize| Digest::of(crate::oci::Algorithm::Sha256, &n.to_be_bytes());
             let list: Vec<String> = layers
                 .iter()
-                .map(|(n, size)| format!(r#"{{"digest":"{}","size":{size}}}"#, digest(*n)))
+                .map(|n| format!(r#"{{"digest":"{}","size":{}}}"#, digest(*n), sizes[*n]))
                 .collect();
             let body = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{}]}}"#, list.join(","));
             let found: Vec<Digest> = parse(&body).unwrap().references.into_iter().skip(1).map(|r| r.digest).collect();
             let mut wanted = Vec::new();
-            for (n, _) in layers {
+            for n in layers {
                 if !wanted.contains(&digest(n)) {
                     wanted.push(digest(n));
                 }
             }
             prop_assert_eq!(found, wanted);
+        }
+
+        #[test]
+        fn one_digest_with_two_sizes_is_refused(one in 0..i64::MAX, other in 0..i64::MAX) {
+            let digest = Digest::of(crate::oci::Algorithm::Sha256, b"x");
+            let layers = format!(r#"{{"digest":"{digest}","size":{one}}},{{"digest":"{digest}","size":{other}}}"#);
+            let body = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{layers}]}}"#);
+            prop_assert_eq!(parse(&body).is_ok(), one == other);
         }
 
         #[test]
