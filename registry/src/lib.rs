@@ -15,4 +15,6 @@ pub mod oci;
 pub mod server;
 pub mod service;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod units;

@@ -133,7 +133,7 @@ fn unwritable(engine: &Engine) -> anyhow::Result<()> {
     let container = Container::start(engine, &[&format!("--user={STRANGER}:{STRANGER}")], Some(&data))?;
     let (code, said) = (container.wait()?, container.logs()?);
     ensure!(
-        code == 2 && said.contains("/var/lib/skyberth/skyberth.json: Permission denied"),
+        code == 2 && said.contains("cannot use /var/lib/skyberth/") && said.contains("Permission denied"),
         "it ended with {code}: {said}"
     );
     Ok(())

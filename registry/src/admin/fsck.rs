@@ -35,7 +35,7 @@ pub(super) async fn check(registry: &Arc<Registry>, repair: bool, out: &Output) 
             Found::Bad { digest, how } => {
                 bad += 1;
                 out.line(format!("{digest}: {how}")).await;
-                if repair && put_aside(registry, &digest).await? {
+                if repair && registry.put_aside(&digest).await?.is_some() {
                     aside += 1;
                     out.line(format!("{digest}: put aside; push it again to bring it back")).await;
                 }
@@ -87,7 +87,10 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Found>) -> Result<
                     Err(StoreError::Io { .. }) => "the disk does not give the file",
                     Err(error) => return Err(error.into()),
                 };
-                let _ = findings.blocking_send(Found::Bad { digest, how });
+                // Not if it was deleted since it was listed.
+                if registry.catalog.is_held(&digest)? {
+                    let _ = findings.blocking_send(Found::Bad { digest, how });
+                }
             }
         }
         after = page.items.last().map(ToString::to_string);
@@ -138,17 +141,4 @@ fn strangers(registry: &Registry, findings: &mpsc::Sender<Found>) -> Result<(), 
             .blocking_send(Found::Note(format!("{unheld} files that nobody holds; `skyberth gc` removes them")));
     }
     Ok(())
-}
-
-async fn put_aside(registry: &Arc<Registry>, digest: &Digest) -> Result<bool, Error> {
-    let _guard = registry.locks.lock(digest).await;
-    // Before the file goes: at worst the next pull of it is read from the disk once more.
-    registry.forget_hot(digest);
-    let wanted = digest.clone();
-    registry
-        .blocking(move |store| match store.verify(&wanted, &mut full_speed)? {
-            Verdict::Corrupt => store.quarantine(&wanted).map(|_| true),
-            _ => Ok(false),
-        })
-        .await
 }

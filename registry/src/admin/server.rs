@@ -99,7 +99,8 @@ async fn answer(stream: UnixStream, registry: &Arc<Registry>) -> io::Result<()> 
         run(registry, command, &out).await;
         drop(out);
     };
-    let sending = async {
+    // It owns the replies: when the other side has left, the command's lines go nowhere instead of waiting.
+    let sending = async move {
         while let Some(reply) = replies.recv().await {
             send(&mut write, &reply).await?;
         }

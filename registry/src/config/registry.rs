@@ -52,7 +52,8 @@ impl Default for Registry {
 
 impl Registry {
     pub(super) fn validate(&self, faults: &mut Faults) {
-        let (least, most) = (ByteSize::from_bytes(1), ByteSize::from_mib(64));
+        // The record of a manifest, which lists what it refers to, must fit one of the journal.
+        let (least, most) = (ByteSize::from_bytes(1), ByteSize::from_mib(8));
         faults.size_within("registry.max_manifest_size", self.max_manifest_size, least, most);
         faults.at_least_one("registry.page_size", self.page_size);
         faults.at_least_one("registry.max_tags_per_put", self.max_tags_per_put);

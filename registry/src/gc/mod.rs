@@ -125,14 +125,14 @@ async fn collect_blob(
     if dry_run {
         return Ok(!registry.has_open_upload(repository) && registry.grace.is_over(repository, digest));
     }
-    let _guard = registry.locks.lock(digest).await;
+    let lock = registry.locks.lock(digest).await;
     if registry.has_open_upload(repository) || !registry.grace.begin_collecting(repository, digest) {
         return Ok(false);
     }
     let command = Command::CollectBlob { repository: repository.clone(), digest: digest.clone() };
     let result = registry.catalog.commit(vec![command]).await;
     let removed = match &result {
-        Ok(committed) if committed.orphaned.contains(digest) => registry.remove_unheld(digest).await.map(|_| ()),
+        Ok(committed) if committed.orphaned.contains(digest) => registry.remove_unheld(lock, digest).await.map(|_| ()),
         _ => Ok(()),
     };
     registry.grace.end_collecting(repository, digest);

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_backends::fs::{StoreError, Verdict, full_speed};
+use storage_backends::fs::{StoreError, Verdict};
 use tokio_util::sync::CancellationToken;
 
 use crate::oci::Digest;
@@ -66,18 +66,8 @@ pub(super) fn pass(
 
 async fn put_aside(registry: &Arc<Registry>, digest: &Digest) {
     registry.metrics.scrub_errors.inc();
-    let _guard = registry.locks.lock(digest).await;
-    let wanted = digest.clone();
-    // A push may have replaced the file since it was read.
-    let quarantined = registry
-        .blocking(move |store| match store.verify(&wanted, &mut full_speed)? {
-            Verdict::Corrupt => store.quarantine(&wanted).map(Some),
-            _ => Ok(None),
-        })
-        .await;
-    match quarantined {
+    match registry.put_aside(digest).await {
         Ok(Some(path)) => {
-            registry.forget_hot(digest);
             tracing::error!(%digest, quarantine = %path.display(), "the scrub found damaged content and put its file aside");
         }
         Ok(None) => {}

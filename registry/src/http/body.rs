@@ -49,19 +49,6 @@ impl RequestBody {
         self.ended || http_body::Body::is_end_stream(&self.body)
     }
 
-    /// Reads it whole; `None` if it is longer than `limit`.
-    pub(crate) async fn read_up_to(&mut self, limit: u64) -> Result<Option<Bytes>, Error> {
-        let mut whole = Vec::new();
-        while let Some(data) = self.next().await {
-            let data = data?;
-            if (whole.len() + data.len()) as u64 > limit {
-                return Ok(None);
-            }
-            whole.extend_from_slice(&data);
-        }
-        Ok(Some(whole.into()))
-    }
-
     /// Reads and drops a little of what is left.
     pub(crate) async fn drain(mut self) {
         let mut left = MAX_DRAIN;

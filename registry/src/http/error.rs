@@ -16,6 +16,9 @@ use crate::service::{Error, Progress};
 /// Seconds after which a client should try again when we are busy or out of space.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
+/// Errors listed in one answer; a manifest of 4 MiB can have a hundred thousand.
+const MAX_ENTRIES: usize = 1000;
+
 /// One entry of the body's `errors`.
 #[derive(Debug)]
 struct Entry {
@@ -128,7 +131,7 @@ impl HttpError {
             Error::ManifestInvalid(_) | Error::DescriptorSize { .. } => plain(S::BAD_REQUEST, "MANIFEST_INVALID"),
             Error::ReferencesMissing { digests, children } => HttpError {
                 status: S::BAD_REQUEST,
-                entries: digests.iter().map(|digest| missing(digest, *children)).collect(),
+                entries: digests.iter().take(MAX_ENTRIES).map(|digest| missing(digest, *children)).collect(),
                 headers: Vec::new(),
                 cause: None,
             },

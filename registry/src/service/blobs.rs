@@ -1,9 +1,10 @@
 //! Blobs: existence, content, deletion.
 
 use std::fs::File;
+use std::path::PathBuf;
 
 use bytes::Bytes;
-use storage_backends::fs::StoreError;
+use storage_backends::fs::{StoreError, Verdict, full_speed};
 
 use super::{Error, Registry};
 use crate::catalog::command::Command;
@@ -34,19 +35,28 @@ impl Blob {
 impl Registry {
     /// The length of a blob that the repository holds. The answer starts its grace period anew.
     pub async fn stat_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
-        self.touch(repository, digest).await;
-        let size = self.catalog.blob(repository, digest)?.ok_or(Error::BlobUnknown)?;
-        let wanted = digest.clone();
-        match self.blocking(move |store| store.stat(&wanted)).await? {
-            Some(_) => Ok(size),
-            None => Err(self.lost(digest)),
+        let size = self.known_blob(repository, digest).await?;
+        if self.is_whole(digest, size).await? {
+            return Ok(size);
         }
+        // Too short or gone: either way a client that wants to push it shall do so.
+        self.put_aside(digest).await?;
+        Err(self.lost(digest))
+    }
+
+    /// The length of a blob by the catalog. Touched before it is looked for, or a collection could come between.
+    async fn known_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
+        self.touch(repository, digest).await;
+        let size = self.catalog.blob(repository, digest)?;
+        if size.is_none() {
+            self.grace.forget(repository, digest);
+        }
+        size.ok_or(Error::BlobUnknown)
     }
 
     /// Opens a blob that the repository holds.
     pub async fn open_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Blob, Error> {
-        self.touch(repository, digest).await;
-        let size = self.catalog.blob(repository, digest)?.ok_or(Error::BlobUnknown)?;
+        let size = self.known_blob(repository, digest).await?;
         if size <= VERIFIED_WHOLE {
             return self.small_content(digest, size).await.map(Blob::Bytes);
         }
@@ -98,15 +108,14 @@ impl Registry {
     /// The file is gone though the catalog holds it: the client is told that we do not have it, so that a push brings it
     /// back and a pull goes to the next mirror.
     pub(crate) fn lost(&self, digest: &Digest) -> Error {
+        if !self.catalog.is_held(digest).unwrap_or(true) {
+            // Deleted while it was being looked at.
+            return Error::BlobUnknown;
+        }
         tracing::error!(%digest, "content is held but its file is missing: push it again, or see `skyberth fsck`");
         self.hot.forget(digest);
         self.metrics.content_damaged.inc();
         Error::BlobUnknown
-    }
-
-    /// Small content whose file was put aside is not served from memory any longer.
-    pub(crate) fn forget_hot(&self, digest: &Digest) {
-        self.hot.forget(digest);
     }
 
     /// Puts a damaged file aside, so that a push of the same content brings it back.
@@ -114,17 +123,32 @@ impl Registry {
         if !matches!(error, StoreError::WrongLength { .. } | StoreError::Corrupt { .. }) {
             return error.into();
         }
-        self.hot.forget(digest);
         self.metrics.content_damaged.inc();
-        let guard = self.locks.lock(digest).await;
-        let wanted = digest.clone();
-        match self.blocking(move |store| store.quarantine(&wanted)).await {
-            Ok(path) => {
+        match self.put_aside(digest).await {
+            Ok(Some(path)) => {
                 tracing::error!(%digest, quarantine = %path.display(), "content is damaged, its file was put aside");
             }
+            Ok(None) => {}
             Err(why) => tracing::error!(%digest, error = %why, "content is damaged and could not be put aside"),
         }
-        drop(guard);
         Error::ContentDamaged(error)
+    }
+
+    /// Quarantines a file that was found damaged. Looks again under the digest's lock: a push may have replaced it.
+    pub(crate) async fn put_aside(&self, digest: &Digest) -> Result<Option<PathBuf>, Error> {
+        let lock = self.locks.lock(digest).await;
+        self.hot.forget(digest);
+        let wanted = digest.clone();
+        self.blocking_with(lock, move |store| match store.verify(&wanted, &mut full_speed)? {
+            Verdict::Corrupt => store.quarantine(&wanted).map(Some),
+            _ => Ok(None),
+        })
+        .await
+    }
+
+    /// True if the file of content that a repository holds is there, in its whole length.
+    pub(super) async fn is_whole(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        let wanted = digest.clone();
+        Ok(self.blocking(move |store| store.stat(&wanted)).await? == Some(size))
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use storage_backends::fs::{CommitUploadError, FinishedUpload, UploadId};
+use storage_backends::fs::{CommitUploadError, UploadId};
 
 use super::sessions::Held;
 use super::uploads::{ByteChunks, Chunk};
 use super::{Error, Registry};
+use crate::catalog::CatalogState;
 use crate::catalog::command::Command;
 use crate::oci::{Digest, RepositoryName};
 
@@ -47,7 +48,10 @@ impl Registry {
         // From here on the client may leave: what it sent is complete, so it is brought to its end.
         let registry = Arc::clone(self);
         let done = self.tasks.spawn(async move { registry.publish(held, digest).await });
-        done.await.unwrap_or(Err(Error::Internal("closing the upload panicked")))
+        done.await.unwrap_or_else(|_| {
+            session.reopen();
+            Err(Error::Internal("closing the upload panicked"))
+        })
     }
 
     /// POST with `?digest=`: the whole blob in one request. Nothing is left of it if it fails.
@@ -62,12 +66,9 @@ impl Registry {
             return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
         };
         let session = self.new_session(repository, Some(algorithm)).await?;
-        let result = self.close_upload(repository, &session.id, digest, Chunk::Stream, length, body).await;
-        if result.is_err() {
-            // Already gone where the digest did not fit.
-            let _ = self.cancel_upload(repository, &session.id).await;
-        }
-        result
+        // No client knows its id: it goes with this request, however that ends.
+        let session = Ephemeral { registry: Arc::clone(self), repository: repository.clone(), id: session.id.clone() };
+        self.close_upload(repository, &session.id, digest, Chunk::Stream, length, body).await
     }
 
     /// A PUT repeated after a lost 201 gets its 201, as long as the session is remembered and the blob still there.
@@ -83,6 +84,12 @@ impl Registry {
     async fn publish(&self, mut held: Held, digest: Digest) -> Result<Closed, Error> {
         let repository = held.session.owner.clone();
         let id = held.session.id.clone();
+        // Better to say so now than after the session's bytes have become content that cannot be recorded.
+        match self.catalog.state() {
+            CatalogState::Ready => {}
+            CatalogState::ReadOnly => return Err(Error::ReadOnly),
+            CatalogState::Rebuilding | CatalogState::Closed => return Err(Error::Unavailable),
+        }
         if !held.session.begin_closing() {
             return Err(Error::UploadUnknown);
         }
@@ -99,28 +106,39 @@ impl Registry {
                 return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
             }
             Ok(Err(CommitUploadError::Store(error))) => {
-                held.session.reopen();
+                self.give_back(held).await;
                 return Err(error.into());
             }
             Err(_) => return Err(Error::Internal("verifying the upload panicked")),
         };
-        if let Err(error) = self.link(&repository, &digest, finished).await {
-            // The session's files became a content file; if nobody holds it, the next sweep takes it.
-            self.forget(&id);
-            return Err(error);
-        }
-        self.sessions.remember_closed(id.clone(), repository, digest.clone());
-        self.forget(&id);
-        Ok(Closed { digest })
-    }
-
-    async fn link(&self, repository: &RepositoryName, digest: &Digest, finished: FinishedUpload) -> Result<(), Error> {
         let size = finished.length();
-        let _guard = self.locks.lock(digest).await;
+        let _guard = self.locks.lock(&digest).await;
         match tokio::task::spawn_blocking(move || finished.publish()).await {
-            Ok(result) => result?,
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                self.give_back(held).await;
+                return Err(error.into());
+            }
             Err(_) => return Err(Error::Internal("publishing the upload panicked")),
         }
+        let linked = self.link(&repository, &digest, size).await;
+        if linked.is_ok() {
+            self.sessions.remember_closed(id.clone(), repository, digest.clone());
+        }
+        // Its files became a content file; if nobody holds that, a sweep takes it.
+        self.forget(&id);
+        linked.map(|()| Closed { digest })
+    }
+
+    /// The session stays, as of its last sync point: the client may try again.
+    async fn give_back(&self, held: Held) {
+        held.session.reopen();
+        if let Err(error) = self.reopen_upload(held).await {
+            tracing::warn!(%error, "an upload that could not be closed cannot be taken up again");
+        }
+    }
+
+    async fn link(&self, repository: &RepositoryName, digest: &Digest, size: u64) -> Result<(), Error> {
         // The lock is held, so collection cannot be at work on this digest: a plain touch is enough.
         let _ = self.grace.touch(repository, digest);
         let command = Command::LinkBlob { repository: repository.clone(), digest: digest.clone(), size };
@@ -128,5 +146,29 @@ impl Registry {
         self.pushes.blob(repository, digest, size);
         self.metrics.blobs_pushed.inc();
         Ok(())
+    }
+}
+
+/// A session that is cancelled when it is dropped, unless it is closed by then.
+struct Ephemeral {
+    registry: Arc<Registry>,
+    repository: RepositoryName,
+    id: UploadId,
+}
+
+impl Drop for Ephemeral {
+    fn drop(&mut self) {
+        if self.registry.sessions.find(&self.repository, &self.id).is_err() {
+            return;
+        }
+        let (registry, repository, id) = (Arc::clone(&self.registry), self.repository.clone(), self.id.clone());
+        // Without a runtime the process ends, and the next start lists the session.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            let tasks = self.registry.tasks.clone();
+            tasks.spawn(async move {
+                // It may end meanwhile by itself.
+                let _ = registry.cancel_upload(&repository, &id).await;
+            });
+        }
     }
 }

@@ -65,6 +65,12 @@ impl GraceTable {
         Touch::Kept
     }
 
+    /// Forgets a blob that does not exist, so that asking for what is not there fills no table.
+    pub(crate) fn forget(&self, repository: &RepositoryName, digest: &Digest) {
+        let key = self.hasher.hash_one((repository, digest));
+        self.lock().touched.remove(&key);
+    }
+
     /// True if the grace period is over; then the blob counts as being collected until [`GraceTable::end_collecting`].
     pub(crate) fn begin_collecting(&self, repository: &RepositoryName, digest: &Digest) -> bool {
         let key = self.hasher.hash_one((repository, digest));

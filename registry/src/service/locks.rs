@@ -13,6 +13,9 @@ use crate::oci::Digest;
 /// How many locks there are. Two digests may share one: that costs a wait, never correctness, since no one holds two.
 const STRIPES: usize = 1024;
 
+/// The right to let content of a digest enter or leave the store.
+pub(crate) type DigestLock = OwnedMutexGuard<()>;
+
 /// The locks; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct DigestLocks {
@@ -29,7 +32,7 @@ impl DigestLocks {
     }
 
     /// Waits for the digest's lock. Never call it while holding another one.
-    pub(crate) async fn lock(&self, digest: &Digest) -> OwnedMutexGuard<()> {
+    pub(crate) async fn lock(&self, digest: &Digest) -> DigestLock {
         let stripe = usize::try_from(self.hasher.hash_one(digest) % STRIPES as u64).unwrap_or(0);
         Arc::clone(&self.stripes[stripe]).lock_owned().await
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Error, Registry};
-use crate::catalog::command::{Command, Precondition};
+use crate::catalog::command::{Command, CommitError, Precondition};
 use crate::catalog::fact::{Annotations, ManifestRecord};
 use crate::oci::manifest::Manifest;
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
@@ -17,6 +17,9 @@ const MAX_INLINE_ANNOTATIONS: usize = 4 * 1024;
 const MAX_NESTING: usize = 3;
 /// References that are added up; no image has as many, a hostile manifest may.
 const MAX_SUMMED: usize = 2000;
+
+/// Manifests up to this size, nearly all of them, take no place among the large ones.
+pub const SMALL_MANIFEST: u64 = 256 * 1024;
 
 /// A manifest as it was pushed.
 #[derive(Clone, Debug)]
@@ -78,13 +81,13 @@ impl Registry {
         if push.tags.len() > self.limits.max_tags_per_put {
             return Err(Error::TooManyTags { limit: self.limits.max_tags_per_put });
         }
-        let permit = match push.body.len() as u64 > super::SMALL_MANIFEST {
-            true => Some(self.large_manifests.acquire().await.map_err(|_| Error::Unavailable)?),
-            false => None,
+        let (digest, manifest, push) = if push.body.len() as u64 > SMALL_MANIFEST {
+            tokio::task::spawn_blocking(move || understand(push))
+                .await
+                .unwrap_or(Err(Error::Internal("reading the manifest panicked")))?
+        } else {
+            understand(push)?
         };
-        let digest = verified_digest(&push)?;
-        let manifest = Manifest::parse(push.content_type.as_deref(), &push.body)?;
-        drop(permit);
         // From here on the client may leave: all of its push is here, so it is brought to its end.
         let (registry, repository) = (Arc::clone(self), repository.clone());
         let done = self.tasks.spawn(async move { registry.store_manifest(repository, digest, manifest, push).await });
@@ -108,8 +111,11 @@ impl Registry {
             self.catalog.commit(vec![command]).await
         };
         if let Err(error) = committed {
-            // What was refused shall leave nothing behind, unless somebody holds the same bytes.
-            self.remove_orphans(vec![digest]).await;
+            // What was refused shall leave nothing behind, unless somebody holds the same bytes. Where the journal
+            // failed nobody knows whether the facts stand, so the bytes that they need stay.
+            if matches!(error, CommitError::Refused(_) | CommitError::DiskFull) {
+                self.remove_orphans(vec![digest]).await;
+            }
             return Err(match error.into() {
                 Error::ReferencesMissing { digests, .. } => {
                     Error::ReferencesMissing { digests, children: manifest.kind.is_index() }
@@ -182,7 +188,28 @@ impl Registry {
         }
     }
 
-    /// HEAD.
+    /// Room for a manifest above [`SMALL_MANIFEST`], to be held as long as its bytes are: there are few such places, and
+    /// nearly no manifest needs one.
+    pub async fn large_manifest(&self) -> Result<impl Drop + use<>, Error> {
+        Arc::clone(&self.large_manifests).acquire_owned().await.map_err(|_| Error::Unavailable)
+    }
+
+    /// HEAD: like GET it says that the manifest can be had, so its file must be there.
+    pub async fn head_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<ManifestInfo, Error> {
+        let info = self.stat_manifest(repository, reference)?;
+        if self.hot.get(&info.digest).is_none() && !self.is_whole(&info.digest, info.size).await? {
+            self.put_aside(&info.digest).await?;
+            self.lost(&info.digest);
+            return Err(Error::ManifestUnknown);
+        }
+        Ok(info)
+    }
+
+    /// What the catalog knows of a manifest.
     pub fn stat_manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<ManifestInfo, Error> {
         let unknown = || match self.catalog.repository(repository) {
             Ok(Some(_)) => Error::ManifestUnknown,
@@ -264,6 +291,13 @@ impl Registry {
         self.remove_orphans(committed.orphaned).await;
         Ok(())
     }
+}
+
+/// The digest to store under, and what the manifest says.
+fn understand(push: ManifestPush) -> Result<(Digest, Manifest, ManifestPush), Error> {
+    let digest = verified_digest(&push)?;
+    let manifest = Manifest::parse(push.content_type.as_deref(), &push.body)?;
+    Ok((digest, manifest, push))
 }
 
 /// The digest to store under: the client's where it names one, which the bytes must match; else sha256.

@@ -17,6 +17,9 @@ mod sessions;
 mod upload_body;
 mod uploads;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +27,7 @@ use storage_backends::fs::{ContentStore, StoreError};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, CatalogState};
 use crate::oci::Digest;
 use crate::telemetry::metrics::Metrics;
 
@@ -33,8 +36,8 @@ pub use closing::Closed;
 pub use error::{Error, Progress};
 pub(crate) use grace::{GraceTable, Touch};
 pub use listing::{Names, Tags};
-pub(crate) use locks::DigestLocks;
-pub use manifests::{ManifestContent, ManifestInfo, ManifestPush, PushedManifest};
+pub(crate) use locks::{DigestLock, DigestLocks};
+pub use manifests::{ManifestContent, ManifestInfo, ManifestPush, PushedManifest, SMALL_MANIFEST};
 pub use referrers::{Descriptor, Referrers};
 pub use uploads::{ByteChunks, Chunk, Start, Started};
 
@@ -83,15 +86,12 @@ pub struct Registry {
     hot: hot_content::HotContent,
     sessions: sessions::Sessions,
     transfers: Arc<Semaphore>,
-    large_manifests: Semaphore,
+    large_manifests: Arc<Semaphore>,
     pushes: push_report::PushReports,
 }
 
-/// How many manifests above [`SMALL_MANIFEST`] are read and parsed at once; bounds what hostile ones cost in memory.
-const LARGE_MANIFESTS: usize = 8;
-
-/// Manifests up to this size, nearly all of them, are not counted.
-const SMALL_MANIFEST: u64 = 256 * 1024;
+/// How many manifests above [`SMALL_MANIFEST`] are in memory at once; bounds what hostile ones cost.
+const LARGE_MANIFESTS: usize = 16;
 
 impl Registry {
     /// Takes up the sessions that an earlier process left. Blocking.
@@ -106,7 +106,7 @@ impl Registry {
         Ok(Registry {
             grace: GraceTable::new(limits.grace),
             transfers: Arc::new(Semaphore::new(limits.max_transfers)),
-            large_manifests: Semaphore::new(LARGE_MANIFESTS),
+            large_manifests: Arc::new(Semaphore::new(LARGE_MANIFESTS)),
             locks: DigestLocks::new(),
             collecting: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
@@ -158,17 +158,36 @@ impl Registry {
 
     /// Removes the file of `digest` unless somebody holds it, which is asked under the digest's lock.
     pub(crate) async fn remove_if_unheld(&self, digest: &Digest) -> Result<bool, Error> {
-        let _guard = self.locks.lock(digest).await;
-        self.remove_unheld(digest).await
+        let guard = self.locks.lock(digest).await;
+        self.remove_unheld(guard, digest).await
     }
 
-    /// The same for those who have the lock.
-    pub(crate) async fn remove_unheld(&self, digest: &Digest) -> Result<bool, Error> {
+    /// The same for those who have the lock. Not while the catalog cannot be written: facts that were in flight when it
+    /// failed may turn out to stand at the next start, and to need the file.
+    pub(crate) async fn remove_unheld(&self, lock: DigestLock, digest: &Digest) -> Result<bool, Error> {
+        if self.catalog.state() != CatalogState::Ready {
+            return Err(Error::Unavailable);
+        }
         if self.catalog.is_held(digest)? {
             return Ok(false);
         }
         let digest = digest.clone();
-        self.blocking(move |store| store.remove(&digest)).await
+        self.blocking_with(lock, move |store| store.remove(&digest)).await
+    }
+
+    /// Runs file work that needs a guard, and keeps that until the work is done: whoever waits for it may have left.
+    pub(crate) async fn blocking_with<G, T, F>(&self, guard: G, work: F) -> Result<T, Error>
+    where
+        G: Send + 'static,
+        T: Send + 'static,
+        F: FnOnce(&ContentStore) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.blocking(move |store| {
+            let result = work(store);
+            drop(guard);
+            result
+        })
+        .await
     }
 
     /// Runs file work on a blocking thread.

@@ -135,13 +135,22 @@ impl Registry {
         let Ok(index) = serde_json::from_slice::<FallbackIndex>(&body) else {
             return Ok(none);
         };
-        let mut found = BTreeMap::new();
-        for descriptor in index.manifests {
-            if self.catalog.manifest(repository, &descriptor.digest)?.is_some() {
-                found.insert(descriptor.digest.clone(), descriptor);
+        let mut listed: BTreeMap<Digest, Descriptor> =
+            index.manifests.into_iter().map(|descriptor| (descriptor.digest.clone(), descriptor)).collect();
+        let repository = repository.clone();
+        self.reading(move |catalog| {
+            let mut absent = Vec::new();
+            for digest in listed.keys() {
+                if catalog.manifest(&repository, digest)?.is_none() {
+                    absent.push(digest.clone());
+                }
             }
-        }
-        Ok(found)
+            for digest in &absent {
+                listed.remove(digest);
+            }
+            Ok(listed)
+        })
+        .await
     }
 }
 

@@ -45,7 +45,6 @@ pub(super) struct Session {
 /// The right to write to a session. Dropping it leaves the session settled.
 pub(super) struct Held {
     pub(super) session: Arc<Session>,
-    pub(super) store: ContentStore,
     pub(super) guard: OwnedMutexGuard<Option<Upload>>,
     pub(super) _transfer: OwnedSemaphorePermit,
 }
@@ -62,12 +61,6 @@ impl Drop for Held {
             self.session.offset.store(upload.offset(), Ordering::Release);
         }
         self.session.touch();
-        if self.session.is_cancelled() {
-            self.guard.take();
-            if let Err(error) = self.store.discard_upload(&self.session.id) {
-                tracing::warn!(upload.id = %self.session.id, %error, "could not remove a cancelled upload, it will expire");
-            }
-        }
     }
 }
 
@@ -94,10 +87,6 @@ impl Session {
     /// True if it is neither cancelled nor closed.
     pub(super) fn is_open(&self) -> bool {
         self.fate.load(Ordering::Acquire) == OPEN
-    }
-
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.fate.load(Ordering::Acquire) == CANCELLED
     }
 
     pub(super) fn touch(&self) {

@@ -54,7 +54,7 @@ pub enum Chunk {
 
 impl Registry {
     /// POST: begins an upload, or mounts what is there.
-    pub async fn begin_upload(&self, repository: &RepositoryName, start: Start) -> Result<Started, Error> {
+    pub async fn begin_upload(self: &Arc<Self>, repository: &RepositoryName, start: Start) -> Result<Started, Error> {
         let algorithm = match start {
             Start::Session(algorithm) => algorithm,
             Start::Mount(digest, from) => {
@@ -68,16 +68,27 @@ impl Registry {
     }
 
     pub(super) async fn new_session(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         algorithm: Option<Algorithm>,
     ) -> Result<Arc<Session>, Error> {
-        if self.catalog.status().state == CatalogState::ReadOnly {
+        if self.catalog.state() == CatalogState::ReadOnly {
             return Err(Error::ReadOnly);
         }
         if self.sessions.count() >= self.limits.max_uploads {
             return Err(Error::TooMany("open uploads"));
         }
+        // Its own task: a client that leaves meanwhile shall not leave files that no table knows.
+        let (registry, repository) = (Arc::clone(self), repository.clone());
+        let made = self.tasks.spawn(async move { registry.make_session(repository, algorithm).await });
+        made.await.unwrap_or(Err(Error::Internal("beginning the upload panicked")))
+    }
+
+    async fn make_session(
+        &self,
+        repository: RepositoryName,
+        algorithm: Option<Algorithm>,
+    ) -> Result<Arc<Session>, Error> {
         let id = UploadId::from_random(crate::ids::random());
         let (owner, new_id, reserve) = (repository.to_string(), id.clone(), self.limits.reserve);
         let upload = self
@@ -91,10 +102,10 @@ impl Registry {
             Ok(None) | Err(Error::DiskFull) => return Err(Error::NoNewUploads),
             Err(error) => return Err(error),
         };
-        let session = Arc::new(Session::new(id.clone(), repository.clone(), 0, Some(upload), Instant::now()));
+        self.pushes.began(&repository);
+        let session = Arc::new(Session::new(id.clone(), repository, 0, Some(upload), Instant::now()));
         self.sessions.lock().insert(id, Arc::clone(&session));
         self.metrics.uploads_open.inc();
-        self.pushes.began(repository);
         Ok(session)
     }
 
@@ -115,6 +126,11 @@ impl Registry {
             self.reading(move |catalog| Ok(catalog.holders(&wanted, CANDIDATES)?)).await?
         };
         for from in sources {
+            // A mount of content whose file is lost would keep the client from bringing it back.
+            match self.catalog.blob(&from, digest)? {
+                Some(size) if self.is_whole(digest, size).await? => {}
+                _ => continue,
+            }
             let command = Command::MountBlob { repository: repository.clone(), digest: digest.clone(), from };
             match self.catalog.commit(vec![command]).await {
                 Ok(_) => return Ok(true),
@@ -133,17 +149,27 @@ impl Registry {
     }
 
     /// DELETE: the session is gone at once; a request that is writing to it fails.
-    pub async fn cancel_upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<(), Error> {
+    pub async fn cancel_upload(self: &Arc<Self>, repository: &RepositoryName, id: &UploadId) -> Result<(), Error> {
         let session = self.sessions.find(repository, id)?;
         if !session.cancel() {
             return Err(Error::UploadUnknown);
         }
         self.forget(id);
-        // Whoever holds the lock sees the mark when it is done, and removes the files.
-        if let Ok(mut guard) = Arc::clone(&session.upload).try_lock_owned() {
-            guard.take();
-            let id = id.clone();
-            self.blocking(move |store| store.discard_upload(&id)).await?;
+        let free = Arc::clone(&session.upload).try_lock_owned().ok();
+        let is_free = free.is_some();
+        let registry = Arc::clone(self);
+        let discarded = self.tasks.spawn(async move {
+            let mut upload = match free {
+                Some(upload) => upload,
+                None => Arc::clone(&session.upload).lock_owned().await,
+            };
+            upload.take();
+            let id = session.id.clone();
+            registry.blocking_with(upload, move |store| store.discard_upload(&id)).await
+        });
+        // A request that still writes lets go in its own time; nobody waits for that.
+        if is_free {
+            discarded.await.unwrap_or(Err(Error::Internal("cancelling the upload panicked")))?;
         }
         Ok(())
     }
@@ -173,17 +199,25 @@ impl Registry {
             true => lock.lock_owned().await,
             false => lock.try_lock_owned().map_err(|_| Error::UploadBusy(session.progress()))?,
         };
-        let mut held = Held { session: Arc::clone(session), store: self.store.clone(), guard, _transfer: transfer };
+        let held = Held { session: Arc::clone(session), guard, _transfer: transfer };
         if !session.is_open() {
             return Err(Error::UploadUnknown);
         }
-        if held.guard.is_none() {
-            let id = session.id.clone();
-            let upload = self.blocking(move |store| store.open_upload(&id)).await?.ok_or(Error::UploadUnknown)?;
-            session.offset.store(upload.offset(), Ordering::Release);
-            *held.guard = Some(upload);
-        }
         session.touch();
+        if held.guard.is_some() { Ok(held) } else { self.reopen_upload(held).await }
+    }
+
+    /// Takes a session up from its files, after a restart or a failure. The right to write goes with the work: a client
+    /// that leaves meanwhile does not let another one in.
+    pub(super) async fn reopen_upload(&self, mut held: Held) -> Result<Held, Error> {
+        let reopened = self.blocking(move |store| {
+            let Some(upload) = store.open_upload(&held.session.id)? else { return Ok(None) };
+            *held.guard = Some(upload);
+            Ok(Some(held))
+        });
+        let mut held = reopened.await?.ok_or(Error::UploadUnknown)?;
+        let offset = held.as_mut().offset();
+        held.session.offset.store(offset, Ordering::Release);
         Ok(held)
     }
 
@@ -211,11 +245,12 @@ impl Registry {
         let mut held = match (held, result) {
             (Some(held), Ok(_)) => held,
             (Some(mut held), Err(error)) => {
-                if matches!(error, Error::Storage(_)) {
-                    // What the disk did with the last bytes is unknown: the next request takes up the synced state.
-                    held.guard.take();
+                if !matches!(error, Error::Storage(_)) {
+                    return (Some(held), Err(error));
                 }
-                return (Some(held), Err(error));
+                // What the disk did with the last bytes is unknown: back to what is synced.
+                held.guard.take();
+                return (self.reopen_upload(held).await.ok(), Err(error));
             }
             (None, Ok(_)) => return (None, Err(Error::Internal("the upload got lost"))),
             (None, Err(error)) => return (None, Err(error)),
@@ -244,7 +279,7 @@ impl Registry {
     }
 
     /// Removes sessions that have been idle for longer than `registry.upload_expiry`; answers how many.
-    pub(crate) async fn expire_uploads(&self, dry_run: bool) -> Result<u64, Error> {
+    pub(crate) async fn expire_uploads(self: &Arc<Self>, dry_run: bool) -> Result<u64, Error> {
         let limit = self.limits.upload_expiry;
         let idle: Vec<Arc<Session>> =
             self.sessions.lock().values().filter(|session| session.idle() > limit).cloned().collect();

@@ -99,8 +99,8 @@ impl Gate {
             let recording = recording::record(binary, &folder, seed + 1_000_000 * attempt as u64, plan)?;
             ensure!(plan.bulk == 0 || aim::compacted(&recording.trace), "the journal did not compact");
             let mut replay = start(&recording, Syncs::All);
-            replay.advance(recording.trace.steps.len())?;
-            match replay.disk.compare(&recording.root, &["admin.sock"]) {
+            let whole = replay.advance(recording.trace.steps.len());
+            match whole.and_then(|()| replay.disk.compare(&recording.root, &["admin.sock"])) {
                 Ok(files) => {
                     let answers = replay.answers;
                     return Ok(Gate { binary: binary.to_owned(), seed, recording, answers, files });

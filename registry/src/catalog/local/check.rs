@@ -1,5 +1,6 @@
 //! From commands to facts: preconditions against the state that the earlier commands of the batch would leave.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::index::{Fault, Index, View, project, queries};
@@ -152,8 +153,9 @@ impl<'a> Batch<'a> {
         required: &[(Digest, u64)],
     ) -> Result<(), Rejection> {
         let mut missing = Vec::new();
+        let mut seen = HashSet::new();
         for (target, _) in required {
-            let known = target == digest || missing.contains(target);
+            let known = target == digest || !seen.insert(target);
             if !known && queries::content_size(&self.view, repository, target)?.is_none() {
                 missing.push(target.clone());
             }

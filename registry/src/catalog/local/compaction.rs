@@ -31,7 +31,7 @@ impl Compactor {
     }
 
     /// Starts one if the journal wants it.
-    pub(super) fn start(&mut self, journal: &mut Journal) {
+    pub(super) fn start(&mut self, journal: &mut Journal, shared: &Shared) {
         let too_early = self.not_before.is_some_and(|time| Instant::now() < time);
         if self.running.is_some() || too_early || !journal.needs_compaction() {
             return;
@@ -39,7 +39,11 @@ impl Compactor {
         let compaction = match journal.begin_compaction() {
             Ok(Some(compaction)) => compaction,
             Ok(None) => return,
-            Err(error) => return self.put_off(&error),
+            Err(error) => {
+                // A segment that could not be made is a failed write like any other.
+                shared.read_only.fetch_or(journal.is_failed(), Ordering::AcqRel);
+                return self.put_off(&error);
+            }
         };
         let (sender, receiver) = channel();
         let writer = self.writer.clone();

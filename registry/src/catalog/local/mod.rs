@@ -89,7 +89,13 @@ impl Catalog {
             clock: options.clock,
             boot: options.boot_id,
         };
-        let thread = thread::Builder::new().name("catalog-writer".into()).spawn(move || writer.run())?;
+        let thread = thread::Builder::new().name("catalog-writer".into()).spawn({
+            let guard = PanicGuard(Arc::clone(&shared));
+            move || {
+                let _guard = guard;
+                writer.run();
+            }
+        })?;
         let (journal_dir, writer) = (options.journal_dir, Mutex::new(Some(thread)));
         Ok((Catalog { inner: Arc::new(Inner { shared, queue, journal: reader, journal_dir, writer }) }, report))
     }
@@ -141,6 +147,11 @@ impl Catalog {
     /// The whole state as facts: the snapshot's, then those after it. Reading them may wait for the disk.
     pub fn replay_state(&self) -> Result<Replay, ReplayError> {
         self.inner.journal.replay_state()
+    }
+
+    /// Whether it can be read and written.
+    pub fn state(&self) -> CatalogState {
+        self.inner.shared.state()
     }
 
     /// How things stand. Looks at the journal's directory.
@@ -198,6 +209,17 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// A writer that panics has failed in the middle of something: from then on the catalog says that it cannot be written.
+struct PanicGuard(Arc<Shared>);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.read_only.store(true, Ordering::Release);
+        }
     }
 }
 

@@ -18,7 +18,11 @@ pub(super) fn open_index(
     let directory = &workshop.directory;
     let mark = directory.mark();
     // Before sled writes anything: from here on, a machine crash must be seen as one.
-    directory.set_mark(&Mark { boot: boot.to_owned(), clean: None })?;
+    if let Err(error) = directory.set_mark(&Mark { boot: boot.to_owned(), clean: None }) {
+        // On a full disk: an index without a mark is not believed either, and deletes shall be able to make room.
+        tracing::warn!(%error, "the index cannot be marked as open");
+        directory.remove_mark()?;
+    }
     let because = match directory.newest()? {
         None => RebuildReason::Absent,
         Some(generation) => match reuse(workshop, generation, journal, opened, boot, mark.as_ref())? {
@@ -34,7 +38,14 @@ pub(super) fn open_index(
             Err(reason) => reason,
         },
     };
-    let (index, facts) = workshop.rebuild(journal, &mut || {})?;
+    let (index, facts) = match workshop.rebuild(journal, &mut || {}) {
+        // The disk may have room for one index only, and the old one is of no use any more.
+        Err(RebuildError::Fault(_) | RebuildError::Directory(_)) => {
+            directory.clear()?;
+            workshop.rebuild(journal, &mut || {})?
+        }
+        built => built?,
+    };
     directory.keep_only(index.generation())?;
     Ok((index, IndexOrigin::Rebuilt { facts, because }))
 }

@@ -67,7 +67,7 @@ impl Writer {
                 self.restore();
                 continue;
             }
-            self.compactor.start(&mut self.journal);
+            self.compactor.start(&mut self.journal, &self.shared);
             match self.queue.blocking_recv() {
                 Some(Message::Commit(request)) => {
                     let requests = self.gather(request);

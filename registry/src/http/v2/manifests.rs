@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, WARNING};
 use http::{HeaderValue, Method, Response, StatusCode};
 
@@ -12,7 +13,7 @@ use crate::http::error::HttpError;
 use crate::http::headers::{DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, digest_value, etag, value, warning};
 use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::{Digest, InvalidTag, Reference, RepositoryName, Tag};
-use crate::service::{Error, ManifestInfo, ManifestPush};
+use crate::service::{Error, ManifestInfo, ManifestPush, SMALL_MANIFEST};
 
 /// By method. `Accept` is not looked at: what was pushed is what is sent.
 pub(in crate::http) async fn handle(
@@ -30,7 +31,7 @@ pub(in crate::http) async fn handle(
             Ok(super::empty(StatusCode::ACCEPTED))
         }
         Method::HEAD => {
-            let info = app.registry.stat_manifest(repository, reference).map_err(fail)?;
+            let info = app.registry.head_manifest(repository, reference).await.map_err(fail)?;
             Ok(answer(request, &info, Bytes::new()))
         }
         _ => {
@@ -69,8 +70,7 @@ async fn put(
     if request.content_length().is_some_and(|length| length > limit) {
         return Err(fail(Error::ManifestTooLarge { limit }));
     }
-    let body = body.read_up_to(limit).await.map_err(&fail)?;
-    let body = body.ok_or_else(|| fail(Error::ManifestTooLarge { limit }))?;
+    let (body, _place) = read(app, body, limit).await.map_err(&fail)?;
     let push = ManifestPush {
         reference: reference.clone(),
         digest,
@@ -94,6 +94,23 @@ async fn put(
         headers.append(OCI_TAG, value(tag.as_str()));
     }
     Ok(response)
+}
+
+/// The whole body, and its place among the large manifests if it needs one. One byte too many ends it.
+async fn read(app: &App, body: &mut RequestBody, limit: u64) -> Result<(Bytes, Option<impl Drop + use<>>), Error> {
+    let (mut whole, mut place) = (Vec::new(), None);
+    while let Some(data) = body.next().await {
+        let data = data?;
+        let length = (whole.len() + data.len()) as u64;
+        if length > limit {
+            return Err(Error::ManifestTooLarge { limit });
+        }
+        if length > SMALL_MANIFEST && place.is_none() {
+            place = Some(app.registry.large_manifest().await?);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok((whole.into(), place))
 }
 
 /// `?tag=` counts on a push by digest only; each tag once, in the order given.

@@ -123,6 +123,14 @@ impl IndexDirectory {
         File::open(&self.path)?.sync_all()
     }
 
+    /// Removes the mark: then no index is believed at the next start.
+    pub(crate) fn remove_mark(&self) -> io::Result<()> {
+        match fs::remove_file(self.path.join(MARK)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => File::open(&self.path)?.sync_all(),
+        }
+    }
+
     /// Syncs all files of a closed database.
     pub(crate) fn sync(&self, generation: u64) -> io::Result<()> {
         sync_tree(&self.database(generation))?;

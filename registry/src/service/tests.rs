@@ -1,0 +1,120 @@
+//! What goes wrong below the service must not be made worse by it.
+
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use storage_backends::fs::StoreError;
+
+use super::{Error, Start, Started};
+use crate::catalog::local::journal::{Disk, SystemDisk};
+use crate::oci::{Reference, RepositoryName};
+use crate::testing::Fixture;
+
+const GRACE: Duration = Duration::from_hours(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_whose_commit_is_in_doubt_keeps_its_bytes() {
+    let disk = Arc::new(FailingDisk::default());
+    let injected = Arc::<FailingDisk>::clone(&disk);
+    let fixture = Fixture::with(GRACE, |options| options.journal.disk = injected);
+    let (first, second) = (fixture.push_blob(b"first").await, fixture.push_blob(b"second").await);
+    fixture.push_manifest(&first, 5).await;
+    let before = files(&fixture);
+    disk.fails.store(true, Ordering::Release);
+    let error = fixture.try_push_manifest(&second, 6).await.unwrap_err();
+    assert!(matches!(error, Error::ReadOnly), "{error}");
+    // The next start may find that the facts stand: then the tag points at these bytes.
+    assert_eq!(files(&fixture), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_manifest_leaves_nothing_behind() {
+    let fixture = Fixture::new(GRACE);
+    let blob = fixture.push_blob(b"five!").await;
+    let before = files(&fixture);
+    assert!(matches!(fixture.try_push_manifest(&blob, 6).await, Err(Error::DescriptorSize { .. })));
+    assert_eq!(files(&fixture), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_push_has_replaced_is_not_put_aside() {
+    let fixture = Fixture::new(GRACE);
+    let digest = fixture.push_blob(b"sound again").await;
+    let seen = StoreError::Corrupt { path: fixture.file(&digest), computed: digest.clone() };
+    fixture.registry.damaged(&digest, seen).await;
+    assert!(fixture.has(&digest).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shortened_file_is_not_said_to_be_there() {
+    let fixture = Fixture::new(GRACE);
+    let digest = fixture.push_blob(b"shortened").await;
+    let file = fixture.file(&digest);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    File::options().write(true).open(&file).unwrap().set_len(3).unwrap();
+    assert!(!fixture.has(&digest).await && !file.exists());
+    fixture.push_blob(b"shortened").await;
+    assert!(fixture.has(&digest).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_of_lost_content_begins_an_upload() {
+    let fixture = Fixture::new(GRACE);
+    let digest = fixture.push_blob(b"lost").await;
+    let target: RepositoryName = "b".parse().unwrap();
+    let mount = || Start::Mount(digest.clone(), Some(fixture.repository.clone()));
+    fs::remove_file(fixture.file(&digest)).unwrap();
+    let started = fixture.registry.begin_upload(&target, mount()).await.unwrap();
+    assert!(matches!(started, Started::Session(_)), "{started:?}");
+    fixture.push_blob(b"lost").await;
+    let started = fixture.registry.begin_upload(&target, mount()).await.unwrap();
+    assert!(matches!(started, Started::Mounted(_)), "{started:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_whose_file_is_lost_is_not_said_to_be_there() {
+    let fixture = Fixture::new(GRACE);
+    let blob = fixture.push_blob(b"config").await;
+    let manifest = fixture.push_manifest(&blob, 6).await;
+    let head = || async {
+        let reference = Reference::Digest(manifest.clone());
+        fixture.registry.head_manifest(&fixture.repository, &reference).await
+    };
+    assert!(head().await.is_ok());
+    fs::remove_file(fixture.file(&manifest)).unwrap();
+    assert!(matches!(head().await, Err(Error::ManifestUnknown)));
+    fixture.push_manifest(&blob, 6).await;
+    assert!(head().await.is_ok());
+}
+
+fn files(fixture: &Fixture) -> usize {
+    fixture.registry.store().walk().count()
+}
+
+/// Writes, and from a moment on does not sync.
+#[derive(Debug, Default)]
+struct FailingDisk {
+    fails: AtomicBool,
+}
+
+impl Disk for FailingDisk {
+    fn allocate(&self, file: &File, length: u64) -> io::Result<()> {
+        SystemDisk.allocate(file, length)
+    }
+
+    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        SystemDisk.write(file, bytes, offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        match self.fails.load(Ordering::Acquire) {
+            true => Err(io::Error::other("the disk is dying")),
+            false => SystemDisk.sync(file),
+        }
+    }
+}

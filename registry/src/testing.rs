@@ -1,0 +1,91 @@
+//! A registry in a temporary directory, for tests of what is above the catalog and the store.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use storage_backends::fs::ContentStore;
+
+use crate::catalog::{Catalog, CatalogOptions};
+use crate::oci::{Algorithm, Digest, Reference, RepositoryName};
+use crate::service::{Error, Limits, ManifestPush, PushedManifest, Registry};
+use crate::telemetry::metrics::Metrics;
+
+pub(crate) struct Fixture {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) repository: RepositoryName,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    pub(crate) fn new(grace: Duration) -> Self {
+        Fixture::with(grace, |_| {})
+    }
+
+    /// With a catalog of its own kind.
+    pub(crate) fn with(grace: Duration, change: impl FnOnce(&mut CatalogOptions)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ContentStore::open(folder.path()).unwrap();
+        let mut options = CatalogOptions::new(folder.path().join("journal"), folder.path().join("index"));
+        options.index_reserve_bytes = 0;
+        change(&mut options);
+        let (catalog, _) = Catalog::open(options).unwrap();
+        let registry = Registry::open(catalog, store, limits(grace), Arc::new(Metrics::new())).unwrap();
+        Fixture { registry: Arc::new(registry), repository: "a".parse().unwrap(), folder }
+    }
+
+    pub(crate) async fn push_blob(&self, bytes: &'static [u8]) -> Digest {
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        let mut body = stream::iter([Ok::<_, Error>(Bytes::from_static(bytes))]);
+        self.registry.upload_at_once(&self.repository, digest.clone(), None, &mut body).await.unwrap();
+        digest
+    }
+
+    /// Under the tag `latest`.
+    pub(crate) async fn push_manifest(&self, config: &Digest, size: usize) -> Digest {
+        self.try_push_manifest(config, size).await.unwrap().digest
+    }
+
+    pub(crate) async fn try_push_manifest(&self, config: &Digest, size: usize) -> Result<PushedManifest, Error> {
+        let body = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{config}","size":{size}}},"layers":[]}}"#
+        );
+        let push = ManifestPush {
+            reference: Reference::Tag("latest".parse().unwrap()),
+            digest: None,
+            tags: Vec::new(),
+            content_type: Some("application/vnd.oci.image.manifest.v1+json".into()),
+            precondition: None,
+            body: body.into(),
+        };
+        self.registry.put_manifest(&self.repository, push).await
+    }
+
+    pub(crate) fn file(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.encoded();
+        self.folder.path().join("blobs").join(digest.algorithm_name()).join(&hex[..2]).join(hex)
+    }
+
+    pub(crate) async fn has(&self, digest: &Digest) -> bool {
+        self.registry.stat_blob(&self.repository, digest).await.is_ok()
+    }
+}
+
+fn limits(grace: Duration) -> Limits {
+    Limits {
+        reference_checks: true,
+        delete: true,
+        delete_referenced_blobs: false,
+        max_manifest_size: 4 << 20,
+        max_blob_size: 0,
+        page_size: 100,
+        max_tags_per_put: 10,
+        max_uploads: 100,
+        max_transfers: 10,
+        reserve: 0,
+        grace,
+        upload_expiry: Duration::from_hours(1),
+    }
+}
