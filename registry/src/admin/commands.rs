@@ -31,10 +31,11 @@ pub async fn run(registry: &Arc<Registry>, command: Command, out: &Output) {
 
 async fn status(registry: &Arc<Registry>, out: &Output) -> Result<(), Error> {
     let status = registry.catalog().status();
+    let journal = registry.reading(|catalog| Ok(catalog.journal_bytes())).await?;
     let free = registry.blocking(ContentStore::free_space).await?;
     out.line(format!("state            {:?}", status.state)).await;
     out.line(format!("sequence         {} (snapshot at {})", status.sequence, status.snapshot_sequence)).await;
-    out.line(format!("journal          {}", bytes(status.journal_bytes))).await;
+    out.line(format!("journal          {}", bytes(journal))).await;
     out.line(format!(
         "index            {} entries, {} rebuilds since the start",
         status.index_entries, status.rebuilds

@@ -133,7 +133,11 @@ impl ContentStore {
                 continue;
             }
             match name.parse::<UploadId>() {
-                Ok(id) if entry.path().is_dir() => found.extend(inspect_session(id, &entry)?),
+                Ok(id) if entry.path().is_dir() => match inspect_session(id, &entry) {
+                    // One that the disk does not give must not keep the others from being taken up.
+                    Err(error @ StoreError::Io { .. }) => tracing::error!(%error, "an upload session cannot be read"),
+                    session => found.extend(session?),
+                },
                 _ if layout::is_temporary(&name) => remove_leftover(&entry.path())?,
                 _ => tracing::warn!(path = %entry.path().display(), "a file in uploads is not ours"),
             }

@@ -11,8 +11,9 @@ use super::journal::{CompactionError, FinishedCompaction, Journal};
 use super::request::Message;
 use super::shared::Shared;
 
-/// After one that failed.
+/// After one that failed; twice as long after each further one, up to the longest.
 const PAUSE: Duration = Duration::from_mins(1);
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 type Outcome = Result<FinishedCompaction, CompactionError>;
 
@@ -22,19 +23,24 @@ pub(super) struct Compactor {
     writer: WeakSender<Message>,
     running: Option<(Receiver<Outcome>, JoinHandle<()>)>,
     not_before: Option<Instant>,
+    pause: Duration,
 }
 
 impl Compactor {
     /// `writer` is woken when one is done.
     pub(super) fn new(writer: WeakSender<Message>) -> Self {
-        Compactor { writer, running: None, not_before: None }
+        Compactor { writer, running: None, not_before: None, pause: PAUSE }
     }
 
-    /// Starts one if the journal wants it.
-    pub(super) fn start(&mut self, journal: &mut Journal, shared: &Shared) {
+    /// Starts one if the journal wants it and `room` says that the disk can hold it: each one begins a new segment,
+    /// which a failed one would have done for nothing.
+    pub(super) fn start(&mut self, journal: &mut Journal, shared: &Shared, room: impl FnOnce(u64) -> bool) {
         let too_early = self.not_before.is_some_and(|time| Instant::now() < time);
         if self.running.is_some() || too_early || !journal.needs_compaction() {
             return;
+        }
+        if !room(journal.compaction_bytes()) {
+            return self.put_off(&"the disk has no room for a new snapshot");
         }
         let compaction = match journal.begin_compaction() {
             Ok(Some(compaction)) => compaction,
@@ -92,13 +98,17 @@ impl Compactor {
         };
         let sequence = finished.sequence();
         match journal.finish_compaction(finished) {
-            Ok(()) => shared.snapshot_sequence.store(sequence, Ordering::Release),
+            Ok(()) => {
+                self.pause = PAUSE;
+                shared.snapshot_sequence.store(sequence, Ordering::Release);
+            }
             Err(error) => self.put_off(&error),
         }
     }
 
     fn put_off(&mut self, error: &dyn std::fmt::Display) {
         tracing::warn!(%error, "the journal was not compacted");
-        self.not_before = Some(Instant::now() + PAUSE);
+        self.not_before = Some(Instant::now() + self.pause);
+        self.pause = (2 * self.pause).min(LONGEST_PAUSE);
     }
 }

@@ -154,14 +154,18 @@ impl Catalog {
         self.inner.shared.state()
     }
 
-    /// How things stand. Looks at the journal's directory.
+    /// Bytes of the journal's files. Looks at its directory.
+    pub fn journal_bytes(&self) -> u64 {
+        directory_bytes(&self.inner.journal_dir)
+    }
+
+    /// How things stand.
     pub fn status(&self) -> CatalogStatus {
         let shared = &self.inner.shared;
         CatalogStatus {
             state: shared.state(),
             sequence: shared.sequence.load(Ordering::Acquire),
             snapshot_sequence: shared.snapshot_sequence.load(Ordering::Acquire),
-            journal_bytes: directory_bytes(&self.inner.journal_dir),
             index_entries: shared.index().map_or(0, |index| index.meta().entries),
             rebuilds: shared.rebuilds.load(Ordering::Acquire),
             batches: shared.batches.load(Ordering::Relaxed),

@@ -27,8 +27,6 @@ pub struct CatalogStatus {
     pub sequence: u64,
     /// The journal's snapshot holds everything up to it.
     pub snapshot_sequence: u64,
-    /// Bytes of the journal's files, reserved space included.
-    pub journal_bytes: u64,
     /// Entries in the index.
     pub index_entries: u64,
     /// How often the index was built anew since the start.

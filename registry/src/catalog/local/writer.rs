@@ -67,7 +67,9 @@ impl Writer {
                 self.restore();
                 continue;
             }
-            self.compactor.start(&mut self.journal, &self.shared);
+            let (path, reserve) = (self.workshop.directory.path(), self.reserve_bytes);
+            let room = |bytes: u64| free_space(path).is_ok_and(|free| free >= bytes.saturating_add(reserve));
+            self.compactor.start(&mut self.journal, &self.shared, room);
             match self.queue.blocking_recv() {
                 Some(Message::Commit(request)) => {
                     let requests = self.gather(request);

@@ -66,6 +66,11 @@ impl Journal {
         self.tail_bytes > threshold && !self.failed && self.compacting.strong_count() == 0
     }
 
+    /// About how many bytes a compaction writes at most: the previous snapshot and the tail, merged.
+    pub fn compaction_bytes(&self) -> u64 {
+        self.snapshot_bytes + self.tail_bytes
+    }
+
     /// Seals the current segment, so that everything up to now can be merged; none if nothing came since the last time.
     /// Durable steps: those of a roll.
     pub fn begin_compaction(&mut self) -> Result<Option<Compaction>, CompactionError> {
