@@ -211,11 +211,12 @@ impl<'a> Batch<'a> {
             return Err(Refusal::ManifestUnknown.into());
         }
         // Tags first: no prefix of these facts has a tag that points at nothing.
+        let mut after = None;
         loop {
-            let tags = queries::tags_of(&self.view, repository, digest, TAGS_AT_A_TIME)?;
-            if tags.is_empty() {
-                break;
-            }
+            let tags = queries::tags_of(&self.view, repository, digest, after.as_ref(), TAGS_AT_A_TIME)?;
+            let Some(last) = tags.last() else { break };
+            // Not from the beginning again: that would walk over all that is removed already.
+            after = Some(last.clone());
             for tag in tags {
                 self.record(Fact::TagDeleted { repository: repository.clone(), tag })?;
             }

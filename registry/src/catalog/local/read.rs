@@ -77,7 +77,7 @@ impl Catalog {
 
     /// The first tags that point at a manifest.
     pub fn tags_of(&self, repository: &RepositoryName, digest: &Digest, limit: usize) -> Result<Vec<Tag>, ReadError> {
-        self.read(|index| queries::tags_of(index, repository, digest, limit))
+        self.read(|index| queries::tags_of(index, repository, digest, None, limit))
     }
 
     /// The first manifests that need this content.

@@ -124,15 +124,17 @@ pub(crate) fn referrers(
     Ok(Page { items, more: found.more })
 }
 
-/// The first tags that point at a manifest.
+/// Tags that point at a manifest, in byte order.
 pub(crate) fn tags_of(
     source: &impl Source,
     repository: &RepositoryName,
     digest: &Digest,
+    after: Option<&Tag>,
     limit: usize,
 ) -> Result<Vec<Tag>, Fault> {
-    let prefix = Key::of(Table::TagOf).repository(repository).digest(digest).bytes();
-    Ok(page(source, &prefix, None, limit, |mut key, _| key.tag())?.items)
+    let prefix = Key::of(Table::TagOf).repository(repository).digest(digest);
+    let after = after.map(|after| prefix.clone().name(after.as_str()).bytes());
+    Ok(page(source, &prefix.bytes(), after.as_deref(), limit, |mut key, _| key.tag())?.items)
 }
 
 /// The first manifests of a repository that need this content.
