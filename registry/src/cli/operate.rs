@@ -7,7 +7,7 @@ use anyhow::ensure;
 use super::node::Node;
 use super::{print, warn};
 use crate::admin::{self, Command, Reply, client};
-use crate::catalog::local::journal;
+use crate::catalog::local::{journal, known_end};
 use crate::config::Loaded;
 use crate::data_dir::{self, DataDir};
 use crate::telemetry::metrics::Metrics;
@@ -42,7 +42,7 @@ fn check_journal(path: &std::path::Path, repair: bool) -> anyhow::Result<bool> {
     if !data.journal().exists() {
         return Ok(true);
     }
-    let findings = journal::verify(&data.journal())?;
+    let findings = journal::verify(&data.journal(), known_end(&data.index()))?;
     for finding in &findings {
         print(&format!("{} at byte {}: {}", finding.file.display(), finding.offset, finding.what));
     }
@@ -55,7 +55,7 @@ fn check_journal(path: &std::path::Path, repair: bool) -> anyhow::Result<bool> {
     }
     let expected = data.journal_id().map(str::parse).transpose()?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis();
-    let repaired = journal::repair(&data.journal(), expected, u64::try_from(now)?)?;
+    let repaired = journal::repair(&data.journal(), expected, known_end(&data.index()), u64::try_from(now)?)?;
     for missing in &repaired.missing {
         print(&format!("lost: {missing}"));
     }

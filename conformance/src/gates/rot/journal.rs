@@ -18,6 +18,15 @@ pub fn jobs<'a>(fixture: &'a Fixture, other: &'a Fixture, flips: usize, seed: u6
         copy.fsck(&[])?.with_code(1).map(drop)
     }));
     jobs.push(Job::plain("after `fsck --repair` all that validates is there", || repaired(fixture)));
+    jobs.push(Job::plain("the last batch rots after a clean stop: the start is refused, `fsck` is named", || {
+        let copy = fixture.copy()?;
+        let [from, to] = fixture.used;
+        flip(&copy.segment()?, usize::midpoint(from, to) * 8)?;
+        copy.refuses_and_names_fsck()?;
+        copy.fsck(&[])?.with_code(1)?;
+        copy.fsck(&["--repair"])?.sound().context("fsck --repair")?;
+        fixture.before_last.same(&copy.ask()?)
+    }));
     for (name, half) in [("second", 1), ("first", 0)] {
         jobs.push(Job::plain(
             format!("the {name} half of the last batch was not written: it is cut, the others are there"),
@@ -27,6 +36,8 @@ pub fn jobs<'a>(fixture: &'a Fixture, other: &'a Fixture, flips: usize, seed: u6
                 let middle = usize::midpoint(from, to);
                 let (from, to) = if half == 1 { (middle, to) } else { (from, middle) };
                 zero(&copy.segment()?, from, to)?;
+                // A node that was killed: one that was stopped has written down where its journal ends.
+                std::fs::remove_file(copy.data().join("index/mark"))?;
                 fixture.before_last.same(&copy.ask()?)
             },
         ));
@@ -81,10 +92,6 @@ fn flipped(fixture: &Fixture, place: Place, bit: usize) -> anyhow::Result<&'stat
     if fixture.answers.same(&found).is_ok() {
         ensure!(place != Place::Records, "a damaged record went unnoticed");
         return Ok("every answer is right");
-    }
-    // A last batch that does not validate cannot be told from one that a crash cut.
-    if place == Place::LastBatch && fixture.before_last.same(&found).is_ok() {
-        return Ok("the last batch is cut");
     }
     fixture.answers.same(&found).map(|()| "")
 }

@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::compaction::Compactor;
 use self::index::directory::IndexDirectory;
 use self::index::{Fault, Index};
-use self::journal::{FactsSinceError, Journal, JournalReader, Replay, ReplayError};
+use self::journal::{FactsSinceError, Journal, JournalId, JournalReader, Replay, ReplayError};
 use self::rebuild::Workshop;
 use self::request::{Message, Request};
 use self::shared::Shared;
@@ -60,7 +60,9 @@ impl Catalog {
     /// Opens journal and index, and starts the writer. Blocks, for minutes if a large index must be built anew.
     pub fn open(options: CatalogOptions) -> Result<(Self, OpenReport), OpenCatalogError> {
         let started = Instant::now();
-        let (journal, opened) = Journal::open(&options.journal_dir, options.expected_journal, options.journal.clone())?;
+        let mut journal_options = options.journal.clone();
+        journal_options.known_end = known_end(&options.index_dir);
+        let (journal, opened) = Journal::open(&options.journal_dir, options.expected_journal, journal_options)?;
         let workshop = Workshop {
             directory: IndexDirectory::open(options.index_dir.clone())?,
             cache_bytes: options.index_cache_bytes,
@@ -214,6 +216,12 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// What the journal is known to hold, by the mark that the last run left in the directory of the index.
+pub fn known_end(index_dir: &std::path::Path) -> Option<(JournalId, u64)> {
+    let known = index::directory::mark_in(index_dir)?.journal?;
+    Some((known.id.parse().ok()?, known.sequence))
 }
 
 /// A writer that panics has failed in the middle of something: from then on the catalog says that it cannot be written.

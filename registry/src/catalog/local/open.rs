@@ -1,6 +1,6 @@
 //! Which index to start with: the one that is there, if it can be believed, or a new one.
 
-use super::index::directory::Mark;
+use super::index::directory::{KnownEnd, Mark};
 use super::index::schema::VERSION;
 use super::index::{Fault, Index};
 use super::journal::{JournalReader, Opened};
@@ -18,7 +18,9 @@ pub(super) fn open_index(
     let directory = &workshop.directory;
     let mark = directory.mark();
     // Before sled writes anything: from here on, a machine crash must be seen as one.
-    if let Err(error) = directory.set_mark(&Mark { boot: boot.to_owned(), clean: None }) {
+    if let Err(error) =
+        directory.set_mark(&Mark { boot: boot.to_owned(), clean: None, journal: Some(known_end(opened)) })
+    {
         // On a full disk: an index without a mark is not believed either, and deletes shall be able to make room.
         tracing::warn!(%error, "the index cannot be marked as open");
         directory.remove_mark()?;
@@ -48,6 +50,11 @@ pub(super) fn open_index(
     };
     directory.keep_only(index.generation())?;
     Ok((index, IndexOrigin::Rebuilt { facts, because }))
+}
+
+/// Opening has synced what there is.
+fn known_end(opened: &Opened) -> KnownEnd {
+    KnownEnd { id: opened.id.to_string(), sequence: opened.last_sequence }
 }
 
 type Reuse = Result<(Index, u64), RebuildReason>;

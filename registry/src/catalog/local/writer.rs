@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::check::{Accepted, Batch, Rejection};
 use super::compaction::Compactor;
 use super::index::Index;
-use super::index::directory::Mark;
+use super::index::directory::{KnownEnd, Mark};
 use super::journal::{AppendError, AppendKind, Journal};
 use super::options::Clock;
 use super::rebuild::Workshop;
@@ -229,7 +229,7 @@ impl Writer {
         refuse_waiting(&mut self.queue);
         self.compactor.join(&mut self.journal, &self.shared);
         if let Some(index) = self.shared.remove()
-            && let Err(error) = close_index(index, &self.workshop, &self.boot)
+            && let Err(error) = close_index(index, &self.workshop, &self.boot, self.journal.last_sequence())
         {
             tracing::warn!(error, "the index is not marked as closed");
         }
@@ -240,7 +240,7 @@ impl Writer {
 /// Closes a database so that the next start can believe it even after a power cut.
 ///
 /// Durable steps: all files synced, then the mark. A crash between them: as if it had not been closed.
-fn close_index(index: Arc<Index>, workshop: &Workshop, boot: &str) -> Result<(), String> {
+fn close_index(index: Arc<Index>, workshop: &Workshop, boot: &str, sequence: u64) -> Result<(), String> {
     let generation = index.generation();
     let mut index = Some(index);
     let mut waited = Duration::ZERO;
@@ -255,7 +255,11 @@ fn close_index(index: Arc<Index>, workshop: &Workshop, boot: &str) -> Result<(),
     };
     alone.flush().map_err(|fault| fault.to_string())?;
     drop(alone);
-    let mark = Mark { boot: boot.to_owned(), clean: Some(generation) };
+    let mark = Mark {
+        boot: boot.to_owned(),
+        clean: Some(generation),
+        journal: Some(KnownEnd { id: workshop.journal.clone(), sequence }),
+    };
     let synced = workshop.directory.sync(generation).and_then(|()| workshop.directory.set_mark(&mark));
     synced.map_err(|error| error.to_string())
 }

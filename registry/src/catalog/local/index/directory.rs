@@ -26,6 +26,23 @@ pub(crate) struct Mark {
     pub(crate) boot: String,
     /// The number that was closed, with all its files synced; `None` while it is open.
     pub(crate) clean: Option<u64>,
+    /// What the journal is known to hold, synced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) journal: Option<KnownEnd>,
+}
+
+/// A journal, and a record that it reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KnownEnd {
+    /// The journal's id.
+    pub(crate) id: String,
+    /// The record's sequence.
+    pub(crate) sequence: u64,
+}
+
+/// The mark in the directory of an index; `None` if there is none that can be read.
+pub(crate) fn mark_in(directory: &Path) -> Option<Mark> {
+    serde_json::from_slice(&fs::read(directory.join(MARK)).ok()?).ok()
 }
 
 impl IndexDirectory {
@@ -110,7 +127,7 @@ impl IndexDirectory {
 
     /// The mark; `None` if there is none that can be read.
     pub(crate) fn mark(&self) -> Option<Mark> {
-        serde_json::from_slice(&fs::read(self.path.join(MARK)).ok()?).ok()
+        mark_in(&self.path)
     }
 
     /// Replaces the mark, and syncs it. A crash on the way leaves the old mark or the new one.
@@ -186,7 +203,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let directory = IndexDirectory::open(place.path().into()).unwrap();
         assert_eq!(directory.mark(), None);
-        let mark = Mark { boot: "b".into(), clean: Some(4) };
+        let mark = Mark { boot: "b".into(), clean: Some(4), journal: None };
         directory.set_mark(&mark).unwrap();
         assert_eq!(directory.mark(), Some(mark));
         fs::write(place.path().join(MARK), b"{").unwrap();

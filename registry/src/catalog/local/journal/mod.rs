@@ -55,6 +55,8 @@ pub struct Options {
     pub compact_at_least: u64,
     /// A tail of more bytes is always worth one, so that starts stay short.
     pub compact_at_most: u64,
+    /// That this journal once held everything up to this record, synced: one that ends before it has lost some.
+    pub known_end: Option<(JournalId, u64)>,
     /// What to write with.
     pub disk: Arc<dyn Disk>,
     /// Makes the id of a new journal.
@@ -68,6 +70,7 @@ impl Default for Options {
             reserve_bytes: RESERVE_BYTES,
             compact_at_least: 16 << 20,
             compact_at_most: 256 << 20,
+            known_end: None,
             disk: Arc::new(SystemDisk),
             new_id: JournalId::random,
         }

@@ -64,7 +64,7 @@ impl Journal {
             }
             lock => lock?,
         };
-        let survey = survey::survey(directory)?;
+        let survey = survey::survey(directory, options.known_end)?;
         if let Some(error) = survey.refusal(directory, expected) {
             return Err(error);
         }
@@ -172,7 +172,7 @@ fn create(directory: &Path, lock: File, options: Options, survey: &Survey) -> Re
         Ok(unused)
     };
     make().map_err(OpenError::io(directory))?;
-    let survey = survey::survey(directory)?;
+    let survey = survey::survey(directory, None)?;
     let (journal, opened) = Journal::from_survey(directory, lock, options, &survey, None)?;
     Ok((journal, Opened { created: true, ..opened }))
 }

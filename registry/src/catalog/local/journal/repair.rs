@@ -18,8 +18,8 @@ use super::survey::{self, Finding, Names, Survey};
 const SKIP: u64 = 1 << 32;
 
 /// Reads everything that counts and names what is wrong; changes nothing. Empty = sound.
-pub fn verify(directory: &Path) -> Result<Vec<Finding>, OpenError> {
-    Ok(survey::survey(directory)?.findings)
+pub fn verify(directory: &Path, known_end: Option<(JournalId, u64)>) -> Result<Vec<Finding>, OpenError> {
+    Ok(survey::survey(directory, known_end)?.findings)
 }
 
 /// What a repair did.
@@ -101,9 +101,14 @@ pub enum RepairError {
 /// 3. the new empty segment: the damaged journal; repairing again takes a higher sequence;
 /// 4. the snapshot gets its name: the new journal; the next open removes what it covers;
 /// 5. the old names are removed: the new journal.
-pub fn repair(directory: &Path, expected: Option<JournalId>, time_ms: u64) -> Result<Repaired, RepairError> {
+pub fn repair(
+    directory: &Path,
+    expected: Option<JournalId>,
+    known_end: Option<(JournalId, u64)>,
+    time_ms: u64,
+) -> Result<Repaired, RepairError> {
     let _lock = open::lock(directory)?;
-    let survey = survey::survey(directory)?;
+    let survey = survey::survey(directory, known_end)?;
     match survey.refusal(directory, expected) {
         Some(OpenError::Damaged { .. }) => {}
         Some(refusal) => return Err(refusal.into()),
@@ -113,13 +118,18 @@ pub fn repair(directory: &Path, expected: Option<JournalId>, time_ms: u64) -> Re
     let names = survey::list(directory).map_err(error(directory))?;
     let mut salvage = Salvage::default();
     salvage.read(directory, &id, &names).map_err(error(directory))?;
-    let sequence = salvage.last + SKIP;
+    let sequence = salvage.last.max(known_end.map_or(0, |(_, end)| end)) + SKIP;
 
     let moved_to = directory.join(format!("damaged-{time_ms:013}"));
     set_aside(directory, &names, &moved_to).map_err(error(&moved_to))?;
     let kept = salvage.write(directory, &id, sequence).map_err(error(directory))?;
     remove_old(directory, &names).map_err(error(directory))?;
-    let missing = salvage.missing();
+    let mut missing = salvage.missing();
+    if let Some((_, end)) = known_end
+        && end > salvage.last
+    {
+        missing.push(MissingRecords::Exactly { from: salvage.last + 1, to: end });
+    }
     Ok(Repaired { moved_to: Some(moved_to), findings: survey.findings, missing, kept, sequence })
 }
 

@@ -116,13 +116,14 @@ pub(super) fn list(directory: &Path) -> io::Result<Names> {
     Ok(names)
 }
 
-/// Reads everything that counts.
-pub(super) fn survey(directory: &Path) -> Result<Survey, OpenError> {
+/// Reads everything that counts. `known_end`: see [`Options`](super::Options).
+pub(super) fn survey(directory: &Path, known_end: Option<(JournalId, u64)>) -> Result<Survey, OpenError> {
     let names = list(directory).map_err(OpenError::io(directory))?;
     let mut survey = Survey { temporary: names.temporary, ..Survey::default() };
     survey.read_snapshots(directory, &names.snapshots)?;
     survey.read_segments(directory, &names.segments)?;
     survey.judge_order(directory);
+    survey.judge_end(directory, known_end);
     Ok(survey)
 }
 
@@ -246,6 +247,20 @@ impl Survey {
             self.find(&newest.path, newest.walk.last_batch.end as u64, FindingKind::Damage, what);
         }
         self.segments = segments;
+    }
+
+    /// Rot at the very end looks like a batch that a crash has torn, which was never acknowledged; unless it is known
+    /// that the journal had been longer.
+    fn judge_end(&mut self, directory: &Path, known_end: Option<(JournalId, u64)>) {
+        let Some((id, sequence)) = known_end else { return };
+        let last = self.last();
+        if self.id != Some(id) || last >= sequence || self.has_damage() {
+            return;
+        }
+        let newest = self.segments.last().map(|segment| (segment.path.clone(), segment.walk.last_batch.end as u64));
+        let (path, end) = newest.unwrap_or_else(|| (directory.to_owned(), 0));
+        let what = format!("the records end at {last}, but those up to {sequence} had been synced");
+        self.find(&path, end, FindingKind::Damage, what);
     }
 
     fn judge_newest(&mut self, segment: &GoodSegment) {

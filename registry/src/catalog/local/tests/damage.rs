@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::super::index::schema::{Key, Table};
-use super::super::{Catalog, CatalogOptions, CatalogState, IndexOrigin, RebuildReason};
+use super::super::journal::OpenError;
+use super::super::{Catalog, CatalogOptions, CatalogState, IndexOrigin, OpenCatalogError, RebuildReason};
 use super::histories::wait_until_ready;
 use super::{assert_equals_rebuild, digest, link, open, options, put, repository, tag};
 use crate::catalog::command::ReadError;
@@ -244,6 +245,13 @@ fn an_index_that_is_behind_catches_up_and_one_that_is_ahead_is_not_used() {
     drop(catalog);
 
     let ahead = CatalogOptions { journal_dir: old_journal, ..options };
+    let refused = Catalog::open(ahead.clone()).unwrap_err();
+    assert!(matches!(refused, OpenCatalogError::Journal(OpenError::Damaged { .. })), "the journal has lost records");
+    // A mark of before there was anything to know about the journal.
+    let mark = ahead.index_dir.join("mark");
+    let mut known: serde_json::Value = serde_json::from_slice(&fs::read(&mark).unwrap()).unwrap();
+    known.as_object_mut().unwrap().remove("journal");
+    fs::write(&mark, known.to_string()).unwrap();
     assert_eq!(reason(&ahead), RebuildReason::PastJournalEnd);
 }
 
@@ -319,4 +327,21 @@ fn what_is_acknowledged_while_the_index_is_rebuilt_again_and_again_is_there() {
     });
     assert!(catalog.status().rebuilds > 3);
     assert_equals_rebuild(&catalog);
+}
+
+#[test]
+fn a_stopped_node_knows_where_its_journal_ends() {
+    let place = tempfile::tempdir().unwrap();
+    let options = filled(place.path());
+    let path = files_below(&options.journal_dir).into_iter().find(|path| path.extension().is_none()).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[end] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let error = Catalog::open(options.clone()).unwrap_err();
+    assert!(matches!(error, OpenCatalogError::Journal(OpenError::Damaged { .. })), "{error}");
+    // Nobody knows better without the mark: then it is taken for a batch that a crash has torn.
+    fs::remove_dir_all(&options.index_dir).unwrap();
+    let (_, report) = Catalog::open(options).unwrap();
+    assert!(report.cut.is_some());
 }

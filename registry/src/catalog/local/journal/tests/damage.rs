@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::record::{self, Role};
 use super::super::segment::{HEADER_BYTES, walk};
-use super::super::{repair, verify};
+use super::super::{FindingKind, MissingRecords, repair, verify};
 use super::*;
 
 /// A snapshot at 4, a sealed segment with 5 to 7, and a last segment with 8 and, in one batch, 9 and 10.
@@ -166,7 +166,7 @@ fn an_intact_record_that_cannot_be_read_is_never_cut() {
     fs::write(&path, &bytes).unwrap();
     let error = open(directory.path()).unwrap_err();
     assert!(matches!(error, OpenError::UnknownRecord { offset, .. } if offset == end as u64), "{error}");
-    assert!(repair(directory.path(), None, 1).is_err(), "a repair would lose it");
+    assert!(repair(directory.path(), None, None, 1).is_err(), "a repair would lose it");
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
@@ -276,7 +276,36 @@ fn a_bad_snapshot_is_survived_while_its_sources_stand() {
     assert_eq!(records(&journal), written);
     fill(&mut journal, &[1]);
     compact(&mut journal);
-    assert_eq!(verify(directory.path()).unwrap(), []);
+    assert_eq!(verify(directory.path(), None).unwrap(), []);
     drop(journal);
     assert_eq!(open(directory.path()).unwrap().1.bad_snapshots, []);
+}
+
+#[test]
+fn rot_at_the_end_is_damage_where_the_end_is_known() {
+    let directory = tempfile::tempdir().unwrap();
+    sample(directory.path());
+    let path = directory.path().join(segment(8));
+    let bytes = fs::read(&path).unwrap();
+    let last = walk(&bytes, &id(), 8).last_batch;
+    overwrite(&path, &[bytes[last.start + 4] ^ 1], last.start + 4);
+    let known = |sequence| Some((id(), sequence));
+    let findings = verify(directory.path(), known(10)).unwrap();
+    assert!(findings.iter().any(|finding| finding.kind == FindingKind::Damage), "{findings:?}");
+    let options = |known_end| Options { known_end, ..small() };
+    let refused = Journal::open(directory.path(), Some(id()), options(known(10))).unwrap_err();
+    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
+    let repaired = repair(directory.path(), Some(id()), known(10), 1).unwrap();
+    assert!(repaired.missing.contains(&MissingRecords::Exactly { from: 9, to: 10 }), "{:?}", repaired.missing);
+    let (journal, _) = Journal::open(directory.path(), Some(id()), options(known(10))).unwrap();
+    assert!(journal.last_sequence() > 10);
+}
+
+#[test]
+fn the_end_of_another_journal_says_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let written = sample(directory.path());
+    let known_end = Some((JournalId::from_bytes([7; 16]), 1000));
+    let (journal, _) = Journal::open(directory.path(), None, Options { known_end, ..small() }).unwrap();
+    assert_eq!(records(&journal), written);
 }

@@ -21,11 +21,11 @@ fn headers() -> [(String, Vec<u8>); 2] {
 
 /// Whatever stands in the directory, each way of looking at it comes to an end.
 fn look_at(directory: &Path) -> Result<Vec<Record>, String> {
-    let _ = verify(directory);
+    let _ = verify(directory, None);
     let opened = open(directory).map(|(journal, _)| journal.replay_state().unwrap().filter_map(Result::ok).collect());
     let copied = tempfile::tempdir().unwrap();
     copy(directory, copied.path());
-    let _ = repair(copied.path(), None, 1);
+    let _ = repair(copied.path(), None, None, 1);
     opened.map_err(|error| error.to_string())
 }
 

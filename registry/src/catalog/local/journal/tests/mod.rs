@@ -61,6 +61,7 @@ fn id() -> JournalId {
 /// Segments of three records and a reserve of one.
 fn options(disk: Arc<dyn Disk>) -> Options {
     Options {
+        known_end: None,
         segment_bytes: 1024,
         reserve_bytes: 256,
         compact_at_least: 512,

@@ -29,9 +29,9 @@ fn record_offset(path: &Path, first: u64, index: usize) -> usize {
 fn a_sound_journal_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     sample(directory.path());
-    assert_eq!(verify(directory.path()).unwrap(), []);
+    assert_eq!(verify(directory.path(), None).unwrap(), []);
     let before = names(directory.path());
-    let repaired = repair(directory.path(), None, 1).unwrap();
+    let repaired = repair(directory.path(), None, None, 1).unwrap();
     assert_eq!((repaired.moved_to, repaired.missing), (None, vec![]));
     assert_eq!(names(directory.path()), before);
 }
@@ -53,7 +53,7 @@ fn each_bad_record_is_named_and_the_others_are_kept() {
     assert!(
         matches!(error, OpenError::Damaged { ref file, offset, .. } if *file == five && offset == offsets[0] as u64)
     );
-    let found: Vec<_> = verify(directory.path())
+    let found: Vec<_> = verify(directory.path(), None)
         .unwrap()
         .into_iter()
         .filter(|finding| finding.what.contains("checksum"))
@@ -62,7 +62,7 @@ fn each_bad_record_is_named_and_the_others_are_kept() {
     let at = |file: &Path, offset| (file.to_owned(), offset, FindingKind::Damage);
     assert_eq!(found, [at(&five, offsets[0]), at(&eight, offsets[1]), at(&eight, offsets[2])]);
 
-    let repaired = repair(directory.path(), Some(id()), 77).unwrap();
+    let repaired = repair(directory.path(), Some(id()), None, 77).unwrap();
     let missing = [6, 8, 10].map(|lost| MissingRecords::Exactly { from: lost, to: lost });
     assert_eq!(repaired.missing, missing);
     assert_eq!(repaired.kept, 8);
@@ -75,7 +75,7 @@ fn each_bad_record_is_named_and_the_others_are_kept() {
     let mut expected: Vec<_> = written.into_iter().filter(|record| ![6, 8, 10].contains(&record.sequence)).collect();
     expected.sort_by_key(|record| record.fact.key());
     assert_eq!(records(&journal), expected);
-    assert_eq!(verify(directory.path()).unwrap(), []);
+    assert_eq!(verify(directory.path(), None).unwrap(), []);
     let range = journal.append(&[set(1, 1)], 1, AppendKind::Ordinary).unwrap();
     assert_eq!(*range.start(), repaired.sequence + 1);
 }
@@ -85,7 +85,7 @@ fn a_lost_segment_is_told_by_its_sequences() {
     let directory = tempfile::tempdir().unwrap();
     sample(directory.path());
     fs::remove_file(directory.path().join(segment(8))).unwrap();
-    let repaired = repair(directory.path(), None, 1).unwrap();
+    let repaired = repair(directory.path(), None, None, 1).unwrap();
     assert_eq!(repaired.missing, [MissingRecords::Exactly { from: 8, to: 10 }]);
     let (journal, _) = open(directory.path()).unwrap();
     assert_eq!(records(&journal).len(), 8);
@@ -96,7 +96,7 @@ fn a_lost_last_segment_is_told_as_an_open_end() {
     let directory = tempfile::tempdir().unwrap();
     sample(directory.path());
     fs::remove_file(directory.path().join(segment(11))).unwrap();
-    let repaired = repair(directory.path(), None, 1).unwrap();
+    let repaired = repair(directory.path(), None, None, 1).unwrap();
     assert_eq!(repaired.missing, [MissingRecords::After { sequence: 10 }]);
     assert_eq!(open(directory.path()).unwrap().1.snapshot_sequence, repaired.sequence);
 }
@@ -106,7 +106,7 @@ fn a_segment_without_its_header_still_gives_its_records() {
     let directory = tempfile::tempdir().unwrap();
     let written = sample(directory.path());
     flip(&directory.path().join(segment(8)), 3);
-    let repaired = repair(directory.path(), None, 1).unwrap();
+    let repaired = repair(directory.path(), None, None, 1).unwrap();
     assert_eq!((repaired.missing, repaired.kept), (vec![], written.len() as u64));
 }
 
@@ -115,7 +115,7 @@ fn a_damaged_snapshot_gives_what_validates() {
     let directory = tempfile::tempdir().unwrap();
     sample(directory.path());
     flip(&directory.path().join(snapshot(4)), 100);
-    let repaired = repair(directory.path(), None, 1).unwrap();
+    let repaired = repair(directory.path(), None, None, 1).unwrap();
     assert_eq!(repaired.missing, [MissingRecords::SomeOf { from: 1, to: 4 }]);
     assert_eq!(repaired.kept, 10);
     open(directory.path()).unwrap();
@@ -134,7 +134,7 @@ fn a_repair_does_not_bring_back_what_was_deleted() {
     drop(journal);
     assert!(names(directory.path()).contains(&snapshot(2)) && names(directory.path()).contains(&snapshot(3)));
     flip(&directory.path().join(segment(4)), 100);
-    let repaired = repair(directory.path(), None, 1).unwrap();
+    let repaired = repair(directory.path(), None, None, 1).unwrap();
     assert_eq!(repaired.missing, [MissingRecords::Exactly { from: 4, to: 4 }]);
     let (journal, _) = open(directory.path()).unwrap();
     let facts: Vec<Fact> = records(&journal).into_iter().map(|record| record.fact).collect();
@@ -145,6 +145,6 @@ fn a_repair_does_not_bring_back_what_was_deleted() {
 fn a_journal_of_another_registry_is_not_repaired() {
     let directory = tempfile::tempdir().unwrap();
     sample(directory.path());
-    assert!(repair(directory.path(), Some(JournalId::from_bytes([1; 16])), 1).is_err());
+    assert!(repair(directory.path(), Some(JournalId::from_bytes([1; 16])), None, 1).is_err());
     assert_eq!(names(directory.path()).len(), 4);
 }
