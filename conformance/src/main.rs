@@ -10,6 +10,7 @@ mod image;
 mod model;
 mod official;
 mod program;
+mod random;
 mod report;
 mod scale;
 mod server;

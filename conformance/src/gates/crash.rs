@@ -9,7 +9,7 @@ use anyhow::Context;
 use crate::gates::files;
 use crate::gates::pusher::Pusher;
 use crate::model::place::collect;
-use crate::model::random::Random;
+use crate::random::Random;
 use crate::report::{Outcome, Report};
 use crate::scale::Scale;
 use crate::server::{Server, ServerOptions};

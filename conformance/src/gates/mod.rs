@@ -14,7 +14,6 @@ mod place;
 pub mod power_loss;
 mod pusher;
 pub mod rot;
-mod seeded;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use crate::client::{Connection, Request, Response, Target};
 use crate::model::content::{Content, digest as digest_of};
-use crate::model::random::Random;
 use crate::model::reading::IMAGE;
 use crate::model::wire::path_of;
+use crate::random::Random;
 
 const TAGS: usize = 6;
 /// With more manifests than this a client rather deletes.

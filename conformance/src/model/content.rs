@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-use crate::model::random::Random;
+use crate::random::Random;
 
 /// Contents from this seed on are used by every group of repositories, those below by one only.
 pub const SHARED: u32 = 1 << 20;

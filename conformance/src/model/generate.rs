@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::model::content::{ALGORITHMS, Content, SHARED};
 use crate::model::op::Op;
-use crate::model::random::Random;
 use crate::model::state::{Repo, State};
+use crate::random::Random;
 
 /// Contents that only one group knows, and contents that all know.
 const OWN: usize = 9;

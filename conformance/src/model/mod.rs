@@ -10,7 +10,6 @@ mod group;
 mod judge;
 mod op;
 pub mod place;
-pub mod random;
 pub mod reading;
 mod replay;
 mod run;

@@ -8,8 +8,8 @@ use crate::model::group::{Flow, Group};
 use crate::model::judge::Disagreement;
 use crate::model::op::Op;
 use crate::model::place::Place;
-use crate::model::random::Random;
 use crate::model::script::{Script, Step};
+use crate::random::Random;
 
 /// How many repositories one group has.
 const REPOSITORIES: usize = 3;

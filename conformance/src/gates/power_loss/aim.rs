@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::recording::Plan;
 use super::replay::Answered;
 use super::trace::{Arg, Call, Step, Trace};
-use crate::gates::seeded::Random;
+use crate::random::Random;
 use crate::scale::Scale;
 
 /// Steps of one client in each of the two phases of a recording.

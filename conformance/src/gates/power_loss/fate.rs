@@ -1,6 +1,6 @@
 //! What a power cut does to each thing that no sync has made durable: decided by a seed.
 
-use crate::gates::seeded::{Random, mix};
+use crate::random::{Random, mix};
 
 /// How much survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

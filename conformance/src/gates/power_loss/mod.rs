@@ -26,7 +26,7 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 
 use crate::gates::jobs::{self, Job};
-use crate::gates::seeded::Random;
+use crate::random::Random;
 use crate::report::{Outcome, Report};
 use crate::scale::Scale;
 use aim::{Aim, Points};

@@ -16,7 +16,7 @@ use super::trace::{Trace, wrapper};
 use super::worker::Worker;
 use crate::client::Request;
 use crate::gates::operate::operate;
-use crate::gates::seeded::Random;
+use crate::random::Random;
 use crate::server::{Server, ServerOptions};
 
 const WORKERS: usize = 4;

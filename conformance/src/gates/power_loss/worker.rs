@@ -10,7 +10,7 @@ use super::promise::{Key, Promises, Value};
 use crate::client::{Request, Response, Target};
 use crate::edge::fixture::{ALGORITHMS, Repo, STYLES, Style, digest, noise};
 use crate::edge::image::{IMAGE, INDEX, Manifest, descriptor, image, index};
-use crate::gates::seeded::Random;
+use crate::random::Random;
 
 const TAGS: usize = 5;
 /// Contents that all clients push, so that the same file is written from several sides at once.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::gates::seeded::Random;
+use crate::random::Random;
 
 /// Turns one bit over. Files of content are read-only; that is no protection against rot.
 pub fn flip(path: &Path, bit: usize) -> anyhow::Result<()> {

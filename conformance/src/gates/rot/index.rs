@@ -5,7 +5,7 @@ use anyhow::{Context, ensure};
 use super::damage::{any_bit, files, flip};
 use super::fixture::{Fixture, copy_tree};
 use crate::gates::jobs::Job;
-use crate::gates::seeded::Random;
+use crate::random::Random;
 
 pub fn jobs<'a>(fixture: &'a Fixture, other: &'a Fixture, flips: usize, seed: u64) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();

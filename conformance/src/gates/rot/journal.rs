@@ -5,7 +5,7 @@ use anyhow::{Context, bail, ensure};
 use super::damage::{flip, zero};
 use super::fixture::{Copy, Fixture, LAST, VICTIM, copy_tree};
 use crate::gates::jobs::Job;
-use crate::gates::seeded::Random;
+use crate::random::Random;
 
 /// A segment's header; batches follow it.
 const HEADER: usize = 64;

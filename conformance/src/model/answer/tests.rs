@@ -10,8 +10,8 @@ use crate::model::content::Content;
 use crate::model::fake::render;
 use crate::model::generate::Generator;
 use crate::model::judge::{Exchange, Judge};
-use crate::model::random::Random;
 use crate::model::reading::IMAGE;
+use crate::random::Random;
 
 fn repos() -> Vec<String> {
     vec!["a/x".to_owned(), "b".to_owned()]

@@ -27,12 +27,18 @@ impl Random {
         (self.next() % limit as u64) as usize
     }
 
+    /// True in `percent` of 100 calls.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.next() % 100 < percent
     }
 
     pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[self.below(choices.len())]
+    }
+
+    /// An independent stream.
+    pub fn fork(&mut self) -> Random {
+        Random::new(self.next())
     }
 }
 
