@@ -29,6 +29,10 @@ use crate::telemetry::metrics::{Metrics, Refusal, RefusalLabel};
 const PLAIN_HTTP_ONLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 33\r\nConnection: close\r\n\r\nthis port speaks plain HTTP only\n";
 
+/// Bytes read from an HTTP/1.1 peer at once, and so of a frame of a body. hyper's own limit is three times that, which
+/// many uploads at once on a slow disk would all have in memory, several frames each.
+const H1_BUFFER: usize = 128 * 1024;
+
 /// h2 bytes that a peer may send ahead: 8 MiB per stream keep a gigabit busy at 60 ms; per connection eight such.
 const H2_STREAM_WINDOW: u32 = 8 << 20;
 const H2_CONNECTION_WINDOW: u32 = 64 << 20;
@@ -111,6 +115,7 @@ async fn serve_http1(transport: Transport<TcpStream>, gate: Gate, activity: &Act
         // The transport limits the head from its first byte; this one limits the wait for it.
         .header_read_timeout(limits.keep_alive_timeout.max(limits.header_timeout))
         .max_header_size(limits.hard_head_bytes())
+        .max_buf_size(H1_BUFFER.max(limits.hard_head_bytes()))
         .serve_connection(TokioIo::new(transport), gate);
     let mut connection = pin!(connection);
     let result = tokio::select! {

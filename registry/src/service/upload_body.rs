@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use super::Error;
 use super::error::Progress;
 
-/// Frames between the socket and the disk; hyper's are 8 to 400 KiB, so this bounds a slow disk's backlog to about 1 MiB
-/// an upload, and keeps the disk busy while the next frame comes.
-const CHANNEL_DEPTH: usize = 4;
+/// Frames between the socket and the disk, each of at most 128 KiB: enough that the one is read while the other is hashed
+/// and written. Two more are in flight, at either end.
+const CHANNEL_DEPTH: usize = 2;
 
 /// How often the free space is looked at.
 const SPACE_CHECK_EVERY: u64 = 4 * 1024 * 1024;
