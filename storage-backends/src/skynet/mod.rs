@@ -3,6 +3,7 @@
 pub mod base_sector;
 pub mod canonical;
 pub mod layout;
+pub mod metadata;
 pub mod profile;
 pub mod range_proof;
 pub mod sector;
