@@ -2,6 +2,7 @@
 
 pub mod base_sector;
 pub mod canonical;
+pub mod fanout;
 pub mod layout;
 pub mod metadata;
 pub mod profile;
