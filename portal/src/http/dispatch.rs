@@ -13,7 +13,7 @@ use serving::{Query, RequestBody};
 use super::error::HttpError;
 use super::request::{Answer, Request, value};
 use super::route::Route;
-use super::{cors, health, root, stats};
+use super::{cors, health, root, skyfile, stats};
 use crate::Portal;
 use crate::metrics::RequestLabels;
 
@@ -48,7 +48,7 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     response
 }
 
-async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, _body: &mut RequestBody) -> Answer {
+async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &mut RequestBody) -> Answer {
     if request.method == Method::OPTIONS {
         return Ok(options(route));
     }
@@ -62,6 +62,7 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, _body: &
         Route::Live => Ok(health::live()),
         Route::Metrics => health::metrics(portal),
         Route::Stats => Ok(stats::stats()),
+        Route::Skyfile => skyfile::upload(portal, request, body).await,
     }
 }
 

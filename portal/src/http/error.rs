@@ -4,6 +4,9 @@ use axum::body::Body;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
+use serving::BodyError;
+
+use crate::skyfile::{OpenError, WriteError};
 
 /// An error answer.
 #[derive(Debug)]
@@ -29,6 +32,12 @@ impl HttpError {
         HttpError::new(StatusCode::NOT_FOUND, message)
     }
 
+    /// Our fault: `message` is what the client is told of it.
+    pub(crate) fn internal(message: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        let error = HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, message);
+        HttpError { cause: Some(Box::new(cause)), ..error }
+    }
+
     pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
         // Internals stay here; the id finds them in the log.
         let message = match self.cause {
@@ -41,5 +50,45 @@ impl HttpError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
+    }
+}
+
+impl From<BodyError> for HttpError {
+    fn from(error: BodyError) -> Self {
+        let status = match error {
+            BodyError::Idle => StatusCode::REQUEST_TIMEOUT,
+            BodyError::Broken => StatusCode::BAD_REQUEST,
+        };
+        HttpError::new(status, error.to_string())
+    }
+}
+
+impl From<WriteError> for HttpError {
+    fn from(error: WriteError) -> Self {
+        let message = error.to_string();
+        let status = match error {
+            WriteError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+            WriteError::TooManyUploads => StatusCode::SERVICE_UNAVAILABLE,
+            WriteError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            WriteError::MetadataTooLarge { .. } | WriteError::Assemble(_) => StatusCode::BAD_REQUEST,
+            WriteError::Failed | WriteError::Io(_) => {
+                return HttpError::internal("failed to upload file to skynet", error);
+            }
+        };
+        HttpError::new(status, format!("failed to upload file to skynet: {message}"))
+    }
+}
+
+impl From<OpenError> for HttpError {
+    fn from(error: OpenError) -> Self {
+        let message = format!("failed to fetch skylink: {error}");
+        let status = match error {
+            OpenError::Blocked => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+            OpenError::NotV1 => StatusCode::BAD_REQUEST,
+            // What the skylink names is here, and no skyfile: skyd answers so too.
+            OpenError::Layout(_) | OpenError::OutOfBounds | OpenError::Metadata(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            OpenError::Io(_) => return HttpError::internal("failed to fetch skylink", error),
+        };
+        HttpError::new(status, message)
     }
 }

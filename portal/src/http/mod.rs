@@ -10,6 +10,7 @@ mod health;
 mod request;
 mod root;
 mod route;
+mod skyfile;
 mod stats;
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub(crate) enum Route {
     Metrics,
     /// `/skynet/stats`.
     Stats,
+    /// `/skynet/skyfile`; what stands behind it does not matter, it was a path in skyd's own file system.
+    Skyfile,
 }
 
 impl Route {
@@ -21,6 +23,16 @@ impl Route {
             "/livez" | "/readyz" => Route::Live,
             "/metrics" => Route::Metrics,
             "/skynet/stats" => Route::Stats,
+            _ => return Route::parse_prefixed(path),
+        })
+    }
+
+    /// Paths that something follows.
+    fn parse_prefixed(path: &str) -> Option<Route> {
+        let (first, rest) = path.strip_prefix("/skynet/")?.split_once('/').unwrap_or((&path["/skynet/".len()..], ""));
+        let _ = rest;
+        Some(match first {
+            "skyfile" => Route::Skyfile,
             _ => return None,
         })
     }
@@ -32,6 +44,7 @@ impl Route {
             Route::Live => "live",
             Route::Metrics => "metrics",
             Route::Stats => "stats",
+            Route::Skyfile => "skyfile",
         }
     }
 
@@ -40,6 +53,7 @@ impl Route {
         use http::Method;
         match self {
             Route::Root | Route::Live | Route::Metrics | Route::Stats => &[Method::GET, Method::HEAD],
+            Route::Skyfile => &[Method::POST],
         }
     }
 }
