@@ -26,6 +26,10 @@ pub struct PortalOptions {
     pub max_uploads: usize,
     /// Bytes that uploads leave free on the disk.
     pub disk_reserve: u64,
+    /// From one sweep of unpinned sectors to the next; an unpin causes one earlier.
+    pub sweep_interval: Duration,
+    /// Bytes a second that are read to find damaged sectors; 0 is never.
+    pub scrub_rate: u64,
 }
 
 /// Small limits.
@@ -41,5 +45,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         max_metadata: 1 << 20,
         max_uploads: 4,
         disk_reserve: 0,
+        sweep_interval: Duration::from_hours(1),
+        scrub_rate: 0,
     }
 }

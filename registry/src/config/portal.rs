@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use storage_backends::skynet::profile::Profile;
 
 use super::validate::Faults;
-use super::{ByteSize, ListenAddress};
+use super::{ByteSize, ListenAddress, TimeSpan};
 
 /// A portal with its names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,10 @@ pub struct Portal {
     pub max_uploads: usize,
     /// Bytes that uploads leave free on the disk; below, they get 507.
     pub disk_reserve: ByteSize,
+    /// From one sweep of sectors that no pin reaches to the next; an unpin causes one earlier.
+    pub sweep_interval: TimeSpan,
+    /// Bytes a second that are read to find damaged sectors; 0 turns that off.
+    pub scrub_rate: ByteSize,
 }
 
 impl Default for Portal {
@@ -46,6 +50,8 @@ impl Default for Portal {
             max_metadata: ByteSize::from_mib(1),
             max_uploads: 64,
             disk_reserve: ByteSize::from_mib(256),
+            sweep_interval: TimeSpan::from_secs(3600),
+            scrub_rate: ByteSize::from_mib(8),
         }
     }
 }
@@ -64,6 +70,7 @@ impl Portal {
             faults.add("portal.hostname", "write a host name in lower case, without port");
         }
         faults.at_least_one("portal.max_uploads", self.max_uploads);
+        faults.not_zero("portal.sweep_interval", self.sweep_interval);
         let (least, most) = (ByteSize::from_bytes(1024), ByteSize::from_mib(4));
         faults.size_within("portal.max_metadata", self.max_metadata, least, most);
     }
