@@ -23,7 +23,25 @@ const MAX_CLOSED: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Sessions {
     open: Mutex<HashMap<UploadId, Arc<Session>>>,
-    closed: Mutex<HashMap<UploadId, (RepositoryName, Digest, Instant)>>,
+    closed: Mutex<HashMap<UploadId, ClosedSession>>,
+}
+
+/// A session whose bytes have become content.
+#[derive(Clone, Debug)]
+struct ClosedSession {
+    owner: RepositoryName,
+    digest: Digest,
+    outcome: Outcome,
+    at: Instant,
+}
+
+/// What came of content whose session is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The repository came to hold it.
+    Linked,
+    /// It has this length; that the repository holds it could not be recorded.
+    Unrecorded(u64),
 }
 
 #[derive(Debug)]
@@ -162,20 +180,21 @@ impl Sessions {
         if session.owner == *repository { Ok(session) } else { Err(Error::UploadUnknown) }
     }
 
-    pub(super) fn remember_closed(&self, id: UploadId, repository: RepositoryName, digest: Digest) {
+    pub(super) fn remember_closed(&self, id: UploadId, owner: RepositoryName, digest: Digest, outcome: Outcome) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if closed.len() >= MAX_CLOSED {
-            closed.retain(|_, (_, _, at)| at.elapsed() < REMEMBER_CLOSED);
+            closed.retain(|_, session| session.at.elapsed() < REMEMBER_CLOSED);
         }
         if closed.len() < MAX_CLOSED {
-            closed.insert(id, (repository, digest, Instant::now()));
+            closed.insert(id, ClosedSession { owner, digest, outcome, at: Instant::now() });
         }
     }
 
-    pub(super) fn was_closed(&self, repository: &RepositoryName, id: &UploadId, digest: &Digest) -> bool {
+    /// What came of a session, if it was closed with this digest a short while ago.
+    pub(super) fn outcome(&self, repository: &RepositoryName, id: &UploadId, digest: &Digest) -> Option<Outcome> {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-        closed.get(id).is_some_and(|(owner, stored, at)| {
-            owner == repository && stored == digest && at.elapsed() < REMEMBER_CLOSED
-        })
+        let session = closed.get(id)?;
+        let same = session.owner == *repository && session.digest == *digest && session.at.elapsed() < REMEMBER_CLOSED;
+        same.then_some(session.outcome)
     }
 }
