@@ -1,8 +1,15 @@
-//! The formats of Skynet.
+//! The formats of Skynet: sectors, skylinks, skyfiles, registry entries. What a link commits to is computed here, never
+//! asked for.
 
+pub mod base_sector;
+pub mod canonical;
 pub mod datakey;
 pub mod entry;
+pub mod layout;
+pub mod profile;
 pub mod proof;
 pub mod public_key;
+pub mod range_proof;
 pub mod resolver;
-mod seam;
+pub mod sector;
+pub mod skylink;

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::entry::{EntryAnswer, EntryError, SignedEntry};
 use super::resolver::{ResolveError, Resolved, resolve};
-use super::seam::Skylink;
+use super::skylink::Skylink;
 
 /// The header's name.
 pub const PROOF_HEADER: &str = "skynet-proof";

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::entry::{Entry, EntryId, SignedEntry};
-use super::seam::{Skylink, SkylinkError, Target};
+use super::skylink::{Skylink, SkylinkError, Target};
 
 /// So many entries may lie between a skylink and the v1 skylink that it ends at: as in skyd's release builds.
 pub const RESOLVE_DEPTH_LIMIT: usize = 2;
