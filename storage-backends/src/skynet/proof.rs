@@ -73,8 +73,11 @@ mod tests {
     fn the_proof_of_a_portal_is_read_and_written() {
         let entry = portal_entry();
         assert_eq!(proof_header(std::slice::from_ref(&entry)).as_deref(), Some(PORTAL_PROOF));
-        let resolved = verify_proof(v2(&entry), PORTAL_PROOF).unwrap();
-        assert_eq!(resolved, Resolved { skylink: v1(), passed: vec![entry] });
+        let asked = "AQDwh1jnoZas9LaLHC_D4-2yP9XYDdZzNtz62H4Dww1jDA".parse().unwrap();
+        let resolved = verify_proof(asked, PORTAL_PROOF).unwrap();
+        assert_eq!(resolved.skylink.to_string(), "XABvi7JtJbQSMAcDwnUnmp2FKDPjg8_tTTFP4BwMSxVdEg");
+        assert_eq!(resolved.skylink.to_base32(), "bg06v2tidkir84hg0s1s4t97jaeoaa1jse1svrad657u070c9calq4g");
+        assert_eq!(resolved.passed, [entry]);
     }
 
     #[test]
