@@ -1,0 +1,13 @@
+//! A Skynet-compatible portal: the HTTP API that Skynet's SDKs speak, over a store of sectors on a local disk.
+//!
+//! `http` parses a request and renders its answer; everything else knows nothing of HTTP. Formats (skylinks, layouts,
+//! metadata, entries) are those of `storage_backends::skynet`. Facts about skyd are from pcfreak30/skyd at 8e06847f.
+
+pub mod http;
+mod metrics;
+mod options;
+mod portal;
+
+pub use metrics::Metrics;
+pub use options::PortalOptions;
+pub use portal::{OpenPortalError, Portal};

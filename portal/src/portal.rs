@@ -1,0 +1,29 @@
+//! The portal: one per process, shared by everything that serves or maintains it.
+
+use std::io;
+use std::path::Path;
+
+use crate::{Metrics, PortalOptions};
+
+/// A portal that is open.
+#[derive(Debug)]
+pub struct Portal {
+    pub(crate) options: PortalOptions,
+    pub(crate) metrics: Metrics,
+}
+
+/// Why a portal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenPortalError {
+    /// The directory cannot be made, read or written.
+    #[error("cannot use the portal's directory")]
+    Io(#[from] io::Error),
+}
+
+impl Portal {
+    /// Opens the portal whose files lie below `directory`, which nobody else may use meanwhile. Blocks.
+    pub fn open(directory: &Path, options: PortalOptions) -> Result<Self, OpenPortalError> {
+        std::fs::create_dir_all(directory)?;
+        Ok(Portal { options, metrics: Metrics::new() })
+    }
+}
