@@ -10,9 +10,11 @@
 mod error;
 mod file;
 mod record;
+mod resolve;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use error::EntryStoreError;
+pub use resolve::ResolveLinkError;
 pub use store::{EntryStore, Put};
