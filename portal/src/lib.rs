@@ -3,6 +3,7 @@
 //! `http` parses a request and renders its answer; everything else knows nothing of HTTP. Formats (skylinks, layouts,
 //! metadata, entries) are those of `storage_backends::skynet`. Facts about skyd are from pcfreak30/skyd at 8e06847f.
 
+pub mod entries;
 pub mod http;
 mod metrics;
 mod options;
