@@ -7,7 +7,10 @@ pub mod entries;
 pub mod http;
 mod metrics;
 mod options;
+mod pins;
 mod portal;
+mod sectors;
+mod skyfile;
 
 pub use metrics::Metrics;
 pub use options::PortalOptions;
