@@ -5,10 +5,12 @@
 
 pub mod entries;
 pub mod http;
+mod limits;
 mod metrics;
 mod options;
 mod pins;
 mod portal;
+mod registry;
 mod sectors;
 mod skyfile;
 

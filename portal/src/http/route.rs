@@ -11,6 +11,14 @@ pub(crate) enum Route {
     Metrics,
     /// `/skynet/stats`.
     Stats,
+    /// `/skynet/registry`.
+    Registry,
+    /// `/skynet/registrymulti`.
+    RegistryMulti,
+    /// `/skynet/health/entry`.
+    EntryHealth,
+    /// `/skynet/resolve/<skylink>`.
+    Resolve(String),
 }
 
 impl Route {
@@ -21,7 +29,10 @@ impl Route {
             "/livez" | "/readyz" => Route::Live,
             "/metrics" => Route::Metrics,
             "/skynet/stats" => Route::Stats,
-            _ => return None,
+            "/skynet/registry" => Route::Registry,
+            "/skynet/registrymulti" => Route::RegistryMulti,
+            "/skynet/health/entry" => Route::EntryHealth,
+            _ => Route::Resolve(path.strip_prefix("/skynet/resolve/")?.to_owned()),
         })
     }
 
@@ -32,6 +43,10 @@ impl Route {
             Route::Live => "live",
             Route::Metrics => "metrics",
             Route::Stats => "stats",
+            Route::Registry => "registry",
+            Route::RegistryMulti => "registrymulti",
+            Route::EntryHealth => "health_entry",
+            Route::Resolve(_) => "resolve",
         }
     }
 
@@ -39,7 +54,11 @@ impl Route {
     pub(crate) fn methods(&self) -> &'static [http::Method] {
         use http::Method;
         match self {
-            Route::Root | Route::Live | Route::Metrics | Route::Stats => &[Method::GET, Method::HEAD],
+            Route::Root | Route::Live | Route::Metrics | Route::Stats | Route::EntryHealth | Route::Resolve(_) => {
+                &[Method::GET, Method::HEAD]
+            }
+            Route::Registry => &[Method::GET, Method::HEAD, Method::POST],
+            Route::RegistryMulti => &[Method::POST],
         }
     }
 }

@@ -17,14 +17,17 @@ pub(super) struct TestPortal {
 
 impl TestPortal {
     pub(super) fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let options = PortalOptions {
+        TestPortal::with(PortalOptions {
             url: String::new(),
             hostname: "localhost".to_owned(),
             idle_body_timeout: Duration::from_secs(5),
             metrics: true,
             ..crate::options::for_tests()
-        };
+        })
+    }
+
+    pub(super) fn with(options: PortalOptions) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         let portal = Arc::new(Portal::open(directory.path(), options).unwrap());
         TestPortal { portal, _directory: directory }
     }
