@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::StatusCode;
-use serving::{BodyError, RequestBody};
+use serving::RequestBody;
 
 use super::error::HttpError;
 
@@ -11,7 +11,7 @@ use super::error::HttpError;
 pub(super) async fn read_whole(body: &mut RequestBody, limit: usize) -> Result<Bytes, HttpError> {
     let mut whole = BytesMut::new();
     while let Some(piece) = body.next().await {
-        let piece = piece.map_err(broken)?;
+        let piece = piece?;
         if whole.len() + piece.len() > limit {
             let message = format!("the body exceeds the limit of {limit} bytes");
             return Err(HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, message));
@@ -19,11 +19,4 @@ pub(super) async fn read_whole(body: &mut RequestBody, limit: usize) -> Result<B
         whole.extend_from_slice(&piece);
     }
     Ok(whole.freeze())
-}
-
-fn broken(error: BodyError) -> HttpError {
-    match error {
-        BodyError::Idle => HttpError::new(StatusCode::REQUEST_TIMEOUT, error.to_string()),
-        BodyError::Broken => HttpError::bad_request(error.to_string()),
-    }
 }

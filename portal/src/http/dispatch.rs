@@ -14,7 +14,7 @@ use serving::{Query, RequestBody};
 use super::error::HttpError;
 use super::request::{Answer, Request, value};
 use super::route::Route;
-use super::{cors, health, registry, resolve, root, stats};
+use super::{cors, health, registry, resolve, root, skyfile, stats};
 use crate::Portal;
 use crate::metrics::RequestLabels;
 
@@ -69,6 +69,7 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         Route::RegistryMulti => registry::post_multi(portal, request, body).await,
         Route::EntryHealth => registry::health(portal, request).await,
         Route::Resolve(skylink) => resolve::resolve(portal, request, skylink).await,
+        Route::Skyfile => skyfile::upload(portal, request, body).await,
     }
 }
 

@@ -14,6 +14,7 @@ mod request;
 mod resolve;
 mod root;
 mod route;
+mod skyfile;
 mod stats;
 mod timeout;
 

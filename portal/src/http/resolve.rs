@@ -9,12 +9,11 @@ use storage_backends::skynet::skylink::{Skylink, SkylinkError, Target};
 
 use super::error::HttpError;
 use super::json::json_answer;
-use super::request::{Answer, Request, value};
+use super::request::{Answer, Request, SKYNET_SKYLINK, value};
 use super::timeout::timeout;
 use crate::Portal;
 use crate::registry::ResolveLinkError;
 
-const SKYLINK: HeaderName = HeaderName::from_static("skynet-skylink");
 const PROOF: HeaderName = HeaderName::from_static(PROOF_HEADER);
 
 const MAX_TIMEOUT_SECONDS: u64 = 900;
@@ -34,7 +33,7 @@ pub(super) async fn resolve(portal: &Portal, request: &Request, skylink: &str) -
     let resolved = resolved.map_err(|error| refuse("Failed to resolve skylink", error))?;
     let text = resolved.skylink.to_string();
     let mut response = json_answer(&json!({ "skylink": text }));
-    response.headers_mut().insert(SKYLINK, value(&text));
+    response.headers_mut().insert(SKYNET_SKYLINK, value(&text));
     attach_proof(&resolved.passed, response.headers_mut());
     Ok(response)
 }

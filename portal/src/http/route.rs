@@ -19,6 +19,8 @@ pub(crate) enum Route {
     EntryHealth,
     /// `/skynet/resolve/<skylink>`.
     Resolve(String),
+    /// `/skynet/skyfile`; what stands behind it does not matter, it was a path in skyd's own file system.
+    Skyfile,
 }
 
 impl Route {
@@ -32,7 +34,17 @@ impl Route {
             "/skynet/registry" => Route::Registry,
             "/skynet/registrymulti" => Route::RegistryMulti,
             "/skynet/health/entry" => Route::EntryHealth,
-            _ => Route::Resolve(path.strip_prefix("/skynet/resolve/")?.to_owned()),
+            _ => return Route::parse_prefixed(path),
+        })
+    }
+
+    /// Paths that something follows.
+    fn parse_prefixed(path: &str) -> Option<Route> {
+        let (first, rest) = path.strip_prefix("/skynet/")?.split_once('/').unwrap_or((&path["/skynet/".len()..], ""));
+        Some(match first {
+            "skyfile" => Route::Skyfile,
+            "resolve" => Route::Resolve(rest.to_owned()),
+            _ => return None,
         })
     }
 
@@ -47,6 +59,7 @@ impl Route {
             Route::RegistryMulti => "registrymulti",
             Route::EntryHealth => "health_entry",
             Route::Resolve(_) => "resolve",
+            Route::Skyfile => "skyfile",
         }
     }
 
@@ -59,6 +72,7 @@ impl Route {
             }
             Route::Registry => &[Method::GET, Method::HEAD, Method::POST],
             Route::RegistryMulti => &[Method::POST],
+            Route::Skyfile => &[Method::POST],
         }
     }
 }

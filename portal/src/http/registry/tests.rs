@@ -11,7 +11,6 @@ use storage_backends::skynet::entry::{EntryAnswer, EntryPost, SignedEntry};
 use storage_backends::skynet::proof::{PROOF_HEADER, verify_proof};
 use storage_backends::skynet::skylink::Skylink;
 
-use crate::PortalOptions;
 use crate::entries::tests::entry;
 use crate::http::tests::{TestPortal, text};
 
@@ -251,7 +250,7 @@ async fn skylinks_that_lead_nowhere() {
 
 #[tokio::test]
 async fn one_address_cannot_write_without_end() {
-    let portal = TestPortal::with(PortalOptions { registry_rate: 1, ..crate::options::for_tests() });
+    let portal = TestPortal::with(|options| options.registry_rate = 1);
     let from = |mut request: Request<Body>, address: &str| {
         request.extensions_mut().insert(ConnectInfo(address.parse::<SocketAddr>().unwrap()));
         request
@@ -274,7 +273,7 @@ async fn one_address_cannot_write_without_end() {
 
 #[tokio::test]
 async fn a_full_registry_says_so_and_takes_updates() {
-    let portal = TestPortal::with(PortalOptions { max_entries: 1, ..crate::options::for_tests() });
+    let portal = TestPortal::with(|options| options.max_entries = 1);
     assert_eq!(put(&portal, &entry(1, "a", 0, b"")).await.0, 204);
     let answer = put(&portal, &entry(1, "b", 0, b"")).await;
     assert!(answer.0 == 507 && answer.1.contains("holds 1 entries"), "{answer:?}");
