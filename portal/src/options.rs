@@ -30,6 +30,10 @@ pub struct PortalOptions {
     pub sweep_interval: Duration,
     /// Bytes a second that are read to find damaged sectors; 0 is never.
     pub scrub_rate: u64,
+    /// Writes of registry entries per second that one address may make in the long run; 0 for any number.
+    pub registry_rate: u32,
+    /// Most registry entries that the portal keeps; each takes a file.
+    pub max_entries: u64,
 }
 
 /// Small limits.
@@ -47,5 +51,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         disk_reserve: 0,
         sweep_interval: Duration::from_hours(1),
         scrub_rate: 0,
+        registry_rate: 0,
+        max_entries: 1000,
     }
 }

@@ -1,11 +1,14 @@
 //! What an error looks like: a status and `{"message": ...}`, as skyd's `WriteError` sends it.
 
+use std::time::Duration;
+
 use axum::body::Body;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 use serving::BodyError;
 
+use crate::entries::EntryStoreError;
 use crate::skyfile::{OpenError, WriteError};
 
 /// An error answer.
@@ -13,13 +16,14 @@ use crate::skyfile::{OpenError, WriteError};
 pub(crate) struct HttpError {
     status: StatusCode,
     message: String,
+    retry_after: Option<Duration>,
     /// What it was on our side; logged, never sent.
     pub(super) cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl HttpError {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        HttpError { status, message: message.into(), cause: None }
+        HttpError { status, message: message.into(), retry_after: None, cause: None }
     }
 
     /// The request is wrong.
@@ -30,6 +34,26 @@ impl HttpError {
     /// What is asked for is not here.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         HttpError::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// The store of entries failed at an `action`, given in skyd's words.
+    pub(crate) fn from_entry_store(action: &str, error: EntryStoreError) -> Self {
+        match error {
+            EntryStoreError::TooManyEntries { .. } => {
+                HttpError::new(StatusCode::INSUFFICIENT_STORAGE, format!("{action}: {error}"))
+            }
+            EntryStoreError::DiskFull { .. } => {
+                HttpError::new(StatusCode::INSUFFICIENT_STORAGE, format!("{action}: the portal's disk is full"))
+            }
+            EntryStoreError::Io { .. } | EntryStoreError::NewerFormat { .. } | EntryStoreError::Aborted(_) => {
+                HttpError::internal(action, error)
+            }
+        }
+    }
+
+    /// The same will do after this time.
+    pub(crate) fn retry_after(self, wait: Duration) -> Self {
+        HttpError { retry_after: Some(wait), ..self }
     }
 
     /// Our fault: `message` is what the client is told of it.
@@ -49,6 +73,10 @@ impl HttpError {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, none of them too early.
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+        }
         response
     }
 }

@@ -1,5 +1,7 @@
 //! A request on its way through the handlers.
 
+use std::net::IpAddr;
+
 use axum::body::Body;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -14,6 +16,8 @@ pub(crate) type Answer = Result<http::Response<Body>, HttpError>;
 /// What handlers see of a request; the body goes beside it.
 #[derive(Debug)]
 pub(crate) struct Request {
+    /// Address of the other end of the connection.
+    pub(crate) client: Option<IpAddr>,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,

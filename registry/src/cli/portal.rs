@@ -51,6 +51,8 @@ fn options(config: &Config) -> PortalOptions {
         disk_reserve: config.portal.disk_reserve.bytes(),
         sweep_interval: config.portal.sweep_interval.duration(),
         scrub_rate: config.portal.scrub_rate.bytes(),
+        registry_rate: config.portal.registry_rate,
+        max_entries: config.portal.max_entries,
     }
 }
 

@@ -36,6 +36,11 @@ pub struct Portal {
     pub sweep_interval: TimeSpan,
     /// Bytes a second that are read to find damaged sectors; 0 turns that off.
     pub scrub_rate: ByteSize,
+    /// Writes of registry entries per second that one address may make in the long run, ten seconds' worth at once; more get
+    /// 429. 0 for any number.
+    pub registry_rate: u32,
+    /// Registry entries kept; each takes a small file. Further ones get 507, those that are here can be updated.
+    pub max_entries: u64,
 }
 
 impl Default for Portal {
@@ -52,6 +57,8 @@ impl Default for Portal {
             disk_reserve: ByteSize::from_mib(256),
             sweep_interval: TimeSpan::from_secs(3600),
             scrub_rate: ByteSize::from_mib(8),
+            registry_rate: 60,
+            max_entries: 1_000_000,
         }
     }
 }
