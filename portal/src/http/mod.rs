@@ -3,15 +3,21 @@
 //! One file per group of endpoints; `route` is the grammar of all paths, `error` what an error looks like, `cors` what
 //! browsers need on every answer.
 
+mod access;
+mod blocklist;
 mod body;
 mod cors;
 mod dispatch;
 mod error;
 mod health;
 mod json;
+mod links;
+mod pins;
+mod raw_reads;
 mod registry;
 mod request;
 mod resolve;
+mod restore;
 mod root;
 mod route;
 mod skyfile;

@@ -8,13 +8,13 @@ mod params;
 mod tests;
 
 use futures_util::StreamExt;
-use http::HeaderValue;
 use serde_json::json;
 use serving::RequestBody;
 use storage_backends::skynet::skylink::{Skylink, Target};
 
 use super::error::HttpError;
-use super::request::{Answer, Request, SKYNET_SKYLINK, json_response, value};
+use super::json::json_answer;
+use super::request::{Answer, Request, SKYNET_SKYLINK, value};
 use crate::Portal;
 use params::UploadParams;
 
@@ -47,8 +47,7 @@ pub(crate) fn uploaded(skylink: Skylink) -> http::Response<axum::body::Body> {
         Target::Entry(id) => data_encoding::HEXLOWER.encode(&id),
     };
     let body = json!({ "skylink": skylink.to_string(), "merkleroot": root, "bitfield": skylink.bitfield() });
-    let mut response = json_response(&body);
+    let mut response = json_answer(&body);
     response.headers_mut().insert(SKYNET_SKYLINK, value(&skylink.to_string()));
-    response.headers_mut().insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
