@@ -1,5 +1,6 @@
 //! Base sectors that clients made, and those that they forged.
 
+use futures_util::TryStreamExt;
 use storage_backends::skynet::base_sector::BaseSector;
 use storage_backends::skynet::fanout::Fanout;
 use storage_backends::skynet::profile::{Profile, SectorSize};
@@ -59,7 +60,6 @@ async fn a_large_backup_of_any_layout_is_restored() {
         let response = portal.send(post("/skynet/restore", backup(&link, base.bytes(), &content))).await;
         assert_eq!(response.status(), 200, "{}", text(response).await);
         let skyfile = portal.portal().skyfiles.open(&link.parse().unwrap()).await.unwrap().unwrap();
-        use futures_util::TryStreamExt;
         let read: Vec<_> = skyfile.stream(0, content.len() as u64).try_collect().await.unwrap();
         assert!(read.concat() == content, "{profile}");
     }

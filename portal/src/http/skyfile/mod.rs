@@ -23,17 +23,14 @@ pub(super) async fn upload(portal: &Portal, request: &Request, body: &mut Reques
     let UploadParams { mut metadata, dry_run, boundary } = UploadParams::parse(request)?;
     let skyfiles = &portal.skyfiles;
     let mut writer = if dry_run { skyfiles.dry_writer() } else { skyfiles.writer() }?;
-    match boundary {
-        Some(boundary) => {
-            let max_metadata = portal.options.max_metadata;
-            multipart::receive(body, boundary, max_metadata, &mut metadata, &mut writer).await?;
+    if let Some(boundary) = boundary {
+        let max_metadata = portal.options.max_metadata;
+        multipart::receive(body, boundary, max_metadata, &mut metadata, &mut writer).await?;
+    } else {
+        while let Some(bytes) = body.next().await {
+            writer.write(bytes?).await?;
         }
-        None => {
-            while let Some(bytes) = body.next().await {
-                writer.write(bytes?).await?;
-            }
-            metadata.length = writer.length();
-        }
+        metadata.length = writer.length();
     }
     metadata.validate().map_err(|error| HttpError::bad_request(format!("failed to upload file to skynet: {error}")))?;
     let skylink = writer.finish(metadata.to_bytes()).await?;
