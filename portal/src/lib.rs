@@ -5,9 +5,15 @@
 
 pub mod entries;
 pub mod http;
+mod limits;
 mod metrics;
 mod options;
+mod pins;
 mod portal;
+mod registry;
+mod sectors;
+mod skyfile;
+mod upkeep;
 
 pub use metrics::Metrics;
 pub use options::PortalOptions;

@@ -26,6 +26,15 @@ pub enum EntryStoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// As many entries stand as the operator allows, and this would be one more.
+    #[error("the registry of this portal is full: it holds {limit} entries")]
+    TooManyEntries {
+        /// Entries.
+        limit: u64,
+    },
+    /// The thread that did the work panicked, or the process is about to end.
+    #[error("the work on a registry entry was aborted")]
+    Aborted(#[from] tokio::task::JoinError),
     /// The record was written by a newer version of this program. It is left alone.
     #[error("{} has format version {version}, which is newer than this program", path.display())]
     NewerFormat {

@@ -10,11 +10,9 @@
 mod error;
 mod file;
 mod record;
-mod resolve;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::EntryStoreError;
-pub use resolve::ResolveLinkError;
 pub use store::{EntryStore, Put};

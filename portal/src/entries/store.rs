@@ -1,7 +1,9 @@
 //! The store of entries. All of it blocks: call it on a blocking thread.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use storage_backends::skynet::datakey::DataKey;
@@ -20,6 +22,10 @@ pub struct EntryStore {
     /// Held for reading while an entry is read, for writing from the look at what stands until the new one is durable. So
     /// no two writers of an entry both believe to have won, and nobody reads what a power cut could still take back.
     shards: Box<[RwLock<Shard>]>,
+    /// How many entries stand. A replacement that failed in its last step may be missing here until the next start.
+    count: AtomicU64,
+    /// Most entries that may stand.
+    limit: u64,
 }
 
 /// The entries whose ids begin with one byte.
@@ -55,9 +61,10 @@ enum Found {
 
 impl EntryStore {
     /// Opens the store in a directory, making it if it is not there (its parent must be), and sweeps what a crash left.
-    pub fn open(root: &Path) -> Result<Self, EntryStoreError> {
+    /// No more than `limit` entries may stand; those that do already stay and can be replaced.
+    pub fn open(root: &Path, limit: u64) -> Result<Self, EntryStoreError> {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        let store = EntryStore { root: root.to_path_buf(), shards };
+        let store = EntryStore { root: root.to_path_buf(), shards, count: AtomicU64::new(0), limit };
         file::make_directory(root)?;
         for directory in [store.temporary_directory(), store.damaged_directory()] {
             file::make_directory(&directory)?;
@@ -67,6 +74,7 @@ impl EntryStore {
             file::sync_directory(parent)?;
         }
         store.sweep()?;
+        store.count.store(store.count_files()?, Ordering::Relaxed);
         Ok(store)
     }
 
@@ -94,7 +102,8 @@ impl EntryStore {
         let id = entry.id();
         let mut shard = self.write_lock(&id);
         let Some(standing) = self.standing(&id)? else {
-            self.replace(&mut shard, &id, entry)?;
+            self.make_room()?;
+            self.replace(&mut shard, &id, entry).inspect_err(|_| self.release_room())?;
             return Ok(Put::Stored { replaced: None });
         };
         if let Err(refusal) = supersedes(standing.entry(), entry.entry()) {
@@ -137,6 +146,7 @@ impl EntryStore {
             Found::Entry(entry) => Ok(Some(entry)),
             Found::Damage => {
                 let aside = file::set_aside(&self.place(id).1, &self.damaged_directory())?;
+                self.release_room();
                 tracing::error!(
                     entry.id = %id,
                     path = %aside.display(),
@@ -155,6 +165,42 @@ impl EntryStore {
             Err(Undecodable::Damaged) => Ok(Found::Damage),
             Err(Undecodable::Newer(version)) => Err(EntryStoreError::NewerFormat { path, version }),
         }
+    }
+
+    /// How many entries stand.
+    pub fn len(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Counts one more entry if one more may stand.
+    fn make_room(&self) -> Result<(), EntryStoreError> {
+        let one_more = |count| (count < self.limit).then_some(count + 1);
+        let counted = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        counted.map(drop).map_err(|_| EntryStoreError::TooManyEntries { limit: self.limit })
+    }
+
+    fn release_room(&self) {
+        let one_less = |count: u64| Some(count.saturating_sub(1));
+        let _ = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+    }
+
+    /// The records on the disk, damaged ones included.
+    fn count_files(&self) -> Result<u64, EntryStoreError> {
+        let mut count = 0;
+        for shard in 0..SHARDS {
+            let directory = self.root.join(format!("{shard:02x}"));
+            count += match fs::read_dir(&directory) {
+                Ok(names) => names.count() as u64,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(EntryStoreError::io("read", &directory)(error)),
+            };
+        }
+        Ok(count)
     }
 
     /// Removes records that never got into their place. Other names are left alone.

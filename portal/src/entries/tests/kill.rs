@@ -16,7 +16,7 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 #[test]
 fn child() {
     let Some(directory) = std::env::var_os(DIRECTORY_VARIABLE) else { return };
-    let store = EntryStore::open(Path::new(&directory)).unwrap();
+    let store = EntryStore::open(Path::new(&directory), super::LIMIT).unwrap();
     let standing = store.get(&entry(1, NAMES[0], 0, b"").id()).unwrap();
     let mut revision = standing.map_or(0, |standing| standing.entry().revision());
     loop {

@@ -9,10 +9,13 @@ use ed25519_dalek::SigningKey;
 use storage_backends::skynet::datakey::DataKey;
 use storage_backends::skynet::entry::{Entry, EntryType, Refusal, SignedEntry};
 
-use super::{EntryStore, Put};
+use super::{EntryStore, EntryStoreError, Put};
+
+/// More entries than any test makes.
+const LIMIT: u64 = 10_000;
 
 /// Signed with the key of that number, at the datakey of that name.
-pub(super) fn entry(key: u8, name: &str, revision: u64, data: &[u8]) -> SignedEntry {
+pub(crate) fn entry(key: u8, name: &str, revision: u64, data: &[u8]) -> SignedEntry {
     let entry = Entry::new(EntryType::Plain, DataKey::of_name(name), data.to_vec(), revision).unwrap();
     entry.sign(&SigningKey::from_bytes(&[key; 32]))
 }
@@ -26,13 +29,13 @@ pub(super) struct Fixture {
 impl Fixture {
     pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = EntryStore::open(&directory.path().join("entries")).unwrap();
+        let store = EntryStore::open(&directory.path().join("entries"), LIMIT).unwrap();
         Fixture { directory, store }
     }
 
     /// As if the process had ended.
     pub(super) fn reopen(&mut self) {
-        self.store = EntryStore::open(&self.directory.path().join("entries")).unwrap();
+        self.store = EntryStore::open(&self.directory.path().join("entries"), LIMIT).unwrap();
     }
 
     /// The names in one of the store's directories.
@@ -85,4 +88,31 @@ fn keys_and_datakeys_have_entries_of_their_own() {
     for entry in &entries {
         assert_eq!(fixture.store.get(&entry.id()).unwrap().as_ref(), Some(entry));
     }
+}
+
+#[test]
+fn no_more_entries_stand_than_are_allowed_but_those_that_do_can_be_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("entries");
+    let store = EntryStore::open(&root, 2).unwrap();
+    assert!(store.is_empty());
+    for name in ["a", "b"] {
+        store.put(&entry(1, name, 0, b"")).unwrap();
+    }
+    let refused = |store: &EntryStore| store.put(&entry(1, "c", 0, b"")).unwrap_err();
+    assert!(matches!(refused(&store), EntryStoreError::TooManyEntries { limit: 2 }));
+    assert!(matches!(store.put(&entry(1, "b", 1, b"")).unwrap(), Put::Stored { replaced: Some(_) }));
+    let store = EntryStore::open(&root, 2).unwrap();
+    assert_eq!(store.len(), 2, "counted again at a start");
+    assert!(matches!(refused(&store), EntryStoreError::TooManyEntries { limit: 2 }));
+    assert!(EntryStore::open(&root, 3).unwrap().put(&entry(1, "c", 0, b"")).is_ok());
+}
+
+#[test]
+fn an_entry_that_could_not_be_written_takes_no_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EntryStore::open(&directory.path().join("entries"), 1).unwrap();
+    super::file::faults::plan(super::file::faults::Step::Write, libc::ENOSPC);
+    assert!(store.put(&entry(1, "a", 0, b"")).unwrap_err().is_disk_full());
+    assert!(store.put(&entry(1, "b", 0, b"")).is_ok());
 }
