@@ -4,11 +4,13 @@
 //! metadata, entries) are those of `storage_backends::skynet`. Facts about skyd are from pcfreak30/skyd at 8e06847f.
 
 pub mod http;
+mod media_type;
 mod metrics;
 mod options;
 mod pins;
 mod portal;
 mod sectors;
+mod served;
 mod skyfile;
 
 pub use metrics::Metrics;
