@@ -29,6 +29,15 @@ impl HttpError {
         HttpError::new(StatusCode::NOT_FOUND, message)
     }
 
+    /// The fault is ours; `message` is all that the client learns.
+    pub(crate) fn internal(
+        message: impl Into<String>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        let cause = Some(cause.into());
+        HttpError { cause, ..HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, message) }
+    }
+
     pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
         // Internals stay here; the id finds them in the log.
         let message = match self.cause {

@@ -5,8 +5,10 @@
 
 mod cors;
 mod dispatch;
+mod download;
 mod error;
 mod health;
+mod left_out;
 mod request;
 mod root;
 mod route;

@@ -1,5 +1,8 @@
 //! From host, method-free path to what is asked for: the grammar of the whole API on one page.
 
+use super::download::{Address, below};
+use super::left_out;
+
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -11,9 +14,24 @@ pub(crate) enum Route {
     Metrics,
     /// `/skynet/stats`.
     Stats,
+    /// `/<skylink>[/path]`, `/skynet/skylink/<skylink>[/path]`, and any path on a skylink's own host.
+    Download(Address),
+    /// `/skynet/metadata/<skylink>`.
+    Metadata(Address),
+    /// A part of other portals that this one does not have.
+    LeftOut(&'static str),
 }
 
 impl Route {
+    /// Reads the host and the path of a request. What lies below the portal's own name is no part of its API.
+    pub(crate) fn at(host: Option<&str>, hostname: &str, path: &str) -> Option<Route> {
+        let Some(label) = host.and_then(|host| below(host, hostname)) else { return Route::parse(path) };
+        if let Some(address) = Address::on_host(host?, hostname, path) {
+            return Some(Route::Download(address));
+        }
+        left_out::at_host(label).map(Route::LeftOut).or_else(|| Route::parse(path))
+    }
+
     /// Reads the raw, still encoded path of a request.
     pub(crate) fn parse(path: &str) -> Option<Route> {
         Some(match path {
@@ -21,8 +39,18 @@ impl Route {
             "/livez" | "/readyz" => Route::Live,
             "/metrics" => Route::Metrics,
             "/skynet/stats" => Route::Stats,
-            _ => return None,
+            _ => return Route::of_skylink(path).or_else(|| left_out::at_path(path).map(Route::LeftOut)),
         })
+    }
+
+    fn of_skylink(path: &str) -> Option<Route> {
+        if let Some(rest) = path.strip_prefix("/skynet/skylink/") {
+            return Some(Route::Download(Address::in_path(rest)));
+        }
+        if let Some(rest) = path.strip_prefix("/skynet/metadata/") {
+            return Some(Route::Metadata(Address::in_path(rest)));
+        }
+        Address::in_root(path).map(Route::Download)
     }
 
     /// The name in metrics and logs.
@@ -32,6 +60,9 @@ impl Route {
             Route::Live => "live",
             Route::Metrics => "metrics",
             Route::Stats => "stats",
+            Route::Download(_) => "download",
+            Route::Metadata(_) => "metadata",
+            Route::LeftOut(_) => "left_out",
         }
     }
 
@@ -39,7 +70,10 @@ impl Route {
     pub(crate) fn methods(&self) -> &'static [http::Method] {
         use http::Method;
         match self {
-            Route::Root | Route::Live | Route::Metrics | Route::Stats => &[Method::GET, Method::HEAD],
+            Route::Root | Route::Live | Route::Metrics | Route::Stats | Route::Download(_) | Route::Metadata(_) => {
+                &[Method::GET, Method::HEAD]
+            }
+            Route::LeftOut(_) => &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE],
         }
     }
 }
