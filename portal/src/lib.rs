@@ -6,12 +6,14 @@
 pub mod entries;
 pub mod http;
 mod limits;
+mod media_type;
 mod metrics;
 mod options;
 mod pins;
 mod portal;
 mod registry;
 mod sectors;
+mod served;
 mod skyfile;
 mod upkeep;
 

@@ -1,5 +1,8 @@
 //! From host, method-free path to what is asked for: the grammar of the whole API on one page.
 
+use super::download::{Address, below};
+use super::left_out;
+
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -21,9 +24,24 @@ pub(crate) enum Route {
     Resolve(String),
     /// `/skynet/skyfile`; what stands behind it does not matter, it was a path in skyd's own file system.
     Skyfile,
+    /// `/<skylink>[/path]`, `/skynet/skylink/<skylink>[/path]`, and any path on a skylink's own host.
+    Download(Address),
+    /// `/skynet/metadata/<skylink>`.
+    Metadata(Address),
+    /// A part of other portals that this one does not have.
+    LeftOut(&'static str),
 }
 
 impl Route {
+    /// Reads the host and the path of a request. What lies below the portal's own name is no part of its API.
+    pub(crate) fn at(host: Option<&str>, hostname: &str, path: &str) -> Option<Route> {
+        let Some(label) = host.and_then(|host| below(host, hostname)) else { return Route::parse(path) };
+        if let Some(address) = Address::on_host(host?, hostname, path) {
+            return Some(Route::Download(address));
+        }
+        left_out::at_host(label).map(Route::LeftOut).or_else(|| Route::parse(path))
+    }
+
     /// Reads the raw, still encoded path of a request.
     pub(crate) fn parse(path: &str) -> Option<Route> {
         Some(match path {
@@ -34,7 +52,11 @@ impl Route {
             "/skynet/registry" => Route::Registry,
             "/skynet/registrymulti" => Route::RegistryMulti,
             "/skynet/health/entry" => Route::EntryHealth,
-            _ => return Route::parse_prefixed(path),
+            _ => {
+                return Route::parse_prefixed(path)
+                    .or_else(|| Route::of_skylink(path))
+                    .or_else(|| left_out::at_path(path).map(Route::LeftOut));
+            }
         })
     }
 
@@ -46,6 +68,16 @@ impl Route {
             "resolve" => Route::Resolve(rest.to_owned()),
             _ => return None,
         })
+    }
+
+    fn of_skylink(path: &str) -> Option<Route> {
+        if let Some(rest) = path.strip_prefix("/skynet/skylink/") {
+            return Some(Route::Download(Address::in_path(rest)));
+        }
+        if let Some(rest) = path.strip_prefix("/skynet/metadata/") {
+            return Some(Route::Metadata(Address::in_path(rest)));
+        }
+        Address::in_root(path).map(Route::Download)
     }
 
     /// The name in metrics and logs.
@@ -60,6 +92,9 @@ impl Route {
             Route::EntryHealth => "health_entry",
             Route::Resolve(_) => "resolve",
             Route::Skyfile => "skyfile",
+            Route::Download(_) => "download",
+            Route::Metadata(_) => "metadata",
+            Route::LeftOut(_) => "left_out",
         }
     }
 
@@ -67,12 +102,18 @@ impl Route {
     pub(crate) fn methods(&self) -> &'static [http::Method] {
         use http::Method;
         match self {
-            Route::Root | Route::Live | Route::Metrics | Route::Stats | Route::EntryHealth | Route::Resolve(_) => {
-                &[Method::GET, Method::HEAD]
-            }
+            Route::Root
+            | Route::Live
+            | Route::Metrics
+            | Route::Stats
+            | Route::EntryHealth
+            | Route::Resolve(_)
+            | Route::Download(_)
+            | Route::Metadata(_) => &[Method::GET, Method::HEAD],
             Route::Registry => &[Method::GET, Method::HEAD, Method::POST],
             Route::RegistryMulti => &[Method::POST],
             Route::Skyfile => &[Method::POST],
+            Route::LeftOut(_) => &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE],
         }
     }
 }
