@@ -2,7 +2,9 @@
 
 pub mod base_sector;
 pub mod canonical;
+pub mod fanout;
 pub mod layout;
+pub mod metadata;
 pub mod profile;
 pub mod range_proof;
 pub mod sector;

@@ -257,11 +257,9 @@ fn hash_level(prefix: u8, inputs: &mut [[u8; 1 + LEAF_SIZE]], hashes: &mut [Hash
         for input in inputs.iter_mut() {
             input[0] = prefix;
         }
-        let mut jobs: [HashManyJob<'_>; JOBS] = std::array::from_fn(|_| HashManyJob::new(&params, &[]));
+        let input = |index| inputs.get(index).map_or(&[][..], |input: &[u8; 65]| &input[..]);
+        let mut jobs: [_; JOBS] = std::array::from_fn(|index| HashManyJob::new(&params, input(index)));
         let jobs = &mut jobs[..inputs.len()];
-        for (job, input) in jobs.iter_mut().zip(inputs.iter()) {
-            *job = HashManyJob::new(&params, input);
-        }
         hash_many(jobs.iter_mut());
         for (hash, job) in hashes.iter_mut().zip(jobs) {
             hash.copy_from_slice(job.to_hash().as_bytes());
