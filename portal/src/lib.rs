@@ -6,7 +6,10 @@
 pub mod http;
 mod metrics;
 mod options;
+mod pins;
 mod portal;
+mod sectors;
+mod skyfile;
 
 pub use metrics::Metrics;
 pub use options::PortalOptions;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use storage_backends::skynet::profile::Profile;
+
 /// The settings of one portal.
 #[derive(Clone, Debug)]
 pub struct PortalOptions {
@@ -14,4 +16,30 @@ pub struct PortalOptions {
     pub idle_body_timeout: Duration,
     /// Serve `/metrics`.
     pub metrics: bool,
+    /// How uploads are cut into sectors and pieces, on which their skylinks depend. Other layouts can be read, and restored.
+    pub profile: Profile,
+    /// Bytes of content of one upload.
+    pub max_upload: u64,
+    /// Bytes of metadata of one upload, which grows with the number of its files.
+    pub max_metadata: usize,
+    /// Uploads whose bodies are taken at once; each holds about 6 MiB.
+    pub max_uploads: usize,
+    /// Bytes that uploads leave free on the disk.
+    pub disk_reserve: u64,
+}
+
+/// Small limits.
+#[cfg(test)]
+pub(crate) fn for_tests() -> PortalOptions {
+    PortalOptions {
+        url: String::new(),
+        hostname: "localhost".to_owned(),
+        idle_body_timeout: Duration::from_secs(5),
+        metrics: true,
+        profile: Profile::DEFAULT,
+        max_upload: 1 << 30,
+        max_metadata: 1 << 20,
+        max_uploads: 4,
+        disk_reserve: 0,
+    }
 }

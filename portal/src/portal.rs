@@ -3,6 +3,9 @@
 use std::io;
 use std::path::Path;
 
+use crate::pins::Pins;
+use crate::sectors::SectorStore;
+use crate::skyfile::Skyfiles;
 use crate::{Metrics, PortalOptions};
 
 /// A portal that is open.
@@ -10,6 +13,7 @@ use crate::{Metrics, PortalOptions};
 pub struct Portal {
     pub(crate) options: PortalOptions,
     pub(crate) metrics: Metrics,
+    pub(crate) skyfiles: Skyfiles,
 }
 
 /// Why a portal cannot be opened.
@@ -24,6 +28,8 @@ impl Portal {
     /// Opens the portal whose files lie below `directory`, which nobody else may use meanwhile. Blocks.
     pub fn open(directory: &Path, options: PortalOptions) -> Result<Self, OpenPortalError> {
         std::fs::create_dir_all(directory)?;
-        Ok(Portal { options, metrics: Metrics::new() })
+        let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve)?;
+        let skyfiles = Skyfiles::new(sectors, Pins::open(directory)?, &options);
+        Ok(Portal { options, metrics: Metrics::new(), skyfiles })
     }
 }

@@ -23,6 +23,7 @@ impl TestPortal {
             hostname: "localhost".to_owned(),
             idle_body_timeout: Duration::from_secs(5),
             metrics: true,
+            ..crate::options::for_tests()
         };
         let portal = Arc::new(Portal::open(directory.path(), options).unwrap());
         TestPortal { portal, _directory: directory }

@@ -42,6 +42,11 @@ fn options(config: &Config) -> PortalOptions {
         hostname: config.portal.hostname.clone(),
         idle_body_timeout: config.server.idle_body_timeout.duration(),
         metrics: config.metrics.enabled,
+        profile: config.portal.profile,
+        max_upload: config.portal.max_upload.bytes(),
+        max_metadata: config.portal.max_metadata.in_memory(),
+        max_uploads: config.portal.max_uploads,
+        disk_reserve: config.portal.disk_reserve.bytes(),
     }
 }
 

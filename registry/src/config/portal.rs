@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::ListenAddress;
+use storage_backends::skynet::profile::Profile;
+
 use super::validate::Faults;
+use super::{ByteSize, ListenAddress};
 
 /// A portal with its names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,17 @@ pub struct Portal {
     pub url: String,
     /// The name below which each skylink has an origin of its own: `<base32 skylink>.<hostname>`.
     pub hostname: String,
+    /// How uploads are cut: sector size, data pieces, parity pieces. Their skylinks depend on it: `4MiB/10+20` gives those of
+    /// release skyd. The sector size is that of the whole store and must not change; the pieces may.
+    pub profile: Profile,
+    /// Bytes of one upload.
+    pub max_upload: ByteSize,
+    /// Bytes of the metadata of one upload, held in memory; they grow with the number of files in it.
+    pub max_metadata: ByteSize,
+    /// Uploads whose bodies are taken at once; each holds about 6 MiB. More get 503.
+    pub max_uploads: usize,
+    /// Bytes that uploads leave free on the disk; below, they get 507.
+    pub disk_reserve: ByteSize,
 }
 
 impl Default for Portal {
@@ -28,6 +41,11 @@ impl Default for Portal {
             data: PathBuf::from("./skyberth-portal-data"),
             url: String::new(),
             hostname: "localhost".to_owned(),
+            profile: Profile::DEFAULT,
+            max_upload: ByteSize::from_bytes(1 << 40),
+            max_metadata: ByteSize::from_mib(1),
+            max_uploads: 64,
+            disk_reserve: ByteSize::from_mib(256),
         }
     }
 }
@@ -45,5 +63,8 @@ impl Portal {
         if self.hostname.is_empty() || !self.hostname.bytes().all(in_name) {
             faults.add("portal.hostname", "write a host name in lower case, without port");
         }
+        faults.at_least_one("portal.max_uploads", self.max_uploads);
+        let (least, most) = (ByteSize::from_bytes(1024), ByteSize::from_mib(4));
+        faults.size_within("portal.max_metadata", self.max_metadata, least, most);
     }
 }

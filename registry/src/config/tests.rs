@@ -66,6 +66,8 @@ fn another_value(key: &str, default: &toml::Value) -> String {
         ("storage.backend", _) => "fs".into(),
         ("server.listen" | "portal.listen", _) => "10.9.8.7:65".into(),
         ("portal.url", _) => "https://portal.example".into(),
+        ("portal.profile", _) => "4MiB/10+20".into(),
+        ("portal.max_metadata", _) => "2MiB".into(),
         ("server.run_as", _) => "65532:65532".into(),
         ("log.level", _) => "trace".into(),
         ("log.format", _) => "json".into(),

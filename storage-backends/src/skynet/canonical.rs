@@ -78,6 +78,11 @@ impl UnitRoots {
         }
     }
 
+    /// The roots of the units that are complete.
+    pub fn complete(&self) -> &[SectorRoot] {
+        &self.roots
+    }
+
     /// The roots; the last unit is filled up with zeros, and empty content has none.
     pub fn finish(mut self) -> Vec<SectorRoot> {
         if self.hasher.taken() > 0 {

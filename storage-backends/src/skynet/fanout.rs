@@ -66,6 +66,14 @@ impl Fanout {
         }
     }
 
+    /// The roots of the pieces of the chunks that are complete.
+    pub fn roots(&self) -> &[SectorRoot] {
+        match &self.0 {
+            Coding::Plain { roots, .. } => roots.complete(),
+            Coding::Pieces(coder) => &coder.roots,
+        }
+    }
+
     /// The roots of all pieces, chunk by chunk.
     pub fn finish(self) -> Vec<SectorRoot> {
         self.finish_into(&mut |_| ())

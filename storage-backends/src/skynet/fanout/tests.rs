@@ -75,7 +75,11 @@ fn pieces_of(profile: Profile, content: &[u8], cuts: &[usize]) -> (Pieces, Vec<S
         rest = later;
     }
     fanout.update_into(rest, &mut keep);
+    let complete = fanout.roots().to_vec();
     let roots = fanout.finish_into(&mut keep);
+    let pieces_of_chunk = if profile.data_pieces() == 1 { 1 } else { profile.data_pieces() + profile.parity_pieces() };
+    let expected = content.len() as u64 / profile.chunk_size() * u64::from(pieces_of_chunk);
+    assert_eq!(complete, roots[..expected as usize]);
     (pieces, roots)
 }
 
