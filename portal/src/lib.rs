@@ -10,6 +10,7 @@ mod pins;
 mod portal;
 mod sectors;
 mod skyfile;
+mod tus;
 
 pub use metrics::Metrics;
 pub use options::PortalOptions;

@@ -26,6 +26,10 @@ pub struct PortalOptions {
     pub max_uploads: usize,
     /// Bytes that uploads leave free on the disk.
     pub disk_reserve: u64,
+    /// Resumable uploads that are remembered, finished ones among them.
+    pub max_resumable_uploads: usize,
+    /// How long a resumable upload may be idle, and a finished one is remembered.
+    pub upload_expiry: Duration,
 }
 
 /// Small limits.
@@ -41,5 +45,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         max_metadata: 1 << 20,
         max_uploads: 4,
         disk_reserve: 0,
+        max_resumable_uploads: 16,
+        upload_expiry: Duration::from_hours(24),
     }
 }

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::pins::Pins;
 use crate::sectors::SectorStore;
 use crate::skyfile::Skyfiles;
+use crate::tus::Uploads;
 use crate::{Metrics, PortalOptions};
 
 /// A portal that is open.
@@ -14,6 +16,7 @@ pub struct Portal {
     pub(crate) options: PortalOptions,
     pub(crate) metrics: Metrics,
     pub(crate) skyfiles: Skyfiles,
+    pub(crate) uploads: Arc<Uploads>,
 }
 
 /// Why a portal cannot be opened.
@@ -22,6 +25,9 @@ pub enum OpenPortalError {
     /// The directory cannot be made, read or written.
     #[error("cannot use the portal's directory")]
     Io(#[from] io::Error),
+    /// What was uploaded so far cannot be read.
+    #[error("cannot take up the resumable uploads")]
+    Uploads(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Portal {
@@ -30,6 +36,8 @@ impl Portal {
         std::fs::create_dir_all(directory)?;
         let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve)?;
         let skyfiles = Skyfiles::new(sectors, Pins::open(directory)?, &options);
-        Ok(Portal { options, metrics: Metrics::new(), skyfiles })
+        let uploads = Uploads::open(directory, skyfiles.clone(), &options)
+            .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
+        Ok(Portal { options, metrics: Metrics::new(), skyfiles, uploads: Arc::new(uploads) })
     }
 }

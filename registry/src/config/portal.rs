@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use storage_backends::skynet::profile::Profile;
 
 use super::validate::Faults;
-use super::{ByteSize, ListenAddress};
+use super::{ByteSize, ListenAddress, TimeSpan};
 
 /// A portal with its names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,11 @@ pub struct Portal {
     pub max_uploads: usize,
     /// Bytes that uploads leave free on the disk; below, they get 507.
     pub disk_reserve: ByteSize,
+    /// Resumable uploads (TUS) that are remembered; the one that was finished first makes way. Where none is finished, more
+    /// get 503.
+    pub max_resumable_uploads: usize,
+    /// How long a resumable upload may be idle, and a finished one is remembered.
+    pub upload_expiry: TimeSpan,
 }
 
 impl Default for Portal {
@@ -46,6 +51,8 @@ impl Default for Portal {
             max_metadata: ByteSize::from_mib(1),
             max_uploads: 64,
             disk_reserve: ByteSize::from_mib(256),
+            max_resumable_uploads: 4096,
+            upload_expiry: TimeSpan::from_secs(24 * 3600),
         }
     }
 }
@@ -64,6 +71,8 @@ impl Portal {
             faults.add("portal.hostname", "write a host name in lower case, without port");
         }
         faults.at_least_one("portal.max_uploads", self.max_uploads);
+        faults.at_least_one("portal.max_resumable_uploads", self.max_resumable_uploads);
+        faults.not_zero("portal.upload_expiry", self.upload_expiry);
         let (least, most) = (ByteSize::from_bytes(1024), ByteSize::from_mib(4));
         faults.size_within("portal.max_metadata", self.max_metadata, least, most);
     }
