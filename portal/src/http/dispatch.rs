@@ -13,7 +13,7 @@ use serving::{Query, RequestBody};
 use super::error::HttpError;
 use super::request::{Answer, Request, value};
 use super::route::Route;
-use super::{cors, health, root, stats};
+use super::{cors, health, root, stats, tus};
 use crate::Portal;
 use crate::metrics::RequestLabels;
 
@@ -29,6 +29,7 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     let path = head.uri.path();
     let route = Route::parse(path);
     let label = route.as_ref().map_or("none", Route::label);
+    let is_tus = route.as_ref().is_some_and(Route::is_tus);
     let expects_continue = head.headers.contains_key(EXPECT);
     let preflight = cors::is_preflight(&head.method, &head.headers);
     let request = Request { method: head.method, headers: head.headers, query: Query::parse(head.uri.query()) };
@@ -40,6 +41,9 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     };
     let mut response = answer.unwrap_or_else(|error| render(error, &id, label, &request.method, path));
     finish(&portal, &request, preflight, &id, &mut response);
+    if is_tus {
+        tus::mark(response.headers_mut());
+    }
     body.leave(expects_continue, head.version, &mut response);
     let labels = RequestLabels { operation: label, status: response.status().as_u16() };
     portal.metrics.requests.get_or_create(&labels).inc();
@@ -48,9 +52,9 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     response
 }
 
-async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, _body: &mut RequestBody) -> Answer {
+async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &mut RequestBody) -> Answer {
     if request.method == Method::OPTIONS {
-        return Ok(options(route));
+        return Ok(options(portal, route));
     }
     if !route.methods().contains(&request.method) {
         let mut response = HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed").into_response("");
@@ -62,13 +66,19 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, _body: &
         Route::Live => Ok(health::live()),
         Route::Metrics => health::metrics(portal),
         Route::Stats => Ok(stats::stats()),
+        Route::Tus => tus::create(portal, request, body).await,
+        Route::TusUpload(id) => tus::upload(portal, request, body, id.as_ref()).await,
+        Route::TusSkylink(id) => tus::skylink(portal, id.as_ref()).await,
     }
 }
 
 /// OPTIONS that is no browser's question.
-fn options(route: &Route) -> Response<Body> {
+fn options(portal: &Portal, route: &Route) -> Response<Body> {
     let mut response = empty(StatusCode::NO_CONTENT);
     response.headers_mut().insert(ALLOW, allowed(route));
+    if route.is_tus() {
+        tus::advertise(portal, response.headers_mut());
+    }
     response
 }
 

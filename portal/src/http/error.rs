@@ -29,6 +29,12 @@ impl HttpError {
         HttpError::new(StatusCode::NOT_FOUND, message)
     }
 
+    /// The request is right, and we failed.
+    pub(crate) fn internal(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        let message = "internal error".to_owned();
+        HttpError { status: StatusCode::INTERNAL_SERVER_ERROR, message, cause: Some(Box::new(cause)) }
+    }
+
     pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
         // Internals stay here; the id finds them in the log.
         let message = match self.cause {

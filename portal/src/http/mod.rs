@@ -11,6 +11,7 @@ mod request;
 mod root;
 mod route;
 mod stats;
+mod tus;
 
 #[cfg(test)]
 mod tests;
