@@ -15,6 +15,7 @@ mod registry;
 mod sectors;
 mod served;
 mod skyfile;
+mod tus;
 mod upkeep;
 
 pub use metrics::Metrics;

@@ -15,7 +15,7 @@ use serving::{Query, RequestBody};
 use super::error::HttpError;
 use super::request::{Answer, Request, value};
 use super::route::Route;
-use super::{cors, download, health, registry, resolve, root, skyfile, stats};
+use super::{cors, download, health, registry, resolve, root, skyfile, stats, tus};
 use crate::Portal;
 use crate::metrics::RequestLabels;
 
@@ -38,6 +38,7 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     let request = Request { client, method: head.method, headers: head.headers, query, raw_query };
     let route = Route::at(request.host(), &portal.options.hostname, path);
     let label = route.as_ref().map_or("none", Route::label);
+    let is_tus = route.as_ref().is_some_and(Route::is_tus);
     let mut body = RequestBody::new(body, portal.options.idle_body_timeout, portal.metrics.received_bytes.clone());
     let answer = match route {
         _ if preflight => Ok(empty(StatusCode::NO_CONTENT)),
@@ -46,6 +47,9 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     };
     let mut response = answer.unwrap_or_else(|error| render(error, &id, label, &request.method, path));
     finish(&portal, &request, preflight, &id, &mut response);
+    if is_tus {
+        tus::mark(response.headers_mut());
+    }
     body.leave(expects_continue, head.version, &mut response);
     let labels = RequestLabels { operation: label, status: response.status().as_u16() };
     portal.metrics.requests.get_or_create(&labels).inc();
@@ -56,7 +60,7 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
 
 async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &mut RequestBody) -> Answer {
     if request.method == Method::OPTIONS {
-        return Ok(options(route));
+        return Ok(options(portal, route));
     }
     if !route.methods().contains(&request.method) {
         let mut response = HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed").into_response("");
@@ -76,6 +80,9 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         Route::Skyfile => skyfile::upload(portal, request, body).await,
         Route::Download(address) => download::handle(portal, request, address).await,
         Route::Metadata(address) => download::metadata(portal, request, address).await,
+        Route::Tus => tus::create(portal, request, body).await,
+        Route::TusUpload(id) => tus::upload(portal, request, body, id.as_ref()).await,
+        Route::TusSkylink(id) => tus::skylink(portal, id.as_ref()).await,
         Route::LeftOut(why) => Err(HttpError::not_found(*why)),
     }
 }
@@ -90,9 +97,12 @@ fn name_host(head: &mut http::request::Parts) {
 }
 
 /// OPTIONS that is no browser's question.
-fn options(route: &Route) -> Response<Body> {
+fn options(portal: &Portal, route: &Route) -> Response<Body> {
     let mut response = empty(StatusCode::NO_CONTENT);
     response.headers_mut().insert(ALLOW, allowed(route));
+    if route.is_tus() {
+        tus::advertise(portal, response.headers_mut());
+    }
     response
 }
 

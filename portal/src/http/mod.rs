@@ -19,6 +19,7 @@ mod route;
 mod skyfile;
 mod stats;
 mod timeout;
+mod tus;
 
 #[cfg(test)]
 mod tests;

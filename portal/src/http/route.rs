@@ -1,5 +1,7 @@
 //! From host, method-free path to what is asked for: the grammar of the whole API on one page.
 
+use storage_backends::fs::UploadId;
+
 use super::download::{Address, below};
 use super::left_out;
 
@@ -30,6 +32,12 @@ pub(crate) enum Route {
     Metadata(Address),
     /// A part of other portals that this one does not have.
     LeftOut(&'static str),
+    /// `/skynet/tus`.
+    Tus,
+    /// `/skynet/tus/:id`; `None`: no upload can have that id.
+    TusUpload(Option<UploadId>),
+    /// `/skynet/upload/tus/:id`; the same.
+    TusSkylink(Option<UploadId>),
 }
 
 impl Route {
@@ -52,8 +60,10 @@ impl Route {
             "/skynet/registry" => Route::Registry,
             "/skynet/registrymulti" => Route::RegistryMulti,
             "/skynet/health/entry" => Route::EntryHealth,
+            "/skynet/tus" | "/skynet/tus/" => Route::Tus,
             _ => {
                 return Route::parse_prefixed(path)
+                    .or_else(|| Route::of_upload(path))
                     .or_else(|| Route::of_skylink(path))
                     .or_else(|| left_out::at_path(path).map(Route::LeftOut));
             }
@@ -80,6 +90,18 @@ impl Route {
         Address::in_root(path).map(Route::Download)
     }
 
+    fn of_upload(path: &str) -> Option<Route> {
+        if let Some(id) = path.strip_prefix("/skynet/tus/") {
+            return Some(Route::TusUpload(id.parse().ok()));
+        }
+        path.strip_prefix("/skynet/upload/tus/").map(|id| Route::TusSkylink(id.parse().ok()))
+    }
+
+    /// True for what speaks TUS.
+    pub(crate) fn is_tus(&self) -> bool {
+        matches!(self, Route::Tus | Route::TusUpload(_))
+    }
+
     /// The name in metrics and logs.
     pub(crate) fn label(&self) -> &'static str {
         match self {
@@ -95,6 +117,9 @@ impl Route {
             Route::Download(_) => "download",
             Route::Metadata(_) => "metadata",
             Route::LeftOut(_) => "left_out",
+            Route::Tus => "tus_create",
+            Route::TusUpload(_) => "tus_upload",
+            Route::TusSkylink(_) => "tus_skylink",
         }
     }
 
@@ -109,11 +134,14 @@ impl Route {
             | Route::EntryHealth
             | Route::Resolve(_)
             | Route::Download(_)
-            | Route::Metadata(_) => &[Method::GET, Method::HEAD],
+            | Route::Metadata(_)
+            | Route::TusSkylink(_) => &[Method::GET, Method::HEAD],
             Route::Registry => &[Method::GET, Method::HEAD, Method::POST],
             Route::RegistryMulti => &[Method::POST],
             Route::Skyfile => &[Method::POST],
             Route::LeftOut(_) => &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE],
+            Route::Tus => &[Method::POST],
+            Route::TusUpload(_) => &[Method::HEAD, Method::PATCH, Method::DELETE, Method::POST],
         }
     }
 }
