@@ -8,13 +8,16 @@ mod blocklist;
 pub mod entries;
 pub mod http;
 mod limits;
+mod media_type;
 mod metrics;
 mod options;
 mod pins;
 mod portal;
 mod registry;
 mod sectors;
+mod served;
 mod skyfile;
+mod tus;
 mod upkeep;
 
 pub use api_keys::ApiKeys;

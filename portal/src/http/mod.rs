@@ -8,9 +8,11 @@ mod blocklist;
 mod body;
 mod cors;
 mod dispatch;
+mod download;
 mod error;
 mod health;
 mod json;
+mod left_out;
 mod links;
 mod pins;
 mod raw_reads;
@@ -23,6 +25,7 @@ mod route;
 mod skyfile;
 mod stats;
 mod timeout;
+mod tus;
 
 #[cfg(test)]
 mod tests;

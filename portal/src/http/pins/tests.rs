@@ -1,5 +1,7 @@
 //! Pins over HTTP.
 
+use tokio_util::sync::CancellationToken;
+
 use crate::http::tests::{TestPortal, get, json, post, upload};
 
 #[tokio::test]
@@ -16,9 +18,13 @@ async fn what_is_here_can_be_pinned_and_unpinned() {
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["skynet-skylink"], link.as_str());
     assert_eq!(json(response).await["siapath"], "my/path");
-    assert_eq!(portal.portal().sweep().await.unwrap().sectors, 0);
+    assert_eq!(portal.portal().sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
     unpin().await;
-    assert_eq!(portal.portal().sweep().await.unwrap().sectors, 3, "two sectors alike, one other, the base sector");
+    assert_eq!(
+        portal.portal().sweep(&CancellationToken::new()).await.unwrap().sectors,
+        3,
+        "two sectors alike, one other, the base sector"
+    );
     for path in ["/skynet/pin", "/skynet/unpin"] {
         assert_eq!(portal.send(post(&format!("{path}/nothing"), "")).await.status(), 400);
     }
