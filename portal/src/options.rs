@@ -26,6 +26,10 @@ pub struct PortalOptions {
     pub max_uploads: usize,
     /// Bytes that uploads leave free on the disk.
     pub disk_reserve: u64,
+    /// Writes of registry entries per second that one address may make in the long run; 0 for any number.
+    pub registry_rate: u32,
+    /// Most registry entries that the portal keeps; each takes a file.
+    pub max_entries: u64,
 }
 
 /// Small limits.
@@ -41,5 +45,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         max_metadata: 1 << 20,
         max_uploads: 4,
         disk_reserve: 0,
+        registry_rate: 0,
+        max_entries: 1000,
     }
 }

@@ -2,7 +2,10 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::entries::{EntryStore, EntryStoreError};
+use crate::limits::RateLimit;
 use crate::pins::Pins;
 use crate::sectors::SectorStore;
 use crate::skyfile::Skyfiles;
@@ -14,6 +17,8 @@ pub struct Portal {
     pub(crate) options: PortalOptions,
     pub(crate) metrics: Metrics,
     pub(crate) skyfiles: Skyfiles,
+    pub(crate) entries: Arc<EntryStore>,
+    pub(crate) registry_writes: RateLimit,
 }
 
 /// Why a portal cannot be opened.
@@ -22,6 +27,9 @@ pub enum OpenPortalError {
     /// The directory cannot be made, read or written.
     #[error("cannot use the portal's directory")]
     Io(#[from] io::Error),
+    /// The same of its registry entries.
+    #[error(transparent)]
+    Entries(#[from] EntryStoreError),
 }
 
 impl Portal {
@@ -30,6 +38,8 @@ impl Portal {
         std::fs::create_dir_all(directory)?;
         let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve)?;
         let skyfiles = Skyfiles::new(sectors, Pins::open(directory)?, &options);
-        Ok(Portal { options, metrics: Metrics::new(), skyfiles })
+        let entries = Arc::new(EntryStore::open(&directory.join("entries"), options.max_entries)?);
+        let registry_writes = RateLimit::new(options.registry_rate);
+        Ok(Portal { options, metrics: Metrics::new(), skyfiles, entries, registry_writes })
     }
 }

@@ -1,11 +1,12 @@
 //! From a request to its handler and back: the one place that sets common headers, counts and logs failures.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -14,7 +15,7 @@ use serving::{Query, RequestBody};
 use super::error::HttpError;
 use super::request::{Answer, Request, value};
 use super::route::Route;
-use super::{cors, download, health, root, stats};
+use super::{cors, download, health, registry, resolve, root, skyfile, stats};
 use crate::Portal;
 use crate::metrics::RequestLabels;
 
@@ -33,7 +34,8 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     let preflight = cors::is_preflight(&head.method, &head.headers);
     let raw_query = head.uri.query().map(str::to_owned);
     let query = Query::parse(raw_query.as_deref());
-    let request = Request { method: head.method, headers: head.headers, query, raw_query };
+    let client = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let request = Request { client, method: head.method, headers: head.headers, query, raw_query };
     let route = Route::at(request.host(), &portal.options.hostname, path);
     let label = route.as_ref().map_or("none", Route::label);
     let mut body = RequestBody::new(body, portal.options.idle_body_timeout, portal.metrics.received_bytes.clone());
@@ -52,7 +54,7 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     response
 }
 
-async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, _body: &mut RequestBody) -> Answer {
+async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &mut RequestBody) -> Answer {
     if request.method == Method::OPTIONS {
         return Ok(options(route));
     }
@@ -69,6 +71,12 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, _body: &
         Route::Download(address) => download::handle(portal, request, address).await,
         Route::Metadata(address) => download::metadata(portal, request, address).await,
         Route::LeftOut(why) => Err(HttpError::not_found(*why)),
+        Route::Registry if request.method == Method::POST => registry::post(portal, request, body).await,
+        Route::Registry => registry::get(portal, request).await,
+        Route::RegistryMulti => registry::post_multi(portal, request, body).await,
+        Route::EntryHealth => registry::health(portal, request).await,
+        Route::Resolve(skylink) => resolve::resolve(portal, request, skylink).await,
+        Route::Skyfile => skyfile::upload(portal, request, body).await,
     }
 }
 

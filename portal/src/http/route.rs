@@ -20,6 +20,16 @@ pub(crate) enum Route {
     Metadata(Address),
     /// A part of other portals that this one does not have.
     LeftOut(&'static str),
+    /// `/skynet/registry`.
+    Registry,
+    /// `/skynet/registrymulti`.
+    RegistryMulti,
+    /// `/skynet/health/entry`.
+    EntryHealth,
+    /// `/skynet/resolve/<skylink>`.
+    Resolve(String),
+    /// `/skynet/skyfile`; what stands behind it does not matter, it was a path in skyd's own file system.
+    Skyfile,
 }
 
 impl Route {
@@ -39,18 +49,28 @@ impl Route {
             "/livez" | "/readyz" => Route::Live,
             "/metrics" => Route::Metrics,
             "/skynet/stats" => Route::Stats,
-            _ => return Route::of_skylink(path).or_else(|| left_out::at_path(path).map(Route::LeftOut)),
+            "/skynet/registry" => Route::Registry,
+            "/skynet/registrymulti" => Route::RegistryMulti,
+            "/skynet/health/entry" => Route::EntryHealth,
+            _ => {
+                let left_out = || left_out::at_path(path).map(Route::LeftOut);
+                return Route::parse_prefixed(path)
+                    .or_else(left_out)
+                    .or_else(|| Address::in_root(path).map(Route::Download));
+            }
         })
     }
 
-    fn of_skylink(path: &str) -> Option<Route> {
-        if let Some(rest) = path.strip_prefix("/skynet/skylink/") {
-            return Some(Route::Download(Address::in_path(rest)));
-        }
-        if let Some(rest) = path.strip_prefix("/skynet/metadata/") {
-            return Some(Route::Metadata(Address::in_path(rest)));
-        }
-        Address::in_root(path).map(Route::Download)
+    /// Paths that something follows.
+    fn parse_prefixed(path: &str) -> Option<Route> {
+        let (first, rest) = path.strip_prefix("/skynet/")?.split_once('/').unwrap_or((&path["/skynet/".len()..], ""));
+        Some(match first {
+            "skyfile" => Route::Skyfile,
+            "resolve" => Route::Resolve(rest.to_owned()),
+            "skylink" => Route::Download(Address::in_path(rest)),
+            "metadata" => Route::Metadata(Address::in_path(rest)),
+            _ => return None,
+        })
     }
 
     /// The name in metrics and logs.
@@ -63,6 +83,11 @@ impl Route {
             Route::Download(_) => "download",
             Route::Metadata(_) => "metadata",
             Route::LeftOut(_) => "left_out",
+            Route::Registry => "registry",
+            Route::RegistryMulti => "registrymulti",
+            Route::EntryHealth => "health_entry",
+            Route::Resolve(_) => "resolve",
+            Route::Skyfile => "skyfile",
         }
     }
 
@@ -70,10 +95,18 @@ impl Route {
     pub(crate) fn methods(&self) -> &'static [http::Method] {
         use http::Method;
         match self {
-            Route::Root | Route::Live | Route::Metrics | Route::Stats | Route::Download(_) | Route::Metadata(_) => {
-                &[Method::GET, Method::HEAD]
-            }
             Route::LeftOut(_) => &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE],
+            Route::Root
+            | Route::Live
+            | Route::Metrics
+            | Route::Stats
+            | Route::Download(_)
+            | Route::Metadata(_)
+            | Route::EntryHealth
+            | Route::Resolve(_) => &[Method::GET, Method::HEAD],
+            Route::Registry => &[Method::GET, Method::HEAD, Method::POST],
+            Route::RegistryMulti => &[Method::POST],
+            Route::Skyfile => &[Method::POST],
         }
     }
 }

@@ -47,6 +47,8 @@ fn options(config: &Config) -> PortalOptions {
         max_metadata: config.portal.max_metadata.in_memory(),
         max_uploads: config.portal.max_uploads,
         disk_reserve: config.portal.disk_reserve.bytes(),
+        registry_rate: config.portal.registry_rate,
+        max_entries: config.portal.max_entries,
     }
 }
 

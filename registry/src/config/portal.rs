@@ -32,6 +32,11 @@ pub struct Portal {
     pub max_uploads: usize,
     /// Bytes that uploads leave free on the disk; below, they get 507.
     pub disk_reserve: ByteSize,
+    /// Writes of registry entries per second that one address may make in the long run, ten seconds' worth at once; more get
+    /// 429. 0 for any number.
+    pub registry_rate: u32,
+    /// Registry entries kept; each takes a small file. Further ones get 507, those that are here can be updated.
+    pub max_entries: u64,
 }
 
 impl Default for Portal {
@@ -46,6 +51,8 @@ impl Default for Portal {
             max_metadata: ByteSize::from_mib(1),
             max_uploads: 64,
             disk_reserve: ByteSize::from_mib(256),
+            registry_rate: 60,
+            max_entries: 1_000_000,
         }
     }
 }
