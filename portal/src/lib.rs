@@ -3,14 +3,18 @@
 //! `http` parses a request and renders its answer; everything else knows nothing of HTTP. Formats (skylinks, layouts,
 //! metadata, entries) are those of `storage_backends::skynet`. Facts about skyd are from pcfreak30/skyd at 8e06847f.
 
+pub mod entries;
 pub mod http;
+mod limits;
 mod metrics;
 mod options;
 mod pins;
 mod portal;
+mod registry;
 mod sectors;
 mod skyfile;
 mod tus;
+mod upkeep;
 
 pub use metrics::Metrics;
 pub use options::PortalOptions;

@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::entries::{EntryStore, EntryStoreError};
+use crate::limits::RateLimit;
 use crate::pins::Pins;
 use crate::sectors::SectorStore;
 use crate::skyfile::Skyfiles;
@@ -16,6 +18,8 @@ pub struct Portal {
     pub(crate) options: PortalOptions,
     pub(crate) metrics: Metrics,
     pub(crate) skyfiles: Skyfiles,
+    pub(crate) entries: Arc<EntryStore>,
+    pub(crate) registry_writes: RateLimit,
     pub(crate) uploads: Arc<Uploads>,
 }
 
@@ -25,7 +29,10 @@ pub enum OpenPortalError {
     /// The directory cannot be made, read or written.
     #[error("cannot use the portal's directory")]
     Io(#[from] io::Error),
-    /// What was uploaded so far cannot be read.
+    /// The same of its registry entries.
+    #[error(transparent)]
+    Entries(#[from] EntryStoreError),
+    /// The same of its resumable uploads.
     #[error("cannot take up the resumable uploads")]
     Uploads(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -36,8 +43,11 @@ impl Portal {
         std::fs::create_dir_all(directory)?;
         let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve)?;
         let skyfiles = Skyfiles::new(sectors, Pins::open(directory)?, &options);
+        let entries = Arc::new(EntryStore::open(&directory.join("entries"), options.max_entries)?);
+        let registry_writes = RateLimit::new(options.registry_rate);
         let uploads = Uploads::open(directory, skyfiles.clone(), &options)
             .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
-        Ok(Portal { options, metrics: Metrics::new(), skyfiles, uploads: Arc::new(uploads) })
+        let uploads = Arc::new(uploads);
+        Ok(Portal { options, metrics: Metrics::new(), skyfiles, entries, registry_writes, uploads })
     }
 }

@@ -1,11 +1,12 @@
 //! From a request to its handler and back: the one place that sets common headers, counts and logs failures.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use http::header::{ALLOW, EXPECT};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serving::{Query, RequestBody};
@@ -13,7 +14,7 @@ use serving::{Query, RequestBody};
 use super::error::HttpError;
 use super::request::{Answer, Request, value};
 use super::route::Route;
-use super::{cors, health, root, stats, tus};
+use super::{cors, health, registry, resolve, root, skyfile, stats, tus};
 use crate::Portal;
 use crate::metrics::RequestLabels;
 
@@ -32,7 +33,8 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     let is_tus = route.as_ref().is_some_and(Route::is_tus);
     let expects_continue = head.headers.contains_key(EXPECT);
     let preflight = cors::is_preflight(&head.method, &head.headers);
-    let request = Request { method: head.method, headers: head.headers, query: Query::parse(head.uri.query()) };
+    let client = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let request = Request { client, method: head.method, headers: head.headers, query: Query::parse(head.uri.query()) };
     let mut body = RequestBody::new(body, portal.options.idle_body_timeout, portal.metrics.received_bytes.clone());
     let answer = match route {
         _ if preflight => Ok(empty(StatusCode::NO_CONTENT)),
@@ -66,6 +68,12 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         Route::Live => Ok(health::live()),
         Route::Metrics => health::metrics(portal),
         Route::Stats => Ok(stats::stats()),
+        Route::Registry if request.method == Method::POST => registry::post(portal, request, body).await,
+        Route::Registry => registry::get(portal, request).await,
+        Route::RegistryMulti => registry::post_multi(portal, request, body).await,
+        Route::EntryHealth => registry::health(portal, request).await,
+        Route::Resolve(skylink) => resolve::resolve(portal, request, skylink).await,
+        Route::Skyfile => skyfile::upload(portal, request, body).await,
         Route::Tus => tus::create(portal, request, body).await,
         Route::TusUpload(id) => tus::upload(portal, request, body, id.as_ref()).await,
         Route::TusSkylink(id) => tus::skylink(portal, id.as_ref()).await,

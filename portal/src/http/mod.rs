@@ -3,14 +3,20 @@
 //! One file per group of endpoints; `route` is the grammar of all paths, `error` what an error looks like, `cors` what
 //! browsers need on every answer.
 
+mod body;
 mod cors;
 mod dispatch;
 mod error;
 mod health;
+mod json;
+mod registry;
 mod request;
+mod resolve;
 mod root;
 mod route;
+mod skyfile;
 mod stats;
+mod timeout;
 mod tus;
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A request on its way through the handlers.
 
+use std::net::IpAddr;
+
 use axum::body::Body;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -14,6 +16,8 @@ pub(crate) type Answer = Result<http::Response<Body>, HttpError>;
 /// What handlers see of a request; the body goes beside it.
 #[derive(Debug)]
 pub(crate) struct Request {
+    /// Address of the other end of the connection.
+    pub(crate) client: Option<IpAddr>,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
@@ -44,6 +48,28 @@ impl Request {
         };
         format!("http://{portal}")
     }
+}
+
+/// The skylink that an answer is of.
+pub(crate) const SKYNET_SKYLINK: HeaderName = HeaderName::from_static("skynet-skylink");
+
+/// A parameter that says yes or no, as Go's `strconv.ParseBool` reads it; absent or empty is no.
+pub(crate) fn parse_bool(request: &Request, name: &str) -> Result<bool, HttpError> {
+    match request.query.get(name).unwrap_or_default() {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "" | "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        text => Err(HttpError::bad_request(format!(
+            "unable to parse '{name}' parameter: strconv.ParseBool: parsing {text:?}: invalid syntax"
+        ))),
+    }
+}
+
+/// 200 with JSON.
+pub(crate) fn json_response(body: &serde_json::Value) -> http::Response<Body> {
+    let mut response = http::Response::new(Body::from(format!("{body}\n")));
+    let json = HeaderValue::from_static("application/json; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    response
 }
 
 /// A value made of our own, already valid, parts.

@@ -13,6 +13,16 @@ pub(crate) enum Route {
     Metrics,
     /// `/skynet/stats`.
     Stats,
+    /// `/skynet/registry`.
+    Registry,
+    /// `/skynet/registrymulti`.
+    RegistryMulti,
+    /// `/skynet/health/entry`.
+    EntryHealth,
+    /// `/skynet/resolve/<skylink>`.
+    Resolve(String),
+    /// `/skynet/skyfile`; what stands behind it does not matter, it was a path in skyd's own file system.
+    Skyfile,
     /// `/skynet/tus`.
     Tus,
     /// `/skynet/tus/:id`; `None`: no upload can have that id.
@@ -29,16 +39,24 @@ impl Route {
             "/livez" | "/readyz" => Route::Live,
             "/metrics" => Route::Metrics,
             "/skynet/stats" => Route::Stats,
-            "/skynet/tus" | "/skynet/tus/" => Route::Tus,
-            _ => return Route::parse_upload(path),
+            "/skynet/registry" => Route::Registry,
+            "/skynet/registrymulti" => Route::RegistryMulti,
+            "/skynet/health/entry" => Route::EntryHealth,
+            _ => return Route::parse_prefixed(path),
         })
     }
 
-    fn parse_upload(path: &str) -> Option<Route> {
-        if let Some(id) = path.strip_prefix("/skynet/tus/") {
-            return Some(Route::TusUpload(id.parse().ok()));
-        }
-        path.strip_prefix("/skynet/upload/tus/").map(|id| Route::TusSkylink(id.parse().ok()))
+    /// Paths that something follows.
+    fn parse_prefixed(path: &str) -> Option<Route> {
+        let (first, rest) = path.strip_prefix("/skynet/")?.split_once('/').unwrap_or((&path["/skynet/".len()..], ""));
+        Some(match first {
+            "skyfile" => Route::Skyfile,
+            "resolve" => Route::Resolve(rest.to_owned()),
+            "tus" if rest.is_empty() => Route::Tus,
+            "tus" => Route::TusUpload(rest.parse().ok()),
+            "upload" => Route::TusSkylink(rest.strip_prefix("tus/")?.parse().ok()),
+            _ => return None,
+        })
     }
 
     /// True for what speaks TUS.
@@ -53,6 +71,11 @@ impl Route {
             Route::Live => "live",
             Route::Metrics => "metrics",
             Route::Stats => "stats",
+            Route::Registry => "registry",
+            Route::RegistryMulti => "registrymulti",
+            Route::EntryHealth => "health_entry",
+            Route::Resolve(_) => "resolve",
+            Route::Skyfile => "skyfile",
             Route::Tus => "tus_create",
             Route::TusUpload(_) => "tus_upload",
             Route::TusSkylink(_) => "tus_skylink",
@@ -63,10 +86,15 @@ impl Route {
     pub(crate) fn methods(&self) -> &'static [http::Method] {
         use http::Method;
         match self {
-            Route::Root | Route::Live | Route::Metrics | Route::Stats | Route::TusSkylink(_) => {
-                &[Method::GET, Method::HEAD]
-            }
-            Route::Tus => &[Method::POST],
+            Route::Root
+            | Route::Live
+            | Route::Metrics
+            | Route::Stats
+            | Route::EntryHealth
+            | Route::Resolve(_)
+            | Route::TusSkylink(_) => &[Method::GET, Method::HEAD],
+            Route::Registry => &[Method::GET, Method::HEAD, Method::POST],
+            Route::RegistryMulti | Route::Skyfile | Route::Tus => &[Method::POST],
             Route::TusUpload(_) => &[Method::HEAD, Method::PATCH, Method::DELETE, Method::POST],
         }
     }

@@ -1,7 +1,6 @@
 //! The whole router, in process.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use http::{Request, Response, StatusCode};
@@ -17,16 +16,20 @@ pub(super) struct TestPortal {
 
 impl TestPortal {
     pub(super) fn new() -> Self {
+        TestPortal::with(|_| ())
+    }
+
+    /// With other options.
+    pub(super) fn with(change: impl FnOnce(&mut PortalOptions)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let options = PortalOptions {
-            url: String::new(),
-            hostname: "localhost".to_owned(),
-            idle_body_timeout: Duration::from_secs(5),
-            metrics: true,
-            ..crate::options::for_tests()
-        };
+        let mut options = crate::options::for_tests();
+        change(&mut options);
         let portal = Arc::new(Portal::open(directory.path(), options).unwrap());
         TestPortal { portal, _directory: directory }
+    }
+
+    pub(super) fn portal(&self) -> &Portal {
+        &self.portal
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Response<Body> {

@@ -51,7 +51,7 @@ impl Skyfile {
     /// Opens the skyfile of a v1 skylink; `None` if it is not here. Blocks.
     ///
     /// What the base sector says is checked against what the skylink names before anything is allocated for it.
-    pub(super) fn open(sectors: &SectorStore, skylink: Skylink) -> Result<Option<Self>, OpenError> {
+    pub(crate) fn open(sectors: &SectorStore, skylink: Skylink) -> Result<Option<Self>, OpenError> {
         let Target::Sector { offset, fetch_size, root } = skylink.target() else { return Err(OpenError::NotV1) };
         let Some(sector) = sectors.open_sector(&root)? else { return Ok(None) };
         let size = sectors.sector_size();
@@ -100,9 +100,13 @@ impl Skyfile {
         self.layout.file_size
     }
 
-    /// The roots of the sectors that hold content outside of the base sector.
-    pub(crate) fn data_roots(&self) -> impl Iterator<Item = SectorRoot> {
-        self.content.data_roots()
+    /// The roots of all sectors that it needs: the base sector, then those of its content in order.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = SectorRoot> {
+        let base = match self.skylink.target() {
+            Target::Sector { root, .. } => Some(root),
+            Target::Entry(_) => None,
+        };
+        base.into_iter().chain(self.content.data_roots())
     }
 
     /// Part of the content. A range that reaches beyond it ends with an error, as does a sector that is not here any more.

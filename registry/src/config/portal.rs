@@ -32,6 +32,15 @@ pub struct Portal {
     pub max_uploads: usize,
     /// Bytes that uploads leave free on the disk; below, they get 507.
     pub disk_reserve: ByteSize,
+    /// From one sweep of sectors that no pin reaches to the next; an unpin causes one earlier.
+    pub sweep_interval: TimeSpan,
+    /// Bytes a second that are read to find damaged sectors; 0 turns that off.
+    pub scrub_rate: ByteSize,
+    /// Writes of registry entries per second that one address may make in the long run, ten seconds' worth at once; more get
+    /// 429. 0 for any number.
+    pub registry_rate: u32,
+    /// Registry entries kept; each takes a small file. Further ones get 507, those that are here can be updated.
+    pub max_entries: u64,
     /// Resumable uploads (TUS) that are remembered; the one that was finished first makes way. Where none is finished, more
     /// get 503.
     pub max_resumable_uploads: usize,
@@ -51,6 +60,10 @@ impl Default for Portal {
             max_metadata: ByteSize::from_mib(1),
             max_uploads: 64,
             disk_reserve: ByteSize::from_mib(256),
+            sweep_interval: TimeSpan::from_secs(3600),
+            scrub_rate: ByteSize::from_mib(8),
+            registry_rate: 60,
+            max_entries: 1_000_000,
             max_resumable_uploads: 4096,
             upload_expiry: TimeSpan::from_secs(24 * 3600),
         }
@@ -71,6 +84,7 @@ impl Portal {
             faults.add("portal.hostname", "write a host name in lower case, without port");
         }
         faults.at_least_one("portal.max_uploads", self.max_uploads);
+        faults.not_zero("portal.sweep_interval", self.sweep_interval);
         faults.at_least_one("portal.max_resumable_uploads", self.max_resumable_uploads);
         faults.not_zero("portal.upload_expiry", self.upload_expiry);
         let (least, most) = (ByteSize::from_bytes(1024), ByteSize::from_mib(4));
