@@ -226,6 +226,6 @@ async fn who_asks_while_an_upload_is_finished_waits_a_while_and_asks_again() {
             }
         }
     };
-    let head = tokio::time::timeout(Duration::from_secs(60), finished).await.unwrap();
+    let head = tokio::time::timeout(Duration::from_mins(1), finished).await.unwrap();
     assert_eq!(head, (3, Some(fixture.skylink_of(b"abc").await)));
 }
