@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use storage_backends::skynet::profile::Profile;
 
+use crate::ApiKeys;
+
 /// The settings of one portal.
 #[derive(Clone, Debug)]
 pub struct PortalOptions {
@@ -16,6 +18,8 @@ pub struct PortalOptions {
     pub idle_body_timeout: Duration,
     /// Serve `/metrics`.
     pub metrics: bool,
+    /// Who may write.
+    pub api_keys: ApiKeys,
     /// How uploads are cut into sectors and pieces, on which their skylinks depend. Other layouts can be read, and restored.
     pub profile: Profile,
     /// Bytes of content of one upload.
@@ -26,10 +30,18 @@ pub struct PortalOptions {
     pub max_uploads: usize,
     /// Bytes that uploads leave free on the disk.
     pub disk_reserve: u64,
+    /// From one sweep of unpinned sectors to the next; an unpin causes one earlier.
+    pub sweep_interval: Duration,
+    /// Bytes a second that are read to find damaged sectors; 0 is never.
+    pub scrub_rate: u64,
     /// Writes of registry entries per second that one address may make in the long run; 0 for any number.
     pub registry_rate: u32,
     /// Most registry entries that the portal keeps; each takes a file.
     pub max_entries: u64,
+    /// Resumable uploads that are remembered, finished ones among them.
+    pub max_resumable_uploads: usize,
+    /// How long a resumable upload may be idle, and a finished one is remembered.
+    pub upload_expiry: Duration,
 }
 
 /// Small limits.
@@ -40,12 +52,17 @@ pub(crate) fn for_tests() -> PortalOptions {
         hostname: "localhost".to_owned(),
         idle_body_timeout: Duration::from_secs(5),
         metrics: true,
+        api_keys: ApiKeys::default(),
         profile: Profile::DEFAULT,
         max_upload: 1 << 30,
         max_metadata: 1 << 20,
         max_uploads: 4,
         disk_reserve: 0,
+        sweep_interval: Duration::from_hours(1),
+        scrub_rate: 0,
         registry_rate: 0,
         max_entries: 1000,
+        max_resumable_uploads: 16,
+        upload_expiry: Duration::from_hours(24),
     }
 }

@@ -15,7 +15,9 @@ use serving::{Query, RequestBody};
 use super::error::HttpError;
 use super::request::{Answer, Request, value};
 use super::route::Route;
-use super::{cors, download, health, registry, resolve, root, skyfile, stats};
+use super::{
+    access, blocklist, cors, download, health, pins, raw_reads, registry, resolve, restore, root, skyfile, stats, tus,
+};
 use crate::Portal;
 use crate::metrics::RequestLabels;
 
@@ -32,12 +34,13 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     let path = head.uri.path();
     let expects_continue = head.headers.contains_key(EXPECT);
     let preflight = cors::is_preflight(&head.method, &head.headers);
+    let client = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let raw_query = head.uri.query().map(str::to_owned);
     let query = Query::parse(raw_query.as_deref());
-    let client = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let request = Request { client, method: head.method, headers: head.headers, query, raw_query };
     let route = Route::at(request.host(), &portal.options.hostname, path);
     let label = route.as_ref().map_or("none", Route::label);
+    let is_tus = route.as_ref().is_some_and(Route::is_tus);
     let mut body = RequestBody::new(body, portal.options.idle_body_timeout, portal.metrics.received_bytes.clone());
     let answer = match route {
         _ if preflight => Ok(empty(StatusCode::NO_CONTENT)),
@@ -46,6 +49,9 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     };
     let mut response = answer.unwrap_or_else(|error| render(error, &id, label, &request.method, path));
     finish(&portal, &request, preflight, &id, &mut response);
+    if is_tus {
+        tus::mark(response.headers_mut());
+    }
     body.leave(expects_continue, head.version, &mut response);
     let labels = RequestLabels { operation: label, status: response.status().as_u16() };
     portal.metrics.requests.get_or_create(&labels).inc();
@@ -56,27 +62,44 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
 
 async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &mut RequestBody) -> Answer {
     if request.method == Method::OPTIONS {
-        return Ok(options(route));
+        return Ok(options(portal, route));
     }
     if !route.methods().contains(&request.method) {
         let mut response = HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed").into_response("");
         response.headers_mut().insert(ALLOW, allowed(route));
         return Ok(response);
     }
+    if !request.method.is_safe() {
+        // Whatever the route: a write is allowed by name, or not at all.
+        access::authorize_write(portal, request)?;
+    }
     match route {
         Route::Root => Ok(root::page()),
         Route::Live => Ok(health::live()),
         Route::Metrics => health::metrics(portal),
-        Route::Stats => Ok(stats::stats()),
-        Route::Download(address) => download::handle(portal, request, address).await,
-        Route::Metadata(address) => download::metadata(portal, request, address).await,
-        Route::LeftOut(why) => Err(HttpError::not_found(*why)),
+        Route::Stats => Ok(stats::stats(portal)),
+        Route::Portals => Ok(stats::portals(portal, request)),
         Route::Registry if request.method == Method::POST => registry::post(portal, request, body).await,
         Route::Registry => registry::get(portal, request).await,
         Route::RegistryMulti => registry::post_multi(portal, request, body).await,
         Route::EntryHealth => registry::health(portal, request).await,
         Route::Resolve(skylink) => resolve::resolve(portal, request, skylink).await,
         Route::Skyfile => skyfile::upload(portal, request, body).await,
+        Route::Restore => restore::restore(portal, body).await,
+        Route::Blocklist if request.method == Method::POST => blocklist::post(portal, body).await,
+        Route::Blocklist => Ok(blocklist::get(portal)),
+        Route::SectorBytes => raw_reads::root(portal, request).await,
+        Route::BaseSector(skylink) => raw_reads::base_sector(portal, request, skylink).await,
+        Route::Trustless(skylink) => raw_reads::trustless(portal, request, skylink).await,
+        Route::Pin(skylink) => pins::pin(portal, request, skylink).await,
+        Route::Unpin(skylink) => pins::unpin(portal, request, skylink).await,
+        Route::SkylinkHealth(skylink) => pins::health(portal, request, skylink).await,
+        Route::Download(address) => download::handle(portal, request, address).await,
+        Route::Metadata(address) => download::metadata(portal, request, address).await,
+        Route::Tus => tus::create(portal, request, body).await,
+        Route::TusUpload(id) => tus::upload(portal, request, body, id.as_ref()).await,
+        Route::TusSkylink(id) => tus::skylink(portal, id.as_ref()).await,
+        Route::LeftOut(why) => Err(HttpError::not_found(*why)),
     }
 }
 
@@ -90,9 +113,12 @@ fn name_host(head: &mut http::request::Parts) {
 }
 
 /// OPTIONS that is no browser's question.
-fn options(route: &Route) -> Response<Body> {
+fn options(portal: &Portal, route: &Route) -> Response<Body> {
     let mut response = empty(StatusCode::NO_CONTENT);
     response.headers_mut().insert(ALLOW, allowed(route));
+    if route.is_tus() {
+        tus::advertise(portal, response.headers_mut());
+    }
     response
 }
 

@@ -13,8 +13,10 @@
 
 mod batch;
 mod hold;
+mod reached;
 mod read;
 mod staged;
+mod sweep;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ pub(crate) use batch::Batch;
 pub(crate) use hold::Held;
 pub(crate) use read::Sector;
 pub(crate) use staged::StagedSector;
+pub(crate) use sweep::Swept;
 
 use hold::Holds;
 

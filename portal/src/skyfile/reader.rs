@@ -51,7 +51,7 @@ impl Skyfile {
     /// Opens the skyfile of a v1 skylink; `None` if it is not here. Blocks.
     ///
     /// What the base sector says is checked against what the skylink names before anything is allocated for it.
-    pub(super) fn open(sectors: &SectorStore, skylink: Skylink) -> Result<Option<Self>, OpenError> {
+    pub(crate) fn open(sectors: &SectorStore, skylink: Skylink) -> Result<Option<Self>, OpenError> {
         let Target::Sector { offset, fetch_size, root } = skylink.target() else { return Err(OpenError::NotV1) };
         let Some(sector) = sectors.open_sector(&root)? else { return Ok(None) };
         let size = sectors.sector_size();
@@ -100,9 +100,22 @@ impl Skyfile {
         self.layout.file_size
     }
 
-    /// The roots of the sectors that hold content outside of the base sector.
-    pub(crate) fn data_roots(&self) -> impl Iterator<Item = SectorRoot> {
-        self.content.data_roots()
+    /// The roots of all sectors that it needs: the base sector, then those of its content in order.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = SectorRoot> {
+        let base = match self.skylink.target() {
+            Target::Sector { root, .. } => Some(root),
+            Target::Entry(_) => None,
+        };
+        base.into_iter().chain(self.content.data_roots())
+    }
+
+    /// The roots of the data pieces of each chunk.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = Vec<SectorRoot>> {
+        let pieces = usize::from(self.layout.data_pieces.max(1));
+        let mut roots = self.content.data_roots();
+        std::iter::from_fn(move || {
+            Some(roots.by_ref().take(pieces).collect::<Vec<_>>()).filter(|chunk| !chunk.is_empty())
+        })
     }
 
     /// Part of the content. A range that reaches beyond it ends with an error, as does a sector that is not here any more.
@@ -129,6 +142,12 @@ fn read(sector: &Sector, offset: u64, length: u64) -> io::Result<Bytes> {
 }
 
 impl Source {
+    /// All of one sector.
+    pub(super) fn of_sector(sectors: &SectorStore, sector: Sector) -> Self {
+        let size = sectors.sector_size().bytes() as u64;
+        Source { sectors: sectors.clone(), size, place: Place::Base { sector, offset: 0 } }
+    }
+
     pub(super) fn size(&self) -> u64 {
         self.size
     }

@@ -23,7 +23,7 @@ fn store(profile: &str) -> Store {
 
 fn open(directory: &std::path::Path, options: &PortalOptions) -> Skyfiles {
     let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve).unwrap();
-    Skyfiles::new(sectors, Pins::open(directory).unwrap(), options)
+    Skyfiles::new(sectors, Pins::open(directory).unwrap(), Blocklist::open(directory).unwrap(), options)
 }
 
 /// The content of the recorded vectors: SHA-256 of the decimal length, repeated.
@@ -165,7 +165,7 @@ async fn a_missing_sector_cuts_the_stream() {
     let content: Vec<u8> = (0..10_000_u32).map(|n| (n % 251) as u8).collect();
     let skylink = write(store.skyfiles.writer().unwrap(), r#"{"filename":"a","length":10000}"#, &content, 10_000).await;
     let skyfile = store.skyfiles.open(&skylink).await.unwrap().unwrap();
-    let root = skyfile.data_roots().nth(1).unwrap();
+    let root = skyfile.roots().nth(2).unwrap();
     std::fs::remove_file(sector_file(&store, &root)).unwrap();
     let mut stream = skyfile.stream(0, 10_000);
     assert_eq!(stream.next().await.unwrap().unwrap(), &content[..4096]);

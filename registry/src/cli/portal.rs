@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use portal::{Portal, PortalOptions};
+use portal::{ApiKeys, Portal, PortalOptions};
 use tokio::net::TcpListener;
 
 use super::{print, process};
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, Secret};
 use crate::data_dir::{DataDir, Kind};
 use crate::server;
 use crate::telemetry::metrics::Metrics;
@@ -31,7 +31,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     greet(address, &data)?;
     // The portal counts its requests itself; these are the connections.
     let limits = server::Limits::from(&config.server);
+    let upkeep = tokio::spawn(Arc::clone(&portal).keep_up(stop.clone()));
     server::run(listener, portal::http::router(portal), limits, Arc::new(Metrics::new()), stop).await;
+    upkeep.await.context("the portal's upkeep panicked")?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -42,13 +44,18 @@ fn options(config: &Config) -> PortalOptions {
         hostname: config.portal.hostname.clone(),
         idle_body_timeout: config.server.idle_body_timeout.duration(),
         metrics: config.metrics.enabled,
+        api_keys: ApiKeys::new(config.portal.api_keys.iter().map(Secret::expose)),
         profile: config.portal.profile,
         max_upload: config.portal.max_upload.bytes(),
         max_metadata: config.portal.max_metadata.in_memory(),
         max_uploads: config.portal.max_uploads,
         disk_reserve: config.portal.disk_reserve.bytes(),
+        sweep_interval: config.portal.sweep_interval.duration(),
+        scrub_rate: config.portal.scrub_rate.bytes(),
         registry_rate: config.portal.registry_rate,
         max_entries: config.portal.max_entries,
+        max_resumable_uploads: config.portal.max_resumable_uploads,
+        upload_expiry: config.portal.upload_expiry.duration(),
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use storage_backends::skynet::profile::Profile;
 
 use super::validate::Faults;
-use super::{ByteSize, ListenAddress};
+use super::{ByteSize, ListenAddress, Secret, TimeSpan};
 
 /// A portal with its names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub struct Portal {
     pub url: String,
     /// The name below which each skylink has an origin of its own: `<base32 skylink>.<hostname>`.
     pub hostname: String,
+    /// Whoever has one of these may write, sent as `Skynet-Api-Key` or as the password of Basic authentication; empty: anybody.
+    pub api_keys: Vec<Secret>,
     /// How uploads are cut: sector size, data pieces, parity pieces. Their skylinks depend on it: `4MiB/10+20` gives those of
     /// release skyd. The sector size is that of the whole store and must not change; the pieces may.
     pub profile: Profile,
@@ -32,11 +34,20 @@ pub struct Portal {
     pub max_uploads: usize,
     /// Bytes that uploads leave free on the disk; below, they get 507.
     pub disk_reserve: ByteSize,
+    /// From one sweep of sectors that no pin reaches to the next; an unpin causes one earlier.
+    pub sweep_interval: TimeSpan,
+    /// Bytes a second that are read to find damaged sectors; 0 turns that off.
+    pub scrub_rate: ByteSize,
     /// Writes of registry entries per second that one address may make in the long run, ten seconds' worth at once; more get
     /// 429. 0 for any number.
     pub registry_rate: u32,
     /// Registry entries kept; each takes a small file. Further ones get 507, those that are here can be updated.
     pub max_entries: u64,
+    /// Resumable uploads (TUS) that are remembered; the one that was finished first makes way. Where none is finished, more
+    /// get 503.
+    pub max_resumable_uploads: usize,
+    /// How long a resumable upload may be idle, and a finished one is remembered.
+    pub upload_expiry: TimeSpan,
 }
 
 impl Default for Portal {
@@ -46,13 +57,18 @@ impl Default for Portal {
             data: PathBuf::from("./skyberth-portal-data"),
             url: String::new(),
             hostname: "localhost".to_owned(),
+            api_keys: Vec::new(),
             profile: Profile::DEFAULT,
             max_upload: ByteSize::from_bytes(1 << 40),
             max_metadata: ByteSize::from_mib(1),
             max_uploads: 64,
             disk_reserve: ByteSize::from_mib(256),
+            sweep_interval: TimeSpan::from_secs(3600),
+            scrub_rate: ByteSize::from_mib(8),
             registry_rate: 60,
             max_entries: 1_000_000,
+            max_resumable_uploads: 4096,
+            upload_expiry: TimeSpan::from_secs(24 * 3600),
         }
     }
 }
@@ -70,7 +86,13 @@ impl Portal {
         if self.hostname.is_empty() || !self.hostname.bytes().all(in_name) {
             faults.add("portal.hostname", "write a host name in lower case, without port");
         }
+        if self.api_keys.iter().any(|key| key.expose().is_empty()) {
+            faults.add("portal.api_keys", "an empty key would let anybody write");
+        }
         faults.at_least_one("portal.max_uploads", self.max_uploads);
+        faults.not_zero("portal.sweep_interval", self.sweep_interval);
+        faults.at_least_one("portal.max_resumable_uploads", self.max_resumable_uploads);
+        faults.not_zero("portal.upload_expiry", self.upload_expiry);
         let (least, most) = (ByteSize::from_bytes(1024), ByteSize::from_mib(4));
         faults.size_within("portal.max_metadata", self.max_metadata, least, most);
     }
