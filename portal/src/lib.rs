@@ -4,10 +4,12 @@
 //! metadata, entries) are those of `storage_backends::skynet`. Facts about skyd are from pcfreak30/skyd at 8e06847f.
 
 pub mod entries;
+mod found;
 pub mod http;
 mod limits;
 mod metrics;
 mod options;
+mod peers;
 mod pins;
 mod portal;
 mod registry;
@@ -17,4 +19,5 @@ mod upkeep;
 
 pub use metrics::Metrics;
 pub use options::PortalOptions;
+pub use peers::{InvalidPeer, is_peer_url};
 pub use portal::{OpenPortalError, Portal};

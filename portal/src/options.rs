@@ -34,6 +34,8 @@ pub struct PortalOptions {
     pub registry_rate: u32,
     /// Most registry entries that the portal keeps; each takes a file.
     pub max_entries: u64,
+    /// Base URLs of portals that are asked for what is missing here, and that entries are passed on to.
+    pub peers: Vec<String>,
 }
 
 /// Small limits.
@@ -53,5 +55,6 @@ pub(crate) fn for_tests() -> PortalOptions {
         scrub_rate: 0,
         registry_rate: 0,
         max_entries: 1000,
+        peers: Vec::new(),
     }
 }

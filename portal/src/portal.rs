@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::entries::{EntryStore, EntryStoreError};
 use crate::limits::RateLimit;
+use crate::peers::{InvalidPeer, Peers, Timing};
 use crate::pins::Pins;
 use crate::sectors::SectorStore;
 use crate::skyfile::Skyfiles;
@@ -19,6 +20,7 @@ pub struct Portal {
     pub(crate) skyfiles: Skyfiles,
     pub(crate) entries: Arc<EntryStore>,
     pub(crate) registry_writes: RateLimit,
+    pub(crate) peers: Peers,
 }
 
 /// Why a portal cannot be opened.
@@ -30,16 +32,24 @@ pub enum OpenPortalError {
     /// The same of its registry entries.
     #[error(transparent)]
     Entries(#[from] EntryStoreError),
+    /// The list of peers is wrong.
+    #[error(transparent)]
+    Peers(#[from] InvalidPeer),
 }
 
 impl Portal {
     /// Opens the portal whose files lie below `directory`, which nobody else may use meanwhile. Blocks.
     pub fn open(directory: &Path, options: PortalOptions) -> Result<Self, OpenPortalError> {
+        Portal::open_with(directory, options, Timing::default())
+    }
+
+    pub(crate) fn open_with(directory: &Path, options: PortalOptions, timing: Timing) -> Result<Self, OpenPortalError> {
         std::fs::create_dir_all(directory)?;
         let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve)?;
-        let skyfiles = Skyfiles::new(sectors, Pins::open(directory)?, &options);
+        let skyfiles = Skyfiles::new(sectors.clone(), Pins::open(directory)?, &options);
         let entries = Arc::new(EntryStore::open(&directory.join("entries"), options.max_entries)?);
         let registry_writes = RateLimit::new(options.registry_rate);
-        Ok(Portal { options, metrics: Metrics::new(), skyfiles, entries, registry_writes })
+        let peers = Peers::new(&options, Arc::clone(&entries), sectors, timing)?;
+        Ok(Portal { options, metrics: Metrics::new(), skyfiles, entries, registry_writes, peers })
     }
 }

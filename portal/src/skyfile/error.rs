@@ -1,10 +1,13 @@
 //! What can go wrong with a skyfile.
 
 use std::io;
+use std::sync::Arc;
 
 use storage_backends::skynet::base_sector::AssembleError;
 use storage_backends::skynet::layout::LayoutError;
 use storage_backends::skynet::metadata::MetadataError;
+
+use crate::peers::FetchError;
 
 /// Why a skyfile cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,9 @@ pub(crate) enum OpenError {
     /// Its metadata makes no sense.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// Peers have it, and it could not be fetched from them.
+    #[error(transparent)]
+    Fetch(#[from] Arc<FetchError>),
     /// The disk failed.
     #[error("cannot read the skyfile")]
     Io(#[from] io::Error),
