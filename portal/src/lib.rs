@@ -3,10 +3,13 @@
 //! `http` parses a request and renders its answer; everything else knows nothing of HTTP. Formats (skylinks, layouts,
 //! metadata, entries) are those of `storage_backends::skynet`. Facts about skyd are from pcfreak30/skyd at 8e06847f.
 
+mod api_keys;
+mod blocklist;
 pub mod entries;
 mod found;
 pub mod http;
 mod limits;
+mod media_type;
 mod metrics;
 mod options;
 mod peers;
@@ -14,9 +17,12 @@ mod pins;
 mod portal;
 mod registry;
 mod sectors;
+mod served;
 mod skyfile;
+mod tus;
 mod upkeep;
 
+pub use api_keys::ApiKeys;
 pub use metrics::Metrics;
 pub use options::PortalOptions;
 pub use peers::{InvalidPeer, is_peer_url};

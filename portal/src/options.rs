@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use storage_backends::skynet::profile::Profile;
 
+use crate::ApiKeys;
+
 /// The settings of one portal.
 #[derive(Clone, Debug)]
 pub struct PortalOptions {
@@ -16,6 +18,8 @@ pub struct PortalOptions {
     pub idle_body_timeout: Duration,
     /// Serve `/metrics`.
     pub metrics: bool,
+    /// Who may write.
+    pub api_keys: ApiKeys,
     /// How uploads are cut into sectors and pieces, on which their skylinks depend. Other layouts can be read, and restored.
     pub profile: Profile,
     /// Bytes of content of one upload.
@@ -36,6 +40,10 @@ pub struct PortalOptions {
     pub max_entries: u64,
     /// Base URLs of portals that are asked for what is missing here, and that entries are passed on to.
     pub peers: Vec<String>,
+    /// Resumable uploads that are remembered, finished ones among them.
+    pub max_resumable_uploads: usize,
+    /// How long a resumable upload may be idle, and a finished one is remembered.
+    pub upload_expiry: Duration,
 }
 
 /// Small limits.
@@ -46,6 +54,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         hostname: "localhost".to_owned(),
         idle_body_timeout: Duration::from_secs(5),
         metrics: true,
+        api_keys: ApiKeys::default(),
         profile: Profile::DEFAULT,
         max_upload: 1 << 30,
         max_metadata: 1 << 20,
@@ -56,5 +65,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         registry_rate: 0,
         max_entries: 1000,
         peers: Vec::new(),
+        max_resumable_uploads: 16,
+        upload_expiry: Duration::from_hours(24),
     }
 }

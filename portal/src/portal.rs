@@ -3,13 +3,16 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::blocklist::Blocklist;
 use crate::entries::{EntryStore, EntryStoreError};
 use crate::limits::RateLimit;
 use crate::peers::{InvalidPeer, Peers, Timing};
 use crate::pins::Pins;
 use crate::sectors::SectorStore;
 use crate::skyfile::Skyfiles;
+use crate::tus::Uploads;
 use crate::{Metrics, PortalOptions};
 
 /// A portal that is open.
@@ -17,10 +20,12 @@ use crate::{Metrics, PortalOptions};
 pub struct Portal {
     pub(crate) options: PortalOptions,
     pub(crate) metrics: Metrics,
+    pub(crate) opened: Instant,
     pub(crate) skyfiles: Skyfiles,
     pub(crate) entries: Arc<EntryStore>,
     pub(crate) registry_writes: RateLimit,
     pub(crate) peers: Peers,
+    pub(crate) uploads: Arc<Uploads>,
 }
 
 /// Why a portal cannot be opened.
@@ -35,6 +40,9 @@ pub enum OpenPortalError {
     /// The list of peers is wrong.
     #[error(transparent)]
     Peers(#[from] InvalidPeer),
+    /// What was uploaded so far cannot be read.
+    #[error("cannot take up the resumable uploads")]
+    Uploads(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Portal {
@@ -46,10 +54,14 @@ impl Portal {
     pub(crate) fn open_with(directory: &Path, options: PortalOptions, timing: Timing) -> Result<Self, OpenPortalError> {
         std::fs::create_dir_all(directory)?;
         let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve)?;
-        let skyfiles = Skyfiles::new(sectors.clone(), Pins::open(directory)?, &options);
+        let skyfiles = Skyfiles::new(sectors.clone(), Pins::open(directory)?, Blocklist::open(directory)?, &options);
         let entries = Arc::new(EntryStore::open(&directory.join("entries"), options.max_entries)?);
         let registry_writes = RateLimit::new(options.registry_rate);
         let peers = Peers::new(&options, Arc::clone(&entries), sectors, timing)?;
-        Ok(Portal { options, metrics: Metrics::new(), skyfiles, entries, registry_writes, peers })
+        let uploads = Uploads::open(directory, skyfiles.clone(), &options)
+            .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
+        let (metrics, uploads) = (Metrics::new(), Arc::new(uploads));
+        let opened = Instant::now();
+        Ok(Portal { options, metrics, opened, skyfiles, entries, registry_writes, uploads, peers })
     }
 }

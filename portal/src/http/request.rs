@@ -22,6 +22,8 @@ pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
+    /// The query as it came, for redirects.
+    pub(crate) raw_query: Option<String>,
 }
 
 impl Request {
@@ -68,14 +70,6 @@ pub(crate) fn parse_bool(request: &Request, name: &str) -> Result<bool, HttpErro
             "unable to parse '{name}' parameter: strconv.ParseBool: parsing {text:?}: invalid syntax"
         ))),
     }
-}
-
-/// 200 with JSON.
-pub(crate) fn json_response(body: &serde_json::Value) -> http::Response<Body> {
-    let mut response = http::Response::new(Body::from(format!("{body}\n")));
-    let json = HeaderValue::from_static("application/json; charset=utf-8");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
-    response
 }
 
 /// A value made of our own, already valid, parts.

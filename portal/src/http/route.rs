@@ -1,5 +1,10 @@
 //! From host, method-free path to what is asked for: the grammar of the whole API on one page.
 
+use storage_backends::fs::UploadId;
+
+use super::download::{Address, below};
+use super::left_out;
+
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -19,11 +24,50 @@ pub(crate) enum Route {
     EntryHealth,
     /// `/skynet/resolve/<skylink>`.
     Resolve(String),
+    /// `/skynet/portals`.
+    Portals,
+    /// `/skynet/blocklist`, and `/skynet/blacklist` as it was called before.
+    Blocklist,
+    /// `/skynet/root`.
+    SectorBytes,
+    /// `/skynet/basesector/<skylink>`.
+    BaseSector(String),
+    /// `/skynet/trustless/basesector/<skylink>`, `/skynet/trustless/file/v1/<skylink>`.
+    Trustless(String),
+    /// `/skynet/pin/<skylink>`.
+    Pin(String),
+    /// `/skynet/unpin/<skylink>`.
+    Unpin(String),
+    /// `/skynet/health/skylink/<skylink>`.
+    SkylinkHealth(String),
+    /// `/skynet/restore`.
+    Restore,
     /// `/skynet/skyfile`; what stands behind it does not matter, it was a path in skyd's own file system.
     Skyfile,
+    /// `/<skylink>[/path]`, `/skynet/skylink/<skylink>[/path]`, and any path on a skylink's own host.
+    Download(Address),
+    /// `/skynet/metadata/<skylink>`.
+    Metadata(Address),
+    /// A part of other portals that this one does not have.
+    LeftOut(&'static str),
+    /// `/skynet/tus`.
+    Tus,
+    /// `/skynet/tus/:id`; `None`: no upload can have that id.
+    TusUpload(Option<UploadId>),
+    /// `/skynet/upload/tus/:id`; the same.
+    TusSkylink(Option<UploadId>),
 }
 
 impl Route {
+    /// Reads the host and the path of a request. What lies below the portal's own name is no part of its API.
+    pub(crate) fn at(host: Option<&str>, hostname: &str, path: &str) -> Option<Route> {
+        let Some(label) = host.and_then(|host| below(host, hostname)) else { return Route::parse(path) };
+        if let Some(address) = Address::on_host(host?, hostname, path) {
+            return Some(Route::Download(address));
+        }
+        left_out::at_host(label).map(Route::LeftOut).or_else(|| Route::parse(path))
+    }
+
     /// Reads the raw, still encoded path of a request.
     pub(crate) fn parse(path: &str) -> Option<Route> {
         Some(match path {
@@ -34,7 +78,17 @@ impl Route {
             "/skynet/registry" => Route::Registry,
             "/skynet/registrymulti" => Route::RegistryMulti,
             "/skynet/health/entry" => Route::EntryHealth,
-            _ => return Route::parse_prefixed(path),
+            "/skynet/portals" => Route::Portals,
+            "/skynet/blocklist" | "/skynet/blacklist" => Route::Blocklist,
+            "/skynet/root" => Route::SectorBytes,
+            "/skynet/restore" => Route::Restore,
+            "/skynet/tus" | "/skynet/tus/" => Route::Tus,
+            _ => {
+                return Route::parse_prefixed(path)
+                    .or_else(|| Route::of_upload(path))
+                    .or_else(|| Route::of_skylink(path))
+                    .or_else(|| left_out::at_path(path).map(Route::LeftOut));
+            }
         })
     }
 
@@ -44,8 +98,38 @@ impl Route {
         Some(match first {
             "skyfile" => Route::Skyfile,
             "resolve" => Route::Resolve(rest.to_owned()),
+            "basesector" => Route::BaseSector(rest.to_owned()),
+            "pin" => Route::Pin(rest.to_owned()),
+            "unpin" => Route::Unpin(rest.to_owned()),
+            "health" => Route::SkylinkHealth(rest.strip_prefix("skylink/")?.to_owned()),
+            "trustless" => {
+                let rest = rest.strip_prefix("basesector/").or_else(|| rest.strip_prefix("file/v1/"))?;
+                Route::Trustless(rest.to_owned())
+            }
             _ => return None,
         })
+    }
+
+    fn of_skylink(path: &str) -> Option<Route> {
+        if let Some(rest) = path.strip_prefix("/skynet/skylink/") {
+            return Some(Route::Download(Address::in_path(rest)));
+        }
+        if let Some(rest) = path.strip_prefix("/skynet/metadata/") {
+            return Some(Route::Metadata(Address::in_path(rest)));
+        }
+        Address::in_root(path).map(Route::Download)
+    }
+
+    fn of_upload(path: &str) -> Option<Route> {
+        if let Some(id) = path.strip_prefix("/skynet/tus/") {
+            return Some(Route::TusUpload(id.parse().ok()));
+        }
+        path.strip_prefix("/skynet/upload/tus/").map(|id| Route::TusSkylink(id.parse().ok()))
+    }
+
+    /// True for what speaks TUS.
+    pub(crate) fn is_tus(&self) -> bool {
+        matches!(self, Route::Tus | Route::TusUpload(_))
     }
 
     /// The name in metrics and logs.
@@ -59,7 +143,22 @@ impl Route {
             Route::RegistryMulti => "registrymulti",
             Route::EntryHealth => "health_entry",
             Route::Resolve(_) => "resolve",
+            Route::Portals => "portals",
+            Route::Blocklist => "blocklist",
+            Route::SectorBytes => "root_bytes",
+            Route::BaseSector(_) => "basesector",
+            Route::Trustless(_) => "trustless",
+            Route::Pin(_) => "pin",
+            Route::Unpin(_) => "unpin",
+            Route::SkylinkHealth(_) => "health_skylink",
+            Route::Restore => "restore",
             Route::Skyfile => "skyfile",
+            Route::Download(_) => "download",
+            Route::Metadata(_) => "metadata",
+            Route::LeftOut(_) => "left_out",
+            Route::Tus => "tus_create",
+            Route::TusUpload(_) => "tus_upload",
+            Route::TusSkylink(_) => "tus_skylink",
         }
     }
 
@@ -67,12 +166,26 @@ impl Route {
     pub(crate) fn methods(&self) -> &'static [http::Method] {
         use http::Method;
         match self {
-            Route::Root | Route::Live | Route::Metrics | Route::Stats | Route::EntryHealth | Route::Resolve(_) => {
-                &[Method::GET, Method::HEAD]
+            Route::Root
+            | Route::Live
+            | Route::Metrics
+            | Route::Stats
+            | Route::Portals
+            | Route::EntryHealth
+            | Route::Resolve(_)
+            | Route::SectorBytes
+            | Route::BaseSector(_)
+            | Route::Trustless(_)
+            | Route::SkylinkHealth(_)
+            | Route::Download(_)
+            | Route::Metadata(_)
+            | Route::TusSkylink(_) => &[Method::GET, Method::HEAD],
+            Route::Registry | Route::Blocklist => &[Method::GET, Method::HEAD, Method::POST],
+            Route::RegistryMulti | Route::Skyfile | Route::Restore | Route::Pin(_) | Route::Unpin(_) | Route::Tus => {
+                &[Method::POST]
             }
-            Route::Registry => &[Method::GET, Method::HEAD, Method::POST],
-            Route::RegistryMulti => &[Method::POST],
-            Route::Skyfile => &[Method::POST],
+            Route::LeftOut(_) => &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE],
+            Route::TusUpload(_) => &[Method::HEAD, Method::PATCH, Method::DELETE, Method::POST],
         }
     }
 }

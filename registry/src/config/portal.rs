@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use storage_backends::skynet::profile::Profile;
 
 use super::validate::Faults;
-use super::{ByteSize, ListenAddress, TimeSpan};
+use super::{ByteSize, ListenAddress, Secret, TimeSpan};
 
 /// A portal with its names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub struct Portal {
     pub url: String,
     /// The name below which each skylink has an origin of its own: `<base32 skylink>.<hostname>`.
     pub hostname: String,
+    /// Whoever has one of these may write, sent as `Skynet-Api-Key` or as the password of Basic authentication; empty: anybody.
+    pub api_keys: Vec<Secret>,
     /// How uploads are cut: sector size, data pieces, parity pieces. Their skylinks depend on it: `4MiB/10+20` gives those of
     /// release skyd. The sector size is that of the whole store and must not change; the pieces may.
     pub profile: Profile,
@@ -44,6 +46,11 @@ pub struct Portal {
     /// Base URLs of other portals, `http://` only. Skylinks and entries that are missing here are asked for there, and checked
     /// before they are used; entries written here are passed on to all of them. Each portal should list all the others.
     pub peers: Vec<String>,
+    /// Resumable uploads (TUS) that are remembered; the one that was finished first makes way. Where none is finished, more
+    /// get 503.
+    pub max_resumable_uploads: usize,
+    /// How long a resumable upload may be idle, and a finished one is remembered.
+    pub upload_expiry: TimeSpan,
 }
 
 impl Default for Portal {
@@ -53,6 +60,7 @@ impl Default for Portal {
             data: PathBuf::from("./skyberth-portal-data"),
             url: String::new(),
             hostname: "localhost".to_owned(),
+            api_keys: Vec::new(),
             profile: Profile::DEFAULT,
             max_upload: ByteSize::from_bytes(1 << 40),
             max_metadata: ByteSize::from_mib(1),
@@ -63,6 +71,8 @@ impl Default for Portal {
             registry_rate: 60,
             max_entries: 1_000_000,
             peers: Vec::new(),
+            max_resumable_uploads: 4096,
+            upload_expiry: TimeSpan::from_secs(24 * 3600),
         }
     }
 }
@@ -88,9 +98,13 @@ impl Portal {
         }
         if !self.peers.iter().all(|peer| portal::is_peer_url(peer)) {
             faults.add("portal.peers", "write URLs such as http://portal.example:9980; https is not supported");
+        if self.api_keys.iter().any(|key| key.expose().is_empty()) {
+            faults.add("portal.api_keys", "an empty key would let anybody write");
         }
         faults.at_least_one("portal.max_uploads", self.max_uploads);
         faults.not_zero("portal.sweep_interval", self.sweep_interval);
+        faults.at_least_one("portal.max_resumable_uploads", self.max_resumable_uploads);
+        faults.not_zero("portal.upload_expiry", self.upload_expiry);
         let (least, most) = (ByteSize::from_bytes(1024), ByteSize::from_mib(4));
         faults.size_within("portal.max_metadata", self.max_metadata, least, most);
     }
