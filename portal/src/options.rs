@@ -38,6 +38,8 @@ pub struct PortalOptions {
     pub registry_rate: u32,
     /// Most registry entries that the portal keeps; each takes a file.
     pub max_entries: u64,
+    /// Base URLs of portals that are asked for what is missing here, and that entries are passed on to.
+    pub peers: Vec<String>,
     /// Resumable uploads that are remembered, finished ones among them.
     pub max_resumable_uploads: usize,
     /// How long a resumable upload may be idle, and a finished one is remembered.
@@ -62,6 +64,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         scrub_rate: 0,
         registry_rate: 0,
         max_entries: 1000,
+        peers: Vec::new(),
         max_resumable_uploads: 16,
         upload_expiry: Duration::from_hours(24),
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::blocklist::Blocklist;
 use crate::entries::{EntryStore, EntryStoreError};
 use crate::limits::RateLimit;
+use crate::peers::{InvalidPeer, Peers, Timing};
 use crate::pins::Pins;
 use crate::sectors::SectorStore;
 use crate::skyfile::Skyfiles;
@@ -23,6 +24,7 @@ pub struct Portal {
     pub(crate) skyfiles: Skyfiles,
     pub(crate) entries: Arc<EntryStore>,
     pub(crate) registry_writes: RateLimit,
+    pub(crate) peers: Peers,
     pub(crate) uploads: Arc<Uploads>,
 }
 
@@ -35,6 +37,9 @@ pub enum OpenPortalError {
     /// The same of its registry entries.
     #[error(transparent)]
     Entries(#[from] EntryStoreError),
+    /// The list of peers is wrong.
+    #[error(transparent)]
+    Peers(#[from] InvalidPeer),
     /// What was uploaded so far cannot be read.
     #[error("cannot take up the resumable uploads")]
     Uploads(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -43,15 +48,20 @@ pub enum OpenPortalError {
 impl Portal {
     /// Opens the portal whose files lie below `directory`, which nobody else may use meanwhile. Blocks.
     pub fn open(directory: &Path, options: PortalOptions) -> Result<Self, OpenPortalError> {
+        Portal::open_with(directory, options, Timing::default())
+    }
+
+    pub(crate) fn open_with(directory: &Path, options: PortalOptions, timing: Timing) -> Result<Self, OpenPortalError> {
         std::fs::create_dir_all(directory)?;
         let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve)?;
-        let skyfiles = Skyfiles::new(sectors, Pins::open(directory)?, Blocklist::open(directory)?, &options);
+        let skyfiles = Skyfiles::new(sectors.clone(), Pins::open(directory)?, Blocklist::open(directory)?, &options);
         let entries = Arc::new(EntryStore::open(&directory.join("entries"), options.max_entries)?);
         let registry_writes = RateLimit::new(options.registry_rate);
+        let peers = Peers::new(&options, Arc::clone(&entries), sectors, timing)?;
         let uploads = Uploads::open(directory, skyfiles.clone(), &options)
             .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
         let (metrics, uploads) = (Metrics::new(), Arc::new(uploads));
         let opened = Instant::now();
-        Ok(Portal { options, metrics, opened, skyfiles, entries, registry_writes, uploads })
+        Ok(Portal { options, metrics, opened, skyfiles, entries, registry_writes, uploads, peers })
     }
 }

@@ -1,5 +1,6 @@
 //! What an error looks like: a status and `{"message": ...}`, as skyd's `WriteError` sends it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,7 +10,11 @@ use serde_json::json;
 use serving::BodyError;
 
 use crate::entries::EntryStoreError;
+use crate::peers::FetchError;
 use crate::skyfile::{OpenError, WriteError};
+
+/// Who finds all fetches from peers taken tries again after this.
+const BUSY: Duration = Duration::from_secs(4);
 
 /// An error answer.
 #[derive(Debug)]
@@ -114,6 +119,22 @@ impl From<WriteError> for HttpError {
     }
 }
 
+/// A skyfile that only peers have.
+fn not_fetched(error: &Arc<FetchError>) -> HttpError {
+    let status = match **error {
+        FetchError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        FetchError::Malformed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        FetchError::TooLarge { .. } => StatusCode::NOT_FOUND,
+        FetchError::Incomplete(_) => StatusCode::BAD_GATEWAY,
+        FetchError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+        FetchError::Io(_) | FetchError::Aborted => {
+            return HttpError::internal("failed to fetch skylink", Arc::clone(error));
+        }
+    };
+    let error = HttpError::new(status, format!("failed to fetch skylink: {error}"));
+    if status == StatusCode::SERVICE_UNAVAILABLE { error.retry_after(BUSY) } else { error }
+}
+
 impl From<OpenError> for HttpError {
     fn from(error: OpenError) -> Self {
         let message = format!("failed to fetch skylink: {error}");
@@ -122,6 +143,7 @@ impl From<OpenError> for HttpError {
             OpenError::NotV1 | OpenError::Proof(_) => StatusCode::BAD_REQUEST,
             // What the skylink names is here, and no skyfile: skyd answers so too.
             OpenError::Layout(_) | OpenError::OutOfBounds | OpenError::Metadata(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            OpenError::Fetch(error) => return not_fetched(&error),
             OpenError::Io(_) => return HttpError::internal("failed to fetch skylink", error),
         };
         HttpError::new(status, message)

@@ -9,6 +9,7 @@ use serving::Query;
 
 use super::error::HttpError;
 use crate::PortalOptions;
+use crate::peers::PEER_HEADER;
 
 /// What a handler answers.
 pub(crate) type Answer = Result<http::Response<Body>, HttpError>;
@@ -29,6 +30,11 @@ impl Request {
     /// A header as text; one that is no text counts as absent.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Whether another portal asks: it shall get what is here, and nothing that peers have.
+    pub(crate) fn is_from_peer(&self) -> bool {
+        self.headers.contains_key(PEER_HEADER)
     }
 
     /// The host that the client asked, with its port, without anything that could not stand in one.

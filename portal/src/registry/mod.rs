@@ -39,26 +39,51 @@ pub(crate) enum ResolveLinkError {
 }
 
 impl Portal {
-    /// The entry that stands under an id.
-    pub(crate) async fn entry(&self, id: EntryId) -> Result<Option<SignedEntry>, EntryStoreError> {
+    /// The entry that stands under an id; if none does, the best one that peers have, unless `only_here`.
+    pub(crate) async fn entry(&self, id: EntryId, only_here: bool) -> Result<Option<SignedEntry>, EntryStoreError> {
         let entries = Arc::clone(&self.entries);
-        spawn_blocking(move || entries.get(&id)).await?
+        let here = spawn_blocking(move || entries.get(&id)).await??;
+        if here.is_some() || only_here || self.peers.is_empty() {
+            return Ok(here);
+        }
+        let Some(found) = self.peers.entry(id).await else { return Ok(None) };
+        let (entries, entry) = (Arc::clone(&self.entries), found.clone());
+        match spawn_blocking(move || entries.put(&entry)).await? {
+            Ok(Put::Stored { .. }) => Ok(Some(found)),
+            // Another one came meanwhile.
+            Ok(Put::Refused { standing, .. }) => Ok(Some(standing)),
+            Err(error) => {
+                // It is what was asked for, whether or not there is room for it.
+                tracing::warn!(entry.id = %id, %error, "an entry of a peer could not be stored");
+                Ok(Some(found))
+            }
+        }
     }
 
     /// Takes entries, one after the other until one is refused; those before it stay. One that says the same as the entry
-    /// that stands is taken, as clients repeat what they got no answer to.
-    pub(crate) async fn put_entries(&self, signed: Vec<SignedEntry>) -> Result<(), PutEntryError> {
+    /// that stands is taken, as clients repeat what they got no answer to. What was new goes to peers, unless `only_here`.
+    pub(crate) async fn put_entries(&self, signed: Vec<SignedEntry>, only_here: bool) -> Result<(), PutEntryError> {
         let entries = Arc::clone(&self.entries);
-        let put_all = move || {
+        let put_all = move |stored: &mut Vec<SignedEntry>| {
             for entry in &signed {
                 match entries.put(entry)? {
-                    Put::Stored { .. } | Put::Refused { refusal: Refusal::SameContent, .. } => {}
+                    Put::Stored { .. } => stored.push(entry.clone()),
+                    Put::Refused { refusal: Refusal::SameContent, .. } => {}
                     Put::Refused { refusal, .. } => return Err(refusal.into()),
                 }
             }
             Ok(())
         };
-        spawn_blocking(put_all).await.map_err(EntryStoreError::from)?
+        let putting = spawn_blocking(move || {
+            let mut stored = Vec::new();
+            let result = put_all(&mut stored);
+            (stored, result)
+        });
+        let (stored, result) = putting.await.map_err(EntryStoreError::from)?;
+        if !only_here {
+            stored.iter().for_each(|entry| self.peers.spread(entry));
+        }
+        result
     }
 
     /// Where a skylink leads, and over which entries: the proof. One of version 1 leads to itself.
@@ -70,7 +95,7 @@ impl Portal {
             let mut known = found.iter();
             match resolve(*skylink, |id| known.next().cloned().ok_or(ResolveLinkError::Unknown(id))) {
                 Err(ResolveLinkError::Unknown(id)) => {
-                    let entry = self.entry(id).await?;
+                    let entry = self.entry(id, false).await?;
                     found.push(entry.ok_or(ResolveLinkError::Unknown(id))?);
                 }
                 end => return end,

@@ -1,12 +1,15 @@
 //! What can go wrong with a skyfile.
 
 use std::io;
+use std::sync::Arc;
 
 use storage_backends::skynet::base_sector::{AssembleError, BaseSectorError};
 use storage_backends::skynet::layout::LayoutError;
 use storage_backends::skynet::metadata::MetadataError;
 use storage_backends::skynet::profile::ProfileError;
 use storage_backends::skynet::range_proof::RangeProofError;
+
+use crate::peers::FetchError;
 
 /// Why a skyfile cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +29,9 @@ pub(crate) enum OpenError {
     /// Its metadata makes no sense.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// Peers have it, and it could not be fetched from them.
+    #[error(transparent)]
+    Fetch(#[from] Arc<FetchError>),
     /// Proofs are of whole leaves inside a sector.
     #[error(transparent)]
     Proof(#[from] RangeProofError),

@@ -96,6 +96,12 @@ impl Skyfiles {
         spawn_blocking(move || Skyfile::open(&sectors, skylink)).await.map_err(std::io::Error::from)?
     }
 
+    /// Keeps what an open skyfile is read from; `false` if some of it is missing.
+    pub(crate) async fn hold(&self, skyfile: &Skyfile) -> Result<bool, OpenError> {
+        let skyfile = skyfile.clone();
+        Ok(spawn_blocking(move || skyfile.hold()).await.map_err(std::io::Error::from)??)
+    }
+
     /// Begins an upload, which is cut by the portal's profile.
     pub(crate) fn writer(&self) -> Result<SkyfileWriter, WriteError> {
         self.begin(self.profile, false)

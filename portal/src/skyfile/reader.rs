@@ -1,7 +1,7 @@
 //! A skyfile that is open: its base sector taken apart, with any layout, made by anybody.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use storage_backends::skynet::layout::Layout;
@@ -12,7 +12,7 @@ use storage_backends::skynet::skylink::{Skylink, Target};
 
 use super::error::OpenError;
 use super::stream::SkyfileStream;
-use crate::sectors::{Sector, SectorStore};
+use crate::sectors::{Held, Sector, SectorStore};
 
 /// A skyfile. It stays readable as far as its sectors stand.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Source {
     pub(super) sectors: SectorStore,
     size: u64,
     place: Place,
+    /// Keeps the sectors from being swept.
+    held: OnceLock<Held>,
 }
 
 #[derive(Debug)]
@@ -71,7 +73,8 @@ impl Skyfile {
         if metadata.content_length() > layout.file_size {
             return Err(OpenError::OutOfBounds);
         }
-        let content = Arc::new(Source { sectors: sectors.clone(), size: layout.file_size, place });
+        let content =
+            Arc::new(Source { sectors: sectors.clone(), size: layout.file_size, place, held: OnceLock::new() });
         Ok(Some(Skyfile { skylink, layout, raw_metadata: rest, metadata: Arc::new(metadata), content }))
     }
 
@@ -107,6 +110,22 @@ impl Skyfile {
             Target::Entry(_) => None,
         };
         base.into_iter().chain(self.content.data_roots())
+    }
+
+    /// Holds its sectors as long as this is open, or a stream of it; `false` if one of them is missing.
+    pub(super) fn hold(&self) -> io::Result<bool> {
+        let sectors = &self.content.sectors;
+        let mut held = sectors.hold();
+        for root in self.roots() {
+            // Before the look: what is swept after it would be missed.
+            held.add(root);
+            if !sectors.contains(&root)? {
+                return Ok(false);
+            }
+        }
+        // A second one holds the same.
+        let _ = self.content.held.set(held);
+        Ok(true)
     }
 
     /// The roots of the data pieces of each chunk.

@@ -54,6 +54,7 @@ fn options(config: &Config) -> PortalOptions {
         scrub_rate: config.portal.scrub_rate.bytes(),
         registry_rate: config.portal.registry_rate,
         max_entries: config.portal.max_entries,
+        peers: config.portal.peers.clone(),
         max_resumable_uploads: config.portal.max_resumable_uploads,
         upload_expiry: config.portal.upload_expiry.duration(),
     }

@@ -43,6 +43,9 @@ pub struct Portal {
     pub registry_rate: u32,
     /// Registry entries kept; each takes a small file. Further ones get 507, those that are here can be updated.
     pub max_entries: u64,
+    /// Base URLs of other portals, `http://` only. Skylinks and entries that are missing here are asked for there, and checked
+    /// before they are used; entries written here are passed on to all of them. Each portal should list all the others.
+    pub peers: Vec<String>,
     /// Resumable uploads (TUS) that are remembered; the one that was finished first makes way. Where none is finished, more
     /// get 503.
     pub max_resumable_uploads: usize,
@@ -67,11 +70,15 @@ impl Default for Portal {
             scrub_rate: ByteSize::from_mib(8),
             registry_rate: 60,
             max_entries: 1_000_000,
+            peers: Vec::new(),
             max_resumable_uploads: 4096,
             upload_expiry: TimeSpan::from_secs(24 * 3600),
         }
     }
 }
+
+/// More peers than this would all be asked for each missing entry.
+const MAX_PEERS: usize = 16;
 
 impl Portal {
     pub(super) fn validate(&self, faults: &mut Faults) {
@@ -86,6 +93,11 @@ impl Portal {
         if self.hostname.is_empty() || !self.hostname.bytes().all(in_name) {
             faults.add("portal.hostname", "write a host name in lower case, without port");
         }
+        if self.peers.len() > MAX_PEERS {
+            faults.add("portal.peers", format!("names more than {MAX_PEERS} portals"));
+        }
+        if !self.peers.iter().all(|peer| portal::is_peer_url(peer)) {
+            faults.add("portal.peers", "write URLs such as http://portal.example:9980; https is not supported");
         if self.api_keys.iter().any(|key| key.expose().is_empty()) {
             faults.add("portal.api_keys", "an empty key would let anybody write");
         }

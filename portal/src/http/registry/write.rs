@@ -29,7 +29,7 @@ pub(crate) async fn post(portal: &Portal, request: &Request, body: &mut RequestB
     // Before the body is looked at: verifying a signature is what a flood would cost most.
     pace(portal, request, 1)?;
     let entry = parse::entry(&read_whole(body, BODY_LIMIT).await?)?;
-    put(portal, vec![entry]).await
+    put(portal, request, vec![entry]).await
 }
 
 /// `POST /skynet/registrymulti`: an entry for each of several hosts. Here is one host, which takes all that they are meant
@@ -41,7 +41,7 @@ pub(crate) async fn post_multi(portal: &Portal, request: &Request, body: &mut Re
     let aborted = |error| HttpError::from_entry_store(NOT_TAKEN, EntryStoreError::from(error));
     let entries = parsing.await.map_err(aborted)??;
     pace(portal, request, entries.len() - 1)?;
-    put(portal, entries).await
+    put(portal, request, entries).await
 }
 
 /// Takes from the client's share.
@@ -54,8 +54,8 @@ fn pace(portal: &Portal, request: &Request, writes: usize) -> Result<(), HttpErr
     })
 }
 
-async fn put(portal: &Portal, entries: Vec<SignedEntry>) -> Answer {
-    portal.put_entries(entries).await.map_err(|error| match error {
+async fn put(portal: &Portal, request: &Request, entries: Vec<SignedEntry>) -> Answer {
+    portal.put_entries(entries, request.is_from_peer()).await.map_err(|error| match error {
         PutEntryError::Refused(refusal) => HttpError::bad_request(format!("{NOT_TAKEN}: {refusal}")),
         PutEntryError::Store(error) => HttpError::from_entry_store(NOT_TAKEN, error),
     })?;

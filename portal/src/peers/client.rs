@@ -1,0 +1,146 @@
+//! One peer: requests to it, with bounded answers that are verified before anybody sees them.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, StatusCode};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, Url};
+use storage_backends::skynet::entry::{EntryAnswer, EntryId, EntryPost, SignedEntry};
+use storage_backends::skynet::profile::SectorSize;
+use storage_backends::skynet::sector::{SectorRoot, sector_root};
+use storage_backends::skynet::skylink::Skylink;
+use tokio::task::spawn_blocking;
+
+use super::error::PeerError;
+use super::timing::Timing;
+
+/// Says that the portal asked shall not ask its own peers.
+pub(crate) const PEER_HEADER: HeaderName = HeaderName::from_static("skyberth-peer");
+
+/// Bytes of an entry as JSON: one takes less than 1 KiB.
+const ENTRY_LIMIT: usize = 4096;
+
+/// Something in the list of peers that is none.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidPeer {
+    /// Not the URL of an HTTP server.
+    #[error("the peer {0:?} is not a URL such as http://portal.example:9980")]
+    Url(String),
+    /// The HTTP client cannot be made.
+    #[error("cannot make an HTTP client for peers")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Another portal.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Without a slash at the end.
+    url: String,
+    client: Client,
+}
+
+/// Whether a text is the base URL of a portal that can be a peer.
+pub fn is_peer_url(text: &str) -> bool {
+    let is_base = |url: &Url| {
+        let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        url.scheme() == "http" && plain && url.password().is_none()
+    };
+    Url::parse(text).is_ok_and(|url| is_base(&url))
+}
+
+/// The client for all peers. It follows no redirects, which could lead to any host, and uses no proxy.
+pub(super) fn http_client(timing: &Timing) -> Result<Client, InvalidPeer> {
+    let client = Client::builder()
+        .connect_timeout(timing.connect)
+        .read_timeout(timing.idle)
+        .timeout(timing.answer)
+        .redirect(Policy::none())
+        .no_proxy()
+        // skyd answers nobody else.
+        .user_agent(concat!("Sia-Agent skyberth-portal/", env!("CARGO_PKG_VERSION")));
+    Ok(client.build()?)
+}
+
+impl Peer {
+    pub(super) fn new(url: &str, client: Client) -> Result<Self, InvalidPeer> {
+        if !is_peer_url(url) {
+            return Err(InvalidPeer::Url(url.to_owned()));
+        }
+        Ok(Peer { url: url.trim_end_matches('/').to_owned(), client })
+    }
+
+    /// For logs.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The entry of an id.
+    pub(super) async fn entry(&self, id: EntryId) -> Result<SignedEntry, PeerError> {
+        let body = self.get(&format!("/skynet/registry?entryid={id}"), ENTRY_LIMIT).await?;
+        let answer: EntryAnswer = serde_json::from_slice(&body).map_err(|_| PeerError::WrongEntry)?;
+        let entry = SignedEntry::try_from(answer).map_err(|_| PeerError::WrongEntry)?;
+        if entry.id() == id { Ok(entry) } else { Err(PeerError::WrongEntry) }
+    }
+
+    /// Passes an entry on.
+    pub(super) async fn post_entry(&self, entry: &SignedEntry) -> Result<(), PeerError> {
+        let request = self.client.post(format!("{}/skynet/registry", self.url)).header(PEER_HEADER, "1");
+        let response = request.json(&EntryPost::from(entry)).send().await?;
+        if response.status().is_success() { Ok(()) } else { Err(PeerError::Status(response.status())) }
+    }
+
+    /// What the base sector of a skylink holds before the zeros at its end.
+    pub(super) async fn base_sector(
+        &self,
+        skylink: Skylink,
+        root: SectorRoot,
+        size: SectorSize,
+    ) -> Result<Bytes, PeerError> {
+        // As far as the skylink names it, which is all of it but zeros for whatever was uploaded as a skyfile.
+        let named = self.get(&format!("/skynet/basesector/{skylink}"), size.bytes()).await?;
+        match verified(named, root, size).await {
+            Err(PeerError::WrongBytes) => self.sector(root, size).await,
+            checked => checked,
+        }
+    }
+
+    /// What a sector holds before the zeros at its end.
+    pub(super) async fn sector(&self, root: SectorRoot, size: SectorSize) -> Result<Bytes, PeerError> {
+        let path = format!("/skynet/root?root={root}&offset=0&length={}", size.bytes());
+        verified(self.get(&path, size.bytes()).await?, root, size).await
+    }
+
+    async fn get(&self, path: &str, limit: usize) -> Result<Bytes, PeerError> {
+        let request = self.client.get(format!("{}{path}", self.url));
+        let response = request.header(PEER_HEADER, HeaderValue::from_static("1")).send().await?;
+        match response.status() {
+            StatusCode::OK => read(response, limit).await,
+            StatusCode::NOT_FOUND => Err(PeerError::Absent),
+            status => Err(PeerError::Status(status)),
+        }
+    }
+}
+
+/// All of an answer, if it is no longer than `limit`.
+async fn read(mut response: Response, limit: usize) -> Result<Bytes, PeerError> {
+    let announced = response.content_length().unwrap_or(0);
+    if announced > limit as u64 {
+        return Err(PeerError::TooLong { limit });
+    }
+    let mut body = BytesMut::with_capacity(announced as usize);
+    while let Some(piece) = response.chunk().await? {
+        if body.len() + piece.len() > limit {
+            return Err(PeerError::TooLong { limit });
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
+}
+
+/// The bytes, if they are those of the sector of this root.
+async fn verified(bytes: Bytes, root: SectorRoot, size: SectorSize) -> Result<Bytes, PeerError> {
+    let is_right = {
+        let bytes = bytes.clone();
+        spawn_blocking(move || sector_root(size, &bytes) == root).await?
+    };
+    if is_right { Ok(bytes) } else { Err(PeerError::WrongBytes) }
+}

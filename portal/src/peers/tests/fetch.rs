@@ -1,0 +1,136 @@
+//! Skyfiles that only peers have.
+
+use super::*;
+use crate::peers::FetchError;
+use crate::skyfile::OpenError;
+
+/// No fanout, one sector, several, and one whose last sector is full.
+const LENGTHS: [usize; 6] = [0, 1, 3000, SECTOR, 5 * SECTOR + 17, 7 * SECTOR];
+
+#[tokio::test]
+async fn what_a_peer_has_is_read_bit_for_bit_and_kept() {
+    let source = Node::new(&[]);
+    let server = source.serve().await;
+    let node = Node::new(&[&server]);
+    for length in LENGTHS {
+        let (skylink, content) = source.upload(length).await;
+        assert_eq!(node.read(skylink).await.as_ref(), Some(&content), "{length}");
+        let asked = server.requests();
+        assert_eq!(node.read(skylink).await.as_ref(), Some(&content), "{length}");
+        assert_eq!(server.requests(), asked, "{length}: the second time from here");
+    }
+}
+
+#[tokio::test]
+async fn pieces_of_other_profiles_are_fetched_too() {
+    let profile = Profile::new(SectorSize::new(SECTOR as u64).unwrap(), 3, 2).unwrap();
+    let source = Node::with(Vec::new(), |options| options.profile = profile);
+    let server = source.serve().await;
+    let node = Node::new(&[&server]);
+    let (skylink, content) = source.upload(4 * SECTOR + 5).await;
+    assert_eq!(node.read(skylink).await, Some(content));
+}
+
+#[tokio::test]
+async fn many_readers_cause_one_fetch() {
+    let source = Node::new(&[]);
+    let server = source.serve().await;
+    let node = Node::new(&[&server]);
+    let (skylink, content) = source.upload(5 * SECTOR).await;
+    let read = futures_util::future::join_all((0..16).map(|_| node.read(skylink))).await;
+    assert!(read.iter().all(|read| read.as_ref() == Some(&content)));
+    assert_eq!(server.requests(), 6, "the base sector and five");
+}
+
+#[tokio::test]
+async fn a_fetched_skyfile_is_swept_once_nobody_reads_it() {
+    let source = Node::new(&[]);
+    let server = source.serve().await;
+    let node = Node::new(&[&server]);
+    let (skylink, content) = source.upload(3 * SECTOR).await;
+    let skyfile = node.portal.open_skyfile(&skylink, false).await.unwrap().unwrap();
+    let stream = skyfile.stream(0, skyfile.size());
+    let swept = node.portal.sweep().await.unwrap();
+    assert_eq!(swept.sectors, 0, "what is open is held");
+    drop(skyfile);
+    let _ = node.portal.sweep().await.unwrap();
+    let pieces: Vec<Bytes> = stream.map(Result::unwrap).collect().await;
+    assert_eq!(pieces.concat(), content, "a stream that outlives what it was opened from");
+    eventually(async || node.portal.sweep().await.unwrap().sectors > 0).await;
+    assert!(node.portal.open_skyfile(&skylink, true).await.unwrap().is_none());
+    assert_eq!(node.read(skylink).await, Some(content), "and fetched again");
+}
+
+#[tokio::test]
+async fn what_is_pinned_here_after_a_fetch_stays() {
+    let source = Node::new(&[]);
+    let server = source.serve().await;
+    let node = Node::new(&[&server]);
+    let (skylink, content) = source.upload(3 * SECTOR).await;
+    assert!(node.portal.pin(&skylink).await.unwrap());
+    drop((source, server));
+    assert_eq!(node.portal.sweep().await.unwrap().sectors, 0);
+    assert_eq!(node.read(skylink).await, Some(content));
+    let unknown = Skylink::v1(SectorRoot::from_bytes([7; 32]), 0, 100).unwrap();
+    assert!(!node.portal.pin(&unknown).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_lost_sector_is_repaired_from_a_peer() {
+    let source = Node::new(&[]);
+    let server = source.serve().await;
+    let node = Node::new(&[&server]);
+    let (skylink, content) = source.upload(5 * SECTOR).await;
+    node.upload(5 * SECTOR).await;
+    let skyfile = node.portal.open_skyfile(&skylink, true).await.unwrap().unwrap();
+    node.lose(&skyfile.roots().nth(3).unwrap());
+    drop(skyfile);
+    assert_eq!(node.read(skylink).await, Some(content));
+    assert_eq!(server.requests(), 2, "the base sector and the lost one");
+}
+
+#[tokio::test]
+async fn sectors_come_from_whoever_has_them() {
+    let [one, other] = [Node::new(&[]), Node::new(&[])];
+    let [server, other_server] = [one.serve().await, other.serve().await];
+    let node = Node::new(&[&server, &other_server]);
+    let (skylink, content) = one.upload(4 * SECTOR).await;
+    other.upload(4 * SECTOR).await;
+    let skyfile = one.portal.open_skyfile(&skylink, true).await.unwrap().unwrap();
+    let roots: Vec<_> = skyfile.roots().skip(1).collect();
+    one.lose(&roots[1]);
+    other.lose(&roots[2]);
+    assert_eq!(node.read(skylink).await.as_ref(), Some(&content));
+
+    other.lose(&roots[1]);
+    let node = Node::new(&[&server, &other_server]);
+    let error = node.portal.open_skyfile(&skylink, false).await.unwrap_err();
+    let OpenError::Fetch(error) = error else { panic!("{error:?}") };
+    assert!(matches!(*error, FetchError::Incomplete(root) if root == roots[1]), "{error:?}");
+    one.upload(4 * SECTOR).await;
+    assert_eq!(node.read(skylink).await, Some(content), "once it is there again");
+}
+
+#[tokio::test]
+async fn larger_skyfiles_than_this_portal_takes_are_left_alone() {
+    let source = Node::new(&[]);
+    let server = source.serve().await;
+    let node = Node::with(vec![server.url.clone()], |options| options.max_upload = 100);
+    let (skylink, _) = source.upload(101).await;
+    let error = node.portal.open_skyfile(&skylink, false).await.unwrap_err();
+    assert!(
+        matches!(error, OpenError::Fetch(error) if matches!(*error, FetchError::TooLarge { size: 101, limit: 100 }))
+    );
+}
+
+#[tokio::test]
+async fn peers_do_not_ask_each_other_in_circles() {
+    let listeners = [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+    let urls: Vec<String> = listeners.iter().map(|one| format!("http://{}", one.local_addr().unwrap())).collect();
+    let [one, other] = [Node::with(vec![urls[1].clone()], |_| ()), Node::with(vec![urls[0].clone()], |_| ())];
+    let [listener, other_listener] = listeners;
+    let [server, other_server] = [Server::on(listener, one.router()), Server::on(other_listener, other.router())];
+    let unknown = Skylink::v1(SectorRoot::from_bytes([7; 32]), 0, 100).unwrap();
+    assert_eq!(one.read(unknown).await, None);
+    assert_eq!((server.requests(), other_server.requests()), (0, 1));
+}
