@@ -35,7 +35,7 @@ impl Portal {
 
     async fn sweep_forever(&self, stop: &CancellationToken) {
         while stop.run_until_cancelled(self.wait_for_sweep()).await.is_some() {
-            match self.sweep(&stop).await {
+            match self.sweep(stop).await {
                 Ok(Swept { sectors: 0, .. }) => {}
                 Ok(Swept { sectors, bytes }) => tracing::info!(sectors, bytes, "swept sectors that no pin reaches"),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -98,6 +98,7 @@ impl Portal {
         }
         if !self.peers.iter().all(|peer| portal::is_peer_url(peer)) {
             faults.add("portal.peers", "write URLs such as http://portal.example:9980; https is not supported");
+        }
         if self.api_keys.iter().any(|key| key.expose().is_empty()) {
             faults.add("portal.api_keys", "an empty key would let anybody write");
         }

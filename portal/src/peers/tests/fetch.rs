@@ -1,5 +1,7 @@
 //! Skyfiles that only peers have.
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::peers::FetchError;
 use crate::skyfile::OpenError;
@@ -50,13 +52,13 @@ async fn a_fetched_skyfile_is_swept_once_nobody_reads_it() {
     let (skylink, content) = source.upload(3 * SECTOR).await;
     let skyfile = node.portal.open_skyfile(&skylink, false).await.unwrap().unwrap();
     let stream = skyfile.stream(0, skyfile.size());
-    let swept = node.portal.sweep().await.unwrap();
+    let swept = node.portal.sweep(&CancellationToken::new()).await.unwrap();
     assert_eq!(swept.sectors, 0, "what is open is held");
     drop(skyfile);
-    let _ = node.portal.sweep().await.unwrap();
+    let _ = node.portal.sweep(&CancellationToken::new()).await.unwrap();
     let pieces: Vec<Bytes> = stream.map(Result::unwrap).collect().await;
     assert_eq!(pieces.concat(), content, "a stream that outlives what it was opened from");
-    eventually(async || node.portal.sweep().await.unwrap().sectors > 0).await;
+    eventually(async || node.portal.sweep(&CancellationToken::new()).await.unwrap().sectors > 0).await;
     assert!(node.portal.open_skyfile(&skylink, true).await.unwrap().is_none());
     assert_eq!(node.read(skylink).await, Some(content), "and fetched again");
 }
@@ -69,7 +71,7 @@ async fn what_is_pinned_here_after_a_fetch_stays() {
     let (skylink, content) = source.upload(3 * SECTOR).await;
     assert!(node.portal.pin(&skylink).await.unwrap());
     drop((source, server));
-    assert_eq!(node.portal.sweep().await.unwrap().sectors, 0);
+    assert_eq!(node.portal.sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
     assert_eq!(node.read(skylink).await, Some(content));
     let unknown = Skylink::v1(SectorRoot::from_bytes([7; 32]), 0, 100).unwrap();
     assert!(!node.portal.pin(&unknown).await.unwrap());
