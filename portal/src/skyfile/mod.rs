@@ -56,7 +56,9 @@ pub(crate) struct Skyfiles {
 
 /// A place for one upload, of which there are so many as the portal takes at once.
 #[derive(Debug)]
-pub(crate) struct Admission(OwnedSemaphorePermit);
+pub(crate) struct Admission {
+    _permit: OwnedSemaphorePermit,
+}
 
 /// Opens a skyfile whose base sector is held before anybody looks whether it stands.
 fn open_held(sectors: &SectorStore, skylink: Skylink, held: &mut Held) -> Result<Option<Skyfile>, OpenError> {
@@ -113,7 +115,7 @@ impl Skyfiles {
     /// Takes one of the places for uploads.
     pub(crate) fn admit(&self) -> Result<Admission, WriteError> {
         let permit = Arc::clone(&self.uploads).try_acquire_owned();
-        permit.map(Admission).map_err(|_| WriteError::TooManyUploads)
+        permit.map(|_permit| Admission { _permit }).map_err(|_| WriteError::TooManyUploads)
     }
 
     /// Begins the upload of the content of a base sector that the client made, cut as that says. It may be empty. The
