@@ -115,7 +115,7 @@ impl Skyfiles {
     /// Takes one of the places for uploads.
     pub(crate) fn admit(&self) -> Result<Admission, WriteError> {
         let permit = Arc::clone(&self.uploads).try_acquire_owned();
-        permit.map(|_permit| Admission { _permit }).map_err(|_| WriteError::TooManyUploads)
+        permit.map(|permit| Admission { _permit: permit }).map_err(|_| WriteError::TooManyUploads)
     }
 
     /// Begins the upload of the content of a base sector that the client made, cut as that says. It may be empty. The
