@@ -19,7 +19,7 @@ use storage_backends::skynet::profile::Profile;
 use storage_backends::skynet::range_proof;
 use storage_backends::skynet::sector::SectorRoot;
 use storage_backends::skynet::skylink::{Skylink, Target};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 pub(crate) use error::{OpenError, RestoreError, WriteError};
@@ -52,6 +52,12 @@ pub(crate) struct Skyfiles {
     proofs: Arc<Semaphore>,
     /// Something became unreachable.
     pub(crate) unpinned: Arc<Notify>,
+}
+
+/// A place for one upload, of which there are so many as the portal takes at once.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Opens a skyfile whose base sector is held before anybody looks whether it stands.
@@ -104,17 +110,24 @@ impl Skyfiles {
 
     /// Begins an upload, which is cut by the portal's profile.
     pub(crate) fn writer(&self) -> Result<SkyfileWriter, WriteError> {
-        self.begin(self.profile, false)
+        self.begin(self.admit()?, self.profile, false)
     }
 
     /// The same, which stores nothing: its end is the skylink alone.
     pub(crate) fn dry_writer(&self) -> Result<SkyfileWriter, WriteError> {
-        self.begin(self.profile, true)
+        self.begin(self.admit()?, self.profile, true)
     }
 
-    /// Begins the upload of the content of a base sector that the client made, cut as that says. It may be empty.
-    pub(crate) fn restorer(&self, base: &GivenBase) -> Result<SkyfileWriter, WriteError> {
-        self.begin(base.profile(), false)
+    /// Takes one of the places for uploads.
+    pub(crate) fn admit(&self) -> Result<Admission, WriteError> {
+        let permit = Arc::clone(&self.uploads).try_acquire_owned();
+        permit.map(|permit| Admission { _permit: permit }).map_err(|_| WriteError::TooManyUploads)
+    }
+
+    /// Begins the upload of the content of a base sector that the client made, cut as that says. It may be empty. The
+    /// place was taken before the base sector was read, which is as much in memory as an upload.
+    pub(crate) fn restorer(&self, admission: Admission, base: &GivenBase) -> Result<SkyfileWriter, WriteError> {
+        self.begin(admission, base.profile(), false)
     }
 
     /// Pins what is here already; `false` if some of it is not. Durable when it returns.
@@ -211,13 +224,12 @@ impl Skyfiles {
         }
     }
 
-    fn begin(&self, profile: Profile, dry: bool) -> Result<SkyfileWriter, WriteError> {
-        let permit = Arc::clone(&self.uploads).try_acquire_owned().map_err(|_| WriteError::TooManyUploads)?;
+    fn begin(&self, admission: Admission, profile: Profile, dry: bool) -> Result<SkyfileWriter, WriteError> {
         if !dry && !self.sectors.has_room()? {
             return Err(WriteError::DiskFull);
         }
         let (sectors, pins, blocklist) = (self.sectors.clone(), self.pins.clone(), self.blocklist.clone());
         let destination = Destination { sectors, pins, blocklist, profile, dry };
-        Ok(SkyfileWriter::new(destination, self.limits, permit))
+        Ok(SkyfileWriter::new(destination, self.limits, admission))
     }
 }

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use storage_backends::skynet::skylink::Skylink;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::Admission;
 use super::content::{Content, Destination};
 use super::error::WriteError;
 use super::restore::GivenBase;
@@ -22,7 +22,7 @@ pub(crate) struct SkyfileWriter {
     gathered_bytes: usize,
     length: u64,
     limits: Limits,
-    _permit: OwnedSemaphorePermit,
+    _admission: Admission,
 }
 
 /// What an upload may be at most.
@@ -43,14 +43,14 @@ enum State {
 }
 
 impl SkyfileWriter {
-    pub(super) fn new(destination: Destination, limits: Limits, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(destination: Destination, limits: Limits, admission: Admission) -> Self {
         SkyfileWriter {
             state: State::Idle(Box::new(Content::new(destination))),
             gathered: Vec::new(),
             gathered_bytes: 0,
             length: 0,
             limits,
-            _permit: permit,
+            _admission: admission,
         }
     }
 
