@@ -1,5 +1,6 @@
-//! Where bytes live: digests, hashers and content stores. Knows nothing of repositories.
+//! Where bytes live: digests, hashers and content stores, and the backends that hold copies elsewhere. Knows nothing of repositories.
 
+pub mod backend;
 pub mod checksum;
 pub mod digest;
 pub mod fs;

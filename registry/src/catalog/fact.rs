@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use storage_backends::backend::Locator;
+
 use crate::oci::{Digest, RepositoryName, Tag};
 
 /// A fact with its place in the order of things.
@@ -165,25 +167,6 @@ impl Annotations {
     fn is_none(&self) -> bool {
         *self == Annotations::None
     }
-}
-
-/// Where a backend keeps bytes; enough for a stranger elsewhere to fetch them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Locator {
-    /// The kind of backend, such as `skynet`.
-    pub kind: String,
-    /// The layout that the address is made for, such as `4MiB/1+4`; empty where there is only one.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub profile: String,
-    /// The address within that kind, such as a skylink.
-    pub address: String,
-    /// Base URLs that had it when this was written.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub endpoints: Vec<String>,
-    /// How the stored bytes are made from the plaintext; `plain` = as they are.
-    pub codec: String,
-    /// How many bytes the backend stores.
-    pub stored_size: u64,
 }
 
 impl Fact {
