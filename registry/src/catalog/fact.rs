@@ -90,7 +90,7 @@ pub enum Fact {
         digest: Digest,
         /// The content file that holds the roots.
         list: Digest,
-        /// How many there are.
+        /// How many there are; 0 = the list is given up, with its blob.
         units: u64,
     },
     /// A backend acknowledged the bytes.
@@ -101,6 +101,10 @@ pub enum Fact {
         locator: Locator,
         /// They were read back whole from there and matched the digest.
         read_back: bool,
+        /// When this took the place of an `UnpinPending`, in milliseconds since the Unix epoch: a removal that was asked
+        /// for before may still arrive there. Absent again once the bytes were read back after that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_unpin: Option<u64>,
     },
     /// A backend no longer has the bytes.
     Unplaced {
@@ -203,7 +207,11 @@ impl Fact {
     pub fn is_removal(&self) -> bool {
         matches!(
             self,
-            Fact::BlobUnlinked { .. } | Fact::ManifestDeleted { .. } | Fact::TagDeleted { .. } | Fact::Unplaced { .. }
+            Fact::BlobUnlinked { .. }
+                | Fact::ManifestDeleted { .. }
+                | Fact::TagDeleted { .. }
+                | Fact::UnitRoots { units: 0, .. }
+                | Fact::Unplaced { .. }
         )
     }
 }
