@@ -5,3 +5,4 @@ pub mod checksum;
 pub mod digest;
 pub mod fs;
 pub mod hasher;
+pub mod skynet;
