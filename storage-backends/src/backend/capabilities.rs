@@ -6,8 +6,8 @@
 pub struct Capabilities {
     /// It can tell the locator of content without storing it.
     pub known_address: bool,
-    /// An upload that broke off can go on where it was acknowledged.
-    pub resumable: bool,
+    /// An upload that broke off can go on, and takes at most so many bytes again; `None` if it starts over.
+    pub resume_step: Option<u64>,
     /// A delete is done some time after it was accepted.
     pub asynchronous_delete: bool,
     /// It needs the unit roots of content above one unit.

@@ -21,9 +21,8 @@
 //!    and the content is not there afterwards.
 //! 10. **Breaking off.** Dropping the future of a put at any moment leaves nothing that can be read, and a later put
 //!     succeeds.
-//! 11. **Resuming.** With `resumable`, a put that was broken off goes on, at another instance too, where the backend
-//!     acknowledged: it takes no byte again that lies before, apart from one piece. A token is kept before the first byte
-//!     is sent.
+//! 11. **Resuming.** With a `resume_step`, a put that was broken off goes on, at another instance too: of what it had taken
+//!     from the source, it takes no more than that again. If it needs a token for that, it kept it before the first byte.
 //! 12. **Hostile tokens.** A token of another content, another backend or no backend at all costs a repetition at most.
 //! 13. **Small reads.** A put asks the source for [`MAX_READ`] bytes at once at most, within the content.
 //! 14. **Size.** Content above `max_object_size` is `TooLarge` before any byte is taken.
@@ -38,10 +37,16 @@
 mod capabilities;
 mod content;
 mod error;
+mod fs;
 mod health;
 mod locator;
+mod memory;
 mod resume;
 mod source;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -54,8 +59,10 @@ use futures_util::stream::BoxStream;
 pub use capabilities::Capabilities;
 pub use content::{Content, ContentError, UNIT, UnitRoot};
 pub use error::{BackendError, Cause};
+pub use fs::{FsBackend, FsBackendConfig};
 pub use health::{EndpointHealth, EndpointState, Health};
 pub use locator::{Locator, PLAIN};
+pub use memory::MemoryBackend;
 pub use resume::{MAX_TOKEN, Resume, ResumeInMemory, ResumeToken, TokenTooLong};
 pub use source::{BytesSource, FileSource, MAX_READ, Source, SourceError};
 

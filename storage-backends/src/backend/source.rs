@@ -44,6 +44,13 @@ pub enum SourceError {
     Io(#[from] io::Error),
 }
 
+/// What of `start..end` fits into one read, and never another number of bytes.
+pub(crate) async fn read_piece(source: &dyn Source, start: u64, end: u64) -> Result<Bytes, SourceError> {
+    let end = end.min(start + MAX_READ);
+    let bytes = source.read(start..end).await?;
+    if bytes.len() as u64 == end - start { Ok(bytes) } else { Err(SourceError::Damaged { start, end }) }
+}
+
 /// An open file as a source.
 #[derive(Debug)]
 pub struct FileSource {
@@ -94,6 +101,11 @@ impl BytesSource {
     /// A source of these bytes that claims to be this content.
     pub fn claiming(content: Content, bytes: Bytes) -> Self {
         BytesSource { bytes, content }
+    }
+
+    /// All of them, whatever the content claims to be.
+    pub fn read_all(&self) -> Bytes {
+        self.bytes.clone()
     }
 
     /// The same with the roots of its units, in order.

@@ -33,6 +33,7 @@ pub use disk::free_space;
 pub use error::{CommitUploadError, StoreError};
 pub use finish::FinishedUpload;
 pub use sessions::UploadInfo;
+pub(crate) use upload::SYNC_STEP;
 pub use upload::{Mark, Upload};
 pub use upload_id::{UploadId, UploadIdError};
 pub use upload_state::OWNER_LIMIT;
