@@ -1,4 +1,5 @@
-//! Where bytes live: digests, hashers and content stores, and the backends that hold copies elsewhere. Knows nothing of repositories.
+//! Where bytes live: digests, hashers, content stores, and backends that hold copies elsewhere. Knows nothing of
+//! repositories.
 
 pub mod backend;
 pub mod checksum;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::BackendError;
 use crate::digest::{Algorithm, Digest};
+use crate::skynet::sector::SectorRoot;
 
 /// Content above this length is verified in units of it, by their Merkle roots; other content is verified whole.
 pub const UNIT: u64 = 4 * 1024 * 1024;
 
 /// The Merkle root of one unit: that of a Sia sector with the unit's bytes and zeros after them.
-pub type UnitRoot = [u8; 32];
+pub type UnitRoot = SectorRoot;
 
 /// A piece of content by what it must be. Clones share the roots.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +93,8 @@ impl Content {
 mod tests {
     use super::*;
 
+    const ROOT: UnitRoot = UnitRoot::from_bytes([0; 32]);
+
     fn content(length: u64) -> Content {
         Content::new(Digest::of(Algorithm::Sha256, b""), length).unwrap()
     }
@@ -100,9 +103,9 @@ mod tests {
     fn there_is_one_root_for_each_unit_begun() {
         for (length, units) in [(0, 0), (1, 1), (UNIT, 1), (UNIT + 1, 2), (3 * UNIT, 3)] {
             assert_eq!(content(length).units(), units);
-            assert!(content(length).with_unit_roots(vec![[0; 32]; units as usize].into()).is_ok());
+            assert!(content(length).with_unit_roots(vec![ROOT; units as usize].into()).is_ok());
             let found = units + 1;
-            let refused = content(length).with_unit_roots(vec![[0; 32]; found as usize].into());
+            let refused = content(length).with_unit_roots(vec![ROOT; found as usize].into());
             assert_eq!(refused, Err(ContentError::WrongNumberOfRoots { length, found }));
         }
     }

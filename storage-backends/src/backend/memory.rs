@@ -51,6 +51,14 @@ impl MemoryBackend {
         MemoryBackend { max_object_size: Some(bytes), ..self }
     }
 
+    /// The same storage, holding these bytes under the digest, whatever they are.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn holding(self, digest: Digest, bytes: Bytes) -> Self {
+        self.state().objects.insert(digest, bytes);
+        self
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // No change is in steps that a panic could part.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -180,6 +188,9 @@ impl Backend for MemoryBackend {
         Box::pin(async move {
             content.check_range(&range)?;
             let whole = self.state().objects.get(content.digest()).cloned().ok_or(BackendError::NotFound)?;
+            if whole.len() as u64 != content.length() {
+                return Err(BackendError::Corrupt { start: 0, end: content.length() });
+            }
             let bytes = whole.slice(range.start as usize..range.end as usize);
             let pieces = (0..bytes.len()).step_by(MAX_READ as usize).map(move |start| {
                 let end = bytes.len().min(start + MAX_READ as usize);

@@ -47,6 +47,7 @@ mod source;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+pub mod wrap;
 
 use std::fmt::Debug;
 use std::ops::Range;

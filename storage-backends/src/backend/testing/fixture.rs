@@ -7,8 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 
-use crate::backend::{Backend, BackendError, BytesSource, Locator, Source as _};
+use crate::backend::{Backend, BackendError, BytesSource, Locator, Source as _, UNIT};
 use crate::digest::Algorithm;
+use crate::skynet::canonical::UnitRoots;
+use crate::skynet::profile::SectorSize;
 
 /// A backend's storage, made for one test.
 pub trait Fixture: Send + Sync {
@@ -19,7 +21,7 @@ pub trait Fixture: Send + Sync {
     fn instance(&self) -> impl Future<Output = Arc<dyn Backend>> + Send;
 }
 
-/// Content of this length; other seeds make other content.
+/// Content of this length, with roots if it is above one unit; other seeds make other content.
 pub fn sample(length: u64, seed: u64) -> BytesSource {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length as usize + 8);
@@ -31,7 +33,15 @@ pub fn sample(length: u64, seed: u64) -> BytesSource {
         bytes.extend_from_slice(&state.to_le_bytes());
     }
     bytes.truncate(length as usize);
-    BytesSource::new(Algorithm::Sha256, Bytes::from(bytes))
+    let mut roots = UnitRoots::new(SectorSize::STANDARD);
+    if length > UNIT {
+        roots.update(&bytes);
+    }
+    let source = BytesSource::new(Algorithm::Sha256, Bytes::from(bytes));
+    match roots.finish() {
+        none if none.is_empty() => source,
+        roots => source.with_unit_roots(roots.into()).expect("there is one for each unit"),
+    }
 }
 
 /// The bytes of a range as the backend gives them.
