@@ -34,11 +34,10 @@ impl Wanted {
     /// True if the local copy is not the only one to rely on: enough endpoints have it, one of them gave all of it back,
     /// and no removal that was once asked for can still be on its way.
     pub fn is_safe(&self, placements: &[Placement]) -> bool {
-        let mine = |placement: &&Placement| self.counts(placement) > 0;
-        let settled = |placement: &Placement| placement.after_unpin.is_none();
-        let no_unpin = placements.iter().all(|placement| !placement.unpin_pending);
-        let read_back = placements.iter().filter(mine).any(|placement| placement.read_back);
-        no_unpin && read_back && placements.iter().filter(mine).all(settled) && self.is_met(placements)
+        let here = |locator: &Locator| locator.kind == self.kind && locator.profile == self.profile;
+        let mut mine = placements.iter().filter(|placement| here(&placement.locator));
+        let settled = mine.clone().all(|placement| !placement.unpin_pending && placement.after_unpin.is_none());
+        settled && mine.any(|placement| placement.read_back) && self.is_met(placements)
     }
 }
 

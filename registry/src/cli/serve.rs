@@ -14,7 +14,7 @@ use crate::admin;
 use crate::config::{Config, Loaded};
 use crate::http::{Door, HttpOptions, router};
 use crate::telemetry::metrics::Metrics;
-use crate::{data_dir, gc, server, telemetry};
+use crate::{data_dir, gc, placement, server, telemetry};
 
 /// Threads for file and index work besides those that uploads hold.
 const SPARE_BLOCKING_THREADS: usize = 128;
@@ -83,6 +83,7 @@ async fn operate(
     let tasks = TaskTracker::new();
     tasks.spawn(admin::server::serve(socket, Arc::clone(&node.registry), stop.clone()));
     tasks.spawn(collect_regularly(config.clone(), Arc::clone(&node.registry), stop.clone()));
+    tasks.spawn(placement::run(Arc::clone(&node.registry), stop.clone()));
     start_scrub(config, node, &tasks, stop);
     stop.cancelled().await;
     tasks.close();

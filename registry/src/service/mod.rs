@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::catalog::{Catalog, CatalogState};
 use crate::oci::Digest;
+use crate::placement::{Durability, Remote};
 use crate::telemetry::metrics::Metrics;
 
 pub use blobs::Blob;
@@ -83,6 +84,8 @@ pub struct Registry {
     pub(crate) tasks: TaskTracker,
     /// Held by the one collection that may run.
     pub(crate) collecting: tokio::sync::Mutex<()>,
+    /// Where content is placed, if anywhere.
+    pub(crate) remote: Option<Arc<Remote>>,
     hot: hot_content::HotContent,
     sessions: sessions::Sessions,
     transfers: Arc<Semaphore>,
@@ -110,6 +113,7 @@ impl Registry {
             locks: DigestLocks::new(),
             collecting: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
+            remote: None,
             hot: hot_content::HotContent::default(),
             pushes: push_report::PushReports::new(),
             catalog,
@@ -118,6 +122,17 @@ impl Registry {
             metrics,
             sessions,
         })
+    }
+
+    /// The same with a backend; its catalog was opened with [`Remote::wanted`] of that.
+    #[must_use]
+    pub fn placing_at(self, remote: Remote) -> Self {
+        Registry { remote: Some(Arc::new(remote)), ..self }
+    }
+
+    /// Whether this node could be lost now; `None` where it is the only place anyway.
+    pub fn durability(&self) -> Option<Durability> {
+        Some(self.remote.as_ref()?.durability(self.catalog.backlog()))
     }
 
     /// The catalog, for maintenance and status.

@@ -117,7 +117,7 @@ impl Placing {
 pub(super) fn count(source: &impl Source, wanted: &Wanted) -> Result<Backlog, Fault> {
     let (mut backlog, mut after) = (Backlog::default(), None);
     loop {
-        let page = placing::lacking_page(source, wanted, after.as_ref(), LOOKS)?;
+        let page = placing::held_page(source, wanted, after.as_ref(), LOOKS, Wanted::is_met)?;
         backlog.count += page.items.len() as u64;
         backlog.bytes += page.items.iter().map(|item| item.size).sum::<u64>();
         after = page.next;

@@ -51,8 +51,22 @@ impl Catalog {
     /// Looks at up to `looks` digests that are held after `after`, for those that lack a place. Without
     /// [`Catalog::wanted`] nothing does.
     pub fn lacking(&self, after: Option<&Digest>, looks: usize) -> Result<LackingPage, ReadError> {
+        self.held_page(after, looks, Wanted::is_met)
+    }
+
+    /// As [`Catalog::lacking`], for those as well that have a place and are not to be relied upon there yet.
+    pub fn unsettled(&self, after: Option<&Digest>, looks: usize) -> Result<LackingPage, ReadError> {
+        self.held_page(after, looks, Wanted::is_safe)
+    }
+
+    fn held_page(
+        &self,
+        after: Option<&Digest>,
+        looks: usize,
+        enough: placing::Enough,
+    ) -> Result<LackingPage, ReadError> {
         match self.wanted() {
-            Some(wanted) => self.read(|index| placing::lacking_page(index, wanted, after, looks)),
+            Some(wanted) => self.read(|index| placing::held_page(index, wanted, after, looks, enough)),
             None => Ok(LackingPage { items: Vec::new(), next: None }),
         }
     }

@@ -74,10 +74,15 @@ fn size_by(source: &impl Source, digest: &Digest, holder: &Holder) -> Result<Opt
 
 /// The length of content that is held and not placed often enough; `None` of any other.
 pub(crate) fn lacking(source: &impl Source, digest: &Digest, wanted: &Wanted) -> Result<Option<u64>, Fault> {
+    held_unless(source, digest, wanted, Wanted::is_met)
+}
+
+/// The length of content that is held and whose places are not `enough`.
+fn held_unless(source: &impl Source, digest: &Digest, wanted: &Wanted, enough: Enough) -> Result<Option<u64>, Fault> {
     let Some(holder) = holders(source, digest, 1)?.pop() else { return Ok(None) };
     // Repositories come first.
     let only_a_list = matches!(holder, Holder::Content(_));
-    if (only_a_list && !wanted.lists) || wanted.is_met(&placements(source, digest, usize::MAX)?) {
+    if (only_a_list && !wanted.lists) || enough(wanted, &placements(source, digest, usize::MAX)?) {
         return Ok(None);
     }
     size_by(source, digest, &holder)
@@ -106,18 +111,22 @@ pub(crate) fn is_public(source: &impl Source, digest: &Digest) -> Result<bool, F
     Ok(false)
 }
 
-/// Looks at up to `looks` digests that are held after `after`, for those that lack a place.
-pub(crate) fn lacking_page(
+/// What makes a digest of no interest to a scan.
+pub(crate) type Enough = fn(&Wanted, &[Placement]) -> bool;
+
+/// Looks at up to `looks` digests that are held after `after`, for those whose places are not `enough`.
+pub(crate) fn held_page(
     source: &impl Source,
     wanted: &Wanted,
     after: Option<&Digest>,
     looks: usize,
+    enough: Enough,
 ) -> Result<LackingPage, Fault> {
     let mut found = LackingPage { items: Vec::new(), next: None };
     let mut last = after.cloned();
     for _ in 0..looks {
         let Some(digest) = next_held(source, last.as_ref())? else { return Ok(found) };
-        if let Some(size) = lacking(source, &digest, wanted)? {
+        if let Some(size) = held_unless(source, &digest, wanted, enough)? {
             let public = is_public(source, &digest)?;
             found.items.push(Lacking { digest: digest.clone(), size, public });
         }
@@ -181,11 +190,11 @@ mod tests {
             project(fact, Stamp { sequence: 1, time: 1 }, &mut view).unwrap();
         }
         let wanted = Wanted { kind: "memory".into(), profile: String::new(), copies: 1, lists: true };
-        let page = lacking_page(&view, &wanted, None, 10).unwrap();
+        let page = held_page(&view, &wanted, None, 10, Wanted::is_met).unwrap();
         let found: Vec<_> = page.items.into_iter().map(|item| (item.digest, item.size, item.public)).collect();
         let expected = [(1, 5, false), (2, 5, true), (11, 64, false), (12, 64, true)];
         assert_eq!(found, expected.map(|(number, size, public)| (digest(number), size, public)));
         let without = Wanted { lists: false, ..wanted };
-        assert_eq!(lacking_page(&view, &without, None, 10).unwrap().items.len(), 2);
+        assert_eq!(held_page(&view, &without, None, 10, Wanted::is_met).unwrap().items.len(), 2);
     }
 }
