@@ -10,6 +10,8 @@
 //! 5. `placed` is committed: it is read back after the next start;
 //! 6. it was read back whole and `placed` with `read_back` is committed: from here on the local file may go.
 
+mod cold;
+mod eviction;
 mod queue;
 mod remote;
 mod resume;
@@ -21,5 +23,6 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use cold::{ColdBlob, ColdRead};
 pub use remote::{Durability, Remote, Settings};
 pub use run::run;

@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use storage_backends::backend::Backend;
+use storage_backends::backend::wrap::Verify;
 use storage_backends::skynet::profile::Profile;
+use tokio::sync::Semaphore;
 
+use super::cold::ColdReads;
 use crate::catalog::{Backlog, Clock, Wanted};
 use crate::service::DigestLocks;
 
@@ -22,6 +25,16 @@ pub struct Settings {
     pub longest_pause: Duration,
     /// So long a removal that was asked for may still arrive at the backend.
     pub settle: Duration,
+    /// Bytes of local files above which those go that the backend is known to have; 0 = never.
+    pub cache_size: u64,
+    /// Between two looks at how much there is.
+    pub evict_every: Duration,
+    /// Bytes not yet placed at which no upload can be begun; 0 = no limit.
+    pub staging_limit: u64,
+    /// How long the answer to a cold read waits for the first verified bytes.
+    pub first_unit: Duration,
+    /// Cold fetches at once; each takes a few MiB of memory.
+    pub cold_fetches: usize,
 }
 
 impl Default for Settings {
@@ -31,6 +44,11 @@ impl Default for Settings {
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_mins(5),
             settle: Duration::from_mins(10),
+            cache_size: 0,
+            evict_every: Duration::from_secs(30),
+            staging_limit: 0,
+            first_unit: Duration::from_secs(1),
+            cold_fetches: 8,
         }
     }
 }
@@ -39,6 +57,10 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Remote {
     pub(crate) backend: Arc<dyn Backend>,
+    /// The same, letting out only what is verified.
+    pub(crate) verified: Verify,
+    pub(crate) cold_reads: ColdReads,
+    pub(crate) cold_fetches: Semaphore,
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
     /// Resume tokens, a file for each upload that broke off.
@@ -66,6 +88,9 @@ impl Remote {
     pub fn open(backend: Arc<dyn Backend>, settings: Settings, clock: Clock, tokens: PathBuf) -> std::io::Result<Self> {
         std::fs::create_dir_all(&tokens)?;
         Ok(Remote {
+            verified: Verify::new(Arc::clone(&backend)),
+            cold_reads: ColdReads::default(),
+            cold_fetches: Semaphore::new(settings.cold_fetches.max(1)),
             backend,
             settings,
             clock,

@@ -64,6 +64,19 @@ pub(super) async fn known_content(
     }
 }
 
+/// The content for reading it back in parts; without roots, which only a lost list makes of long content, in one piece.
+pub(super) async fn for_reading(registry: &Arc<Registry>, digest: &Digest, size: u64) -> Result<Content, Error> {
+    let known = match known_content(registry, digest, size).await {
+        Ok(Some(content)) => return Ok(content),
+        Ok(None) => plain(digest, size),
+        Err(trouble) => Err(trouble),
+    };
+    known.map_err(|trouble| match trouble {
+        Trouble::Local(error) => error,
+        _ => Error::Internal("the unit roots cannot be read"),
+    })
+}
+
 fn plain(digest: &Digest, size: u64) -> Result<Content, Trouble> {
     Content::new(digest.clone(), size).map_err(|_| Trouble::Local(Error::Internal("content of an unknown algorithm")))
 }

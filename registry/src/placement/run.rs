@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::queue::{Queue, pause};
 use super::worker::{Next, Trouble, look_at};
-use super::{Remote, resume, unpin};
+use super::{Remote, eviction, resume, unpin};
 use crate::catalog::LackingPage;
 use crate::oci::Digest;
 use crate::service::{Error, Registry};
@@ -31,7 +31,7 @@ pub async fn run(registry: Arc<Registry>, stop: CancellationToken) {
     let looks = (JoinSet::new(), HashMap::new());
     let (names, backend, end) = (Arc::clone(&registry), Arc::clone(&remote), stop.clone());
     let placer = Placer { registry, remote, stop, news, queue: Queue::default(), scan: Scan::At(None), looks };
-    tokio::join!(placer.run(), unpin::run(&names, &backend, &end));
+    tokio::join!(placer.run(), unpin::run(&names, &backend, &end), eviction::run(&names, &backend, &end));
 }
 
 /// How far the scan is.

@@ -32,7 +32,7 @@ use crate::oci::Digest;
 use crate::placement::{Durability, Remote};
 use crate::telemetry::metrics::Metrics;
 
-pub use blobs::Blob;
+pub use blobs::{Blob, Found};
 pub use closing::Closed;
 pub use error::{Error, Progress};
 pub(crate) use grace::{GraceTable, Touch};

@@ -185,6 +185,12 @@ pub struct Metrics {
     pub read_back_failures: Counter,
     /// Attempts to place or read back content that did not end well; counted by `placement`.
     pub placement_failures: Counter,
+    /// Bytes read from a backend because they are not here; counted by `placement`.
+    pub cold_bytes: Counter,
+    /// Cold reads that the backend interrupted; counted by `placement`.
+    pub cold_failures: Counter,
+    /// Bytes of local files that went because a backend has them; counted by `placement`.
+    pub evicted_bytes: Counter,
     /// Content removed at a backend; counted by `placement`.
     pub unpinned: Counter,
     /// Requests to remove content that a backend did not carry out; counted by `placement`.
@@ -230,6 +236,9 @@ impl Metrics {
             read_back_bytes: Counter::default(),
             read_back_failures: Counter::default(),
             placement_failures: Counter::default(),
+            cold_bytes: Counter::default(),
+            cold_failures: Counter::default(),
+            evicted_bytes: Counter::default(),
             unpinned: Counter::default(),
             unpin_failures: Counter::default(),
             backlog: Gauge::default(),
@@ -304,6 +313,9 @@ impl Metrics {
         let help = "Content that the backend acknowledged and did not give back";
         add(to, "read_back_failures", help, &self.read_back_failures);
         add(to, "placement_failures", "Attempts to place content that did not end well", &self.placement_failures);
+        add_bytes(to, "cold", "Read from the backend because it is not here", &self.cold_bytes);
+        add(to, "cold_failures", "Cold reads that the backend interrupted", &self.cold_failures);
+        add_bytes(to, "evicted", "Local files that went because the backend has them", &self.evicted_bytes);
         add(to, "unpinned", "Content removed at the backend", &self.unpinned);
         add(to, "unpin_failures", "Requests that the backend did not carry out", &self.unpin_failures);
         add(to, "backlog", "Content that is only on this node", &self.backlog);

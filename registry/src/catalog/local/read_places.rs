@@ -29,6 +29,11 @@ impl Catalog {
         self.read(|index| placing::held_size(index, digest))
     }
 
+    /// True if content is held as a list of unit roots, and as nothing else.
+    pub fn is_only_a_list(&self, digest: &Digest) -> Result<bool, ReadError> {
+        self.read(|index| placing::is_only_a_list(index, digest))
+    }
+
     /// True if content may be read without credentials somewhere; any other is never placed as it is.
     pub fn is_public(&self, digest: &Digest) -> Result<bool, ReadError> {
         self.read(|index| placing::is_public(index, digest))

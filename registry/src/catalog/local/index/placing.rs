@@ -88,6 +88,12 @@ fn held_unless(source: &impl Source, digest: &Digest, wanted: &Wanted, enough: E
     size_by(source, digest, &holder)
 }
 
+/// True if content is held as a list of unit roots, and as nothing else.
+pub(crate) fn is_only_a_list(source: &impl Source, digest: &Digest) -> Result<bool, Fault> {
+    // Repositories come first.
+    Ok(matches!(holders(source, digest, 1)?.first(), Some(Holder::Content(_))))
+}
+
 /// True if a public repository holds the content, or that which it lists the unit roots of.
 pub(crate) fn is_public(source: &impl Source, digest: &Digest) -> Result<bool, Fault> {
     for holder in holders(source, digest, usize::MAX)? {

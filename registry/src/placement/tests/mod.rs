@@ -1,5 +1,7 @@
 //! Content on its way to a backend that does well, badly, or dies on the way.
 
+mod cold;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +10,10 @@ use storage_backends::backend::{Backend, BackendError, Content, MemoryBackend, U
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Durability, Settings, run};
 use crate::catalog::{Backlog, Placement};
 use crate::gc;
 use crate::oci::Digest;
+use crate::placement::{Durability, Settings, run};
 use crate::testing::Fixture;
 
 const GRACE: Duration = Duration::from_hours(1);
@@ -140,7 +142,7 @@ async fn content_above_a_unit_gets_its_roots_and_the_sweep_leaves_them() {
     assert_eq!(roots.units, 3);
     assert_eq!(
         node.fixture.registry.store.read_verified(&roots.list, 96).unwrap(),
-        super::roots::list_of_bytes(&bytes)
+        crate::placement::roots::list_of_bytes(&bytes)
     );
     node.until_read_back(&roots.list).await;
     assert_eq!(gc::collect(&node.fixture.registry, false).await.unwrap().files, 0);
