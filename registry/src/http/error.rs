@@ -148,7 +148,7 @@ impl HttpError {
             Error::NoNewUploads | Error::StagingFull | Error::ReadOnly => {
                 plain(S::SERVICE_UNAVAILABLE, "DENIED").with(RETRY_AFTER, RETRY_SECONDS).because(error)
             }
-            Error::Unavailable | Error::BackendUnavailable => {
+            Error::Unavailable | Error::BackendUnavailable | Error::InDoubt => {
                 plain(S::SERVICE_UNAVAILABLE, "TOOMANYREQUESTS").with(RETRY_AFTER, RETRY_SECONDS).because(error)
             }
             Error::ContentDamaged(_) | Error::Storage(_) | Error::Internal(_) => {

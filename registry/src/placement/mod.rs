@@ -10,8 +10,10 @@
 //! 5. `placed` is committed: it is read back after the next start;
 //! 6. it was read back whole and `placed` with `read_back` is committed: from here on the local file may go.
 
+mod acknowledge;
 mod cold;
 mod eviction;
+mod flush;
 mod queue;
 mod remote;
 mod resume;
@@ -21,8 +23,10 @@ mod unpin;
 mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+pub use acknowledge::Acknowledgement;
 pub use cold::{ColdBlob, ColdRead};
+pub use flush::flush;
 pub use remote::{Durability, Remote, Settings};
 pub use run::run;

@@ -10,6 +10,7 @@ use storage_backends::backend::wrap::Verify;
 use storage_backends::skynet::profile::Profile;
 use tokio::sync::Semaphore;
 
+use super::Acknowledgement;
 use super::cold::ColdReads;
 use crate::catalog::{Backlog, Clock, Wanted};
 use crate::service::DigestLocks;
@@ -31,6 +32,12 @@ pub struct Settings {
     pub evict_every: Duration,
     /// Bytes not yet placed at which no upload can be begun; 0 = no limit.
     pub staging_limit: u64,
+    /// What an answer to a push promises.
+    pub acknowledge: Acknowledgement,
+    /// How long such an answer may wait: ingresses cut after 60 s, containerd after 30.
+    pub acknowledge_patience: Duration,
+    /// How long a stop waits for what is only here.
+    pub flush_timeout: Duration,
     /// How long the answer to a cold read waits for the first verified bytes.
     pub first_unit: Duration,
     /// Cold fetches at once; each takes a few MiB of memory.
@@ -47,6 +54,10 @@ impl Default for Settings {
             cache_size: 0,
             evict_every: Duration::from_secs(30),
             staging_limit: 0,
+            acknowledge: Acknowledgement::Local,
+            acknowledge_patience: Duration::from_secs(20),
+            // Kubernetes kills after 30 s.
+            flush_timeout: Duration::from_secs(20),
             first_unit: Duration::from_secs(1),
             cold_fetches: 8,
         }

@@ -127,6 +127,9 @@ pub enum Error {
     /// The catalog cannot answer now.
     #[error("this node is not ready to answer, try again soon")]
     Unavailable,
+    /// The push is durable on this node, and not at the backend in time.
+    #[error("the push is stored on this node, but not elsewhere yet; push again soon")]
+    InDoubt,
     /// The content is only at a backend, which cannot be read now.
     #[error("the content is stored elsewhere and cannot be had now, try again soon")]
     BackendUnavailable,

@@ -90,8 +90,16 @@ impl Registry {
         };
         // From here on the client may leave: all of its push is here, so it is brought to its end.
         let (registry, repository) = (Arc::clone(self), repository.clone());
+        let mut needed = Vec::new();
+        if self.acknowledges_network() {
+            // The manifest first: it is placed last.
+            needed.push(digest.clone());
+            needed.extend(manifest.references.iter().map(|reference| reference.digest.clone()));
+        }
         let done = self.tasks.spawn(async move { registry.store_manifest(repository, digest, manifest, push).await });
-        done.await.unwrap_or(Err(Error::Internal("storing the manifest panicked")))
+        let pushed = done.await.unwrap_or(Err(Error::Internal("storing the manifest panicked")))?;
+        self.acknowledge_manifest(needed).await?;
+        Ok(pushed)
     }
 
     async fn store_manifest(

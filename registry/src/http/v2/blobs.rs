@@ -172,3 +172,6 @@ fn cut(bytes: &[u8], range: ByteRange) -> Vec<u8> {
     let index = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
     bytes.get(index(range.first)..=index(range.last)).unwrap_or_default().to_vec()
 }
+
+#[cfg(test)]
+mod tests;

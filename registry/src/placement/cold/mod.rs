@@ -117,7 +117,15 @@ impl Registry {
         }
         let content = roots::for_reading(self, digest, size).await?;
         let unit = if size <= UNIT || content.unit_roots().is_some() { UNIT } else { size };
-        let staged = self.blocking(move |store| store.stage(size)).await?;
+        let needed = self.limits.reserve.saturating_add(size);
+        let staged = self.blocking(move |store| match store.free_space()? < needed {
+            true => Ok(None),
+            false => store.stage(size).map(Some),
+        });
+        let Some(staged) = staged.await? else {
+            tracing::warn!(%digest, size_bytes = size, "no space is left to read content from the backend");
+            return Err(Error::BackendUnavailable);
+        };
         let cold = Arc::new(Cold {
             registry: Arc::clone(self),
             content,

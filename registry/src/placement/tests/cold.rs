@@ -18,7 +18,7 @@ use crate::{admin, gc};
 
 impl Node {
     /// A large blob that is only at the backend; nothing runs.
-    async fn with_cold(bytes: &[u8], settings: Settings) -> (Self, Digest) {
+    pub(crate) async fn with_cold(bytes: &[u8], settings: Settings) -> (Self, Digest) {
         let mut node = Node::new(GRACE, settings);
         let digest = node.fixture.push_blob(bytes).await;
         node.start();

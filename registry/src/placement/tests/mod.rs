@@ -1,6 +1,7 @@
 //! Content on its way to a backend that does well, badly, or dies on the way.
 
 mod cold;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +17,11 @@ use crate::oci::Digest;
 use crate::placement::{Durability, Settings, run};
 use crate::testing::Fixture;
 
-const GRACE: Duration = Duration::from_hours(1);
+pub(crate) const GRACE: Duration = Duration::from_hours(1);
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         first_pause: Duration::from_millis(10),
         longest_pause: Duration::from_millis(50),
@@ -30,16 +31,16 @@ fn settings() -> Settings {
 }
 
 /// A node, its backend and what runs between them.
-pub(super) struct Node {
-    pub(super) fixture: Fixture,
-    pub(super) memory: MemoryBackend,
-    pub(super) faults: Faults,
-    pub(super) settings: Settings,
+pub(crate) struct Node {
+    pub(crate) fixture: Fixture,
+    pub(crate) memory: MemoryBackend,
+    pub(crate) faults: Faults,
+    pub(crate) settings: Settings,
     running: Option<(JoinHandle<()>, CancellationToken)>,
 }
 
 impl Node {
-    pub(super) fn new(grace: Duration, settings: Settings) -> Self {
+    pub(crate) fn new(grace: Duration, settings: Settings) -> Self {
         let memory = MemoryBackend::new();
         let faults = Faults::new(Arc::new(memory.clone()));
         let backend: Arc<dyn Backend> = Arc::new(faults.clone());
@@ -47,19 +48,19 @@ impl Node {
         Node { fixture, memory, faults, settings, running: None }
     }
 
-    pub(super) fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let stop = CancellationToken::new();
         let running = tokio::spawn(run(Arc::clone(&self.fixture.registry), stop.clone()));
         self.running = Some((running, stop));
     }
 
-    pub(super) async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         let (running, stop) = self.running.take().unwrap();
         stop.cancel();
         running.await.unwrap();
     }
 
-    pub(super) async fn restart(mut self, grace: Duration) -> Self {
+    pub(crate) async fn restart(mut self, grace: Duration) -> Self {
         if self.running.is_some() {
             self.stop().await;
         }
@@ -69,15 +70,15 @@ impl Node {
         Node { fixture, memory, faults, settings, running: None }
     }
 
-    pub(super) fn places(&self, digest: &Digest) -> Vec<Placement> {
+    pub(crate) fn places(&self, digest: &Digest) -> Vec<Placement> {
         self.fixture.registry.catalog.placements(digest).unwrap()
     }
 
-    fn durability(&self) -> Durability {
+    pub(crate) fn durability(&self) -> Durability {
         self.fixture.registry.durability().unwrap()
     }
 
-    pub(super) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let waiting = async {
             while !holds(self) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -87,12 +88,12 @@ impl Node {
         came.unwrap_or_else(|_| panic!("never: {what}; {:?}", self.durability()));
     }
 
-    pub(super) async fn until_read_back(&self, digest: &Digest) {
+    pub(crate) async fn until_read_back(&self, digest: &Digest) {
         self.until("read back", |node| node.places(digest).iter().any(|placement| placement.read_back)).await;
     }
 
     /// Asked of the storage itself, behind all faults.
-    pub(super) async fn is_there(&self, digest: &Digest, size: u64) -> bool {
+    pub(crate) async fn is_there(&self, digest: &Digest, size: u64) -> bool {
         let content = Content::new(digest.clone(), size).unwrap();
         let source = Arc::new(storage_backends::backend::BytesSource::claiming(content.clone(), bytes::Bytes::new()));
         let locator = self.memory.locate(source).await.unwrap().unwrap();
@@ -100,12 +101,12 @@ impl Node {
     }
 }
 
-fn unavailable() -> BackendError {
+pub(crate) fn unavailable() -> BackendError {
     BackendError::Unavailable { retry_after: None, cause: "down".into() }
 }
 
 /// No two units of it are alike.
-pub(super) fn large(length: u64) -> Vec<u8> {
+pub(crate) fn large(length: u64) -> Vec<u8> {
     (0..length.div_ceil(8))
         .flat_map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
         .take(length as usize)
