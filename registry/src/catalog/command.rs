@@ -91,6 +91,14 @@ pub enum Command {
         /// Where it is.
         locator: Locator,
     },
+    /// A backend may have content of which it was never recorded, and which nobody holds any more: it is to be removed
+    /// there. Nothing happens if somebody holds it, or if the place is known.
+    RecordAbandoned {
+        /// The content.
+        digest: Digest,
+        /// Where it may be.
+        locator: Locator,
+    },
     /// Content came back whole from where it was placed. Nothing happens if it was placed anew or given up since.
     RecordReadBack {
         /// The content.

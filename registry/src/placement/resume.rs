@@ -58,17 +58,20 @@ pub(super) fn forget(directory: &Path, digest: &Digest) {
     }
 }
 
-/// The digests that tokens were kept for. Blocks.
+/// The digests that tokens or notes were kept for. Blocks.
 pub(super) fn kept(directory: &Path) -> io::Result<Vec<Digest>> {
     let mut digests = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
-        digests.extend(name.to_str().and_then(|name| name.replacen('-', ":", 1).parse::<Digest>().ok()));
+        let name = name.to_str().map(|name| name.strip_suffix(super::attempts::NOTE).unwrap_or(name));
+        digests.extend(name.and_then(|name| name.replacen('-', ":", 1).parse::<Digest>().ok()));
     }
+    digests.sort();
+    digests.dedup();
     Ok(digests)
 }
 
-fn name(digest: &Digest) -> String {
+pub(super) fn name(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm_name(), digest.encoded())
 }
 

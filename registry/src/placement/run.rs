@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::queue::{Queue, pause};
 use super::worker::{Next, Trouble, look_at};
-use super::{Remote, eviction, resume, unpin};
+use super::{Remote, attempts, eviction, unpin};
 use crate::catalog::LackingPage;
 use crate::oci::Digest;
 use crate::service::{Error, Registry};
@@ -27,7 +27,7 @@ pub async fn run(registry: Arc<Registry>, stop: CancellationToken) {
     let (Some(remote), Some(news)) = (registry.remote.clone(), registry.catalog().take_placement_news()) else {
         return;
     };
-    forget_old_tokens(&registry, &remote).await;
+    attempts::settle_old(&registry, &remote).await;
     let looks = (JoinSet::new(), HashMap::new());
     let (names, backend, end) = (Arc::clone(&registry), Arc::clone(&remote), stop.clone());
     let placer = Placer { registry, remote, stop, news, queue: Queue::default(), scan: Scan::At(None), looks };
@@ -167,21 +167,5 @@ impl Placer {
         let Trouble::Backend(error) = trouble else { return own };
         let resting = self.remote.backend.health().available_in().unwrap_or(longest);
         own.max(error.retry_after().unwrap_or_default()).max(resting).min(longest.max(own))
-    }
-}
-
-/// Tokens of what was deleted or placed since.
-async fn forget_old_tokens(registry: &Arc<Registry>, remote: &Arc<Remote>) {
-    let (catalog, tokens) = (registry.catalog().clone(), remote.tokens.clone());
-    let work = move || {
-        for digest in resume::kept(&tokens)? {
-            if matches!(catalog.is_lacking(&digest), Ok(None)) {
-                resume::forget(&tokens, &digest);
-            }
-        }
-        Ok::<_, std::io::Error>(())
-    };
-    if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
-        tracing::warn!(%error, "old resume tokens cannot be listed");
     }
 }

@@ -8,7 +8,7 @@ use storage_backends::fs::StoreError;
 use storage_backends::hasher::Hasher;
 use tokio_util::sync::CancellationToken;
 
-use super::{Remote, resume, roots};
+use super::{Remote, attempts, resume, roots};
 use crate::catalog::Placement;
 use crate::catalog::command::Command;
 use crate::oci::Digest;
@@ -87,8 +87,7 @@ async fn place_if_lacking(
     let _move = remote.moves.lock(digest).await;
     let catalog = registry.catalog();
     let Some(size) = catalog.is_lacking(digest).map_err(Error::from)? else {
-        forget_token(remote, digest).await;
-        return Ok(());
+        return attempts::settle(registry, remote, digest).await;
     };
     if !catalog.is_public(digest).map_err(Error::from)? {
         return Ok(());
@@ -99,14 +98,23 @@ async fn place_if_lacking(
     let file = opening.await.map_err(|_| Error::Internal("opening content panicked"))??;
     let source: Arc<dyn Source> = Arc::new(FileSource::new(file, content));
     let placements = catalog.placements(digest).map_err(Error::from)?;
-    let found = find(remote, &source, &placements).await?;
-    let locator = match found {
-        Some(locator) => locator,
-        None => put(registry, remote, &source).await?,
+    let known = remote.backend.locate(Arc::clone(&source)).await?;
+    let found = match &known {
+        Some(locator) => find(remote, &source, locator, &placements).await?,
+        None => None,
+    };
+    let locator = match (found, known) {
+        (Some(found), _) => found,
+        (None, known) => {
+            if let Some(known) = &known {
+                attempts::note(remote, digest, known).await?;
+            }
+            put(registry, remote, &source).await?
+        }
     };
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
     catalog.commit(vec![command]).await.map_err(Error::from)?;
-    forget_token(remote, digest).await;
+    attempts::forget(remote, digest).await;
     Ok(())
 }
 
@@ -114,6 +122,7 @@ async fn place_if_lacking(
 async fn find(
     remote: &Arc<Remote>,
     source: &Arc<dyn Source>,
+    locator: &Locator,
     placements: &[Placement],
 ) -> Result<Option<Locator>, Trouble> {
     let wanted = Remote::wanted(&*remote.backend);
@@ -123,14 +132,13 @@ async fn find(
     if placements.iter().filter(mine).any(removing) {
         return Ok(None);
     }
-    let Some(locator) = remote.backend.locate(Arc::clone(source)).await? else { return Ok(None) };
-    let there = match remote.backend.stat(source.content(), &locator).await {
+    let there = match remote.backend.stat(source.content(), locator).await {
         Ok(stat) if stat.length == source.content().length() => stat.endpoints,
         Ok(_) | Err(BackendError::NotFound) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let enough = there.len().max(1) >= wanted.copies;
-    Ok(enough.then_some(Locator { endpoints: there, ..locator }))
+    Ok(enough.then(|| Locator { endpoints: there, ..locator.clone() }))
 }
 
 async fn put(registry: &Arc<Registry>, remote: &Arc<Remote>, source: &Arc<dyn Source>) -> Result<Locator, Trouble> {
@@ -149,11 +157,6 @@ async fn put(registry: &Arc<Registry>, remote: &Arc<Remote>, source: &Arc<dyn So
             Err(error.into())
         }
     }
-}
-
-async fn forget_token(remote: &Arc<Remote>, digest: &Digest) {
-    let (tokens, digest) = (remote.tokens.clone(), digest.clone());
-    let _ = tokio::task::spawn_blocking(move || resume::forget(&tokens, &digest)).await;
 }
 
 /// Reads back whole what was placed and not read back yet, once no removal can still be on its way there.
@@ -179,7 +182,8 @@ async fn read_back_if_due(registry: &Arc<Registry>, remote: &Arc<Remote>, digest
             Ok(Next::Done)
         }
         outcome @ (Ok(false) | Err(BackendError::NotFound | BackendError::Corrupt { .. })) => {
-            // It lacks a place again, and is uploaded anew with the next look.
+            // It lacks a place again, and is uploaded anew with the next look. The backend may have something there.
+            attempts::note(remote, &digest, &locator).await?;
             let command = Command::RecordUnplaced { digest, locator, standing: placement.sequence };
             catalog.commit(vec![command]).await.map_err(Error::from)?;
             registry.metrics.read_back_failures.inc();

@@ -49,6 +49,15 @@ impl Batch<'_> {
         self.record(Fact::Placed { digest: digest.clone(), locator: locator.clone(), read_back, after_unpin })
     }
 
+    pub(super) fn record_abandoned(&mut self, digest: &Digest, locator: &Locator) -> Result<(), Rejection> {
+        check_locator(locator)?;
+        let known = placing::placement(&self.view, digest, locator)?.is_some();
+        if known || queries::is_held(&self.view, digest)? {
+            return Ok(());
+        }
+        self.record(Fact::UnpinPending { digest: digest.clone(), locator: locator.clone() })
+    }
+
     pub(super) fn record_read_back(
         &mut self,
         digest: &Digest,

@@ -31,6 +31,7 @@ impl Request {
             // Only what is known to be elsewhere can make room here.
             | Command::RecordUnitRoots { .. }
             | Command::RecordPlaced { .. }
+            | Command::RecordAbandoned { .. }
             | Command::RecordReadBack { .. }
             | Command::RecordUnplaced { .. } => true,
             Command::LinkBlob { .. } | Command::MountBlob { .. } | Command::PutManifest { .. } => false,

@@ -1,6 +1,7 @@
 //! Content on its way to a backend that does well, badly, or dies on the way.
 
 mod cold;
+mod histories;
 mod waiting;
 
 use std::sync::Arc;

@@ -92,6 +92,7 @@ impl Model {
             }
             Command::RecordUnitRoots { .. }
             | Command::RecordPlaced { .. }
+            | Command::RecordAbandoned { .. }
             | Command::RecordReadBack { .. }
             | Command::RecordUnplaced { .. } => unreachable!("histories of places have a model of their own"),
         }

@@ -86,6 +86,22 @@ fn what_was_deleted_during_its_upload_is_to_be_removed_at_once() {
 }
 
 #[test]
+fn what_may_be_there_and_nobody_holds_is_to_be_removed() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    let abandoned = || vec![Command::RecordAbandoned { digest: digest(7), locator: locator(1) }];
+    catalog.commit_blocking(vec![link("a", 7)]).unwrap();
+    catalog.commit_blocking(abandoned()).unwrap();
+    assert_eq!(catalog.placements(&digest(7)).unwrap(), [], "somebody holds it");
+    catalog.commit_blocking(vec![unlink(7)]).unwrap();
+    catalog.commit_blocking(abandoned()).unwrap();
+    let pending = only(&catalog, 7);
+    assert!(pending.unpin_pending);
+    catalog.commit_blocking(abandoned()).unwrap();
+    assert_eq!(only(&catalog, 7), pending);
+}
+
+#[test]
 fn a_late_unpin_closes_nothing_but_itself() {
     let place = tempfile::tempdir().unwrap();
     let (catalog, _) = Catalog::open(placing(options(place.path()))).unwrap();
