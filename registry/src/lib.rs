@@ -12,6 +12,7 @@ pub mod gc;
 pub mod http;
 pub mod ids;
 pub mod oci;
+pub mod placement;
 pub mod server;
 pub mod service;
 pub mod telemetry;

@@ -1,16 +1,18 @@
 //! A registry in a temporary directory, for tests of what is above the catalog and the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
+use storage_backends::backend::Backend;
 use storage_backends::fs::{ContentStore, UploadId};
 
-use crate::catalog::{Catalog, CatalogOptions};
+use crate::catalog::{Catalog, CatalogOptions, Clock};
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName};
+use crate::placement::{self, Remote};
 use crate::service::{Chunk, Closed, Error, Limits, ManifestPush, Progress, PushedManifest, Registry, Start, Started};
 use crate::telemetry::metrics::Metrics;
 
@@ -29,18 +31,30 @@ impl Fixture {
     /// With a catalog of its own kind.
     pub(crate) fn with(grace: Duration, change: impl FnOnce(&mut CatalogOptions)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = ContentStore::open(folder.path()).unwrap();
-        let mut options = CatalogOptions::new(folder.path().join("journal"), folder.path().join("index"));
-        options.index_reserve_bytes = 0;
-        change(&mut options);
-        let (catalog, _) = Catalog::open(options).unwrap();
-        let registry = Registry::open(catalog, store, limits(grace), Arc::new(Metrics::new())).unwrap();
+        let registry = open(folder.path(), grace, change);
         Fixture { registry: Arc::new(registry), repository: "a".parse().unwrap(), folder, numbers: AtomicU64::new(0) }
     }
 
-    pub(crate) async fn push_blob(&self, bytes: &'static [u8]) -> Digest {
-        let digest = Digest::of(Algorithm::Sha256, bytes);
-        let mut body = stream::iter([Ok::<_, Error>(Bytes::from_static(bytes))]);
+    /// With a backend. Nothing is placed until somebody runs [`crate::placement::run`].
+    pub(crate) fn placing(grace: Duration, backend: &Arc<dyn Backend>, settings: &placement::Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = open_placing(folder.path(), grace, backend, settings);
+        Fixture { registry: Arc::new(registry), repository: "a".parse().unwrap(), folder, numbers: AtomicU64::new(0) }
+    }
+
+    /// Ends the registry without ado and opens it again.
+    pub(crate) fn reopen(self, grace: Duration, backend: &Arc<dyn Backend>, settings: &placement::Settings) -> Self {
+        self.registry.catalog.close();
+        let Fixture { registry, repository, folder, numbers } = self;
+        drop(registry);
+        let registry = open_placing(folder.path(), grace, backend, settings);
+        Fixture { registry: Arc::new(registry), repository, folder, numbers }
+    }
+
+    pub(crate) async fn push_blob(&self, bytes: impl AsRef<[u8]>) -> Digest {
+        let bytes = Bytes::copy_from_slice(bytes.as_ref());
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let mut body = stream::iter([Ok::<_, Error>(bytes)]);
         self.registry.upload_at_once(&self.repository, digest.clone(), None, &mut body).await.unwrap();
         digest
     }
@@ -96,6 +110,26 @@ impl Fixture {
     pub(crate) async fn has(&self, digest: &Digest) -> bool {
         self.registry.stat_blob(&self.repository, digest).await.is_ok()
     }
+}
+
+fn open(folder: &Path, grace: Duration, change: impl FnOnce(&mut CatalogOptions)) -> Registry {
+    let store = ContentStore::open(folder).unwrap();
+    let mut options = CatalogOptions::new(folder.join("journal"), folder.join("index"));
+    options.index_reserve_bytes = 0;
+    change(&mut options);
+    let (catalog, _) = Catalog::open(options).unwrap();
+    Registry::open(catalog, store, limits(grace), Arc::new(Metrics::new())).unwrap()
+}
+
+fn open_placing(
+    folder: &Path,
+    grace: Duration,
+    backend: &Arc<dyn Backend>,
+    settings: &placement::Settings,
+) -> Registry {
+    let remote = Remote::open(Arc::clone(backend), settings.clone(), Clock::system(), folder.join("resume")).unwrap();
+    let registry = open(folder, grace, |options| options.placement = Some(Remote::wanted(&**backend)));
+    registry.placing_at(remote)
 }
 
 fn limits(grace: Duration) -> Limits {

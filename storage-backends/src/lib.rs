@@ -1,5 +1,7 @@
-//! Where bytes live: digests, hashers and content stores. Knows nothing of repositories.
+//! Where bytes live: digests, hashers, content stores, and backends that hold copies elsewhere. Knows nothing of
+//! repositories.
 
+pub mod backend;
 pub mod checksum;
 pub mod digest;
 pub mod fs;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use storage_backends::fs::ContentStore;
 
-use super::{Command, Output, Reply, fsck};
+use super::{Command, Output, Reply, fsck, places};
 use crate::gc::collect;
 use crate::oci::{Digest, Reference, RepositoryName};
 use crate::service::{Error, Registry};
@@ -42,6 +42,16 @@ async fn status(registry: &Arc<Registry>, out: &Output) -> Result<(), Error> {
     ))
     .await;
     out.line(format!("open uploads     {}", registry.open_uploads())).await;
+    if let Some(durability) = registry.durability() {
+        let running = match durability.running {
+            0 => String::new(),
+            running => format!(" ({running} on their way)"),
+        };
+        out.line(format!("durability       {durability}{running}")).await;
+        if let Some(trouble) = durability.trouble {
+            out.line(format!("                 last trouble: {trouble}")).await;
+        }
+    }
     out.line(format!("free disk space  {} ({} are kept free)", bytes(free), bytes(registry.limits().reserve))).await;
     Ok(())
 }
@@ -66,7 +76,11 @@ async fn list(registry: &Arc<Registry>, out: &Output) -> Result<(), Error> {
 async fn list_one(registry: &Arc<Registry>, text: &str, out: &Output) -> Result<(), Error> {
     let (name, reference) = split(text)?;
     if let Some(reference) = reference {
-        return line(registry, &name, &reference, out).await;
+        line(registry, &name, &reference, out).await?;
+        return match &reference {
+            Reference::Digest(digest) if registry.remote.is_some() => places::list(registry, &name, digest, out).await,
+            _ => Ok(()),
+        };
     }
     let mut after = None;
     loop {

@@ -4,6 +4,7 @@
 pub mod client;
 mod commands;
 mod fsck;
+mod places;
 pub mod server;
 
 use serde::{Deserialize, Serialize};

@@ -1,12 +1,11 @@
 //! What may be asked of the catalog, and why it may say no.
 
-use crate::catalog::fact::ManifestRecord;
+use crate::catalog::fact::{Locator, ManifestRecord};
 use crate::oci::{Digest, RepositoryName, Tag};
 
 /// One change. The catalog checks its preconditions in the order of commits, so that no two commands can both be right
 /// where only one may be.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a few hundred bytes, once per request; boxes would only hide them")]
 pub enum Command {
     /// A verified blob is in the content store and shall be held by a repository. Makes the repository if need be.
     LinkBlob {
@@ -76,6 +75,49 @@ pub enum Command {
         /// Which.
         tag: Tag,
     },
+    /// The list of unit roots of content is in the content store. Nothing happens if nobody holds that content any more.
+    RecordUnitRoots {
+        /// The content.
+        digest: Digest,
+        /// The content file that is its list.
+        list: Digest,
+        /// How many roots the list has.
+        units: u64,
+    },
+    /// A backend acknowledged content. If nobody holds that any more, it is to be removed there again.
+    RecordPlaced {
+        /// The content.
+        digest: Digest,
+        /// Where it is.
+        locator: Locator,
+    },
+    /// A backend may have content of which it was never recorded, and which nobody holds any more: it is to be removed
+    /// there. Nothing happens if somebody holds it, or if the place is known.
+    RecordAbandoned {
+        /// The content.
+        digest: Digest,
+        /// Where it may be.
+        locator: Locator,
+    },
+    /// Content came back whole from where it was placed. Nothing happens if it was placed anew or given up since.
+    RecordReadBack {
+        /// The content.
+        digest: Digest,
+        /// Where it is.
+        locator: Locator,
+        /// The [`crate::catalog::Placement::sequence`] that was read.
+        placed: u64,
+    },
+    /// A backend no longer has content, because it was removed there or lost. Nothing happens if it was placed anew, or
+    /// is to be removed anew, since.
+    RecordUnplaced {
+        /// The content.
+        digest: Digest,
+        /// Where it was.
+        locator: Locator,
+        /// The [`crate::catalog::Placement::sequence`] that was acted upon.
+        standing: u64,
+    },
 }
 
 /// `If-Match` and `If-None-Match: *` of a manifest PUT (RFC 9110 section 13).
@@ -127,6 +169,9 @@ pub enum Refusal {
     /// `If-Match` or `If-None-Match` does not hold.
     #[error("precondition does not hold")]
     PreconditionFailed,
+    /// A locator that no journal should keep: without a kind or an address, with a zero byte, or too long.
+    #[error("locator is not valid")]
+    LocatorInvalid,
 }
 
 /// What a commit did.

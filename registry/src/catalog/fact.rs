@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use storage_backends::backend::Locator;
+
 use crate::oci::{Digest, RepositoryName, Tag};
 
 /// A fact with its place in the order of things.
@@ -88,7 +90,7 @@ pub enum Fact {
         digest: Digest,
         /// The content file that holds the roots.
         list: Digest,
-        /// How many there are.
+        /// How many there are; 0 = the list is given up, with its blob.
         units: u64,
     },
     /// A backend acknowledged the bytes.
@@ -99,6 +101,10 @@ pub enum Fact {
         locator: Locator,
         /// They were read back whole from there and matched the digest.
         read_back: bool,
+        /// When this took the place of an `UnpinPending`, in milliseconds since the Unix epoch: a removal that was asked
+        /// for before may still arrive there. Absent again once the bytes were read back after that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_unpin: Option<u64>,
     },
     /// A backend no longer has the bytes.
     Unplaced {
@@ -167,25 +173,6 @@ impl Annotations {
     }
 }
 
-/// Where a backend keeps bytes; enough for a stranger elsewhere to fetch them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Locator {
-    /// The kind of backend, such as `skynet`.
-    pub kind: String,
-    /// The layout that the address is made for, such as `4MiB/1+4`; empty where there is only one.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub profile: String,
-    /// The address within that kind, such as a skylink.
-    pub address: String,
-    /// Base URLs that had it when this was written.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub endpoints: Vec<String>,
-    /// How the stored bytes are made from the plaintext; `plain` = as they are.
-    pub codec: String,
-    /// How many bytes the backend stores.
-    pub stored_size: u64,
-}
-
 impl Fact {
     /// Names the thing that the fact is about. Facts of one key replace each other; keys sort by kind, then by name,
     /// with repositories first, so that replaying a snapshot meets a holder before what it holds.
@@ -220,7 +207,11 @@ impl Fact {
     pub fn is_removal(&self) -> bool {
         matches!(
             self,
-            Fact::BlobUnlinked { .. } | Fact::ManifestDeleted { .. } | Fact::TagDeleted { .. } | Fact::Unplaced { .. }
+            Fact::BlobUnlinked { .. }
+                | Fact::ManifestDeleted { .. }
+                | Fact::TagDeleted { .. }
+                | Fact::UnitRoots { units: 0, .. }
+                | Fact::Unplaced { .. }
         )
     }
 }

@@ -4,9 +4,11 @@ pub mod command;
 pub mod fact;
 pub mod local;
 mod page;
+mod placement;
 
 pub use local::{
     Catalog, CatalogOptions, CatalogState, CatalogStatus, Clock, IndexOrigin, OpenCatalogError, OpenReport,
     RebuildReason,
 };
 pub use page::Page;
+pub use placement::{Backlog, Lacking, LackingPage, Placement, UnitRootsList, Wanted};

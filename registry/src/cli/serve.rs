@@ -14,7 +14,7 @@ use crate::admin;
 use crate::config::{Config, Loaded};
 use crate::http::{Door, HttpOptions, router};
 use crate::telemetry::metrics::Metrics;
-use crate::{data_dir, gc, server};
+use crate::{data_dir, gc, placement, server};
 
 /// Runs until SIGTERM or SIGINT.
 pub(super) fn serve(loaded: Loaded) -> anyhow::Result<()> {
@@ -38,11 +38,22 @@ async fn run(config: Config) -> anyhow::Result<()> {
     };
     // A rebuild cannot be broken off; a stop waits for it, and a second signal ends the process at once.
     let node = opening.await.context("opening the data directory panicked")??;
+    let end = CancellationToken::new();
+    let placing = tokio::spawn(placement::run(Arc::clone(&node.registry), end.clone()));
     let result = operate(&config, &node, address, &door, &stop).await;
     stop.cancel();
     serving.await.context("the server panicked")?;
     // Pushes that were complete are brought to their end; sessions stay where they are, on disk.
     node.registry.finish().await;
+    if let Some(durability) = placement::flush(&node.registry).await {
+        if durability.backlog.count == 0 {
+            tracing::info!("{durability}");
+        } else {
+            tracing::warn!(trouble = durability.trouble, "{durability} are on this node only");
+        }
+    }
+    end.cancel();
+    placing.await.context("placement panicked")?;
     tracing::info!(open_uploads = node.registry.open_uploads(), "stopped");
     tokio::task::spawn_blocking(move || node.registry.catalog().close()).await?;
     result

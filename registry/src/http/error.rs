@@ -145,10 +145,10 @@ impl HttpError {
             Error::BodyIdle => plain(S::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),
             Error::TooMany(_) => plain(S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS").with(RETRY_AFTER, RETRY_SECONDS),
             Error::DiskFull => plain(S::INSUFFICIENT_STORAGE, "DENIED").because(error),
-            Error::NoNewUploads | Error::ReadOnly => {
+            Error::NoNewUploads | Error::StagingFull | Error::ReadOnly => {
                 plain(S::SERVICE_UNAVAILABLE, "DENIED").with(RETRY_AFTER, RETRY_SECONDS).because(error)
             }
-            Error::Unavailable => {
+            Error::Unavailable | Error::BackendUnavailable | Error::InDoubt => {
                 plain(S::SERVICE_UNAVAILABLE, "TOOMANYREQUESTS").with(RETRY_AFTER, RETRY_SECONDS).because(error)
             }
             Error::ContentDamaged(_) | Error::Storage(_) | Error::Internal(_) => {

@@ -36,7 +36,12 @@ pub(super) fn ready(app: &App) -> Response<Body> {
         CatalogState::Rebuilding => (StatusCode::SERVICE_UNAVAILABLE, "rebuilding the index"),
         CatalogState::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
     };
-    let body = json!({ "state": state, "sequence": status.sequence, "open_uploads": app.registry.open_uploads() });
+    let mut body = json!({ "state": state, "sequence": status.sequence, "open_uploads": app.registry.open_uploads() });
+    if let Some(durability) = app.registry.durability() {
+        let backlog = durability.backlog;
+        body["durability"] =
+            json!({ "summary": durability.to_string(), "backlog": backlog.count, "backlog_bytes": backlog.bytes });
+    }
     text(code, "application/json", format!("{body}\n"))
 }
 
@@ -48,6 +53,9 @@ pub(super) fn metrics(app: &App) -> Answer {
     let status = app.registry.catalog().status();
     app.metrics.journal_commits.inner().store(status.batches, Ordering::Relaxed);
     app.metrics.index_rebuilds.inner().store(status.rebuilds, Ordering::Relaxed);
+    let backlog = app.registry.catalog().backlog();
+    app.metrics.backlog.set(i64::try_from(backlog.count).unwrap_or(i64::MAX));
+    app.metrics.backlog_bytes.set(i64::try_from(backlog.bytes).unwrap_or(i64::MAX));
     Ok(text(StatusCode::OK, CONTENT_TYPE_OF_METRICS, app.metrics.encode()))
 }
 

@@ -37,6 +37,9 @@ async fn render(app: &App, host: &str, last: Option<String>) -> Result<Response<
          <title>Skyberth</title><style>{STYLE}</style><h1>Skyberth <span class=dim>{}</span></h1>",
         env!("CARGO_PKG_VERSION")
     );
+    if let Some(durability) = app.registry.durability() {
+        let _ = write!(html, "<p class=dim>{durability}");
+    }
     if names.names.is_empty() {
         let _ = write!(
             html,

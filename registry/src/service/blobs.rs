@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use storage_backends::fs::{StoreError, Verdict, full_speed};
@@ -9,6 +10,7 @@ use storage_backends::fs::{StoreError, Verdict, full_speed};
 use super::{Error, Registry};
 use crate::catalog::command::Command;
 use crate::oci::{Digest, RepositoryName};
+use crate::placement::ColdBlob;
 
 /// Blobs up to this size are read whole and checked against their digest before the first byte leaves.
 const VERIFIED_WHOLE: u64 = 64 * 1024;
@@ -20,6 +22,15 @@ pub enum Blob {
     Bytes(Bytes),
     /// Open, its length checked; held open until it is sent, so a deletion meanwhile does not cut the client.
     File(File, u64),
+}
+
+/// Where a blob was found.
+#[derive(Debug)]
+pub enum Found {
+    /// Here.
+    Here(Blob),
+    /// Only at a backend.
+    Elsewhere(ColdBlob),
 }
 
 impl Blob {
@@ -36,7 +47,7 @@ impl Registry {
     /// The length of a blob that the repository holds. The answer starts its grace period anew.
     pub async fn stat_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
         let size = self.known_blob(repository, digest).await?;
-        if self.is_whole(digest, size).await? {
+        if self.is_whole(digest, size).await? || self.is_placed(digest)? {
             return Ok(size);
         }
         // Too short or gone: either way a client that wants to push it shall do so.
@@ -55,35 +66,51 @@ impl Registry {
     }
 
     /// Opens a blob that the repository holds.
-    pub async fn open_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Blob, Error> {
+    pub async fn open_blob(self: &Arc<Self>, repository: &RepositoryName, digest: &Digest) -> Result<Found, Error> {
         let size = self.known_blob(repository, digest).await?;
         if size <= VERIFIED_WHOLE {
-            return self.small_content(digest, size).await.map(Blob::Bytes);
+            return Ok(Found::Here(Blob::Bytes(self.small_content(digest, size).await?)));
         }
         let (store, wanted) = (self.store.clone(), digest.clone());
-        match tokio::task::spawn_blocking(move || store.open_content(&wanted, size)).await {
-            Ok(Ok(file)) => Ok(Blob::File(file, size)),
-            Ok(Err(StoreError::Missing { .. })) => Err(self.lost(digest)),
-            Ok(Err(error)) => Err(self.damaged(digest, error).await),
-            Err(_) => Err(Error::Internal("file work panicked")),
+        let opened = tokio::task::spawn_blocking(move || store.open_content(&wanted, size));
+        let error = match opened.await.map_err(|_| Error::Internal("file work panicked"))? {
+            Ok(file) => {
+                self.note_use(&file);
+                return Ok(Found::Here(Blob::File(file, size)));
+            }
+            Err(StoreError::Missing { .. }) => None,
+            Err(error) => Some(self.damaged(digest, error).await),
+        };
+        match (self.cold(digest, size).await?, error) {
+            (Some(cold), None | Some(Error::ContentDamaged(_))) => Ok(Found::Elsewhere(cold)),
+            (_, Some(error)) => Err(error),
+            (None, None) => Err(self.lost(digest)),
         }
     }
 
     /// Content that the catalog says is held, read whole and verified, now or a short while ago.
-    pub(super) async fn small_content(&self, digest: &Digest, size: u64) -> Result<Bytes, Error> {
+    pub(super) async fn small_content(self: &Arc<Self>, digest: &Digest, size: u64) -> Result<Bytes, Error> {
         if let Some(bytes) = self.hot.get(digest) {
             return Ok(bytes);
         }
         let (store, wanted) = (self.store.clone(), digest.clone());
-        match tokio::task::spawn_blocking(move || store.read_verified(&wanted, size)).await {
-            Ok(Ok(bytes)) => {
+        let reading = tokio::task::spawn_blocking(move || store.read_verified(&wanted, size));
+        let error = match reading.await.map_err(|_| Error::Internal("file work panicked"))? {
+            Ok(bytes) => {
                 let bytes = Bytes::from(bytes);
+                self.hot.keep(digest, &bytes);
+                return Ok(bytes);
+            }
+            Err(StoreError::Missing { .. }) => None,
+            Err(error) => Some(self.damaged(digest, error).await),
+        };
+        match (self.cold_bytes(digest, size).await?, error) {
+            (Some(bytes), None | Some(Error::ContentDamaged(_))) => {
                 self.hot.keep(digest, &bytes);
                 Ok(bytes)
             }
-            Ok(Err(StoreError::Missing { .. })) => Err(self.lost(digest)),
-            Ok(Err(error)) => Err(self.damaged(digest, error).await),
-            Err(_) => Err(Error::Internal("file work panicked")),
+            (_, Some(error)) => Err(error),
+            (None, None) => Err(self.lost(digest)),
         }
     }
 

@@ -48,10 +48,12 @@ impl Registry {
         // From here on the client may leave: what it sent is complete, so it is brought to its end.
         let registry = Arc::clone(self);
         let done = self.tasks.spawn(async move { registry.publish(held, digest).await });
-        done.await.unwrap_or_else(|_| {
+        let closed = done.await.unwrap_or_else(|_| {
             session.reopen();
             Err(Error::Internal("closing the upload panicked"))
-        })
+        })?;
+        self.acknowledge_blob(&closed.digest).await;
+        Ok(closed)
     }
 
     /// POST with `?digest=`: the whole blob in one request. Nothing is left of it if it fails.

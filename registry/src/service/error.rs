@@ -118,12 +118,21 @@ pub enum Error {
     /// No space, so no new sessions.
     #[error("no space is left, so no upload can be begun")]
     NoNewUploads,
+    /// `storage.staging_limit`: too much waits for its place at the backend.
+    #[error("too much waits to be stored elsewhere, so no upload can be begun; try again soon")]
+    StagingFull,
     /// The journal failed: reads go on, writes do not.
     #[error("this node is read-only after a failure of its disk")]
     ReadOnly,
     /// The catalog cannot answer now.
     #[error("this node is not ready to answer, try again soon")]
     Unavailable,
+    /// The push is durable on this node, and not at the backend in time.
+    #[error("the push is stored on this node, but not elsewhere yet; push again soon")]
+    InDoubt,
+    /// The content is only at a backend, which cannot be read now.
+    #[error("the content is stored elsewhere and cannot be had now, try again soon")]
+    BackendUnavailable,
     /// Stored content is damaged.
     #[error("stored content is damaged")]
     ContentDamaged(#[source] StoreError),
@@ -174,6 +183,7 @@ impl From<Refusal> for Error {
             Refusal::SizeMismatch { digest, stated, stored } => Error::DescriptorSize { digest, stated, stored },
             Refusal::BlobReferenced(by) => Error::BlobReferenced(by),
             Refusal::PreconditionFailed => Error::PreconditionFailed,
+            Refusal::LocatorInvalid => Error::Internal("a backend made a locator that is not valid"),
         }
     }
 }

@@ -31,9 +31,18 @@ impl DigestLocks {
         }
     }
 
-    /// Waits for the digest's lock. Never call it while holding another one.
+    /// Waits for the digest's lock. Never call it while holding another one of these.
     pub(crate) async fn lock(&self, digest: &Digest) -> DigestLock {
+        self.stripe(digest).lock_owned().await
+    }
+
+    /// The digest's lock, if nobody has it.
+    pub(crate) fn try_lock(&self, digest: &Digest) -> Option<DigestLock> {
+        self.stripe(digest).try_lock_owned().ok()
+    }
+
+    fn stripe(&self, digest: &Digest) -> Arc<Mutex<()>> {
         let stripe = usize::try_from(self.hasher.hash_one(digest) % STRIPES as u64).unwrap_or(0);
-        Arc::clone(&self.stripes[stripe]).lock_owned().await
+        Arc::clone(&self.stripes[stripe])
     }
 }

@@ -90,8 +90,16 @@ impl Registry {
         };
         // From here on the client may leave: all of its push is here, so it is brought to its end.
         let (registry, repository) = (Arc::clone(self), repository.clone());
+        let mut needed = Vec::new();
+        if self.acknowledges_network() {
+            // The manifest first: it is placed last.
+            needed.push(digest.clone());
+            needed.extend(manifest.references.iter().map(|reference| reference.digest.clone()));
+        }
         let done = self.tasks.spawn(async move { registry.store_manifest(repository, digest, manifest, push).await });
-        done.await.unwrap_or(Err(Error::Internal("storing the manifest panicked")))
+        let pushed = done.await.unwrap_or(Err(Error::Internal("storing the manifest panicked")))?;
+        self.acknowledge_manifest(needed).await?;
+        Ok(pushed)
     }
 
     async fn store_manifest(
@@ -201,7 +209,8 @@ impl Registry {
         reference: &Reference,
     ) -> Result<ManifestInfo, Error> {
         let info = self.stat_manifest(repository, reference)?;
-        if self.hot.get(&info.digest).is_none() && !self.is_whole(&info.digest, info.size).await? {
+        let here = self.hot.get(&info.digest).is_some() || self.is_whole(&info.digest, info.size).await?;
+        if !here && !self.is_placed(&info.digest)? {
             self.put_aside(&info.digest).await?;
             self.lost(&info.digest);
             return Err(Error::ManifestUnknown);
@@ -226,7 +235,7 @@ impl Registry {
 
     /// GET. The bytes are verified against the digest before they leave.
     pub async fn get_manifest(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         reference: &Reference,
     ) -> Result<ManifestContent, Error> {
@@ -235,7 +244,7 @@ impl Registry {
         Ok(ManifestContent { info, body })
     }
 
-    pub(super) async fn manifest_body(&self, digest: &Digest, size: u64) -> Result<Bytes, Error> {
+    pub(super) async fn manifest_body(self: &Arc<Self>, digest: &Digest, size: u64) -> Result<Bytes, Error> {
         self.small_content(digest, size).await.map_err(|error| match error {
             Error::BlobUnknown => Error::ManifestUnknown,
             other => other,

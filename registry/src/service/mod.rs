@@ -30,9 +30,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::catalog::{Catalog, CatalogState};
 use crate::oci::Digest;
+use crate::placement::{Durability, Remote};
 use crate::telemetry::metrics::Metrics;
 
-pub use blobs::Blob;
+pub use blobs::{Blob, Found};
 pub use closing::Closed;
 pub use error::{Error, Progress};
 pub(crate) use grace::{GraceTable, Touch};
@@ -84,6 +85,8 @@ pub struct Registry {
     pub(crate) tasks: TaskTracker,
     /// Held by the one collection that may run.
     pub(crate) collecting: tokio::sync::Mutex<()>,
+    /// Where content is placed, if anywhere.
+    pub(crate) remote: Option<Arc<Remote>>,
     hot: hot_content::HotContent,
     sessions: sessions::Sessions,
     transfers: Arc<Semaphore>,
@@ -111,6 +114,7 @@ impl Registry {
             locks: DigestLocks::new(),
             collecting: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
+            remote: None,
             hot: hot_content::HotContent::default(),
             pushes: push_report::PushReports::new(),
             catalog,
@@ -119,6 +123,17 @@ impl Registry {
             metrics,
             sessions,
         })
+    }
+
+    /// The same with a backend; its catalog was opened with [`Remote::wanted`] of that.
+    #[must_use]
+    pub fn placing_at(self, remote: Remote) -> Self {
+        Registry { remote: Some(Arc::new(remote)), ..self }
+    }
+
+    /// Whether this node could be lost now; `None` where it is the only place anyway.
+    pub fn durability(&self) -> Option<Durability> {
+        Some(self.remote.as_ref()?.durability(self.catalog.backlog()))
     }
 
     /// The catalog, for maintenance and status.

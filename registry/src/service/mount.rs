@@ -25,7 +25,7 @@ impl Registry {
         for from in sources {
             // A mount of content whose file is lost would keep the client from bringing it back.
             match self.catalog.blob(&from, digest)? {
-                Some(size) if self.is_whole(digest, size).await? => {}
+                Some(size) if self.is_whole(digest, size).await? || self.is_placed(digest)? => {}
                 _ => continue,
             }
             let command = Command::MountBlob { repository: repository.clone(), digest: digest.clone(), from };

@@ -1,6 +1,7 @@
 //! Referrers: the manifests that are about a manifest (end-12), those of a fallback tag included.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +50,7 @@ impl Registry {
     /// Referrers of `subject` after the digest `last`, of one artifact type if `artifact_type` says so. A subject or a
     /// repository that is not there has none, which is no error.
     pub async fn referrers(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         subject: &Digest,
         artifact_type: Option<&str>,
@@ -92,7 +93,7 @@ impl Registry {
         Ok(Referrers { descriptors: page.descriptors, more: false })
     }
 
-    async fn describe(&self, digest: Digest, record: ManifestRecord) -> Result<Descriptor, Error> {
+    async fn describe(self: &Arc<Self>, digest: Digest, record: ManifestRecord) -> Result<Descriptor, Error> {
         let annotations = match record.annotations {
             Annotations::None => BTreeMap::new(),
             Annotations::Inline(annotations) => annotations,
@@ -102,7 +103,11 @@ impl Registry {
         Ok(Descriptor { media_type: record.media_type, digest, size: record.size, artifact_type, annotations })
     }
 
-    async fn annotations_of_body(&self, digest: &Digest, size: u64) -> Result<BTreeMap<String, String>, Error> {
+    async fn annotations_of_body(
+        self: &Arc<Self>,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<BTreeMap<String, String>, Error> {
         #[derive(Deserialize)]
         struct Body {
             #[serde(default)]
@@ -117,7 +122,7 @@ impl Registry {
     /// What a client without the referrers API has listed under the tag made of the subject's digest
     /// (spec, "Referrers Tag Schema" and "Enabling the Referrers API"), as far as it is in the repository.
     async fn fallback_referrers(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         subject: &Digest,
     ) -> Result<BTreeMap<Digest, Descriptor>, Error> {

@@ -73,6 +73,9 @@ impl Registry {
         if self.catalog.state() == CatalogState::ReadOnly {
             return Err(Error::ReadOnly);
         }
+        if self.is_staging_full() {
+            return Err(Error::StagingFull);
+        }
         if self.sessions.count() >= self.limits.max_uploads {
             return Err(Error::TooMany("open uploads"));
         }

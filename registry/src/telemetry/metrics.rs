@@ -177,6 +177,28 @@ pub struct Metrics {
     pub scrub_errors: Counter,
     /// Content that was asked for and found missing or damaged; counted by `service` blobs.
     pub content_damaged: Counter,
+    /// Bytes that a backend acknowledged; counted by `placement`.
+    pub placed_bytes: Counter,
+    /// Bytes read back from a backend to see whether they are there; counted by `placement`.
+    pub read_back_bytes: Counter,
+    /// Content that a backend acknowledged and did not give back; counted by `placement`.
+    pub read_back_failures: Counter,
+    /// Attempts to place or read back content that did not end well; counted by `placement`.
+    pub placement_failures: Counter,
+    /// Bytes read from a backend because they are not here; counted by `placement`.
+    pub cold_bytes: Counter,
+    /// Cold reads that the backend interrupted; counted by `placement`.
+    pub cold_failures: Counter,
+    /// Bytes of local files that went because a backend has them; counted by `placement`.
+    pub evicted_bytes: Counter,
+    /// Content removed at a backend; counted by `placement`.
+    pub unpinned: Counter,
+    /// Requests to remove content that a backend did not carry out; counted by `placement`.
+    pub unpin_failures: Counter,
+    /// Content that is only here; taken from the catalog when metrics are asked for.
+    pub backlog: Gauge,
+    /// Its bytes.
+    pub backlog_bytes: Gauge,
 }
 
 impl Default for Metrics {
@@ -210,6 +232,17 @@ impl Metrics {
             scrub_bytes: Counter::default(),
             scrub_errors: Counter::default(),
             content_damaged: Counter::default(),
+            placed_bytes: Counter::default(),
+            read_back_bytes: Counter::default(),
+            read_back_failures: Counter::default(),
+            placement_failures: Counter::default(),
+            cold_bytes: Counter::default(),
+            cold_failures: Counter::default(),
+            evicted_bytes: Counter::default(),
+            unpinned: Counter::default(),
+            unpin_failures: Counter::default(),
+            backlog: Gauge::default(),
+            backlog_bytes: Gauge::default(),
         };
         let mut registry = Registry::default();
         metrics.register_process(&mut registry);
@@ -217,6 +250,7 @@ impl Metrics {
         metrics.register_http(own);
         metrics.register_content(own);
         metrics.register_upkeep(own);
+        metrics.register_placement(own);
         metrics.registry = registry;
         metrics
     }
@@ -269,6 +303,23 @@ impl Metrics {
         add(to, "scrub_errors", "Files that are not what their digest says", &self.scrub_errors);
         let help = "Content that was asked for and found missing or damaged";
         add(to, "content_damaged", help, &self.content_damaged);
+    }
+}
+
+impl Metrics {
+    fn register_placement(&self, to: &mut Registry) {
+        add_bytes(to, "placed", "Acknowledged by the backend", &self.placed_bytes);
+        add_bytes(to, "read_back", "Read back from the backend and checked", &self.read_back_bytes);
+        let help = "Content that the backend acknowledged and did not give back";
+        add(to, "read_back_failures", help, &self.read_back_failures);
+        add(to, "placement_failures", "Attempts to place content that did not end well", &self.placement_failures);
+        add_bytes(to, "cold", "Read from the backend because it is not here", &self.cold_bytes);
+        add(to, "cold_failures", "Cold reads that the backend interrupted", &self.cold_failures);
+        add_bytes(to, "evicted", "Local files that went because the backend has them", &self.evicted_bytes);
+        add(to, "unpinned", "Content removed at the backend", &self.unpinned);
+        add(to, "unpin_failures", "Requests that the backend did not carry out", &self.unpin_failures);
+        add(to, "backlog", "Content that is only on this node", &self.backlog);
+        add_bytes(to, "backlog", "Content that is only on this node", &self.backlog_bytes);
     }
 }
 

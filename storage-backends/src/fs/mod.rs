@@ -10,6 +10,7 @@ mod error;
 mod finish;
 mod layout;
 mod sessions;
+mod staged;
 mod upload;
 mod upload_id;
 mod upload_state;
@@ -33,6 +34,8 @@ pub use disk::{free_space, make_directory, start_write_back, sync_data, sync_dir
 pub use error::{CommitUploadError, StoreError};
 pub use finish::FinishedUpload;
 pub use sessions::UploadInfo;
+pub use staged::Staged;
+pub(crate) use upload::SYNC_STEP;
 pub use upload::{Mark, Upload};
 pub use upload_id::{UploadId, UploadIdError};
 pub use upload_state::OWNER_LIMIT;

@@ -16,7 +16,7 @@ const WRITE_BACK_STEP: u64 = 8 * 1024 * 1024;
 
 /// A sync point is made each time so many bytes have come: the most that a power cut takes back, and about the most
 /// that the closing sync still has to write.
-pub(super) const SYNC_STEP: u64 = 64 * 1024 * 1024;
+pub(crate) const SYNC_STEP: u64 = 64 * 1024 * 1024;
 
 /// An upload in progress, which is alone in having this session open. Dropping it keeps the session on disk,
 /// at its last sync point.

@@ -59,7 +59,7 @@ impl SectorRoot {
     pub const SIZE: usize = 32;
 
     /// Takes the hash itself.
-    pub fn from_bytes(hash: [u8; 32]) -> Self {
+    pub const fn from_bytes(hash: [u8; 32]) -> Self {
         SectorRoot(hash)
     }
 

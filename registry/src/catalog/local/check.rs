@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::index::{Fault, Index, View, project, queries};
+use super::index::{Fault, Index, Stamp, View, project, queries};
 use crate::catalog::command::{Command, Precondition, Refusal};
 use crate::catalog::fact::{Fact, ManifestRecord, Visibility};
 use crate::oci::{Digest, RepositoryName, Tag};
@@ -19,6 +19,8 @@ const TAGS_AT_A_TIME: usize = 256;
 pub(super) struct Batch<'a> {
     pub(super) view: View<'a>,
     pub(super) facts: Vec<Fact>,
+    /// Of the first fact.
+    pub(super) first: Stamp,
 }
 
 /// A request that can be carried out.
@@ -42,16 +44,16 @@ pub(super) enum Rejection {
 }
 
 impl<'a> Batch<'a> {
-    /// An empty batch.
-    pub(super) fn new(index: &'a Index) -> Self {
-        Batch { view: View::new(index), facts: Vec::new() }
+    /// An empty batch whose first fact will have this sequence, and all of them this time.
+    pub(super) fn new(index: &'a Index, first: Stamp) -> Self {
+        Batch { view: View::new(index), facts: Vec::new(), first }
     }
 
     /// Adds the facts of a request: of all its commands, or none.
     pub(super) fn add(&mut self, commands: &[Command]) -> Result<Accepted, Rejection> {
         let (point, start) = (self.view.rollback_point(), self.facts.len());
         let outcome = commands.iter().try_for_each(|command| self.carry_out(command));
-        let outcome = outcome.and_then(|()| Ok(self.orphans(start)?));
+        let outcome = outcome.and_then(|()| self.release_orphans(start));
         match outcome {
             Ok(orphaned) => Ok(Accepted { facts: start..self.facts.len(), orphaned }),
             Err(rejection) => {
@@ -95,6 +97,11 @@ impl<'a> Batch<'a> {
             }
             Command::DeleteManifest { repository, digest } => self.delete_manifest(repository, digest),
             Command::DeleteTag { repository, tag } => self.delete_tag(repository, tag),
+            Command::RecordUnitRoots { digest, list, units } => self.record_unit_roots(digest, list, *units),
+            Command::RecordPlaced { digest, locator } => self.record_placed(digest, locator),
+            Command::RecordAbandoned { digest, locator } => self.record_abandoned(digest, locator),
+            Command::RecordReadBack { digest, locator, placed } => self.record_read_back(digest, locator, *placed),
+            Command::RecordUnplaced { digest, locator, standing } => self.record_unplaced(digest, locator, *standing),
         }
     }
 
@@ -246,14 +253,19 @@ impl<'a> Batch<'a> {
         self.record(Fact::Repository { repository: repository.clone(), visibility: Visibility::default() })
     }
 
-    fn record(&mut self, fact: Fact) -> Result<(), Rejection> {
-        project(&fact, &mut self.view)?;
+    pub(super) fn record(&mut self, fact: Fact) -> Result<(), Rejection> {
+        project(&fact, self.stamp(), &mut self.view)?;
         self.facts.push(fact);
         Ok(())
     }
 
+    /// Of the next fact.
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp { sequence: self.first.sequence + self.facts.len() as u64, ..self.first }
+    }
+
     /// What the facts from `start` on took from its last holder.
-    fn orphans(&self, start: usize) -> Result<Vec<Digest>, Fault> {
+    pub(super) fn orphans(&self, start: usize) -> Result<Vec<Digest>, Fault> {
         let mut orphaned = Vec::new();
         for fact in &self.facts[start..] {
             let (Fact::BlobUnlinked { digest, .. } | Fact::ManifestDeleted { digest, .. }) = fact else { continue };

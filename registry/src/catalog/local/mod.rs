@@ -1,12 +1,15 @@
 //! The catalog of one node: a journal that is the truth, an index that is a view of it, one writer of both.
 
 mod check;
+mod check_places;
 mod compaction;
 mod index;
 pub mod journal;
 mod open;
 mod options;
+mod placing;
 mod read;
+mod read_places;
 mod rebuild;
 mod request;
 mod shared;
@@ -29,6 +32,7 @@ use self::compaction::Compactor;
 use self::index::directory::IndexDirectory;
 use self::index::{Fault, Index};
 use self::journal::{FactsSinceError, Journal, JournalId, JournalReader, Replay, ReplayError};
+use self::placing::Placing;
 use self::rebuild::Workshop;
 use self::request::{Message, Request};
 use self::shared::Shared;
@@ -79,7 +83,13 @@ impl Catalog {
             entries: index.meta().entries,
             took: started.elapsed(),
         };
-        let shared = Arc::new(Shared::new(index, opened.last_sequence, opened.snapshot_sequence));
+        let placing = match options.placement {
+            Some(wanted) => {
+                Some(Placing::new(wanted, &index).map_err(|fault| OpenCatalogError::Index(fault.to_string()))?)
+            }
+            None => None,
+        };
+        let shared = Arc::new(Shared::new(index, placing, opened.last_sequence, opened.snapshot_sequence));
         let (queue, receiver) = mpsc::channel(options.queue_requests.max(1));
         let writer = Writer {
             shared: Arc::clone(&shared),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::journal::{self, JournalId};
+use crate::catalog::placement::Wanted;
 
 /// Default of [`CatalogOptions::index_cache_bytes`].
 const INDEX_CACHE_BYTES: u64 = 64 << 20;
@@ -64,6 +65,8 @@ pub struct CatalogOptions {
     pub index_reserve_bytes: u64,
     /// How many commits may wait for the writer; more wait at the door.
     pub queue_requests: usize,
+    /// When content counts as placed; `None` where there is nowhere to place it.
+    pub placement: Option<Wanted>,
     /// The time of facts.
     pub clock: Clock,
     /// Names this boot of the machine: an index that was open when the machine stopped is not believed.
@@ -82,6 +85,7 @@ impl CatalogOptions {
             index_cache_bytes: INDEX_CACHE_BYTES,
             index_reserve_bytes: INDEX_RESERVE_BYTES,
             queue_requests: QUEUE_REQUESTS,
+            placement: None,
             clock: Clock::system(),
             boot_id: this_boot(),
         }

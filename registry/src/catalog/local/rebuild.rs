@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::index::directory::IndexDirectory;
-use super::index::{Fault, Index, View, project};
+use super::index::{Fault, Index, Stamp, View, project};
 use super::journal::{FactsSinceError, JournalReader, ReplayError};
 use super::options::OpenCatalogError;
 use crate::catalog::fact::Record;
@@ -133,7 +133,8 @@ fn carry_in(
         let mut last = None;
         for record in records.by_ref().take(CHUNK_FACTS) {
             let record = record?;
-            project(&record.fact, &mut view)?;
+            let stamp = Stamp { sequence: record.sequence, time: record.time };
+            project(&record.fact, stamp, &mut view)?;
             last = applied(&record);
             facts += 1;
             if view.len() >= CHUNK_KEYS {

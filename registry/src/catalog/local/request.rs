@@ -27,7 +27,13 @@ impl Request {
             Command::UnlinkBlob { .. }
             | Command::CollectBlob { .. }
             | Command::DeleteManifest { .. }
-            | Command::DeleteTag { .. } => true,
+            | Command::DeleteTag { .. }
+            // Only what is known to be elsewhere can make room here.
+            | Command::RecordUnitRoots { .. }
+            | Command::RecordPlaced { .. }
+            | Command::RecordAbandoned { .. }
+            | Command::RecordReadBack { .. }
+            | Command::RecordUnplaced { .. } => true,
             Command::LinkBlob { .. } | Command::MountBlob { .. } | Command::PutManifest { .. } => false,
         })
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use super::index::{Fault, Index};
+use super::placing::Placing;
 
 /// How a catalog stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub struct CatalogStatus {
 #[derive(Debug)]
 pub(super) struct Shared {
     slot: RwLock<Option<Arc<Index>>>,
+    pub(super) placing: Option<Placing>,
     /// The last one that was found damaged, and its number.
     retired: Mutex<Option<(Weak<Index>, u64)>>,
     pub(super) stopping: AtomicBool,
@@ -51,9 +53,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(index: Index, sequence: u64, snapshot_sequence: u64) -> Self {
+    pub(super) fn new(index: Index, placing: Option<Placing>, sequence: u64, snapshot_sequence: u64) -> Self {
         Shared {
             slot: RwLock::new(Some(Arc::new(index))),
+            placing,
             retired: Mutex::new(None),
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 use super::check::{Accepted, Batch, Rejection};
 use super::compaction::Compactor;
-use super::index::Index;
 use super::index::directory::{KnownEnd, Mark};
+use super::index::{Index, Stamp};
 use super::journal::{AppendError, AppendKind, Journal};
 use super::options::Clock;
 use super::rebuild::Workshop;
@@ -113,7 +113,9 @@ impl Writer {
     /// Nothing is answered before both, not even a refusal: it may rest on facts of the same batch.
     fn process(&mut self, requests: Vec<Request>, admit: Admit) {
         let Some(index) = self.shared.index() else { return answer_all(requests, || CommitError::Unavailable) };
-        let mut batch = Batch::new(&index);
+        let before = self.journal.last_sequence();
+        let first = Stamp { sequence: before + 1, time: self.clock.now_ms() };
+        let mut batch = Batch::new(&index, first);
         let mut verdicts = Vec::with_capacity(requests.len());
         for request in &requests {
             match judge(&mut batch, request, admit) {
@@ -124,22 +126,34 @@ impl Writer {
                 }
             }
         }
-        let before = self.journal.last_sequence();
-        let Batch { view, facts } = batch;
+        let Batch { view, facts, .. } = batch;
         if facts.is_empty() {
             return answer_each(requests, verdicts, before);
         }
+        let backlog = self.shared.placing.as_ref().map(|placing| placing.compare(&index, &view, &facts)).transpose();
+        let backlog = match backlog {
+            Ok(backlog) => backlog,
+            Err(fault) => {
+                self.shared.distrust(&index, &fault);
+                return answer_all(requests, || CommitError::Unavailable);
+            }
+        };
         let changes = view.into_changes();
-        match self.append(&facts, kind(&requests, &verdicts)) {
+        match self.append(&facts, first.time, kind(&requests, &verdicts)) {
             Ok(range) => {
-                if let Err(fault) = index.apply(changes, Some(*range.end())) {
-                    self.shared.distrust(&index, &fault);
+                let applied = index.apply(changes, Some(*range.end()));
+                if let Err(fault) = &applied {
+                    self.shared.distrust(&index, fault);
                     drop(index);
                     if !self.renew() {
                         return answer_all(requests, || CommitError::Unavailable);
                     }
                 }
                 self.shared.sequence.store(*range.end(), Ordering::Release);
+                // A new index was counted whole.
+                if let (Ok(()), Some(placing), Some(backlog)) = (applied, &self.shared.placing, backlog) {
+                    placing.publish(backlog, *range.end());
+                }
                 answer_each(requests, verdicts, before);
             }
             Err(AppendError::DiskFull) if admit == Admit::All => self.process(requests, Admit::Releasing),
@@ -164,9 +178,10 @@ impl Writer {
     fn append(
         &mut self,
         facts: &[crate::catalog::fact::Fact],
+        time_ms: u64,
         kind: AppendKind,
     ) -> Result<RangeInclusive<u64>, AppendError> {
-        let range = self.journal.append(facts, self.clock.now_ms(), kind)?;
+        let range = self.journal.append(facts, time_ms, kind)?;
         self.shared.batches.fetch_add(1, Ordering::Relaxed);
         Ok(range)
     }
@@ -202,6 +217,12 @@ impl Writer {
         match workshop.rebuild(&journal, &mut || refuse_waiting(queue)) {
             Ok((index, facts)) => {
                 tracing::warn!(facts, "the index was built anew");
+                if let Some(placing) = &self.shared.placing
+                    && let Err(fault) = placing.recount(&index, self.journal.last_sequence())
+                {
+                    tracing::error!(error = %fault, "the new index cannot be read");
+                    return false;
+                }
                 self.shared.sequence.store(self.journal.last_sequence(), Ordering::Release);
                 self.shared.install(index);
                 self.shared.rebuilds.fetch_add(1, Ordering::Release);

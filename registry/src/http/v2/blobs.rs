@@ -13,7 +13,8 @@ use crate::http::error::HttpError;
 use crate::http::headers::{DOCKER_CONTENT_DIGEST, digest_value, etag, value};
 use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::{Digest, RepositoryName};
-use crate::service::Blob;
+use crate::placement::ColdBlob;
+use crate::service::{Blob, Error, Found};
 
 /// Content never changes under its digest.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
@@ -47,23 +48,50 @@ async fn head(app: &App, request: &Request, repository: &RepositoryName, digest:
 }
 
 async fn get(app: &App, request: &Request, repository: &RepositoryName, digest: &Digest) -> Answer {
-    let blob = app.registry.open_blob(repository, digest).await.map_err(in_repository(repository))?;
+    let found = app.registry.open_blob(repository, digest).await.map_err(in_repository(repository))?;
     if not_modified(&request.headers, digest) {
         return Ok(describe(super::empty(StatusCode::NOT_MODIFIED), digest));
     }
+    let size = match &found {
+        Found::Here(blob) => blob.size(),
+        Found::Elsewhere(cold) => cold.size(),
+    };
     let ranges = match request.header(&RANGE) {
-        Some(header) if range_applies(&request.headers, digest) => parse_range(header, blob.size()),
+        Some(header) if range_applies(&request.headers, digest) => parse_range(header, size),
         _ => Ranges::Whole,
     };
-    let size = blob.size();
-    match ranges {
-        Ranges::Whole => Ok(describe(whole(blob), digest)),
-        Ranges::Unsatisfiable => Err(HttpError::range_not_satisfiable(size)),
+    let blob = match (found, &ranges) {
+        (_, Ranges::Unsatisfiable) => return Err(HttpError::range_not_satisfiable(size)),
+        (Found::Here(blob), _) => blob,
+        (Found::Elsewhere(cold), _) => {
+            let response = elsewhere(&cold, &ranges).await.map_err(in_repository(repository))?;
+            return Ok(describe(response, digest));
+        }
+    };
+    let response = match ranges {
         Ranges::Parts(parts) => match parts.as_slice() {
-            [range] => Ok(describe(single(blob, *range), digest)),
-            _ => Ok(describe(multipart(blob, &parts), digest)),
+            [range] => single(blob, *range),
+            _ => multipart(blob, &parts),
         },
-    }
+        Ranges::Whole | Ranges::Unsatisfiable => whole(blob),
+    };
+    Ok(describe(response, digest))
+}
+
+/// A blob that is not here: its bytes follow as they come and are verified. Of several ranges the whole is sent, which
+/// RFC 9110 14.2 allows: they are rare, and the blob will be here after it.
+async fn elsewhere(cold: &ColdBlob, ranges: &Ranges) -> Result<Response<Body>, Error> {
+    let range = match ranges {
+        Ranges::Parts(parts) => parts.first().filter(|_| parts.len() == 1).copied(),
+        Ranges::Whole | Ranges::Unsatisfiable => None,
+    };
+    let bytes = range.map_or(0..cold.size(), |range| range.first..range.last + 1);
+    let length = bytes.end - bytes.start;
+    let body = Body::from_stream(cold.read(bytes).await?.into_stream());
+    let Some(range) = range else { return Ok(with_length(StatusCode::OK, body, length)) };
+    let mut response = with_length(StatusCode::PARTIAL_CONTENT, body, length);
+    response.headers_mut().insert(CONTENT_RANGE, value(&content_range(range, cold.size())));
+    Ok(response)
 }
 
 fn describe(mut response: Response<Body>, digest: &Digest) -> Response<Body> {
@@ -144,3 +172,6 @@ fn cut(bytes: &[u8], range: ByteRange) -> Vec<u8> {
     let index = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
     bytes.get(index(range.first)..=index(range.last)).unwrap_or_default().to_vec()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ mod content;
 mod failures;
 mod kill;
 mod model;
+mod staged;
 mod uploads;
 
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! The index: a view of the journal in sled that answers reads, and that may be lost at any time.
 
 pub(crate) mod directory;
+pub(crate) mod placing;
 pub(crate) mod project;
 pub(crate) mod queries;
 pub(crate) mod schema;
@@ -12,7 +13,7 @@ pub(crate) mod view;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use project::project;
+pub(crate) use project::{Stamp, project};
 pub(crate) use source::Fault;
 pub(crate) use store::Index;
 pub(crate) use view::View;

@@ -2,16 +2,24 @@
 
 use sled::IVec;
 
-use super::queries;
 use super::schema::{HolderKind, Key, Table};
 use super::source::Fault;
-use super::value::{self, PlacementRecord, UnitRootsRecord};
+use super::value;
 use super::view::View;
+use super::{placing, queries};
 use crate::catalog::fact::{Fact, Locator, ManifestRecord};
+use crate::catalog::placement::{Placement, UnitRootsList};
 use crate::oci::{Digest, RepositoryName, Tag};
 
+/// A fact's place in the order of things, as in its [`crate::catalog::fact::Record`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) sequence: u64,
+    pub(crate) time: u64,
+}
+
 /// Carries a fact into a view. Facts are upserts and removals, so that carrying one in twice does no harm.
-pub(crate) fn project(fact: &Fact, view: &mut View<'_>) -> Result<(), Fault> {
+pub(crate) fn project(fact: &Fact, stamp: Stamp, view: &mut View<'_>) -> Result<(), Fault> {
     match fact {
         Fact::Repository { repository, visibility } => {
             view.put(Key::of(Table::Repository).repository(repository).bytes(), value::visibility(*visibility))
@@ -35,15 +43,35 @@ pub(crate) fn project(fact: &Fact, view: &mut View<'_>) -> Result<(), Fault> {
             leave_tag(view, repository, tag)?;
             view.remove(tag_key(repository, tag))
         }
-        Fact::UnitRoots { digest, list, units } => {
-            let record = UnitRootsRecord { list: list.clone(), units: *units };
-            view.put(Key::of(Table::UnitRoots).digest(digest).bytes(), value::json(&record))
+        Fact::UnitRoots { digest, list, units } => keep_roots(view, digest, list, *units),
+        Fact::Placed { digest, locator, read_back, after_unpin } => {
+            let (read_back, after_unpin) = (*read_back, *after_unpin);
+            view.remove(unpin(digest, locator))?;
+            place(view, digest, &Placement { read_back, after_unpin, ..unread(locator, stamp) })
         }
-        Fact::Placed { digest, locator, read_back } => place(view, digest, locator, *read_back, false),
         // Whether it was read back no longer matters: what is to be removed does not count as placed.
-        Fact::UnpinPending { digest, locator } => place(view, digest, locator, false, true),
-        Fact::Unplaced { digest, locator } => view.remove(placement(digest, locator)),
+        Fact::UnpinPending { digest, locator } => {
+            view.put(unpin(digest, locator), nothing())?;
+            place(view, digest, &Placement { unpin_pending: true, ..unread(locator, stamp) })
+        }
+        Fact::Unplaced { digest, locator } => {
+            view.remove(unpin(digest, locator))?;
+            view.remove(placement(digest, locator))
+        }
     }
+}
+
+/// The list is held as long as it is known; that the blob is too is for the writer to see to.
+fn keep_roots(view: &mut View<'_>, digest: &Digest, list: &Digest, units: u64) -> Result<(), Fault> {
+    if let Some(old) = placing::unit_roots(view, digest)? {
+        view.remove(roots_holder(&old.list, digest))?;
+    }
+    let key = Key::of(Table::UnitRoots).digest(digest).bytes();
+    if units == 0 {
+        return view.remove(key);
+    }
+    view.put(roots_holder(list, digest), nothing())?;
+    view.put(key, value::json(&UnitRootsList { list: list.clone(), units }))
 }
 
 fn store_manifest(
@@ -100,15 +128,19 @@ fn leave_tag(view: &mut View<'_>, repository: &RepositoryName, tag: &Tag) -> Res
     }
 }
 
-fn place(
-    view: &mut View<'_>,
-    digest: &Digest,
-    locator: &Locator,
-    read_back: bool,
-    unpin_pending: bool,
-) -> Result<(), Fault> {
-    let record = PlacementRecord { locator: locator.clone(), read_back, unpin_pending };
-    view.put(placement(digest, locator), value::json(&record))
+fn place(view: &mut View<'_>, digest: &Digest, record: &Placement) -> Result<(), Fault> {
+    view.put(placement(digest, &record.locator), value::json(record))
+}
+
+fn unread(locator: &Locator, stamp: Stamp) -> Placement {
+    Placement {
+        locator: locator.clone(),
+        read_back: false,
+        unpin_pending: false,
+        after_unpin: None,
+        sequence: stamp.sequence,
+        time: stamp.time,
+    }
 }
 
 /// What a manifest needs; never itself.
@@ -136,9 +168,16 @@ fn relation(table: Table, repository: &RepositoryName, target: &Digest, manifest
     Key::of(table).repository(repository).digest(target).digest(manifest).bytes()
 }
 
+fn roots_holder(list: &Digest, of: &Digest) -> Vec<u8> {
+    Key::of(Table::Holder).digest(list).kind(HolderKind::UnitRoots).digest(of).bytes()
+}
+
 fn placement(digest: &Digest, locator: &Locator) -> Vec<u8> {
-    let key = Key::of(Table::Placement).digest(digest);
-    key.name(&locator.kind).name(&locator.profile).name(&locator.address).bytes()
+    Key::of(Table::Placement).digest(digest).locator(locator).bytes()
+}
+
+fn unpin(digest: &Digest, locator: &Locator) -> Vec<u8> {
+    Key::of(Table::Unpin).digest(digest).locator(locator).bytes()
 }
 
 fn nothing() -> IVec {

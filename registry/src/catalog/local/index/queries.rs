@@ -166,7 +166,7 @@ fn digests<T>(
 }
 
 /// Up to `limit` entries, and whether there are more.
-fn page<T>(
+pub(super) fn page<T>(
     source: &impl Source,
     prefix: &[u8],
     after: Option<&[u8]>,
@@ -186,11 +186,11 @@ fn page<T>(
     Ok(page)
 }
 
-fn any(source: &impl Source, prefix: &[u8]) -> Result<bool, Fault> {
+pub(super) fn any(source: &impl Source, prefix: &[u8]) -> Result<bool, Fault> {
     Ok(page(source, prefix, None, 0, |_, _| Some(()))?.more)
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, Fault> {
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, Fault> {
     serde_json::from_slice(payload).map_err(|_| Fault::Form)
 }
 

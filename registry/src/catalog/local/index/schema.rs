@@ -4,6 +4,7 @@
 //! is the prefix of another one's keys. Digests sort as their text does too, although those of algorithms that we know
 //! are written as raw bytes, half of their text: the algorithm's name and colon stay in front.
 
+use crate::catalog::fact::Locator;
 use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
 
 /// The sled tree that holds all tables. Another layout is another name, and a rebuild.
@@ -32,7 +33,7 @@ pub(crate) enum Table {
     Reference = 6,
     /// repository, subject, manifest -> nothing
     Referrer = 7,
-    /// digest, kind, repository -> nothing: who holds this content, and as what
+    /// digest, kind, repository or digest -> nothing: who holds this content, and as what
     Holder = 8,
     /// repository -> nothing, if it holds a manifest
     Catalogued = 9,
@@ -40,16 +41,20 @@ pub(crate) enum Table {
     UnitRoots = 10,
     /// digest, locator -> placement
     Placement = 11,
+    /// digest, locator -> nothing: placements that are to be removed
+    Unpin = 12,
 }
 
-/// As what a repository holds content.
+/// As what content is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum HolderKind {
-    /// By a blob link.
+    /// By a blob link of a repository.
     Blob = 0,
-    /// As a manifest.
+    /// As a manifest of a repository.
     Manifest = 1,
+    /// As the list of unit roots of other content that is held.
+    UnitRoots = 2,
 }
 
 /// Writes a key, or the prefix of several, part by part.
@@ -95,6 +100,11 @@ impl Key {
         self
     }
 
+    /// Appends what tells the places of content apart.
+    pub(crate) fn locator(self, locator: &Locator) -> Self {
+        self.name(&locator.kind).name(&locator.profile).name(&locator.address)
+    }
+
     /// Appends how content is held.
     pub(crate) fn kind(mut self, kind: HolderKind) -> Self {
         self.0.push(kind as u8);
@@ -132,6 +142,23 @@ impl<'a> KeyReader<'a> {
     /// The next part as a tag.
     pub(crate) fn tag(&mut self) -> Option<Tag> {
         self.name()?.parse().ok()
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The next part as how content is held.
+    pub(crate) fn kind(&mut self) -> Option<HolderKind> {
+        let (kind, rest) = self.0.split_first()?;
+        self.0 = rest;
+        match kind {
+            0 => Some(HolderKind::Blob),
+            1 => Some(HolderKind::Manifest),
+            2 => Some(HolderKind::UnitRoots),
+            _ => None,
+        }
     }
 
     /// The next part as a digest.

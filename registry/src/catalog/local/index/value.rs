@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sled::IVec;
 
-use crate::catalog::fact::{Locator, Visibility};
-use crate::oci::Digest;
+use crate::catalog::fact::Visibility;
 
 /// Bytes of checksum before each payload.
 const CHECKSUM_LENGTH: usize = 8;
@@ -48,26 +47,6 @@ pub(crate) struct Meta {
     pub(crate) entries: u64,
     /// The wrapping sum of their checksums: a value that sled lost or brought back from the past shows here.
     pub(crate) sum: u64,
-}
-
-/// The list of unit roots of a blob.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct UnitRootsRecord {
-    /// The content file with the roots.
-    pub(crate) list: Digest,
-    /// How many there are.
-    pub(crate) units: u64,
-}
-
-/// Content at a backend.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PlacementRecord {
-    /// Where.
-    pub(crate) locator: Locator,
-    /// It was read back whole and matched.
-    pub(crate) read_back: bool,
-    /// It is to be removed there.
-    pub(crate) unpin_pending: bool,
 }
 
 /// A payload as JSON.

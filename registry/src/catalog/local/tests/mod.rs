@@ -5,6 +5,7 @@ mod damage;
 mod disk;
 mod histories;
 mod model;
+mod places;
 mod throughput;
 
 use std::path::Path;

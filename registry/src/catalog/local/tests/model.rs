@@ -90,6 +90,11 @@ impl Model {
                 self.known(&repository)?;
                 self.tags.remove(&(repository, tag)).ok_or(Refusal::TagUnknown)?;
             }
+            Command::RecordUnitRoots { .. }
+            | Command::RecordPlaced { .. }
+            | Command::RecordAbandoned { .. }
+            | Command::RecordReadBack { .. }
+            | Command::RecordUnplaced { .. } => unreachable!("histories of places have a model of their own"),
         }
         Ok(())
     }

@@ -1,0 +1,102 @@
+//! Blobs that are only at the backend, as clients see them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_NONE_MATCH, RANGE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use storage_backends::backend::UNIT;
+use storage_backends::backend::wrap::{Call, Fault};
+use tower::ServiceExt as _;
+
+use crate::http::{Door, HttpOptions, router};
+use crate::oci::Digest;
+use crate::placement::Settings;
+use crate::placement::tests::{Node, large, settings, unavailable};
+
+async fn ask(
+    node: &Node,
+    method: &str,
+    path: &str,
+    header: Option<(HeaderName, &str)>,
+) -> http::Response<axum::body::Body> {
+    let registry = &node.fixture.registry;
+    let door = Door::default();
+    let options = HttpOptions { idle_body_timeout: Duration::from_secs(9), chunk_max_length: 0, metrics: true };
+    door.open(Arc::clone(registry), Arc::clone(&registry.metrics), options);
+    let mut request = Request::builder().method(method).uri(path).header("host", "x");
+    if let Some((name, value)) = header {
+        request = request.header(name, value);
+    }
+    router(door).oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap()
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> &'h str {
+    headers.get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+fn path(digest: &Digest) -> String {
+    format!("/v2/a/blobs/{digest}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_look_like_any_other() {
+    let bytes = large(2 * UNIT + 10);
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    let head = ask(&node, "HEAD", &path(&digest), None).await;
+    assert_eq!((head.status(), text(head.headers(), &CONTENT_LENGTH)), (StatusCode::OK, "8388618"));
+    let etag = text(head.headers(), &ETAG).to_owned();
+    let same = ask(&node, "GET", &path(&digest), Some((IF_NONE_MATCH, &etag))).await;
+    assert_eq!(same.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(node.fixture.registry.metrics.cold_bytes.get(), 0, "for that nothing is fetched");
+
+    let part = ask(&node, "GET", &path(&digest), Some((RANGE, "bytes=8388600-"))).await;
+    assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
+    assert_eq!(text(part.headers(), &CONTENT_RANGE), "bytes 8388600-8388617/8388618");
+    assert_eq!(text(part.headers(), &CONTENT_LENGTH), "18");
+    assert!(part.into_body().collect().await.unwrap().to_bytes() == bytes[8_388_600..]);
+    let beyond = ask(&node, "GET", &path(&digest), Some((RANGE, "bytes=8388618-"))).await;
+    assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+    let several = ask(&node, "GET", &path(&digest), Some((RANGE, "bytes=0-1,9-10"))).await;
+    assert_eq!(several.status(), StatusCode::OK, "several ranges are answered with the whole");
+    assert_eq!(text(several.headers(), &ACCEPT_RANGES), "bytes");
+    assert!(several.into_body().collect().await.unwrap().to_bytes() == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_cannot_be_had_sends_clients_to_the_next_mirror() {
+    let (node, digest) = Node::with_cold(&large(UNIT + 1), Settings::default()).await;
+    node.faults.always(Call::Get, Fault::Fail(unavailable));
+    let answer = ask(&node, "GET", &path(&digest), None).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(text(answer.headers(), &RETRY_AFTER), "5");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_failure_cuts_the_body() {
+    let bytes = large(3 * UNIT);
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    node.faults.at(Call::Get, 0, Fault::BreakAfter(UNIT, unavailable));
+    node.faults.always(Call::Get, Fault::Fail(unavailable));
+    let answer = ask(&node, "GET", &path(&digest), None).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert!(answer.into_body().collect().await.is_err(), "never a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_told_whether_the_node_can_be_lost() {
+    let mut node = Node::new(Duration::from_hours(1), settings());
+    node.fixture.push_blob(b"only here").await;
+    for (path, said) in [("/", "safe to close: no, 1 blob, 9 B"), ("/readyz", r#""backlog_bytes":9"#)] {
+        let answer = ask(&node, "GET", path, None).await;
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&body).contains(said), "{path}");
+    }
+    node.start();
+    node.until("placed", |node| node.durability().backlog.count == 0).await;
+    let answer = ask(&node, "GET", "/readyz", None).await;
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&body).contains("safe to close: yes"));
+    node.stop().await;
+}

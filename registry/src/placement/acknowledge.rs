@@ -1,0 +1,74 @@
+//! Answers that wait for the backend, where the operator wants them to (`storage.acknowledge`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::oci::Digest;
+use crate::service::{Error, Registry};
+
+/// What an answer to a push promises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Acknowledgement {
+    /// That the content is durable on this node.
+    #[default]
+    Local,
+    /// Of a manifest: that it and all that it refers to is at the backend. Of a blob: as much, if it does not take long.
+    Network,
+}
+
+impl Registry {
+    /// The blob is durable here. Waits a while for its place; the answer is the same either way, since the manifest's
+    /// says what counts.
+    pub(crate) async fn acknowledge_blob(self: &Arc<Self>, digest: &Digest) {
+        let Some(patience) = self.network_patience() else { return };
+        // A catalog that cannot be read now keeps nobody from going on with the push.
+        let _ = self.wait_for_places(vec![digest.clone()], patience).await;
+    }
+
+    /// The manifest is durable here and visible. [`Error::InDoubt`] if not all of it is at the backend in time: the
+    /// client repeats the push, which is cheap.
+    pub(crate) async fn acknowledge_manifest(self: &Arc<Self>, needed: Vec<Digest>) -> Result<(), Error> {
+        let Some(patience) = self.network_patience() else { return Ok(()) };
+        if self.wait_for_places(needed, patience).await? { Ok(()) } else { Err(Error::InDoubt) }
+    }
+
+    /// True if answers wait for the backend.
+    pub(crate) fn acknowledges_network(&self) -> bool {
+        self.network_patience().is_some()
+    }
+
+    fn network_patience(&self) -> Option<Duration> {
+        let settings = &self.remote.as_ref()?.settings;
+        (settings.acknowledge == Acknowledgement::Network).then_some(settings.acknowledge_patience)
+    }
+
+    /// True once none of these lacks a place, false after the patience.
+    async fn wait_for_places(self: &Arc<Self>, mut digests: Vec<Digest>, patience: Duration) -> Result<bool, Error> {
+        let Some(mut changes) = self.catalog.placement_changes() else { return Ok(true) };
+        let deadline = Instant::now() + patience;
+        loop {
+            changes.mark_unchanged();
+            // Placed in whatever order: what is at the end keeps the others from being asked again and again.
+            digests = self
+                .reading(move |catalog| {
+                    while let Some(last) = digests.last() {
+                        if catalog.is_lacking(last)?.is_some() && catalog.is_public(last)? {
+                            break;
+                        }
+                        digests.pop();
+                    }
+                    Ok(digests)
+                })
+                .await?;
+            if digests.is_empty() {
+                return Ok(true);
+            }
+            match timeout_at(deadline, changes.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Ok(false),
+            }
+        }
+    }
+}

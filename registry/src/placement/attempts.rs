@@ -1,0 +1,91 @@
+//! Places where a backend may have content although nothing in the catalog says so: an upload whose answer did not come, or
+//! one that did not come back as it went. A small file each, until the content is placed, or is to be removed there.
+//!
+//! The files are not synced: they survive a killed process. After a power cut the backend may keep some bytes too many.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use super::worker::Trouble;
+use super::{Remote, resume};
+use crate::catalog::command::Command;
+use crate::catalog::fact::Locator;
+use crate::oci::Digest;
+use crate::service::{Error, Registry};
+
+/// Remembers that the backend may have the content there.
+pub(super) async fn note(remote: &Arc<Remote>, digest: &Digest, locator: &Locator) -> Result<(), Trouble> {
+    let (path, locator) = (path(&remote.tokens, digest), locator.clone());
+    let write = move || {
+        let json = serde_json::to_vec(&locator)?;
+        fs::write(&path, json)
+    };
+    let written = tokio::task::spawn_blocking(write).await.map_err(|_| Error::Internal("a note panicked"))?;
+    written.map_err(Trouble::Disk)
+}
+
+/// The content does not lack a place: what was noted of its uploads is done with. If nobody holds it any more, what the
+/// backend may have is to be removed there.
+pub(super) async fn settle(registry: &Arc<Registry>, remote: &Arc<Remote>, digest: &Digest) -> Result<(), Trouble> {
+    let note = path(&remote.tokens, digest);
+    let noted = tokio::task::spawn_blocking(move || read(&note)).await.unwrap_or(None);
+    if let Some(locator) = noted {
+        let catalog = registry.catalog();
+        let command = Command::RecordAbandoned { digest: digest.clone(), locator: locator.clone() };
+        catalog.commit(vec![command]).await.map_err(Error::from)?;
+        let placements = catalog.placements(digest).map_err(Error::from)?;
+        let known = placements.iter().any(|placement| placement.locator.same_place(&locator));
+        if !known && catalog.is_lacking(digest).map_err(Error::from)?.is_some() {
+            // It was pushed again this very moment: the next look places it.
+            return Ok(());
+        }
+    }
+    forget(remote, digest).await;
+    Ok(())
+}
+
+/// Nothing of an upload is worth remembering any more.
+pub(super) async fn forget(remote: &Arc<Remote>, digest: &Digest) {
+    let (tokens, digest) = (remote.tokens.clone(), digest.clone());
+    let forget = move || {
+        resume::forget(&tokens, &digest);
+        match fs::remove_file(path(&tokens, &digest)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%digest, %error, "a note of an upload cannot be removed");
+            }
+            _ => {}
+        }
+    };
+    // It only fails where the process ends.
+    let _ = tokio::task::spawn_blocking(forget).await;
+}
+
+/// What an earlier process noted of content that was placed or deleted since.
+pub(super) async fn settle_old(registry: &Arc<Registry>, remote: &Arc<Remote>) {
+    let tokens = remote.tokens.clone();
+    let listed = tokio::task::spawn_blocking(move || resume::kept(&tokens)).await;
+    let Ok(Ok(digests)) = listed else {
+        tracing::warn!("notes of earlier uploads cannot be listed");
+        return;
+    };
+    for digest in digests {
+        if matches!(registry.catalog().is_lacking(&digest), Ok(None))
+            && let Err(error) = settle(registry, remote, &digest).await
+        {
+            tracing::warn!(%digest, %error, "what an earlier upload left cannot be told");
+        }
+    }
+}
+
+fn path(tokens: &Path, digest: &Digest) -> PathBuf {
+    tokens.join(format!("{}{NOTE}", resume::name(digest)))
+}
+
+/// What tells a note's name from that of a resume token.
+pub(super) const NOTE: &str = ".place";
+
+/// A note that was cut off in the middle is none: nothing was sent before it was whole.
+fn read(path: &Path) -> Option<Locator> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}

@@ -1,0 +1,148 @@
+//! One fetch: units from the backend into the file, as long as somebody needs the next one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use storage_backends::backend::{Backend as _, BackendError, Locator};
+use storage_backends::fs::StoreError;
+
+use super::Cold;
+use crate::service::Error;
+
+/// Failures in a row after which a fetch is given up.
+const ATTEMPTS: u32 = 3;
+/// After the first of them; twice as long after the second.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a fetch does not go on.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error("the cache file: {0}")]
+    Disk(#[from] StoreError),
+    #[error("writing the cache file panicked")]
+    Panicked,
+}
+
+/// Begins a fetch that the state has given this number.
+pub(super) fn begin(cold: &Arc<Cold>, number: u64) {
+    let task = Arc::clone(cold);
+    cold.registry.tasks.spawn(async move {
+        // Whatever ends this, those who wait are told.
+        let guard = Ending { cold: Arc::clone(&task), number };
+        let needless = needless(&task, number);
+        tokio::select! {
+            () = needless => task.change(|state| state.end(number)),
+            () = bring_all(&task, number) => {}
+        }
+        drop(guard);
+    });
+}
+
+struct Ending {
+    cold: Arc<Cold>,
+    number: u64,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Does nothing to one that has ended.
+        self.cold.change(|state| state.fail(self.number));
+    }
+}
+
+/// Returns once nobody needs the fetch any more.
+async fn needless(cold: &Arc<Cold>, number: u64) {
+    let mut changes = cold.changed.subscribe();
+    loop {
+        changes.mark_unchanged();
+        let (needed, over) = {
+            let state = cold.units();
+            (state.is_needed(number), state.rest(number).is_none())
+        };
+        if !needed && !over {
+            return;
+        }
+        let _ = changes.changed().await;
+    }
+}
+
+async fn bring_all(cold: &Arc<Cold>, number: u64) {
+    let (mut failures, mut locators) = (0, cold.locators.iter().cycle());
+    let mut locator = locators.next();
+    loop {
+        let rest = cold.units().rest(number);
+        let (Some(rest), Some(place)) = (rest, locator) else { break };
+        let Err(trouble) = bring(cold, number, place).await else { continue };
+        let progress = cold.units().rest(number).is_some_and(|now| now.start > rest.start);
+        failures = if progress { 1 } else { failures + 1 };
+        tracing::warn!(digest = %cold.content.digest(), error = %trouble, failures, "a cold read was interrupted");
+        cold.registry.metrics.cold_failures.inc();
+        if failures >= ATTEMPTS || !cold.remote.backend.health().is_available() {
+            cold.change(|state| state.fail(number));
+            return;
+        }
+        locator = locators.next();
+        tokio::time::sleep(PAUSE * failures).await;
+    }
+    cold.change(|state| state.end(number));
+}
+
+/// Brings what is left, in one stream.
+async fn bring(cold: &Arc<Cold>, number: u64, locator: &Locator) -> Result<(), Trouble> {
+    let units = cold.units().rest(number);
+    let Some(units) = units else { return Ok(()) };
+    let _place = cold.remote.cold_fetches.acquire().await.map_err(|_| Trouble::Panicked)?;
+    let bytes = cold.bytes(&units);
+    let mut position = bytes.start;
+    let mut stream = cold.remote.verified.get(&cold.content, locator, bytes.clone()).await?;
+    let in_units = cold.content.unit_roots().is_some();
+    while let Some(piece) = stream.next().await.transpose()? {
+        let (offset, length) = (position, piece.len() as u64);
+        let task = Arc::clone(cold);
+        let writing = tokio::task::spawn_blocking(move || task.staged.write_at(&piece, offset));
+        writing.await.map_err(|_| Trouble::Panicked)??;
+        position += length;
+        cold.registry.metrics.cold_bytes.inc_by(length);
+        // Without roots nothing is verified before the end.
+        if in_units && position < bytes.end {
+            brought(cold, number, position / cold.unit);
+        }
+    }
+    if position != bytes.end {
+        return Err(BackendError::Corrupt { start: position, end: bytes.end }.into());
+    }
+    brought(cold, number, units.end);
+    Ok(())
+}
+
+fn brought(cold: &Arc<Cold>, number: u64, until: u64) {
+    if cold.change(|state| state.bring(number, until)) {
+        let task = Arc::clone(cold);
+        cold.registry.tasks.spawn(async move {
+            if let Err(error) = publish(&task).await {
+                tracing::warn!(digest = %task.content.digest(), %error, "what was read cold is not kept here");
+            }
+            task.remote.cold_reads.forget(task.content.digest());
+        });
+    }
+}
+
+/// What came whole becomes the local file. Read whole once more first: units that came at different times make one blob
+/// only if its digest says so.
+async fn publish(cold: &Arc<Cold>) -> Result<(), Error> {
+    let task = Arc::clone(cold);
+    let sound = tokio::task::spawn_blocking(move || task.staged.is(task.content.digest())).await;
+    if !sound.map_err(|_| Error::Internal("checking a cold read panicked"))?? {
+        return Err(Error::Internal("what was read cold does not have its digest"));
+    }
+    let registry = &cold.registry;
+    let lock = registry.locks.lock(cold.content.digest()).await;
+    if !registry.catalog.is_held(cold.content.digest())? {
+        return Ok(());
+    }
+    let task = Arc::clone(cold);
+    registry.blocking_with(lock, move |_| task.staged.publish(task.content.digest())).await
+}

@@ -1,0 +1,181 @@
+//! Content that is not here any more, read from the backend: one fetch for all who want it, into a file that becomes the
+//! local one when all of it came. No byte leaves before its unit is verified.
+
+mod fetch;
+mod read;
+mod units;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt as _;
+use storage_backends::backend::{Content, Locator, UNIT};
+use storage_backends::fs::Staged;
+use tokio::sync::watch;
+
+use self::units::{Step, Units};
+use super::{Remote, roots};
+use crate::oci::Digest;
+use crate::service::{Error, Registry};
+
+pub use read::ColdRead;
+
+/// How long a manifest, or other content that is sent in one piece, may take to come: containerd waits 30 s for headers.
+const SMALL_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The cold reads under way.
+#[derive(Debug, Default)]
+pub(crate) struct ColdReads(Mutex<HashMap<Digest, Weak<Cold>>>);
+
+/// One piece of content that is being read cold, by any number of readers.
+#[derive(Debug)]
+pub(crate) struct Cold {
+    registry: Arc<Registry>,
+    remote: Arc<Remote>,
+    content: Content,
+    /// Of one unit, or of everything where no part can be verified alone.
+    unit: u64,
+    locators: Vec<Locator>,
+    staged: Staged,
+    units: Mutex<Units>,
+    changed: watch::Sender<()>,
+}
+
+/// A blob that is read cold. Nothing is fetched until a range of it is asked for.
+#[derive(Clone, Debug)]
+pub struct ColdBlob(Arc<Cold>);
+
+impl ColdBlob {
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        self.0.content.length()
+    }
+
+    /// Begins to read a range. Waits for its first verified unit, but not for long: the client wants an answer. An error
+    /// means that nothing can be had now.
+    pub async fn read(&self, range: Range<u64>) -> Result<ColdRead, Error> {
+        let patience = self.0.remote.settings.first_unit;
+        let mut read = ColdRead::new(Arc::clone(&self.0), range);
+        match tokio::time::timeout(patience, read.first()).await {
+            Ok(first) => first?,
+            Err(_) if self.0.remote.backend.health().is_available() => {}
+            Err(_) => return Err(Error::BackendUnavailable),
+        }
+        Ok(read)
+    }
+}
+
+impl Cold {
+    fn units(&self) -> MutexGuard<'_, Units> {
+        // Every change is whole before anything can panic.
+        self.units.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Units) -> T) -> T {
+        let outcome = change(&mut self.units());
+        self.changed.send_replace(());
+        outcome
+    }
+
+    fn unit_of(&self, offset: u64) -> u64 {
+        offset / self.unit
+    }
+
+    /// The bytes of units.
+    fn bytes(&self, units: &Range<u64>) -> Range<u64> {
+        let length = self.content.length();
+        (units.start * self.unit).min(length)..(units.end * self.unit).min(length)
+    }
+}
+
+impl Registry {
+    /// True if a backend has acknowledged the content, and is not to remove it.
+    pub(crate) fn is_placed(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.remote.is_some() && !self.places_of(digest)?.is_empty())
+    }
+
+    fn places_of(&self, digest: &Digest) -> Result<Vec<Locator>, Error> {
+        let Some(wanted) = self.catalog.wanted() else { return Ok(Vec::new()) };
+        let mut placements = self.catalog.placements(digest)?;
+        placements.retain(|placement| wanted.counts(placement) > 0);
+        placements.sort_by_key(|placement| !placement.read_back);
+        Ok(placements.into_iter().map(|placement| placement.locator).collect())
+    }
+
+    /// Content that is held and not here, if a backend has it.
+    pub(crate) async fn cold(self: &Arc<Self>, digest: &Digest, size: u64) -> Result<Option<ColdBlob>, Error> {
+        let Some(remote) = self.remote.clone() else { return Ok(None) };
+        if let Some(under_way) = remote.cold_reads.get(digest) {
+            return Ok(Some(ColdBlob(under_way)));
+        }
+        let locators = self.places_of(digest)?;
+        if locators.is_empty() {
+            return Ok(None);
+        }
+        let content = roots::for_reading(self, digest, size).await?;
+        let unit = if size <= UNIT || content.unit_roots().is_some() { UNIT } else { size };
+        let needed = self.limits.reserve.saturating_add(size);
+        let staged = self.blocking(move |store| match store.free_space()? < needed {
+            true => Ok(None),
+            false => store.stage(size).map(Some),
+        });
+        let Some(staged) = staged.await? else {
+            tracing::warn!(%digest, size_bytes = size, "no space is left to read content from the backend");
+            return Err(Error::BackendUnavailable);
+        };
+        let cold = Arc::new(Cold {
+            registry: Arc::clone(self),
+            content,
+            unit,
+            locators,
+            staged,
+            units: Mutex::new(Units::new(size.div_ceil(unit))),
+            changed: watch::Sender::new(()),
+            remote: Arc::clone(&remote),
+        });
+        Ok(Some(ColdBlob(remote.cold_reads.get_or_keep(digest, cold))))
+    }
+
+    /// The same, whole: for what is sent in one piece.
+    pub(crate) async fn cold_bytes(self: &Arc<Self>, digest: &Digest, size: u64) -> Result<Option<Bytes>, Error> {
+        let Some(blob) = self.cold(digest, size).await? else { return Ok(None) };
+        let whole = async {
+            let mut bytes = BytesMut::with_capacity(size as usize);
+            let mut read = blob.read(0..size).await?.into_stream();
+            while let Some(piece) = read.try_next().await.map_err(|_| Error::BackendUnavailable)? {
+                bytes.extend_from_slice(&piece);
+            }
+            Ok(bytes.freeze())
+        };
+        let in_time = tokio::time::timeout(SMALL_PATIENCE, whole).await;
+        in_time.unwrap_or(Err(Error::BackendUnavailable)).map(Some)
+    }
+}
+
+impl ColdReads {
+    fn get(&self, digest: &Digest) -> Option<Arc<Cold>> {
+        self.lock().get(digest).and_then(Weak::upgrade)
+    }
+
+    /// The one under way, or else this one from now on.
+    fn get_or_keep(&self, digest: &Digest, cold: Arc<Cold>) -> Arc<Cold> {
+        let mut reads = self.lock();
+        if let Some(other) = reads.get(digest).and_then(Weak::upgrade) {
+            return other;
+        }
+        reads.retain(|_, read| read.strong_count() > 0);
+        reads.insert(digest.clone(), Arc::downgrade(&cold));
+        cold
+    }
+
+    fn forget(&self, digest: &Digest) {
+        self.lock().remove(digest);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Cold>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

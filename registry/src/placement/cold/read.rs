@@ -1,0 +1,89 @@
+//! One reader of a range: it waits for each unit, and sends it from the file.
+
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+
+use super::{Cold, Step, fetch};
+use crate::service::Error;
+
+/// Bytes read from the file at once.
+const READ_SIZE: u64 = 256 * 1024;
+
+/// Bytes of a range as they are verified. Dropping it stops what only it needed.
+#[derive(Debug)]
+pub struct ColdRead {
+    cold: Arc<Cold>,
+    rest: Range<u64>,
+    reader: u64,
+}
+
+impl ColdRead {
+    pub(super) fn new(cold: Arc<Cold>, range: Range<u64>) -> Self {
+        let units = cold.unit_of(range.start)..range.end.div_ceil(cold.unit);
+        let reader = cold.change(|state| state.enter(units));
+        ColdRead { cold, rest: range, reader }
+    }
+
+    /// Waits for the first unit.
+    pub(super) async fn first(&mut self) -> Result<(), Error> {
+        if self.rest.is_empty() {
+            return Ok(());
+        }
+        self.wait_for(self.cold.unit_of(self.rest.start)).await
+    }
+
+    /// The bytes, or an error that cuts the connection.
+    pub fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
+        Box::pin(stream::try_unfold(self, ColdRead::next))
+    }
+
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let unit = self.cold.unit_of(self.rest.start);
+        self.wait_for(unit).await.map_err(io::Error::other)?;
+        let end = ((unit + 1) * self.cold.unit).min(self.rest.end).min(self.rest.start + READ_SIZE);
+        let (file, piece) = (Arc::clone(self.cold.staged.file()), self.rest.start..end);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut bytes = vec![0; (piece.end - piece.start) as usize];
+            file.read_exact_at(&mut bytes, piece.start)?;
+            io::Result::Ok(Bytes::from(bytes))
+        });
+        let bytes = reading.await.map_err(io::Error::other)??;
+        self.rest.start = end;
+        let next = self.cold.unit_of(end);
+        if next != unit {
+            self.cold.change(|state| state.advance(self.reader, next));
+        }
+        Ok(Some((bytes, self)))
+    }
+
+    async fn wait_for(&self, unit: u64) -> Result<(), Error> {
+        let mut changes = self.cold.changed.subscribe();
+        let since = self.cold.units().now();
+        loop {
+            changes.mark_unchanged();
+            let step = self.cold.units().step(self.reader, unit, since);
+            match step {
+                Step::Here => return Ok(()),
+                Step::Failed => return Err(Error::BackendUnavailable),
+                Step::Begin(number, _) => fetch::begin(&self.cold, number),
+                Step::Wait => {}
+            }
+            // The sender lives as long as this reader does.
+            let _ = changes.changed().await;
+        }
+    }
+}
+
+impl Drop for ColdRead {
+    fn drop(&mut self) {
+        self.cold.change(|state| state.leave(self.reader));
+    }
+}

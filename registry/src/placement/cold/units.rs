@@ -1,0 +1,212 @@
+//! Which parts of content are here, who waits for which, and who fetches which: the state of one cold read, without clocks
+//! and without waiting.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+
+/// A reader waits behind a fetch that will come to its unit, unless that is further away than this.
+const AHEAD: u64 = 16;
+/// Fetches of one piece of content at once; more readers wait.
+const MAX_FETCHES: usize = 4;
+/// Failed fetches that are remembered for those who waited behind them.
+const FAILURES: usize = 32;
+
+/// See the module. All numbers are of units.
+#[derive(Debug)]
+pub(super) struct Units {
+    here: Vec<bool>,
+    missing: u64,
+    /// What each reader still wants.
+    readers: HashMap<u64, Range<u64>>,
+    /// What each fetch is still to bring.
+    fetches: HashMap<u64, Range<u64>>,
+    failures: VecDeque<(u64, Range<u64>)>,
+    next_number: u64,
+}
+
+/// What a reader is to do about a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Read it.
+    Here,
+    /// Wait for a change.
+    Wait,
+    /// Begin this fetch of these units, then wait.
+    Begin(u64, Range<u64>),
+    /// Give up: who was to bring it failed.
+    Failed,
+}
+
+impl Units {
+    pub(super) fn new(count: u64) -> Self {
+        Units {
+            here: vec![false; count as usize],
+            missing: count,
+            readers: HashMap::new(),
+            fetches: HashMap::new(),
+            failures: VecDeque::new(),
+            next_number: 0,
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    /// A reader of these units comes.
+    pub(super) fn enter(&mut self, wanted: Range<u64>) -> u64 {
+        let reader = self.number();
+        self.readers.insert(reader, wanted);
+        reader
+    }
+
+    /// A reader is done with all units before this one.
+    pub(super) fn advance(&mut self, reader: u64, unit: u64) {
+        if let Some(wanted) = self.readers.get_mut(&reader) {
+            wanted.start = unit;
+        }
+    }
+
+    /// A reader leaves.
+    pub(super) fn leave(&mut self, reader: u64) {
+        self.readers.remove(&reader);
+    }
+
+    /// Numbers only grow: a failure of before is one with a smaller number.
+    pub(super) fn now(&mut self) -> u64 {
+        self.number()
+    }
+
+    /// What a reader, who waits for this unit since then, is to do.
+    pub(super) fn step(&mut self, reader: u64, unit: u64, since: u64) -> Step {
+        if self.here.get(unit as usize).copied().unwrap_or(true) {
+            return Step::Here;
+        }
+        if self.failures.iter().any(|(number, range)| *number > since && range.contains(&unit)) {
+            return Step::Failed;
+        }
+        let comes = |range: &Range<u64>| range.contains(&unit) && unit - range.start <= AHEAD;
+        if self.fetches.values().any(comes) || self.fetches.len() >= MAX_FETCHES {
+            return Step::Wait;
+        }
+        let wanted = self.readers.get(&reader).map_or(unit + 1, |wanted| wanted.end);
+        let end = (unit..wanted).find(|unit| self.here[*unit as usize]).unwrap_or(wanted);
+        let fetch = self.number();
+        self.fetches.insert(fetch, unit..end);
+        Step::Begin(fetch, unit..end)
+    }
+
+    /// True if somebody waits, or will, for the next unit of a fetch.
+    pub(super) fn is_needed(&self, fetch: u64) -> bool {
+        let Some(range) = self.fetches.get(&fetch) else { return false };
+        self.readers.values().any(|wanted| wanted.contains(&range.start))
+    }
+
+    /// A fetch brought everything before this unit. True if with that everything is here.
+    pub(super) fn bring(&mut self, fetch: u64, until: u64) -> bool {
+        let Some(range) = self.fetches.get_mut(&fetch) else { return false };
+        let missing = self.missing;
+        for unit in std::mem::replace(&mut range.start, until)..until {
+            self.missing -= u64::from(!std::mem::replace(&mut self.here[unit as usize], true));
+        }
+        missing > 0 && self.missing == 0
+    }
+
+    /// The next unit of a fetch that has no end yet.
+    pub(super) fn rest(&self, fetch: u64) -> Option<Range<u64>> {
+        self.fetches.get(&fetch).filter(|range| !range.is_empty()).cloned()
+    }
+
+    /// A fetch is over: it brought all, or nobody needs it.
+    pub(super) fn end(&mut self, fetch: u64) {
+        self.fetches.remove(&fetch);
+    }
+
+    /// A fetch failed: those who wait for it are told.
+    pub(super) fn fail(&mut self, fetch: u64) {
+        let number = self.number();
+        if let Some(range) = self.fetches.remove(&fetch) {
+            self.failures.push_back((number, range));
+            if self.failures.len() > FAILURES {
+                self.failures.pop_front();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sixteen_readers_of_everything_make_one_fetch() {
+        let mut units = Units::new(10);
+        let readers: Vec<_> = (0..16).map(|_| units.enter(0..10)).collect();
+        let since = units.now();
+        let steps: Vec<_> = readers.iter().map(|reader| units.step(*reader, 0, since)).collect();
+        let Step::Begin(fetch, range) = steps[0].clone() else { panic!("{steps:?}") };
+        assert_eq!(range, 0..10);
+        assert!(steps[1..].iter().all(|step| *step == Step::Wait));
+        assert!(!units.bring(fetch, 9));
+        assert!(units.bring(fetch, 10) && units.rest(fetch).is_none());
+        assert_eq!(units.step(readers[7], 9, since), Step::Here);
+    }
+
+    #[test]
+    fn a_far_range_does_not_wait_for_all_before_it() {
+        let mut units = Units::new(100);
+        let (whole, part) = (units.enter(0..100), units.enter(50..52));
+        let since = units.now();
+        assert!(matches!(units.step(whole, 0, since), Step::Begin(..)));
+        let Step::Begin(fetch, range) = units.step(part, 50, since) else { panic!() };
+        assert_eq!(range, 50..52);
+        units.bring(fetch, 52);
+        units.end(fetch);
+        assert_eq!(units.step(part, 51, since), Step::Here);
+        // The whole reader fetches around it when it comes there.
+        assert!(matches!(units.step(whole, 40, since), Step::Begin(_, range) if range == (40..50)));
+    }
+
+    #[test]
+    fn what_only_one_needed_goes_with_that_one() {
+        let mut units = Units::new(10);
+        let (first, second) = (units.enter(0..10), units.enter(2..4));
+        let since = units.now();
+        let Step::Begin(fetch, _) = units.step(first, 0, since) else { panic!() };
+        assert!(units.is_needed(fetch));
+        units.leave(first);
+        assert!(!units.is_needed(fetch), "the other wants later units");
+        units.bring(fetch, 2);
+        assert!(units.is_needed(fetch));
+        units.advance(second, 4);
+        assert!(units.is_needed(fetch) == (2..4).contains(&4));
+    }
+
+    #[test]
+    fn a_failure_is_told_to_those_who_waited_and_not_to_those_who_come() {
+        let mut units = Units::new(3);
+        let reader = units.enter(0..3);
+        let since = units.now();
+        let Step::Begin(fetch, _) = units.step(reader, 0, since) else { panic!() };
+        units.bring(fetch, 1);
+        units.fail(fetch);
+        assert_eq!(units.step(reader, 0, since), Step::Here);
+        assert_eq!(units.step(reader, 1, since), Step::Failed);
+        let later = units.now();
+        assert!(matches!(units.step(reader, 1, later), Step::Begin(_, range) if range == (1..3)));
+    }
+
+    #[test]
+    fn fetches_at_once_are_few() {
+        let mut units = Units::new(1000);
+        let since = units.now();
+        let steps: Vec<_> = (0..6)
+            .map(|number| {
+                let reader = units.enter(number * 100..number * 100 + 1);
+                units.step(reader, number * 100, since)
+            })
+            .collect();
+        assert_eq!(steps.iter().filter(|step| **step == Step::Wait).count(), 2);
+    }
+}

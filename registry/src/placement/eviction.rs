@@ -1,0 +1,123 @@
+//! Eviction: local files above the cache's budget go, least recently used first, where a backend is known to have them.
+//!
+//! A file goes only under its digest's lock, and only if what stands in the catalog says that the backend gave all of it
+//! back, and that no removal of it can be on its way there. Lists of unit roots stay: cold reads need them.
+
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use storage_backends::fs::{ContentStore, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use super::Remote;
+use crate::oci::Digest;
+use crate::service::{Error, Registry};
+
+/// Files that one walk chooses at most.
+const CHOSEN: usize = 1024;
+/// A file that is read often is marked as used no more often than this.
+const MARK_EVERY: Duration = Duration::from_mins(1);
+
+/// What decides the order: the last use, then the name.
+type Age = (SystemTime, Digest);
+/// The same with the length.
+type Chosen = (SystemTime, Digest, u64);
+
+/// Evicts until `stop`; at once done without a budget.
+pub(super) async fn run(registry: &Arc<Registry>, remote: &Arc<Remote>, stop: &CancellationToken) {
+    let settings = &remote.settings;
+    while settings.cache_size > 0 && !stop.is_cancelled() {
+        match pass(registry, settings.cache_size, stop).await {
+            Ok(0) => {}
+            Ok(files) => tracing::debug!(files, "evicted local files"),
+            Err(error) => tracing::warn!(%error, "local files cannot be evicted now"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(settings.evict_every) => {}
+        }
+    }
+}
+
+/// Brings the local files below the budget, as far as they may go; says how many went.
+pub(super) async fn pass(registry: &Arc<Registry>, budget: u64, stop: &CancellationToken) -> Result<u64, Error> {
+    let (mut evicted, mut after) = (0, None);
+    loop {
+        let from: Option<Age> = after.take();
+        let (total, oldest) = registry.blocking(move |store| oldest(store, from.as_ref())).await?;
+        let mut excess = total.saturating_sub(budget);
+        for (used, digest, length) in &oldest {
+            if excess == 0 || stop.is_cancelled() {
+                return Ok(evicted);
+            }
+            if evict(registry, digest).await? {
+                evicted += 1;
+                excess = excess.saturating_sub(*length);
+                registry.metrics.evicted_bytes.inc_by(*length);
+            }
+            after = Some((*used, digest.clone()));
+        }
+        // The oldest may be just those that have to stay.
+        if excess == 0 || after.is_none() {
+            return Ok(evicted);
+        }
+    }
+}
+
+/// The bytes of all content, and the files that were not used for longest among those after `after`.
+fn oldest(store: &ContentStore, after: Option<&Age>) -> Result<(u64, Vec<Chosen>), StoreError> {
+    let (mut total, mut chosen) = (0, BinaryHeap::new());
+    for content in store.walk() {
+        let content = match content {
+            Ok(content) => content,
+            Err(StoreError::Stranger(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        total += content.length;
+        if after.is_none_or(|(used, digest)| (&content.modified, &content.digest) > (used, digest)) {
+            chosen.push((content.modified, content.digest, content.length));
+            if chosen.len() > CHOSEN {
+                chosen.pop();
+            }
+        }
+    }
+    Ok((total, chosen.into_sorted_vec()))
+}
+
+async fn evict(registry: &Arc<Registry>, digest: &Digest) -> Result<bool, Error> {
+    let lock = registry.locks.lock(digest).await;
+    let catalog = &registry.catalog;
+    let Some(wanted) = catalog.wanted() else { return Ok(false) };
+    let safe = catalog.held_size(digest)?.is_some()
+        && !catalog.is_only_a_list(digest)?
+        && wanted.is_safe(&catalog.placements(digest)?);
+    if !safe {
+        return Ok(false);
+    }
+    let name = digest.clone();
+    // A crash in the middle: the file is there or not, and either way the backend has it.
+    registry.blocking_with(lock, move |store| store.remove(&name)).await
+}
+
+impl Registry {
+    /// Marks a file as used, where that decides what is evicted: its time of modification, as content never changes.
+    pub(crate) fn note_use(&self, file: &File) {
+        if self.remote.as_ref().is_none_or(|remote| remote.settings.cache_size == 0) {
+            return;
+        }
+        let now = SystemTime::now();
+        let used = file.metadata().and_then(|metadata| metadata.modified());
+        let recent = used.is_ok_and(|used| now.duration_since(used).is_ok_and(|since| since < MARK_EVERY));
+        if !recent && let Err(error) = file.set_modified(now) {
+            tracing::debug!(%error, "a file cannot be marked as used");
+        }
+    }
+
+    /// True if as much waits for its place as may.
+    pub(crate) fn is_staging_full(&self) -> bool {
+        let limit = self.remote.as_ref().map_or(0, |remote| remote.settings.staging_limit);
+        limit > 0 && self.catalog.backlog().bytes >= limit
+    }
+}

@@ -1,0 +1,168 @@
+//! The backend of a node, with how it is to be used and how that goes.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use storage_backends::backend::Backend;
+use storage_backends::backend::wrap::Verify;
+use storage_backends::skynet::profile::Profile;
+use tokio::sync::Semaphore;
+
+use super::Acknowledgement;
+use super::cold::ColdReads;
+use crate::catalog::{Backlog, Clock, Wanted};
+use crate::service::DigestLocks;
+
+/// How the backend is to be used.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Pieces of content that are on their way at once.
+    pub transfers: usize,
+    /// Pause after a first failure; it doubles with each further one.
+    pub first_pause: Duration,
+    /// Longest pause.
+    pub longest_pause: Duration,
+    /// So long a removal that was asked for may still arrive at the backend.
+    pub settle: Duration,
+    /// Bytes of local files above which those go that the backend is known to have; 0 = never.
+    pub cache_size: u64,
+    /// Between two looks at how much there is.
+    pub evict_every: Duration,
+    /// Bytes not yet placed at which no upload can be begun; 0 = no limit.
+    pub staging_limit: u64,
+    /// What an answer to a push promises.
+    pub acknowledge: Acknowledgement,
+    /// How long such an answer may wait: ingresses cut after 60 s, containerd after 30.
+    pub acknowledge_patience: Duration,
+    /// How long a stop waits for what is only here.
+    pub flush_timeout: Duration,
+    /// How long the answer to a cold read waits for the first verified bytes.
+    pub first_unit: Duration,
+    /// Cold fetches at once; each takes a few MiB of memory.
+    pub cold_fetches: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            transfers: 4,
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_mins(5),
+            settle: Duration::from_mins(10),
+            cache_size: 0,
+            evict_every: Duration::from_secs(30),
+            staging_limit: 0,
+            acknowledge: Acknowledgement::Local,
+            acknowledge_patience: Duration::from_secs(20),
+            // Kubernetes kills after 30 s.
+            flush_timeout: Duration::from_secs(20),
+            first_unit: Duration::from_secs(1),
+            cold_fetches: 8,
+        }
+    }
+}
+
+/// The backend of a node.
+#[derive(Debug)]
+pub struct Remote {
+    pub(crate) backend: Arc<dyn Backend>,
+    /// The same, letting out only what is verified.
+    pub(crate) verified: Verify,
+    pub(crate) cold_reads: ColdReads,
+    pub(crate) cold_fetches: Semaphore,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Clock,
+    /// Resume tokens, a file for each upload that broke off.
+    pub(crate) tokens: PathBuf,
+    /// Held by whoever stores content of a digest there or removes it: a removal that is late within this process cannot
+    /// take what was just stored.
+    pub(crate) moves: DigestLocks,
+    pub(crate) running: AtomicUsize,
+    trouble: Mutex<Option<String>>,
+}
+
+/// Whether this node could be lost now, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Durability {
+    /// What is only here.
+    pub backlog: Backlog,
+    /// Pieces of content on their way.
+    pub running: usize,
+    /// What went wrong last, if nothing has gone well since.
+    pub trouble: Option<String>,
+}
+
+impl Remote {
+    /// `tokens` is a directory of its own, made if need be. Blocks.
+    pub fn open(backend: Arc<dyn Backend>, settings: Settings, clock: Clock, tokens: PathBuf) -> std::io::Result<Self> {
+        std::fs::create_dir_all(&tokens)?;
+        Ok(Remote {
+            verified: Verify::new(Arc::clone(&backend)),
+            cold_reads: ColdReads::default(),
+            cold_fetches: Semaphore::new(settings.cold_fetches.max(1)),
+            backend,
+            settings,
+            clock,
+            tokens,
+            moves: DigestLocks::new(),
+            running: AtomicUsize::new(0),
+            trouble: Mutex::new(None),
+        })
+    }
+
+    /// When content counts as placed at this backend.
+    pub fn wanted(backend: &dyn Backend) -> Wanted {
+        let profile: Option<Profile> = backend.profile().parse().ok();
+        let fanout_is_list = backend.kind() == "skynet" && profile.is_some_and(|p| p.data_pieces() == 1);
+        Wanted {
+            kind: backend.kind().to_owned(),
+            profile: backend.profile().to_owned(),
+            copies: backend.capabilities().copies.max(1) as usize,
+            lists: !fanout_is_list,
+        }
+    }
+
+    /// How an attempt went; `None` = well.
+    pub(crate) fn note(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// How things stand.
+    pub fn durability(&self, backlog: Backlog) -> Durability {
+        Durability {
+            backlog,
+            running: self.running.load(Ordering::Relaxed),
+            trouble: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+impl std::fmt::Display for Durability {
+    /// `safe to close: no, 3 blobs, 41.0 MiB`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Backlog { count, bytes } = self.backlog;
+        match count {
+            0 => f.write_str("safe to close: yes"),
+            1 => write!(f, "safe to close: no, 1 blob, {}", crate::units::bytes(bytes)),
+            _ => write!(f, "safe to close: no, {count} blobs, {}", crate::units::bytes(bytes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_said_what_would_be_lost() {
+        let of = |count, bytes| {
+            let backlog = Backlog { count, bytes };
+            Durability { backlog, running: 0, trouble: None }.to_string()
+        };
+        assert_eq!(of(0, 0), "safe to close: yes");
+        assert_eq!(of(1, 512), "safe to close: no, 1 blob, 512 B");
+        assert_eq!(of(3, 41 << 20), "safe to close: no, 3 blobs, 41.0 MiB");
+    }
+}

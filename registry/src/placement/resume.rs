@@ -1,0 +1,127 @@
+//! Resume tokens of uploads that broke off: a small file each, so that they survive a crash.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use storage_backends::backend::{MAX_TOKEN, Resume, ResumeToken};
+
+use crate::oci::Digest;
+
+/// The token of one piece of content. It may give access to the upload, so only this user can read it.
+#[derive(Debug)]
+pub(super) struct TokenFile {
+    path: PathBuf,
+    last: Mutex<Option<ResumeToken>>,
+}
+
+impl TokenFile {
+    /// Reads what was kept. Blocks. What cannot be read costs a repetition.
+    pub(super) fn open(directory: &Path, digest: &Digest) -> Self {
+        let path = directory.join(name(digest));
+        let last = read(&path).inspect_err(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(%digest, %error, "a resume token cannot be read, the upload begins anew");
+            }
+        });
+        TokenFile { path, last: Mutex::new(last.ok().flatten()) }
+    }
+}
+
+impl Resume for TokenFile {
+    fn last(&self) -> Option<ResumeToken> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, token: ResumeToken) -> BoxFuture<'_, ()> {
+        let path = self.path.clone();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+        Box::pin(async move {
+            let kept = tokio::task::spawn_blocking(move || write(&path, token.as_str())).await;
+            if let Ok(Err(error)) = kept {
+                tracing::warn!(%error, "a resume token cannot be kept, a broken-off upload would begin anew");
+            }
+        })
+    }
+}
+
+/// Forgets a token. Blocks. A file that stays costs one question at the most.
+pub(super) fn forget(directory: &Path, digest: &Digest) {
+    match fs::remove_file(directory.join(name(digest))) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%digest, %error, "a resume token cannot be removed");
+        }
+        _ => {}
+    }
+}
+
+/// The digests that tokens or notes were kept for. Blocks.
+pub(super) fn kept(directory: &Path) -> io::Result<Vec<Digest>> {
+    let mut digests = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let name = name.to_str().map(|name| name.strip_suffix(super::attempts::NOTE).unwrap_or(name));
+        digests.extend(name.and_then(|name| name.replacen('-', ":", 1).parse::<Digest>().ok()));
+    }
+    digests.sort();
+    digests.dedup();
+    Ok(digests)
+}
+
+pub(super) fn name(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm_name(), digest.encoded())
+}
+
+fn read(path: &Path) -> io::Result<Option<ResumeToken>> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_TOKEN as u64 + 1).read_to_string(&mut text)?;
+    Ok(ResumeToken::try_from(text).ok().filter(|token| !token.as_str().is_empty()))
+}
+
+/// Replaces the file. A crash leaves the old token, the new one, or none: each is one that the backend may refuse.
+fn write(path: &Path, token: &str) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(token.as_bytes())?;
+    file.sync_data()?;
+    fs::rename(&new, path)?;
+    match path.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Algorithm;
+
+    #[tokio::test]
+    async fn a_token_survives_until_it_is_forgotten() {
+        let place = tempfile::tempdir().unwrap();
+        let digest = Digest::of(Algorithm::Sha256, b"content");
+        let file = TokenFile::open(place.path(), &digest);
+        assert_eq!(file.last(), None);
+        for text in ["first", "second"] {
+            file.keep(ResumeToken::try_from(text.to_owned()).unwrap()).await;
+            assert_eq!(TokenFile::open(place.path(), &digest).last().unwrap().as_str(), text);
+        }
+        assert_eq!(kept(place.path()).unwrap(), std::slice::from_ref(&digest));
+        forget(place.path(), &digest);
+        forget(place.path(), &digest);
+        assert_eq!(TokenFile::open(place.path(), &digest).last(), None);
+    }
+
+    #[test]
+    fn a_damaged_token_is_none() {
+        let place = tempfile::tempdir().unwrap();
+        let digest = Digest::of(Algorithm::Sha256, b"content");
+        for bytes in [vec![], vec![b'x'; MAX_TOKEN + 1], vec![0xff, 0xfe]] {
+            fs::write(place.path().join(name(&digest)), bytes).unwrap();
+            assert_eq!(TokenFile::open(place.path(), &digest).last(), None);
+        }
+    }
+}

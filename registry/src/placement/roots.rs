@@ -1,0 +1,126 @@
+//! The unit roots of content above one unit: computed once, kept as a content file that is held as long as the content is.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::sync::Arc;
+
+use storage_backends::backend::{Content, UNIT, UnitRoot};
+use storage_backends::fs::StoreError;
+use storage_backends::skynet::canonical::UnitRoots;
+use storage_backends::skynet::profile::SectorSize;
+use tokio_util::sync::CancellationToken;
+
+use super::worker::Trouble;
+use crate::catalog::UnitRootsList;
+use crate::catalog::command::Command;
+use crate::oci::{Algorithm, Digest};
+use crate::service::{Error, Registry};
+
+/// Bytes hashed between two looks at whether the node stops.
+const STEP: usize = 256 * 1024;
+
+const ROOT_BYTES: u64 = UnitRoot::SIZE as u64;
+
+/// The content with its roots, which are computed from the local file if they are not known yet.
+pub(super) async fn content_of_file(
+    registry: &Arc<Registry>,
+    digest: &Digest,
+    size: u64,
+    stop: &CancellationToken,
+) -> Result<Content, Trouble> {
+    if let Some(content) = known_content(registry, digest, size).await? {
+        return Ok(content);
+    }
+    let (store, name, stop) = (registry.store().clone(), digest.clone(), stop.clone());
+    let computing = tokio::task::spawn_blocking(move || compute(store.open_content(&name, size)?, &stop));
+    let roots = computing.await.map_err(|_| Error::Internal("computing unit roots panicked"))??;
+    keep(registry, digest, &roots).await?;
+    with_roots(digest, size, roots)
+}
+
+/// The content, if all is known that reading it in parts takes.
+pub(super) async fn known_content(
+    registry: &Arc<Registry>,
+    digest: &Digest,
+    size: u64,
+) -> Result<Option<Content>, Trouble> {
+    if size <= UNIT {
+        return Ok(Some(plain(digest, size)?));
+    }
+    let Some(UnitRootsList { list, units }) = registry.catalog().unit_roots(digest).map_err(Error::from)? else {
+        return Ok(None);
+    };
+    let store = registry.store().clone();
+    let reading = tokio::task::spawn_blocking(move || store.read_verified(&list, units * ROOT_BYTES));
+    match reading.await.map_err(|_| Error::Internal("reading unit roots panicked"))? {
+        Ok(bytes) => {
+            let (roots, _) = bytes.as_chunks::<{ UnitRoot::SIZE }>();
+            let roots = roots.iter().map(|root| UnitRoot::from_bytes(*root)).collect();
+            with_roots(digest, size, roots).map(Some)
+        }
+        // They can be computed again.
+        Err(StoreError::Missing { .. } | StoreError::WrongLength { .. } | StoreError::Corrupt { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The content for reading it back in parts; without roots, which only a lost list makes of long content, in one piece.
+pub(super) async fn for_reading(registry: &Arc<Registry>, digest: &Digest, size: u64) -> Result<Content, Error> {
+    let known = match known_content(registry, digest, size).await {
+        Ok(Some(content)) => return Ok(content),
+        Ok(None) => plain(digest, size),
+        Err(trouble) => Err(trouble),
+    };
+    known.map_err(|trouble| match trouble {
+        Trouble::Local(error) => error,
+        _ => Error::Internal("the unit roots cannot be read"),
+    })
+}
+
+fn plain(digest: &Digest, size: u64) -> Result<Content, Trouble> {
+    Content::new(digest.clone(), size).map_err(|_| Trouble::Local(Error::Internal("content of an unknown algorithm")))
+}
+
+fn with_roots(digest: &Digest, size: u64, roots: Vec<UnitRoot>) -> Result<Content, Trouble> {
+    let counted = plain(digest, size)?.with_unit_roots(roots.into());
+    counted.map_err(|_| Trouble::Local(Error::Internal("the unit roots of other content")))
+}
+
+fn compute(mut file: File, stop: &CancellationToken) -> Result<Vec<UnitRoot>, Trouble> {
+    let mut roots = UnitRoots::new(SectorSize::STANDARD);
+    let mut buffer = vec![0; STEP];
+    while !stop.is_cancelled() {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(roots.finish()),
+            Ok(read) => roots.update(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Trouble::Disk(error)),
+        }
+    }
+    Err(Trouble::Stopped)
+}
+
+/// Durable steps, and what a crash after each leaves behind: the file, which nobody holds and a sweep takes; the fact.
+async fn keep(registry: &Arc<Registry>, digest: &Digest, roots: &[UnitRoot]) -> Result<(), Trouble> {
+    let bytes = list_of(roots);
+    let (list, units) = (Digest::of(Algorithm::Sha256, &bytes), roots.len() as u64);
+    let _lock = registry.locks.lock(&list).await;
+    let name = list.clone();
+    registry.blocking(move |store| store.put_bytes(&name, &bytes)).await?;
+    let command = Command::RecordUnitRoots { digest: digest.clone(), list, units };
+    registry.catalog().commit(vec![command]).await.map_err(Error::from)?;
+    Ok(())
+}
+
+/// The list as it is kept: the roots, one after the other.
+fn list_of(roots: &[UnitRoot]) -> Vec<u8> {
+    roots.iter().flat_map(UnitRoot::as_bytes).copied().collect()
+}
+
+/// The list of content that is at hand.
+#[cfg(test)]
+pub(super) fn list_of_bytes(bytes: &[u8]) -> Vec<u8> {
+    let mut roots = UnitRoots::new(SectorSize::STANDARD);
+    roots.update(bytes);
+    list_of(&roots.finish())
+}

@@ -1,0 +1,171 @@
+//! The loop that keeps a backend supplied: a scan at the start, news from then on, pauses after failures.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::queue::{Queue, pause};
+use super::worker::{Next, Trouble, look_at};
+use super::{Remote, attempts, eviction, unpin};
+use crate::catalog::LackingPage;
+use crate::oci::Digest;
+use crate::service::{Error, Registry};
+
+/// Digests looked at in one step of a scan.
+const LOOKS: usize = 512;
+/// Between two scans.
+const BETWEEN_SCANS: Duration = Duration::from_mins(1);
+
+/// Places what the node holds until `stop`. Returns at once on a node without a backend.
+pub async fn run(registry: Arc<Registry>, stop: CancellationToken) {
+    let (Some(remote), Some(news)) = (registry.remote.clone(), registry.catalog().take_placement_news()) else {
+        return;
+    };
+    attempts::settle_old(&registry, &remote).await;
+    let looks = (JoinSet::new(), HashMap::new());
+    let (names, backend, end) = (Arc::clone(&registry), Arc::clone(&remote), stop.clone());
+    let placer = Placer { registry, remote, stop, news, queue: Queue::default(), scan: Scan::At(None), looks };
+    tokio::join!(placer.run(), unpin::run(&names, &backend, &end), eviction::run(&names, &backend, &end));
+}
+
+/// How far the scan is.
+#[derive(Debug)]
+enum Scan {
+    /// It goes on after this digest, or begins.
+    At(Option<Digest>),
+    /// Not before this time, and only if something was left to it.
+    Rests(Instant),
+}
+
+struct Placer {
+    registry: Arc<Registry>,
+    remote: Arc<Remote>,
+    stop: CancellationToken,
+    news: mpsc::Receiver<Digest>,
+    queue: Queue,
+    scan: Scan,
+    looks: (JoinSet<Result<Next, Trouble>>, HashMap<Id, Digest>),
+}
+
+impl Placer {
+    async fn run(mut self) {
+        // What was missed until now the first scan finds.
+        let mut left_to_scan = false;
+        let _ = self.registry.catalog().missed_placement_news();
+        while !self.stop.is_cancelled() {
+            left_to_scan |= self.registry.catalog().missed_placement_news() | self.queue.take_overflowed();
+            if let Scan::Rests(until) = self.scan
+                && left_to_scan
+                && until <= Instant::now()
+            {
+                (self.scan, left_to_scan) = (Scan::At(None), false);
+            }
+            if matches!(self.scan, Scan::At(_)) && self.queue.wants_more() {
+                self.scan_on().await;
+            }
+            self.begin_looks();
+            self.wait(left_to_scan).await;
+        }
+        // Uploads break off here and go on at the next start.
+        self.looks.0.shutdown().await;
+    }
+
+    async fn scan_on(&mut self) {
+        let Scan::At(after) = &mut self.scan else { return };
+        let from = after.clone();
+        let page = self.registry.reading(move |catalog| Ok(catalog.unsettled(from.as_ref(), LOOKS)?)).await;
+        match page {
+            Ok(LackingPage { items, next }) => {
+                for item in items.into_iter().filter(|item| item.public) {
+                    self.queue.found(item.digest);
+                }
+                self.scan = match next {
+                    Some(next) => Scan::At(Some(next)),
+                    None => Scan::Rests(Instant::now() + BETWEEN_SCANS),
+                };
+            }
+            // The index is being built anew: it will say that news were missed.
+            Err(_) => self.scan = Scan::Rests(Instant::now() + self.remote.settings.first_pause),
+        }
+    }
+
+    fn begin_looks(&mut self) {
+        while self.looks.0.len() < self.remote.settings.transfers
+            && let Some(digest) = self.queue.next(Instant::now())
+        {
+            let (registry, remote, stop) = (Arc::clone(&self.registry), Arc::clone(&self.remote), self.stop.clone());
+            let name = digest.clone();
+            let look = self.looks.0.spawn(async move { look_at(&registry, &remote, &name, &stop).await });
+            self.looks.1.insert(look.id(), digest);
+        }
+        self.remote.running.store(self.looks.0.len(), Ordering::Relaxed);
+    }
+
+    async fn wait(&mut self, left_to_scan: bool) {
+        let now = Instant::now();
+        let free = self.looks.0.len() < self.remote.settings.transfers;
+        let due = self.queue.next_due().filter(|_| free);
+        let scan = match &self.scan {
+            Scan::At(_) => self.queue.wants_more().then_some(now),
+            // News may be missed at any time.
+            Scan::Rests(until) => Some((*until).max(now + if left_to_scan { Duration::ZERO } else { BETWEEN_SCANS })),
+        };
+        let until = due.into_iter().chain(scan).min();
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            Some(ended) = self.looks.0.join_next_with_id() => self.end(ended),
+            Some(digest) = self.news.recv() => self.queue.push(digest),
+            () = tokio::time::sleep_until(until.unwrap_or(now)), if until.is_some() => {}
+        }
+    }
+
+    fn end(&mut self, ended: Result<(Id, Result<Next, Trouble>), JoinError>) {
+        let (id, outcome) = match ended {
+            Ok(ended) => ended,
+            Err(error) => (error.id(), Err(Trouble::Local(Error::Internal("placing content panicked")))),
+        };
+        let Some(digest) = self.looks.1.remove(&id) else { return };
+        let now = Instant::now();
+        match outcome {
+            Ok(Next::Done) => {
+                self.remote.note(None);
+                self.queue.done(&digest);
+            }
+            Ok(Next::LookAt(time)) => {
+                let wait = Duration::from_millis(time.saturating_sub(self.remote.clock.now_ms()));
+                self.queue.again_at(digest, now + wait);
+            }
+            Err(Trouble::Stopped) => {}
+            Err(trouble) => {
+                let wait = self.pause_after(&digest, &trouble);
+                tracing::warn!(%digest, error = %trouble, again_in_ms = wait.as_millis() as u64, "content was not placed");
+                self.remote.note(Some(trouble.to_string()));
+                self.registry.metrics.placement_failures.inc();
+                self.queue.pause_until(digest, now + wait);
+            }
+        }
+    }
+
+    /// The backend's word counts where it asks for more.
+    fn pause_after(&mut self, digest: &Digest, trouble: &Trouble) -> Duration {
+        let settings = &self.remote.settings;
+        let failures = self.queue.failed(digest);
+        let longest = settings.longest_pause;
+        let differs = matches!(trouble, Trouble::ReadBackDiffers | Trouble::Backend(_));
+        // What will not pass by itself is looked at rarely; what came back wrong is uploaded anew soon, if only once.
+        let own = if trouble.is_passing() || (differs && failures < 3) {
+            pause(failures, settings.first_pause, longest)
+        } else {
+            longest
+        };
+        let Trouble::Backend(error) = trouble else { return own };
+        let resting = self.remote.backend.health().available_in().unwrap_or(longest);
+        own.max(error.retry_after().unwrap_or_default()).max(resting).min(longest.max(own))
+    }
+}

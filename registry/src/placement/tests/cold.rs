@@ -1,0 +1,276 @@
+//! Content that went from here, and comes back when it is asked for.
+
+use std::fs;
+use std::ops::Range;
+use std::time::{Duration, SystemTime};
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use storage_backends::backend::UNIT;
+use storage_backends::backend::wrap::{Call, Fault};
+use tokio_util::sync::CancellationToken;
+
+use super::{GRACE, Node, large, settings, unavailable};
+use crate::oci::{Digest, Reference};
+use crate::placement::eviction::pass;
+use crate::placement::{ColdBlob, Settings};
+use crate::service::{Error, Found, Start};
+use crate::{admin, gc};
+
+impl Node {
+    /// A large blob that is only at the backend; nothing runs.
+    pub(crate) async fn with_cold(bytes: &[u8], settings: Settings) -> (Self, Digest) {
+        let mut node = Node::new(GRACE, settings);
+        let digest = node.fixture.push_blob(bytes).await;
+        node.start();
+        node.until_read_back(&digest).await;
+        node.stop().await;
+        assert_eq!(node.evict().await, 1);
+        assert!(!node.fixture.file(&digest).exists());
+        (node, digest)
+    }
+
+    async fn evict(&self) -> u64 {
+        pass(&self.fixture.registry, 1, &CancellationToken::new()).await.unwrap()
+    }
+
+    async fn cold(&self, digest: &Digest) -> ColdBlob {
+        match self.fixture.registry.open_blob(&self.fixture.repository, digest).await.unwrap() {
+            Found::Elsewhere(cold) => cold,
+            Found::Here(blob) => panic!("{blob:?}"),
+        }
+    }
+
+    fn fetched(&self) -> u64 {
+        self.fixture.registry.metrics.cold_bytes.get()
+    }
+}
+
+async fn read(cold: &ColdBlob, range: Range<u64>) -> Result<Vec<u8>, Error> {
+    let pieces = cold.read(range).await?.into_stream().try_collect::<Vec<_>>().await;
+    Ok(pieces.map_err(|_| Error::BackendUnavailable)?.concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_was_read_back_goes_and_the_least_used_first() {
+    let mut node = Node::new(GRACE, settings());
+    let (old, young) = (node.fixture.push_blob(b"used long ago").await, node.fixture.push_blob(b"used today").await);
+    assert_eq!(node.evict().await, 0, "nothing is placed");
+    node.faults.always(Call::Get, Fault::Stall);
+    node.start();
+    node.until("placed", |node| node.durability().backlog.count == 0).await;
+    assert_eq!(node.evict().await, 0, "nothing was read back");
+    let mut node = node.restart(GRACE).await;
+    node.faults.clear();
+    node.start();
+    node.until_read_back(&old).await;
+    node.until_read_back(&young).await;
+    node.stop().await;
+    let long_ago = SystemTime::now() - Duration::from_hours(9);
+    fs::File::open(node.fixture.file(&old)).unwrap().set_modified(long_ago).unwrap();
+    let registry = &node.fixture.registry;
+    assert_eq!(pass(registry, 12, &CancellationToken::new()).await.unwrap(), 1);
+    assert!(!node.fixture.file(&old).exists() && node.fixture.file(&young).exists());
+    assert!(node.fixture.has(&old).await, "clients are told that it is there");
+    let (out, mut replies) = admin::Output::new();
+    admin::run(registry, admin::Command::Fsck { repair: false }, &out).await;
+    drop(out);
+    let mut last = None;
+    while let Some(reply) = replies.recv().await {
+        last = Some(reply);
+    }
+    assert_eq!(last, Some(admin::Reply::Done(true)), "it is not missed either");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_be_removed_there_stays_here() {
+    let mut node = Node::new(Duration::ZERO, Settings { settle: Duration::from_hours(1), ..settings() });
+    node.start();
+    let digest = node.fixture.push_blob(b"pushed, deleted, pushed").await;
+    node.until_read_back(&digest).await;
+    node.faults.always(Call::Delete, Fault::Fail(unavailable));
+    gc::collect(&node.fixture.registry, false).await.unwrap();
+    node.fixture.push_blob(b"pushed, deleted, pushed").await;
+    assert_eq!(node.evict().await, 0, "an unpin is pending, or was a moment ago");
+    node.until("placed again", |node| node.places(&digest).iter().all(|placement| !placement.unpin_pending)).await;
+    assert_eq!(node.evict().await, 0, "it was a moment ago");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixteen_clients_make_one_fetch_and_the_file_is_here_again() {
+    let bytes = large(3 * UNIT + 77);
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    let roots = node.fixture.registry.catalog.unit_roots(&digest).unwrap().unwrap();
+    assert!(node.fixture.file(&roots.list).exists(), "the roots stay");
+    let before = node.faults.calls(Call::Get);
+    let cold = node.cold(&digest).await;
+    let clients = (0..16).map(|_| read(&cold, 0..bytes.len() as u64));
+    for got in futures_util::future::join_all(clients).await {
+        assert!(got.unwrap() == bytes);
+    }
+    assert_eq!((node.faults.calls(Call::Get) - before, node.fetched()), (1, bytes.len() as u64));
+    drop(cold);
+    node.until("here again", |node| node.fixture.file(&digest).exists()).await;
+    let found = node.fixture.registry.open_blob(&node.fixture.repository, &digest).await.unwrap();
+    assert!(matches!(found, Found::Here(_)), "{found:?}");
+    assert_eq!(node.evict().await, 1, "and may go again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_costs_at_most_a_unit_more_at_each_end() {
+    let bytes = large(6 * UNIT);
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    let cold = node.cold(&digest).await;
+    let range = UNIT + 5..3 * UNIT + 5;
+    let got = read(&cold, range.clone()).await.unwrap();
+    assert!(got == bytes[range.start as usize..range.end as usize]);
+    assert_eq!(node.fetched(), 3 * UNIT);
+    assert!(read(&cold, 2 * UNIT..2 * UNIT + 1).await.unwrap() == bytes[2 * UNIT as usize..=2 * UNIT as usize]);
+    assert_eq!(node.fetched(), 3 * UNIT, "it came before");
+    assert!(read(&cold, 0..bytes.len() as u64).await.unwrap() == bytes);
+    assert_eq!(node.fetched(), 6 * UNIT, "only what was missing");
+    node.until("here again", |node| node.fixture.file(&digest).exists()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_wrong_byte_leaves() {
+    let bytes = large(3 * UNIT);
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    let cold = node.cold(&digest).await;
+    node.faults.at(Call::Get, 0, Fault::WrongByte(UNIT + 9));
+    node.faults.always(Call::Get, Fault::WrongByte(9));
+    let mut stream = cold.read(0..bytes.len() as u64).await.unwrap().into_stream();
+    let mut got = Vec::new();
+    let ended = loop {
+        match stream.next().await {
+            Some(Ok(piece)) => got.extend_from_slice(&piece),
+            Some(Err(error)) => break Some(error),
+            None => break None,
+        }
+    };
+    assert!(ended.is_some() && got == bytes[..UNIT as usize], "the first unit was right, and nothing else");
+    node.faults.clear();
+    assert!(read(&cold, 0..bytes.len() as u64).await.unwrap() == bytes, "the next one tries again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_fetch_goes_on_where_it_was() {
+    let bytes = large(4 * UNIT);
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    node.faults.at(Call::Get, 0, Fault::BreakAfter(2 * UNIT + 3, unavailable));
+    let cold = node.cold(&digest).await;
+    assert!(read(&cold, 0..bytes.len() as u64).await.unwrap() == bytes);
+    assert_eq!(node.fetched(), 4 * UNIT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_stops_what_only_it_needed() {
+    let bytes = large(4 * UNIT);
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    node.faults.always(Call::Get, Fault::StallAfter(UNIT));
+    let cold = node.cold(&digest).await;
+    let (leaves, stays) = (cold.read(0..bytes.len() as u64).await.unwrap(), cold.read(0..UNIT + 1).await.unwrap());
+    drop(leaves);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(node.fixture.registry.tasks.len(), 1, "the other one waits for the second unit");
+    drop(stays);
+    node.until("no fetch left", |node| node.fixture.registry.tasks.is_empty()).await;
+    drop(cold);
+    let left = fs::read_dir(node.fixture.folder.path().join("uploads")).unwrap().count();
+    assert_eq!(left, 0, "nor its file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_is_down_is_said_at_once_and_a_slow_one_is_waited_for() {
+    let bytes = large(2 * UNIT);
+    let first_unit = Duration::from_millis(300);
+    let (node, digest) = Node::with_cold(&bytes, Settings { first_unit, ..settings() }).await;
+    let cold = node.cold(&digest).await;
+    node.faults.always(Call::Get, Fault::Fail(unavailable));
+    let refused = cold.read(0..10).await;
+    // The pauses between attempts are about as long as the patience.
+    assert!(matches!(refused, Err(Error::BackendUnavailable) | Ok(_)));
+    drop(refused);
+    assert!(read(&cold, 0..10).await.is_err());
+    node.faults.clear();
+    node.faults.at(Call::Get, 0, Fault::Late(4 * first_unit));
+    let began = tokio::time::Instant::now();
+    let slow = cold.read(0..bytes.len() as u64).await.unwrap();
+    assert!(began.elapsed() < 3 * first_unit, "headers go out");
+    let got = slow.into_stream().try_collect::<Vec<_>>().await.unwrap().concat();
+    assert!(got == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_and_small_blobs_come_back_whole() {
+    let mut node = Node::new(GRACE, settings());
+    let config = node.fixture.push_blob(b"config").await;
+    let manifest = node.fixture.push_manifest(&config, 6).await;
+    node.start();
+    for digest in [&config, &manifest] {
+        node.until_read_back(digest).await;
+    }
+    let mut node = node.restart(GRACE).await;
+    assert_eq!(node.evict().await, 2);
+    let (registry, repository) = (&node.fixture.registry, &node.fixture.repository);
+    let reference = Reference::Tag("latest".parse().unwrap());
+    assert_eq!(registry.head_manifest(repository, &reference).await.unwrap().digest, manifest);
+    let mount = Start::Mount(config.clone(), Some(repository.clone()));
+    let mounted = registry.begin_upload(&"b".parse().unwrap(), mount).await.unwrap();
+    assert!(matches!(mounted, crate::service::Started::Mounted(_)));
+    node.faults.always(Call::Get, Fault::Fail(unavailable));
+    let refused = registry.get_manifest(repository, &reference).await;
+    assert!(matches!(refused, Err(Error::BackendUnavailable)), "{refused:?}");
+    node.faults.clear();
+    let content = registry.get_manifest(repository, &reference).await.unwrap();
+    assert_eq!(Digest::of(crate::oci::Algorithm::Sha256, &content.body), manifest);
+    let Found::Here(blob) = registry.open_blob(repository, &config).await.unwrap() else { panic!() };
+    assert_eq!(blob.size(), 6);
+    node.until("both here again", |node| node.fixture.file(&config).exists() && node.fixture.file(&manifest).exists())
+        .await;
+    node.start();
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rot_is_mended_from_the_backend() {
+    let bytes = large(UNIT / 8);
+    let mut node = Node::new(GRACE, settings());
+    let digest = node.fixture.push_blob(&bytes).await;
+    node.start();
+    node.until_read_back(&digest).await;
+    let file = node.fixture.file(&digest);
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, &bytes[1..]).unwrap();
+    let cold = node.cold(&digest).await;
+    assert!(read(&cold, 0..bytes.len() as u64).await.unwrap() == bytes);
+    node.until("mended", |_| fs::metadata(&file).is_ok_and(|found| found.len() == bytes.len() as u64)).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_list_of_roots_costs_a_read_of_everything_and_nothing_else() {
+    let bytes = large(2 * UNIT + 1);
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    let roots = node.fixture.registry.catalog.unit_roots(&digest).unwrap().unwrap();
+    fs::remove_file(node.fixture.file(&roots.list)).unwrap();
+    let cold = node.cold(&digest).await;
+    node.faults.at(Call::Get, 0, Fault::WrongByte(7));
+    assert!(read(&cold, 5..9).await.unwrap() == bytes[5..9]);
+    assert!(node.fetched() >= bytes.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_wait_while_too_much_is_not_placed() {
+    let mut node = Node::new(GRACE, Settings { staging_limit: 10, ..settings() });
+    node.faults.always(Call::Stat, Fault::Fail(unavailable));
+    node.start();
+    let digest = node.fixture.push_blob(b"more than ten").await;
+    let begun = node.fixture.registry.begin_upload(&node.fixture.repository, Start::Session(None)).await;
+    assert!(matches!(begun, Err(Error::StagingFull)), "{begun:?}");
+    assert!(node.fixture.has(&digest).await);
+    node.faults.clear();
+    node.until_read_back(&digest).await;
+    node.fixture.push_blob(b"and on").await;
+    node.stop().await;
+}

@@ -1,0 +1,73 @@
+//! Answers, and a stop, that wait for the backend.
+
+use std::time::Duration;
+
+use storage_backends::backend::wrap::{Call, Fault};
+use tokio::time::Instant;
+
+use super::{GRACE, Node, settings, unavailable};
+use crate::placement::{Acknowledgement, Settings, flush};
+use crate::service::Error;
+
+fn network(patience_ms: u64) -> Settings {
+    Settings {
+        acknowledge: Acknowledgement::Network,
+        acknowledge_patience: Duration::from_millis(patience_ms),
+        ..settings()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_is_acknowledged_when_all_of_it_is_at_the_backend() {
+    let mut node = Node::new(GRACE, network(30_000));
+    node.faults.always(Call::Put, Fault::Late(Duration::from_millis(100)));
+    node.start();
+    let blob = node.fixture.push_blob(b"waits").await;
+    assert_eq!(node.places(&blob).len(), 1);
+    let manifest = node.fixture.push_manifest(&blob, 5).await;
+    assert_eq!(node.places(&manifest).len(), 1);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_does_not_get_there_in_time_is_in_doubt_and_may_be_repeated() {
+    let mut node = Node::new(GRACE, network(200));
+    node.faults.always(Call::Stat, Fault::Fail(unavailable));
+    node.start();
+    let began = Instant::now();
+    let blob = node.fixture.push_blob(b"waits in vain").await;
+    assert!(began.elapsed() >= Duration::from_millis(200), "and is taken all the same");
+    let doubtful = node.fixture.try_push_manifest(&blob, 13).await;
+    assert!(matches!(doubtful, Err(Error::InDoubt)), "{doubtful:?}");
+    let tag = "latest".parse().unwrap();
+    assert!(node.fixture.registry.catalog.tag(&node.fixture.repository, &tag).unwrap().is_some(), "it is visible");
+    node.faults.clear();
+    node.until("placed", |node| node.durability().backlog.count == 0).await;
+    node.fixture.push_manifest(&blob, 13).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_answer_waits_for_nobody() {
+    let node = Node::new(GRACE, settings());
+    let blob = node.fixture.push_blob(b"nothing runs").await;
+    node.fixture.push_manifest(&blob, 12).await;
+    assert_eq!(node.durability().backlog.count, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_brings_away_what_it_can_and_says_what_is_left() {
+    let mut node = Node::new(GRACE, Settings { flush_timeout: Duration::from_secs(3), ..settings() });
+    node.faults.always(Call::Put, Fault::Late(Duration::from_millis(50)));
+    node.start();
+    for number in 0..8_u8 {
+        node.fixture.push_blob([number]).await;
+    }
+    let left = flush(&node.fixture.registry).await.unwrap();
+    assert_eq!((left.backlog.count, left.to_string().as_str()), (0, "safe to close: yes"));
+    node.faults.always(Call::Put, Fault::Stall);
+    node.fixture.push_blob(b"stuck").await;
+    let left = flush(&node.fixture.registry).await.unwrap();
+    assert_eq!(left.to_string(), "safe to close: no, 1 blob, 5 B");
+    node.stop().await;
+}

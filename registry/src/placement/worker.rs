@@ -1,0 +1,214 @@
+//! One look at one piece of content: it is placed if it lacks a place, and read back if it was not yet.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use storage_backends::backend::{BackendError, Content, FileSource, Locator, Source, SourceError};
+use storage_backends::fs::StoreError;
+use storage_backends::hasher::Hasher;
+use tokio_util::sync::CancellationToken;
+
+use super::{Remote, attempts, resume, roots};
+use crate::catalog::Placement;
+use crate::catalog::command::Command;
+use crate::oci::Digest;
+use crate::service::{Error, Registry};
+
+/// What is to be done with it next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing.
+    Done,
+    /// Another look, at this time: milliseconds since the Unix epoch.
+    LookAt(u64),
+}
+
+/// Why a look did not end well.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    /// The backend says so.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The catalog or the store does.
+    #[error(transparent)]
+    Local(#[from] Error),
+    /// The disk does not give the file.
+    #[error("read: {0}")]
+    Disk(std::io::Error),
+    /// The file is not here, though nobody else has the content: a push brings it back.
+    #[error("the content is not here")]
+    Missing,
+    /// What came back is not what was sent.
+    #[error("the backend gave back other bytes")]
+    ReadBackDiffers,
+    /// The node stops.
+    #[error("the node stops")]
+    Stopped,
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Missing { .. } => Trouble::Missing,
+            other => Trouble::Local(other.into()),
+        }
+    }
+}
+
+impl Trouble {
+    /// True if the same attempt may go well soon.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Trouble::Backend(error) => error.is_retryable(),
+            Trouble::Local(Error::Unavailable | Error::DiskFull) | Trouble::Stopped => true,
+            Trouble::Local(_) | Trouble::Disk(_) | Trouble::Missing | Trouble::ReadBackDiffers => false,
+        }
+    }
+}
+
+/// Looks at a digest and does what is to be done.
+pub(super) async fn look_at(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    digest: &Digest,
+    stop: &CancellationToken,
+) -> Result<Next, Trouble> {
+    place_if_lacking(registry, remote, digest, stop).await?;
+    read_back_if_due(registry, remote, digest).await
+}
+
+/// Not while another one stores it there or removes it.
+async fn place_if_lacking(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    digest: &Digest,
+    stop: &CancellationToken,
+) -> Result<(), Trouble> {
+    let _move = remote.moves.lock(digest).await;
+    let catalog = registry.catalog();
+    let Some(size) = catalog.is_lacking(digest).map_err(Error::from)? else {
+        return attempts::settle(registry, remote, digest).await;
+    };
+    if !catalog.is_public(digest).map_err(Error::from)? {
+        return Ok(());
+    }
+    let content = roots::content_of_file(registry, digest, size, stop).await?;
+    let (store, name) = (registry.store().clone(), digest.clone());
+    let opening = tokio::task::spawn_blocking(move || store.open_content(&name, size));
+    let file = opening.await.map_err(|_| Error::Internal("opening content panicked"))??;
+    let source: Arc<dyn Source> = Arc::new(FileSource::new(file, content));
+    let placements = catalog.placements(digest).map_err(Error::from)?;
+    let known = remote.backend.locate(Arc::clone(&source)).await?;
+    let found = match &known {
+        Some(locator) => find(remote, &source, locator, &placements).await?,
+        None => None,
+    };
+    let locator = match (found, known) {
+        (Some(found), _) => found,
+        (None, known) => {
+            if let Some(known) = &known {
+                attempts::note(remote, digest, known).await?;
+            }
+            put(registry, remote, &source).await?
+        }
+    };
+    let command = Command::RecordPlaced { digest: digest.clone(), locator };
+    catalog.commit(vec![command]).await.map_err(Error::from)?;
+    attempts::forget(remote, digest).await;
+    Ok(())
+}
+
+/// An upload that was acknowledged and not recorded is found by its address. Not where a removal may be on its way.
+async fn find(
+    remote: &Arc<Remote>,
+    source: &Arc<dyn Source>,
+    locator: &Locator,
+    placements: &[Placement],
+) -> Result<Option<Locator>, Trouble> {
+    let wanted = Remote::wanted(&*remote.backend);
+    let removing = |placement: &Placement| placement.unpin_pending || placement.after_unpin.is_some();
+    let mine =
+        |placement: &&Placement| placement.locator.kind == wanted.kind && placement.locator.profile == wanted.profile;
+    if placements.iter().filter(mine).any(removing) {
+        return Ok(None);
+    }
+    let there = match remote.backend.stat(source.content(), locator).await {
+        Ok(stat) if stat.length == source.content().length() => stat.endpoints,
+        Ok(_) | Err(BackendError::NotFound) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let enough = there.len().max(1) >= wanted.copies;
+    Ok(enough.then(|| Locator { endpoints: there, ..locator.clone() }))
+}
+
+async fn put(registry: &Arc<Registry>, remote: &Arc<Remote>, source: &Arc<dyn Source>) -> Result<Locator, Trouble> {
+    let (tokens, digest) = (remote.tokens.clone(), source.content().digest().clone());
+    let token = tokio::task::spawn_blocking(move || resume::TokenFile::open(&tokens, &digest)).await;
+    let token = token.map_err(|_| Error::Internal("reading a resume token panicked"))?;
+    match remote.backend.put(Arc::clone(source), &token).await {
+        Ok(locator) => {
+            registry.metrics.placed_bytes.inc_by(source.content().length());
+            Ok(locator)
+        }
+        Err(error) => {
+            if let BackendError::Source(SourceError::Damaged { .. }) = &error {
+                registry.put_aside(source.content().digest()).await?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Reads back whole what was placed and not read back yet, once no removal can still be on its way there.
+async fn read_back_if_due(registry: &Arc<Registry>, remote: &Arc<Remote>, digest: &Digest) -> Result<Next, Trouble> {
+    let catalog = registry.catalog();
+    let wanted = Remote::wanted(&*remote.backend);
+    let placements = catalog.placements(digest).map_err(Error::from)?;
+    let due = placements.into_iter().find(|placement| wanted.counts(placement) > 0 && !placement.read_back);
+    let (Some(placement), Some(size)) = (due, catalog.held_size(digest).map_err(Error::from)?) else {
+        return Ok(Next::Done);
+    };
+    let settled = placement.after_unpin.map_or(0, |at| at.saturating_add(remote.settings.settle.as_millis() as u64));
+    if settled > remote.clock.now_ms() {
+        return Ok(Next::LookAt(settled));
+    }
+    let content = roots::known_content(registry, digest, size).await?;
+    let content = content.ok_or(Error::Internal("content was placed without its unit roots"))?;
+    let (digest, locator) = (digest.clone(), placement.locator.clone());
+    match read_whole(registry, remote, &content, &locator).await {
+        Ok(true) => {
+            let command = Command::RecordReadBack { digest, locator, placed: placement.sequence };
+            catalog.commit(vec![command]).await.map_err(Error::from)?;
+            Ok(Next::Done)
+        }
+        outcome @ (Ok(false) | Err(BackendError::NotFound | BackendError::Corrupt { .. })) => {
+            // It lacks a place again, and is uploaded anew with the next look. The backend may have something there.
+            attempts::note(remote, &digest, &locator).await?;
+            let command = Command::RecordUnplaced { digest, locator, standing: placement.sequence };
+            catalog.commit(vec![command]).await.map_err(Error::from)?;
+            registry.metrics.read_back_failures.inc();
+            Err(outcome.err().map_or(Trouble::ReadBackDiffers, Trouble::Backend))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn read_whole(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    content: &Content,
+    locator: &Locator,
+) -> Result<bool, BackendError> {
+    let mut bytes = remote.backend.get(content, locator, 0..content.length()).await?;
+    let (mut hasher, mut length) = (Hasher::new(content.algorithm()), 0);
+    while let Some(piece) = bytes.next().await {
+        let piece = piece?;
+        length += piece.len() as u64;
+        if length > content.length() {
+            return Ok(false);
+        }
+        registry.metrics.read_back_bytes.inc_by(piece.len() as u64);
+        hasher.update(&piece);
+    }
+    Ok(length == content.length() && hasher.finish() == *content.digest())
+}

@@ -1,0 +1,69 @@
+//! Where a backend keeps bytes, in words that a stranger can use.
+
+use serde::{Deserialize, Serialize};
+
+/// The codec of bytes that are stored as they are.
+pub const PLAIN: &str = "plain";
+
+/// Where a backend keeps bytes; enough for a stranger elsewhere to fetch them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locator {
+    /// The kind of backend, such as `skynet`.
+    pub kind: String,
+    /// The layout that the address is made for, such as `4MiB/1+4`; empty where there is only one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub profile: String,
+    /// The address within that kind, such as a skylink.
+    pub address: String,
+    /// Base URLs that had it when this was written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
+    /// How the stored bytes are made from the plaintext; `plain` = as they are.
+    pub codec: String,
+    /// How many bytes the backend stores.
+    pub stored_size: u64,
+}
+
+impl Locator {
+    /// True if both name the same bytes in the same way, whoever has them.
+    pub fn same_place(&self, other: &Locator) -> bool {
+        let place = |locator: &Locator| {
+            let Locator { kind, profile, address, codec, stored_size, endpoints: _ } = locator.clone();
+            (kind, profile, address, codec, stored_size)
+        };
+        place(self) == place(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn locator(endpoints: &[&str]) -> Locator {
+        Locator {
+            kind: "skynet".into(),
+            profile: "4MiB/1+4".into(),
+            address: "AABVgSG2Kiq2eCw9J5J79RI3Y6mxjbfZAavEK-6_gMHONA".into(),
+            endpoints: endpoints.iter().map(ToString::to_string).collect(),
+            codec: PLAIN.into(),
+            stored_size: 1024,
+        }
+    }
+
+    #[test]
+    fn the_form_in_the_journal_is_kept() {
+        let json = r#"{"kind":"skynet","profile":"4MiB/1+4","address":"AABVgSG2Kiq2eCw9J5J79RI3Y6mxjbfZAavEK-6_gMHONA","endpoints":["http://a"],"codec":"plain","stored_size":1024}"#;
+        assert_eq!(serde_json::to_string(&locator(&["http://a"])).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Locator>(json).unwrap(), locator(&["http://a"]));
+        let least = Locator { profile: String::new(), ..locator(&[]) };
+        let json = serde_json::to_string(&least).unwrap();
+        assert!(!json.contains("profile") && !json.contains("endpoints"), "{json}");
+        assert_eq!(serde_json::from_str::<Locator>(&json).unwrap(), least);
+    }
+
+    #[test]
+    fn who_has_it_makes_no_other_place() {
+        assert!(locator(&[]).same_place(&locator(&["http://a"])));
+        assert!(!locator(&[]).same_place(&Locator { stored_size: 1025, ..locator(&[]) }));
+    }
+}

@@ -1,0 +1,129 @@
+//! Backends: places elsewhere that hold copies of content, and what every one of them promises.
+//!
+//! A backend knows content by digest, and nothing of repositories. It is few primitives; whatever several backends need
+//! (checking, retrying, limits, counting) is a wrapper that is a backend itself.
+//!
+//! # The contract
+//!
+//! Each clause has a test of its name in `testing::contract`, stamped for each backend and each wrapper.
+//!
+//! 1. **Bytes.** What was put comes back bit for bit, whatever its length from 0 on.
+//! 2. **Ranges.** A get gives exactly the bytes of its range, or its stream ends with an error; never fewer bytes and a
+//!    clean end. An empty range gives nothing. A range beyond the content is `OutOfRange`.
+//! 3. **Pieces.** No item of a stream is empty or longer than [`UNIT`].
+//! 4. **Absence.** Getting and asking for what is not there is `NotFound`.
+//! 5. **Presence.** After a put, stat answers the length of the content.
+//! 6. **Address.** With `known_address`, locate names the place that put returns, before and after it, and stores nothing.
+//! 7. **Repetition.** A put of what is already there succeeds at the same place and takes no bytes from the source beyond
+//!    what telling the address takes.
+//! 8. **Concurrency.** Puts of the same content at the same time all succeed, and reads meanwhile see all of it or nothing.
+//! 9. **Honest sources only.** A source whose bytes are not the content's, or that fails, makes the put fail with `Source`,
+//!    and the content is not there afterwards.
+//! 10. **Breaking off.** Dropping the future of a put at any moment leaves nothing that can be read, and a later put
+//!     succeeds.
+//! 11. **Resuming.** With a `resume_step`, a put that was broken off goes on, at another instance too: of what it had taken
+//!     from the source, it takes no more than that again. If it needs a token for that, it kept it before the first byte.
+//! 12. **Hostile tokens.** A token of another content, another backend or no backend at all costs a repetition at most.
+//! 13. **Small reads.** A put asks the source for [`MAX_READ`] bytes at once at most, within the content.
+//! 14. **Size.** Content above `max_object_size` is `TooLarge` before any byte is taken.
+//! 15. **Deletion.** After a delete that is `Done`, or some time after one that is `Accepted`, the content is not there.
+//!     Deleting what is not there succeeds.
+//! 16. **After deletion** a put makes the content be there again.
+//! 17. **Health.** After a successful check, health has at least one endpoint, and one of them is available.
+//! 18. **Independence.** Neither a stream nor a future that nobody polls keeps others from being served.
+//!
+//! Bytes that come out are those that the backend claims; only below `Verify` they are those of the content.
+
+mod capabilities;
+mod content;
+mod error;
+mod fs;
+mod health;
+mod locator;
+mod memory;
+mod resume;
+mod source;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+pub mod wrap;
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+
+pub use capabilities::Capabilities;
+pub use content::{Content, ContentError, UNIT, UnitRoot};
+pub use error::{BackendError, Cause};
+pub use fs::{FsBackend, FsBackendConfig};
+pub use health::{EndpointHealth, EndpointState, Health};
+pub use locator::{Locator, PLAIN};
+pub use memory::MemoryBackend;
+pub use resume::{MAX_TOKEN, Resume, ResumeInMemory, ResumeToken, TokenTooLong};
+pub use source::{BytesSource, FileSource, MAX_READ, Source, SourceError};
+
+/// Bytes of content as they come. Dropping it breaks off.
+pub type ByteStream = BoxStream<'static, Result<Bytes, BackendError>>;
+
+/// A backend's answer to come. Dropping it breaks off.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, BackendError>>;
+
+/// A place that holds copies of content. See the module for what each method promises.
+pub trait Backend: Debug + Send + Sync {
+    /// The `kind` of its locators.
+    fn kind(&self) -> &str;
+
+    /// The `profile` of its locators.
+    fn profile(&self) -> &str;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Makes sure that it is there and what the configuration means. To be called once, before anything else.
+    ///
+    /// Errors: [`BackendError::Unsuitable`] must stop the start; with others, it may come up later.
+    fn check(&self) -> Answer<'_, ()>;
+
+    /// Where the content is, or would be; no endpoint of it says that it has it. `None` where only a put can tell.
+    /// May read the source, if it is no longer than one unit.
+    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>>;
+
+    /// Stores the content, if it is not there yet. Once it returns, the backend's holders have acknowledged it.
+    /// Takes a few MiB of memory, however long the content is.
+    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator>;
+
+    /// Bytes of the content. Returns when the backend has begun to answer.
+    fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream>;
+
+    /// Whether it is there, as the backend says.
+    fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat>;
+
+    /// Removes the content, or lets the backend forget it when it likes.
+    fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion>;
+
+    /// How it has been doing; asks nobody.
+    fn health(&self) -> Health;
+}
+
+/// What a backend says of content that it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The length of the plain content, in bytes.
+    pub length: u64,
+    /// Base URLs of those that said so, where there are such.
+    pub endpoints: Vec<String>,
+}
+
+/// How far a delete has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is gone, or was not there.
+    Done,
+    /// It will go. Until then it may be found there, and must not be relied upon.
+    Accepted,
+}

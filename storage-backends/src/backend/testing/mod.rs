@@ -1,0 +1,8 @@
+//! For tests, of this crate and of others: content, sources that misbehave, and the contract as a test suite.
+
+pub mod contract;
+mod fixture;
+mod watched;
+
+pub use fixture::{Fixture, read, sample};
+pub use watched::Watched;

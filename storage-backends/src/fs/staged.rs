@@ -1,0 +1,98 @@
+//! Content that comes in any order: a file of its full length beside the uploads, until it is whole.
+
+use std::fs::{self, File};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::content::{create_staging, make_read_only};
+use super::verify::hash_file;
+use super::{ContentStore, StoreError, disk, full_speed, layout, unique_number};
+use crate::digest::Digest;
+use crate::hasher::Hasher;
+
+/// A file that becomes content, or goes when this is dropped. A killed process leaves it to the sweep of uploads.
+#[derive(Debug)]
+pub struct Staged {
+    store: ContentStore,
+    name: String,
+    path: PathBuf,
+    file: Arc<File>,
+    length: u64,
+}
+
+impl ContentStore {
+    /// A file for so many bytes; those that were not written read as zeros. No space is reserved.
+    pub fn stage(&self, length: u64) -> Result<Staged, StoreError> {
+        let name = layout::temporary_name(unique_number());
+        let path = self.layout().uploads.join(&name);
+        self.in_flight().insert(name.clone());
+        let made = create_staging(&path).and_then(|file| {
+            file.set_len(length).map_err(StoreError::io("lengthen", &path))?;
+            Ok(file)
+        });
+        match made {
+            Ok(file) => Ok(Staged { store: self.clone(), name, path, file: Arc::new(file), length }),
+            Err(error) => {
+                let _ = fs::remove_file(&path);
+                self.in_flight().remove(&name);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Staged {
+    /// To read from. It stays readable whatever becomes of this.
+    pub fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// Writes bytes at their place.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
+        disk::write_at(&self.file, bytes, offset).map_err(StoreError::io("write", &self.path))
+    }
+
+    /// True if the bytes are those of the digest; reads all of them.
+    pub fn is(&self, digest: &Digest) -> Result<bool, StoreError> {
+        self.store.place(digest)?;
+        let mut hasher = Hasher::new(digest.algorithm().expect("a place is only made for a known algorithm"));
+        // A descriptor of its own: readers may share the other one's position.
+        let mut file = File::open(&self.path).map_err(StoreError::io("open", &self.path))?;
+        let hashed = hash_file(&mut file, self.length, &mut hasher, &mut full_speed);
+        match hashed.map_err(StoreError::io("read", &self.path))? {
+            ControlFlow::Continue(length) => Ok(length == self.length && hasher.finish() == *digest),
+            ControlFlow::Break(()) => Ok(false),
+        }
+    }
+
+    /// Puts the file into the store, durably when it returns, in place of whatever stands there. The caller has seen that
+    /// it [is](Staged::is) the digest's content, and holds the digest's lock.
+    pub fn publish(&self, digest: &Digest) -> Result<(), StoreError> {
+        let place = self.store.place(digest)?;
+        self.store.ready_directory(&place)?;
+        make_read_only(&self.file).map_err(StoreError::io("set the mode of", &self.path))?;
+        // A crash up to here: a temporary file, swept at the next start.
+        disk::sync_data(&self.file).map_err(StoreError::io("sync", &self.path))?;
+        disk::rename(&self.path, &place.file).map_err(StoreError::io("move into place", &place.file))?;
+        // A crash after the rename: the file stands or not; it is whole, and can be fetched again.
+        self.store.sync_names(&place)
+    }
+
+    /// Reads exactly these bytes.
+    pub fn read_at(&self, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Gone already if it was published.
+        let _ = fs::remove_file(&self.path);
+        self.store.in_flight().remove(&self.name);
+    }
+}
