@@ -90,7 +90,7 @@ func afterwards(answer *http.Response) error {
 }
 
 func cors(header http.Header, r *http.Request) {
-	here := "http://" + r.Host
+	here := "http://" + subdomain.ReplaceAllString(r.Host, "")
 	header.Set("Skynet-Portal-Api", here)
 	header.Set("Skynet-Server-Api", here)
 	origin := r.Header.Get("Origin")
