@@ -1,12 +1,18 @@
 // How a row says its outcome, in node and in a page.
 
+// Thrown by a row that does not apply to this portal.
+export class NotHere extends Error {}
+
 // The line of a row: what threw is its failure.
 export async function row(say, name, run) {
+  const started = Date.now();
+  const seconds = () => (Date.now() - started) / 1000;
   try {
     await run();
-    say({ row: name, ok: true });
+    say({ row: name, ok: true, seconds: seconds() });
   } catch (error) {
-    say({ row: name, ok: false, why: describe(error) });
+    const ok = error instanceof NotHere ? null : false;
+    say({ row: name, ok, why: describe(error), seconds: seconds() });
   }
 }
 

@@ -1,0 +1,161 @@
+//! Skynet portals, judged by programs of others: the official SDKs, a browser, libskynet, and skyd itself.
+
+mod entry;
+mod form;
+mod liar;
+mod link;
+mod oracle;
+mod own;
+mod process;
+mod recompute;
+mod sdk;
+mod sector;
+mod site;
+mod surface;
+mod tools;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+
+use crate::client::Target;
+use crate::edge::expect::NotHere;
+use crate::report::{Outcome, Report};
+use crate::scale::Scale;
+use process::Portal;
+use site::{Profile, Site};
+use tools::Tools;
+
+/// Which portal is judged, and by whom.
+#[derive(clap::Args, Debug)]
+pub struct SkynetArgs {
+    /// The `skyberth` binary.
+    #[arg(long, required_unless_present = "url")]
+    binary: Option<PathBuf>,
+    /// A running portal by its http address instead; rows that need a portal of their own are not applicable then.
+    #[arg(long, conflicts_with = "binary")]
+    url: Option<String>,
+    /// The layout of that portal's uploads.
+    #[arg(long, default_value = "4MiB/1+4")]
+    profile: Profile,
+    /// The portal is skyd behind a front: rows of what Skyberth promises beyond it are not applicable.
+    #[arg(long, requires = "url")]
+    skyd: bool,
+    /// Folder of the judges' programs.
+    #[arg(long, default_value = "target/tools")]
+    tools: PathBuf,
+    /// Folder of the scripts that run the SDKs.
+    #[arg(long, default_value = "conformance/skynet")]
+    scripts: PathBuf,
+    /// Groups of rows to run, by name; all if absent.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only rows whose names hold this text.
+    #[arg(long)]
+    row: Option<String>,
+}
+
+/// What a group of rows works with.
+#[derive(Debug)]
+pub struct Bench {
+    pub site: Site,
+    pub binary: Option<PathBuf>,
+    pub skyd: bool,
+    pub tools: Tools,
+    pub scale: Scale,
+    /// For logs and screenshots.
+    pub reports: PathBuf,
+    /// For the data of portals; gone at the end.
+    pub scratch: PathBuf,
+    row: Option<String>,
+    report: Report,
+}
+
+type Group = fn(&mut Bench) -> anyhow::Result<()>;
+
+const GROUPS: &[(&str, Group)] = &[
+    ("surface", surface::run),
+    ("own", own::run),
+    ("oracle", oracle::run),
+    ("libskynet", recompute::run),
+    ("nodejs", sdk::nodejs),
+    ("browser", sdk::browser),
+    ("python", sdk::python),
+    ("go", sdk::go),
+];
+
+pub fn run(args: &SkynetArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+    for name in &args.only {
+        if GROUPS.iter().all(|(known, _)| known != name) {
+            let known: Vec<&str> = GROUPS.iter().map(|(known, _)| *known).collect();
+            bail!("no group {name}; known are {}", known.join(", "));
+        }
+    }
+    let scratch = tempfile::Builder::new().prefix("skynet").tempdir()?;
+    let reports = std::path::absolute(folder.unwrap_or(scratch.path()))?.join("skynet");
+    std::fs::create_dir_all(&reports)?;
+    let (portal, target) = if let Some(url) = &args.url {
+        (None, Target::parse(url)?)
+    } else {
+        let binary = args.binary.as_deref().context("--binary or --url is needed")?;
+        let portal = Portal::start(binary, &scratch.path().join("main"), &reports.join("portal.log"), &[])?;
+        let target = portal.target().clone();
+        (Some(portal), target)
+    };
+    let mut bench = Bench {
+        site: Site::new(target, args.profile),
+        binary: args.binary.clone(),
+        skyd: args.skyd,
+        tools: Tools::new(&args.tools, &args.scripts)?,
+        scale,
+        reports,
+        scratch: scratch.path().to_owned(),
+        row: args.row.clone(),
+        report: Report::new("skynet"),
+    };
+    for (name, group) in GROUPS {
+        if args.only.is_empty() || args.only.iter().any(|wanted| wanted == name) {
+            let started = Instant::now();
+            if let Err(error) = group(&mut bench) {
+                bench.report.add(format!("{name}: runs"), Outcome::Fail(format!("{error:#}")), started.elapsed());
+            }
+        }
+    }
+    drop(portal);
+    bench.report.finish(folder)
+}
+
+impl Bench {
+    /// Runs a row if it is wanted; [`NotHere`] says why it does not apply.
+    pub fn row(&mut self, name: &str, run: impl FnOnce(&Bench) -> anyhow::Result<()>) {
+        if !self.wants(name) {
+            return;
+        }
+        let started = Instant::now();
+        let outcome = match run(self) {
+            Ok(()) => Outcome::Pass,
+            Err(error) => match error.downcast_ref::<NotHere>() {
+                Some(NotHere(why)) => Outcome::NotApplicable(why.clone()),
+                None => Outcome::Fail(format!("{error:#}")),
+            },
+        };
+        self.report.add(name, outcome, started.elapsed());
+    }
+
+    /// A row that somebody else ran.
+    pub fn result(&mut self, name: &str, outcome: Outcome, took: std::time::Duration) {
+        if self.wants(name) {
+            self.report.add(name, outcome, took);
+        }
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.row.as_ref().is_none_or(|text| name.contains(text.as_str()))
+    }
+
+    /// The binary under judgement; without one, the row does not apply.
+    pub fn binary(&self) -> anyhow::Result<&Path> {
+        self.binary.as_deref().ok_or_else(|| crate::edge::expect::not_here("needs a portal of its own: --binary"))
+    }
+}
