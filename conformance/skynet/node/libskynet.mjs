@@ -90,12 +90,6 @@ await row(say, "a skylink over the edge of the base sector has a fanout", async 
     equal((await upload("large", content)).skylink, want, `the skylink of ${length} bytes`);
   }
 });
-await row(say, "the metadata of uploads are valid", async () => {
-  const { skylink } = await upload("a file.txt", encode(unique), "text/plain");
-  const metadata = await (await fetch(`${portal}/skynet/metadata/${skylink}`)).json();
-  const error = lib.validateSkyfileMetadata(metadata);
-  that(error === null, `libskynet says ${error}`);
-});
 for (const length of [0, 1, 5000, 40_000, 300_000, 4_000_000]) {
   await row(say, `a trustless download of ${length} bytes is proven`, async () => {
     needsSector();
@@ -112,6 +106,13 @@ await row(say, "a trustless download of another skylink is not proven", async ()
   const error = await lib.verifyDownloadResponse(answer, ok(lib.b64ToBuf(other)), { fileData: null, err: null });
   that(error !== null, "libskynet took the proof of another sector");
 });
+
+// libskynet wants revisions as bigints, but its own parser makes numbers of them: so it refuses all proofs that it reads
+// itself.
+function parseProof(text) {
+  const entries = JSON.parse(text.replace(/"revision":(\d+)/g, '"revision":"$1"'));
+  return [entries].flat().map((entry) => ({ ...entry, revision: BigInt(entry.revision) }));
+}
 
 async function trustless(link) {
   const answer = await fetch(`${portal}/skynet/trustless/basesector/${link}`);
@@ -149,7 +150,7 @@ await row(say, "an entry that libskynet signed is taken, and its signature verif
   await post(entry);
   const query = `publickey=ed25519%3A${lib.bufToHex(entry.keys.publicKey)}&datakey=${lib.bufToHex(entry.datakey)}`;
   const text = await (await fetch(`${portal}/skynet/registry?${query}`)).text();
-  const said = ok(lib.parseJSON(text));
+  const [said] = parseProof(text);
   const [data, signature] = [ok(lib.hexToBuf(said.data)), ok(lib.hexToBuf(said.signature))];
   equal(said.revision, entry.revision, "the revision");
   sameBytes(data, entry.data, "the data");
@@ -162,7 +163,7 @@ await row(say, "the proof of a resolver skylink is verified, and its entry id re
   await post(entry);
   const answer = await fetch(`${portal}/skynet/resolve/${entry.link}`);
   equal((await answer.json()).skylink, skylink, "what it resolves to");
-  const proof = ok(lib.parseJSON(answer.headers.get("skynet-proof")));
+  const proof = parseProof(answer.headers.get("skynet-proof"));
   const resolved = ok(lib.verifyResolverLinkProofs(ok(lib.b64ToBuf(entry.link)), proof));
   equal(lib.bufToB64(resolved), skylink, "what the proof proves");
 });
@@ -172,6 +173,12 @@ await row(say, "a trustless download by a resolver skylink is proven", async () 
   const { skylink } = await upload("trustless", content);
   const entry = entryOf("trustless", 0n, ok(lib.b64ToBuf(skylink)));
   await post(entry);
-  sameBytes(await trustless(entry.link), content, "the file");
+  const answer = await fetch(`${portal}/skynet/trustless/basesector/${entry.link}`);
+  const proof = parseProof(answer.headers.get("skynet-proof"));
+  const resolved = ok(lib.verifyResolverLinkProofs(ok(lib.b64ToBuf(entry.link)), proof));
+  const [, offset, size] = lib.parseSkylinkBitfield(resolved);
+  const [bytes, , error] = lib.verifyDownload(resolved.slice(2), offset, size, await answer.arrayBuffer());
+  that(error === null, `libskynet says ${error}`);
+  sameBytes(bytes, content, "the file");
 });
 say({ done: true });
