@@ -10,7 +10,10 @@
 //! uploads/        sessions that are not finished
 //! quarantine/     content that was found damaged
 //! ```
+//!
+//! A portal has a directory of its own, with the same marker and lock; see the crate `portal` for the rest.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -35,6 +38,14 @@ pub enum DataDirError {
     /// Another process has it.
     #[error("{} is in use by another skyberth process", .0.display())]
     InUse(PathBuf),
+    /// The other program's: a portal's where a registry should run, or the other way round.
+    #[error("{} belongs to a {found}", path.display())]
+    OtherKind {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: Kind,
+    },
     /// A newer program made it.
     #[error("{} has format {found}; this program reads {FORMAT}", path.display())]
     Newer {
@@ -61,9 +72,38 @@ pub enum DataDirError {
     },
 }
 
+/// What runs on a data directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// `skyberth serve`.
+    #[default]
+    Registry,
+    /// `skyberth portal`.
+    Portal,
+}
+
+impl Kind {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_registry(&self) -> bool {
+        *self == Kind::Registry
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Registry => "registry",
+            Kind::Portal => "portal",
+        })
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Marker {
     format: u32,
+    #[serde(default, skip_serializing_if = "Kind::is_registry")]
+    kind: Kind,
     /// Absent while the directory is being made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     journal: Option<String>,
@@ -80,7 +120,7 @@ pub struct DataDir {
 
 impl DataDir {
     /// Takes a directory, making it if it does not exist or is empty.
-    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+    pub fn open(path: &Path, kind: Kind) -> Result<Self, DataDirError> {
         let at = |source| DataDirError::Io { path: path.to_owned(), source };
         make_durable(path).map_err(at)?;
         if !DataDir::is_ours_or_empty(path)? {
@@ -89,9 +129,12 @@ impl DataDir {
         let lock = lock(path)?;
         if !path.join(MARKER).exists() {
             // Before anything else is made, so that a crash in what follows does not make the directory look foreign.
-            write_marker(path, &Marker { format: FORMAT, journal: None })?;
+            write_marker(path, &Marker { format: FORMAT, kind, journal: None })?;
         }
         let marker = read_marker(path)?;
+        if marker.kind != kind {
+            return Err(DataDirError::OtherKind { path: path.to_owned(), found: marker.kind });
+        }
         Ok(DataDir { path: path.to_owned(), marker, _lock: lock })
     }
 
@@ -199,17 +242,26 @@ mod tests {
     fn one_process_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
-        let first = DataDir::open(&path).unwrap();
-        assert!(matches!(DataDir::open(&path), Err(DataDirError::InUse(_))));
+        let first = DataDir::open(&path, Kind::Registry).unwrap();
+        assert!(matches!(DataDir::open(&path, Kind::Registry), Err(DataDirError::InUse(_))));
         drop(first);
-        assert!(DataDir::open(&path).is_ok());
+        assert!(DataDir::open(&path, Kind::Registry).is_ok());
+    }
+
+    #[test]
+    fn a_portals_directory_is_no_registrys() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(DataDir::open(folder.path(), Kind::Portal).unwrap());
+        let refused = DataDir::open(folder.path(), Kind::Registry);
+        assert!(matches!(refused, Err(DataDirError::OtherKind { found: Kind::Portal, .. })));
+        assert!(DataDir::open(folder.path(), Kind::Portal).is_ok());
     }
 
     #[test]
     fn a_foreign_directory_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.tex"), "x").unwrap();
-        assert!(matches!(DataDir::open(folder.path()), Err(DataDirError::Foreign(_))));
+        assert!(matches!(DataDir::open(folder.path(), Kind::Registry), Err(DataDirError::Foreign(_))));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -217,18 +269,18 @@ mod tests {
     fn a_new_volume_with_lost_and_found_is_not_foreign() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join(LOST_AND_FOUND)).unwrap();
-        drop(DataDir::open(folder.path()).unwrap());
-        assert!(DataDir::open(folder.path()).is_ok());
+        drop(DataDir::open(folder.path(), Kind::Registry).unwrap());
+        assert!(DataDir::open(folder.path(), Kind::Registry).is_ok());
     }
 
     #[test]
     fn the_journal_id_is_remembered() {
         let folder = tempfile::tempdir().unwrap();
-        let mut data = DataDir::open(folder.path()).unwrap();
+        let mut data = DataDir::open(folder.path(), Kind::Registry).unwrap();
         assert_eq!(data.journal_id(), None);
         data.set_journal_id("ab".into()).unwrap();
         drop(data);
-        assert_eq!(DataDir::open(folder.path()).unwrap().journal_id(), Some("ab"));
+        assert_eq!(DataDir::open(folder.path(), Kind::Registry).unwrap().journal_id(), Some("ab"));
     }
 
     #[test]
@@ -236,13 +288,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(MARKER_IN_THE_MAKING), "{").unwrap();
         fs::write(folder.path().join(LOCK), "").unwrap();
-        assert!(DataDir::open(folder.path()).is_ok());
+        assert!(DataDir::open(folder.path(), Kind::Registry).is_ok());
     }
 
     #[test]
     fn a_newer_format_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(MARKER), r#"{"format":2}"#).unwrap();
-        assert!(matches!(DataDir::open(folder.path()), Err(DataDirError::Newer { found: 2, .. })));
+        assert!(matches!(DataDir::open(folder.path(), Kind::Registry), Err(DataDirError::Newer { found: 2, .. })));
     }
 }

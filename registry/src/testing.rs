@@ -2,21 +2,23 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use storage_backends::fs::ContentStore;
+use storage_backends::fs::{ContentStore, UploadId};
 
 use crate::catalog::{Catalog, CatalogOptions};
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName};
-use crate::service::{Error, Limits, ManifestPush, PushedManifest, Registry};
+use crate::service::{Chunk, Closed, Error, Limits, ManifestPush, Progress, PushedManifest, Registry, Start, Started};
 use crate::telemetry::metrics::Metrics;
 
 pub(crate) struct Fixture {
     pub(crate) registry: Arc<Registry>,
     pub(crate) repository: RepositoryName,
     pub(crate) folder: tempfile::TempDir,
+    numbers: AtomicU64,
 }
 
 impl Fixture {
@@ -33,7 +35,7 @@ impl Fixture {
         change(&mut options);
         let (catalog, _) = Catalog::open(options).unwrap();
         let registry = Registry::open(catalog, store, limits(grace), Arc::new(Metrics::new())).unwrap();
-        Fixture { registry: Arc::new(registry), repository: "a".parse().unwrap(), folder }
+        Fixture { registry: Arc::new(registry), repository: "a".parse().unwrap(), folder, numbers: AtomicU64::new(0) }
     }
 
     pub(crate) async fn push_blob(&self, bytes: &'static [u8]) -> Digest {
@@ -41,6 +43,29 @@ impl Fixture {
         let mut body = stream::iter([Ok::<_, Error>(Bytes::from_static(bytes))]);
         self.registry.upload_at_once(&self.repository, digest.clone(), None, &mut body).await.unwrap();
         digest
+    }
+
+    /// Bytes that this fixture has not given before.
+    pub(crate) fn next_bytes(&self) -> Bytes {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        Bytes::from(format!("content {number}"))
+    }
+
+    /// As docker does it: a session, the bytes, the end; with the session's name.
+    pub(crate) async fn upload(&self, bytes: Bytes) -> (UploadId, Digest, Result<Closed, Error>) {
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let begun = self.registry.begin_upload(&self.repository, Start::Session(None)).await.unwrap();
+        let Started::Session(Progress { id, .. }) = begun else { panic!("{begun:?}") };
+        let mut body = stream::iter([Ok::<_, Error>(bytes)]);
+        self.registry.append_upload(&self.repository, &id, Chunk::Stream, None, &mut body).await.unwrap();
+        let closed = self.close(&id, &digest).await;
+        (id, digest, closed)
+    }
+
+    /// The closing PUT, without a body.
+    pub(crate) async fn close(&self, id: &UploadId, digest: &Digest) -> Result<Closed, Error> {
+        let mut empty = stream::iter(Vec::<Result<Bytes, Error>>::new());
+        self.registry.close_upload(&self.repository, id, digest.clone(), Chunk::Stream, Some(0), &mut empty).await
     }
 
     /// Under the tag `latest`.

@@ -4,3 +4,4 @@ pub mod checksum;
 pub mod digest;
 pub mod fs;
 pub mod hasher;
+pub mod skynet;

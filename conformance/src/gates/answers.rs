@@ -1,6 +1,6 @@
 //! Every answer of the API to a list of requests, to be compared before and after a loss.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
 
@@ -19,7 +19,7 @@ pub struct Answers(BTreeMap<String, Answer>);
 
 impl Answers {
     /// Asks for all of `paths`, each a method and a path.
-    pub fn ask(target: &Target, paths: &BTreeSet<String>) -> anyhow::Result<Self> {
+    pub fn ask<'a>(target: &Target, paths: impl IntoIterator<Item = &'a String>) -> anyhow::Result<Self> {
         let mut connection = Connection::open(target)?;
         let mut answers = BTreeMap::new();
         for path in paths {
@@ -35,6 +35,16 @@ impl Answers {
             answers.insert(path.clone(), (answer.status, headers, body));
         }
         Ok(Answers(answers))
+    }
+
+    /// Puts what was asked by several clients together.
+    pub fn merge(parts: Vec<Answers>) -> Self {
+        Answers(parts.into_iter().flat_map(|part| part.0).collect())
+    }
+
+    /// True if something was there.
+    pub fn found_anything(&self) -> bool {
+        self.0.values().any(|(status, ..)| *status == 200)
     }
 
     pub fn len(&self) -> usize {

@@ -1,12 +1,12 @@
 //! The index directory is deleted: every answer stays the same.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde_json::json;
 
+use super::answers::Answers;
 use crate::client::{Connection, Request, Target};
 use crate::model::content::{Content, digest as digest_of};
 use crate::model::reading::{IMAGE, INDEX};
@@ -19,8 +19,6 @@ use crate::server::{Server, ServerOptions};
 const CLIENTS: usize = 8;
 /// How many different configs and layers one repository has.
 const BLOBS: u32 = 7;
-/// Headers that differ from answer to answer.
-const VOLATILE: [&str; 4] = ["date", "x-request-id", "docker-upload-uuid", "location"];
 
 /// Deletes the index directory of a stopped node and compares all answers.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,9 +27,6 @@ pub struct Args {
     #[arg(long)]
     binary: PathBuf,
 }
-
-/// One answer, and what must be equal in it.
-type Answers = BTreeMap<String, (u16, Vec<(String, String)>, String)>;
 
 /// Runs the gate.
 pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
@@ -59,12 +54,13 @@ fn lose(binary: &Path, repos: usize, manifests: usize) -> anyhow::Result<()> {
     let paths =
         [paths, vec!["GET /v2/_catalog?n=10000".to_owned(), "GET /v2/_catalog?n=3".to_owned(), upload]].concat();
     let before = ask(&target, &paths)?;
+    ensure!(before.found_anything(), "nothing was there before");
     let (again, plain) = restart(server, false)?;
     let kept = ask(&target, &paths)?;
-    same(&before, &kept).context("after a plain restart")?;
+    before.same(&kept).context("after a plain restart")?;
     let (_server, rebuilt) = restart(again, true)?;
     let after = ask(&target, &paths)?;
-    same(&before, &after).context("after the loss of the index")?;
+    before.same(&after).context("after the loss of the index")?;
     println!(
         "{} answers are the same; filled in {filled:.1?}, started in {plain:.2?}, without an index in {rebuilt:.2?}",
         before.len()
@@ -151,36 +147,10 @@ fn open_upload(target: &Target, repo: &str) -> anyhow::Result<String> {
     Ok(format!("GET {}", path_of(answer.expect(202)?.need("Location")?)))
 }
 
+/// Asks with a few clients at once.
 fn ask(target: &Target, paths: &[String]) -> anyhow::Result<Answers> {
-    let parts: Vec<Vec<String>> = paths.chunks(paths.len().div_ceil(CLIENTS)).map(<[String]>::to_vec).collect();
-    let answers = in_parallel(&parts, |part| {
-        let mut connection = Connection::open(target)?;
-        part.iter().map(|path| ask_one(&mut connection, path)).collect::<anyhow::Result<Vec<_>>>()
-    })?;
-    Ok(answers.into_iter().flatten().collect())
-}
-
-type Asked = (String, (u16, Vec<(String, String)>, String));
-
-fn ask_one(connection: &mut Connection, path: &str) -> anyhow::Result<Asked> {
-    let (method, target) = path.split_once(' ').context("a method and a path")?;
-    let answer = connection.send(&Request::new(method, target)).with_context(|| path.to_owned())?;
-    let names = answer.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
-    let mut headers: Vec<_> = names.filter(|(name, _)| !VOLATILE.contains(&name.as_str())).collect();
-    headers.sort();
-    // Answers differ by their bytes; keeping the digest is enough to tell, and small.
-    let body =
-        if answer.status == 200 { digest_of("sha256", &answer.body) } else { answer.error_code().unwrap_or_default() };
-    Ok((path.to_owned(), (answer.status, headers, body)))
-}
-
-fn same(before: &Answers, after: &Answers) -> anyhow::Result<()> {
-    ensure!(before.values().any(|(status, ..)| *status == 200), "nothing was there before");
-    let differing: Vec<_> = before.iter().filter(|(path, answer)| after.get(*path) != Some(answer)).collect();
-    if let Some((path, answer)) = differing.first() {
-        anyhow::bail!("{} answers differ; {path}: {answer:?}, now {:?}", differing.len(), after.get(*path));
-    }
-    Ok(())
+    let parts: Vec<&[String]> = paths.chunks(paths.len().div_ceil(CLIENTS)).collect();
+    Ok(Answers::merge(in_parallel(&parts, |part| Answers::ask(target, *part))?))
 }
 
 /// Works on all items with a few threads; the results keep their order.

@@ -43,7 +43,9 @@ impl Wire {
     /// Sends one operation and waits for its answer; lists are followed to their last page.
     pub fn run(&mut self, op: &Op) -> anyhow::Result<Response> {
         self.write(0, op)?;
-        self.read(0, op)
+        // Repositories of other clients come and go between the pages of the catalog.
+        let pages = if matches!(op, Op::Referrers { .. }) { Pages::OfOneState } else { Pages::WhileThingsChange };
+        self.read(0, op, pages)
     }
 
     /// Sends operations at the same time; an error is a connection that broke.
@@ -51,7 +53,7 @@ impl Wire {
         let written: Vec<_> = ops.iter().enumerate().map(|(lane, op)| self.write(lane, op)).collect();
         let mut out = Vec::new();
         for (lane, (op, written)) in ops.iter().zip(written).enumerate() {
-            out.push(written.and_then(|()| self.read(lane, op)));
+            out.push(written.and_then(|()| self.read(lane, op, Pages::WhileThingsChange)));
         }
         out
     }
@@ -75,7 +77,7 @@ impl Wire {
         Ok(connection)
     }
 
-    fn read(&mut self, lane: usize, op: &Op) -> anyhow::Result<Response> {
+    fn read(&mut self, lane: usize, op: &Op, pages: Pages) -> anyhow::Result<Response> {
         let mut response = self.read_one(lane, op)?;
         let key = match op {
             Op::Catalog { .. } => "repositories",
@@ -89,7 +91,7 @@ impl Wire {
             let Some(next) = next_page(&response) else { return Ok(response) };
             self.connection(lane)?.write(&Request::get(next))?;
             let page = self.read_one(lane, op)?;
-            response = merge(&response, &page, key)?;
+            response = merge(&response, &page, key, pages)?;
         }
         anyhow::bail!("more than {PAGES} pages")
     }
@@ -230,14 +232,23 @@ fn next_page(response: &Response) -> Option<String> {
     Some(path_of(url).to_owned())
 }
 
+/// What may happen between two pages of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pages {
+    /// Nothing: a `Link` promises that there is more.
+    OfOneState,
+    /// What was left to list may be deleted.
+    WhileThingsChange,
+}
+
 /// Puts two pages together under the head of the second.
-fn merge(first: &Response, second: &Response, key: &str) -> anyhow::Result<Response> {
+fn merge(first: &Response, second: &Response, key: &str, pages: Pages) -> anyhow::Result<Response> {
     second.expect(200)?;
     let items = |response: &Response| -> anyhow::Result<Vec<Value>> {
         Ok(response.json()?.get(key).and_then(Value::as_array).with_context(|| format!("no {key}"))?.clone())
     };
     let (mut all, more) = (items(first)?, items(second)?);
-    anyhow::ensure!(!more.is_empty(), "an empty page after a Link");
+    anyhow::ensure!(!more.is_empty() || pages == Pages::WhileThingsChange, "an empty page after a Link");
     all.extend(more);
     let mut body = first.json()?;
     body[key] = Value::Array(all);
@@ -275,7 +286,17 @@ mod tests {
     #[test]
     fn pages_add_up() {
         let page = |body: &str| Response { status: 200, headers: Vec::new(), body: body.as_bytes().to_vec() };
-        let both = merge(&page(r#"{"repositories":["a"]}"#), &page(r#"{"repositories":["b"]}"#), "repositories");
-        assert_eq!(both.unwrap().text(), r#"{"repositories":["a","b"]}"#);
+        let (first, second) = (page(r#"{"manifests":["a"]}"#), page(r#"{"manifests":["b"]}"#));
+        let both = merge(&first, &second, "manifests", Pages::OfOneState);
+        assert_eq!(both.unwrap().text(), r#"{"manifests":["a","b"]}"#);
+    }
+
+    #[test]
+    fn a_last_page_that_was_deleted_between_two_requests_is_no_disagreement() {
+        let page = |body: &str| Response { status: 200, headers: Vec::new(), body: body.as_bytes().to_vec() };
+        let (first, second) = (page(r#"{"manifests":["a"]}"#), page(r#"{"manifests":[]}"#));
+        assert!(merge(&first, &second, "manifests", Pages::OfOneState).is_err());
+        let both = merge(&first, &second, "manifests", Pages::WhileThingsChange);
+        assert_eq!(both.unwrap().text(), r#"{"manifests":["a"]}"#);
     }
 }

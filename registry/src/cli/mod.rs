@@ -5,7 +5,9 @@ mod descriptors;
 mod node;
 mod operate;
 mod ownership;
+mod portal;
 mod privileges;
+mod process;
 mod serve;
 mod r#try;
 
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::admin;
-use crate::config::{Config, Flags, Loaded};
+use crate::config::{Config, Flags, Loaded, Program};
 
 /// An OCI container registry that survives the loss of any machine, portal or provider.
 #[derive(Parser)]
@@ -39,6 +41,18 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
         /// Address and port to listen on [default: 127.0.0.1:5000].
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<String>,
+    },
+    /// Run a Skynet portal.
+    Portal {
+        /// Configuration file (TOML).
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Data directory [default: ./skyberth-portal-data].
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// Address and port to listen on [default: 127.0.0.1:9980].
         #[arg(long, value_name = "ADDR")]
         listen: Option<String>,
     },
@@ -101,7 +115,11 @@ struct Settings {
 impl Settings {
     /// Reads the configuration; warnings go to stderr.
     fn load(&self, listen: Option<String>) -> anyhow::Result<Loaded> {
-        let flags = Flags { listen, data: self.data.clone() };
+        self.load_for(Program::Registry, listen)
+    }
+
+    fn load_for(&self, program: Program, listen: Option<String>) -> anyhow::Result<Loaded> {
+        let flags = Flags { program, listen, data: self.data.clone() };
         let loaded = Config::load(self.config.as_deref(), environment(), flags)?;
         for warning in &loaded.warnings {
             warn(warning);
@@ -113,7 +131,7 @@ impl Settings {
     /// files the node could not read.
     fn load_to_operate(&self) -> anyhow::Result<Loaded> {
         let loaded = self.load(None)?;
-        privileges::drop_root(&loaded.config, false)?;
+        privileges::drop_root(loaded.config.server.run_as, &loaded.config.storage.data, false)?;
         Ok(loaded)
     }
 }
@@ -139,6 +157,10 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Serve { settings, listen } => serve::serve(settings.load(listen)?).map(|()| true),
+        Command::Portal { config, data, listen } => {
+            let settings = Settings { config, data };
+            portal::serve(settings.load_for(Program::Portal, listen)?).map(|()| true)
+        }
         Command::Status { settings } => operate::operate(&settings.load_to_operate()?, admin::Command::Status),
         Command::Ls { name, settings } => operate::operate(&settings.load_to_operate()?, admin::Command::Ls { name }),
         Command::Gc { dry_run, settings } => {

@@ -7,7 +7,7 @@ use storage_backends::fs::ContentStore;
 
 use crate::catalog::{Catalog, CatalogOptions, OpenReport};
 use crate::config::Config;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, Kind};
 use crate::service::{Limits, Registry};
 use crate::telemetry::metrics::Metrics;
 
@@ -25,7 +25,7 @@ pub(super) struct Node {
 impl Node {
     /// Blocks, for minutes if a large index must be built anew. A directory that cannot be written is refused here.
     pub(super) fn open(config: &Config, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let mut data = DataDir::open(&config.storage.data)?;
+        let mut data = DataDir::open(&config.storage.data, Kind::Registry)?;
         let store = ContentStore::open(data.path())?;
         let mut options = CatalogOptions::new(data.journal(), data.index());
         options.index_cache_bytes = config.storage.index_cache.bytes();

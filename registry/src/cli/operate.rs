@@ -9,7 +9,7 @@ use super::{print, warn};
 use crate::admin::{self, Command, Reply, client};
 use crate::catalog::local::{journal, known_end};
 use crate::config::Loaded;
-use crate::data_dir::{self, DataDir};
+use crate::data_dir::{self, DataDir, Kind};
 use crate::telemetry::metrics::Metrics;
 
 /// Carries out a command; `false` if it found faults.
@@ -38,7 +38,7 @@ pub(super) fn fsck(loaded: &Loaded, repair: bool) -> anyhow::Result<bool> {
 
 /// True if the journal can be opened now.
 fn check_journal(path: &std::path::Path, repair: bool) -> anyhow::Result<bool> {
-    let data = DataDir::open(path)?;
+    let data = DataDir::open(path, Kind::Registry)?;
     if !data.journal().exists() {
         return Ok(true);
     }

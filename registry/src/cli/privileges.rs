@@ -13,17 +13,16 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 
 use super::ownership;
-use crate::config::{Config, Identity};
+use crate::config::{Identity, RunAs};
 use crate::data_dir::DataDir;
 
-/// Becomes the user that the configuration names, if this process is root; else does nothing. `create` makes the data
-/// directory if it does not exist. Must be called while the process has one thread and no socket.
-pub(super) fn drop_root(config: &Config, create: bool) -> anyhow::Result<()> {
-    let Some(identity) = config.server.run_as.0 else { return Ok(()) };
+/// Becomes the user of `server.run_as`, if it names one and this process is root; else does nothing. `create` makes the
+/// data directory if it does not exist. Must be called while the process has one thread and no socket.
+pub(super) fn drop_root(run_as: RunAs, data: &Path, create: bool) -> anyhow::Result<()> {
+    let Some(identity) = run_as.0 else { return Ok(()) };
     if !is_root() {
         return Ok(());
     }
-    let data = &config.storage.data;
     if create {
         std::fs::create_dir_all(data).with_context(|| format!("create {}", data.display()))?;
     }

@@ -9,31 +9,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::node::Node;
-use super::{descriptors, print, privileges};
+use super::{print, process};
 use crate::admin;
 use crate::config::{Config, Loaded};
 use crate::http::{Door, HttpOptions, router};
 use crate::telemetry::metrics::Metrics;
-use crate::{data_dir, gc, server, telemetry};
-
-/// Threads for file and index work besides those that uploads hold.
-const SPARE_BLOCKING_THREADS: usize = 128;
+use crate::{data_dir, gc, server};
 
 /// Runs until SIGTERM or SIGINT.
 pub(super) fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let config = loaded.config;
-    // First of all: nothing below has rights that it does not need.
-    privileges::drop_root(&config, true)?;
-    telemetry::logs::init(&config.log)?;
-    match descriptors::raise_limit() {
-        Ok(limit) => tracing::debug!(limit, "raised the limit of descriptors"),
-        Err(error) => tracing::warn!(%error, "cannot raise the limit of descriptors"),
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .max_blocking_threads(config.registry.max_transfers + SPARE_BLOCKING_THREADS)
-        .build()?;
-    runtime.block_on(run(config))
+    process::prepare(&config, &config.storage.data)?.block_on(run(config))
 }
 
 /// Listens first: opening may take minutes if the index must be built anew, and health checks want an answer meanwhile.

@@ -48,9 +48,21 @@ pub(super) struct Override {
     pub(super) source: Source,
 }
 
+/// Which of our servers the flags are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Program {
+    /// `skyberth serve`, and all that operates on its data directory.
+    #[default]
+    Registry,
+    /// `skyberth portal`.
+    Portal,
+}
+
 /// What the command line sets.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
+    /// Whose address and directory.
+    pub program: Program,
     /// `--listen ADDR`, as typed.
     pub listen: Option<String>,
     /// `--data DIR`.
@@ -59,18 +71,22 @@ pub struct Flags {
 
 impl Flags {
     fn overrides(self, faults: &mut Vec<Fault>) -> Vec<Override> {
+        let (listen, data) = match self.program {
+            Program::Registry => ("server.listen", "storage.data"),
+            Program::Portal => ("portal.listen", "portal.data"),
+        };
         let mut found = Vec::new();
         let mut add = |key: &str, text: String, flag| {
             found.push(Override { key: key.to_owned(), value: Value::String(text), source: Source::Flag(flag) });
         };
         if let Some(text) = self.listen {
-            add("server.listen", text, "--listen");
+            add(listen, text, "--listen");
         }
         match self.data.map(|path| path.into_os_string().into_string()) {
             None => {}
-            Some(Ok(text)) => add("storage.data", text, "--data"),
+            Some(Ok(text)) => add(data, text, "--data"),
             Some(Err(path)) => faults.push(Fault {
-                key: "storage.data".to_owned(),
+                key: data.to_owned(),
                 source: Some(Source::Flag("--data")),
                 message: format!("{} is not UTF-8", path.display()),
             }),

@@ -10,6 +10,7 @@ mod file;
 mod gc;
 mod keys;
 mod load;
+mod portal;
 mod registry;
 mod run_as;
 mod server;
@@ -26,7 +27,8 @@ use serde::{Deserialize, Serialize};
 pub use byte_size::{ByteSize, InvalidByteSize};
 pub use environment::variable_name;
 pub use gc::Gc;
-pub use load::{ConfigError, Flags, Loaded, Source};
+pub use load::{ConfigError, Flags, Loaded, Program, Source};
+pub use portal::Portal;
 pub use registry::Registry;
 pub use run_as::{Identity, InvalidRunAs, RunAs};
 pub use server::{InvalidListenAddress, ListenAddress, Server};
@@ -54,6 +56,8 @@ pub struct Config {
     pub log: Log,
     /// The metrics page.
     pub metrics: Metrics,
+    /// The Skynet portal.
+    pub portal: Portal,
 }
 
 impl Config {
@@ -70,5 +74,6 @@ impl Config {
         self.registry.validate(faults);
         self.gc.validate(faults);
         self.log.validate(faults);
+        self.portal.validate(faults);
     }
 }

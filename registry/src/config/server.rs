@@ -38,7 +38,7 @@ pub struct Server {
 impl Default for Server {
     fn default() -> Self {
         Server {
-            listen: ListenAddress(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5000)),
+            listen: ListenAddress::local(5000),
             max_connections: 1024,
             header_timeout: TimeSpan::from_secs(15),
             keep_alive_timeout: TimeSpan::from_secs(75),
@@ -68,6 +68,13 @@ impl Server {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ListenAddress(pub SocketAddr);
+
+impl ListenAddress {
+    /// This machine only.
+    pub(super) fn local(port: u16) -> Self {
+        ListenAddress(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
+    }
+}
 
 /// The text is no address with a port.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -44,7 +44,7 @@ fn each_source_wins_over_the_weaker_ones() {
     let text = "[server]\nlisten = '127.0.0.1:1'\n";
     let registry = ("REGISTRY_HTTP_ADDR", ":2");
     let own = ("SKYBERTH_SERVER_LISTEN", "127.0.0.1:3");
-    let flags = || Flags { listen: Some("127.0.0.1:4".into()), data: None };
+    let flags = || Flags { listen: Some("127.0.0.1:4".into()), ..Flags::default() };
     for (variables, flags, expected, source) in [
         (vec![], Flags::default(), "127.0.0.1:1", None),
         (vec![registry], Flags::default(), "0.0.0.0:2", Some(Source::Environment("REGISTRY_HTTP_ADDR".into()))),
@@ -64,7 +64,10 @@ fn each_source_wins_over_the_weaker_ones() {
 fn another_value(key: &str, default: &toml::Value) -> String {
     match (key, default) {
         ("storage.backend", _) => "fs".into(),
-        ("server.listen", _) => "10.9.8.7:65".into(),
+        ("server.listen" | "portal.listen", _) => "10.9.8.7:65".into(),
+        ("portal.url", _) => "https://portal.example".into(),
+        ("portal.profile", _) => "4MiB/10+20".into(),
+        ("portal.max_metadata", _) => "2MiB".into(),
         ("server.run_as", _) => "65532:65532".into(),
         ("log.level", _) => "trace".into(),
         ("log.format", _) => "json".into(),
@@ -158,7 +161,7 @@ fn all_faults_are_listed_with_their_sources() {
     let text = "[server]\nlisten = 5\nmax_connections = 0\n[storage]\nbackend = 's3'\n[gc]\ngrace = 30\n";
     let variables =
         [("SKYBERTH_REGISTRY_PAGE_SIZE", "many"), ("SKYBERTH_LOG_LEVEL", "==="), ("REGISTRY_AUTH", "htpasswd")];
-    let flags = Flags { listen: Some("nowhere".into()), data: None };
+    let flags = Flags { listen: Some("nowhere".into()), ..Flags::default() };
     let error = load(text, &variables, flags).unwrap_err();
     let shown = error.to_string();
     let found = faults(Err(error));
@@ -222,7 +225,7 @@ fn sizes_and_spans_are_read_in_every_form() {
 
 #[test]
 fn the_effective_configuration_reads_back_the_same() {
-    let flags = Flags { listen: None, data: Some("/srv/skyberth".into()) };
+    let flags = Flags { data: Some("/srv/skyberth".into()), ..Flags::default() };
     let loaded = load("[gc]\ngrace = '36h'\n", &[("SKYBERTH_LOG_FORMAT", "json")], flags).unwrap();
     let text = loaded.effective();
     assert!(text.contains("grace = \"36h\"  # ") && text.contains(".tmp"), "{text}");

@@ -1,4 +1,4 @@
-//! Bodies: a request's as a stream with an idle limit, a file's as a response.
+//! Bodies: a request's as the service takes it, a file's as a response.
 
 use std::fs::File;
 use std::future::Future;
@@ -6,90 +6,28 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt};
+use futures_util::TryStreamExt;
 use http_body::{Frame, SizeHint};
 use prometheus_client::metrics::counter::Counter;
+use serving::{BodyError, ByteRange, RequestBody};
 use tokio::task::JoinHandle;
 
 use super::file_read::{read_cached, read_exactly};
-use super::range::ByteRange;
-use crate::server::{IdleTimeout, IdleTimeoutError};
-use crate::service::Error;
+use crate::service::{ByteChunks, Error};
 
 /// Bytes read from a file at once. A download has two such buffers, one being sent and one being filled; small enough
 /// that a thousand downloads fit in memory, and the processor's cache holds a buffer until it is sent.
 const READ_SIZE: u64 = 128 * 1024;
 
-/// How much of a body that nobody wants is read, so that the client sees our answer instead of a broken pipe.
-const MAX_DRAIN: usize = 1024 * 1024;
-/// How long that may take.
-const DRAIN_TIME: Duration = Duration::from_secs(5);
-
-/// A request's body. Ends with [`Error::BodyIdle`] when nothing comes for the idle limit, however long it takes in all.
-#[derive(Debug)]
-pub(crate) struct RequestBody {
-    body: IdleTimeout<Body>,
-    received: Counter,
-    ended: bool,
-}
-
-impl RequestBody {
-    /// `received` counts its bytes.
-    pub(crate) fn new(body: Body, idle: Duration, received: Counter) -> Self {
-        let ended = http_body::Body::is_end_stream(&body);
-        RequestBody { body: IdleTimeout::new(body, idle), received, ended }
-    }
-
-    /// True if all of it has been read.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.ended || http_body::Body::is_end_stream(&self.body)
-    }
-
-    /// Reads and drops a little of what is left.
-    pub(crate) async fn drain(mut self) {
-        let mut left = MAX_DRAIN;
-        let all = async {
-            while let Some(Ok(data)) = self.next().await {
-                left = left.saturating_sub(data.len());
-                if left == 0 {
-                    break;
-                }
-            }
-        };
-        // Whether it ended in time does not matter: the connection closes anyway.
-        let _ = tokio::time::timeout(DRAIN_TIME, all).await;
-    }
-}
-
-impl Stream for RequestBody {
-    type Item = Result<Bytes, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        loop {
-            let last = match ready!(http_body::Body::poll_frame(Pin::new(&mut self.body), cx)) {
-                // Trailers carry nothing that we use.
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => {
-                        self.received.inc_by(data.len() as u64);
-                        return Poll::Ready(Some(Ok(data)));
-                    }
-                    Err(_) => continue,
-                },
-                Some(Err(IdleTimeoutError::Idle(_))) => Some(Err(Error::BodyIdle)),
-                Some(Err(IdleTimeoutError::Body(_))) => Some(Err(Error::BodyBroken)),
-                None => None,
-            };
-            self.ended = true;
-            return Poll::Ready(last);
-        }
-    }
+/// The body as the service takes it.
+pub(crate) fn chunks(body: &mut RequestBody) -> impl ByteChunks {
+    body.map_err(|error| match error {
+        BodyError::Idle => Error::BodyIdle,
+        BodyError::Broken => Error::BodyBroken,
+    })
 }
 
 /// A response body whose bytes are counted as they go out.

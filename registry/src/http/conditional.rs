@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE};
+use serving::entity_tags;
 
 use super::headers::etag;
 use crate::catalog::command::Precondition;
@@ -33,12 +34,6 @@ pub(crate) fn precondition(headers: &HeaderMap, reference: &Reference) -> Option
         Reference::Tag(tag) => Precondition::TagAbsent(tag.clone()),
         Reference::Digest(digest) => Precondition::ManifestAbsent(digest.clone()),
     })
-}
-
-/// The list's members; a weak tag compares as its strong form, which is right for `If-None-Match`.
-fn entity_tags<'a>(headers: &'a HeaderMap, name: &'a http::HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim).map(|tag| tag.strip_prefix("W/").unwrap_or(tag))
 }
 
 fn digest_of(tag: &str) -> Option<Digest> {

@@ -1,17 +1,16 @@
-//! From a request to its handler and back: the one place that sets common headers, counts, logs failures and deals with
-//! bodies that nobody read.
+//! From a request to its handler and back: the one place that sets common headers, counts and logs failures.
 
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
-use http::header::{CONNECTION, EXPECT};
-use http::{HeaderValue, Method, Response, StatusCode, Version};
+use http::header::EXPECT;
+use http::{HeaderValue, Method, Response, StatusCode};
+use serving::{Query, RequestBody};
 
-use super::body::{Counted, RequestBody};
+use super::body::Counted;
 use super::error::HttpError;
 use super::headers::{DOCKER_API_VERSION, REQUEST_ID, value};
-use super::query::Query;
 use super::request::{Answer, Request};
 use super::route::Route;
 use super::{App, Door};
@@ -38,7 +37,7 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     };
     let mut response = answer.unwrap_or_else(|error| render(error, &id, label, &request.method, head.uri.path()));
     finish(&mut response, &id, &request.method);
-    leave_body(body, expects_continue, head.version, &mut response);
+    body.leave(expects_continue, head.version, &mut response);
     let response = response.map(|body| Body::new(Counted::new(body, app.metrics.http_sent_bytes.clone())));
     count(&app.metrics, label, &request.method, response.status(), started.elapsed());
     tracing::debug!(request.id = %id, method = %request.method, path = head.uri.path(), status = response.status().as_u16(),
@@ -91,20 +90,5 @@ fn finish(response: &mut Response<Body>, id: &str, method: &Method) {
     if *method == Method::HEAD {
         // The headers speak of the body that GET would have sent.
         *response.body_mut() = Body::empty();
-    }
-}
-
-/// A body that was not read to its end would be taken for the next request: the connection closes, and what the client is
-/// still sending is read for a while, so that it sees our answer.
-fn leave_body(body: RequestBody, expects_continue: bool, version: Version, response: &mut Response<Body>) {
-    if body.is_ended() {
-        return;
-    }
-    if version <= Version::HTTP_11 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    // A client that asked whether to send has sent nothing yet.
-    if !expects_continue {
-        tokio::spawn(body.drain());
     }
 }

@@ -5,14 +5,13 @@
 
 mod body;
 mod conditional;
+mod content_range;
 mod dispatch;
 mod error;
 mod file_read;
 mod headers;
 mod health;
 mod home;
-mod query;
-mod range;
 mod request;
 mod route;
 mod v2;

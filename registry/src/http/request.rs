@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use data_encoding::HEXLOWER;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderName, Method};
+use serving::Query;
 
+use super::content_range::parse_content_range;
 use super::error::HttpError;
-use super::query::Query;
-use super::range::parse_content_range;
 use crate::oci::RepositoryName;
 use crate::service::{Chunk, Error, Progress};
 
@@ -29,6 +29,18 @@ impl Request {
     /// The body's length, where the request states one.
     pub(crate) fn content_length(&self) -> Option<u64> {
         self.header(&CONTENT_LENGTH)?.parse().ok()
+    }
+
+    /// `n`: how many results, at most `cap`. Absent is `cap`.
+    pub(crate) fn page_limit(&self, cap: usize) -> Result<usize, HttpError> {
+        let Some(text) = self.query.get("n") else {
+            return Ok(cap);
+        };
+        // The largest that distribution's clients send fits an i64; beyond that it is a mistake worth naming.
+        match text.parse::<i64>().ok().and_then(|n| usize::try_from(n).ok()) {
+            Some(n) => Ok(n.min(cap)),
+            None => Err(HttpError::page_size_invalid(text)),
+        }
     }
 
     /// Where a chunk belongs. One that cannot be read is answered as if it were out of order.
@@ -65,5 +77,35 @@ impl RequestIds {
 
     pub(crate) fn next(&self) -> String {
         format!("{}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn page_limit(query: &str, cap: usize) -> Option<usize> {
+        let request = Request { method: Method::GET, headers: HeaderMap::new(), query: Query::parse(Some(query)) };
+        request.page_limit(cap).ok()
+    }
+
+    #[test]
+    fn page_sizes() {
+        assert_eq!(page_limit("", 100), Some(100));
+        assert_eq!(page_limit("n=0", 100), Some(0));
+        assert_eq!(page_limit("n=7", 100), Some(7));
+        assert_eq!(page_limit("n=7000", 100), Some(100));
+        for bad in ["n=-1", "n=x", "n=", "n=9223372036854775808"] {
+            assert_eq!(page_limit(bad, 100), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn page_sizes_are_counts(n: i64, cap in 1..2000_usize) {
+            prop_assert_eq!(page_limit(&format!("n={n}"), cap), usize::try_from(n).ok().map(|n| n.min(cap)));
+        }
     }
 }

@@ -7,7 +7,6 @@ mod activity;
 mod connection;
 mod first_bytes;
 mod gate;
-mod idle;
 mod limits;
 mod listen;
 mod send_queue;
@@ -17,6 +16,5 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-pub use idle::{IdleTimeout, IdleTimeoutError};
 pub use limits::Limits;
 pub use listen::run;

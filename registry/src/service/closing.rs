@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use storage_backends::fs::{CommitUploadError, UploadId};
 
-use super::sessions::Held;
+use super::sessions::{Held, Outcome};
 use super::uploads::{ByteChunks, Chunk};
 use super::{Error, Registry};
 use crate::catalog::CatalogState;
@@ -71,12 +71,23 @@ impl Registry {
         self.close_upload(repository, &session.id, digest, Chunk::Stream, length, body).await
     }
 
-    /// A PUT repeated after a lost 201 gets its 201, as long as the session is remembered and the blob still there.
+    /// A PUT repeated after a lost 201 gets its 201, as long as the session is remembered and the blob still there; one
+    /// whose blob could not be recorded, on a full disk, is recorded now.
     async fn closed_before(&self, repository: &RepositoryName, id: &UploadId, digest: Digest) -> Result<Closed, Error> {
-        if !self.sessions.was_closed(repository, id, &digest) {
-            return Err(Error::UploadUnknown);
+        match self.sessions.outcome(repository, id, &digest).ok_or(Error::UploadUnknown)? {
+            Outcome::Linked => {
+                self.stat_blob(repository, &digest).await.map_err(|_| Error::UploadUnknown)?;
+            }
+            Outcome::Unrecorded(size) => {
+                let _guard = self.locks.lock(&digest).await;
+                // A sweep may have taken it meanwhile, since nobody held it.
+                if !self.is_whole(&digest, size).await? {
+                    return Err(Error::UploadUnknown);
+                }
+                self.link(repository, &digest, size).await?;
+                self.sessions.remember_closed(id.clone(), repository.clone(), digest.clone(), Outcome::Linked);
+            }
         }
-        self.stat_blob(repository, &digest).await.map_err(|_| Error::UploadUnknown)?;
         Ok(Closed { digest })
     }
 
@@ -122,9 +133,8 @@ impl Registry {
             Err(_) => return Err(Error::Internal("publishing the upload panicked")),
         }
         let linked = self.link(&repository, &digest, size).await;
-        if linked.is_ok() {
-            self.sessions.remember_closed(id.clone(), repository, digest.clone());
-        }
+        let outcome = if linked.is_ok() { Outcome::Linked } else { Outcome::Unrecorded(size) };
+        self.sessions.remember_closed(id.clone(), repository, digest.clone(), outcome);
         // Its files became a content file; if nobody holds that, a sweep takes it.
         self.forget(&id);
         linked.map(|()| Closed { digest })

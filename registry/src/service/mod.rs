@@ -11,6 +11,7 @@ mod hot_content;
 mod listing;
 mod locks;
 mod manifests;
+mod mount;
 mod push_report;
 mod referrers;
 mod sessions;

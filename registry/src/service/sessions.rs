@@ -4,8 +4,7 @@
 //! only when the session is in a settled state, also if the client has left meanwhile.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use storage_backends::fs::{ContentStore, StoreError, Upload, UploadId};
@@ -17,10 +16,6 @@ use crate::oci::{Digest, RepositoryName};
 
 /// How long a closed session is remembered, so that a PUT repeated after a lost 201 gets its 201.
 const REMEMBER_CLOSED: Duration = Duration::from_mins(15);
-/// What becomes of a session: a PUT that closes it and a DELETE that cancels it cannot both succeed.
-const OPEN: u8 = 0;
-const CANCELLED: u8 = 1;
-const CLOSING: u8 = 2;
 /// How many closed sessions are remembered at most.
 const MAX_CLOSED: usize = 16 * 1024;
 
@@ -28,7 +23,25 @@ const MAX_CLOSED: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Sessions {
     open: Mutex<HashMap<UploadId, Arc<Session>>>,
-    closed: Mutex<HashMap<UploadId, (RepositoryName, Digest, Instant)>>,
+    closed: Mutex<HashMap<UploadId, ClosedSession>>,
+}
+
+/// A session whose bytes have become content.
+#[derive(Clone, Debug)]
+struct ClosedSession {
+    owner: RepositoryName,
+    digest: Digest,
+    outcome: Outcome,
+    at: Instant,
+}
+
+/// What came of content whose session is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The repository came to hold it.
+    Linked,
+    /// It has this length; that the repository holds it could not be recorded.
+    Unrecorded(u64),
 }
 
 #[derive(Debug)]
@@ -37,9 +50,24 @@ pub(super) struct Session {
     pub(super) owner: RepositoryName,
     /// `None`: on disk only, after a restart or a failure.
     pub(super) upload: Arc<tokio::sync::Mutex<Option<Upload>>>,
-    pub(super) offset: AtomicU64,
-    fate: AtomicU8,
-    last_activity: Mutex<Instant>,
+    state: Mutex<State>,
+}
+
+/// What anyone may ask of a session while another one writes to it.
+#[derive(Debug)]
+struct State {
+    fate: Fate,
+    /// Bytes taken, as of the last request that ended.
+    offset: u64,
+    last_activity: Instant,
+}
+
+/// What becomes of a session: a PUT that closes it and a DELETE that cancels it cannot both succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Open,
+    Cancelled,
+    Closing,
 }
 
 /// The right to write to a session. Dropping it leaves the session settled.
@@ -58,43 +86,67 @@ impl AsMut<Upload> for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(upload) = &*self.guard {
-            self.session.offset.store(upload.offset(), Ordering::Release);
+            self.session.reached(upload.offset());
         }
         self.session.touch();
     }
 }
 
 impl Session {
+    pub(super) fn new(id: UploadId, owner: RepositoryName, offset: u64, upload: Option<Upload>, seen: Instant) -> Self {
+        let state = Mutex::new(State { fate: Fate::Open, offset, last_activity: seen });
+        Session { id, owner, upload: Arc::new(tokio::sync::Mutex::new(upload)), state }
+    }
+
     pub(super) fn progress(&self) -> Progress {
-        Progress { id: self.id.clone(), offset: self.offset.load(Ordering::Acquire) }
+        Progress { id: self.id.clone(), offset: self.state().offset }
+    }
+
+    /// So many bytes have been taken.
+    pub(super) fn reached(&self, offset: u64) {
+        self.state().offset = offset;
     }
 
     /// True if the session was open and is cancelled from now on.
     pub(super) fn cancel(&self) -> bool {
-        self.fate.compare_exchange(OPEN, CANCELLED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.leave_open_for(Fate::Cancelled)
     }
 
     /// True if the session was open and is being closed from now on.
     pub(super) fn begin_closing(&self) -> bool {
-        self.fate.compare_exchange(OPEN, CLOSING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.leave_open_for(Fate::Closing)
+    }
+
+    fn leave_open_for(&self, fate: Fate) -> bool {
+        let mut state = self.state();
+        let was_open = state.fate == Fate::Open;
+        if was_open {
+            state.fate = fate;
+        }
+        was_open
     }
 
     /// Closing failed in a way that leaves the session as it was.
     pub(super) fn reopen(&self) {
-        self.fate.store(OPEN, Ordering::Release);
+        self.state().fate = Fate::Open;
     }
 
     /// True if it is neither cancelled nor closed.
     pub(super) fn is_open(&self) -> bool {
-        self.fate.load(Ordering::Acquire) == OPEN
+        self.state().fate == Fate::Open
     }
 
     pub(super) fn touch(&self) {
-        *self.last_activity.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.state().last_activity = Instant::now();
     }
 
     pub(super) fn idle(&self) -> Duration {
-        self.last_activity.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.state().last_activity.elapsed()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change of it is one assignment: it is whole whoever panics.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,7 +170,7 @@ impl Sessions {
         self.lock().len()
     }
 
-    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -128,33 +180,21 @@ impl Sessions {
         if session.owner == *repository { Ok(session) } else { Err(Error::UploadUnknown) }
     }
 
-    pub(super) fn remember_closed(&self, id: UploadId, repository: RepositoryName, digest: Digest) {
+    pub(super) fn remember_closed(&self, id: UploadId, owner: RepositoryName, digest: Digest, outcome: Outcome) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if closed.len() >= MAX_CLOSED {
-            closed.retain(|_, (_, _, at)| at.elapsed() < REMEMBER_CLOSED);
+            closed.retain(|_, session| session.at.elapsed() < REMEMBER_CLOSED);
         }
         if closed.len() < MAX_CLOSED {
-            closed.insert(id, (repository, digest, Instant::now()));
+            closed.insert(id, ClosedSession { owner, digest, outcome, at: Instant::now() });
         }
     }
 
-    pub(super) fn was_closed(&self, repository: &RepositoryName, id: &UploadId, digest: &Digest) -> bool {
+    /// What came of a session, if it was closed with this digest a short while ago.
+    pub(super) fn outcome(&self, repository: &RepositoryName, id: &UploadId, digest: &Digest) -> Option<Outcome> {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-        closed.get(id).is_some_and(|(owner, stored, at)| {
-            owner == repository && stored == digest && at.elapsed() < REMEMBER_CLOSED
-        })
-    }
-}
-
-impl Session {
-    pub(super) fn new(id: UploadId, owner: RepositoryName, offset: u64, upload: Option<Upload>, seen: Instant) -> Self {
-        Session {
-            id,
-            owner,
-            upload: Arc::new(tokio::sync::Mutex::new(upload)),
-            offset: AtomicU64::new(offset),
-            fate: AtomicU8::new(OPEN),
-            last_activity: Mutex::new(seen),
-        }
+        let session = closed.get(id)?;
+        let same = session.owner == *repository && session.digest == *digest && session.at.elapsed() < REMEMBER_CLOSED;
+        same.then_some(session.outcome)
     }
 }

@@ -92,19 +92,48 @@ async fn a_manifest_whose_file_is_lost_is_not_said_to_be_there() {
     assert!(head().await.is_ok());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closing_put_refused_on_a_full_disk_succeeds_once_there_is_space() {
+    let disk = Arc::new(FailingDisk::default());
+    let injected = Arc::<FailingDisk>::clone(&disk);
+    let fixture = Fixture::with(GRACE, |options| {
+        options.journal.disk = injected;
+        options.journal.segment_bytes = 8 * 1024;
+        options.journal.reserve_bytes = 4 * 1024;
+    });
+    disk.full.store(true, Ordering::Release);
+    // Of the pushes that fill the segment, the first that is refused.
+    let (id, digest) = loop {
+        match fixture.upload(fixture.next_bytes()).await {
+            (_, _, Ok(_)) => {}
+            (id, digest, Err(Error::DiskFull)) => break (id, digest),
+            (_, _, Err(error)) => panic!("{error}"),
+        }
+    };
+    assert!(!fixture.has(&digest).await);
+    assert!(matches!(fixture.close(&id, &digest).await, Err(Error::DiskFull)));
+    disk.full.store(false, Ordering::Release);
+    fixture.close(&id, &digest).await.unwrap();
+    assert!(fixture.has(&digest).await);
+}
+
 fn files(fixture: &Fixture) -> usize {
     fixture.registry.store().walk().count()
 }
 
-/// Writes, and from a moment on does not sync.
+/// Writes, and from a moment on does not sync, or has no space for another file.
 #[derive(Debug, Default)]
 struct FailingDisk {
     fails: AtomicBool,
+    full: AtomicBool,
 }
 
 impl Disk for FailingDisk {
     fn allocate(&self, file: &File, length: u64) -> io::Result<()> {
-        SystemDisk.allocate(file, length)
+        match self.full.load(Ordering::Acquire) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => SystemDisk.allocate(file, length),
+        }
     }
 
     fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {

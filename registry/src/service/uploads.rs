@@ -1,7 +1,6 @@
-//! Uploads in progress: begin, mount, append, status, cancel (end-4, 5, 11, 13, 14). `closing` makes blobs of them.
+//! Uploads in progress: begin, append, status, cancel (end-4, 5, 13, 14). `closing` makes blobs of them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,7 +12,6 @@ use super::sessions::{Held, Session};
 use super::upload_body::{Plan, receive};
 use super::{Error, Registry};
 use crate::catalog::CatalogState;
-use crate::catalog::command::{Command, CommitError, Refusal};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 
 /// A request body, as the service sees it.
@@ -109,38 +107,6 @@ impl Registry {
         Ok(session)
     }
 
-    /// True if the repository holds the blob now. Anything that stands in the way is no error: the client uploads instead.
-    async fn mount(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        from: Option<RepositoryName>,
-    ) -> Result<bool, Error> {
-        // More holders than a few are not asked: one that went away meanwhile is rare enough.
-        const CANDIDATES: usize = 4;
-        self.touch(repository, digest).await;
-        let sources = if let Some(from) = from {
-            vec![from]
-        } else {
-            let wanted = digest.clone();
-            self.reading(move |catalog| Ok(catalog.holders(&wanted, CANDIDATES)?)).await?
-        };
-        for from in sources {
-            // A mount of content whose file is lost would keep the client from bringing it back.
-            match self.catalog.blob(&from, digest)? {
-                Some(size) if self.is_whole(digest, size).await? => {}
-                _ => continue,
-            }
-            let command = Command::MountBlob { repository: repository.clone(), digest: digest.clone(), from };
-            match self.catalog.commit(vec![command]).await {
-                Ok(_) => return Ok(true),
-                Err(CommitError::Refused(Refusal::BlobUnknown | Refusal::RepositoryUnknown)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(false)
-    }
-
     /// GET: how far a session is.
     pub fn upload_progress(&self, repository: &RepositoryName, id: &UploadId) -> Result<Progress, Error> {
         let session = self.sessions.find(repository, id)?;
@@ -217,7 +183,7 @@ impl Registry {
         });
         let mut held = reopened.await?.ok_or(Error::UploadUnknown)?;
         let offset = held.as_mut().offset();
-        held.session.offset.store(offset, Ordering::Release);
+        held.session.reached(offset);
         Ok(held)
     }
 
@@ -255,7 +221,7 @@ impl Registry {
             (None, Ok(_)) => return (None, Err(Error::Internal("the upload got lost"))),
             (None, Err(error)) => return (None, Err(error)),
         };
-        session.offset.store(held.as_mut().offset(), Ordering::Release);
+        session.reached(held.as_mut().offset());
         if !session.is_open() {
             return (Some(held), Err(Error::UploadUnknown));
         }

@@ -24,14 +24,14 @@ pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()>
 }
 
 /// `fdatasync`: the bytes and the length are on the disk afterwards.
-pub(super) fn sync_data(file: &File) -> io::Result<()> {
+pub fn sync_data(file: &File) -> io::Result<()> {
     #[cfg(test)]
     faults::check(faults::Step::SyncData)?;
     file.sync_data()
 }
 
 /// Makes the names in a directory durable.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+pub fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(test)]
     faults::check(faults::Step::SyncDirectory)?;
     File::open(path)?.sync_all()
@@ -45,7 +45,7 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Makes one directory unless it is there.
-pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+pub fn make_directory(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         result => result,
@@ -55,7 +55,7 @@ pub(super) fn make_directory(path: &Path) -> io::Result<()> {
 /// Asks the kernel to begin writing a range out. Advice only: its failure is of no consequence, since a failing disk is
 /// reported by the `fdatasync` that follows.
 #[expect(unsafe_code, reason = "sync_file_range has no safe wrapper")]
-pub(super) fn start_write_back(file: &File, offset: u64, length: u64) {
+pub fn start_write_back(file: &File, offset: u64, length: u64) {
     // SAFETY: no memory is passed, and the descriptor is open for the duration of the call.
     unsafe {
         libc::sync_file_range(file.as_raw_fd(), offset as i64, length as i64, libc::SYNC_FILE_RANGE_WRITE);

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::digest::Algorithm;
 use layout::{Layout, Place, SHARDS};
 
-pub use disk::free_space;
+pub use disk::{free_space, make_directory, start_write_back, sync_data, sync_directory};
 pub use error::{CommitUploadError, StoreError};
 pub use finish::FinishedUpload;
 pub use sessions::UploadInfo;

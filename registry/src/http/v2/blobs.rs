@@ -4,13 +4,13 @@ use axum::body::Body;
 use data_encoding::HEXLOWER;
 use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE};
 use http::{HeaderValue, Method, Response, StatusCode};
+use serving::{ByteRange, Ranges, parse_range};
 
 use crate::http::App;
 use crate::http::body::FileBody;
 use crate::http::conditional::{not_modified, range_applies};
 use crate::http::error::HttpError;
 use crate::http::headers::{DOCKER_CONTENT_DIGEST, digest_value, etag, value};
-use crate::http::range::{ByteRange, Ranges, parse_range};
 use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::{Digest, RepositoryName};
 use crate::service::Blob;

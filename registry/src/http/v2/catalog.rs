@@ -8,7 +8,7 @@ use crate::http::request::{Answer, Request};
 
 /// A page, in byte order.
 pub(in crate::http) async fn list(app: &App, request: &Request) -> Answer {
-    let limit = request.query.page_limit(app.registry.limits().page_size)?;
+    let limit = request.page_limit(app.registry.limits().page_size)?;
     let last = request.query.get("last").map(str::to_owned);
     let page = app.registry.repositories(last, limit).await.map_err(|error| HttpError::from_service(error, None))?;
     let mut response = super::json("application/json", &json!({ "repositories": page.names }));

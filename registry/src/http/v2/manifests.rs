@@ -5,9 +5,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, WARNING};
 use http::{HeaderValue, Method, Response, StatusCode};
+use serving::RequestBody;
 
 use crate::http::App;
-use crate::http::body::RequestBody;
+use crate::http::body::chunks;
 use crate::http::conditional::{not_modified, precondition};
 use crate::http::error::HttpError;
 use crate::http::headers::{DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, digest_value, etag, value, warning};
@@ -99,6 +100,7 @@ async fn put(
 /// The whole body, and its place among the large manifests if it needs one. One byte too many ends it.
 async fn read(app: &App, body: &mut RequestBody, limit: u64) -> Result<(Bytes, Option<impl Drop + use<>>), Error> {
     let (mut whole, mut place) = (Vec::new(), None);
+    let mut body = chunks(body);
     while let Some(data) = body.next().await {
         let data = data?;
         let length = (whole.len() + data.len()) as u64;

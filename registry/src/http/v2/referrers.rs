@@ -18,7 +18,7 @@ pub(in crate::http) async fn list(
     repository: &RepositoryName,
     subject: &Digest,
 ) -> Answer {
-    let limit = request.query.page_limit(app.registry.limits().page_size)?;
+    let limit = request.page_limit(app.registry.limits().page_size)?;
     let artifact_type = request.query.get("artifactType").filter(|wanted| !wanted.is_empty());
     let last = request.query.get("last").and_then(|last| last.parse().ok());
     let page = app

@@ -8,7 +8,7 @@ use crate::oci::RepositoryName;
 
 /// A page, in byte order.
 pub(in crate::http) async fn list(app: &App, request: &Request, repository: &RepositoryName) -> Answer {
-    let limit = request.query.page_limit(app.registry.limits().page_size)?;
+    let limit = request.page_limit(app.registry.limits().page_size)?;
     let last = request.query.get("last").map(str::to_owned);
     let page = app.registry.tags(repository, last, limit).await.map_err(in_repository(repository))?;
     let mut response = super::json("application/json", &json!({ "name": repository, "tags": page.tags }));

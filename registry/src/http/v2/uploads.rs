@@ -3,10 +3,11 @@
 use axum::body::Body;
 use http::header::{LOCATION, RANGE};
 use http::{HeaderValue, Method, Response, StatusCode};
+use serving::RequestBody;
 use storage_backends::fs::UploadId;
 
 use crate::http::App;
-use crate::http::body::RequestBody;
+use crate::http::body::chunks;
 use crate::http::error::HttpError;
 use crate::http::headers::{
     DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, OCI_CHUNK_MAX_LENGTH, blob_location, digest_value, upload_location,
@@ -26,8 +27,11 @@ pub(in crate::http) async fn begin(
     let fail = in_repository(repository);
     if let Some(digest) = request.query.get("digest") {
         let digest = parse_digest(digest)?;
-        let closed =
-            app.registry.upload_at_once(repository, digest, request.content_length(), body).await.map_err(fail)?;
+        let closed = app
+            .registry
+            .upload_at_once(repository, digest, request.content_length(), &mut chunks(body))
+            .await
+            .map_err(fail)?;
         return Ok(stored(repository, &closed.digest));
     }
     let start = start(request)?;
@@ -90,7 +94,7 @@ async fn append(
     let fail = in_repository(repository);
     let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
     let length = request.content_length();
-    let progress = app.registry.append_upload(repository, id, chunk, length, body).await.map_err(&fail)?;
+    let progress = app.registry.append_upload(repository, id, chunk, length, &mut chunks(body)).await.map_err(&fail)?;
     Ok(session_at(app, StatusCode::ACCEPTED, repository, &progress))
 }
 
@@ -110,7 +114,8 @@ async fn close(
     };
     let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
     let length = request.content_length();
-    let closed = app.registry.close_upload(repository, id, digest, chunk, length, body).await.map_err(&fail)?;
+    let closed =
+        app.registry.close_upload(repository, id, digest, chunk, length, &mut chunks(body)).await.map_err(&fail)?;
     Ok(stored(repository, &closed.digest))
 }
 

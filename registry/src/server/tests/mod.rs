@@ -26,7 +26,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{IdleTimeout, IdleTimeoutError, Limits, run};
+use serving::{IdleTimeout, IdleTimeoutError};
+
+use super::{Limits, run};
 use crate::config;
 use crate::telemetry::metrics::Metrics;
 

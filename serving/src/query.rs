@@ -1,15 +1,14 @@
-//! The query string: every parameter of the API, decoded, in order.
+//! The query string of a request: its parameters, decoded, in order.
 
 use percent_encoding::percent_decode_str;
 
-use super::error::HttpError;
-
 /// Decoded parameters; unknown ones are kept and never looked at.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Query(Vec<(String, String)>);
+pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(crate) fn parse(query: Option<&str>) -> Self {
+    /// Reads what stands behind the `?`; there is nothing that it refuses.
+    pub fn parse(query: Option<&str>) -> Self {
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         Query(
             pairs
@@ -22,25 +21,13 @@ impl Query {
     }
 
     /// The first of that name.
-    pub(crate) fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+    pub fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.all(name).next()
     }
 
     /// All of that name.
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// `n`: how many results, at most `cap`. Absent is `cap`.
-    pub(crate) fn page_limit(&self, cap: usize) -> Result<usize, HttpError> {
-        let Some(text) = self.get("n") else {
-            return Ok(cap);
-        };
-        // The largest that distribution's clients send fits an i64; beyond that it is a mistake worth naming.
-        match text.parse::<i64>().ok().and_then(|n| usize::try_from(n).ok()) {
-            Some(n) => Ok(n.min(cap)),
-            None => Err(HttpError::page_size_invalid(text)),
-        }
     }
 }
 
@@ -62,18 +49,6 @@ mod tests {
         assert_eq!(query.get("x"), Some(""));
     }
 
-    #[test]
-    fn page_sizes() {
-        let limit = |text: &str| Query::parse(Some(text)).page_limit(100).ok();
-        assert_eq!(limit(""), Some(100));
-        assert_eq!(limit("n=0"), Some(0));
-        assert_eq!(limit("n=7"), Some(7));
-        assert_eq!(limit("n=7000"), Some(100));
-        for bad in ["n=-1", "n=x", "n=", "n=9223372036854775808"] {
-            assert_eq!(limit(bad), None, "{bad}");
-        }
-    }
-
     proptest! {
         #[test]
         fn what_is_encoded_comes_back(pairs in prop::collection::vec((".{1,8}", ".{0,12}"), 0..5)) {
@@ -84,17 +59,9 @@ mod tests {
         }
 
         #[test]
-        fn no_query_panics(text in "[a-z0-9%+&=]{0,40}|.{0,60}", cap in 1..2000_usize) {
+        fn no_query_panics(text in "[a-z0-9%+&=]{0,40}|.{0,60}") {
             let query = Query::parse(Some(&text));
-            if let Ok(limit) = query.page_limit(cap) {
-                prop_assert!(limit <= cap);
-            }
-        }
-
-        #[test]
-        fn page_sizes_are_counts(n: i64, cap in 1..2000_usize) {
-            let limit = Query::parse(Some(&format!("n={n}"))).page_limit(cap).ok();
-            prop_assert_eq!(limit, usize::try_from(n).ok().map(|n| n.min(cap)));
+            prop_assert!(query.0.len() <= text.len());
         }
     }
 }

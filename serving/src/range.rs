@@ -1,27 +1,27 @@
-//! `Range` of a pull (RFC 9110 section 14) and `Content-Range` of a chunk (distribution spec, end-5).
+//! The `Range` of a download (RFC 9110 section 14).
 
 /// More ranges than this in one request are not worth their overhead: the whole blob is sent instead.
 const MAX_RANGES: usize = 16;
 
 /// Bytes `first..=last` of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ByteRange {
+pub struct ByteRange {
     /// Offset of the first byte.
-    pub(crate) first: u64,
+    pub first: u64,
     /// Offset of the last byte, not before the first.
-    pub(crate) last: u64,
+    pub last: u64,
 }
 
 impl ByteRange {
     /// How many bytes; at least 1.
-    pub(crate) fn length(self) -> u64 {
+    pub fn length(self) -> u64 {
         self.last - self.first + 1
     }
 }
 
 /// What a `Range` header asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ranges {
+pub enum Ranges {
     /// Nothing that counts: send the whole.
     Whole,
     /// These, in the order asked for, neither overlapping nor adjacent.
@@ -32,7 +32,7 @@ pub(crate) enum Ranges {
 
 /// Reads a `Range` header for content of the given size. What does not follow the grammar is ignored, except that a range
 /// that ends before it begins is answered 416, as the official suite demands.
-pub(crate) fn parse_range(header: &str, size: u64) -> Ranges {
+pub fn parse_range(header: &str, size: u64) -> Ranges {
     let Some(set) = header.trim().strip_prefix("bytes=") else {
         return Ranges::Whole;
     };
@@ -111,21 +111,6 @@ fn coalesce(mut parts: Vec<ByteRange>) -> Vec<ByteRange> {
     joined
 }
 
-/// Reads the `Content-Range` of a chunk: `0-99`; `bytes 0-99/200` and `bytes=0-99` are tolerated.
-pub(crate) fn parse_content_range(header: &str) -> Option<ByteRange> {
-    let text = header.trim();
-    let text = text.strip_prefix("bytes").map_or(text, |rest| rest.trim_start_matches(['=', ' ']));
-    let text = text.split('/').next().unwrap_or_default().trim();
-    let (first, last) = text.split_once('-')?;
-    let (first, last) = (exact(first)?, exact(last)?);
-    // The last offset of all would make the length overflow.
-    (first <= last && last < u64::MAX).then_some(ByteRange { first, last })
-}
-
-fn exact(text: &str) -> Option<u64> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,16 +162,6 @@ mod tests {
         assert_eq!(parse_range(&many, 1000), Ranges::Whole);
     }
 
-    #[test]
-    fn content_ranges() {
-        for header in ["0-99", "bytes 0-99/200", "bytes=0-99", "bytes 0-99/*"] {
-            assert_eq!(parse_content_range(header), Some(ByteRange { first: 0, last: 99 }), "{header}");
-        }
-        for header in ["", "a-b", "5-1", "-5", "5-", "0--1", "+0-9", "0-18446744073709551615"] {
-            assert_eq!(parse_content_range(header), None, "{header}");
-        }
-    }
-
     proptest! {
         #[test]
         fn parts_lie_in_the_content(header in "bytes=[0-9, -]{0,40}", size in 0u64..50) {
@@ -200,7 +175,6 @@ mod tests {
         #[test]
         fn no_header_panics(header in ".{0,60}", size: u64) {
             let _ = parse_range(&header, size);
-            let _ = parse_content_range(&header);
         }
     }
 
@@ -226,23 +200,6 @@ mod tests {
                 for at in 0..size {
                     prop_assert_eq!(given(&at), usize::from(wanted(&at)), "byte {}", at);
                 }
-            }
-        }
-
-        #[test]
-        fn chunks_print_as_they_were_written(first: u64, length in 0_u64..u64::MAX / 2) {
-            let Some(last) = first.checked_add(length).filter(|last| *last < u64::MAX) else { return Ok(()) };
-            let range = ByteRange { first, last };
-            for header in [format!("{first}-{last}"), format!("bytes {first}-{last}/*"), format!(" bytes={first}-{last} ")] {
-                prop_assert_eq!(parse_content_range(&header), Some(range));
-            }
-            prop_assert_eq!(range.length(), length + 1);
-        }
-
-        #[test]
-        fn a_chunk_that_is_taken_has_an_order(header in "(bytes)?[ =]?[0-9]{0,21}-[0-9]{0,21}(/[0-9*]{0,3})?") {
-            if let Some(range) = parse_content_range(&header) {
-                prop_assert!(range.first <= range.last && range.length() >= 1);
             }
         }
     }

@@ -1,0 +1,18 @@
+//! Signed registry entries, kept durably: one stands for each id.
+//!
+//! ```text
+//! <root>/
+//!   <first 2 hex of the id>/<id, 64 hex>    the entry that stands: one record
+//!   tmp/<id>                                a record on its way there; swept when the store is opened
+//!   damaged/<id>-<unix time>                a record that was found damaged; never read again
+//! ```
+
+mod error;
+mod file;
+mod record;
+mod store;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use error::EntryStoreError;
+pub use store::{EntryStore, Put};

@@ -1,0 +1,245 @@
+//! The store of entries. All of it blocks: call it on a blocking thread.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use storage_backends::skynet::datakey::DataKey;
+use storage_backends::skynet::entry::{EntryId, Refusal, SignedEntry, supersedes};
+
+use super::record::{RECORD_LIMIT, Undecodable, decode, encode};
+use super::{EntryStoreError, file};
+
+/// Directories, and locks: one for each first byte of an id.
+const SHARDS: usize = 256;
+
+/// Entries in a directory that no other process uses.
+#[derive(Debug)]
+pub struct EntryStore {
+    root: PathBuf,
+    /// Held for reading while an entry is read, for writing from the look at what stands until the new one is durable. So
+    /// no two writers of an entry both believe to have won, and nobody reads what a power cut could still take back.
+    shards: Box<[RwLock<Shard>]>,
+    /// How many entries stand. A replacement that failed in its last step may be missing here until the next start.
+    count: AtomicU64,
+    /// Most entries that may stand.
+    limit: u64,
+}
+
+/// The entries whose ids begin with one byte.
+#[derive(Debug, Default)]
+struct Shard {
+    /// This process has seen the name of its directory on the disk.
+    directory_durable: bool,
+}
+
+/// What came of a [`put`](EntryStore::put).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It stands, durably.
+    Stored {
+        /// What stood until then.
+        replaced: Option<SignedEntry>,
+    },
+    /// Another one stands and stays; durably, if the reason is [`Refusal::SameContent`].
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// Which one.
+        standing: SignedEntry,
+    },
+}
+
+/// What is found under an id.
+enum Found {
+    Nothing,
+    Entry(SignedEntry),
+    Damage,
+}
+
+impl EntryStore {
+    /// Opens the store in a directory, making it if it is not there (its parent must be), and sweeps what a crash left.
+    /// No more than `limit` entries may stand; those that do already stay and can be replaced.
+    pub fn open(root: &Path, limit: u64) -> Result<Self, EntryStoreError> {
+        let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
+        let store = EntryStore { root: root.to_path_buf(), shards, count: AtomicU64::new(0), limit };
+        file::make_directory(root)?;
+        for directory in [store.temporary_directory(), store.damaged_directory()] {
+            file::make_directory(&directory)?;
+        }
+        file::sync_directory(root)?;
+        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            file::sync_directory(parent)?;
+        }
+        store.sweep()?;
+        store.count.store(store.count_files()?, Ordering::Relaxed);
+        Ok(store)
+    }
+
+    /// The entry that stands under an id.
+    pub fn get(&self, id: &EntryId) -> Result<Option<SignedEntry>, EntryStoreError> {
+        let found = {
+            let _reading = self.read_lock(id);
+            self.look(id)?
+        };
+        match found {
+            Found::Nothing => Ok(None),
+            Found::Entry(entry) => Ok(Some(entry)),
+            Found::Damage => {
+                // Looked at again: it may have been replaced before this lock was held.
+                let _writing = self.write_lock(id);
+                self.standing(id)
+            }
+        }
+    }
+
+    /// Takes an entry if it supersedes the one that stands.
+    ///
+    /// Errors: after any, either of the two may stand, and the caller may put it again.
+    pub fn put(&self, entry: &SignedEntry) -> Result<Put, EntryStoreError> {
+        let id = entry.id();
+        let mut shard = self.write_lock(&id);
+        let Some(standing) = self.standing(&id)? else {
+            self.make_room()?;
+            self.replace(&mut shard, &id, entry).inspect_err(|_| self.release_room())?;
+            return Ok(Put::Stored { replaced: None });
+        };
+        if let Err(refusal) = supersedes(standing.entry(), entry.entry()) {
+            // Of the same content the client will be told that it is safe. What was read may be in the page cache only, if
+            // a process was killed or a sync failed before: so it is written anew.
+            if refusal == Refusal::SameContent {
+                self.replace(&mut shard, &id, &standing)?;
+            }
+            return Ok(Put::Refused { refusal, standing });
+        }
+        self.replace(&mut shard, &id, entry)?;
+        Ok(Put::Stored { replaced: Some(standing) })
+    }
+
+    /// Puts the record of an entry into its place.
+    fn replace(&self, shard: &mut Shard, id: &EntryId, entry: &SignedEntry) -> Result<(), EntryStoreError> {
+        let temporary = self.temporary_directory().join(id.to_string());
+        let (directory, path) = self.place(id);
+        if !shard.directory_durable {
+            file::make_directory(&directory)?;
+            file::sync_directory(&self.root)?;
+            shard.directory_durable = true;
+        }
+        // 1. The record, beside. A crash: part of it in `tmp/`, swept at the next start; what stood stands.
+        // 2. Its name. A crash: either of the two stands, whole.
+        let placed = file::write_synced(&temporary, &encode(entry)).and_then(|()| file::rename(&temporary, &path));
+        placed.inspect_err(|_| {
+            // Best effort, to give its room back: the next start sweeps what stays.
+            let _ = fs::remove_file(&temporary);
+        })?;
+        // 3. The durability of the name. From here on it stands, and the caller may say so. If this fails the new one is
+        // read from now on, though a power cut may bring the old one back: nobody was told otherwise.
+        file::sync_directory(&directory)
+    }
+
+    /// The entry that stands; damage is set aside, loudly. The shard is locked for writing.
+    fn standing(&self, id: &EntryId) -> Result<Option<SignedEntry>, EntryStoreError> {
+        match self.look(id)? {
+            Found::Nothing => Ok(None),
+            Found::Entry(entry) => Ok(Some(entry)),
+            Found::Damage => {
+                let aside = file::set_aside(&self.place(id).1, &self.damaged_directory())?;
+                self.release_room();
+                tracing::error!(
+                    entry.id = %id,
+                    path = %aside.display(),
+                    "the record of a registry entry is damaged and was set aside; the entry is absent until it is written again"
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    fn look(&self, id: &EntryId) -> Result<Found, EntryStoreError> {
+        let (_, path) = self.place(id);
+        let Some(record) = file::read(&path, RECORD_LIMIT)? else { return Ok(Found::Nothing) };
+        match decode(&record, id) {
+            Ok(entry) => Ok(Found::Entry(entry)),
+            Err(Undecodable::Damaged) => Ok(Found::Damage),
+            Err(Undecodable::Newer(version)) => Err(EntryStoreError::NewerFormat { path, version }),
+        }
+    }
+
+    /// How many entries stand.
+    pub fn len(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Counts one more entry if one more may stand.
+    fn make_room(&self) -> Result<(), EntryStoreError> {
+        let one_more = |count| (count < self.limit).then_some(count + 1);
+        let counted = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        counted.map(drop).map_err(|_| EntryStoreError::TooManyEntries { limit: self.limit })
+    }
+
+    fn release_room(&self) {
+        let one_less = |count: u64| Some(count.saturating_sub(1));
+        let _ = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+    }
+
+    /// The records on the disk, damaged ones included.
+    fn count_files(&self) -> Result<u64, EntryStoreError> {
+        let mut count = 0;
+        for shard in 0..SHARDS {
+            let directory = self.root.join(format!("{shard:02x}"));
+            count += match fs::read_dir(&directory) {
+                Ok(names) => names.count() as u64,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(EntryStoreError::io("read", &directory)(error)),
+            };
+        }
+        Ok(count)
+    }
+
+    /// Removes records that never got into their place. Other names are left alone.
+    fn sweep(&self) -> Result<(), EntryStoreError> {
+        let directory = self.temporary_directory();
+        for leftover in fs::read_dir(&directory).map_err(EntryStoreError::io("read", &directory))? {
+            let path = leftover.map_err(EntryStoreError::io("read", &directory))?.path();
+            // An id looks like a datakey: 64 hex digits.
+            let ours =
+                path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<DataKey>().is_ok());
+            if ours {
+                fs::remove_file(&path).map_err(EntryStoreError::io("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory and the file of an entry.
+    pub(super) fn place(&self, id: &EntryId) -> (PathBuf, PathBuf) {
+        let name = id.to_string();
+        let directory = self.root.join(&name[..2]);
+        let file = directory.join(name);
+        (directory, file)
+    }
+
+    pub(super) fn temporary_directory(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    pub(super) fn damaged_directory(&self) -> PathBuf {
+        self.root.join("damaged")
+    }
+
+    // What they guard is whole between any two steps, so a panic in between breaks nothing.
+    fn read_lock(&self, id: &EntryId) -> RwLockReadGuard<'_, Shard> {
+        self.shards[usize::from(id.as_bytes()[0])].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_lock(&self, id: &EntryId) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[usize::from(id.as_bytes()[0])].write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,120 @@
+//! From a request to its handler and back: the one place that sets common headers, counts and logs failures.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
+use http::header::{ALLOW, EXPECT};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use serving::{Query, RequestBody};
+
+use super::error::HttpError;
+use super::request::{Answer, Request, value};
+use super::route::Route;
+use super::{cors, health, registry, resolve, root, skyfile, stats};
+use crate::Portal;
+use crate::metrics::RequestLabels;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PORTAL_API: HeaderName = HeaderName::from_static("skynet-portal-api");
+const SERVER_API: HeaderName = HeaderName::from_static("skynet-server-api");
+
+/// Handles every request.
+pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::Request<Body>) -> Response<Body> {
+    let started = Instant::now();
+    let id = next_request_id();
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    let route = Route::parse(path);
+    let label = route.as_ref().map_or("none", Route::label);
+    let expects_continue = head.headers.contains_key(EXPECT);
+    let preflight = cors::is_preflight(&head.method, &head.headers);
+    let client = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let request = Request { client, method: head.method, headers: head.headers, query: Query::parse(head.uri.query()) };
+    let mut body = RequestBody::new(body, portal.options.idle_body_timeout, portal.metrics.received_bytes.clone());
+    let answer = match route {
+        _ if preflight => Ok(empty(StatusCode::NO_CONTENT)),
+        Some(route) => answer(&portal, &route, &request, &mut body).await,
+        None => Err(HttpError::not_found("404 - Refer to API.md")),
+    };
+    let mut response = answer.unwrap_or_else(|error| render(error, &id, label, &request.method, path));
+    finish(&portal, &request, preflight, &id, &mut response);
+    body.leave(expects_continue, head.version, &mut response);
+    let labels = RequestLabels { operation: label, status: response.status().as_u16() };
+    portal.metrics.requests.get_or_create(&labels).inc();
+    tracing::debug!(request.id = %id, method = %request.method, path, status = response.status().as_u16(),
+        duration_ms = started.elapsed().as_millis() as u64, "answered");
+    response
+}
+
+async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &mut RequestBody) -> Answer {
+    if request.method == Method::OPTIONS {
+        return Ok(options(route));
+    }
+    if !route.methods().contains(&request.method) {
+        let mut response = HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed").into_response("");
+        response.headers_mut().insert(ALLOW, allowed(route));
+        return Ok(response);
+    }
+    match route {
+        Route::Root => Ok(root::page()),
+        Route::Live => Ok(health::live()),
+        Route::Metrics => health::metrics(portal),
+        Route::Stats => Ok(stats::stats()),
+        Route::Registry if request.method == Method::POST => registry::post(portal, request, body).await,
+        Route::Registry => registry::get(portal, request).await,
+        Route::RegistryMulti => registry::post_multi(portal, request, body).await,
+        Route::EntryHealth => registry::health(portal, request).await,
+        Route::Resolve(skylink) => resolve::resolve(portal, request, skylink).await,
+        Route::Skyfile => skyfile::upload(portal, request, body).await,
+    }
+}
+
+/// OPTIONS that is no browser's question.
+fn options(route: &Route) -> Response<Body> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    response.headers_mut().insert(ALLOW, allowed(route));
+    response
+}
+
+fn allowed(route: &Route) -> HeaderValue {
+    let names: Vec<&str> = route.methods().iter().map(Method::as_str).collect();
+    value(&names.join(", "))
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// Turns an error into its answer. What is our fault is logged here, and nowhere else.
+fn render(error: HttpError, id: &str, label: &'static str, method: &Method, path: &str) -> Response<Body> {
+    if let Some(cause) = &error.cause {
+        let reason = cause.source().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(request.id = %id, operation = label, %method, path, error = %cause, %reason, "request failed");
+    }
+    error.into_response(id)
+}
+
+fn finish(portal: &Portal, request: &Request, preflight: bool, id: &str, response: &mut Response<Body>) {
+    let url = value(&request.portal_url(&portal.options));
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, value(id));
+    headers.insert(PORTAL_API, url.clone());
+    headers.insert(SERVER_API, url);
+    cors::allow(&request.headers, preflight, headers);
+    if request.method == Method::HEAD {
+        // The headers speak of the body that GET would have sent.
+        *response.body_mut() = Body::empty();
+    }
+}
+
+/// Unique in this process, which is all that its log needs.
+fn next_request_id() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("p-{:x}", NEXT.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,33 @@
+//! The only place that knows HTTP: parse a request, call the portal, render the answer.
+//!
+//! One file per group of endpoints; `route` is the grammar of all paths, `error` what an error looks like, `cors` what
+//! browsers need on every answer.
+
+mod body;
+mod cors;
+mod dispatch;
+mod error;
+mod health;
+mod json;
+mod registry;
+mod request;
+mod resolve;
+mod root;
+mod route;
+mod skyfile;
+mod stats;
+mod timeout;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::Portal;
+
+/// The whole API. Requests should carry `axum::extract::ConnectInfo<SocketAddr>` of their peer.
+pub fn router(portal: Arc<Portal>) -> Router {
+    Router::new().fallback(dispatch::dispatch).with_state(portal)
+}

@@ -1,0 +1,122 @@
+//! From bodies and queries to entries, and ids, with what skyd says when they are none.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use serving::Query;
+use storage_backends::skynet::datakey::DataKey;
+use storage_backends::skynet::entry::{EntryError, EntryId, EntryPost, SignedEntry};
+use storage_backends::skynet::public_key::PublicKey;
+
+use crate::http::error::HttpError;
+
+/// Most entries of one request: as many hosts as a renter of Sia had.
+const ENTRIES_LIMIT: usize = 128;
+
+/// An element of the body of `/skynet/registrymulti`: skyd sends each entry to the host that it names.
+#[derive(Deserialize)]
+struct HostPost {
+    #[serde(flatten)]
+    entry: EntryPost,
+    #[serde(default)]
+    hostkey: Option<PublicKey>,
+}
+
+/// The entry in the body of a POST; its signature is good.
+pub(super) fn entry(body: &[u8]) -> Result<SignedEntry, HttpError> {
+    signed(json::<EntryPost>(body)?)
+}
+
+/// The entries in the body of a POST of several; their signatures are good.
+pub(super) fn entries(body: &[u8]) -> Result<Vec<SignedEntry>, HttpError> {
+    let posts = json::<Vec<HostPost>>(body)?;
+    if posts.is_empty() {
+        return Err(HttpError::bad_request("Unable to update the registry: all registry updates failed"));
+    }
+    if posts.len() > ENTRIES_LIMIT {
+        return Err(HttpError::bad_request(format!("more than {ENTRIES_LIMIT} entries in one request")));
+    }
+    let mut hosts = HashSet::new();
+    if !posts.iter().all(|post| hosts.insert(post.hostkey)) {
+        return Err(HttpError::bad_request("Updating multiple entries on one host is not supported"));
+    }
+    posts.into_iter().map(|post| signed(post.entry)).collect()
+}
+
+/// The first value of a body; like Go's decoder, this does not look at what follows it.
+fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, HttpError> {
+    T::deserialize(&mut serde_json::Deserializer::from_slice(body))
+        .map_err(|error| HttpError::bad_request(format!("Failed to decode request: {error}")))
+}
+
+fn signed(post: EntryPost) -> Result<SignedEntry, HttpError> {
+    SignedEntry::try_from(post).map_err(|error| {
+        HttpError::bad_request(match error {
+            // skyd finds this before anything else, and says it without a prefix.
+            EntryError::TooMuchData(_) => error.to_string(),
+            EntryError::Signature(_) => {
+                format!("Unable to update the registry: failed to verify signature of entry: {error}")
+            }
+            EntryError::NoHostKey | EntryError::UnknownType(_) => format!("Unable to update the registry: {error}"),
+        })
+    })
+}
+
+/// The entry that a query asks for: `publickey` and `datakey`, or its id alone.
+pub(super) fn wanted(query: &Query) -> Result<EntryId, HttpError> {
+    let given = |name| query.get(name).filter(|text| !text.is_empty());
+    match (given("publickey"), given("datakey"), given("entryid")) {
+        (Some(key), Some(datakey), _) => Ok(EntryId::of(&public_key(key)?, &data_key(datakey, "dataKey")?)),
+        // An id is 32 bytes of hex, as a datakey is.
+        (None, None, Some(id)) => Ok(EntryId::from_bytes(*data_key(id, "'entryid'")?.as_bytes())),
+        _ => Err(HttpError::bad_request("Need to specify either publickey and datakey or entryid")),
+    }
+}
+
+fn public_key(text: &str) -> Result<PublicKey, HttpError> {
+    text.parse().map_err(|error| HttpError::bad_request(format!("Unable to parse publickey param: {error}")))
+}
+
+fn data_key(text: &str, name: &str) -> Result<DataKey, HttpError> {
+    text.parse().map_err(|_| HttpError::bad_request(format!("Unable to decode {name} param: not 64 hex digits")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_key_a_datakey_or_an_id_are_needed() {
+        let (key, zeros) = ("ed25519%3A".to_owned() + &"ab".repeat(32), "00".repeat(32));
+        let of = |query: String| wanted(&Query::parse(Some(&query))).ok();
+        let by_key = of(format!("publickey={key}&datakey={zeros}")).unwrap();
+        assert_eq!(of(format!("entryid={by_key}")), Some(by_key));
+        for refused in [
+            String::new(),
+            format!("publickey={key}"),
+            format!("datakey={zeros}"),
+            format!("publickey={key}&datakey=zz"),
+            format!("publickey=x&datakey={zeros}"),
+            format!("publickey={key}&entryid={zeros}"),
+            "entryid=00".to_owned(),
+        ] {
+            assert_eq!(of(refused.clone()), None, "{refused}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics(body in prop::collection::vec(any::<u8>(), 0..200), text in "[\\[\\]{}\":,a-z0-9]{0,80}") {
+            for body in [&body[..], text.as_bytes()] {
+                prop_assert!(entry(body).is_err());
+                prop_assert!(entries(body).is_err());
+            }
+        }
+
+        #[test]
+        fn no_query_panics(text in "(publickey=|datakey=|entryid=|ed25519:|&|[0-9a-f]{0,70}|.){0,8}") {
+            let _ = wanted(&Query::parse(Some(&text)));
+        }
+    }
+}

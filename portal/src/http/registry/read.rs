@@ -1,0 +1,45 @@
+//! Reading: the entry that stands, and how many copies of it there are.
+
+use http::StatusCode;
+use serde_json::json;
+use storage_backends::skynet::entry::{EntryAnswer, SignedEntry};
+
+use super::parse;
+use crate::Portal;
+use crate::http::error::HttpError;
+use crate::http::json::json_answer;
+use crate::http::request::{Answer, Request};
+use crate::http::timeout::timeout;
+
+const MAX_TIMEOUT_SECONDS: u64 = 300;
+
+/// `GET /skynet/registry`.
+pub(crate) async fn get(portal: &Portal, request: &Request) -> Answer {
+    match look_up(portal, request).await? {
+        Some(entry) => Ok(json_answer(&EntryAnswer::from(&entry))),
+        None => Err(HttpError::not_found("unable to read from the registry: registry entry not found")),
+    }
+}
+
+/// `GET /skynet/health/entry`: zeros if there is no such entry. This portal is the one host that it asks.
+pub(crate) async fn health(portal: &Portal, request: &Request) -> Answer {
+    let entry = look_up(portal, request).await?;
+    let copies = u64::from(entry.is_some());
+    Ok(json_answer(&json!({
+        "numbestentries": copies,
+        "numbestentriesbeforecutoff": copies,
+        "numbestprimaryentries": 0,
+        "numentries": copies,
+        "revisionnumber": entry.map_or(0, |entry| entry.entry().revision()),
+    })))
+}
+
+async fn look_up(portal: &Portal, request: &Request) -> Result<Option<SignedEntry>, HttpError> {
+    let id = parse::wanted(&request.query)?;
+    let timeout = timeout(&request.query, MAX_TIMEOUT_SECONDS)?;
+    let Ok(found) = tokio::time::timeout(timeout, portal.entry(id)).await else {
+        let message = "unable to read from the registry: registry entry not found within given time";
+        return Err(HttpError::new(StatusCode::NOT_FOUND, message));
+    };
+    found.map_err(|error| HttpError::from_entry_store("unable to read from the registry", error))
+}

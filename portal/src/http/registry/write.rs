@@ -1,0 +1,66 @@
+//! Writing: signed entries, one or several.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use axum::body::Body;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Response, StatusCode};
+use serving::RequestBody;
+use storage_backends::skynet::entry::SignedEntry;
+
+use super::parse;
+use crate::Portal;
+use crate::entries::EntryStoreError;
+use crate::http::body::read_whole;
+use crate::http::error::HttpError;
+use crate::http::request::{Answer, Request};
+use crate::registry::PutEntryError;
+
+/// Bytes of a body. An entry in its longest form, with every byte a number and spaces between them, has 2 KiB.
+const BODY_LIMIT: usize = 16 * 1024;
+/// Bytes of a body of several: what the nginx of Skynet's portals let pass.
+const MULTI_BODY_LIMIT: usize = 128 * 1024;
+
+const NOT_TAKEN: &str = "Unable to update the registry";
+
+/// `POST /skynet/registry`, JSON whatever the `Content-Type` says: skynet-js sends it as a form.
+pub(crate) async fn post(portal: &Portal, request: &Request, body: &mut RequestBody) -> Answer {
+    // Before the body is looked at: verifying a signature is what a flood would cost most.
+    pace(portal, request, 1)?;
+    let entry = parse::entry(&read_whole(body, BODY_LIMIT).await?)?;
+    put(portal, vec![entry]).await
+}
+
+/// `POST /skynet/registrymulti`: an entry for each of several hosts. Here is one host, which takes all that they are meant
+/// for; as in skyd, a refusal does not take back what was stored before it.
+pub(crate) async fn post_multi(portal: &Portal, request: &Request, body: &mut RequestBody) -> Answer {
+    pace(portal, request, 1)?;
+    let body = read_whole(body, MULTI_BODY_LIMIT).await?;
+    let parsing = tokio::task::spawn_blocking(move || parse::entries(&body));
+    let aborted = |error| HttpError::from_entry_store(NOT_TAKEN, EntryStoreError::from(error));
+    let entries = parsing.await.map_err(aborted)??;
+    pace(portal, request, entries.len() - 1)?;
+    put(portal, entries).await
+}
+
+/// Takes from the client's share.
+fn pace(portal: &Portal, request: &Request, writes: usize) -> Result<(), HttpError> {
+    // Without an address all clients are one.
+    let client = request.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    portal.registry_writes.take(client, writes, Instant::now()).map_err(|wait| {
+        let message = "too many registry updates from this address, try again later";
+        HttpError::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(wait)
+    })
+}
+
+async fn put(portal: &Portal, entries: Vec<SignedEntry>) -> Answer {
+    portal.put_entries(entries).await.map_err(|error| match error {
+        PutEntryError::Refused(refusal) => HttpError::bad_request(format!("{NOT_TAKEN}: {refusal}")),
+        PutEntryError::Store(error) => HttpError::from_entry_store(NOT_TAKEN, error),
+    })?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}

@@ -1,0 +1,57 @@
+//! `/skynet/resolve/<v2 skylink>`: where it leads, with the proof.
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::json;
+use storage_backends::skynet::entry::SignedEntry;
+use storage_backends::skynet::proof::{PROOF_HEADER, proof_header};
+use storage_backends::skynet::resolver::ResolveError;
+use storage_backends::skynet::skylink::{Skylink, SkylinkError, Target};
+
+use super::error::HttpError;
+use super::json::json_answer;
+use super::request::{Answer, Request, SKYNET_SKYLINK, value};
+use super::timeout::timeout;
+use crate::Portal;
+use crate::registry::ResolveLinkError;
+
+const PROOF: HeaderName = HeaderName::from_static(PROOF_HEADER);
+
+const MAX_TIMEOUT_SECONDS: u64 = 900;
+
+/// Answers `{"skylink": <v1>}`; `skylink` is the end of the path, still encoded.
+pub(super) async fn resolve(portal: &Portal, request: &Request, skylink: &str) -> Answer {
+    let malformed = |error: SkylinkError| HttpError::bad_request(format!("Unable to parse skylink: {error}"));
+    let skylink: Skylink = skylink.parse().map_err(malformed)?;
+    if !matches!(skylink.target(), Target::Entry(_)) {
+        return Err(HttpError::bad_request("Failed to resolve skylink: skylink had unexpected version"));
+    }
+    let timeout = timeout(&request.query, MAX_TIMEOUT_SECONDS)?;
+    let Ok(resolved) = tokio::time::timeout(timeout, portal.resolve(&skylink)).await else {
+        let message = "Failed to resolve skylink: registry entry not found within given time";
+        return Err(HttpError::new(StatusCode::NOT_FOUND, message));
+    };
+    let resolved = resolved.map_err(|error| refuse("Failed to resolve skylink", error))?;
+    let text = resolved.skylink.to_string();
+    let mut response = json_answer(&json!({ "skylink": text }));
+    response.headers_mut().insert(SKYNET_SKYLINK, value(&text));
+    attach_proof(&resolved.passed, response.headers_mut());
+    Ok(response)
+}
+
+/// The answer to a skylink that leads nowhere; `action` is what failed, in skyd's words.
+pub(crate) fn refuse(action: &str, error: ResolveLinkError) -> HttpError {
+    match error {
+        ResolveLinkError::Unknown(_) | ResolveLinkError::Resolve(ResolveError::Deleted) => {
+            HttpError::not_found(format!("{action}: {error}"))
+        }
+        ResolveLinkError::Resolve(_) => HttpError::bad_request(format!("{action}: {error}")),
+        ResolveLinkError::Store(error) => HttpError::from_entry_store(action, error),
+    }
+}
+
+/// Puts the entries that were passed on the way from v2 to v1 onto an answer; nothing if there were none.
+pub(crate) fn attach_proof(passed: &[SignedEntry], headers: &mut HeaderMap) {
+    if let Some(proof) = proof_header(passed).and_then(|proof| HeaderValue::try_from(proof).ok()) {
+        headers.insert(PROOF, proof);
+    }
+}

@@ -1,0 +1,18 @@
+//! `/`: what SDKs ask to learn whether a portal is there, and a page for people.
+
+use axum::body::Body;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::{HeaderValue, Response};
+
+const PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Skyberth portal</title>\
+<h1>Skyberth portal</h1><p>A Skynet-compatible portal. Upload with <code>curl -F file=@FILE /skynet/skyfile</code>, \
+download from <code>/SKYLINK</code>.";
+
+/// 200; what matters are the headers that every answer has.
+pub(super) fn page() -> Response<Body> {
+    let mut response = Response::new(Body::from(PAGE));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    response
+}

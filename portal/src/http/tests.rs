@@ -1,0 +1,86 @@
+//! The whole router, in process.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use http::{Request, Response, StatusCode};
+use tower::ServiceExt;
+
+use crate::{Portal, PortalOptions};
+
+/// A portal of its own in a directory that goes with it.
+pub(super) struct TestPortal {
+    portal: Arc<Portal>,
+    _directory: tempfile::TempDir,
+}
+
+impl TestPortal {
+    pub(super) fn new() -> Self {
+        TestPortal::with(|_| ())
+    }
+
+    /// With other options.
+    pub(super) fn with(change: impl FnOnce(&mut PortalOptions)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = crate::options::for_tests();
+        change(&mut options);
+        let portal = Arc::new(Portal::open(directory.path(), options).unwrap());
+        TestPortal { portal, _directory: directory }
+    }
+
+    pub(super) fn portal(&self) -> &Portal {
+        &self.portal
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>) -> Response<Body> {
+        super::router(Arc::clone(&self.portal)).oneshot(request).await.unwrap()
+    }
+}
+
+pub(super) async fn text(response: Response<Body>) -> String {
+    String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path)
+        .header("host", "localhost:9980")
+        .header("origin", "http://app.example")
+        .body(Body::empty())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn every_answer_lets_another_origin_read_it() {
+    let portal = TestPortal::new();
+    for (path, status) in [("/", 200), ("/skynet/stats", 200), ("/nothing/here", 404)] {
+        let response = portal.send(get(path)).await;
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        let header = |name: &str| response.headers().get(name).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(header("access-control-allow-origin"), "http://app.example", "{path}");
+        assert_eq!(header("access-control-allow-credentials"), "true", "{path}");
+        assert_eq!(header("vary"), "Origin", "{path}");
+        assert!(header("access-control-expose-headers").contains("Skynet-Skylink"), "{path}");
+        assert_eq!(header("skynet-portal-api"), "http://localhost:9980", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_is_granted_what_it_asks() {
+    let portal = TestPortal::new();
+    let request = Request::options("/skynet/tus")
+        .header("origin", "null")
+        .header("access-control-request-method", "PATCH")
+        .header("access-control-request-headers", "tus-resumable, x-anything")
+        .body(Body::empty())
+        .unwrap();
+    let response = portal.send(request).await;
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    assert_eq!(response.headers()["access-control-allow-headers"], "tus-resumable, x-anything");
+    assert!(response.headers()["access-control-allow-methods"].to_str().unwrap().contains("PATCH"));
+}
+
+#[tokio::test]
+async fn errors_are_messages() {
+    let portal = TestPortal::new();
+    assert_eq!(text(portal.send(get("/nothing/here")).await).await, "{\"message\":\"404 - Refer to API.md\"}\n");
+}

@@ -1,0 +1,20 @@
+//! A Skynet-compatible portal: the HTTP API that Skynet's SDKs speak, over a store of sectors on a local disk.
+//!
+//! `http` parses a request and renders its answer; everything else knows nothing of HTTP. Formats (skylinks, layouts,
+//! metadata, entries) are those of `storage_backends::skynet`. Facts about skyd are from pcfreak30/skyd at 8e06847f.
+
+pub mod entries;
+pub mod http;
+mod limits;
+mod metrics;
+mod options;
+mod pins;
+mod portal;
+mod registry;
+mod sectors;
+mod skyfile;
+mod upkeep;
+
+pub use metrics::Metrics;
+pub use options::PortalOptions;
+pub use portal::{OpenPortalError, Portal};

@@ -1,0 +1,57 @@
+//! What the operator of a portal chooses; each has a key of the same name in the configuration.
+
+use std::time::Duration;
+
+use storage_backends::skynet::profile::Profile;
+
+/// The settings of one portal.
+#[derive(Clone, Debug)]
+pub struct PortalOptions {
+    /// Base URL under which clients reach the portal, such as `https://portal.example`; empty: what the request's `Host`
+    /// says, over plain HTTP.
+    pub url: String,
+    /// Name of the host below which every skylink has its own origin, `<base32 skylink>.<hostname>`.
+    pub hostname: String,
+    /// A body of which nothing comes for so long is given up.
+    pub idle_body_timeout: Duration,
+    /// Serve `/metrics`.
+    pub metrics: bool,
+    /// How uploads are cut into sectors and pieces, on which their skylinks depend. Other layouts can be read, and restored.
+    pub profile: Profile,
+    /// Bytes of content of one upload.
+    pub max_upload: u64,
+    /// Bytes of metadata of one upload, which grows with the number of its files.
+    pub max_metadata: usize,
+    /// Uploads whose bodies are taken at once; each holds about 6 MiB.
+    pub max_uploads: usize,
+    /// Bytes that uploads leave free on the disk.
+    pub disk_reserve: u64,
+    /// From one sweep of unpinned sectors to the next; an unpin causes one earlier.
+    pub sweep_interval: Duration,
+    /// Bytes a second that are read to find damaged sectors; 0 is never.
+    pub scrub_rate: u64,
+    /// Writes of registry entries per second that one address may make in the long run; 0 for any number.
+    pub registry_rate: u32,
+    /// Most registry entries that the portal keeps; each takes a file.
+    pub max_entries: u64,
+}
+
+/// Small limits.
+#[cfg(test)]
+pub(crate) fn for_tests() -> PortalOptions {
+    PortalOptions {
+        url: String::new(),
+        hostname: "localhost".to_owned(),
+        idle_body_timeout: Duration::from_secs(5),
+        metrics: true,
+        profile: Profile::DEFAULT,
+        max_upload: 1 << 30,
+        max_metadata: 1 << 20,
+        max_uploads: 4,
+        disk_reserve: 0,
+        sweep_interval: Duration::from_hours(1),
+        scrub_rate: 0,
+        registry_rate: 0,
+        max_entries: 1000,
+    }
+}

@@ -1,0 +1,92 @@
+//! Pins: which skyfiles are to stay.
+//!
+//! A pin is an empty file, `pins/<first byte of the root>/<skylink>`: its name is all that it says, so that it is there or
+//! not, and never torn. A sweep removes the sectors that no pin reaches. Why it cannot take what somebody counts on:
+//!
+//! - Whoever was told that a skyfile is stored has a durable pin: it is made before the answer, after all sectors that it
+//!   reaches are durable. A pin reaches its base sector and the data pieces that its fanout lists.
+//! - A sweep first lets every end of a hold count as reached, then reads all pins, then removes what is neither reached nor
+//!   held. An upload holds each sector from before it has its name until its pin is durable. If the hold ends before the
+//!   sweep begins, the sweep reads the pin; if later, the sectors are held or reached. A pin of what is here already holds
+//!   its sectors before it looks whether they stand. Both happen under the lock under which the sweep unlinks.
+//! - A pin that cannot be read stops the sweep before it removes anything. A base sector that is missing or damaged does
+//!   not: what it lists cannot be found without it, and comes again with whoever uploads it again.
+//! - A crash ends all holds and all uploads with them; what they left is unreached.
+
+mod sweep;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use storage_backends::fs::{make_directory, sync_directory};
+use storage_backends::skynet::skylink::Skylink;
+
+use crate::sectors::make_shards;
+
+/// The pins below one directory. Clones share it. Everything here blocks.
+#[derive(Clone, Debug)]
+pub(crate) struct Pins(Arc<PathBuf>);
+
+impl Pins {
+    /// Opens the pins below `root`, making what is absent.
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        let directory = root.join("pins");
+        make_directory(&directory)?;
+        make_shards(&directory)?;
+        sync_directory(root)?;
+        Ok(Pins(Arc::new(directory)))
+    }
+
+    /// Pins a v1 skylink, durably. Its sectors are durable, and held, before.
+    pub(crate) fn add(&self, skylink: &Skylink) -> io::Result<()> {
+        let (directory, file) = self.place(skylink);
+        match OpenOptions::new().write(true).create_new(true).mode(0o400).open(file) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            // One that stands may be another thread's, not synced yet.
+            _ => {}
+        }
+        // A crash before this: the pin stands or not, and nobody was told that it does.
+        sync_directory(&directory)
+    }
+
+    /// Removes a pin, durably; `false` if there was none.
+    pub(crate) fn remove(&self, skylink: &Skylink) -> io::Result<bool> {
+        let (directory, file) = self.place(skylink);
+        match fs::remove_file(file) {
+            // A crash before this: the pin stands or not, and nobody was told that it does not.
+            Ok(()) => sync_directory(&directory).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a skylink is pinned.
+    pub(crate) fn contains(&self, skylink: &Skylink) -> io::Result<bool> {
+        self.place(skylink).1.try_exists()
+    }
+
+    /// Visits all pins, one directory at a time. Strange names are left alone.
+    fn walk(&self, mut visit: impl FnMut(Skylink) -> io::Result<()>) -> io::Result<()> {
+        for shard in fs::read_dir(&*self.0)? {
+            for entry in fs::read_dir(shard?.path())? {
+                if let Some(skylink) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+                    visit(skylink)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, skylink: &Skylink) -> (PathBuf, PathBuf) {
+        let [_, _, first, ..] = skylink.to_bytes();
+        let directory = self.0.join(format!("{first:02x}"));
+        let file = directory.join(skylink.to_string());
+        (directory, file)
+    }
+}

@@ -1,0 +1,33 @@
+//! The sweep: marks what pins reach, removes the rest.
+
+use std::io;
+
+use storage_backends::skynet::skylink::Target;
+
+use super::Pins;
+use crate::sectors::{SectorStore, Swept};
+use crate::skyfile::{OpenError, Skyfile};
+
+impl Pins {
+    /// Removes the sectors that no pin reaches. Callers run one sweep at a time. Blocks.
+    pub(crate) fn sweep(&self, sectors: &SectorStore, salts: [u64; 4]) -> io::Result<Swept> {
+        // Before any pin is read: see the argument above.
+        let sweep = sectors.begin_sweep(salts)?;
+        self.walk(|skylink| {
+            match Skyfile::open(sectors, skylink) {
+                Ok(Some(skyfile)) => skyfile.roots().for_each(|root| sweep.mark(&root)),
+                Ok(None) => tracing::warn!(%skylink, "the base sector of a pinned skyfile is not here"),
+                Err(OpenError::Io(error)) => return Err(error),
+                // No way of ours leads to such a pin.
+                Err(error) => {
+                    tracing::warn!(%skylink, %error, "a pinned skyfile cannot be read");
+                    if let Target::Sector { root, .. } = skylink.target() {
+                        sweep.mark(&root);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        sweep.remove_unreached()
+    }
+}

@@ -1,0 +1,45 @@
+//! The portal: one per process, shared by everything that serves or maintains it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::entries::{EntryStore, EntryStoreError};
+use crate::limits::RateLimit;
+use crate::pins::Pins;
+use crate::sectors::SectorStore;
+use crate::skyfile::Skyfiles;
+use crate::{Metrics, PortalOptions};
+
+/// A portal that is open.
+#[derive(Debug)]
+pub struct Portal {
+    pub(crate) options: PortalOptions,
+    pub(crate) metrics: Metrics,
+    pub(crate) skyfiles: Skyfiles,
+    pub(crate) entries: Arc<EntryStore>,
+    pub(crate) registry_writes: RateLimit,
+}
+
+/// Why a portal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenPortalError {
+    /// The directory cannot be made, read or written.
+    #[error("cannot use the portal's directory")]
+    Io(#[from] io::Error),
+    /// The same of its registry entries.
+    #[error(transparent)]
+    Entries(#[from] EntryStoreError),
+}
+
+impl Portal {
+    /// Opens the portal whose files lie below `directory`, which nobody else may use meanwhile. Blocks.
+    pub fn open(directory: &Path, options: PortalOptions) -> Result<Self, OpenPortalError> {
+        std::fs::create_dir_all(directory)?;
+        let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve)?;
+        let skyfiles = Skyfiles::new(sectors, Pins::open(directory)?, &options);
+        let entries = Arc::new(EntryStore::open(&directory.join("entries"), options.max_entries)?);
+        let registry_writes = RateLimit::new(options.registry_rate);
+        Ok(Portal { options, metrics: Metrics::new(), skyfiles, entries, registry_writes })
+    }
+}

@@ -1,0 +1,71 @@
+//! What can go wrong with a skyfile.
+
+use std::io;
+
+use storage_backends::skynet::base_sector::AssembleError;
+use storage_backends::skynet::layout::LayoutError;
+use storage_backends::skynet::metadata::MetadataError;
+
+/// Why a skyfile cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// The operator blocked it.
+    #[error("skylink is blocked")]
+    Blocked,
+    /// The skylink is that of a registry entry, which has to be resolved first.
+    #[error("not a v1 skylink")]
+    NotV1,
+    /// What the skylink names is no skyfile.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// Its parts would reach beyond what the skylink names.
+    #[error("base sector is malformed: its parts do not fit what the skylink names")]
+    OutOfBounds,
+    /// Its metadata makes no sense.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The disk failed.
+    #[error("cannot read the skyfile")]
+    Io(#[from] io::Error),
+}
+
+/// Why a skyfile cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// The disk has no more room than what is reserved.
+    #[error("the portal's disk is full")]
+    DiskFull,
+    /// As many uploads as the portal allows are under way.
+    #[error("too many uploads at once, try again later")]
+    TooManyUploads,
+    /// More content than the portal takes.
+    #[error("upload exceeds the limit of {limit} bytes")]
+    TooLarge {
+        /// Bytes.
+        limit: u64,
+    },
+    /// Longer metadata than the portal takes.
+    #[error("skyfile metadata exceeds the limit of {limit} bytes")]
+    MetadataTooLarge {
+        /// Bytes.
+        limit: usize,
+    },
+    /// The parts do not fit a base sector.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// An earlier step failed, and the caller went on.
+    #[error("the upload has failed before")]
+    Failed,
+    /// The disk failed.
+    #[error("cannot store the skyfile")]
+    Io(#[source] io::Error),
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => WriteError::DiskFull,
+            _ => WriteError::Io(error),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A skyfile that is open: its base sector taken apart, with any layout, made by anybody.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use storage_backends::skynet::layout::Layout;
+use storage_backends::skynet::metadata::Metadata;
+use storage_backends::skynet::profile::SectorSize;
+use storage_backends::skynet::sector::{LEAF_SIZE, SectorRoot};
+use storage_backends::skynet::skylink::{Skylink, Target};
+
+use super::error::OpenError;
+use super::stream::SkyfileStream;
+use crate::sectors::{Sector, SectorStore};
+
+/// A skyfile. It stays readable as far as its sectors stand.
+#[derive(Clone, Debug)]
+pub(crate) struct Skyfile {
+    skylink: Skylink,
+    layout: Layout,
+    raw_metadata: Bytes,
+    metadata: Arc<Metadata>,
+    content: Arc<Source>,
+}
+
+/// Where the content of a skyfile is read from.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) sectors: SectorStore,
+    size: u64,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// In the base sector, from this offset on.
+    Base { sector: Sector, offset: u64 },
+    /// In sectors whose roots these are: for each chunk the data pieces, then the parity pieces.
+    Fanout { roots: Bytes, data_pieces: usize, chunk_roots: usize },
+}
+
+/// The open sectors of the chunk that was read last.
+#[derive(Debug, Default)]
+pub(super) struct OpenChunk {
+    index: Option<u64>,
+    pieces: Vec<Sector>,
+}
+
+impl Skyfile {
+    /// Opens the skyfile of a v1 skylink; `None` if it is not here. Blocks.
+    ///
+    /// What the base sector says is checked against what the skylink names before anything is allocated for it.
+    pub(crate) fn open(sectors: &SectorStore, skylink: Skylink) -> Result<Option<Self>, OpenError> {
+        let Target::Sector { offset, fetch_size, root } = skylink.target() else { return Err(OpenError::NotV1) };
+        let Some(sector) = sectors.open_sector(&root)? else { return Ok(None) };
+        let size = sectors.sector_size();
+        // A skylink of a smaller sector names bytes in steps that may be larger than it.
+        let available = fetch_size.min((size.bytes() as u64).saturating_sub(offset));
+        let layout = Layout::decode(&read(&sector, offset, available.min(Layout::SIZE as u64))?, size)?;
+        let head = check_bounds(&layout, available)?;
+        let mut rest = read(&sector, offset + Layout::SIZE as u64, head - Layout::SIZE as u64)?;
+        let roots = rest.split_to(layout.fanout_size as usize);
+        let place = if roots.is_empty() {
+            Place::Base { sector, offset: offset + head }
+        } else {
+            let (data_pieces, chunk_roots) = (usize::from(layout.data_pieces), layout.chunk_roots() as usize);
+            Place::Fanout { roots, data_pieces, chunk_roots }
+        };
+        let metadata = Metadata::parse(&rest)?;
+        if metadata.content_length() > layout.file_size {
+            return Err(OpenError::OutOfBounds);
+        }
+        let content = Arc::new(Source { sectors: sectors.clone(), size: layout.file_size, place });
+        Ok(Some(Skyfile { skylink, layout, raw_metadata: rest, metadata: Arc::new(metadata), content }))
+    }
+
+    /// What it was opened by.
+    pub(crate) fn skylink(&self) -> Skylink {
+        self.skylink
+    }
+
+    /// As its base sector states it.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The metadata, byte for byte.
+    pub(crate) fn raw_metadata(&self) -> &Bytes {
+        &self.raw_metadata
+    }
+
+    /// The metadata. It is valid, and its subfiles lie within the content.
+    pub(crate) fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Bytes of the content.
+    pub(crate) fn size(&self) -> u64 {
+        self.layout.file_size
+    }
+
+    /// The roots of all sectors that it needs: the base sector, then those of its content in order.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = SectorRoot> {
+        let base = match self.skylink.target() {
+            Target::Sector { root, .. } => Some(root),
+            Target::Entry(_) => None,
+        };
+        base.into_iter().chain(self.content.data_roots())
+    }
+
+    /// Part of the content. A range that reaches beyond it ends with an error, as does a sector that is not here any more.
+    pub(crate) fn stream(&self, first: u64, length: u64) -> SkyfileStream {
+        SkyfileStream::new(Arc::clone(&self.content), first, length)
+    }
+}
+
+/// Bytes before the content, if everything that the base sector holds is within the bytes that the skylink names.
+fn check_bounds(layout: &Layout, available: u64) -> Result<u64, OpenError> {
+    let head =
+        (Layout::SIZE as u64).checked_add(layout.fanout_size).and_then(|sum| sum.checked_add(layout.metadata_size));
+    let content = if layout.fanout_size == 0 { layout.file_size } else { 0 };
+    match head.and_then(|head| head.checked_add(content)) {
+        Some(end) if end <= available => Ok(end - content),
+        _ => Err(OpenError::OutOfBounds),
+    }
+}
+
+fn read(sector: &Sector, offset: u64, length: u64) -> io::Result<Bytes> {
+    let mut bytes = vec![0; length as usize];
+    sector.read_at(&mut bytes, offset)?;
+    Ok(Bytes::from(bytes))
+}
+
+impl Source {
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn data_roots(&self) -> impl Iterator<Item = SectorRoot> {
+        let (roots, data_pieces, chunk_roots) = match &self.place {
+            Place::Base { .. } => (&[][..], 0, 1),
+            Place::Fanout { roots, data_pieces, chunk_roots } => (roots.as_chunks().0, *data_pieces, *chunk_roots),
+        };
+        roots
+            .chunks(chunk_roots)
+            .flat_map(move |chunk| chunk.iter().take(data_pieces))
+            .map(|root| SectorRoot::from_bytes(*root))
+    }
+
+    /// Some of the bytes at `position`, at least one and at most `limit`. The position is within the content.
+    pub(super) fn read(&self, chunk: &mut OpenChunk, position: u64, limit: usize) -> io::Result<Bytes> {
+        let limit = (self.size - position).min(limit as u64);
+        match &self.place {
+            Place::Base { sector, offset } => read(sector, offset + position, limit),
+            Place::Fanout { roots, data_pieces, chunk_roots } => {
+                let sector_size = self.sectors.sector_size();
+                let chunk_size = (*data_pieces * sector_size.bytes()) as u64;
+                let (index, start) = (position / chunk_size, position % chunk_size);
+                if chunk.index != Some(index) {
+                    let roots = roots.as_chunks().0.chunks(*chunk_roots).nth(index as usize).unwrap_or_default();
+                    *chunk = OpenChunk { index: Some(index), pieces: self.open_pieces(&roots[..*data_pieces])? };
+                }
+                chunk.read(start, limit.min(chunk_size - start), sector_size)
+            }
+        }
+    }
+
+    fn open_pieces(&self, roots: &[[u8; 32]]) -> io::Result<Vec<Sector>> {
+        let open = |root: &[u8; 32]| {
+            let root = SectorRoot::from_bytes(*root);
+            self.sectors.open_sector(&root)?.ok_or_else(|| {
+                tracing::error!(sector.root = %root, "a sector of a skyfile is not here");
+                io::ErrorKind::NotFound.into()
+            })
+        };
+        roots.iter().map(open).collect()
+    }
+}
+
+impl OpenChunk {
+    fn read(&self, start: u64, length: u64, sector_size: SectorSize) -> io::Result<Bytes> {
+        if let [piece] = &self.pieces[..] {
+            return read(piece, start, length);
+        }
+        // Whole rows, of which the ends are cut off.
+        let row = (LEAF_SIZE * self.pieces.len()) as u64;
+        let (first, end) = (start / row, (start + length).div_ceil(row));
+        let rows = (end - first) as usize;
+        let mut content = vec![0; rows * row as usize];
+        let mut shard = vec![0; (rows * LEAF_SIZE).min(sector_size.bytes())];
+        for (index, piece) in self.pieces.iter().enumerate() {
+            piece.read_at(&mut shard, first * LEAF_SIZE as u64)?;
+            for (row, segment) in content.chunks_exact_mut(row as usize).zip(shard.chunks_exact(LEAF_SIZE)) {
+                row[index * LEAF_SIZE..][..LEAF_SIZE].copy_from_slice(segment);
+            }
+        }
+        let skipped = (start - first * row) as usize;
+        Ok(Bytes::from(content).slice(skipped..skipped + length as usize))
+    }
+}

@@ -1,0 +1,67 @@
+//! `skyberth portal`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use portal::{Portal, PortalOptions};
+use tokio::net::TcpListener;
+
+use super::{print, process};
+use crate::config::{Config, Loaded};
+use crate::data_dir::{DataDir, Kind};
+use crate::server;
+use crate::telemetry::metrics::Metrics;
+
+/// Runs until SIGTERM or SIGINT.
+pub(super) fn serve(loaded: Loaded) -> anyhow::Result<()> {
+    let config = loaded.config;
+    process::prepare(&config, &config.portal.data)?.block_on(run(config))
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let listen = config.portal.listen;
+    let listener = TcpListener::bind(listen.0).await.with_context(|| format!("listen on {}", listen.0))?;
+    let address = listener.local_addr()?;
+    let stop = server::signal::shutdown_token()?;
+    let data = DataDir::open(&config.portal.data, Kind::Portal)?;
+    let (path, options) = (data.path().to_owned(), options(&config));
+    let opening = tokio::task::spawn_blocking(move || Portal::open(&path, options));
+    let portal = Arc::new(opening.await.context("opening the portal panicked")??);
+    greet(address, &data)?;
+    // The portal counts its requests itself; these are the connections.
+    let limits = server::Limits::from(&config.server);
+    let upkeep = tokio::spawn(Arc::clone(&portal).keep_up(stop.clone()));
+    server::run(listener, portal::http::router(portal), limits, Arc::new(Metrics::new()), stop).await;
+    upkeep.await.context("the portal's upkeep panicked")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn options(config: &Config) -> PortalOptions {
+    PortalOptions {
+        url: config.portal.url.clone(),
+        hostname: config.portal.hostname.clone(),
+        idle_body_timeout: config.server.idle_body_timeout.duration(),
+        metrics: config.metrics.enabled,
+        profile: config.portal.profile,
+        max_upload: config.portal.max_upload.bytes(),
+        max_metadata: config.portal.max_metadata.in_memory(),
+        max_uploads: config.portal.max_uploads,
+        disk_reserve: config.portal.disk_reserve.bytes(),
+        sweep_interval: config.portal.sweep_interval.duration(),
+        scrub_rate: config.portal.scrub_rate.bytes(),
+        registry_rate: config.portal.registry_rate,
+        max_entries: config.portal.max_entries,
+    }
+}
+
+/// What a person needs to begin.
+fn greet(address: SocketAddr, data: &DataDir) -> anyhow::Result<()> {
+    let host =
+        if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
+    print(&format!("Skyberth {} portal is ready at http://{host}", super::VERSION));
+    print(&format!("data directory: {}", data.path().canonicalize()?.display()));
+    print(&format!("upload with:    curl -F file=@FILE http://{host}/skynet/skyfile"));
+    Ok(())
+}

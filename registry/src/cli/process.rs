@@ -1,0 +1,25 @@
+//! What a server's process needs before it opens anything: its user, its log, descriptors, threads.
+
+use std::path::Path;
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::{descriptors, privileges};
+use crate::config::Config;
+use crate::telemetry;
+
+/// Threads for file and index work besides those that uploads hold.
+const SPARE_BLOCKING_THREADS: usize = 128;
+
+/// Prepares a server that will write to `data`. Must be called while the process has one thread.
+pub(super) fn prepare(config: &Config, data: &Path) -> anyhow::Result<Runtime> {
+    // First of all: nothing below has rights that it does not need.
+    privileges::drop_root(config.server.run_as, data, true)?;
+    telemetry::logs::init(&config.log)?;
+    match descriptors::raise_limit() {
+        Ok(limit) => tracing::debug!(limit, "raised the limit of descriptors"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of descriptors"),
+    }
+    let threads = config.registry.max_transfers + SPARE_BLOCKING_THREADS;
+    Ok(Builder::new_multi_thread().enable_all().max_blocking_threads(threads).build()?)
+}

@@ -1,0 +1,84 @@
+//! `[portal]`: the Skynet portal, by itself.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use storage_backends::skynet::profile::Profile;
+
+use super::validate::Faults;
+use super::{ByteSize, ListenAddress, TimeSpan};
+
+/// A portal with its names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Portal {
+    /// Address with port of `skyberth portal`.
+    pub listen: ListenAddress,
+    /// Directory of everything that `skyberth portal` writes.
+    pub data: PathBuf,
+    /// URL under which clients reach the portal, such as `https://portal.example`; empty: the host that they asked.
+    pub url: String,
+    /// The name below which each skylink has an origin of its own: `<base32 skylink>.<hostname>`.
+    pub hostname: String,
+    /// How uploads are cut: sector size, data pieces, parity pieces. Their skylinks depend on it: `4MiB/10+20` gives those of
+    /// release skyd. The sector size is that of the whole store and must not change; the pieces may.
+    pub profile: Profile,
+    /// Bytes of one upload.
+    pub max_upload: ByteSize,
+    /// Bytes of the metadata of one upload, held in memory; they grow with the number of files in it.
+    pub max_metadata: ByteSize,
+    /// Uploads whose bodies are taken at once; each holds about 6 MiB. More get 503.
+    pub max_uploads: usize,
+    /// Bytes that uploads leave free on the disk; below, they get 507.
+    pub disk_reserve: ByteSize,
+    /// From one sweep of sectors that no pin reaches to the next; an unpin causes one earlier.
+    pub sweep_interval: TimeSpan,
+    /// Bytes a second that are read to find damaged sectors; 0 turns that off.
+    pub scrub_rate: ByteSize,
+    /// Writes of registry entries per second that one address may make in the long run, ten seconds' worth at once; more get
+    /// 429. 0 for any number.
+    pub registry_rate: u32,
+    /// Registry entries kept; each takes a small file. Further ones get 507, those that are here can be updated.
+    pub max_entries: u64,
+}
+
+impl Default for Portal {
+    fn default() -> Self {
+        Portal {
+            listen: ListenAddress::local(9980),
+            data: PathBuf::from("./skyberth-portal-data"),
+            url: String::new(),
+            hostname: "localhost".to_owned(),
+            profile: Profile::DEFAULT,
+            max_upload: ByteSize::from_bytes(1 << 40),
+            max_metadata: ByteSize::from_mib(1),
+            max_uploads: 64,
+            disk_reserve: ByteSize::from_mib(256),
+            sweep_interval: TimeSpan::from_secs(3600),
+            scrub_rate: ByteSize::from_mib(8),
+            registry_rate: 60,
+            max_entries: 1_000_000,
+        }
+    }
+}
+
+impl Portal {
+    pub(super) fn validate(&self, faults: &mut Faults) {
+        if self.data.as_os_str().is_empty() {
+            faults.add("portal.data", "must name a directory");
+        }
+        let is_url = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+        if !self.url.is_empty() && (!is_url(&self.url) || self.url.ends_with('/')) {
+            faults.add("portal.url", "write a URL without a slash at its end, such as https://portal.example");
+        }
+        let in_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+        if self.hostname.is_empty() || !self.hostname.bytes().all(in_name) {
+            faults.add("portal.hostname", "write a host name in lower case, without port");
+        }
+        faults.at_least_one("portal.max_uploads", self.max_uploads);
+        faults.not_zero("portal.sweep_interval", self.sweep_interval);
+        let (least, most) = (ByteSize::from_bytes(1024), ByteSize::from_mib(4));
+        faults.size_within("portal.max_metadata", self.max_metadata, least, most);
+    }
+}

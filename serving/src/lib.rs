@@ -1,0 +1,14 @@
+//! What every server of ours needs of HTTP besides its library: request bodies that end in time, ranges, conditions and
+//! query strings. Knows neither registries nor portals.
+
+mod entity_tags;
+mod idle;
+mod query;
+mod range;
+mod request_body;
+
+pub use entity_tags::entity_tags;
+pub use idle::{IdleTimeout, IdleTimeoutError};
+pub use query::Query;
+pub use range::{ByteRange, Ranges, parse_range};
+pub use request_body::{BodyError, RequestBody};

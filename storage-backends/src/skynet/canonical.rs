@@ -1,0 +1,96 @@
+//! The canonical form: the one skyfile, hence the one skylink, that content has in a profile.
+//!
+//! Its metadata says nothing but digest and length, whatever the transport; the content stands in the base sector if it
+//! fits, else in a fanout. So the skylink is known before anything is sent.
+
+use super::base_sector::{AssembleError, BaseSector};
+use super::layout::Layout;
+use super::profile::{Profile, SectorSize};
+use super::sector::{SectorHasher, SectorRoot};
+use crate::digest::Digest;
+
+/// Where the content of a canonical skyfile stands, which decides how it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// In the base sector: sent raw, in one request.
+    Small,
+    /// In sectors of its own: sent by TUS.
+    Large,
+}
+
+impl Form {
+    /// The form of so much content in a profile.
+    pub fn of(digest: &Digest, length: u64, profile: Profile) -> Form {
+        let head = (Layout::SIZE + metadata(digest, length).len()) as u64;
+        let fits = head.checked_add(length).is_some_and(|needed| needed <= profile.sector_size().bytes() as u64);
+        if fits { Form::Small } else { Form::Large }
+    }
+}
+
+/// The file name that content is uploaded under.
+pub fn file_name(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm_name(), digest.encoded())
+}
+
+/// The metadata, byte for byte. Nothing in it needs escaping: a digest's grammar has no such character.
+pub fn metadata(digest: &Digest, length: u64) -> Vec<u8> {
+    format!(r#"{{"filename":"{}","length":{length}}}"#, file_name(digest)).into_bytes()
+}
+
+/// The base sector of small content.
+pub fn small(digest: &Digest, content: &[u8], profile: Profile) -> Result<BaseSector, AssembleError> {
+    BaseSector::small(profile.sector_size(), &metadata(digest, content.len() as u64), content)
+}
+
+/// The base sector of large content, from its fanout alone. With one data piece, that is the list of unit roots with
+/// the profile's sector size as unit.
+pub fn large(
+    digest: &Digest,
+    length: u64,
+    profile: Profile,
+    fanout: &[SectorRoot],
+) -> Result<BaseSector, AssembleError> {
+    BaseSector::large(profile, length, &metadata(digest, length), fanout)
+}
+
+/// Computes the roots of content's units while it comes: 32 bytes of memory for each unit.
+#[derive(Clone, Debug)]
+pub struct UnitRoots {
+    hasher: SectorHasher,
+    roots: Vec<SectorRoot>,
+}
+
+impl UnitRoots {
+    /// Starts with no content. [`SectorSize::STANDARD`] is the unit that blobs are verified by.
+    pub fn new(unit: SectorSize) -> Self {
+        UnitRoots { hasher: SectorHasher::new(unit), roots: Vec::new() }
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let taken = self.hasher.update(rest);
+            rest = &rest[taken..];
+            if self.hasher.is_full() {
+                self.roots.push(self.hasher.finish());
+            }
+        }
+    }
+
+    /// The roots of the units that are complete.
+    pub fn complete(&self) -> &[SectorRoot] {
+        &self.roots
+    }
+
+    /// The roots; the last unit is filled up with zeros, and empty content has none.
+    pub fn finish(mut self) -> Vec<SectorRoot> {
+        if self.hasher.taken() > 0 {
+            self.roots.push(self.hasher.finish());
+        }
+        self.roots
+    }
+}
+
+#[cfg(test)]
+mod tests;
