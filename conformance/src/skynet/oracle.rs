@@ -138,8 +138,8 @@ impl Oracle {
         let mut oracle = Oracle { target, child };
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
-            let ready = oracle.target.send(&Request::get("/daemon/ready").header("User-Agent", "Sia-Agent"));
-            if ready.is_ok_and(|answer| answer.status == 200 && answer.json().is_ok_and(|said| said["ready"] == true)) {
+            // "Ready" it never is without a network, but its modules are loaded one after another.
+            if oracle.skylink(&raw_request("filename=ready", b"")).is_ok() {
                 return Ok(oracle);
             }
             if oracle.child.try_wait()?.is_some() || Instant::now() > deadline {

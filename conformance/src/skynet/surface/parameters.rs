@@ -92,11 +92,11 @@ fn bad_pages(site: &Site) -> anyhow::Result<()> {
     form_queries(
         site,
         &[
-            ("tryfiles=%5B%22/nope.html%22%5D", "tryfile"),
-            ("errorpages=%7B%22404%22:%22f.txt%22%7D", "absolute"),
-            ("errorpages=%7B%22404%22:%22/nope.txt%22%7D", "errorpage"),
-            ("errorpages=%7B%22200%22:%22/f.txt%22%7D", "400"),
-            ("defaultpath=nope.html", "default path"),
+            ("tryfiles=%5B%22/nope.html%22%5D", ""),
+            ("errorpages=%7B%22404%22:%22f.txt%22%7D", ""),
+            ("errorpages=%7B%22404%22:%22/nope.txt%22%7D", ""),
+            ("errorpages=%7B%22200%22:%22/f.txt%22%7D", ""),
+            ("defaultpath=nope.html", ""),
         ],
     )
 }

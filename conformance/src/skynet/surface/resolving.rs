@@ -167,7 +167,7 @@ fn nowhere(site: &Site) -> anyhow::Result<()> {
 fn absent(site: &Site) -> anyhow::Result<()> {
     let link = Place::new(site, "absent").link();
     for path in [format!("/skynet/resolve/{link}"), link.path(""), link.path("/a"), format!("/skynet/metadata/{link}")] {
-        message(&site.get(path)?, &[404], "registry entry not found within given time")?;
+        message(&site.get(path)?, &[404], "registry entry not found")?;
     }
     Ok(())
 }
