@@ -6,13 +6,16 @@
 pub mod entries;
 pub mod http;
 mod limits;
+mod media_type;
 mod metrics;
 mod options;
 mod pins;
 mod portal;
 mod registry;
 mod sectors;
+mod served;
 mod skyfile;
+mod tus;
 mod upkeep;
 
 pub use metrics::Metrics;

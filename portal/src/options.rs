@@ -34,6 +34,10 @@ pub struct PortalOptions {
     pub registry_rate: u32,
     /// Most registry entries that the portal keeps; each takes a file.
     pub max_entries: u64,
+    /// Resumable uploads that are remembered, finished ones among them.
+    pub max_resumable_uploads: usize,
+    /// How long a resumable upload may be idle, and a finished one is remembered.
+    pub upload_expiry: Duration,
 }
 
 /// Small limits.
@@ -53,5 +57,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         scrub_rate: 0,
         registry_rate: 0,
         max_entries: 1000,
+        max_resumable_uploads: 16,
+        upload_expiry: Duration::from_hours(24),
     }
 }

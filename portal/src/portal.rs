@@ -9,6 +9,7 @@ use crate::limits::RateLimit;
 use crate::pins::Pins;
 use crate::sectors::SectorStore;
 use crate::skyfile::Skyfiles;
+use crate::tus::Uploads;
 use crate::{Metrics, PortalOptions};
 
 /// A portal that is open.
@@ -19,6 +20,7 @@ pub struct Portal {
     pub(crate) skyfiles: Skyfiles,
     pub(crate) entries: Arc<EntryStore>,
     pub(crate) registry_writes: RateLimit,
+    pub(crate) uploads: Arc<Uploads>,
 }
 
 /// Why a portal cannot be opened.
@@ -30,6 +32,9 @@ pub enum OpenPortalError {
     /// The same of its registry entries.
     #[error(transparent)]
     Entries(#[from] EntryStoreError),
+    /// What was uploaded so far cannot be read.
+    #[error("cannot take up the resumable uploads")]
+    Uploads(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Portal {
@@ -40,6 +45,9 @@ impl Portal {
         let skyfiles = Skyfiles::new(sectors, Pins::open(directory)?, &options);
         let entries = Arc::new(EntryStore::open(&directory.join("entries"), options.max_entries)?);
         let registry_writes = RateLimit::new(options.registry_rate);
-        Ok(Portal { options, metrics: Metrics::new(), skyfiles, entries, registry_writes })
+        let uploads = Uploads::open(directory, skyfiles.clone(), &options)
+            .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
+        let (metrics, uploads) = (Metrics::new(), Arc::new(uploads));
+        Ok(Portal { options, metrics, skyfiles, entries, registry_writes, uploads })
     }
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, State};
-use http::header::{ALLOW, EXPECT};
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serving::{Query, RequestBody};
 
 use super::error::HttpError;
 use super::request::{Answer, Request, value};
 use super::route::Route;
-use super::{cors, health, registry, resolve, root, skyfile, stats};
+use super::{cors, download, health, registry, resolve, root, skyfile, stats, tus};
 use crate::Portal;
 use crate::metrics::RequestLabels;
 
@@ -26,14 +27,18 @@ const SERVER_API: HeaderName = HeaderName::from_static("skynet-server-api");
 pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::Request<Body>) -> Response<Body> {
     let started = Instant::now();
     let id = next_request_id();
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    name_host(&mut head);
     let path = head.uri.path();
-    let route = Route::parse(path);
-    let label = route.as_ref().map_or("none", Route::label);
     let expects_continue = head.headers.contains_key(EXPECT);
     let preflight = cors::is_preflight(&head.method, &head.headers);
     let client = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let request = Request { client, method: head.method, headers: head.headers, query: Query::parse(head.uri.query()) };
+    let raw_query = head.uri.query().map(str::to_owned);
+    let query = Query::parse(raw_query.as_deref());
+    let request = Request { client, method: head.method, headers: head.headers, query, raw_query };
+    let route = Route::at(request.host(), &portal.options.hostname, path);
+    let label = route.as_ref().map_or("none", Route::label);
+    let is_tus = route.as_ref().is_some_and(Route::is_tus);
     let mut body = RequestBody::new(body, portal.options.idle_body_timeout, portal.metrics.received_bytes.clone());
     let answer = match route {
         _ if preflight => Ok(empty(StatusCode::NO_CONTENT)),
@@ -42,6 +47,9 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     };
     let mut response = answer.unwrap_or_else(|error| render(error, &id, label, &request.method, path));
     finish(&portal, &request, preflight, &id, &mut response);
+    if is_tus {
+        tus::mark(response.headers_mut());
+    }
     body.leave(expects_continue, head.version, &mut response);
     let labels = RequestLabels { operation: label, status: response.status().as_u16() };
     portal.metrics.requests.get_or_create(&labels).inc();
@@ -52,7 +60,7 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
 
 async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &mut RequestBody) -> Answer {
     if request.method == Method::OPTIONS {
-        return Ok(options(route));
+        return Ok(options(portal, route));
     }
     if !route.methods().contains(&request.method) {
         let mut response = HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed").into_response("");
@@ -70,13 +78,31 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         Route::EntryHealth => registry::health(portal, request).await,
         Route::Resolve(skylink) => resolve::resolve(portal, request, skylink).await,
         Route::Skyfile => skyfile::upload(portal, request, body).await,
+        Route::Download(address) => download::handle(portal, request, address).await,
+        Route::Metadata(address) => download::metadata(portal, request, address).await,
+        Route::Tus => tus::create(portal, request, body).await,
+        Route::TusUpload(id) => tus::upload(portal, request, body, id.as_ref()).await,
+        Route::TusSkylink(id) => tus::skylink(portal, id.as_ref()).await,
+        Route::LeftOut(why) => Err(HttpError::not_found(*why)),
+    }
+}
+
+/// HTTP/2 has the host in the URI.
+fn name_host(head: &mut http::request::Parts) {
+    if let Some(authority) = head.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        head.headers.insert(HOST, host);
     }
 }
 
 /// OPTIONS that is no browser's question.
-fn options(route: &Route) -> Response<Body> {
+fn options(portal: &Portal, route: &Route) -> Response<Body> {
     let mut response = empty(StatusCode::NO_CONTENT);
     response.headers_mut().insert(ALLOW, allowed(route));
+    if route.is_tus() {
+        tus::advertise(portal, response.headers_mut());
+    }
     response
 }
 
@@ -108,8 +134,12 @@ fn finish(portal: &Portal, request: &Request, preflight: bool, id: &str, respons
     headers.insert(SERVER_API, url);
     cors::allow(&request.headers, preflight, headers);
     if request.method == Method::HEAD {
-        // The headers speak of the body that GET would have sent.
-        *response.body_mut() = Body::empty();
+        // The headers speak of the body that GET would have sent; where it has no length, HEAD says none either.
+        let length = response.body().size_hint().exact().filter(|length| *length > 0);
+        if let Some(length) = length {
+            response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+        }
+        *response.body_mut() = Body::from_stream(futures_util::stream::empty::<std::io::Result<Bytes>>());
     }
 }
 

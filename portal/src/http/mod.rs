@@ -6,9 +6,11 @@
 mod body;
 mod cors;
 mod dispatch;
+mod download;
 mod error;
 mod health;
 mod json;
+mod left_out;
 mod registry;
 mod request;
 mod resolve;
@@ -17,6 +19,7 @@ mod route;
 mod skyfile;
 mod stats;
 mod timeout;
+mod tus;
 
 #[cfg(test)]
 mod tests;

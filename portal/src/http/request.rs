@@ -21,6 +21,8 @@ pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
+    /// The query as it came, for redirects.
+    pub(crate) raw_query: Option<String>,
 }
 
 impl Request {

@@ -1,5 +1,10 @@
 //! From host, method-free path to what is asked for: the grammar of the whole API on one page.
 
+use storage_backends::fs::UploadId;
+
+use super::download::{Address, below};
+use super::left_out;
+
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -21,9 +26,30 @@ pub(crate) enum Route {
     Resolve(String),
     /// `/skynet/skyfile`; what stands behind it does not matter, it was a path in skyd's own file system.
     Skyfile,
+    /// `/<skylink>[/path]`, `/skynet/skylink/<skylink>[/path]`, and any path on a skylink's own host.
+    Download(Address),
+    /// `/skynet/metadata/<skylink>`.
+    Metadata(Address),
+    /// A part of other portals that this one does not have.
+    LeftOut(&'static str),
+    /// `/skynet/tus`.
+    Tus,
+    /// `/skynet/tus/:id`; `None`: no upload can have that id.
+    TusUpload(Option<UploadId>),
+    /// `/skynet/upload/tus/:id`; the same.
+    TusSkylink(Option<UploadId>),
 }
 
 impl Route {
+    /// Reads the host and the path of a request. What lies below the portal's own name is no part of its API.
+    pub(crate) fn at(host: Option<&str>, hostname: &str, path: &str) -> Option<Route> {
+        let Some(label) = host.and_then(|host| below(host, hostname)) else { return Route::parse(path) };
+        if let Some(address) = Address::on_host(host?, hostname, path) {
+            return Some(Route::Download(address));
+        }
+        left_out::at_host(label).map(Route::LeftOut).or_else(|| Route::parse(path))
+    }
+
     /// Reads the raw, still encoded path of a request.
     pub(crate) fn parse(path: &str) -> Option<Route> {
         Some(match path {
@@ -34,7 +60,13 @@ impl Route {
             "/skynet/registry" => Route::Registry,
             "/skynet/registrymulti" => Route::RegistryMulti,
             "/skynet/health/entry" => Route::EntryHealth,
-            _ => return Route::parse_prefixed(path),
+            "/skynet/tus" | "/skynet/tus/" => Route::Tus,
+            _ => {
+                return Route::parse_prefixed(path)
+                    .or_else(|| Route::of_upload(path))
+                    .or_else(|| Route::of_skylink(path))
+                    .or_else(|| left_out::at_path(path).map(Route::LeftOut));
+            }
         })
     }
 
@@ -46,6 +78,28 @@ impl Route {
             "resolve" => Route::Resolve(rest.to_owned()),
             _ => return None,
         })
+    }
+
+    fn of_skylink(path: &str) -> Option<Route> {
+        if let Some(rest) = path.strip_prefix("/skynet/skylink/") {
+            return Some(Route::Download(Address::in_path(rest)));
+        }
+        if let Some(rest) = path.strip_prefix("/skynet/metadata/") {
+            return Some(Route::Metadata(Address::in_path(rest)));
+        }
+        Address::in_root(path).map(Route::Download)
+    }
+
+    fn of_upload(path: &str) -> Option<Route> {
+        if let Some(id) = path.strip_prefix("/skynet/tus/") {
+            return Some(Route::TusUpload(id.parse().ok()));
+        }
+        path.strip_prefix("/skynet/upload/tus/").map(|id| Route::TusSkylink(id.parse().ok()))
+    }
+
+    /// True for what speaks TUS.
+    pub(crate) fn is_tus(&self) -> bool {
+        matches!(self, Route::Tus | Route::TusUpload(_))
     }
 
     /// The name in metrics and logs.
@@ -60,6 +114,12 @@ impl Route {
             Route::EntryHealth => "health_entry",
             Route::Resolve(_) => "resolve",
             Route::Skyfile => "skyfile",
+            Route::Download(_) => "download",
+            Route::Metadata(_) => "metadata",
+            Route::LeftOut(_) => "left_out",
+            Route::Tus => "tus_create",
+            Route::TusUpload(_) => "tus_upload",
+            Route::TusSkylink(_) => "tus_skylink",
         }
     }
 
@@ -67,12 +127,21 @@ impl Route {
     pub(crate) fn methods(&self) -> &'static [http::Method] {
         use http::Method;
         match self {
-            Route::Root | Route::Live | Route::Metrics | Route::Stats | Route::EntryHealth | Route::Resolve(_) => {
-                &[Method::GET, Method::HEAD]
-            }
+            Route::Root
+            | Route::Live
+            | Route::Metrics
+            | Route::Stats
+            | Route::EntryHealth
+            | Route::Resolve(_)
+            | Route::Download(_)
+            | Route::Metadata(_)
+            | Route::TusSkylink(_) => &[Method::GET, Method::HEAD],
             Route::Registry => &[Method::GET, Method::HEAD, Method::POST],
             Route::RegistryMulti => &[Method::POST],
             Route::Skyfile => &[Method::POST],
+            Route::LeftOut(_) => &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE],
+            Route::Tus => &[Method::POST],
+            Route::TusUpload(_) => &[Method::HEAD, Method::PATCH, Method::DELETE, Method::POST],
         }
     }
 }

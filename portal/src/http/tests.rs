@@ -8,6 +8,8 @@ use tower::ServiceExt;
 
 use crate::{Portal, PortalOptions};
 
+mod download;
+
 /// A portal of its own in a directory that goes with it.
 pub(super) struct TestPortal {
     portal: Arc<Portal>,

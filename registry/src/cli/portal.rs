@@ -53,6 +53,8 @@ fn options(config: &Config) -> PortalOptions {
         scrub_rate: config.portal.scrub_rate.bytes(),
         registry_rate: config.portal.registry_rate,
         max_entries: config.portal.max_entries,
+        max_resumable_uploads: config.portal.max_resumable_uploads,
+        upload_expiry: config.portal.upload_expiry.duration(),
     }
 }
 

@@ -41,6 +41,11 @@ pub struct Portal {
     pub registry_rate: u32,
     /// Registry entries kept; each takes a small file. Further ones get 507, those that are here can be updated.
     pub max_entries: u64,
+    /// Resumable uploads (TUS) that are remembered; the one that was finished first makes way. Where none is finished, more
+    /// get 503.
+    pub max_resumable_uploads: usize,
+    /// How long a resumable upload may be idle, and a finished one is remembered.
+    pub upload_expiry: TimeSpan,
 }
 
 impl Default for Portal {
@@ -59,6 +64,8 @@ impl Default for Portal {
             scrub_rate: ByteSize::from_mib(8),
             registry_rate: 60,
             max_entries: 1_000_000,
+            max_resumable_uploads: 4096,
+            upload_expiry: TimeSpan::from_secs(24 * 3600),
         }
     }
 }
@@ -78,6 +85,8 @@ impl Portal {
         }
         faults.at_least_one("portal.max_uploads", self.max_uploads);
         faults.not_zero("portal.sweep_interval", self.sweep_interval);
+        faults.at_least_one("portal.max_resumable_uploads", self.max_resumable_uploads);
+        faults.not_zero("portal.upload_expiry", self.upload_expiry);
         let (least, most) = (ByteSize::from_bytes(1024), ByteSize::from_mib(4));
         faults.size_within("portal.max_metadata", self.max_metadata, least, most);
     }

@@ -1,0 +1,180 @@
+//! Bytes to a client: conditions, ranges and lengths as Go's `http.ServeContent` has them (RFC 9110 sections 13 and 14).
+
+use std::io;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE,
+};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serving::{ByteRange, Ranges, entity_tags, parse_range};
+
+use crate::http::error::HttpError;
+use crate::http::request::value;
+use crate::served::{Piece, Selection};
+use crate::skyfile::Skyfile;
+
+/// What is sent.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Of a skyfile.
+    Selected(Box<(Skyfile, Selection)>),
+    /// In memory.
+    Held(Bytes),
+}
+
+/// Bytes on their way.
+pub(super) type Bytestream = BoxStream<'static, io::Result<Bytes>>;
+
+impl Content {
+    pub(super) fn selected(skyfile: &Skyfile, selection: Selection) -> Self {
+        Content::Selected(Box::new((skyfile.clone(), selection)))
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Content::Selected(selected) => selected.1.size(),
+            Content::Held(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// `length` bytes from `first` on; nothing is read before it is polled.
+    pub(super) fn stream(&self, first: u64, length: u64) -> Bytestream {
+        match self {
+            Content::Selected(selected) => read(&selected.0, selected.1.cut(first, length)),
+            Content::Held(bytes) => {
+                let (first, end) = (first.min(self.size()), first.saturating_add(length).min(self.size()));
+                let part = bytes.slice(first as usize..end as usize);
+                stream::once(async move { Ok(part) }).boxed()
+            }
+        }
+    }
+}
+
+/// Pieces of a skyfile, one after the other.
+fn read(skyfile: &Skyfile, pieces: Vec<Piece>) -> Bytestream {
+    let skyfile = skyfile.clone();
+    stream::iter(pieces).flat_map(move |piece| skyfile.stream(piece.first, piece.length)).boxed()
+}
+
+/// How content is told from other content.
+#[derive(Debug)]
+pub(super) struct Description {
+    pub(super) media_type: HeaderValue,
+    /// Quoted.
+    pub(super) etag: Option<HeaderValue>,
+}
+
+/// The answer to a request with these headers, and this range in the words of `Range`. HEAD is as GET: the body is
+/// dropped later, unread.
+pub(super) fn respond(
+    content: &Content,
+    description: Description,
+    range: Option<&str>,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    let Description { media_type, etag } = description;
+    let mut response = match precondition(headers, etag.as_ref()) {
+        Some(status) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = status;
+            response
+        }
+        None => ranged(content, &media_type, range.filter(|_| range_applies(headers, etag.as_ref()))),
+    };
+    let status = response.status();
+    let headers = response.headers_mut();
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if status == StatusCode::OK || status == StatusCode::PARTIAL_CONTENT {
+        headers.entry(CONTENT_TYPE).or_insert(media_type);
+    }
+    if let Some(etag) = etag {
+        headers.insert(ETAG, etag);
+    }
+    response
+}
+
+/// 412 or 304, if the request's conditions say so.
+pub(super) fn precondition(headers: &HeaderMap, etag: Option<&HeaderValue>) -> Option<StatusCode> {
+    let etag = etag.and_then(|etag| etag.to_str().ok());
+    let matches = |tag: &str| tag == "*" || Some(tag) == etag;
+    if headers.contains_key(IF_MATCH) && !entity_tags(headers, &IF_MATCH).any(matches) {
+        return Some(StatusCode::PRECONDITION_FAILED);
+    }
+    entity_tags(headers, &IF_NONE_MATCH).any(matches).then_some(StatusCode::NOT_MODIFIED)
+}
+
+/// `If-Range` compares strongly; a date says nothing about content that has none.
+fn range_applies(headers: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
+    headers.get(IF_RANGE).is_none_or(|asked| Some(asked) == etag)
+}
+
+fn ranged(content: &Content, media_type: &HeaderValue, range: Option<&str>) -> Response<Body> {
+    let size = content.size();
+    // Any range of nothing is all of it, as Go has it.
+    let ranges = range.filter(|_| size > 0).map_or(Ranges::Whole, |range| parse_range(range, size));
+    match ranges {
+        Ranges::Whole => with_length(StatusCode::OK, content.stream(0, size), size),
+        Ranges::Unsatisfiable => {
+            let error = HttpError::new(StatusCode::RANGE_NOT_SATISFIABLE, "requested range not satisfiable");
+            let mut response = error.into_response("");
+            response.headers_mut().insert(CONTENT_RANGE, value(&format!("bytes */{size}")));
+            response
+        }
+        Ranges::Parts(parts) => match parts.as_slice() {
+            [part] => {
+                let body = content.stream(part.first, part.length());
+                let mut response = with_length(StatusCode::PARTIAL_CONTENT, body, part.length());
+                response.headers_mut().insert(CONTENT_RANGE, value(&content_range(*part, size)));
+                response
+            }
+            _ => multipart(content, media_type, &parts),
+        },
+    }
+}
+
+fn with_length(status: StatusCode, body: Bytestream, length: u64) -> Response<Body> {
+    let mut response = Response::new(Body::from_stream(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    response
+}
+
+fn content_range(range: ByteRange, size: u64) -> String {
+    format!("bytes {}-{}/{size}", range.first, range.last)
+}
+
+/// `multipart/byteranges` (RFC 9110 section 14.6).
+fn multipart(content: &Content, media_type: &HeaderValue, parts: &[ByteRange]) -> Response<Body> {
+    let boundary = boundary();
+    let mut length = 0;
+    let mut body: Vec<Bytestream> = Vec::new();
+    let mut text = |text: Vec<u8>| {
+        length += text.len() as u64;
+        stream::once(async move { Ok(Bytes::from(text)) }).boxed()
+    };
+    for (at, part) in parts.iter().enumerate() {
+        let before = if at == 0 { "" } else { "\r\n" };
+        let range = content_range(*part, content.size());
+        let head = format!("{before}--{boundary}\r\nContent-Range: {range}\r\nContent-Type: ");
+        body.push(text([head.as_bytes(), media_type.as_bytes(), b"\r\n\r\n"].concat()));
+        body.push(content.stream(part.first, part.length()));
+    }
+    body.push(text(format!("\r\n--{boundary}--\r\n").into_bytes()));
+    length += parts.iter().map(|part| part.length()).sum::<u64>();
+    let mut response = with_length(StatusCode::PARTIAL_CONTENT, stream::iter(body).flatten().boxed(), length);
+    let kind = value(&format!("multipart/byteranges; boundary={boundary}"));
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+/// Whoever uploads must not know it, else a file could pretend to have parts.
+fn boundary() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    // Keys of the hasher are random, and new for each state.
+    let word = || RandomState::new().hash_one("boundary");
+    format!("{:016x}{:016x}", word(), word())
+}

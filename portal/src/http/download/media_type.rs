@@ -1,0 +1,28 @@
+//! `Content-Type`: what the upload said, else by the name, else by the first bytes.
+
+use futures_util::StreamExt;
+use http::HeaderValue;
+
+use super::content::Content;
+use crate::http::error::HttpError;
+use crate::media_type::{SNIFFED, of_bytes, of_name};
+
+/// Of content that may have to be looked at.
+pub(super) async fn media_type(content: &Content) -> Result<HeaderValue, HttpError> {
+    if let Content::Selected(selected) = content {
+        let selection = &selected.1;
+        // What is no header is as good as nothing.
+        if let Some(declared) = selection.declared_type().and_then(|declared| HeaderValue::from_str(declared).ok()) {
+            return Ok(declared);
+        }
+        if let Some(known) = of_name(&selection.name) {
+            return Ok(HeaderValue::from_static(known));
+        }
+    }
+    let mut start = Vec::new();
+    let mut stream = content.stream(0, content.size().min(SNIFFED as u64));
+    while let Some(bytes) = stream.next().await {
+        start.extend_from_slice(&bytes.map_err(|error| HttpError::internal("failed to read the skyfile", error))?);
+    }
+    Ok(HeaderValue::from_static(of_bytes(&start)))
+}

@@ -1,0 +1,113 @@
+//! Several files at once.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+
+use super::*;
+
+fn unzip(bytes: Vec<u8>) -> BTreeMap<String, String> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+    let count = archive.len();
+    let read = |at| {
+        let mut file = archive.by_index(at).unwrap();
+        let mut content = String::new();
+        file.read_to_string(&mut content).unwrap();
+        (file.name().unwrap().to_string(), content)
+    };
+    (0..count).map(read).collect()
+}
+
+fn untar(bytes: impl Read) -> BTreeMap<String, String> {
+    let mut archive = tar::Archive::new(bytes);
+    let read = |file: std::io::Result<tar::Entry<'_, _>>| {
+        let mut file = file.unwrap();
+        let mut content = String::new();
+        file.read_to_string(&mut content).unwrap();
+        (file.path().unwrap().to_str().unwrap().to_owned(), content)
+    };
+    archive.entries().unwrap().map(read).collect()
+}
+
+fn named<'a>(files: impl IntoIterator<Item = &'a File<'a>>) -> BTreeMap<String, String> {
+    files.into_iter().map(|(name, _, content)| ((*name).to_owned(), (*content).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_directory_without_an_index_is_a_zip() {
+    let portal = TestPortal::new();
+    let link = portal.upload_directory(&APP[..3], |_| ()).await;
+    for (target, files) in
+        [(format!("/{link}"), &APP[..3]), (format!("/{link}/"), &APP[..3]), (format!("/{link}/css"), &APP[1..2])]
+    {
+        let response = portal.get(&target).await;
+        assert_eq!(header(&response, "content-type"), "application/zip", "{target}");
+        assert_eq!(unzip(bytes(response).await), named(files), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn every_format_holds_every_file() {
+    let portal = TestPortal::new();
+    let link = portal.upload_directory(&APP, |_| ()).await;
+    let get = async |query: &str| {
+        let response = portal.get(&format!("/{link}?format={query}")).await;
+        let kind = header(&response, "content-type").to_owned();
+        (kind, bytes(response).await)
+    };
+    let (kind, zip) = get("ZIP").await;
+    assert_eq!((kind.as_str(), unzip(zip)), ("application/zip", named(&APP)));
+    let (kind, tar) = get("tar").await;
+    assert_eq!((kind.as_str(), untar(Cursor::new(tar))), ("application/x-tar", named(&APP)));
+    let (kind, gz) = get("targz").await;
+    let tar = flate2::read::GzDecoder::new(Cursor::new(gz));
+    assert_eq!((kind.as_str(), untar(tar)), ("application/gzip", named(&APP)));
+    let (kind, concat) = get("concat").await;
+    assert_eq!(kind, "text/plain; charset=utf-8");
+    assert_eq!(String::from_utf8(concat).unwrap(), "aboutbody {}<svg/><h1>hello</h1>");
+}
+
+#[tokio::test]
+async fn a_single_file_can_be_archived_too() {
+    let portal = TestPortal::new();
+    let raw = portal.upload_raw("a.txt", b"abc").await;
+    let zip = portal.get(&format!("/{raw}?format=zip")).await;
+    assert_eq!(header(&zip, "content-disposition"), "attachment; filename=\"a.txt.zip\"");
+    assert_eq!(unzip(bytes(zip).await), named(&[("a.txt", "", "abc")]));
+    let app = portal.upload_directory(&APP, |_| ()).await;
+    let tar = bytes(portal.get(&format!("/{app}/css/style.css?format=tar")).await).await;
+    assert_eq!(untar(Cursor::new(tar)), named(&APP[1..2]));
+    let empty = portal.upload_raw("empty", b"").await;
+    let tar = bytes(portal.get(&format!("/{empty}?format=tar")).await).await;
+    assert_eq!(untar(Cursor::new(tar)), named(&[("empty", "", "")]));
+}
+
+/// skyd reads on from the first file's first byte, which gives other files' bytes.
+#[tokio::test]
+async fn a_directory_whose_files_lie_apart_has_their_bytes() {
+    let files = [("a/1", "", "one"), ("b/2", "", "two"), ("a/3", "", "three")];
+    let portal = TestPortal::new();
+    let link = portal.upload_directory(&files, |_| ()).await;
+    let tar = bytes(portal.get(&format!("/{link}/a?format=tar")).await).await;
+    assert_eq!(untar(Cursor::new(tar)), named([&files[0], &files[2]]));
+    assert_eq!(portal.fetch(&format!("/{link}/a?format=concat")).await.1, "onethree");
+    let part = portal.get_with(&format!("/{link}/a?format=concat"), &[("range", "bytes=2-4")]).await;
+    assert_eq!(text(part).await, "eth");
+}
+
+#[tokio::test]
+async fn with_a_format_no_default_path_applies() {
+    let portal = TestPortal::new();
+    let link = portal.upload_directory(&APP, |metadata| metadata.try_files = vec!["/index.html".to_owned()]).await;
+    assert_eq!(portal.fetch(&format!("/{link}/missing")).await.1, "<h1>hello</h1>");
+    assert_eq!(portal.get(&format!("/{link}/missing?format=zip")).await.status(), 404);
+}
+
+#[tokio::test]
+async fn head_of_an_archive_is_its_headers() {
+    let portal = TestPortal::new();
+    let link = portal.upload_directory(&APP[..2], |_| ()).await;
+    let response = portal.request("HEAD", &format!("/{link}"), &[]).await;
+    assert_eq!((response.status().as_u16(), header(&response, "content-type")), (200, "application/zip"));
+    assert_eq!(header(&response, "content-length"), "", "nobody knows it before the end");
+    assert!(bytes(response).await.is_empty());
+}

@@ -1,0 +1,101 @@
+//! Documents of strangers in a browser.
+
+use super::*;
+
+const NAVIGATION: [(&str, &str); 2] = [("sec-fetch-dest", "document"), ("sec-fetch-mode", "navigate")];
+
+#[tokio::test]
+async fn documents_on_the_portals_origin_are_sandboxed() {
+    let portal = TestPortal::new();
+    for (name, declared, active) in [
+        ("a.html", "", true),
+        ("a.svg", "", true),
+        ("a.xml", "", true),
+        ("a.txt", "Text/HTML", true),
+        ("a.txt", "application/xhtml+xml; charset=utf-8", true),
+        ("a.txt", "multipart/x-mixed-replace; boundary=x", true),
+        ("a.txt", "nonsense", true),
+        ("a.txt", "", false),
+        ("a.js", "", false),
+        ("a.png", "", false),
+    ] {
+        let link = portal.upload_directory(&[(name, declared, "x")], |_| ()).await;
+        let (csp, nosniff) = if active { ("sandbox", "nosniff") } else { ("", "") };
+        for headers in [&[][..], &[("sec-fetch-mode", "cors")], &[("range", "bytes=0-0")]] {
+            let response = portal.get_with(&format!("/{link}"), headers).await;
+            assert!(response.status().is_success());
+            assert_eq!(header(&response, "content-security-policy"), csp, "{name} {declared}");
+            assert_eq!(header(&response, "x-content-type-options"), nosniff, "{name} {declared}");
+        }
+        let host = format!("{}.localhost", link.to_base32());
+        let own = portal.get_with("/", &[("host", &host), NAVIGATION[0], NAVIGATION[1]]).await;
+        assert_eq!((own.status().as_u16(), header(&own, "content-security-policy")), (200, ""), "{name} {declared}");
+    }
+}
+
+#[tokio::test]
+async fn who_navigates_to_a_document_is_sent_to_its_own_host() {
+    let portal = TestPortal::new();
+    let link = portal.upload_directory(&APP, |_| ()).await;
+    let base32 = link.to_base32();
+    for (target, path) in [
+        (format!("/{link}/"), "/".to_owned()),
+        (format!("/skynet/skylink/{base32}/about.html?a=%20&b"), "/about.html?a=%20&b".to_owned()),
+        (format!("/{link}/img/logo.svg"), "/img/logo.svg".to_owned()),
+    ] {
+        for navigation in NAVIGATION {
+            let response = portal.get_with(&target, &[navigation]).await;
+            assert_eq!(response.status(), 307, "{target}");
+            assert_eq!(header(&response, "location"), format!("http://{base32}.localhost:9980{path}"));
+            assert_eq!(header(&response, "cache-control"), "no-store");
+        }
+    }
+    // What cannot run stays, and so does what is saved.
+    for rest in ["/css/style.css", "/about.html?attachment=true", "/?format=zip", "/missing"] {
+        let status = portal.get_with(&format!("/{link}{rest}"), &NAVIGATION).await.status().as_u16();
+        assert_eq!(status, if rest == "/missing" { 404 } else { 200 }, "{rest}");
+    }
+    // A known version is no reason to show the sandboxed one.
+    let etag = header(&portal.get(&format!("/{link}/")).await, "etag").to_owned();
+    let headers = [NAVIGATION[0], ("if-none-match", etag.as_str())];
+    assert_eq!(portal.get_with(&format!("/{link}/"), &headers).await.status(), 307);
+}
+
+#[tokio::test]
+async fn a_cache_keeps_the_two_answers_apart() {
+    let portal = TestPortal::new();
+    let link = portal.upload_directory(&APP, |_| ()).await;
+    for headers in [&[][..], &NAVIGATION[..]] {
+        let response = portal.get_with(&format!("/{link}/"), headers).await;
+        let vary: Vec<&str> = response.headers().get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(vary, ["Sec-Fetch-Dest, Sec-Fetch-Mode", "Origin"]);
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_a_host_that_may_not_be_there() {
+    let portal = TestPortal::new();
+    let link = portal.upload_directory(&APP, |_| ()).await;
+    for host in ["192.0.2.7:9980", "portal.example", "localhost.example"] {
+        let response = portal.get_with(&format!("/{link}/"), &[NAVIGATION[0], ("host", host)]).await;
+        assert_eq!((response.status().as_u16(), header(&response, "content-security-policy")), (200, "sandbox"));
+    }
+    // The machine itself is always there, under its names as well.
+    for host in ["127.0.0.1:9980", "[::1]:9980", "LOCALHOST:9980", "www.localhost:9980"] {
+        let response = portal.get_with(&format!("/{link}/"), &[NAVIGATION[0], ("host", host)]).await;
+        let own = format!("http://{}.localhost:9980/", link.to_base32());
+        assert_eq!((response.status().as_u16(), header(&response, "location")), (307, own.as_str()), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_page_is_a_document_too() {
+    let portal = TestPortal::new();
+    let error_pages = |metadata: &mut Metadata| drop(metadata.error_pages.insert(404, "/about.html".to_owned()));
+    let link = portal.upload_directory(&APP, error_pages).await;
+    let response = portal.get_with(&format!("/{link}/missing"), &NAVIGATION).await;
+    assert_eq!(response.status(), 307);
+    let host = format!("{}.localhost", link.to_base32());
+    let response = portal.get_with("/missing", &[("host", &host)]).await;
+    assert_eq!((response.status().as_u16(), header(&response, "content-security-policy")), (404, ""));
+}

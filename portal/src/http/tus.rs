@@ -1,0 +1,287 @@
+//! `/skynet/tus`: resumable uploads (TUS 1.0, <https://tus.io/protocols/resumable-upload>).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use serde_json::json;
+use serving::{BodyError, RequestBody};
+use storage_backends::fs::UploadId;
+use storage_backends::skynet::skylink::Skylink;
+
+use super::error::HttpError;
+use super::request::{Answer, Request, value};
+use crate::Portal;
+use crate::skyfile::WriteError;
+use crate::tus::{Concatenation, Record, Status, TusError, UploadMetadata};
+
+const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
+const EXTENSIONS: HeaderValue =
+    HeaderValue::from_static("creation,creation-with-upload,termination,concatenation,expiration");
+const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";
+
+const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
+const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
+const TUS_EXTENSION: HeaderName = HeaderName::from_static("tus-extension");
+const TUS_MAX_SIZE: HeaderName = HeaderName::from_static("tus-max-size");
+const UPLOAD_CONCAT: HeaderName = HeaderName::from_static("upload-concat");
+const UPLOAD_DEFER_LENGTH: HeaderName = HeaderName::from_static("upload-defer-length");
+const UPLOAD_EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
+const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
+const UPLOAD_METADATA: HeaderName = HeaderName::from_static("upload-metadata");
+const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
+const SKYNET_SKYLINK: HeaderName = HeaderName::from_static("skynet-skylink");
+
+/// What OPTIONS says besides the methods.
+pub(super) fn advertise(portal: &Portal, headers: &mut HeaderMap) {
+    headers.insert(TUS_VERSION, VERSION);
+    headers.insert(TUS_EXTENSION, EXTENSIONS);
+    headers.insert(TUS_MAX_SIZE, portal.uploads.max_upload().into());
+}
+
+/// What every answer says, errors included.
+pub(super) fn mark(headers: &mut HeaderMap) {
+    headers.insert(TUS_RESUMABLE, VERSION);
+}
+
+/// POST: a new upload, perhaps with its first bytes, or one that is made of others.
+pub(super) async fn create(portal: &Arc<Portal>, request: &Request, body: &mut RequestBody) -> Answer {
+    if let Some(refusal) = refuse_version(request) {
+        return Ok(refusal);
+    }
+    // Another type than that of TUS is what some HTTP clients send with any POST: the body is none of ours then.
+    let with_bytes = request.header(&CONTENT_TYPE) == Some(OFFSET_OCTET_STREAM);
+    let created = match new_upload(request)? {
+        NewUpload::Final(..) if with_bytes => return fail(TusError::ModifyFinal),
+        NewUpload::Final(parts, metadata) => portal.uploads.concatenate(parts, metadata).await,
+        NewUpload::Bytes { partial, length, metadata } => {
+            match portal.uploads.create(partial, length, metadata).await {
+                Ok(made) if with_bytes => portal.uploads.append(&made.id, 0, content_length(request), body).await,
+                made => made,
+            }
+        }
+    };
+    let status = match created {
+        Ok(status) => status,
+        Err(error) => return fail(error),
+    };
+    let mut response = answer(StatusCode::CREATED, &status);
+    response.headers_mut().insert(LOCATION, value(&location(portal, request, &status.id)));
+    Ok(response)
+}
+
+/// HEAD, PATCH and DELETE of an upload; also as a POST that says which of them it is.
+pub(super) async fn upload(
+    portal: &Arc<Portal>,
+    request: &Request,
+    body: &mut RequestBody,
+    id: Option<&UploadId>,
+) -> Answer {
+    if let Some(refusal) = refuse_version(request) {
+        return Ok(refusal);
+    }
+    let Some(id) = id else { return fail(TusError::Unknown) };
+    let method = match request.method {
+        Method::POST => request.header(&METHOD_OVERRIDE).unwrap_or_default(),
+        ref method => method.as_str(),
+    };
+    match method {
+        "HEAD" => match portal.uploads.status(id).await {
+            Ok((status, record)) => Ok(described(portal, request, &status, &record)),
+            Err(error) => fail(error),
+        },
+        "PATCH" => patch(portal, request, body, id).await,
+        "DELETE" => match portal.uploads.terminate(id).await {
+            Ok(()) => Ok(empty(StatusCode::NO_CONTENT)),
+            Err(error) => fail(error),
+        },
+        _ => Err(HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")),
+    }
+}
+
+async fn patch(portal: &Arc<Portal>, request: &Request, body: &mut RequestBody, id: &UploadId) -> Answer {
+    if request.header(&CONTENT_TYPE) != Some(OFFSET_OCTET_STREAM) {
+        return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "missing or invalid Content-Type header"));
+    }
+    let offset = number(request, &UPLOAD_OFFSET)?;
+    match portal.uploads.append(id, offset, content_length(request), body).await {
+        Ok(status) => Ok(answer(StatusCode::NO_CONTENT, &status)),
+        Err(error) => fail(error),
+    }
+}
+
+/// GET `/skynet/upload/tus/:id`: what an upload became, as skyd says it.
+pub(super) async fn skylink(portal: &Arc<Portal>, id: Option<&UploadId>) -> Answer {
+    let found = match id {
+        Some(id) => match portal.uploads.status(id).await {
+            Ok((status, _)) => status.skylink,
+            Err(TusError::Unknown) => None,
+            Err(error) => return fail(error),
+        },
+        None => None,
+    };
+    let skylink = found.ok_or_else(|| HttpError::not_found("failed to fetch skylink for upload"))?;
+    let bytes = skylink.to_bytes();
+    let body = json!({
+        "skylink": skylink.to_string(),
+        "merkleroot": data_encoding::HEXLOWER.encode(&bytes[2..]),
+        "bitfield": skylink.bitfield(),
+    });
+    let mut response = Response::new(Body::from(format!("{body}\n")));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(SKYNET_SKYLINK, skylink_value(&skylink));
+    Ok(response)
+}
+
+enum NewUpload {
+    Bytes { partial: bool, length: u64, metadata: UploadMetadata },
+    Final(Vec<UploadId>, UploadMetadata),
+}
+
+/// `SkynetMaxUploadSize` is not looked at: it comes from the front of a portal, and here it would come from anybody.
+fn new_upload(request: &Request) -> Result<NewUpload, HttpError> {
+    let concatenation = Concatenation::parse(text(request, &UPLOAD_CONCAT)?)
+        .map_err(|error| HttpError::bad_request(error.to_string()))?;
+    let metadata = UploadMetadata::parse(text(request, &UPLOAD_METADATA)?.unwrap_or_default())
+        .map_err(|error| HttpError::bad_request(error.to_string()))?;
+    let partial = match concatenation {
+        Concatenation::Final(parts) => return Ok(NewUpload::Final(parts, metadata)),
+        Concatenation::Partial => true,
+        Concatenation::None => false,
+    };
+    if request.headers.contains_key(UPLOAD_DEFER_LENGTH) {
+        return Err(HttpError::bad_request("uploads with deferred size are not supported"));
+    }
+    Ok(NewUpload::Bytes { partial, length: number(request, &UPLOAD_LENGTH)?, metadata })
+}
+
+/// A header that must be there at most once, and be text.
+fn text<'a>(request: &'a Request, name: &HeaderName) -> Result<Option<&'a str>, HttpError> {
+    let mut values = request.headers.get_all(name).iter();
+    match (values.next().map(HeaderValue::to_str), values.next()) {
+        (None, _) => Ok(None),
+        (Some(Ok(text)), None) => Ok(Some(text)),
+        _ => Err(HttpError::bad_request(format!("invalid {name} header"))),
+    }
+}
+
+fn number(request: &Request, name: &HeaderName) -> Result<u64, HttpError> {
+    let digits = text(request, name)?.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let number = digits.and_then(|digits| digits.parse().ok());
+    number.ok_or_else(|| HttpError::bad_request(format!("missing or invalid {name} header")))
+}
+
+fn content_length(request: &Request) -> Option<u64> {
+    request.header(&CONTENT_LENGTH)?.parse().ok()
+}
+
+/// HEAD is also what people look with, so that it may come without a version.
+fn refuse_version(request: &Request) -> Option<Response<Body>> {
+    let version = request.headers.get(TUS_RESUMABLE);
+    if version == Some(&VERSION) || (version.is_none() && request.method == Method::HEAD) {
+        return None;
+    }
+    let message = "missing, invalid or unsupported Tus-Resumable header";
+    let mut response = HttpError::new(StatusCode::PRECONDITION_FAILED, message).into_response("");
+    response.headers_mut().insert(TUS_VERSION, VERSION);
+    Some(response)
+}
+
+fn location(portal: &Portal, request: &Request, id: &UploadId) -> String {
+    format!("{}/skynet/tus/{id}", request.portal_url(&portal.options))
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+fn answer(code: StatusCode, status: &Status) -> Response<Body> {
+    let mut response = empty(code);
+    let headers = response.headers_mut();
+    headers.insert(UPLOAD_OFFSET, status.offset.into());
+    if let Some(expires) = status.expires {
+        headers.insert(UPLOAD_EXPIRES, value(&httpdate::fmt_http_date(expires)));
+    }
+    if let Some(skylink) = &status.skylink {
+        headers.insert(SKYNET_SKYLINK, skylink_value(skylink));
+    }
+    response
+}
+
+/// The answer to HEAD: bare skyd has the skylink in the metadata, portals copied it to a header of its own.
+fn described(portal: &Portal, request: &Request, status: &Status, record: &Record) -> Response<Body> {
+    let mut response = answer(StatusCode::OK, status);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(UPLOAD_LENGTH, record.length.into());
+    let concatenation = match &record.concatenation {
+        Concatenation::None => None,
+        Concatenation::Partial => Some("partial".to_owned()),
+        Concatenation::Final(parts) => {
+            let urls: Vec<String> = parts.iter().map(|id| location(portal, request, id)).collect();
+            Some(format!("final;{}", urls.join(" ")))
+        }
+    };
+    if let Some(concatenation) = concatenation {
+        headers.insert(UPLOAD_CONCAT, value(&concatenation));
+    }
+    let metadata = match &status.skylink {
+        Some(skylink) => record.metadata.clone().with("Skylink", &skylink.to_string()),
+        None => record.metadata.clone(),
+    };
+    let metadata = metadata.to_header();
+    if !metadata.is_empty() {
+        headers.insert(UPLOAD_METADATA, value(&metadata));
+    }
+    response
+}
+
+fn skylink_value(skylink: &Skylink) -> HeaderValue {
+    value(&skylink.to_string())
+}
+
+/// How TUS clients are told of a failure. tus-js-client gives up on any 4xx but 409 and 423, so that whatever may be
+/// better the next time is one of these or a 5xx.
+fn fail(error: TusError) -> Answer {
+    let status = match &error {
+        TusError::Unknown => StatusCode::NOT_FOUND,
+        TusError::Busy | TusError::Finishing => StatusCode::LOCKED,
+        TusError::WrongOffset(_) => StatusCode::CONFLICT,
+        TusError::TooLarge { .. } | TusError::BeyondLength(_) | TusError::Store(WriteError::TooLarge { .. }) => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        TusError::ModifyFinal => StatusCode::FORBIDDEN,
+        TusError::NotPartial
+        | TusError::PartIncomplete
+        | TusError::PartUsed
+        | TusError::UploadMetadata(_)
+        | TusError::NotUtf8(_)
+        | TusError::Metadata(_)
+        | TusError::MetadataLength { .. }
+        | TusError::MetadataTooLong { .. }
+        | TusError::Store(WriteError::MetadataTooLarge { .. } | WriteError::Assemble(_))
+        | TusError::Body(BodyError::Broken) => StatusCode::BAD_REQUEST,
+        TusError::Body(BodyError::Idle) | TusError::TooMany | TusError::Store(WriteError::TooManyUploads) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        TusError::DiskFull | TusError::Store(WriteError::DiskFull) => StatusCode::INSUFFICIENT_STORAGE,
+        TusError::Store(WriteError::Failed | WriteError::Io(_))
+        | TusError::Damaged(_)
+        | TusError::NewerFormat { .. }
+        | TusError::Io { .. }
+        | TusError::Panicked => return Err(HttpError::internal("internal error", error)),
+    };
+    let mut response = HttpError::new(status, error.to_string()).into_response("");
+    if matches!(status, StatusCode::LOCKED | StatusCode::SERVICE_UNAVAILABLE) {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! New uploads: empty ones, and those that are made of others.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use storage_backends::digest::{Algorithm, Digest};
+use storage_backends::fs::{UploadId, free_space};
+
+use super::concatenation::Concatenation;
+use super::record::Record;
+use super::session::{Held, Session};
+use super::skyfile_metadata::skyfile_metadata;
+use super::upload_metadata::UploadMetadata;
+use super::{Status, TusError, Uploads};
+
+impl Uploads {
+    /// Makes an upload of `length` bytes, or a part of one. One without bytes is finished at once.
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        partial: bool,
+        length: u64,
+        metadata: UploadMetadata,
+    ) -> Result<Status, TusError> {
+        self.sweep_now_and_then();
+        let id = UploadId::from_random(random());
+        self.check_length(length)?;
+        if !partial {
+            self.check_metadata(&metadata, length, &id)?;
+        }
+        let concatenation = if partial { Concatenation::Partial } else { Concatenation::None };
+        let record = new_record(concatenation, length, 0, metadata);
+        let session = Arc::new(Session::new(id, &record));
+        let (uploads, made) = (Arc::clone(self), Arc::clone(&session));
+        self.blocking(move || {
+            uploads.check_room(length)?;
+            uploads.make_place()?;
+            uploads.directory.create(&made.id, &record)?;
+            uploads.sessions.lock().insert(made.id.clone(), made);
+            Ok(())
+        })
+        .await?;
+        if session.is_to_be_finished() {
+            self.finish(&session).await?;
+        }
+        Ok(self.status_of(&session))
+    }
+
+    /// Makes an upload of complete parts, and finishes it. The same parts with the same metadata are the same upload.
+    pub(crate) async fn concatenate(
+        self: &Arc<Self>,
+        parts: Vec<UploadId>,
+        metadata: UploadMetadata,
+    ) -> Result<Status, TusError> {
+        let id = final_id(&parts, &metadata);
+        if self.sessions.find(&id).is_err() {
+            let uploads = Arc::clone(self);
+            self.blocking(move || uploads.make_place()).await?;
+        }
+        let (session, new) = match self.claim(&id, parts, metadata)? {
+            Claimed::Before(session) => (session, None),
+            Claimed::Now(session, record, held) => (session, Some((record, held))),
+        };
+        if let Some((record, held)) = new {
+            let (uploads, made) = (Arc::clone(self), Arc::clone(&session));
+            self.blocking(move || {
+                let stored = uploads.directory.create(&made.id, &record);
+                stored.inspect_err(|_| uploads.sessions.remove(&made))?;
+                drop(held);
+                Ok(())
+            })
+            .await?;
+        }
+        self.finish(&session).await?;
+        Ok(self.status_of(&session))
+    }
+
+    /// Puts a final upload into the table and makes the parts its own, all at once, unless it is there already.
+    fn claim(&self, id: &UploadId, parts: Vec<UploadId>, metadata: UploadMetadata) -> Result<Claimed, TusError> {
+        let mut table = self.sessions.lock();
+        if let Some(session) = table.get(id) {
+            return Ok(Claimed::Before(Arc::clone(session)));
+        }
+        let claimed: Vec<Arc<Session>> =
+            parts.iter().map(|part| table.get(part).cloned().ok_or(TusError::Unknown)).collect::<Result<_, _>>()?;
+        for part in &claimed {
+            if part.concatenation != Concatenation::Partial {
+                return Err(TusError::NotPartial);
+            }
+            let view = part.view();
+            if view.claimed_by.is_some() || view.skylink.is_some() {
+                return Err(TusError::PartUsed);
+            }
+            if view.offset != part.length {
+                return Err(TusError::PartIncomplete);
+            }
+        }
+        let length = claimed.iter().fold(0_u64, |sum, part| sum.saturating_add(part.length));
+        self.check_length(length)?;
+        self.check_metadata(&metadata, length, id)?;
+        let record = new_record(Concatenation::Final(parts), length, length, metadata);
+        let session = Arc::new(Session::new(id.clone(), &record));
+        // Held until its files are there. Nobody else can have it.
+        let held = session.try_hold()?;
+        for part in claimed {
+            part.view().claimed_by = Some(id.clone());
+        }
+        table.insert(id.clone(), Arc::clone(&session));
+        Ok(Claimed::Now(session, record, held))
+    }
+
+    fn check_length(&self, length: u64) -> Result<(), TusError> {
+        let limit = self.limits.max_upload;
+        if length > limit { Err(TusError::TooLarge { length, limit }) } else { Ok(()) }
+    }
+
+    /// Better to refuse them now than after many bytes.
+    fn check_metadata(&self, metadata: &UploadMetadata, length: u64, id: &UploadId) -> Result<(), TusError> {
+        let limit = self.limits.max_metadata;
+        match skyfile_metadata(metadata, length, id)?.len() {
+            length if length > limit => Err(TusError::MetadataTooLong { length, limit }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_room(&self, length: u64) -> Result<(), TusError> {
+        let path = self.directory.path();
+        let free = free_space(path).map_err(TusError::io("ask for the free space of", path))?;
+        if free < self.limits.reserve.saturating_add(length) { Err(TusError::DiskFull) } else { Ok(()) }
+    }
+}
+
+/// What became of a request to make a final upload.
+enum Claimed {
+    /// An earlier one made it.
+    Before(Arc<Session>),
+    /// It is in the table, and has no files yet.
+    Now(Arc<Session>, Record, Held),
+}
+
+fn new_record(concatenation: Concatenation, length: u64, offset: u64, metadata: UploadMetadata) -> Record {
+    let now = SystemTime::now();
+    Record { concatenation, length, offset, metadata, skylink: None, started: now, last_activity: now }
+}
+
+/// Nobody can guess it who does not know the parts, and whoever repeats the request gets the same.
+fn final_id(parts: &[UploadId], metadata: &UploadMetadata) -> UploadId {
+    let parts: Vec<&str> = parts.iter().map(UploadId::as_str).collect();
+    let text = format!("final upload\n{}\n{}", parts.join(" "), metadata.to_header());
+    let digest = Digest::of(Algorithm::Sha256, text.as_bytes());
+    digest.encoded()[..32].parse().expect("32 hex digits are an upload id")
+}
+
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has randomness once it has booted");
+    bytes
+}

@@ -1,0 +1,91 @@
+//! The end of uploads that nobody finishes, of those that were finished long ago, and of those that a client gives up.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use storage_backends::fs::UploadId;
+
+use super::session::{Held, Session};
+use super::{TusError, Uploads};
+
+/// Uploads are looked through at most so often.
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
+/// Content that went ahead is given up after so long without more: it holds one of the store's uploads.
+const AHEAD_EXPIRY: Duration = Duration::from_mins(1);
+
+impl Uploads {
+    /// DELETE: the upload is gone, whatever its state. A skyfile that it became stays.
+    pub(crate) async fn terminate(self: &Arc<Self>, id: &UploadId) -> Result<(), TusError> {
+        let session = self.sessions.find(id)?;
+        let held = session.try_hold()?;
+        if session.view().claimed_by.is_some() {
+            return Err(TusError::Busy);
+        }
+        let uploads = Arc::clone(self);
+        self.blocking(move || uploads.remove(&session, held)).await
+    }
+
+    /// Removes uploads that were idle for too long at `now`; answers how many. Blocks.
+    pub(crate) fn expire(&self, now: SystemTime) -> Result<usize, TusError> {
+        let idle = |limit| -> Vec<Arc<Session>> {
+            self.sessions.lock().values().filter(|session| session.is_idle(now, limit)).cloned().collect()
+        };
+        for session in idle(AHEAD_EXPIRY) {
+            if let Ok(mut held) = session.try_hold() {
+                held.take();
+            }
+        }
+        let mut expired = 0;
+        for session in idle(self.limits.expiry) {
+            // One that is written to, or finished, right now is not idle, however slow. Parts go after their whole.
+            if session.view().claimed_by.is_some() {
+                continue;
+            }
+            let Ok(held) = session.try_hold() else { continue };
+            if session.is_idle(now, self.limits.expiry) {
+                self.remove(&session, held)?;
+                expired += 1;
+            }
+        }
+        Ok(expired)
+    }
+
+    /// Lets a thread look through the uploads, unless one did a short while ago.
+    pub(super) fn sweep_now_and_then(self: &Arc<Self>) {
+        let now = SystemTime::now();
+        let mut last = self.last_sweep.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(*last).is_ok_and(|elapsed| elapsed < SWEEP_EVERY) {
+            return;
+        }
+        *last = now;
+        let uploads = Arc::clone(self);
+        self.tasks.spawn_blocking(move || match uploads.expire(SystemTime::now()) {
+            Ok(0) => {}
+            Ok(expired) => tracing::info!(expired, "uploads expired"),
+            Err(error) => tracing::error!(%error, "expired uploads cannot be removed"),
+        });
+    }
+
+    /// Makes room in the table for one more: the upload that was finished first makes way. Blocks.
+    pub(super) fn make_place(&self) -> Result<(), TusError> {
+        let oldest = {
+            let table = self.sessions.lock();
+            if table.len() < self.limits.max_sessions {
+                return Ok(());
+            }
+            let finished = table.values().filter(|session| session.view().skylink.is_some());
+            finished.min_by_key(|session| session.view().last_activity).cloned()
+        };
+        let oldest = oldest.ok_or(TusError::TooMany)?;
+        let held = oldest.try_hold().map_err(|_| TusError::TooMany)?;
+        self.remove(&oldest, held)
+    }
+
+    fn remove(&self, session: &Session, held: Held) -> Result<(), TusError> {
+        self.sessions.remove(session);
+        // A crash before this: the upload is there again after the start.
+        self.directory.remove(&session.id)?;
+        drop(held);
+        Ok(())
+    }
+}

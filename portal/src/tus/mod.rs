@@ -1,0 +1,160 @@
+//! Resumable uploads as Skynet portals offer them (TUS 1.0), free of HTTP.
+//!
+//! Bytes are staged in a directory for each upload, at any granularity: `upload_metadata` and `concatenation` are what
+//! clients say of an upload, `record` and `staging` what lies on the disk, `session` what is known of it in memory;
+//! `create`, `append`, `finish` and `expire` are what can be done with it.
+//!
+//! **When is an upload finished?** The answer to the closing request (the last PATCH, the POST of a final upload, or one
+//! without bytes) comes when the skylink is durable: skynet-js asks once, by HEAD, right after that answer, and fails for
+//! good if there is no skylink then. The content goes ahead into the store while its bytes arrive, so that the end
+//! usually has little left to do. Where it has more (after a restart, with parts, or with many uploads at once), a closing
+//! request may take long. tus-js-client waits without a limit; a proxy does not, and its 504 makes the client ask by HEAD.
+//! So finishing is work of the portal, not of the request, and goes on when the client leaves. A HEAD waits a while for it
+//! and then says 423, which is the one answer that makes tus-js-client ask again (after 5, 15, 60, 300 and 600 s with the
+//! settings of skynet-js), where any other failure makes it send everything once more. A HEAD that says 200 with all bytes
+//! always has the skylink, unless the upload is a part.
+//!
+//! A repeated POST of the same final upload finds the one that it made before, whatever became of its answer: the id of a
+//! final upload is made of its parts and metadata.
+//!
+//! Order of durable steps: bytes synced -> record of their offset -> answer to a PATCH; all bytes recorded -> skyfile
+//! durable and pinned -> record of the skylink -> the same for parts -> staged bytes dropped -> answer. After a crash
+//! anywhere before the record of the skylink, whoever asks next finishes the upload again, to the same skylink.
+
+mod append;
+mod concatenation;
+mod create;
+mod error;
+mod expire;
+mod finish;
+mod record;
+mod session;
+mod skyfile_metadata;
+mod staging;
+mod upload_metadata;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use storage_backends::fs::{UploadId, make_directory, sync_directory};
+use storage_backends::skynet::skylink::Skylink;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use concatenation::Concatenation;
+pub(crate) use error::TusError;
+pub(crate) use record::Record;
+pub(crate) use upload_metadata::UploadMetadata;
+
+use crate::PortalOptions;
+use crate::skyfile::Skyfiles;
+use session::{Session, Sessions};
+use staging::Directory;
+
+/// How long a HEAD waits for an upload to be finished: less than what proxies grant an answer.
+const FINISHING_WAIT: Duration = Duration::from_secs(20);
+
+/// All resumable uploads of a portal.
+#[derive(Debug)]
+pub(crate) struct Uploads {
+    directory: Directory,
+    sessions: Sessions,
+    skyfiles: Skyfiles,
+    limits: Limits,
+    /// Bodies that stream in at once; each has a thread.
+    bodies: Arc<Semaphore>,
+    /// Uploads whose content may go ahead into the store.
+    ahead: Arc<Semaphore>,
+    tasks: TaskTracker,
+    last_sweep: Mutex<SystemTime>,
+}
+
+/// What the operator allows.
+#[derive(Clone, Debug)]
+struct Limits {
+    max_upload: u64,
+    max_metadata: usize,
+    max_sessions: usize,
+    reserve: u64,
+    expiry: Duration,
+    /// See [`FINISHING_WAIT`].
+    wait: Duration,
+}
+
+/// How an upload stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Status {
+    pub(crate) id: UploadId,
+    /// Bytes that are there.
+    pub(crate) offset: u64,
+    /// What it became, if it is finished.
+    pub(crate) skylink: Option<Skylink>,
+    /// When it goes unless more bytes come; `None` once it is finished.
+    pub(crate) expires: Option<SystemTime>,
+}
+
+impl Uploads {
+    /// Opens the uploads below `root`, taking up those that are there. Blocks.
+    pub(crate) fn open(root: &Path, skyfiles: Skyfiles, options: &PortalOptions) -> Result<Self, TusError> {
+        let path = root.join("uploads");
+        make_directory(&path).map_err(TusError::io("make", &path))?;
+        sync_directory(root).map_err(TusError::io("sync", root))?;
+        let directory = Directory::new(&path);
+        let sessions = Sessions::new(directory.list()?);
+        let limits = Limits {
+            max_upload: options.max_upload,
+            max_metadata: options.max_metadata,
+            max_sessions: options.max_resumable_uploads,
+            reserve: options.disk_reserve,
+            expiry: options.upload_expiry,
+            wait: FINISHING_WAIT,
+        };
+        // Each holds one of the store's uploads, of which most shall be left to others.
+        let ahead = Arc::new(Semaphore::new(options.max_uploads / 4));
+        let bodies = Arc::new(Semaphore::new(options.max_uploads));
+        let (tasks, last_sweep) = (TaskTracker::new(), Mutex::new(SystemTime::UNIX_EPOCH));
+        let uploads = Uploads { directory, sessions, skyfiles, limits, bodies, ahead, tasks, last_sweep };
+        uploads.finish_parts_of_finished()?;
+        Ok(uploads)
+    }
+
+    /// How an upload stands, with its record. One that is complete is finished first.
+    pub(crate) async fn status(self: &Arc<Self>, id: &UploadId) -> Result<(Status, Record), TusError> {
+        let session = self.sessions.find(id)?;
+        if session.is_to_be_finished() {
+            let finished = tokio::time::timeout(self.limits.wait, self.finish(&session)).await;
+            finished.unwrap_or(Err(TusError::Finishing))?;
+        }
+        let (uploads, wanted) = (Arc::clone(self), id.clone());
+        let record = self.blocking(move || uploads.directory.read(&wanted)).await?.ok_or(TusError::Unknown)?;
+        Ok((self.status_of(&session), record))
+    }
+
+    /// What a complete upload became.
+    pub(crate) async fn skylink(self: &Arc<Self>, id: &UploadId) -> Result<Option<Skylink>, TusError> {
+        Ok(self.status(id).await?.0.skylink)
+    }
+
+    /// The largest upload, bytes.
+    pub(crate) fn max_upload(&self) -> u64 {
+        self.limits.max_upload
+    }
+
+    fn status_of(&self, session: &Session) -> Status {
+        let view = session.view();
+        let expires = view.skylink.is_none().then(|| view.last_activity + self.limits.expiry);
+        Status { id: session.id.clone(), offset: view.offset, skylink: view.skylink, expires }
+    }
+
+    /// File work, off the threads that serve. It ends also if nobody waits for it any more.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, TusError> + Send + 'static,
+    ) -> Result<T, TusError> {
+        self.tasks.spawn_blocking(work).await.unwrap_or(Err(TusError::Panicked))
+    }
+}
