@@ -4,6 +4,7 @@ mod entry;
 mod form;
 mod liar;
 mod link;
+mod network;
 mod oracle;
 mod own;
 mod process;
@@ -17,12 +18,13 @@ mod tools;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::client::Target;
 use crate::edge::expect::NotHere;
 use crate::report::{Outcome, Report};
 use crate::scale::Scale;
+use network::Network;
 use process::Portal;
 use site::{Profile, Site};
 use tools::Tools;
@@ -31,17 +33,18 @@ use tools::Tools;
 #[derive(clap::Args, Debug)]
 pub struct SkynetArgs {
     /// The `skyberth` binary.
-    #[arg(long, required_unless_present = "url")]
+    #[arg(long, required_unless_present_any = ["url", "network"])]
     binary: Option<PathBuf>,
     /// A running portal by its http address instead; rows that need a portal of their own are not applicable then.
     #[arg(long, conflicts_with = "binary")]
     url: Option<String>,
     /// The layout of that portal's uploads.
-    #[arg(long, default_value = "4MiB/1+4")]
+    #[arg(long, default_value = "4MiB/1+4", requires = "url")]
     profile: Profile,
-    /// The portal is skyd behind a front: rows of what Skyberth promises beyond it are not applicable.
-    #[arg(long, requires = "url")]
-    skyd: bool,
+    /// Real skyd behind a front instead, with a network of its own: rows of what Skyberth promises beyond it are not
+    /// applicable. Where more than loopback is up, run it under `unshare --net`.
+    #[arg(long, conflicts_with_all = ["binary", "url"])]
+    network: bool,
     /// Folder of the judges' programs.
     #[arg(long, default_value = "target/tools")]
     tools: PathBuf,
@@ -95,19 +98,13 @@ pub fn run(args: &SkynetArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Re
     let scratch = tempfile::Builder::new().prefix("skynet").tempdir()?;
     let reports = std::path::absolute(folder.unwrap_or(scratch.path()))?.join("skynet");
     std::fs::create_dir_all(&reports)?;
-    let (portal, target) = if let Some(url) = &args.url {
-        (None, Target::parse(url)?)
-    } else {
-        let binary = args.binary.as_deref().context("--binary or --url is needed")?;
-        let portal = Portal::start(binary, &scratch.path().join("main"), &reports.join("portal.log"), &[])?;
-        let target = portal.target().clone();
-        (Some(portal), target)
-    };
+    let tools = Tools::new(&args.tools, &args.scripts)?;
+    let judged = Judged::start(args, &tools, scratch.path(), &reports)?;
     let mut bench = Bench {
-        site: Site::new(target, args.profile),
+        site: judged.site(args)?,
         binary: args.binary.clone(),
-        skyd: args.skyd,
-        tools: Tools::new(&args.tools, &args.scripts)?,
+        skyd: args.network,
+        tools,
         scale,
         reports,
         scratch: scratch.path().to_owned(),
@@ -122,8 +119,35 @@ pub fn run(args: &SkynetArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Re
             }
         }
     }
-    drop(portal);
+    drop(judged);
     bench.report.finish(folder)
+}
+
+/// The portal under judgement; what was started for it ends with it.
+#[derive(Debug)]
+enum Judged {
+    Own(Portal),
+    Real(Network),
+    Running,
+}
+
+impl Judged {
+    fn start(args: &SkynetArgs, tools: &Tools, scratch: &Path, reports: &Path) -> anyhow::Result<Self> {
+        if args.network {
+            return Ok(Judged::Real(Network::start(tools, &scratch.join("network"), &reports.join("network.log"))?));
+        }
+        let Some(binary) = &args.binary else { return Ok(Judged::Running) };
+        Ok(Judged::Own(Portal::start(binary, &scratch.join("main"), &reports.join("portal.log"), &[])?))
+    }
+
+    fn site(&self, args: &SkynetArgs) -> anyhow::Result<Site> {
+        match (self, &args.url) {
+            (Judged::Own(portal), _) => Ok(Site::new(portal.target().clone(), Profile::DEFAULT)),
+            (Judged::Real(network), _) => Ok(Site::new(network.target().clone(), Profile::TESTING)),
+            (Judged::Running, Some(url)) => Ok(Site::new(Target::parse(url)?, args.profile)),
+            (Judged::Running, None) => bail!("--binary, --url or --network is needed"),
+        }
+    }
 }
 
 impl Bench {

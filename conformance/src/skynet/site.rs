@@ -22,6 +22,8 @@ pub struct Profile {
 impl Profile {
     /// What `skyberth portal` uploads with unless told otherwise.
     pub const DEFAULT: Profile = Profile { sector: 4 << 20, data: 1, parity: 4 };
+    /// As testing builds of skyd.
+    pub const TESTING: Profile = Profile { sector: 4 << 10, data: 1, parity: 4 };
     /// As release builds of skyd.
     pub const RELEASE: Profile = Profile { sector: 4 << 20, data: 10, parity: 20 };
 }
