@@ -3,6 +3,8 @@
 //! `http` parses a request and renders its answer; everything else knows nothing of HTTP. Formats (skylinks, layouts,
 //! metadata, entries) are those of `storage_backends::skynet`. Facts about skyd are from pcfreak30/skyd at 8e06847f.
 
+mod api_keys;
+mod blocklist;
 pub mod entries;
 pub mod http;
 mod limits;
@@ -18,6 +20,7 @@ mod skyfile;
 mod tus;
 mod upkeep;
 
+pub use api_keys::ApiKeys;
 pub use metrics::Metrics;
 pub use options::PortalOptions;
 pub use portal::{OpenPortalError, Portal};

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use storage_backends::skynet::profile::Profile;
 
+use crate::ApiKeys;
+
 /// The settings of one portal.
 #[derive(Clone, Debug)]
 pub struct PortalOptions {
@@ -16,6 +18,8 @@ pub struct PortalOptions {
     pub idle_body_timeout: Duration,
     /// Serve `/metrics`.
     pub metrics: bool,
+    /// Who may write.
+    pub api_keys: ApiKeys,
     /// How uploads are cut into sectors and pieces, on which their skylinks depend. Other layouts can be read, and restored.
     pub profile: Profile,
     /// Bytes of content of one upload.
@@ -48,6 +52,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         hostname: "localhost".to_owned(),
         idle_body_timeout: Duration::from_secs(5),
         metrics: true,
+        api_keys: ApiKeys::default(),
         profile: Profile::DEFAULT,
         max_upload: 1 << 30,
         max_metadata: 1 << 20,

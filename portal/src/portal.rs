@@ -3,7 +3,9 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::blocklist::Blocklist;
 use crate::entries::{EntryStore, EntryStoreError};
 use crate::limits::RateLimit;
 use crate::pins::Pins;
@@ -17,6 +19,7 @@ use crate::{Metrics, PortalOptions};
 pub struct Portal {
     pub(crate) options: PortalOptions,
     pub(crate) metrics: Metrics,
+    pub(crate) opened: Instant,
     pub(crate) skyfiles: Skyfiles,
     pub(crate) entries: Arc<EntryStore>,
     pub(crate) registry_writes: RateLimit,
@@ -42,12 +45,13 @@ impl Portal {
     pub fn open(directory: &Path, options: PortalOptions) -> Result<Self, OpenPortalError> {
         std::fs::create_dir_all(directory)?;
         let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve)?;
-        let skyfiles = Skyfiles::new(sectors, Pins::open(directory)?, &options);
+        let skyfiles = Skyfiles::new(sectors, Pins::open(directory)?, Blocklist::open(directory)?, &options);
         let entries = Arc::new(EntryStore::open(&directory.join("entries"), options.max_entries)?);
         let registry_writes = RateLimit::new(options.registry_rate);
         let uploads = Uploads::open(directory, skyfiles.clone(), &options)
             .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
         let (metrics, uploads) = (Metrics::new(), Arc::new(uploads));
-        Ok(Portal { options, metrics, skyfiles, entries, registry_writes, uploads })
+        let opened = Instant::now();
+        Ok(Portal { options, metrics, opened, skyfiles, entries, registry_writes, uploads })
     }
 }

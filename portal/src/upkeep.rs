@@ -28,9 +28,10 @@ impl Portal {
             spawn_blocking(move || scrub_forever(&sectors, rate, &stop))
         };
         while stop.run_until_cancelled(self.wait_for_sweep()).await.is_some() {
-            match self.sweep().await {
+            match self.sweep(&stop).await {
                 Ok(Swept { sectors: 0, .. }) => {}
                 Ok(Swept { sectors, bytes }) => tracing::info!(sectors, bytes, "swept sectors that no pin reaches"),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => tracing::error!(%error, "the sweep of sectors failed"),
             }
         }
@@ -48,9 +49,9 @@ impl Portal {
     }
 
     /// Removes the sectors that no pin reaches.
-    pub(crate) async fn sweep(&self) -> io::Result<Swept> {
-        let skyfiles = self.skyfiles.clone();
-        spawn_blocking(move || skyfiles.pins().sweep(skyfiles.sectors(), salts()?)).await?
+    pub(crate) async fn sweep(&self, stop: &CancellationToken) -> io::Result<Swept> {
+        let (skyfiles, stop) = (self.skyfiles.clone(), stop.clone());
+        spawn_blocking(move || skyfiles.pins().sweep(skyfiles.sectors(), salts()?, || stop.is_cancelled())).await?
     }
 }
 

@@ -15,7 +15,9 @@ use serving::{Query, RequestBody};
 use super::error::HttpError;
 use super::request::{Answer, Request, value};
 use super::route::Route;
-use super::{cors, download, health, registry, resolve, root, skyfile, stats, tus};
+use super::{
+    access, blocklist, cors, download, health, pins, raw_reads, registry, resolve, restore, root, skyfile, stats, tus,
+};
 use crate::Portal;
 use crate::metrics::RequestLabels;
 
@@ -67,17 +69,31 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         response.headers_mut().insert(ALLOW, allowed(route));
         return Ok(response);
     }
+    if !request.method.is_safe() {
+        // Whatever the route: a write is allowed by name, or not at all.
+        access::authorize_write(portal, request)?;
+    }
     match route {
         Route::Root => Ok(root::page()),
         Route::Live => Ok(health::live()),
         Route::Metrics => health::metrics(portal),
-        Route::Stats => Ok(stats::stats()),
+        Route::Stats => Ok(stats::stats(portal)),
+        Route::Portals => Ok(stats::portals(portal, request)),
         Route::Registry if request.method == Method::POST => registry::post(portal, request, body).await,
         Route::Registry => registry::get(portal, request).await,
         Route::RegistryMulti => registry::post_multi(portal, request, body).await,
         Route::EntryHealth => registry::health(portal, request).await,
         Route::Resolve(skylink) => resolve::resolve(portal, request, skylink).await,
         Route::Skyfile => skyfile::upload(portal, request, body).await,
+        Route::Restore => restore::restore(portal, body).await,
+        Route::Blocklist if request.method == Method::POST => blocklist::post(portal, body).await,
+        Route::Blocklist => Ok(blocklist::get(portal)),
+        Route::SectorBytes => raw_reads::root(portal, request).await,
+        Route::BaseSector(skylink) => raw_reads::base_sector(portal, request, skylink).await,
+        Route::Trustless(skylink) => raw_reads::trustless(portal, request, skylink).await,
+        Route::Pin(skylink) => pins::pin(portal, request, skylink).await,
+        Route::Unpin(skylink) => pins::unpin(portal, request, skylink).await,
+        Route::SkylinkHealth(skylink) => pins::health(portal, request, skylink).await,
         Route::Download(address) => download::handle(portal, request, address).await,
         Route::Metadata(address) => download::metadata(portal, request, address).await,
         Route::Tus => tus::create(portal, request, body).await,

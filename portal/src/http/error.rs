@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 use serving::BodyError;
@@ -73,6 +73,9 @@ impl HttpError {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Skynet portal\""));
+        }
         if let Some(wait) = self.retry_after {
             // Whole seconds, none of them too early.
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
@@ -98,6 +101,10 @@ impl From<WriteError> for HttpError {
             WriteError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             WriteError::TooManyUploads => StatusCode::SERVICE_UNAVAILABLE,
             WriteError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            WriteError::Blocked => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+            WriteError::Restore(_) => {
+                return HttpError::bad_request(format!("unable to restore skyfile: {message}"));
+            }
             WriteError::MetadataTooLarge { .. } | WriteError::Assemble(_) => StatusCode::BAD_REQUEST,
             WriteError::Failed | WriteError::Io(_) => {
                 return HttpError::internal("failed to upload file to skynet", error);
@@ -112,7 +119,7 @@ impl From<OpenError> for HttpError {
         let message = format!("failed to fetch skylink: {error}");
         let status = match error {
             OpenError::Blocked => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
-            OpenError::NotV1 => StatusCode::BAD_REQUEST,
+            OpenError::NotV1 | OpenError::Proof(_) => StatusCode::BAD_REQUEST,
             // What the skylink names is here, and no skyfile: skyd answers so too.
             OpenError::Layout(_) | OpenError::OutOfBounds | OpenError::Metadata(_) => StatusCode::INTERNAL_SERVER_ERROR,
             OpenError::Io(_) => return HttpError::internal("failed to fetch skylink", error),

@@ -3,6 +3,8 @@
 //! One file per group of endpoints; `route` is the grammar of all paths, `error` what an error looks like, `cors` what
 //! browsers need on every answer.
 
+mod access;
+mod blocklist;
 mod body;
 mod cors;
 mod dispatch;
@@ -11,9 +13,13 @@ mod error;
 mod health;
 mod json;
 mod left_out;
+mod links;
+mod pins;
+mod raw_reads;
 mod registry;
 mod request;
 mod resolve;
+mod restore;
 mod root;
 mod route;
 mod skyfile;

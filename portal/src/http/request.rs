@@ -66,14 +66,6 @@ pub(crate) fn parse_bool(request: &Request, name: &str) -> Result<bool, HttpErro
     }
 }
 
-/// 200 with JSON.
-pub(crate) fn json_response(body: &serde_json::Value) -> http::Response<Body> {
-    let mut response = http::Response::new(Body::from(format!("{body}\n")));
-    let json = HeaderValue::from_static("application/json; charset=utf-8");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
-    response
-}
-
 /// A value made of our own, already valid, parts.
 pub(crate) fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))

@@ -24,6 +24,24 @@ pub(crate) enum Route {
     EntryHealth,
     /// `/skynet/resolve/<skylink>`.
     Resolve(String),
+    /// `/skynet/portals`.
+    Portals,
+    /// `/skynet/blocklist`, and `/skynet/blacklist` as it was called before.
+    Blocklist,
+    /// `/skynet/root`.
+    SectorBytes,
+    /// `/skynet/basesector/<skylink>`.
+    BaseSector(String),
+    /// `/skynet/trustless/basesector/<skylink>`, `/skynet/trustless/file/v1/<skylink>`.
+    Trustless(String),
+    /// `/skynet/pin/<skylink>`.
+    Pin(String),
+    /// `/skynet/unpin/<skylink>`.
+    Unpin(String),
+    /// `/skynet/health/skylink/<skylink>`.
+    SkylinkHealth(String),
+    /// `/skynet/restore`.
+    Restore,
     /// `/skynet/skyfile`; what stands behind it does not matter, it was a path in skyd's own file system.
     Skyfile,
     /// `/<skylink>[/path]`, `/skynet/skylink/<skylink>[/path]`, and any path on a skylink's own host.
@@ -60,6 +78,10 @@ impl Route {
             "/skynet/registry" => Route::Registry,
             "/skynet/registrymulti" => Route::RegistryMulti,
             "/skynet/health/entry" => Route::EntryHealth,
+            "/skynet/portals" => Route::Portals,
+            "/skynet/blocklist" | "/skynet/blacklist" => Route::Blocklist,
+            "/skynet/root" => Route::SectorBytes,
+            "/skynet/restore" => Route::Restore,
             "/skynet/tus" | "/skynet/tus/" => Route::Tus,
             _ => {
                 return Route::parse_prefixed(path)
@@ -76,6 +98,14 @@ impl Route {
         Some(match first {
             "skyfile" => Route::Skyfile,
             "resolve" => Route::Resolve(rest.to_owned()),
+            "basesector" => Route::BaseSector(rest.to_owned()),
+            "pin" => Route::Pin(rest.to_owned()),
+            "unpin" => Route::Unpin(rest.to_owned()),
+            "health" => Route::SkylinkHealth(rest.strip_prefix("skylink/")?.to_owned()),
+            "trustless" => {
+                let rest = rest.strip_prefix("basesector/").or_else(|| rest.strip_prefix("file/v1/"))?;
+                Route::Trustless(rest.to_owned())
+            }
             _ => return None,
         })
     }
@@ -113,6 +143,15 @@ impl Route {
             Route::RegistryMulti => "registrymulti",
             Route::EntryHealth => "health_entry",
             Route::Resolve(_) => "resolve",
+            Route::Portals => "portals",
+            Route::Blocklist => "blocklist",
+            Route::SectorBytes => "root_bytes",
+            Route::BaseSector(_) => "basesector",
+            Route::Trustless(_) => "trustless",
+            Route::Pin(_) => "pin",
+            Route::Unpin(_) => "unpin",
+            Route::SkylinkHealth(_) => "health_skylink",
+            Route::Restore => "restore",
             Route::Skyfile => "skyfile",
             Route::Download(_) => "download",
             Route::Metadata(_) => "metadata",
@@ -131,16 +170,21 @@ impl Route {
             | Route::Live
             | Route::Metrics
             | Route::Stats
+            | Route::Portals
             | Route::EntryHealth
             | Route::Resolve(_)
+            | Route::SectorBytes
+            | Route::BaseSector(_)
+            | Route::Trustless(_)
+            | Route::SkylinkHealth(_)
             | Route::Download(_)
             | Route::Metadata(_)
             | Route::TusSkylink(_) => &[Method::GET, Method::HEAD],
-            Route::Registry => &[Method::GET, Method::HEAD, Method::POST],
-            Route::RegistryMulti => &[Method::POST],
-            Route::Skyfile => &[Method::POST],
+            Route::Registry | Route::Blocklist => &[Method::GET, Method::HEAD, Method::POST],
+            Route::RegistryMulti | Route::Skyfile | Route::Restore | Route::Pin(_) | Route::Unpin(_) | Route::Tus => {
+                &[Method::POST]
+            }
             Route::LeftOut(_) => &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE],
-            Route::Tus => &[Method::POST],
             Route::TusUpload(_) => &[Method::HEAD, Method::PATCH, Method::DELETE, Method::POST],
         }
     }

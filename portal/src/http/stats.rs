@@ -1,14 +1,31 @@
-//! `/skynet/stats`: what kind of portal this is.
+//! `/skynet/stats`, `/skynet/portals`: what kind of portal this is.
 
 use axum::body::Body;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response};
+use http::Response;
 use serde_json::json;
 
-/// The part of skyd's answer that says something here.
-pub(super) fn stats() -> Response<Body> {
-    let body = json!({ "versioninfo": { "version": env!("CARGO_PKG_VERSION"), "gitrevision": "" } });
-    let mut response = Response::new(Body::from(format!("{body}\n")));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    response
+use super::json::json_answer;
+use super::request::Request;
+use crate::Portal;
+
+/// The part of skyd's answer that says something here, and the profile, by which clients know the skylinks of uploads
+/// before they send them.
+pub(super) fn stats(portal: &Portal) -> Response<Body> {
+    json_answer(&json!({
+        "profile": portal.options.profile.to_string(),
+        "maxupload": portal.options.max_upload,
+        "portalmode": true,
+        "uptime": portal.opened.elapsed().as_secs(),
+        "versioninfo": { "version": env!("CARGO_PKG_VERSION"), "gitrevision": "" },
+    }))
+}
+
+/// The portals that this one knows of: itself.
+pub(super) fn portals(portal: &Portal, request: &Request) -> Response<Body> {
+    let url = request.portal_url(&portal.options);
+    let (scheme, host) = url.split_once("://").unwrap_or(("", &url));
+    let port = if scheme == "https" { 443 } else { 80 };
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let address = if has_port { host.to_owned() } else { format!("{host}:{port}") };
+    json_answer(&json!({ "portals": [{ "address": address, "public": portal.options.api_keys.are_open() }] }))
 }

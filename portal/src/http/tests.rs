@@ -39,11 +39,34 @@ impl TestPortal {
     }
 }
 
+/// Uploads raw, and answers the skylink.
+pub(super) async fn upload(portal: &TestPortal, name: &str, content: impl Into<Body>) -> String {
+    let request = Request::post(format!("/skynet/skyfile?filename={name}"))
+        .header("content-type", "application/octet-stream")
+        .body(content.into())
+        .unwrap();
+    let response = portal.send(request).await;
+    assert_eq!(response.status(), 200);
+    response.headers()["skynet-skylink"].to_str().unwrap().to_owned()
+}
+
+pub(super) fn post(path: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::post(path).body(body.into()).unwrap()
+}
+
+pub(super) async fn bytes(response: Response<Body>) -> Vec<u8> {
+    to_bytes(response.into_body(), 1 << 24).await.unwrap().to_vec()
+}
+
+pub(super) async fn json(response: Response<Body>) -> serde_json::Value {
+    serde_json::from_str(&text(response).await).unwrap()
+}
+
 pub(super) async fn text(response: Response<Body>) -> String {
     String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
 }
 
-fn get(path: &str) -> Request<Body> {
+pub(super) fn get(path: &str) -> Request<Body> {
     Request::get(path)
         .header("host", "localhost:9980")
         .header("origin", "http://app.example")

@@ -256,6 +256,7 @@ fn fail(error: TusError) -> Answer {
             StatusCode::PAYLOAD_TOO_LARGE
         }
         TusError::ModifyFinal => StatusCode::FORBIDDEN,
+        TusError::Store(WriteError::Blocked) => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
         TusError::NotPartial
         | TusError::PartIncomplete
         | TusError::PartUsed
@@ -264,7 +265,7 @@ fn fail(error: TusError) -> Answer {
         | TusError::Metadata(_)
         | TusError::MetadataLength { .. }
         | TusError::MetadataTooLong { .. }
-        | TusError::Store(WriteError::MetadataTooLarge { .. } | WriteError::Assemble(_))
+        | TusError::Store(WriteError::MetadataTooLarge { .. } | WriteError::Assemble(_) | WriteError::Restore(_))
         | TusError::Body(BodyError::Broken) => StatusCode::BAD_REQUEST,
         TusError::Body(BodyError::Idle) | TusError::TooMany | TusError::Store(WriteError::TooManyUploads) => {
             StatusCode::SERVICE_UNAVAILABLE

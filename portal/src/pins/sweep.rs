@@ -9,11 +9,14 @@ use crate::sectors::{SectorStore, Swept};
 use crate::skyfile::{OpenError, Skyfile};
 
 impl Pins {
-    /// Removes the sectors that no pin reaches. Callers run one sweep at a time. Blocks.
-    pub(crate) fn sweep(&self, sectors: &SectorStore, salts: [u64; 4]) -> io::Result<Swept> {
+    /// Removes the sectors that no pin reaches, unless `stop` says so first. Callers run one sweep at a time. Blocks.
+    pub(crate) fn sweep(&self, sectors: &SectorStore, salts: [u64; 4], stop: impl Fn() -> bool) -> io::Result<Swept> {
         // Before any pin is read: see the argument above.
         let sweep = sectors.begin_sweep(salts)?;
         self.walk(|skylink| {
+            if stop() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             match Skyfile::open(sectors, skylink) {
                 Ok(Some(skyfile)) => skyfile.roots().for_each(|root| sweep.mark(&root)),
                 Ok(None) => tracing::warn!(%skylink, "the base sector of a pinned skyfile is not here"),

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use storage_backends::skynet::skylink::Skylink;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::options::for_tests;
 use crate::{Portal, PortalOptions};
 
@@ -43,13 +45,13 @@ async fn a_sweep_removes_what_nothing_reaches_and_nothing_else() {
     let kept = upload(&portal, "kept", noise(30_000, 1)).await;
     let shared = upload(&portal, "other name, same content", noise(30_000, 1)).await;
     let gone = upload(&portal, "gone", noise(20_000, 2)).await;
-    assert_eq!(portal.sweep().await.unwrap().sectors, 0);
+    assert_eq!(portal.sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
     let before = sectors(&portal);
     assert!(portal.skyfiles.unpin(&gone).await.unwrap());
     assert!(!portal.skyfiles.unpin(&gone).await.unwrap(), "it is unpinned already");
     assert!(portal.skyfiles.unpin(&shared).await.unwrap());
     // 20,000 bytes are 5 data pieces in chunks of two, the last one of zeros; and two base sectors.
-    let swept = portal.sweep().await.unwrap();
+    let swept = portal.sweep(&CancellationToken::new()).await.unwrap();
     assert_eq!(swept.sectors, before - sectors(&portal));
     assert!((6..=8).contains(&swept.sectors), "{swept:?}");
     for (skylink, here) in [(kept, true), (gone, false), (shared, false)] {
@@ -67,11 +69,11 @@ async fn an_upload_in_progress_keeps_its_sectors() {
     let content = noise(3_000_000, 3);
     for piece in content.chunks(600_000) {
         writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
-        assert_eq!(portal.sweep().await.unwrap().sectors, 0);
+        assert_eq!(portal.sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
     }
     assert!(sectors(&portal) > 0, "some have their names before the end");
     let skylink = writer.finish(br#"{"filename":"a","length":3000000}"#.to_vec()).await.unwrap();
-    assert_eq!(portal.sweep().await.unwrap().sectors, 0);
+    assert_eq!(portal.sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
     let skyfile = portal.skyfiles.open(&skylink).await.unwrap().unwrap();
     assert!(skyfile.roots().all(|root| portal.skyfiles.sectors().contains(&root).unwrap()));
     let mut abandoned = portal.skyfiles.writer().unwrap();
@@ -81,7 +83,7 @@ async fn an_upload_in_progress_keeps_its_sectors() {
     let mut swept = 0;
     while swept == 0 {
         // It ends its step first.
-        swept = portal.sweep().await.unwrap().sectors;
+        swept = portal.sweep(&CancellationToken::new()).await.unwrap().sectors;
     }
     assert!(portal.skyfiles.open(&skylink).await.unwrap().is_some());
 }
@@ -92,9 +94,9 @@ async fn a_pin_saves_what_was_unpinned_until_it_is_swept() {
     let skylink = upload(&portal, "a", noise(10_000, 4)).await;
     portal.skyfiles.unpin(&skylink).await.unwrap();
     assert!(portal.skyfiles.pin(&skylink).await.unwrap());
-    assert_eq!(portal.sweep().await.unwrap().sectors, 0);
+    assert_eq!(portal.sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
     portal.skyfiles.unpin(&skylink).await.unwrap();
-    assert!(portal.sweep().await.unwrap().sectors > 0);
+    assert!(portal.sweep(&CancellationToken::new()).await.unwrap().sectors > 0);
     assert!(!portal.skyfiles.pin(&skylink).await.unwrap());
     assert!(!portal.skyfiles.is_pinned(&skylink).await.unwrap());
 }
@@ -108,7 +110,7 @@ async fn what_was_answered_survives_any_sweep() {
         let portal = std::sync::Arc::clone(&portal);
         tokio::spawn(async move {
             loop {
-                portal.sweep().await.unwrap();
+                portal.sweep(&CancellationToken::new()).await.unwrap();
             }
         })
     };

@@ -3,18 +3,22 @@
 use storage_backends::skynet::base_sector::{AssembleError, BaseSector};
 use storage_backends::skynet::layout::Layout;
 use storage_backends::skynet::profile::Profile;
+use storage_backends::skynet::sector::SectorRoot;
 use storage_backends::skynet::skylink::Skylink;
 
 use super::chunks::Chunks;
-use super::error::WriteError;
+use super::error::{RestoreError, WriteError};
+use super::restore::GivenBase;
+use crate::blocklist::Blocklist;
 use crate::pins::Pins;
-use crate::sectors::{SectorStore, StagedSector};
+use crate::sectors::{Batch, SectorStore, StagedSector};
 
 /// Where an upload's sectors go.
 #[derive(Clone, Debug)]
 pub(super) struct Destination {
     pub(super) sectors: SectorStore,
     pub(super) pins: Pins,
+    pub(super) blocklist: Blocklist,
     /// How the content is cut.
     pub(super) profile: Profile,
     /// Compute the skylink and store nothing.
@@ -52,7 +56,7 @@ impl Content {
     pub(super) fn finish(mut self, metadata: &[u8]) -> Result<Skylink, WriteError> {
         if self.chunks.is_none() {
             match BaseSector::small(self.destination.profile.sector_size(), metadata, &self.small) {
-                Ok(base) => return store(&self.destination, None, &base),
+                Ok(base) => return self.destination.store(None, base.bytes(), base.root(), base.skylink()),
                 // Not with its metadata: it gets a fanout after all.
                 Err(AssembleError::ContentTooLarge { .. }) if !self.small.is_empty() => drop(self.chunks()?),
                 Err(error) => return Err(error.into()),
@@ -61,7 +65,25 @@ impl Content {
         let chunks = std::mem::take(&mut self.chunks);
         let (batch, fanout) = chunks.map(Chunks::finish).transpose()?.unwrap_or_default();
         let base = BaseSector::large(self.destination.profile, self.length, metadata, &fanout)?;
-        store(&self.destination, batch, &base)
+        self.destination.store(batch, base.bytes(), base.root(), base.skylink())
+    }
+
+    /// Ends the content of a base sector that a client made: stored only if they belong together.
+    pub(super) fn restore(mut self, base: &GivenBase) -> Result<Skylink, WriteError> {
+        if self.length != base.content_length() {
+            return Err(RestoreError::Length { expected: base.content_length(), found: self.length }.into());
+        }
+        let mut batch = None;
+        if let Some(expected) = base.fanout() {
+            self.chunks()?;
+            let chunks = std::mem::take(&mut self.chunks);
+            let (sectors, fanout) = chunks.map(Chunks::finish).transpose()?.unwrap_or_default();
+            if !fanout.iter().map(SectorRoot::as_bytes).eq(expected) {
+                return Err(RestoreError::Fanout.into());
+            }
+            batch = sectors;
+        }
+        self.destination.store(batch, base.bytes(), base.root(), base.skylink())
     }
 
     /// The content as chunks, to which what was held back goes first.
@@ -76,23 +98,30 @@ impl Content {
     }
 }
 
-/// The last steps of an upload: after them it survives anything but the loss of the disk.
-pub(super) fn store(
-    destination: &Destination,
-    batch: Option<crate::sectors::Batch>,
-    base: &BaseSector,
-) -> Result<Skylink, WriteError> {
-    if destination.dry {
-        return Ok(base.skylink());
+impl Destination {
+    /// The last steps of an upload: after them it survives anything but the loss of the disk.
+    fn store(
+        &self,
+        batch: Option<Batch>,
+        base: &[u8],
+        root: SectorRoot,
+        skylink: Skylink,
+    ) -> Result<Skylink, WriteError> {
+        if self.dry {
+            return Ok(skylink);
+        }
+        if self.blocklist.contains(&root) {
+            return Err(WriteError::Blocked);
+        }
+        let mut batch = batch.unwrap_or_else(|| self.sectors.batch());
+        let mut sector = StagedSector::new(&self.sectors)?;
+        sector.write_at(base, 0)?;
+        batch.add(sector, root)?;
+        // 1. All sectors. A crash up to here: sectors without a pin, swept.
+        let held = batch.finish()?;
+        // 2. The pin. From here on the skyfile stays. A crash before the answer: the client does not know, and repeats it.
+        self.pins.add(&skylink)?;
+        drop(held);
+        Ok(skylink)
     }
-    let mut batch = batch.unwrap_or_else(|| destination.sectors.batch());
-    let mut sector = StagedSector::new(&destination.sectors)?;
-    sector.write_at(base.bytes(), 0)?;
-    batch.add(sector, base.root())?;
-    // 1. All sectors, those of the content before the base sector's name. A crash up to here: sectors without a pin, swept.
-    let held = batch.finish()?;
-    // 2. The pin. From here on the skyfile stays. A crash before the answer: the client does not know, and repeats it.
-    destination.pins.add(&base.skylink())?;
-    drop(held);
-    Ok(base.skylink())
 }

@@ -2,9 +2,11 @@
 
 use std::io;
 
-use storage_backends::skynet::base_sector::AssembleError;
+use storage_backends::skynet::base_sector::{AssembleError, BaseSectorError};
 use storage_backends::skynet::layout::LayoutError;
 use storage_backends::skynet::metadata::MetadataError;
+use storage_backends::skynet::profile::ProfileError;
+use storage_backends::skynet::range_proof::RangeProofError;
 
 /// Why a skyfile cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,9 @@ pub(crate) enum OpenError {
     /// Its metadata makes no sense.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// Proofs are of whole leaves inside a sector.
+    #[error(transparent)]
+    Proof(#[from] RangeProofError),
     /// The disk failed.
     #[error("cannot read the skyfile")]
     Io(#[from] io::Error),
@@ -50,6 +55,12 @@ pub(crate) enum WriteError {
         /// Bytes.
         limit: usize,
     },
+    /// The operator blocked it.
+    #[error("skylink is blocked")]
+    Blocked,
+    /// What a client made itself is wrong.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// The parts do not fit a base sector.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
@@ -59,6 +70,40 @@ pub(crate) enum WriteError {
     /// The disk failed.
     #[error("cannot store the skyfile")]
     Io(#[source] io::Error),
+}
+
+/// Why a base sector that a client made is not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RestoreError {
+    /// Another header than skyd's backups have.
+    #[error("wrong header")]
+    Header,
+    /// The bytes end before the base sector begins, or go on behind all that belongs to the skyfile.
+    #[error("the body is not that of a backup: {0}")]
+    Body(&'static str),
+    /// It cannot be taken apart.
+    #[error(transparent)]
+    Base(#[from] BaseSectorError),
+    /// Its metadata makes no sense.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// Pieces that no profile has.
+    #[error(transparent)]
+    Pieces(#[from] ProfileError),
+    /// The skylink is not that of the base sector.
+    #[error("the skylink is not that of the base sector")]
+    Skylink,
+    /// More or less content than the layout says.
+    #[error("{found} bytes of content where the layout says {expected}")]
+    Length {
+        /// By the layout.
+        expected: u64,
+        /// Bytes that came.
+        found: u64,
+    },
+    /// The fanout is that of other content.
+    #[error("the fanout is not that of the content")]
+    Fanout,
 }
 
 impl From<io::Error> for WriteError {

@@ -3,39 +3,53 @@
 mod chunks;
 mod content;
 mod error;
+mod health;
 mod reader;
+mod restore;
 mod stream;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use storage_backends::skynet::profile::Profile;
+use storage_backends::skynet::range_proof;
+use storage_backends::skynet::sector::SectorRoot;
 use storage_backends::skynet::skylink::{Skylink, Target};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 
-pub(crate) use error::{OpenError, WriteError};
+pub(crate) use error::{OpenError, RestoreError, WriteError};
+pub(crate) use health::Health;
 pub(crate) use reader::Skyfile;
+pub(crate) use restore::{GivenBase, HEADER_SIZE as RESTORE_HEADER_SIZE};
 pub(crate) use stream::SkyfileStream;
 pub(crate) use writer::SkyfileWriter;
 
 use crate::PortalOptions;
+use crate::blocklist::Blocklist;
 use crate::pins::Pins;
 use crate::sectors::{Held, SectorStore};
 use content::Destination;
+use reader::Source;
 use writer::Limits;
+
+/// Proofs that are made at once; each has a sector in memory and a core to itself.
+const MAX_PROOFS: usize = 4;
 
 /// All skyfiles of a portal. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Skyfiles {
     sectors: SectorStore,
     pins: Pins,
+    blocklist: Blocklist,
     profile: Profile,
     limits: Limits,
     uploads: Arc<Semaphore>,
+    proofs: Arc<Semaphore>,
     /// Something became unreachable.
     pub(crate) unpinned: Arc<Notify>,
 }
@@ -49,10 +63,20 @@ fn open_held(sectors: &SectorStore, skylink: Skylink, held: &mut Held) -> Result
 
 impl Skyfiles {
     /// Over these sectors and pins.
-    pub(crate) fn new(sectors: SectorStore, pins: Pins, options: &PortalOptions) -> Self {
+    pub(crate) fn new(sectors: SectorStore, pins: Pins, blocklist: Blocklist, options: &PortalOptions) -> Self {
         let limits = Limits { content: options.max_upload, metadata: options.max_metadata };
         let uploads = Arc::new(Semaphore::new(options.max_uploads));
-        Skyfiles { sectors, pins, profile: options.profile, limits, uploads, unpinned: Arc::default() }
+        let proofs = Arc::new(Semaphore::new(MAX_PROOFS));
+        Skyfiles {
+            sectors,
+            pins,
+            blocklist,
+            profile: options.profile,
+            limits,
+            uploads,
+            proofs,
+            unpinned: Arc::default(),
+        }
     }
 
     /// The sectors below.
@@ -67,6 +91,7 @@ impl Skyfiles {
 
     /// Opens the skyfile of a v1 skylink; `None` if it is not here.
     pub(crate) async fn open(&self, skylink: &Skylink) -> Result<Option<Skyfile>, OpenError> {
+        self.refuse_blocked(skylink)?;
         let (sectors, skylink) = (self.sectors.clone(), *skylink);
         spawn_blocking(move || Skyfile::open(&sectors, skylink)).await.map_err(std::io::Error::from)?
     }
@@ -81,8 +106,14 @@ impl Skyfiles {
         self.begin(self.profile, true)
     }
 
+    /// Begins the upload of the content of a base sector that the client made, cut as that says. It may be empty.
+    pub(crate) fn restorer(&self, base: &GivenBase) -> Result<SkyfileWriter, WriteError> {
+        self.begin(base.profile(), false)
+    }
+
     /// Pins what is here already; `false` if some of it is not. Durable when it returns.
     pub(crate) async fn pin(&self, skylink: &Skylink) -> Result<bool, OpenError> {
+        self.refuse_blocked(skylink)?;
         let (sectors, pins, skylink) = (self.sectors.clone(), self.pins.clone(), *skylink);
         let pinning = spawn_blocking(move || {
             let mut held = sectors.hold();
@@ -112,10 +143,66 @@ impl Skyfiles {
         Ok(removed)
     }
 
+    /// Bytes of a sector, which need not belong to a skyfile that is here; `None` if it is not here.
+    pub(crate) async fn sector(
+        &self,
+        root: &SectorRoot,
+        offset: u64,
+        length: u64,
+    ) -> Result<Option<SkyfileStream>, OpenError> {
+        if self.blocklist.contains(root) {
+            return Err(OpenError::Blocked);
+        }
+        let (sectors, root) = (self.sectors.clone(), *root);
+        let opening = spawn_blocking(move || {
+            let sector = sectors.open_sector(&root)?;
+            Ok(sector.map(|sector| SkyfileStream::new(Arc::new(Source::of_sector(&sectors, sector)), offset, length)))
+        });
+        opening.await.map_err(std::io::Error::from)?
+    }
+
+    /// The proof that those bytes stand in that sector; whole leaves of 64 bytes. `None` if it is not here.
+    pub(crate) async fn range_proof(
+        &self,
+        root: &SectorRoot,
+        bytes: Range<usize>,
+    ) -> Result<Option<Vec<u8>>, OpenError> {
+        // The sector is in memory for it.
+        let _permit = self.proofs.acquire().await.map_err(std::io::Error::other)?;
+        let (sectors, root) = (self.sectors.clone(), *root);
+        let proving = spawn_blocking(move || {
+            let Some(sector) = sectors.open_sector(&root)? else { return Ok(None) };
+            let mut content = vec![0; sector.stored() as usize];
+            sector.read_at(&mut content, 0)?;
+            Ok(Some(range_proof::prove(sectors.sector_size(), &content, bytes)?))
+        });
+        proving.await.map_err(std::io::Error::from)?
+    }
+
+    /// How much of a skyfile is here; `None` if its base sector is not.
+    pub(crate) async fn health(&self, skylink: &Skylink) -> Result<Option<Health>, OpenError> {
+        let Some(skyfile) = self.open(skylink).await? else { return Ok(None) };
+        let sectors = self.sectors.clone();
+        let looking = spawn_blocking(move || Health::of(&skyfile, &sectors));
+        Ok(Some(looking.await.map_err(std::io::Error::from)??))
+    }
+
     /// Whether it is pinned.
     pub(crate) async fn is_pinned(&self, skylink: &Skylink) -> std::io::Result<bool> {
         let (pins, skylink) = (self.pins.clone(), *skylink);
         spawn_blocking(move || pins.contains(&skylink)).await?
+    }
+
+    /// What is blocked.
+    pub(crate) fn blocklist(&self) -> &Blocklist {
+        &self.blocklist
+    }
+
+    fn refuse_blocked(&self, skylink: &Skylink) -> Result<(), OpenError> {
+        match skylink.target() {
+            Target::Sector { root, .. } if self.blocklist.contains(&root) => Err(OpenError::Blocked),
+            _ => Ok(()),
+        }
     }
 
     fn begin(&self, profile: Profile, dry: bool) -> Result<SkyfileWriter, WriteError> {
@@ -123,7 +210,8 @@ impl Skyfiles {
         if !dry && !self.sectors.has_room()? {
             return Err(WriteError::DiskFull);
         }
-        let destination = Destination { sectors: self.sectors.clone(), pins: self.pins.clone(), profile, dry };
+        let (sectors, pins, blocklist) = (self.sectors.clone(), self.pins.clone(), self.blocklist.clone());
+        let destination = Destination { sectors, pins, blocklist, profile, dry };
         Ok(SkyfileWriter::new(destination, self.limits, permit))
     }
 }

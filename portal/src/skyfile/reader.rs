@@ -109,6 +109,15 @@ impl Skyfile {
         base.into_iter().chain(self.content.data_roots())
     }
 
+    /// The roots of the data pieces of each chunk.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = Vec<SectorRoot>> {
+        let pieces = usize::from(self.layout.data_pieces.max(1));
+        let mut roots = self.content.data_roots();
+        std::iter::from_fn(move || {
+            Some(roots.by_ref().take(pieces).collect::<Vec<_>>()).filter(|chunk| !chunk.is_empty())
+        })
+    }
+
     /// Part of the content. A range that reaches beyond it ends with an error, as does a sector that is not here any more.
     pub(crate) fn stream(&self, first: u64, length: u64) -> SkyfileStream {
         SkyfileStream::new(Arc::clone(&self.content), first, length)
@@ -133,6 +142,12 @@ fn read(sector: &Sector, offset: u64, length: u64) -> io::Result<Bytes> {
 }
 
 impl Source {
+    /// All of one sector.
+    pub(super) fn of_sector(sectors: &SectorStore, sector: Sector) -> Self {
+        let size = sectors.sector_size().bytes() as u64;
+        Source { sectors: sectors.clone(), size, place: Place::Base { sector, offset: 0 } }
+    }
+
     pub(super) fn size(&self) -> u64 {
         self.size
     }

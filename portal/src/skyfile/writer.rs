@@ -7,6 +7,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::content::{Content, Destination};
 use super::error::WriteError;
+use super::restore::GivenBase;
 
 /// Bytes that are handed over to a thread at a time. As many again are gathered meanwhile.
 const STEP: usize = 512 * 1024;
@@ -84,11 +85,23 @@ impl SkyfileWriter {
         if metadata.len() > self.limits.metadata {
             return Err(WriteError::MetadataTooLarge { limit: self.limits.metadata });
         }
+        self.end(move |content| content.finish(&metadata)).await
+    }
+
+    /// Ends the content of a base sector that the client made. Both are durable and pinned afterwards, or neither is.
+    pub(crate) async fn restore(mut self, base: GivenBase) -> Result<Skylink, WriteError> {
+        self.end(move |content| content.restore(&base)).await
+    }
+
+    async fn end(
+        &mut self,
+        end: impl FnOnce(Content) -> Result<Skylink, WriteError> + Send + 'static,
+    ) -> Result<Skylink, WriteError> {
         let mut content = self.idle().await?;
         let gathered = std::mem::take(&mut self.gathered);
         let last = spawn_blocking(move || {
             gathered.iter().try_for_each(|bytes| content.write(bytes))?;
-            content.finish(&metadata)
+            end(*content)
         });
         last.await.unwrap_or(Err(WriteError::Failed))
     }

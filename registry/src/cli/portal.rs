@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use portal::{Portal, PortalOptions};
+use portal::{ApiKeys, Portal, PortalOptions};
 use tokio::net::TcpListener;
 
 use super::{print, process};
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, Secret};
 use crate::data_dir::{DataDir, Kind};
 use crate::server;
 use crate::telemetry::metrics::Metrics;
@@ -44,6 +44,7 @@ fn options(config: &Config) -> PortalOptions {
         hostname: config.portal.hostname.clone(),
         idle_body_timeout: config.server.idle_body_timeout.duration(),
         metrics: config.metrics.enabled,
+        api_keys: ApiKeys::new(config.portal.api_keys.iter().map(Secret::expose)),
         profile: config.portal.profile,
         max_upload: config.portal.max_upload.bytes(),
         max_metadata: config.portal.max_metadata.in_memory(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use storage_backends::skynet::profile::Profile;
 
 use super::validate::Faults;
-use super::{ByteSize, ListenAddress, TimeSpan};
+use super::{ByteSize, ListenAddress, Secret, TimeSpan};
 
 /// A portal with its names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub struct Portal {
     pub url: String,
     /// The name below which each skylink has an origin of its own: `<base32 skylink>.<hostname>`.
     pub hostname: String,
+    /// Whoever has one of these may write, sent as `Skynet-Api-Key` or as the password of Basic authentication; empty: anybody.
+    pub api_keys: Vec<Secret>,
     /// How uploads are cut: sector size, data pieces, parity pieces. Their skylinks depend on it: `4MiB/10+20` gives those of
     /// release skyd. The sector size is that of the whole store and must not change; the pieces may.
     pub profile: Profile,
@@ -55,6 +57,7 @@ impl Default for Portal {
             data: PathBuf::from("./skyberth-portal-data"),
             url: String::new(),
             hostname: "localhost".to_owned(),
+            api_keys: Vec::new(),
             profile: Profile::DEFAULT,
             max_upload: ByteSize::from_bytes(1 << 40),
             max_metadata: ByteSize::from_mib(1),
@@ -82,6 +85,9 @@ impl Portal {
         let in_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
         if self.hostname.is_empty() || !self.hostname.bytes().all(in_name) {
             faults.add("portal.hostname", "write a host name in lower case, without port");
+        }
+        if self.api_keys.iter().any(|key| key.expose().is_empty()) {
+            faults.add("portal.api_keys", "an empty key would let anybody write");
         }
         faults.at_least_one("portal.max_uploads", self.max_uploads);
         faults.not_zero("portal.sweep_interval", self.sweep_interval);

@@ -50,7 +50,7 @@ fn refuse(error: OpenError) -> HttpError {
     let message = format!("failed to fetch skylink: {error}");
     match error {
         OpenError::Blocked => HttpError::new(StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS, message),
-        OpenError::NotV1 => HttpError::bad_request(message),
+        OpenError::NotV1 | OpenError::Proof(_) => HttpError::bad_request(message),
         OpenError::Layout(_) | OpenError::OutOfBounds | OpenError::Metadata(_) => HttpError::not_found(message),
         OpenError::Io(error) => HttpError::internal("failed to fetch skylink: it cannot be read", error),
     }

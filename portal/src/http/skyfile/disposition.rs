@@ -45,12 +45,11 @@ fn next_parameter(text: &str) -> Option<Option<(String, String, &str)>> {
     }
     let (name, rest) = text.split_once('=')?;
     let rest = rest.trim_start();
-    let (value, rest) = match rest.strip_prefix('"') {
-        Some(quoted) => unquote(quoted)?,
-        None => {
-            let end = rest.find(';').unwrap_or(rest.len());
-            (rest[..end].trim_end().to_owned(), &rest[end..])
-        }
+    let (value, rest) = if let Some(quoted) = rest.strip_prefix('"') {
+        unquote(quoted)?
+    } else {
+        let end = rest.find(';').unwrap_or(rest.len());
+        (rest[..end].trim_end().to_owned(), &rest[end..])
     };
     Some(Some((name.trim().to_ascii_lowercase(), value, rest)))
 }

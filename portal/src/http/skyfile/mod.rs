@@ -8,13 +8,13 @@ mod params;
 mod tests;
 
 use futures_util::StreamExt;
-use http::HeaderValue;
 use serde_json::json;
 use serving::RequestBody;
 use storage_backends::skynet::skylink::{Skylink, Target};
 
 use super::error::HttpError;
-use super::request::{Answer, Request, SKYNET_SKYLINK, json_response, value};
+use super::json::json_answer;
+use super::request::{Answer, Request, SKYNET_SKYLINK, value};
 use crate::Portal;
 use params::UploadParams;
 
@@ -23,17 +23,14 @@ pub(super) async fn upload(portal: &Portal, request: &Request, body: &mut Reques
     let UploadParams { mut metadata, dry_run, boundary } = UploadParams::parse(request)?;
     let skyfiles = &portal.skyfiles;
     let mut writer = if dry_run { skyfiles.dry_writer() } else { skyfiles.writer() }?;
-    match boundary {
-        Some(boundary) => {
-            let max_metadata = portal.options.max_metadata;
-            multipart::receive(body, boundary, max_metadata, &mut metadata, &mut writer).await?;
+    if let Some(boundary) = boundary {
+        let max_metadata = portal.options.max_metadata;
+        multipart::receive(body, boundary, max_metadata, &mut metadata, &mut writer).await?;
+    } else {
+        while let Some(bytes) = body.next().await {
+            writer.write(bytes?).await?;
         }
-        None => {
-            while let Some(bytes) = body.next().await {
-                writer.write(bytes?).await?;
-            }
-            metadata.length = writer.length();
-        }
+        metadata.length = writer.length();
     }
     metadata.validate().map_err(|error| HttpError::bad_request(format!("failed to upload file to skynet: {error}")))?;
     let skylink = writer.finish(metadata.to_bytes()).await?;
@@ -47,8 +44,7 @@ pub(crate) fn uploaded(skylink: Skylink) -> http::Response<axum::body::Body> {
         Target::Entry(id) => data_encoding::HEXLOWER.encode(&id),
     };
     let body = json!({ "skylink": skylink.to_string(), "merkleroot": root, "bitfield": skylink.bitfield() });
-    let mut response = json_response(&body);
+    let mut response = json_answer(&body);
     response.headers_mut().insert(SKYNET_SKYLINK, value(&skylink.to_string()));
-    response.headers_mut().insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -33,7 +33,7 @@ pub(super) async fn receive(
     let between = Arc::new(AtomicUsize::new(0));
     let mut parts = Multipart::new(Paced { body, between: Arc::clone(&between), yielded: false }, boundary);
     let mut texts = 0;
-    while let Some(part) = parts.next_field().await.map_err(wrong_form)? {
+    while let Some(part) = parts.next_field().await.map_err(|error| wrong_form(&error))? {
         let subfile = receive_part(part, &between, writer).await?;
         texts += 2 * subfile.filename.len() + subfile.content_type.len() + SUBFILE_OVERHEAD;
         if texts > max_metadata {
@@ -91,7 +91,7 @@ async fn receive_part(
         .ok_or_else(|| HttpError::bad_request("failed to parse file mode: expected integer"))?;
     let content_type = header(CONTENT_TYPE.as_str()).unwrap_or_default();
     let offset = writer.length();
-    while let Some(bytes) = part.chunk().await.map_err(wrong_form)? {
+    while let Some(bytes) = part.chunk().await.map_err(|error| wrong_form(&error))? {
         between.store(0, Ordering::Relaxed);
         writer.write(bytes).await?;
     }
@@ -137,8 +137,8 @@ impl Stream for Paced<'_> {
     }
 }
 
-fn wrong_form(error: multer::Error) -> HttpError {
-    if let multer::Error::StreamReadFailed(cause) = &error
+fn wrong_form(error: &multer::Error) -> HttpError {
+    if let multer::Error::StreamReadFailed(cause) = error
         && let Some(PacedError::Body(cause)) = cause.downcast_ref::<PacedError>()
     {
         return (*cause).into();

@@ -18,11 +18,10 @@ fn raw(query: &str, body: &str) -> Request<Body> {
 
 /// `(headers after name, content)` of each part, sent in pieces of `step` bytes without a length.
 fn form(query: &str, parts: &[(&str, &str)], step: usize) -> Request<Body> {
-    let mut body = String::new();
-    for (headers, content) in parts {
-        body += &format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {headers}\r\n\r\n{content}\r\n");
-    }
-    body += &format!("--{BOUNDARY}--\r\n");
+    let part = |(headers, content): &(&str, &str)| {
+        format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {headers}\r\n\r\n{content}\r\n")
+    };
+    let body = parts.iter().map(part).chain([format!("--{BOUNDARY}--\r\n")]).collect::<Vec<_>>().concat();
     let pieces: Vec<_> = body.into_bytes().chunks(step).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
     Request::post(format!("/skynet/skyfile/some/path{query}"))
         .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"))

@@ -18,6 +18,7 @@ use storage_backends::skynet::skylink::Skylink;
 use super::skyfile_metadata::skyfile_metadata;
 use super::{Status, TusError, UploadMetadata, Uploads};
 use crate::PortalOptions;
+use crate::blocklist::Blocklist;
 use crate::pins::Pins;
 use crate::sectors::SectorStore;
 use crate::skyfile::Skyfiles;
@@ -100,7 +101,7 @@ impl Fixture {
 
 fn skyfiles(directory: &Path, options: &PortalOptions) -> Skyfiles {
     let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve).unwrap();
-    Skyfiles::new(sectors, Pins::open(directory).unwrap(), options)
+    Skyfiles::new(sectors, Pins::open(directory).unwrap(), Blocklist::open(directory).unwrap(), options)
 }
 
 fn metadata() -> UploadMetadata {

@@ -1,0 +1,150 @@
+//! The skylinks that the operator does not serve: hashes of their sector roots, so that the list does not lead to them.
+//!
+//! `blocklist` is a text file, one BLAKE2b-256 hash of a root a line, in lower-case hex and in order. It is replaced whole.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use data_encoding::HEXLOWER;
+use storage_backends::fs::sync_directory;
+use storage_backends::skynet::sector::SectorRoot;
+
+/// Most hashes, which are all in memory; 65 bytes each in the file.
+const MAX_HASHES: usize = 1 << 20;
+
+/// The hash of a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BlockedHash([u8; 32]);
+
+impl BlockedHash {
+    pub(crate) fn of(root: &SectorRoot) -> Self {
+        let hash = blake2b_simd::Params::new().hash_length(32).hash(root.as_bytes());
+        BlockedHash(hash.as_bytes().try_into().expect("that many bytes were asked for"))
+    }
+
+    /// Reads 64 hex digits.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let bytes = HEXLOWER.decode(text.to_ascii_lowercase().as_bytes()).ok()?;
+        Some(BlockedHash(bytes.try_into().ok()?))
+    }
+
+    pub(crate) fn to_hex(self) -> String {
+        HEXLOWER.encode(&self.0)
+    }
+}
+
+/// The list, in memory and in its file. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Blocklist(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    directory: PathBuf,
+    hashes: RwLock<Arc<BTreeSet<BlockedHash>>>,
+    /// Held by the one that changes the list.
+    changing: Mutex<()>,
+}
+
+/// Why the list was not changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BlocklistError {
+    /// It would get too long.
+    #[error("the blocklist holds at most {MAX_HASHES} hashes")]
+    TooLong,
+    /// The disk failed.
+    #[error("cannot write the blocklist")]
+    Io(#[from] io::Error),
+}
+
+impl Blocklist {
+    /// Reads the list in `directory`; an absent one is empty.
+    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
+        let text = match fs::read_to_string(directory.join("blocklist")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            result => result?,
+        };
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the blocklist has a line that is no hash");
+        let hashes = text.lines().map(|line| BlockedHash::parse(line).ok_or_else(damaged)).collect::<Result<_, _>>()?;
+        let hashes = RwLock::new(Arc::new(hashes));
+        Ok(Blocklist(Arc::new(Shared { directory: directory.to_owned(), hashes, changing: Mutex::new(()) })))
+    }
+
+    /// Whether the sector is blocked.
+    pub(crate) fn contains(&self, root: &SectorRoot) -> bool {
+        let hashes = self.hashes();
+        !hashes.is_empty() && hashes.contains(&BlockedHash::of(root))
+    }
+
+    /// The list as it is now, in order.
+    pub(crate) fn hashes(&self) -> Arc<BTreeSet<BlockedHash>> {
+        // It is replaced in one step, so that nobody leaves it half changed.
+        Arc::clone(&self.0.hashes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds, then removes, durably. Blocks.
+    pub(crate) fn change(&self, add: &[BlockedHash], remove: &[BlockedHash]) -> Result<(), BlocklistError> {
+        let _alone = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hashes = (*self.hashes()).clone();
+        hashes.extend(add);
+        for hash in remove {
+            hashes.remove(hash);
+        }
+        if hashes.len() > MAX_HASHES {
+            return Err(BlocklistError::TooLong);
+        }
+        self.write(&hashes)?;
+        *self.0.hashes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(hashes);
+        Ok(())
+    }
+
+    fn write(&self, hashes: &BTreeSet<BlockedHash>) -> io::Result<()> {
+        let mut text = String::with_capacity(hashes.len() * 65);
+        for hash in hashes {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{}", hash.to_hex());
+        }
+        let directory = &self.0.directory;
+        let temporary = directory.join("blocklist.tmp");
+        // 1. The new list beside the old one. A crash: the old one stands; the other is overwritten the next time.
+        let mut file = File::create(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        // 2. In its place. A crash: either list.
+        fs::rename(&temporary, directory.join("blocklist"))?;
+        // 3. For good.
+        sync_directory(directory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_survives_a_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let [a, b] = [[1; 32], [2; 32]].map(SectorRoot::from_bytes);
+        let list = Blocklist::open(directory.path()).unwrap();
+        assert!(!list.contains(&a));
+        list.change(&[BlockedHash::of(&a), BlockedHash::of(&b)], &[]).unwrap();
+        list.change(&[], &[BlockedHash::of(&b)]).unwrap();
+        for list in [list, Blocklist::open(directory.path()).unwrap()] {
+            assert!(list.contains(&a) && !list.contains(&b));
+        }
+        fs::write(directory.path().join("blocklist"), "not a hash\n").unwrap();
+        assert!(Blocklist::open(directory.path()).is_err());
+    }
+
+    /// BLAKE2b-256 of 32 zeros.
+    #[test]
+    fn the_hash_is_that_of_the_root() {
+        let hash = BlockedHash::of(&SectorRoot::from_bytes([0; 32]));
+        assert_eq!(hash.to_hex(), "89eb0d6a8a691dae2cd15ed0369931ce0a949ecafa5c3f93f8121833646e15c3");
+        assert_eq!(BlockedHash::parse(&hash.to_hex().to_uppercase()), Some(hash));
+        assert_eq!(BlockedHash::parse("89"), None);
+    }
+}

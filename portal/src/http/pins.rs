@@ -1,0 +1,62 @@
+//! `/skynet/pin`, `/skynet/unpin`, `/skynet/health/skylink`: what is to stay, and how it is.
+
+use axum::body::Body;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::{Map, json};
+
+use super::error::HttpError;
+use super::json::json_answer;
+use super::links::Link;
+use super::request::{Answer, Request};
+use crate::Portal;
+
+/// Pins what is here; the path in skyd's file system that it asks for is only echoed.
+pub(super) async fn pin(portal: &Portal, request: &Request, skylink: &str) -> Answer {
+    const ACTION: &str = "failed to pin file to skynet";
+    let link = Link::resolve(portal, request, skylink, ACTION).await?;
+    if !portal.skyfiles.pin(&link.v1).await? {
+        return Err(HttpError::not_found(format!("{ACTION}: root not found")));
+    }
+    let path = match request.query.get("siapath").unwrap_or_default() {
+        "" => link.v1.to_string(),
+        path => path.to_owned(),
+    };
+    let mut response = json_answer(&json!({ "siapath": path }));
+    link.describe(response.headers_mut());
+    Ok(response)
+}
+
+/// Unpins, whether or not it was pinned.
+pub(super) async fn unpin(portal: &Portal, request: &Request, skylink: &str) -> Answer {
+    const ACTION: &str = "failed to unpin skylink";
+    let link = Link::resolve(portal, request, skylink, ACTION).await?;
+    portal.skyfiles.unpin(&link.v1).await.map_err(|error| HttpError::internal(ACTION, error))?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// How much of a skyfile is here. A piece more or less is a copy more or less on skyd's network of hosts; here is one copy.
+pub(super) async fn health(portal: &Portal, request: &Request, skylink: &str) -> Answer {
+    const ACTION: &str = "failed to get skylink health";
+    let link = Link::resolve(portal, request, skylink, ACTION).await?;
+    let health = portal.skyfiles.health(&link.v1).await?;
+    let health = health.ok_or_else(|| HttpError::not_found(format!("{ACTION}: root not found")))?;
+    let pinned = portal.skyfiles.is_pinned(&link.v1).await.map_err(|error| HttpError::internal(ACTION, error))?;
+    let mut answer = Map::new();
+    answer.insert("basesectorredundancy".to_owned(), json!(1));
+    if let Some(worst) = health.fanout.iter().copied().reduce(f64::min) {
+        answer.insert("fanouteffectiveredundancy".to_owned(), json!(worst));
+        answer.insert("fanoutdatapieces".to_owned(), json!(health.data_pieces));
+        answer.insert("fanoutparitypieces".to_owned(), json!(health.parity_pieces));
+        answer.insert("fanoutredundancy".to_owned(), json!(health.fanout));
+    }
+    // Not of skyd: whether it stays here.
+    answer.insert("pinned".to_owned(), json!(pinned));
+    Ok(json_answer(&answer))
+}
+
+#[cfg(test)]
+mod tests;

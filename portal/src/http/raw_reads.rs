@@ -1,0 +1,87 @@
+//! `/skynet/basesector`, `/skynet/root`, `/skynet/trustless`: bytes of sectors, which clients check themselves.
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Response};
+use storage_backends::skynet::sector::SectorRoot;
+
+use super::error::HttpError;
+use super::links::Link;
+use super::request::{Answer, Request};
+use crate::Portal;
+use crate::skyfile::SkyfileStream;
+
+/// `/skynet/basesector/<skylink>`: the bytes that it names.
+pub(super) async fn base_sector(portal: &Portal, request: &Request, skylink: &str) -> Answer {
+    const ACTION: &str = "failed to fetch base sector";
+    let link = Link::resolve(portal, request, skylink, ACTION).await?;
+    let length = available(portal, &link);
+    let sector = portal.skyfiles.sector(&link.root, link.offset, length).await?;
+    let mut response = bytes(sector.ok_or_else(|| root_not_found(ACTION))?, length, Bytes::new(), link.is_mutable());
+    link.describe(response.headers_mut());
+    Ok(response)
+}
+
+/// `/skynet/trustless/basesector/<skylink>`: the bytes that it names, then the proof that they stand in a sector of that
+/// root, as libskynet checks it: the roots of the subtrees before them, then of those behind them.
+///
+/// `/skynet/trustless/file/v1/<skylink>` is the same: what is known of it is how libskynet 0.0.19 checks a file, which it
+/// takes from its base sector.
+pub(super) async fn trustless(portal: &Portal, request: &Request, skylink: &str) -> Answer {
+    const ACTION: &str = "failed to fetch base sector";
+    let link = Link::resolve(portal, request, skylink, ACTION).await?;
+    let length = available(portal, &link);
+    let range = link.offset as usize..(link.offset + length) as usize;
+    let proof = portal.skyfiles.range_proof(&link.root, range).await?.ok_or_else(|| root_not_found(ACTION))?;
+    let sector = portal.skyfiles.sector(&link.root, link.offset, length).await?;
+    let sector = sector.ok_or_else(|| root_not_found(ACTION))?;
+    let mut response = bytes(sector, length, Bytes::from(proof), link.is_mutable());
+    link.describe(response.headers_mut());
+    Ok(response)
+}
+
+/// `/skynet/root?root=&offset=&length=`: bytes of any sector.
+pub(super) async fn root(portal: &Portal, request: &Request) -> Answer {
+    let parameter = |name: &str, article: &str| match request.query.get(name).unwrap_or_default() {
+        "" => Err(HttpError::bad_request(format!("no {article} provided"))),
+        text => Ok(text.to_owned()),
+    };
+    let unparsed = |name: &str| HttpError::bad_request(format!("unable to parse '{name}' parameter"));
+    let root: SectorRoot = parameter("root", "root hash")?.parse().map_err(|_| unparsed("root"))?;
+    let offset: u64 = parameter("offset", "offset")?.parse().map_err(|_| unparsed("offset"))?;
+    let length: u64 = parameter("length", "length")?.parse().map_err(|_| unparsed("length"))?;
+    let size = portal.options.profile.sector_size().bytes() as u64;
+    if offset.checked_add(length).is_none_or(|end| end > size) || length == 0 {
+        return Err(HttpError::bad_request("failed to fetch root: the range is not within a sector"));
+    }
+    let sector = portal.skyfiles.sector(&root, offset, length).await?;
+    Ok(bytes(sector.ok_or_else(|| root_not_found("failed to fetch root"))?, length, Bytes::new(), false))
+}
+
+/// As many of the bytes that a skylink names as there are: its arithmetic does not know how small our sectors may be.
+fn available(portal: &Portal, link: &Link) -> u64 {
+    let size = portal.options.profile.sector_size().bytes() as u64;
+    link.fetch_size.min(size.saturating_sub(link.offset))
+}
+
+fn root_not_found(action: &str) -> HttpError {
+    HttpError::not_found(format!("{action}: root not found"))
+}
+
+/// Bytes that anybody may have made: no browser shall take them for a page.
+fn bytes(sector: SkyfileStream, length: u64, tail: Bytes, mutable: bool) -> Response<Body> {
+    let total = length + tail.len() as u64;
+    let mut response = Response::new(Body::from_stream(sector.chain(stream::iter([Ok(tail)]))));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(total));
+    let caching = if mutable { "no-cache" } else { "public, max-age=31536000, immutable" };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
+    response
+}
+
+#[cfg(test)]
+mod tests;

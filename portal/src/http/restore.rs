@@ -1,0 +1,63 @@
+//! `POST /skynet/restore`: a skyfile whose base sector the client made.
+//!
+//! Nothing of it is believed: root, skylink and fanout are computed here and compared.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use serde_json::json;
+use serving::RequestBody;
+use storage_backends::skynet::skylink::Skylink;
+
+use super::error::HttpError;
+use super::json::json_answer;
+use super::request::{Answer, SKYNET_SKYLINK, value};
+use crate::Portal;
+use crate::skyfile::{GivenBase, RESTORE_HEADER_SIZE, RestoreError, WriteError};
+
+/// Takes header, base sector, and the content if that has a fanout.
+pub(super) async fn restore(portal: &Portal, body: &mut RequestBody) -> Answer {
+    let profile = portal.options.profile;
+    let mut rest = BytesMut::new();
+    let header = take(body, &mut rest, RESTORE_HEADER_SIZE).await?;
+    let header = header.as_ref().try_into().map_err(|_| refused(RestoreError::Body("it ends within the header")))?;
+    let bytes = take(body, &mut rest, profile.sector_size().bytes()).await?;
+    // Computing the root takes a few milliseconds.
+    let checking = tokio::task::spawn_blocking(move || GivenBase::check(&header, bytes.to_vec(), profile));
+    let base =
+        checking.await.map_err(|error| HttpError::internal("unable to restore skyfile", error))?.map_err(refused)?;
+    let skylink = receive_content(portal, body, rest.freeze(), base).await?;
+    let mut response = json_answer(&json!({ "skylink": skylink.to_string() }));
+    response.headers_mut().insert(SKYNET_SKYLINK, value(&skylink.to_string()));
+    Ok(response)
+}
+
+async fn receive_content(
+    portal: &Portal,
+    body: &mut RequestBody,
+    first: Bytes,
+    base: GivenBase,
+) -> Result<Skylink, HttpError> {
+    let mut writer = portal.skyfiles.restorer(&base)?;
+    writer.write(first).await?;
+    while writer.length() <= base.content_length() {
+        let Some(bytes) = body.next().await else { break };
+        writer.write(bytes?).await?;
+    }
+    Ok(writer.restore(base).await?)
+}
+
+/// The next bytes of the body; fewer if it ends.
+async fn take(body: &mut RequestBody, rest: &mut BytesMut, length: usize) -> Result<Bytes, HttpError> {
+    while rest.len() < length {
+        let Some(bytes) = body.next().await else { break };
+        rest.extend_from_slice(&bytes?);
+    }
+    Ok(rest.split_to(length.min(rest.len())).freeze())
+}
+
+fn refused(error: RestoreError) -> HttpError {
+    WriteError::from(error).into()
+}
+
+#[cfg(test)]
+mod tests;
