@@ -3,7 +3,10 @@ module skyberth.test/skyd
 
 go 1.26
 
-require gitlab.com/SkynetLabs/skyd v1.6.0
+require (
+	gitlab.com/SkynetLabs/skyd v1.6.0
+	go.sia.tech/siad v1.5.9-0.20220605162343-a1b037d150c0
+)
 
 require (
 	filippo.io/edwards25519 v1.0.0-rc.1 // indirect
@@ -53,7 +56,6 @@ require (
 	go.mongodb.org/mongo-driver v1.4.2 // indirect
 	go.sia.tech/core v0.0.0-20220524010238-790a68db5817 // indirect
 	go.sia.tech/mux v1.0.1 // indirect
-	go.sia.tech/siad v1.5.9-0.20220605162343-a1b037d150c0 // indirect
 	go.uber.org/atomic v1.4.0 // indirect
 	golang.org/x/crypto v0.0.0-20220507011949-2cf3adece122 // indirect
 	golang.org/x/net v0.0.0-20220325170049-de3da57026de // indirect

@@ -2,6 +2,7 @@
 
 mod entry;
 mod form;
+mod keys;
 mod liar;
 mod link;
 mod network;

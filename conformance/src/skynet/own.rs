@@ -1,4 +1,4 @@
-//! Rows that start portals of their own: kills, copies from one to another.
+//! Rows that start portals of their own.
 
 use std::path::Path;
 
@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use super::Bench;
 use super::entry::Place;
 use super::form::Form;
+use super::keys;
 use super::process::Portal;
 use super::sector;
 use super::site::{Profile, Site};
@@ -23,6 +24,9 @@ const ROWS: &[(&str, OwnRow)] = &[
     ("a resumable upload goes on after kill -9", uploads_survive),
     ("kills at random moments lose nothing that was answered", random_kills),
     ("a portal reads the layouts of others", other_layouts),
+    ("writes need the key where there is one, and no cookie is one", keys::writes_need_the_key),
+    ("a blocked skylink is 451 everywhere, and after kill -9", keys::blocked_skylinks),
+    ("uploads over the limit are refused", keys::limits),
 ];
 
 pub fn run(bench: &mut Bench) -> anyhow::Result<()> {

@@ -15,9 +15,9 @@ pub const ROWS: &[SurfaceRow] = &[
 fn features(site: &Site) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     for (method, path, words) in [
-        ("GET", "/hns/name", "HNS"),
-        ("GET", "/hns/name/a/b.html", "HNS"),
-        ("GET", "/hnsres/name", "HNS"),
+        ("GET", "/hns/name", "Handshake"),
+        ("GET", "/hns/name/a/b.html", "Handshake"),
+        ("GET", "/hnsres/name", "Handshake"),
         ("GET", "/skynet/skykey?name=x", "skykey"),
         ("GET", "/skynet/skykeys", "skykey"),
         ("POST", "/skynet/createskykey", "skykey"),

@@ -18,7 +18,8 @@ mod tus;
 mod tus_whole;
 mod uploads;
 
-pub use tus::Upload;
+pub use expect::message;
+pub use tus::{Upload, request as tus_request};
 
 use super::Bench;
 use super::site::Site;

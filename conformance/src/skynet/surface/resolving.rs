@@ -181,7 +181,7 @@ fn itself(site: &Site) -> anyhow::Result<()> {
 }
 
 fn caching(site: &Site) -> anyhow::Result<()> {
-    let place = Place::new(site, "caching");
+    let place = Place::new(site, "resolver caching");
     set(site, &place, &site.raw("cached", &site.text("cached"))?.link, 0)?;
     for path in [place.link().path(""), format!("/skynet/resolve/{}", place.link())] {
         let answer = site.get(path)?;
