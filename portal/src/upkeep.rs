@@ -1,4 +1,4 @@
-//! What a portal does by itself: sweeps, and a scrub.
+//! What a portal does by itself: sweeps, a scrub, and the end of idle uploads.
 
 use std::io;
 use std::sync::Arc;
@@ -27,6 +27,13 @@ impl Portal {
             // Ends soon after `stop`; it holds nothing that others wait for.
             spawn_blocking(move || scrub_forever(&sectors, rate, &stop))
         };
+        let sweeps = self.sweep_forever(&stop);
+        tokio::join!(sweeps, self.uploads.expire_forever(&stop));
+        // A panic of it is in the log.
+        let _ = scrub.await;
+    }
+
+    async fn sweep_forever(&self, stop: &CancellationToken) {
         while stop.run_until_cancelled(self.wait_for_sweep()).await.is_some() {
             match self.sweep(&stop).await {
                 Ok(Swept { sectors: 0, .. }) => {}
@@ -35,8 +42,6 @@ impl Portal {
                 Err(error) => tracing::error!(%error, "the sweep of sectors failed"),
             }
         }
-        // A panic of it is in the log.
-        let _ = scrub.await;
     }
 
     async fn wait_for_sweep(&self) {

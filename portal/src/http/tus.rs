@@ -1,19 +1,19 @@
 //! `/skynet/tus`: resumable uploads (TUS 1.0, <https://tus.io/protocols/resumable-upload>).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
-use serde_json::json;
 use serving::{BodyError, RequestBody};
 use storage_backends::fs::UploadId;
 use storage_backends::skynet::skylink::Skylink;
 
 use super::error::HttpError;
-use super::request::{Answer, Request, value};
+use super::request::{Answer, Request, SKYNET_SKYLINK, value};
+use super::skyfile::uploaded;
 use crate::Portal;
-use crate::skyfile::WriteError;
 use crate::tus::{Concatenation, Record, Status, TusError, UploadMetadata};
 
 const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
@@ -32,7 +32,8 @@ const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 const UPLOAD_METADATA: HeaderName = HeaderName::from_static("upload-metadata");
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
-const SKYNET_SKYLINK: HeaderName = HeaderName::from_static("skynet-skylink");
+/// When to ask again.
+const RETRY_AFTER: Duration = Duration::from_secs(4);
 
 /// What OPTIONS says besides the methods.
 pub(super) fn advertise(portal: &Portal, headers: &mut HeaderMap) {
@@ -53,19 +54,16 @@ pub(super) async fn create(portal: &Arc<Portal>, request: &Request, body: &mut R
     }
     // Another type than that of TUS is what some HTTP clients send with any POST: the body is none of ours then.
     let with_bytes = request.header(&CONTENT_TYPE) == Some(OFFSET_OCTET_STREAM);
-    let created = match new_upload(request)? {
-        NewUpload::Final(..) if with_bytes => return fail(TusError::ModifyFinal),
-        NewUpload::Final(parts, metadata) => portal.uploads.concatenate(parts, metadata).await,
+    let status = match new_upload(request)? {
+        NewUpload::Final(..) if with_bytes => return Err(TusError::ModifyFinal.into()),
+        NewUpload::Final(parts, metadata) => portal.uploads.concatenate(parts, metadata).await?,
         NewUpload::Bytes { partial, length, metadata } => {
-            match portal.uploads.create(partial, length, metadata).await {
-                Ok(made) if with_bytes => portal.uploads.append(&made.id, 0, content_length(request), body).await,
-                made => made,
+            let made = portal.uploads.create(partial, length, metadata).await?;
+            match with_bytes {
+                true => portal.uploads.append(&made.id, 0, content_length(request), body).await?,
+                false => made,
             }
         }
-    };
-    let status = match created {
-        Ok(status) => status,
-        Err(error) => return fail(error),
     };
     let mut response = answer(StatusCode::CREATED, &status);
     response.headers_mut().insert(LOCATION, value(&location(portal, request, &status.id)));
@@ -82,21 +80,21 @@ pub(super) async fn upload(
     if let Some(refusal) = refuse_version(request) {
         return Ok(refusal);
     }
-    let Some(id) = id else { return fail(TusError::Unknown) };
+    let id = id.ok_or(TusError::Unknown)?;
     let method = match request.method {
         Method::POST => request.header(&METHOD_OVERRIDE).unwrap_or_default(),
         ref method => method.as_str(),
     };
     match method {
-        "HEAD" => match portal.uploads.status(id).await {
-            Ok((status, record)) => Ok(described(portal, request, &status, &record)),
-            Err(error) => fail(error),
-        },
+        "HEAD" => {
+            let (status, record) = portal.uploads.status(id).await?;
+            Ok(described(portal, request, &status, &record))
+        }
         "PATCH" => patch(portal, request, body, id).await,
-        "DELETE" => match portal.uploads.terminate(id).await {
-            Ok(()) => Ok(empty(StatusCode::NO_CONTENT)),
-            Err(error) => fail(error),
-        },
+        "DELETE" => {
+            portal.uploads.terminate(id).await?;
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
         _ => Err(HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")),
     }
 }
@@ -106,34 +104,20 @@ async fn patch(portal: &Arc<Portal>, request: &Request, body: &mut RequestBody, 
         return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "missing or invalid Content-Type header"));
     }
     let offset = number(request, &UPLOAD_OFFSET)?;
-    match portal.uploads.append(id, offset, content_length(request), body).await {
-        Ok(status) => Ok(answer(StatusCode::NO_CONTENT, &status)),
-        Err(error) => fail(error),
-    }
+    let status = portal.uploads.append(id, offset, content_length(request), body).await?;
+    Ok(answer(StatusCode::NO_CONTENT, &status))
 }
 
 /// GET `/skynet/upload/tus/:id`: what an upload became, as skyd says it.
 pub(super) async fn skylink(portal: &Arc<Portal>, id: Option<&UploadId>) -> Answer {
     let found = match id {
-        Some(id) => match portal.uploads.status(id).await {
-            Ok((status, _)) => status.skylink,
+        Some(id) => match portal.uploads.skylink(id).await {
             Err(TusError::Unknown) => None,
-            Err(error) => return fail(error),
+            found => found?,
         },
         None => None,
     };
-    let skylink = found.ok_or_else(|| HttpError::not_found("failed to fetch skylink for upload"))?;
-    let bytes = skylink.to_bytes();
-    let body = json!({
-        "skylink": skylink.to_string(),
-        "merkleroot": data_encoding::HEXLOWER.encode(&bytes[2..]),
-        "bitfield": skylink.bitfield(),
-    });
-    let mut response = Response::new(Body::from(format!("{body}\n")));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    headers.insert(SKYNET_SKYLINK, skylink_value(&skylink));
-    Ok(response)
+    found.map(uploaded).ok_or_else(|| HttpError::not_found("failed to fetch skylink for upload"))
 }
 
 enum NewUpload {
@@ -245,43 +229,36 @@ fn skylink_value(skylink: &Skylink) -> HeaderValue {
     value(&skylink.to_string())
 }
 
-/// How TUS clients are told of a failure. tus-js-client gives up on any 4xx but 409 and 423, so that whatever may be
-/// better the next time is one of these or a 5xx.
-fn fail(error: TusError) -> Answer {
-    let status = match &error {
-        TusError::Unknown => StatusCode::NOT_FOUND,
-        TusError::Busy | TusError::Finishing => StatusCode::LOCKED,
-        TusError::WrongOffset(_) => StatusCode::CONFLICT,
-        TusError::TooLarge { .. } | TusError::BeyondLength(_) | TusError::Store(WriteError::TooLarge { .. }) => {
-            StatusCode::PAYLOAD_TOO_LARGE
-        }
-        TusError::ModifyFinal => StatusCode::FORBIDDEN,
-        TusError::Store(WriteError::Blocked) => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
-        TusError::NotPartial
-        | TusError::PartIncomplete
-        | TusError::PartUsed
-        | TusError::UploadMetadata(_)
-        | TusError::NotUtf8(_)
-        | TusError::Metadata(_)
-        | TusError::MetadataLength { .. }
-        | TusError::MetadataTooLong { .. }
-        | TusError::Store(WriteError::MetadataTooLarge { .. } | WriteError::Assemble(_) | WriteError::Restore(_))
-        | TusError::Body(BodyError::Broken) => StatusCode::BAD_REQUEST,
-        TusError::Body(BodyError::Idle) | TusError::TooMany | TusError::Store(WriteError::TooManyUploads) => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-        TusError::DiskFull | TusError::Store(WriteError::DiskFull) => StatusCode::INSUFFICIENT_STORAGE,
-        TusError::Store(WriteError::Failed | WriteError::Io(_))
-        | TusError::Damaged(_)
-        | TusError::NewerFormat { .. }
-        | TusError::Io { .. }
-        | TusError::Panicked => return Err(HttpError::internal("internal error", error)),
-    };
-    let mut response = HttpError::new(status, error.to_string()).into_response("");
-    if matches!(status, StatusCode::LOCKED | StatusCode::SERVICE_UNAVAILABLE) {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+/// tus-js-client gives up on any 4xx but 409 and 423, so that whatever may be better the next time is one of these or a 5xx.
+impl From<TusError> for HttpError {
+    fn from(error: TusError) -> Self {
+        let message = error.to_string();
+        let status = match error {
+            TusError::Store(error) => return error.into(),
+            TusError::Unknown => StatusCode::NOT_FOUND,
+            TusError::Busy | TusError::Finishing => StatusCode::LOCKED,
+            TusError::WrongOffset(_) => StatusCode::CONFLICT,
+            TusError::TooLarge { .. } | TusError::BeyondLength(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            TusError::ModifyFinal => StatusCode::FORBIDDEN,
+            TusError::NotPartial
+            | TusError::PartIncomplete
+            | TusError::PartUsed
+            | TusError::UploadMetadata(_)
+            | TusError::NotUtf8(_)
+            | TusError::Metadata(_)
+            | TusError::MetadataLength { .. }
+            | TusError::MetadataTooLong { .. }
+            | TusError::Body(BodyError::Broken) => StatusCode::BAD_REQUEST,
+            TusError::Body(BodyError::Idle) | TusError::TooMany => StatusCode::SERVICE_UNAVAILABLE,
+            TusError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+            TusError::Damaged(_) | TusError::NewerFormat { .. } | TusError::Io { .. } | TusError::Panicked => {
+                return HttpError::internal("the upload failed", error);
+            }
+        };
+        let answer = HttpError::new(status, message);
+        let passes = matches!(status, StatusCode::LOCKED | StatusCode::SERVICE_UNAVAILABLE);
+        if passes { answer.retry_after(RETRY_AFTER) } else { answer }
     }
-    Ok(response)
 }
 
 #[cfg(test)]

@@ -21,7 +21,6 @@ impl Uploads {
         length: u64,
         metadata: UploadMetadata,
     ) -> Result<Status, TusError> {
-        self.sweep_now_and_then();
         let id = UploadId::from_random(random());
         self.check_length(length)?;
         if !partial {

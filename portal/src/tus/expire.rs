@@ -1,14 +1,15 @@
 //! The end of uploads that nobody finishes, of those that were finished long ago, and of those that a client gives up.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use storage_backends::fs::UploadId;
+use tokio_util::sync::CancellationToken;
 
 use super::session::{Held, Session};
 use super::{TusError, Uploads};
 
-/// Uploads are looked through at most so often.
+/// Uploads are looked through so often.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Content that went ahead is given up after so long without more: it holds one of the store's uploads.
 const AHEAD_EXPIRY: Duration = Duration::from_mins(1);
@@ -50,20 +51,16 @@ impl Uploads {
         Ok(expired)
     }
 
-    /// Lets a thread look through the uploads, unless one did a short while ago.
-    pub(super) fn sweep_now_and_then(self: &Arc<Self>) {
-        let now = SystemTime::now();
-        let mut last = self.last_sweep.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.duration_since(*last).is_ok_and(|elapsed| elapsed < SWEEP_EVERY) {
-            return;
+    /// Runs until `stop`.
+    pub(crate) async fn expire_forever(self: &Arc<Self>, stop: &CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(SWEEP_EVERY)).await.is_some() {
+            let uploads = Arc::clone(self);
+            match self.blocking(move || uploads.expire(SystemTime::now())).await {
+                Ok(0) => {}
+                Ok(expired) => tracing::info!(expired, "uploads expired"),
+                Err(error) => tracing::error!(%error, "expired uploads cannot be removed"),
+            }
         }
-        *last = now;
-        let uploads = Arc::clone(self);
-        self.tasks.spawn_blocking(move || match uploads.expire(SystemTime::now()) {
-            Ok(0) => {}
-            Ok(expired) => tracing::info!(expired, "uploads expired"),
-            Err(error) => tracing::error!(%error, "expired uploads cannot be removed"),
-        });
     }
 
     /// Makes room in the table for one more: the upload that was finished first makes way. Blocks.

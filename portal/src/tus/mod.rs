@@ -37,7 +37,7 @@ mod upload_metadata;
 mod tests;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use storage_backends::fs::{UploadId, make_directory, sync_directory};
@@ -70,7 +70,6 @@ pub(crate) struct Uploads {
     /// Uploads whose content may go ahead into the store.
     ahead: Arc<Semaphore>,
     tasks: TaskTracker,
-    last_sweep: Mutex<SystemTime>,
 }
 
 /// What the operator allows.
@@ -116,8 +115,8 @@ impl Uploads {
         // Each holds one of the store's uploads, of which most shall be left to others.
         let ahead = Arc::new(Semaphore::new(options.max_uploads / 4));
         let bodies = Arc::new(Semaphore::new(options.max_uploads));
-        let (tasks, last_sweep) = (TaskTracker::new(), Mutex::new(SystemTime::UNIX_EPOCH));
-        let uploads = Uploads { directory, sessions, skyfiles, limits, bodies, ahead, tasks, last_sweep };
+        let tasks = TaskTracker::new();
+        let uploads = Uploads { directory, sessions, skyfiles, limits, bodies, ahead, tasks };
         uploads.finish_parts_of_finished()?;
         Ok(uploads)
     }

@@ -57,7 +57,7 @@ impl Address {
         &self.rest
     }
 
-    /// The path in the skyfile; `None` if it is no text. skyd decodes paths like forms, so that `+` is a space.
+    /// The path in the skyfile; `None` if its escapes are none. skyd decodes paths like forms, so that `+` is a space.
     pub(super) fn path(&self) -> Option<String> {
         decode(&self.rest.replace('+', " "))
     }
@@ -86,7 +86,7 @@ fn decode(rest: &str) -> Option<String> {
     }
     // A second slash behind the skylink is as good as one.
     let path = rest.strip_prefix('/').filter(|path| path.starts_with('/')).unwrap_or(rest);
-    let path = percent_decode_str(path).decode_utf8().ok()?;
+    let path = percent_decode_str(path).decode_utf8_lossy();
     Some(if path.is_empty() { "/".to_owned() } else { path.into_owned() })
 }
 
@@ -122,13 +122,14 @@ mod tests {
             ("/%2Ffoo", "//foo"),
             ("/a+b%20c%2B", "/a b c+"),
             ("/caf%C3%A9", "/café"),
+            ("/%ff", "/\u{fffd}"),
         ] {
             let address = Address::in_path(&format!("{LINK}{rest}"));
             assert_eq!(address.path().as_deref(), Some(path), "{rest}");
             assert_eq!(address.skylink().unwrap().to_string(), LINK);
         }
         assert_eq!(Address::in_path(&format!("{LINK}/a+b")).literal_path().as_deref(), Some("/a+b"));
-        for rest in ["/%", "/%f", "/%zz", "/%ff"] {
+        for rest in ["/%", "/%f", "/%zz", "/a%"] {
             assert_eq!(Address::in_path(&format!("{LINK}{rest}")).path(), None, "{rest}");
         }
     }

@@ -9,10 +9,8 @@ use serving::Query;
 use super::format::Format;
 use crate::http::error::HttpError;
 
-/// How long the first byte may take if nothing is asked for.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most that can be asked for, in seconds.
-const MAX_TIMEOUT: u64 = 900;
+/// The most that can be asked for.
+const MAX_TIMEOUT_SECONDS: u64 = 900;
 
 /// What a download's query asks for.
 #[derive(Debug)]
@@ -45,15 +43,9 @@ impl Parameters {
     }
 }
 
-/// `timeout`, in seconds.
+/// As far as downloads may be patient.
 pub(super) fn timeout(query: &Query) -> Result<Duration, HttpError> {
-    let Some(text) = given(query, "timeout") else { return Ok(DEFAULT_TIMEOUT) };
-    match text.parse() {
-        Ok(0) => Err(HttpError::bad_request("can't specify a zero timeout")),
-        Ok(seconds @ 1..=MAX_TIMEOUT) => Ok(Duration::from_secs(seconds)),
-        Ok(_) => Err(HttpError::bad_request("maximum allowed timeout is 900s: 'timeout' parameter too high")),
-        Err(_) => Err(HttpError::bad_request("unable to parse 'timeout'")),
-    }
+    crate::http::timeout::timeout(query, MAX_TIMEOUT_SECONDS)
 }
 
 /// A parameter without a value is as good as none.
@@ -111,7 +103,7 @@ mod tests {
             let parameters = parse(query).unwrap();
             assert!(!parameters.attachment && !parameters.include_layout, "{query}");
             assert_eq!((parameters.format, parameters.range), (Format::Unspecified, None), "{query}");
-            assert_eq!(parameters.timeout, DEFAULT_TIMEOUT);
+            assert_eq!(parameters.timeout, Duration::from_secs(30));
         }
     }
 

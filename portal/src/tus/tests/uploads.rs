@@ -204,3 +204,28 @@ async fn what_went_ahead_and_was_left_is_fed_again_from_the_file() {
     assert_eq!(status.skylink, Some(fixture.skylink_of(&content).await));
     assert_eq!(fixture.content(&status.skylink.unwrap()).await, content);
 }
+
+#[tokio::test]
+async fn who_asks_while_an_upload_is_finished_waits_a_while_and_asks_again() {
+    let mut fixture = Fixture::new();
+    let mut uploads = Uploads::open(fixture.directory.path(), fixture.skyfiles.clone(), &fixture.options).unwrap();
+    uploads.limits.wait = Duration::from_millis(50);
+    fixture.uploads = Arc::new(uploads);
+    let id = fixture.create(3).await;
+    // No place in the store: finishing has to wait.
+    let others: Vec<_> = (0..fixture.options.max_uploads).map(|_| fixture.skyfiles.writer().unwrap()).collect();
+    let closing = tokio::time::timeout(Duration::from_millis(300), fixture.append(&id, 0, b"abc")).await;
+    assert!(closing.is_err(), "the client has left");
+    assert!(matches!(fixture.head(&id).await, Err(TusError::Finishing)));
+    drop(others);
+    let finished = async {
+        loop {
+            match fixture.head(&id).await {
+                Err(TusError::Finishing) => {}
+                head => break head.unwrap(),
+            }
+        }
+    };
+    let head = tokio::time::timeout(Duration::from_secs(60), finished).await.unwrap();
+    assert_eq!(head, (3, Some(fixture.skylink_of(b"abc").await)));
+}

@@ -89,6 +89,14 @@ fn archives_hold_every_file_under_its_path() {
 }
 
 #[test]
+fn no_name_leaves_the_folder_that_it_is_extracted_to() {
+    for (name, archived) in [("a/b", "a/b"), ("a\\b", "a\\b"), ("..\\a", ".._a"), ("a/b\\..\\..\\c", "a/b_.._.._c")] {
+        let file = Subfile { filename: name.to_owned(), ..Subfile::default() };
+        assert_eq!(Entry::new(&file, Vec::new()).name, archived);
+    }
+}
+
+#[test]
 fn an_archive_of_nothing_is_an_archive() {
     for format in FORMATS {
         assert_eq!(read(format, make(format, &[])), []);

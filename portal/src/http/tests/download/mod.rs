@@ -8,6 +8,7 @@ mod isolation;
 mod left_out;
 mod paths;
 mod ranges;
+mod resolvers;
 
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;

@@ -174,10 +174,10 @@ async fn paths_are_decoded_as_forms_are() {
     for rest in ["/c%2Bd", "/c+d"] {
         assert_eq!(portal.fetch(&format!("/{link}{rest}")).await, (200, "2".to_owned()), "{rest}");
     }
-    for rest in ["/%", "/%zz", "/%ff"] {
+    for rest in ["/%", "/%zz"] {
         assert_eq!(portal.fetch(&format!("/{link}{rest}")).await.0, 400, "{rest}");
     }
-    for rest in ["/%2E%2E/e", "/../e", "/%00", "/%0d%0aX: y"] {
+    for rest in ["/%2E%2E/e", "/../e", "/%00", "/%ff", "/%0d%0aX: y"] {
         let target = format!("/{link}{}", rest.replace(' ', "%20"));
         assert_eq!(portal.fetch(&target).await.0, 404, "{rest}");
     }
