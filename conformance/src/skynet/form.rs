@@ -21,7 +21,7 @@ impl Form {
         let mut head =
             format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"{name}\"\r\n");
         if let Some(media_type) = media_type {
-            head += &format!("Content-Type: {media_type}\r\n");
+            head = format!("{head}Content-Type: {media_type}\r\n");
         }
         self.body.extend_from_slice(head.as_bytes());
         self.body.extend_from_slice(b"\r\n");

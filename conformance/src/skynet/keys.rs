@@ -39,8 +39,10 @@ pub fn writes_need_the_key(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
     let (_portal, site) = start(bench, binary, "keys")?;
     let link = keyed_upload(&site, "keyed", b"keyed")?;
     let entry = Place::new(&site, "keys").entry(b"entry", 0).json().to_string();
-    let tus = || tus_request("POST", "/skynet/tus").header("Upload-Length", "4").header("Upload-Metadata", "filename eA==");
-    let json = |path: &str, body: String| Request::new("POST", path).header("Content-Type", "application/json").body(body);
+    let tus =
+        || tus_request("POST", "/skynet/tus").header("Upload-Length", "4").header("Upload-Metadata", "filename eA==");
+    let json =
+        |path: &str, body: String| Request::new("POST", path).header("Content-Type", "application/json").body(body);
     let upload = Upload::create(&site, &with_key(tus()))?;
     let writes = [
         raw_request("filename=x", b"x"),
@@ -56,8 +58,13 @@ pub fn writes_need_the_key(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
     ];
     let basic = format!("Basic {}", BASE64.encode(b":wrong"));
     let cookie = format!("skynet-jwt={KEY}; Skynet-Api-Key={KEY}");
-    let not_enough =
-        [("Accept", "*/*"), ("Skynet-Api-Key", "wrong"), ("Skynet-Api-Key", ""), ("Authorization", &basic), ("Cookie", &cookie)];
+    let not_enough = [
+        ("Accept", "*/*"),
+        ("Skynet-Api-Key", "wrong"),
+        ("Skynet-Api-Key", ""),
+        ("Authorization", &basic),
+        ("Cookie", &cookie),
+    ];
     let mut faults = Faults::default();
     for write in &writes {
         for (name, value) in not_enough {
@@ -70,7 +77,8 @@ pub fn writes_need_the_key(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
     faults.check("reads are open", site.same(&link.path(""), b"keyed").map(drop));
     faults.check("the password of Basic is the key", {
         let basic = format!("Basic {}", BASE64.encode(format!(":{KEY}").as_bytes()));
-        site.send(&raw_request("filename=x", b"x").header("Authorization", basic)).and_then(|answer| status(&answer, &[200]))
+        site.send(&raw_request("filename=x", b"x").header("Authorization", basic))
+            .and_then(|answer| status(&answer, &[200]))
     });
     faults.finish()
 }

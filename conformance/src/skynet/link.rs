@@ -1,4 +1,4 @@
-//! Skylinks as a judge needs them: both texts, what they consist of, and the ETag of what is served at one.
+//! Skylinks as a judge needs them: both texts, what they consist of, and the `ETag` of what is served at one.
 
 use anyhow::{Context, ensure};
 use data_encoding::{BASE32HEX_NOPAD, BASE64URL_NOPAD, HEXLOWER};
@@ -50,7 +50,7 @@ impl Link {
         Link(bytes)
     }
 
-    /// The ETag of what is served at `path` (`/` for the whole) in a format (empty for none), with its quotes.
+    /// The `ETag` of what is served at `path` (`/` for the whole) in a format (empty for none), with its quotes.
     pub fn etag(&self, path: &str, format: &str) -> String {
         let mut hash = blake2b_simd::Params::new().hash_length(32).to_state();
         for part in [self.to_string().as_str(), path, format, "1"] {

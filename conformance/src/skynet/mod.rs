@@ -1,4 +1,5 @@
 //! Skynet portals, judged by programs of others: the official SDKs, a browser, libskynet, and skyd itself.
+#![expect(clippy::unnecessary_wraps, reason = "the groups of rows have one signature")]
 
 mod entry;
 mod form;

@@ -85,7 +85,9 @@ fn same(oracle: &Oracle, site: &Site, request: &Request) -> anyhow::Result<()> {
 }
 
 fn names(oracle: &Oracle, site: &Site) -> anyhow::Result<()> {
-    for name in ["ein Täst 漢字 🚀.txt", "a<b>&\"c\".txt", "back\\slash", "dir/name", "line\u{2028}end", "tab\u{1}x", " "] {
+    for name in
+        ["ein Täst 漢字 🚀.txt", "a<b>&\"c\".txt", "back\\slash", "dir/name", "line\u{2028}end", "tab\u{1}x", " "]
+    {
         let request = raw_request(&format!("filename={}", escape(name)), b"named");
         same(oracle, site, &request).with_context(|| format!("raw {name:?}"))?;
         if !name.contains(['\\', '"', '\u{1}']) {
@@ -134,7 +136,8 @@ impl Oracle {
         std::fs::create_dir_all(&folder)?;
         let target = Target { host: "127.0.0.1".to_owned(), port: free_port()? };
         let log = bench.reports.join("oracle.log");
-        let child = command(&bench.tools.program("skyd-oracle")?, &folder, &target, &log)?.spawn().context("start skyd")?;
+        let child =
+            command(&bench.tools.program("skyd-oracle")?, &folder, &target, &log)?.spawn().context("start skyd")?;
         let mut oracle = Oracle { target, child };
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {

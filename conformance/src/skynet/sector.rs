@@ -37,7 +37,7 @@ pub fn layout(length: u64, metadata: u64, fanout: u64, pieces: (u8, u8)) -> Vec<
 /// The bitfield of a v1 skylink of so many bytes at offset 0.
 pub fn bitfield(length: u64) -> anyhow::Result<u16> {
     ensure!((1..=4 << 20).contains(&length), "{length} bytes do not fit a skylink");
-    let mode = (0_u16..).find(|mode| length <= 32_768 << mode).unwrap_or_default();
+    let mode = (0_u16..8).find(|mode| length <= 32_768 << mode).unwrap_or_default();
     let code = if mode == 0 { (length - 1) / 4096 } else { (length - (16_384 << mode) - 1) / (2048 << mode) };
     // From the lowest bit: the version less one in two bits, `mode` ones and a zero, the code of the size.
     let ones = (1_u16 << mode) - 1;

@@ -132,7 +132,13 @@ impl Site {
     pub fn same(&self, path: &str, bytes: &[u8]) -> anyhow::Result<Response> {
         let answer = self.get(path)?;
         answer.expect(200)?;
-        ensure!(answer.body == bytes, "{}: {} bytes came back, not the {} sent", clip(path), answer.body.len(), bytes.len());
+        ensure!(
+            answer.body == bytes,
+            "{}: {} bytes came back, not the {} sent",
+            clip(path),
+            answer.body.len(),
+            bytes.len()
+        );
         Ok(answer)
     }
 }

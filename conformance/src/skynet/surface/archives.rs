@@ -18,15 +18,13 @@ pub const ROWS: &[SurfaceRow] = &[
     row("an archive of a large directory", large),
 ];
 
-const FORMATS: [(&str, &str, &str); 3] = [
-    ("zip", "application/zip", "zip"),
-    ("tar", "application/x-tar", "tar"),
-    ("targz", "application/gzip", "tar.gz"),
-];
+const FORMATS: [(&str, &str, &str); 3] =
+    [("zip", "application/zip", "zip"), ("tar", "application/x-tar", "tar"), ("targz", "application/gzip", "tar.gz")];
 
 fn whole(site: &Site) -> anyhow::Result<()> {
     let text = site.text("whole");
-    let files: &[(&str, &[u8])] = &[("index.html", b"<p>"), ("a/b c.txt", &text), ("a/Grüße.txt", b"ue"), ("a/empty", b"")];
+    let files: &[(&str, &[u8])] =
+        &[("index.html", b"<p>"), ("a/b c.txt", &text), ("a/Grüße.txt", b"ue"), ("a/empty", b"")];
     let link = site.folder("", files)?.link;
     let mut faults = Faults::default();
     for (format, media_type, extension) in FORMATS {
@@ -91,7 +89,8 @@ fn list(root: &Path, folder: &Path, found: &mut Vec<String>) -> anyhow::Result<(
 
 fn of_a_folder(site: &Site) -> anyhow::Result<()> {
     let text = site.text("folder");
-    let link = site.folder("", &[("index.html", b"<p>"), ("a/b.txt", &text), ("a/c/d.txt", b"d"), ("ab.txt", b"ab")])?.link;
+    let link =
+        site.folder("", &[("index.html", b"<p>"), ("a/b.txt", &text), ("a/c/d.txt", b"d"), ("ab.txt", b"ab")])?.link;
     let mut faults = Faults::default();
     for (format, _, extension) in FORMATS {
         let check = || {
@@ -128,7 +127,8 @@ fn large(site: &Site) -> anyhow::Result<()> {
     let files: &[(&str, &[u8])] = &[("one.bin", &one), ("two.txt", b"two")];
     let link = site.folder("", files)?.link;
     for (format, ..) in FORMATS {
-        unpacked(format, &site.get(link.path(&format!("?format={format}")))?.expect(200)?.body, files).context(format)?;
+        unpacked(format, &site.get(link.path(&format!("?format={format}")))?.expect(200)?.body, files)
+            .context(format)?;
     }
     Ok(())
 }

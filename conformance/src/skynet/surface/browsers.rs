@@ -27,11 +27,23 @@ fn with_origin(request: Request) -> Request {
 fn allowed(answer: &Response) -> anyhow::Result<()> {
     header(answer, "Access-Control-Allow-Origin", ORIGIN)?;
     header(answer, "Access-Control-Allow-Credentials", "true")?;
-    let exposed: Vec<String> = list(answer, "Access-Control-Expose-Headers").iter().map(|name| name.to_lowercase()).collect();
-    let needed = ["ETag", "Content-Range", "Skynet-Skylink", "Skynet-Proof", "Skynet-Portal-Api", "Location", "Upload-Offset", "Upload-Metadata", "Tus-Resumable"];
+    let exposed: Vec<String> =
+        list(answer, "Access-Control-Expose-Headers").iter().map(|name| name.to_lowercase()).collect();
+    let needed = [
+        "ETag",
+        "Content-Range",
+        "Skynet-Skylink",
+        "Skynet-Proof",
+        "Skynet-Portal-Api",
+        "Location",
+        "Upload-Offset",
+        "Upload-Metadata",
+        "Tus-Resumable",
+    ];
     let missing: Vec<_> = needed.iter().filter(|name| !exposed.contains(&name.to_lowercase())).collect();
     ensure!(missing.is_empty(), "hidden are {missing:?}");
-    let origins = answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Access-Control-Allow-Origin")).count();
+    let origins =
+        answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Access-Control-Allow-Origin")).count();
     ensure!(origins == 1, "the origin is allowed {origins} times");
     Ok(())
 }
@@ -39,7 +51,8 @@ fn allowed(answer: &Response) -> anyhow::Result<()> {
 fn every_answer(site: &Site) -> anyhow::Result<()> {
     let link = site.folder("", &[("index.html", &site.text("cors")), ("b.txt", b"b")])?.link;
     let place = Place::new(site, "cors");
-    let json = |body: String| Request::new("POST", "/skynet/registry").header("Content-Type", "application/json").body(body);
+    let json =
+        |body: String| Request::new("POST", "/skynet/registry").header("Content-Type", "application/json").body(body);
     let requests = [
         ("200", Request::get(link.path("/")), 200),
         ("206", Request::get(link.path("/")).header("Range", "bytes=0-1"), 206),
@@ -55,7 +68,11 @@ fn every_answer(site: &Site) -> anyhow::Result<()> {
         ("entry", json(place.entry(b"cors", 0).json().to_string()), 204),
         ("bad entry", json("nojson".to_owned()), 400),
         ("no entry", Request::get(format!("/skynet/registry?{}", place.beside("x").query())), 404),
-        ("TUS", request("POST", "/skynet/tus").header("Upload-Length", "1").header("Upload-Metadata", "filename eA=="), 201),
+        (
+            "TUS",
+            request("POST", "/skynet/tus").header("Upload-Length", "1").header("Upload-Metadata", "filename eA=="),
+            201,
+        ),
         ("bad TUS", Request::new("POST", "/skynet/tus"), 412),
         ("metadata", Request::get(format!("/skynet/metadata/{link}")), 200),
         ("root", Request::new("HEAD", "/"), 200),
@@ -88,8 +105,10 @@ fn preflight(site: &Site) -> anyhow::Result<()> {
             header(&answer, "Access-Control-Allow-Origin", ORIGIN)?;
             header(&answer, "Access-Control-Allow-Credentials", "true")?;
             ensure!(list(&answer, "Access-Control-Allow-Methods").iter().any(|name| name == method), "not {method}");
-            let names: Vec<String> = list(&answer, "Access-Control-Allow-Headers").iter().map(|name| name.to_lowercase()).collect();
-            let refused: Vec<&str> = asked.split(',').map(str::trim).filter(|name| !names.iter().any(|known| known == name)).collect();
+            let names: Vec<String> =
+                list(&answer, "Access-Control-Allow-Headers").iter().map(|name| name.to_lowercase()).collect();
+            let refused: Vec<&str> =
+                asked.split(',').map(str::trim).filter(|name| !names.iter().any(|known| known == name)).collect();
             ensure!(refused.is_empty(), "not allowed are {refused:?}");
             Ok(())
         };
@@ -129,9 +148,17 @@ fn vary(site: &Site) -> anyhow::Result<()> {
     for path in [link.path(""), link.unknown().path("")] {
         let answer = site.get(&path)?;
         no_header(&answer, "Access-Control-Allow-Origin")?;
-        ensure!(list(&answer, "Vary").iter().any(|name| name.eq_ignore_ascii_case("Origin")), "Vary is {:?}", answer.header("Vary"));
+        ensure!(
+            list(&answer, "Vary").iter().any(|name| name.eq_ignore_ascii_case("Origin")),
+            "Vary is {:?}",
+            answer.header("Vary")
+        );
         let answer = site.send(&with_origin(Request::get(&path)))?;
-        ensure!(list(&answer, "Vary").iter().any(|name| name.eq_ignore_ascii_case("Origin")), "Vary is {:?}", answer.header("Vary"));
+        ensure!(
+            list(&answer, "Vary").iter().any(|name| name.eq_ignore_ascii_case("Origin")),
+            "Vary is {:?}",
+            answer.header("Vary")
+        );
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Requests with conditions on the ETag.
+//! Requests with conditions on the `ETag`.
 
 use super::expect::body;
 use super::{SurfaceRow, row};

@@ -33,7 +33,8 @@ fn redirect(site: &Site) -> anyhow::Result<()> {
                 let location = answer.need("Location")?;
                 // Skyd names the last part only: relative to the path that was asked for.
                 let last = prefix.rsplit('/').next().unwrap_or_default();
-                let wanted = [format!("{prefix}{rest}"), format!("{last}{rest}"), format!("{}{prefix}{rest}", site.url())];
+                let wanted =
+                    [format!("{prefix}{rest}"), format!("{last}{rest}"), format!("{}{prefix}{rest}", site.url())];
                 ensure!(wanted.iter().any(|want| want == location), "Location is {location:?}");
                 Ok(())
             };
@@ -95,7 +96,16 @@ fn no_page(site: &Site) -> anyhow::Result<()> {
 }
 
 fn odd_paths(site: &Site) -> anyhow::Result<()> {
-    let names = ["a file.txt", "Grüße/漢字 🚀.txt", "100%.txt", "what?.txt", "a#b.txt", "plus+and&.txt", "semi;colon.txt", "%20.txt"];
+    let names = [
+        "a file.txt",
+        "Grüße/漢字 🚀.txt",
+        "100%.txt",
+        "what?.txt",
+        "a#b.txt",
+        "plus+and&.txt",
+        "semi;colon.txt",
+        "%20.txt",
+    ];
     let texts: Vec<Vec<u8>> = names.iter().map(|name| site.text(name)).collect();
     let files: Vec<(&str, &[u8])> = names.iter().copied().zip(texts.iter().map(Vec::as_slice)).collect();
     let link = site.folder("", &files)?.link;

@@ -206,7 +206,10 @@ fn sandbox(site: &Site) -> anyhow::Result<()> {
 fn navigation(site: &Site) -> anyhow::Result<()> {
     let link = site.folder("", &[("index.html", &site.text("<p>page")), ("b.html", b"<p>")])?.link;
     let navigation = |path: &str| {
-        Request::get(path).header("Sec-Fetch-Mode", "navigate").header("Sec-Fetch-Dest", "document").header("Accept", "text/html")
+        Request::get(path)
+            .header("Sec-Fetch-Mode", "navigate")
+            .header("Sec-Fetch-Dest", "document")
+            .header("Accept", "text/html")
     };
     let answer = site.send(&navigation(&link.path("/b.html?x=1")))?;
     crate::edge::expect::status(&answer, &[302, 303, 307, 308])?;

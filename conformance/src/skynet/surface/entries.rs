@@ -77,7 +77,10 @@ fn forms_of_entries(site: &Site) -> anyhow::Result<()> {
     let entry = place.entry(b"typed", 0);
     let mut body = entry.json();
     body["type"] = json!(1);
-    faults.check("type 1", post(site, "/skynet/registry", "application/json", &body).and_then(|answer| status(&answer, &[204])));
+    faults.check(
+        "type 1",
+        post(site, "/skynet/registry", "application/json", &body).and_then(|answer| status(&answer, &[204])),
+    );
     faults.finish()
 }
 
@@ -146,8 +149,12 @@ fn wrong_signature(site: &Site) -> anyhow::Result<()> {
     check("revision", &|body| body["revision"] = json!(4));
     check("data", &|body| body["data"] = json!("AAAA"));
     check("data key", &|body| body["datakey"] = json!(Place::new(site, "another").data_key()));
-    check("a bit of the signature", &|body| body["signature"][0] = json!(body["signature"][0].as_u64().unwrap_or(0) ^ 1));
-    check("another's key", &|body| body["publickey"] = Place::new(site, "another").entry(b"", 0).json()["publickey"].clone());
+    check("a bit of the signature", &|body| {
+        body["signature"][0] = json!(body["signature"][0].as_u64().unwrap_or(0) ^ 1);
+    });
+    check("another's key", &|body| {
+        body["publickey"] = Place::new(site, "another").entry(b"", 0).json()["publickey"].clone();
+    });
     check("no signature", &|body| body["signature"] = json!(vec![0; 64]));
     faults.finish()?;
     message(&place.read(site)?, &[404], "")
@@ -156,7 +163,8 @@ fn wrong_signature(site: &Site) -> anyhow::Result<()> {
 fn no_entry(site: &Site) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     for body in ["", "nojson", "{", "[]", "\"text\"", "{}", "null"] {
-        let request = crate::client::Request::new("POST", "/skynet/registry").header("Content-Type", "application/json");
+        let request =
+            crate::client::Request::new("POST", "/skynet/registry").header("Content-Type", "application/json");
         faults.check(body, site.send(&request.body(body)).and_then(|answer| refused(&answer, "")));
     }
     faults.finish()

@@ -35,7 +35,9 @@ fn features(site: &Site) -> anyhow::Result<()> {
 
 fn unknown_paths(site: &Site) -> anyhow::Result<()> {
     let mut faults = Faults::default();
-    for path in ["/nosuch", "/skynet", "/skynet/", "/skynet/nosuch", "/skynet/skylinks/x", "/v2/", "/%00", "/../etc/passwd"] {
+    for path in
+        ["/nosuch", "/skynet", "/skynet/", "/skynet/nosuch", "/skynet/skylinks/x", "/v2/", "/%00", "/../etc/passwd"]
+    {
         faults.check(path, site.get(path).and_then(|answer| message(&answer, &[404, 400], "")));
     }
     faults.finish()

@@ -27,7 +27,8 @@ fn served(site: &Site, link: &crate::skynet::link::Link, cases: &[(&str, &[u8])]
 }
 
 fn nested_index(site: &Site) -> anyhow::Result<()> {
-    let link = site.folder("", &[("index.html", &site.text("root")), ("a/index.html", b"in a"), ("b/c.txt", b"c")])?.link;
+    let link =
+        site.folder("", &[("index.html", &site.text("root")), ("a/index.html", b"in a"), ("b/c.txt", b"c")])?.link;
     served(site, &link, &[("/", &site.text("root")), ("/a", b"in a"), ("/a/", b"in a"), ("/b/c.txt", b"c")])?;
     // A folder without an index is a zip of its own.
     let answer = site.get(link.path("/b"))?;
@@ -36,8 +37,12 @@ fn nested_index(site: &Site) -> anyhow::Result<()> {
 
 fn tryfiles(site: &Site) -> anyhow::Result<()> {
     let query = format!("tryfiles={}", escape(r#"["home.html","/all.html"]"#));
-    let files: &[(&str, &[u8])] =
-        &[("home.html", &site.text("home")), ("all.html", b"for all"), ("a/home.html", b"home of a"), ("a/x.txt", b"x")];
+    let files: &[(&str, &[u8])] = &[
+        ("home.html", &site.text("home")),
+        ("all.html", b"for all"),
+        ("a/home.html", b"home of a"),
+        ("a/x.txt", b"x"),
+    ];
     let link = site.folder(&query, files)?.link;
     let cases: &[(&str, &[u8])] = &[
         ("/", &site.text("home")),
@@ -60,9 +65,12 @@ fn no_tryfiles(site: &Site) -> anyhow::Result<()> {
 fn error_pages(site: &Site) -> anyhow::Result<()> {
     let query = format!("tryfiles=[]&errorpages={}", escape(r#"{"404":"/lost.html"}"#));
     let lost = site.text("lost");
-    let form = Form::new()
-        .file("files[]", "index.html", Some("text/html"), b"<p>")
-        .file("files[]", "lost.html", Some("text/html"), &lost);
+    let form = Form::new().file("files[]", "index.html", Some("text/html"), b"<p>").file(
+        "files[]",
+        "lost.html",
+        Some("text/html"),
+        &lost,
+    );
     let link = site.form(&format!("filename=folder&{query}"), &form)?.link;
     let answer = site.get(link.path("/nope"))?;
     status(&answer, &[404])?;
@@ -94,7 +102,10 @@ fn in_metadata(site: &Site) -> anyhow::Result<()> {
         ("disabledefaultpath=true", r#","disabledefaultpath":true}"#),
         ("tryfiles=%5B%22a.html%22,%22/b.html%22%5D", r#","tryfiles":["a.html","/b.html"]}"#),
         ("tryfiles=%5B%5D", "}"),
-        ("tryfiles=%5B%5D&errorpages=%7B%22500%22:%22/b.html%22,%22404%22:%22/a.html%22%7D", r#","errorpages":{"404":"/a.html","500":"/b.html"}}"#),
+        (
+            "tryfiles=%5B%5D&errorpages=%7B%22500%22:%22/b.html%22,%22404%22:%22/a.html%22%7D",
+            r#","errorpages":{"404":"/a.html","500":"/b.html"}}"#,
+        ),
         ("", r#","tryfiles":["index.html"]}"#),
     ];
     let mut faults = Faults::default();

@@ -113,7 +113,9 @@ fn of_a_large_file(site: &Site) -> anyhow::Result<()> {
     let link = site.raw("large", &bytes)?.link;
     let mut faults = Faults::default();
     let end = bytes.len() - 1;
-    for (first, last) in [(0, 0), (sector - 1, sector), (sector, 2 * sector - 1), (1, 2 * sector), (end, end), (end - 2000, end)] {
+    for (first, last) in
+        [(0, 0), (sector - 1, sector), (sector, 2 * sector - 1), (1, 2 * sector), (end, end), (end - 2000, end)]
+    {
         let sent = ranged(site, &link.path(""), &format!("bytes={first}-{last}"));
         faults.check(&format!("{first}-{last}"), sent.and_then(|answer| part(&answer, &bytes, first, last)));
     }

@@ -70,7 +70,12 @@ fn serves(site: &Site) -> anyhow::Result<()> {
     set(site, &place, &link, 0)?;
     let v2 = place.link();
     let mut faults = Faults::default();
-    for path in [v2.path("/"), v2.path("/a/b.txt"), format!("/skynet/metadata/{v2}"), format!("/skynet/trustless/basesector/{v2}")] {
+    for path in [
+        v2.path("/"),
+        v2.path("/a/b.txt"),
+        format!("/skynet/metadata/{v2}"),
+        format!("/skynet/trustless/basesector/{v2}"),
+    ] {
         let check = || {
             let answer = site.get(&path)?;
             header(answer.expect(200)?, "Skynet-Skylink", &link.to_string())?;
@@ -166,7 +171,8 @@ fn nowhere(site: &Site) -> anyhow::Result<()> {
 
 fn absent(site: &Site) -> anyhow::Result<()> {
     let link = Place::new(site, "absent").link();
-    for path in [format!("/skynet/resolve/{link}"), link.path(""), link.path("/a"), format!("/skynet/metadata/{link}")] {
+    for path in [format!("/skynet/resolve/{link}"), link.path(""), link.path("/a"), format!("/skynet/metadata/{link}")]
+    {
         message(&site.get(path)?, &[404], "registry entry not found")?;
     }
     Ok(())

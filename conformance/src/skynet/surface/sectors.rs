@@ -78,7 +78,12 @@ fn pieces(site: &Site) -> anyhow::Result<()> {
     let base = site.get(by(&link.root(), 0, unit))?;
     let base = &base.expect(200)?.body;
     let size = |at: usize| u64::from_le_bytes(base[at..at + 8].try_into().expect("eight bytes")) as usize;
-    ensure!((size(1), size(17)) == (content.len(), 3 * 32), "the layout says {} bytes, {} of fanout", size(1), size(17));
+    ensure!(
+        (size(1), size(17)) == (content.len(), 3 * 32),
+        "the layout says {} bytes, {} of fanout",
+        size(1),
+        size(17)
+    );
     ensure!(base[25..27] == [site.profile.data, site.profile.parity], "the layout says pieces {:?}", &base[25..27]);
     for (index, chunk) in content.chunks(unit).enumerate() {
         let want = sector::padded(chunk, site.profile.sector);

@@ -38,7 +38,8 @@ pub fn request(method: &str, path: &str) -> Request {
 
 /// A value of Upload-Metadata.
 pub fn metadata(pairs: &[(&str, &str)]) -> String {
-    let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key} {}", BASE64.encode(value.as_bytes()))).collect();
+    let pairs: Vec<String> =
+        pairs.iter().map(|(key, value)| format!("{key} {}", BASE64.encode(value.as_bytes()))).collect();
     pairs.join(",")
 }
 
@@ -125,7 +126,11 @@ fn one_patch(site: &Site) -> anyhow::Result<()> {
     // Where older clients of skyd look: the upload's metadata, and an address of its own.
     let told = upload.head(site)?;
     let in_metadata = format!("Skylink {}", BASE64.encode(link.to_string().as_bytes()));
-    ensure!(told.need("Upload-Metadata")?.contains(&in_metadata), "Upload-Metadata is {:?}", told.header("Upload-Metadata"));
+    ensure!(
+        told.need("Upload-Metadata")?.contains(&in_metadata),
+        "Upload-Metadata is {:?}",
+        told.header("Upload-Metadata")
+    );
     let id = upload.path.rsplit('/').next().unwrap_or_default();
     let said = site.get(format!("/skynet/upload/tus/{id}"))?;
     ensure!(said.expect(200)?.json()?["skylink"] == link.to_string(), "it says {}", said.text());
@@ -236,8 +241,14 @@ fn cut_short(site: &Site) -> anyhow::Result<()> {
     let bytes = site.noise("cut short", 300_000);
     let upload = Upload::named(site, bytes.len(), "cut.txt")?;
     let fields = format!("Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Type: {CHUNK_TYPE}");
-    let partial =
-        crate::edge::wire::Partial::sized(&site.target, "PATCH", &upload.path, &fields, bytes.len(), &bytes[..200_000])?;
+    let partial = crate::edge::wire::Partial::sized(
+        &site.target,
+        "PATCH",
+        &upload.path,
+        &fields,
+        bytes.len(),
+        &bytes[..200_000],
+    )?;
     drop(partial);
     let mut at = upload.offset(site)?;
     // The server sees the end of the connection a moment later.

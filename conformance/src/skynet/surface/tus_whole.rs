@@ -24,7 +24,8 @@ pub const ROWS: &[SurfaceRow] = &[
 fn partial(site: &Site, bytes: &[u8]) -> anyhow::Result<Upload> {
     let creating = request("POST", "/skynet/tus").header("Upload-Concat", "partial");
     let creating = creating.header("Upload-Length", bytes.len().to_string());
-    let upload = Upload::create(site, &creating.header("Upload-Metadata", metadata(&[("filename", "part"), ("filetype", "")])))?;
+    let upload =
+        Upload::create(site, &creating.header("Upload-Metadata", metadata(&[("filename", "part"), ("filetype", "")])))?;
     upload.patch(site, 0, bytes)?;
     Ok(upload)
 }
@@ -58,7 +59,11 @@ fn many_parts(site: &Site) -> anyhow::Result<()> {
         let whole = Upload::create(site, &joining(site, &parts.iter().collect::<Vec<_>>(), absolute))?;
         let answer = whole.head(site)?;
         header(&answer, "Upload-Length", &bytes.len().to_string())?;
-        ensure!(answer.need("Upload-Concat")?.starts_with("final"), "Upload-Concat is {:?}", answer.header("Upload-Concat"));
+        ensure!(
+            answer.need("Upload-Concat")?.starts_with("final"),
+            "Upload-Concat is {:?}",
+            answer.header("Upload-Concat")
+        );
         site.same(&whole.skylink(site)?.path(""), &bytes)?;
     }
     header(&parts[1].head(site)?, "Upload-Concat", "partial")
@@ -83,9 +88,10 @@ fn bad_parts(site: &Site) -> anyhow::Result<()> {
 }
 
 fn with_metadata(json: &str, length: usize) -> Request {
-    request("POST", "/skynet/tus")
-        .header("Upload-Length", length.to_string())
-        .header("Upload-Metadata", metadata(&[("filename", "x"), ("filetype", "text/plain"), ("skyfilemetadata", json)]))
+    request("POST", "/skynet/tus").header("Upload-Length", length.to_string()).header(
+        "Upload-Metadata",
+        metadata(&[("filename", "x"), ("filetype", "text/plain"), ("skyfilemetadata", json)]),
+    )
 }
 
 fn own_metadata(site: &Site) -> anyhow::Result<()> {
@@ -138,7 +144,10 @@ fn bad_metadata(site: &Site) -> anyhow::Result<()> {
 
 fn no_bytes(site: &Site) -> anyhow::Result<()> {
     let creating = request("POST", "/skynet/tus").header("Upload-Length", "0");
-    let upload = Upload::create(site, &creating.header("Upload-Metadata", metadata(&[("filename", "empty"), ("filetype", "")])))?;
+    let upload = Upload::create(
+        site,
+        &creating.header("Upload-Metadata", metadata(&[("filename", "empty"), ("filetype", "")])),
+    )?;
     site.same(&upload.skylink(site)?.path(""), b"").map(drop)
 }
 
@@ -147,7 +156,8 @@ fn same_as_raw(site: &Site) -> anyhow::Result<()> {
     for length in [1000, sector - 200, sector + 1, 2 * sector + 7] {
         let bytes = site.noise("same as raw", length);
         let raw = site.raw("same", &bytes)?.link;
-        let upload = Upload::create(site, &with_metadata(&format!(r#"{{"filename":"same","length":{length}}}"#), length))?;
+        let upload =
+            Upload::create(site, &with_metadata(&format!(r#"{{"filename":"same","length":{length}}}"#), length))?;
         upload.patch(site, 0, &bytes)?;
         let link = upload.skylink(site)?;
         ensure!(link == raw, "of {length} bytes TUS makes {link}, raw {raw}");

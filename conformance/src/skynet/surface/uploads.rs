@@ -31,7 +31,12 @@ fn answer_of_an_upload(site: &Site) -> anyhow::Result<()> {
     let uploaded = site.raw("answer.txt", &site.text("an answer"))?;
     header(&uploaded.answer, "Content-Type", "application/json; charset=utf-8")?;
     let said = uploaded.answer.json()?;
-    ensure!(said["merkleroot"] == uploaded.link.root(), "merkleroot is {}, not {}", said["merkleroot"], uploaded.link.root());
+    ensure!(
+        said["merkleroot"] == uploaded.link.root(),
+        "merkleroot is {}, not {}",
+        said["merkleroot"],
+        uploaded.link.root()
+    );
     ensure!(said["bitfield"] == uploaded.link.bitfield(), "bitfield is {}", said["bitfield"]);
     let members = said.as_object().map_or(0, serde_json::Map::len);
     ensure!(members == 3, "the body has {members} members: {said}");
@@ -126,7 +131,8 @@ fn nothing(site: &Site) -> anyhow::Result<()> {
 
 fn odd_names(site: &Site) -> anyhow::Result<()> {
     let mut faults = Faults::default();
-    for name in [" foo bar ", "Grüße 漢字 🚀 ż.txt", "a%20b?c#d&e=f+g", "quote\"d", "back\\slash", "dir/in/name.txt"] {
+    for name in [" foo bar ", "Grüße 漢字 🚀 ż.txt", "a%20b?c#d&e=f+g", "quote\"d", "back\\slash", "dir/in/name.txt"]
+    {
         let check = || {
             let bytes = site.text(name);
             let raw = site.raw(name, &bytes)?.link;
@@ -143,7 +149,10 @@ fn odd_names(site: &Site) -> anyhow::Result<()> {
 fn recorded_small(site: &Site) -> anyhow::Result<()> {
     needs_sector(site)?;
     let cases = [
-        (r#"{"_data":{"example":"This is some example JSON data."},"_v":2}"#, "AAA_uTgxYiKcqpGMLNe2V52fLc3FivZBZStLVqMSeHnGtQ"),
+        (
+            r#"{"_data":{"example":"This is some example JSON data."},"_v":2}"#,
+            "AAA_uTgxYiKcqpGMLNe2V52fLc3FivZBZStLVqMSeHnGtQ",
+        ),
         (
             r#"{"_data":{"example":"This is some example JSON data for SkyDB V2."},"_v":2}"#,
             "AAB1QJWQV0y2ynDXnJvOt0uh-THq-pJj2_layW5fjPXhTQ",
