@@ -152,6 +152,12 @@ impl Connection {
         Ok(Connection { host: target.authority(), reader: BufReader::with_capacity(64 * 1024, stream) })
     }
 
+    /// Asks for another host than the one that the connection leads to.
+    pub fn asking_for(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
+    }
+
     pub fn stream(&self) -> &TcpStream {
         self.reader.get_ref()
     }

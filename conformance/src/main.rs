@@ -14,6 +14,7 @@ mod random;
 mod report;
 mod scale;
 mod server;
+mod skynet;
 
 use clap::{Parser, Subcommand};
 use scale::Scale;
@@ -60,6 +61,8 @@ enum Check {
     PowerLoss(gates::power_loss::Args),
     /// Bits turn over, files are cut, swapped and lost.
     Rot(gates::rot::Args),
+    /// A Skynet portal, by the official SDKs, a browser, libskynet and real skyd.
+    Skynet(skynet::SkynetArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -78,6 +81,7 @@ fn main() -> anyhow::Result<()> {
         Check::IndexLoss(args) => gates::index_loss::run(args, cli.scale, report),
         Check::Model(args) => model::run(args, cli.scale, report),
         Check::Rot(args) => gates::rot::run(args, cli.scale, report),
+        Check::Skynet(args) => skynet::run(args, cli.scale, report),
         Check::PowerLoss(args) => gates::power_loss::run(args, cli.scale, report),
     }
 }

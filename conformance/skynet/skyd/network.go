@@ -1,0 +1,61 @@
+// Runs a whole Skynet in one process: five hosts, a miner and a portal, of skyd's testing build (4 KiB sectors).
+// Prints two addresses: of skyd's own API, and of the front that portals had.
+package main
+
+import (
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"gitlab.com/SkynetLabs/skyd/siatest"
+)
+
+func main() {
+	if len(os.Args) != 3 {
+		log.Fatalf("usage: %s FOLDER FRONT-ADDRESS", os.Args[0])
+	}
+	// The hosts and the miner listen on all interfaces: there must be none but loopback.
+	if err := onlyLoopback(); err != nil {
+		log.Fatal(err)
+	}
+	group, err := siatest.NewGroupFromTemplate(os.Args[1], siatest.GroupParams{Hosts: 5, Miners: 1, Portals: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	portal := group.Portals()[0]
+	_, port, err := net.SplitHostPort(portal.APIAddress())
+	if err != nil {
+		log.Fatal(err)
+	}
+	api := net.JoinHostPort("127.0.0.1", port)
+	listener, err := net.Listen("tcp", os.Args[2])
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() { log.Fatal(http.Serve(listener, front(api, portal.Password))) }()
+	fmt.Printf("api http://%s password %s\n", api, portal.Password)
+	fmt.Printf("front http://%s\n", listener.Addr())
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, os.Interrupt, syscall.SIGTERM)
+	<-end
+	if err := group.Close(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func onlyLoopback() error {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return err
+	}
+	for _, one := range interfaces {
+		if one.Flags&net.FlagLoopback == 0 && one.Flags&net.FlagUp != 0 {
+			return fmt.Errorf("%s is up: run this in a network namespace of its own (unshare --net)", one.Name)
+		}
+	}
+	return nil
+}
