@@ -14,6 +14,7 @@ mod random;
 mod report;
 mod scale;
 mod server;
+mod surroundings;
 
 use clap::{Parser, Subcommand};
 use scale::Scale;
@@ -46,6 +47,8 @@ enum Check {
     Disk(gates::GateArgs),
     /// Memory under large blobs and many transfers, and the time that closing a large push takes.
     Memory(gates::GateArgs),
+    /// A registry that stores to portals: cold pulls, evictions, outages, lies, crashes.
+    Network(gates::network::Args),
     /// Requests that no honest client would send.
     Hostile(gates::GateArgs),
     /// Real clients against a registry: push, pull, compare.
@@ -72,6 +75,7 @@ fn main() -> anyhow::Result<()> {
         Check::Clients(args) => clients::run(args, cli.scale, report),
         Check::Disk(args) => gates::disk::run(args, cli.scale, report),
         Check::Memory(args) => gates::memory::run(args, cli.scale, report),
+        Check::Network(args) => gates::network::run(args, cli.scale, report),
         Check::Hostile(args) => gates::hostile::run(args, cli.scale, report),
         Check::Official(args) => official::run(args, cli.scale, report),
         Check::Crash(args) => gates::crash::run(args, cli.scale, report),
