@@ -29,6 +29,15 @@ pub fn delete_all(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Deletes the files of this content only, as an eviction would.
+pub fn delete(data: &Path, digest: &str) -> anyhow::Result<()> {
+    let name = digest.split(':').nth(1).context("a digest")?;
+    let is_it = |file: &PathBuf| file.file_name().is_some_and(|found| found == name);
+    let found: Vec<PathBuf> = files_below(&data.join("blobs"))?.into_iter().filter(is_it).collect();
+    ensure!(!found.is_empty(), "{digest} is not here");
+    found.iter().try_for_each(|file| fs::remove_file(file).with_context(|| file.display().to_string()))
+}
+
 /// The content files here, by name, with the bytes that they take on the disk: a part of a blob counts as the part.
 pub fn content(data: &Path) -> anyhow::Result<Vec<(String, u64)>> {
     use std::os::unix::fs::MetadataExt as _;
@@ -74,6 +83,9 @@ mod tests {
             fs::write(data.join(file), "12345").unwrap();
         }
         assert_eq!(content_bytes(data).unwrap(), 5);
+        assert!(delete(data, "sha256:none").is_err());
+        delete(data, "sha256:abcd").unwrap();
+        assert!(!data.join("blobs/sha256/ab/abcd").exists() && data.join("cache/x/y").exists());
         delete_all(data).unwrap();
         assert_eq!(content_bytes(data).unwrap(), 0);
         assert!(!data.join("cache/x/y").exists());

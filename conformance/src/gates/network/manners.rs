@@ -37,9 +37,10 @@ impl Cold {
         let repo = Site::new(server.target(), name).repo("a");
         streamed::put(&repo, name, length)?.expect(201)?;
         stack.settle(&repo.target, patience(bench))?;
-        let server = stack.make_cold(server)?;
         let noise = Noise::new(name, length);
-        Ok(Cold { stack, repo, digest: noise.clone().digest(), noise, length, server })
+        let digest = noise.clone().digest();
+        let server = stack.make_evicted(server, &digest)?;
+        Ok(Cold { stack, repo, noise, digest, length, server })
     }
 
     /// Asks for it; the body is not read yet.
@@ -79,7 +80,7 @@ pub fn headers(bench: &Bench) -> anyhow::Result<()> {
     let small = noise("small", 1000);
     cold.repo.push_blob(&small)?;
     cold.stack.settle(&cold.repo.target, patience(bench))?;
-    let server = cold.stack.make_cold(cold.server)?;
+    let server = cold.stack.make_evicted(cold.server, &sha256(&small))?;
     let cold = Cold { server, ..cold };
     cold.stack.set_all(&Manner::Slow(wait));
     for (digest, length) in [(&cold.digest, cold.length), (&sha256(&small), 1000)] {
@@ -109,7 +110,18 @@ fn secs(time: Duration) -> f64 {
 
 pub fn range(bench: &Bench) -> anyhow::Result<()> {
     let length = bench.scale.pick(64, 64, 1024) * MIB as u64;
-    let cold = Cold::new(bench, "range", length)?;
+    ranges(&Cold::new(bench, "range", length)?)
+}
+
+/// The same when the lists of what each unit must be are lost too: the portals have them in their base sectors.
+pub fn range_without_lists(bench: &Bench) -> anyhow::Result<()> {
+    let cold = Cold::new(bench, "lists", 64 * MIB as u64)?;
+    let server = cold.stack.make_cold(cold.server)?;
+    ranges(&Cold { server, ..cold })
+}
+
+fn ranges(cold: &Cold) -> anyhow::Result<()> {
+    let length = cold.length;
     // In the middle of a unit, over an edge, at the end, at the beginning, and of several units; no two share one.
     let ranges = [
         (length / 2 + 1_000_000, 100_000),
@@ -132,7 +144,7 @@ pub fn range(bench: &Bench) -> anyhow::Result<()> {
         note(&format!("{field}: {sent} bytes sent by the portals"));
         ensure!(sent >= size, "{field}: {sent} bytes were sent, so it was not cold");
         let most = most_for(size);
-        ensure!(sent <= most, "{field}: {sent} bytes sent by the portals, {most} at most: {}", asked(&cold, &mark));
+        ensure!(sent <= most, "{field}: {sent} bytes sent by the portals, {most} at most: {}", asked(cold, &mark));
     }
     Ok(())
 }

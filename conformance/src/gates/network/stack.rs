@@ -141,6 +141,13 @@ impl Stack {
         content.fold((0, 0), |(bytes, count), one| (bytes + one.sent + one.received, count + 1))
     }
 
+    /// `kill -9`, the file of this content deleted, started again: as after an eviction.
+    pub fn make_evicted(&self, server: Server, digest: &str) -> anyhow::Result<Server> {
+        server.kill()?;
+        local::delete(&self.options.data, digest)?;
+        self.start().context("without one content file")
+    }
+
     /// `kill -9`, all content files deleted, started again: nothing is left here but the journal and the index.
     pub fn make_cold(&self, server: Server) -> anyhow::Result<Server> {
         server.kill()?;

@@ -1,13 +1,14 @@
 //! Removal at portals of what nobody holds any more, also when a removal arrives late.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
 use super::front::Manner;
 use super::stack::{Bench, Stack};
 use super::{MIB, local, patience, status};
+use crate::client::Target;
 use crate::edge::expect::absent;
 use crate::edge::fixture::{Repo, Site, noise, sha256};
 use crate::edge::image::{CONFIG, LAYER, Manifest, described, image};
@@ -90,6 +91,11 @@ pub fn reaches_portals(bench: &Bench) -> anyhow::Result<()> {
     kept.check(&other).context("the image that was kept, cold")
 }
 
+/// A cache so small that all of it must go which may.
+const CACHE: u64 = 8 << 20;
+/// How long a registry may leave its cache alone.
+const EVICTED_WITHIN: Duration = Duration::from_secs(90);
+
 /// The unpin of what was deleted arrives when the same content has been pushed again: the node must not rely on what
 /// the portals have until it has seen it there after that.
 pub fn late(bench: &Bench) -> anyhow::Result<()> {
@@ -106,23 +112,29 @@ pub fn late(bench: &Bench) -> anyhow::Result<()> {
     let held = || stack.since(&mark).iter().filter(|exchange| exchange.is_unpin()).count();
     ensure!(wait_until(Duration::from_mins(1), || held() > 0), "no unpin came within a minute");
     image.push(&repo).context("pushed again")?;
-    // Others press on the cache: what may go, goes.
-    let other = Site::new(target.clone(), "late").repo("b");
-    for number in 0..4 {
-        other.push_blob(&noise(&format!("pressing {number}"), 6 * MIB))?;
-    }
+    // Time to believe that it is placed and read back.
     std::thread::sleep(Duration::from_secs(5));
-    image.check(&repo).context("while the unpin is held back")?;
     note(&format!("{} unpins arrive late", held()));
     stack.set_all(&Manner::Honest);
-    let until = Instant::now() + Duration::from_secs(bench.scale.pick(10, 15, 60));
-    while Instant::now() < until {
-        image.check(&repo).context("after the late unpin")?;
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    press(&stack, &target, bench)?;
+    image.check(&repo).context("after the late unpin, under pressure on the cache")?;
     status::wait_placed(&target, patience(bench))?;
-    note(&format!("{} bytes are here", local::content_bytes(&stack.options.data)?));
-    image.check(&repo).context("placed again")?;
     let _server = server.kill()?.start()?;
     image.check(&repo).context("after kill -9")
+}
+
+/// Others press on the cache: what may go, goes. Nothing of the image is read meanwhile, so that it is the oldest.
+fn press(stack: &Stack, target: &Target, bench: &Bench) -> anyhow::Result<()> {
+    const PRESSING: usize = 4;
+    let other = Site::new(target.clone(), "late").repo("b");
+    for number in 0..PRESSING {
+        other.push_blob(&noise(&format!("pressing {number}"), 6 * MIB))?;
+    }
+    stack.settle(target, patience(bench))?;
+    let here = || local::content_bytes(&stack.options.data).unwrap_or(u64::MAX);
+    let most = CACHE + 7 * MIB as u64;
+    wait_until(EVICTED_WITHIN, || here() <= most);
+    note(&format!("{} bytes are here after an eviction", here()));
+    ensure!(here() <= most, "{} bytes are here: nothing is evicted, so nothing was tried", here());
+    Ok(())
 }
