@@ -13,7 +13,7 @@ pub struct Exchange {
     pub offset: Option<u64>,
     /// `Upload-Metadata`, or whatever else names what is uploaded.
     pub metadata: Option<String>,
-    /// Bytes of the request's body that were passed on.
+    /// Bytes of the request's body that came.
     pub received: u64,
     pub status: Option<u16>,
     /// `Upload-Offset` of the answer.

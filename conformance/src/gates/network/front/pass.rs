@@ -84,6 +84,8 @@ impl Way {
     fn request_body(&self, mut piece: Vec<u8>, mut client: TcpStream, mut portal: TcpStream) {
         let mut buffer = vec![0; PIECE];
         loop {
+            let length = piece.len() as u64;
+            self.shared.change(self.number, |exchange| exchange.received += length);
             if self.pace(piece.len()).and_then(|()| portal.write_all(&piece)).is_err() {
                 // An answer that is not to come must not be waited for.
                 if self.shared.manner() == Manner::Gone {
@@ -91,8 +93,6 @@ impl Way {
                 }
                 return;
             }
-            let length = piece.len() as u64;
-            self.shared.change(self.number, |exchange| exchange.received += length);
             let Ok(read @ 1..) = client.read(&mut buffer) else {
                 // A client that leaves is not waited for by a portal either.
                 let _ = portal.shutdown(Shutdown::Both);
