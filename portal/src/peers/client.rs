@@ -16,6 +16,9 @@ use super::timing::Timing;
 /// Says that the portal asked shall not ask its own peers.
 pub(crate) const PEER_HEADER: HeaderName = HeaderName::from_static("skyberth-peer");
 
+/// Carries the key with which one may write.
+const API_KEY: HeaderName = HeaderName::from_static("skynet-api-key");
+
 /// Bytes of an entry as JSON: one takes less than 1 KiB.
 const ENTRY_LIMIT: usize = 4096;
 
@@ -30,11 +33,28 @@ pub enum InvalidPeer {
     Client(#[from] reqwest::Error),
 }
 
+/// The API key of this portal at its peers; none if they ask for none.
+#[derive(Clone, Debug, Default)]
+pub struct PeerKey(Option<HeaderValue>);
+
+impl PeerKey {
+    /// Takes the key as it is sent. What cannot stand in a header is no key.
+    pub fn new(key: &str) -> Self {
+        let value = HeaderValue::from_str(key).ok().filter(|value| !value.is_empty());
+        PeerKey(value.map(|mut value| {
+            // So that no log shows it.
+            value.set_sensitive(true);
+            value
+        }))
+    }
+}
+
 /// Another portal.
 #[derive(Debug)]
 pub(super) struct Peer {
     /// Without a slash at the end.
     url: String,
+    key: PeerKey,
     client: Client,
 }
 
@@ -61,11 +81,11 @@ pub(super) fn http_client(timing: &Timing) -> Result<Client, InvalidPeer> {
 }
 
 impl Peer {
-    pub(super) fn new(url: &str, client: Client) -> Result<Self, InvalidPeer> {
+    pub(super) fn new(url: &str, key: &PeerKey, client: Client) -> Result<Self, InvalidPeer> {
         if !is_peer_url(url) {
             return Err(InvalidPeer::Url(url.to_owned()));
         }
-        Ok(Peer { url: url.trim_end_matches('/').to_owned(), client })
+        Ok(Peer { url: url.trim_end_matches('/').to_owned(), key: key.clone(), client })
     }
 
     /// For logs.
@@ -84,6 +104,10 @@ impl Peer {
     /// Passes an entry on.
     pub(super) async fn post_entry(&self, entry: &SignedEntry) -> Result<(), PeerError> {
         let request = self.client.post(format!("{}/skynet/registry", self.url)).header(PEER_HEADER, "1");
+        let request = match &self.key {
+            PeerKey(Some(key)) => request.header(API_KEY, key),
+            PeerKey(None) => request,
+        };
         let response = request.json(&EntryPost::from(entry)).send().await?;
         if response.status().is_success() { Ok(()) } else { Err(PeerError::Status(response.status())) }
     }

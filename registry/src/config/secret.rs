@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 const SHOWN: &str = "(secret)";
 
 /// A text that only its user sees.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 

@@ -166,3 +166,15 @@ async fn an_entry_for_which_there_is_no_room_is_answered_all_the_same() {
     assert_eq!(node.entry(&wanted).await.as_ref(), Some(&wanted));
     assert!(!node.has(&wanted));
 }
+
+#[tokio::test]
+async fn a_peer_that_asks_for_a_key_gets_it_and_nobody_sees_it() {
+    let locked = Node::with(Vec::new(), |options| options.api_keys = crate::ApiKeys::new(["secret"]));
+    let server = locked.serve().await;
+    let node = Node::with(vec![server.url.clone()], |options| options.peer_key = crate::PeerKey::new("secret"));
+    let entry = entry(1, "a", 3, b"a");
+    node.put(&entry).await;
+    eventually(async || locked.has(&entry)).await;
+    assert!(!format!("{:?}", node.portal.options).contains("secret"));
+    assert!(!format!("{:?}", node.portal.peers).contains("secret"));
+}
