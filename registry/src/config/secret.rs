@@ -27,6 +27,7 @@ impl fmt::Debug for Secret {
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(SHOWN)
+        // No secret is none to hide. The defaults are read back from what is written here.
+        serializer.serialize_str(if self.0.is_empty() { "" } else { SHOWN })
     }
 }
