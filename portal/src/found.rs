@@ -29,9 +29,9 @@ impl Portal {
     }
 
     /// Pins a v1 skylink, after fetching it if it is not here; `false` if no peer has it either. Durable when it returns.
-    pub(crate) async fn pin(&self, skylink: &Skylink) -> Result<bool, OpenError> {
+    pub(crate) async fn pin(&self, skylink: &Skylink, only_here: bool) -> Result<bool, OpenError> {
         // Open, its sectors stay until they are pinned.
-        let Some(_skyfile) = self.open_skyfile(skylink, false).await? else { return Ok(false) };
+        let Some(_skyfile) = self.open_skyfile(skylink, only_here).await? else { return Ok(false) };
         self.skyfiles.pin(skylink).await
     }
 }

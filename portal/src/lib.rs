@@ -25,5 +25,5 @@ mod upkeep;
 pub use api_keys::ApiKeys;
 pub use metrics::Metrics;
 pub use options::PortalOptions;
-pub use peers::{InvalidPeer, is_peer_url};
+pub use peers::{InvalidPeer, PeerKey, is_peer_url};
 pub use portal::{OpenPortalError, Portal};

@@ -152,7 +152,7 @@ mod tests {
             assert!(limit.table.lock().unwrap().buckets.len() <= BUCKETS);
         }
         assert!(limit.take(ip("203.0.113.9"), 1, start).is_err(), "those without a bucket share one, which is empty");
-        let later = start + Duration::from_secs(60);
+        let later = start + Duration::from_mins(1);
         assert_eq!(limit.take(ip("203.0.113.9"), 1, later), Ok(()));
         assert_eq!(limit.table.lock().unwrap().buckets.len(), 1, "full buckets were forgotten");
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use storage_backends::skynet::profile::Profile;
 
-use crate::ApiKeys;
+use crate::{ApiKeys, PeerKey};
 
 /// The settings of one portal.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct PortalOptions {
     pub max_entries: u64,
     /// Base URLs of portals that are asked for what is missing here, and that entries are passed on to.
     pub peers: Vec<String>,
+    /// What this portal shows to its peers to be let in.
+    pub peer_key: PeerKey,
     /// Resumable uploads that are remembered, finished ones among them.
     pub max_resumable_uploads: usize,
     /// How long a resumable upload may be idle, and a finished one is remembered.
@@ -65,6 +67,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         registry_rate: 0,
         max_entries: 1000,
         peers: Vec::new(),
+        peer_key: PeerKey::default(),
         max_resumable_uploads: 16,
         upload_expiry: Duration::from_hours(24),
     }

@@ -57,11 +57,11 @@ impl Portal {
         let skyfiles = Skyfiles::new(sectors.clone(), Pins::open(directory)?, Blocklist::open(directory)?, &options);
         let entries = Arc::new(EntryStore::open(&directory.join("entries"), options.max_entries)?);
         let registry_writes = RateLimit::new(options.registry_rate);
-        let peers = Peers::new(&options, Arc::clone(&entries), sectors, timing)?;
+        let peers = Peers::new(&options, &entries, sectors, timing)?;
         let uploads = Uploads::open(directory, skyfiles.clone(), &options)
             .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
         let (metrics, uploads) = (Metrics::new(), Arc::new(uploads));
         let opened = Instant::now();
-        Ok(Portal { options, metrics, opened, skyfiles, entries, registry_writes, uploads, peers })
+        Ok(Portal { options, metrics, opened, skyfiles, entries, registry_writes, peers, uploads })
     }
 }

@@ -7,3 +7,4 @@ pub mod digest;
 pub mod fs;
 pub mod hasher;
 pub mod skynet;
+pub mod tls;

@@ -18,8 +18,8 @@ pub(super) async fn base_sector(portal: &Portal, request: &Request, skylink: &st
     const ACTION: &str = "failed to fetch base sector";
     let link = Link::resolve(portal, request, skylink, ACTION).await?;
     let length = available(portal, &link);
-    let sector = portal.skyfiles.sector(&link.root, link.offset, length).await?;
-    let mut response = bytes(sector.ok_or_else(|| root_not_found(ACTION))?, length, Bytes::new(), link.is_mutable());
+    let sector = find(portal, request, &link, length).await?.ok_or_else(|| root_not_found(ACTION))?;
+    let mut response = bytes(sector, length, Bytes::new(), link.is_mutable());
     link.describe(response.headers_mut());
     Ok(response)
 }
@@ -34,9 +34,8 @@ pub(super) async fn trustless(portal: &Portal, request: &Request, skylink: &str)
     let link = Link::resolve(portal, request, skylink, ACTION).await?;
     let length = available(portal, &link);
     let range = link.offset as usize..(link.offset + length) as usize;
+    let sector = find(portal, request, &link, length).await?.ok_or_else(|| root_not_found(ACTION))?;
     let proof = portal.skyfiles.range_proof(&link.root, range).await?.ok_or_else(|| root_not_found(ACTION))?;
-    let sector = portal.skyfiles.sector(&link.root, link.offset, length).await?;
-    let sector = sector.ok_or_else(|| root_not_found(ACTION))?;
     let mut response = bytes(sector, length, Bytes::from(proof), link.is_mutable());
     link.describe(response.headers_mut());
     Ok(response)
@@ -58,6 +57,20 @@ pub(super) async fn root(portal: &Portal, request: &Request) -> Answer {
     }
     let sector = portal.skyfiles.sector(&root, offset, length).await?;
     Ok(bytes(sector.ok_or_else(|| root_not_found("failed to fetch root"))?, length, Bytes::new(), false))
+}
+
+/// The bytes that a skylink names, from here or, if it is a skyfile, from peers.
+async fn find(
+    portal: &Portal,
+    request: &Request,
+    link: &Link,
+    length: u64,
+) -> Result<Option<SkyfileStream>, HttpError> {
+    let here = portal.skyfiles.sector(&link.root, link.offset, length).await?;
+    if here.is_some() || portal.open_skyfile(&link.v1, request.is_from_peer()).await?.is_none() {
+        return Ok(here);
+    }
+    Ok(portal.skyfiles.sector(&link.root, link.offset, length).await?)
 }
 
 /// As many of the bytes that a skylink names as there are: its arithmetic does not know how small our sectors may be.

@@ -33,7 +33,7 @@ mod tests {
         assert_eq!(timeout(&Query::default(), 300).ok(), Some(DEFAULT));
         assert_eq!(of(""), Some(DEFAULT));
         assert_eq!(of("1"), Some(Duration::from_secs(1)));
-        assert_eq!(of("300"), Some(Duration::from_secs(300)));
+        assert_eq!(of("300"), Some(Duration::from_mins(5)));
         for refused in ["0", "301", "18446744073709551616", "-1", "1.5", "a"] {
             assert_eq!(of(refused), None, "{refused}");
         }

@@ -8,6 +8,7 @@ use storage_backends::skynet::entry::{EntryAnswer, EntryId, EntryPost, SignedEnt
 use storage_backends::skynet::profile::SectorSize;
 use storage_backends::skynet::sector::{SectorRoot, sector_root};
 use storage_backends::skynet::skylink::Skylink;
+use storage_backends::tls;
 use tokio::task::spawn_blocking;
 
 use super::error::PeerError;
@@ -15,6 +16,9 @@ use super::timing::Timing;
 
 /// Says that the portal asked shall not ask its own peers.
 pub(crate) const PEER_HEADER: HeaderName = HeaderName::from_static("skyberth-peer");
+
+/// Carries the key with which one may write.
+const API_KEY: HeaderName = HeaderName::from_static("skynet-api-key");
 
 /// Bytes of an entry as JSON: one takes less than 1 KiB.
 const ENTRY_LIMIT: usize = 4096;
@@ -30,11 +34,28 @@ pub enum InvalidPeer {
     Client(#[from] reqwest::Error),
 }
 
+/// The API key of this portal at its peers; none if they ask for none.
+#[derive(Clone, Debug, Default)]
+pub struct PeerKey(Option<HeaderValue>);
+
+impl PeerKey {
+    /// Takes the key as it is sent. What cannot stand in a header is no key.
+    pub fn new(key: &str) -> Self {
+        let value = HeaderValue::from_str(key).ok().filter(|value| !value.is_empty());
+        PeerKey(value.map(|mut value| {
+            // So that no log shows it.
+            value.set_sensitive(true);
+            value
+        }))
+    }
+}
+
 /// Another portal.
 #[derive(Debug)]
 pub(super) struct Peer {
     /// Without a slash at the end.
     url: String,
+    key: PeerKey,
     client: Client,
 }
 
@@ -42,7 +63,7 @@ pub(super) struct Peer {
 pub fn is_peer_url(text: &str) -> bool {
     let is_base = |url: &Url| {
         let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-        url.scheme() == "http" && plain && url.password().is_none()
+        matches!(url.scheme(), "http" | "https") && plain && url.password().is_none()
     };
     Url::parse(text).is_ok_and(|url| is_base(&url))
 }
@@ -50,6 +71,7 @@ pub fn is_peer_url(text: &str) -> bool {
 /// The client for all peers. It follows no redirects, which could lead to any host, and uses no proxy.
 pub(super) fn http_client(timing: &Timing) -> Result<Client, InvalidPeer> {
     let client = Client::builder()
+        .tls_backend_preconfigured(tls::client_config())
         .connect_timeout(timing.connect)
         .read_timeout(timing.idle)
         .timeout(timing.answer)
@@ -61,11 +83,11 @@ pub(super) fn http_client(timing: &Timing) -> Result<Client, InvalidPeer> {
 }
 
 impl Peer {
-    pub(super) fn new(url: &str, client: Client) -> Result<Self, InvalidPeer> {
+    pub(super) fn new(url: &str, key: &PeerKey, client: Client) -> Result<Self, InvalidPeer> {
         if !is_peer_url(url) {
             return Err(InvalidPeer::Url(url.to_owned()));
         }
-        Ok(Peer { url: url.trim_end_matches('/').to_owned(), client })
+        Ok(Peer { url: url.trim_end_matches('/').to_owned(), key: key.clone(), client })
     }
 
     /// For logs.
@@ -84,6 +106,10 @@ impl Peer {
     /// Passes an entry on.
     pub(super) async fn post_entry(&self, entry: &SignedEntry) -> Result<(), PeerError> {
         let request = self.client.post(format!("{}/skynet/registry", self.url)).header(PEER_HEADER, "1");
+        let request = match &self.key {
+            PeerKey(Some(key)) => request.header(API_KEY, key),
+            PeerKey(None) => request,
+        };
         let response = request.json(&EntryPost::from(entry)).send().await?;
         if response.status().is_success() { Ok(()) } else { Err(PeerError::Status(response.status())) }
     }

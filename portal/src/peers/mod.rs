@@ -29,7 +29,7 @@ use flights::Flights;
 use outbox::Outbox;
 
 pub(crate) use client::PEER_HEADER;
-pub use client::{InvalidPeer, is_peer_url};
+pub use client::{InvalidPeer, PeerKey, is_peer_url};
 pub(crate) use fetch::FetchError;
 pub(crate) use timing::Timing;
 
@@ -45,7 +45,6 @@ struct Shared {
     peers: Vec<Arc<Peer>>,
     outboxes: Vec<Arc<Outbox>>,
     timing: Timing,
-    entries: Arc<EntryStore>,
     entry_lookups: Semaphore,
     sectors: SectorStore,
     /// Bytes of content of one skyfile that are fetched at most.
@@ -57,19 +56,18 @@ impl Peers {
     /// The peers that the options name; entries and sectors that they give go into these stores.
     pub(crate) fn new(
         options: &PortalOptions,
-        entries: Arc<EntryStore>,
+        entries: &Arc<EntryStore>,
         sectors: SectorStore,
         timing: Timing,
     ) -> Result<Self, InvalidPeer> {
         let client = client::http_client(&timing)?;
-        let peers = options.peers.iter().map(|url| Peer::new(url, client.clone()).map(Arc::new));
+        let peers = options.peers.iter().map(|url| Peer::new(url, &options.peer_key, client.clone()).map(Arc::new));
         let peers: Vec<_> = peers.collect::<Result<_, _>>()?;
-        let outbox = |peer: &Arc<Peer>| Arc::new(Outbox::new(Arc::clone(peer), Arc::clone(&entries), timing.clone()));
+        let outbox = |peer: &Arc<Peer>| Arc::new(Outbox::new(Arc::clone(peer), Arc::clone(entries), timing.clone()));
         Ok(Peers(Arc::new(Shared {
             outboxes: peers.iter().map(outbox).collect(),
             peers,
             timing,
-            entries,
             entry_lookups: Semaphore::new(ENTRY_LOOKUPS),
             sectors,
             max_size: options.max_upload,

@@ -68,14 +68,14 @@ impl Outbox {
                 Ok(()) => return,
                 // Mostly because it has a newer one.
                 Err(PeerError::Status(StatusCode::BAD_REQUEST)) => return self.learn(entry.id()).await,
-                Err(error) => match retries.next().filter(|_| error.is_passing()) {
-                    Some(delay) => tokio::time::sleep(*delay).await,
-                    None => {
+                Err(error) => {
+                    let Some(delay) = retries.next().filter(|_| error.is_passing()) else {
                         let (peer, id) = (self.peer.url(), entry.id());
                         tracing::warn!(peer, entry.id = %id, %error, "an entry could not be passed on to a peer");
                         return;
-                    }
-                },
+                    };
+                    tokio::time::sleep(*delay).await;
+                }
             }
         }
     }

@@ -81,7 +81,9 @@ impl Portal {
         });
         let (stored, result) = putting.await.map_err(EntryStoreError::from)?;
         if !only_here {
-            stored.iter().for_each(|entry| self.peers.spread(entry));
+            for entry in &stored {
+                self.peers.spread(entry);
+            }
         }
         result
     }

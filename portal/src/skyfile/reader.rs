@@ -164,8 +164,7 @@ impl Source {
     /// All of one sector.
     pub(super) fn of_sector(sectors: &SectorStore, sector: Sector) -> Self {
         let size = sectors.sector_size().bytes() as u64;
-        let place = Place::Base { sector, offset: 0 };
-        Source { sectors: sectors.clone(), size, place, held: OnceLock::new() }
+        Source { sectors: sectors.clone(), size, place: Place::Base { sector, offset: 0 }, held: OnceLock::new() }
     }
 
     pub(super) fn size(&self) -> u64 {

@@ -47,11 +47,6 @@ pub(super) enum Undecodable {
 }
 
 impl Record {
-    /// True if all bytes are there.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.offset == self.length
-    }
-
     pub(super) fn encode(&self) -> Vec<u8> {
         let parts = match &self.concatenation {
             Concatenation::Final(parts) => parts.iter().map(UploadId::as_str).collect::<Vec<_>>().join(" "),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use portal::{ApiKeys, Portal, PortalOptions};
+use portal::{ApiKeys, PeerKey, Portal, PortalOptions};
 use tokio::net::TcpListener;
 
 use super::{print, process};
@@ -55,6 +55,7 @@ fn options(config: &Config) -> PortalOptions {
         registry_rate: config.portal.registry_rate,
         max_entries: config.portal.max_entries,
         peers: config.portal.peers.clone(),
+        peer_key: PeerKey::new(config.portal.peer_key.expose()),
         max_resumable_uploads: config.portal.max_resumable_uploads,
         upload_expiry: config.portal.upload_expiry.duration(),
     }

@@ -46,6 +46,8 @@ pub struct Portal {
     /// Base URLs of other portals, `http://` only. Skylinks and entries that are missing here are asked for there, and checked
     /// before they are used; entries written here are passed on to all of them. Each portal should list all the others.
     pub peers: Vec<String>,
+    /// The API key that peers ask for where they ask for one; all of them get the same.
+    pub peer_key: Secret,
     /// Resumable uploads (TUS) that are remembered; the one that was finished first makes way. Where none is finished, more
     /// get 503.
     pub max_resumable_uploads: usize,
@@ -71,6 +73,7 @@ impl Default for Portal {
             registry_rate: 60,
             max_entries: 1_000_000,
             peers: Vec::new(),
+            peer_key: Secret::default(),
             max_resumable_uploads: 4096,
             upload_expiry: TimeSpan::from_secs(24 * 3600),
         }
@@ -93,11 +96,14 @@ impl Portal {
         if self.hostname.is_empty() || !self.hostname.bytes().all(in_name) {
             faults.add("portal.hostname", "write a host name in lower case, without port");
         }
+        if !self.peer_key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+            faults.add("portal.peer_key", "must be visible ASCII characters");
+        }
         if self.peers.len() > MAX_PEERS {
             faults.add("portal.peers", format!("names more than {MAX_PEERS} portals"));
         }
         if !self.peers.iter().all(|peer| portal::is_peer_url(peer)) {
-            faults.add("portal.peers", "write URLs such as http://portal.example:9980; https is not supported");
+            faults.add("portal.peers", "write URLs such as https://portal.example");
         }
         if self.api_keys.iter().any(|key| key.expose().is_empty()) {
             faults.add("portal.api_keys", "an empty key would let anybody write");

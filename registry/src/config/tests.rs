@@ -70,8 +70,13 @@ fn another_value(key: &str, default: &toml::Value) -> String {
         ("portal.url", _) => "https://portal.example".into(),
         ("portal.profile" | "storage.skynet.profile", _) => "4MiB/10+20".into(),
         ("portal.max_metadata", _) => "2MiB".into(),
+        ("portal.peers", _) => "http://portal.example:9980".into(),
         (
-            "portal.api_keys" | "storage.skynet.api_key" | "storage.skynet.cookie" | "storage.skynet.skyd_password",
+            "portal.api_keys"
+            | "portal.peer_key"
+            | "storage.skynet.api_key"
+            | "storage.skynet.cookie"
+            | "storage.skynet.skyd_password",
             _,
         ) => "a-key".into(),
         ("server.run_as", _) => "65532:65532".into(),
@@ -102,7 +107,12 @@ fn every_key_is_reachable_by_its_own_variable() {
         let table = loaded.config.to_table();
         let now = keys::get(&table, key).unwrap();
         // A secret is read, and shown as one.
-        let shown = if key == "portal.api_keys" { r#"["(secret)"]"# } else { &text };
+        let shown = match key.as_str() {
+            "portal.api_keys" => r#"["(secret)"]"#,
+            "portal.peer_key" => "(secret)",
+            "portal.peers" => r#"["http://portal.example:9980"]"#,
+            _ => &text,
+        };
         assert_eq!(now.as_str().map_or_else(|| now.to_string(), str::to_owned), shown, "{name}");
         assert_eq!(loaded.sources.values().filter(|source| **source != Source::Default).count(), 1);
     }

@@ -98,54 +98,41 @@ async fn place_if_lacking(
     let file = opening.await.map_err(|_| Error::Internal("opening content panicked"))??;
     let source: Arc<dyn Source> = Arc::new(FileSource::new(file, content));
     let placements = catalog.placements(digest).map_err(Error::from)?;
-    let known = remote.backend.locate(Arc::clone(&source)).await?;
-    let found = match &known {
-        Some(locator) => find(remote, &source, locator, &placements).await?,
-        None => None,
-    };
-    let locator = match (found, known) {
-        (Some(found), _) => found,
-        (None, known) => {
-            if let Some(known) = &known {
-                attempts::note(remote, digest, known).await?;
-            }
-            put(registry, remote, &source).await?
-        }
-    };
+    if let Some(known) = remote.backend.locate(Arc::clone(&source)).await? {
+        attempts::note(remote, digest, &known).await?;
+    }
+    let locator = put(registry, remote, &source, is_being_removed(remote, &placements)).await?;
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
     catalog.commit(vec![command]).await.map_err(Error::from)?;
     attempts::forget(remote, digest).await;
     Ok(())
 }
 
-/// An upload that was acknowledged and not recorded is found by its address. Not where a removal may be on its way.
-async fn find(
-    remote: &Arc<Remote>,
-    source: &Arc<dyn Source>,
-    locator: &Locator,
-    placements: &[Placement],
-) -> Result<Option<Locator>, Trouble> {
+/// Whether a removal of it may still be on its way to the backend.
+fn is_being_removed(remote: &Remote, placements: &[Placement]) -> bool {
     let wanted = Remote::wanted(&*remote.backend);
     let removing = |placement: &Placement| placement.unpin_pending || placement.after_unpin.is_some();
     let mine =
         |placement: &&Placement| placement.locator.kind == wanted.kind && placement.locator.profile == wanted.profile;
-    if placements.iter().filter(mine).any(removing) {
-        return Ok(None);
-    }
-    let there = match remote.backend.stat(source.content(), locator).await {
-        Ok(stat) if stat.length == source.content().length() => stat.endpoints,
-        Ok(_) | Err(BackendError::NotFound) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let enough = there.len().max(1) >= wanted.copies;
-    Ok(enough.then(|| Locator { endpoints: there, ..locator.clone() }))
+    placements.iter().filter(mine).any(removing)
 }
 
-async fn put(registry: &Arc<Registry>, remote: &Arc<Remote>, source: &Arc<dyn Source>) -> Result<Locator, Trouble> {
+/// `again`: what seems to be there may be about to go. Else an upload that was acknowledged and not recorded is found by
+/// its address.
+async fn put(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    source: &Arc<dyn Source>,
+    again: bool,
+) -> Result<Locator, Trouble> {
     let (tokens, digest) = (remote.tokens.clone(), source.content().digest().clone());
     let token = tokio::task::spawn_blocking(move || resume::TokenFile::open(&tokens, &digest)).await;
     let token = token.map_err(|_| Error::Internal("reading a resume token panicked"))?;
-    match remote.backend.put(Arc::clone(source), &token).await {
+    let stored = match again {
+        true => remote.backend.put_again(Arc::clone(source), &token).await,
+        false => remote.backend.put(Arc::clone(source), &token).await,
+    };
+    match stored {
         Ok(locator) => {
             registry.metrics.placed_bytes.inc_by(source.content().length());
             Ok(locator)

@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::config::{Access, Deadlines, PortalConfig};
 use super::problem::{Meaning, PortalError, Problem, Refusal, sanitized};
-use super::tls;
 use crate::backend::{BackendError, ByteStream, UNIT};
+use crate::tls;
 
 /// Of an error's body, so many bytes are looked at.
 const MAX_ERROR_BODY: u64 = 4 * 1024;
@@ -66,6 +66,8 @@ impl Client {
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let agent = if self.is_bare() { "Sia-Agent" } else { "skyberth" };
         let request = self.http.request(method, self.config.url.at(path)).header(USER_AGENT, agent);
+        // A portal of ours shall speak for itself: what only its peers have does not count as a copy there.
+        let request = request.header("skyberth-peer", "1");
         match self.config.access.header() {
             Some((name, value)) => request.header(name, value),
             None => request,

@@ -25,7 +25,6 @@ pub mod skylink;
 mod stats;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-mod tls;
 mod tus;
 
 #[cfg(test)]

@@ -104,6 +104,24 @@ impl Portal {
         }
     }
 
+    /// Makes what is there stay: a portal may have it in passing only, from a peer or after somebody's unpin. A bare skyd
+    /// has only what was uploaded to it.
+    async fn keeps(&self, skylink: &Skylink) -> Result<bool, BackendError> {
+        const ACTION: &str = "pin a skylink";
+        if self.client.is_bare() {
+            return Ok(true);
+        }
+        let request = self.client.request(Method::POST, &format!("/skynet/pin/{skylink}")).header(CONTENT_LENGTH, 0);
+        let response = self.client.send_any(ACTION, request, 0).await?;
+        if response.status().is_success() {
+            return Ok(true);
+        }
+        match self.client.refusal(ACTION, response).await {
+            BackendError::NotFound => Ok(false),
+            error => Err(error),
+        }
+    }
+
     async fn store(&self, source: Arc<dyn Source>, resume: &dyn Resume, again: bool) -> Result<Locator, BackendError> {
         let content = source.content().clone();
         if content.length() > self.max_object_size {
@@ -112,7 +130,7 @@ impl Portal {
         let canonical = canonical(&*source, self.profile).await?;
         let locator = self.locator(&canonical.skylink, content.length(), vec![self.client.name().to_string()]);
         // It may have been acknowledged before, and not recorded.
-        if !again && self.has(&canonical.skylink, content.length()).await? {
+        if !again && self.has(&canonical.skylink, content.length()).await? && self.keeps(&canonical.skylink).await? {
             return Ok(locator);
         }
         let found = match canonical.body {

@@ -38,7 +38,7 @@ const LAYOUT: HeaderName = HeaderName::from_static("skynet-file-layout");
 /// Answers with what stands at an address.
 pub(super) async fn handle(portal: &Portal, request: &Request, address: &Address) -> Answer {
     let parameters = Parameters::parse(&request.query, &request.headers)?;
-    let opened = resolve::open(portal, address, parameters.timeout, request.is_from_peer()).await?;
+    let opened = resolve::open(portal, request, address, parameters.timeout).await?;
     let download = Download { portal, request, address, parameters, opened };
     let mut response = download.answer().await?;
     download.opened.describe(&mut response);

@@ -11,7 +11,7 @@ use crate::http::request::{Answer, Request};
 /// Answers with the JSON, which is as the uploader's portal wrote it.
 pub(in crate::http) async fn handle(portal: &Portal, request: &Request, address: &Address) -> Answer {
     let timeout = parameters::timeout(&request.query)?;
-    let opened = open(portal, address, timeout, request.is_from_peer()).await?;
+    let opened = open(portal, request, address, timeout).await?;
     let description = Description { media_type: HeaderValue::from_static("application/json"), etag: None };
     let content = Content::Held(opened.skyfile.raw_metadata().clone());
     let range = request.header(&http::header::RANGE);

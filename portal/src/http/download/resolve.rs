@@ -12,7 +12,7 @@ use storage_backends::skynet::skylink::Skylink;
 use super::Address;
 use crate::Portal;
 use crate::http::error::HttpError;
-use crate::http::request::{SKYNET_SKYLINK, value};
+use crate::http::request::{Request, SKYNET_SKYLINK, value};
 use crate::http::resolve::{self, attach_proof};
 use crate::skyfile::Skyfile;
 
@@ -34,24 +34,24 @@ pub(super) struct Opened {
     passed: Vec<SignedEntry>,
 }
 
-/// Opens what an address names, within the time that the client gives; `only_here`: no peer is asked for it.
+/// Opens what an address names, within the time that the client gives.
 pub(super) async fn open(
     portal: &Portal,
+    request: &Request,
     address: &Address,
     timeout: Duration,
-    only_here: bool,
 ) -> Result<Opened, HttpError> {
     let asked = address.skylink().map_err(|error| HttpError::bad_request(format!("error parsing skylink: {error}")))?;
-    tokio::time::timeout(timeout, find(portal, asked, only_here)).await.unwrap_or_else(|_| {
+    tokio::time::timeout(timeout, find(portal, request, asked)).await.unwrap_or_else(|_| {
         // skyd's status, which clients know as one to try again after.
         let message = format!("{ACTION}: timed out after {}s", timeout.as_secs());
         Err(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, message))
     })
 }
 
-async fn find(portal: &Portal, asked: Skylink, only_here: bool) -> Result<Opened, HttpError> {
+async fn find(portal: &Portal, request: &Request, asked: Skylink) -> Result<Opened, HttpError> {
     let Resolved { skylink, passed } = portal.resolve(&asked).await.map_err(|error| resolve::refuse(ACTION, error))?;
-    let opened = portal.open_skyfile(&skylink, only_here).await?;
+    let opened = portal.open_skyfile(&skylink, request.is_from_peer()).await?;
     let skyfile = opened.ok_or_else(|| HttpError::not_found(format!("{ACTION}: the root is not on this portal")))?;
     Ok(Opened { skyfile, asked, passed })
 }

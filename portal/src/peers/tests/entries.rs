@@ -7,6 +7,7 @@ use storage_backends::skynet::proof::{proof_header, verify_proof};
 
 use super::*;
 use crate::entries::tests::entry;
+use crate::peers::client::http_client;
 
 impl Node {
     async fn put(&self, entry: &SignedEntry) {
@@ -44,7 +45,7 @@ async fn three() -> ([Node; 3], Vec<Server>) {
 #[tokio::test]
 async fn an_entry_spreads_to_all_and_no_further() {
     let (nodes, servers) = three().await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http_client(&Timing::default()).unwrap();
     for revision in [1, u64::MAX] {
         let entry = entry(1, "a", revision, b"a");
         let post = client.post(format!("{}/skynet/registry", servers[0].url)).json(&EntryPost::from(&entry));
@@ -165,4 +166,16 @@ async fn an_entry_for_which_there_is_no_room_is_answered_all_the_same() {
     let node = Node::with(vec![server.url.clone()], |options| options.max_entries = 0);
     assert_eq!(node.entry(&wanted).await.as_ref(), Some(&wanted));
     assert!(!node.has(&wanted));
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_for_a_key_gets_it_and_nobody_sees_it() {
+    let locked = Node::with(Vec::new(), |options| options.api_keys = crate::ApiKeys::new(["secret"]));
+    let server = locked.serve().await;
+    let node = Node::with(vec![server.url.clone()], |options| options.peer_key = crate::PeerKey::new("secret"));
+    let entry = entry(1, "a", 3, b"a");
+    node.put(&entry).await;
+    eventually(async || locked.has(&entry)).await;
+    assert!(!format!("{:?}", node.portal.options).contains("secret"));
+    assert!(!format!("{:?}", node.portal.peers).contains("secret"));
 }

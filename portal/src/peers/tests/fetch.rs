@@ -1,9 +1,8 @@
 //! Skyfiles that only peers have.
 
-use tokio_util::sync::CancellationToken;
-
 use super::*;
 use crate::peers::FetchError;
+use crate::peers::client::http_client;
 use crate::skyfile::OpenError;
 
 /// No fanout, one sector, several, and one whose last sector is full.
@@ -52,13 +51,12 @@ async fn a_fetched_skyfile_is_swept_once_nobody_reads_it() {
     let (skylink, content) = source.upload(3 * SECTOR).await;
     let skyfile = node.portal.open_skyfile(&skylink, false).await.unwrap().unwrap();
     let stream = skyfile.stream(0, skyfile.size());
-    let swept = node.portal.sweep(&CancellationToken::new()).await.unwrap();
-    assert_eq!(swept.sectors, 0, "what is open is held");
+    assert_eq!(node.sweep().await, 0, "what is open is held");
     drop(skyfile);
-    let _ = node.portal.sweep(&CancellationToken::new()).await.unwrap();
+    node.sweep().await;
     let pieces: Vec<Bytes> = stream.map(Result::unwrap).collect().await;
     assert_eq!(pieces.concat(), content, "a stream that outlives what it was opened from");
-    eventually(async || node.portal.sweep(&CancellationToken::new()).await.unwrap().sectors > 0).await;
+    eventually(async || node.sweep().await > 0).await;
     assert!(node.portal.open_skyfile(&skylink, true).await.unwrap().is_none());
     assert_eq!(node.read(skylink).await, Some(content), "and fetched again");
 }
@@ -69,12 +67,12 @@ async fn what_is_pinned_here_after_a_fetch_stays() {
     let server = source.serve().await;
     let node = Node::new(&[&server]);
     let (skylink, content) = source.upload(3 * SECTOR).await;
-    assert!(node.portal.pin(&skylink).await.unwrap());
+    assert!(node.portal.pin(&skylink, false).await.unwrap());
     drop((source, server));
-    assert_eq!(node.portal.sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
+    assert_eq!(node.sweep().await, 0);
     assert_eq!(node.read(skylink).await, Some(content));
     let unknown = Skylink::v1(SectorRoot::from_bytes([7; 32]), 0, 100).unwrap();
-    assert!(!node.portal.pin(&unknown).await.unwrap());
+    assert!(!node.portal.pin(&unknown, false).await.unwrap());
 }
 
 #[tokio::test]
@@ -135,4 +133,27 @@ async fn peers_do_not_ask_each_other_in_circles() {
     let unknown = Skylink::v1(SectorRoot::from_bytes([7; 32]), 0, 100).unwrap();
     assert_eq!(one.read(unknown).await, None);
     assert_eq!((server.requests(), other_server.requests()), (0, 1));
+}
+
+#[tokio::test]
+async fn clients_get_what_peers_have_by_every_way_and_peers_do_not() {
+    let source = Node::new(&[]);
+    let server = source.serve().await;
+    let client = http_client(&Timing::default()).unwrap();
+    for path in ["/", "/skynet/skylink/", "/skynet/metadata/", "/skynet/basesector/"] {
+        let (skylink, _) = source.upload(3 * SECTOR).await;
+        let here = client.get(format!("{}{path}{skylink}", server.url)).send().await.unwrap();
+        let node = Node::new(&[&server]);
+        let front = node.serve().await;
+        let get = || client.get(format!("{}{path}{skylink}", front.url));
+        let asked = server.requests();
+        assert_eq!(get().header("skyberth-peer", "1").send().await.unwrap().status(), 404, "{path}");
+        assert_eq!(server.requests(), asked, "{path}");
+        let answer = get().send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_eq!(answer.bytes().await.unwrap(), here.bytes().await.unwrap(), "{path}");
+        let pin = client.post(format!("{}/skynet/pin/{skylink}", front.url)).send().await.unwrap();
+        assert_eq!(pin.status(), 200);
+        assert!(node.portal.skyfiles.is_pinned(&skylink).await.unwrap());
+    }
 }

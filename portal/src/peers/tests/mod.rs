@@ -10,16 +10,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawPathParams, RawQuery};
-use axum::routing::get;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{Request, Response, StatusCode};
-use serving::Query;
 use storage_backends::skynet::profile::{Profile, SectorSize};
 use storage_backends::skynet::sector::SectorRoot;
-use storage_backends::skynet::skylink::{Skylink, Target};
+use storage_backends::skynet::skylink::Skylink;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::Timing;
 use crate::skyfile::Skyfile;
@@ -111,7 +109,7 @@ impl Node {
     fn open(peers: Vec<String>, change: impl FnOnce(&mut PortalOptions), timing: Timing) -> Node {
         let directory = directory();
         let profile = Profile::new(SectorSize::new(SECTOR as u64).unwrap(), 1, 4).unwrap();
-        let mut options = PortalOptions { peers, profile, ..crate::options::for_tests() };
+        let mut options = PortalOptions { profile, peers, ..crate::options::for_tests() };
         change(&mut options);
         let portal = Arc::new(Portal::open_with(directory.path(), options, timing).unwrap());
         Node { portal, _directory: directory }
@@ -122,23 +120,7 @@ impl Node {
     }
 
     fn router(&self) -> Router {
-        let [base, root] = [(); 2].map(|()| Arc::clone(&self.portal));
-        Router::new()
-            .route(
-                "/skynet/basesector/{skylink}",
-                get(async move |path: RawPathParams| {
-                    let skylink: Skylink = path.iter().next().unwrap().1.parse().unwrap();
-                    let Target::Sector { root, .. } = skylink.target() else { panic!("v2") };
-                    sector(&base, root)
-                }),
-            )
-            .route(
-                "/skynet/root",
-                get(async move |RawQuery(query): RawQuery| {
-                    sector(&root, Query::parse(query.as_deref()).get("root").unwrap().parse().unwrap())
-                }),
-            )
-            .fallback_service(crate::http::router(Arc::clone(&self.portal)))
+        crate::http::router(Arc::clone(&self.portal))
     }
 
     /// Stores so many bytes.
@@ -155,6 +137,11 @@ impl Node {
         Some(read_all(&self.portal.open_skyfile(&skylink, false).await.unwrap()?).await)
     }
 
+    /// How many sectors went.
+    async fn sweep(&self) -> u64 {
+        self.portal.sweep(&CancellationToken::new()).await.unwrap().sectors
+    }
+
     fn lose(&self, root: &SectorRoot) {
         self.portal.skyfiles.sectors().quarantine(root).unwrap();
     }
@@ -163,13 +150,6 @@ impl Node {
 async fn read_all(skyfile: &Skyfile) -> Vec<u8> {
     let pieces: Vec<Bytes> = skyfile.stream(0, skyfile.size()).map(Result::unwrap).collect().await;
     pieces.concat()
-}
-
-fn sector(portal: &Portal, root: SectorRoot) -> Response<Body> {
-    let Some(sector) = portal.skyfiles.sectors().open_sector(&root).unwrap() else { return status(404) };
-    let mut bytes = vec![0; SECTOR];
-    sector.read_at(&mut bytes, 0).unwrap();
-    Response::new(Body::from(bytes))
 }
 
 fn status(code: u16) -> Response<Body> {

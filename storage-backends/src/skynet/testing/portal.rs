@@ -1,4 +1,4 @@
-//! A portal on a port of the loopback: raw and TUS uploads, reads with ranges, unpinning, statistics.
+//! A portal on a port of the loopback: raw and TUS uploads, reads with ranges, pinning, statistics.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -175,6 +175,7 @@ impl Shared {
             ("POST", "/skynet/tus") => Some((Route::TusCreate, String::new())),
             ("HEAD", _) if path.starts_with("/skynet/tus/") => Some((Route::TusHead, below("/skynet/tus/")?)),
             ("PATCH", _) => Some((Route::TusPatch, below("/skynet/tus/")?)),
+            ("POST", _) if path.starts_with("/skynet/pin/") => Some((Route::Pin, below("/skynet/pin/")?)),
             ("POST", _) if path.starts_with("/skynet/unpin/") => Some((Route::Unpin, below("/skynet/unpin/")?)),
             ("POST", _) => Some((Route::Upload, below("/skynet/skyfile")?)),
             _ if self.is_bare() => read(below("/skynet/skylink/")?),
@@ -190,6 +191,8 @@ impl Shared {
             Route::TusHead => self.upload_state(&name, trouble),
             Route::TusPatch => self.part(&name, trouble, request).await,
             Route::Head | Route::Get => self.read(&name, trouble, request.headers()),
+            Route::Pin if self.store.pin(&name) => page(StatusCode::OK, "application/json", r#"{"siapath":""}"#),
+            Route::Pin => message(StatusCode::NOT_FOUND, "skylink not found"),
             Route::Unpin if self.store.unpin(&name) => page(StatusCode::NO_CONTENT, "text/plain", ""),
             Route::Unpin => message(StatusCode::NOT_FOUND, "skylink not found"),
         }

@@ -78,6 +78,13 @@ impl Store {
         inner.files.get(skylink).map(|file| file.bytes.clone())
     }
 
+    pub(super) fn pin(&self, skylink: &str) -> bool {
+        let mut inner = self.inner();
+        let Some(file) = inner.files.get_mut(skylink) else { return false };
+        file.unpinned = None;
+        true
+    }
+
     pub(super) fn unpin(&self, skylink: &str) -> bool {
         let mut inner = self.inner();
         let Some(file) = inner.files.get_mut(skylink) else { return false };

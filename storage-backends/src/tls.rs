@@ -1,4 +1,4 @@
-//! Which https portals are believed to be who they say.
+//! Which https servers are believed to be who they say.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 /// The authorities that the system knows (`SSL_CERT_FILE` names others); Mozilla's list where it knows none, as in a
 /// bare container image.
-pub(super) fn client_config() -> ClientConfig {
+pub fn client_config() -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
