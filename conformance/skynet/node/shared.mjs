@@ -2,8 +2,8 @@
 import { equal, noise, refused, row, sameBytes, that } from "./rows.mjs";
 
 // What a case has: client, sdk (the exports of skynet-js), portal, upload(bytes, name, type), etag(skylink),
-// uploadDirectory(files, name, options), unique (a word of this run), say, other() (a second client), oddKeys (data keys
-// that the SDK can name a file after), limits {large, sector}.
+// uploadDirectory(files, name, options), unique (a word of this run), say, other() (a second client), oddKeys (data
+// keys that the SDK can name a file after), limits {large, sector}.
 export async function shared(context) {
   for (const [name, run] of [...files, ...directories, ...database, ...registry]) {
     await row(context.say, name, () => run(context));
