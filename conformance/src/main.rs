@@ -15,6 +15,7 @@ mod report;
 mod scale;
 mod server;
 mod skynet;
+mod surroundings;
 
 use clap::{Parser, Subcommand};
 use scale::Scale;
@@ -47,6 +48,8 @@ enum Check {
     Disk(gates::GateArgs),
     /// Memory under large blobs and many transfers, and the time that closing a large push takes.
     Memory(gates::GateArgs),
+    /// A registry that stores to portals: cold pulls, evictions, outages, lies, crashes.
+    Network(gates::network::Args),
     /// Requests that no honest client would send.
     Hostile(gates::GateArgs),
     /// Real clients against a registry: push, pull, compare.
@@ -75,6 +78,7 @@ fn main() -> anyhow::Result<()> {
         Check::Clients(args) => clients::run(args, cli.scale, report),
         Check::Disk(args) => gates::disk::run(args, cli.scale, report),
         Check::Memory(args) => gates::memory::run(args, cli.scale, report),
+        Check::Network(args) => gates::network::run(args, cli.scale, report),
         Check::Hostile(args) => gates::hostile::run(args, cli.scale, report),
         Check::Official(args) => official::run(args, cli.scale, report),
         Check::Crash(args) => gates::crash::run(args, cli.scale, report),

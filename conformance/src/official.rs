@@ -10,6 +10,7 @@ use crate::program::Program;
 use crate::report::{Outcome, Report, Row};
 use crate::scale::Scale;
 use crate::server::ServerOptions;
+use crate::surroundings::SurroundingsArgs;
 
 /// What to judge, and by which build of the suite.
 #[derive(clap::Args, Debug)]
@@ -23,6 +24,8 @@ pub struct OfficialArgs {
     /// A running registry to judge instead, by its http address; it gets the sparse round only.
     #[arg(long, conflicts_with = "binary")]
     url: Option<String>,
+    #[command(flatten)]
+    surroundings: SurroundingsArgs,
 }
 
 /// One way of running the suite, with the number of cases of a full mark (suite version 97274622c111).
@@ -56,6 +59,7 @@ pub fn run(args: &OfficialArgs, scale: Scale, folder: Option<&Path>) -> anyhow::
         return report.finish(folder);
     }
     let binary = args.binary.as_deref().context("--binary or --url is needed")?;
+    let surroundings = args.surroundings.start(binary, scratch.path())?;
     // While working, what users meet is enough: the default, strict server.
     let rounds: &[Round] = scale.pick(&[STRICT], &[SPARSE, STRICT], &[SPARSE, STRICT]);
     for round in rounds {
@@ -66,6 +70,7 @@ pub fn run(args: &OfficialArgs, scale: Scale, folder: Option<&Path>) -> anyhow::
         for (key, value) in round.env {
             options = options.env(key, value);
         }
+        options = options.envs(&surroundings.settings);
         let server = options.start()?;
         judge(round, &server.target(), &args.suite, &files, &mut report)?;
     }

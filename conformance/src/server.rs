@@ -1,4 +1,4 @@
-//! A registry process under test: start it, wait until it is ready, kill it, start it again.
+//! A registry or portal process under test: start it, wait until it is ready, kill it, start it again.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use crate::client::{Request, Target};
 pub struct ServerOptions {
     /// The `skyberth` binary.
     pub binary: PathBuf,
+    /// What it is to be: `serve` or `portal`.
+    pub command: &'static str,
     pub data: PathBuf,
     pub port: u16,
     /// Configuration by environment, such as `SKYBERTH_GC_GRACE`.
@@ -35,6 +37,7 @@ impl ServerOptions {
         std::fs::create_dir_all(folder)?;
         Ok(ServerOptions {
             binary: binary.to_owned(),
+            command: "serve",
             data: folder.join("data"),
             port: free_port()?,
             env: Vec::new(),
@@ -42,8 +45,20 @@ impl ServerOptions {
         })
     }
 
+    /// A portal instead of a registry.
+    pub fn portal(mut self) -> Self {
+        self.command = "portal";
+        self
+    }
+
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Several settings; later ones win.
+    pub fn envs(mut self, settings: &[(String, String)]) -> Self {
+        self.env.extend_from_slice(settings);
         self
     }
 
@@ -62,7 +77,7 @@ impl ServerOptions {
     pub fn spawn(&self) -> anyhow::Result<Server> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
         let child = Command::new(&self.binary)
-            .arg("serve")
+            .arg(self.command)
             .arg("--listen")
             .arg(format!("127.0.0.1:{}", self.port))
             .arg("--data")

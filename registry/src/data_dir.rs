@@ -9,6 +9,7 @@
 //! blobs/          content, named by digest
 //! uploads/        sessions that are not finished
 //! quarantine/     content that was found damaged
+//! resume/         uploads to the backend that broke off
 //! ```
 //!
 //! A portal has a directory of its own, with the same marker and lock; see the crate `portal` for the rest.
@@ -174,6 +175,11 @@ impl DataDir {
     /// Directory of the journal.
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal")
+    }
+
+    /// Directory of what is remembered of uploads to the backend that broke off.
+    pub fn resume(&self) -> PathBuf {
+        self.path.join("resume")
     }
 
     /// Directory of the index.

@@ -15,7 +15,7 @@ use crate::server::free_port;
 
 /// Which server.
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
+pub enum Kind {
     /// Ours, by its binary.
     Skyberth(PathBuf),
     /// Debian's docker-registry 2.8 with its filesystem driver.
@@ -26,26 +26,26 @@ pub(super) enum Kind {
 
 /// A server in the table, by its name.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
+pub struct Entry {
+    pub name: &'static str,
+    pub kind: Kind,
 }
 
 /// A running one; dropping it ends it.
 #[derive(Debug)]
-pub(super) struct Contender {
-    pub(super) name: &'static str,
-    pub(super) target: Target,
+pub struct Contender {
+    pub name: &'static str,
+    pub target: Target,
     /// From the start of the process to its first 200.
-    pub(super) start: Duration,
-    pub(super) can_push: bool,
+    pub start: Duration,
+    pub can_push: bool,
     folder: PathBuf,
     child: Child,
 }
 
 impl Entry {
     /// Starts it with everything below `folder`, which is new.
-    pub(super) fn start(&self, folder: &Path) -> anyhow::Result<Contender> {
+    pub fn start(&self, folder: &Path) -> anyhow::Result<Contender> {
         fs::create_dir_all(folder)?;
         let target = Target { host: "127.0.0.1".to_owned(), port: free_port()? };
         let mut command = match &self.kind {
@@ -93,7 +93,7 @@ impl Contender {
     }
 
     /// CPU seconds since its start.
-    pub(super) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+    pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
         process::cpu_seconds(self.child.id())
     }
 
@@ -102,7 +102,7 @@ impl Contender {
     }
 
     /// Where a server of files finds what is asked for under `path`.
-    pub(super) fn served_file(&self, path: &str) -> PathBuf {
+    pub fn served_file(&self, path: &str) -> PathBuf {
         self.folder.join("root").join(path.trim_start_matches('/'))
     }
 

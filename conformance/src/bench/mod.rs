@@ -1,6 +1,6 @@
 //! The benchmark: the registry beside docker-registry and nginx in one run, in interleaved rounds, each with fresh data.
 
-mod contender;
+pub mod contender;
 mod content;
 mod figures;
 mod load;

@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::Target;
 use crate::report::{Outcome, Report};
+use crate::surroundings::SurroundingsArgs;
 use expect::NotHere;
 use fixture::Site;
 use own::Workshop;
@@ -54,11 +55,14 @@ pub struct EdgeOptions {
     /// Only the rows of these numbers.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    #[command(flatten)]
+    surroundings: SurroundingsArgs,
 }
 
 /// Runs the table and reports each row in its order.
 pub fn run(options: &EdgeOptions, folder: Option<&Path>) -> anyhow::Result<()> {
-    let workshop = options.binary.as_deref().map(Workshop::new).transpose()?;
+    let open = |binary| Workshop::new(binary, &options.surroundings);
+    let workshop = options.binary.as_deref().map(open).transpose()?;
     let (target, _server) = match (&options.url, &workshop) {
         (Some(url), _) => (Target::parse(url)?, None),
         (None, Some(workshop)) => {

@@ -6,23 +6,29 @@ use anyhow::Context;
 
 use super::fixture::Site;
 use crate::server::{Server, ServerOptions};
+use crate::surroundings::{Surroundings, SurroundingsArgs};
 
 /// Where servers are started: a binary and a folder that goes when the run ends.
 #[derive(Debug)]
 pub struct Workshop {
     binary: PathBuf,
+    /// Before the folder: the portals end before their data goes.
+    surroundings: Surroundings,
     folder: tempfile::TempDir,
 }
 
 impl Workshop {
-    pub fn new(binary: &Path) -> anyhow::Result<Self> {
+    pub fn new(binary: &Path, surroundings: &SurroundingsArgs) -> anyhow::Result<Self> {
         let binary = binary.canonicalize().with_context(|| format!("no binary at {}", binary.display()))?;
-        Ok(Workshop { binary, folder: tempfile::tempdir()? })
+        let folder = tempfile::tempdir()?;
+        let surroundings = surroundings.start(&binary, folder.path())?;
+        Ok(Workshop { binary, surroundings, folder })
     }
 
     /// Starts a server with these settings on data of its own.
     pub fn start(&self, name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Server> {
-        let mut options = ServerOptions::new(&self.binary, &self.folder.path().join(name))?;
+        let mut options =
+            ServerOptions::new(&self.binary, &self.folder.path().join(name))?.envs(&self.surroundings.settings);
         for (key, value) in settings {
             options = options.env(key, value);
         }

@@ -18,18 +18,22 @@ type Answer = (u16, Vec<(String, String)>, String);
 pub struct Answers(BTreeMap<String, Answer>);
 
 impl Answers {
-    /// Asks for all of `paths`, each a method and a path.
+    /// Asks for all of `paths`, each a method and a path, with lines of headers below it if there are any.
     pub fn ask<'a>(target: &Target, paths: impl IntoIterator<Item = &'a String>) -> anyhow::Result<Self> {
         let mut connection = Connection::open(target)?;
         let mut answers = BTreeMap::new();
         for path in paths {
-            let (method, target) = path.split_once(' ').context("a method and a path")?;
-            let answer = connection.send(&Request::new(method, target)).with_context(|| path.clone())?;
+            let mut lines = path.lines();
+            let (method, target) = lines.next().and_then(|line| line.split_once(' ')).context("a method and a path")?;
+            let request = lines
+                .filter_map(|line| line.split_once(": "))
+                .fold(Request::new(method, target), |request, (name, value)| request.header(name, value));
+            let answer = connection.send(&request).with_context(|| path.clone())?;
             let names = answer.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
             let mut headers: Vec<_> = names.filter(|(name, _)| !VOLATILE.contains(&name.as_str())).collect();
             headers.sort();
             let body = match answer.status {
-                200 => sha256(&answer.body),
+                200 | 206 => sha256(&answer.body),
                 _ => answer.error_code().unwrap_or_default(),
             };
             answers.insert(path.clone(), (answer.status, headers, body));

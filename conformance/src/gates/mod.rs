@@ -8,12 +8,14 @@ pub mod hostile;
 pub mod index_loss;
 mod jobs;
 pub mod memory;
+pub mod network;
 mod noise;
 mod operate;
 mod place;
 pub mod power_loss;
 mod pusher;
 pub mod rot;
+mod streamed;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

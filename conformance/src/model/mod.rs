@@ -26,6 +26,7 @@ use anyhow::Context;
 use crate::client::Target;
 use crate::report::{Outcome, Report};
 use crate::scale::Scale;
+use crate::surroundings::SurroundingsArgs;
 use place::Place;
 use run::{Ending, Plan};
 use script::Script;
@@ -56,13 +57,15 @@ pub struct Args {
     /// A script, or a folder of them, to run instead.
     #[arg(long)]
     script: Option<PathBuf>,
+    #[command(flatten)]
+    surroundings: SurroundingsArgs,
 }
 
 /// Runs the check.
 pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
     let work = tempfile::tempdir()?;
     let mut place = match (&args.binary, &args.url) {
-        (Some(binary), _) => Place::own(binary, work.path()),
+        (Some(binary), _) => Place::own(binary, work.path(), args.surroundings.start(binary, work.path())?),
         (None, Some(url)) => Place::url(Target::parse(url)?),
         (None, None) => anyhow::bail!("--binary or --url"),
     };

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 
 use crate::client::Target;
 use crate::server::{Server, ServerOptions};
+use crate::surroundings::Surroundings;
 
 /// A registry to run scripts on, again and again from nothing.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ enum Kind {
     Own {
         binary: PathBuf,
         folder: PathBuf,
+        surroundings: Surroundings,
         server: Option<Box<Server>>,
         options: Option<ServerOptions>,
     },
@@ -29,9 +31,9 @@ enum Kind {
 
 impl Place {
     /// A registry started from a binary, with its data below `folder`.
-    pub fn own(binary: &Path, folder: &Path) -> Self {
+    pub fn own(binary: &Path, folder: &Path, surroundings: Surroundings) -> Self {
         let (binary, folder) = (binary.to_owned(), folder.to_owned());
-        Place { kind: Kind::Own { binary, folder, server: None, options: None }, runs: 0 }
+        Place { kind: Kind::Own { binary, folder, surroundings, server: None, options: None }, runs: 0 }
     }
 
     /// A running registry; it is never restarted, names are made new instead.
@@ -49,14 +51,15 @@ impl Place {
         self.runs += 1;
         match &mut self.kind {
             Kind::Url(_) => Ok(format!("run-{}-{}/", std::process::id(), self.runs)),
-            Kind::Own { binary, folder, server, options } => {
+            Kind::Own { binary, folder, surroundings, server, options } => {
                 *server = None;
                 if let Some(old) = options.take().and_then(|old: ServerOptions| Some(old.data.parent()?.to_owned())) {
                     let _ = std::fs::remove_dir_all(old);
                 }
                 let new = ServerOptions::new(binary, &folder.join(self.runs.to_string()))?
                     .env("SKYBERTH_GC_GRACE", "0s")
-                    .env("SKYBERTH_GC_INTERVAL", "24h");
+                    .env("SKYBERTH_GC_INTERVAL", "24h")
+                    .envs(&surroundings.settings);
                 *server = Some(Box::new(new.start()?));
                 *options = Some(new);
                 Ok(String::new())

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod backend;
 mod config;
 mod descriptors;
 mod node;

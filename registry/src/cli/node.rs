@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use storage_backends::backend::Backend;
 use storage_backends::fs::ContentStore;
 
-use crate::catalog::{Catalog, CatalogOptions, OpenReport};
+use super::backend;
+use crate::catalog::{Catalog, CatalogOptions, Clock, OpenReport};
 use crate::config::Config;
 use crate::data_dir::{DataDir, Kind};
+use crate::placement::Remote;
 use crate::service::{Limits, Registry};
 use crate::telemetry::metrics::Metrics;
 
@@ -18,6 +21,8 @@ pub(super) struct Node {
     pub(super) metrics: Arc<Metrics>,
     /// What opening found.
     pub(super) report: OpenReport,
+    /// Where content goes besides here.
+    pub(super) backend: Option<Arc<dyn Backend>>,
     /// Kept last: the lock goes when all else is closed.
     pub(super) data: DataDir,
 }
@@ -33,12 +38,19 @@ impl Node {
         options.index_reserve_bytes = config.storage.reserve.bytes() / 2;
         options.expected_journal =
             data.journal_id().map(str::parse).transpose().context("skyberth.json names no journal id")?;
+        let backend = backend::backend(&config.storage)?;
+        options.placement = backend.as_deref().map(Remote::wanted);
         let (catalog, report) = Catalog::open(options)?;
         if data.journal_id().is_none() {
             data.set_journal_id(report.journal.to_string())?;
         }
-        let registry = Registry::open(catalog, store, limits(config), Arc::clone(&metrics))?;
-        Ok(Node { registry: Arc::new(registry), metrics, report, data })
+        let mut registry = Registry::open(catalog, store, limits(config), Arc::clone(&metrics))?;
+        if let Some(backend) = &backend {
+            let settings = backend::settings(&config.storage);
+            registry =
+                registry.placing_at(Remote::open(Arc::clone(backend), settings, Clock::system(), data.resume())?);
+        }
+        Ok(Node { registry: Arc::new(registry), metrics, report, backend, data })
     }
 }
 

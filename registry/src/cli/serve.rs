@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::node::Node;
-use super::{print, process};
+use super::{backend, print, process};
 use crate::admin;
 use crate::config::{Config, Loaded};
 use crate::http::{Door, HttpOptions, router};
@@ -38,6 +38,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     };
     // A rebuild cannot be broken off; a stop waits for it, and a second signal ends the process at once.
     let node = opening.await.context("opening the data directory panicked")??;
+    if let Some(backend) = &node.backend {
+        backend::check(&**backend).await?;
+    }
     let end = CancellationToken::new();
     let placing = tokio::spawn(placement::run(Arc::clone(&node.registry), end.clone()));
     let result = operate(&config, &node, address, &door, &stop).await;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 const SHOWN: &str = "(secret)";
 
 /// A text that only its user sees.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
@@ -16,6 +16,11 @@ impl Secret {
     /// The text itself.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -27,6 +32,7 @@ impl fmt::Debug for Secret {
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(SHOWN)
+        // That there is none may be seen.
+        serializer.serialize_str(if self.is_empty() { "" } else { SHOWN })
     }
 }

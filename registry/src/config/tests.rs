@@ -64,11 +64,16 @@ fn each_source_wins_over_the_weaker_ones() {
 fn another_value(key: &str, default: &toml::Value) -> String {
     match (key, default) {
         ("storage.backend", _) => "fs".into(),
+        ("storage.acknowledge", _) => "network".into(),
+        ("storage.skynet.portals", _) => "http://127.0.0.1:9980".into(),
         ("server.listen" | "portal.listen", _) => "10.9.8.7:65".into(),
         ("portal.url", _) => "https://portal.example".into(),
-        ("portal.profile", _) => "4MiB/10+20".into(),
+        ("portal.profile" | "storage.skynet.profile", _) => "4MiB/10+20".into(),
         ("portal.max_metadata", _) => "2MiB".into(),
-        ("portal.api_keys", _) => "a-key".into(),
+        (
+            "portal.api_keys" | "storage.skynet.api_key" | "storage.skynet.cookie" | "storage.skynet.skyd_password",
+            _,
+        ) => "a-key".into(),
         ("server.run_as", _) => "65532:65532".into(),
         ("log.level", _) => "trace".into(),
         ("log.format", _) => "json".into(),

@@ -13,26 +13,30 @@
 //! 3. **Pieces.** No item of a stream is empty or longer than [`UNIT`].
 //! 4. **Absence.** Getting and asking for what is not there is `NotFound`.
 //! 5. **Presence.** After a put, stat answers the length of the content.
-//! 6. **Address.** With `known_address`, locate names the place that put returns, before and after it, and stores nothing.
-//! 7. **Repetition.** A put of what is already there succeeds at the same place and takes no bytes from the source beyond
-//!    what telling the address takes.
-//! 8. **Concurrency.** Puts of the same content at the same time all succeed, and reads meanwhile see all of it or nothing.
-//! 9. **Honest sources only.** A source whose bytes are not the content's, or that fails, makes the put fail with `Source`,
-//!    and the content is not there afterwards.
+//! 6. **Address.** With `known_address`, locate names the place that put returns, before and after it, and stores
+//!    nothing.
+//! 7. **Repetition.** A put of what is already there succeeds at the same place and takes no bytes from the source
+//!    beyond what telling the address takes, for each copy.
+//! 8. **Concurrency.** Puts of the same content at the same time all succeed, and reads meanwhile see all of it or
+//!    nothing.
+//! 9. **Honest sources only.** A source whose bytes are not the content's, or that fails, makes the put fail with
+//!    `Source`, and the content is not there afterwards.
 //! 10. **Breaking off.** Dropping the future of a put at any moment leaves nothing that can be read, and a later put
 //!     succeeds.
-//! 11. **Resuming.** With a `resume_step`, a put that was broken off goes on, at another instance too: of what it had taken
-//!     from the source, it takes no more than that again. If it needs a token for that, it kept it before the first byte.
+//! 11. **Resuming.** With a `resume_step`, a put that was broken off goes on, at another instance too: of what it had
+//!     taken from the source for a copy, it takes no more than that again. If it needs a token for that, it kept it
+//!     before the first byte.
 //! 12. **Hostile tokens.** A token of another content, another backend or no backend at all costs a repetition at most.
 //! 13. **Small reads.** A put asks the source for [`MAX_READ`] bytes at once at most, within the content.
 //! 14. **Size.** Content above `max_object_size` is `TooLarge` before any byte is taken.
-//! 15. **Deletion.** After a delete that is `Done`, or some time after one that is `Accepted`, the content is not there.
-//!     Deleting what is not there succeeds.
+//! 15. **Deletion.** After a delete that is `Done`, or some time after one that is `Accepted`, the content is not
+//!     there. Deleting what is not there succeeds.
 //! 16. **After deletion** a put makes the content be there again.
 //! 17. **Health.** After a successful check, health has at least one endpoint, and one of them is available.
-//! 18. **Independence.** Neither a stream nor a future that nobody polls keeps others from being served.
+//! 18. **Renewal.** After a put-again, the content stays, also if a delete of it was accepted before.
+//! 19. **Independence.** Neither a stream nor a future that nobody polls keeps others from being served.
 //!
-//! Bytes that come out are those that the backend claims; only below `Verify` they are those of the content.
+//! Bytes that come out are those that the backend claims. Through [`wrap::Verify`] they are those of the content.
 
 mod capabilities;
 mod content;
@@ -41,6 +45,7 @@ mod fs;
 mod health;
 mod locator;
 mod memory;
+mod replicas;
 mod resume;
 mod source;
 #[cfg(any(test, feature = "testing"))]
@@ -64,7 +69,9 @@ pub use fs::{FsBackend, FsBackendConfig};
 pub use health::{EndpointHealth, EndpointState, Health};
 pub use locator::{Locator, PLAIN};
 pub use memory::MemoryBackend;
+pub use replicas::Replicas;
 pub use resume::{MAX_TOKEN, Resume, ResumeInMemory, ResumeToken, TokenTooLong};
+pub(crate) use source::read_piece;
 pub use source::{BytesSource, FileSource, MAX_READ, Source, SourceError};
 
 /// Bytes of content as they come. Dropping it breaks off.
@@ -96,6 +103,12 @@ pub trait Backend: Debug + Send + Sync {
     /// Stores the content, if it is not there yet. Once it returns, the backend's holders have acknowledged it.
     /// Takes a few MiB of memory, however long the content is.
     fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator>;
+
+    /// Stores the content even if it seems to be there: for content whose delete was accepted not long ago, and may
+    /// still come.
+    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        self.put(source, resume)
+    }
 
     /// Bytes of the content. Returns when the backend has begun to answer.
     fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream>;

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use super::throttle::Throttle;
-use super::transfers::write_chunked;
 use super::{Bench, MIB};
 use crate::client::Connection;
 use crate::edge::fixture::{Repo, Site, local_path};
 use crate::gates::noise::Noise;
 use crate::gates::note;
 use crate::gates::place::Mount;
+use crate::gates::streamed::write_chunked;
 use crate::server::Server;
 
 /// Time from the last byte of the body to the answer.

@@ -1,7 +1,7 @@
 //! The memory gate: what a server holds does not grow with what passes through it, and a large push ends in time.
 
 mod closing;
-mod process;
+pub mod process;
 mod throttle;
 mod transfers;
 

@@ -1,14 +1,13 @@
 //! Transfers that are large, many, or wait.
 
-use std::io::{Read, Write};
-
 use anyhow::{Context, anyhow, ensure};
 use serde_json::json;
 
 use super::{ALLOWANCE, Bench, MIB, within};
-use crate::client::{Connection, Request, Response};
+use crate::client::{Connection, Request};
 use crate::edge::fixture::{Repo, Site, octets};
-use crate::gates::noise::{Comparison, Noise};
+use crate::gates::noise::Noise;
+use crate::gates::streamed::{fetch, put, stream};
 use crate::server::Server;
 
 const PARALLEL: usize = 64;
@@ -19,57 +18,6 @@ fn large(bench: &Bench) -> u64 {
 
 fn repo(server: &Server) -> Repo {
     Site::new(server.target(), "memory").repo("a")
-}
-
-/// Pushes noise in one PUT with its length.
-pub fn put(repo: &Repo, label: &str, length: u64) -> anyhow::Result<Response> {
-    let session = repo.begin()?;
-    let request = session.put(&Noise::new(label, length).digest());
-    let mut connection = Connection::open(&repo.target)?;
-    connection.write_streamed(&request, length, &mut Noise::new(label, length))?;
-    connection.read(false)
-}
-
-/// Pushes noise in one PATCH of unknown length, and closes it.
-pub fn stream(repo: &Repo, label: &str, length: u64) -> anyhow::Result<Response> {
-    let digest = Noise::new(label, length).digest();
-    let mut session = repo.begin()?;
-    let mut connection = Connection::open(&repo.target)?;
-    write_chunked(&connection, &session.location, &repo.target.authority(), &mut Noise::new(label, length))?;
-    let answer = connection.read(false)?;
-    answer.expect(202).context("the streamed PATCH")?;
-    session.location = crate::edge::fixture::local_path(&repo.target, answer.need("Location")?)?;
-    session.close(&digest)
-}
-
-/// Sends a whole PATCH in chunks of 64 KiB.
-pub fn write_chunked(connection: &Connection, path: &str, host: &str, body: &mut dyn Read) -> anyhow::Result<()> {
-    let mut out = connection.stream();
-    let fields = "Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked";
-    write!(out, "PATCH {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n\r\n")?;
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let read = body.read(&mut buffer)?;
-        write!(out, "{read:x}\r\n")?;
-        out.write_all(&buffer[..read])?;
-        out.write_all(b"\r\n")?;
-        if read == 0 {
-            return Ok(());
-        }
-    }
-}
-
-/// Pulls noise and compares it as it comes.
-fn fetch(repo: &Repo, digest: &str, expected: Noise) -> anyhow::Result<()> {
-    let mut connection = Connection::open(&repo.target)?;
-    connection.write(&Request::get(repo.blob(digest)))?;
-    let (status, headers) = connection.read_head()?;
-    let response = Response { status, headers, body: Vec::new() };
-    response.expect(200)?;
-    let mut comparison = Comparison::with(expected);
-    connection.copy_body(&response, &mut comparison)?;
-    ensure!(comparison.is_complete(), "the pull ended early");
-    Ok(())
 }
 
 /// Runs `work` so many times at once, each with its number; the first fault is the error.

@@ -142,6 +142,10 @@ impl Backend for Faults {
         self.call(Call::Put, self.inner.put(source, resume))
     }
 
+    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        self.call(Call::Put, self.inner.put_again(source, resume))
+    }
+
     fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
         let fault = self.with_plan(|plan| {
             let number = plan.calls.get(&Call::Get).copied().unwrap_or_default();

@@ -63,6 +63,12 @@ impl Limit {
     }
 }
 
+impl Limit {
+    fn paced(&self, inner: Arc<dyn Source>) -> Arc<dyn Source> {
+        Arc::new(PacedSource { inner, pace: Arc::clone(&self.put_pace) })
+    }
+}
+
 async fn enter(gate: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     Arc::clone(gate).acquire_owned().await.expect("the semaphore is never closed")
 }
@@ -145,8 +151,14 @@ impl Backend for Limit {
     fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
         Box::pin(async move {
             let _permit = enter(&self.puts).await;
-            let source = PacedSource { inner: source, pace: Arc::clone(&self.put_pace) };
-            self.inner.put(Arc::new(source), resume).await
+            self.inner.put(self.paced(source), resume).await
+        })
+    }
+
+    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        Box::pin(async move {
+            let _permit = enter(&self.puts).await;
+            self.inner.put_again(self.paced(source), resume).await
         })
     }
 

@@ -97,6 +97,7 @@ impl Metrics {
             call,
             outcome: Outcome::Dropped,
             bytes: Arc::default(),
+            all: None,
             begun: Instant::now(),
         }
     }
@@ -117,10 +118,16 @@ struct Watch {
     call: Call,
     outcome: Outcome,
     bytes: Arc<AtomicU64>,
+    /// Of a stream: so many bytes are all of it. Who has them need not wait for the end.
+    all: Option<u64>,
     begun: Instant,
 }
 
 impl Watch {
+    fn count(&self, inner: Arc<dyn Source>) -> Arc<dyn Source> {
+        Arc::new(CountedSource { inner, bytes: Arc::clone(&self.bytes) })
+    }
+
     /// The end of a stream, well unless an error came before.
     fn end(&mut self) {
         if self.outcome == Outcome::Dropped {
@@ -139,8 +146,11 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let Watch { call, outcome, begun, .. } = *self;
         let bytes = self.bytes.load(Ordering::Relaxed);
+        if self.all == Some(bytes) {
+            self.end();
+        }
+        let Watch { call, outcome, begun, .. } = *self;
         self.observer.ended(Observation { call, outcome, bytes, took: begun.elapsed() });
     }
 }
@@ -191,16 +201,26 @@ impl Backend for Metrics {
     fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
         Box::pin(async move {
             let mut watch = self.watch(Call::Put);
-            let source = CountedSource { inner: source, bytes: Arc::clone(&watch.bytes) };
-            watch.end_with(self.inner.put(Arc::new(source), resume).await)
+            let source = watch.count(source);
+            watch.end_with(self.inner.put(source, resume).await)
+        })
+    }
+
+    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        Box::pin(async move {
+            let mut watch = self.watch(Call::Put);
+            let source = watch.count(source);
+            watch.end_with(self.inner.put_again(source, resume).await)
         })
     }
 
     fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
         Box::pin(async move {
             let mut watch = self.watch(Call::Get);
+            let all = range.end.saturating_sub(range.start);
             let open = watch.end_with(self.inner.get(content, locator, range).await)?;
             watch.outcome = Outcome::Dropped;
+            watch.all = Some(all);
             let counted = stream::unfold((open, watch), |(mut open, mut watch)| async move {
                 let Some(item) = open.next().await else {
                     watch.end();

@@ -1,8 +1,10 @@
 //! Wrappers: what several backends need, each a backend itself around another one.
 //!
-//! From the outside in, `Verify(Metrics(Retry(Limit(backend))))` is the usual order: what is tried again waits for its
-//! turn again, what is counted is what the caller saw, and nothing comes out unverified.
+//! From the outside in, `Breaker(Metrics(Verify(Retry(Limit(backend)))))` is the usual order: what is tried again waits
+//! for its turn again, what is counted is what the caller saw, nothing comes out unverified, and who gives wrong bytes
+//! is left alone.
 
+mod breaker;
 #[cfg(any(test, feature = "testing"))]
 mod faults;
 mod limit;
@@ -13,6 +15,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use breaker::{Breaker, BreakerConfig};
 #[cfg(any(test, feature = "testing"))]
 pub use faults::{Fault, Faults};
 pub use limit::{Limit, LimitConfig};

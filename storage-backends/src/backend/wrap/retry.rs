@@ -39,6 +39,15 @@ impl Jitter {
         Jitter(Arc::new(random))
     }
 
+    /// Randomness of the system.
+    pub fn from_system() -> Self {
+        Jitter::new(|| {
+            let mut byte = [0];
+            getrandom::fill(&mut byte).expect("the system has randomness once it has booted");
+            byte[0]
+        })
+    }
+
     /// Half of the pause to all of it: so that those who failed together do not come back together.
     fn apply(&self, pause: Duration) -> Duration {
         pause / 2 + pause * u32::from((self.0)()) / 510
@@ -171,6 +180,10 @@ impl Backend for Retry {
 
     fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
         Box::pin(self.policy.run(move || self.inner.put(Arc::clone(&source), resume)))
+    }
+
+    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        Box::pin(self.policy.run(move || self.inner.put_again(Arc::clone(&source), resume)))
     }
 
     fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {

@@ -1,9 +1,9 @@
 //! Lets no byte out before it is known to be the content's.
 //!
-//! Content of up to one unit is fetched whole and held against its digest. Longer content is fetched in whole units, each
-//! held against its root before any byte of it goes on; a read of everything is held against the digest too, before its
-//! last unit goes on. Without roots only everything can be read, and what comes before the last piece is unverified until
-//! the digest is: a mismatch is an error instead of the end.
+//! Content of up to one unit is fetched whole and held against its digest. Longer content is fetched in whole units,
+//! each held against its root before any byte of it goes on; a read of everything is held against the digest too,
+//! before its last unit goes on. Without roots only everything can be read, and what comes before the last piece is
+//! unverified until the digest is: a mismatch is an error instead of the end.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -215,6 +215,10 @@ impl Backend for Verify {
 
     fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
         self.inner.put(source, resume)
+    }
+
+    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        self.inner.put_again(source, resume)
     }
 
     fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {

@@ -5,8 +5,9 @@ mod reading;
 mod trouble;
 
 pub use putting::{
-    a_deleted_content_comes_back_with_a_put, a_put_of_what_is_there_takes_nothing, concurrent_puts_all_succeed,
-    deleting_is_idempotent, put_content_is_present, the_address_is_known_beforehand, too_large_is_said_before_any_byte,
+    a_deleted_content_comes_back_with_a_put, a_put_again_outlives_a_late_delete, a_put_of_what_is_there_takes_nothing,
+    concurrent_puts_all_succeed, deleting_is_idempotent, put_content_is_present, the_address_is_known_beforehand,
+    too_large_is_said_before_any_byte,
 };
 pub use reading::{
     absent_content_is_not_found, bytes_come_back, health_is_told, nobody_waits_for_the_idle,
@@ -40,6 +41,7 @@ macro_rules! backend_contract {
             too_large_is_said_before_any_byte,
             deleting_is_idempotent,
             a_deleted_content_comes_back_with_a_put,
+            a_put_again_outlives_a_late_delete,
             health_is_told,
             nobody_waits_for_the_idle,
         );

@@ -89,7 +89,7 @@ pub async fn health_is_told<F: Fixture>() {
     assert!(backend.capabilities().copies >= 1);
 }
 
-/// Clause 18.
+/// Clause 19.
 pub async fn nobody_waits_for_the_idle<F: Fixture>() {
     let fixture = F::start().await;
     let backend = fixture.instance().await;

@@ -70,6 +70,10 @@ async fn what_nobody_waited_for_is_told_too() {
     assert!(notes.take().is_empty(), "it has not ended yet");
     drop(stream);
     assert_eq!(notes.last(), (Call::Get, Outcome::Dropped, first));
+    let mut stream = metrics.get(source.content(), &locator, 0..10).await.unwrap();
+    stream.next().await.unwrap().unwrap();
+    drop(stream);
+    assert_eq!(notes.last(), (Call::Get, Outcome::Done, 10), "it had all of it");
     faults.at(Call::Stat, 0, Fault::Stall);
     let waited = Duration::from_secs(3);
     tokio::time::timeout(waited, metrics.stat(source.content(), &locator)).await.unwrap_err();

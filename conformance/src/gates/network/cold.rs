@@ -1,0 +1,85 @@
+//! Everything that was placed is pulled again when no local file is left, and nothing local goes before it is safe.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use super::front::Manner;
+use super::images::Library;
+use super::stack::{Bench, Stack};
+use super::{KIB, MIB, TIMED_OUT, local, patience, status};
+use crate::edge::fixture::{ALGORITHMS, Site};
+use crate::gates::answers::Answers;
+use crate::gates::{note, wait_until};
+
+/// Around what a base sector holds beside its metadata and around a unit.
+const LENGTHS: [usize; 9] = [0, 1, KIB, 32 * KIB, 4 * MIB - 512, 4 * MIB - 100, 4 * MIB, 9 * MIB, 40 * MIB];
+
+pub fn everything(bench: &Bench) -> anyhow::Result<()> {
+    let stack = Stack::new(bench, 2)?;
+    let server = stack.start()?;
+    // The largest under one algorithm is enough on every change.
+    let shorter = bench.scale.pick(7, 8, 9);
+    let repo = Site::new(server.target(), "cold").repo("a");
+    let mut libraries = vec![Library::push(repo, &["sha256"], &LENGTHS)?];
+    let others = Site::new(server.target(), "cold").repo("b");
+    libraries.push(Library::push(others, &ALGORITHMS[1..], &LENGTHS[..shorter])?);
+    stack.settle(&server.target(), patience(bench))?;
+    let requests: Vec<String> = libraries.iter().map(Library::requests).collect::<anyhow::Result<Vec<_>>>()?.concat();
+    let before = Answers::ask(&server.target(), &requests).context("before")?;
+
+    let server = stack.make_cold(server)?;
+    let target = server.target();
+    let sent = stack.sent();
+    let heads: Vec<String> = libraries.iter().flat_map(Library::heads).collect();
+    Answers::ask(&target, &heads).context("cold HEADs")?;
+    ensure!(stack.sent() < sent + 64 * KIB as u64, "HEADs of {} blobs made the portals send content", heads.len());
+    let here = local::content_bytes(&stack.options.data)?;
+    ensure!(here < MIB as u64, "{here} bytes of content are here, so nothing is cold");
+    let after = Answers::ask(&target, &requests).context("cold")?;
+    before.same(&after)?;
+    libraries.iter().try_for_each(Library::check)?;
+    note(&format!("{} answers, {} MiB sent by the portals", before.len(), (stack.sent() - sent) / MIB as u64));
+    Ok(())
+}
+
+/// What the budget of the local cache is.
+const BUDGET: u64 = 16 * MIB as u64;
+
+pub fn eviction(bench: &Bench) -> anyhow::Result<()> {
+    let stack = Stack::new(bench, 2)?.with(&[("SKYBERTH_STORAGE_CACHE_SIZE", "16MiB")]);
+    let server = stack.start()?;
+    let target = server.target();
+    // Takes uploads and gives nothing back: placed, but not to be relied on.
+    stack.set_all(&Manner::Says(TIMED_OUT));
+    let lengths = [4 * MIB, 9 * MIB, MIB, 5 * MIB, 4 * MIB - 300, 12 * MIB, 3 * MIB, 2 * MIB, 6 * MIB];
+    let library = Library::push(Site::new(target.clone(), "evict").repo("a"), &["sha256"], &lengths)?;
+    status::wait_placed(&target, patience(bench))?;
+    // Longer than a registry may leave its cache alone.
+    std::thread::sleep(Duration::from_secs(35));
+    let data = &stack.options.data;
+    let here = local::content_bytes(data)?;
+    ensure!(here >= library.bytes(), "{here} of {} bytes are here before anything was read back", library.bytes());
+    library.check().context("before anything was read back")?;
+
+    let sent = stack.sent();
+    stack.set_all(&Manner::Honest);
+    let mut early = None;
+    let below = wait_until(patience(bench), || {
+        // Files first: what the fronts sent since can only be more.
+        let here = local::content_bytes(data).unwrap_or(u64::MAX);
+        let (gone, read) = (library.bytes().saturating_sub(here), stack.sent() - sent);
+        if gone > read && early.is_none() {
+            early = Some((gone, read));
+        }
+        here <= BUDGET
+    });
+    ensure!(early.is_none(), "{early:?}: bytes gone from here, bytes read back until then");
+    let here = local::content_bytes(data)?;
+    ensure!(below, "{here} bytes are still here, the budget is {BUDGET}");
+    note(&format!("{here} bytes are here after {} were read back", stack.sent() - sent));
+    library.check().context("evicted")?;
+    let below = wait_until(Duration::from_mins(1), || local::content_bytes(data).is_ok_and(|here| here <= BUDGET));
+    ensure!(below, "{} bytes are here after pulls, the budget is {BUDGET}", local::content_bytes(data)?);
+    library.check().context("evicted again")
+}

@@ -1,0 +1,184 @@
+//! Passes one request on and its answer back, in the manner of the moment.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::exchange::{Exchange, status};
+use super::{Manner, Shared};
+
+/// The longest head that is taken.
+const MAX_HEAD: usize = 64 << 10;
+/// A connection on which nothing moves for so long is given up.
+const IDLE: Duration = Duration::from_mins(2);
+/// Bytes moved at once.
+const PIECE: usize = 32 << 10;
+/// How often a changed manner is looked for.
+const LOOK: Duration = Duration::from_millis(20);
+
+pub(super) fn pass(mut client: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+    client.set_read_timeout(Some(IDLE))?;
+    client.set_nodelay(true)?;
+    if shared.manner() == Manner::Gone {
+        return Ok(());
+    }
+    let (head, body) = read_head(&mut client)?;
+    let exchange = Exchange::of(&head);
+    let (path, is_download) = (exchange.path.clone(), exchange.is_download());
+    let way = Way { shared: Arc::clone(shared), number: shared.begin(exchange), is_download };
+    way.wait_while(|manner| match manner {
+        Manner::Stalled => true,
+        Manner::Holding(text) => path.contains(text),
+        _ => false,
+    })?;
+    if let (Manner::Says(answer), true) = (shared.manner(), is_download) {
+        shared.change(way.number, |exchange| exchange.answered(answer.as_bytes()));
+        return client.write_all(answer.as_bytes());
+    }
+    let mut portal = TcpStream::connect(shared.upstream)?;
+    portal.set_read_timeout(Some(IDLE))?;
+    portal.set_nodelay(true)?;
+    portal.write_all(&with_close(&head))?;
+    let (from, to, own) = (client.try_clone()?, portal.try_clone()?, way.clone());
+    // Ends when either side closes.
+    std::thread::spawn(move || own.request_body(body, from, to));
+    let result = way.answer(&mut portal, &mut client);
+    let _ = (portal.shutdown(Shutdown::Both), client.shutdown(Shutdown::Both));
+    result
+}
+
+/// One exchange under way.
+#[derive(Clone)]
+struct Way {
+    shared: Arc<Shared>,
+    number: usize,
+    is_download: bool,
+}
+
+impl Way {
+    /// Waits as long as the manner is so; a front that is gone ends it.
+    fn wait_while(&self, is_so: impl Fn(&Manner) -> bool) -> io::Result<()> {
+        loop {
+            let manner = self.shared.manner();
+            if manner == Manner::Gone || self.shared.is_over() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            if !is_so(&manner) {
+                return Ok(());
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// The pace of the moment: stalled, trickling or free.
+    fn pace(&self, bytes: usize) -> io::Result<()> {
+        self.wait_while(|manner| *manner == Manner::Stalled)?;
+        if let Manner::Trickle(rate) = self.shared.manner() {
+            std::thread::sleep(Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64));
+        }
+        Ok(())
+    }
+
+    fn request_body(&self, mut piece: Vec<u8>, mut client: TcpStream, mut portal: TcpStream) {
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let length = piece.len() as u64;
+            self.shared.change(self.number, |exchange| exchange.received += length);
+            if self.pace(piece.len()).and_then(|()| portal.write_all(&piece)).is_err() {
+                // An answer that is not to come must not be waited for.
+                if self.shared.manner() == Manner::Gone {
+                    let _ = portal.shutdown(Shutdown::Both);
+                }
+                return;
+            }
+            let Ok(read @ 1..) = client.read(&mut buffer) else {
+                // A client that leaves is not waited for by a portal either.
+                let _ = portal.shutdown(Shutdown::Both);
+                return;
+            };
+            piece.clear();
+            piece.extend_from_slice(&buffer[..read]);
+        }
+    }
+
+    fn answer(&self, portal: &mut TcpStream, client: &mut TcpStream) -> io::Result<()> {
+        let (head, mut body) = final_head(portal, client)?;
+        self.shared.change(self.number, |exchange| exchange.answered(&head));
+        if let (Manner::Slow(wait), true) = (self.shared.manner(), self.is_download) {
+            std::thread::sleep(wait);
+        }
+        self.send(client, &head)?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            if !body.is_empty() {
+                self.pace(body.len())?;
+                if self.is_download && self.shared.manner() == Manner::Lying {
+                    let at = body.len() / 2;
+                    body[at] ^= 1;
+                }
+                self.send(client, &body)?;
+            }
+            let read = portal.read(&mut buffer)?;
+            if read == 0 {
+                self.shared.change(self.number, |exchange| exchange.ended = Some(std::time::Instant::now()));
+                return Ok(());
+            }
+            body.clear();
+            body.extend_from_slice(&buffer[..read]);
+        }
+    }
+
+    fn send(&self, client: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+        client.write_all(bytes)?;
+        let length = bytes.len() as u64;
+        self.shared.change(self.number, |exchange| exchange.sent += length);
+        if self.is_download {
+            self.shared.sent.fetch_add(length, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// The head of the answer that counts; `100 Continue` and the like are passed on before it.
+fn final_head(portal: &mut TcpStream, client: &mut TcpStream) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let mut left = Vec::new();
+    loop {
+        let (head, rest) = read_head_after(left, portal)?;
+        if status(&String::from_utf8_lossy(&head)).is_some_and(|status| status >= 200) {
+            return Ok((head, rest));
+        }
+        client.write_all(&head)?;
+        left = rest;
+    }
+}
+
+/// The head up to its empty line, and what came behind it.
+pub(super) fn read_head(stream: &mut TcpStream) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    read_head_after(Vec::new(), stream)
+}
+
+/// The same, when these bytes have come already.
+fn read_head_after(mut bytes: Vec<u8>, stream: &mut TcpStream) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let mut buffer = [0; 8192];
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let body = bytes.split_off(end + 4);
+            return Ok((bytes, body));
+        }
+        let read = stream.read(&mut buffer)?;
+        if read == 0 || bytes.len() > MAX_HEAD {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.extend_from_slice(&buffer[..read]);
+    }
+}
+
+/// The head with its connection ending after the answer.
+fn with_close(head: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(head);
+    let kept = text.trim_end().lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
+    let lines: Vec<&str> = kept.chain(["Connection: close", "", ""]).collect();
+    lines.join("\r\n").into_bytes()
+}

@@ -1,0 +1,176 @@
+//! How fast content is placed and pulled cold, beside curl with as many bytes and the same portal, in the same run.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+use super::stack::{Bench, Stack};
+use super::status::Backlog;
+use super::{MIB, patience};
+use crate::bench::contender::{Entry, Kind};
+use crate::edge::fixture::Site;
+use crate::gates::noise::Noise;
+use crate::gates::{GateArgs, note, streamed, wait_until};
+use crate::program::Program;
+use crate::report::{Outcome, Report};
+use crate::scale::Scale;
+use crate::surroundings::{COPIES, PORTALS};
+
+/// How fast placement and cold pulls must be, measured by curl's rate.
+const LEAST: f64 = 0.7;
+const NAMES: [&str; 2] = ["rate of placement beside curl", "rate of a cold pull beside curl"];
+
+/// Seconds that each thing took in one round.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    placed: f64,
+    uploaded: f64,
+    pulled: f64,
+    downloaded: f64,
+    served: f64,
+    written: f64,
+}
+
+pub fn run(gate: &GateArgs, report: &mut Report, bench: &Bench) {
+    if gate.only.as_ref().is_some_and(|only| !NAMES.iter().any(|name| name.contains(only.as_str()))) {
+        return;
+    }
+    let started = Instant::now();
+    let length = bench.scale.pick(64, 128, 1024) * MIB as u64;
+    let rounds: anyhow::Result<Vec<Round>> =
+        (0..bench.scale.pick(1, 3, 5)).map(|number| round(bench, number, length)).collect();
+    let rounds = match rounds {
+        Ok(rounds) => rounds,
+        Err(error) => return report.add("rates", Outcome::Fail(format!("{error:#}")), started.elapsed()),
+    };
+    let rate = |of: fn(&Round) -> f64| length as f64 / MIB as f64 / median(rounds.iter().map(of).collect());
+    note(&format!(
+        "MiB/s: placement {:.0}, curl up {:.0}, synced write {:.0}; cold pull {:.0}, curl down {:.0}, nginx {:.0}",
+        rate(|round| round.placed),
+        rate(|round| round.uploaded),
+        rate(|round| round.written),
+        rate(|round| round.pulled),
+        rate(|round| round.downloaded),
+        rate(|round| round.served),
+    ));
+    let ratios: [fn(&Round) -> f64; 2] =
+        [|round| round.uploaded / round.placed, |round| round.downloaded / round.pulled];
+    for (name, ratio) in NAMES.into_iter().zip(ratios) {
+        let ratio = median(rounds.iter().map(ratio).collect());
+        report.add(name, verdict(ratio, bench.scale), started.elapsed());
+    }
+}
+
+/// Small sizes on a busy machine say little: there it is recorded only.
+fn verdict(ratio: f64, scale: Scale) -> Outcome {
+    match scale {
+        Scale::Full if ratio >= LEAST => Outcome::Pass,
+        Scale::Full => Outcome::Fail(format!("{ratio:.2} times curl's rate, {LEAST} are asked for")),
+        _ => Outcome::NotApplicable(format!("recorded below full scale: {ratio:.2} times curl's rate")),
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// One portal without a front, one copy, content that no other round has.
+fn round(bench: &Bench, number: usize, length: u64) -> anyhow::Result<Round> {
+    let folder = bench.folder.join(format!("rates-{number}"));
+    let bench = Bench { binary: bench.binary, folder, scale: bench.scale };
+    let stack = Stack::new(&bench, 1)?;
+    let portal = stack.portals[0].url();
+    let stack = stack.with(&[(PORTALS, &portal), (COPIES, "1")]);
+    let server = stack.start()?;
+    let repo = Site::new(server.target(), "rates").repo("a");
+    let label = format!("round {number}");
+    streamed::put(&repo, &label, length)?.expect(201)?;
+    let started = Instant::now();
+    let done = wait_until_often(patience(&bench), || Backlog::of(&repo.target).is_ok_and(|found| found.count == 0));
+    ensure!(done, "not placed after {:?}", started.elapsed());
+    let placed = started.elapsed().as_secs_f64();
+    // What is read back after that must not slow the others down.
+    read_back(&repo.target, length, patience(&bench))?;
+
+    let (file, written) = write(&bench.folder, length)?;
+    let uploading = Instant::now();
+    let upload = format!("{portal}/skynet/skyfile?filename=rates");
+    let said = curl(&bench.folder)
+        .args(["--request", "POST", "--header", "Content-Type: application/octet-stream", "--upload-file"])
+        .arg(&file)
+        .arg(upload)
+        .run()?;
+    let uploaded = uploading.elapsed().as_secs_f64();
+    let skylink = said.json()?["skylink"].as_str().context("the portal's answer names no skylink")?.to_owned();
+    let downloaded = download(&bench.folder, &format!("{portal}/{skylink}"))?;
+
+    let _server = stack.make_cold(server)?;
+    let digest = Noise::new(&label, length).digest();
+    let pulled = download(&bench.folder, &format!("http://{}{}", repo.target.authority(), repo.blob(&digest)))?;
+    let served = beside_nginx(&bench.folder, &file)?;
+    Ok(Round { placed, uploaded, pulled, downloaded, served, written })
+}
+
+fn read_back(target: &crate::client::Target, length: u64, limit: Duration) -> anyhow::Result<()> {
+    let done = wait_until(limit, || {
+        super::status::Metrics::of(target).is_ok_and(|metrics| metrics.sum(&["read_back_bytes"]) >= length as f64)
+    });
+    ensure!(done, "not read back after {limit:?}");
+    Ok(())
+}
+
+/// As `wait_until`, in steps that are short against what is measured.
+fn wait_until_often(limit: Duration, mut ask: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    while Instant::now() < deadline {
+        if ask() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+fn curl(folder: &Path) -> Program {
+    let quiet = ["--silent", "--show-error", "--fail"];
+    Program::new("curl", &folder.join("curl.log")).args(quiet).limit(Duration::from_mins(5))
+}
+
+fn download(folder: &Path, url: &str) -> anyhow::Result<f64> {
+    let started = Instant::now();
+    curl(folder).args(["--output", "/dev/null", url]).run()?;
+    Ok(started.elapsed().as_secs_f64())
+}
+
+/// A file of other bytes than were pushed, and the seconds that writing and syncing it takes.
+fn write(folder: &Path, length: u64) -> anyhow::Result<(PathBuf, f64)> {
+    let path = folder.join("bytes");
+    let label = format!("curl {}", folder.display());
+    let started = Instant::now();
+    let mut file = std::fs::File::create(&path)?;
+    std::io::copy(&mut Noise::new(&label, length), &mut file)?;
+    file.sync_all()?;
+    Ok((path, started.elapsed().as_secs_f64()))
+}
+
+/// The same file from nginx: the practical limit for moving bytes out.
+fn beside_nginx(folder: &Path, file: &Path) -> anyhow::Result<f64> {
+    let nginx = Entry { name: "nginx", kind: Kind::Nginx }.start(&folder.join("nginx"))?;
+    std::fs::rename(file, nginx.served_file("/bytes"))?;
+    download(folder, &format!("http://{}/bytes", nginx.target.authority()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn being_slow_fails_at_full_scale_only() {
+        assert_eq!(verdict(0.71, Scale::Full), Outcome::Pass);
+        assert!(matches!(verdict(0.69, Scale::Full), Outcome::Fail(_)));
+        assert!(matches!(verdict(0.1, Scale::Ci), Outcome::NotApplicable(_)));
+        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+    }
+}

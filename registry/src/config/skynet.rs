@@ -1,0 +1,67 @@
+//! `[storage.skynet]`: the portals that keep the content.
+
+use serde::{Deserialize, Serialize};
+use storage_backends::skynet::MAX_PORTALS;
+use storage_backends::skynet::PortalUrl;
+use storage_backends::skynet::profile::Profile;
+
+use super::Secret;
+use super::validate::Faults;
+
+/// Portals of one profile, with what lets us in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Skynet {
+    /// URLs, in the order of preference.
+    pub portals: Vec<String>,
+    /// On how many of them each piece of content is placed.
+    pub copies: u32,
+    /// How all of them lay out content: sector size, data and parity pieces. A portal of another profile stops the start.
+    pub profile: String,
+    /// Key of an account, sent as `Skynet-Api-Key`.
+    pub api_key: Secret,
+    /// Session of an account, sent as the cookie `skynet-jwt`.
+    pub cookie: Secret,
+    /// API password, where the addresses are of bare skyd without a portal before it.
+    pub skyd_password: Secret,
+}
+
+impl Default for Skynet {
+    fn default() -> Self {
+        Skynet {
+            portals: Vec::new(),
+            copies: 1,
+            profile: Profile::DEFAULT.to_string(),
+            api_key: Secret::default(),
+            cookie: Secret::default(),
+            skyd_password: Secret::default(),
+        }
+    }
+}
+
+impl Skynet {
+    /// `used`: the backend is this one.
+    pub(super) fn validate(&self, used: bool, faults: &mut Faults) {
+        if used && self.portals.is_empty() {
+            faults.add("storage.skynet.portals", "name at least one portal, such as http://127.0.0.1:9980");
+        }
+        for portal in &self.portals {
+            if let Err(error) = portal.parse::<PortalUrl>() {
+                faults.add("storage.skynet.portals", format!("`{portal}`: {error}"));
+            }
+        }
+        if self.portals.len() > MAX_PORTALS {
+            faults.add("storage.skynet.portals", format!("names more than {MAX_PORTALS} portals"));
+        }
+        if self.copies == 0 || used && self.copies as usize > self.portals.len().max(1) {
+            faults.add("storage.skynet.copies", "must be at least 1, and at most the number of portals");
+        }
+        if let Err(error) = self.profile.parse::<Profile>() {
+            faults.add("storage.skynet.profile", error.to_string());
+        }
+        let given = [&self.api_key, &self.cookie, &self.skyd_password].iter().filter(|key| !key.is_empty()).count();
+        if given > 1 {
+            faults.add("storage.skynet.api_key", "give one of api_key, cookie and skyd_password");
+        }
+    }
+}

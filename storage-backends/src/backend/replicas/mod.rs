@@ -1,0 +1,242 @@
+//! Several backends of one kind and profile as one: placed on some of them, read from any.
+//!
+//! A put goes to one after the other, so that it holds the memory of one. A read goes on elsewhere where one fails, and
+//! tries elsewhere where one is slow.
+
+mod reading;
+mod tokens;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
+
+use super::{
+    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, EndpointState, Health, Locator, Resume,
+    Source, Stat,
+};
+use reading::Anywhere;
+use tokens::{MemberTokens, Tokens};
+
+/// Backends that answer the same locators. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Replicas {
+    members: Arc<[Arc<dyn Backend>]>,
+    copies: u32,
+    patience: Duration,
+}
+
+impl Replicas {
+    /// Places on so many of them. Where bytes of a read do not come within `patience`, another one is asked too.
+    ///
+    /// Errors: [`BackendError::Unsuitable`] if there are not so many, or they are of several kinds or profiles.
+    pub fn new(members: Vec<Arc<dyn Backend>>, copies: u32, patience: Duration) -> Result<Self, BackendError> {
+        let unsuitable = |cause: &'static str| Err(BackendError::Unsuitable { cause: cause.into() });
+        let [first, others @ ..] = &members[..] else { return unsuitable("there is none to place content on") };
+        if others.iter().any(|other| (other.kind(), other.profile()) != (first.kind(), first.profile())) {
+            return unsuitable("all of one backend must have one profile");
+        }
+        if copies == 0 || copies as usize > members.len() {
+            return unsuitable("more copies than places for them, or none");
+        }
+        Ok(Replicas { members: members.into(), copies, patience })
+    }
+
+    /// Those that can be asked now first, each group in its order; those that are not trusted are left out.
+    fn in_order(&self) -> Vec<usize> {
+        let rank = |number: &usize| match self.members[*number].health() {
+            health if health.is_available() => Some(0),
+            health => health.endpoints.iter().any(|e| matches!(e.state, EndpointState::Resting(_))).then_some(1),
+        };
+        let mut ranked: Vec<(u8, usize)> =
+            (0..self.members.len()).filter_map(|number| rank(&number).map(|rank| (rank, number))).collect();
+        ranked.sort_unstable();
+        ranked.into_iter().map(|(_, number)| number).collect()
+    }
+
+    async fn store(&self, source: Arc<dyn Source>, resume: &dyn Resume, again: bool) -> Result<Locator, BackendError> {
+        let tokens = Tokens::new(resume);
+        let mut placed: Option<Locator> = None;
+        let mut copies = 0;
+        let mut failure = None;
+        for number in self.in_order() {
+            let member = &self.members[number];
+            let own = MemberTokens { all: &tokens, name: name(&**member) };
+            let source = Arc::clone(&source);
+            let put = if again { member.put_again(source, &own) } else { member.put(source, &own) };
+            match put.await {
+                Ok(locator) => {
+                    placed = Some(joined(placed, locator)?);
+                    copies += 1;
+                    if copies == self.copies {
+                        break;
+                    }
+                }
+                Err(error) if error.concerns_backend_only() => failure = Some(worst_last(failure, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        match placed {
+            Some(locator) if copies == self.copies => Ok(locator),
+            _ => Err(failure.unwrap_or_else(nobody)),
+        }
+    }
+}
+
+/// The same place with the endpoints of both.
+fn joined(placed: Option<Locator>, mut locator: Locator) -> Result<Locator, BackendError> {
+    let Some(before) = placed else { return Ok(locator) };
+    if !before.same_place(&locator) {
+        return Err(BackendError::Misbehaves { cause: "two of one profile have different addresses".into() });
+    }
+    let new = std::mem::replace(&mut locator.endpoints, before.endpoints);
+    for endpoint in new {
+        if !locator.endpoints.contains(&endpoint) {
+            locator.endpoints.push(endpoint);
+        }
+    }
+    Ok(locator)
+}
+
+fn nobody() -> BackendError {
+    BackendError::Unavailable { retry_after: None, cause: "none of them is to be trusted".into() }
+}
+
+/// Of two failures, the one to report: one that may pass before one that stays, and absence last, since it is only true
+/// if all agree on it.
+fn worst_last(before: Option<BackendError>, error: BackendError) -> BackendError {
+    let rank = |error: &BackendError| match error {
+        error if error.is_retryable() => 0,
+        BackendError::NotFound => 2,
+        _ => 1,
+    };
+    match before {
+        Some(before) if rank(&before) <= rank(&error) => before,
+        _ => error,
+    }
+}
+
+fn name(member: &dyn Backend) -> String {
+    member.health().endpoints.into_iter().next().map(|endpoint| endpoint.name).unwrap_or_default()
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Backend for Replicas {
+    fn kind(&self) -> &str {
+        self.members[0].kind()
+    }
+
+    fn profile(&self) -> &str {
+        self.members[0].profile()
+    }
+
+    /// What all of them can do.
+    fn capabilities(&self) -> Capabilities {
+        let all = || self.members.iter().map(|member| member.capabilities());
+        let smallest = |limits: Vec<Option<u64>>| limits.into_iter().flatten().min();
+        Capabilities {
+            known_address: all().all(|each| each.known_address),
+            resume_step: all()
+                .map(|each| each.resume_step)
+                .collect::<Option<Vec<_>>>()
+                .and_then(|s| s.into_iter().max()),
+            asynchronous_delete: all().any(|each| each.asynchronous_delete),
+            needs_unit_roots: all().any(|each| each.needs_unit_roots),
+            public: all().any(|each| each.public),
+            max_object_size: smallest(all().map(|each| each.max_object_size).collect()),
+            copies: self.copies,
+        }
+    }
+
+    fn check(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let mut failure = None;
+            let mut sound = 0;
+            for result in join_all(self.members.iter().map(|member| member.check())).await {
+                match result {
+                    Ok(()) => sound += 1,
+                    Err(error @ BackendError::Unsuitable { .. }) => return Err(error),
+                    Err(error) => failure = Some(worst_last(failure, error)),
+                }
+            }
+            // One that answers is enough to begin with: the others may come up.
+            if sound > 0 { Ok(()) } else { Err(failure.unwrap_or_else(nobody)) }
+        })
+    }
+
+    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
+        self.members[0].locate(source)
+    }
+
+    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        Box::pin(self.store(source, resume, false))
+    }
+
+    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        Box::pin(self.store(source, resume, true))
+    }
+
+    fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
+        Box::pin(async move {
+            content.check_range(&range)?;
+            if range.is_empty() {
+                return Ok(stream::empty().boxed());
+            }
+            let anywhere = Anywhere::new(self, content, locator, range);
+            // With the first bytes it is known whether there are any.
+            let first = anywhere.next().await?;
+            let Some((bytes, anywhere)) = first else { return Ok(stream::empty().boxed()) };
+            let others = stream::try_unfold(anywhere, Anywhere::next);
+            Ok(stream::once(async move { Ok(bytes) }).chain(others).boxed())
+        })
+    }
+
+    /// All are asked: it is there if one has it, and not there if all say so.
+    fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
+        Box::pin(async move {
+            let asked = self.in_order().into_iter().map(|number| self.members[number].stat(content, locator));
+            let mut endpoints = Vec::new();
+            let mut failure = None;
+            let mut found = false;
+            for result in join_all(asked).await {
+                match result {
+                    Ok(stat) => {
+                        found = true;
+                        endpoints.extend(stat.endpoints);
+                    }
+                    Err(error) => failure = Some(worst_last(failure, error)),
+                }
+            }
+            match found {
+                true => Ok(Stat { length: content.length(), endpoints }),
+                false => Err(failure.unwrap_or_else(nobody)),
+            }
+        })
+    }
+
+    /// All are told; that one could not be told is an error even if it has nothing.
+    fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        Box::pin(async move {
+            let told = self.members.iter().map(|member| member.delete(content, locator));
+            let mut deletion = Deletion::Done;
+            let mut failure = None;
+            for result in join_all(told).await {
+                match result {
+                    Ok(Deletion::Done) => {}
+                    Ok(Deletion::Accepted) => deletion = Deletion::Accepted,
+                    Err(error) => failure = Some(worst_last(failure, error)),
+                }
+            }
+            failure.map_or(Ok(deletion), Err)
+        })
+    }
+
+    fn health(&self) -> Health {
+        Health { endpoints: self.members.iter().flat_map(|member| member.health().endpoints).collect() }
+    }
+}

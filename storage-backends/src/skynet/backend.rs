@@ -1,0 +1,45 @@
+//! The Skynet backend as it is used: portals of one profile, each with all its wrappers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::config::{MAX_PORTALS, SkynetConfig};
+use super::portal::Portal;
+use crate::backend::wrap::{Breaker, Jitter, Limit, Retry, Verify};
+use crate::backend::{Backend, BackendError, Replicas};
+
+/// Builds the backend. Whatever it gives is verified, portal by portal: so a portal that gives wrong bytes is found
+/// out, and the next one is asked. Nothing is asked before its `check`.
+///
+/// Errors: [`BackendError::Unsuitable`].
+pub fn skynet_backend(config: &SkynetConfig) -> Result<Arc<dyn Backend>, BackendError> {
+    skynet_backend_with(config, |_, portal| portal)
+}
+
+/// The same with something put around each portal, given its address: to count what each one does.
+pub fn skynet_backend_with(
+    config: &SkynetConfig,
+    around: impl Fn(&str, Arc<dyn Backend>) -> Arc<dyn Backend>,
+) -> Result<Arc<dyn Backend>, BackendError> {
+    let names: BTreeSet<String> = config.portals.iter().map(|portal| portal.url.to_string()).collect();
+    if names.len() != config.portals.len() || names.len() > MAX_PORTALS {
+        let cause = format!("at most {MAX_PORTALS} portals, none twice");
+        return Err(BackendError::Unsuitable { cause: cause.into() });
+    }
+    let members = config.portals.iter().map(|portal| {
+        let address = portal.url.to_string();
+        let portal = Portal::new(portal.clone(), config.profile, config.deadlines, config.max_object_size, random)?;
+        let limited = Limit::new(Arc::new(portal), config.limit);
+        let retried = Retry::new(Arc::new(limited), config.retry, Jitter::from_system());
+        let watched = around(&address, Arc::new(Verify::new(Arc::new(retried))));
+        let guarded: Arc<dyn Backend> = Arc::new(Breaker::new(watched, config.breaker));
+        Ok(guarded)
+    });
+    Ok(Arc::new(Replicas::new(members.collect::<Result<_, BackendError>>()?, config.copies, config.patience)?))
+}
+
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has randomness once it has booted");
+    bytes
+}
