@@ -32,7 +32,9 @@ func main() {
 	row("a file comes back", func() error { return s.file("small.txt", s.noise(1000)) })
 	row("a file of no bytes comes back", func() error { return s.file("nothing.txt", nil) })
 	row("a file of one byte comes back", func() error { return s.file("one.txt", []byte("x")) })
-	row("a name with a space and unicode comes back", func() error { return s.file("ein Täst 漢字.txt", s.noise(2000)) })
+	row("a name with a space and unicode comes back", func() error {
+		return s.file("ein Täst 漢字.txt", s.noise(2000))
+	})
 	row("a file of 100 KiB comes back", func() error { return s.file("larger.bin", s.noise(100*1024)) })
 	row("the files of a directory come back", s.directory)
 	row("an unknown skylink is an error", s.unknown)

@@ -33,8 +33,8 @@ async function bundle(entry) {
 
 // The page's own little server: an origin that is not the portal's.
 async function serve(script) {
-  const files = { "/": ["text/html", `<!doctype html><meta charset="utf-8"><script type="module" src="/page.js"></script>`],
-    "/page.js": ["text/javascript", script] };
+  const page = `<!doctype html><meta charset="utf-8"><script type="module" src="/page.js"></script>`;
+  const files = { "/": ["text/html", page], "/page.js": ["text/javascript", script] };
   const server = createServer((request, answer) => {
     const [type, content] = files[request.url] ?? [];
     answer.writeHead(type ? 200 : 404, { "Content-Type": type ?? "text/plain" });
@@ -47,7 +47,8 @@ async function serve(script) {
 // All files below a folder, by their paths.
 async function filesOf(folder) {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+  const pathOf = (entry) => join(entry.parentPath ?? entry.path, entry.name);
+  const files = entries.filter((entry) => entry.isFile()).map(pathOf);
   return Promise.all(files.map(async (path) => [relative(folder, path), await readFile(path)]));
 }
 
@@ -74,7 +75,13 @@ async function uploadApp(script) {
 }
 
 function typeOf(path) {
-  const types = { html: "text/html", css: "text/css", js: "text/javascript", svg: "image/svg+xml", json: "application/json" };
+  const types = {
+    html: "text/html",
+    css: "text/css",
+    js: "text/javascript",
+    svg: "image/svg+xml",
+    json: "application/json",
+  };
   return types[path.split(".").pop()] ?? "application/octet-stream";
 }
 
@@ -85,11 +92,14 @@ async function open(browser, address, shot) {
   page.on("pageerror", (error) => faults.push(error.message));
   await page.setViewport({ width: 900, height: 620 });
   await page.goto(address);
-  await page.waitForFunction(() => document.body?.dataset.done, { timeout: 20_000 }).catch(() => faults.push("it was not done in 20 s"));
+  const done = page.waitForFunction(() => document.body?.dataset.done, { timeout: 20_000 });
+  await done.catch(() => faults.push("it was not done in 20 s"));
   await page.screenshot({ path: join(reports, shot) });
   const seen = await page.evaluate(() => ({
     address: location.href,
-    outputs: Object.fromEntries([...document.querySelectorAll("output")].map((output) => [output.id, output.textContent])),
+    outputs: Object.fromEntries(
+      [...document.querySelectorAll("output")].map((output) => [output.id, output.textContent]),
+    ),
     image: document.images[0]?.naturalWidth > 0,
     background: getComputedStyle(document.body).backgroundColor,
   }));

@@ -99,7 +99,7 @@ for (const length of [0, 1, 5000, 40_000, 300_000, 4_000_000]) {
     sameBytes(await trustless(skylink), content, "the file");
   });
 }
-// libskynet wants revisions as bigints, but its own parser makes numbers of them: so it refuses all proofs that it reads
+// libskynet wants revisions as bigints, but its own parser makes numbers of them: it refuses all proofs that it reads
 // itself.
 function parseProof(text) {
   const entries = JSON.parse(text.replace(/"revision":(\d+)/g, '"revision":"$1"'));

@@ -1,9 +1,9 @@
 // Rows of both JavaScript SDKs, whose clients share downloads, SkyDB, the registry and pins.
 import { equal, noise, refused, row, sameBytes, that } from "./rows.mjs";
 
-// What a case has: client, sdk (the exports of skynet-js), upload(bytes, name, type), uploadDirectory(files, name, options),
-// unique (a word of this run), say, other() (a second client), oddKeys (data keys that the SDK can name a file after),
-// limits {large, sector}.
+// What a case has: client, sdk (the exports of skynet-js), portal, upload(bytes, name, type), etag(skylink),
+// uploadDirectory(files, name, options), unique (a word of this run), say, other() (a second client), oddKeys (data
+// keys that the SDK can name a file after), limits {large, sector}.
 export async function shared(context) {
   for (const [name, run] of [...files, ...directories, ...database, ...registry]) {
     await row(context.say, name, () => run(context));
@@ -104,11 +104,12 @@ const files = [
 const directories = [
   ["a directory comes back as a zip and file by file", async (context) => {
     const { client, uploadDirectory, unique } = context;
-    const skylink = await uploadDirectory({ "file1.jpeg": unique, "file 2.jpeg": "foo2", "deep/er/ż.txt": "deep" }, "dirname");
+    const files = { "file1.jpeg": unique, "file 2.jpeg": "foo2", "deep/er/ż.txt": "deep" };
+    const skylink = await uploadDirectory(files, "dirname");
     const whole = await client.getFileContent(skylink);
     equal(whole.contentType, "application/zip", "the type");
     equal(whole.skylink, skylink, "the skylink");
-    for (const [path, content] of Object.entries({ "file1.jpeg": unique, "file 2.jpeg": "foo2", "deep/er/ż.txt": "deep" })) {
+    for (const [path, content] of Object.entries(files)) {
       equal((await client.getFileContent(skylink, { path })).data, content, path);
     }
   }],
@@ -127,7 +128,8 @@ const directories = [
   }],
   ["error pages are served with their status", async (context) => {
     const options = { tryFiles: [], errorPages: { 404: "/404.html" } };
-    const skylink = await context.uploadDirectory({ "404.html": `gone ${context.unique}`, "b.txt": "b" }, "site", options);
+    const files = { "404.html": `gone ${context.unique}`, "b.txt": "b" };
+    const skylink = await context.uploadDirectory(files, "site", options);
     equal((await context.client.getMetadata(skylink)).metadata.errorpages, { 404: "/404.html" }, "the error pages");
     const error = await refused(context.client.getFileContent(`${skylink}/missing`), "a missing file");
     equal(error.responseStatus, 404, "the status");

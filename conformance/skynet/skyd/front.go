@@ -1,4 +1,4 @@
-// What every portal had before skyd: short addresses, subdomains, CORS, and the headers and names that skyd itself asks for.
+// What every portal had before skyd: short addresses, subdomains, CORS, and the headers and names that skyd asks for.
 package main
 
 import (
