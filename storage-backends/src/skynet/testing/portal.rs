@@ -192,9 +192,8 @@ impl Shared {
             Route::TusPatch => self.part(&name, trouble, request).await,
             Route::Head | Route::Get => self.read(&name, trouble, request.headers()),
             Route::Pin if self.store.pin(&name) => page(StatusCode::OK, "application/json", r#"{"siapath":""}"#),
-            Route::Pin => message(StatusCode::NOT_FOUND, "skylink not found"),
             Route::Unpin if self.store.unpin(&name) => page(StatusCode::NO_CONTENT, "text/plain", ""),
-            Route::Unpin => message(StatusCode::NOT_FOUND, "skylink not found"),
+            Route::Pin | Route::Unpin => message(StatusCode::NOT_FOUND, "skylink not found"),
         }
     }
 

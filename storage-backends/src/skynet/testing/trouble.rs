@@ -20,6 +20,8 @@ pub enum Route {
     Head,
     /// `GET` of a skylink
     Get,
+    /// `POST /skynet/pin/…`.
+    Pin,
     /// `POST /skynet/unpin/..`
     Unpin,
 }
