@@ -16,7 +16,8 @@ use super::error::HttpError;
 use super::request::{Answer, Request, value};
 use super::route::Route;
 use super::{
-    access, blocklist, cors, download, health, pins, raw_reads, registry, resolve, restore, root, skyfile, stats, tus,
+    access, blocklist, cors, download, health, pins, raw_reads, registry, resolve, restore, root, skyfile, stats,
+    trustless_file, tus,
 };
 use crate::Portal;
 use crate::metrics::RequestLabels;
@@ -91,6 +92,7 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         Route::SectorBytes => raw_reads::root(portal, request).await,
         Route::BaseSector(skylink) => raw_reads::base_sector(portal, request, skylink).await,
         Route::Trustless(skylink) => raw_reads::trustless(portal, request, skylink).await,
+        Route::TrustlessFile(skylink) => trustless_file::read(portal, request, skylink).await,
         Route::Pin(skylink) => pins::pin(portal, request, skylink).await,
         Route::Unpin(skylink) => pins::unpin(portal, request, skylink).await,
         Route::SkylinkHealth(skylink) => pins::health(portal, request, skylink).await,

@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 use serving::BodyError;
 
+use super::resolve::PROOF;
 use crate::entries::EntryStoreError;
 use crate::peers::FetchError;
 use crate::skyfile::{OpenError, WriteError};
@@ -22,13 +23,15 @@ pub(crate) struct HttpError {
     status: StatusCode,
     message: String,
     retry_after: Option<Duration>,
+    /// The entries that say so.
+    proof: Option<HeaderValue>,
     /// What it was on our side; logged, never sent.
     pub(super) cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl HttpError {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        HttpError { status, message: message.into(), retry_after: None, cause: None }
+        HttpError { status, message: message.into(), retry_after: None, proof: None, cause: None }
     }
 
     /// The request is wrong.
@@ -61,6 +64,11 @@ impl HttpError {
         HttpError { retry_after: Some(wait), ..self }
     }
 
+    /// A client can check by this that it is so.
+    pub(super) fn with_proof(self, proof: HeaderValue) -> Self {
+        HttpError { proof: Some(proof), ..self }
+    }
+
     /// Our fault: `message` is what the client is told of it.
     pub(crate) fn internal(message: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         let error = HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, message);
@@ -80,6 +88,9 @@ impl HttpError {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Skynet portal\""));
+        }
+        if let Some(proof) = self.proof {
+            headers.insert(PROOF, proof);
         }
         if let Some(wait) = self.retry_after {
             // Whole seconds, none of them too early.

@@ -25,6 +25,7 @@ mod route;
 mod skyfile;
 mod stats;
 mod timeout;
+mod trustless_file;
 mod tus;
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! `/skynet/basesector`, `/skynet/root`, `/skynet/trustless`: bytes of sectors, which clients check themselves.
+//! `/skynet/basesector`, `/skynet/root`, `/skynet/trustless/basesector`: bytes of sectors, which clients check themselves.
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use storage_backends::skynet::sector::SectorRoot;
 
 use super::error::HttpError;
@@ -26,9 +26,6 @@ pub(super) async fn base_sector(portal: &Portal, request: &Request, skylink: &st
 
 /// `/skynet/trustless/basesector/<skylink>`: the bytes that it names, then the proof that they stand in a sector of that
 /// root, as libskynet checks it: the roots of the subtrees before them, then of those behind them.
-///
-/// `/skynet/trustless/file/v1/<skylink>` is the same: what is known of it is how libskynet 0.0.19 checks a file, which it
-/// takes from its base sector.
 pub(super) async fn trustless(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     const ACTION: &str = "failed to fetch base sector";
     let link = Link::resolve(portal, request, skylink, ACTION).await?;
@@ -79,21 +76,24 @@ fn available(portal: &Portal, link: &Link) -> u64 {
     link.fetch_size.min(size.saturating_sub(link.offset))
 }
 
-fn root_not_found(action: &str) -> HttpError {
+pub(super) fn root_not_found(action: &str) -> HttpError {
     HttpError::not_found(format!("{action}: root not found"))
 }
 
-/// Bytes that anybody may have made: no browser shall take them for a page.
 fn bytes(sector: SkyfileStream, length: u64, tail: Bytes, mutable: bool) -> Response<Body> {
     let total = length + tail.len() as u64;
     let mut response = Response::new(Body::from_stream(sector.chain(stream::iter([Ok(tail)]))));
-    let headers = response.headers_mut();
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(total));
+    describe(response.headers_mut(), mutable);
+    response
+}
+
+/// What is said of bytes that anybody may have made: no browser shall take them for a page.
+pub(super) fn describe(headers: &mut HeaderMap, mutable: bool) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(total));
     let caching = if mutable { "no-cache" } else { "public, max-age=31536000, immutable" };
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
-    response
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
-//! `/skynet/resolve/<v2 skylink>`: where it leads, with the proof.
+//! `/skynet/resolve/<skylink>`: where it leads, with the proof.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 use storage_backends::skynet::entry::SignedEntry;
 use storage_backends::skynet::proof::{PROOF_HEADER, proof_header};
-use storage_backends::skynet::resolver::ResolveError;
-use storage_backends::skynet::skylink::{Skylink, SkylinkError, Target};
+use storage_backends::skynet::skylink::{Skylink, SkylinkError};
 
 use super::error::HttpError;
 use super::json::json_answer;
@@ -14,17 +13,15 @@ use super::timeout::timeout;
 use crate::Portal;
 use crate::registry::ResolveLinkError;
 
-const PROOF: HeaderName = HeaderName::from_static(PROOF_HEADER);
+/// The entries that an answer was found over.
+pub(super) const PROOF: HeaderName = HeaderName::from_static(PROOF_HEADER);
 
 const MAX_TIMEOUT_SECONDS: u64 = 900;
 
-/// Answers `{"skylink": <v1>}`; `skylink` is the end of the path, still encoded.
+/// Answers `{"skylink": <v1>}`, which for one of version 1 is itself; `skylink` is the end of the path, still encoded.
 pub(super) async fn resolve(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     let malformed = |error: SkylinkError| HttpError::bad_request(format!("Unable to parse skylink: {error}"));
     let skylink: Skylink = skylink.parse().map_err(malformed)?;
-    if !matches!(skylink.target(), Target::Entry(_)) {
-        return Err(HttpError::bad_request("Failed to resolve skylink: skylink had unexpected version"));
-    }
     let timeout = timeout(&request.query, MAX_TIMEOUT_SECONDS)?;
     let Ok(resolved) = tokio::time::timeout(timeout, portal.resolve(&skylink)).await else {
         let message = "Failed to resolve skylink: registry entry not found within given time";
@@ -41,8 +38,13 @@ pub(super) async fn resolve(portal: &Portal, request: &Request, skylink: &str) -
 /// The answer to a skylink that leads nowhere; `action` is what failed, in skyd's words.
 pub(crate) fn refuse(action: &str, error: ResolveLinkError) -> HttpError {
     match error {
-        ResolveLinkError::Unknown(_) | ResolveLinkError::Resolve(ResolveError::Deleted) => {
-            HttpError::not_found(format!("{action}: {error}"))
+        ResolveLinkError::Unknown(_) => HttpError::not_found(format!("{action}: {error}")),
+        ResolveLinkError::Deleted(ref passed) => {
+            let answer = HttpError::not_found(format!("{action}: {error}"));
+            match proof_value(passed) {
+                Some(proof) => answer.with_proof(proof),
+                None => answer,
+            }
         }
         ResolveLinkError::Resolve(_) => HttpError::bad_request(format!("{action}: {error}")),
         ResolveLinkError::Store(error) => HttpError::from_entry_store(action, error),
@@ -51,7 +53,11 @@ pub(crate) fn refuse(action: &str, error: ResolveLinkError) -> HttpError {
 
 /// Puts the entries that were passed on the way from v2 to v1 onto an answer; nothing if there were none.
 pub(crate) fn attach_proof(passed: &[SignedEntry], headers: &mut HeaderMap) {
-    if let Some(proof) = proof_header(passed).and_then(|proof| HeaderValue::try_from(proof).ok()) {
+    if let Some(proof) = proof_value(passed) {
         headers.insert(PROOF, proof);
     }
+}
+
+fn proof_value(passed: &[SignedEntry]) -> Option<HeaderValue> {
+    proof_header(passed).and_then(|proof| HeaderValue::try_from(proof).ok())
 }

@@ -32,8 +32,10 @@ pub(crate) enum Route {
     SectorBytes,
     /// `/skynet/basesector/<skylink>`.
     BaseSector(String),
-    /// `/skynet/trustless/basesector/<skylink>`, `/skynet/trustless/file/v1/<skylink>`.
+    /// `/skynet/trustless/basesector/<skylink>`.
     Trustless(String),
+    /// `/skynet/trustless/file/v1/<skylink>`.
+    TrustlessFile(String),
     /// `/skynet/pin/<skylink>`.
     Pin(String),
     /// `/skynet/unpin/<skylink>`.
@@ -102,10 +104,10 @@ impl Route {
             "pin" => Route::Pin(rest.to_owned()),
             "unpin" => Route::Unpin(rest.to_owned()),
             "health" => Route::SkylinkHealth(rest.strip_prefix("skylink/")?.to_owned()),
-            "trustless" => {
-                let rest = rest.strip_prefix("basesector/").or_else(|| rest.strip_prefix("file/v1/"))?;
-                Route::Trustless(rest.to_owned())
-            }
+            "trustless" => match rest.strip_prefix("file/v1/") {
+                Some(skylink) => Route::TrustlessFile(skylink.to_owned()),
+                None => Route::Trustless(rest.strip_prefix("basesector/")?.to_owned()),
+            },
             _ => return None,
         })
     }
@@ -148,6 +150,7 @@ impl Route {
             Route::SectorBytes => "root_bytes",
             Route::BaseSector(_) => "basesector",
             Route::Trustless(_) => "trustless",
+            Route::TrustlessFile(_) => "trustless_file",
             Route::Pin(_) => "pin",
             Route::Unpin(_) => "unpin",
             Route::SkylinkHealth(_) => "health_skylink",
@@ -176,6 +179,7 @@ impl Route {
             | Route::SectorBytes
             | Route::BaseSector(_)
             | Route::Trustless(_)
+            | Route::TrustlessFile(_)
             | Route::SkylinkHealth(_)
             | Route::Download(_)
             | Route::Metadata(_)

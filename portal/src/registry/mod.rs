@@ -30,6 +30,9 @@ pub(crate) enum ResolveLinkError {
     /// An entry on the way is not here. In skyd's words.
     #[error("registry entry not found")]
     Unknown(EntryId),
+    /// The last of these entries says that there is nothing any more.
+    #[error("{}", ResolveError::Deleted)]
+    Deleted(Vec<SignedEntry>),
     /// The entries lead nowhere.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
@@ -100,6 +103,7 @@ impl Portal {
                     let entry = self.entry(id, false).await?;
                     found.push(entry.ok_or(ResolveLinkError::Unknown(id))?);
                 }
+                Err(ResolveLinkError::Resolve(ResolveError::Deleted)) => return Err(ResolveLinkError::Deleted(found)),
                 end => return end,
             }
         }

@@ -79,7 +79,7 @@ async fn a_pointer_is_followed_to_what_it_says_now() {
     assert_eq!(fixture.resolve(asked).await.unwrap().skylink, other);
     fixture.put(&entry(1, "tag", 2, &[0; 34])).await;
     let deleted = fixture.resolve(asked).await;
-    assert!(matches!(deleted, Err(ResolveLinkError::Resolve(ResolveError::Deleted))));
+    assert!(matches!(deleted, Err(ResolveLinkError::Deleted(_))));
     fixture.put(&entry(1, "tag", 3, b"no skylink")).await;
     let lost = fixture.resolve(asked).await;
     assert!(matches!(lost, Err(ResolveLinkError::Resolve(ResolveError::NotAPointer(_)))));

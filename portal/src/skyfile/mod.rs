@@ -4,6 +4,7 @@ mod chunks;
 mod content;
 mod error;
 mod health;
+mod proven;
 mod reader;
 mod restore;
 mod stream;
@@ -15,6 +16,8 @@ mod tests;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::Stream;
 use storage_backends::skynet::profile::Profile;
 use storage_backends::skynet::range_proof;
 use storage_backends::skynet::sector::SectorRoot;
@@ -24,6 +27,7 @@ use tokio::task::spawn_blocking;
 
 pub(crate) use error::{OpenError, RestoreError, WriteError};
 pub(crate) use health::Health;
+pub(crate) use proven::aligned;
 pub(crate) use reader::Skyfile;
 pub(crate) use restore::{GivenBase, HEADER_SIZE as RESTORE_HEADER_SIZE};
 pub(crate) use stream::SkyfileStream;
@@ -196,6 +200,16 @@ impl Skyfiles {
             Ok(Some(range_proof::prove(sectors.sector_size(), &content, bytes)?))
         });
         proving.await.map_err(std::io::Error::from)?
+    }
+
+    /// Part of the content of a skyfile that has a fanout, in sections with their proofs.
+    pub(crate) fn proven_sections(
+        &self,
+        skyfile: &Skyfile,
+        section: u64,
+        range: Range<u64>,
+    ) -> impl Stream<Item = std::io::Result<Bytes>> + Send + use<> {
+        skyfile.proven_sections(&self.proofs, section, range)
     }
 
     /// How much of a skyfile is here; `None` if its base sector is not.

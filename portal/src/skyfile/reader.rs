@@ -103,6 +103,10 @@ impl Skyfile {
         self.layout.file_size
     }
 
+    pub(super) fn sectors(&self) -> &SectorStore {
+        &self.content.sectors
+    }
+
     /// The roots of all sectors that it needs: the base sector, then those of its content in order.
     pub(crate) fn roots(&self) -> impl Iterator<Item = SectorRoot> {
         let base = match self.skylink.target() {

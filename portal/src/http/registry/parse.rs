@@ -62,15 +62,30 @@ fn signed(post: EntryPost) -> Result<SignedEntry, HttpError> {
     })
 }
 
-/// The entry that a query asks for: `publickey` and `datakey`, or its id alone.
+/// The entry that a query asks for: `publickey` and `datakey`, or its id alone. What is missing of the keys is as wrong as
+/// what cannot be read.
 pub(super) fn wanted(query: &Query) -> Result<EntryId, HttpError> {
-    let given = |name| query.get(name).filter(|text| !text.is_empty());
-    match (given("publickey"), given("datakey"), given("entryid")) {
-        (Some(key), Some(datakey), _) => Ok(EntryId::of(&public_key(key)?, &data_key(datakey, "dataKey")?)),
+    match (given(query, "publickey"), given(query, "datakey"), given(query, "entryid")) {
         // An id is 32 bytes of hex, as a datakey is.
         (None, None, Some(id)) => Ok(EntryId::from_bytes(*data_key(id, "'entryid'")?.as_bytes())),
+        (key, datakey, _) => {
+            let key = public_key(key.unwrap_or_default())?;
+            Ok(EntryId::of(&key, &data_key(datakey.unwrap_or_default(), "dataKey")?))
+        }
+    }
+}
+
+/// The same for the health of an entry, where skyd first looks whether there is all that it needs.
+pub(super) fn wanted_of_health(query: &Query) -> Result<EntryId, HttpError> {
+    match (given(query, "publickey"), given(query, "datakey"), given(query, "entryid")) {
+        (Some(_), Some(_), _) | (None, None, Some(_)) => wanted(query),
         _ => Err(HttpError::bad_request("Need to specify either publickey and datakey or entryid")),
     }
+}
+
+/// A parameter without a value is as good as none.
+fn given<'a>(query: &'a Query, name: &'a str) -> Option<&'a str> {
+    query.get(name).filter(|text| !text.is_empty())
 }
 
 fn public_key(text: &str) -> Result<PublicKey, HttpError> {
@@ -102,6 +117,7 @@ mod tests {
             "entryid=00".to_owned(),
         ] {
             assert_eq!(of(refused.clone()), None, "{refused}");
+            assert!(wanted_of_health(&Query::parse(Some(&refused))).is_err(), "{refused}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use serde_json::json;
-use storage_backends::skynet::entry::{EntryAnswer, SignedEntry};
+use storage_backends::skynet::entry::{EntryAnswer, EntryId, SignedEntry};
 
 use super::parse;
 use crate::Portal;
@@ -15,7 +15,7 @@ const MAX_TIMEOUT_SECONDS: u64 = 300;
 
 /// `GET /skynet/registry`.
 pub(crate) async fn get(portal: &Portal, request: &Request) -> Answer {
-    match look_up(portal, request).await? {
+    match look_up(portal, request, parse::wanted(&request.query)?).await? {
         Some(entry) => Ok(json_answer(&EntryAnswer::from(&entry))),
         None => Err(HttpError::not_found("unable to read from the registry: registry entry not found")),
     }
@@ -23,7 +23,7 @@ pub(crate) async fn get(portal: &Portal, request: &Request) -> Answer {
 
 /// `GET /skynet/health/entry`: zeros if there is no such entry. This portal is the one host that it asks.
 pub(crate) async fn health(portal: &Portal, request: &Request) -> Answer {
-    let entry = look_up(portal, request).await?;
+    let entry = look_up(portal, request, parse::wanted_of_health(&request.query)?).await?;
     let copies = u64::from(entry.is_some());
     Ok(json_answer(&json!({
         "numbestentries": copies,
@@ -34,8 +34,7 @@ pub(crate) async fn health(portal: &Portal, request: &Request) -> Answer {
     })))
 }
 
-async fn look_up(portal: &Portal, request: &Request) -> Result<Option<SignedEntry>, HttpError> {
-    let id = parse::wanted(&request.query)?;
+async fn look_up(portal: &Portal, request: &Request, id: EntryId) -> Result<Option<SignedEntry>, HttpError> {
     let timeout = timeout(&request.query, MAX_TIMEOUT_SECONDS)?;
     let Ok(found) = tokio::time::timeout(timeout, portal.entry(id, request.is_from_peer())).await else {
         let message = "unable to read from the registry: registry entry not found within given time";

@@ -208,6 +208,9 @@ async fn a_resolver_skylink_is_resolved_with_its_proof() {
     for entry in [&last, &first] {
         put(&portal, entry).await;
     }
+    let itself = portal.send(get(&format!("/skynet/resolve/{V1}"))).await;
+    assert!(!itself.headers().contains_key(PROOF_HEADER), "nothing was passed");
+    assert_eq!(status_and_text(itself).await, (200, format!("{{\"skylink\":\"{V1}\"}}\n")));
     for (asked, passed) in [(link(&first), 2), (link(&last), 1)] {
         for text_of_asked in [asked.to_string(), asked.to_base32()] {
             let response = portal.send(get(&format!("/skynet/resolve/{text_of_asked}?timeout=900"))).await;
@@ -239,12 +242,50 @@ async fn skylinks_that_lead_nowhere() {
         (link(&text_entry).to_string(), 400, "no pointer"),
         (there.to_string(), 400, "skylink is nested more times than is supported"),
         (link(&itself).to_string(), 400, "skylink is nested more times than is supported"),
-        (V1.to_owned(), 400, "skylink had unexpected version"),
         ("x".to_owned(), 400, "Unable to parse skylink"),
         (V1.to_owned() + "/a", 400, "Unable to parse skylink"),
     ] {
         let answer = status_and_text(portal.send(get(&format!("/skynet/resolve/{skylink}"))).await).await;
         assert!(answer.0 == status && answer.1.contains(words), "{skylink}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_skylink_is_not_found_with_the_proof_of_it() {
+    let portal = TestPortal::new();
+    let deleted = entry(1, "deleted", 3, &[0; 34]);
+    let leads_there = entry(1, "leads there", 0, &link(&deleted).to_bytes());
+    for entry in [&deleted, &leads_there] {
+        put(&portal, entry).await;
+    }
+    for path in ["/skynet/resolve/", "/skynet/skylink/", "/skynet/basesector/"] {
+        for (asked, passed) in [(&deleted, vec![&deleted]), (&leads_there, vec![&leads_there, &deleted])] {
+            let response = portal.send(get(&format!("{path}{}", link(asked)))).await;
+            assert_eq!(response.status(), 404, "{path}");
+            let proof: Vec<EntryAnswer> = serde_json::from_slice(response.headers()[PROOF_HEADER].as_bytes()).unwrap();
+            let proof: Vec<SignedEntry> = proof.into_iter().map(|answer| answer.try_into().unwrap()).collect();
+            assert_eq!(proof.iter().collect::<Vec<_>>(), passed, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn missing_and_wrong_keys_of_a_read_are_named_as_skyd_names_them() {
+    let portal = TestPortal::new();
+    let (key, datakey) = (format!("publickey=ed25519%3A{}", "ab".repeat(32)), format!("datakey={}", "00".repeat(32)));
+    let both = "Need to specify either publickey and datakey or entryid";
+    let (public, data) = ("Unable to parse publickey param", "Unable to decode dataKey param");
+    for (query, of_read, of_health) in [
+        (String::new(), public, both),
+        (datakey.clone(), public, both),
+        (format!("publickey=x&{datakey}"), public, public),
+        (key.clone(), data, both),
+        (format!("{key}&datakey=zz"), data, data),
+    ] {
+        for (path, words) in [("registry", of_read), ("health/entry", of_health)] {
+            let answer = status_and_text(portal.send(get(&format!("/skynet/{path}?{query}"))).await).await;
+            assert!(answer.0 == 400 && answer.1.contains(words), "{path} {query}: {answer:?}");
+        }
     }
 }
 
