@@ -3,18 +3,23 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use storage_backends::backend::wrap::Metrics;
 use storage_backends::backend::{Backend, BackendError};
-use storage_backends::skynet::{Access, PortalConfig, Secret, SkynetConfig, skynet_backend};
+use storage_backends::skynet::{Access, PortalConfig, Secret, SkynetConfig, skynet_backend_with};
 
 use crate::config::{self, Storage};
 use crate::placement::{Acknowledgement, Settings};
+use crate::telemetry::BackendMetrics;
 
 /// `None` where content stays on the local disk.
-pub(super) fn backend(storage: &Storage) -> anyhow::Result<Option<Arc<dyn Backend>>> {
+pub(super) fn backend(storage: &Storage, metrics: &BackendMetrics) -> anyhow::Result<Option<Arc<dyn Backend>>> {
     match storage.backend {
         config::Backend::Fs => Ok(None),
         config::Backend::Skynet => {
-            let backend = skynet_backend(&skynet(&storage.skynet)?).context("[storage.skynet]")?;
+            let counted = |endpoint: &str, portal| -> Arc<dyn Backend> {
+                Arc::new(Metrics::new(portal, Arc::new(metrics.of(endpoint))))
+            };
+            let backend = skynet_backend_with(&skynet(&storage.skynet)?, counted).context("[storage.skynet]")?;
             Ok(Some(backend))
         }
     }

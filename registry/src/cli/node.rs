@@ -38,7 +38,7 @@ impl Node {
         options.index_reserve_bytes = config.storage.reserve.bytes() / 2;
         options.expected_journal =
             data.journal_id().map(str::parse).transpose().context("skyberth.json names no journal id")?;
-        let backend = backend::backend(&config.storage)?;
+        let backend = backend::backend(&config.storage, &metrics.backend)?;
         options.placement = backend.as_deref().map(Remote::wanted);
         let (catalog, report) = Catalog::open(options)?;
         if data.journal_id().is_none() {

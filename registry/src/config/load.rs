@@ -217,9 +217,12 @@ impl Loaded {
         let table = self.config.to_table();
         let mut text = String::new();
         let mut section = String::new();
-        for (key, source) in &self.sources {
+        // By section: what follows `[storage.skynet]` would be taken for a part of it.
+        let mut keys: Vec<_> =
+            self.sources.iter().map(|(key, source)| (key.rsplit_once('.').unwrap_or(("", key)), key, source)).collect();
+        keys.sort_by_key(|(name, ..)| *name);
+        for ((parent, name), key, source) in keys {
             let Some(value) = get(&table, key) else { continue };
-            let (parent, name) = key.rsplit_once('.').unwrap_or(("", key));
             if parent != section {
                 let gap = if text.is_empty() { "" } else { "\n" };
                 text.extend([gap, "[", parent, "]\n"]);

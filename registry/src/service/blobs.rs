@@ -68,18 +68,13 @@ impl Registry {
     /// Opens a blob that the repository holds.
     pub async fn open_blob(self: &Arc<Self>, repository: &RepositoryName, digest: &Digest) -> Result<Found, Error> {
         let size = self.known_blob(repository, digest).await?;
-        if size <= VERIFIED_WHOLE {
-            return Ok(Found::Here(Blob::Bytes(self.small_content(digest, size).await?)));
-        }
-        let (store, wanted) = (self.store.clone(), digest.clone());
-        let opened = tokio::task::spawn_blocking(move || store.open_content(&wanted, size));
-        let error = match opened.await.map_err(|_| Error::Internal("file work panicked"))? {
-            Ok(file) => {
-                self.note_use(&file);
-                return Ok(Found::Here(Blob::File(file, size)));
-            }
-            Err(StoreError::Missing { .. }) => None,
-            Err(error) => Some(self.damaged(digest, error).await),
+        let here = match size <= VERIFIED_WHOLE {
+            true => self.small_here(digest, size).await.map(Blob::Bytes),
+            false => self.file_here(digest, size).await.map(|file| Blob::File(file, size)),
+        };
+        let error = match here {
+            Ok(blob) => return Ok(Found::Here(blob)),
+            Err(error) => error,
         };
         match (self.cold(digest, size).await?, error) {
             (Some(cold), None | Some(Error::ContentDamaged(_))) => Ok(Found::Elsewhere(cold)),
@@ -88,21 +83,43 @@ impl Registry {
         }
     }
 
-    /// Content that the catalog says is held, read whole and verified, now or a short while ago.
-    pub(super) async fn small_content(self: &Arc<Self>, digest: &Digest, size: u64) -> Result<Bytes, Error> {
+    /// Content in a local file; `Err(None)`: it is not here.
+    async fn file_here(&self, digest: &Digest, size: u64) -> Result<File, Option<Error>> {
+        let (store, wanted) = (self.store.clone(), digest.clone());
+        let opened = tokio::task::spawn_blocking(move || store.open_content(&wanted, size));
+        match opened.await.map_err(|_| Error::Internal("file work panicked"))? {
+            Ok(file) => {
+                self.note_use(&file);
+                Ok(file)
+            }
+            Err(StoreError::Missing { .. }) => Err(None),
+            Err(error) => Err(Some(self.damaged(digest, error).await)),
+        }
+    }
+
+    /// Small content in a local file or in memory, verified; `Err(None)`: it is not here.
+    async fn small_here(&self, digest: &Digest, size: u64) -> Result<Bytes, Option<Error>> {
         if let Some(bytes) = self.hot.get(digest) {
             return Ok(bytes);
         }
         let (store, wanted) = (self.store.clone(), digest.clone());
         let reading = tokio::task::spawn_blocking(move || store.read_verified(&wanted, size));
-        let error = match reading.await.map_err(|_| Error::Internal("file work panicked"))? {
+        match reading.await.map_err(|_| Error::Internal("file work panicked"))? {
             Ok(bytes) => {
                 let bytes = Bytes::from(bytes);
                 self.hot.keep(digest, &bytes);
-                return Ok(bytes);
+                Ok(bytes)
             }
-            Err(StoreError::Missing { .. }) => None,
-            Err(error) => Some(self.damaged(digest, error).await),
+            Err(StoreError::Missing { .. }) => Err(None),
+            Err(error) => Err(Some(self.damaged(digest, error).await)),
+        }
+    }
+
+    /// Content that the catalog says is held, read whole and verified, now or a short while ago.
+    pub(super) async fn small_content(self: &Arc<Self>, digest: &Digest, size: u64) -> Result<Bytes, Error> {
+        let error = match self.small_here(digest, size).await {
+            Ok(bytes) => return Ok(bytes),
+            Err(error) => error,
         };
         match (self.cold_bytes(digest, size).await?, error) {
             (Some(bytes), None | Some(Error::ContentDamaged(_))) => {

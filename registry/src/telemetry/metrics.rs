@@ -11,6 +11,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use super::backend::BackendMetrics;
+
 /// Media type of what [`Metrics::encode`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -187,6 +189,8 @@ pub struct Metrics {
     pub placement_failures: Counter,
     /// Bytes read from a backend because they are not here; counted by `placement`.
     pub cold_bytes: Counter,
+    /// What each endpoint of the backend does.
+    pub backend: BackendMetrics,
     /// Cold reads that the backend interrupted; counted by `placement`.
     pub cold_failures: Counter,
     /// Bytes of local files that went because a backend has them; counted by `placement`.
@@ -237,6 +241,7 @@ impl Metrics {
             read_back_failures: Counter::default(),
             placement_failures: Counter::default(),
             cold_bytes: Counter::default(),
+            backend: BackendMetrics::default(),
             cold_failures: Counter::default(),
             evicted_bytes: Counter::default(),
             unpinned: Counter::default(),
@@ -314,6 +319,7 @@ impl Metrics {
         add(to, "read_back_failures", help, &self.read_back_failures);
         add(to, "placement_failures", "Attempts to place content that did not end well", &self.placement_failures);
         add_bytes(to, "cold", "Read from the backend because it is not here", &self.cold_bytes);
+        self.backend.register(to);
         add(to, "cold_failures", "Cold reads that the backend interrupted", &self.cold_failures);
         add_bytes(to, "evicted", "Local files that went because the backend has them", &self.evicted_bytes);
         add(to, "unpinned", "Content removed at the backend", &self.unpinned);

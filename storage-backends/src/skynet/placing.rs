@@ -69,6 +69,8 @@ impl Large<'_> {
         let stuck = !session.offset.is_multiple_of(self.portal.profile.chunk_size());
         match error {
             BackendError::NotFound => true,
+            // It says that it will go on: another request may just be ending, of a process that was killed.
+            BackendError::Unavailable { retry_after: Some(_), .. } => false,
             BackendError::Refused { .. } | BackendError::Unavailable { .. } => stuck,
             _ => false,
         }

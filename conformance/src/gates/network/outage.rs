@@ -105,6 +105,8 @@ pub fn staging_full(bench: &Bench) -> anyhow::Result<()> {
         repo.send(&Request::new("POST", repo.uploads())).is_ok_and(|answer| answer.status == 202)
     });
     ensure!(again, "uploads stay refused after the portals came back");
+    // What was just begun may be at the limit again.
+    status::wait_placed(&repo.target, patience(bench))?;
     let after = push_image(&repo, "after")?;
     status::wait_placed(&repo.target, patience(bench))?;
     taken.iter().chain([&before, &after]).try_for_each(|bytes| has(&repo, bytes)).context("at the end")

@@ -164,10 +164,10 @@ async fn content_above_a_unit_gets_its_roots_and_the_sweep_leaves_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_that_is_down_is_tried_again_until_it_is_up() {
     let mut node = Node::new(GRACE, settings());
-    node.faults.always(Call::Stat, Fault::Fail(unavailable));
+    node.faults.always(Call::Put, Fault::Fail(unavailable));
     node.start();
     let digest = node.fixture.push_blob(b"patience").await;
-    node.until("some attempts", |node| node.faults.calls(Call::Stat) > 3).await;
+    node.until("some attempts", |node| node.faults.calls(Call::Put) > 3).await;
     assert_eq!(node.durability().backlog.count, 1);
     assert!(node.durability().trouble.unwrap().contains("down"));
     node.faults.clear();
@@ -177,13 +177,13 @@ async fn a_backend_that_is_down_is_tried_again_until_it_is_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_was_acknowledged_and_not_recorded_costs_one_question() {
+async fn an_upload_that_was_acknowledged_and_not_recorded_costs_one_attempt() {
     let mut node = Node::new(GRACE, settings());
     node.faults.at(Call::Put, 0, Fault::FailAfterwards(unavailable));
     node.start();
     let digest = node.fixture.push_blob(b"the answer got lost").await;
     node.until_read_back(&digest).await;
-    assert_eq!(node.faults.calls(Call::Put), 1);
+    assert_eq!(node.faults.calls(Call::Put), 2);
     node.stop().await;
 }
 

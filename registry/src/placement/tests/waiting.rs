@@ -32,7 +32,7 @@ async fn a_push_is_acknowledged_when_all_of_it_is_at_the_backend() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_does_not_get_there_in_time_is_in_doubt_and_may_be_repeated() {
     let mut node = Node::new(GRACE, network(200));
-    node.faults.always(Call::Stat, Fault::Fail(unavailable));
+    node.faults.always(Call::Put, Fault::Fail(unavailable));
     node.start();
     let began = Instant::now();
     let blob = node.fixture.push_blob(b"waits in vain").await;

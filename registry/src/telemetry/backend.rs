@@ -1,0 +1,64 @@
+//! What each endpoint of the backend does, call by call.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use storage_backends::backend::wrap::{Observation, Observer, Outcome};
+
+/// Labels of a call that went well.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    endpoint: String,
+    call: &'static str,
+}
+
+/// Labels of a call that did not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabels {
+    endpoint: String,
+    call: &'static str,
+    kind: &'static str,
+}
+
+/// Counters of all endpoints. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct BackendMetrics {
+    calls: Family<CallLabels, Counter>,
+    failures: Family<FailureLabels, Counter>,
+    bytes: Family<CallLabels, Counter>,
+}
+
+impl BackendMetrics {
+    pub(super) fn register(&self, to: &mut Registry) {
+        to.register("backend_calls", "Calls of a backend's endpoint that ended well", self.calls.clone());
+        to.register("backend_failures", "Calls of a backend's endpoint that failed", self.failures.clone());
+        to.register("backend_bytes", "Bytes sent to and read from a backend's endpoint", self.bytes.clone());
+    }
+
+    /// For the endpoint of this name.
+    pub fn of(&self, endpoint: &str) -> EndpointMetrics {
+        EndpointMetrics { endpoint: endpoint.to_owned(), metrics: self.clone() }
+    }
+}
+
+/// Counts for one endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointMetrics {
+    endpoint: String,
+    metrics: BackendMetrics,
+}
+
+impl Observer for EndpointMetrics {
+    fn ended(&self, observation: Observation) {
+        let (endpoint, call) = (self.endpoint.clone(), observation.call.name());
+        let labels = CallLabels { endpoint: endpoint.clone(), call };
+        self.metrics.bytes.get_or_create(&labels).inc_by(observation.bytes);
+        match observation.outcome {
+            Outcome::Done => self.metrics.calls.get_or_create(&labels).inc(),
+            Outcome::Failed(kind) => self.metrics.failures.get_or_create(&FailureLabels { endpoint, call, kind }).inc(),
+            // Whoever asked has left.
+            Outcome::Dropped => 0,
+        };
+    }
+}
