@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use reqwest::{Client, StatusCode};
 use serde_json::json;
+use storage_backends::tls;
 use tokio::process::{Child, Command};
 
 use super::print;
@@ -37,7 +38,7 @@ pub(super) fn run() -> anyhow::Result<()> {
 async fn walk_through() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
-    let client = Client::new();
+    let client = Client::builder().tls_backend_preconfigured(tls::client_config()).no_proxy().build()?;
     let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
     let url = format!("http://127.0.0.1:{port}");
     let image = Image::make()?;

@@ -12,7 +12,7 @@ use crate::service::Registry;
 const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// Waits until nothing is only here, for [`super::Settings::flush_timeout`] and no longer than there is hope; says how
-/// things stand then. `None` at once on a node without a backend. To be called while [`super::run`] runs.
+/// things stand then. `None` at once on a node without a backend. To be called while [`super::run()`] runs.
 pub async fn flush(registry: &Arc<Registry>) -> Option<Durability> {
     let remote = registry.remote.clone()?;
     let mut changes = registry.catalog().placement_changes()?;

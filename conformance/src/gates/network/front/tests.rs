@@ -1,3 +1,5 @@
+//! A front against a portal that always says the same.
+
 use std::io::{Read as _, Write as _};
 use std::time::Instant;
 
