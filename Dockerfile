@@ -13,7 +13,9 @@ ARG BINARY=build
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+COPY portal portal
 COPY registry registry
+COPY serving serving
 COPY storage-backends storage-backends
 COPY conformance conformance
 # What `skyberth --version` says if it is given, such as "0.1.0 (commit 1a2b3c4)".
