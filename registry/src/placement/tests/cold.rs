@@ -224,8 +224,8 @@ async fn manifests_and_small_blobs_come_back_whole() {
     node.faults.clear();
     let content = registry.get_manifest(repository, &reference).await.unwrap();
     assert_eq!(Digest::of(crate::oci::Algorithm::Sha256, &content.body), manifest);
-    let Found::Here(blob) = registry.open_blob(repository, &config).await.unwrap() else { panic!() };
-    assert_eq!(blob.size(), 6);
+    let Found::Elsewhere(cold) = registry.open_blob(repository, &config).await.unwrap() else { panic!("it is here") };
+    assert_eq!(read(&cold, 0..6).await.unwrap(), b"config");
     node.until("both here again", |node| node.fixture.file(&config).exists() && node.fixture.file(&manifest).exists())
         .await;
     node.start();
@@ -263,7 +263,7 @@ async fn a_lost_list_of_roots_costs_a_read_of_everything_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_wait_while_too_much_is_not_placed() {
     let mut node = Node::new(GRACE, Settings { staging_limit: 10, ..settings() });
-    node.faults.always(Call::Stat, Fault::Fail(unavailable));
+    node.faults.always(Call::Put, Fault::Fail(unavailable));
     node.start();
     let digest = node.fixture.push_blob(b"more than ten").await;
     let begun = node.fixture.registry.begin_upload(&node.fixture.repository, Start::Session(None)).await;
