@@ -92,7 +92,7 @@ pub enum Command {
         locator: Locator,
     },
     /// A backend may have content of which it was never recorded, and which nobody holds any more: it is to be removed
-    /// there. Nothing happens if somebody holds it, or if the place is known.
+    /// there, anew if a removal was asked for already. Nothing happens if somebody holds it.
     RecordAbandoned {
         /// The content.
         digest: Digest,

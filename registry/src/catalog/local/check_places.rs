@@ -7,7 +7,8 @@
 //! - What is to be removed does not count as placed. So content that is pushed again meanwhile is uploaded again, and its
 //!   `Placed` says when it took the place of an `UnpinPending`: whoever evicts waits for a reading back some time after.
 //! - What a worker did about one state of affairs is recorded only if that very one still stands, told by its sequence.
-//! - An acknowledgement that comes when nobody holds the content any more becomes an `UnpinPending` at once.
+//! - An acknowledgement that comes when nobody holds the content any more becomes an `UnpinPending` at once, a new one even
+//!   where one stands: the backend may have answered that before the bytes came.
 
 use super::check::{Batch, Rejection};
 use super::index::{placing, queries};
@@ -34,10 +35,7 @@ impl Batch<'_> {
         check_locator(locator)?;
         let standing = placing::placement(&self.view, digest, locator)?;
         if !queries::is_held(&self.view, digest)? {
-            return match standing {
-                Some(standing) if standing.unpin_pending => Ok(()),
-                _ => self.record(Fact::UnpinPending { digest: digest.clone(), locator: locator.clone() }),
-            };
+            return self.record(Fact::UnpinPending { digest: digest.clone(), locator: locator.clone() });
         }
         let (read_back, after_unpin) = match standing {
             Some(standing) if standing.unpin_pending => (false, Some(self.first.time)),
@@ -51,8 +49,7 @@ impl Batch<'_> {
 
     pub(super) fn record_abandoned(&mut self, digest: &Digest, locator: &Locator) -> Result<(), Rejection> {
         check_locator(locator)?;
-        let known = placing::placement(&self.view, digest, locator)?.is_some();
-        if known || queries::is_held(&self.view, digest)? {
+        if queries::is_held(&self.view, digest)? {
             return Ok(());
         }
         self.record(Fact::UnpinPending { digest: digest.clone(), locator: locator.clone() })
