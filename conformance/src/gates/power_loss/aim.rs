@@ -83,7 +83,7 @@ impl Points {
                 journal.push(at + 1);
             }
         }
-        let answers = answers.values().map(|answered| answered.done).collect();
+        let answers = answers.values().map(|answered| answered.done.min(trace.steps.len())).collect();
         Points { all: trace.steps.len(), calls, births, journal, answers }
     }
 

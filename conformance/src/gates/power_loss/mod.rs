@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 
 use crate::gates::jobs::{self, Job};
 use crate::random::Random;
@@ -99,7 +99,10 @@ impl Gate {
             let recording = recording::record(binary, &folder, seed + 1_000_000 * attempt as u64, plan)?;
             ensure!(plan.bulk == 0 || aim::compacted(&recording.trace), "the journal did not compact");
             let mut replay = start(&recording, Syncs::All);
-            let whole = replay.advance(recording.trace.steps.len());
+            let whole = replay.advance(recording.trace.steps.len()).and_then(|()| {
+                let lacks = recording.promises.unrecorded(&replay.answers);
+                lacks.map_or(Ok(()), |answer| Err(anyhow!("the recording lacks answer {answer}")))
+            });
             match whole.and_then(|()| replay.disk.compare(&recording.root, &["admin.sock"])) {
                 Ok(files) => {
                     let answers = replay.answers;

@@ -126,6 +126,15 @@ impl Promises {
         allowed
     }
 
+    /// An answer that a client got and the recording does not have: from there on nothing would be promised.
+    pub fn unrecorded<'a>(&'a self, answers: &BTreeMap<String, Answered>) -> Option<&'a str> {
+        let changes = self.changes.values().flatten().map(|change| &change.answer);
+        let offsets = self.sessions.iter().flat_map(|session| session.offsets.iter().map(|(_, answer)| answer));
+        let ends = self.sessions.iter().flat_map(|session| session.ending.iter().chain(&session.ended));
+        let mut known = changes.chain(offsets).chain(ends).filter(|answer| !answer.is_empty());
+        known.find(|answer| !answers.contains_key(*answer)).map(String::as_str)
+    }
+
     /// How many changes the clients know of.
     pub fn acknowledged(&self, cut: &Cut<'_>) -> usize {
         self.changes.values().flatten().filter(|change| cut.has(&change.answer)).count()
@@ -176,6 +185,17 @@ mod tests {
         assert_eq!(allowed(&promises, &answers, 15), [Value::Gone, a]);
         assert_eq!(allowed(&promises, &answers, 30), [Value::Gone, Value::Names("b".into())]);
         assert_eq!(promises.acknowledged(&Cut { answers: &answers, step: 30 }), 2);
+    }
+
+    #[test]
+    fn a_recording_that_lacks_an_answer_is_noticed() {
+        let mut promises = Promises::default();
+        promises.begin(key(), Value::Gone);
+        assert_eq!(promises.unrecorded(&BTreeMap::new()), None, "nobody got one");
+        promises.answered(&key(), "1");
+        assert_eq!(promises.unrecorded(&BTreeMap::new()), Some("1"));
+        let answers = BTreeMap::from([("1".to_owned(), Answered { begun: 1, done: 2 })]);
+        assert_eq!(promises.unrecorded(&answers), None);
     }
 
     #[test]

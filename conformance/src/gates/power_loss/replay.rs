@@ -13,6 +13,9 @@ use super::trace::{Arg, Call, Step, Trace};
 const NAMING: [&str; 10] =
     ["mkdir", "mkdirat", "unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "link", "linkat"];
 
+/// Calls that may carry an answer to a client.
+const SENDING: [&str; 4] = ["write", "writev", "sendto", "sendmsg"];
+
 /// Which syncs are taken for done; all but `All` show that the gate can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Syncs {
@@ -95,7 +98,7 @@ impl<'a> Replay<'a> {
             let step = self.trace.steps[self.at];
             self.at += 1;
             match step {
-                Step::NewLife => self.descriptors.clear(),
+                Step::NewLife => self.begin_life(),
                 Step::Begin(number) | Step::End(number) => {
                     let call = &self.trace.calls[number];
                     let done =
@@ -105,6 +108,14 @@ impl<'a> Replay<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Another process comes: no file is open, and what the one before it was sending has left or never will.
+    fn begin_life(&mut self) {
+        self.descriptors.clear();
+        for answered in self.answers.values_mut() {
+            answered.done = answered.done.min(self.at);
+        }
     }
 
     /// A descriptor means what it means when the call begins: another thread may close it meanwhile. A name changes
@@ -122,6 +133,12 @@ impl<'a> Replay<'a> {
             }
             "openat" | "open" | "creat" if succeeds => opened = self.open(call)?,
             name if succeeds && NAMING.contains(&name) => self.rename_and_the_like(call)?,
+            // The process was killed in it; its client may have the bytes nevertheless, from the end of this life at last.
+            name if call.result.is_none() && SENDING.contains(&name) => {
+                if description.is_some_and(|at| self.descriptions[at].socket) {
+                    self.note_answers(call.bytes(1)?, self.at, usize::MAX);
+                }
+            }
             _ => {}
         }
         self.begun.insert(number, Begun { step: self.at, description, sync, opened });
@@ -241,7 +258,7 @@ impl<'a> Replay<'a> {
     fn write(&mut self, call: &Call, count: usize, at: Option<usize>, begun: usize) -> anyhow::Result<()> {
         let Some(at) = at else { return Ok(()) };
         if self.descriptions[at].socket {
-            self.note_answers(call.bytes(1)?, begun);
+            self.note_answers(call.bytes(1)?, begun, self.at);
             return Ok(());
         }
         let Some(inode) = self.descriptions[at].inode else { return Ok(()) };
@@ -263,12 +280,12 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn note_answers(&mut self, bytes: &[u8], begun: usize) {
+    fn note_answers(&mut self, bytes: &[u8], begun: usize, done: usize) {
         const NAME: &str = "x-request-id: ";
         let text = String::from_utf8_lossy(bytes);
         for (at, _) in text.match_indices(NAME) {
             let id = text[at + NAME.len()..].split("\r\n").next().unwrap_or_default();
-            self.answers.insert(id.to_owned(), Answered { begun, done: self.at });
+            self.answers.insert(id.to_owned(), Answered { begun, done });
         }
     }
 
@@ -319,5 +336,35 @@ impl<'a> Replay<'a> {
             other => bail!("the model does not know {other}"),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client may have the answer whose sending the kill interrupted, and go on from it.
+    #[test]
+    fn an_answer_that_a_kill_interrupted_counts_from_the_end_of_that_life() {
+        let hex = |text: &str| text.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+        let answer = |id: &str| hex(&format!("HTTP/1.1 200 OK\r\nx-request-id: {id}\r\n\r\n"));
+        let life = format!(
+            "10 accept4(3, NULL, NULL, SOCK_CLOEXEC) = 9\n\
+             10 sendto(9, \"{}\", 44, MSG_NOSIGNAL, NULL, 0) = 44\n\
+             10 sendto(9, \"{}\", 44, MSG_NOSIGNAL, NULL, 0 <unfinished ...>\n\
+             10 +++ killed by SIGKILL +++\n",
+            answer("whole"),
+            answer("cut")
+        );
+        let mut trace = Trace::default();
+        trace.add_life(life.as_bytes()).unwrap();
+        let cut_at = trace.steps.len();
+        trace.add_life(&b""[..]).unwrap();
+        let mut replay = Replay::new(&trace, Path::new("/nowhere"), Syncs::All);
+        replay.advance(cut_at).unwrap();
+        assert_eq!(replay.answers["whole"], Answered { begun: 4, done: 5 });
+        assert_eq!(replay.answers["cut"], Answered { begun: 6, done: usize::MAX });
+        replay.advance(trace.steps.len()).unwrap();
+        assert_eq!(replay.answers["cut"], Answered { begun: 6, done: cut_at + 1 });
     }
 }
