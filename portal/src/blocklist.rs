@@ -73,6 +73,12 @@ impl Blocklist {
         Ok(Blocklist(Arc::new(Shared { directory: directory.to_owned(), hashes, changing: Mutex::new(()) })))
     }
 
+    /// The list of a portal that has none, and where nobody can write one.
+    pub(crate) fn none() -> Self {
+        let shared = Shared { directory: PathBuf::new(), hashes: RwLock::default(), changing: Mutex::default() };
+        Blocklist(Arc::new(shared))
+    }
+
     /// Whether the sector is blocked.
     pub(crate) fn contains(&self, root: &SectorRoot) -> bool {
         let hashes = self.hashes();

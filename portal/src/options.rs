@@ -48,6 +48,32 @@ pub struct PortalOptions {
     pub upload_expiry: Duration,
 }
 
+impl PortalOptions {
+    /// Those of a gateway, to which whatever concerns writing means nothing.
+    pub fn of_gateway(profile: Profile, url: String, idle_body_timeout: Duration, metrics: bool) -> Self {
+        PortalOptions {
+            url,
+            hostname: "localhost".to_owned(),
+            idle_body_timeout,
+            metrics,
+            api_keys: ApiKeys::default(),
+            profile,
+            max_upload: 0,
+            max_metadata: 0,
+            max_uploads: 0,
+            disk_reserve: 0,
+            sweep_interval: Duration::MAX,
+            scrub_rate: 0,
+            registry_rate: 0,
+            max_entries: 0,
+            peers: Vec::new(),
+            peer_key: PeerKey::default(),
+            max_resumable_uploads: 0,
+            upload_expiry: Duration::MAX,
+        }
+    }
+}
+
 /// Small limits.
 #[cfg(test)]
 pub(crate) fn for_tests() -> PortalOptions {

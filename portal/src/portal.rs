@@ -10,8 +10,8 @@ use crate::entries::{EntryStore, EntryStoreError};
 use crate::limits::RateLimit;
 use crate::peers::{InvalidPeer, Peers, Timing};
 use crate::pins::Pins;
-use crate::sectors::SectorStore;
-use crate::skyfile::Skyfiles;
+use crate::sectors::{SectorSource, SectorStore, Sectors};
+use crate::skyfile::{SkyfileReader, Skyfiles};
 use crate::tus::Uploads;
 use crate::{Metrics, PortalOptions};
 
@@ -21,12 +21,25 @@ pub struct Portal {
     pub(crate) options: PortalOptions,
     pub(crate) metrics: Metrics,
     pub(crate) opened: Instant,
+    pub(crate) reader: SkyfileReader,
+    /// What can be written; a gateway has nothing.
+    stores: Option<Stores>,
+}
+
+/// What a portal writes.
+#[derive(Debug)]
+pub(crate) struct Stores {
     pub(crate) skyfiles: Skyfiles,
     pub(crate) entries: Arc<EntryStore>,
     pub(crate) registry_writes: RateLimit,
     pub(crate) peers: Peers,
     pub(crate) uploads: Arc<Uploads>,
 }
+
+/// A gateway was asked to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is a read-only gateway: it serves what a registry holds, and stores nothing")]
+pub(crate) struct ReadOnly;
 
 /// Why a portal cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +73,31 @@ impl Portal {
         let peers = Peers::new(&options, &entries, sectors, timing)?;
         let uploads = Uploads::open(directory, skyfiles.clone(), &options)
             .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
-        let (metrics, uploads) = (Metrics::new(), Arc::new(uploads));
-        let opened = Instant::now();
-        Ok(Portal { options, metrics, opened, skyfiles, entries, registry_writes, peers, uploads })
+        let (reader, uploads) = ((*skyfiles).clone(), Arc::new(uploads));
+        let stores = Some(Stores { skyfiles, entries, registry_writes, peers, uploads });
+        Ok(Portal { options, metrics: Metrics::new(), opened: Instant::now(), reader, stores })
+    }
+
+    /// A gateway: a portal that serves the skyfiles of somebody else, refuses every write, and says of itself that it is
+    /// no place to rely on. What it serves are files to keep, not pages to open.
+    pub fn gateway(source: Arc<dyn SectorSource>, options: PortalOptions) -> Self {
+        let sectors = Sectors::Made(options.profile.sector_size(), source);
+        let reader = SkyfileReader::new(sectors, Blocklist::none());
+        Portal { options, metrics: Metrics::new(), opened: Instant::now(), reader, stores: None }
+    }
+
+    /// Whether it is a gateway.
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.stores.is_none()
+    }
+
+    /// What can be written.
+    pub(crate) fn stores(&self) -> Result<&Stores, ReadOnly> {
+        self.stores.as_ref().ok_or(ReadOnly)
+    }
+
+    /// The peers, if there are any to ask.
+    pub(crate) fn peers(&self) -> Option<&Peers> {
+        self.stores.as_ref().map(|stores| &stores.peers).filter(|peers| !peers.is_empty())
     }
 }

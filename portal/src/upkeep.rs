@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::Portal;
+use crate::portal::Stores;
 use crate::sectors::{SectorStore, Swept};
 
 /// From an unpin to the sweep that it causes: others may follow.
@@ -22,20 +23,22 @@ const NAP: Duration = Duration::from_millis(200);
 impl Portal {
     /// Runs until `stop`. One at a time: it is alone in sweeping.
     pub async fn keep_up(self: Arc<Self>, stop: CancellationToken) {
+        // What a gateway serves is kept up by whoever has it.
+        let Ok(stores) = self.stores() else { return };
         let scrub = {
-            let (sectors, rate, stop) = (self.skyfiles.sectors().clone(), self.options.scrub_rate, stop.clone());
+            let (sectors, rate, stop) = (stores.skyfiles.sectors().clone(), self.options.scrub_rate, stop.clone());
             // Ends soon after `stop`; it holds nothing that others wait for.
             spawn_blocking(move || scrub_forever(&sectors, rate, &stop))
         };
-        let sweeps = self.sweep_forever(&stop);
-        tokio::join!(sweeps, self.uploads.expire_forever(&stop));
+        let sweeps = self.sweep_forever(stores, &stop);
+        tokio::join!(sweeps, stores.uploads.expire_forever(&stop));
         // A panic of it is in the log.
         let _ = scrub.await;
     }
 
-    async fn sweep_forever(&self, stop: &CancellationToken) {
-        while stop.run_until_cancelled(self.wait_for_sweep()).await.is_some() {
-            match self.sweep(stop).await {
+    async fn sweep_forever(&self, stores: &Stores, stop: &CancellationToken) {
+        while stop.run_until_cancelled(self.wait_for_sweep(stores)).await.is_some() {
+            match stores.sweep(stop).await {
                 Ok(Swept { sectors: 0, .. }) => {}
                 Ok(Swept { sectors, bytes }) => tracing::info!(sectors, bytes, "swept sectors that no pin reaches"),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -44,15 +47,17 @@ impl Portal {
         }
     }
 
-    async fn wait_for_sweep(&self) {
+    async fn wait_for_sweep(&self, stores: &Stores) {
         let unpinned = async {
-            self.skyfiles.unpinned.notified().await;
+            stores.skyfiles.unpinned.notified().await;
             tokio::time::sleep(AFTER_UNPIN).await;
         };
         // Whichever it is.
         let _ = tokio::time::timeout(self.options.sweep_interval, unpinned).await;
     }
+}
 
+impl Stores {
     /// Removes the sectors that no pin reaches.
     pub(crate) async fn sweep(&self, stop: &CancellationToken) -> io::Result<Swept> {
         let (skyfiles, stop) = (self.skyfiles.clone(), stop.clone());

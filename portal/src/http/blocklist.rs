@@ -34,12 +34,13 @@ struct Change {
 
 /// The hashes; `blacklist` is what skyd called them before.
 pub(super) fn get(portal: &Portal) -> Response<Body> {
-    let hashes: Vec<String> = portal.skyfiles.blocklist().hashes().iter().map(|hash| hash.to_hex()).collect();
+    let hashes: Vec<String> = portal.reader.blocklist().hashes().iter().map(|hash| hash.to_hex()).collect();
     json_answer(&json!({ "blacklist": null, "blocklist": hashes }))
 }
 
 /// 204 once the change is durable.
 pub(super) async fn post(portal: &Portal, body: &mut RequestBody) -> Answer {
+    portal.stores()?;
     let body = read_whole(body, BODY_LIMIT).await?;
     let change: Change = serde_json::from_slice(&body)
         .map_err(|error| HttpError::bad_request(format!("invalid parameters: {error}")))?;
@@ -49,7 +50,7 @@ pub(super) async fn post(portal: &Portal, body: &mut RequestBody) -> Answer {
     }
     let add = hashes(portal, &add, change.is_hash, "additions").await?;
     let remove = hashes(portal, &remove, change.is_hash, "removals").await?;
-    let blocklist = portal.skyfiles.blocklist().clone();
+    let blocklist = portal.reader.blocklist().clone();
     let changing = spawn_blocking(move || blocklist.change(&add, &remove));
     changing.await.map_err(|error| HttpError::internal(ACTION, error))?.map_err(|error| match error {
         BlocklistError::TooLong => HttpError::new(StatusCode::INSUFFICIENT_STORAGE, format!("{ACTION}: {error}")),

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method};
 /// What scripts may read of an answer besides the few headers that are always readable.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "Content-Length, Content-Range, Content-Disposition, Accept-Ranges, ETag, Location, Skynet-Skylink, Skynet-Proof, \
-     Skynet-File-Layout, Skynet-Portal-Api, Skynet-Server-Api, Skynet-Requested-Skylink, Tus-Resumable, Tus-Version, \
+     Skynet-File-Layout, Skynet-Portal-Api, Skynet-Server-Api, Skynet-Requested-Skylink, Skyberth-Gateway, Tus-Resumable, Tus-Version, \
      Tus-Extension, Tus-Max-Size, Upload-Concat, Upload-Length, Upload-Metadata, Upload-Offset, Upload-Expires, \
      X-Request-Id",
 );

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serving::{Query, RequestBody};
+use storage_backends::skynet::GATEWAY_HEADER;
 
 use super::error::HttpError;
 use super::request::{Answer, Request, value};
@@ -25,6 +26,8 @@ use crate::metrics::RequestLabels;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PORTAL_API: HeaderName = HeaderName::from_static("skynet-portal-api");
 const SERVER_API: HeaderName = HeaderName::from_static("skynet-server-api");
+/// By this a registry knows that its own content, or another one's, is all that is behind the answer.
+const GATEWAY: HeaderName = HeaderName::from_static(GATEWAY_HEADER);
 
 /// Handles every request.
 pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::Request<Body>) -> Response<Body> {
@@ -75,7 +78,7 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         access::authorize_write(portal, request)?;
     }
     match route {
-        Route::Root => Ok(root::page()),
+        Route::Root => Ok(root::page(portal)),
         Route::Live => Ok(health::live()),
         Route::Metrics => health::metrics(portal),
         Route::Stats => Ok(stats::stats(portal)),
@@ -150,6 +153,9 @@ fn finish(portal: &Portal, request: &Request, preflight: bool, id: &str, respons
     headers.insert(REQUEST_ID, value(id));
     headers.insert(PORTAL_API, url.clone());
     headers.insert(SERVER_API, url);
+    if portal.is_gateway() {
+        headers.insert(GATEWAY, HeaderValue::from_static("read-only"));
+    }
     cors::allow(&request.headers, preflight, headers);
     if request.method == Method::HEAD {
         // The headers speak of the body that GET would have sent; where it has no length, HEAD says none either.

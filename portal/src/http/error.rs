@@ -12,6 +12,7 @@ use serving::BodyError;
 use super::resolve::PROOF;
 use crate::entries::EntryStoreError;
 use crate::peers::FetchError;
+use crate::portal::ReadOnly;
 use crate::skyfile::{OpenError, WriteError};
 
 /// Who finds all fetches from peers taken tries again after this.
@@ -100,6 +101,12 @@ impl HttpError {
     }
 }
 
+impl From<ReadOnly> for HttpError {
+    fn from(error: ReadOnly) -> Self {
+        HttpError::new(StatusCode::FORBIDDEN, error.to_string())
+    }
+}
+
 impl From<BodyError> for HttpError {
     fn from(error: BodyError) -> Self {
         let status = match error {
@@ -150,6 +157,7 @@ impl From<OpenError> for HttpError {
     fn from(error: OpenError) -> Self {
         let message = format!("failed to fetch skylink: {error}");
         let status = match error {
+            OpenError::ReadOnly(error) => return error.into(),
             OpenError::Blocked => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
             OpenError::NotV1 | OpenError::Proof(_) => StatusCode::BAD_REQUEST,
             // What the skylink names is here, and no skyfile: skyd answers so too.

@@ -14,6 +14,7 @@ use crate::Portal;
 /// Pins what is here or at peers, from where it is fetched before the answer; the path in skyd's file system that it asks for is only echoed.
 pub(super) async fn pin(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     const ACTION: &str = "failed to pin file to skynet";
+    portal.stores()?;
     let link = Link::resolve(portal, request, skylink, ACTION).await?;
     if !portal.pin(&link.v1, request.is_from_peer()).await? {
         return Err(HttpError::not_found(format!("{ACTION}: root not found")));
@@ -30,8 +31,9 @@ pub(super) async fn pin(portal: &Portal, request: &Request, skylink: &str) -> An
 /// Unpins, whether or not it was pinned.
 pub(super) async fn unpin(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     const ACTION: &str = "failed to unpin skylink";
+    let skyfiles = &portal.stores()?.skyfiles;
     let link = Link::resolve(portal, request, skylink, ACTION).await?;
-    portal.skyfiles.unpin(&link.v1).await.map_err(|error| HttpError::internal(ACTION, error))?;
+    skyfiles.unpin(&link.v1).await.map_err(|error| HttpError::internal(ACTION, error))?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -42,9 +44,12 @@ pub(super) async fn unpin(portal: &Portal, request: &Request, skylink: &str) -> 
 pub(super) async fn health(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     const ACTION: &str = "failed to get skylink health";
     let link = Link::resolve(portal, request, skylink, ACTION).await?;
-    let health = portal.skyfiles.health(&link.v1).await?;
+    let health = portal.reader.health(&link.v1).await?;
     let health = health.ok_or_else(|| HttpError::not_found(format!("{ACTION}: root not found")))?;
-    let pinned = portal.skyfiles.is_pinned(&link.v1).await.map_err(|error| HttpError::internal(ACTION, error))?;
+    let pinned = match portal.stores() {
+        Ok(stores) => stores.skyfiles.is_pinned(&link.v1).await.map_err(|error| HttpError::internal(ACTION, error))?,
+        Err(_) => false,
+    };
     let mut answer = Map::new();
     answer.insert("basesectorredundancy".to_owned(), json!(1));
     if let Some(worst) = health.fanout.iter().copied().reduce(f64::min) {

@@ -32,7 +32,7 @@ pub(super) async fn trustless(portal: &Portal, request: &Request, skylink: &str)
     let length = available(portal, &link);
     let range = link.offset as usize..(link.offset + length) as usize;
     let sector = find(portal, request, &link, length).await?.ok_or_else(|| root_not_found(ACTION))?;
-    let proof = portal.skyfiles.range_proof(&link.root, range).await?.ok_or_else(|| root_not_found(ACTION))?;
+    let proof = portal.reader.range_proof(&link.root, range).await?.ok_or_else(|| root_not_found(ACTION))?;
     let mut response = bytes(sector, length, Bytes::from(proof), link.is_mutable());
     link.describe(response.headers_mut());
     Ok(response)
@@ -52,7 +52,7 @@ pub(super) async fn root(portal: &Portal, request: &Request) -> Answer {
     if offset.checked_add(length).is_none_or(|end| end > size) || length == 0 {
         return Err(HttpError::bad_request("failed to fetch root: the range is not within a sector"));
     }
-    let sector = portal.skyfiles.sector(&root, offset, length).await?;
+    let sector = portal.reader.sector(&root, offset, length).await?;
     Ok(bytes(sector.ok_or_else(|| root_not_found("failed to fetch root"))?, length, Bytes::new(), false))
 }
 
@@ -63,11 +63,11 @@ async fn find(
     link: &Link,
     length: u64,
 ) -> Result<Option<SkyfileStream>, HttpError> {
-    let here = portal.skyfiles.sector(&link.root, link.offset, length).await?;
+    let here = portal.reader.sector(&link.root, link.offset, length).await?;
     if here.is_some() || portal.open_skyfile(&link.v1, request.is_from_peer()).await?.is_none() {
         return Ok(here);
     }
-    Ok(portal.skyfiles.sector(&link.root, link.offset, length).await?)
+    Ok(portal.reader.sector(&link.root, link.offset, length).await?)
 }
 
 /// As many of the bytes that a skylink names as there are: its arithmetic does not know how small our sectors may be.

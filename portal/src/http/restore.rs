@@ -12,12 +12,13 @@ use super::error::HttpError;
 use super::json::json_answer;
 use super::request::{Answer, SKYNET_SKYLINK, value};
 use crate::Portal;
-use crate::skyfile::{Admission, GivenBase, RESTORE_HEADER_SIZE, RestoreError, WriteError};
+use crate::skyfile::{Admission, GivenBase, RESTORE_HEADER_SIZE, RestoreError, Skyfiles, WriteError};
 
 /// Takes header, base sector, and the content if that has a fanout.
 pub(super) async fn restore(portal: &Portal, body: &mut RequestBody) -> Answer {
     let profile = portal.options.profile;
-    let admission = portal.skyfiles.admit()?;
+    let skyfiles = &portal.stores()?.skyfiles;
+    let admission = skyfiles.admit()?;
     let mut rest = BytesMut::new();
     let header = take(body, &mut rest, RESTORE_HEADER_SIZE).await?;
     let header = header.as_ref().try_into().map_err(|_| refused(RestoreError::Body("it ends within the header")))?;
@@ -26,20 +27,20 @@ pub(super) async fn restore(portal: &Portal, body: &mut RequestBody) -> Answer {
     let checking = tokio::task::spawn_blocking(move || GivenBase::check(&header, bytes.to_vec(), profile));
     let base =
         checking.await.map_err(|error| HttpError::internal("unable to restore skyfile", error))?.map_err(refused)?;
-    let skylink = receive_content(portal, body, admission, rest.freeze(), base).await?;
+    let skylink = receive_content(skyfiles, body, admission, rest.freeze(), base).await?;
     let mut response = json_answer(&json!({ "skylink": skylink.to_string() }));
     response.headers_mut().insert(SKYNET_SKYLINK, value(&skylink.to_string()));
     Ok(response)
 }
 
 async fn receive_content(
-    portal: &Portal,
+    skyfiles: &Skyfiles,
     body: &mut RequestBody,
     admission: Admission,
     first: Bytes,
     base: GivenBase,
 ) -> Result<Skylink, HttpError> {
-    let mut writer = portal.skyfiles.restorer(admission, &base)?;
+    let mut writer = skyfiles.restorer(admission, &base)?;
     writer.write(first).await?;
     while writer.length() <= base.content_length() {
         let Some(bytes) = body.next().await else { break };

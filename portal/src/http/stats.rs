@@ -11,9 +11,11 @@ use crate::Portal;
 /// The part of skyd's answer that says something here, and the profile, by which clients know the skylinks of uploads
 /// before they send them.
 pub(super) fn stats(portal: &Portal) -> Response<Body> {
+    let gateway = portal.is_gateway();
     json_answer(&json!({
         "profile": portal.options.profile.to_string(),
-        "maxupload": portal.options.max_upload,
+        "maxupload": if gateway { 0 } else { portal.options.max_upload },
+        "gateway": gateway,
         "portalmode": true,
         "uptime": portal.opened.elapsed().as_secs(),
         "versioninfo": { "version": env!("CARGO_PKG_VERSION"), "gitrevision": "" },

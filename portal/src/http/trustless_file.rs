@@ -42,7 +42,7 @@ pub(super) async fn read(portal: &Portal, request: &Request, skylink: &str) -> A
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
         response
     } else {
-        let sections = portal.skyfiles.proven_sections(&skyfile, section, part);
+        let sections = portal.reader.proven_sections(&skyfile, section, part);
         Response::new(Body::from_stream(head.chain(sections)))
     };
     describe(response.headers_mut(), link.is_mutable());
@@ -92,9 +92,9 @@ async fn proven(
 ) -> Result<(impl Stream<Item = std::io::Result<Bytes>> + Send + use<>, u64), HttpError> {
     let leaves = aligned(bytes);
     let length = leaves.len() as u64;
-    let content = portal.skyfiles.sector(&link.root, leaves.start as u64, length).await?;
+    let content = portal.reader.sector(&link.root, leaves.start as u64, length).await?;
     let content = content.ok_or_else(|| root_not_found(ACTION))?;
-    let proof = portal.skyfiles.range_proof(&link.root, leaves).await?.ok_or_else(|| root_not_found(ACTION))?;
+    let proof = portal.reader.range_proof(&link.root, leaves).await?.ok_or_else(|| root_not_found(ACTION))?;
     let length = length + proof.len() as u64;
     Ok((content.chain(stream::iter([Ok(Bytes::from(proof))])), length))
 }

@@ -39,7 +39,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(4);
 pub(super) fn advertise(portal: &Portal, headers: &mut HeaderMap) {
     headers.insert(TUS_VERSION, VERSION);
     headers.insert(TUS_EXTENSION, EXTENSIONS);
-    headers.insert(TUS_MAX_SIZE, portal.uploads.max_upload().into());
+    if let Ok(stores) = portal.stores() {
+        headers.insert(TUS_MAX_SIZE, stores.uploads.max_upload().into());
+    }
 }
 
 /// What every answer says, errors included.
@@ -56,11 +58,11 @@ pub(super) async fn create(portal: &Arc<Portal>, request: &Request, body: &mut R
     let with_bytes = request.header(&CONTENT_TYPE) == Some(OFFSET_OCTET_STREAM);
     let status = match new_upload(request)? {
         NewUpload::Final(..) if with_bytes => return Err(TusError::ModifyFinal.into()),
-        NewUpload::Final(parts, metadata) => portal.uploads.concatenate(parts, metadata).await?,
+        NewUpload::Final(parts, metadata) => portal.stores()?.uploads.concatenate(parts, metadata).await?,
         NewUpload::Bytes { partial, length, metadata } => {
-            let made = portal.uploads.create(partial, length, metadata).await?;
+            let made = portal.stores()?.uploads.create(partial, length, metadata).await?;
             match with_bytes {
-                true => portal.uploads.append(&made.id, 0, content_length(request), body).await?,
+                true => portal.stores()?.uploads.append(&made.id, 0, content_length(request), body).await?,
                 false => made,
             }
         }
@@ -87,12 +89,12 @@ pub(super) async fn upload(
     };
     match method {
         "HEAD" => {
-            let (status, record) = portal.uploads.status(id).await?;
+            let (status, record) = portal.stores()?.uploads.status(id).await?;
             Ok(described(portal, request, &status, &record))
         }
         "PATCH" => patch(portal, request, body, id).await,
         "DELETE" => {
-            portal.uploads.terminate(id).await?;
+            portal.stores()?.uploads.terminate(id).await?;
             Ok(empty(StatusCode::NO_CONTENT))
         }
         _ => Err(HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")),
@@ -104,14 +106,14 @@ async fn patch(portal: &Arc<Portal>, request: &Request, body: &mut RequestBody, 
         return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "missing or invalid Content-Type header"));
     }
     let offset = number(request, &UPLOAD_OFFSET)?;
-    let status = portal.uploads.append(id, offset, content_length(request), body).await?;
+    let status = portal.stores()?.uploads.append(id, offset, content_length(request), body).await?;
     Ok(answer(StatusCode::NO_CONTENT, &status))
 }
 
 /// GET `/skynet/upload/tus/:id`: what an upload became, as skyd says it.
 pub(super) async fn skylink(portal: &Arc<Portal>, id: Option<&UploadId>) -> Answer {
     let found = match id {
-        Some(id) => match portal.uploads.skylink(id).await {
+        Some(id) => match portal.stores()?.uploads.skylink(id).await {
             Err(TusError::Unknown) => None,
             found => found?,
         },

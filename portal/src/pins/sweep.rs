@@ -17,7 +17,7 @@ impl Pins {
             if stop() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            match Skyfile::open(sectors, skylink) {
+            match Skyfile::open(&sectors.clone().into(), skylink) {
                 Ok(Some(skyfile)) => skyfile.roots().for_each(|root| sweep.mark(&root)),
                 Ok(None) => tracing::warn!(%skylink, "the base sector of a pinned skyfile is not here"),
                 Err(OpenError::Io(error)) => return Err(error),

@@ -20,14 +20,14 @@ fn portal_of(profile: &str) -> (Portal, tempfile::TempDir) {
 
 async fn upload(portal: &Portal, name: &str, content: Vec<u8>) -> Skylink {
     let metadata = format!(r#"{{"filename":"{name}","length":{}}}"#, content.len());
-    let mut writer = portal.skyfiles.writer().unwrap();
+    let mut writer = portal.stores().unwrap().skyfiles.writer().unwrap();
     writer.write(Bytes::from(content)).await.unwrap();
     writer.finish(metadata.into_bytes()).await.unwrap()
 }
 
 fn sectors(portal: &Portal) -> u64 {
     let mut count = 0;
-    let walked = portal.skyfiles.sectors().walk(|_, _| {
+    let walked = portal.stores().unwrap().skyfiles.sectors().walk(|_, _| {
         count += 1;
         Ok(())
     });
@@ -45,60 +45,60 @@ async fn a_sweep_removes_what_nothing_reaches_and_nothing_else() {
     let kept = upload(&portal, "kept", noise(30_000, 1)).await;
     let shared = upload(&portal, "other name, same content", noise(30_000, 1)).await;
     let gone = upload(&portal, "gone", noise(20_000, 2)).await;
-    assert_eq!(portal.sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
+    assert_eq!(portal.stores().unwrap().sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
     let before = sectors(&portal);
-    assert!(portal.skyfiles.unpin(&gone).await.unwrap());
-    assert!(!portal.skyfiles.unpin(&gone).await.unwrap(), "it is unpinned already");
-    assert!(portal.skyfiles.unpin(&shared).await.unwrap());
+    assert!(portal.stores().unwrap().skyfiles.unpin(&gone).await.unwrap());
+    assert!(!portal.stores().unwrap().skyfiles.unpin(&gone).await.unwrap(), "it is unpinned already");
+    assert!(portal.stores().unwrap().skyfiles.unpin(&shared).await.unwrap());
     // 20,000 bytes are 5 data pieces in chunks of two, the last one of zeros; and two base sectors.
-    let swept = portal.sweep(&CancellationToken::new()).await.unwrap();
+    let swept = portal.stores().unwrap().sweep(&CancellationToken::new()).await.unwrap();
     assert_eq!(swept.sectors, before - sectors(&portal));
     assert!((6..=8).contains(&swept.sectors), "{swept:?}");
     for (skylink, here) in [(kept, true), (gone, false), (shared, false)] {
-        assert_eq!(portal.skyfiles.open(&skylink).await.unwrap().is_some(), here);
-        assert_eq!(portal.skyfiles.is_pinned(&skylink).await.unwrap(), here);
+        assert_eq!(portal.stores().unwrap().skyfiles.open(&skylink).await.unwrap().is_some(), here);
+        assert_eq!(portal.stores().unwrap().skyfiles.is_pinned(&skylink).await.unwrap(), here);
     }
-    let skyfile = portal.skyfiles.open(&kept).await.unwrap().unwrap();
-    assert!(skyfile.roots().all(|root| portal.skyfiles.sectors().contains(&root).unwrap()));
+    let skyfile = portal.stores().unwrap().skyfiles.open(&kept).await.unwrap().unwrap();
+    assert!(skyfile.roots().all(|root| portal.stores().unwrap().skyfiles.sectors().contains(&root).unwrap()));
 }
 
 #[tokio::test]
 async fn an_upload_in_progress_keeps_its_sectors() {
     let (portal, _directory) = portal_of("64KiB/2+1");
-    let mut writer = portal.skyfiles.writer().unwrap();
+    let mut writer = portal.stores().unwrap().skyfiles.writer().unwrap();
     let content = noise(3_000_000, 3);
     for piece in content.chunks(600_000) {
         writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
-        assert_eq!(portal.sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
+        assert_eq!(portal.stores().unwrap().sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
     }
     assert!(sectors(&portal) > 0, "some have their names before the end");
     let skylink = writer.finish(br#"{"filename":"a","length":3000000}"#.to_vec()).await.unwrap();
-    assert_eq!(portal.sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
-    let skyfile = portal.skyfiles.open(&skylink).await.unwrap().unwrap();
-    assert!(skyfile.roots().all(|root| portal.skyfiles.sectors().contains(&root).unwrap()));
-    let mut abandoned = portal.skyfiles.writer().unwrap();
+    assert_eq!(portal.stores().unwrap().sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
+    let skyfile = portal.stores().unwrap().skyfiles.open(&skylink).await.unwrap().unwrap();
+    assert!(skyfile.roots().all(|root| portal.stores().unwrap().skyfiles.sectors().contains(&root).unwrap()));
+    let mut abandoned = portal.stores().unwrap().skyfiles.writer().unwrap();
     abandoned.write(Bytes::from(noise(3_000_000, 9))).await.unwrap();
     abandoned.write(Bytes::from(noise(600_000, 8))).await.unwrap();
     drop(abandoned);
     let mut swept = 0;
     while swept == 0 {
         // It ends its step first.
-        swept = portal.sweep(&CancellationToken::new()).await.unwrap().sectors;
+        swept = portal.stores().unwrap().sweep(&CancellationToken::new()).await.unwrap().sectors;
     }
-    assert!(portal.skyfiles.open(&skylink).await.unwrap().is_some());
+    assert!(portal.stores().unwrap().skyfiles.open(&skylink).await.unwrap().is_some());
 }
 
 #[tokio::test]
 async fn a_pin_saves_what_was_unpinned_until_it_is_swept() {
     let (portal, _directory) = portal();
     let skylink = upload(&portal, "a", noise(10_000, 4)).await;
-    portal.skyfiles.unpin(&skylink).await.unwrap();
-    assert!(portal.skyfiles.pin(&skylink).await.unwrap());
-    assert_eq!(portal.sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
-    portal.skyfiles.unpin(&skylink).await.unwrap();
-    assert!(portal.sweep(&CancellationToken::new()).await.unwrap().sectors > 0);
-    assert!(!portal.skyfiles.pin(&skylink).await.unwrap());
-    assert!(!portal.skyfiles.is_pinned(&skylink).await.unwrap());
+    portal.stores().unwrap().skyfiles.unpin(&skylink).await.unwrap();
+    assert!(portal.stores().unwrap().skyfiles.pin(&skylink).await.unwrap());
+    assert_eq!(portal.stores().unwrap().sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
+    portal.stores().unwrap().skyfiles.unpin(&skylink).await.unwrap();
+    assert!(portal.stores().unwrap().sweep(&CancellationToken::new()).await.unwrap().sectors > 0);
+    assert!(!portal.stores().unwrap().skyfiles.pin(&skylink).await.unwrap());
+    assert!(!portal.stores().unwrap().skyfiles.is_pinned(&skylink).await.unwrap());
 }
 
 /// Uploads, unpins and sweeps of the same content race; whoever got a skylink last finds all of it.
@@ -110,18 +110,18 @@ async fn what_was_answered_survives_any_sweep() {
         let portal = std::sync::Arc::clone(&portal);
         tokio::spawn(async move {
             loop {
-                portal.sweep(&CancellationToken::new()).await.unwrap();
+                portal.stores().unwrap().sweep(&CancellationToken::new()).await.unwrap();
             }
         })
     };
     for round in 0..40 {
         let skylink = upload(&portal, "a", noise(20_000, 5)).await;
-        let skyfile = portal.skyfiles.open(&skylink).await.unwrap().expect("what was answered is here");
+        let skyfile = portal.stores().unwrap().skyfiles.open(&skylink).await.unwrap().expect("what was answered is here");
         for root in skyfile.roots() {
-            assert!(portal.skyfiles.sectors().contains(&root).unwrap(), "round {round}");
+            assert!(portal.stores().unwrap().skyfiles.sectors().contains(&root).unwrap(), "round {round}");
         }
         if round % 3 != 0 {
-            portal.skyfiles.unpin(&skylink).await.unwrap();
+            portal.stores().unwrap().skyfiles.unpin(&skylink).await.unwrap();
         }
     }
     sweeper.abort();

@@ -12,10 +12,14 @@ use tokio::task::spawn_blocking;
 
 use crate::Portal;
 use crate::entries::{EntryStoreError, Put};
+use crate::portal::ReadOnly;
 
 /// Why an entry was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PutEntryError {
+    /// A gateway has no entries.
+    #[error(transparent)]
+    ReadOnly(#[from] ReadOnly),
     /// One stands that is as good or better.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -44,13 +48,12 @@ pub(crate) enum ResolveLinkError {
 impl Portal {
     /// The entry that stands under an id; if none does, the best one that peers have, unless `only_here`.
     pub(crate) async fn entry(&self, id: EntryId, only_here: bool) -> Result<Option<SignedEntry>, EntryStoreError> {
-        let entries = Arc::clone(&self.entries);
+        let Ok(stores) = self.stores() else { return Ok(None) };
+        let entries = Arc::clone(&stores.entries);
         let here = spawn_blocking(move || entries.get(&id)).await??;
-        if here.is_some() || only_here || self.peers.is_empty() {
-            return Ok(here);
-        }
-        let Some(found) = self.peers.entry(id).await else { return Ok(None) };
-        let (entries, entry) = (Arc::clone(&self.entries), found.clone());
+        let Some(peers) = self.peers().filter(|_| here.is_none() && !only_here) else { return Ok(here) };
+        let Some(found) = peers.entry(id).await else { return Ok(None) };
+        let (entries, entry) = (Arc::clone(&stores.entries), found.clone());
         match spawn_blocking(move || entries.put(&entry)).await? {
             Ok(Put::Stored { .. }) => Ok(Some(found)),
             // Another one came meanwhile.
@@ -66,7 +69,8 @@ impl Portal {
     /// Takes entries, one after the other until one is refused; those before it stay. One that says the same as the entry
     /// that stands is taken, as clients repeat what they got no answer to. What was new goes to peers, unless `only_here`.
     pub(crate) async fn put_entries(&self, signed: Vec<SignedEntry>, only_here: bool) -> Result<(), PutEntryError> {
-        let entries = Arc::clone(&self.entries);
+        let stores = self.stores()?;
+        let entries = Arc::clone(&stores.entries);
         let put_all = move |stored: &mut Vec<SignedEntry>| {
             for entry in &signed {
                 match entries.put(entry)? {
@@ -85,7 +89,7 @@ impl Portal {
         let (stored, result) = putting.await.map_err(EntryStoreError::from)?;
         if !only_here {
             for entry in &stored {
-                self.peers.spread(entry);
+                stores.peers.spread(entry);
             }
         }
         result

@@ -15,6 +15,7 @@ mod batch;
 mod hold;
 mod reached;
 mod read;
+mod source;
 mod staged;
 mod sweep;
 
@@ -34,7 +35,9 @@ use storage_backends::skynet::sector::SectorRoot;
 
 pub(crate) use batch::Batch;
 pub(crate) use hold::Held;
-pub(crate) use read::Sector;
+pub use read::{Sector, Stretch};
+pub(crate) use source::Sectors;
+pub use source::{SectorSource, SourceFile};
 pub(crate) use staged::StagedSector;
 pub(crate) use sweep::Swept;
 

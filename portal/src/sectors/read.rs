@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use bytes::Bytes;
 use storage_backends::skynet::profile::SectorSize;
 use storage_backends::skynet::sector::{SectorHasher, SectorRoot, sector_root};
 
@@ -13,17 +14,38 @@ const READ_STEP: usize = 256 * 1024;
 
 /// An open sector; it stays readable after a removal.
 #[derive(Debug)]
-pub(crate) struct Sector {
-    file: File,
-    /// Bytes in the file; zeros follow up to the sector's size.
+pub struct Sector {
+    /// The first bytes, where they are in no file.
+    head: Bytes,
+    /// The bytes behind them.
+    stretch: Option<Stretch>,
+    /// Bytes of both; zeros follow up to the sector's size.
     stored: u64,
     size: SectorSize,
 }
 
+/// Part of an open file.
+#[derive(Clone, Debug)]
+pub struct Stretch {
+    /// The file, which has all of the part.
+    pub file: Arc<File>,
+    /// Where the part begins.
+    pub start: u64,
+    /// Its bytes.
+    pub length: u64,
+}
+
 impl Sector {
     pub(super) fn new(file: File, size: SectorSize) -> io::Result<Self> {
-        let stored = file.metadata()?.len();
-        Ok(Sector { file, stored, size })
+        let length = file.metadata()?.len();
+        Sector::made(size, Bytes::new(), Some(Stretch { file: Arc::new(file), start: 0, length }))
+    }
+
+    /// A sector of bytes in memory, then of part of a file, then of zeros. What is longer than a sector is none.
+    pub fn made(size: SectorSize, head: Bytes, stretch: Option<Stretch>) -> io::Result<Self> {
+        let length = stretch.as_ref().map_or(0, |stretch| stretch.length);
+        let stored = length.checked_add(head.len() as u64).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Sector { head, stretch, stored, size })
     }
 
     /// Bytes before the zeros at the end.
@@ -40,7 +62,22 @@ impl Sector {
         let stored = self.stored.saturating_sub(offset).min(buffer.len() as u64) as usize;
         let (content, zeros) = buffer.split_at_mut(stored);
         zeros.fill(0);
-        self.file.read_exact_at(content, offset)
+        self.read_stored(content, offset)
+    }
+
+    /// Fills `buffer` with what is stored at `offset`, where so much is stored.
+    fn read_stored(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let in_head = (self.head.len() as u64).saturating_sub(offset).min(buffer.len() as u64) as usize;
+        let (first, rest) = buffer.split_at_mut(in_head);
+        if !first.is_empty() {
+            first.copy_from_slice(&self.head[offset as usize..][..in_head]);
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let stretch = self.stretch.as_ref().ok_or(io::ErrorKind::UnexpectedEof)?;
+        let behind = offset + in_head as u64 - self.head.len() as u64;
+        stretch.file.read_exact_at(rest, stretch.start + behind)
     }
 
     /// The root of what is here; `pace` is told of each step's bytes before they are hashed.
@@ -50,7 +87,7 @@ impl Sector {
         let mut offset = 0;
         while offset < self.stored {
             let step = (self.stored - offset).min(buffer.len() as u64) as usize;
-            self.file.read_exact_at(&mut buffer[..step], offset)?;
+            self.read_stored(&mut buffer[..step], offset)?;
             pace(step);
             let _ = hasher.update(&buffer[..step]);
             offset += step as u64;
@@ -65,7 +102,7 @@ impl Sector {
             return Ok(*root == zero_root(self.size));
         }
         let mut last = [0];
-        self.file.read_exact_at(&mut last, self.stored - 1)?;
+        self.read_stored(&mut last, self.stored - 1)?;
         Ok(self.stored <= self.size.bytes() as u64 && last != [0])
     }
 }
@@ -73,4 +110,35 @@ impl Sector {
 fn zero_root(size: SectorSize) -> SectorRoot {
     static STANDARD: LazyLock<SectorRoot> = LazyLock::new(|| sector_root(SectorSize::STANDARD, &[]));
     if size == SectorSize::STANDARD { *STANDARD } else { sector_root(size, &[]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_made_sector_is_its_head_then_its_stretch_then_zeros(
+            head in prop::collection::vec(1_u8.., 0..40), file in prop::collection::vec(1_u8.., 0..80),
+            start in 0_usize..40, offset in 0_usize..200, length in 0_usize..100,
+        ) {
+            let size = SectorSize::new(4096).unwrap();
+            let start = start.min(file.len());
+            let mut whole = [&head[..], &file[start..]].concat();
+            let mut disk = tempfile::tempfile().unwrap();
+            disk.write_all(&file).unwrap();
+            let stretch = Stretch { file: Arc::new(disk), start: start as u64, length: (file.len() - start) as u64 };
+            let sector = Sector::made(size, Bytes::from(head), Some(stretch)).unwrap();
+            prop_assert_eq!(sector.stored(), whole.len() as u64);
+            prop_assert_eq!(sector.compute_root(|_| ()).unwrap(), sector_root(size, &whole));
+            whole.resize(size.bytes(), 0);
+            let mut read = vec![9; length];
+            sector.read_at(&mut read, offset as u64).unwrap();
+            prop_assert_eq!(&read, &whole[offset..offset + length]);
+            prop_assert!(sector.read_at(&mut read, 4097 - length as u64).is_err() || length == 0);
+        }
+    }
 }

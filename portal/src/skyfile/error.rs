@@ -10,10 +10,14 @@ use storage_backends::skynet::profile::ProfileError;
 use storage_backends::skynet::range_proof::RangeProofError;
 
 use crate::peers::FetchError;
+use crate::portal::ReadOnly;
 
 /// Why a skyfile cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
+    /// A gateway was to change something.
+    #[error(transparent)]
+    ReadOnly(#[from] ReadOnly),
     /// The operator blocked it.
     #[error("skylink is blocked")]
     Blocked,

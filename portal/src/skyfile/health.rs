@@ -3,7 +3,6 @@
 use std::io;
 
 use super::Skyfile;
-use crate::sectors::SectorStore;
 
 /// In the terms of a network of hosts: this portal is one that has one copy of what it has.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +16,8 @@ pub(crate) struct Health {
 
 impl Health {
     /// Looks for each sector. Blocks.
-    pub(super) fn of(skyfile: &Skyfile, sectors: &SectorStore) -> io::Result<Self> {
+    pub(super) fn of(skyfile: &Skyfile) -> io::Result<Self> {
+        let sectors = skyfile.sectors();
         let mut fanout = Vec::new();
         for chunk in skyfile.chunks() {
             let mut here = 0;

@@ -6,6 +6,7 @@ mod error;
 mod health;
 mod proven;
 mod reader;
+mod reading;
 mod restore;
 mod stream;
 mod writer;
@@ -13,14 +14,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::Stream;
 use storage_backends::skynet::profile::Profile;
-use storage_backends::skynet::range_proof;
-use storage_backends::skynet::sector::SectorRoot;
 use storage_backends::skynet::skylink::{Skylink, Target};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
@@ -29,6 +26,7 @@ pub(crate) use error::{OpenError, RestoreError, WriteError};
 pub(crate) use health::Health;
 pub(crate) use proven::aligned;
 pub(crate) use reader::Skyfile;
+pub(crate) use reading::SkyfileReader;
 pub(crate) use restore::{GivenBase, HEADER_SIZE as RESTORE_HEADER_SIZE};
 pub(crate) use stream::SkyfileStream;
 pub(crate) use writer::SkyfileWriter;
@@ -38,22 +36,17 @@ use crate::blocklist::Blocklist;
 use crate::pins::Pins;
 use crate::sectors::{Held, SectorStore};
 use content::Destination;
-use reader::Source;
 use writer::Limits;
 
-/// Proofs that are made at once; each has a sector in memory and a core to itself.
-const MAX_PROOFS: usize = 4;
-
-/// All skyfiles of a portal. Clones share them.
+/// All skyfiles of a portal that stores them. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Skyfiles {
+    reader: SkyfileReader,
     sectors: SectorStore,
     pins: Pins,
-    blocklist: Blocklist,
     profile: Profile,
     limits: Limits,
     uploads: Arc<Semaphore>,
-    proofs: Arc<Semaphore>,
     /// Something became unreachable.
     pub(crate) unpinned: Arc<Notify>,
 }
@@ -68,7 +61,15 @@ pub(crate) struct Admission {
 fn open_held(sectors: &SectorStore, skylink: Skylink, held: &mut Held) -> Result<Option<Skyfile>, OpenError> {
     let Target::Sector { root, .. } = skylink.target() else { return Err(OpenError::NotV1) };
     held.add(root);
-    Skyfile::open(sectors, skylink)
+    Skyfile::open(&sectors.clone().into(), skylink)
+}
+
+impl Deref for Skyfiles {
+    type Target = SkyfileReader;
+
+    fn deref(&self) -> &SkyfileReader {
+        &self.reader
+    }
 }
 
 impl Skyfiles {
@@ -76,17 +77,8 @@ impl Skyfiles {
     pub(crate) fn new(sectors: SectorStore, pins: Pins, blocklist: Blocklist, options: &PortalOptions) -> Self {
         let limits = Limits { content: options.max_upload, metadata: options.max_metadata };
         let uploads = Arc::new(Semaphore::new(options.max_uploads));
-        let proofs = Arc::new(Semaphore::new(MAX_PROOFS));
-        Skyfiles {
-            sectors,
-            pins,
-            blocklist,
-            profile: options.profile,
-            limits,
-            uploads,
-            proofs,
-            unpinned: Arc::default(),
-        }
+        let reader = SkyfileReader::new(sectors.clone().into(), blocklist);
+        Skyfiles { reader, sectors, pins, profile: options.profile, limits, uploads, unpinned: Arc::default() }
     }
 
     /// The sectors below.
@@ -97,19 +89,6 @@ impl Skyfiles {
     /// The pins below.
     pub(crate) fn pins(&self) -> &Pins {
         &self.pins
-    }
-
-    /// Opens the skyfile of a v1 skylink; `None` if it is not here.
-    pub(crate) async fn open(&self, skylink: &Skylink) -> Result<Option<Skyfile>, OpenError> {
-        self.refuse_blocked(skylink)?;
-        let (sectors, skylink) = (self.sectors.clone(), *skylink);
-        spawn_blocking(move || Skyfile::open(&sectors, skylink)).await.map_err(std::io::Error::from)?
-    }
-
-    /// Keeps what an open skyfile is read from; `false` if some of it is missing.
-    pub(crate) async fn hold(&self, skyfile: &Skyfile) -> Result<bool, OpenError> {
-        let skyfile = skyfile.clone();
-        Ok(spawn_blocking(move || skyfile.hold()).await.map_err(std::io::Error::from)??)
     }
 
     /// Begins an upload, which is cut by the portal's profile.
@@ -166,83 +145,17 @@ impl Skyfiles {
         Ok(removed)
     }
 
-    /// Bytes of a sector, which need not belong to a skyfile that is here; `None` if it is not here.
-    pub(crate) async fn sector(
-        &self,
-        root: &SectorRoot,
-        offset: u64,
-        length: u64,
-    ) -> Result<Option<SkyfileStream>, OpenError> {
-        if self.blocklist.contains(root) {
-            return Err(OpenError::Blocked);
-        }
-        let (sectors, root) = (self.sectors.clone(), *root);
-        let opening = spawn_blocking(move || {
-            let sector = sectors.open_sector(&root)?;
-            Ok(sector.map(|sector| SkyfileStream::new(Arc::new(Source::of_sector(&sectors, sector)), offset, length)))
-        });
-        opening.await.map_err(std::io::Error::from)?
-    }
-
-    /// The proof that those bytes stand in that sector; whole leaves of 64 bytes. `None` if it is not here.
-    pub(crate) async fn range_proof(
-        &self,
-        root: &SectorRoot,
-        bytes: Range<usize>,
-    ) -> Result<Option<Vec<u8>>, OpenError> {
-        // The sector is in memory for it.
-        let _permit = self.proofs.acquire().await.map_err(std::io::Error::other)?;
-        let (sectors, root) = (self.sectors.clone(), *root);
-        let proving = spawn_blocking(move || {
-            let Some(sector) = sectors.open_sector(&root)? else { return Ok(None) };
-            let mut content = vec![0; sector.stored() as usize];
-            sector.read_at(&mut content, 0)?;
-            Ok(Some(range_proof::prove(sectors.sector_size(), &content, bytes)?))
-        });
-        proving.await.map_err(std::io::Error::from)?
-    }
-
-    /// Part of the content of a skyfile that has a fanout, in sections with their proofs.
-    pub(crate) fn proven_sections(
-        &self,
-        skyfile: &Skyfile,
-        section: u64,
-        range: Range<u64>,
-    ) -> impl Stream<Item = std::io::Result<Bytes>> + Send + use<> {
-        skyfile.proven_sections(&self.proofs, section, range)
-    }
-
-    /// How much of a skyfile is here; `None` if its base sector is not.
-    pub(crate) async fn health(&self, skylink: &Skylink) -> Result<Option<Health>, OpenError> {
-        let Some(skyfile) = self.open(skylink).await? else { return Ok(None) };
-        let sectors = self.sectors.clone();
-        let looking = spawn_blocking(move || Health::of(&skyfile, &sectors));
-        Ok(Some(looking.await.map_err(std::io::Error::from)??))
-    }
-
     /// Whether it is pinned.
     pub(crate) async fn is_pinned(&self, skylink: &Skylink) -> std::io::Result<bool> {
         let (pins, skylink) = (self.pins.clone(), *skylink);
         spawn_blocking(move || pins.contains(&skylink)).await?
     }
 
-    /// What is blocked.
-    pub(crate) fn blocklist(&self) -> &Blocklist {
-        &self.blocklist
-    }
-
-    fn refuse_blocked(&self, skylink: &Skylink) -> Result<(), OpenError> {
-        match skylink.target() {
-            Target::Sector { root, .. } if self.blocklist.contains(&root) => Err(OpenError::Blocked),
-            _ => Ok(()),
-        }
-    }
-
     fn begin(&self, admission: Admission, profile: Profile, dry: bool) -> Result<SkyfileWriter, WriteError> {
         if !dry && !self.sectors.has_room()? {
             return Err(WriteError::DiskFull);
         }
-        let (sectors, pins, blocklist) = (self.sectors.clone(), self.pins.clone(), self.blocklist.clone());
+        let (sectors, pins, blocklist) = (self.sectors.clone(), self.pins.clone(), self.reader.blocklist().clone());
         let destination = Destination { sectors, pins, blocklist, profile, dry };
         Ok(SkyfileWriter::new(destination, self.limits, admission))
     }

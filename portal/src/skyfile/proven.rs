@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::reader::Skyfile;
-use crate::sectors::{Sector, SectorStore};
+use crate::sectors::{Sector, Sectors};
 
 impl Skyfile {
     /// The range of the content, which has a fanout, cut at multiples of `section`: that divides a sector. Only one section
@@ -89,7 +89,7 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn open(sectors: &SectorStore, root: &SectorRoot) -> io::Result<Self> {
+    fn open(sectors: &Sectors, root: &SectorRoot) -> io::Result<Self> {
         let sector: Sector = sectors.open_sector(root)?.ok_or_else(|| {
             tracing::error!(sector.root = %root, "a sector of a skyfile is not here");
             io::Error::from(io::ErrorKind::NotFound)

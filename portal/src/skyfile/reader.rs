@@ -12,7 +12,7 @@ use storage_backends::skynet::skylink::{Skylink, Target};
 
 use super::error::OpenError;
 use super::stream::SkyfileStream;
-use crate::sectors::{Held, Sector, SectorStore};
+use crate::sectors::{Held, Sector, Sectors};
 
 /// A skyfile. It stays readable as far as its sectors stand.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Skyfile {
 /// Where the content of a skyfile is read from.
 #[derive(Debug)]
 pub(super) struct Source {
-    pub(super) sectors: SectorStore,
+    pub(super) sectors: Sectors,
     size: u64,
     place: Place,
     /// Keeps the sectors from being swept.
@@ -53,9 +53,9 @@ impl Skyfile {
     /// Opens the skyfile of a v1 skylink; `None` if it is not here. Blocks.
     ///
     /// What the base sector says is checked against what the skylink names before anything is allocated for it.
-    pub(crate) fn open(sectors: &SectorStore, skylink: Skylink) -> Result<Option<Self>, OpenError> {
+    pub(crate) fn open(sectors: &Sectors, skylink: Skylink) -> Result<Option<Self>, OpenError> {
         let Target::Sector { offset, fetch_size, root } = skylink.target() else { return Err(OpenError::NotV1) };
-        let Some(sector) = sectors.open_sector(&root)? else { return Ok(None) };
+        let Some((sector, sectors)) = sectors.open_base(&root)? else { return Ok(None) };
         let size = sectors.sector_size();
         // A skylink of a smaller sector names bytes in steps that may be larger than it.
         let available = fetch_size.min((size.bytes() as u64).saturating_sub(offset));
@@ -74,7 +74,7 @@ impl Skyfile {
             return Err(OpenError::OutOfBounds);
         }
         let content =
-            Arc::new(Source { sectors: sectors.clone(), size: layout.file_size, place, held: OnceLock::new() });
+            Arc::new(Source { sectors, size: layout.file_size, place, held: OnceLock::new() });
         Ok(Some(Skyfile { skylink, layout, raw_metadata: rest, metadata: Arc::new(metadata), content }))
     }
 
@@ -103,7 +103,7 @@ impl Skyfile {
         self.layout.file_size
     }
 
-    pub(super) fn sectors(&self) -> &SectorStore {
+    pub(super) fn sectors(&self) -> &Sectors {
         &self.content.sectors
     }
 
@@ -118,7 +118,8 @@ impl Skyfile {
 
     /// Holds its sectors as long as this is open, or a stream of it; `false` if one of them is missing.
     pub(super) fn hold(&self) -> io::Result<bool> {
-        let sectors = &self.content.sectors;
+        // What is made when it is asked for is not swept.
+        let Sectors::Stored(sectors) = &self.content.sectors else { return Ok(true) };
         let mut held = sectors.hold();
         for root in self.roots() {
             // Before the look: what is swept after it would be missed.
@@ -166,7 +167,7 @@ fn read(sector: &Sector, offset: u64, length: u64) -> io::Result<Bytes> {
 
 impl Source {
     /// All of one sector.
-    pub(super) fn of_sector(sectors: &SectorStore, sector: Sector) -> Self {
+    pub(super) fn of_sector(sectors: &Sectors, sector: Sector) -> Self {
         let size = sectors.sector_size().bytes() as u64;
         Source { sectors: sectors.clone(), size, place: Place::Base { sector, offset: 0 }, held: OnceLock::new() }
     }

@@ -37,6 +37,12 @@ pub fn metadata(digest: &Digest, length: u64) -> Vec<u8> {
     format!(r#"{{"filename":"{}","length":{length}}}"#, file_name(digest)).into_bytes()
 }
 
+/// What stands before the content in the base sector of small content, which need not be read for it.
+pub fn small_head(digest: &Digest, length: u64) -> Vec<u8> {
+    let metadata = metadata(digest, length);
+    [&Layout::without_fanout(length, metadata.len() as u64).encode()[..], &metadata].concat()
+}
+
 /// The base sector of small content.
 pub fn small(digest: &Digest, content: &[u8], profile: Profile) -> Result<BaseSector, AssembleError> {
     BaseSector::small(profile.sector_size(), &metadata(digest, content.len() as u64), content)

@@ -89,6 +89,7 @@ impl Portal {
         const ACTION: &str = "ask for a skylink";
         let request = self.client.request(Method::HEAD, &self.path(skylink));
         let response = self.client.send(ACTION, request, 0, StatusCode::OK).await?;
+        stats::refuse_gateway(&self.client, ACTION, &response)?;
         match number(&response, CONTENT_LENGTH.as_str()) {
             // A skylink commits to its length.
             Some(found) if found != length => Err(BackendError::Corrupt { start: 0, end: length }),

@@ -47,6 +47,9 @@ pub(super) enum Problem {
     /// It lays out content in another way.
     #[error("its profile is {found:?} instead of {expected}")]
     OtherProfile { expected: String, found: String },
+    /// It serves what a registry holds, perhaps this one, and keeps nothing.
+    #[error("it is the read-only gateway of a registry, where nothing can be placed")]
+    Gateway,
     /// It answered other bytes than those asked for.
     #[error("another range than the one asked for")]
     OtherRange,

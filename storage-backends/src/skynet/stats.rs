@@ -1,12 +1,16 @@
 //! What a portal says of itself.
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 
 use super::client::Client;
 use super::problem::Problem;
 use super::profile::Profile;
 use crate::backend::BackendError;
+
+/// With this header each answer of a gateway says that it is one: what it serves is what a registry has on its disk, so
+/// that it must never count as another place where content is.
+pub const GATEWAY_HEADER: &str = "skyberth-gateway";
 
 /// The longest answer, in bytes.
 const MAX_ANSWER: u64 = 256 * 1024;
@@ -21,6 +25,7 @@ struct Stats {
 pub(super) async fn check_profile(client: &Client, expected: Profile) -> Result<(), BackendError> {
     const ACTION: &str = "ask for its profile";
     let response = client.send(ACTION, client.request(Method::GET, "/skynet/stats"), 0, StatusCode::OK).await?;
+    refuse_gateway(client, ACTION, &response)?;
     let body = client.short_body(ACTION, response, MAX_ANSWER).await?;
     let stats = serde_json::from_slice::<Stats>(&body);
     let stats = stats.map_err(|_| client.error(ACTION, Problem::Malformed("statistics")).unavailable(None))?;
@@ -34,4 +39,12 @@ pub(super) async fn check_profile(client: &Client, expected: Profile) -> Result<
     let found = super::problem::sanitized(&found);
     let error = client.error(ACTION, Problem::OtherProfile { expected: expected.to_string(), found });
     Err(BackendError::Unsuitable { cause: Box::new(error) })
+}
+
+/// No place to rely on: content that is found there may be our own.
+pub(super) fn refuse_gateway(client: &Client, action: &'static str, answer: &Response) -> Result<(), BackendError> {
+    if !answer.headers().contains_key(GATEWAY_HEADER) {
+        return Ok(());
+    }
+    Err(BackendError::Unsuitable { cause: Box::new(client.error(action, Problem::Gateway)) })
 }

@@ -14,7 +14,7 @@ async fn a_blocked_skylink_is_not_served_kept_or_taken() {
     for path in paths {
         assert_eq!(portal.send(get(&format!("/skynet/{path}/{link}"))).await.status(), 451, "{path}");
     }
-    let root = portal.portal().skyfiles.sectors();
+    let root = portal.portal().stores().unwrap().skyfiles.sectors();
     let mut roots = Vec::new();
     root.walk(|root, _| {
         roots.push(root);

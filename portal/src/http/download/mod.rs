@@ -15,7 +15,7 @@ mod resolve;
 
 use axum::body::Body;
 use data_encoding::HEXLOWER;
-use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use storage_backends::skynet::metadata::Metadata;
 
@@ -37,7 +37,9 @@ const LAYOUT: HeaderName = HeaderName::from_static("skynet-file-layout");
 
 /// Answers with what stands at an address.
 pub(super) async fn handle(portal: &Portal, request: &Request, address: &Address) -> Answer {
-    let parameters = Parameters::parse(&request.query, &request.headers)?;
+    let mut parameters = Parameters::parse(&request.query, &request.headers)?;
+    // What anybody pushed to a registry is nothing to open in a browser.
+    parameters.attachment |= portal.is_gateway();
     let opened = resolve::open(portal, request, address, parameters.timeout).await?;
     let download = Download { portal, request, address, parameters, opened };
     let mut response = download.answer().await?;
@@ -104,7 +106,10 @@ impl Download<'_> {
     /// The bytes themselves.
     async fn shown(&self, selection: Selection, etag: HeaderValue) -> Answer {
         let content = Content::selected(&self.opened.skyfile, selection);
-        let media_type = media_type::media_type(&content).await?;
+        let media_type = match self.portal.is_gateway() {
+            true => HeaderValue::from_static("application/octet-stream"),
+            false => media_type::media_type(&content).await?,
+        };
         Ok(self.isolated(&media_type.clone(), || {
             let description = Description { media_type, etag: Some(etag) };
             content::respond(&content, description, self.parameters.range.as_deref(), &self.request.headers)
@@ -166,6 +171,9 @@ impl Download<'_> {
         let disposition =
             if is_archive || self.parameters.attachment { Disposition::Attachment } else { Disposition::Inline };
         headers.insert(CONTENT_DISPOSITION, content_disposition(disposition, name, format.extension()));
+        if self.portal.is_gateway() {
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
         if self.parameters.include_layout {
             headers.insert(LAYOUT, value(&HEXLOWER.encode(&self.opened.skyfile.layout().encode())));
         }

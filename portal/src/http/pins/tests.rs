@@ -18,10 +18,10 @@ async fn what_is_here_can_be_pinned_and_unpinned() {
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["skynet-skylink"], link.as_str());
     assert_eq!(json(response).await["siapath"], "my/path");
-    assert_eq!(portal.portal().sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
+    assert_eq!(portal.portal().stores().unwrap().sweep(&CancellationToken::new()).await.unwrap().sectors, 0);
     unpin().await;
     assert_eq!(
-        portal.portal().sweep(&CancellationToken::new()).await.unwrap().sectors,
+        portal.portal().stores().unwrap().sweep(&CancellationToken::new()).await.unwrap().sectors,
         3,
         "two sectors alike, one other, the base sector"
     );
@@ -38,8 +38,8 @@ async fn health_tells_what_is_missing() {
     let portal = TestPortal::with(|options| options.profile = "4KiB/2+3".parse().unwrap());
     let content: Vec<u8> = (0..16_384_u32).map(|n| (n % 251) as u8).collect();
     let link = upload(&portal, "a", content).await;
-    let skyfile = portal.portal().skyfiles.open(&link.parse().unwrap()).await.unwrap().unwrap();
-    portal.portal().skyfiles.sectors().quarantine(&skyfile.roots().nth(1).unwrap()).unwrap();
+    let skyfile = portal.portal().stores().unwrap().skyfiles.open(&link.parse().unwrap()).await.unwrap().unwrap();
+    portal.portal().stores().unwrap().skyfiles.sectors().quarantine(&skyfile.roots().nth(1).unwrap()).unwrap();
     let health = json(portal.send(get(&format!("/skynet/health/skylink/{link}"))).await).await;
     let expected = serde_json::json!({
         "basesectorredundancy": 1, "fanouteffectiveredundancy": 0.5, "fanoutdatapieces": 2, "fanoutparitypieces": 3,

@@ -49,7 +49,7 @@ async fn trustless_reads_come_with_their_proof() {
 async fn any_bytes_of_a_sector_can_be_read_by_its_root() {
     let portal = TestPortal::new();
     let link = upload(&portal, "a", vec![7; 5 << 20]).await;
-    let skyfile = portal.portal().skyfiles.open(&link.parse().unwrap()).await.unwrap().unwrap();
+    let skyfile = portal.portal().stores().unwrap().skyfiles.open(&link.parse().unwrap()).await.unwrap().unwrap();
     let root = skyfile.roots().nth(2).unwrap();
     let path = |offset: &str, length: &str| format!("/skynet/root?root={root}&offset={offset}&length={length}");
     let read = bytes(portal.send(get(&path("1048570", "10"))).await).await;

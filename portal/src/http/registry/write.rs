@@ -48,7 +48,7 @@ pub(crate) async fn post_multi(portal: &Portal, request: &Request, body: &mut Re
 fn pace(portal: &Portal, request: &Request, writes: usize) -> Result<(), HttpError> {
     // Without an address all clients are one.
     let client = request.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    portal.registry_writes.take(client, writes, Instant::now()).map_err(|wait| {
+    portal.stores()?.registry_writes.take(client, writes, Instant::now()).map_err(|wait| {
         let message = "too many registry updates from this address, try again later";
         HttpError::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(wait)
     })
@@ -56,6 +56,7 @@ fn pace(portal: &Portal, request: &Request, writes: usize) -> Result<(), HttpErr
 
 async fn put(portal: &Portal, request: &Request, entries: Vec<SignedEntry>) -> Answer {
     portal.put_entries(entries, request.is_from_peer()).await.map_err(|error| match error {
+        PutEntryError::ReadOnly(error) => error.into(),
         PutEntryError::Refused(refusal) => HttpError::bad_request(format!("{NOT_TAKEN}: {refusal}")),
         PutEntryError::Store(error) => HttpError::from_entry_store(NOT_TAKEN, error),
     })?;

@@ -46,7 +46,7 @@ async fn a_small_backup_is_restored_with_or_without_its_zeros() {
         assert_eq!(json(response).await["skylink"], link);
         let again = bytes(portal.send(get(&format!("/skynet/basesector/{link}"))).await).await;
         assert_eq!(again, base[..length.min(4096)].iter().copied().chain(vec![0; 4096]).take(4096).collect::<Vec<_>>());
-        assert!(portal.portal().skyfiles.is_pinned(&link.parse().unwrap()).await.unwrap());
+        assert!(portal.portal().stores().unwrap().skyfiles.is_pinned(&link.parse().unwrap()).await.unwrap());
     }
 }
 
@@ -59,7 +59,7 @@ async fn a_large_backup_of_any_layout_is_restored() {
         let link = base.skylink().to_string();
         let response = portal.send(post("/skynet/restore", backup(&link, base.bytes(), &content))).await;
         assert_eq!(response.status(), 200, "{}", text(response).await);
-        let skyfile = portal.portal().skyfiles.open(&link.parse().unwrap()).await.unwrap().unwrap();
+        let skyfile = portal.portal().stores().unwrap().skyfiles.open(&link.parse().unwrap()).await.unwrap().unwrap();
         let read: Vec<_> = skyfile.stream(0, content.len() as u64).try_collect().await.unwrap();
         assert!(read.concat() == content, "{profile}");
     }
@@ -94,5 +94,5 @@ async fn what_does_not_belong_together_is_refused() {
         let answer = text(response).await;
         assert!(status == 400 && answer.contains(message), "{status} {answer} for {message}");
     }
-    assert!(portal.portal().skyfiles.open(&base.skylink()).await.unwrap().is_none());
+    assert!(portal.portal().stores().unwrap().skyfiles.open(&base.skylink()).await.unwrap().is_none());
 }

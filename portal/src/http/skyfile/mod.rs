@@ -20,8 +20,8 @@ use params::UploadParams;
 
 /// Takes a raw body as one file, or a form as one file or a directory.
 pub(super) async fn upload(portal: &Portal, request: &Request, body: &mut RequestBody) -> Answer {
+    let skyfiles = &portal.stores()?.skyfiles;
     let UploadParams { mut metadata, dry_run, boundary } = UploadParams::parse(request)?;
-    let skyfiles = &portal.skyfiles;
     let mut writer = if dry_run { skyfiles.dry_writer() } else { skyfiles.writer() }?;
     if let Some(boundary) = boundary {
         let max_metadata = portal.options.max_metadata;

@@ -41,7 +41,7 @@ async fn skylink(response: Response<Body>) -> String {
 }
 
 async fn metadata(portal: &TestPortal, skylink: &str) -> String {
-    let skyfile = portal.portal().skyfiles.open(&skylink.parse().unwrap()).await.unwrap().unwrap();
+    let skyfile = portal.portal().stores().unwrap().skyfiles.open(&skylink.parse().unwrap()).await.unwrap().unwrap();
     String::from_utf8(skyfile.raw_metadata().to_vec()).unwrap()
 }
 
@@ -106,9 +106,9 @@ async fn a_directory_keeps_its_paths() {
 async fn a_dry_run_stores_nothing() {
     let portal = TestPortal::new();
     let link = skylink(portal.send(raw("?filename=a&dryrun=true", "xyz")).await).await;
-    assert!(portal.portal().skyfiles.open(&link.parse().unwrap()).await.unwrap().is_none());
+    assert!(portal.portal().stores().unwrap().skyfiles.open(&link.parse().unwrap()).await.unwrap().is_none());
     assert_eq!(skylink(portal.send(raw("?filename=a&dryrun=0", "xyz")).await).await, link);
-    assert!(portal.portal().skyfiles.open(&link.parse().unwrap()).await.unwrap().is_some());
+    assert!(portal.portal().stores().unwrap().skyfiles.open(&link.parse().unwrap()).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -157,8 +157,8 @@ async fn limits_have_their_statuses() {
     assert_eq!(portal.send(raw("?filename=a", &"x".repeat(101))).await.status(), 413);
     let name = format!("name=\"file\"; filename=\"{}\"", "n".repeat(200));
     assert_eq!(portal.send(form("", &[(&name, "x")], 1000)).await.status(), 400);
-    let held = portal.portal().skyfiles.writer().unwrap();
-    let others: Vec<_> = (0..3).map(|_| portal.portal().skyfiles.writer().unwrap()).collect();
+    let held = portal.portal().stores().unwrap().skyfiles.writer().unwrap();
+    let others: Vec<_> = (0..3).map(|_| portal.portal().stores().unwrap().skyfiles.writer().unwrap()).collect();
     assert_eq!(portal.send(raw("?filename=a", "x")).await.status(), 503);
     drop((held, others));
     assert_eq!(portal.send(raw("?filename=a", "x")).await.status(), 200);

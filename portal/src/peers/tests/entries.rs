@@ -23,7 +23,7 @@ impl Node {
     }
 
     fn has(&self, entry: &SignedEntry) -> bool {
-        self.portal.entries.get(&entry.id()).unwrap().as_ref() == Some(entry)
+        self.portal.stores().unwrap().entries.get(&entry.id()).unwrap().as_ref() == Some(entry)
     }
 }
 
@@ -177,5 +177,5 @@ async fn a_peer_that_asks_for_a_key_gets_it_and_nobody_sees_it() {
     node.put(&entry).await;
     eventually(async || locked.has(&entry)).await;
     assert!(!format!("{:?}", node.portal.options).contains("secret"));
-    assert!(!format!("{:?}", node.portal.peers).contains("secret"));
+    assert!(!format!("{:?}", node.portal.stores().unwrap().peers).contains("secret"));
 }

@@ -154,6 +154,6 @@ async fn clients_get_what_peers_have_by_every_way_and_peers_do_not() {
         assert_eq!(answer.bytes().await.unwrap(), here.bytes().await.unwrap(), "{path}");
         let pin = client.post(format!("{}/skynet/pin/{skylink}", front.url)).send().await.unwrap();
         assert_eq!(pin.status(), 200);
-        assert!(node.portal.skyfiles.is_pinned(&skylink).await.unwrap());
+        assert!(node.portal.stores().unwrap().skyfiles.is_pinned(&skylink).await.unwrap());
     }
 }

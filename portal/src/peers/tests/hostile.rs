@@ -21,7 +21,7 @@ async fn alone(fake: &Server) {
     let node = Node::impatient(&[fake]);
     let read = tokio::time::timeout(Duration::from_secs(20), node.read(skylink)).await;
     assert_eq!(read.expect("it ends in time"), None);
-    assert_eq!(node.portal.skyfiles.sectors().begin_sweep([0; 4]).unwrap().remove_unreached().unwrap().sectors, 0);
+    assert_eq!(node.portal.stores().unwrap().skyfiles.sectors().begin_sweep([0; 4]).unwrap().remove_unreached().unwrap().sectors, 0);
 }
 
 async fn both(fake: Server) {
@@ -134,7 +134,7 @@ async fn a_sector_that_is_no_skyfile_is_an_error_and_not_stored() {
     let node = Node::new(&[&server]);
     let link = Skylink::v1(root, 0, 1000).unwrap();
     assert!(node.portal.open_skyfile(&link, false).await.is_err());
-    assert!(!node.portal.skyfiles.sectors().contains(&root).unwrap());
+    assert!(!node.portal.stores().unwrap().skyfiles.sectors().contains(&root).unwrap());
 }
 
 #[test]

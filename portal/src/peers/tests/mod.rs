@@ -126,7 +126,7 @@ impl Node {
     /// Stores so many bytes.
     async fn upload(&self, length: usize) -> (Skylink, Vec<u8>) {
         let content: Vec<u8> = (0..length).map(|at| (at * 7 + at / 251 + length) as u8).collect();
-        let mut writer = self.portal.skyfiles.writer().unwrap();
+        let mut writer = self.portal.stores().unwrap().skyfiles.writer().unwrap();
         writer.write(Bytes::from(content.clone())).await.unwrap();
         let metadata = format!("{{\"filename\":\"f\",\"length\":{length}}}");
         (writer.finish(metadata.into_bytes()).await.unwrap(), content)
@@ -139,11 +139,11 @@ impl Node {
 
     /// How many sectors went.
     async fn sweep(&self) -> u64 {
-        self.portal.sweep(&CancellationToken::new()).await.unwrap().sectors
+        self.portal.stores().unwrap().sweep(&CancellationToken::new()).await.unwrap().sectors
     }
 
     fn lose(&self, root: &SectorRoot) {
-        self.portal.skyfiles.sectors().quarantine(root).unwrap();
+        self.portal.stores().unwrap().skyfiles.sectors().quarantine(root).unwrap();
     }
 }
 

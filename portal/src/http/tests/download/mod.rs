@@ -32,7 +32,7 @@ const APP: [File<'_>; 4] = [
 impl TestPortal {
     /// Stores content under metadata as they are.
     async fn upload(&self, metadata: &Metadata, content: &[u8]) -> Skylink {
-        let mut writer = self.portal.skyfiles.writer().unwrap();
+        let mut writer = self.portal.stores().unwrap().skyfiles.writer().unwrap();
         writer.write(Bytes::copy_from_slice(content)).await.unwrap();
         writer.finish(metadata.to_bytes()).await.unwrap()
     }

@@ -1,0 +1,81 @@
+//! Where sectors are read from: a store of them, or whatever else can give them.
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+
+use storage_backends::skynet::profile::SectorSize;
+use storage_backends::skynet::sector::SectorRoot;
+
+use super::{Sector, SectorStore};
+
+/// Gives the sectors of skyfiles that nobody uploaded here. Everything may block.
+pub trait SectorSource: Debug + Send + Sync {
+    /// The skyfile whose base sector has this root; `None` if it is not here.
+    fn find(&self, base: &SectorRoot) -> io::Result<Option<Arc<dyn SourceFile>>>;
+}
+
+/// A skyfile of a [`SectorSource`]; it stays readable while it is held.
+pub trait SourceFile: Debug + Send + Sync {
+    /// Its base sector, or one that its fanout lists; `None` of any other.
+    fn open(&self, root: &SectorRoot) -> io::Result<Option<Sector>>;
+}
+
+/// Where the sectors of skyfiles are, or those of one of them.
+#[derive(Clone, Debug)]
+pub(crate) enum Sectors {
+    /// As files of their own.
+    Stored(SectorStore),
+    /// Made when they are asked for.
+    Made(SectorSize, Arc<dyn SectorSource>),
+    /// The same of one skyfile.
+    OfOne(SectorSize, Arc<dyn SourceFile>),
+}
+
+impl Sectors {
+    /// Of every sector here.
+    pub(crate) fn sector_size(&self) -> SectorSize {
+        match self {
+            Sectors::Stored(store) => store.sector_size(),
+            Sectors::Made(size, _) | Sectors::OfOne(size, _) => *size,
+        }
+    }
+
+    /// Opens a sector. Of those that are made only base sectors are known by their roots alone.
+    pub(crate) fn open_sector(&self, root: &SectorRoot) -> io::Result<Option<Sector>> {
+        match self {
+            Sectors::Stored(store) => store.open_sector(root),
+            Sectors::Made(_, source) => match source.find(root)? {
+                Some(file) => file.open(root),
+                None => Ok(None),
+            },
+            Sectors::OfOne(_, file) => file.open(root),
+        }
+    }
+
+    /// Opens a base sector; with it, where the other sectors of its skyfile are.
+    pub(crate) fn open_base(&self, root: &SectorRoot) -> io::Result<Option<(Sector, Sectors)>> {
+        let sectors = match self {
+            Sectors::Stored(_) | Sectors::OfOne(..) => self.clone(),
+            Sectors::Made(size, source) => match source.find(root)? {
+                Some(file) => Sectors::OfOne(*size, file),
+                None => return Ok(None),
+            },
+        };
+        Ok(sectors.open_sector(root)?.map(|sector| (sector, sectors)))
+    }
+
+    /// Whether a sector is here.
+    pub(crate) fn contains(&self, root: &SectorRoot) -> io::Result<bool> {
+        match self {
+            Sectors::Stored(store) => store.contains(root),
+            _ => Ok(self.open_sector(root)?.is_some()),
+        }
+    }
+}
+
+impl From<SectorStore> for Sectors {
+    fn from(store: SectorStore) -> Self {
+        Sectors::Stored(store)
+    }
+}

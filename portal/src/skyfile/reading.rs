@@ -1,0 +1,113 @@
+//! What a portal does with skyfiles without changing any: opening, reading, proving.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use storage_backends::skynet::range_proof;
+use storage_backends::skynet::sector::SectorRoot;
+use storage_backends::skynet::skylink::{Skylink, Target};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::reader::Source;
+use super::{Health, OpenError, Skyfile, SkyfileStream};
+use crate::blocklist::Blocklist;
+use crate::sectors::Sectors;
+
+/// Proofs that are made at once; each has a sector in memory and a core to itself.
+const MAX_PROOFS: usize = 4;
+
+/// Reads skyfiles, wherever their sectors come from. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct SkyfileReader {
+    sectors: Sectors,
+    blocklist: Blocklist,
+    proofs: Arc<Semaphore>,
+}
+
+impl SkyfileReader {
+    /// Over these sectors, but for those that are blocked.
+    pub(crate) fn new(sectors: Sectors, blocklist: Blocklist) -> Self {
+        SkyfileReader { sectors, blocklist, proofs: Arc::new(Semaphore::new(MAX_PROOFS)) }
+    }
+
+    /// Opens the skyfile of a v1 skylink; `None` if it is not here.
+    pub(crate) async fn open(&self, skylink: &Skylink) -> Result<Option<Skyfile>, OpenError> {
+        self.refuse_blocked(skylink)?;
+        let (sectors, skylink) = (self.sectors.clone(), *skylink);
+        spawn_blocking(move || Skyfile::open(&sectors, skylink)).await.map_err(std::io::Error::from)?
+    }
+
+    /// Keeps what an open skyfile is read from; `false` if some of it is missing.
+    pub(crate) async fn hold(&self, skyfile: &Skyfile) -> Result<bool, OpenError> {
+        let skyfile = skyfile.clone();
+        Ok(spawn_blocking(move || skyfile.hold()).await.map_err(std::io::Error::from)??)
+    }
+
+    /// Bytes of a sector, which need not belong to a skyfile that is here; `None` if it is not here.
+    pub(crate) async fn sector(
+        &self,
+        root: &SectorRoot,
+        offset: u64,
+        length: u64,
+    ) -> Result<Option<SkyfileStream>, OpenError> {
+        if self.blocklist.contains(root) {
+            return Err(OpenError::Blocked);
+        }
+        let (sectors, root) = (self.sectors.clone(), *root);
+        let opening = spawn_blocking(move || {
+            let sector = sectors.open_sector(&root)?;
+            Ok(sector.map(|sector| SkyfileStream::new(Arc::new(Source::of_sector(&sectors, sector)), offset, length)))
+        });
+        opening.await.map_err(std::io::Error::from)?
+    }
+
+    /// The proof that those bytes stand in that sector; whole leaves of 64 bytes. `None` if it is not here.
+    pub(crate) async fn range_proof(
+        &self,
+        root: &SectorRoot,
+        bytes: Range<usize>,
+    ) -> Result<Option<Vec<u8>>, OpenError> {
+        // The sector is in memory for it.
+        let _permit = self.proofs.acquire().await.map_err(std::io::Error::other)?;
+        let (sectors, root) = (self.sectors.clone(), *root);
+        let proving = spawn_blocking(move || {
+            let Some(sector) = sectors.open_sector(&root)? else { return Ok(None) };
+            let mut content = vec![0; sector.stored() as usize];
+            sector.read_at(&mut content, 0)?;
+            Ok(Some(range_proof::prove(sectors.sector_size(), &content, bytes)?))
+        });
+        proving.await.map_err(std::io::Error::from)?
+    }
+
+    /// Part of the content of a skyfile that has a fanout, in sections with their proofs.
+    pub(crate) fn proven_sections(
+        &self,
+        skyfile: &Skyfile,
+        section: u64,
+        range: Range<u64>,
+    ) -> impl Stream<Item = std::io::Result<Bytes>> + Send + use<> {
+        skyfile.proven_sections(&self.proofs, section, range)
+    }
+
+    /// How much of a skyfile is here; `None` if its base sector is not.
+    pub(crate) async fn health(&self, skylink: &Skylink) -> Result<Option<Health>, OpenError> {
+        let Some(skyfile) = self.open(skylink).await? else { return Ok(None) };
+        let looking = spawn_blocking(move || Health::of(&skyfile));
+        Ok(Some(looking.await.map_err(std::io::Error::from)??))
+    }
+
+    /// What is blocked.
+    pub(crate) fn blocklist(&self) -> &Blocklist {
+        &self.blocklist
+    }
+
+    pub(super) fn refuse_blocked(&self, skylink: &Skylink) -> Result<(), OpenError> {
+        match skylink.target() {
+            Target::Sector { root, .. } if self.blocklist.contains(&root) => Err(OpenError::Blocked),
+            _ => Ok(()),
+        }
+    }
+}
