@@ -10,6 +10,7 @@
 //! uploads/        sessions that are not finished
 //! quarantine/     content that was found damaged
 //! resume/         uploads to the backend that broke off
+//! gateway/        which content stands at which skylink; may be deleted when no node runs
 //! ```
 //!
 //! A portal has a directory of its own, with the same marker and lock; see the crate `portal` for the rest.
@@ -180,6 +181,11 @@ impl DataDir {
     /// Directory of what is remembered of uploads to the backend that broke off.
     pub fn resume(&self) -> PathBuf {
         self.path.join("resume")
+    }
+
+    /// Directory of what the gateway knows of skylinks.
+    pub fn gateway(&self) -> PathBuf {
+        self.path.join("gateway")
     }
 
     /// Directory of the index.

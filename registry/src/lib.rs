@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod data_dir;
+pub mod gateway;
 pub mod gc;
 pub mod http;
 pub mod ids;

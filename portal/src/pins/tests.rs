@@ -116,7 +116,8 @@ async fn what_was_answered_survives_any_sweep() {
     };
     for round in 0..40 {
         let skylink = upload(&portal, "a", noise(20_000, 5)).await;
-        let skyfile = portal.stores().unwrap().skyfiles.open(&skylink).await.unwrap().expect("what was answered is here");
+        let skyfile =
+            portal.stores().unwrap().skyfiles.open(&skylink).await.unwrap().expect("what was answered is here");
         for root in skyfile.roots() {
             assert!(portal.stores().unwrap().skyfiles.sectors().contains(&root).unwrap(), "round {round}");
         }

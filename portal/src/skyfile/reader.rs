@@ -73,8 +73,7 @@ impl Skyfile {
         if metadata.content_length() > layout.file_size {
             return Err(OpenError::OutOfBounds);
         }
-        let content =
-            Arc::new(Source { sectors, size: layout.file_size, place, held: OnceLock::new() });
+        let content = Arc::new(Source { sectors, size: layout.file_size, place, held: OnceLock::new() });
         Ok(Some(Skyfile { skylink, layout, raw_metadata: rest, metadata: Arc::new(metadata), content }))
     }
 

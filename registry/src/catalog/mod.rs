@@ -7,8 +7,8 @@ mod page;
 mod placement;
 
 pub use local::{
-    Catalog, CatalogOptions, CatalogState, CatalogStatus, Clock, IndexOrigin, OpenCatalogError, OpenReport,
-    RebuildReason,
+    Catalog, CatalogOptions, CatalogState, CatalogStatus, Clock, FactsSinceError, IndexOrigin, OpenCatalogError,
+    OpenReport, RebuildReason, Replay, ReplayError,
 };
 pub use page::Page;
 pub use placement::{Backlog, Lacking, LackingPage, Placement, UnitRootsList, Wanted};

@@ -3,6 +3,7 @@
 mod backend;
 mod config;
 mod descriptors;
+mod gateway;
 mod node;
 mod operate;
 mod ownership;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::node::Node;
-use super::{backend, print, process};
+use super::{backend, gateway, print, process};
 use crate::admin;
 use crate::config::{Config, Loaded};
 use crate::http::{Door, HttpOptions, router};
@@ -27,6 +27,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let listen = config.server.listen;
     let listener = TcpListener::bind(listen.0).await.with_context(|| format!("listen on {}", listen.0))?;
     let address = listener.local_addr()?;
+    let for_gateway = gateway::bind(&config).await?;
     let stop = server::signal::shutdown_token()?;
     let metrics = Arc::new(Metrics::new());
     let door = Door::default();
@@ -38,14 +39,22 @@ async fn run(config: Config) -> anyhow::Result<()> {
     };
     // A rebuild cannot be broken off; a stop waits for it, and a second signal ends the process at once.
     let node = opening.await.context("opening the data directory panicked")??;
+    let gateway = match for_gateway {
+        Some(listener) => Some(gateway::start(&config, &node, listener, &stop).await?),
+        None => None,
+    };
+    // With the gateway up: a backend that is this very gateway is found out now.
     if let Some(backend) = &node.backend {
         backend::check(&**backend).await?;
     }
     let end = CancellationToken::new();
     let placing = tokio::spawn(placement::run(Arc::clone(&node.registry), end.clone()));
-    let result = operate(&config, &node, address, &door, &stop).await;
+    let result = operate(&config, &node, address, gateway.as_ref(), &door, &stop).await;
     stop.cancel();
     serving.await.context("the server panicked")?;
+    if let Some(gateway) = gateway {
+        gateway.finish().await?;
+    }
     // Pushes that were complete are brought to their end; sessions stay where they are, on disk.
     node.registry.finish().await;
     if let Some(durability) = placement::flush(&node.registry).await {
@@ -67,6 +76,7 @@ async fn operate(
     config: &Config,
     node: &Node,
     address: SocketAddr,
+    gateway: Option<&gateway::Running>,
     door: &Door,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -80,6 +90,9 @@ async fn operate(
     };
     door.open(Arc::clone(&node.registry), Arc::clone(&node.metrics), options);
     greet(address, node)?;
+    if let Some(gateway) = gateway {
+        gateway.greet();
+    }
     let tasks = TaskTracker::new();
     tasks.spawn(admin::server::serve(socket, Arc::clone(&node.registry), stop.clone()));
     tasks.spawn(collect_regularly(config.clone(), Arc::clone(&node.registry), stop.clone()));

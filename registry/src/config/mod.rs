@@ -7,6 +7,7 @@ mod byte_size;
 mod distribution;
 mod environment;
 mod file;
+mod gateway;
 mod gc;
 mod keys;
 mod load;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use byte_size::{ByteSize, InvalidByteSize};
 pub use environment::variable_name;
+pub use gateway::{Gateway, OptionalAddress};
 pub use gc::Gc;
 pub use load::{ConfigError, Flags, Loaded, Program, Source};
 pub use portal::Portal;
@@ -62,6 +64,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The Skynet portal.
     pub portal: Portal,
+    /// The read-only portal over what the registry holds.
+    pub gateway: Gateway,
 }
 
 impl Config {
@@ -79,5 +83,6 @@ impl Config {
         self.gc.validate(faults);
         self.log.validate(faults);
         self.portal.validate(faults);
+        self.gateway.validate(&self.storage, faults);
     }
 }

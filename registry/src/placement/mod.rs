@@ -31,4 +31,5 @@ pub use acknowledge::Acknowledgement;
 pub use cold::{ColdBlob, ColdRead};
 pub use flush::flush;
 pub use remote::{Durability, Remote, Settings};
+pub(crate) use roots::{keep_unit_roots, unit_roots};
 pub use run::run;

@@ -35,7 +35,7 @@ pub(super) async fn content_of_file(
     let computing = tokio::task::spawn_blocking(move || compute(store.open_content(&name, size)?, &stop));
     let roots = computing.await.map_err(|_| Error::Internal("computing unit roots panicked"))??;
     keep(registry, digest, &roots).await?;
-    with_roots(digest, size, roots)
+    with_roots(digest, size, roots.into())
 }
 
 /// The content, if all is known that reading it in parts takes.
@@ -47,20 +47,46 @@ pub(super) async fn known_content(
     if size <= UNIT {
         return Ok(Some(plain(digest, size)?));
     }
-    let Some(UnitRootsList { list, units }) = registry.catalog().unit_roots(digest).map_err(Error::from)? else {
-        return Ok(None);
-    };
-    let store = registry.store().clone();
-    let reading = tokio::task::spawn_blocking(move || store.read_verified(&list, units * ROOT_BYTES));
-    match reading.await.map_err(|_| Error::Internal("reading unit roots panicked"))? {
+    let (registry, name) = (Arc::clone(registry), digest.clone());
+    let reading = tokio::task::spawn_blocking(move || unit_roots(&registry, &name));
+    match reading.await.map_err(|_| Error::Internal("reading unit roots panicked"))?? {
+        Some(roots) => with_roots(digest, size, roots).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The roots of content above one unit; `None` if their list is not known, or lost. Blocks.
+pub(crate) fn unit_roots(registry: &Registry, digest: &Digest) -> Result<Option<Arc<[UnitRoot]>>, Error> {
+    let Some(UnitRootsList { list, units }) = registry.catalog().unit_roots(digest)? else { return Ok(None) };
+    match registry.store().read_verified(&list, units * ROOT_BYTES) {
         Ok(bytes) => {
             let (roots, _) = bytes.as_chunks::<{ UnitRoot::SIZE }>();
-            let roots = roots.iter().map(|root| UnitRoot::from_bytes(*root)).collect();
-            with_roots(digest, size, roots).map(Some)
+            Ok(Some(roots.iter().map(|root| UnitRoot::from_bytes(*root)).collect()))
         }
         // They can be computed again.
         Err(StoreError::Missing { .. } | StoreError::WrongLength { .. } | StoreError::Corrupt { .. }) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Sees to it that the roots of content above one unit are kept; `false` if it is not here, cannot be read, or the node
+/// stops.
+pub(crate) async fn keep_unit_roots(
+    registry: &Arc<Registry>,
+    digest: &Digest,
+    size: u64,
+    stop: &CancellationToken,
+) -> Result<bool, Error> {
+    match content_of_file(registry, digest, size, stop).await {
+        Ok(_) => Ok(true),
+        Err(Trouble::Missing | Trouble::Stopped) => Ok(false),
+        // Whoever pulls it will find that out too, and put it aside.
+        Err(error @ (Trouble::Disk(_) | Trouble::Local(Error::ContentDamaged(_)))) => {
+            tracing::warn!(%digest, %error, "content cannot be read for its unit roots");
+            Ok(false)
+        }
+        Err(Trouble::Local(error)) => Err(error),
+        Err(Trouble::Backend(_) | Trouble::ReadBackDiffers) => Err(Error::Internal("no backend was asked")),
     }
 }
 
@@ -81,8 +107,8 @@ fn plain(digest: &Digest, size: u64) -> Result<Content, Trouble> {
     Content::new(digest.clone(), size).map_err(|_| Trouble::Local(Error::Internal("content of an unknown algorithm")))
 }
 
-fn with_roots(digest: &Digest, size: u64, roots: Vec<UnitRoot>) -> Result<Content, Trouble> {
-    let counted = plain(digest, size)?.with_unit_roots(roots.into());
+fn with_roots(digest: &Digest, size: u64, roots: Arc<[UnitRoot]>) -> Result<Content, Trouble> {
+    let counted = plain(digest, size)?.with_unit_roots(roots);
     counted.map_err(|_| Trouble::Local(Error::Internal("the unit roots of other content")))
 }
 

@@ -83,6 +83,21 @@ impl Registry {
         }
     }
 
+    /// Content in a local file or in memory, by the rules of a pull, for those who have a thread for it. Blocks.
+    pub(crate) fn open_here(&self, digest: &Digest, size: u64) -> Result<Blob, StoreError> {
+        if size > VERIFIED_WHOLE {
+            let file = self.store.open_content(digest, size)?;
+            self.note_use(&file);
+            return Ok(Blob::File(file, size));
+        }
+        if let Some(bytes) = self.hot.get(digest) {
+            return Ok(Blob::Bytes(bytes));
+        }
+        let bytes = Bytes::from(self.store.read_verified(digest, size)?);
+        self.hot.keep(digest, &bytes);
+        Ok(Blob::Bytes(bytes))
+    }
+
     /// Content in a local file; `Err(None)`: it is not here.
     async fn file_here(&self, digest: &Digest, size: u64) -> Result<File, Option<Error>> {
         let (store, wanted) = (self.store.clone(), digest.clone());

@@ -5,6 +5,7 @@ mod cold;
 mod crashes;
 mod faults;
 pub mod front;
+mod gateway;
 mod images;
 mod local;
 mod manners;
@@ -73,6 +74,9 @@ const CASES: &[Case] = &[
     ("acknowledged when it is on the network", acknowledge::network),
     ("acknowledged in time, or in doubt, without portals", acknowledge::without_portals),
     ("a killed upload goes on where it was acknowledged", resume::after_kills),
+    ("a gateway serves what three portals serve", gateway::serves_what_portals_serve),
+    ("a gateway needs no portal, and no second copy", gateway::needs_no_portal),
+    ("a gateway is no place for content", gateway::is_no_place),
     ("memory while placing and pulling cold", memory::transfers),
 ];
 

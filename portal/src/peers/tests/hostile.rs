@@ -21,7 +21,19 @@ async fn alone(fake: &Server) {
     let node = Node::impatient(&[fake]);
     let read = tokio::time::timeout(Duration::from_secs(20), node.read(skylink)).await;
     assert_eq!(read.expect("it ends in time"), None);
-    assert_eq!(node.portal.stores().unwrap().skyfiles.sectors().begin_sweep([0; 4]).unwrap().remove_unreached().unwrap().sectors, 0);
+    assert_eq!(
+        node.portal
+            .stores()
+            .unwrap()
+            .skyfiles
+            .sectors()
+            .begin_sweep([0; 4])
+            .unwrap()
+            .remove_unreached()
+            .unwrap()
+            .sectors,
+        0
+    );
 }
 
 async fn both(fake: Server) {

@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::compaction::Compactor;
 use self::index::directory::IndexDirectory;
 use self::index::{Fault, Index};
-use self::journal::{FactsSinceError, Journal, JournalId, JournalReader, Replay, ReplayError};
+use self::journal::{Journal, JournalId, JournalReader};
 use self::placing::Placing;
 use self::rebuild::Workshop;
 use self::request::{Message, Request};
@@ -39,6 +39,7 @@ use self::shared::Shared;
 use self::writer::Writer;
 use crate::catalog::command::{Command, CommitError, Committed};
 
+pub use journal::{FactsSinceError, Replay, ReplayError};
 pub use options::{CatalogOptions, Clock, IndexOrigin, OpenCatalogError, OpenReport, RebuildReason};
 pub use shared::{CatalogState, CatalogStatus};
 

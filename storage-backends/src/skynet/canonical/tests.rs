@@ -53,6 +53,16 @@ fn skylinks_are_those_of_real_skyd() {
 }
 
 #[test]
+fn the_head_of_a_small_base_sector_follows_from_digest_and_length() {
+    for length in [0, 1, 102_400] {
+        let content = content(length);
+        let digest = digest_of(&content);
+        let made = small(&digest, &content, Profile::DEFAULT).unwrap();
+        assert_eq!(made.bytes(), [small_head(&digest, length as u64), content].concat(), "{length}");
+    }
+}
+
+#[test]
 fn metadata_is_digest_and_length() {
     let digest = digest_of(b"");
     let expected =

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::store::Store;
 use super::trouble::{Plan, Route, Trouble};
+use crate::skynet::GATEWAY_HEADER;
 use crate::skynet::config::{Access, PortalConfig};
 use crate::skynet::profile::Profile;
 use crate::skynet::skylink::Skylink;
@@ -143,6 +144,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Some(Trouble::Endless) => Response::new(Body::from_stream(stream::repeat_with(|| {
             Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 4096]))
         }))),
+        Some(Trouble::Gateway) => with(shared.handle(route, name, None, request).await, GATEWAY_HEADER, "read-only"),
         _ => shared.handle(route, name, trouble, request).await,
     }
 }

@@ -49,6 +49,8 @@ pub enum Trouble {
     StallAfter(u64),
     /// Of a read: answers the whole, whatever range was asked for.
     IgnoreRange,
+    /// Says of itself that it is a gateway.
+    Gateway,
     /// Of an upload's part: takes so many bytes, then breaks off.
     TakeOnly(u64),
 }

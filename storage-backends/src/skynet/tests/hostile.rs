@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{portal, portal_with, put};
 use crate::backend::testing::{read, sample};
 use crate::backend::{Backend as _, BackendError, Locator, PLAIN, Resume as _, ResumeInMemory, Source as _, UNIT};
-use crate::skynet::Deadlines;
 use crate::skynet::profile::Profile;
 use crate::skynet::testing::{Route, TestPortal, Trouble};
+use crate::skynet::{Access, Deadlines, Secret};
 
 const LARGE: u64 = 2 * UNIT + 1000;
 
@@ -30,6 +30,24 @@ async fn another_skylink_than_the_computed_one_is_misbehaviour() {
         assert!(matches!(error, BackendError::Misbehaves { .. }), "{length} bytes: {error}");
         assert!(resume.last().is_none_or(|token| token.as_str().is_empty()), "nobody takes it up again");
         test.clear();
+    }
+}
+
+/// A registry that took its own gateway for a portal would rely on a copy that is the only one.
+#[tokio::test]
+async fn a_gateway_is_no_place_for_content() {
+    for access in [Access::Open, Access::Skyd(Secret::new("password"))] {
+        let test = TestPortal::start_with(Profile::DEFAULT, access).await;
+        let content = sample(1000, 1);
+        put(&portal(&test), &content).await.unwrap();
+        test.always(Route::Stats, Trouble::Gateway);
+        test.always(Route::Head, Trouble::Gateway);
+        assert!(matches!(portal(&test).check().await.unwrap_err(), BackendError::Unsuitable { .. }));
+        // It has the content, and that does not count.
+        let (pins, uploads) = (test.calls(Route::Pin), test.calls(Route::Upload));
+        let error = put(&portal(&test), &content).await.unwrap_err();
+        assert!(matches!(error, BackendError::Unsuitable { .. }), "{error}");
+        assert_eq!((test.calls(Route::Pin), test.calls(Route::Upload)), (pins, uploads));
     }
 }
 

@@ -1,0 +1,70 @@
+//! The gateway beside `skyberth serve`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use portal::{Portal, PortalOptions};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::node::Node;
+use super::print;
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::server;
+
+/// Listens for the gateway, if there is to be one.
+pub(super) async fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(listen) = config.gateway.listen.0 else { return Ok(None) };
+    let listener = TcpListener::bind(listen.0).await;
+    listener.map(Some).with_context(|| format!("listen on {} for the gateway", listen.0))
+}
+
+/// A gateway that serves, until it is told to stop.
+#[derive(Debug)]
+pub(super) struct Running {
+    address: SocketAddr,
+    serving: JoinHandle<()>,
+    following: JoinHandle<()>,
+}
+
+/// Serves what the node holds until `stop`.
+pub(super) async fn start(
+    config: &Config,
+    node: &Node,
+    listener: TcpListener,
+    stop: &CancellationToken,
+) -> anyhow::Result<Running> {
+    let profile = config.storage.skynet.profile.parse().context("[storage.skynet] profile")?;
+    let (registry, directory) = (Arc::clone(&node.registry), node.data.gateway());
+    let journal = node.report.journal.to_string();
+    let opening = tokio::task::spawn_blocking(move || Gateway::open(registry, &directory, profile, journal));
+    let gateway = opening.await.context("opening the gateway panicked")?.context("the records of the gateway")?;
+    let options = PortalOptions::of_gateway(
+        profile,
+        config.gateway.url.clone(),
+        config.server.idle_body_timeout.duration(),
+        config.metrics.enabled,
+    );
+    let router = portal::http::router(Arc::new(Portal::gateway(gateway.source(), options)));
+    let address = listener.local_addr()?;
+    let limits = server::Limits::from(&config.server);
+    let serving = tokio::spawn(server::run(listener, router, limits, Arc::clone(&node.metrics), stop.clone()));
+    let following = tokio::spawn(gateway.follow(stop.clone()));
+    Ok(Running { address, serving, following })
+}
+
+impl Running {
+    /// Where it is.
+    pub(super) fn greet(&self) {
+        print(&format!("gateway:        http://{}/SKYLINK", self.address));
+    }
+
+    /// Waits for both parts to end after a stop.
+    pub(super) async fn finish(self) -> anyhow::Result<()> {
+        self.serving.await.context("the gateway's server panicked")?;
+        self.following.await.context("the gateway panicked")
+    }
+}

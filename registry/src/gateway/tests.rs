@@ -1,0 +1,352 @@
+//! The whole gateway in process: a registry, the records, and a portal's HTTP over them.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use http::{Request, Response, StatusCode};
+use portal::{ApiKeys, PeerKey, Portal, PortalOptions};
+use storage_backends::skynet::canonical::file_name;
+use storage_backends::skynet::skylink::Skylink;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::Gateway;
+use super::records::State;
+use crate::catalog::command::Command;
+use crate::catalog::fact::{Fact, Visibility};
+use crate::catalog::local::journal::{AppendKind, Journal};
+use crate::oci::Digest;
+use crate::testing::Fixture;
+
+const MIB: usize = 1 << 20;
+
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+struct Node {
+    fixture: Fixture,
+    gateway: Gateway,
+    portal: Arc<Portal>,
+}
+
+impl Node {
+    fn new() -> Self {
+        Node::with(Fixture::new(Duration::from_hours(1)))
+    }
+
+    fn with(fixture: Fixture) -> Self {
+        let (registry, directory) = (Arc::clone(&fixture.registry), fixture.folder.path().join("gateway"));
+        let profile = "4MiB/1+4".parse().unwrap();
+        let gateway = Gateway::open(registry, &directory, profile, "journal".to_owned()).unwrap();
+        let options = PortalOptions::of_gateway(profile, String::new(), Duration::from_secs(5), true);
+        let portal = Arc::new(Portal::gateway(gateway.source(), options));
+        Node { fixture, gateway, portal }
+    }
+
+    async fn catch_up(&self) {
+        let mut known = self.gateway.known().await;
+        self.gateway.catch_up(&mut known, &CancellationToken::new()).await.unwrap();
+    }
+
+    async fn push(&self, bytes: &[u8]) -> Digest {
+        let digest = self.fixture.push_blob(bytes).await;
+        self.catch_up().await;
+        digest
+    }
+
+    async fn send(&self, request: Request<Body>) -> Response<Body> {
+        portal::http::router(Arc::clone(&self.portal)).oneshot(request).await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Response<Body> {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn status(&self, path: &str) -> u16 {
+        self.get(path).await.status().as_u16()
+    }
+}
+
+async fn bytes(response: Response<Body>) -> Vec<u8> {
+    to_bytes(response.into_body(), 64 * MIB).await.unwrap().to_vec()
+}
+
+/// A portal that stores, and what it makes of content.
+struct Uploader(Arc<Portal>, #[expect(dead_code, reason = "it goes with the portal")] tempfile::TempDir);
+
+impl Uploader {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = PortalOptions {
+            api_keys: ApiKeys::default(),
+            peer_key: PeerKey::default(),
+            max_upload: 1 << 30,
+            max_metadata: MIB,
+            max_uploads: 4,
+            max_entries: 10,
+            max_resumable_uploads: 4,
+            ..PortalOptions::of_gateway("4MiB/1+4".parse().unwrap(), String::new(), Duration::from_secs(5), true)
+        };
+        Uploader(Arc::new(Portal::open(folder.path(), options).unwrap()), folder)
+    }
+
+    async fn upload(&self, digest: &Digest, content: &[u8]) -> String {
+        let request = Request::post(format!("/skynet/skyfile?filename={}", file_name(digest)))
+            .header("content-type", "application/octet-stream")
+            .body(Body::from(content.to_vec()))
+            .unwrap();
+        let response = portal::http::router(Arc::clone(&self.0)).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.headers()["skynet-skylink"].to_str().unwrap().to_owned()
+    }
+
+    async fn get(&self, path: &str) -> Response<Body> {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        portal::http::router(Arc::clone(&self.0)).oneshot(request).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_is_pushed_is_what_a_portal_serves_at_the_same_skylink() {
+    let (node, portal) = (Node::new(), Uploader::new());
+    // Verified whole, sent from a file, one unit with a fanout, two units and more.
+    for length in [0, 1, 1000, 70_000, 4 * MIB - 300, 4 * MIB - 100, 4 * MIB, 9 * MIB + 5] {
+        let content = noise(length, length as u64);
+        let digest = node.push(&content).await;
+        let link = portal.upload(&digest, &content).await;
+        for path in [
+            format!("/{link}"),
+            format!("/skynet/skylink/{link}"),
+            format!("/{}", link.parse::<Skylink>().unwrap().to_base32()),
+            format!("/skynet/metadata/{link}"),
+            format!("/skynet/basesector/{link}"),
+            format!("/skynet/trustless/basesector/{link}"),
+            format!("/skynet/trustless/file/v1/{link}"),
+            format!("/skynet/resolve/{link}"),
+        ] {
+            let (here, there) = (node.get(&path).await, portal.get(&path).await);
+            assert_eq!(here.status(), there.status(), "{length} {path}");
+            for name in ["etag", "content-length", "cache-control", "skynet-skylink", "accept-ranges"] {
+                assert_eq!(here.headers().get(name), there.headers().get(name), "{length} {path} {name}");
+            }
+            assert!(bytes(here).await == bytes(there).await, "{length} {path}");
+        }
+        assert!(bytes(node.get(&format!("/{link}")).await).await == content, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn content_goes_out_as_a_file_to_keep() {
+    let node = Node::new();
+    let page = b"<html><script>alert(1)</script></html>".repeat(4000);
+    let digest = node.push(&page).await;
+    let link = Uploader::new().upload(&digest, &page).await;
+    for query in ["", "?attachment=false"] {
+        let response = node.get(&format!("/{link}{query}")).await;
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(header("content-type"), "application/octet-stream");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        let disposition = format!("attachment; filename=\"{}\"", file_name(&digest));
+        assert!(header("content-disposition").starts_with(&disposition), "{}", header("content-disposition"));
+        assert_eq!(header("skyberth-gateway"), "read-only");
+        assert!(response.headers().contains_key("x-request-id"));
+    }
+}
+
+#[tokio::test]
+async fn ranges_and_conditions_are_those_of_a_portal() {
+    let node = Node::new();
+    let content = noise(9 * MIB, 3);
+    let digest = node.push(&content).await;
+    let link = Uploader::new().upload(&digest, &content).await;
+    let ask = |name: &'static str, value: String| {
+        node.send(Request::get(format!("/{link}")).header(name, value).body(Body::empty()).unwrap())
+    };
+    // Over the edge between two units, and to the end.
+    let (first, last) = (4 * MIB - 10, 8 * MIB + 10);
+    let part = ask("range", format!("bytes={first}-{last}")).await;
+    assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
+    assert_eq!(part.headers()["content-range"], format!("bytes {first}-{last}/{}", content.len()));
+    assert!(bytes(part).await == content[first..=last]);
+    assert!(bytes(ask("range", "bytes=-7".to_owned()).await).await == content[content.len() - 7..]);
+    let several = ask("range", "bytes=0-1,4194303-4194305".to_owned()).await;
+    assert!(several.headers()["content-type"].to_str().unwrap().starts_with("multipart/byteranges"));
+    assert_eq!(ask("range", format!("bytes={}-", content.len())).await.status(), 416);
+    let etag = node.get(&format!("/{link}")).await.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(ask("if-none-match", etag).await.status(), StatusCode::NOT_MODIFIED);
+    let head = node.send(Request::head(format!("/{link}")).body(Body::empty()).unwrap()).await;
+    assert_eq!(head.headers()["content-length"], content.len().to_string());
+    assert!(bytes(head).await.is_empty());
+}
+
+#[tokio::test]
+async fn nothing_can_be_written() {
+    let node = Node::new();
+    let link = "AABVgSG2Kiq2eCw9J5J79RI3Y6mxjbfZAavEK-6_gMHONA";
+    let (pin, unpin) = (format!("/skynet/pin/{link}"), format!("/skynet/unpin/{link}"));
+    for path in ["/skynet/skyfile", "/skynet/restore", "/skynet/registry", "/skynet/blocklist", &pin, &unpin] {
+        let response = node.send(Request::post(path).body("{}".into()).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path}");
+        let answer: serde_json::Value = serde_json::from_slice(&bytes(response).await).unwrap();
+        assert!(answer["message"].as_str().unwrap().contains("read-only gateway"), "{path}: {answer}");
+    }
+    let tus = Request::post("/skynet/tus").header("tus-resumable", "1.0.0").header("upload-length", "5");
+    assert_eq!(node.send(tus.body(Body::empty()).unwrap()).await.status(), StatusCode::FORBIDDEN);
+    let put = Request::put(format!("/{link}")).body(Body::empty()).unwrap();
+    assert_eq!(node.send(put).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(node.status(&format!("/{link}")).await, 404);
+    assert_eq!(node.send(Request::head("/").body(Body::empty()).unwrap()).await.status(), 200);
+    let stats = bytes(node.get("/skynet/stats").await).await;
+    let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
+    assert_eq!((&stats["gateway"], &stats["profile"]), (&true.into(), &"4MiB/1+4".into()));
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_gone_and_its_record_too() {
+    let node = Node::new();
+    for length in [500, 5 * MIB] {
+        let content = noise(length, 1);
+        let digest = node.push(&content).await;
+        let link = Uploader::new().upload(&digest, &content).await;
+        assert_eq!(node.status(&format!("/{link}")).await, 200);
+        node.fixture.registry.delete_blob(&node.fixture.repository, &digest).await.unwrap();
+        assert_eq!(node.status(&format!("/{link}")).await, 404, "{length}");
+        assert_eq!(count(&node), 1);
+        node.catch_up().await;
+        node.gateway.sweep().await.unwrap();
+        assert_eq!(count(&node), 0);
+        // Pushed again, it is there again.
+        node.push(&content).await;
+        assert!(bytes(node.get(&format!("/{link}")).await).await == content);
+        node.fixture.registry.delete_blob(&node.fixture.repository, &digest).await.unwrap();
+        node.catch_up().await;
+        node.gateway.sweep().await.unwrap();
+    }
+}
+
+fn count(node: &Node) -> usize {
+    let shards = fs::read_dir(node.fixture.folder.path().join("gateway/links")).unwrap();
+    shards.map(|shard| fs::read_dir(shard.unwrap().path()).unwrap().count()).sum()
+}
+
+/// Its repository is private from the first.
+fn private() -> Node {
+    Node::with(Fixture::with(Duration::from_hours(1), |options| {
+        let (mut journal, _) = Journal::open(&options.journal_dir, None, options.journal.clone()).unwrap();
+        let hidden = Fact::Repository { repository: "a".parse().unwrap(), visibility: Visibility::Private };
+        journal.append(&[hidden], 0, AppendKind::Ordinary).unwrap();
+    }))
+}
+
+#[tokio::test]
+async fn what_only_private_repositories_hold_is_not_served() {
+    let node = private();
+    for length in [5000, 5 * MIB] {
+        let content = noise(length, 2);
+        let digest = node.push(&content).await;
+        let link = Uploader::new().upload(&digest, &content).await;
+        for path in ["", "skynet/skylink/", "skynet/metadata/", "skynet/basesector/", "skynet/trustless/basesector/"] {
+            assert_eq!(node.status(&format!("/{path}{link}")).await, 404, "{length} {path}");
+        }
+        // A public repository that holds it too is enough.
+        let other = Command::LinkBlob { repository: "open".parse().unwrap(), digest, size: length as u64 };
+        node.fixture.registry.catalog().commit(vec![other]).await.unwrap();
+        assert!(bytes(node.get(&format!("/{link}")).await).await == content, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_here_is_not_served() {
+    let node = Node::new();
+    let (lost, cut) = (noise(100_000, 4), noise(5 * MIB, 5));
+    let digests = [node.push(&lost).await, node.push(&cut).await];
+    let portal = Uploader::new();
+    let links = [portal.upload(&digests[0], &lost).await, portal.upload(&digests[1], &cut).await];
+    fs::remove_file(node.fixture.file(&digests[0])).unwrap();
+    let file = node.fixture.file(&digests[1]);
+    let mut permissions = fs::metadata(&file).unwrap().permissions();
+    #[expect(clippy::permissions_set_readonly_false, reason = "the file is ours")]
+    permissions.set_readonly(false);
+    fs::set_permissions(&file, permissions).unwrap();
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(100).unwrap();
+    for link in &links {
+        assert_eq!(node.status(&format!("/{link}")).await, 404);
+    }
+    // As a pull does it.
+    for _ in 0..500 {
+        if !file.exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the damaged file was not put aside");
+}
+
+#[tokio::test]
+async fn lost_records_are_made_again() {
+    let node = Node::new();
+    let contents = [noise(700, 6), noise(4 * MIB - 120, 7), noise(5 * MIB, 8)];
+    let portal = Uploader::new();
+    let mut links = Vec::new();
+    for content in &contents {
+        let digest = node.push(content).await;
+        links.push(portal.upload(&digest, content).await);
+    }
+    // Lost, of another journal, of another profile, half written.
+    let folder = node.fixture.folder.path().join("gateway");
+    let state = node.gateway.records.state().unwrap();
+    let spoilt = [
+        State { journal: "another".to_owned(), ..state.clone() },
+        State { profile: "4MiB/1+2".to_owned(), ..state.clone() },
+        State { sequence: 0, ..state.clone() },
+    ];
+    let mut node = node;
+    for spoil in 0..=spoilt.len() {
+        match spoilt.get(spoil) {
+            Some(state) => node.gateway.records.set_state(state).unwrap(),
+            None => fs::remove_dir_all(&folder).unwrap(),
+        }
+        node = Node::with(node.fixture);
+        node.catch_up().await;
+        for (link, content) in links.iter().zip(&contents) {
+            assert!(bytes(node.get(&format!("/{link}")).await).await == *content, "{spoil}");
+        }
+        let last = node.fixture.registry.catalog().status().sequence;
+        assert_eq!(node.gateway.records.state().unwrap().sequence, last);
+    }
+}
+
+#[tokio::test]
+async fn the_records_follow_what_is_pushed() {
+    let node = Node::new();
+    let stop = CancellationToken::new();
+    let following = tokio::spawn(node.gateway.clone().follow(stop.clone()));
+    let content = noise(3000, 9);
+    let digest = node.fixture.push_blob(&content).await;
+    let manifest = node.fixture.push_manifest(&digest, content.len()).await;
+    let size = node.fixture.registry.catalog().held_size(&manifest).unwrap().unwrap();
+    let body = node.fixture.registry.store().read_verified(&manifest, size).unwrap();
+    let portal = Uploader::new();
+    for (digest, content) in [(digest, content), (manifest, body)] {
+        let link = portal.upload(&digest, &content).await;
+        let mut tries = 0;
+        while node.status(&format!("/{link}")).await != 200 {
+            tries += 1;
+            assert!(tries < 500, "it does not come");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(bytes(node.get(&format!("/{link}")).await).await == content);
+    }
+    stop.cancel();
+    following.await.unwrap();
+}
