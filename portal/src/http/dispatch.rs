@@ -74,7 +74,8 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         return Ok(response);
     }
     if !request.method.is_safe() {
-        // Whatever the route: a write is allowed by name, or not at all.
+        // Whatever the route: a gateway takes no write, and elsewhere one is allowed by name, or not at all.
+        portal.stores()?;
         access::authorize_write(portal, request)?;
     }
     match route {

@@ -14,7 +14,6 @@ use crate::Portal;
 /// Pins what is here or at peers, from where it is fetched before the answer; the path in skyd's file system that it asks for is only echoed.
 pub(super) async fn pin(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     const ACTION: &str = "failed to pin file to skynet";
-    portal.stores()?;
     let link = Link::resolve(portal, request, skylink, ACTION).await?;
     if !portal.pin(&link.v1, request.is_from_peer()).await? {
         return Err(HttpError::not_found(format!("{ACTION}: root not found")));
