@@ -13,14 +13,15 @@ use super::skylink::Skylink;
 use super::tus::{self, TusId};
 use crate::backend::{BackendError, Resume, ResumeToken, Source};
 
-/// About so many bytes go in one request: enough that the pauses between them do not count.
+/// About so many bytes go in one request: enough that the pauses between them do not count. skyd takes whole chunks only.
 const PART: u64 = 64 * 1024 * 1024;
 
 /// One piece of content at one portal.
 pub(super) struct Large<'a> {
     pub(super) portal: &'a Portal,
     pub(super) source: Arc<dyn Source>,
-    pub(super) roots: Arc<[SectorRoot]>,
+    /// Of its units.
+    pub(super) units: Arc<[SectorRoot]>,
     pub(super) skylink: Skylink,
 }
 
@@ -107,8 +108,7 @@ impl Large<'_> {
     }
 
     async fn send_part(&self, session: &Session, end: u64) -> Result<u64, BackendError> {
-        let (source, roots) = (Arc::clone(&self.source), Arc::clone(&self.roots));
-        let bytes = checked_bytes(source, roots, self.portal.profile.sector_size(), session.offset, end);
+        let bytes = checked_bytes(Arc::clone(&self.source), Arc::clone(&self.units), session.offset, end);
         // Whoever sends the body only says that it broke off; why is kept here.
         let failure = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&failure);
