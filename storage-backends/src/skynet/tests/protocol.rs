@@ -114,6 +114,28 @@ async fn a_session_lost_in_the_middle_costs_no_failure() {
     assert_eq!(test.calls(Route::TusCreate), 4);
 }
 
+/// Seen at skyd's testing build on a busy machine, which forgets uploads after ten seconds.
+#[tokio::test]
+async fn an_upload_forgotten_while_a_part_is_taken_is_sent_anew_by_chunks() {
+    let profile: Profile = "4KiB/3+2".parse().unwrap();
+    let test = TestPortal::start(profile).await;
+    let source = sample(5 * profile.chunk_size() + 1, 1);
+    test.at(Route::TusPatch, 0, Trouble::Forget);
+    put(&backend(test.config(), profile), &source).await.unwrap();
+    assert_eq!((test.calls(Route::TusCreate), test.calls(Route::TusPatch)), (2, 1 + 6));
+}
+
+#[tokio::test]
+async fn a_part_of_which_nothing_was_kept_is_no_misbehaviour() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    let (source, resume) = (sample(LARGE, 1), ResumeInMemory::default());
+    test.at(Route::TusPatch, 0, Trouble::TakeNothing);
+    let error = portal(&test).put(Arc::new(source.clone()), &resume).await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("still at 0 bytes"), "{error}");
+    portal(&test).put(Arc::new(source), &resume).await.unwrap();
+    assert_eq!(test.calls(Route::TusCreate), 1, "it goes on with the same upload");
+}
+
 #[tokio::test]
 async fn an_upload_whose_end_was_not_heard_costs_a_question_and_a_pin() {
     let test = TestPortal::start(Profile::DEFAULT).await;
