@@ -6,14 +6,14 @@ mod crashes;
 mod faults;
 pub mod front;
 mod images;
-mod local;
+pub mod local;
 mod manners;
 mod memory;
 mod outage;
 mod rates;
 mod resume;
 mod stack;
-mod status;
+pub mod status;
 mod tus;
 mod unpin;
 
