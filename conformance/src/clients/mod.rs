@@ -18,7 +18,7 @@ mod relay;
 mod round;
 mod skopeo;
 mod tar;
-mod verify;
+pub mod verify;
 
 use std::path::{Path, PathBuf};
 

@@ -115,7 +115,7 @@ impl Remote {
     /// When content counts as placed at this backend.
     pub fn wanted(backend: &dyn Backend) -> Wanted {
         let profile: Option<Profile> = backend.profile().parse().ok();
-        let fanout_is_list = backend.kind() == "skynet" && profile.is_some_and(|p| p.data_pieces() == 1);
+        let fanout_is_list = backend.kind() == "skynet" && profile.is_some_and(Profile::fanout_is_unit_roots);
         Wanted {
             kind: backend.kind().to_owned(),
             profile: backend.profile().to_owned(),

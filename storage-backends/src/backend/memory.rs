@@ -160,6 +160,7 @@ impl Backend for MemoryBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             known_address: true,
+            address_reads_all: false,
             resume_step: Some(MAX_READ),
             asynchronous_delete: false,
             needs_unit_roots: false,

@@ -24,8 +24,8 @@
 //! 10. **Breaking off.** Dropping the future of a put at any moment leaves nothing that can be read, and a later put
 //!     succeeds.
 //! 11. **Resuming.** With a `resume_step`, a put that was broken off goes on, at another instance too: of what it had
-//!     taken from the source for a copy, it takes no more than that again. If it needs a token for that, it kept it
-//!     before the first byte.
+//!     taken from the source for a copy, it takes no more than that again, beyond what telling the address takes. If it
+//!     needs a token for that, it kept it before the first byte of a copy.
 //! 12. **Hostile tokens.** A token of another content, another backend or no backend at all costs a repetition at most.
 //! 13. **Small reads.** A put asks the source for [`MAX_READ`] bytes at once at most, within the content.
 //! 14. **Size.** Content above `max_object_size` is `TooLarge` before any byte is taken.
@@ -97,7 +97,7 @@ pub trait Backend: Debug + Send + Sync {
     fn check(&self) -> Answer<'_, ()>;
 
     /// Where the content is, or would be; no endpoint of it says that it has it. `None` where only a put can tell.
-    /// May read the source, if it is no longer than one unit.
+    /// May read the source: all of it with `address_reads_all`, else if it is no longer than one unit.
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>>;
 
     /// Stores the content, if it is not there yet. Once it returns, the backend's holders have acknowledged it.

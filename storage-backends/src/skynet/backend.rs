@@ -26,10 +26,11 @@ pub fn skynet_backend_with(
         let cause = format!("at most {MAX_PORTALS} portals, none twice");
         return Err(BackendError::Unsuitable { cause: cause.into() });
     }
+    let recent = Arc::default();
     let members = config.portals.iter().map(|portal| {
         let address = portal.url.to_string();
         let portal = Portal::new(portal.clone(), config.profile, config.deadlines, config.max_object_size, random)?;
-        let limited = Limit::new(Arc::new(portal), config.limit);
+        let limited = Limit::new(Arc::new(portal.sharing(&recent)), config.limit);
         let retried = Retry::new(Arc::new(limited), config.retry, Jitter::from_system());
         let watched = around(&address, Arc::new(Verify::new(Arc::new(retried))));
         let guarded: Arc<dyn Backend> = Arc::new(Breaker::new(watched, config.breaker));

@@ -14,6 +14,7 @@ use super::config::{Deadlines, PortalConfig};
 use super::content::{Body, canonical, max_length};
 use super::problem::Problem;
 use super::profile::Profile;
+use super::roots::RecentRoots;
 use super::skylink::Skylink;
 use super::{placing, stats};
 use crate::backend::{
@@ -35,6 +36,7 @@ pub struct Portal {
     profile_name: Arc<str>,
     max_object_size: u64,
     random: fn() -> [u8; 16],
+    recent: Arc<RecentRoots>,
 }
 
 impl Portal {
@@ -46,9 +48,6 @@ impl Portal {
         max_object_size: Option<u64>,
         random: fn() -> [u8; 16],
     ) -> Result<Self, BackendError> {
-        if profile.data_pieces() != 1 {
-            return Err(BackendError::Unsuitable { cause: "only profiles of one data piece can be placed".into() });
-        }
         let possible = max_length(profile);
         Ok(Portal {
             client: Client::new(config, deadlines)?,
@@ -56,7 +55,13 @@ impl Portal {
             profile_name: profile.to_string().into(),
             max_object_size: max_object_size.map_or(possible, |limit| limit.min(possible)),
             random,
+            recent: Arc::default(),
         })
+    }
+
+    /// The same, sharing what is computed with other portals of its profile.
+    pub(super) fn sharing(self, recent: &Arc<RecentRoots>) -> Self {
+        Portal { recent: Arc::clone(recent), ..self }
     }
 
     fn locator(&self, skylink: &Skylink, length: u64, endpoints: Vec<String>) -> Locator {
@@ -127,7 +132,7 @@ impl Portal {
         if content.length() > self.max_object_size {
             return Err(BackendError::TooLarge { limit: self.max_object_size });
         }
-        let canonical = canonical(&*source, self.profile).await?;
+        let canonical = canonical(&*source, self.profile, &self.recent).await?;
         let locator = self.locator(&canonical.skylink, content.length(), vec![self.client.name().to_string()]);
         // It may have been acknowledged before, and not recorded.
         if !again && self.has(&canonical.skylink, content.length()).await? && self.keeps(&canonical.skylink).await? {
@@ -135,8 +140,8 @@ impl Portal {
         }
         let found = match canonical.body {
             Body::Small(bytes) => self.send_raw(&content, bytes).await?,
-            Body::Large(roots) => {
-                placing::Large { portal: self, source, roots, skylink: canonical.skylink }.send(resume).await?
+            Body::Large(units) => {
+                placing::Large { portal: self, source, units, skylink: canonical.skylink }.send(resume).await?
             }
         };
         self.compare(canonical.skylink, found)?;
@@ -229,7 +234,8 @@ impl Backend for Portal {
             // What is in flight of a part, and the unit that was being read.
             resume_step: Some(2 * self.profile.chunk_size().max(crate::backend::UNIT)),
             asynchronous_delete: true,
-            needs_unit_roots: self.profile == Profile::DEFAULT,
+            address_reads_all: !self.profile.fanout_is_unit_roots(),
+            needs_unit_roots: self.profile.fanout_is_unit_roots(),
             public: true,
             max_object_size: Some(self.max_object_size),
             copies: 1,
@@ -242,7 +248,7 @@ impl Backend for Portal {
 
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         Box::pin(async move {
-            let skylink = canonical(&*source, self.profile).await?.skylink;
+            let skylink = canonical(&*source, self.profile, &self.recent).await?.skylink;
             Ok(Some(self.locator(&skylink, source.content().length(), Vec::new())))
         })
     }

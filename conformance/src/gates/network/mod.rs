@@ -6,14 +6,14 @@ mod crashes;
 mod faults;
 pub mod front;
 mod images;
-mod local;
+pub mod local;
 mod manners;
 mod memory;
 mod outage;
 mod rates;
 mod resume;
 mod stack;
-mod status;
+pub mod status;
 mod tus;
 mod unpin;
 
@@ -60,6 +60,7 @@ type Case = (&'static str, fn(&Bench) -> anyhow::Result<()>);
 
 const CASES: &[Case] = &[
     ("all is pulled cold, bit for bit", cold::everything),
+    ("with portals of ten data pieces, cold, bit for bit", cold::several_pieces),
     ("nothing is evicted before it was read back", cold::eviction),
     ("one portal gone, one lying, one stalling", faults::gone_lying_stalling),
     ("refusals of portals: the next one is asked", faults::refusals),

@@ -112,6 +112,7 @@ impl Backend for FsBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             known_address: true,
+            address_reads_all: false,
             resume_step: Some(SYNC_STEP),
             asynchronous_delete: false,
             needs_unit_roots: false,

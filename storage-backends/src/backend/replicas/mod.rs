@@ -141,6 +141,7 @@ impl Backend for Replicas {
         let smallest = |limits: Vec<Option<u64>>| limits.into_iter().flatten().min();
         Capabilities {
             known_address: all().all(|each| each.known_address),
+            address_reads_all: all().any(|each| each.address_reads_all),
             resume_step: all()
                 .map(|each| each.resume_step)
                 .collect::<Option<Vec<_>>>()

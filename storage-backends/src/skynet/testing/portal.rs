@@ -268,6 +268,20 @@ impl Shared {
             Some(false) => return message(StatusCode::CONFLICT, "another offset, or locked"),
             Some(true) => {}
         }
+        match trouble {
+            Some(Trouble::TakeNothing) => {
+                self.store.end_part(id);
+                drain(request).await;
+                let kept = offset.unwrap_or_default().to_string();
+                return with(page(StatusCode::NO_CONTENT, "text/plain", ""), "upload-offset", &kept);
+            }
+            Some(Trouble::Forget) => {
+                self.store.lose_uploads();
+                drain(request).await;
+                return message(StatusCode::INTERNAL_SERVER_ERROR, "can't grow number of chunks of deleted file");
+            }
+            _ => {}
+        }
         // It ends too if this future is dropped because the client is gone.
         let guard = PartGuard { store: &self.store, id };
         let mut left = match trouble {

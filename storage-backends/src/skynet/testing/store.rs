@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::skynet::base_sector::{AssembleError, BaseSector};
-use crate::skynet::canonical::UnitRoots;
+use crate::skynet::fanout::Fanout;
 use crate::skynet::layout::Layout;
 use crate::skynet::profile::Profile;
 
@@ -60,9 +60,9 @@ impl Store {
         let sector = if Layout::SIZE + metadata.len() + bytes.len() <= size.bytes() {
             BaseSector::small(size, metadata, &bytes)?
         } else {
-            let mut roots = UnitRoots::new(size);
-            roots.update(&bytes);
-            BaseSector::large(self.profile, bytes.len() as u64, metadata, &roots.finish())?
+            let mut fanout = Fanout::new(self.profile);
+            fanout.update(&bytes);
+            BaseSector::large(self.profile, bytes.len() as u64, metadata, &fanout.finish())?
         };
         let skylink = sector.skylink().to_string();
         self.inner().files.insert(skylink.clone(), File { bytes, unpinned: None });

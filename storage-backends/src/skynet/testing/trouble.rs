@@ -51,6 +51,10 @@ pub enum Trouble {
     IgnoreRange,
     /// Of an upload's part: takes so many bytes, then breaks off.
     TakeOnly(u64),
+    /// Of an upload's part: takes it, keeps nothing of it, and says so.
+    TakeNothing,
+    /// Of an upload's part: has forgotten the upload when it is taken.
+    Forget,
 }
 
 /// When to do what.
