@@ -6,6 +6,7 @@ mod kill;
 mod model;
 
 use ed25519_dalek::SigningKey;
+use storage_backends::fs::faults;
 use storage_backends::skynet::datakey::DataKey;
 use storage_backends::skynet::entry::{Entry, EntryType, Refusal, SignedEntry};
 
@@ -112,7 +113,7 @@ fn no_more_entries_stand_than_are_allowed_but_those_that_do_can_be_replaced() {
 fn an_entry_that_could_not_be_written_takes_no_room() {
     let directory = tempfile::tempdir().unwrap();
     let store = EntryStore::open(&directory.path().join("entries"), 1).unwrap();
-    super::file::faults::plan(super::file::faults::Step::Write, libc::ENOSPC);
+    faults::plan(faults::Step::Write, 0, libc::ENOSPC);
     assert!(store.put(&entry(1, "a", 0, b"")).unwrap_err().is_disk_full());
     assert!(store.put(&entry(1, "b", 0, b"")).is_ok());
 }
