@@ -21,6 +21,7 @@ pub mod range_proof;
 pub mod resolver;
 mod secret;
 pub mod sector;
+pub mod sector_tree;
 pub mod skylink;
 mod stats;
 #[cfg(any(test, feature = "testing"))]
