@@ -28,7 +28,7 @@ fn a_crash_after_the_rename_leaves_the_new_one() {
     let [old, new] = [0, 1].map(|revision| entry(1, "a", revision, b"x"));
     fixture.store.put(&old).unwrap();
     let temporary = fixture.store.temporary_directory().join(new.id().to_string());
-    std::fs::write(&temporary, &encode(&new)).unwrap();
+    std::fs::write(&temporary, encode(&new)).unwrap();
     std::fs::rename(&temporary, &fixture.store.place(&new.id()).1).unwrap();
     fixture.reopen();
     assert_eq!(fixture.store.get(&old.id()).unwrap(), Some(new));
