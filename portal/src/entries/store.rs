@@ -152,6 +152,24 @@ impl EntryStore {
         Ok(FORMAT.read(&self.place(id).1, |record| decode(record, id))?)
     }
 
+    /// The ids of the entries that begin with this byte, damaged ones included.
+    pub fn ids(&self, first: u8) -> Result<Vec<EntryId>, EntryStoreError> {
+        let directory = self.root.join(format!("{first:02x}"));
+        let names = match fs::read_dir(&directory) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(EntryStoreError::io("read", &directory)(error)),
+        };
+        let mut ids = Vec::new();
+        for name in names {
+            let name = name.map_err(EntryStoreError::io("read", &directory))?.file_name();
+            // An id looks like a datakey. Other names are left alone.
+            let id = name.to_str().and_then(|name| name.parse::<DataKey>().ok());
+            ids.extend(id.map(|id| EntryId::from_bytes(*id.as_bytes())));
+        }
+        Ok(ids)
+    }
+
     /// How many entries stand.
     pub fn len(&self) -> u64 {
         self.count.load(Ordering::Relaxed)

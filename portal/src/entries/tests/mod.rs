@@ -60,6 +60,21 @@ fn the_higher_revision_stands_also_after_a_restart() {
 }
 
 #[test]
+fn ids_are_listed_by_their_first_byte() {
+    let fixture = Fixture::new();
+    let mut expected: Vec<_> = (0..50).map(|n| entry(1, &n.to_string(), 0, b"")).collect();
+    for entry in &expected {
+        fixture.store.put(entry).unwrap();
+    }
+    let (directory, _) = fixture.store.place(&expected[0].id());
+    std::fs::write(directory.join("notes.txt"), "somebody's").unwrap();
+    let mut listed: Vec<_> = (0..=u8::MAX).flat_map(|first| fixture.store.ids(first).unwrap()).collect();
+    listed.sort_by_key(|id| *id.as_bytes());
+    expected.sort_by_key(|entry| *entry.id().as_bytes());
+    assert_eq!(listed, expected.iter().map(SignedEntry::id).collect::<Vec<_>>());
+}
+
+#[test]
 fn at_one_revision_the_work_decides() {
     let fixture = Fixture::new();
     let one = entry(1, "a", 7, b"one");
