@@ -28,6 +28,8 @@ pub struct PortalOptions {
     pub max_metadata: usize,
     /// Uploads whose bodies are taken at once; each holds about 6 MiB.
     pub max_uploads: usize,
+    /// Archives that are made at once while they are sent.
+    pub max_archives: usize,
     /// Bytes that uploads leave free on the disk.
     pub disk_reserve: u64,
     /// From one sweep of unpinned sectors to the next; an unpin causes one earlier.
@@ -61,6 +63,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         max_upload: 1 << 30,
         max_metadata: 1 << 20,
         max_uploads: 4,
+        max_archives: 4,
         disk_reserve: 0,
         sweep_interval: Duration::from_hours(1),
         scrub_rate: 0,

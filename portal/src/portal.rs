@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::Semaphore;
+
 use crate::blocklist::Blocklist;
 use crate::entries::{EntryStore, EntryStoreError};
 use crate::limits::RateLimit;
@@ -26,6 +28,8 @@ pub struct Portal {
     pub(crate) registry_writes: RateLimit,
     pub(crate) peers: Peers,
     pub(crate) uploads: Arc<Uploads>,
+    /// Places for archives that are being made.
+    pub(crate) archives: Arc<Semaphore>,
 }
 
 /// Why a portal cannot be opened.
@@ -61,7 +65,8 @@ impl Portal {
         let uploads = Uploads::open(directory, skyfiles.clone(), &options)
             .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
         let (metrics, uploads) = (Metrics::new(), Arc::new(uploads));
+        let archives = Arc::new(Semaphore::new(options.max_archives));
         let opened = Instant::now();
-        Ok(Portal { options, metrics, opened, skyfiles, entries, registry_writes, peers, uploads })
+        Ok(Portal { options, metrics, opened, skyfiles, entries, registry_writes, peers, uploads, archives })
     }
 }

@@ -1,4 +1,4 @@
-//! What a portal does by itself: sweeps, a scrub, and the end of idle uploads.
+//! What a portal does by itself: sweeps, a scrub, exchanges with peers, the end of idle uploads.
 
 use std::io;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ impl Portal {
             spawn_blocking(move || scrub_forever(&sectors, rate, &stop))
         };
         let sweeps = self.sweep_forever(&stop);
-        tokio::join!(sweeps, self.uploads.expire_forever(&stop));
+        let exchanges = stop.run_until_cancelled(self.peers.exchange_forever());
+        tokio::join!(sweeps, self.uploads.expire_forever(&stop), exchanges);
         // A panic of it is in the log.
         let _ = scrub.await;
     }

@@ -73,6 +73,9 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
     if !request.method.is_safe() {
         // Whatever the route: a write is allowed by name, or not at all.
         access::authorize_write(portal, request)?;
+        if access::takes_away(route) {
+            access::authorize_removal(portal, request)?;
+        }
     }
     match route {
         Route::Root => Ok(root::page()),

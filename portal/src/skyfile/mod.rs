@@ -4,6 +4,7 @@ mod chunks;
 mod content;
 mod error;
 mod health;
+mod proofs;
 mod proven;
 mod reader;
 mod restore;
@@ -38,11 +39,9 @@ use crate::blocklist::Blocklist;
 use crate::pins::Pins;
 use crate::sectors::{Held, SectorStore};
 use content::Destination;
+use proofs::Proofs;
 use reader::Source;
 use writer::Limits;
-
-/// Proofs that are made at once; each has a sector in memory and a core to itself.
-const MAX_PROOFS: usize = 4;
 
 /// All skyfiles of a portal. Clones share them.
 #[derive(Clone, Debug)]
@@ -53,7 +52,7 @@ pub(crate) struct Skyfiles {
     profile: Profile,
     limits: Limits,
     uploads: Arc<Semaphore>,
-    proofs: Arc<Semaphore>,
+    proofs: Arc<Proofs>,
     /// Something became unreachable.
     pub(crate) unpinned: Arc<Notify>,
 }
@@ -76,7 +75,6 @@ impl Skyfiles {
     pub(crate) fn new(sectors: SectorStore, pins: Pins, blocklist: Blocklist, options: &PortalOptions) -> Self {
         let limits = Limits { content: options.max_upload, metadata: options.max_metadata };
         let uploads = Arc::new(Semaphore::new(options.max_uploads));
-        let proofs = Arc::new(Semaphore::new(MAX_PROOFS));
         Skyfiles {
             sectors,
             pins,
@@ -84,7 +82,7 @@ impl Skyfiles {
             profile: options.profile,
             limits,
             uploads,
-            proofs,
+            proofs: Arc::default(),
             unpinned: Arc::default(),
         }
     }
@@ -190,14 +188,13 @@ impl Skyfiles {
         root: &SectorRoot,
         bytes: Range<usize>,
     ) -> Result<Option<Vec<u8>>, OpenError> {
-        // The sector is in memory for it.
-        let _permit = self.proofs.acquire().await.map_err(std::io::Error::other)?;
-        let (sectors, root) = (self.sectors.clone(), *root);
+        range_proof::proof_size(self.sectors.sector_size(), bytes.clone())?;
+        let permit = Arc::clone(&self.proofs.permits).acquire_owned().await.map_err(std::io::Error::other)?;
+        let (sectors, proofs, root) = (self.sectors.clone(), Arc::clone(&self.proofs), *root);
         let proving = spawn_blocking(move || {
-            let Some(sector) = sectors.open_sector(&root)? else { return Ok(None) };
-            let mut content = vec![0; sector.stored() as usize];
-            sector.read_at(&mut content, 0)?;
-            Ok(Some(range_proof::prove(sectors.sector_size(), &content, bytes)?))
+            let _permit = permit;
+            let sector = proofs.open(&sectors, &root)?;
+            Ok(sector.map(|sector| sector.prove(&bytes)).transpose()?)
         });
         proving.await.map_err(std::io::Error::from)?
     }
@@ -210,6 +207,12 @@ impl Skyfiles {
         range: Range<u64>,
     ) -> impl Stream<Item = std::io::Result<Bytes>> + Send + use<> {
         skyfile.proven_sections(&self.proofs, section, range)
+    }
+
+    /// How many sectors were hashed whole to prove something, since the start.
+    #[cfg(test)]
+    pub(crate) fn hashed_for_proofs(&self) -> u64 {
+        self.proofs.hashed()
     }
 
     /// How much of a skyfile is here; `None` if its base sector is not.

@@ -100,7 +100,11 @@ impl Uploads {
     async fn place_in_store(&self) -> Result<SkyfileWriter, TusError> {
         for _ in 0..STORE_RETRIES {
             match self.skyfiles.writer() {
-                Err(WriteError::TooManyUploads) => tokio::time::sleep(STORE_RETRY).await,
+                Err(WriteError::TooManyUploads) => {
+                    #[cfg(test)]
+                    self.waits_for_store.notify_one();
+                    tokio::time::sleep(STORE_RETRY).await;
+                }
                 writer => return Ok(writer?),
             }
         }

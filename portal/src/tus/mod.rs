@@ -70,6 +70,9 @@ pub(crate) struct Uploads {
     /// Uploads whose content may go ahead into the store.
     ahead: Arc<Semaphore>,
     tasks: TaskTracker,
+    /// Told each time that a complete upload finds no place in the store, and waits for one.
+    #[cfg(test)]
+    waits_for_store: tokio::sync::Notify,
 }
 
 /// What the operator allows.
@@ -116,7 +119,17 @@ impl Uploads {
         let ahead = Arc::new(Semaphore::new(options.max_uploads / 4));
         let bodies = Arc::new(Semaphore::new(options.max_uploads));
         let tasks = TaskTracker::new();
-        let uploads = Uploads { directory, sessions, skyfiles, limits, bodies, ahead, tasks };
+        let uploads = Uploads {
+            directory,
+            sessions,
+            skyfiles,
+            limits,
+            bodies,
+            ahead,
+            tasks,
+            #[cfg(test)]
+            waits_for_store: tokio::sync::Notify::new(),
+        };
         uploads.finish_parts_of_finished()?;
         Ok(uploads)
     }

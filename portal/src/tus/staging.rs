@@ -3,16 +3,17 @@
 //! Everything here blocks. One [`Staging`] of an upload exists at a time.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use storage_backends::fs::record::replace;
 use storage_backends::fs::{UploadId, start_write_back, sync_data, sync_directory};
 
 use super::TusError;
 use super::concatenation::Concatenation;
-use super::record::{RECORD_LIMIT, Record, Undecodable};
+use super::record::{FORMAT, Record};
 
 /// Write-back is started each time so many bytes have come, so that a sync finds little left to do.
 const WRITE_BACK_STEP: u64 = 8 * 1024 * 1024;
@@ -74,7 +75,7 @@ impl Directory {
 
     /// What is known of an upload; `None` if there is none.
     pub(super) fn read(&self, id: &UploadId) -> Result<Option<Record>, TusError> {
-        read_record(&self.session(id).join("state"))
+        Ok(FORMAT.read(&self.session(id).join("state"), Record::decode)?.record())
     }
 
     /// Writes down what an upload became, then drops its bytes.
@@ -224,35 +225,10 @@ impl Staging {
     }
 }
 
-/// Writes a record beside the one in the session's directory and puts it in its place. A crash leaves the old record or the
-/// new one, never a mixture; `durable`: so does a power cut, and when this returns it is the new one.
+/// Puts a record into its place; `durable`: when this returns, it stays there.
 fn replace_record(session: &Path, record: &Record, durable: bool) -> Result<(), TusError> {
-    let temporary = session.join("state.tmp");
-    let file = create_file(&temporary)?;
-    file.write_all_at(&record.encode(), 0).map_err(TusError::io("write", &temporary))?;
-    if durable {
-        sync_data(&file).map_err(TusError::io("sync", &temporary))?;
-    }
-    fs::rename(&temporary, session.join("state")).map_err(TusError::io("move into place", &temporary))?;
-    if durable {
-        sync_directory(session).map_err(TusError::io("sync", session))?;
-    }
-    Ok(())
-}
-
-fn read_record(path: &Path) -> Result<Option<Record>, TusError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(TusError::io("open", path)(error)),
-    };
-    let mut record = Vec::new();
-    file.take(RECORD_LIMIT as u64 + 1).read_to_end(&mut record).map_err(TusError::io("read", path))?;
-    match Record::decode(&record) {
-        Ok(record) => Ok(Some(record)),
-        Err(Undecodable::Garbage) => Ok(None),
-        Err(Undecodable::Newer(version)) => Err(TusError::NewerFormat { path: path.to_path_buf(), version }),
-    }
+    replace(&record.encode(), &session.join("state.tmp"), &session.join("state"), durable)?;
+    if durable { sync_directory(session).map_err(TusError::io("sync", session)) } else { Ok(()) }
 }
 
 fn create_file(path: &Path) -> Result<File, TusError> {

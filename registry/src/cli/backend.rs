@@ -36,6 +36,7 @@ pub(super) fn settings(storage: &Storage) -> Settings {
             config::Acknowledge::Network => Acknowledgement::Network,
         },
         flush_timeout: storage.flush_timeout.duration(),
+        settle: storage.unpin_settle.duration(),
         first_unit: storage.cold_wait.duration(),
         ..Settings::default()
     }

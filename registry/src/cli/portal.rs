@@ -49,6 +49,7 @@ fn options(config: &Config) -> PortalOptions {
         max_upload: config.portal.max_upload.bytes(),
         max_metadata: config.portal.max_metadata.in_memory(),
         max_uploads: config.portal.max_uploads,
+        max_archives: config.portal.max_archives,
         disk_reserve: config.portal.disk_reserve.bytes(),
         sweep_interval: config.portal.sweep_interval.duration(),
         scrub_rate: config.portal.scrub_rate.bytes(),

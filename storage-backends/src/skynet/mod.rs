@@ -22,6 +22,7 @@ pub mod resolver;
 mod roots;
 mod secret;
 pub mod sector;
+pub mod sector_tree;
 pub mod skylink;
 mod stats;
 #[cfg(any(test, feature = "testing"))]

@@ -19,12 +19,12 @@ use super::profile::SectorSize;
 pub const LEAF_SIZE: usize = 64;
 
 /// Leaves that are hashed together: enough for SIMD to run at full width, and as many as the smallest sector has.
-const BLOCK_LEAVES: usize = 64;
+pub(super) const BLOCK_LEAVES: usize = 64;
 
-const BLOCK_SIZE: usize = BLOCK_LEAVES * LEAF_SIZE;
+pub(super) const BLOCK_SIZE: usize = BLOCK_LEAVES * LEAF_SIZE;
 
 /// Height of the subtree over one block.
-const BLOCK_HEIGHT: usize = BLOCK_LEAVES.trailing_zeros() as usize;
+pub(super) const BLOCK_HEIGHT: usize = BLOCK_LEAVES.trailing_zeros() as usize;
 
 /// Height of the tree over the largest sector.
 const MAX_HEIGHT: usize = SectorSize::MAX_LEAVES.trailing_zeros() as usize;
@@ -274,7 +274,7 @@ fn params() -> Params {
     params
 }
 
-fn node(left: &Hash, right: &Hash) -> Hash {
+pub(super) fn node(left: &Hash, right: &Hash) -> Hash {
     let mut pair = [0; 64];
     pair[..32].copy_from_slice(left);
     pair[32..].copy_from_slice(right);
