@@ -59,7 +59,8 @@ impl Default for Storage {
 }
 
 impl Storage {
-    pub(super) fn validate(&self, faults: &mut Faults) {
+    /// `attached`: a portal runs beside, and is one more.
+    pub(super) fn validate(&self, attached: bool, faults: &mut Faults) {
         if self.data.as_os_str().is_empty() {
             faults.add("storage.data", "must name a directory");
         }
@@ -67,7 +68,7 @@ impl Storage {
         faults.not_zero("storage.cold_wait", self.cold_wait);
         let (least, most) = (ByteSize::from_mib(1), ByteSize::from_mib(64 * 1024));
         faults.size_within("storage.index_cache", self.index_cache, least, most);
-        self.skynet.validate(self.backend == Backend::Skynet, faults);
+        self.skynet.validate(self.backend == Backend::Skynet, attached, faults);
     }
 }
 
