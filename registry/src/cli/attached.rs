@@ -199,3 +199,6 @@ fn own(config: &Config, address: SocketAddr) -> anyhow::Result<PortalConfig> {
     let access = config.portal.api_keys.first().map_or(Access::Open, |key| Access::ApiKey(Secret::new(key.expose())));
     Ok(PortalConfig { url: format!("http://{}", SocketAddr::new(loopback, address.port())).parse()?, access })
 }
+
+#[cfg(test)]
+mod tests;
