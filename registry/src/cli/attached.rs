@@ -21,7 +21,7 @@ use storage_backends::skynet::{Access, PortalConfig, Secret};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::node::Node;
@@ -64,7 +64,8 @@ impl Attachment {
 #[derive(Debug)]
 pub(super) struct AttachedPortal {
     address: SocketAddr,
-    stop: CancellationToken,
+    /// Ends it when it is dropped, as at a start that fails: nothing of it may keep the process.
+    stop: DropGuard,
     serving: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     /// Kept last: the lock goes when all else is closed.
@@ -94,12 +95,12 @@ impl AttachedPortal {
         let limits = server::Limits::from(&config.server);
         let router = portal::http::router(portal);
         let serving = tokio::spawn(server::run(listener, router, limits, Arc::new(Metrics::new()), stop.clone()));
-        Ok(Some(AttachedPortal { address, stop, serving, upkeep, data }))
+        Ok(Some(AttachedPortal { address, stop: stop.drop_guard(), serving, upkeep, data }))
     }
 
     /// Ends it. Whoever is still connected has what is left of the grace.
     pub(super) async fn stop(mut self, grace: Duration) -> anyhow::Result<()> {
-        self.stop.cancel();
+        drop(self.stop);
         if timeout(grace.max(LEAST_GRACE), &mut self.serving).await.is_err() {
             tracing::warn!("cutting what still uses the attached portal");
             // Its connections are cut as its future is dropped.

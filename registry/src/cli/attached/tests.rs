@@ -60,8 +60,16 @@ impl Running {
     }
 
     async fn until_safe(&self) {
+        self.until(|running| running.backlog().count == 0).await;
+    }
+
+    async fn until_read_back(&self, digest: &Digest) {
+        self.until(|running| running.places(digest).iter().any(|placement| placement.read_back)).await;
+    }
+
+    async fn until(&self, holds: impl Fn(&Self) -> bool) {
         let waiting = async {
-            while self.backlog().count > 0 {
+            while !holds(self) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -183,7 +191,10 @@ async fn a_new_portal_has_nothing_whatever_was_placed_before() {
     let config = config(&folder);
     let running = start(&config).await;
     let digests = [running.push(b"here").await, running.push(b"not here").await];
-    running.until_safe().await;
+    // Else the new portal is asked for the second one, does not have it, and nobody has.
+    for digest in &digests {
+        running.until_read_back(digest).await;
+    }
     let (old, before) = (running.url(), running.places(&digests[1]));
     running.stop().await;
     delete_file(&config, &digests[1]);
