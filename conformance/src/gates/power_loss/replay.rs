@@ -134,10 +134,11 @@ impl<'a> Replay<'a> {
             "openat" | "open" | "creat" if succeeds => opened = self.open(call)?,
             name if succeeds && NAMING.contains(&name) => self.rename_and_the_like(call)?,
             // The process was killed in it; its client may have the bytes nevertheless, from the end of this life at last.
-            name if call.result.is_none() && SENDING.contains(&name) => {
-                if description.is_some_and(|at| self.descriptions[at].socket) {
-                    self.note_answers(call.bytes(1)?, self.at, usize::MAX);
-                }
+            name if call.result.is_none()
+                && SENDING.contains(&name)
+                && description.is_some_and(|at| self.descriptions[at].socket) =>
+            {
+                self.note_answers(call.bytes(1)?, self.at, usize::MAX);
             }
             _ => {}
         }
@@ -346,7 +347,7 @@ mod tests {
     /// A client may have the answer whose sending the kill interrupted, and go on from it.
     #[test]
     fn an_answer_that_a_kill_interrupted_counts_from_the_end_of_that_life() {
-        let hex = |text: &str| text.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+        let hex = |text: &str| text.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<Vec<_>>().concat();
         let answer = |id: &str| hex(&format!("HTTP/1.1 200 OK\r\nx-request-id: {id}\r\n\r\n"));
         let life = format!(
             "10 accept4(3, NULL, NULL, SOCK_CLOEXEC) = 9\n\
