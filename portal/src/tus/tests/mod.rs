@@ -119,6 +119,18 @@ fn body(bytes: &[u8]) -> impl Stream<Item = Result<Bytes, BodyError>> + Unpin + 
     futures_util::stream::iter(pieces)
 }
 
+/// The same, and then nothing more comes; the receiver hears when all before was taken.
+fn stalling_after(
+    bytes: &[u8],
+) -> (impl Stream<Item = Result<Bytes, BodyError>> + Unpin + Send + use<>, tokio::sync::oneshot::Receiver<()>) {
+    let (tell, taken) = tokio::sync::oneshot::channel();
+    let silence = futures_util::stream::once(async move {
+        let _ = tell.send(());
+        std::future::pending().await
+    });
+    (body(bytes).chain(silence.boxed()), taken)
+}
+
 /// The same, and then the connection breaks.
 fn broken(bytes: &[u8]) -> impl Stream<Item = Result<Bytes, BodyError>> + Unpin + Send + use<> {
     body(bytes).chain(futures_util::stream::iter([Err(BodyError::Broken)]))
