@@ -178,12 +178,11 @@ impl<'a> Walk<'a> {
     }
 
     fn was_cold(&self) -> anyhow::Result<()> {
-        let wanted: u64 = {
-            let (manifest, _) = verify::registry_is_whole(&self.round.target, REPOSITORY, "latest")?;
-            let layers = manifest["layers"].as_array().context("layers")?;
-            layers.iter().filter_map(|layer| layer["size"].as_u64()).sum()
-        };
+        // First: what follows pulls as well.
         let cold = attached::metric(&self.round.target, "skyberth_cold_bytes_total")?;
+        let (manifest, _) = verify::registry_is_whole(&self.round.target, REPOSITORY, "latest")?;
+        let layers = manifest["layers"].as_array().context("layers")?;
+        let wanted: u64 = layers.iter().filter_map(|layer| layer["size"].as_u64()).sum();
         ensure!(cold >= wanted as f64, "{cold} bytes came from the portal, the layers have {wanted}");
         Ok(())
     }
