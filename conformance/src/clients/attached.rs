@@ -80,9 +80,9 @@ fn operated(round: &Round) -> anyhow::Result<()> {
     };
     all(&server.options, "runs in this process", "here")?;
     let options = server.terminate(ROW / 2)?;
-    all(&options, "does not run either", "here")?;
+    all(&options, "does not run in any node", "here")?;
     std::fs::remove_dir_all(options.data.join("blobs"))?;
-    all(&options, "does not run either", "not here")?;
+    all(&options, "does not run in any node", "not here")?;
     let server = options.start()?;
     all(&server.options, "runs in this process", "not here")?;
     verify::registry_holds(&server.target(), REPOSITORY, "v1", &image)

@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use super::node::Node;
 use super::{portal as alone, print};
 use crate::admin::{Absent, count_absent, forget_places};
-use crate::config::Config;
+use crate::config::{Backend, Config};
 use crate::data_dir::{self, DataDir, Kind};
 use crate::server;
 use crate::service::Registry;
@@ -132,22 +132,25 @@ impl Beside {
                 Beside { portal: Some(own.clone()), note: Some(note) }
             }
             None if DataDir::exists(&place) => {
-                let note = format!("{shown} is left from a start with --with-portal, and nobody uses it now");
+                let note = format!("{shown} is left from a start with --with-portal, and not used by this process");
                 Beside { portal: None, note: Some(note) }
             }
             None => Beside::default(),
         }
     }
 
-    /// Of a node that runs no more. One that has a portal's directory was served with it, whatever its configuration
-    /// says: what is placed there is not lost. Nothing is asked of it.
+    /// Of a node that runs no more. One that has a portal's directory and no other backend was served with it, whatever
+    /// its configuration says: what is placed there is not lost. Nothing is asked of it.
     pub(super) fn of_stopped(config: &Config) -> anyhow::Result<Self> {
         let place = data_dir::attached_portal(&config.storage.data);
         if !DataDir::exists(&place) && !config.portal.attached {
             return Ok(Beside::default());
         }
-        let note = format!("the portal that keeps its copy in {} does not run either", place.display());
-        Ok(Beside { portal: Some(own(config, config.portal.listen.0)?), note: Some(note) })
+        let note = format!("the portal that keeps a copy in {} does not run in any node now", place.display());
+        // It may be one of those that are named, served by itself.
+        let is_one_more = config.portal.attached || config.storage.backend == Backend::Fs;
+        let portal = is_one_more.then(|| own(config, config.portal.listen.0)).transpose()?;
+        Ok(Beside { portal, note: Some(note) })
     }
 }
 

@@ -7,7 +7,6 @@ use tempfile::TempDir;
 use super::*;
 use crate::catalog::{Backlog, Placement};
 use crate::cli::backend;
-use crate::config::Backend;
 use crate::oci::{Algorithm, Digest};
 use crate::placement;
 use crate::service::Error;
@@ -170,9 +169,17 @@ async fn a_node_that_had_one_says_so_and_knows_what_is_only_there() {
     for config in [&with, &without] {
         let node = Node::open(config, Beside::of_stopped(config).unwrap(), Arc::new(Metrics::new())).unwrap();
         assert_eq!(node.registry.durability().unwrap().to_string(), "safe to close: yes");
-        assert!(node.registry.notes()[0].contains("does not run either"));
+        assert!(node.registry.notes()[0].contains("does not run in any node"));
         node.registry.catalog().close();
     }
+    // Its portal served by itself, and named.
+    let mut named = without.clone();
+    named.storage.backend = Backend::Skynet;
+    named.storage.skynet.portals = vec!["http://127.0.0.1:9980".to_owned()];
+    let node = Node::open(&named, Beside::of_stopped(&named).unwrap(), Arc::new(Metrics::new())).unwrap();
+    assert_eq!(node.registry.durability().unwrap().to_string(), "safe to close: yes");
+    node.registry.catalog().close();
+    drop(node);
     // Served without: no backend, and no secret about it.
     let running = start(&without).await;
     assert!(running.node.backend.is_none() && running.node.registry.durability().is_none());
