@@ -10,6 +10,7 @@
 //! uploads/        sessions that are not finished
 //! quarantine/     content that was found damaged
 //! resume/         uploads to the backend that broke off
+//! portal/         the directory of an attached portal
 //! ```
 //!
 //! A portal has a directory of its own, with the same marker and lock; see the crate `portal` for the rest.
@@ -186,6 +187,11 @@ impl DataDir {
     pub fn index(&self) -> PathBuf {
         self.path.join("index")
     }
+}
+
+/// Where the portal has its directory that runs within the node on this one.
+pub fn attached_portal(path: &Path) -> PathBuf {
+    path.join("portal")
 }
 
 /// Where a node on this directory takes commands.

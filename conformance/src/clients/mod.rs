@@ -1,6 +1,7 @@
 //! Rounds with real clients: each pushes, pulls into an empty store, and compares bit for bit.
 #![expect(clippy::unnecessary_wraps, reason = "the rows of all clients have one signature")]
 
+mod attached;
 mod buildah;
 mod buildkit;
 mod containerd;
@@ -13,12 +14,14 @@ mod helm;
 mod oras;
 mod podman;
 mod raw;
+mod readme;
 mod regctl;
 mod relay;
 mod round;
 mod skopeo;
 mod tar;
 pub mod verify;
+pub mod walk_through;
 
 use std::path::{Path, PathBuf};
 
@@ -84,7 +87,7 @@ pub fn run(args: &ClientsArgs, scale: Scale, folder: Option<&Path>) -> anyhow::R
         (Some(server), target)
     };
     let tools = std::path::absolute(&args.tools)?;
-    let setting = Setting::new(args.binary.clone(), target, tools, scratch.path(), &logs, scale);
+    let setting = Setting::new("clients", args.binary.clone(), target, tools, scratch.path(), &logs, scale);
     for (name, rows) in CLIENTS {
         if args.only.is_empty() || args.only.iter().any(|wanted| wanted == name) {
             setting.round(name, *rows)?;

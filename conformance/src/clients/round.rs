@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
+
 use super::fixture::{self, Image, Index};
 use crate::client::Target;
 use crate::program::{self, Program};
@@ -35,6 +37,7 @@ pub struct Setting {
 
 impl Setting {
     pub fn new(
+        check: &str,
         binary: Option<PathBuf>,
         target: Target,
         tools: PathBuf,
@@ -42,7 +45,7 @@ impl Setting {
         logs: &Path,
         scale: Scale,
     ) -> Self {
-        let report = RefCell::new(Report::new("clients"));
+        let report = RefCell::new(Report::new(check));
         let run = format!("run-{}", SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
         Setting { binary, target, tools, scratch: scratch.to_owned(), logs: logs.to_owned(), scale, run, report }
     }
@@ -112,6 +115,11 @@ impl Round<'_> {
             .env("XDG_RUNTIME_DIR", &self.scratch)
             .env("DOCKER_CONFIG", self.scratch.join(".docker"))
             .limit(self.deadline.get().saturating_duration_since(Instant::now())))
+    }
+
+    /// The `skyberth` binary, where it is ours to start.
+    pub fn binary(&self) -> anyhow::Result<&Path> {
+        self.setting.binary.as_deref().context("no binary is given")
     }
 
     /// The path of a program that becomes a daemon.

@@ -38,7 +38,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn options(config: &Config) -> PortalOptions {
+/// The portal's own settings.
+pub(super) fn options(config: &Config) -> PortalOptions {
     PortalOptions {
         url: config.portal.url.clone(),
         hostname: config.portal.hostname.clone(),

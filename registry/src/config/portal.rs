@@ -15,6 +15,8 @@ use super::{ByteSize, ListenAddress, Secret, TimeSpan};
 pub struct Portal {
     /// Address with port of `skyberth portal`.
     pub listen: ListenAddress,
+    /// Let `skyberth serve` run it as well, and keep its content there; see [`super::attached`].
+    pub attached: bool,
     /// Directory of everything that `skyberth portal` writes.
     pub data: PathBuf,
     /// URL under which clients reach the portal, such as `https://portal.example`; empty: the host that they asked.
@@ -62,6 +64,7 @@ impl Default for Portal {
     fn default() -> Self {
         Portal {
             listen: ListenAddress::local(9980),
+            attached: false,
             data: PathBuf::from("./skyberth-portal-data"),
             url: String::new(),
             hostname: "localhost".to_owned(),

@@ -63,7 +63,8 @@ impl Default for Storage {
 }
 
 impl Storage {
-    pub(super) fn validate(&self, faults: &mut Faults) {
+    /// `attached`: a portal runs beside, and is one more.
+    pub(super) fn validate(&self, attached: bool, faults: &mut Faults) {
         if self.data.as_os_str().is_empty() {
             faults.add("storage.data", "must name a directory");
         }
@@ -72,7 +73,7 @@ impl Storage {
         faults.not_zero("storage.unpin_settle", self.unpin_settle);
         let (least, most) = (ByteSize::from_mib(1), ByteSize::from_mib(64 * 1024));
         faults.size_within("storage.index_cache", self.index_cache, least, most);
-        self.skynet.validate(self.backend == Backend::Skynet, faults);
+        self.skynet.validate(self.backend == Backend::Skynet, attached, faults);
     }
 }
 
