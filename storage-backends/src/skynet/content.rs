@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
+use tokio::task::{JoinError, JoinHandle};
 
 use super::base_sector::AssembleError;
 use super::canonical::{self, Form, UnitRoots};
@@ -130,7 +131,8 @@ fn check_digest(hasher: Hasher, content: &Content) -> Result<(), SourceError> {
     if sound { Ok(()) } else { Err(SourceError::Damaged { start: 0, end: content.length() }) }
 }
 
-/// The bytes from one offset to another, in pieces whose sectors were checked. Holds about a unit.
+/// The bytes from one offset to another, in blocks whose sectors were checked. While one is sent the next one is read and
+/// checked, so two are in memory: twice a unit.
 pub(super) fn checked_bytes(
     source: Arc<dyn Source>,
     roots: Arc<[SectorRoot]>,
@@ -138,26 +140,56 @@ pub(super) fn checked_bytes(
     start: u64,
     end: u64,
 ) -> impl Stream<Item = Result<Bytes, BackendError>> + Send + 'static {
-    let sector = size.bytes() as u64;
-    let block = sector.max(MAX_READ / sector * sector);
-    let state = (source, roots, start);
-    stream::try_unfold(state, move |(source, roots, position)| async move {
-        if position >= end {
+    let first = Checked { source, roots, size, position: start, end, ahead: None };
+    stream::try_unfold(first, Checked::next)
+}
+
+struct Checked {
+    source: Arc<dyn Source>,
+    roots: Arc<[SectorRoot]>,
+    size: SectorSize,
+    position: u64,
+    end: u64,
+    /// The block at the position.
+    ahead: Option<JoinHandle<Result<Bytes, BackendError>>>,
+}
+
+impl Checked {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, BackendError> {
+        if self.position >= self.end {
             return Ok(None);
         }
-        let first = position / block * block;
-        let bytes = read_block(&*source, first, source.content().length().min(first + block)).await?;
-        let checked = {
-            let (bytes, roots) = (bytes.clone(), Arc::clone(&roots));
-            blocking(move || are_sectors_of(&bytes, &roots, first / sector, size)).await?
-        };
+        let first = self.position / self.block() * self.block();
+        let reading = self.ahead.take().unwrap_or_else(|| self.begin(first));
+        let bytes = reading.await.map_err(ended)??;
         let block_end = first + bytes.len() as u64;
-        if !checked {
-            return Err(SourceError::Damaged { start: first, end: block_end }.into());
+        if block_end < self.end {
+            self.ahead = Some(self.begin(block_end));
         }
-        let wanted = bytes.slice((position - first) as usize..(end.min(block_end) - first) as usize);
-        Ok(Some((wanted, (source, roots, end.min(block_end)))))
-    })
+        let last = self.end.min(block_end);
+        let wanted = bytes.slice((self.position - first) as usize..(last - first) as usize);
+        self.position = last;
+        Ok(Some((wanted, self)))
+    }
+
+    /// Whole sectors, and not much less than a read.
+    fn block(&self) -> u64 {
+        let sector = self.size.bytes() as u64;
+        sector.max(MAX_READ / sector * sector)
+    }
+
+    /// Reads and checks the block that begins there. If nobody wants it in the end, it was read in vain.
+    fn begin(&self, first: u64) -> JoinHandle<Result<Bytes, BackendError>> {
+        let (source, roots, size) = (Arc::clone(&self.source), Arc::clone(&self.roots), self.size);
+        let end = source.content().length().min(first + self.block());
+        tokio::spawn(async move {
+            let bytes = read_block(&*source, first, end).await?;
+            let checked = bytes.clone();
+            let sound =
+                blocking(move || are_sectors_of(&checked, &roots, first / size.bytes() as u64, size)).await?;
+            if sound { Ok(bytes) } else { Err(SourceError::Damaged { start: first, end }.into()) }
+        })
+    }
 }
 
 async fn read_block(source: &dyn Source, start: u64, end: u64) -> Result<Bytes, SourceError> {
@@ -177,6 +209,9 @@ fn are_sectors_of(bytes: &[u8], roots: &[SectorRoot], first: u64, size: SectorSi
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BackendError> {
-    let ended = |error| BackendError::Unavailable { retry_after: None, cause: Box::new(error) };
     tokio::task::spawn_blocking(work).await.map_err(ended)
+}
+
+fn ended(error: JoinError) -> BackendError {
+    BackendError::Unavailable { retry_after: None, cause: Box::new(error) }
 }

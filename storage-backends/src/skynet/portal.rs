@@ -232,6 +232,7 @@ impl Backend for Portal {
             needs_unit_roots: self.profile == Profile::DEFAULT,
             public: true,
             max_object_size: Some(self.max_object_size),
+            verified: false,
             copies: 1,
         }
     }
