@@ -147,7 +147,8 @@ impl Directory {
         let recorded = record.offset;
         record.offset = recorded.min(available);
         let segments = Segments::open(&session, self.segment, record.offset)?;
-        let mut staging = Staging { root: self.path.clone(), session, segments, record, recorded, entry_durable: false };
+        let mut staging =
+            Staging { root: self.path.clone(), session, segments, record, recorded, entry_durable: false };
         // A record that states more than there is would make lost bytes out of those that come now.
         if staging.record.offset < recorded {
             staging.sync_point()?;

@@ -119,12 +119,7 @@ fn compute(file: &File, size: u64, stop: &CancellationToken) -> Result<Vec<UnitR
     Ok(roots.into_iter().map(|(_, root)| root).collect())
 }
 
-fn root_of(
-    file: &File,
-    bytes: Range<u64>,
-    buffer: &mut [u8],
-    stop: &CancellationToken,
-) -> Result<UnitRoot, Trouble> {
+fn root_of(file: &File, bytes: Range<u64>, buffer: &mut [u8], stop: &CancellationToken) -> Result<UnitRoot, Trouble> {
     let mut hasher = SectorHasher::new(SectorSize::STANDARD);
     let mut position = bytes.start;
     while position < bytes.end {

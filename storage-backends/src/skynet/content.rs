@@ -185,8 +185,7 @@ impl Checked {
         tokio::spawn(async move {
             let bytes = read_block(&*source, first, end).await?;
             let checked = bytes.clone();
-            let sound =
-                blocking(move || are_sectors_of(&checked, &roots, first / size.bytes() as u64, size)).await?;
+            let sound = blocking(move || are_sectors_of(&checked, &roots, first / size.bytes() as u64, size)).await?;
             if sound { Ok(bytes) } else { Err(SourceError::Damaged { start: first, end }.into()) }
         })
     }

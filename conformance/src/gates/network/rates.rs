@@ -22,7 +22,8 @@ use crate::surroundings::{COPIES, PORTALS};
 const LEAST: f64 = 0.7;
 const NAMES: [&str; 2] = ["rate of placement beside curl", "rate of a cold pull beside curl"];
 /// What is recorded without a judgement: a portal hashes all that it takes, nginx does not.
-const RECORDED: [&str; 2] = ["rate of uploads to a portal beside nginx", "rate of downloads from a portal beside nginx"];
+const RECORDED: [&str; 2] =
+    ["rate of uploads to a portal beside nginx", "rate of downloads from a portal beside nginx"];
 
 /// Seconds that each thing took in one round.
 #[derive(Clone, Copy, Debug)]

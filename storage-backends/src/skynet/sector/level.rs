@@ -97,7 +97,10 @@ mod wide {
                 eight[..blocks.len()].copy_from_slice(blocks);
                 &eight
             });
-            #[expect(unsafe_code, reason = "a function for some processors only is called behind a look at the processor")]
+            #[expect(
+                unsafe_code,
+                reason = "a function for some processors only is called behind a look at the processor"
+            )]
             // SAFETY: the caller has seen that the processor has AVX-512F.
             unsafe {
                 hash_eight(prefix, blocks, &mut hashes);
@@ -109,13 +112,13 @@ mod wide {
     /// Hashes eight blocks to four blocks of two hashes.
     #[target_feature(enable = "avx512f")]
     fn hash_eight(prefix: u8, blocks: &[Block; WIDTH], hashes: &mut [Block; WIDTH / 2]) {
-        let m = message(prefix, transposed(std::array::from_fn(|lane| load(&blocks[lane]))));
+        let rows = std::array::from_fn(|lane| load(&blocks[lane]));
+        let m = message(prefix, &transposed(&rows));
         let iv = IV.map(|word| _mm512_set1_epi64(word as i64));
         let mut h = iv;
         h[0] = _mm512_set1_epi64((IV[0] ^ PARAMETERS) as i64);
-        let mut v = [
-            h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], iv[0], iv[1], iv[2], iv[3], iv[4], iv[5], iv[6], iv[7],
-        ];
+        let mut v =
+            [h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], iv[0], iv[1], iv[2], iv[3], iv[4], iv[5], iv[6], iv[7]];
         v[12] = _mm512_set1_epi64((IV[4] ^ LENGTH) as i64);
         // It is the last message block.
         v[14] = _mm512_set1_epi64(!IV[6] as i64);
@@ -170,10 +173,10 @@ mod wide {
 
     /// The message words of prefix and content: all of it moves by one byte.
     #[target_feature(enable = "avx512f")]
-    fn message(prefix: u8, words: [__m512i; 8]) -> [__m512i; 16] {
+    fn message(prefix: u8, words: &[__m512i; 8]) -> [__m512i; 16] {
         let mut message = [_mm512_setzero_si512(); 16];
         let mut carried = _mm512_set1_epi64(i64::from(prefix));
-        for (to, word) in message.iter_mut().zip(words) {
+        for (to, &word) in message.iter_mut().zip(words) {
             *to = _mm512_or_si512(_mm512_slli_epi64::<8>(word), carried);
             carried = _mm512_srli_epi64::<56>(word);
         }
@@ -183,7 +186,7 @@ mod wide {
 
     /// From a block in each vector to a word of each block in each vector.
     #[target_feature(enable = "avx512f")]
-    fn transposed(r: [__m512i; 8]) -> [__m512i; 8] {
+    fn transposed(r: &[__m512i; 8]) -> [__m512i; 8] {
         let even: [_; 4] = std::array::from_fn(|i| _mm512_unpacklo_epi64(r[2 * i], r[2 * i + 1]));
         let odd: [_; 4] = std::array::from_fn(|i| _mm512_unpackhi_epi64(r[2 * i], r[2 * i + 1]));
         let [w0, w2, w4, w6] = quarters(even);

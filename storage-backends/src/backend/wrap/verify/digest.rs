@@ -23,8 +23,8 @@ pub(super) struct Digested {
 }
 
 enum Hashing {
-    Idle(Hasher),
-    Busy(JoinHandle<Hasher>),
+    Idle(Box<Hasher>),
+    Busy(JoinHandle<Box<Hasher>>),
     /// It failed, or was taken.
     Over,
 }
@@ -32,7 +32,7 @@ enum Hashing {
 impl Digested {
     /// All bytes of the content, or an error instead of the last piece.
     pub(super) fn stream(open: ByteStream, content: Content) -> ByteStream {
-        let hashing = Hashing::Idle(Hasher::new(content.algorithm()));
+        let hashing = Hashing::Idle(Box::new(Hasher::new(content.algorithm())));
         let state = Digested { open, content, position: 0, hashing, held: None };
         stream::try_unfold(state, Digested::next).boxed()
     }
@@ -77,7 +77,7 @@ impl Digested {
     }
 
     /// The hash of all that has passed.
-    async fn idle(&mut self) -> Result<Hasher, BackendError> {
+    async fn idle(&mut self) -> Result<Box<Hasher>, BackendError> {
         match std::mem::replace(&mut self.hashing, Hashing::Over) {
             Hashing::Idle(hasher) => Ok(hasher),
             Hashing::Busy(hashing) => hashing.await.map_err(ended),
