@@ -1,13 +1,16 @@
 //! The unit roots of content above one unit: computed once, kept as a content file that is held as long as the content is.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::num::NonZero;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use storage_backends::backend::{Content, UNIT, UnitRoot};
 use storage_backends::fs::StoreError;
-use storage_backends::skynet::canonical::UnitRoots;
 use storage_backends::skynet::profile::SectorSize;
+use storage_backends::skynet::sector::SectorHasher;
 use tokio_util::sync::CancellationToken;
 
 use super::worker::Trouble;
@@ -18,6 +21,8 @@ use crate::service::{Error, Registry};
 
 /// Bytes hashed between two looks at whether the node stops.
 const STEP: usize = 256 * 1024;
+/// Threads that hash one piece of content, where there are as many processors: the others belong to requests.
+const WORKERS: usize = 2;
 
 const ROOT_BYTES: u64 = UnitRoot::SIZE as u64;
 
@@ -32,7 +37,7 @@ pub(super) async fn content_of_file(
         return Ok(content);
     }
     let (store, name, stop) = (registry.store().clone(), digest.clone(), stop.clone());
-    let computing = tokio::task::spawn_blocking(move || compute(store.open_content(&name, size)?, &stop));
+    let computing = tokio::task::spawn_blocking(move || compute(&store.open_content(&name, size)?, size, &stop));
     let roots = computing.await.map_err(|_| Error::Internal("computing unit roots panicked"))??;
     keep(registry, digest, &roots).await?;
     with_roots(digest, size, roots)
@@ -86,18 +91,47 @@ fn with_roots(digest: &Digest, size: u64, roots: Vec<UnitRoot>) -> Result<Conten
     counted.map_err(|_| Trouble::Local(Error::Internal("the unit roots of other content")))
 }
 
-fn compute(mut file: File, stop: &CancellationToken) -> Result<Vec<UnitRoot>, Trouble> {
-    let mut roots = UnitRoots::new(SectorSize::STANDARD);
-    let mut buffer = vec![0; STEP];
-    while !stop.is_cancelled() {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(roots.finish()),
-            Ok(read) => roots.update(&buffer[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Trouble::Disk(error)),
+/// Units have nothing to do with each other, so several are hashed at once.
+fn compute(file: &File, size: u64, stop: &CancellationToken) -> Result<Vec<UnitRoot>, Trouble> {
+    let next = AtomicU64::new(0);
+    let work = || -> Result<Vec<(u64, UnitRoot)>, Trouble> {
+        let (mut roots, mut buffer) = (Vec::new(), vec![0; STEP]);
+        loop {
+            let unit = next.fetch_add(1, Ordering::Relaxed);
+            let start = unit * UNIT;
+            if start >= size {
+                return Ok(roots);
+            }
+            roots.push((unit, root_of(file, start..size.min(start + UNIT), &mut buffer, stop)?));
         }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS);
+    let mut roots = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        let mut roots = work();
+        for other in others {
+            let found = other.join().unwrap_or(Err(Trouble::Local(Error::Internal("hashing units panicked"))));
+            roots = roots.and_then(|roots| Ok([roots, found?].concat()));
+        }
+        roots
+    })?;
+    roots.sort_unstable_by_key(|(unit, _)| *unit);
+    Ok(roots.into_iter().map(|(_, root)| root).collect())
+}
+
+fn root_of(file: &File, bytes: Range<u64>, buffer: &mut [u8], stop: &CancellationToken) -> Result<UnitRoot, Trouble> {
+    let mut hasher = SectorHasher::new(SectorSize::STANDARD);
+    let mut position = bytes.start;
+    while position < bytes.end {
+        if stop.is_cancelled() {
+            return Err(Trouble::Stopped);
+        }
+        let step = buffer.len().min((bytes.end - position) as usize);
+        file.read_exact_at(&mut buffer[..step], position).map_err(Trouble::Disk)?;
+        let _ = hasher.update(&buffer[..step]);
+        position += step as u64;
     }
-    Err(Trouble::Stopped)
+    Ok(hasher.finish())
 }
 
 /// Durable steps, and what a crash after each leaves behind: the file, which nobody holds and a sweep takes; the fact.
@@ -120,7 +154,25 @@ fn list_of(roots: &[UnitRoot]) -> Vec<u8> {
 /// The list of content that is at hand.
 #[cfg(test)]
 pub(super) fn list_of_bytes(bytes: &[u8]) -> Vec<u8> {
-    let mut roots = UnitRoots::new(SectorSize::STANDARD);
+    let mut roots = storage_backends::skynet::canonical::UnitRoots::new(SectorSize::STANDARD);
     roots.update(bytes);
     list_of(&roots.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_that_were_hashed_at_once_stand_in_their_order() {
+        let place = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..5 * UNIT + 777).map(|n| (n / 1000) as u8).collect();
+        std::fs::write(place.path().join("content"), &bytes).unwrap();
+        let file = File::open(place.path().join("content")).unwrap();
+        let (size, stop) = (bytes.len() as u64, CancellationToken::new());
+        assert_eq!(list_of(&compute(&file, size, &stop).unwrap()), list_of_bytes(&bytes));
+        assert!(matches!(compute(&file, size + 1, &stop), Err(Trouble::Disk(_))));
+        stop.cancel();
+        assert!(matches!(compute(&file, size, &stop), Err(Trouble::Stopped)));
+    }
 }

@@ -19,6 +19,8 @@ pub struct Capabilities {
     pub public: bool,
     /// The longest content that it takes, in bytes; `None` where it has no such limit.
     pub max_object_size: Option<u64>,
+    /// What it gives was verified, unit by unit where there are roots: nobody needs to do that again.
+    pub verified: bool,
     /// How many independent holders an accepted put means.
     pub copies: u32,
 }

@@ -166,6 +166,7 @@ impl Backend for MemoryBackend {
             needs_unit_roots: false,
             public: false,
             max_object_size: self.max_object_size,
+            verified: false,
             copies: 1,
         }
     }

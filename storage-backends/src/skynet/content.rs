@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
+use tokio::task::{JoinError, JoinHandle};
 
 use super::base_sector::AssembleError;
 use super::canonical::{self, Form};
@@ -104,31 +105,57 @@ pub(super) fn check_digest(hasher: Hasher, content: &Content) -> Result<(), Sour
     if sound { Ok(()) } else { Err(SourceError::Damaged { start: 0, end: content.length() }) }
 }
 
-/// The bytes from one offset to another, in units that were checked by these roots. Holds about a unit.
+/// The bytes from one offset to another, in units that were checked by these roots. While one is sent the next one is read
+/// and checked, so two are in memory.
 pub(super) fn checked_bytes(
     source: Arc<dyn Source>,
     units: Arc<[SectorRoot]>,
     start: u64,
     end: u64,
 ) -> impl Stream<Item = Result<Bytes, BackendError>> + Send + 'static {
-    let state = (source, units, start);
-    stream::try_unfold(state, move |(source, units, position)| async move {
-        if position >= end {
+    let first = Checked { source, units, position: start, end, ahead: None };
+    stream::try_unfold(first, Checked::next)
+}
+
+struct Checked {
+    source: Arc<dyn Source>,
+    units: Arc<[SectorRoot]>,
+    position: u64,
+    end: u64,
+    /// The unit at the position.
+    ahead: Option<JoinHandle<Result<Bytes, BackendError>>>,
+}
+
+impl Checked {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, BackendError> {
+        if self.position >= self.end {
             return Ok(None);
         }
-        let first = position / UNIT * UNIT;
-        let bytes = read_block(&*source, first, source.content().length().min(first + UNIT)).await?;
-        let checked = {
-            let (bytes, root) = (bytes.clone(), units.get((first / UNIT) as usize).copied());
-            blocking(move || root == Some(sector_root(SectorSize::STANDARD, &bytes))).await?
-        };
+        let first = self.position / UNIT * UNIT;
+        let reading = self.ahead.take().unwrap_or_else(|| self.begin(first));
+        let bytes = reading.await.map_err(ended)??;
         let unit_end = first + bytes.len() as u64;
-        if !checked {
-            return Err(SourceError::Damaged { start: first, end: unit_end }.into());
+        if unit_end < self.end {
+            self.ahead = Some(self.begin(unit_end));
         }
-        let wanted = bytes.slice((position - first) as usize..(end.min(unit_end) - first) as usize);
-        Ok(Some((wanted, (source, units, end.min(unit_end)))))
-    })
+        let last = self.end.min(unit_end);
+        let wanted = bytes.slice((self.position - first) as usize..(last - first) as usize);
+        self.position = last;
+        Ok(Some((wanted, self)))
+    }
+
+    /// Reads and checks the unit that begins there. If nobody wants it in the end, it was read in vain.
+    fn begin(&self, first: u64) -> JoinHandle<Result<Bytes, BackendError>> {
+        let source = Arc::clone(&self.source);
+        let root = self.units.get((first / UNIT) as usize).copied();
+        let end = source.content().length().min(first + UNIT);
+        tokio::spawn(async move {
+            let bytes = read_block(&*source, first, end).await?;
+            let checked = bytes.clone();
+            let sound = blocking(move || root == Some(sector_root(SectorSize::STANDARD, &checked))).await?;
+            if sound { Ok(bytes) } else { Err(SourceError::Damaged { start: first, end }.into()) }
+        })
+    }
 }
 
 async fn read_block(source: &dyn Source, start: u64, end: u64) -> Result<Bytes, SourceError> {
@@ -141,6 +168,9 @@ async fn read_block(source: &dyn Source, start: u64, end: u64) -> Result<Bytes, 
 }
 
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BackendError> {
-    let ended = |error| BackendError::Unavailable { retry_after: None, cause: Box::new(error) };
     tokio::task::spawn_blocking(work).await.map_err(ended)
+}
+
+fn ended(error: JoinError) -> BackendError {
+    BackendError::Unavailable { retry_after: None, cause: Box::new(error) }
 }

@@ -238,6 +238,7 @@ impl Backend for Portal {
             needs_unit_roots: self.profile.fanout_is_unit_roots(),
             public: true,
             max_object_size: Some(self.max_object_size),
+            verified: false,
             copies: 1,
         }
     }

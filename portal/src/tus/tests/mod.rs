@@ -3,6 +3,7 @@
 mod concatenation;
 mod kill;
 mod model;
+mod taking_over;
 mod uploads;
 
 use std::path::{Path, PathBuf};

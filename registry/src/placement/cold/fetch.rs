@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use storage_backends::backend::{Backend as _, BackendError, Locator};
 use storage_backends::fs::StoreError;
@@ -14,6 +15,9 @@ use crate::service::Error;
 const ATTEMPTS: u32 = 3;
 /// After the first of them; twice as long after the second.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Pieces that are being written at once.
+const WRITES: usize = 2;
 
 /// Why a fetch does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -96,14 +100,18 @@ async fn bring(cold: &Arc<Cold>, number: u64, locator: &Locator) -> Result<(), T
     let Some(units) = units else { return Ok(()) };
     let _place = cold.remote.cold_fetches.acquire().await.map_err(|_| Trouble::Panicked)?;
     let bytes = cold.bytes(&units);
+    let mut begun = bytes.start;
+    let stream = cold.remote.verified.get(&cold.content, locator, bytes.clone()).await?;
+    let writes = stream.map(|piece| {
+        let offset = begun;
+        begun += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        write(Arc::clone(cold), piece, offset)
+    });
+    // What comes next is on its way while this is written.
+    let mut writes = std::pin::pin!(writes.buffered(WRITES));
     let mut position = bytes.start;
-    let mut stream = cold.remote.verified.get(&cold.content, locator, bytes.clone()).await?;
     let in_units = cold.content.unit_roots().is_some();
-    while let Some(piece) = stream.next().await.transpose()? {
-        let (offset, length) = (position, piece.len() as u64);
-        let task = Arc::clone(cold);
-        let writing = tokio::task::spawn_blocking(move || task.staged.write_at(&piece, offset));
-        writing.await.map_err(|_| Trouble::Panicked)??;
+    while let Some(length) = writes.next().await.transpose()? {
         position += length;
         cold.registry.metrics.cold_bytes.inc_by(length);
         // Without roots nothing is verified before the end.
@@ -116,6 +124,15 @@ async fn bring(cold: &Arc<Cold>, number: u64, locator: &Locator) -> Result<(), T
     }
     brought(cold, number, units.end);
     Ok(())
+}
+
+async fn write(cold: Arc<Cold>, piece: Result<Bytes, BackendError>, offset: u64) -> Result<u64, Trouble> {
+    let piece = piece?;
+    let writing = tokio::task::spawn_blocking(move || {
+        cold.staged.write_at(&piece, offset)?;
+        Ok(piece.len() as u64)
+    });
+    writing.await.map_err(|_| Trouble::Panicked)?
 }
 
 fn brought(cold: &Arc<Cold>, number: u64, until: u64) {

@@ -118,6 +118,7 @@ impl Backend for FsBackend {
             needs_unit_roots: false,
             public: false,
             max_object_size: None,
+            verified: false,
             copies: 1,
         }
     }

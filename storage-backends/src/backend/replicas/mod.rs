@@ -150,6 +150,7 @@ impl Backend for Replicas {
             needs_unit_roots: all().any(|each| each.needs_unit_roots),
             public: all().any(|each| each.public),
             max_object_size: smallest(all().map(|each| each.max_object_size).collect()),
+            verified: all().all(|each| each.verified),
             copies: self.copies,
         }
     }
