@@ -19,6 +19,7 @@ pub mod proof;
 pub mod public_key;
 pub mod range_proof;
 pub mod resolver;
+mod roots;
 mod secret;
 pub mod sector;
 pub mod skylink;

@@ -15,10 +15,10 @@ use super::content::{Body, canonical, max_length};
 use super::problem::Problem;
 use super::profile::Profile;
 use super::skylink::Skylink;
-use super::{placing, stats};
+use super::{placing, roots, stats};
 use crate::backend::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, PLAIN, Resume, Source,
-    Stat,
+    Stat, UnitRoot,
 };
 
 /// The `kind` of our locators.
@@ -34,6 +34,7 @@ pub struct Portal {
     pub(super) profile: Profile,
     profile_name: Arc<str>,
     max_object_size: u64,
+    deadlines: Deadlines,
     random: fn() -> [u8; 16],
 }
 
@@ -55,6 +56,7 @@ impl Portal {
             profile,
             profile_name: profile.to_string().into(),
             max_object_size: max_object_size.map_or(possible, |limit| limit.min(possible)),
+            deadlines,
             random,
         })
     }
@@ -240,6 +242,14 @@ impl Backend for Portal {
         Box::pin(stats::check_profile(&self.client, self.profile))
     }
 
+    fn ping(&self) -> Answer<'_, ()> {
+        let after = self.deadlines.ping;
+        Box::pin(async move {
+            let asked = tokio::time::timeout(after, stats::check_profile(&self.client, self.profile)).await;
+            asked.map_err(|_| BackendError::TimedOut { waited_for: "sign of life", after })?
+        })
+    }
+
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         Box::pin(async move {
             let skylink = canonical(&*source, self.profile).await?.skylink;
@@ -263,6 +273,13 @@ impl Backend for Portal {
                 return Ok(stream::empty().boxed());
             }
             self.fetch(skylink, content.length(), range).await
+        })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        Box::pin(async move {
+            let skylink = self.skylink(content, locator)?;
+            roots::fetch(&self.client, self.profile, content, skylink).await
         })
     }
 

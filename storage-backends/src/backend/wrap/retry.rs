@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::backend::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source, Stat,
+    UnitRoot,
 };
 
 /// How often, and how long apart.
@@ -65,6 +66,7 @@ impl Debug for Jitter {
 pub struct Retry {
     inner: Arc<dyn Backend>,
     policy: Policy,
+    reads: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -109,7 +111,13 @@ impl Policy {
 impl Retry {
     /// Wraps a backend.
     pub fn new(inner: Arc<dyn Backend>, config: RetryConfig, jitter: Jitter) -> Self {
-        Retry { inner, policy: Policy { config, jitter } }
+        Retry { inner, policy: Policy { config, jitter }, reads: true }
+    }
+
+    /// The same without reads: where others have the same content, they are asked sooner than this one again.
+    #[must_use]
+    pub fn without_reads(self) -> Self {
+        Retry { reads: false, ..self }
     }
 }
 
@@ -174,6 +182,11 @@ impl Backend for Retry {
         Box::pin(self.policy.run(|| self.inner.check()))
     }
 
+    /// Once: it asks how things stand now.
+    fn ping(&self) -> Answer<'_, ()> {
+        self.inner.ping()
+    }
+
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         Box::pin(self.policy.run(move || self.inner.locate(Arc::clone(&source))))
     }
@@ -187,6 +200,9 @@ impl Backend for Retry {
     }
 
     fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
+        if !self.reads {
+            return self.inner.get(content, locator, range);
+        }
         Box::pin(async move {
             let open = self.policy.run(|| self.inner.get(content, locator, range.clone())).await?;
             let resumed = Resumed {
@@ -200,6 +216,13 @@ impl Backend for Retry {
             };
             Ok(stream::try_unfold(resumed, Resumed::next).boxed())
         })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        match self.reads {
+            true => Box::pin(self.policy.run(move || self.inner.unit_roots(content, locator))),
+            false => self.inner.unit_roots(content, locator),
+        }
     }
 
     fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
