@@ -15,6 +15,9 @@ use super::cold::ColdReads;
 use crate::catalog::{Backlog, Clock, Wanted};
 use crate::service::DigestLocks;
 
+/// A backend that has said nothing for so long is not waited for, even if its own patience is longer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(8);
+
 /// How the backend is to be used.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -122,6 +125,12 @@ impl Remote {
             copies: backend.capabilities().copies.max(1) as usize,
             lists: !fanout_is_list,
         }
+    }
+
+    /// Whether the backend answers anything now.
+    pub(crate) async fn answers(&self) -> bool {
+        let answered = tokio::time::timeout(ANSWERS_WITHIN, self.backend.ping()).await;
+        matches!(answered, Ok(Ok(())))
     }
 
     /// How an attempt went; `None` = well.
