@@ -14,11 +14,9 @@ pub(super) async fn first<'a, T>(
     patience: Duration,
     ask: impl Fn(&'a dyn Backend) -> Answer<'a, T> + Send,
 ) -> Result<T, BackendError> {
-    let mut others = replicas.in_order().into_iter();
     let mut asked = FuturesUnordered::new();
     let mut failure = None;
-    loop {
-        let Some(number) = others.next() else { break };
+    for number in replicas.in_order() {
         asked.push(ask(&*replicas.members[number]));
         let answer = tokio::select! {
             Some(answer) = asked.next() => answer,

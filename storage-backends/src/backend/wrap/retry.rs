@@ -66,7 +66,7 @@ impl Debug for Jitter {
 pub struct Retry {
     inner: Arc<dyn Backend>,
     policy: Policy,
-    reads: bool,
+    opens_again: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -111,13 +111,14 @@ impl Policy {
 impl Retry {
     /// Wraps a backend.
     pub fn new(inner: Arc<dyn Backend>, config: RetryConfig, jitter: Jitter) -> Self {
-        Retry { inner, policy: Policy { config, jitter }, reads: true }
+        Retry { inner, policy: Policy { config, jitter }, opens_again: true }
     }
 
-    /// The same without reads: where others have the same content, they are asked sooner than this one again.
+    /// The same, but a read that cannot be begun, or begun again after it broke off, is not tried further: where others
+    /// have the same content, they are asked sooner.
     #[must_use]
-    pub fn without_reads(self) -> Self {
-        Retry { reads: false, ..self }
+    pub fn opening_once(self) -> Self {
+        Retry { opens_again: false, ..self }
     }
 }
 
@@ -130,6 +131,7 @@ struct Resumed {
     rest: Range<u64>,
     /// `None`: to be opened.
     open: Option<ByteStream>,
+    opens_again: bool,
     failed: u32,
 }
 
@@ -143,6 +145,7 @@ impl Resumed {
                         self.open = Some(open);
                         continue;
                     }
+                    Err(error) if !self.opens_again => return Err(error),
                     Err(error) => Err(error),
                 },
             };
@@ -200,11 +203,11 @@ impl Backend for Retry {
     }
 
     fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
-        if !self.reads {
-            return self.inner.get(content, locator, range);
-        }
         Box::pin(async move {
-            let open = self.policy.run(|| self.inner.get(content, locator, range.clone())).await?;
+            let open = match self.opens_again {
+                true => self.policy.run(|| self.inner.get(content, locator, range.clone())).await?,
+                false => self.inner.get(content, locator, range.clone()).await?,
+            };
             let resumed = Resumed {
                 inner: Arc::clone(&self.inner),
                 policy: self.policy.clone(),
@@ -212,6 +215,7 @@ impl Backend for Retry {
                 locator: locator.clone(),
                 rest: range,
                 open: Some(open),
+                opens_again: self.opens_again,
                 failed: 0,
             };
             Ok(stream::try_unfold(resumed, Resumed::next).boxed())
@@ -219,7 +223,7 @@ impl Backend for Retry {
     }
 
     fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
-        match self.reads {
+        match self.opens_again {
             true => Box::pin(self.policy.run(move || self.inner.unit_roots(content, locator))),
             false => self.inner.unit_roots(content, locator),
         }
