@@ -134,10 +134,11 @@ impl<'a> Replay<'a> {
             "openat" | "open" | "creat" if succeeds => opened = self.open(call)?,
             name if succeeds && NAMING.contains(&name) => self.rename_and_the_like(call)?,
             // The process was killed in it; its client may have the bytes nevertheless, from the end of this life at last.
-            name if call.result.is_none() && SENDING.contains(&name) => {
-                if description.is_some_and(|at| self.descriptions[at].socket) {
-                    self.note_answers(call.bytes(1)?, self.at, usize::MAX);
-                }
+            name if call.result.is_none()
+                && SENDING.contains(&name)
+                && description.is_some_and(|at| self.descriptions[at].socket) =>
+            {
+                self.note_answers(call.bytes(1)?, self.at, usize::MAX);
             }
             _ => {}
         }

@@ -65,12 +65,13 @@ impl ColdBlob {
         let mut read = ColdRead::new(Arc::clone(&self.0), range);
         {
             let mut first = std::pin::pin!(read.first());
-            match tokio::time::timeout(remote.settings.first_unit, &mut first).await {
-                Ok(first) => first?,
-                Err(_) => tokio::select! {
+            if let Ok(first) = tokio::time::timeout(remote.settings.first_unit, &mut first).await {
+                first?;
+            } else {
+                tokio::select! {
                     first = first => first?,
                     answers = remote.answers() => if !answers { return Err(Error::BackendUnavailable) },
-                },
+                }
             }
         }
         Ok(read)

@@ -292,6 +292,8 @@ async fn a_backend_that_answers_nothing_is_not_waited_for() {
     assert!(cold.read(0..9).await.is_ok(), "it answers, so the bytes will come");
     node.faults.always(Call::Ping, Fault::Fail(unavailable));
     assert!(matches!(cold.read(0..9).await, Err(Error::BackendUnavailable)));
+    // Who comes while the stalled fetch is still there would wait with it.
+    node.until("no fetch left", |node| node.fixture.registry.tasks.is_empty()).await;
     node.faults.always(Call::Get, Fault::Late(Duration::from_millis(400)));
     node.faults.always(Call::Ping, Fault::Stall);
     assert!(read(&cold, 0..9).await.unwrap() == bytes[..9], "it stalled for a moment only");
