@@ -48,6 +48,12 @@ fn both_ways(round: &Round, pusher: &Docker, name: &str, sizes: &[u64]) -> anyho
     Ok(())
 }
 
+/// The image of this round, by tag into an empty store.
+pub fn pull(round: &Round, image: &Image) -> anyhow::Result<()> {
+    let digest = verify::digest_of(&round.target, &round.repository("image"), "v1")?;
+    Docker::start(round, "pull")?.pulls(&format!("{}:v1", round.reference("image")), &digest, image)
+}
+
 fn pull_from_index(round: &Round) -> anyhow::Result<()> {
     let index = round.index("index")?;
     let reference = format!("{}:v1", round.reference("index"));

@@ -7,12 +7,13 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use storage_backends::backend::{Content, UNIT, UnitRoot};
+use storage_backends::backend::{BackendError, Content, Locator, UNIT, UnitRoot};
 use storage_backends::fs::StoreError;
 use storage_backends::skynet::profile::SectorSize;
 use storage_backends::skynet::sector::SectorHasher;
 use tokio_util::sync::CancellationToken;
 
+use super::Remote;
 use super::worker::Trouble;
 use crate::catalog::UnitRootsList;
 use crate::catalog::command::Command;
@@ -58,28 +59,65 @@ pub(super) async fn known_content(
     let store = registry.store().clone();
     let reading = tokio::task::spawn_blocking(move || store.read_verified(&list, units * ROOT_BYTES));
     match reading.await.map_err(|_| Error::Internal("reading unit roots panicked"))? {
-        Ok(bytes) => {
-            let (roots, _) = bytes.as_chunks::<{ UnitRoot::SIZE }>();
-            let roots = roots.iter().map(|root| UnitRoot::from_bytes(*root)).collect();
-            with_roots(digest, size, roots).map(Some)
-        }
+        Ok(bytes) => with_roots(digest, size, roots_of(&bytes)).map(Some),
         // They can be computed again.
         Err(StoreError::Missing { .. } | StoreError::WrongLength { .. } | StoreError::Corrupt { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The content for reading it back in parts; without roots, which only a lost list makes of long content, in one piece.
+/// The content for reading it back: without roots if its list is lost.
 pub(super) async fn for_reading(registry: &Arc<Registry>, digest: &Digest, size: u64) -> Result<Content, Error> {
     let known = match known_content(registry, digest, size).await {
         Ok(Some(content)) => return Ok(content),
         Ok(None) => plain(digest, size),
         Err(trouble) => Err(trouble),
     };
-    known.map_err(|trouble| match trouble {
+    known.map_err(local)
+}
+
+/// The content with its roots as the backend has them, which from now on are here again; `None` if it cannot give them.
+/// An error means that it may later.
+pub(super) async fn from_backend(
+    registry: &Arc<Registry>,
+    remote: &Remote,
+    content: &Content,
+    locator: &Locator,
+) -> Result<Option<Content>, BackendError> {
+    let (digest, size) = (content.digest(), content.length());
+    let roots = match remote.backend.unit_roots(content, locator).await {
+        Ok(Some(roots)) => roots,
+        Ok(None) => return Ok(None),
+        Err(error) if error.is_retryable() => return Err(error),
+        Err(error) => {
+            tracing::warn!(%digest, %error, "the backend does not give the roots of the content's units");
+            return Ok(None);
+        }
+    };
+    match keep_again(registry, digest, &roots).await {
+        Ok(()) => Ok(with_roots(digest, size, roots.to_vec()).ok()),
+        Err(trouble) => {
+            tracing::error!(%digest, error = %trouble, "the roots of content as the backend has them cannot be used");
+            Ok(None)
+        }
+    }
+}
+
+/// What was recorded once says what the list must be.
+async fn keep_again(registry: &Arc<Registry>, digest: &Digest, roots: &[UnitRoot]) -> Result<(), Trouble> {
+    let recorded = registry.catalog().unit_roots(digest).map_err(Error::from)?;
+    let list = Digest::of(Algorithm::Sha256, &list_of(roots));
+    if recorded.is_some_and(|recorded| recorded.list != list) {
+        return Err(Error::Internal("the unit roots are not those that were recorded").into());
+    }
+    keep(registry, digest, roots).await
+}
+
+fn local(trouble: Trouble) -> Error {
+    match trouble {
         Trouble::Local(error) => error,
         _ => Error::Internal("the unit roots cannot be read"),
-    })
+    }
 }
 
 fn plain(digest: &Digest, size: u64) -> Result<Content, Trouble> {
@@ -149,6 +187,11 @@ async fn keep(registry: &Arc<Registry>, digest: &Digest, roots: &[UnitRoot]) -> 
 /// The list as it is kept: the roots, one after the other.
 fn list_of(roots: &[UnitRoot]) -> Vec<u8> {
     roots.iter().flat_map(UnitRoot::as_bytes).copied().collect()
+}
+
+fn roots_of(list: &[u8]) -> Vec<UnitRoot> {
+    let (roots, _) = list.as_chunks::<{ UnitRoot::SIZE }>();
+    roots.iter().map(|root| UnitRoot::from_bytes(*root)).collect()
 }
 
 /// The list of content that is at hand.

@@ -10,9 +10,11 @@ use futures_util::{StreamExt as _, stream};
 use super::source::read_piece;
 use super::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, MAX_READ, PLAIN,
-    Resume, ResumeToken, Source, SourceError, Stat,
+    Resume, ResumeToken, Source, SourceError, Stat, UNIT, UnitRoot,
 };
 use crate::digest::Digest;
+use crate::skynet::canonical::UnitRoots;
+use crate::skynet::profile::SectorSize;
 
 /// So many broken-off uploads are remembered; the oldest goes first.
 const MAX_UPLOADS: usize = 16;
@@ -199,6 +201,15 @@ impl Backend for MemoryBackend {
                 Ok(bytes.slice(start..end))
             });
             Ok(stream::iter(pieces).boxed())
+        })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, _: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        Box::pin(async move {
+            let whole = self.state().objects.get(content.digest()).cloned().ok_or(BackendError::NotFound)?;
+            let mut roots = UnitRoots::new(SectorSize::STANDARD);
+            roots.update(&whole);
+            Ok((content.length() > UNIT).then(|| roots.finish().into()))
         })
     }
 

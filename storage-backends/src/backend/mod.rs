@@ -35,6 +35,8 @@
 //! 17. **Health.** After a successful check, health has at least one endpoint, and one of them is available.
 //! 18. **Renewal.** After a put-again, the content stays, also if a delete of it was accepted before.
 //! 19. **Independence.** Neither a stream nor a future that nobody polls keeps others from being served.
+//! 20. **Answering.** A ping of a backend that can be used succeeds.
+//! 21. **Roots.** The unit roots that a backend gives are those of the content. It may have none to give.
 //!
 //! Bytes that come out are those that the backend claims. Through [`wrap::Verify`] they are those of the content.
 
@@ -96,6 +98,11 @@ pub trait Backend: Debug + Send + Sync {
     /// Errors: [`BackendError::Unsuitable`] must stop the start; with others, it may come up later.
     fn check(&self) -> Answer<'_, ()>;
 
+    /// Whether it answers anything at all, known within seconds: one that is slow to find content still answers this.
+    fn ping(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Where the content is, or would be; no endpoint of it says that it has it. `None` where only a put can tell.
     /// May read the source: all of it with `address_reads_all`, else if it is no longer than one unit.
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>>;
@@ -112,6 +119,12 @@ pub trait Backend: Debug + Send + Sync {
 
     /// Bytes of the content. Returns when the backend has begun to answer.
     fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream>;
+
+    /// The roots of the content's units, checked against the locator's address; `None` where that does not commit to
+    /// them.
+    fn unit_roots<'a>(&'a self, _content: &'a Content, _locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// Whether it is there, as the backend says.
     fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat>;

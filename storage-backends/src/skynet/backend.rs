@@ -33,6 +33,7 @@ pub fn skynet_backend_with(
         let portal = Portal::new(portal.clone(), config.profile, config.deadlines, config.max_object_size, random)?;
         let limited = Limit::new(Arc::new(portal.sharing(&recent)), config.limit);
         let retried = Retry::new(Arc::new(limited), config.retry, Jitter::from_system());
+        let retried = if config.portals.len() > 1 { retried.opening_once() } else { retried };
         let watched = around(&address, Arc::new(Verify::of_units(Arc::new(retried))));
         let guarded: Arc<dyn Backend> = Arc::new(Breaker::new(watched, config.breaker));
         Ok(guarded)

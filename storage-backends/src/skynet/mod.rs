@@ -28,6 +28,7 @@ mod stats;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tus;
+mod unit_roots;
 
 #[cfg(test)]
 mod tests;

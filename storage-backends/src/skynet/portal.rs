@@ -16,10 +16,10 @@ use super::problem::Problem;
 use super::profile::Profile;
 use super::roots::RecentRoots;
 use super::skylink::Skylink;
-use super::{placing, stats};
+use super::{placing, stats, unit_roots};
 use crate::backend::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, PLAIN, Resume, Source,
-    Stat,
+    Stat, UnitRoot,
 };
 
 /// The `kind` of our locators.
@@ -35,6 +35,7 @@ pub struct Portal {
     pub(super) profile: Profile,
     profile_name: Arc<str>,
     max_object_size: u64,
+    deadlines: Deadlines,
     random: fn() -> [u8; 16],
     recent: Arc<RecentRoots>,
 }
@@ -54,6 +55,7 @@ impl Portal {
             profile,
             profile_name: profile.to_string().into(),
             max_object_size: max_object_size.map_or(possible, |limit| limit.min(possible)),
+            deadlines,
             random,
             recent: Arc::default(),
         })
@@ -247,6 +249,14 @@ impl Backend for Portal {
         Box::pin(stats::check_profile(&self.client, self.profile))
     }
 
+    fn ping(&self) -> Answer<'_, ()> {
+        let after = self.deadlines.ping;
+        Box::pin(async move {
+            let asked = tokio::time::timeout(after, stats::check_profile(&self.client, self.profile)).await;
+            asked.map_err(|_| BackendError::TimedOut { waited_for: "sign of life", after })?
+        })
+    }
+
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         Box::pin(async move {
             let skylink = canonical(&*source, self.profile, &self.recent).await?.skylink;
@@ -270,6 +280,13 @@ impl Backend for Portal {
                 return Ok(stream::empty().boxed());
             }
             self.fetch(skylink, content.length(), range).await
+        })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        Box::pin(async move {
+            let skylink = self.skylink(content, locator)?;
+            unit_roots::fetch(&self.client, self.profile, content, skylink).await
         })
     }
 

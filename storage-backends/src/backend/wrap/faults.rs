@@ -11,6 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use super::Call;
 use crate::backend::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source, Stat,
+    UnitRoot,
 };
 
 /// One way to do wrong.
@@ -135,6 +136,10 @@ impl Backend for Faults {
         self.call(Call::Check, self.inner.check())
     }
 
+    fn ping(&self) -> Answer<'_, ()> {
+        self.call(Call::Ping, self.inner.ping())
+    }
+
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         self.call(Call::Locate, self.inner.locate(source))
     }
@@ -160,6 +165,10 @@ impl Backend for Faults {
                 None => open,
             })
         })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        self.call(Call::UnitRoots, self.inner.unit_roots(content, locator))
     }
 
     fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {

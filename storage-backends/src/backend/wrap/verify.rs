@@ -197,6 +197,10 @@ impl Backend for Verify {
         self.inner.check()
     }
 
+    fn ping(&self) -> Answer<'_, ()> {
+        self.inner.ping()
+    }
+
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         self.inner.locate(source)
     }
@@ -228,6 +232,10 @@ impl Backend for Verify {
                 None => Err(BackendError::UnitRootsUnknown),
             }
         })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        self.inner.unit_roots(content, locator)
     }
 
     fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {

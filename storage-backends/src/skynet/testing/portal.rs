@@ -178,6 +178,9 @@ impl Shared {
             ("POST", _) if path.starts_with("/skynet/pin/") => Some((Route::Pin, below("/skynet/pin/")?)),
             ("POST", _) if path.starts_with("/skynet/unpin/") => Some((Route::Unpin, below("/skynet/unpin/")?)),
             ("POST", _) => Some((Route::Upload, below("/skynet/skyfile")?)),
+            ("GET", _) if path.starts_with("/skynet/basesector/") => {
+                Some((Route::BaseSector, below("/skynet/basesector/")?))
+            }
             _ if self.is_bare() => read(below("/skynet/skylink/")?),
             _ => read(below("/")?.parse::<Skylink>().ok()?.to_string()),
         }
@@ -191,6 +194,7 @@ impl Shared {
             Route::TusHead => self.upload_state(&name, trouble),
             Route::TusPatch => self.part(&name, trouble, request).await,
             Route::Head | Route::Get => self.read(&name, trouble, request.headers()),
+            Route::BaseSector => self.base_sector(&name, trouble),
             Route::Pin if self.store.pin(&name) => page(StatusCode::OK, "application/json", r#"{"siapath":""}"#),
             Route::Unpin if self.store.unpin(&name) => page(StatusCode::NO_CONTENT, "text/plain", ""),
             Route::Pin | Route::Unpin => message(StatusCode::NOT_FOUND, "skylink not found"),
@@ -301,6 +305,16 @@ impl Shared {
         drop(guard);
         let reached = self.store.with_upload(id, |upload| upload.bytes.len()).unwrap_or_default();
         with(page(StatusCode::NO_CONTENT, "text/plain", ""), "upload-offset", &reached.to_string())
+    }
+
+    fn base_sector(&self, skylink: &str, trouble: Option<Trouble>) -> Response {
+        let Some(mut sector) = self.store.base_sector(skylink) else {
+            return message(StatusCode::NOT_FOUND, "failed to fetch base sector: root not found");
+        };
+        if let Some(Trouble::WrongByte(at)) = trouble {
+            sector[at as usize] ^= 1;
+        }
+        Response::new(body(sector.into(), trouble))
     }
 
     fn read(&self, skylink: &str, trouble: Option<Trouble>, headers: &HeaderMap) -> Response {

@@ -33,6 +33,7 @@ struct Inner {
 #[derive(Debug)]
 struct File {
     bytes: Bytes,
+    sector: Vec<u8>,
     unpinned: Option<Instant>,
 }
 
@@ -65,7 +66,7 @@ impl Store {
             BaseSector::large(self.profile, bytes.len() as u64, metadata, &fanout.finish())?
         };
         let skylink = sector.skylink().to_string();
-        self.inner().files.insert(skylink.clone(), File { bytes, unpinned: None });
+        self.inner().files.insert(skylink.clone(), File { bytes, sector: sector.into_bytes(), unpinned: None });
         Ok(skylink)
     }
 
@@ -76,6 +77,10 @@ impl Store {
             inner.files.remove(skylink);
         }
         inner.files.get(skylink).map(|file| file.bytes.clone())
+    }
+
+    pub(super) fn base_sector(&self, skylink: &str) -> Option<Vec<u8>> {
+        self.inner().files.get(skylink).map(|file| file.sector.clone())
     }
 
     pub(super) fn pin(&self, skylink: &str) -> bool {

@@ -20,6 +20,8 @@ pub enum Route {
     Head,
     /// `GET` of a skylink
     Get,
+    /// `GET /skynet/basesector/…`
+    BaseSector,
     /// `POST /skynet/pin/…`.
     Pin,
     /// `POST /skynet/unpin/..`
