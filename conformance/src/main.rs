@@ -64,6 +64,8 @@ enum Check {
     PowerLoss(gates::power_loss::Args),
     /// Bits turn over, files are cut, swapped and lost.
     Rot(gates::rot::Args),
+    /// The walk-through of the README, and a node with an attached portal.
+    WalkThrough(clients::walk_through::Args),
     /// A Skynet portal, by the official SDKs, a browser, libskynet and real skyd.
     Skynet(skynet::SkynetArgs),
 }
@@ -85,6 +87,7 @@ fn main() -> anyhow::Result<()> {
         Check::IndexLoss(args) => gates::index_loss::run(args, cli.scale, report),
         Check::Model(args) => model::run(args, cli.scale, report),
         Check::Rot(args) => gates::rot::run(args, cli.scale, report),
+        Check::WalkThrough(args) => clients::walk_through::run(args, cli.scale, report),
         Check::Skynet(args) => skynet::run(args, cli.scale, report),
         Check::PowerLoss(args) => gates::power_loss::run(args, cli.scale, report),
     }

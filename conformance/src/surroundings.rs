@@ -42,7 +42,7 @@ impl SurroundingsArgs {
     pub fn start(&self, binary: &Path, folder: &Path) -> anyhow::Result<Surroundings> {
         let mut settings = Vec::new();
         let portals: Vec<Server> =
-            (0..self.portals).map(|number| portal(binary, folder, number)).collect::<anyhow::Result<_>>()?;
+            (0..self.portals).map(|number| portal(binary, folder, number, &[])).collect::<anyhow::Result<_>>()?;
         if !portals.is_empty() {
             let urls: Vec<String> = portals.iter().map(|one| format!("http://{}", one.target().authority())).collect();
             settings = storing_to(&urls, 2.min(urls.len()));
@@ -53,9 +53,9 @@ impl SurroundingsArgs {
 }
 
 /// Starts a portal with its data below `folder`.
-pub fn portal(binary: &Path, folder: &Path, number: usize) -> anyhow::Result<Server> {
+pub fn portal(binary: &Path, folder: &Path, number: usize, settings: &[(String, String)]) -> anyhow::Result<Server> {
     let options = ServerOptions::new(binary, &folder.join(format!("portal-{number}")))?.portal();
-    options.start().with_context(|| format!("start portal {number}"))
+    options.envs(settings).start().with_context(|| format!("start portal {number}"))
 }
 
 /// The settings of a registry that stores to these portals.

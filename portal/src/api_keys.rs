@@ -4,7 +4,7 @@ use std::fmt;
 
 use blake2b_simd::{Hash, blake2b};
 
-/// A set of keys, of which only hashes are kept. Empty: whoever asks may write.
+/// A set of keys, of which only hashes are kept. Empty: whoever asks may add, and programs on the same machine remove.
 #[derive(Clone, Default)]
 pub struct ApiKeys(Vec<Hash>);
 

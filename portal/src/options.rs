@@ -28,6 +28,8 @@ pub struct PortalOptions {
     pub max_metadata: usize,
     /// Uploads whose bodies are taken at once; each holds about 6 MiB.
     pub max_uploads: usize,
+    /// Archives that are made at once while they are sent.
+    pub max_archives: usize,
     /// Bytes that uploads leave free on the disk.
     pub disk_reserve: u64,
     /// From one sweep of unpinned sectors to the next; an unpin causes one earlier.
@@ -47,6 +49,9 @@ pub struct PortalOptions {
     /// How long a resumable upload may be idle, and a finished one is remembered.
     pub upload_expiry: Duration,
 }
+
+/// Archives that a gateway makes at once.
+const MAX_ARCHIVES_OF_GATEWAY: usize = 32;
 
 impl PortalOptions {
     /// Those of a gateway, to which whatever concerns writing means nothing.
@@ -68,6 +73,7 @@ impl PortalOptions {
             max_entries: 0,
             peers: Vec::new(),
             peer_key: PeerKey::default(),
+            max_archives: MAX_ARCHIVES_OF_GATEWAY,
             max_resumable_uploads: 0,
             upload_expiry: Duration::MAX,
         }
@@ -87,6 +93,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         max_upload: 1 << 30,
         max_metadata: 1 << 20,
         max_uploads: 4,
+        max_archives: 4,
         disk_reserve: 0,
         sweep_interval: Duration::from_hours(1),
         scrub_rate: 0,

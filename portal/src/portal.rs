@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::Semaphore;
+
 use crate::blocklist::Blocklist;
 use crate::entries::{EntryStore, EntryStoreError};
 use crate::limits::RateLimit;
@@ -22,6 +24,8 @@ pub struct Portal {
     pub(crate) metrics: Metrics,
     pub(crate) opened: Instant,
     pub(crate) reader: SkyfileReader,
+    /// Places for archives that are being made.
+    pub(crate) archives: Arc<Semaphore>,
     /// What can be written; a gateway has nothing.
     stores: Option<Stores>,
 }
@@ -73,9 +77,10 @@ impl Portal {
         let peers = Peers::new(&options, &entries, sectors, timing)?;
         let uploads = Uploads::open(directory, skyfiles.clone(), &options)
             .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
+        let archives = Arc::new(Semaphore::new(options.max_archives));
         let (reader, uploads) = ((*skyfiles).clone(), Arc::new(uploads));
         let stores = Some(Stores { skyfiles, entries, registry_writes, peers, uploads });
-        Ok(Portal { options, metrics: Metrics::new(), opened: Instant::now(), reader, stores })
+        Ok(Portal { options, metrics: Metrics::new(), opened: Instant::now(), reader, archives, stores })
     }
 
     /// A gateway: a portal that serves the skyfiles of somebody else, refuses every write, and says of itself that it is
@@ -83,7 +88,8 @@ impl Portal {
     pub fn gateway(source: Arc<dyn SectorSource>, options: PortalOptions) -> Self {
         let sectors = Sectors::Made(options.profile.sector_size(), source);
         let reader = SkyfileReader::new(sectors, Blocklist::none());
-        Portal { options, metrics: Metrics::new(), opened: Instant::now(), reader, stores: None }
+        let archives = Arc::new(Semaphore::new(options.max_archives));
+        Portal { options, metrics: Metrics::new(), opened: Instant::now(), reader, archives, stores: None }
     }
 
     /// Whether it is a gateway.

@@ -1,4 +1,4 @@
-//! What a portal does by itself: sweeps, a scrub, and the end of idle uploads.
+//! What a portal does by itself: sweeps, a scrub, exchanges with peers, the end of idle uploads.
 
 use std::io;
 use std::sync::Arc;
@@ -31,7 +31,8 @@ impl Portal {
             spawn_blocking(move || scrub_forever(&sectors, rate, &stop))
         };
         let sweeps = self.sweep_forever(stores, &stop);
-        tokio::join!(sweeps, stores.uploads.expire_forever(&stop));
+        let exchanges = stop.run_until_cancelled(stores.peers.exchange_forever());
+        tokio::join!(sweeps, stores.uploads.expire_forever(&stop), exchanges);
         // A panic of it is in the log.
         let _ = scrub.await;
     }

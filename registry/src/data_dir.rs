@@ -11,6 +11,7 @@
 //! quarantine/     content that was found damaged
 //! resume/         uploads to the backend that broke off
 //! gateway/        which content stands at which skylink; may be deleted when no node runs
+//! portal/         the directory of an attached portal
 //! ```
 //!
 //! A portal has a directory of its own, with the same marker and lock; see the crate `portal` for the rest.
@@ -192,6 +193,11 @@ impl DataDir {
     pub fn index(&self) -> PathBuf {
         self.path.join("index")
     }
+}
+
+/// Where the portal has its directory that runs within the node on this one.
+pub fn attached_portal(path: &Path) -> PathBuf {
+    path.join("portal")
 }
 
 /// Where a node on this directory takes commands.

@@ -13,6 +13,9 @@ use crate::client::{Request, Target};
 use crate::program::find;
 use crate::server::free_port;
 
+/// Below this nginx takes files by PUT.
+pub const TAKEN: &str = "/taken/";
+
 /// Which server.
 #[derive(Clone, Debug)]
 pub enum Kind {
@@ -177,7 +180,8 @@ fn nginx(target: &Target, folder: &Path) -> anyhow::Result<Command> {
          default_type application/octet-stream;\n\
          client_body_temp_path {scratch}/body;\n  proxy_temp_path {scratch}/proxy;\n\
          fastcgi_temp_path {scratch}/fastcgi;\n  uwsgi_temp_path {scratch}/uwsgi;\n  scgi_temp_path {scratch}/scgi;\n\
-         server {{ listen {}; root {}; location = /v2/ {{ return 200; }} }}\n}}\n",
+         server {{ listen {}; root {}; location = /v2/ {{ return 200; }}\n\
+         location {TAKEN} {{ dav_methods PUT; create_full_put_path on; client_max_body_size 0; }} }}\n}}\n",
         // Started by root its workers would be somebody who may not enter the folder.
         if fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {
             "user root;\n"

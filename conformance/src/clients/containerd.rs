@@ -41,6 +41,14 @@ fn both_ways(round: &Round, pusher: &Containerd, name: &str, sizes: &[u64]) -> a
     Ok(())
 }
 
+/// The image of this round, by tag into an empty store.
+pub fn pull(round: &Round, image: &Image) -> anyhow::Result<()> {
+    let puller = Containerd::start(round, "pull")?;
+    let source = format!("{}:image", round.reference("image"));
+    puller.ctr()?.args(["images", "pull", "--plain-http", &source]).run()?;
+    puller.holds(image)
+}
+
 fn index_both_ways(round: &Round, pusher: &Containerd) -> anyhow::Result<()> {
     let index = round.index("index")?;
     let reference = round.reference("index");

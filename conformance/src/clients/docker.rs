@@ -48,6 +48,12 @@ fn both_ways(round: &Round, pusher: &Docker, name: &str, sizes: &[u64]) -> anyho
     Ok(())
 }
 
+/// The image of this round, by tag into an empty store.
+pub fn pull(round: &Round, image: &Image) -> anyhow::Result<()> {
+    let digest = verify::digest_of(&round.target, &round.repository("image"), "v1")?;
+    Docker::start(round, "pull")?.pulls(&format!("{}:v1", round.reference("image")), &digest, image)
+}
+
 fn pull_from_index(round: &Round) -> anyhow::Result<()> {
     let index = round.index("index")?;
     let reference = format!("{}:v1", round.reference("index"));
@@ -87,14 +93,14 @@ fn push_over_restart(round: &Round, pusher: &Docker, server: Server) -> anyhow::
 }
 
 /// A docker daemon with a store of its own, which is empty at the start.
-struct Docker<'a> {
+pub struct Docker<'a> {
     round: &'a Round<'a>,
     socket: PathBuf,
     _daemon: Daemon,
 }
 
 impl<'a> Docker<'a> {
-    fn start(round: &'a Round<'a>, name: &str) -> anyhow::Result<Self> {
+    pub fn start(round: &'a Round<'a>, name: &str) -> anyhow::Result<Self> {
         let root = round.folder(&format!("dockerd-{name}"))?;
         let socket = root.join("sock");
         let mut command = Command::new(round.find("dockerd")?);
@@ -112,11 +118,16 @@ impl<'a> Docker<'a> {
         Ok(Docker { round, socket: socket.clone(), _daemon: daemon })
     }
 
+    /// What the client is told as `DOCKER_HOST`.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
     fn docker(&self) -> anyhow::Result<Program> {
         docker(self.round, &self.socket)
     }
 
-    fn load(&self, image: &Image, name: &str) -> anyhow::Result<()> {
+    pub fn load(&self, image: &Image, name: &str) -> anyhow::Result<()> {
         let archive = self.round.path("load.tar");
         image.docker_archive(&archive, name)?;
         self.docker()?.arg("load").arg("--input").arg(&archive).run()?;
@@ -124,7 +135,7 @@ impl<'a> Docker<'a> {
     }
 
     /// Pulls, compares config and layers with the image, and removes them again.
-    fn pulls(&self, source: &str, digest: &str, image: &Image) -> anyhow::Result<()> {
+    pub fn pulls(&self, source: &str, digest: &str, image: &Image) -> anyhow::Result<()> {
         let held = self.docker()?.args(["images", "--all", "--quiet"]).run()?.text();
         ensure!(held.is_empty(), "the store is not empty: {held}");
         let said = self.docker()?.args(["pull", source]).run()?.text();

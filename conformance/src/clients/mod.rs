@@ -1,6 +1,7 @@
 //! Rounds with real clients: each pushes, pulls into an empty store, and compares bit for bit.
 #![expect(clippy::unnecessary_wraps, reason = "the rows of all clients have one signature")]
 
+mod attached;
 mod buildah;
 mod buildkit;
 mod containerd;
@@ -10,19 +11,22 @@ pub mod daemon;
 mod docker;
 pub mod fixture;
 mod helm;
+mod network;
 mod oras;
 mod podman;
 mod raw;
+mod readme;
 mod regctl;
 mod relay;
 mod round;
 mod skopeo;
 mod tar;
-mod verify;
+pub mod verify;
+pub mod walk_through;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use crate::client::Target;
 use crate::scale::Scale;
@@ -44,6 +48,10 @@ pub struct ClientsArgs {
     /// Clients to run, by name; all if absent.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// With 3, the registry stores to so many portals beside, and after the rounds of docker, containerd, skopeo and oras
+    /// all of it is pulled again: cold, without portals, and with bad ones.
+    #[arg(long, default_value_t = 0, conflicts_with = "url")]
+    portals: usize,
 }
 
 type Rows = fn(&Round) -> anyhow::Result<()>;
@@ -72,7 +80,22 @@ pub fn run(args: &ClientsArgs, scale: Scale, folder: Option<&Path>) -> anyhow::R
     }
     let scratch = tempfile::Builder::new().prefix("clients").tempdir()?;
     let logs = folder.unwrap_or(scratch.path()).join("clients");
+    // Rounds add to the logs; those of an earlier run go.
+    let _ = std::fs::remove_dir_all(&logs);
     std::fs::create_dir_all(&logs)?;
+    let tools = std::path::absolute(&args.tools)?;
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|wanted| wanted == name);
+    if args.portals > 0 {
+        ensure!(args.portals == network::PORTALS, "--portals {}, or none", network::PORTALS);
+        let binary = args.binary.as_deref().context("--binary is needed")?;
+        let log = logs.join("server.log");
+        let network = network::Network::start(binary, &scratch.path().join("network"), &log, scale)?;
+        let setting =
+            Setting::new("clients", args.binary.clone(), network.target(), tools, scratch.path(), &logs, scale);
+        let setting = setting.with_settings(network.settings());
+        network::run(&network, &setting, wanted)?;
+        return setting.into_report().finish(folder);
+    }
     let (server, target) = if let Some(url) = &args.url {
         (None, Target::parse(url)?)
     } else {
@@ -83,10 +106,9 @@ pub fn run(args: &ClientsArgs, scale: Scale, folder: Option<&Path>) -> anyhow::R
         let target = server.target();
         (Some(server), target)
     };
-    let tools = std::path::absolute(&args.tools)?;
-    let setting = Setting::new(args.binary.clone(), target, tools, scratch.path(), &logs, scale);
+    let setting = Setting::new("clients", args.binary.clone(), target, tools, scratch.path(), &logs, scale);
     for (name, rows) in CLIENTS {
-        if args.only.is_empty() || args.only.iter().any(|wanted| wanted == name) {
+        if wanted(name) {
             setting.round(name, *rows)?;
         }
     }

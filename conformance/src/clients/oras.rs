@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, ensure};
 
-use super::fixture::sha256;
+use super::fixture::{Image, sha256};
 use super::round::{ROW, Round, THREE_LAYERS};
 use super::verify;
 
@@ -49,6 +49,14 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
         verify::readable_refusal(&oras.run_failing()?)
     });
     Ok(())
+}
+
+/// The image of this round, by tag into an empty layout.
+pub fn pull(round: &Round, image: &Image) -> anyhow::Result<()> {
+    let into = round.folder("pulled")?;
+    let (source, to) = (format!("{}:v1", round.reference("image")), format!("{}:image", into.display()));
+    round.program("oras")?.args(["cp", "--from-plain-http", "--to-oci-layout", &source, &to]).run()?;
+    verify::layout_holds(&into, image)
 }
 
 fn tiny_files(round: &Round) -> anyhow::Result<()> {

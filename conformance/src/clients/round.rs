@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
+
 use super::fixture::{self, Image, Index};
 use crate::client::Target;
 use crate::program::{self, Program};
@@ -30,11 +32,14 @@ pub struct Setting {
     scale: Scale,
     /// First part of every repository's name: a registry that was judged before must not have these yet.
     run: String,
+    /// Of servers that rows start.
+    settings: Vec<(String, String)>,
     report: RefCell<Report>,
 }
 
 impl Setting {
     pub fn new(
+        check: &str,
         binary: Option<PathBuf>,
         target: Target,
         tools: PathBuf,
@@ -42,18 +47,34 @@ impl Setting {
         logs: &Path,
         scale: Scale,
     ) -> Self {
-        let report = RefCell::new(Report::new("clients"));
+        let report = RefCell::new(Report::new(check));
         let run = format!("run-{}", SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
-        Setting { binary, target, tools, scratch: scratch.to_owned(), logs: logs.to_owned(), scale, run, report }
+        let (scratch, logs) = (scratch.to_owned(), logs.to_owned());
+        Setting { binary, target, tools, scratch, logs, scale, run, settings: Vec::new(), report }
+    }
+
+    /// The same with settings for the servers that rows start.
+    pub fn with_settings(self, settings: Vec<(String, String)>) -> Self {
+        Setting { settings, ..self }
+    }
+
+    /// A row that is of no client.
+    pub fn row(&self, what: &str, run: impl FnOnce() -> anyhow::Result<()>) {
+        self.report.borrow_mut().case(what, run);
+    }
+
+    /// The image that a client has in its round.
+    pub fn image_of(&self, client: &str, name: &str, sizes: &[u64]) -> anyhow::Result<Image> {
+        let folder = tempfile::tempdir_in(&self.scratch)?;
+        fixture::image(folder.path(), &format!("{client} {name}"), sizes)
     }
 
     /// Runs all rows of one client; its files are removed afterwards, its log stays.
-    pub fn round(&self, name: &'static str, rows: fn(&Round) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub fn round(&self, name: &'static str, rows: impl FnOnce(&Round) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let scratch = self.scratch.join(name);
         fs::create_dir_all(scratch.join(".docker"))?;
         fs::write(scratch.join(".docker/config.json"), "{}")?; // podman wants the file that DOCKER_CONFIG promises
         let log = self.logs.join(format!("{name}.log"));
-        let _ = fs::remove_file(&log);
         let deadline = Cell::new(Instant::now() + ROW);
         let round = Round { setting: self, name, target: self.target.clone(), scratch: scratch.clone(), log, deadline };
         let started = Instant::now();
@@ -99,7 +120,7 @@ impl Round<'_> {
         self.row(what, limit, || {
             let mut options = ServerOptions::new(binary, &tempfile::tempdir_in(&self.scratch)?.keep())?;
             options.log = self.setting.logs.join(format!("{}-server.log", self.name));
-            run(options.start()?)
+            run(options.envs(&self.setting.settings).start()?)
         });
     }
 
@@ -112,6 +133,11 @@ impl Round<'_> {
             .env("XDG_RUNTIME_DIR", &self.scratch)
             .env("DOCKER_CONFIG", self.scratch.join(".docker"))
             .limit(self.deadline.get().saturating_duration_since(Instant::now())))
+    }
+
+    /// The `skyberth` binary, where it is ours to start.
+    pub fn binary(&self) -> anyhow::Result<&Path> {
+        self.setting.binary.as_deref().context("no binary is given")
     }
 
     /// The path of a program that becomes a daemon.

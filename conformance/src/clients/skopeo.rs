@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::fixture::Image;
 use super::round::{KIB, ROW, Round, THREE_LAYERS};
 use super::verify;
 
@@ -40,6 +41,13 @@ fn both_ways(round: &Round, name: &str, sizes: &[u64]) -> anyhow::Result<()> {
         verify::layout_holds(&into, &image)?;
     }
     Ok(())
+}
+
+/// The image of this round, by tag into an empty layout.
+pub fn pull(round: &Round, image: &Image) -> anyhow::Result<()> {
+    let into = round.folder("pulled")?;
+    copy(round, &format!("docker://{}:v1", round.reference("image")), &oci(&into))?;
+    verify::layout_holds(&into, image)
 }
 
 fn copy(round: &Round, from: &str, to: &str) -> anyhow::Result<()> {

@@ -23,6 +23,13 @@ pub fn manifest(target: &Target, repository: &str, reference: &str) -> anyhow::R
     Ok(answer.body)
 }
 
+/// The digest of a manifest, without asking for its bytes.
+pub fn digest_of(target: &Target, repository: &str, reference: &str) -> anyhow::Result<String> {
+    let request = Request::new("HEAD", format!("/v2/{repository}/manifests/{reference}")).header("Accept", ACCEPT);
+    let answer = target.send(&request)?;
+    Ok(answer.expect(200)?.need("Docker-Content-Digest")?.to_owned())
+}
+
 /// Reads a blob whole and compares its digest.
 pub fn blob(target: &Target, repository: &str, digest: &str) -> anyhow::Result<u64> {
     let mut connection = Connection::open(target)?;

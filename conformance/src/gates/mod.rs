@@ -53,7 +53,7 @@ impl GateArgs {
 }
 
 /// A figure that a case found, for the log.
-fn note(text: &str) {
+pub fn note(text: &str) {
     println!("      {text}");
 }
 

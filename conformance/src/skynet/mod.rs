@@ -11,6 +11,7 @@ mod oracle;
 mod own;
 mod process;
 mod recompute;
+mod registry;
 mod sdk;
 mod sector;
 mod site;
@@ -47,6 +48,9 @@ pub struct SkynetArgs {
     /// applicable. Where more than loopback is up, run it under `unshare --net`.
     #[arg(long, conflicts_with_all = ["binary", "url"])]
     network: bool,
+    /// The `skyberth` binary whose registry stores to that network.
+    #[arg(long, requires = "network")]
+    registry: Option<PathBuf>,
     /// Folder of the judges' programs.
     #[arg(long, default_value = "target/tools")]
     tools: PathBuf,
@@ -66,7 +70,8 @@ pub struct SkynetArgs {
 pub struct Bench {
     pub site: Site,
     pub binary: Option<PathBuf>,
-    pub skyd: bool,
+    /// Whose registry stores to the real network.
+    pub registry: Option<PathBuf>,
     pub tools: Tools,
     pub scale: Scale,
     /// For logs and screenshots.
@@ -74,12 +79,14 @@ pub struct Bench {
     /// For the data of portals; gone at the end.
     pub scratch: PathBuf,
     row: Option<String>,
+    judged: Judged,
     report: Report,
 }
 
 type Group = fn(&mut Bench) -> anyhow::Result<()>;
 
 const GROUPS: &[(&str, Group)] = &[
+    ("registry", registry::run),
     ("surface", surface::run),
     ("own", own::run),
     ("oracle", oracle::run),
@@ -105,12 +112,13 @@ pub fn run(args: &SkynetArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Re
     let mut bench = Bench {
         site: judged.site(args)?,
         binary: args.binary.clone(),
-        skyd: args.network,
+        registry: args.registry.clone(),
         tools,
         scale,
         reports,
         scratch: scratch.path().to_owned(),
         row: args.row.clone(),
+        judged,
         report: Report::new("skynet"),
     };
     for (name, group) in GROUPS {
@@ -121,8 +129,9 @@ pub fn run(args: &SkynetArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Re
             }
         }
     }
+    let Bench { judged, report, .. } = bench;
     drop(judged);
-    bench.report.finish(folder)
+    report.finish(folder)
 }
 
 /// The portal under judgement; what was started for it ends with it.
@@ -153,6 +162,14 @@ impl Judged {
 }
 
 impl Bench {
+    /// The real network, if that is what is judged.
+    pub fn network(&self) -> Option<&Network> {
+        match &self.judged {
+            Judged::Real(network) => Some(network),
+            _ => None,
+        }
+    }
+
     /// Runs a row if it is wanted; [`NotHere`] says why it does not apply.
     pub fn row(&mut self, name: &str, run: impl FnOnce(&Bench) -> anyhow::Result<()>) {
         if !self.wants(name) {

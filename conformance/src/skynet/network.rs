@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use super::tools::Tools;
 use crate::client::Target;
@@ -14,6 +14,8 @@ use crate::client::Target;
 #[derive(Debug)]
 pub struct Network {
     target: Target,
+    api: String,
+    password: String,
     child: Child,
 }
 
@@ -31,17 +33,39 @@ impl Network {
             .spawn()
             .context("start skyd-network")?;
         let stdout = child.stdout.take().context("its stdout")?;
-        let mut network = Network { target: Target { host: String::new(), port: 0 }, child };
-        // It says its addresses when it is ready, or ends.
-        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
-        let front = lines.find_map(|line| line.strip_prefix("front ").map(str::to_owned));
-        let front = front.with_context(|| format!("skyd-network did not get ready; see {}", log.display()))?;
-        network.target = Target::parse(&front)?;
+        let target = Target { host: String::new(), port: 0 };
+        let mut network = Network { target, api: String::new(), password: String::new(), child };
+        // It says its addresses when it is ready, or ends: first skyd's own, and the front's last.
+        for line in BufReader::new(stdout).lines() {
+            match line?.split(' ').collect::<Vec<_>>()[..] {
+                ["api", api, "password", password] => {
+                    (network.api, network.password) = (api.to_owned(), password.to_owned());
+                }
+                ["front", front] => {
+                    network.target = Target::parse(front)?;
+                    break;
+                }
+                _ => {}
+            }
+        }
+        ensure!(network.target.port != 0, "skyd-network did not get ready; see {}", log.display());
+        ensure!(!network.api.is_empty(), "skyd-network does not say where skyd's own API is");
         Ok(network)
     }
 
+    /// Where the front is.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The URL of skyd's own API.
+    pub fn api(&self) -> String {
+        self.api.clone()
+    }
+
+    /// Of that API.
+    pub fn password(&self) -> &str {
+        &self.password
     }
 }
 

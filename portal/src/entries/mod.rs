@@ -7,8 +7,8 @@
 //!   damaged/<id>-<unix time>                a record that was found damaged; never read again
 //! ```
 
+mod damaged;
 mod error;
-mod file;
 mod record;
 mod store;
 #[cfg(test)]

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use storage_backends::fs::record::{Found, replace};
+use storage_backends::fs::{make_directory, sync_directory};
 use storage_backends::skynet::datakey::DataKey;
 use storage_backends::skynet::entry::{EntryId, Refusal, SignedEntry, supersedes};
 
-use super::record::{RECORD_LIMIT, Undecodable, decode, encode};
-use super::{EntryStoreError, file};
+use super::EntryStoreError;
+use super::damaged::set_aside;
+use super::record::{FORMAT, decode, encode};
 
 /// Directories, and locks: one for each first byte of an id.
 const SHARDS: usize = 256;
@@ -52,26 +55,18 @@ pub enum Put {
     },
 }
 
-/// What is found under an id.
-enum Found {
-    Nothing,
-    Entry(SignedEntry),
-    Damage,
-}
-
 impl EntryStore {
     /// Opens the store in a directory, making it if it is not there (its parent must be), and sweeps what a crash left.
     /// No more than `limit` entries may stand; those that do already stay and can be replaced.
     pub fn open(root: &Path, limit: u64) -> Result<Self, EntryStoreError> {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
         let store = EntryStore { root: root.to_path_buf(), shards, count: AtomicU64::new(0), limit };
-        file::make_directory(root)?;
-        for directory in [store.temporary_directory(), store.damaged_directory()] {
-            file::make_directory(&directory)?;
+        for directory in [root, &store.temporary_directory(), &store.damaged_directory()] {
+            make_directory(directory).map_err(EntryStoreError::io("make", directory))?;
         }
-        file::sync_directory(root)?;
-        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            file::sync_directory(parent)?;
+        let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty());
+        for directory in std::iter::once(root).chain(parent) {
+            sync_directory(directory).map_err(EntryStoreError::io("sync", directory))?;
         }
         store.sweep()?;
         store.count.store(store.count_files()?, Ordering::Relaxed);
@@ -86,8 +81,8 @@ impl EntryStore {
         };
         match found {
             Found::Nothing => Ok(None),
-            Found::Entry(entry) => Ok(Some(entry)),
-            Found::Damage => {
+            Found::Record(entry) => Ok(Some(entry)),
+            Found::Garbage => {
                 // Looked at again: it may have been replaced before this lock was held.
                 let _writing = self.write_lock(id);
                 self.standing(id)
@@ -123,29 +118,25 @@ impl EntryStore {
         let temporary = self.temporary_directory().join(id.to_string());
         let (directory, path) = self.place(id);
         if !shard.directory_durable {
-            file::make_directory(&directory)?;
-            file::sync_directory(&self.root)?;
+            make_directory(&directory).map_err(EntryStoreError::io("make", &directory))?;
+            sync_directory(&self.root).map_err(EntryStoreError::io("sync", &self.root))?;
             shard.directory_durable = true;
         }
         // 1. The record, beside. A crash: part of it in `tmp/`, swept at the next start; what stood stands.
         // 2. Its name. A crash: either of the two stands, whole.
-        let placed = file::write_synced(&temporary, &encode(entry)).and_then(|()| file::rename(&temporary, &path));
-        placed.inspect_err(|_| {
-            // Best effort, to give its room back: the next start sweeps what stays.
-            let _ = fs::remove_file(&temporary);
-        })?;
+        replace(&encode(entry), &temporary, &path, true)?;
         // 3. The durability of the name. From here on it stands, and the caller may say so. If this fails the new one is
         // read from now on, though a power cut may bring the old one back: nobody was told otherwise.
-        file::sync_directory(&directory)
+        sync_directory(&directory).map_err(EntryStoreError::io("sync", &directory))
     }
 
     /// The entry that stands; damage is set aside, loudly. The shard is locked for writing.
     fn standing(&self, id: &EntryId) -> Result<Option<SignedEntry>, EntryStoreError> {
         match self.look(id)? {
             Found::Nothing => Ok(None),
-            Found::Entry(entry) => Ok(Some(entry)),
-            Found::Damage => {
-                let aside = file::set_aside(&self.place(id).1, &self.damaged_directory())?;
+            Found::Record(entry) => Ok(Some(entry)),
+            Found::Garbage => {
+                let aside = set_aside(&self.place(id).1, &self.damaged_directory())?;
                 self.release_room();
                 tracing::error!(
                     entry.id = %id,
@@ -157,14 +148,26 @@ impl EntryStore {
         }
     }
 
-    fn look(&self, id: &EntryId) -> Result<Found, EntryStoreError> {
-        let (_, path) = self.place(id);
-        let Some(record) = file::read(&path, RECORD_LIMIT)? else { return Ok(Found::Nothing) };
-        match decode(&record, id) {
-            Ok(entry) => Ok(Found::Entry(entry)),
-            Err(Undecodable::Damaged) => Ok(Found::Damage),
-            Err(Undecodable::Newer(version)) => Err(EntryStoreError::NewerFormat { path, version }),
+    fn look(&self, id: &EntryId) -> Result<Found<SignedEntry>, EntryStoreError> {
+        Ok(FORMAT.read(&self.place(id).1, |record| decode(record, id))?)
+    }
+
+    /// The ids of the entries that begin with this byte, damaged ones included.
+    pub fn ids(&self, first: u8) -> Result<Vec<EntryId>, EntryStoreError> {
+        let directory = self.root.join(format!("{first:02x}"));
+        let names = match fs::read_dir(&directory) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(EntryStoreError::io("read", &directory)(error)),
+        };
+        let mut ids = Vec::new();
+        for name in names {
+            let name = name.map_err(EntryStoreError::io("read", &directory))?.file_name();
+            // An id looks like a datakey. Other names are left alone.
+            let id = name.to_str().and_then(|name| name.parse::<DataKey>().ok());
+            ids.extend(id.map(|id| EntryId::from_bytes(*id.as_bytes())));
         }
+        Ok(ids)
     }
 
     /// How many entries stand.

@@ -77,6 +77,9 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         // Whatever the route: a gateway takes no write, and elsewhere one is allowed by name, or not at all.
         portal.stores()?;
         access::authorize_write(portal, request)?;
+        if access::takes_away(route) {
+            access::authorize_removal(portal, request)?;
+        }
     }
     match route {
         Route::Root => Ok(root::page(portal)),

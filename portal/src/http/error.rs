@@ -51,12 +51,10 @@ impl HttpError {
             EntryStoreError::TooManyEntries { .. } => {
                 HttpError::new(StatusCode::INSUFFICIENT_STORAGE, format!("{action}: {error}"))
             }
-            EntryStoreError::DiskFull { .. } => {
+            EntryStoreError::Record(ref full) if full.is_disk_full() => {
                 HttpError::new(StatusCode::INSUFFICIENT_STORAGE, format!("{action}: the portal's disk is full"))
             }
-            EntryStoreError::Io { .. } | EntryStoreError::NewerFormat { .. } | EntryStoreError::Aborted(_) => {
-                HttpError::internal(action, error)
-            }
+            EntryStoreError::Record(_) | EntryStoreError::Aborted(_) => HttpError::internal(action, error),
         }
     }
 

@@ -1,8 +1,10 @@
 //! The whole router, in process.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
 use http::{Request, Response, StatusCode};
 use tower::ServiceExt;
 
@@ -34,7 +36,11 @@ impl TestPortal {
         &self.portal
     }
 
-    pub(super) async fn send(&self, request: Request<Body>) -> Response<Body> {
+    /// From a program on the same machine, unless the request says where it comes from.
+    pub(super) async fn send(&self, mut request: Request<Body>) -> Response<Body> {
+        if request.extensions().get::<ConnectInfo<SocketAddr>>().is_none() {
+            request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1234))));
+        }
         super::router(Arc::clone(&self.portal)).oneshot(request).await.unwrap()
     }
 }

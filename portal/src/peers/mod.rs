@@ -4,10 +4,15 @@
 //! right. Peers are asked for their own things only: a request with the header [`PEER_HEADER`] is answered from what is
 //! there, and what it brings is not passed on. So peers cannot send each other in circles, and entries reach every portal
 //! if each has all the others as peers.
+//!
+//! An entry that is here is served without asking anybody whether there is a newer one. So what a portal missed while it was
+//! down must come by itself: it waits in the `outbox` of those that have it, and is found by an `exchange` where that was
+//! lost.
 
 mod client;
 mod entries;
 mod error;
+mod exchange;
 mod fetch;
 mod flights;
 mod outbox;
@@ -46,6 +51,7 @@ struct Shared {
     outboxes: Vec<Arc<Outbox>>,
     timing: Timing,
     entry_lookups: Semaphore,
+    entries: Arc<EntryStore>,
     sectors: SectorStore,
     /// Bytes of content of one skyfile that are fetched at most.
     max_size: u64,
@@ -69,6 +75,7 @@ impl Peers {
             peers,
             timing,
             entry_lookups: Semaphore::new(ENTRY_LOOKUPS),
+            entries: Arc::clone(entries),
             sectors,
             max_size: options.max_upload,
             flights: Flights::default(),

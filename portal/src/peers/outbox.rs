@@ -1,6 +1,7 @@
 //! Entries on their way to one peer.
 //!
-//! In memory only: what a crash takes from here stands in the store, and a peer that lacks it asks for it when it is read.
+//! A peer that is away gets them when it is back. In memory only: what a crash takes from here, or finds no room, stands in
+//! the store, and the next [exchange](super::exchange) finds that the peer lacks it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use super::error::PeerError;
 use super::timing::Timing;
 use crate::entries::EntryStore;
 
-/// Entries that wait; further ones are dropped.
+/// Entries that wait; further ones are left to the exchange.
 const CAPACITY: usize = 10_000;
 
 /// Entries that are sent at once.
@@ -38,6 +39,8 @@ struct Waiting {
     senders: usize,
     /// Since the last one that found room.
     dropped: u64,
+    /// The last attempts have all failed; told once.
+    away: bool,
 }
 
 impl Outbox {
@@ -57,34 +60,65 @@ impl Outbox {
         loop {
             let next = self.waiting().next();
             let Some(entry) = next else { return };
-            self.send(&entry).await;
+            if !self.send(&entry).await {
+                self.waiting().put_back(entry);
+                tokio::time::sleep(self.timing.away).await;
+            }
         }
     }
 
-    async fn send(&self, entry: &SignedEntry) {
+    /// False if the peer may take it later.
+    async fn send(&self, entry: &SignedEntry) -> bool {
         let mut retries = self.timing.retries.iter();
         loop {
-            match self.peer.post_entry(entry).await {
-                Ok(()) => return,
-                // Mostly because it has a newer one.
-                Err(PeerError::Status(StatusCode::BAD_REQUEST)) => return self.learn(entry.id()).await,
-                Err(error) => {
-                    let Some(delay) = retries.next().filter(|_| error.is_passing()) else {
-                        let (peer, id) = (self.peer.url(), entry.id());
-                        tracing::warn!(peer, entry.id = %id, %error, "an entry could not be passed on to a peer");
-                        return;
-                    };
-                    tokio::time::sleep(*delay).await;
+            let error = match self.peer.post_entry(entry).await {
+                Ok(()) => {
+                    self.is_back();
+                    return true;
                 }
+                Err(error) => error,
+            };
+            if !error.is_passing() {
+                // Mostly because it has a newer one.
+                if matches!(error, PeerError::Status(StatusCode::BAD_REQUEST)) {
+                    self.is_back();
+                    self.learn(entry.id()).await;
+                } else {
+                    self.is_away(&error);
+                }
+                return true;
             }
+            let Some(delay) = retries.next() else {
+                self.is_away(&error);
+                return false;
+            };
+            tokio::time::sleep(*delay).await;
+        }
+    }
+
+    fn is_away(&self, error: &PeerError) {
+        if !std::mem::replace(&mut self.waiting().away, true) {
+            tracing::warn!(peer = self.peer.url(), %error, "a peer takes no entries now");
+        }
+    }
+
+    fn is_back(&self) {
+        if std::mem::take(&mut self.waiting().away) {
+            tracing::info!(peer = self.peer.url(), "a peer takes entries again");
         }
     }
 
     /// Takes over what the peer has.
     async fn learn(&self, id: EntryId) {
-        let Ok(entry) = self.peer.entry(id).await else { return };
-        let entries = Arc::clone(&self.entries);
-        // What fails here is tried again with the next entry that the peer refuses.
+        if let Ok(entry) = self.peer.entry(id).await {
+            self.take_over(entry).await;
+        }
+    }
+
+    /// Stores an entry of the peer, unless what stands is better.
+    pub(super) async fn take_over(&self, entry: SignedEntry) {
+        let (entries, id) = (Arc::clone(&self.entries), entry.id());
+        // What fails here is tried again with the next exchange.
         match spawn_blocking(move || entries.put(&entry)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(entry.id = %id, %error, "an entry of a peer could not be stored"),
@@ -102,15 +136,12 @@ impl Waiting {
     /// Whether one more sender shall begin.
     fn add(&mut self, entry: SignedEntry, peer: &str) -> bool {
         let id = entry.id();
-        if let Some(waiting) = self.entries.get_mut(&id) {
-            if supersedes(waiting.entry(), entry.entry()).is_ok() {
-                *waiting = entry;
-            }
+        if self.replace(&entry) {
             return false;
         }
         if self.order.len() >= CAPACITY {
             if self.dropped == 0 {
-                tracing::warn!(peer, "more entries wait for a peer than fit the queue; further ones are not passed on");
+                tracing::warn!(peer, "more entries wait for a peer than fit the queue; it gets further ones later");
             }
             self.dropped += 1;
             return false;
@@ -121,6 +152,25 @@ impl Waiting {
         let begin = self.senders < SENDERS;
         self.senders += usize::from(begin);
         begin
+    }
+
+    /// Lets one that could not be sent wait again, behind all others. Of two of the same id the newer one waits: an older one
+    /// may have been put back meanwhile by another sender.
+    fn put_back(&mut self, entry: SignedEntry) {
+        let id = entry.id();
+        if !self.replace(&entry) && self.order.len() < CAPACITY {
+            self.entries.insert(id, entry);
+            self.order.push_back(id);
+        }
+    }
+
+    /// Whether one of this id waits, which is then the newer of the two.
+    fn replace(&mut self, entry: &SignedEntry) -> bool {
+        let Some(waiting) = self.entries.get_mut(&entry.id()) else { return false };
+        if supersedes(waiting.entry(), entry.entry()).is_ok() {
+            *waiting = entry.clone();
+        }
+        true
     }
 
     /// The next to send; without one, the caller is a sender no more.
@@ -152,11 +202,31 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_sent_waits_behind_all_others_unless_it_is_old() {
+        let mut waiting = Waiting::default();
+        waiting.add(entry(1, "a", 5, b""), "p");
+        waiting.add(entry(1, "b", 5, b""), "p");
+        let a = waiting.next().unwrap();
+        waiting.put_back(a);
+        let b = waiting.next().unwrap();
+        waiting.add(entry(1, "b", 6, b""), "p");
+        waiting.put_back(b);
+        assert_eq!(waiting.entries[&entry(1, "b", 0, b"").id()], entry(1, "b", 6, b""));
+        // Two senders had one each, and the one with the older comes back first.
+        let newer = entry(1, "a", 7, b"");
+        waiting.put_back(newer.clone());
+        let left: Vec<_> = std::iter::from_fn(|| waiting.order.front().copied().and_then(|_| waiting.next())).collect();
+        assert_eq!(left, [newer, entry(1, "b", 6, b"")]);
+    }
+
+    #[test]
     fn the_queue_is_bounded() {
         let mut waiting = Waiting::default();
         let id = |n: u32| EntryId::from_bytes(std::array::from_fn(|at| n.to_be_bytes()[at % 4]));
         waiting.order.extend((0..CAPACITY as u32).map(id));
         assert!(!waiting.add(entry(1, "a", 5, b""), "p"));
         assert_eq!((waiting.order.len(), waiting.dropped), (CAPACITY, 1));
+        waiting.put_back(entry(1, "b", 5, b""));
+        assert_eq!((waiting.order.len(), waiting.entries.len()), (CAPACITY, 0));
     }
 }

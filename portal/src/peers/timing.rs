@@ -21,6 +21,14 @@ pub(crate) struct Timing {
     pub(super) stagger: Duration,
     /// Before each further attempt to pass an entry on.
     pub(super) retries: &'static [Duration],
+    /// After all of them have failed, until the next round of attempts.
+    pub(super) away: Duration,
+    /// From the start to the first exchange with peers.
+    pub(super) first_exchange: Duration,
+    /// From the end of an exchange to the next one.
+    pub(super) between_exchanges: Duration,
+    /// Before each entry of an exchange and each peer: 20 a second, a million in 14 hours.
+    pub(super) exchange_step: Duration,
 }
 
 impl Default for Timing {
@@ -33,6 +41,10 @@ impl Default for Timing {
             more_entries: Duration::from_millis(500),
             stagger: Duration::from_secs(1),
             retries: RETRIES,
+            away: Duration::from_mins(1),
+            first_exchange: Duration::from_secs(30),
+            between_exchanges: Duration::from_mins(10),
+            exchange_step: Duration::from_millis(50),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use storage_backends::fs::{start_write_back, sync_data};
 use storage_backends::skynet::sector::SectorRoot;
@@ -12,6 +12,8 @@ use super::SectorStore;
 
 /// Sectors are the portal's own and never change.
 const MODE: u32 = 0o400;
+/// Bytes copied at a time.
+const COPY_STEP: u64 = 256 * 1024;
 
 /// The beginning of a sector. Dropping it removes its file.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct StagedSector {
     path: PathBuf,
     /// End of the last byte that is not zero.
     significant: u64,
+    /// It is another name of a file that somebody else made.
+    taken_over: bool,
     published: bool,
 }
 
@@ -27,7 +31,31 @@ impl StagedSector {
     pub(crate) fn new(store: &SectorStore) -> io::Result<Self> {
         let path = store.incoming_path();
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(StagedSector { file, path, significant: 0, published: false })
+        Ok(StagedSector { file, path, significant: 0, taken_over: false, published: false })
+    }
+
+    /// A sector whose bytes stand in a file already: the first `length` of it. The file gets a second name, and must not
+    /// be changed any more; what cannot have one, or is not stored as it is, is copied.
+    pub(crate) fn take_over(store: &SectorStore, from: &Path, length: u64) -> io::Result<Self> {
+        let source = File::open(from)?;
+        let mut last = [0];
+        if length > 0 && source.metadata()?.len() == length {
+            source.read_exact_at(&mut last, length - 1)?;
+        }
+        let path = store.incoming_path();
+        if last != [0] && fs::hard_link(from, &path).is_ok() {
+            return Ok(StagedSector { file: source, path, significant: length, taken_over: true, published: false });
+        }
+        let mut copy = StagedSector::new(store)?;
+        let mut buffer = vec![0; COPY_STEP.min(length) as usize];
+        let mut position = 0;
+        while position < length {
+            let step = COPY_STEP.min(length - position) as usize;
+            source.read_exact_at(&mut buffer[..step], position)?;
+            copy.write_at(&buffer[..step], position)?;
+            position += step as u64;
+        }
+        Ok(copy)
     }
 
     /// Puts bytes at `offset`; the sector's size is for the caller to keep. What is never written is zeros.
@@ -53,6 +81,10 @@ impl StagedSector {
         //    swept.
         fs::rename(&self.path, store.path(root))?;
         self.published = true;
+        if self.taken_over {
+            // Two names of one file stay two: if an earlier attempt got here, the sector stands there under its name.
+            let _ = fs::remove_file(&self.path);
+        }
         Ok(())
     }
 }

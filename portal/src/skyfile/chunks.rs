@@ -9,7 +9,7 @@ use storage_backends::skynet::layout::Layout;
 use storage_backends::skynet::profile::Profile;
 use storage_backends::skynet::sector::SectorRoot;
 
-use super::content::Destination;
+use super::content::{self, Destination};
 use super::error::WriteError;
 use crate::sectors::{Batch, SectorStore, StagedSector};
 
@@ -18,7 +18,7 @@ use crate::sectors::{Batch, SectorStore, StagedSector};
 pub(super) struct Chunks {
     profile: Profile,
     fanout: Fanout,
-    /// Absent in a dry run.
+    /// Absent in a dry run, and where the sectors' files are taken over in the end.
     storing: Option<Storing>,
     length: u64,
 }
@@ -34,8 +34,9 @@ struct Storing {
 
 impl Chunks {
     pub(super) fn new(destination: &Destination) -> Self {
-        let Destination { sectors, profile, dry, .. } = destination;
-        let storing = (!dry).then(|| Storing { sectors: sectors.clone(), batch: sectors.batch(), pieces: Vec::new() });
+        let Destination { sectors, profile, storing, .. } = destination;
+        let written = *storing == content::Storing::Written;
+        let storing = written.then(|| Storing { sectors: sectors.clone(), batch: sectors.batch(), pieces: Vec::new() });
         Chunks { profile: *profile, fanout: Fanout::new(*profile), storing, length: 0 }
     }
 

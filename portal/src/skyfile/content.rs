@@ -1,5 +1,7 @@
 //! From content to sectors: what an upload is while its bytes come, without anything asynchronous.
 
+use std::path::PathBuf;
+
 use storage_backends::skynet::base_sector::{AssembleError, BaseSector};
 use storage_backends::skynet::layout::Layout;
 use storage_backends::skynet::profile::Profile;
@@ -21,8 +23,18 @@ pub(super) struct Destination {
     pub(super) blocklist: Blocklist,
     /// How the content is cut.
     pub(super) profile: Profile,
-    /// Compute the skylink and store nothing.
-    pub(super) dry: bool,
+    pub(super) storing: Storing,
+}
+
+/// What becomes of an upload's sectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Storing {
+    /// They are written as their bytes come.
+    Written,
+    /// Their files are there in the end.
+    TakenOver,
+    /// The skylink is all that is wanted.
+    Nothing,
 }
 
 /// Content as far as it has come. Dropping it abandons the upload; sectors that were stored already are swept.
@@ -52,8 +64,9 @@ impl Content {
         self.chunks()?.write(bytes)
     }
 
-    /// Ends the content: all of it is stored, durable and pinned afterwards.
-    pub(super) fn finish(mut self, metadata: &[u8]) -> Result<Skylink, WriteError> {
+    /// Ends the content: all of it is stored, durable and pinned afterwards. Where sectors are taken over, these are their
+    /// files, each with the number of its bytes that count.
+    pub(super) fn finish(mut self, metadata: &[u8], files: &[(PathBuf, u64)]) -> Result<Skylink, WriteError> {
         if self.chunks.is_none() {
             match BaseSector::small(self.destination.profile.sector_size(), metadata, &self.small) {
                 Ok(base) => return self.destination.store(None, base.bytes(), base.root(), base.skylink()),
@@ -63,7 +76,10 @@ impl Content {
             }
         }
         let chunks = std::mem::take(&mut self.chunks);
-        let (batch, fanout) = chunks.map(Chunks::finish).transpose()?.unwrap_or_default();
+        let (mut batch, fanout) = chunks.map(Chunks::finish).transpose()?.unwrap_or_default();
+        if self.destination.storing == Storing::TakenOver {
+            batch = Some(self.destination.take_over(files, &fanout)?);
+        }
         let base = BaseSector::large(self.destination.profile, self.length, metadata, &fanout)?;
         self.destination.store(batch, base.bytes(), base.root(), base.skylink())
     }
@@ -99,6 +115,17 @@ impl Content {
 }
 
 impl Destination {
+    fn take_over(&self, files: &[(PathBuf, u64)], roots: &[SectorRoot]) -> Result<Batch, WriteError> {
+        if files.len() != roots.len() {
+            return Err(WriteError::Failed);
+        }
+        let mut batch = self.sectors.batch();
+        for ((file, length), root) in files.iter().zip(roots) {
+            batch.add(StagedSector::take_over(&self.sectors, file, *length)?, *root)?;
+        }
+        Ok(batch)
+    }
+
     /// The last steps of an upload: after them it survives anything but the loss of the disk.
     fn store(
         &self,
@@ -107,7 +134,7 @@ impl Destination {
         root: SectorRoot,
         skylink: Skylink,
     ) -> Result<Skylink, WriteError> {
-        if self.dry {
+        if self.storing == Storing::Nothing {
             return Ok(skylink);
         }
         if self.blocklist.contains(&root) {

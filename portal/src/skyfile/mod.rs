@@ -4,6 +4,7 @@ mod chunks;
 mod content;
 mod error;
 mod health;
+mod proofs;
 mod proven;
 mod reader;
 mod reading;
@@ -35,7 +36,7 @@ use crate::PortalOptions;
 use crate::blocklist::Blocklist;
 use crate::pins::Pins;
 use crate::sectors::{Held, SectorStore};
-use content::Destination;
+use content::{Destination, Storing};
 use writer::Limits;
 
 /// All skyfiles of a portal that stores them. Clones share them.
@@ -93,12 +94,19 @@ impl Skyfiles {
 
     /// Begins an upload, which is cut by the portal's profile.
     pub(crate) fn writer(&self) -> Result<SkyfileWriter, WriteError> {
-        self.begin(self.admit()?, self.profile, false)
+        self.begin(self.admit()?, self.profile, Storing::Written)
+    }
+
+    /// The same for content that stands in files of one sector each, which become sectors in the end. Where sectors are
+    /// no plain stretches of the content, it is written like any other.
+    pub(crate) fn taker(&self) -> Result<SkyfileWriter, WriteError> {
+        let storing = if self.profile.data_pieces() == 1 { Storing::TakenOver } else { Storing::Written };
+        self.begin(self.admit()?, self.profile, storing)
     }
 
     /// The same, which stores nothing: its end is the skylink alone.
     pub(crate) fn dry_writer(&self) -> Result<SkyfileWriter, WriteError> {
-        self.begin(self.admit()?, self.profile, true)
+        self.begin(self.admit()?, self.profile, Storing::Nothing)
     }
 
     /// Takes one of the places for uploads.
@@ -110,7 +118,7 @@ impl Skyfiles {
     /// Begins the upload of the content of a base sector that the client made, cut as that says. It may be empty. The
     /// place was taken before the base sector was read, which is as much in memory as an upload.
     pub(crate) fn restorer(&self, admission: Admission, base: &GivenBase) -> Result<SkyfileWriter, WriteError> {
-        self.begin(admission, base.profile(), false)
+        self.begin(admission, base.profile(), Storing::Written)
     }
 
     /// Pins what is here already; `false` if some of it is not. Durable when it returns.
@@ -151,12 +159,12 @@ impl Skyfiles {
         spawn_blocking(move || pins.contains(&skylink)).await?
     }
 
-    fn begin(&self, admission: Admission, profile: Profile, dry: bool) -> Result<SkyfileWriter, WriteError> {
-        if !dry && !self.sectors.has_room()? {
+    fn begin(&self, admission: Admission, profile: Profile, storing: Storing) -> Result<SkyfileWriter, WriteError> {
+        if storing != Storing::Nothing && !self.sectors.has_room()? {
             return Err(WriteError::DiskFull);
         }
         let (sectors, pins, blocklist) = (self.sectors.clone(), self.pins.clone(), self.reader.blocklist().clone());
-        let destination = Destination { sectors, pins, blocklist, profile, dry };
+        let destination = Destination { sectors, pins, blocklist, profile, storing };
         Ok(SkyfileWriter::new(destination, self.limits, admission))
     }
 }

@@ -7,22 +7,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use storage_backends::skynet::layout::Layout;
-use storage_backends::skynet::profile::SectorSize;
-use storage_backends::skynet::range_proof;
 use storage_backends::skynet::sector::{LEAF_SIZE, SectorRoot};
 use storage_backends::skynet::skylink::Target;
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+use super::proofs::{Proofs, Provable};
 use super::reader::Skyfile;
-use crate::sectors::{Sector, Sectors};
+use crate::sectors::Sectors;
 
 impl Skyfile {
     /// The range of the content, which has a fanout, cut at multiples of `section`: that divides a sector. Only one section
-    /// is in memory, and a permit is held only while it is made, not while a slow client takes it.
+    /// is in memory, and each sector is hashed once for all sections that have bytes of it.
     pub(super) fn proven_sections(
         &self,
-        proofs: &Arc<Semaphore>,
+        proofs: &Arc<Proofs>,
         section: u64,
         range: Range<u64>,
     ) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
@@ -34,11 +32,11 @@ impl Skyfile {
                 if first >= end {
                     return Ok(None);
                 }
-                let permit = proofs.acquire_owned().await.map_err(io::Error::other)?;
+                let permit = Arc::clone(&proofs.permits).acquire_owned().await.map_err(io::Error::other)?;
                 let making = spawn_blocking(move || {
                     // Even if nobody waits any more, the sectors are in memory until the end.
                     let _permit = permit;
-                    skyfile.proven_section(first..end)
+                    skyfile.proven_section(&proofs, first..end)
                 });
                 Ok(Some((making.await??, end)))
             }
@@ -47,7 +45,7 @@ impl Skyfile {
 
     /// For each data piece of the chunk: where its root stands in the base sector (u32), the leaves with that root and their
     /// proof, then the piece's leaves of that range and their proof. The range is within one chunk.
-    fn proven_section(&self, range: Range<u64>) -> io::Result<Bytes> {
+    fn proven_section(&self, proofs: &Proofs, range: Range<u64>) -> io::Result<Bytes> {
         let sectors = self.sectors();
         let chunk_size = u64::from(self.layout().data_pieces) * sectors.sector_size().bytes() as u64;
         let (chunk, start) = (range.start / chunk_size, range.start % chunk_size);
@@ -56,18 +54,25 @@ impl Skyfile {
             Target::Sector { root, offset, .. } => (root, offset as usize + Layout::SIZE),
             Target::Entry(_) => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        let base = Loaded::open(sectors, &base_root)?;
+        let base = open(proofs, sectors, &base_root)?;
         let mut section = Vec::new();
         for piece in 0..u64::from(self.layout().data_pieces) {
             let index = (chunk * self.layout().chunk_roots() + piece) as usize;
             let place = fanout + index * SectorRoot::SIZE;
             let root = base.root_at(place)?;
             section.extend_from_slice(&u32::try_from(place).map_err(io::Error::other)?.to_le_bytes());
-            base.append_proven(aligned(place..place + SectorRoot::SIZE), &mut section)?;
-            Loaded::open(sectors, &root)?.append_proven(leaves.clone(), &mut section)?;
+            base.append_proven(&aligned(place..place + SectorRoot::SIZE), &mut section)?;
+            open(proofs, sectors, &root)?.append_proven(&leaves, &mut section)?;
         }
         Ok(Bytes::from(section))
     }
+}
+
+fn open(proofs: &Proofs, sectors: &Sectors, root: &SectorRoot) -> io::Result<Provable> {
+    proofs.open(sectors, root)?.ok_or_else(|| {
+        tracing::error!(sector.root = %root, "a sector of a skyfile is not here");
+        io::ErrorKind::NotFound.into()
+    })
 }
 
 /// The bytes of each data piece that hold these bytes of a chunk: its segments go to the pieces in turn, so whole rows.
@@ -80,42 +85,4 @@ fn leaves_of_pieces(chunk_bytes: Range<u64>, data_pieces: u8) -> Range<usize> {
 /// The whole leaves that hold these bytes.
 pub(crate) fn aligned(bytes: Range<usize>) -> Range<usize> {
     bytes.start / LEAF_SIZE * LEAF_SIZE..bytes.end.next_multiple_of(LEAF_SIZE)
-}
-
-/// A sector in memory, without the zeros at its end.
-struct Loaded {
-    content: Vec<u8>,
-    size: SectorSize,
-}
-
-impl Loaded {
-    fn open(sectors: &Sectors, root: &SectorRoot) -> io::Result<Self> {
-        let sector: Sector = sectors.open_sector(root)?.ok_or_else(|| {
-            tracing::error!(sector.root = %root, "a sector of a skyfile is not here");
-            io::Error::from(io::ErrorKind::NotFound)
-        })?;
-        let mut content = vec![0; sector.stored() as usize];
-        sector.read_at(&mut content, 0)?;
-        Ok(Loaded { content, size: sectors.sector_size() })
-    }
-
-    /// Appends these bytes, which are whole leaves, and the proof of them.
-    fn append_proven(&self, bytes: Range<usize>, to: &mut Vec<u8>) -> io::Result<()> {
-        let proof = range_proof::prove(self.size, &self.content, bytes.clone()).map_err(io::Error::other)?;
-        let end = to.len() + bytes.len();
-        let stored = bytes.start.min(self.content.len())..bytes.end.min(self.content.len());
-        to.extend_from_slice(&self.content[stored]);
-        to.resize(end, 0);
-        to.extend_from_slice(&proof);
-        Ok(())
-    }
-
-    /// The root that stands there. Its last bytes may be zeros that are not stored.
-    fn root_at(&self, place: usize) -> io::Result<SectorRoot> {
-        let mut root = [0; SectorRoot::SIZE];
-        let stored = self.content.get(place..).ok_or(io::ErrorKind::UnexpectedEof)?;
-        let stored = &stored[..stored.len().min(root.len())];
-        root[..stored.len()].copy_from_slice(stored);
-        Ok(SectorRoot::from_bytes(root))
-    }
 }

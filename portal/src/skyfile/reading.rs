@@ -8,29 +8,26 @@ use futures_util::Stream;
 use storage_backends::skynet::range_proof;
 use storage_backends::skynet::sector::SectorRoot;
 use storage_backends::skynet::skylink::{Skylink, Target};
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+use super::proofs::Proofs;
 use super::reader::Source;
 use super::{Health, OpenError, Skyfile, SkyfileStream};
 use crate::blocklist::Blocklist;
 use crate::sectors::Sectors;
-
-/// Proofs that are made at once; each has a sector in memory and a core to itself.
-const MAX_PROOFS: usize = 4;
 
 /// Reads skyfiles, wherever their sectors come from. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct SkyfileReader {
     sectors: Sectors,
     blocklist: Blocklist,
-    proofs: Arc<Semaphore>,
+    proofs: Arc<Proofs>,
 }
 
 impl SkyfileReader {
     /// Over these sectors, but for those that are blocked.
     pub(crate) fn new(sectors: Sectors, blocklist: Blocklist) -> Self {
-        SkyfileReader { sectors, blocklist, proofs: Arc::new(Semaphore::new(MAX_PROOFS)) }
+        SkyfileReader { sectors, blocklist, proofs: Arc::default() }
     }
 
     /// Opens the skyfile of a v1 skylink; `None` if it is not here.
@@ -70,14 +67,13 @@ impl SkyfileReader {
         root: &SectorRoot,
         bytes: Range<usize>,
     ) -> Result<Option<Vec<u8>>, OpenError> {
-        // The sector is in memory for it.
-        let _permit = self.proofs.acquire().await.map_err(std::io::Error::other)?;
-        let (sectors, root) = (self.sectors.clone(), *root);
+        range_proof::proof_size(self.sectors.sector_size(), bytes.clone())?;
+        let permit = Arc::clone(&self.proofs.permits).acquire_owned().await.map_err(std::io::Error::other)?;
+        let (sectors, proofs, root) = (self.sectors.clone(), Arc::clone(&self.proofs), *root);
         let proving = spawn_blocking(move || {
-            let Some(sector) = sectors.open_sector(&root)? else { return Ok(None) };
-            let mut content = vec![0; sector.stored() as usize];
-            sector.read_at(&mut content, 0)?;
-            Ok(Some(range_proof::prove(sectors.sector_size(), &content, bytes)?))
+            let _permit = permit;
+            let sector = proofs.open(&sectors, &root)?;
+            Ok(sector.map(|sector| sector.prove(&bytes)).transpose()?)
         });
         proving.await.map_err(std::io::Error::from)?
     }
@@ -90,6 +86,12 @@ impl SkyfileReader {
         range: Range<u64>,
     ) -> impl Stream<Item = std::io::Result<Bytes>> + Send + use<> {
         skyfile.proven_sections(&self.proofs, section, range)
+    }
+
+    /// How many sectors were hashed whole to prove something, since the start.
+    #[cfg(test)]
+    pub(crate) fn hashed_for_proofs(&self) -> u64 {
+        self.proofs.hashed()
     }
 
     /// How much of a skyfile is here; `None` if its base sector is not.

@@ -1,5 +1,7 @@
 //! An upload's content as an asynchronous caller gives it: in any pieces, with bounded memory.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use storage_backends::skynet::skylink::Skylink;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -81,11 +83,21 @@ impl SkyfileWriter {
     }
 
     /// Ends the content: the skyfile with this metadata, which is taken as it is, is durable and pinned afterwards.
-    pub(crate) async fn finish(mut self, metadata: Vec<u8>) -> Result<Skylink, WriteError> {
+    pub(crate) async fn finish(self, metadata: Vec<u8>) -> Result<Skylink, WriteError> {
+        self.finish_taking_over(metadata, Vec::new()).await
+    }
+
+    /// The same for content that stands in these files, one for each sector, with the number of bytes that count of it.
+    /// They become sectors if it is for that, and nobody may change them any more.
+    pub(crate) async fn finish_taking_over(
+        mut self,
+        metadata: Vec<u8>,
+        files: Vec<(PathBuf, u64)>,
+    ) -> Result<Skylink, WriteError> {
         if metadata.len() > self.limits.metadata {
             return Err(WriteError::MetadataTooLarge { limit: self.limits.metadata });
         }
-        self.end(move |content| content.finish(&metadata)).await
+        self.end(move |content| content.finish(&metadata, &files)).await
     }
 
     /// Ends the content of a base sector that the client made. Both are durable and pinned afterwards, or neither is.

@@ -119,7 +119,7 @@ impl Uploads {
         }
         let permit = Arc::clone(&self.ahead).try_acquire_owned().ok()?;
         // That it cannot begin now is no failure: the upload is fed from its file at the end.
-        let writer = self.skyfiles.writer().ok()?;
+        let writer = self.skyfiles.taker().ok()?;
         Some(Ahead { writer, _permit: permit })
     }
 

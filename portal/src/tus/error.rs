@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serving::BodyError;
+use storage_backends::fs::record::RecordError;
 use storage_backends::skynet::metadata::MetadataError;
 
 use super::upload_metadata::UploadMetadataError;
@@ -87,14 +88,9 @@ pub(crate) enum TusError {
     /// Fewer bytes are staged than the record says.
     #[error("{} has lost bytes", .0.display())]
     Damaged(PathBuf),
-    /// The state record was written by a newer version of this program. It is left alone.
-    #[error("{} has format version {version}, which is newer than this program", path.display())]
-    NewerFormat {
-        /// The record.
-        path: PathBuf,
-        /// Its format version.
-        version: u16,
-    },
+    /// The state record cannot be read or replaced.
+    #[error(transparent)]
+    Record(RecordError),
     /// Any other refusal of the system.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -108,6 +104,12 @@ pub(crate) enum TusError {
     /// A thread that worked on the upload panicked.
     #[error("work on the upload ended unexpectedly")]
     Panicked,
+}
+
+impl From<RecordError> for TusError {
+    fn from(error: RecordError) -> Self {
+        if error.is_disk_full() { TusError::DiskFull } else { TusError::Record(error) }
+    }
 }
 
 impl TusError {

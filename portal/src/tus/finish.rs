@@ -53,7 +53,13 @@ impl Uploads {
             _ => self.staged_content(session).await?,
         };
         // A crash before this: nothing of it is pinned, and the staged bytes are all there.
-        let skylink = writer.finish(metadata).await?;
+        let skylink = match session.concatenation {
+            Concatenation::None => {
+                let files = self.directory.files(&session.id, session.length);
+                writer.finish_taking_over(metadata, files).await?
+            }
+            _ => writer.finish(metadata).await?,
+        };
         let (uploads, session) = (Arc::clone(self), Arc::clone(session));
         self.blocking(move || {
             uploads.mark_finished(&session, skylink)?;
@@ -71,7 +77,7 @@ impl Uploads {
 
     /// The content of an upload, or of its parts, read from where it was staged.
     async fn staged_content(&self, session: &Session) -> Result<SkyfileWriter, TusError> {
-        let mut writer = self.place_in_store().await?;
+        let mut writer = self.place_in_store(session).await?;
         for (path, length) in self.sources(session)? {
             let file = File::open(&path).await.map_err(TusError::io("open", &path))?;
             let mut source = file.take(length);
@@ -88,19 +94,28 @@ impl Uploads {
 
     fn sources(&self, session: &Session) -> Result<Vec<(PathBuf, u64)>, TusError> {
         let Concatenation::Final(wanted) = &session.concatenation else {
-            return Ok(vec![(self.directory.data(&session.id), session.length)]);
+            return Ok(self.directory.files(&session.id, session.length));
         };
         let parts = self.sessions.parts(session);
         if parts.len() != wanted.len() || !parts.iter().all(|part| part.is_complete()) {
             return Err(TusError::PartIncomplete);
         }
-        Ok(parts.iter().map(|part| (self.directory.data(&part.id), part.length)).collect())
+        Ok(parts.iter().flat_map(|part| self.directory.files(&part.id, part.length)).collect())
     }
 
-    async fn place_in_store(&self) -> Result<SkyfileWriter, TusError> {
+    async fn place_in_store(&self, session: &Session) -> Result<SkyfileWriter, TusError> {
         for _ in 0..STORE_RETRIES {
-            match self.skyfiles.writer() {
-                Err(WriteError::TooManyUploads) => tokio::time::sleep(STORE_RETRY).await,
+            let writer = match session.concatenation {
+                Concatenation::None => self.skyfiles.taker(),
+                // Sectors do not begin where parts do.
+                _ => self.skyfiles.writer(),
+            };
+            match writer {
+                Err(WriteError::TooManyUploads) => {
+                    #[cfg(test)]
+                    self.waits_for_store.notify_one();
+                    tokio::time::sleep(STORE_RETRY).await;
+                }
                 writer => return Ok(writer?),
             }
         }

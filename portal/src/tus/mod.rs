@@ -1,14 +1,15 @@
 //! Resumable uploads as Skynet portals offer them (TUS 1.0), free of HTTP.
 //!
 //! Bytes are staged in a directory for each upload, at any granularity: `upload_metadata` and `concatenation` are what
-//! clients say of an upload, `record` and `staging` what lies on the disk, `session` what is known of it in memory;
+//! clients say of an upload, `record`, `segments` and `staging` what lies on the disk, `session` what is known in memory;
 //! `create`, `append`, `finish` and `expire` are what can be done with it.
 //!
 //! **When is an upload finished?** The answer to the closing request (the last PATCH, the POST of a final upload, or one
 //! without bytes) comes when the skylink is durable: skynet-js asks once, by HEAD, right after that answer, and fails for
-//! good if there is no skylink then. The content goes ahead into the store while its bytes arrive, so that the end
-//! usually has little left to do. Where it has more (after a restart, with parts, or with many uploads at once), a closing
-//! request may take long. tus-js-client waits without a limit; a proxy does not, and its 504 makes the client ask by HEAD.
+//! good if there is no skylink then. The roots of the content are computed while its bytes arrive, and bytes are staged in
+//! files of a sector each, which the store takes over as they are: so the end usually has little left to do, and nothing
+//! is written twice. Where it has more (after a restart, with parts, with several data pieces, or with many uploads at
+//! once), a closing request may take long. tus-js-client waits without a limit; a proxy does not, and its 504 makes the client ask by HEAD.
 //! So finishing is work of the portal, not of the request, and goes on when the client leaves. A HEAD waits a while for it
 //! and then says 423, which is the one answer that makes tus-js-client ask again (after 5, 15, 60, 300 and 600 s with the
 //! settings of skynet-js), where any other failure makes it send everything once more. A HEAD that says 200 with all bytes
@@ -28,6 +29,7 @@ mod error;
 mod expire;
 mod finish;
 mod record;
+mod segments;
 mod session;
 mod skyfile_metadata;
 mod staging;
@@ -70,6 +72,9 @@ pub(crate) struct Uploads {
     /// Uploads whose content may go ahead into the store.
     ahead: Arc<Semaphore>,
     tasks: TaskTracker,
+    /// Told each time that a complete upload finds no place in the store, and waits for one.
+    #[cfg(test)]
+    waits_for_store: tokio::sync::Notify,
 }
 
 /// What the operator allows.
@@ -102,7 +107,7 @@ impl Uploads {
         let path = root.join("uploads");
         make_directory(&path).map_err(TusError::io("make", &path))?;
         sync_directory(root).map_err(TusError::io("sync", root))?;
-        let directory = Directory::new(&path);
+        let directory = Directory::new(&path, options.profile.sector_size().bytes() as u64);
         let sessions = Sessions::new(directory.list()?);
         let limits = Limits {
             max_upload: options.max_upload,
@@ -116,7 +121,17 @@ impl Uploads {
         let ahead = Arc::new(Semaphore::new(options.max_uploads / 4));
         let bodies = Arc::new(Semaphore::new(options.max_uploads));
         let tasks = TaskTracker::new();
-        let uploads = Uploads { directory, sessions, skyfiles, limits, bodies, ahead, tasks };
+        let uploads = Uploads {
+            directory,
+            sessions,
+            skyfiles,
+            limits,
+            bodies,
+            ahead,
+            tasks,
+            #[cfg(test)]
+            waits_for_store: tokio::sync::Notify::new(),
+        };
         uploads.finish_parts_of_finished()?;
         Ok(uploads)
     }

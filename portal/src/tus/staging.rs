@@ -2,57 +2,59 @@
 //!
 //! Everything here blocks. One [`Staging`] of an upload exists at a time.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use storage_backends::fs::{UploadId, start_write_back, sync_data, sync_directory};
+use storage_backends::fs::record::replace;
+use storage_backends::fs::{UploadId, sync_directory};
 
 use super::TusError;
 use super::concatenation::Concatenation;
-use super::record::{RECORD_LIMIT, Record, Undecodable};
+use super::record::{FORMAT, Record};
+use super::segments::{self, Segments, gone};
 
-/// Write-back is started each time so many bytes have come, so that a sync finds little left to do.
-const WRITE_BACK_STEP: u64 = 8 * 1024 * 1024;
 /// A sync point is made each time so many bytes have come: the most that a power cut takes back.
 const SYNC_STEP: u64 = 64 * 1024 * 1024;
 
 /// All uploads below one directory.
 #[derive(Clone, Debug)]
-pub(super) struct Directory(PathBuf);
+pub(super) struct Directory {
+    path: PathBuf,
+    /// Bytes of a segment: those of a sector, which never change in a data directory.
+    segment: u64,
+}
 
 /// An upload that is open for writing. Dropping it keeps the upload at its last sync point.
 #[derive(Debug)]
 pub(super) struct Staging {
     root: PathBuf,
     session: PathBuf,
-    file: File,
+    segments: Segments,
     record: Record,
     /// The offset that the record on disk states.
     recorded: u64,
-    written_back: u64,
     /// Whether the session's directory is known to be durable.
     entry_durable: bool,
 }
 
 impl Directory {
-    pub(super) fn new(root: &Path) -> Self {
-        Directory(root.to_path_buf())
+    pub(super) fn new(root: &Path, segment: u64) -> Self {
+        Directory { path: root.to_path_buf(), segment }
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
-    /// The file with an upload's bytes.
-    pub(super) fn data(&self, id: &UploadId) -> PathBuf {
-        self.session(id).join("data")
+    /// The files with an upload's bytes, each with the number of them.
+    pub(super) fn files(&self, id: &UploadId, length: u64) -> Vec<(PathBuf, u64)> {
+        segments::files(&self.session(id), self.segment, length)
     }
 
     fn session(&self, id: &UploadId) -> PathBuf {
-        self.0.join(id.as_str())
+        self.path.join(id.as_str())
     }
 
     /// Makes an upload. It survives the end of the process at once, and a power cut from its first sync point on: before
@@ -63,7 +65,7 @@ impl Directory {
         let made = match record.concatenation {
             // Its bytes are those of its parts.
             Concatenation::Final(_) => Ok(()),
-            _ => create_file(&self.data(id)).map(drop),
+            _ => segments::create(&session),
         };
         // A crash before this: no record, so no upload; swept by `list`.
         made.and_then(|()| replace_record(&session, record, false)).inspect_err(|_| {
@@ -74,7 +76,7 @@ impl Directory {
 
     /// What is known of an upload; `None` if there is none.
     pub(super) fn read(&self, id: &UploadId) -> Result<Option<Record>, TusError> {
-        read_record(&self.session(id).join("state"))
+        Ok(FORMAT.read(&self.session(id).join("state"), Record::decode)?.record())
     }
 
     /// Writes down what an upload became, then drops its bytes.
@@ -89,8 +91,7 @@ impl Directory {
 
     /// Drops the bytes of a finished upload.
     pub(super) fn drop_data(&self, id: &UploadId) -> Result<(), TusError> {
-        let data = self.data(id);
-        gone(fs::remove_file(&data)).map_err(TusError::io("remove", &data))
+        segments::remove_from(&self.session(id), 0)
     }
 
     /// Removes an upload, the record first: whatever a crash leaves of it is no upload then.
@@ -104,8 +105,8 @@ impl Directory {
     /// of what is finished, a record whose bytes are gone. Records of a newer format and files that are not ours stay.
     pub(super) fn list(&self) -> Result<Vec<(UploadId, Record)>, TusError> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.0).map_err(TusError::io("list", &self.0))? {
-            let entry = entry.map_err(TusError::io("list", &self.0))?;
+        for entry in fs::read_dir(&self.path).map_err(TusError::io("list", &self.path))? {
+            let entry = entry.map_err(TusError::io("list", &self.path))?;
             let id = entry.file_name().to_str().and_then(|name| name.parse::<UploadId>().ok());
             let Some(id) = id.filter(|_| entry.path().is_dir()) else {
                 tracing::warn!(path = %entry.path().display(), "a file among the uploads is not ours");
@@ -130,15 +131,11 @@ impl Directory {
         if let Concatenation::Final(_) = record.concatenation {
             return Ok(Some(record));
         }
-        let data = self.data(id);
-        match fs::metadata(&data) {
-            Ok(metadata) => {
-                record.offset = record.offset.min(metadata.len());
-                Ok(Some(record))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(TusError::io("stat", &data)(error)),
-        }
+        let available = segments::available(&self.session(id), self.segment)?;
+        Ok(available.map(|available| {
+            record.offset = record.offset.min(available);
+            record
+        }))
     }
 
     /// Opens an upload that takes bytes, at the offset that is certain: the last sync point, or less if the data file is
@@ -146,20 +143,12 @@ impl Directory {
     pub(super) fn open(&self, id: &UploadId) -> Result<Option<Staging>, TusError> {
         let session = self.session(id);
         let Some(mut record) = self.read(id)? else { return Ok(None) };
-        let data = self.data(id);
-        let file = match OpenOptions::new().write(true).open(&data) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(TusError::io("open", &data)(error)),
-        };
-        let length = file.metadata().map_err(TusError::io("stat", &data))?.len();
+        let Some(available) = segments::available(&session, self.segment)? else { return Ok(None) };
         let recorded = record.offset;
-        record.offset = recorded.min(length);
-        if length > record.offset {
-            file.set_len(record.offset).map_err(TusError::io("cut", &data))?;
-        }
-        let (root, written_back) = (self.0.clone(), record.offset);
-        let mut staging = Staging { root, session, file, record, recorded, written_back, entry_durable: false };
+        record.offset = recorded.min(available);
+        let segments = Segments::open(&session, self.segment, record.offset)?;
+        let mut staging =
+            Staging { root: self.path.clone(), session, segments, record, recorded, entry_durable: false };
         // A record that states more than there is would make lost bytes out of those that come now.
         if staging.record.offset < recorded {
             staging.sync_point()?;
@@ -181,26 +170,16 @@ impl Staging {
 
     /// Takes the next bytes: all of them, or none if it fails. Makes a sync point every 64 MiB.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), TusError> {
-        let data = self.session.join("data");
-        if let Err(error) = self.file.write_all_at(bytes, self.record.offset) {
-            // The part that was written goes, or else the next sync point may not state more than the last one.
-            self.file.set_len(self.record.offset).map_err(TusError::io("cut", &data))?;
-            return Err(TusError::io("write", &data)(error));
-        }
+        self.segments.append(bytes)?;
         self.record.offset += bytes.len() as u64;
-        if self.record.offset - self.written_back >= WRITE_BACK_STEP {
-            start_write_back(&self.file, self.written_back, self.record.offset - self.written_back);
-            self.written_back = self.record.offset;
-        }
         if self.record.offset - self.recorded >= SYNC_STEP { self.sync_point() } else { Ok(()) }
     }
 
     /// Makes everything up to the offset survive a power cut. After a failure the upload must be opened again: what the
     /// disk did with the bytes since the last sync point is not known.
     pub(super) fn sync_point(&mut self) -> Result<(), TusError> {
-        let data = self.session.join("data");
-        // 1. The data. A crash after this: the old record stands, and the data file is cut to what it says.
-        sync_data(&self.file).map_err(TusError::io("sync", &data))?;
+        // 1. The data. A crash after this: the old record stands, and the data is cut to what it says.
+        self.segments.sync()?;
         // 2. The record and its name. A crash leaves either record, and the data of both is durable.
         self.record.last_activity = SystemTime::now();
         replace_record(&self.session, &self.record, true)?;
@@ -214,57 +193,16 @@ impl Staging {
 
     /// Forgets everything from `offset` on.
     pub(super) fn roll_back(&mut self, offset: u64) -> Result<(), TusError> {
-        let data = self.session.join("data");
         self.record.offset = self.record.offset.min(offset);
         // The record first: one that states more than there is would be of other bytes than those that come next.
-        // A crash after this: the data file is cut when it is opened.
+        // A crash after this: the data is cut when it is opened.
         self.sync_point()?;
-        self.written_back = self.written_back.min(offset);
-        self.file.set_len(self.record.offset).map_err(TusError::io("cut", &data))
+        self.segments.cut(self.record.offset)
     }
 }
 
-/// Writes a record beside the one in the session's directory and puts it in its place. A crash leaves the old record or the
-/// new one, never a mixture; `durable`: so does a power cut, and when this returns it is the new one.
+/// Puts a record into its place; `durable`: when this returns, it stays there.
 fn replace_record(session: &Path, record: &Record, durable: bool) -> Result<(), TusError> {
-    let temporary = session.join("state.tmp");
-    let file = create_file(&temporary)?;
-    file.write_all_at(&record.encode(), 0).map_err(TusError::io("write", &temporary))?;
-    if durable {
-        sync_data(&file).map_err(TusError::io("sync", &temporary))?;
-    }
-    fs::rename(&temporary, session.join("state")).map_err(TusError::io("move into place", &temporary))?;
-    if durable {
-        sync_directory(session).map_err(TusError::io("sync", session))?;
-    }
-    Ok(())
-}
-
-fn read_record(path: &Path) -> Result<Option<Record>, TusError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(TusError::io("open", path)(error)),
-    };
-    let mut record = Vec::new();
-    file.take(RECORD_LIMIT as u64 + 1).read_to_end(&mut record).map_err(TusError::io("read", path))?;
-    match Record::decode(&record) {
-        Ok(record) => Ok(Some(record)),
-        Err(Undecodable::Garbage) => Ok(None),
-        Err(Undecodable::Newer(version)) => Err(TusError::NewerFormat { path: path.to_path_buf(), version }),
-    }
-}
-
-fn create_file(path: &Path) -> Result<File, TusError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path).map_err(TusError::io("create", path))
-}
-
-/// That nothing was there to remove is no failure.
-fn gone(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
+    replace(&record.encode(), &session.join("state.tmp"), &session.join("state"), durable)?;
+    if durable { sync_directory(session).map_err(TusError::io("sync", session)) } else { Ok(()) }
 }

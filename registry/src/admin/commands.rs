@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use storage_backends::backend::{EndpointHealth, EndpointState};
 use storage_backends::fs::ContentStore;
 
 use super::{Command, Output, Reply, fsck, places};
 use crate::gc::collect;
 use crate::oci::{Digest, Reference, RepositoryName};
+use crate::placement::Remote;
 use crate::service::{Error, Registry};
 use crate::units::bytes;
 
@@ -42,6 +44,9 @@ async fn status(registry: &Arc<Registry>, out: &Output) -> Result<(), Error> {
     ))
     .await;
     out.line(format!("open uploads     {}", registry.open_uploads())).await;
+    if let Some(remote) = &registry.remote {
+        out.line(format!("copies           {}", copies(remote))).await;
+    }
     if let Some(durability) = registry.durability() {
         let running = match durability.running {
             0 => String::new(),
@@ -53,7 +58,21 @@ async fn status(registry: &Arc<Registry>, out: &Output) -> Result<(), Error> {
         }
     }
     out.line(format!("free disk space  {} ({} are kept free)", bytes(free), bytes(registry.limits().reserve))).await;
+    for note in &registry.notes {
+        out.line(format!("note             {note}")).await;
+    }
     Ok(())
+}
+
+/// `2 of each blob, on http://a:1, http://b:2 (resting)`
+fn copies(remote: &Remote) -> String {
+    let endpoints = remote.backend.health().endpoints.into_iter().map(|EndpointHealth { name, state }| match state {
+        EndpointState::Available => name,
+        EndpointState::Resting(_) => format!("{name} (resting)"),
+        EndpointState::Distrusted => format!("{name} (not trusted)"),
+    });
+    let wanted = remote.backend.capabilities().copies.max(1);
+    format!("{wanted} of each blob, on {}", endpoints.collect::<Vec<_>>().join(", "))
 }
 
 async fn list(registry: &Arc<Registry>, out: &Output) -> Result<(), Error> {

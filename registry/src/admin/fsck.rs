@@ -103,7 +103,8 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Found>) -> Result<
     Ok(checked)
 }
 
-fn held_by(registry: &Registry, name: &crate::oci::RepositoryName) -> Result<Vec<Digest>, Error> {
+/// What a repository holds, some of it perhaps twice.
+pub(super) fn held_by(registry: &Registry, name: &crate::oci::RepositoryName) -> Result<Vec<Digest>, Error> {
     let mut held = Vec::new();
     let mut after = None;
     loop {

@@ -1,6 +1,7 @@
 //! Commands for the operator of a node: the same whether it runs (over a socket in its data directory) or is stopped (on
 //! the data directory itself).
 
+mod absent;
 pub mod client;
 mod commands;
 mod fsck;
@@ -10,6 +11,7 @@ pub mod server;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+pub use absent::{Absent, count_absent, forget_places};
 pub use commands::run;
 
 /// What may be asked. One JSON object on one line.

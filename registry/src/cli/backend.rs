@@ -11,18 +11,23 @@ use crate::config::{self, Storage};
 use crate::placement::{Acknowledgement, Settings};
 use crate::telemetry::BackendMetrics;
 
-/// `None` where content stays on the local disk.
-pub(super) fn backend(storage: &Storage, metrics: &BackendMetrics) -> anyhow::Result<Option<Arc<dyn Backend>>> {
-    match storage.backend {
-        config::Backend::Fs => Ok(None),
-        config::Backend::Skynet => {
-            let counted = |endpoint: &str, portal| -> Arc<dyn Backend> {
-                Arc::new(Metrics::new(portal, Arc::new(metrics.of(endpoint))))
-            };
-            let backend = skynet_backend_with(&skynet(&storage.skynet)?, counted).context("[storage.skynet]")?;
-            Ok(Some(backend))
+/// `None` where content stays on the local disk. An attached portal comes before those that the configuration names.
+pub(super) fn backend(
+    storage: &Storage,
+    attached: Option<&PortalConfig>,
+    metrics: &BackendMetrics,
+) -> anyhow::Result<Option<Arc<dyn Backend>>> {
+    let config = match (storage.backend, attached) {
+        (config::Backend::Fs, None) => return Ok(None),
+        (config::Backend::Fs, Some(attached)) => skynet(&storage.skynet, vec![attached.clone()], 1)?,
+        (config::Backend::Skynet, attached) => {
+            let portals = attached.cloned().into_iter().map(Ok).chain(named(&storage.skynet));
+            skynet(&storage.skynet, portals.collect::<anyhow::Result<_>>()?, storage.skynet.copies)?
         }
-    }
+    };
+    let counted =
+        |endpoint: &str, portal| -> Arc<dyn Backend> { Arc::new(Metrics::new(portal, Arc::new(metrics.of(endpoint)))) };
+    Ok(Some(skynet_backend_with(&config, counted).context("[storage.skynet]")?))
 }
 
 /// What it may do, by the configuration.
@@ -36,6 +41,7 @@ pub(super) fn settings(storage: &Storage) -> Settings {
             config::Acknowledge::Network => Acknowledgement::Network,
         },
         flush_timeout: storage.flush_timeout.duration(),
+        settle: storage.unpin_settle.duration(),
         first_unit: storage.cold_wait.duration(),
         ..Settings::default()
     }
@@ -54,7 +60,15 @@ pub(super) async fn check(backend: &dyn Backend) -> anyhow::Result<()> {
     }
 }
 
-fn skynet(skynet: &config::Skynet) -> anyhow::Result<SkynetConfig> {
+fn skynet(skynet: &config::Skynet, portals: Vec<PortalConfig>, copies: u32) -> anyhow::Result<SkynetConfig> {
+    let mut config = SkynetConfig::new(portals);
+    config.profile = skynet.profile.parse()?;
+    config.copies = copies;
+    Ok(config)
+}
+
+/// The portals of the configuration, all with the same key.
+fn named(skynet: &config::Skynet) -> impl Iterator<Item = anyhow::Result<PortalConfig>> {
     let secret = |key: &config::Secret| Secret::new(key.expose());
     let access = if !skynet.api_key.is_empty() {
         Access::ApiKey(secret(&skynet.api_key))
@@ -65,9 +79,5 @@ fn skynet(skynet: &config::Skynet) -> anyhow::Result<SkynetConfig> {
     } else {
         Access::Open
     };
-    let portals = skynet.portals.iter().map(|url| Ok(PortalConfig { url: url.parse()?, access: access.clone() }));
-    let mut config = SkynetConfig::new(portals.collect::<anyhow::Result<_>>()?);
-    config.profile = skynet.profile.parse()?;
-    config.copies = skynet.copies;
-    Ok(config)
+    skynet.portals.iter().map(move |url| Ok(PortalConfig { url: url.parse()?, access: access.clone() }))
 }

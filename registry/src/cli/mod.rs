@@ -1,5 +1,6 @@
 //! The command line.
 
+mod attached;
 mod backend;
 mod config;
 mod descriptors;
@@ -45,6 +46,9 @@ enum Command {
         /// Address and port to listen on [default: 127.0.0.1:5000].
         #[arg(long, value_name = "ADDR")]
         listen: Option<String>,
+        /// Run a Skynet portal too, and keep all content there as well.
+        #[arg(long)]
+        with_portal: bool,
     },
     /// Run a Skynet portal.
     Portal {
@@ -117,11 +121,12 @@ struct Settings {
 impl Settings {
     /// Reads the configuration; warnings go to stderr.
     fn load(&self, listen: Option<String>) -> anyhow::Result<Loaded> {
-        self.load_for(Program::Registry, listen)
+        self.load_with(Flags { listen, ..Flags::default() })
     }
 
-    fn load_for(&self, program: Program, listen: Option<String>) -> anyhow::Result<Loaded> {
-        let flags = Flags { program, listen, data: self.data.clone() };
+    /// The data directory of the flags is that of these settings.
+    fn load_with(&self, flags: Flags) -> anyhow::Result<Loaded> {
+        let flags = Flags { data: self.data.clone(), ..flags };
         let loaded = Config::load(self.config.as_deref(), environment(), flags)?;
         for warning in &loaded.warnings {
             warn(warning);
@@ -158,10 +163,14 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<bool> {
     match command {
-        Command::Serve { settings, listen } => serve::serve(settings.load(listen)?).map(|()| true),
+        Command::Serve { settings, listen, with_portal } => {
+            let flags = Flags { listen, with_portal, ..Flags::default() };
+            serve::serve(settings.load_with(flags)?).map(|()| true)
+        }
         Command::Portal { config, data, listen } => {
             let settings = Settings { config, data };
-            portal::serve(settings.load_for(Program::Portal, listen)?).map(|()| true)
+            let flags = Flags { program: Program::Portal, listen, ..Flags::default() };
+            portal::serve(settings.load_with(flags)?).map(|()| true)
         }
         Command::Status { settings } => operate::operate(&settings.load_to_operate()?, admin::Command::Status),
         Command::Ls { name, settings } => operate::operate(&settings.load_to_operate()?, admin::Command::Ls { name }),

@@ -6,6 +6,7 @@ use anyhow::Context;
 use storage_backends::backend::Backend;
 use storage_backends::fs::ContentStore;
 
+use super::attached::Beside;
 use super::backend;
 use crate::catalog::{Catalog, CatalogOptions, Clock, OpenReport};
 use crate::config::Config;
@@ -29,7 +30,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Blocks, for minutes if a large index must be built anew. A directory that cannot be written is refused here.
-    pub(super) fn open(config: &Config, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    pub(super) fn open(config: &Config, beside: Beside, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let mut data = DataDir::open(&config.storage.data, Kind::Registry)?;
         let store = ContentStore::open(data.path())?;
         let mut options = CatalogOptions::new(data.journal(), data.index());
@@ -38,7 +39,7 @@ impl Node {
         options.index_reserve_bytes = config.storage.reserve.bytes() / 2;
         options.expected_journal =
             data.journal_id().map(str::parse).transpose().context("skyberth.json names no journal id")?;
-        let backend = backend::backend(&config.storage, &metrics.backend)?;
+        let backend = backend::backend(&config.storage, beside.portal.as_ref(), &metrics.backend)?;
         options.placement = backend.as_deref().map(Remote::wanted);
         let (catalog, report) = Catalog::open(options)?;
         if data.journal_id().is_none() {
@@ -49,6 +50,9 @@ impl Node {
             let settings = backend::settings(&config.storage);
             registry =
                 registry.placing_at(Remote::open(Arc::clone(backend), settings, Clock::system(), data.resume())?);
+        }
+        if let Some(note) = beside.note {
+            registry = registry.noting(note);
         }
         Ok(Node { registry: Arc::new(registry), metrics, report, backend, data })
     }

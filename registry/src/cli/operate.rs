@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 
+use super::attached::Beside;
 use super::node::Node;
 use super::{print, warn};
 use crate::admin::{self, Command, Reply, client};
@@ -20,7 +21,8 @@ pub(super) fn operate(loaded: &Loaded, command: Command) -> anyhow::Result<bool>
     if client::is_running(&socket) {
         return client::send(&socket, &command, &mut print);
     }
-    let node = Node::open(&loaded.config, Arc::new(Metrics::new()))?;
+    let beside = Beside::of_stopped(&loaded.config)?;
+    let node = Node::open(&loaded.config, beside, Arc::new(Metrics::new()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let result = runtime.block_on(run_here(&node, command));
     node.registry.catalog().close();

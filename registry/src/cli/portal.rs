@@ -38,7 +38,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn options(config: &Config) -> PortalOptions {
+/// The portal's own settings.
+pub(super) fn options(config: &Config) -> PortalOptions {
     PortalOptions {
         url: config.portal.url.clone(),
         hostname: config.portal.hostname.clone(),
@@ -49,6 +50,7 @@ fn options(config: &Config) -> PortalOptions {
         max_upload: config.portal.max_upload.bytes(),
         max_metadata: config.portal.max_metadata.in_memory(),
         max_uploads: config.portal.max_uploads,
+        max_archives: config.portal.max_archives,
         disk_reserve: config.portal.disk_reserve.bytes(),
         sweep_interval: config.portal.sweep_interval.duration(),
         scrub_rate: config.portal.scrub_rate.bytes(),

@@ -20,6 +20,10 @@ pub(super) fn prepare(config: &Config, data: &Path) -> anyhow::Result<Runtime> {
         Ok(limit) => tracing::debug!(limit, "raised the limit of descriptors"),
         Err(error) => tracing::warn!(%error, "cannot raise the limit of descriptors"),
     }
-    let threads = config.registry.max_transfers + SPARE_BLOCKING_THREADS;
+    let mut threads = config.registry.max_transfers + SPARE_BLOCKING_THREADS;
+    if config.portal.attached {
+        // So that neither of the two waits for the other's.
+        threads += config.portal.max_uploads + SPARE_BLOCKING_THREADS;
+    }
     Ok(Builder::new_multi_thread().enable_all().max_blocking_threads(threads).build()?)
 }

@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::attached::{AttachedPortal, Attachment, Beside};
 use super::node::Node;
-use super::{backend, gateway, print, process};
+use super::{attached, backend, gateway, print, process};
 use crate::admin;
 use crate::config::{Config, Loaded};
 use crate::http::{Door, HttpOptions, router};
@@ -28,6 +30,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen.0).await.with_context(|| format!("listen on {}", listen.0))?;
     let address = listener.local_addr()?;
     let for_gateway = gateway::bind(&config).await?;
+    let attachment = Attachment::listen(&config).await?;
     let stop = server::signal::shutdown_token()?;
     let metrics = Arc::new(Metrics::new());
     let door = Door::default();
@@ -35,7 +38,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let serving = tokio::spawn(server::run(listener, router(door.clone()), limits, Arc::clone(&metrics), stop.clone()));
     let opening = {
         let (config, metrics) = (config.clone(), Arc::clone(&metrics));
-        tokio::task::spawn_blocking(move || Node::open(&config, metrics))
+        let beside = Beside::of_running(&config, attachment.as_ref());
+        tokio::task::spawn_blocking(move || Node::open(&config, beside, metrics))
     };
     // A rebuild cannot be broken off; a stop waits for it, and a second signal ends the process at once.
     let node = opening.await.context("opening the data directory panicked")??;
@@ -43,14 +47,17 @@ async fn run(config: Config) -> anyhow::Result<()> {
         Some(listener) => Some(gateway::start(&config, &node, listener, &stop).await?),
         None => None,
     };
+    let attached = AttachedPortal::start(attachment, &config, &node).await.context("the attached portal")?;
     // With the gateway up: a backend that is this very gateway is found out now.
     if let Some(backend) = &node.backend {
         backend::check(&**backend).await?;
     }
     let end = CancellationToken::new();
     let placing = tokio::spawn(placement::run(Arc::clone(&node.registry), end.clone()));
-    let result = operate(&config, &node, address, gateway.as_ref(), &door, &stop).await;
+    let beside = (gateway.as_ref(), attached.as_ref());
+    let result = operate(&config, &node, address, beside, &door, &stop).await;
     stop.cancel();
+    let stopping = Instant::now();
     serving.await.context("the server panicked")?;
     if let Some(gateway) = gateway {
         gateway.finish().await?;
@@ -66,8 +73,13 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     end.cancel();
     placing.await.context("placement panicked")?;
-    tracing::info!(open_uploads = node.registry.open_uploads(), "stopped");
+    let open_uploads = node.registry.open_uploads();
     tokio::task::spawn_blocking(move || node.registry.catalog().close()).await?;
+    // Last, as all of the above stores there.
+    if let Some(attached) = attached {
+        attached.stop(config.server.shutdown_grace.duration().saturating_sub(stopping.elapsed())).await?;
+    }
+    tracing::info!(open_uploads, "stopped");
     result
 }
 
@@ -76,7 +88,7 @@ async fn operate(
     config: &Config,
     node: &Node,
     address: SocketAddr,
-    gateway: Option<&gateway::Running>,
+    (gateway, attached): (Option<&gateway::Running>, Option<&AttachedPortal>),
     door: &Door,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -94,6 +106,7 @@ async fn operate(
         gateway.greet();
     }
     let tasks = TaskTracker::new();
+    attached::greet(attached, node, &tasks, stop);
     tasks.spawn(admin::server::serve(socket, Arc::clone(&node.registry), stop.clone()));
     tasks.spawn(collect_regularly(config.clone(), Arc::clone(&node.registry), stop.clone()));
     start_scrub(config, node, &tasks, stop);

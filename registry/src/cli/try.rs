@@ -1,14 +1,18 @@
-//! `skyberth try`: shows in a minute, without docker, that what was pushed survives. Makes a tiny image, pushes it to a
-//! server of its own in a temporary directory, kills that with SIGKILL, deletes its index, starts it again, and compares.
+//! `skyberth try`: shows in seconds, without docker, that what was pushed survives.
+//!
+//! A server of its own with an attached portal, in a temporary directory, gets a tiny image. A layer is fetched by its
+//! skylink. Then the server is killed and loses its index, and killed again and loses all its content; each time it is
+//! started again and every byte is compared.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use reqwest::{Client, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
+use storage_backends::skynet::skylink::Skylink;
 use storage_backends::tls;
 use tokio::process::{Child, Command};
 
@@ -18,13 +22,14 @@ use crate::oci::{Algorithm, Digest};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const REPOSITORY: &str = "try/image";
-/// How long a server may take to be ready.
-const READY_LIMIT: Duration = Duration::from_secs(30);
-/// Bytes of the image's one layer.
-const LAYER_BYTES: usize = 3 * 1024 * 1024;
+/// How long a server may take to be ready, and to place an image.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of the image's one layer: more than one sector of a portal.
+const LAYER_BYTES: usize = 5 * 1024 * 1024;
 
 /// An image small enough to hold in memory.
 struct Image {
+    /// The config and the layer.
     blobs: Vec<(Digest, Vec<u8>)>,
     manifest: Vec<u8>,
     digest: Digest,
@@ -37,19 +42,24 @@ pub(super) fn run() -> anyhow::Result<()> {
 
 async fn walk_through() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let data = folder.path().join("data");
-    let client = Client::builder().tls_backend_preconfigured(tls::client_config()).no_proxy().build()?;
-    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-    let url = format!("http://127.0.0.1:{port}");
+    let node = Node::new(folder.path().join("data"))?;
     let image = Image::make()?;
 
-    let mut server = step("start a server", start(&data, port, &client, &url)).await?;
-    step("push an image: a config, a 3 MiB layer, a manifest", push(&client, &url, &image)).await?;
-    step("pull it and compare every byte", pull(&client, &url, &image)).await?;
+    let mut server = step("start a server with a portal of its own", node.start()).await?;
+    step("push an image: a config, a 5 MiB layer, a manifest", node.push(&image)).await?;
+    step("pull it and compare every byte", node.pull(&image)).await?;
+    step("wait until it is at the portal too: safe to close", node.wait_until_safe()).await?;
+    let skylink = step("find the layer's skylink with `skyberth ls`", node.skylink_of_layer(&image)).await?;
+    print(&format!("            {skylink}"));
+    step("fetch that from the portal and compare the digest", node.fetch_layer(&image, &skylink)).await?;
     step("kill the server with SIGKILL", kill(&mut server)).await?;
-    step("delete its index", delete_index(&data)).await?;
-    let mut server = step("start it again, which rebuilds the index", start(&data, port, &client, &url)).await?;
-    step("pull the image and compare every byte", pull(&client, &url, &image)).await?;
+    step("delete its index", node.delete("index")).await?;
+    let mut server = step("start it again, which rebuilds the index", node.start()).await?;
+    step("pull the image and compare every byte", node.pull(&image)).await?;
+    step("kill the server with SIGKILL", kill(&mut server)).await?;
+    step("delete all its content", node.delete("blobs")).await?;
+    let mut server = step("start it again, with nothing but the portal's copy", node.start()).await?;
+    step("pull the image and compare every byte", node.pull(&image)).await?;
     kill(&mut server).await?;
     print("nothing was lost");
     Ok(())
@@ -83,64 +93,130 @@ impl Image {
         }))?;
         Ok(Image { digest: Digest::of(Algorithm::Sha256, &manifest), blobs, manifest })
     }
+
+    fn layer(&self) -> &(Digest, Vec<u8>) {
+        &self.blobs[1]
+    }
 }
 
-async fn start(data: &Path, port: u16, client: &Client, url: &str) -> anyhow::Result<Child> {
-    let child = Command::new(std::env::current_exe()?)
-        .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"])
-        .arg(data)
-        // Who runs this also owns the temporary directory; another user may not be let into it.
-        .env_remove(variable_name("server.run_as"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let deadline = Instant::now() + READY_LIMIT;
-    loop {
-        let answer = client.get(format!("{url}/readyz")).send().await;
-        if answer.is_ok_and(|answer| answer.status() == StatusCode::OK) {
-            return Ok(child);
+/// A node that is started again and again, and how it is talked to.
+struct Node {
+    data: PathBuf,
+    url: String,
+    portal: String,
+    client: Client,
+}
+
+impl Node {
+    fn new(data: PathBuf) -> anyhow::Result<Self> {
+        // Both are held until both are known, so that they differ.
+        let free = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
+        let [registry, portal] = free.map(|listener| listener.local_addr());
+        let client = Client::builder().tls_backend_preconfigured(tls::client_config()).no_proxy().build()?;
+        Ok(Node { data, url: format!("http://{}", registry?), portal: format!("http://{}", portal?), client })
+    }
+
+    /// Without settings of whoever runs this: they are of another node. That may name a user, too, who is not let into
+    /// the temporary directory.
+    fn command(&self, name: &str) -> anyhow::Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
+        for (key, _) in std::env::vars_os() {
+            let is_setting = |prefix: &str| key.as_encoded_bytes().starts_with(prefix.as_bytes());
+            if is_setting("SKYBERTH_") || is_setting("REGISTRY_") {
+                command.env_remove(&key);
+            }
         }
-        ensure!(Instant::now() < deadline, "it was not ready after {READY_LIMIT:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        command.arg(name).arg("--data").arg(&self.data).stdin(Stdio::null()).kill_on_drop(true);
+        Ok(command)
+    }
+
+    async fn start(&self) -> anyhow::Result<Child> {
+        let address = |url: &str| url.trim_start_matches("http://").to_owned();
+        let child = self
+            .command("serve")?
+            .args(["--with-portal", "--listen", &address(&self.url)])
+            .env(variable_name("portal.listen"), address(&self.portal))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        self.wait("it was not ready", |answer| answer["state"] == "ready").await?;
+        Ok(child)
+    }
+
+    async fn wait_until_safe(&self) -> anyhow::Result<()> {
+        self.wait("it was not safe to close", |answer| answer["durability"]["backlog"] == 0).await
+    }
+
+    /// Until `/readyz` says so.
+    async fn wait(&self, trouble: &str, is_so: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !matches!(self.readiness().await, Ok(answer) if is_so(&answer)) {
+            ensure!(Instant::now() < deadline, "{trouble} after {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    async fn readiness(&self) -> anyhow::Result<Value> {
+        Ok(serde_json::from_slice(&self.get(&format!("{}/readyz", self.url)).await?)?)
+    }
+
+    async fn delete(&self, part: &str) -> anyhow::Result<()> {
+        Ok(tokio::fs::remove_dir_all(self.data.join(part)).await?)
+    }
+
+    async fn push(&self, image: &Image) -> anyhow::Result<()> {
+        let (client, url) = (&self.client, &self.url);
+        for (digest, bytes) in &image.blobs {
+            let target = format!("{url}/v2/{REPOSITORY}/blobs/uploads/?digest={digest}");
+            let answer = client.post(target).body(bytes.clone()).send().await?;
+            ensure!(answer.status() == StatusCode::CREATED, "blob {digest}: {}", answer.status());
+        }
+        let target = format!("{url}/v2/{REPOSITORY}/manifests/latest");
+        let answer = client.put(target).header("content-type", MANIFEST).body(image.manifest.clone()).send().await?;
+        ensure!(answer.status() == StatusCode::CREATED, "manifest: {}", answer.status());
+        Ok(())
+    }
+
+    async fn pull(&self, image: &Image) -> anyhow::Result<()> {
+        let url = &self.url;
+        for reference in ["latest", image.digest.as_str()] {
+            let body = self.get(&format!("{url}/v2/{REPOSITORY}/manifests/{reference}")).await?;
+            ensure!(body == image.manifest, "the manifest by {reference} is not what was pushed");
+        }
+        for (digest, bytes) in &image.blobs {
+            let body = self.get(&format!("{url}/v2/{REPOSITORY}/blobs/{digest}")).await?;
+            ensure!(body == *bytes, "{digest} is not what was pushed");
+        }
+        Ok(())
+    }
+
+    /// As a person would: in what `skyberth ls` prints below the layer.
+    async fn skylink_of_layer(&self, image: &Image) -> anyhow::Result<String> {
+        let said = self.command("ls")?.arg(format!("{REPOSITORY}@{}", image.digest)).output().await?;
+        ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let lines = said.lines().skip_while(|line| !line.starts_with(image.layer().0.as_str())).skip(1);
+        let places = lines.take_while(|line| line.starts_with(' '));
+        let mut words = places.flat_map(str::split_whitespace);
+        let skylink = words.find(|word| word.parse::<Skylink>().is_ok());
+        Ok(skylink.with_context(|| format!("no skylink of the layer in: {said}"))?.to_owned())
+    }
+
+    async fn fetch_layer(&self, image: &Image, skylink: &str) -> anyhow::Result<()> {
+        let body = self.get(&format!("{}/{skylink}", self.portal)).await?;
+        let digest = Digest::of(Algorithm::Sha256, &body);
+        ensure!(digest == image.layer().0, "it is {digest}");
+        Ok(())
+    }
+
+    async fn get(&self, target: &str) -> anyhow::Result<Vec<u8>> {
+        let answer = self.client.get(target).send().await?;
+        ensure!(answer.status() == StatusCode::OK, "{target}: {}", answer.status());
+        Ok(answer.bytes().await?.into())
     }
 }
 
 async fn kill(server: &mut Child) -> anyhow::Result<()> {
     Ok(server.kill().await?)
-}
-
-async fn delete_index(data: &Path) -> anyhow::Result<()> {
-    Ok(tokio::fs::remove_dir_all(data.join("index")).await?)
-}
-
-async fn push(client: &Client, url: &str, image: &Image) -> anyhow::Result<()> {
-    for (digest, bytes) in &image.blobs {
-        let target = format!("{url}/v2/{REPOSITORY}/blobs/uploads/?digest={digest}");
-        let answer = client.post(target).body(bytes.clone()).send().await?;
-        ensure!(answer.status() == StatusCode::CREATED, "blob {digest}: {}", answer.status());
-    }
-    let target = format!("{url}/v2/{REPOSITORY}/manifests/latest");
-    let answer = client.put(target).header("content-type", MANIFEST).body(image.manifest.clone()).send().await?;
-    ensure!(answer.status() == StatusCode::CREATED, "manifest: {}", answer.status());
-    Ok(())
-}
-
-async fn pull(client: &Client, url: &str, image: &Image) -> anyhow::Result<()> {
-    for reference in ["latest", image.digest.as_str()] {
-        let body = get(client, &format!("{url}/v2/{REPOSITORY}/manifests/{reference}")).await?;
-        ensure!(body == image.manifest, "the manifest by {reference} is not what was pushed");
-    }
-    for (digest, bytes) in &image.blobs {
-        let body = get(client, &format!("{url}/v2/{REPOSITORY}/blobs/{digest}")).await?;
-        ensure!(body == *bytes, "{digest} is not what was pushed");
-    }
-    Ok(())
-}
-
-async fn get(client: &Client, target: &str) -> anyhow::Result<Vec<u8>> {
-    let answer = client.get(target).send().await?;
-    ensure!(answer.status() == StatusCode::OK, "{target}: {}", answer.status());
-    Ok(answer.bytes().await?.into())
 }

@@ -67,6 +67,8 @@ pub struct Flags {
     pub listen: Option<String>,
     /// `--data DIR`.
     pub data: Option<PathBuf>,
+    /// `--with-portal`.
+    pub with_portal: bool,
 }
 
 impl Flags {
@@ -76,15 +78,18 @@ impl Flags {
             Program::Portal => ("portal.listen", "portal.data"),
         };
         let mut found = Vec::new();
-        let mut add = |key: &str, text: String, flag| {
-            found.push(Override { key: key.to_owned(), value: Value::String(text), source: Source::Flag(flag) });
+        let mut add = |key: &str, value: Value, flag| {
+            found.push(Override { key: key.to_owned(), value, source: Source::Flag(flag) });
         };
         if let Some(text) = self.listen {
-            add(listen, text, "--listen");
+            add(listen, Value::String(text), "--listen");
+        }
+        if self.with_portal {
+            add("portal.attached", Value::Boolean(true), "--with-portal");
         }
         match self.data.map(|path| path.into_os_string().into_string()) {
             None => {}
-            Some(Ok(text)) => add(data, text, "--data"),
+            Some(Ok(text)) => add(data, Value::String(text), "--data"),
             Some(Err(path)) => faults.push(Fault {
                 key: data.to_owned(),
                 source: Some(Source::Flag("--data")),
@@ -149,6 +154,7 @@ impl Config {
         flags: Flags,
     ) -> Result<Loaded, ConfigError> {
         let defaults = Config::default().to_table();
+        let program = flags.program;
         let (mut faults, mut warnings) = (Vec::new(), Vec::new());
         let mut overrides = match file {
             Some(path) => file::read(path, &defaults, &mut faults)?,
@@ -161,6 +167,9 @@ impl Config {
             Ok(config) => {
                 faults.extend(config.faults_with_sources(&sources));
                 if faults.is_empty() {
+                    if program == Program::Registry {
+                        config.warn_attached(&sources, &mut warnings);
+                    }
                     Ok(Loaded { config, warnings, sources })
                 } else {
                     Err(ConfigError::Faults(faults))

@@ -3,6 +3,7 @@
 //! Every key has a default that is not absent (0 or an empty text is "off"), so that the serialized default
 //! configuration lists every key there is: environment variables and suggestions are made from that list.
 
+mod attached;
 mod byte_size;
 mod distribution;
 mod environment;
@@ -78,11 +79,12 @@ impl Config {
 
     fn find_faults(&self, faults: &mut Faults) {
         self.server.validate(faults);
-        self.storage.validate(faults);
+        self.storage.validate(self.portal.attached, faults);
         self.registry.validate(faults);
         self.gc.validate(faults);
         self.log.validate(faults);
         self.portal.validate(faults);
         self.gateway.validate(&self.storage, faults);
+        self.validate_attached(faults);
     }
 }

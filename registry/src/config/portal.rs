@@ -15,13 +15,16 @@ use super::{ByteSize, ListenAddress, Secret, TimeSpan};
 pub struct Portal {
     /// Address with port of `skyberth portal`.
     pub listen: ListenAddress,
+    /// Let `skyberth serve` run it as well, and keep its content there; see [`super::attached`].
+    pub attached: bool,
     /// Directory of everything that `skyberth portal` writes.
     pub data: PathBuf,
     /// URL under which clients reach the portal, such as `https://portal.example`; empty: the host that they asked.
     pub url: String,
     /// The name below which each skylink has an origin of its own: `<base32 skylink>.<hostname>`.
     pub hostname: String,
-    /// Whoever has one of these may write, sent as `Skynet-Api-Key` or as the password of Basic authentication; empty: anybody.
+    /// Whoever has one of these may write, sent as `Skynet-Api-Key` or as the password of Basic authentication. Empty: anybody
+    /// may add, and only programs on the same machine may unpin and change the block list.
     pub api_keys: Vec<Secret>,
     /// How uploads are cut: sector size, data pieces, parity pieces. Their skylinks depend on it: `4MiB/10+20` gives those of
     /// release skyd. The sector size is that of the whole store and must not change; the pieces may.
@@ -32,6 +35,8 @@ pub struct Portal {
     pub max_metadata: ByteSize,
     /// Uploads whose bodies are taken at once; each holds about 6 MiB. More get 503.
     pub max_uploads: usize,
+    /// Archives (zip, tar) of skyfiles that are made at once, each while it is sent. More get 503.
+    pub max_archives: usize,
     /// Bytes that uploads leave free on the disk; below, they get 507.
     pub disk_reserve: ByteSize,
     /// From one sweep of sectors that no pin reaches to the next; an unpin causes one earlier.
@@ -59,6 +64,7 @@ impl Default for Portal {
     fn default() -> Self {
         Portal {
             listen: ListenAddress::local(9980),
+            attached: false,
             data: PathBuf::from("./skyberth-portal-data"),
             url: String::new(),
             hostname: "localhost".to_owned(),
@@ -67,6 +73,7 @@ impl Default for Portal {
             max_upload: ByteSize::from_bytes(1 << 40),
             max_metadata: ByteSize::from_mib(1),
             max_uploads: 64,
+            max_archives: 32,
             disk_reserve: ByteSize::from_mib(256),
             sweep_interval: TimeSpan::from_secs(3600),
             scrub_rate: ByteSize::from_mib(8),
@@ -109,6 +116,7 @@ impl Portal {
             faults.add("portal.api_keys", "an empty key would let anybody write");
         }
         faults.at_least_one("portal.max_uploads", self.max_uploads);
+        faults.at_least_one("portal.max_archives", self.max_archives);
         faults.not_zero("portal.sweep_interval", self.sweep_interval);
         faults.at_least_one("portal.max_resumable_uploads", self.max_resumable_uploads);
         faults.not_zero("portal.upload_expiry", self.upload_expiry);

@@ -40,9 +40,11 @@ impl Default for Skynet {
 }
 
 impl Skynet {
-    /// `used`: the backend is this one.
-    pub(super) fn validate(&self, used: bool, faults: &mut Faults) {
-        if used && self.portals.is_empty() {
+    /// `named`: the backend is this one. `attached`: it is one portal more than those named, or the only one.
+    pub(super) fn validate(&self, named: bool, attached: bool, faults: &mut Faults) {
+        let used = named || attached;
+        let portals = if named { self.portals.len() } else { 0 } + usize::from(attached);
+        if used && portals == 0 {
             faults.add("storage.skynet.portals", "name at least one portal, such as http://127.0.0.1:9980");
         }
         for portal in &self.portals {
@@ -50,10 +52,10 @@ impl Skynet {
                 faults.add("storage.skynet.portals", format!("`{portal}`: {error}"));
             }
         }
-        if self.portals.len() > MAX_PORTALS {
-            faults.add("storage.skynet.portals", format!("names more than {MAX_PORTALS} portals"));
+        if self.portals.len().max(portals) > MAX_PORTALS {
+            faults.add("storage.skynet.portals", format!("more than {MAX_PORTALS} portals"));
         }
-        if self.copies == 0 || used && self.copies as usize > self.portals.len().max(1) {
+        if self.copies == 0 || used && self.copies as usize > portals.max(1) {
             faults.add("storage.skynet.copies", "must be at least 1, and at most the number of portals");
         }
         if let Err(error) = self.profile.parse::<Profile>() {

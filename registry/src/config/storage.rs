@@ -31,6 +31,9 @@ pub struct Storage {
     pub cold_wait: TimeSpan,
     /// Time that a stop may take to bring to the backend what is only here.
     pub flush_timeout: TimeSpan,
+    /// So long a removal that was asked for may still take effect at the backend. Content that is pushed again meanwhile is
+    /// brought there anew, and its local file stays until it was read back after that time.
+    pub unpin_settle: TimeSpan,
     /// Bytes per second that the background check of stored content reads; 0 turns it off.
     pub scrub_rate: ByteSize,
     /// The portals, where the backend is `skynet`.
@@ -51,6 +54,7 @@ impl Default for Storage {
             cold_wait: TimeSpan::from_secs(1),
             // Kubernetes kills after 30 s.
             flush_timeout: TimeSpan::from_secs(20),
+            unpin_settle: TimeSpan::from_secs(600),
             // A terabyte in a day and a half, for half a percent of a processor.
             scrub_rate: ByteSize::from_mib(8),
             skynet: Skynet::default(),
@@ -59,15 +63,17 @@ impl Default for Storage {
 }
 
 impl Storage {
-    pub(super) fn validate(&self, faults: &mut Faults) {
+    /// `attached`: a portal runs beside, and is one more.
+    pub(super) fn validate(&self, attached: bool, faults: &mut Faults) {
         if self.data.as_os_str().is_empty() {
             faults.add("storage.data", "must name a directory");
         }
         faults.at_least_one("storage.transfers", self.transfers);
         faults.not_zero("storage.cold_wait", self.cold_wait);
+        faults.not_zero("storage.unpin_settle", self.unpin_settle);
         let (least, most) = (ByteSize::from_mib(1), ByteSize::from_mib(64 * 1024));
         faults.size_within("storage.index_cache", self.index_cache, least, most);
-        self.skynet.validate(self.backend == Backend::Skynet, faults);
+        self.skynet.validate(self.backend == Backend::Skynet, attached, faults);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use storage_backends::backend::Backend;
 use storage_backends::backend::wrap::Verify;
@@ -14,6 +14,9 @@ use super::Acknowledgement;
 use super::cold::ColdReads;
 use crate::catalog::{Backlog, Clock, Wanted};
 use crate::service::DigestLocks;
+
+/// A backend that has said nothing for so long is not waited for, even if its own patience is longer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(8);
 
 /// How the backend is to be used.
 #[derive(Clone, Debug)]
@@ -80,6 +83,8 @@ pub struct Remote {
     /// take what was just stored.
     pub(crate) moves: DigestLocks,
     pub(crate) running: AtomicUsize,
+    /// When the backend was asked last whether it answers, and whether it did; held while it is asked.
+    pinged: tokio::sync::Mutex<Option<(Instant, bool)>>,
     trouble: Mutex<Option<String>>,
 }
 
@@ -108,6 +113,7 @@ impl Remote {
             tokens,
             moves: DigestLocks::new(),
             running: AtomicUsize::new(0),
+            pinged: tokio::sync::Mutex::new(None),
             trouble: Mutex::new(None),
         })
     }
@@ -115,13 +121,26 @@ impl Remote {
     /// When content counts as placed at this backend.
     pub fn wanted(backend: &dyn Backend) -> Wanted {
         let profile: Option<Profile> = backend.profile().parse().ok();
-        let fanout_is_list = backend.kind() == "skynet" && profile.is_some_and(|p| p.data_pieces() == 1);
+        let fanout_is_list = backend.kind() == "skynet" && profile.is_some_and(Profile::fanout_is_unit_roots);
         Wanted {
             kind: backend.kind().to_owned(),
             profile: backend.profile().to_owned(),
             copies: backend.capabilities().copies.max(1) as usize,
             lists: !fanout_is_list,
         }
+    }
+
+    /// Whether the backend answers anything now. It is asked once for all who want to know at the same time.
+    pub(crate) async fn answers(&self) -> bool {
+        let called = Instant::now();
+        let mut last = self.pinged.lock().await;
+        if let Some((_, answered)) = last.filter(|(at, _)| *at >= called) {
+            return answered;
+        }
+        let answered = tokio::time::timeout(ANSWERS_WITHIN, self.backend.ping()).await;
+        let answered = matches!(answered, Ok(Ok(())));
+        *last = Some((Instant::now(), answered));
+        answered
     }
 
     /// How an attempt went; `None` = well.

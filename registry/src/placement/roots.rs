@@ -1,15 +1,19 @@
 //! The unit roots of content above one unit: computed once, kept as a content file that is held as long as the content is.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::num::NonZero;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use storage_backends::backend::{Content, UNIT, UnitRoot};
+use storage_backends::backend::{BackendError, Content, Locator, UNIT, UnitRoot};
 use storage_backends::fs::StoreError;
-use storage_backends::skynet::canonical::UnitRoots;
 use storage_backends::skynet::profile::SectorSize;
+use storage_backends::skynet::sector::SectorHasher;
 use tokio_util::sync::CancellationToken;
 
+use super::Remote;
 use super::worker::Trouble;
 use crate::catalog::UnitRootsList;
 use crate::catalog::command::Command;
@@ -18,6 +22,8 @@ use crate::service::{Error, Registry};
 
 /// Bytes hashed between two looks at whether the node stops.
 const STEP: usize = 256 * 1024;
+/// Threads that hash one piece of content, where there are as many processors: the others belong to requests.
+const WORKERS: usize = 2;
 
 const ROOT_BYTES: u64 = UnitRoot::SIZE as u64;
 
@@ -32,7 +38,7 @@ pub(super) async fn content_of_file(
         return Ok(content);
     }
     let (store, name, stop) = (registry.store().clone(), digest.clone(), stop.clone());
-    let computing = tokio::task::spawn_blocking(move || compute(store.open_content(&name, size)?, &stop));
+    let computing = tokio::task::spawn_blocking(move || compute(&store.open_content(&name, size)?, size, &stop));
     let roots = computing.await.map_err(|_| Error::Internal("computing unit roots panicked"))??;
     keep(registry, digest, &roots).await?;
     with_roots(digest, size, roots.into())
@@ -59,10 +65,7 @@ pub(super) async fn known_content(
 pub(crate) fn unit_roots(registry: &Registry, digest: &Digest) -> Result<Option<Arc<[UnitRoot]>>, Error> {
     let Some(UnitRootsList { list, units }) = registry.catalog().unit_roots(digest)? else { return Ok(None) };
     match registry.store().read_verified(&list, units * ROOT_BYTES) {
-        Ok(bytes) => {
-            let (roots, _) = bytes.as_chunks::<{ UnitRoot::SIZE }>();
-            Ok(Some(roots.iter().map(|root| UnitRoot::from_bytes(*root)).collect()))
-        }
+        Ok(bytes) => Ok(Some(roots_of(&bytes).into())),
         // They can be computed again.
         Err(StoreError::Missing { .. } | StoreError::WrongLength { .. } | StoreError::Corrupt { .. }) => Ok(None),
         Err(error) => Err(error.into()),
@@ -90,17 +93,58 @@ pub(crate) async fn keep_unit_roots(
     }
 }
 
-/// The content for reading it back in parts; without roots, which only a lost list makes of long content, in one piece.
+/// The content for reading it back: without roots if its list is lost.
 pub(super) async fn for_reading(registry: &Arc<Registry>, digest: &Digest, size: u64) -> Result<Content, Error> {
     let known = match known_content(registry, digest, size).await {
         Ok(Some(content)) => return Ok(content),
         Ok(None) => plain(digest, size),
         Err(trouble) => Err(trouble),
     };
-    known.map_err(|trouble| match trouble {
+    known.map_err(local)
+}
+
+/// The content with its roots as the backend has them, which from now on are here again; `None` if it cannot give them.
+/// An error means that it may later.
+pub(super) async fn from_backend(
+    registry: &Arc<Registry>,
+    remote: &Remote,
+    content: &Content,
+    locator: &Locator,
+) -> Result<Option<Content>, BackendError> {
+    let (digest, size) = (content.digest(), content.length());
+    let roots = match remote.backend.unit_roots(content, locator).await {
+        Ok(Some(roots)) => roots,
+        Ok(None) => return Ok(None),
+        Err(error) if error.is_retryable() => return Err(error),
+        Err(error) => {
+            tracing::warn!(%digest, %error, "the backend does not give the roots of the content's units");
+            return Ok(None);
+        }
+    };
+    match keep_again(registry, digest, &roots).await {
+        Ok(()) => Ok(with_roots(digest, size, roots).ok()),
+        Err(trouble) => {
+            tracing::error!(%digest, error = %trouble, "the roots of content as the backend has them cannot be used");
+            Ok(None)
+        }
+    }
+}
+
+/// What was recorded once says what the list must be.
+async fn keep_again(registry: &Arc<Registry>, digest: &Digest, roots: &[UnitRoot]) -> Result<(), Trouble> {
+    let recorded = registry.catalog().unit_roots(digest).map_err(Error::from)?;
+    let list = Digest::of(Algorithm::Sha256, &list_of(roots));
+    if recorded.is_some_and(|recorded| recorded.list != list) {
+        return Err(Error::Internal("the unit roots are not those that were recorded").into());
+    }
+    keep(registry, digest, roots).await
+}
+
+fn local(trouble: Trouble) -> Error {
+    match trouble {
         Trouble::Local(error) => error,
         _ => Error::Internal("the unit roots cannot be read"),
-    })
+    }
 }
 
 fn plain(digest: &Digest, size: u64) -> Result<Content, Trouble> {
@@ -112,18 +156,47 @@ fn with_roots(digest: &Digest, size: u64, roots: Arc<[UnitRoot]>) -> Result<Cont
     counted.map_err(|_| Trouble::Local(Error::Internal("the unit roots of other content")))
 }
 
-fn compute(mut file: File, stop: &CancellationToken) -> Result<Vec<UnitRoot>, Trouble> {
-    let mut roots = UnitRoots::new(SectorSize::STANDARD);
-    let mut buffer = vec![0; STEP];
-    while !stop.is_cancelled() {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(roots.finish()),
-            Ok(read) => roots.update(&buffer[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Trouble::Disk(error)),
+/// Units have nothing to do with each other, so several are hashed at once.
+fn compute(file: &File, size: u64, stop: &CancellationToken) -> Result<Vec<UnitRoot>, Trouble> {
+    let next = AtomicU64::new(0);
+    let work = || -> Result<Vec<(u64, UnitRoot)>, Trouble> {
+        let (mut roots, mut buffer) = (Vec::new(), vec![0; STEP]);
+        loop {
+            let unit = next.fetch_add(1, Ordering::Relaxed);
+            let start = unit * UNIT;
+            if start >= size {
+                return Ok(roots);
+            }
+            roots.push((unit, root_of(file, start..size.min(start + UNIT), &mut buffer, stop)?));
         }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS);
+    let mut roots = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        let mut roots = work();
+        for other in others {
+            let found = other.join().unwrap_or(Err(Trouble::Local(Error::Internal("hashing units panicked"))));
+            roots = roots.and_then(|roots| Ok([roots, found?].concat()));
+        }
+        roots
+    })?;
+    roots.sort_unstable_by_key(|(unit, _)| *unit);
+    Ok(roots.into_iter().map(|(_, root)| root).collect())
+}
+
+fn root_of(file: &File, bytes: Range<u64>, buffer: &mut [u8], stop: &CancellationToken) -> Result<UnitRoot, Trouble> {
+    let mut hasher = SectorHasher::new(SectorSize::STANDARD);
+    let mut position = bytes.start;
+    while position < bytes.end {
+        if stop.is_cancelled() {
+            return Err(Trouble::Stopped);
+        }
+        let step = buffer.len().min((bytes.end - position) as usize);
+        file.read_exact_at(&mut buffer[..step], position).map_err(Trouble::Disk)?;
+        let _ = hasher.update(&buffer[..step]);
+        position += step as u64;
     }
-    Err(Trouble::Stopped)
+    Ok(hasher.finish())
 }
 
 /// Durable steps, and what a crash after each leaves behind: the file, which nobody holds and a sweep takes; the fact.
@@ -143,10 +216,33 @@ fn list_of(roots: &[UnitRoot]) -> Vec<u8> {
     roots.iter().flat_map(UnitRoot::as_bytes).copied().collect()
 }
 
+fn roots_of(list: &[u8]) -> Vec<UnitRoot> {
+    let (roots, _) = list.as_chunks::<{ UnitRoot::SIZE }>();
+    roots.iter().map(|root| UnitRoot::from_bytes(*root)).collect()
+}
+
 /// The list of content that is at hand.
 #[cfg(test)]
 pub(super) fn list_of_bytes(bytes: &[u8]) -> Vec<u8> {
-    let mut roots = UnitRoots::new(SectorSize::STANDARD);
+    let mut roots = storage_backends::skynet::canonical::UnitRoots::new(SectorSize::STANDARD);
     roots.update(bytes);
     list_of(&roots.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_that_were_hashed_at_once_stand_in_their_order() {
+        let place = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..5 * UNIT + 777).map(|n| (n / 1000) as u8).collect();
+        std::fs::write(place.path().join("content"), &bytes).unwrap();
+        let file = File::open(place.path().join("content")).unwrap();
+        let (size, stop) = (bytes.len() as u64, CancellationToken::new());
+        assert_eq!(list_of(&compute(&file, size, &stop).unwrap()), list_of_bytes(&bytes));
+        assert!(matches!(compute(&file, size + 1, &stop), Err(Trouble::Disk(_))));
+        stop.cancel();
+        assert!(matches!(compute(&file, size, &stop), Err(Trouble::Stopped)));
+    }
 }

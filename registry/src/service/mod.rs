@@ -87,6 +87,8 @@ pub struct Registry {
     pub(crate) collecting: tokio::sync::Mutex<()>,
     /// Where content is placed, if anywhere.
     pub(crate) remote: Option<Arc<Remote>>,
+    /// What `status` says besides the figures.
+    pub(crate) notes: Vec<String>,
     hot: hot_content::HotContent,
     sessions: sessions::Sessions,
     transfers: Arc<Semaphore>,
@@ -115,6 +117,7 @@ impl Registry {
             collecting: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
             remote: None,
+            notes: Vec::new(),
             hot: hot_content::HotContent::default(),
             pushes: push_report::PushReports::new(),
             catalog,
@@ -129,6 +132,18 @@ impl Registry {
     #[must_use]
     pub fn placing_at(self, remote: Remote) -> Self {
         Registry { remote: Some(Arc::new(remote)), ..self }
+    }
+
+    /// The same with a sentence that its operator should read.
+    #[must_use]
+    pub fn noting(mut self, note: String) -> Self {
+        self.notes.push(note);
+        self
+    }
+
+    /// What the operator should read.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Whether this node could be lost now; `None` where it is the only place anyway.

@@ -10,9 +10,11 @@ use futures_util::{StreamExt as _, stream};
 use super::source::read_piece;
 use super::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, MAX_READ, PLAIN,
-    Resume, ResumeToken, Source, SourceError, Stat,
+    Resume, ResumeToken, Source, SourceError, Stat, UNIT, UnitRoot,
 };
 use crate::digest::Digest;
+use crate::skynet::canonical::UnitRoots;
+use crate::skynet::profile::SectorSize;
 
 /// So many broken-off uploads are remembered; the oldest goes first.
 const MAX_UPLOADS: usize = 16;
@@ -160,11 +162,13 @@ impl Backend for MemoryBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             known_address: true,
+            address_reads_all: false,
             resume_step: Some(MAX_READ),
             asynchronous_delete: false,
             needs_unit_roots: false,
             public: false,
             max_object_size: self.max_object_size,
+            verified: false,
             copies: 1,
         }
     }
@@ -197,6 +201,15 @@ impl Backend for MemoryBackend {
                 Ok(bytes.slice(start..end))
             });
             Ok(stream::iter(pieces).boxed())
+        })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, _: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        Box::pin(async move {
+            let whole = self.state().objects.get(content.digest()).cloned().ok_or(BackendError::NotFound)?;
+            let mut roots = UnitRoots::new(SectorSize::STANDARD);
+            roots.update(&whole);
+            Ok((content.length() > UNIT).then(|| roots.finish().into()))
         })
     }
 

@@ -24,8 +24,8 @@
 //! 10. **Breaking off.** Dropping the future of a put at any moment leaves nothing that can be read, and a later put
 //!     succeeds.
 //! 11. **Resuming.** With a `resume_step`, a put that was broken off goes on, at another instance too: of what it had
-//!     taken from the source for a copy, it takes no more than that again. If it needs a token for that, it kept it
-//!     before the first byte.
+//!     taken from the source for a copy, it takes no more than that again, beyond what telling the address takes. If it
+//!     needs a token for that, it kept it before the first byte of a copy.
 //! 12. **Hostile tokens.** A token of another content, another backend or no backend at all costs a repetition at most.
 //! 13. **Small reads.** A put asks the source for [`MAX_READ`] bytes at once at most, within the content.
 //! 14. **Size.** Content above `max_object_size` is `TooLarge` before any byte is taken.
@@ -35,6 +35,8 @@
 //! 17. **Health.** After a successful check, health has at least one endpoint, and one of them is available.
 //! 18. **Renewal.** After a put-again, the content stays, also if a delete of it was accepted before.
 //! 19. **Independence.** Neither a stream nor a future that nobody polls keeps others from being served.
+//! 20. **Answering.** A ping of a backend that can be used succeeds.
+//! 21. **Roots.** The unit roots that a backend gives are those of the content. It may have none to give.
 //!
 //! Bytes that come out are those that the backend claims. Through [`wrap::Verify`] they are those of the content.
 
@@ -96,8 +98,13 @@ pub trait Backend: Debug + Send + Sync {
     /// Errors: [`BackendError::Unsuitable`] must stop the start; with others, it may come up later.
     fn check(&self) -> Answer<'_, ()>;
 
+    /// Whether it answers anything at all, known within seconds: one that is slow to find content still answers this.
+    fn ping(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Where the content is, or would be; no endpoint of it says that it has it. `None` where only a put can tell.
-    /// May read the source, if it is no longer than one unit.
+    /// May read the source: all of it with `address_reads_all`, else if it is no longer than one unit.
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>>;
 
     /// Stores the content, if it is not there yet. Once it returns, the backend's holders have acknowledged it.
@@ -112,6 +119,12 @@ pub trait Backend: Debug + Send + Sync {
 
     /// Bytes of the content. Returns when the backend has begun to answer.
     fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream>;
+
+    /// The roots of the content's units, checked against the locator's address; `None` where that does not commit to
+    /// them.
+    fn unit_roots<'a>(&'a self, _content: &'a Content, _locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// Whether it is there, as the backend says.
     fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat>;

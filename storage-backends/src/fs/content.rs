@@ -1,8 +1,8 @@
 //! Reading, writing and removing content files.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -143,17 +143,8 @@ fn write_and_move(temporary: &Path, bytes: &[u8], target: &Path) -> Result<(), S
     disk::rename(temporary, target).map_err(StoreError::io("move into place", target))
 }
 
-/// Makes an empty file that only this process may read and write. A leftover of the name is replaced, not opened: it may
-/// be read-only.
 pub(super) fn create_staging(path: &Path) -> Result<File, StoreError> {
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(StoreError::io("replace", path)(error));
-    }
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true).mode(disk::STAGING_MODE);
-    options.open(path).map_err(StoreError::io("create", path))
+    disk::create_staging(path).map_err(StoreError::io("create", path))
 }
 
 pub(super) fn make_read_only(file: &File) -> io::Result<()> {

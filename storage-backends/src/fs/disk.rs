@@ -1,10 +1,10 @@
 //! The system calls that durability rests on, each in one place so that tests can make it fail there.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Content is readable for all who may enter the store's directories, and writable for nobody.
@@ -13,9 +13,20 @@ pub(super) const CONTENT_MODE: u32 = 0o444;
 pub(super) const STAGING_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 
+/// Makes an empty file that only this process may read and write. A leftover of the name is replaced, not opened: it may
+/// be read-only.
+pub(super) fn create_staging(path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(STAGING_MODE).open(path)
+}
+
 /// Writes all of `bytes` at `offset`. After an error, any part of them may have been written.
 pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     if let Some(error) = faults::take(faults::Step::Write) {
         file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
         return Err(error);
@@ -25,21 +36,21 @@ pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()>
 
 /// `fdatasync`: the bytes and the length are on the disk afterwards.
 pub fn sync_data(file: &File) -> io::Result<()> {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     faults::check(faults::Step::SyncData)?;
     file.sync_data()
 }
 
 /// Makes the names in a directory durable.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     faults::check(faults::Step::SyncDirectory)?;
     File::open(path)?.sync_all()
 }
 
 /// Renames, replacing what stands at `to`.
-pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    #[cfg(test)]
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(test, feature = "testing"))]
     faults::check(faults::Step::Rename)?;
     std::fs::rename(from, to)
 }
@@ -77,16 +88,21 @@ pub fn free_space(path: &Path) -> io::Result<u64> {
 }
 
 /// Failures on demand, for the thread that asked for them.
-#[cfg(test)]
-pub(super) mod faults {
+#[cfg(any(test, feature = "testing"))]
+pub mod faults {
     use std::cell::RefCell;
     use std::io;
 
+    /// A system call that can be made to fail.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) enum Step {
+    pub enum Step {
+        /// Half of the bytes are written before it fails.
         Write,
+        /// Of a file.
         SyncData,
+        /// Of a directory.
         SyncDirectory,
+        /// Of a file.
         Rename,
     }
 
@@ -95,8 +111,13 @@ pub(super) mod faults {
     }
 
     /// After `passes` calls of this step that succeed, one fails with the system error `errno`.
-    pub(crate) fn plan(step: Step, passes: u32, errno: i32) {
+    pub fn plan(step: Step, passes: u32, errno: i32) {
         PLAN.set(Some((step, passes, errno)));
+    }
+
+    /// Takes a plan back that nothing came to.
+    pub fn clear() {
+        PLAN.set(None);
     }
 
     pub(super) fn take(step: Step) -> Option<io::Error> {

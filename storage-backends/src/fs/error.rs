@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::UploadId;
+use super::record::RecordError;
 use crate::digest::Digest;
 
 /// A failed operation of the content store.
@@ -103,6 +104,15 @@ pub enum StoreError {
         /// Its format version.
         version: u16,
     },
+}
+
+impl From<RecordError> for StoreError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Io { action, path, source } => StoreError::io(action, &path)(source),
+            RecordError::NewerFormat { path, version } => StoreError::NewerFormat { path, version },
+        }
+    }
 }
 
 impl StoreError {

@@ -9,6 +9,7 @@ mod disk;
 mod error;
 mod finish;
 mod layout;
+pub mod record;
 mod sessions;
 mod staged;
 mod upload;
@@ -30,7 +31,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::digest::Algorithm;
 use layout::{Layout, Place, SHARDS};
 
-pub use disk::{free_space, make_directory, start_write_back, sync_data, sync_directory};
+#[cfg(any(test, feature = "testing"))]
+pub use disk::faults;
+pub use disk::{free_space, make_directory, rename, start_write_back, sync_data, sync_directory};
 pub use error::{CommitUploadError, StoreError};
 pub use finish::FinishedUpload;
 pub use sessions::UploadInfo;

@@ -9,7 +9,8 @@ use crate::backend::wrap::{Breaker, Jitter, Limit, Retry, Verify};
 use crate::backend::{Backend, BackendError, Replicas};
 
 /// Builds the backend. Whatever it gives is verified, portal by portal: so a portal that gives wrong bytes is found
-/// out, and the next one is asked. Nothing is asked before its `check`.
+/// out, and the next one is asked. Of content with roots that is its units: who reads everything holds it against the
+/// digest, by [`Verify`] around all of it. Nothing is asked before its `check`.
 ///
 /// Errors: [`BackendError::Unsuitable`].
 pub fn skynet_backend(config: &SkynetConfig) -> Result<Arc<dyn Backend>, BackendError> {
@@ -26,12 +27,14 @@ pub fn skynet_backend_with(
         let cause = format!("at most {MAX_PORTALS} portals, none twice");
         return Err(BackendError::Unsuitable { cause: cause.into() });
     }
+    let recent = Arc::default();
     let members = config.portals.iter().map(|portal| {
         let address = portal.url.to_string();
         let portal = Portal::new(portal.clone(), config.profile, config.deadlines, config.max_object_size, random)?;
-        let limited = Limit::new(Arc::new(portal), config.limit);
+        let limited = Limit::new(Arc::new(portal.sharing(&recent)), config.limit);
         let retried = Retry::new(Arc::new(limited), config.retry, Jitter::from_system());
-        let watched = around(&address, Arc::new(Verify::new(Arc::new(retried))));
+        let retried = if config.portals.len() > 1 { retried.opening_once() } else { retried };
+        let watched = around(&address, Arc::new(Verify::of_units(Arc::new(retried))));
         let guarded: Arc<dyn Backend> = Arc::new(Breaker::new(watched, config.breaker));
         Ok(guarded)
     });

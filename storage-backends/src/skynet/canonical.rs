@@ -49,7 +49,7 @@ pub fn small(digest: &Digest, content: &[u8], profile: Profile) -> Result<BaseSe
 }
 
 /// The base sector of large content, from its fanout alone. With one data piece, that is the list of unit roots with
-/// the profile's sector size as unit.
+/// the profile's sector size as unit; with several, each of which has every so many segments of the content, it is not.
 pub fn large(
     digest: &Digest,
     length: u64,

@@ -154,6 +154,8 @@ pub struct Deadlines {
     pub first_byte: Duration,
     /// Between two pieces of an answer.
     pub idle: Duration,
+    /// For an answer to the question whether it answers at all.
+    pub ping: Duration,
     /// The slowest transfer that is put up with, in bytes per second: it bounds the whole of each request.
     pub least_rate: u64,
 }
@@ -172,6 +174,7 @@ impl Default for Deadlines {
             connect: Duration::from_secs(10),
             first_byte: Duration::from_secs(40),
             idle: Duration::from_secs(20),
+            ping: Duration::from_secs(5),
             least_rate: 64 * 1024,
         }
     }

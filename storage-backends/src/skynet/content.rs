@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
+use tokio::task::{JoinError, JoinHandle};
 
 use super::base_sector::AssembleError;
-use super::canonical::{self, Form, UnitRoots};
+use super::canonical::{self, Form};
 use super::layout::Layout;
 use super::profile::{Profile, SectorSize};
+use super::roots::{RecentRoots, Roots};
 use super::sector::{SectorRoot, sector_root};
 use super::skylink::Skylink;
-use crate::backend::{BackendError, Content, MAX_READ, Source, SourceError, UNIT, read_piece};
+use crate::backend::{BackendError, Content, Source, SourceError, UNIT, read_piece};
 use crate::hasher::Hasher;
 
 /// More than the metadata of any digest that can be computed here.
@@ -32,7 +34,7 @@ pub(super) struct Canonical {
 pub(super) enum Body {
     /// In one piece.
     Small(Bytes),
-    /// In sectors of these roots.
+    /// By TUS, unit by unit, each checked by its root.
     Large(Arc<[SectorRoot]>),
 }
 
@@ -50,9 +52,12 @@ fn roots_per_chunk(profile: Profile) -> u64 {
     }
 }
 
-/// Computes the canonical form. Reads the content, and checks it, if it is small or its roots are not known in sectors
-/// of the profile.
-pub(super) async fn canonical(source: &dyn Source, profile: Profile) -> Result<Canonical, BackendError> {
+/// Computes the canonical form. Reads the content, and checks it, if it is small or its roots are not known.
+pub(super) async fn canonical(
+    source: &dyn Source,
+    profile: Profile,
+    recent: &RecentRoots,
+) -> Result<Canonical, BackendError> {
     let content = source.content();
     let (digest, length) = (content.digest().clone(), content.length());
     let form = Form::of(&digest, length, profile);
@@ -60,56 +65,26 @@ pub(super) async fn canonical(source: &dyn Source, profile: Profile) -> Result<C
     if form == Form::Large && length > limit {
         return Err(BackendError::TooLarge { limit });
     }
-    let body = match form {
-        Form::Small => Body::Small(read_whole(source).await?),
-        Form::Large => Body::Large(roots(source, profile).await?),
-    };
-    let assemble = {
-        let body = body.clone();
-        move || match &body {
-            Body::Small(bytes) => canonical::small(&digest, bytes, profile),
-            Body::Large(roots) => canonical::large(&digest, length, profile, roots),
+    let (sector, body) = match form {
+        Form::Small => {
+            let bytes = read_whole(source).await?;
+            let content = bytes.clone();
+            let sector = blocking(move || canonical::small(&digest, &content, profile)).await?;
+            (sector, Body::Small(bytes))
+        }
+        Form::Large => {
+            let Roots { fanout, units } = recent.of(source, profile).await?;
+            let sector = blocking(move || canonical::large(&digest, length, profile, &fanout)).await?;
+            (sector, Body::Large(units))
         }
     };
-    let sector = blocking(assemble).await?.map_err(|error| match error {
+    let sector = sector.map_err(|error| match error {
         AssembleError::ContentTooLarge { .. } | AssembleError::FanoutTooLarge { .. } => {
             BackendError::TooLarge { limit }
         }
         error => BackendError::Unsuitable { cause: Box::new(error) },
     })?;
     Ok(Canonical { skylink: sector.skylink(), body })
-}
-
-/// The roots of the content's sectors.
-async fn roots(source: &dyn Source, profile: Profile) -> Result<Arc<[SectorRoot]>, BackendError> {
-    if profile.data_pieces() != 1 {
-        return Err(BackendError::Unsuitable { cause: "only profiles of one data piece can be placed".into() });
-    }
-    let content = source.content();
-    let size = profile.sector_size();
-    match content.unit_roots() {
-        Some(roots) if size == SectorSize::STANDARD => Ok(Arc::clone(roots)),
-        None if size == SectorSize::STANDARD && content.length() > UNIT => Err(BackendError::UnitRootsUnknown),
-        _ => compute_roots(source, size).await,
-    }
-}
-
-async fn compute_roots(source: &dyn Source, size: SectorSize) -> Result<Arc<[SectorRoot]>, BackendError> {
-    let content = source.content();
-    let mut state = (UnitRoots::new(size), Hasher::new(content.algorithm()));
-    let mut position = 0;
-    while position < content.length() {
-        let piece = read_piece(source, position, content.length()).await?;
-        position += piece.len() as u64;
-        state = blocking(move || {
-            state.0.update(&piece);
-            state.1.update(&piece);
-            state
-        })
-        .await?;
-    }
-    check_digest(state.1, content)?;
-    Ok(state.0.finish().into())
 }
 
 async fn read_whole(source: &dyn Source) -> Result<Bytes, BackendError> {
@@ -125,39 +100,62 @@ async fn read_whole(source: &dyn Source) -> Result<Bytes, BackendError> {
     Ok(bytes.freeze())
 }
 
-fn check_digest(hasher: Hasher, content: &Content) -> Result<(), SourceError> {
+pub(super) fn check_digest(hasher: Hasher, content: &Content) -> Result<(), SourceError> {
     let sound = hasher.finish() == *content.digest();
     if sound { Ok(()) } else { Err(SourceError::Damaged { start: 0, end: content.length() }) }
 }
 
-/// The bytes from one offset to another, in pieces whose sectors were checked. Holds about a unit.
+/// The bytes from one offset to another, in units that were checked by these roots. While one is sent the next one is read
+/// and checked, so two are in memory.
 pub(super) fn checked_bytes(
     source: Arc<dyn Source>,
-    roots: Arc<[SectorRoot]>,
-    size: SectorSize,
+    units: Arc<[SectorRoot]>,
     start: u64,
     end: u64,
 ) -> impl Stream<Item = Result<Bytes, BackendError>> + Send + 'static {
-    let sector = size.bytes() as u64;
-    let block = sector.max(MAX_READ / sector * sector);
-    let state = (source, roots, start);
-    stream::try_unfold(state, move |(source, roots, position)| async move {
-        if position >= end {
+    let first = Checked { source, units, position: start, end, ahead: None };
+    stream::try_unfold(first, Checked::next)
+}
+
+struct Checked {
+    source: Arc<dyn Source>,
+    units: Arc<[SectorRoot]>,
+    position: u64,
+    end: u64,
+    /// The unit at the position.
+    ahead: Option<JoinHandle<Result<Bytes, BackendError>>>,
+}
+
+impl Checked {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, BackendError> {
+        if self.position >= self.end {
             return Ok(None);
         }
-        let first = position / block * block;
-        let bytes = read_block(&*source, first, source.content().length().min(first + block)).await?;
-        let checked = {
-            let (bytes, roots) = (bytes.clone(), Arc::clone(&roots));
-            blocking(move || are_sectors_of(&bytes, &roots, first / sector, size)).await?
-        };
-        let block_end = first + bytes.len() as u64;
-        if !checked {
-            return Err(SourceError::Damaged { start: first, end: block_end }.into());
+        let first = self.position / UNIT * UNIT;
+        let reading = self.ahead.take().unwrap_or_else(|| self.begin(first));
+        let bytes = reading.await.map_err(ended)??;
+        let unit_end = first + bytes.len() as u64;
+        if unit_end < self.end {
+            self.ahead = Some(self.begin(unit_end));
         }
-        let wanted = bytes.slice((position - first) as usize..(end.min(block_end) - first) as usize);
-        Ok(Some((wanted, (source, roots, end.min(block_end)))))
-    })
+        let last = self.end.min(unit_end);
+        let wanted = bytes.slice((self.position - first) as usize..(last - first) as usize);
+        self.position = last;
+        Ok(Some((wanted, self)))
+    }
+
+    /// Reads and checks the unit that begins there. If nobody wants it in the end, it was read in vain.
+    fn begin(&self, first: u64) -> JoinHandle<Result<Bytes, BackendError>> {
+        let source = Arc::clone(&self.source);
+        let root = self.units.get((first / UNIT) as usize).copied();
+        let end = source.content().length().min(first + UNIT);
+        tokio::spawn(async move {
+            let bytes = read_block(&*source, first, end).await?;
+            let checked = bytes.clone();
+            let sound = blocking(move || root == Some(sector_root(SectorSize::STANDARD, &checked))).await?;
+            if sound { Ok(bytes) } else { Err(SourceError::Damaged { start: first, end }.into()) }
+        })
+    }
 }
 
 async fn read_block(source: &dyn Source, start: u64, end: u64) -> Result<Bytes, SourceError> {
@@ -169,14 +167,10 @@ async fn read_block(source: &dyn Source, start: u64, end: u64) -> Result<Bytes, 
     Ok(bytes.freeze())
 }
 
-fn are_sectors_of(bytes: &[u8], roots: &[SectorRoot], first: u64, size: SectorSize) -> bool {
-    bytes
-        .chunks(size.bytes())
-        .enumerate()
-        .all(|(number, sector)| roots.get(first as usize + number) == Some(&sector_root(size, sector)))
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BackendError> {
+    tokio::task::spawn_blocking(work).await.map_err(ended)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BackendError> {
-    let ended = |error| BackendError::Unavailable { retry_after: None, cause: Box::new(error) };
-    tokio::task::spawn_blocking(work).await.map_err(ended)
+fn ended(error: JoinError) -> BackendError {
+    BackendError::Unavailable { retry_after: None, cause: Box::new(error) }
 }

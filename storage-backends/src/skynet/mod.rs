@@ -19,13 +19,16 @@ pub mod proof;
 pub mod public_key;
 pub mod range_proof;
 pub mod resolver;
+mod roots;
 mod secret;
 pub mod sector;
+pub mod sector_tree;
 pub mod skylink;
 mod stats;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tus;
+mod unit_roots;
 
 #[cfg(test)]
 mod tests;

@@ -13,14 +13,15 @@ use super::skylink::Skylink;
 use super::tus::{self, TusId};
 use crate::backend::{BackendError, Resume, ResumeToken, Source};
 
-/// About so many bytes go in one request: enough that the pauses between them do not count.
+/// About so many bytes go in one request: enough that the pauses between them do not count. skyd takes whole chunks only.
 const PART: u64 = 64 * 1024 * 1024;
 
 /// One piece of content at one portal.
 pub(super) struct Large<'a> {
     pub(super) portal: &'a Portal,
     pub(super) source: Arc<dyn Source>,
-    pub(super) roots: Arc<[SectorRoot]>,
+    /// Of its units.
+    pub(super) units: Arc<[SectorRoot]>,
     pub(super) skylink: Skylink,
 }
 
@@ -34,19 +35,20 @@ impl Large<'_> {
     /// Sends what is missing, and answers the skylink that the portal tells.
     pub(super) async fn send(&self, resume: &dyn Resume) -> Result<Skylink, BackendError> {
         let length = self.source.content().length();
-        let mut renewed = false;
+        let (mut part, mut renewed) = (self.part(), false);
         let mut session = match self.take_up(resume).await? {
             Some(session) => session,
             None => self.begin(resume).await?,
         };
         while session.offset < length {
-            let end = length.min((session.offset / self.part() + 1) * self.part());
+            let end = length.min((session.offset / part + 1) * part);
             match self.send_part(&session, end).await {
                 Ok(reached) => session.offset = reached,
-                // The portal has lost the upload, or it is stuck: skyd goes on at whole chunks only.
-                Err(error) if !renewed && self.is_lost(&session, &error) => {
+                // Once, and in the smallest parts: perhaps it was lost because a part took too long.
+                Err(error) if !renewed && self.is_lost(&session, &error).await => {
                     tracing::info!(portal = %self.portal.client.name(), %error, "beginning an upload anew");
                     renewed = true;
+                    part = self.portal.profile.chunk_size();
                     session = self.begin(resume).await?;
                 }
                 Err(error) => return Err(error),
@@ -65,13 +67,18 @@ impl Large<'_> {
         (PART / chunk).max(1) * chunk
     }
 
-    fn is_lost(&self, session: &Session, error: &BackendError) -> bool {
+    /// The portal has lost the upload, or it is stuck: skyd goes on at whole chunks only.
+    async fn is_lost(&self, session: &Session, error: &BackendError) -> bool {
         let stuck = !session.offset.is_multiple_of(self.portal.profile.chunk_size());
         match error {
             BackendError::NotFound => true,
             // It says that it will go on: another request may just be ending, of a process that was killed.
             BackendError::Unavailable { retry_after: Some(_), .. } => false,
-            BackendError::Refused { .. } | BackendError::Unavailable { .. } => stuck,
+            BackendError::Refused { .. } | BackendError::Unavailable { .. } if stuck => true,
+            // skyd forgets an idle upload even while it works on a part of it, and then says one thing or another.
+            BackendError::Unavailable { .. } => {
+                matches!(tus::state(&self.portal.client, &session.id).await, Err(BackendError::NotFound))
+            }
             _ => false,
         }
     }
@@ -107,8 +114,7 @@ impl Large<'_> {
     }
 
     async fn send_part(&self, session: &Session, end: u64) -> Result<u64, BackendError> {
-        let (source, roots) = (Arc::clone(&self.source), Arc::clone(&self.roots));
-        let bytes = checked_bytes(source, roots, self.portal.profile.sector_size(), session.offset, end);
+        let bytes = checked_bytes(Arc::clone(&self.source), Arc::clone(&self.units), session.offset, end);
         // Whoever sends the body only says that it broke off; why is kept here.
         let failure = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&failure);

@@ -14,11 +14,12 @@ use super::config::{Deadlines, PortalConfig};
 use super::content::{Body, canonical, max_length};
 use super::problem::Problem;
 use super::profile::Profile;
+use super::roots::RecentRoots;
 use super::skylink::Skylink;
-use super::{placing, stats};
+use super::{placing, stats, unit_roots};
 use crate::backend::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, PLAIN, Resume, Source,
-    Stat,
+    Stat, UnitRoot,
 };
 
 /// The `kind` of our locators.
@@ -34,7 +35,9 @@ pub struct Portal {
     pub(super) profile: Profile,
     profile_name: Arc<str>,
     max_object_size: u64,
+    deadlines: Deadlines,
     random: fn() -> [u8; 16],
+    recent: Arc<RecentRoots>,
 }
 
 impl Portal {
@@ -46,17 +49,21 @@ impl Portal {
         max_object_size: Option<u64>,
         random: fn() -> [u8; 16],
     ) -> Result<Self, BackendError> {
-        if profile.data_pieces() != 1 {
-            return Err(BackendError::Unsuitable { cause: "only profiles of one data piece can be placed".into() });
-        }
         let possible = max_length(profile);
         Ok(Portal {
             client: Client::new(config, deadlines)?,
             profile,
             profile_name: profile.to_string().into(),
             max_object_size: max_object_size.map_or(possible, |limit| limit.min(possible)),
+            deadlines,
             random,
+            recent: Arc::default(),
         })
+    }
+
+    /// The same, sharing what is computed with other portals of its profile.
+    pub(super) fn sharing(self, recent: &Arc<RecentRoots>) -> Self {
+        Portal { recent: Arc::clone(recent), ..self }
     }
 
     fn locator(&self, skylink: &Skylink, length: u64, endpoints: Vec<String>) -> Locator {
@@ -128,7 +135,7 @@ impl Portal {
         if content.length() > self.max_object_size {
             return Err(BackendError::TooLarge { limit: self.max_object_size });
         }
-        let canonical = canonical(&*source, self.profile).await?;
+        let canonical = canonical(&*source, self.profile, &self.recent).await?;
         let locator = self.locator(&canonical.skylink, content.length(), vec![self.client.name().to_string()]);
         // It may have been acknowledged before, and not recorded.
         if !again && self.has(&canonical.skylink, content.length()).await? && self.keeps(&canonical.skylink).await? {
@@ -136,8 +143,8 @@ impl Portal {
         }
         let found = match canonical.body {
             Body::Small(bytes) => self.send_raw(&content, bytes).await?,
-            Body::Large(roots) => {
-                placing::Large { portal: self, source, roots, skylink: canonical.skylink }.send(resume).await?
+            Body::Large(units) => {
+                placing::Large { portal: self, source, units, skylink: canonical.skylink }.send(resume).await?
             }
         };
         self.compare(canonical.skylink, found)?;
@@ -230,9 +237,11 @@ impl Backend for Portal {
             // What is in flight of a part, and the unit that was being read.
             resume_step: Some(2 * self.profile.chunk_size().max(crate::backend::UNIT)),
             asynchronous_delete: true,
-            needs_unit_roots: self.profile == Profile::DEFAULT,
+            address_reads_all: !self.profile.fanout_is_unit_roots(),
+            needs_unit_roots: self.profile.fanout_is_unit_roots(),
             public: true,
             max_object_size: Some(self.max_object_size),
+            verified: false,
             copies: 1,
         }
     }
@@ -241,9 +250,17 @@ impl Backend for Portal {
         Box::pin(stats::check_profile(&self.client, self.profile))
     }
 
+    fn ping(&self) -> Answer<'_, ()> {
+        let after = self.deadlines.ping;
+        Box::pin(async move {
+            let asked = tokio::time::timeout(after, stats::check_profile(&self.client, self.profile)).await;
+            asked.map_err(|_| BackendError::TimedOut { waited_for: "sign of life", after })?
+        })
+    }
+
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         Box::pin(async move {
-            let skylink = canonical(&*source, self.profile).await?.skylink;
+            let skylink = canonical(&*source, self.profile, &self.recent).await?.skylink;
             Ok(Some(self.locator(&skylink, source.content().length(), Vec::new())))
         })
     }
@@ -264,6 +281,13 @@ impl Backend for Portal {
                 return Ok(stream::empty().boxed());
             }
             self.fetch(skylink, content.length(), range).await
+        })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        Box::pin(async move {
+            let skylink = self.skylink(content, locator)?;
+            unit_roots::fetch(&self.client, self.profile, content, skylink).await
         })
     }
 

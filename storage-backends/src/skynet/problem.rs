@@ -41,6 +41,9 @@ pub(super) enum Problem {
     /// Its answer was longer than any that is of use.
     #[error("an answer of more than {0} bytes")]
     TooLong(u64),
+    /// It took a part of an upload and is no further than before: skyd where it cannot keep a part that it has begun.
+    #[error("the upload is still at {0} bytes")]
+    NoProgress(u64),
     /// It took the content for another one.
     #[error("the content is at {expected}, and it says {found}")]
     OtherAddress { expected: Skylink, found: Skylink },

@@ -103,6 +103,11 @@ impl Profile {
         self.parity_pieces
     }
 
+    /// Whether a fanout is the list of the roots of the content's own 4 MiB units, by which blobs are verified.
+    pub fn fanout_is_unit_roots(self) -> bool {
+        self.data_pieces == 1 && self.sector_size == SectorSize::STANDARD
+    }
+
     /// Content bytes of one chunk.
     pub fn chunk_size(self) -> u64 {
         u64::from(self.data_pieces) * self.sector_size.bytes() as u64
@@ -172,6 +177,13 @@ mod tests {
             assert_eq!(text.parse::<Profile>().unwrap().to_string(), text);
         }
         assert_eq!("4MiB/1+4".parse(), Ok(Profile::DEFAULT));
+    }
+
+    #[test]
+    fn only_whole_units_in_a_row_make_a_fanout_of_unit_roots() {
+        for (text, is) in [("4MiB/1+4", true), ("4MiB/1+1", true), ("4MiB/10+20", false), ("64KiB/1+4", false)] {
+            assert_eq!(text.parse::<Profile>().unwrap().fanout_is_unit_roots(), is, "{text}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Proofs that bytes stand in a sector: the roots of the subtrees left of them, then of those right of them.
 //!
+//! They are made by [`SectorTree`](super::sector_tree::SectorTree), and checked here.
 //! The order is that of siad's `MerkleRangeProof` and of the trustless portal reads, which append it to the bytes.
 
 use std::ops::Range;
@@ -19,20 +20,6 @@ pub enum RangeProofError {
     /// The bytes, the proof and the root do not belong together.
     #[error("the bytes are not those of the sector")]
     WrongRoot,
-}
-
-/// Proves the leaves of a sector whose bytes are followed by zeros up to its size.
-pub fn prove(size: SectorSize, sector: &[u8], bytes: Range<usize>) -> Result<Vec<u8>, RangeProofError> {
-    let leaves = leaves_of(size, &bytes)?;
-    let mut proof = Vec::new();
-    for outside in [0..leaves.start, leaves.end..size.leaves()] {
-        for (first, height) in subtrees(outside) {
-            let end = sector.len().min((first + (1 << height)) * LEAF_SIZE);
-            let content = sector.get(first * LEAF_SIZE..end).unwrap_or_default();
-            proof.extend_from_slice(&subtree_root(content, 1 << height));
-        }
-    }
-    Ok(proof)
 }
 
 /// Checks that `bytes` stand at `offset` in the sector of that root. Nothing of the proof may be left over.
@@ -69,9 +56,13 @@ pub fn verify(
 
 /// Bytes of the proof of a range.
 pub fn proof_size(size: SectorSize, bytes: Range<usize>) -> Result<usize, RangeProofError> {
-    let leaves = leaves_of(size, &bytes)?;
-    let hashes = subtrees(0..leaves.start).count() + subtrees(leaves.end..size.leaves()).count();
-    Ok(hashes * SectorRoot::SIZE)
+    Ok(outside(size, &bytes)?.into_iter().flat_map(subtrees).count() * SectorRoot::SIZE)
+}
+
+/// The leaves left of these bytes, and those right of them.
+pub(super) fn outside(size: SectorSize, bytes: &Range<usize>) -> Result<[Range<usize>; 2], RangeProofError> {
+    let leaves = leaves_of(size, bytes)?;
+    Ok([0..leaves.start, leaves.end..size.leaves()])
 }
 
 fn leaves_of(size: SectorSize, bytes: &Range<usize>) -> Result<Range<usize>, RangeProofError> {
@@ -83,7 +74,7 @@ fn leaves_of(size: SectorSize, bytes: &Range<usize>) -> Result<Range<usize>, Ran
 }
 
 /// The largest subtrees that together cover the leaves, from the left: `(first leaf, height)`.
-fn subtrees(leaves: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn subtrees(leaves: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
     let mut next = leaves.start;
     std::iter::from_fn(move || {
         (next < leaves.end).then(|| {

@@ -1,30 +1,30 @@
 //! The Merkle root of a sector, computed while its bytes come (Sia's `crypto/merkle.go`): 64-byte leaves, BLAKE2b-256.
 //!
 //! The crate `sia_core` has the same tree, for whole sectors of 4 MiB only. Here bytes come as they come, profiles have
-//! other sector sizes, and the zeros that fill up a sector cost nothing. The vectors of the tests are its results. What
-//! it has over us is AVX-512: 1220 MiB/s of one core where `blake2b_simd` with AVX2 makes 430.
+//! other sector sizes, and the zeros that fill up a sector cost nothing. The vectors of the tests are its results.
+
+mod level;
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use blake2b_simd::Params;
-use blake2b_simd::many::{HashManyJob, hash_many};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
+use self::level::{hash_level, hash_one};
 use super::profile::SectorSize;
 
 /// Bytes of one leaf.
 pub const LEAF_SIZE: usize = 64;
 
 /// Leaves that are hashed together: enough for SIMD to run at full width, and as many as the smallest sector has.
-const BLOCK_LEAVES: usize = 64;
+pub(super) const BLOCK_LEAVES: usize = 64;
 
-const BLOCK_SIZE: usize = BLOCK_LEAVES * LEAF_SIZE;
+pub(super) const BLOCK_SIZE: usize = BLOCK_LEAVES * LEAF_SIZE;
 
 /// Height of the subtree over one block.
-const BLOCK_HEIGHT: usize = BLOCK_LEAVES.trailing_zeros() as usize;
+pub(super) const BLOCK_HEIGHT: usize = BLOCK_LEAVES.trailing_zeros() as usize;
 
 /// Height of the tree over the largest sector.
 const MAX_HEIGHT: usize = SectorSize::MAX_LEAVES.trailing_zeros() as usize;
@@ -231,62 +231,32 @@ fn subtree(bytes: &[u8], leaves: usize) -> Hash {
     if bytes.is_empty() {
         return ZEROS[leaves.trailing_zeros() as usize];
     }
-    let mut inputs = [[0_u8; 1 + LEAF_SIZE]; BLOCK_LEAVES];
-    for (input, leaf) in inputs.iter_mut().zip(bytes.chunks(LEAF_SIZE)) {
-        input[1..=leaf.len()].copy_from_slice(leaf);
-    }
-    let mut hashes = [[0_u8; 32]; BLOCK_LEAVES];
-    hash_level(LEAF, &mut inputs[..leaves], &mut hashes);
-    let mut width = leaves;
-    while width > 1 {
-        width /= 2;
-        for (index, input) in inputs[..width].iter_mut().enumerate() {
-            input[1..33].copy_from_slice(&hashes[2 * index]);
-            input[33..].copy_from_slice(&hashes[2 * index + 1]);
-        }
-        hash_level(NODE, &mut inputs[..width], &mut hashes);
-    }
-    hashes[0]
-}
-
-/// Hashes each input, its first byte being set to the prefix.
-fn hash_level(prefix: u8, inputs: &mut [[u8; 1 + LEAF_SIZE]], hashes: &mut [Hash; BLOCK_LEAVES]) {
-    /// Jobs at a time: a multiple of every SIMD width.
-    const JOBS: usize = 8;
-    let params = params();
-    for (inputs, hashes) in inputs.chunks_mut(JOBS).zip(hashes.chunks_mut(JOBS)) {
-        for input in inputs.iter_mut() {
-            input[0] = prefix;
-        }
-        let input = |index| inputs.get(index).map_or(&[][..], |input: &[u8; 65]| &input[..]);
-        let mut jobs: [_; JOBS] = std::array::from_fn(|index| HashManyJob::new(&params, input(index)));
-        let jobs = &mut jobs[..inputs.len()];
-        hash_many(jobs.iter_mut());
-        for (hash, job) in hashes.iter_mut().zip(jobs) {
-            hash.copy_from_slice(job.to_hash().as_bytes());
+    let mut level = [[0; LEAF_SIZE]; BLOCK_LEAVES / 2];
+    let mut width = leaves.div_ceil(2);
+    match bytes.as_chunks() {
+        (content, []) if content.len() == leaves => hash_level(LEAF, content, &mut level[..width]),
+        _ => {
+            let mut content = [[0; LEAF_SIZE]; BLOCK_LEAVES];
+            content.as_flattened_mut()[..bytes.len()].copy_from_slice(bytes);
+            hash_level(LEAF, &content[..leaves], &mut level[..width]);
         }
     }
+    let mut nodes = leaves;
+    while nodes > 1 {
+        nodes /= 2;
+        let mut above = [[0; LEAF_SIZE]; BLOCK_LEAVES / 4];
+        width = nodes.div_ceil(2);
+        hash_level(NODE, &level[..nodes], &mut above[..width]);
+        level[..width].copy_from_slice(&above[..width]);
+    }
+    *level[0].first_chunk().expect("a block has two hashes")
 }
 
-fn params() -> Params {
-    let mut params = Params::new();
-    params.hash_length(32);
-    params
-}
-
-fn node(left: &Hash, right: &Hash) -> Hash {
-    let mut pair = [0; 64];
+pub(super) fn node(left: &Hash, right: &Hash) -> Hash {
+    let mut pair = [0; LEAF_SIZE];
     pair[..32].copy_from_slice(left);
     pair[32..].copy_from_slice(right);
     hash_one(NODE, &pair)
-}
-
-fn hash_one(prefix: u8, bytes: &[u8; 64]) -> Hash {
-    let mut input = [prefix; 65];
-    input[1..].copy_from_slice(bytes);
-    let mut hash = [0; 32];
-    hash.copy_from_slice(params().hash(&input).as_bytes());
-    hash
 }
 
 #[cfg(test)]

@@ -129,6 +129,7 @@ pub(super) async fn patch(
     let reached = text(response.headers(), "upload-offset").and_then(|value| value.trim().parse::<u64>().ok());
     match reached {
         Some(reached) if reached > offset && reached <= offset + length => Ok(reached),
+        Some(reached) if reached == offset => Err(client.error(ACTION, Problem::NoProgress(offset)).unavailable(None)),
         _ => Err(malformed()),
     }
 }

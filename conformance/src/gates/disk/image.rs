@@ -126,7 +126,7 @@ impl Album {
                 (200, Some(bytes)) if answer.body == bytes => {}
                 (404, None) => {}
                 (503, _) if mercy == Mercy::Unavailable => unavailable += 1,
-                (status, _) => bail!("{what} answers {status}, {} bytes", answer.body.len()),
+                (status, _) => bail!("{what} answers {status}, {} bytes: {:.200}", answer.body.len(), answer.text()),
             }
             Ok(())
         };

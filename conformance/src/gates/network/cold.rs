@@ -8,6 +8,8 @@ use super::front::Manner;
 use super::images::Library;
 use super::stack::{Bench, Stack};
 use super::{KIB, MIB, TIMED_OUT, local, patience, status};
+use crate::client::{Request, Target};
+use crate::edge::expect::pulled;
 use crate::edge::fixture::{ALGORITHMS, Site};
 use crate::gates::answers::Answers;
 use crate::gates::{note, wait_until};
@@ -41,6 +43,38 @@ pub fn everything(bench: &Bench) -> anyhow::Result<()> {
     libraries.iter().try_for_each(Library::check)?;
     note(&format!("{} answers, {} MiB sent by the portals", before.len(), (stack.sent() - sent) / MIB as u64));
     Ok(())
+}
+
+/// The profile of release skyd, and what it answered for the longest of these contents.
+const RELEASE: &str = "4MiB/10+20";
+const RECORDED: (usize, &str) = (50 * MIB, "AAC3WRfAW7oC-4Tw4SbDTo3PQ9rBr6kdCkVLcMvzP3SiiA");
+
+pub fn several_pieces(bench: &Bench) -> anyhow::Result<()> {
+    let stack = Stack::of_profile(bench, 2, 2, RELEASE)?;
+    let server = stack.start()?;
+    let repo = Site::new(server.target(), "pieces").repo("a");
+    let library = Library::push(repo.clone(), &["sha256"], &[0, KIB, 4 * MIB - 100, 4 * MIB, 9 * MIB])?;
+    let recorded = recorded_content(RECORDED.0);
+    let item = repo.push_blob(&recorded)?;
+    stack.settle(&server.target(), patience(bench))?;
+    for portal in &stack.portals {
+        let answer = Target::parse(&portal.url())?.send(&Request::new("HEAD", format!("/{}", RECORDED.1)))?;
+        answer.expect(200).context("the skylink that release skyd has for it")?;
+    }
+    let requests = library.requests()?;
+    let before = Answers::ask(&server.target(), &requests).context("before")?;
+    let server = stack.make_cold(server)?;
+    let after = Answers::ask(&server.target(), &requests).context("cold")?;
+    before.same(&after)?;
+    library.check()?;
+    pulled(&repo, &repo.blob(&item), &item, &recorded)
+}
+
+/// SHA-256 of the length's digits, repeated.
+fn recorded_content(length: usize) -> Vec<u8> {
+    use sha2::Digest as _;
+    let block = sha2::Sha256::digest(length.to_string());
+    block.iter().copied().cycle().take(length).collect()
 }
 
 /// What the budget of the local cache is.

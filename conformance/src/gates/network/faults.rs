@@ -1,23 +1,15 @@
 //! Portals that are gone, lie, stall or refuse: pulls succeed as long as one of them is honest, and it is said.
 
-use std::time::Duration;
-
 use anyhow::{Context, ensure};
 
 use super::front::Manner;
 use super::images::Library;
 use super::stack::{Bench, Stack};
-use super::status::{self, Metrics, warnings};
-use super::{KIB, MIB, TIMED_OUT, patience};
+use super::status::{self, Metrics, TROUBLE, warnings};
+use super::{KIB, MIB, STALL, TIMED_OUT, patience};
 use crate::edge::fixture::Site;
 use crate::gates::note;
 use crate::server::Server;
-
-/// Words of metrics that tell that something went wrong.
-const TROUBLE: [&str; 8] = ["fail", "bad", "error", "corrupt", "damage", "refus", "trouble", "mismatch"];
-
-/// How long the stalling portal stalls.
-const STALL: Duration = Duration::from_secs(4);
 
 /// Content on all three portals, and nothing of it here.
 fn prepared(bench: &Bench, name: &str, lengths: &[usize]) -> anyhow::Result<(Stack, Library, Server)> {

@@ -143,7 +143,7 @@ fn lose_records(stack: &Stack, server: crate::server::Server) -> anyhow::Result<
 
 pub fn needs_no_portal(bench: &Bench) -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let portal = portal(bench.binary, &bench.folder, 0)?;
+    let portal = portal(bench.binary, &bench.folder, 0, &[])?;
     let options = ServerOptions::new(bench.binary, &bench.folder.join("registry"))?.env(LISTEN, &gateway.authority());
     let server = options.start()?;
     let repo = Site::new(server.target(), "alone").repo("a");
@@ -184,7 +184,7 @@ pub fn is_no_place(bench: &Bench) -> anyhow::Result<()> {
     refuses_to_start(&own).context("its own gateway as its portal")?;
     // Another node's, though one portal is sound.
     let _other = options.env(LISTEN, &gateway.authority()).start()?;
-    let sound = portal(bench.binary, &bench.folder, 0)?;
+    let sound = portal(bench.binary, &bench.folder, 0, &[])?;
     let urls = [format!("http://{}", sound.target().authority()), url];
     let third = ServerOptions::new(bench.binary, &bench.folder.join("third"))?.envs(&storing_to(&urls, 1));
     refuses_to_start(&third).context("another node's gateway among its portals")

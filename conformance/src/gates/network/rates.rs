@@ -1,5 +1,6 @@
 //! How fast content is placed and pulled cold, beside curl with as many bytes and the same portal, in the same run.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use anyhow::{Context, ensure};
 use super::stack::{Bench, Stack};
 use super::status::Backlog;
 use super::{MIB, patience};
-use crate::bench::contender::{Entry, Kind};
+use crate::bench::contender::{Entry, Kind, TAKEN};
 use crate::edge::fixture::Site;
 use crate::gates::noise::Noise;
 use crate::gates::{GateArgs, note, streamed, wait_until};
@@ -20,6 +21,9 @@ use crate::surroundings::{COPIES, PORTALS};
 /// How fast placement and cold pulls must be, measured by curl's rate.
 const LEAST: f64 = 0.7;
 const NAMES: [&str; 2] = ["rate of placement beside curl", "rate of a cold pull beside curl"];
+/// What is recorded without a judgement: a portal hashes all that it takes, nginx does not.
+const RECORDED: [&str; 2] =
+    ["rate of uploads to a portal beside nginx", "rate of downloads from a portal beside nginx"];
 
 /// Seconds that each thing took in one round.
 #[derive(Clone, Copy, Debug)]
@@ -28,12 +32,15 @@ struct Round {
     uploaded: f64,
     pulled: f64,
     downloaded: f64,
+    /// By nginx, and synced.
+    kept: f64,
     served: f64,
     written: f64,
 }
 
 pub fn run(gate: &GateArgs, report: &mut Report, bench: &Bench) {
-    if gate.only.as_ref().is_some_and(|only| !NAMES.iter().any(|name| name.contains(only.as_str()))) {
+    let names = || NAMES.iter().chain(&RECORDED);
+    if gate.only.as_ref().is_some_and(|only| !names().any(|name| name.contains(only.as_str()))) {
         return;
     }
     let started = Instant::now();
@@ -46,19 +53,27 @@ pub fn run(gate: &GateArgs, report: &mut Report, bench: &Bench) {
     };
     let rate = |of: fn(&Round) -> f64| length as f64 / MIB as f64 / median(rounds.iter().map(of).collect());
     note(&format!(
-        "MiB/s: placement {:.0}, curl up {:.0}, synced write {:.0}; cold pull {:.0}, curl down {:.0}, nginx {:.0}",
+        "MiB/s: placement {:.0}, curl up {:.0}, to nginx {:.0}, synced write {:.0}; cold pull {:.0}, curl down {:.0}, \
+         from nginx {:.0}",
         rate(|round| round.placed),
         rate(|round| round.uploaded),
+        rate(|round| round.kept),
         rate(|round| round.written),
         rate(|round| round.pulled),
         rate(|round| round.downloaded),
         rate(|round| round.served),
     ));
-    let ratios: [fn(&Round) -> f64; 2] =
+    let median_of = |ratio: fn(&Round) -> f64| median(rounds.iter().map(ratio).collect());
+    let judged: [fn(&Round) -> f64; 2] =
         [|round| round.uploaded / round.placed, |round| round.downloaded / round.pulled];
-    for (name, ratio) in NAMES.into_iter().zip(ratios) {
-        let ratio = median(rounds.iter().map(ratio).collect());
-        report.add(name, verdict(ratio, bench.scale), started.elapsed());
+    for (name, ratio) in NAMES.into_iter().zip(judged) {
+        report.add(name, verdict(median_of(ratio), bench.scale), started.elapsed());
+    }
+    let recorded: [fn(&Round) -> f64; 2] =
+        [|round| round.kept / round.uploaded, |round| round.served / round.downloaded];
+    for (name, ratio) in RECORDED.into_iter().zip(recorded) {
+        let outcome = Outcome::NotApplicable(format!("recorded only: {:.2} times nginx's rate", median_of(ratio)));
+        report.add(name, outcome, started.elapsed());
     }
 }
 
@@ -106,11 +121,12 @@ fn round(bench: &Bench, number: usize, length: u64) -> anyhow::Result<Round> {
     let skylink = said.json()?["skylink"].as_str().context("the portal's answer names no skylink")?.to_owned();
     let downloaded = download(&bench.folder, &format!("{portal}/{skylink}"))?;
 
-    let _server = stack.make_cold(server)?;
     let digest = Noise::new(&label, length).digest();
+    // What an eviction leaves: without the list of unit roots too, another thing would be measured.
+    let _server = stack.make_evicted(server, &digest)?;
     let pulled = download(&bench.folder, &format!("http://{}{}", repo.target.authority(), repo.blob(&digest)))?;
-    let served = beside_nginx(&bench.folder, &file)?;
-    Ok(Round { placed, uploaded, pulled, downloaded, served, written })
+    let (kept, served) = beside_nginx(&bench.folder, &file)?;
+    Ok(Round { placed, uploaded, pulled, downloaded, kept, served, written })
 }
 
 fn read_back(target: &crate::client::Target, length: u64, limit: Duration) -> anyhow::Result<()> {
@@ -149,17 +165,21 @@ fn write(folder: &Path, length: u64) -> anyhow::Result<(PathBuf, f64)> {
     let path = folder.join("bytes");
     let label = format!("curl {}", folder.display());
     let started = Instant::now();
-    let mut file = std::fs::File::create(&path)?;
+    let mut file = File::create(&path)?;
     std::io::copy(&mut Noise::new(&label, length), &mut file)?;
     file.sync_all()?;
     Ok((path, started.elapsed().as_secs_f64()))
 }
 
-/// The same file from nginx: the practical limit for moving bytes out.
-fn beside_nginx(folder: &Path, file: &Path) -> anyhow::Result<f64> {
+/// The same file to nginx and from it: the practical limit for moving bytes. It syncs nothing, so that is done here.
+fn beside_nginx(folder: &Path, file: &Path) -> anyhow::Result<(f64, f64)> {
     let nginx = Entry { name: "nginx", kind: Kind::Nginx }.start(&folder.join("nginx"))?;
-    std::fs::rename(file, nginx.served_file("/bytes"))?;
-    download(folder, &format!("http://{}/bytes", nginx.target.authority()))
+    let url = format!("http://{}{TAKEN}bytes", nginx.target.authority());
+    let started = Instant::now();
+    curl(folder).arg("--upload-file").arg(file).arg(&url).run()?;
+    File::open(nginx.served_file(&format!("{TAKEN}bytes")))?.sync_all()?;
+    let kept = started.elapsed().as_secs_f64();
+    Ok((kept, download(folder, &url)?))
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ pub struct Portal {
 }
 
 impl Portal {
-    fn start(bench: &Bench, number: usize) -> anyhow::Result<Self> {
-        let server = portal(bench.binary, &bench.folder, number)?;
+    fn start(bench: &Bench, number: usize, settings: &[(String, String)]) -> anyhow::Result<Self> {
+        let server = portal(bench.binary, &bench.folder, number, settings)?;
         let address: SocketAddr = server.target().authority().parse().context("a portal's address")?;
         Ok(Portal { front: Front::before(address)?, options: server.options.clone(), server: Some(server) })
     }
@@ -73,7 +73,20 @@ pub struct Stack {
 impl Stack {
     /// Three portals; content counts as placed when `copies` of them have it.
     pub fn new(bench: &Bench, copies: usize) -> anyhow::Result<Self> {
-        let portals: Vec<Portal> = (0..3).map(|number| Portal::start(bench, number)).collect::<anyhow::Result<_>>()?;
+        Stack::of(bench, 3, copies, &[])
+    }
+
+    /// So many portals of this profile.
+    pub fn of_profile(bench: &Bench, portals: usize, copies: usize, profile: &str) -> anyhow::Result<Self> {
+        let setting = |section: &str| (format!("SKYBERTH_{section}_PROFILE"), profile.to_owned());
+        let mut stack = Stack::of(bench, portals, copies, &[setting("PORTAL")])?;
+        stack.options = stack.options.envs(&[setting("STORAGE_SKYNET")]);
+        Ok(stack)
+    }
+
+    fn of(bench: &Bench, portals: usize, copies: usize, settings: &[(String, String)]) -> anyhow::Result<Self> {
+        let start = |number| Portal::start(bench, number, settings);
+        let portals: Vec<Portal> = (0..portals).map(start).collect::<anyhow::Result<_>>()?;
         let urls: Vec<String> = portals.iter().map(|portal| portal.front.url()).collect();
         let options = ServerOptions::new(bench.binary, &bench.folder.join("registry"))?
             .envs(&storing_to(&urls, copies))

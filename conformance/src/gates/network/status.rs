@@ -9,6 +9,9 @@ use anyhow::{Context, ensure};
 use crate::client::{Request, Target};
 use crate::gates::wait_until;
 
+/// Words of metrics that tell that something went wrong.
+pub const TROUBLE: [&str; 8] = ["fail", "bad", "error", "corrupt", "damage", "refus", "trouble", "mismatch"];
+
 /// What is only on the node, as `/readyz` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backlog {

@@ -133,11 +133,13 @@ impl<'a> Replay<'a> {
             }
             "openat" | "open" | "creat" if succeeds => opened = self.open(call)?,
             name if succeeds && NAMING.contains(&name) => self.rename_and_the_like(call)?,
+            "mkdir" | "mkdirat" if call.result == Some(-1) => self.made_before(call),
             // The process was killed in it; its client may have the bytes nevertheless, from the end of this life at last.
-            name if call.result.is_none() && SENDING.contains(&name) => {
-                if description.is_some_and(|at| self.descriptions[at].socket) {
-                    self.note_answers(call.bytes(1)?, self.at, usize::MAX);
-                }
+            name if call.result.is_none()
+                && SENDING.contains(&name)
+                && description.is_some_and(|at| self.descriptions[at].socket) =>
+            {
+                self.note_answers(call.bytes(1)?, self.at, usize::MAX);
             }
             _ => {}
         }
@@ -307,6 +309,17 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
+    /// A folder that cannot be made, as it is there: an earlier process may have been killed in making it, and its call has
+    /// no result.
+    fn made_before(&mut self, call: &Call) {
+        let (folder, path) = if call.name == "mkdirat" { (Some(0), 1) } else { (None, 0) };
+        if let Ok(Some((folder, name))) = self.place(call, folder, path)
+            && self.disk.child(folder, &name).is_none()
+        {
+            self.disk.make_folder(folder, &name);
+        }
+    }
+
     fn rename_and_the_like(&mut self, call: &Call) -> anyhow::Result<()> {
         match call.name.as_str() {
             "mkdir" | "mkdirat" => {
@@ -343,10 +356,27 @@ impl<'a> Replay<'a> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_folder_that_a_killed_process_made_is_there_for_the_next() {
+        let hex = |text: &str| text.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<Vec<_>>().concat();
+        let mut trace = Trace::default();
+        let killed = format!("10 mkdir(\"{}\", 0700 <unfinished ...>\n10 +++ killed by SIGKILL +++\n", hex("/root/a"));
+        trace.add_life(killed.as_bytes()).unwrap();
+        let next = format!(
+            "11 mkdir(\"{}\", 0700) = -1 EEXIST (File exists)\n11 mkdir(\"{}\", 0700) = 0\n",
+            hex("/root/a"),
+            hex("/root/a/b")
+        );
+        trace.add_life(next.as_bytes()).unwrap();
+        let mut replay = Replay::new(&trace, Path::new("/root"), Syncs::All);
+        replay.advance(trace.steps.len()).unwrap();
+        assert!(replay.disk.lookup(ROOT, "a/b").is_some());
+    }
+
     /// A client may have the answer whose sending the kill interrupted, and go on from it.
     #[test]
     fn an_answer_that_a_kill_interrupted_counts_from_the_end_of_that_life() {
-        let hex = |text: &str| text.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+        let hex = |text: &str| text.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<Vec<_>>().concat();
         let answer = |id: &str| hex(&format!("HTTP/1.1 200 OK\r\nx-request-id: {id}\r\n\r\n"));
         let life = format!(
             "10 accept4(3, NULL, NULL, SOCK_CLOEXEC) = 9\n\

@@ -1,10 +1,10 @@
 //! Failing disks, damaged records, and what a crash leaves at each step.
 
 use super::{Fixture, entry};
-use crate::entries::file::faults::{Step, plan};
-use crate::entries::file::{rename, write_synced};
 use crate::entries::record::encode;
 use crate::entries::{EntryStoreError, Put};
+use storage_backends::fs::faults::{Step, plan};
+use storage_backends::fs::record::RecordError;
 
 #[test]
 fn a_crash_before_the_rename_leaves_what_stood() {
@@ -14,7 +14,7 @@ fn a_crash_before_the_rename_leaves_what_stood() {
     let temporary = fixture.store.temporary_directory().join(new.id().to_string());
     let record = encode(&new);
     for written in [0, 1, record.len() / 2, record.len()] {
-        write_synced(&temporary, &record[..written]).unwrap();
+        std::fs::write(&temporary, &record[..written]).unwrap();
         fixture.reopen();
         assert_eq!(fixture.names("tmp"), Vec::<String>::new(), "the leftover of {written} bytes is swept");
         assert_eq!(fixture.store.get(&old.id()).unwrap(), Some(old.clone()));
@@ -28,8 +28,8 @@ fn a_crash_after_the_rename_leaves_the_new_one() {
     let [old, new] = [0, 1].map(|revision| entry(1, "a", revision, b"x"));
     fixture.store.put(&old).unwrap();
     let temporary = fixture.store.temporary_directory().join(new.id().to_string());
-    write_synced(&temporary, &encode(&new)).unwrap();
-    rename(&temporary, &fixture.store.place(&new.id()).1).unwrap();
+    std::fs::write(&temporary, encode(&new)).unwrap();
+    std::fs::rename(&temporary, &fixture.store.place(&new.id()).1).unwrap();
     fixture.reopen();
     assert_eq!(fixture.store.get(&old.id()).unwrap(), Some(new));
 }
@@ -56,7 +56,7 @@ fn a_failing_step_is_an_error_and_the_next_attempt_succeeds() {
         let fixture = Fixture::new();
         let [old, new] = [0, 1].map(|revision| entry(1, "a", revision, b"x"));
         fixture.store.put(&old).unwrap();
-        plan(step, errno);
+        plan(step, 0, errno);
         assert_eq!(fixture.store.put(&new).unwrap_err().is_disk_full(), full, "{step:?}");
         assert_eq!(fixture.names("tmp"), Vec::<String>::new(), "{step:?} leaves nothing behind");
         let standing = fixture.store.get(&old.id()).unwrap();
@@ -77,7 +77,7 @@ fn the_same_entry_again_is_made_durable_again() {
     let entry = entry(1, "a", 0, b"x");
     fixture.store.put(&entry).unwrap();
     for step in [Step::Write, Step::SyncData, Step::Rename, Step::SyncDirectory] {
-        plan(step, libc::EIO);
+        plan(step, 0, libc::EIO);
         assert!(fixture.store.put(&entry).is_err(), "{step:?} takes place");
     }
     assert!(matches!(fixture.store.put(&entry).unwrap(), Put::Refused { standing, .. } if standing == entry));
@@ -128,7 +128,7 @@ fn damage_that_cannot_be_set_aside_is_no_answer() {
     let entry = entry(1, "a", 3, b"x");
     fixture.store.put(&entry).unwrap();
     std::fs::write(fixture.store.place(&entry.id()).1, b"garbage").unwrap();
-    plan(Step::Rename, libc::EROFS);
+    plan(Step::Rename, 0, libc::EROFS);
     assert!(fixture.store.get(&entry.id()).is_err());
     assert_eq!(fixture.store.get(&entry.id()).unwrap(), None);
 }
@@ -144,8 +144,9 @@ fn a_record_of_a_newer_program_is_neither_read_nor_replaced() {
     record.extend_from_slice(&storage_backends::checksum::checksum(&record));
     std::fs::create_dir(path.parent().unwrap()).unwrap();
     std::fs::write(&path, &record).unwrap();
-    assert!(matches!(fixture.store.get(&entry.id()), Err(EntryStoreError::NewerFormat { version: 2, .. })));
-    assert!(matches!(fixture.store.put(&entry), Err(EntryStoreError::NewerFormat { version: 2, .. })));
+    let is_newer = |error| matches!(error, EntryStoreError::Record(RecordError::NewerFormat { version: 2, .. }));
+    assert!(is_newer(fixture.store.get(&entry.id()).unwrap_err()));
+    assert!(is_newer(fixture.store.put(&entry).unwrap_err()));
     assert_eq!(std::fs::read(&path).unwrap(), record);
 }
 
@@ -153,7 +154,7 @@ fn a_record_of_a_newer_program_is_neither_read_nor_replaced() {
 fn a_directory_whose_name_is_not_durable_takes_no_entry() {
     let fixture = Fixture::new();
     let entry = entry(1, "a", 0, b"x");
-    plan(Step::SyncDirectory, libc::EIO);
+    plan(Step::SyncDirectory, 0, libc::EIO);
     assert!(fixture.store.put(&entry).is_err());
     assert_eq!(fixture.store.get(&entry.id()).unwrap(), None);
     assert_eq!(fixture.store.put(&entry).unwrap(), Put::Stored { replaced: None });

@@ -6,6 +6,7 @@ mod kill;
 mod model;
 
 use ed25519_dalek::SigningKey;
+use storage_backends::fs::faults;
 use storage_backends::skynet::datakey::DataKey;
 use storage_backends::skynet::entry::{Entry, EntryType, Refusal, SignedEntry};
 
@@ -56,6 +57,21 @@ fn the_higher_revision_stands_also_after_a_restart() {
     let refused = Put::Refused { refusal: Refusal::LowerRevision, standing: new.clone() };
     assert_eq!(fixture.store.put(&old).unwrap(), refused);
     assert_eq!(fixture.store.get(&old.id()).unwrap(), Some(new));
+}
+
+#[test]
+fn ids_are_listed_by_their_first_byte() {
+    let fixture = Fixture::new();
+    let mut expected: Vec<_> = (0..50).map(|n| entry(1, &n.to_string(), 0, b"")).collect();
+    for entry in &expected {
+        fixture.store.put(entry).unwrap();
+    }
+    let (directory, _) = fixture.store.place(&expected[0].id());
+    std::fs::write(directory.join("notes.txt"), "somebody's").unwrap();
+    let mut listed: Vec<_> = (0..=u8::MAX).flat_map(|first| fixture.store.ids(first).unwrap()).collect();
+    listed.sort_by_key(|id| *id.as_bytes());
+    expected.sort_by_key(|entry| *entry.id().as_bytes());
+    assert_eq!(listed, expected.iter().map(SignedEntry::id).collect::<Vec<_>>());
 }
 
 #[test]
@@ -112,7 +128,7 @@ fn no_more_entries_stand_than_are_allowed_but_those_that_do_can_be_replaced() {
 fn an_entry_that_could_not_be_written_takes_no_room() {
     let directory = tempfile::tempdir().unwrap();
     let store = EntryStore::open(&directory.path().join("entries"), 1).unwrap();
-    super::file::faults::plan(super::file::faults::Step::Write, libc::ENOSPC);
+    faults::plan(faults::Step::Write, 0, libc::ENOSPC);
     assert!(store.put(&entry(1, "a", 0, b"")).unwrap_err().is_disk_full());
     assert!(store.put(&entry(1, "b", 0, b"")).is_ok());
 }

@@ -7,7 +7,7 @@ use storage_backends::skynet::entry::{EntryId, SignedEntry, supersedes};
 
 use super::{Fixture, entry};
 use crate::entries::Put;
-use crate::entries::file::faults::{Step, clear, plan};
+use storage_backends::fs::faults::{Step, clear, plan};
 
 #[derive(Clone, Debug)]
 enum Operation {
@@ -60,7 +60,7 @@ fn run(operations: Vec<Operation>) {
                 assert_eq!(fixture.store.put(&entry).unwrap(), put(&mut model, entry));
             }
             Operation::PutToFullDisk(entry) => {
-                plan(Step::Write, libc::ENOSPC);
+                plan(Step::Write, 0, libc::ENOSPC);
                 // What is refused needs no room.
                 match fixture.store.put(&entry) {
                     Err(error) => assert!(error.is_disk_full()),

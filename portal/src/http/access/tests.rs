@@ -1,6 +1,9 @@
 //! Who may write.
 
+use std::net::SocketAddr;
+
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use http::Request;
 
 use crate::ApiKeys;
@@ -46,4 +49,73 @@ async fn every_write_needs_a_key_and_no_read_does() {
     for path in ["/skynet/stats", "/skynet/portals", "/skynet/blocklist"] {
         assert_eq!(portal.send(get(path)).await.status(), 200, "{path}");
     }
+}
+
+/// A page in a browser on the portal's machine comes from there too.
+#[tokio::test]
+async fn without_keys_only_programs_on_the_same_machine_take_away() {
+    let portal = TestPortal::new();
+    let link = crate::http::tests::upload(&portal, "a", "kept").await;
+    let unpin = format!("/skynet/unpin/{link}");
+    let block = format!(r#"{{"add":["{link}"]}}"#);
+    let status = async |portal: &TestPortal, path: &str, client: Option<&str>, headers: &[(&str, &str)]| {
+        let mut request = Request::post(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::from(block.clone())).unwrap();
+        if let Some(client) = client {
+            request.extensions_mut().insert(ConnectInfo(client.parse::<SocketAddr>().unwrap()));
+        }
+        let response = portal.send(request).await;
+        let status = response.status().as_u16();
+        if status == 403 {
+            assert!(text(response).await.contains("set portal.api_keys"));
+        }
+        status
+    };
+    let here = ["127.0.0.1:1", "127.8.9.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"];
+    let elsewhere = ["192.0.2.1:1", "10.0.0.1:1", "[2001:db8::1]:1", "[::ffff:192.0.2.1]:1"];
+    let marks = [
+        ("origin", "http://app.example"),
+        ("origin", "null"),
+        ("origin", "http://localhost:9980"),
+        ("sec-fetch-site", "same-origin"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-real-ip", "192.0.2.1"),
+        ("forwarded", "for=192.0.2.1"),
+        ("via", "1.1 proxy"),
+    ];
+    for path in [unpin.as_str(), "/skynet/blocklist", "/skynet/blacklist"] {
+        for client in elsewhere {
+            assert_eq!(status(&portal, path, Some(client), &[]).await, 403, "{path} {client}");
+        }
+        for mark in marks {
+            let cookie = ("cookie", "skynet-jwt=anything");
+            assert_eq!(status(&portal, path, Some(here[0]), &[mark, cookie]).await, 403, "{path} {mark:?}");
+        }
+    }
+    assert!(portal.portal().stores().unwrap().skyfiles.is_pinned(&link.parse().unwrap()).await.unwrap());
+    assert!(portal.portal().stores().unwrap().skyfiles.blocklist().hashes().is_empty());
+    for client in here {
+        assert_eq!(status(&portal, &unpin, Some(client), &[]).await, 204, "{client}");
+    }
+    let named = TestPortal::with(|options| options.url = "https://portal.example".to_owned());
+    assert_eq!(status(&named, &unpin, Some(here[0]), &[]).await, 403, "others reach it over something");
+}
+
+#[tokio::test]
+async fn with_a_key_one_takes_away_from_anywhere() {
+    let portal = TestPortal::with(|options| options.api_keys = ApiKeys::new(["secret"]));
+    let unpin = |name: &str, key: &str| {
+        let request = Request::post("/skynet/unpin/AABVgSG2Kiq2eCw9J5J79RI3Y6mxjbfZAavEK-6_gMHONA")
+            .header("origin", "http://app.example")
+            .header(name, key);
+        let mut request = request.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 1))));
+        portal.send(request)
+    };
+    assert_eq!(unpin("skynet-api-key", "secret").await.status(), 204);
+    assert_eq!(unpin("skynet-api-key", "other").await.status(), 401);
+    assert_eq!(unpin("cookie", "skynet-api-key=secret").await.status(), 401);
 }

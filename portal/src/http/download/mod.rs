@@ -13,8 +13,12 @@ mod parameters;
 mod raw_metadata;
 mod resolve;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use data_encoding::HEXLOWER;
+use futures_util::StreamExt;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use storage_backends::skynet::metadata::Metadata;
@@ -32,6 +36,9 @@ use super::error::HttpError;
 use super::request::{Answer, Request, value};
 use crate::Portal;
 use crate::served::{Selection, serve_path};
+
+/// Who finds all places for archives taken tries again after this.
+const ARCHIVES_BUSY: Duration = Duration::from_secs(4);
 
 const LAYOUT: HeaderName = HeaderName::from_static("skynet-file-layout");
 
@@ -126,10 +133,16 @@ impl Download<'_> {
         let files = selection.archived(self.opened.skyfile.size());
         let files =
             files.map_err(|error| HttpError::not_found(format!("failed to serve skyfile as archive: {error}")))?;
+        let busy = "failed to serve skyfile as archive: too many archives are being made, try again later";
+        let place = Arc::clone(&self.portal.archives).try_acquire_owned();
+        let place =
+            place.map_err(|_| HttpError::new(StatusCode::SERVICE_UNAVAILABLE, busy).retry_after(ARCHIVES_BUSY))?;
         let entry = |(file, pieces)| Entry::new(&file, pieces);
         let skyfile = self.opened.skyfile.clone();
         let open = move |piece: crate::served::Piece| skyfile.stream(piece.first, piece.length);
         let body = archive::archive(format, files.into_iter().map(entry).collect(), open);
+        // The place is free again when the last byte has gone, or the client.
+        let body = body.inspect(move |_| _ = &place);
         let mut response = Response::new(Body::from_stream(body));
         response.headers_mut().insert(CONTENT_TYPE, media_type);
         response.headers_mut().insert(ETAG, etag);

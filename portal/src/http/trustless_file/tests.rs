@@ -129,6 +129,27 @@ async fn parts_over_several_data_pieces_are_proven() {
     check("256KiB/2+1", 600_000, &[(0, 600_000), (262_143, 2), (599_999, 1)]).await;
 }
 
+/// Each section has bytes of every data piece of its chunk, and all of them need the base sector.
+#[tokio::test]
+async fn no_sector_is_hashed_more_than_once_for_a_file() {
+    const PIECES: usize = 10;
+    let portal = TestPortal::with(|options| options.profile = "256KiB/10+20".parse().unwrap());
+    let chunk = PIECES << 18;
+    let content = noise(2 * chunk);
+    let link = upload(&portal, "a", content).await;
+    let hashed = || portal.portal().stores().unwrap().skyfiles.hashed_for_proofs();
+    let before = hashed();
+    let path = format!("/skynet/trustless/file/v1/{link}");
+    let one = portal.send(get(&format!("{path}?offset=100&length=1"))).await;
+    bytes(one).await;
+    assert_eq!(hashed() - before, 1 + PIECES as u64, "the base sector, and a row of the pieces");
+    let whole = bytes(portal.send(get(&path)).await).await;
+    assert!(whole.len() > 2 * chunk);
+    assert_eq!(hashed() - before, 1 + 2 * PIECES as u64, "the other chunk's, for 20 sections");
+    bytes(portal.send(get(&path)).await).await;
+    assert_eq!(hashed() - before, 1 + 2 * PIECES as u64, "nothing again");
+}
+
 #[tokio::test]
 async fn zeros_at_the_end_of_a_file_are_proven_too() {
     let portal = TestPortal::new();

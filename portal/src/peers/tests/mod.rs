@@ -1,6 +1,7 @@
 //! Portals that are each other's peers, and fakes that misbehave, on loopback.
 
 mod entries;
+mod exchange;
 mod fetch;
 mod hostile;
 

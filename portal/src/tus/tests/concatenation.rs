@@ -75,11 +75,8 @@ async fn parts_of_an_unfinished_whole_cannot_be_taken_away() {
     let uploads = Arc::clone(&fixture.uploads);
     let parts = vec![part.clone()];
     let joining = tokio::spawn(async move { uploads.concatenate(parts, metadata()).await });
-    while fixture.uploads.sessions.find(&part).unwrap().view().claimed_by.is_none() {
-        tokio::task::yield_now().await;
-    }
-    // Until somebody is at the whole and waits: before, the clock of this test would make it expire.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Somebody is at the whole and waits: before, the clock of this test would make it expire.
+    fixture.uploads.waits_for_store.notified().await;
     assert!(matches!(fixture.uploads.terminate(&part).await, Err(TusError::Busy)));
     let other = fixture.uploads.concatenate(vec![part.clone()], UploadMetadata::default()).await;
     assert!(matches!(other, Err(TusError::PartUsed)));

@@ -9,8 +9,15 @@ async fn complete(fixture: &Fixture, content: &[u8]) -> UploadId {
     let id = fixture.create(content.len()).await;
     // No place in the store: finishing has to wait.
     let others: Vec<_> = (0..fixture.options.max_uploads).map(|_| fixture.skyfiles.writer().unwrap()).collect();
-    let closing = tokio::time::timeout(Duration::from_millis(300), fixture.append(&id, 0, content)).await;
-    assert!(closing.is_err(), "it waits for a place");
+    let recorded = async {
+        while !fixture.uploads.sessions.find(&id).unwrap().is_to_be_finished() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        _ = fixture.append(&id, 0, content) => panic!("there is no place for it"),
+        recorded = tokio::time::timeout(Duration::from_mins(1), recorded) => recorded.unwrap(),
+    }
     std::mem::forget(others);
     id
 }

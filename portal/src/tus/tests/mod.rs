@@ -3,6 +3,7 @@
 mod concatenation;
 mod kill;
 mod model;
+mod taking_over;
 mod uploads;
 
 use std::path::{Path, PathBuf};
@@ -117,6 +118,18 @@ fn noise(length: usize) -> Vec<u8> {
 fn body(bytes: &[u8]) -> impl Stream<Item = Result<Bytes, BodyError>> + Unpin + Send + use<> {
     let pieces: Vec<_> = bytes.chunks(1000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     futures_util::stream::iter(pieces)
+}
+
+/// The same, and then nothing more comes; the receiver hears when all before was taken.
+fn stalling_after(
+    bytes: &[u8],
+) -> (impl Stream<Item = Result<Bytes, BodyError>> + Unpin + Send + use<>, tokio::sync::oneshot::Receiver<()>) {
+    let (tell, taken) = tokio::sync::oneshot::channel();
+    let silence = futures_util::stream::once(async move {
+        let _ = tell.send(());
+        std::future::pending().await
+    });
+    (body(bytes).chain(silence.boxed()), taken)
 }
 
 /// The same, and then the connection breaks.

@@ -66,9 +66,11 @@ async fn a_client_that_leaves_leaves_what_came() {
     let content = noise(10_000);
     let id = fixture.create(content.len()).await;
     {
-        let mut stalled = body(&content[..3000]).chain(futures_util::stream::pending());
-        let request = fixture.uploads.append(&id, 0, None, &mut stalled);
-        assert!(tokio::time::timeout(Duration::from_millis(200), request).await.is_err());
+        let (mut stalled, taken) = stalling_after(&content[..3000]);
+        tokio::select! {
+            _ = fixture.uploads.append(&id, 0, None, &mut stalled) => panic!("a body without an end has ended"),
+            taken = taken => taken.unwrap(),
+        }
     }
     // The thread settles in its own time.
     let settled = async { while fixture.head(&id).await.unwrap().0 != 3000 {} };
@@ -88,10 +90,10 @@ async fn a_client_that_leaves_leaves_what_came() {
 async fn only_one_request_writes_to_an_upload() {
     let fixture = Fixture::new();
     let id = fixture.create(100).await;
-    let mut stalled = body(&[1; 50]).chain(futures_util::stream::pending());
+    let (mut stalled, taken) = stalling_after(&[1; 50]);
     let first = fixture.uploads.append(&id, 0, None, &mut stalled);
     let second = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        taken.await.unwrap();
         (fixture.append(&id, 0, &[2; 50]).await, fixture.head(&id).await, fixture.uploads.terminate(&id).await)
     };
     tokio::select! {
@@ -214,9 +216,19 @@ async fn who_asks_while_an_upload_is_finished_waits_a_while_and_asks_again() {
     let id = fixture.create(3).await;
     // No place in the store: finishing has to wait.
     let others: Vec<_> = (0..fixture.options.max_uploads).map(|_| fixture.skyfiles.writer().unwrap()).collect();
-    let closing = tokio::time::timeout(Duration::from_millis(300), fixture.append(&id, 0, b"abc")).await;
-    assert!(closing.is_err(), "the client has left");
-    assert!(matches!(fixture.head(&id).await, Err(TusError::Finishing)));
+    {
+        let closing = fixture.append(&id, 0, b"abc");
+        let waiting = async {
+            while !matches!(fixture.head(&id).await, Err(TusError::Finishing)) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            _ = closing => panic!("there is no place for it"),
+            // The client leaves.
+            waited = tokio::time::timeout(Duration::from_mins(1), waiting) => waited.unwrap(),
+        }
+    }
     drop(others);
     let finished = async {
         loop {

@@ -1,19 +1,26 @@
 //! One fetch: units from the backend into the file, as long as somebody needs the next one.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
-use storage_backends::backend::{Backend as _, BackendError, Locator};
+use storage_backends::backend::{Backend as _, BackendError, Content, Locator, UNIT};
 use storage_backends::fs::StoreError;
+use tokio::sync::SemaphorePermit;
 
 use super::Cold;
+use crate::placement::roots;
 use crate::service::Error;
 
 /// Failures in a row after which a fetch is given up.
 const ATTEMPTS: u32 = 3;
 /// After the first of them; twice as long after the second.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Pieces that are being written at once.
+const WRITES: usize = 2;
 
 /// Why a fetch does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -92,34 +99,84 @@ async fn bring_all(cold: &Arc<Cold>, number: u64) {
 
 /// Brings what is left, in one stream.
 async fn bring(cold: &Arc<Cold>, number: u64, locator: &Locator) -> Result<(), Trouble> {
-    let units = cold.units().rest(number);
-    let Some(units) = units else { return Ok(()) };
-    let _place = cold.remote.cold_fetches.acquire().await.map_err(|_| Trouble::Panicked)?;
+    if let Some(content) = content_in_units(cold, locator).await? {
+        let Some(units) = cold.units().rest(number) else { return Ok(()) };
+        return stream(cold, number, &content, locator, units).await;
+    }
+    // Everything: once for all who want any of it.
+    let _alone = cold.whole.lock().await;
+    if cold.change(|state| state.skip_what_is_here(number)) {
+        return Ok(());
+    }
+    stream(cold, number, &cold.content, locator, 0..cold.content.units()).await
+}
+
+/// The content as what parts of it can be verified; `None` if no part can be alone.
+async fn content_in_units(cold: &Arc<Cold>, locator: &Locator) -> Result<Option<Content>, Trouble> {
+    let content = &cold.content;
+    if content.length() <= UNIT || content.unit_roots().is_some() {
+        return Ok(Some(content.clone()));
+    }
+    let asking = || async {
+        let _place = cold.place().await?;
+        Ok(roots::from_backend(&cold.registry, &cold.remote, content, locator).await?)
+    };
+    cold.rooted.get_or_try_init(asking).await.cloned()
+}
+
+async fn stream(
+    cold: &Arc<Cold>,
+    number: u64,
+    content: &Content,
+    locator: &Locator,
+    units: Range<u64>,
+) -> Result<(), Trouble> {
+    let _place = cold.place().await?;
     let bytes = cold.bytes(&units);
-    let mut position = bytes.start;
-    let mut stream = cold.remote.verified.get(&cold.content, locator, bytes.clone()).await?;
-    let in_units = cold.content.unit_roots().is_some();
-    while let Some(piece) = stream.next().await.transpose()? {
-        let (offset, length) = (position, piece.len() as u64);
-        let task = Arc::clone(cold);
-        let writing = tokio::task::spawn_blocking(move || task.staged.write_at(&piece, offset));
-        writing.await.map_err(|_| Trouble::Panicked)??;
+    let (mut position, mut reached, mut begun) = (bytes.start, units.start, bytes.start);
+    let stream = cold.remote.verified.get(content, locator, bytes.clone()).await?;
+    let writes = stream.map(|piece| {
+        let offset = begun;
+        begun += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        write(Arc::clone(cold), piece, offset)
+    });
+    // What comes next is on its way while this is written.
+    let mut writes = std::pin::pin!(writes.buffered(WRITES));
+    let in_units = content.unit_roots().is_some();
+    while let Some(length) = writes.next().await.transpose()? {
         position += length;
         cold.registry.metrics.cold_bytes.inc_by(length);
         // Without roots nothing is verified before the end.
         if in_units && position < bytes.end {
-            brought(cold, number, position / cold.unit);
+            let before = std::mem::replace(&mut reached, position / UNIT);
+            brought(cold, number, before..reached);
         }
     }
     if position != bytes.end {
         return Err(BackendError::Corrupt { start: position, end: bytes.end }.into());
     }
-    brought(cold, number, units.end);
+    brought(cold, number, reached..units.end);
     Ok(())
 }
 
-fn brought(cold: &Arc<Cold>, number: u64, until: u64) {
-    if cold.change(|state| state.bring(number, until)) {
+async fn write(cold: Arc<Cold>, piece: Result<Bytes, BackendError>, offset: u64) -> Result<u64, Trouble> {
+    let piece = piece?;
+    let writing = tokio::task::spawn_blocking(move || {
+        cold.staged.write_at(&piece, offset)?;
+        Ok(piece.len() as u64)
+    });
+    writing.await.map_err(|_| Trouble::Panicked)?
+}
+
+impl Cold {
+    /// Each fetch takes a few MiB of memory.
+    async fn place(&self) -> Result<SemaphorePermit<'_>, Trouble> {
+        self.remote.cold_fetches.acquire().await.map_err(|_| Trouble::Panicked)
+    }
+}
+
+fn brought(cold: &Arc<Cold>, number: u64, units: Range<u64>) {
+    if cold.change(|state| state.bring(number, units)) {
         let task = Arc::clone(cold);
         cold.registry.tasks.spawn(async move {
             if let Err(error) = publish(&task).await {

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt as _;
 use storage_backends::backend::{Content, Locator, UNIT};
 use storage_backends::fs::Staged;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use self::units::{Step, Units};
 use super::{Remote, roots};
@@ -35,9 +35,12 @@ pub(crate) struct ColdReads(Mutex<HashMap<Digest, Weak<Cold>>>);
 pub(crate) struct Cold {
     registry: Arc<Registry>,
     remote: Arc<Remote>,
+    /// Without the roots of its units, if their list is lost.
     content: Content,
-    /// Of one unit, or of everything where no part can be verified alone.
-    unit: u64,
+    /// With them, once the backend gave them; `None` if it cannot.
+    rooted: OnceCell<Option<Content>>,
+    /// Held while everything is read because no part can be verified alone.
+    whole: tokio::sync::Mutex<()>,
     locators: Vec<Locator>,
     staged: Staged,
     units: Mutex<Units>,
@@ -54,15 +57,22 @@ impl ColdBlob {
         self.0.content.length()
     }
 
-    /// Begins to read a range. Waits for its first verified unit, but not for long: the client wants an answer. An error
-    /// means that nothing can be had now.
+    /// Begins to read a range. Waits for its first verified unit, but not for long: the client wants an answer, and from
+    /// a backend that is slow to find content and answers otherwise, the bytes will come. An error means that nothing
+    /// can be had now.
     pub async fn read(&self, range: Range<u64>) -> Result<ColdRead, Error> {
-        let patience = self.0.remote.settings.first_unit;
+        let remote = &self.0.remote;
         let mut read = ColdRead::new(Arc::clone(&self.0), range);
-        match tokio::time::timeout(patience, read.first()).await {
-            Ok(first) => first?,
-            Err(_) if self.0.remote.backend.health().is_available() => {}
-            Err(_) => return Err(Error::BackendUnavailable),
+        {
+            let mut first = std::pin::pin!(read.first());
+            if let Ok(first) = tokio::time::timeout(remote.settings.first_unit, &mut first).await {
+                first?;
+            } else {
+                tokio::select! {
+                    first = first => first?,
+                    answers = remote.answers() => if !answers { return Err(Error::BackendUnavailable) },
+                }
+            }
         }
         Ok(read)
     }
@@ -80,14 +90,10 @@ impl Cold {
         outcome
     }
 
-    fn unit_of(&self, offset: u64) -> u64 {
-        offset / self.unit
-    }
-
     /// The bytes of units.
     fn bytes(&self, units: &Range<u64>) -> Range<u64> {
         let length = self.content.length();
-        (units.start * self.unit).min(length)..(units.end * self.unit).min(length)
+        (units.start * UNIT).min(length)..(units.end * UNIT).min(length)
     }
 }
 
@@ -116,7 +122,6 @@ impl Registry {
             return Ok(None);
         }
         let content = roots::for_reading(self, digest, size).await?;
-        let unit = if size <= UNIT || content.unit_roots().is_some() { UNIT } else { size };
         let needed = self.limits.reserve.saturating_add(size);
         let staged = self.blocking(move |store| match store.free_space()? < needed {
             true => Ok(None),
@@ -129,10 +134,11 @@ impl Registry {
         let cold = Arc::new(Cold {
             registry: Arc::clone(self),
             content,
-            unit,
+            rooted: OnceCell::new(),
+            whole: tokio::sync::Mutex::new(()),
             locators,
             staged,
-            units: Mutex::new(Units::new(size.div_ceil(unit))),
+            units: Mutex::new(Units::new(size.div_ceil(UNIT))),
             changed: watch::Sender::new(()),
             remote: Arc::clone(&remote),
         });

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
+use storage_backends::backend::UNIT;
 
 use super::{Cold, Step, fetch};
 use crate::service::Error;
@@ -24,7 +25,7 @@ pub struct ColdRead {
 
 impl ColdRead {
     pub(super) fn new(cold: Arc<Cold>, range: Range<u64>) -> Self {
-        let units = cold.unit_of(range.start)..range.end.div_ceil(cold.unit);
+        let units = range.start / UNIT..range.end.div_ceil(UNIT);
         let reader = cold.change(|state| state.enter(units));
         ColdRead { cold, rest: range, reader }
     }
@@ -34,7 +35,7 @@ impl ColdRead {
         if self.rest.is_empty() {
             return Ok(());
         }
-        self.wait_for(self.cold.unit_of(self.rest.start)).await
+        self.wait_for(self.rest.start / UNIT).await
     }
 
     /// The bytes, or an error that cuts the connection.
@@ -46,9 +47,9 @@ impl ColdRead {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let unit = self.cold.unit_of(self.rest.start);
+        let unit = self.rest.start / UNIT;
         self.wait_for(unit).await.map_err(io::Error::other)?;
-        let end = ((unit + 1) * self.cold.unit).min(self.rest.end).min(self.rest.start + READ_SIZE);
+        let end = ((unit + 1) * UNIT).min(self.rest.end).min(self.rest.start + READ_SIZE);
         let (file, piece) = (Arc::clone(self.cold.staged.file()), self.rest.start..end);
         let reading = tokio::task::spawn_blocking(move || {
             let mut bytes = vec![0; (piece.end - piece.start) as usize];
@@ -57,7 +58,7 @@ impl ColdRead {
         });
         let bytes = reading.await.map_err(io::Error::other)??;
         self.rest.start = end;
-        let next = self.cold.unit_of(end);
+        let next = end / UNIT;
         if next != unit {
             self.cold.change(|state| state.advance(self.reader, next));
         }

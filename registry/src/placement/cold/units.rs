@@ -103,14 +103,26 @@ impl Units {
         self.readers.values().any(|wanted| wanted.contains(&range.start))
     }
 
-    /// A fetch brought everything before this unit. True if with that everything is here.
-    pub(super) fn bring(&mut self, fetch: u64, until: u64) -> bool {
-        let Some(range) = self.fetches.get_mut(&fetch) else { return false };
+    /// A fetch brought these units. True if with that everything is here.
+    pub(super) fn bring(&mut self, fetch: u64, units: Range<u64>) -> bool {
+        if !self.fetches.contains_key(&fetch) {
+            return false;
+        }
         let missing = self.missing;
-        for unit in std::mem::replace(&mut range.start, until)..until {
+        for unit in units {
             self.missing -= u64::from(!std::mem::replace(&mut self.here[unit as usize], true));
         }
+        self.skip_what_is_here(fetch);
         missing > 0 && self.missing == 0
+    }
+
+    /// Whoever brought it, a fetch need not. True if nothing is left to it.
+    pub(super) fn skip_what_is_here(&mut self, fetch: u64) -> bool {
+        let Some(range) = self.fetches.get_mut(&fetch) else { return true };
+        while !range.is_empty() && self.here[range.start as usize] {
+            range.start += 1;
+        }
+        range.is_empty()
     }
 
     /// The next unit of a fetch that has no end yet.
@@ -148,8 +160,8 @@ mod tests {
         let Step::Begin(fetch, range) = steps[0].clone() else { panic!("{steps:?}") };
         assert_eq!(range, 0..10);
         assert!(steps[1..].iter().all(|step| *step == Step::Wait));
-        assert!(!units.bring(fetch, 9));
-        assert!(units.bring(fetch, 10) && units.rest(fetch).is_none());
+        assert!(!units.bring(fetch, 0..9));
+        assert!(units.bring(fetch, 0..10) && units.rest(fetch).is_none());
         assert_eq!(units.step(readers[7], 9, since), Step::Here);
     }
 
@@ -161,7 +173,7 @@ mod tests {
         assert!(matches!(units.step(whole, 0, since), Step::Begin(..)));
         let Step::Begin(fetch, range) = units.step(part, 50, since) else { panic!() };
         assert_eq!(range, 50..52);
-        units.bring(fetch, 52);
+        units.bring(fetch, 50..52);
         units.end(fetch);
         assert_eq!(units.step(part, 51, since), Step::Here);
         // The whole reader fetches around it when it comes there.
@@ -177,7 +189,7 @@ mod tests {
         assert!(units.is_needed(fetch));
         units.leave(first);
         assert!(!units.is_needed(fetch), "the other wants later units");
-        units.bring(fetch, 2);
+        units.bring(fetch, 0..2);
         assert!(units.is_needed(fetch));
         units.advance(second, 4);
         assert!(units.is_needed(fetch) == (2..4).contains(&4));
@@ -189,7 +201,7 @@ mod tests {
         let reader = units.enter(0..3);
         let since = units.now();
         let Step::Begin(fetch, _) = units.step(reader, 0, since) else { panic!() };
-        units.bring(fetch, 1);
+        units.bring(fetch, 0..1);
         units.fail(fetch);
         assert_eq!(units.step(reader, 0, since), Step::Here);
         assert_eq!(units.step(reader, 1, since), Step::Failed);

@@ -112,11 +112,13 @@ impl Backend for FsBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             known_address: true,
+            address_reads_all: false,
             resume_step: Some(SYNC_STEP),
             asynchronous_delete: false,
             needs_unit_roots: false,
             public: false,
             max_object_size: None,
+            verified: false,
             copies: 1,
         }
     }

@@ -3,6 +3,7 @@
 //! A put goes to one after the other, so that it holds the memory of one. A read goes on elsewhere where one fails, and
 //! tries elsewhere where one is slow.
 
+mod asking;
 mod reading;
 mod tokens;
 
@@ -18,7 +19,7 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, EndpointState, Health, Locator, Resume,
-    Source, Stat,
+    Source, Stat, UnitRoot,
 };
 use reading::Anywhere;
 use tokens::{MemberTokens, Tokens};
@@ -141,6 +142,7 @@ impl Backend for Replicas {
         let smallest = |limits: Vec<Option<u64>>| limits.into_iter().flatten().min();
         Capabilities {
             known_address: all().all(|each| each.known_address),
+            address_reads_all: all().any(|each| each.address_reads_all),
             resume_step: all()
                 .map(|each| each.resume_step)
                 .collect::<Option<Vec<_>>>()
@@ -149,6 +151,7 @@ impl Backend for Replicas {
             needs_unit_roots: all().any(|each| each.needs_unit_roots),
             public: all().any(|each| each.public),
             max_object_size: smallest(all().map(|each| each.max_object_size).collect()),
+            verified: all().all(|each| each.verified),
             copies: self.copies,
         }
     }
@@ -167,6 +170,11 @@ impl Backend for Replicas {
             // One that answers is enough to begin with: the others may come up.
             if sound > 0 { Ok(()) } else { Err(failure.unwrap_or_else(nobody)) }
         })
+    }
+
+    /// One that answers is enough.
+    fn ping(&self) -> Answer<'_, ()> {
+        Box::pin(asking::first(self, Duration::ZERO, |member| member.ping()))
     }
 
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
@@ -194,6 +202,10 @@ impl Backend for Replicas {
             let others = stream::try_unfold(anywhere, Anywhere::next);
             Ok(stream::once(async move { Ok(bytes) }).chain(others).boxed())
         })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        Box::pin(asking::first(self, self.patience, move |member| member.unit_roots(content, locator)))
     }
 
     /// All are asked: it is there if one has it, and not there if all say so.

@@ -218,3 +218,34 @@ async fn a_caller_at_fault_gets_its_error_at_once() {
     assert!(matches!(error, BackendError::UnitRootsUnknown));
     assert_eq!(faults[0].calls(Call::Get) + faults[1].calls(Call::Get), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_answers_a_ping_is_enough() {
+    let (faults, replicas) = faulty(3, 1);
+    let begun = Instant::now();
+    faults[0].always(Call::Ping, Fault::Stall);
+    faults[1].always(Call::Ping, Fault::Fail(unavailable));
+    faults[2].always(Call::Ping, Fault::Late(Duration::from_secs(1)));
+    replicas.ping().await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::from_secs(1), "all are asked at once");
+    faults[0].always(Call::Ping, Fault::Fail(unavailable));
+    faults[2].always(Call::Ping, Fault::Fail(unavailable));
+    assert!(replicas.ping().await.unwrap_err().is_retryable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn roots_come_from_whoever_has_them() {
+    let (faults, replicas) = faulty(3, 3);
+    let source = sample(2 * UNIT, 1);
+    let locator = put(&replicas, &source).await.unwrap();
+    let roots = source.content().unit_roots();
+    faults[0].at(Call::UnitRoots, 0, Fault::Fail(|| BackendError::Corrupt { start: 0, end: 1 }));
+    faults[1].always(Call::UnitRoots, Fault::Stall);
+    let begun = Instant::now();
+    assert_eq!(replicas.unit_roots(source.content(), &locator).await.unwrap().as_ref(), roots);
+    assert_eq!(begun.elapsed(), PATIENCE);
+    // The first one rests, for it lied.
+    faults[2].always(Call::UnitRoots, Fault::Fail(|| BackendError::NotFound));
+    faults[1].always(Call::UnitRoots, Fault::Fail(|| BackendError::NotFound));
+    assert!(replicas.unit_roots(source.content(), &locator).await.unwrap_err().is_retryable());
+}

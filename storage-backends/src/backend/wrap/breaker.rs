@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::backend::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, EndpointHealth, EndpointState, Health,
-    Locator, Resume, Source, Stat,
+    Locator, Resume, Source, Stat, UnitRoot,
 };
 
 /// When to leave a backend alone, and for how long.
@@ -160,6 +160,10 @@ impl Backend for Breaker {
         self.guard(|| self.inner.check())
     }
 
+    fn ping(&self) -> Answer<'_, ()> {
+        self.guard(|| self.inner.ping())
+    }
+
     /// Asks nobody, so it works during a rest too.
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         self.inner.locate(source)
@@ -192,6 +196,10 @@ impl Backend for Breaker {
             });
             Ok(watched.boxed())
         })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        self.guard(move || self.inner.unit_roots(content, locator))
     }
 
     fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {

@@ -11,6 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use super::Call;
 use crate::backend::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source, Stat,
+    UnitRoot,
 };
 
 /// One way to do wrong.
@@ -127,11 +128,16 @@ impl Backend for Faults {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        // What passes here may be made wrong.
+        Capabilities { verified: false, ..self.inner.capabilities() }
     }
 
     fn check(&self) -> Answer<'_, ()> {
         self.call(Call::Check, self.inner.check())
+    }
+
+    fn ping(&self) -> Answer<'_, ()> {
+        self.call(Call::Ping, self.inner.ping())
     }
 
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
@@ -159,6 +165,10 @@ impl Backend for Faults {
                 None => open,
             })
         })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        self.call(Call::UnitRoots, self.inner.unit_roots(content, locator))
     }
 
     fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {

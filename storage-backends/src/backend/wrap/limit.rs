@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::backend::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source,
-    SourceError, Stat,
+    SourceError, Stat, UnitRoot,
 };
 
 /// What may happen at once.
@@ -141,6 +141,13 @@ impl Backend for Limit {
         })
     }
 
+    fn ping(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let _permit = enter(&self.calls).await;
+            self.inner.ping().await
+        })
+    }
+
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         Box::pin(async move {
             let _permit = enter(&self.calls).await;
@@ -175,6 +182,13 @@ impl Backend for Limit {
                 Some((item, (open, pace, permit)))
             });
             Ok(paced.boxed())
+        })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        Box::pin(async move {
+            let _permit = enter(&self.gets).await;
+            self.inner.unit_roots(content, locator).await
         })
     }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::backend::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source,
-    SourceError, Stat,
+    SourceError, Stat, UnitRoot,
 };
 
 /// What was asked.
@@ -22,12 +22,16 @@ use crate::backend::{
 pub enum Call {
     /// See [`Backend::check`].
     Check,
+    /// See [`Backend::ping`].
+    Ping,
     /// See [`Backend::locate`].
     Locate,
     /// See [`Backend::put`].
     Put,
     /// See [`Backend::get`]; it ends with its stream.
     Get,
+    /// See [`Backend::unit_roots`].
+    UnitRoots,
     /// See [`Backend::stat`].
     Stat,
     /// See [`Backend::delete`].
@@ -39,9 +43,11 @@ impl Call {
     pub fn name(self) -> &'static str {
         match self {
             Call::Check => "check",
+            Call::Ping => "ping",
             Call::Locate => "locate",
             Call::Put => "put",
             Call::Get => "get",
+            Call::UnitRoots => "unit_roots",
             Call::Stat => "stat",
             Call::Delete => "delete",
         }
@@ -194,6 +200,10 @@ impl Backend for Metrics {
         Box::pin(self.observe(Call::Check, self.inner.check()))
     }
 
+    fn ping(&self) -> Answer<'_, ()> {
+        Box::pin(self.observe(Call::Ping, self.inner.ping()))
+    }
+
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         Box::pin(self.observe(Call::Locate, self.inner.locate(source)))
     }
@@ -237,6 +247,10 @@ impl Backend for Metrics {
             });
             Ok(counted.boxed())
         })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        Box::pin(self.observe(Call::UnitRoots, self.inner.unit_roots(content, locator)))
     }
 
     fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {

@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::backend::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source, Stat,
+    UnitRoot,
 };
 
 /// How often, and how long apart.
@@ -65,6 +66,7 @@ impl Debug for Jitter {
 pub struct Retry {
     inner: Arc<dyn Backend>,
     policy: Policy,
+    opens_again: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -109,7 +111,14 @@ impl Policy {
 impl Retry {
     /// Wraps a backend.
     pub fn new(inner: Arc<dyn Backend>, config: RetryConfig, jitter: Jitter) -> Self {
-        Retry { inner, policy: Policy { config, jitter } }
+        Retry { inner, policy: Policy { config, jitter }, opens_again: true }
+    }
+
+    /// The same, but a read that cannot be begun, or begun again after it broke off, is not tried further: where others
+    /// have the same content, they are asked sooner.
+    #[must_use]
+    pub fn opening_once(self) -> Self {
+        Retry { opens_again: false, ..self }
     }
 }
 
@@ -122,6 +131,7 @@ struct Resumed {
     rest: Range<u64>,
     /// `None`: to be opened.
     open: Option<ByteStream>,
+    opens_again: bool,
     failed: u32,
 }
 
@@ -135,6 +145,7 @@ impl Resumed {
                         self.open = Some(open);
                         continue;
                     }
+                    Err(error) if !self.opens_again => return Err(error),
                     Err(error) => Err(error),
                 },
             };
@@ -174,6 +185,11 @@ impl Backend for Retry {
         Box::pin(self.policy.run(|| self.inner.check()))
     }
 
+    /// Once: it asks how things stand now.
+    fn ping(&self) -> Answer<'_, ()> {
+        self.inner.ping()
+    }
+
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         Box::pin(self.policy.run(move || self.inner.locate(Arc::clone(&source))))
     }
@@ -188,7 +204,10 @@ impl Backend for Retry {
 
     fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
         Box::pin(async move {
-            let open = self.policy.run(|| self.inner.get(content, locator, range.clone())).await?;
+            let open = match self.opens_again {
+                true => self.policy.run(|| self.inner.get(content, locator, range.clone())).await?,
+                false => self.inner.get(content, locator, range.clone()).await?,
+            };
             let resumed = Resumed {
                 inner: Arc::clone(&self.inner),
                 policy: self.policy.clone(),
@@ -196,10 +215,18 @@ impl Backend for Retry {
                 locator: locator.clone(),
                 rest: range,
                 open: Some(open),
+                opens_again: self.opens_again,
                 failed: 0,
             };
             Ok(stream::try_unfold(resumed, Resumed::next).boxed())
         })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        match self.opens_again {
+            true => Box::pin(self.policy.run(move || self.inner.unit_roots(content, locator))),
+            false => self.inner.unit_roots(content, locator),
+        }
     }
 
     fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {

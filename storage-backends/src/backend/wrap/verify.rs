@@ -4,12 +4,21 @@
 //! each held against its root before any byte of it goes on; a read of everything is held against the digest too,
 //! before its last unit goes on. Without roots only everything can be read, and what comes before the last piece is
 //! unverified until the digest is: a mismatch is an error instead of the end.
+//!
+//! Nothing is done twice: of what verifies units itself, only the digest of everything is held against what came. And
+//! nothing waits that need not: while one unit is verified the next one comes, and the digest follows on a thread of its
+//! own. That takes three units of memory at the most.
+
+mod digest;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
+use tokio::task::{JoinError, spawn_blocking};
+
+use self::digest::Digested;
 
 use crate::backend::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source, Stat,
@@ -23,12 +32,23 @@ use crate::skynet::sector::sector_root;
 #[derive(Clone, Debug)]
 pub struct Verify {
     inner: Arc<dyn Backend>,
+    /// Units are held against their roots: the inner one does not do it itself.
+    units: bool,
+    /// Everything is held against its digest, though each of its units was held against its root.
+    digest: bool,
 }
 
 impl Verify {
     /// Wraps a backend.
     pub fn new(inner: Arc<dyn Backend>) -> Self {
-        Verify { inner }
+        let units = !inner.capabilities().verified;
+        Verify { inner, units, digest: true }
+    }
+
+    /// For one of several, where whoever puts their units together wraps all of them once more: where there are roots,
+    /// they alone decide.
+    pub fn of_units(inner: Arc<dyn Backend>) -> Self {
+        Verify { digest: false, ..Verify::new(inner) }
     }
 
     async fn whole(&self, content: &Content, locator: &Locator, range: Range<u64>) -> Result<ByteStream, BackendError> {
@@ -52,24 +72,18 @@ impl Verify {
         range: Range<u64>,
         roots: Arc<[UnitRoot]>,
     ) -> Result<ByteStream, BackendError> {
+        if !self.units {
+            return self.inner.get(content, locator, range).await;
+        }
         let aligned = range.start / UNIT * UNIT..range.end.next_multiple_of(UNIT).min(content.length());
         let open = self.inner.get(content, locator, aligned.clone()).await?;
-        let everything = range == (0..content.length());
-        let units = Units {
-            collector: Collector::new(open),
-            content: content.clone(),
-            roots,
-            digest: everything.then(|| Hasher::new(content.algorithm())),
-            wanted: range,
-            rest: aligned,
-        };
+        let units = Units { collector: Collector::new(open), ahead: None, roots, wanted: range, rest: aligned };
         Ok(stream::try_unfold(units, Units::next).boxed())
     }
 
     async fn by_digest(&self, content: &Content, locator: &Locator) -> Result<ByteStream, BackendError> {
         let open = self.inner.get(content, locator, 0..content.length()).await?;
-        let state = HeldBack { open, held: None, position: 0, content: content.clone(), digest: None };
-        Ok(stream::try_unfold(state, HeldBack::next).boxed())
+        Ok(Digested::stream(open, content.clone()))
     }
 }
 
@@ -77,26 +91,28 @@ impl Verify {
 struct Collector {
     open: ByteStream,
     left: Bytes,
+    /// The beginning of what is asked for.
+    taken: BytesMut,
 }
 
 impl Collector {
     fn new(open: ByteStream) -> Self {
-        Collector { open, left: Bytes::new() }
+        Collector { open, left: Bytes::new(), taken: BytesMut::new() }
     }
 
-    /// The next bytes, which are said to be those of the range.
+    /// The next bytes, which are said to be those of the range. May be dropped, and called again with the same range.
     async fn take(&mut self, range: Range<u64>) -> Result<Bytes, BackendError> {
         let length = (range.end - range.start) as usize;
-        let mut taken = BytesMut::with_capacity(length);
-        while taken.len() < length {
+        self.taken.reserve(length - self.taken.len());
+        while self.taken.len() < length {
             if self.left.is_empty() {
-                let missing = || BackendError::Corrupt { start: range.start + taken.len() as u64, end: range.end };
+                let missing = || BackendError::Corrupt { start: range.start + self.taken.len() as u64, end: range.end };
                 self.left = self.open.next().await.ok_or_else(missing)??;
             }
-            let fits = self.left.len().min(length - taken.len());
-            taken.extend_from_slice(&self.left.split_to(fits));
+            let fits = self.left.len().min(length - self.taken.len());
+            self.taken.extend_from_slice(&self.left.split_to(fits));
         }
-        Ok(taken.freeze())
+        Ok(std::mem::take(&mut self.taken).freeze())
     }
 
     /// There are no bytes beyond those taken. Only what has come is looked at: an end that does not come harms nobody.
@@ -109,12 +125,11 @@ impl Collector {
 /// A read in whole units.
 struct Units {
     collector: Collector,
-    content: Content,
+    /// The unit after the one that was verified, if it came meanwhile.
+    ahead: Option<Result<Bytes, BackendError>>,
     roots: Arc<[UnitRoot]>,
-    /// If everything is read.
-    digest: Option<Hasher>,
     wanted: Range<u64>,
-    /// What is still to be fetched.
+    /// What was not verified yet.
     rest: Range<u64>,
 }
 
@@ -123,72 +138,45 @@ impl Units {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let (start, end) = (self.rest.start, self.rest.end.min(self.rest.start + UNIT));
-        let unit = self.collector.take(start..end).await?;
-        self.rest.start = end;
+        let now = self.first_of_rest();
+        let unit = match self.ahead.take() {
+            Some(unit) => unit?,
+            None => self.collector.take(now.clone()).await?,
+        };
+        self.rest.start = now.end;
         if self.rest.is_empty() {
-            self.collector.expect_end(end)?;
+            self.collector.expect_end(now.end)?;
         }
-        self.verify(unit.clone(), start).await?;
-        let (first, last) = (self.wanted.start.max(start), self.wanted.end.min(end));
-        Ok(Some((unit.slice((first - start) as usize..(last - start) as usize), self)))
+        if !self.is_sound(unit.clone(), now.start).await? {
+            return Err(BackendError::Corrupt { start: now.start, end: now.end });
+        }
+        let (first, last) = (self.wanted.start.max(now.start), self.wanted.end.min(now.end));
+        Ok(Some((unit.slice((first - now.start) as usize..(last - now.start) as usize), self)))
     }
 
-    async fn verify(&mut self, unit: Bytes, start: u64) -> Result<(), BackendError> {
-        let end = start + unit.len() as u64;
+    fn first_of_rest(&self) -> Range<u64> {
+        self.rest.start..self.rest.end.min(self.rest.start + UNIT)
+    }
+
+    /// Holds a unit against its root. The next one may come meanwhile, and is not waited for.
+    async fn is_sound(&mut self, unit: Bytes, start: u64) -> Result<bool, BackendError> {
         let root = self.roots.get((start / UNIT) as usize).copied();
-        let mut digest = self.digest.take();
         // Some milliseconds of work, which others should not wait for.
-        let hashed = tokio::task::spawn_blocking(move || {
-            if let Some(digest) = &mut digest {
-                digest.update(&unit);
+        let mut hashing = spawn_blocking(move || Some(sector_root(SectorSize::STANDARD, &unit)) == root);
+        let following = self.first_of_rest();
+        tokio::select! {
+            biased;
+            sound = &mut hashing => sound.map_err(ended),
+            next = self.collector.take(following.clone()), if !following.is_empty() => {
+                self.ahead = Some(next);
+                hashing.await.map_err(ended)
             }
-            (Some(sector_root(SectorSize::STANDARD, &unit)) == root, digest)
-        });
-        let ended = |error| BackendError::Unavailable { retry_after: None, cause: Box::new(error) };
-        let (sound, digest) = hashed.await.map_err(ended)?;
-        self.digest = digest;
-        if !sound {
-            return Err(BackendError::Corrupt { start, end });
-        }
-        let whole = self.digest.take_if(|_| end == self.content.length()).map(Hasher::finish);
-        match whole.is_none_or(|digest| digest == *self.content.digest()) {
-            true => Ok(()),
-            false => Err(BackendError::Corrupt { start: 0, end }),
         }
     }
 }
 
-/// A read of everything whose last piece waits for the digest.
-struct HeldBack {
-    open: ByteStream,
-    held: Option<Bytes>,
-    position: u64,
-    content: Content,
-    digest: Option<Hasher>,
-}
-
-impl HeldBack {
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>, BackendError> {
-        loop {
-            let Some(bytes) = self.open.next().await.transpose()? else {
-                let digest = self.digest.take();
-                let sound = digest.is_none_or(|digest| digest.finish() == *self.content.digest());
-                if !sound || self.position != self.content.length() {
-                    return Err(BackendError::Corrupt { start: 0, end: self.content.length() });
-                }
-                return Ok(self.held.take().map(|last| (last, self)));
-            };
-            self.position += bytes.len() as u64;
-            if self.position > self.content.length() {
-                return Err(BackendError::Corrupt { start: self.content.length(), end: self.position });
-            }
-            self.digest.get_or_insert_with(|| Hasher::new(self.content.algorithm())).update(&bytes);
-            if let Some(earlier) = self.held.replace(bytes) {
-                return Ok(Some((earlier, self)));
-            }
-        }
-    }
+fn ended(error: JoinError) -> BackendError {
+    BackendError::Unavailable { retry_after: None, cause: Box::new(error) }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -202,11 +190,15 @@ impl Backend for Verify {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        Capabilities { verified: true, ..self.inner.capabilities() }
     }
 
     fn check(&self) -> Answer<'_, ()> {
         self.inner.check()
+    }
+
+    fn ping(&self) -> Answer<'_, ()> {
+        self.inner.ping()
     }
 
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
@@ -227,13 +219,23 @@ impl Backend for Verify {
             if range.is_empty() {
                 return Ok(stream::empty().boxed());
             }
+            let everything = range == (0..content.length());
             match content.unit_roots() {
-                _ if content.length() <= UNIT => self.whole(content, locator, range).await,
-                Some(roots) => self.units(content, locator, range, Arc::clone(roots)).await,
-                None if range == (0..content.length()) => self.by_digest(content, locator).await,
+                _ if content.length() <= UNIT && self.units => self.whole(content, locator, range).await,
+                _ if content.length() <= UNIT => self.inner.get(content, locator, range).await,
+                Some(roots) => {
+                    let units = self.units(content, locator, range, Arc::clone(roots)).await?;
+                    let digested = self.digest && everything;
+                    Ok(if digested { Digested::stream(units, content.clone()) } else { units })
+                }
+                None if everything => self.by_digest(content, locator).await,
                 None => Err(BackendError::UnitRootsUnknown),
             }
         })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        self.inner.unit_roots(content, locator)
     }
 
     fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {

@@ -180,6 +180,9 @@ impl Shared {
             ("POST", _) if path.starts_with("/skynet/pin/") => Some((Route::Pin, below("/skynet/pin/")?)),
             ("POST", _) if path.starts_with("/skynet/unpin/") => Some((Route::Unpin, below("/skynet/unpin/")?)),
             ("POST", _) => Some((Route::Upload, below("/skynet/skyfile")?)),
+            ("GET", _) if path.starts_with("/skynet/basesector/") => {
+                Some((Route::BaseSector, below("/skynet/basesector/")?))
+            }
             _ if self.is_bare() => read(below("/skynet/skylink/")?),
             _ => read(below("/")?.parse::<Skylink>().ok()?.to_string()),
         }
@@ -193,6 +196,7 @@ impl Shared {
             Route::TusHead => self.upload_state(&name, trouble),
             Route::TusPatch => self.part(&name, trouble, request).await,
             Route::Head | Route::Get => self.read(&name, trouble, request.headers()),
+            Route::BaseSector => self.base_sector(&name, trouble),
             Route::Pin if self.store.pin(&name) => page(StatusCode::OK, "application/json", r#"{"siapath":""}"#),
             Route::Unpin if self.store.unpin(&name) => page(StatusCode::NO_CONTENT, "text/plain", ""),
             Route::Pin | Route::Unpin => message(StatusCode::NOT_FOUND, "skylink not found"),
@@ -270,6 +274,20 @@ impl Shared {
             Some(false) => return message(StatusCode::CONFLICT, "another offset, or locked"),
             Some(true) => {}
         }
+        match trouble {
+            Some(Trouble::TakeNothing) => {
+                self.store.end_part(id);
+                drain(request).await;
+                let kept = offset.unwrap_or_default().to_string();
+                return with(page(StatusCode::NO_CONTENT, "text/plain", ""), "upload-offset", &kept);
+            }
+            Some(Trouble::Forget) => {
+                self.store.lose_uploads();
+                drain(request).await;
+                return message(StatusCode::INTERNAL_SERVER_ERROR, "can't grow number of chunks of deleted file");
+            }
+            _ => {}
+        }
         // It ends too if this future is dropped because the client is gone.
         let guard = PartGuard { store: &self.store, id };
         let mut left = match trouble {
@@ -289,6 +307,16 @@ impl Shared {
         drop(guard);
         let reached = self.store.with_upload(id, |upload| upload.bytes.len()).unwrap_or_default();
         with(page(StatusCode::NO_CONTENT, "text/plain", ""), "upload-offset", &reached.to_string())
+    }
+
+    fn base_sector(&self, skylink: &str, trouble: Option<Trouble>) -> Response {
+        let Some(mut sector) = self.store.base_sector(skylink) else {
+            return message(StatusCode::NOT_FOUND, "failed to fetch base sector: root not found");
+        };
+        if let Some(Trouble::WrongByte(at)) = trouble {
+            sector[at as usize] ^= 1;
+        }
+        Response::new(body(sector.into(), trouble))
     }
 
     fn read(&self, skylink: &str, trouble: Option<Trouble>, headers: &HeaderMap) -> Response {

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::skynet::base_sector::{AssembleError, BaseSector};
-use crate::skynet::canonical::UnitRoots;
+use crate::skynet::fanout::Fanout;
 use crate::skynet::layout::Layout;
 use crate::skynet::profile::Profile;
 
@@ -33,6 +33,7 @@ struct Inner {
 #[derive(Debug)]
 struct File {
     bytes: Bytes,
+    sector: Vec<u8>,
     unpinned: Option<Instant>,
 }
 
@@ -60,12 +61,12 @@ impl Store {
         let sector = if Layout::SIZE + metadata.len() + bytes.len() <= size.bytes() {
             BaseSector::small(size, metadata, &bytes)?
         } else {
-            let mut roots = UnitRoots::new(size);
-            roots.update(&bytes);
-            BaseSector::large(self.profile, bytes.len() as u64, metadata, &roots.finish())?
+            let mut fanout = Fanout::new(self.profile);
+            fanout.update(&bytes);
+            BaseSector::large(self.profile, bytes.len() as u64, metadata, &fanout.finish())?
         };
         let skylink = sector.skylink().to_string();
-        self.inner().files.insert(skylink.clone(), File { bytes, unpinned: None });
+        self.inner().files.insert(skylink.clone(), File { bytes, sector: sector.into_bytes(), unpinned: None });
         Ok(skylink)
     }
 
@@ -76,6 +77,10 @@ impl Store {
             inner.files.remove(skylink);
         }
         inner.files.get(skylink).map(|file| file.bytes.clone())
+    }
+
+    pub(super) fn base_sector(&self, skylink: &str) -> Option<Vec<u8>> {
+        self.inner().files.get(skylink).map(|file| file.sector.clone())
     }
 
     pub(super) fn pin(&self, skylink: &str) -> bool {

@@ -20,6 +20,8 @@ pub enum Route {
     Head,
     /// `GET` of a skylink
     Get,
+    /// `GET /skynet/basesector/…`
+    BaseSector,
     /// `POST /skynet/pin/…`.
     Pin,
     /// `POST /skynet/unpin/..`
@@ -53,6 +55,10 @@ pub enum Trouble {
     Gateway,
     /// Of an upload's part: takes so many bytes, then breaks off.
     TakeOnly(u64),
+    /// Of an upload's part: takes it, keeps nothing of it, and says so.
+    TakeNothing,
+    /// Of an upload's part: has forgotten the upload when it is taken.
+    Forget,
 }
 
 /// When to do what.

@@ -1,4 +1,5 @@
-//! The contract: for one portal as it is, for a bare skyd, and for three portals with all wrappers.
+//! The contract: for one portal as it is, for a bare skyd, for three portals with all wrappers, and for profiles of several
+//! data pieces.
 
 use std::sync::Arc;
 
@@ -59,6 +60,45 @@ impl Fixture for Three {
     }
 }
 
+/// Release skyd, and others that have its profile.
+struct TenOfThirty([TestPortal; 2]);
+
+impl Fixture for TenOfThirty {
+    async fn start() -> Self {
+        let start = || TestPortal::start("4MiB/10+20".parse().unwrap());
+        TenOfThirty([start().await, start().await])
+    }
+
+    async fn instance(&self) -> Arc<dyn Backend> {
+        several_pieces("4MiB/10+20", &self.0).await
+    }
+}
+
+/// Small chunks, of which the samples have many.
+struct ThreeOfFive([TestPortal; 2]);
+
+impl Fixture for ThreeOfFive {
+    async fn start() -> Self {
+        let start = || TestPortal::start("64KiB/3+2".parse().unwrap());
+        ThreeOfFive([start().await, start().await])
+    }
+
+    async fn instance(&self) -> Arc<dyn Backend> {
+        several_pieces("64KiB/3+2", &self.0).await
+    }
+}
+
+async fn several_pieces(profile: &str, portals: &[TestPortal]) -> Arc<dyn Backend> {
+    let config = SkynetConfig {
+        profile: profile.parse().unwrap(),
+        max_object_size: Some(MAX_OBJECT_SIZE),
+        ..SkynetConfig::new(portals.iter().map(TestPortal::config).collect())
+    };
+    let backend = skynet_backend(&config).unwrap();
+    backend.check().await.unwrap();
+    backend
+}
+
 mod one {
     crate::backend_contract!(super::One);
 }
@@ -69,4 +109,12 @@ mod bare {
 
 mod three {
     crate::backend_contract!(super::Three);
+}
+
+mod ten_of_thirty {
+    crate::backend_contract!(super::TenOfThirty);
+}
+
+mod three_of_five {
+    crate::backend_contract!(super::ThreeOfFive);
 }

@@ -17,6 +17,7 @@ const SHORT: Deadlines = Deadlines {
     connect: Duration::from_secs(2),
     first_byte: Duration::from_millis(500),
     idle: Duration::from_secs(1),
+    ping: Duration::from_millis(500),
     least_rate: 1 << 30,
 };
 
@@ -181,4 +182,42 @@ async fn errors_and_debug_output_hold_no_secret() {
     let portal = portal(&test);
     let error = put(&portal, &sample(10, 1)).await.unwrap_err();
     assert!(!format!("{error} {error:?} {portal:?} {:?}", test.config()).contains("very-secret"));
+}
+
+#[tokio::test]
+async fn roots_are_believed_only_if_they_make_the_skylink() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    let large = sample(LARGE, 2);
+    let locator = put(&portal(&test), &large).await.unwrap();
+    let roots = portal(&test).unit_roots(large.content(), &locator).await.unwrap();
+    assert_eq!(roots.as_ref(), large.content().unit_roots());
+    // Of the layout: its version, the content's length, the pieces; then of the fanout.
+    for at in [0, 1, 25, 26, 27, 99, 100, 99 + 32, 99 + 95] {
+        test.always(Route::BaseSector, Trouble::WrongByte(at));
+        let error = portal(&test).unit_roots(large.content(), &locator).await;
+        let sound = matches!(&error, Ok(Some(found)) if Some(found) == large.content().unit_roots());
+        assert!(sound || matches!(error, Err(BackendError::Corrupt { .. })), "byte {at}: {error:?}");
+        assert!(at < 99 || !sound, "byte {at} is of a root");
+    }
+    let table = [
+        (Trouble::Answer(404, "application/json", r#"{"message":"not found"}"#), "not_found"),
+        (Trouble::Answer(500, "application/json", "{}"), "unavailable"),
+        (Trouble::Answer(200, "text/html", "<html>log in first</html>"), "corrupt"),
+        (Trouble::Endless, "misbehaves"),
+        (Trouble::Stall, "timed_out"),
+    ];
+    for (trouble, kind) in table {
+        test.always(Route::BaseSector, trouble);
+        let error = portal_with(&test, SHORT).unit_roots(large.content(), &locator).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{trouble:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_ping_does_not_take_as_long_as_content_may() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    test.always(Route::Get, Trouble::Stall);
+    portal(&test).ping().await.unwrap();
+    test.always(Route::Stats, Trouble::Stall);
+    assert_eq!(portal_with(&test, SHORT).ping().await.unwrap_err().kind(), "timed_out");
 }

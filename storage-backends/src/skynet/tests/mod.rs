@@ -19,6 +19,7 @@ const PATIENT: Deadlines = Deadlines {
     connect: Duration::from_secs(30),
     first_byte: Duration::from_mins(1),
     idle: Duration::from_mins(1),
+    ping: Duration::from_secs(30),
     least_rate: 64 * 1024,
 };
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::{backend, break_off, portal, put};
 use crate::backend::testing::{Watched, sample};
 use crate::backend::{
-    Backend as _, BackendError, BytesSource, Content, Resume as _, ResumeInMemory, Source as _, UNIT,
+    Backend as _, BackendError, BytesSource, Content, Locator, Resume as _, ResumeInMemory, Source as _, UNIT,
 };
 use crate::digest::Algorithm;
-use crate::skynet::profile::Profile;
+use crate::skynet::canonical::UnitRoots;
+use crate::skynet::profile::{Profile, SectorSize};
 use crate::skynet::testing::{Route, TestPortal, Trouble};
-use crate::skynet::{Access, Secret};
+use crate::skynet::{Access, Portal, Secret, SkynetConfig, skynet_backend};
 
 const LARGE: u64 = 5 * UNIT + 1000;
 
@@ -28,9 +29,18 @@ async fn small_content_is_one_question_and_one_request() {
     assert_eq!(test.requests()[2..], [expected[0].clone(), format!("POST /skynet/pin/{}", locator.address)]);
 }
 
+/// First n bytes of SHA-256(ASCII decimal n) repeated.
+fn recorded_content(length: usize) -> BytesSource {
+    let seed = crate::digest::Digest::of(Algorithm::Sha256, length.to_string().as_bytes());
+    let seed = data_encoding::HEXLOWER.decode(seed.encoded().as_bytes()).unwrap();
+    let bytes: Vec<u8> = seed.into_iter().cycle().take(length).collect();
+    let mut roots = UnitRoots::new(SectorSize::STANDARD);
+    roots.update(&bytes);
+    BytesSource::new(Algorithm::Sha256, bytes.into()).with_unit_roots(roots.finish().into()).unwrap()
+}
+
 #[tokio::test]
 async fn the_recorded_skylinks_of_real_skyd_come_out() {
-    // First n bytes of SHA-256(ASCII decimal n) repeated.
     let vectors = [
         (0, "AAD2E1BSqhb-sofNgWEyFoZ8tOZ6S-v2Knd62b5RsqpfOg"),
         (1024, "AABVgSG2Kiq2eCw9J5J79RI3Y6mxjbfZAavEK-6_gMHONA"),
@@ -40,13 +50,27 @@ async fn the_recorded_skylinks_of_real_skyd_come_out() {
     ];
     let test = TestPortal::start(Profile::DEFAULT).await;
     for (length, skylink) in vectors {
-        let seed = crate::digest::Digest::of(Algorithm::Sha256, length.to_string().as_bytes());
-        let seed = data_encoding::HEXLOWER.decode(seed.encoded().as_bytes()).unwrap();
-        let bytes: Vec<u8> = seed.into_iter().cycle().take(length).collect();
-        let mut roots = crate::skynet::canonical::UnitRoots::new(crate::skynet::profile::SectorSize::STANDARD);
-        roots.update(&bytes);
-        let source = BytesSource::new(Algorithm::Sha256, bytes.into()).with_unit_roots(roots.finish().into()).unwrap();
-        assert_eq!(put(&portal(&test), &source).await.unwrap().address, skylink, "{length} bytes");
+        assert_eq!(put(&portal(&test), &recorded_content(length)).await.unwrap().address, skylink, "{length} bytes");
+    }
+}
+
+/// Release skyd said these at dry runs, with its check for contracts with hosts taken out.
+#[tokio::test]
+async fn the_recorded_skylinks_of_release_skyd_come_out() {
+    let vectors = [
+        (0, "AAD2E1BSqhb-sofNgWEyFoZ8tOZ6S-v2Knd62b5RsqpfOg"),
+        (102_400, "jABRRYVY0o26TnXq_u5R4azOMUWRLV3sK3OdYWg4qaCTRA"),
+        (4_194_303, "AADty8VJo_30aDQYY6AvWTUvdEWWV8anLjtiyYgEWqP5nw"),
+        (4_194_304, "AAAUA_fWeafJ2Eu4GwPIQ5RSc249yjT6MvicwmutPY1pkA"),
+        (5_242_880, "AAByFj-xDBYig67tyZWzYdMKdEhB7aZB2xaHvSfqFUpVgA"),
+        (10_485_760, "AACUJJVDPCFWTn9rl_3-m6Zp7nu__Ss2eZbTOOlDVlI-gQ"),
+        (52_428_800, "AAC3WRfAW7oC-4Tw4SbDTo3PQ9rBr6kdCkVLcMvzP3SiiA"),
+    ];
+    let profile: Profile = "4MiB/10+20".parse().unwrap();
+    let test = TestPortal::start(profile).await;
+    let backend = backend(test.config(), profile);
+    for (length, skylink) in vectors {
+        assert_eq!(put(&backend, &recorded_content(length)).await.unwrap().address, skylink, "{length} bytes");
     }
 }
 
@@ -88,6 +112,28 @@ async fn a_session_lost_in_the_middle_costs_no_failure() {
     test.always(Route::TusPatch, Trouble::Answer(404, "application/json", r#"{"message":"upload not found"}"#));
     assert!(matches!(put(&portal(&test), &sample(LARGE, 2)).await, Err(BackendError::NotFound)));
     assert_eq!(test.calls(Route::TusCreate), 4);
+}
+
+/// Seen at skyd's testing build on a busy machine, which forgets uploads after ten seconds.
+#[tokio::test]
+async fn an_upload_forgotten_while_a_part_is_taken_is_sent_anew_by_chunks() {
+    let profile: Profile = "4KiB/3+2".parse().unwrap();
+    let test = TestPortal::start(profile).await;
+    let source = sample(5 * profile.chunk_size() + 1, 1);
+    test.at(Route::TusPatch, 0, Trouble::Forget);
+    put(&backend(test.config(), profile), &source).await.unwrap();
+    assert_eq!((test.calls(Route::TusCreate), test.calls(Route::TusPatch)), (2, 1 + 6));
+}
+
+#[tokio::test]
+async fn a_part_of_which_nothing_was_kept_is_no_misbehaviour() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    let (source, resume) = (sample(LARGE, 1), ResumeInMemory::default());
+    test.at(Route::TusPatch, 0, Trouble::TakeNothing);
+    let error = portal(&test).put(Arc::new(source.clone()), &resume).await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("still at 0 bytes"), "{error}");
+    portal(&test).put(Arc::new(source), &resume).await.unwrap();
+    assert_eq!(test.calls(Route::TusCreate), 1, "it goes on with the same upload");
 }
 
 #[tokio::test]
@@ -142,6 +188,66 @@ async fn small_sectors_are_laid_out_as_their_profile_says() {
     }
     let refused = put(&backend, &sample(UNIT, 1)).await;
     assert!(matches!(refused, Err(BackendError::TooLarge { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn content_of_several_data_pieces_is_sent_in_whole_chunks() {
+    let profile: Profile = "4KiB/3+2".parse().unwrap();
+    let test = TestPortal::start(profile).await;
+    let backend = backend(test.config(), profile);
+    backend.check().await.unwrap();
+    let chunk = profile.chunk_size();
+    for length in [0, 1000, 4096, chunk - 1, chunk, chunk + 1, 20 * chunk + 77] {
+        let source = sample(length, length);
+        let locator = put(&backend, &source).await.unwrap();
+        assert_eq!(locator.profile, "4KiB/3+2");
+        let bytes = crate::backend::testing::read(&backend, &source, &locator, 0..length).await.unwrap();
+        assert!(bytes == source.read_all(), "{length} bytes");
+    }
+    let refused = put(&backend, &sample(24 * chunk, 1)).await;
+    assert!(matches!(refused, Err(BackendError::TooLarge { .. })), "{refused:?}");
+}
+
+/// The portal loses the end of the second chunk, as skyd does; the first is not sent again.
+#[tokio::test]
+async fn an_upload_of_ten_data_pieces_goes_on_at_a_chunk() {
+    let profile: Profile = "4MiB/10+20".parse().unwrap();
+    let (test, chunk) = (TestPortal::start(profile).await, profile.chunk_size());
+    let length = chunk + 3 * UNIT + 1000;
+    let source = sample(length, 1);
+    let first = backend(test.config(), profile);
+    let resume = ResumeInMemory::default();
+    test.at(Route::TusPatch, 1, Trouble::TakeOnly(UNIT + 5));
+    first.put(Arc::new(source.clone()), &resume).await.unwrap_err();
+    // What this instance has computed it remembers: only what was not acknowledged is read.
+    let watched = Watched::new(source.clone());
+    let locator = first.put(Arc::new(watched.clone()), &resume).await.unwrap();
+    assert_eq!((test.calls(Route::TusCreate), test.calls(Route::TusPatch)), (1, 3));
+    assert_eq!(watched.taken(), length - chunk);
+    assert!(watched.reads().iter().all(|read| read.start >= chunk), "{:?}", watched.reads());
+    // Another one computes the address, and finds it there.
+    let watched = Watched::new(source.clone());
+    let again = put_watched(&backend(test.config(), profile), &watched).await;
+    assert!(again.same_place(&locator));
+    assert_eq!((test.calls(Route::TusPatch), watched.taken()), (3, length));
+}
+
+async fn put_watched(backend: &Portal, source: &Watched) -> Locator {
+    backend.put(Arc::new(source.clone()), &ResumeInMemory::default()).await.unwrap()
+}
+
+#[tokio::test]
+async fn several_portals_of_several_data_pieces_cost_one_computation() {
+    let profile: Profile = "64KiB/3+2".parse().unwrap();
+    let portals = [TestPortal::start(profile).await, TestPortal::start(profile).await];
+    let configs = portals.iter().map(TestPortal::config).collect();
+    let config = SkynetConfig { profile, copies: 2, ..SkynetConfig::new(configs) };
+    let backend = skynet_backend(&config).unwrap();
+    let watched = Watched::new(sample(LARGE, 1));
+    let located = backend.locate(Arc::new(watched.clone())).await.unwrap().unwrap();
+    let placed = backend.put(Arc::new(watched.clone()), &ResumeInMemory::default()).await.unwrap();
+    assert!(located.same_place(&placed) && portals.iter().all(|portal| portal.has(&placed.address)));
+    assert_eq!(watched.taken(), 3 * LARGE, "once to compute, once for each copy");
 }
 
 #[tokio::test]

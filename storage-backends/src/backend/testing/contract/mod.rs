@@ -10,8 +10,8 @@ pub use putting::{
     too_large_is_said_before_any_byte,
 };
 pub use reading::{
-    absent_content_is_not_found, bytes_come_back, health_is_told, nobody_waits_for_the_idle,
-    pieces_are_small_and_not_empty, ranges_are_exact,
+    a_ping_is_answered, absent_content_is_not_found, bytes_come_back, health_is_told, nobody_waits_for_the_idle,
+    pieces_are_small_and_not_empty, ranges_are_exact, roots_are_those_of_the_content,
 };
 pub use trouble::{
     a_broken_off_put_goes_on, a_dropped_put_leaves_nothing, bad_sources_place_nothing, hostile_tokens_do_no_harm,
@@ -44,6 +44,8 @@ macro_rules! backend_contract {
             a_put_again_outlives_a_late_delete,
             health_is_told,
             nobody_waits_for_the_idle,
+            a_ping_is_answered,
+            roots_are_those_of_the_content,
         );
     };
     ($fixture:ty: $($clause:ident,)*) => {

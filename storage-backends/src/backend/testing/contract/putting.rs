@@ -48,6 +48,7 @@ pub async fn a_put_of_what_is_there_takes_nothing<F: Fixture>() {
         assert!(first.same_place(&second), "{first:?} became {second:?}");
         let capabilities = backend.capabilities();
         if capabilities.known_address {
+            // What the first put computed is remembered.
             let for_address = if length > UNIT { 0 } else { length * u64::from(capabilities.copies) };
             assert!(watched.taken() <= for_address, "{} bytes were read again", watched.taken());
         }

@@ -7,7 +7,9 @@ use futures_util::StreamExt as _;
 
 use super::{LARGE, PATIENCE, located, put};
 use crate::backend::testing::{Fixture, Watched, read, sample};
-use crate::backend::{BackendError, ResumeInMemory, Source as _, UNIT};
+use crate::backend::{BackendError, Content, ResumeInMemory, Source as _, UNIT};
+use crate::skynet::canonical::UnitRoots;
+use crate::skynet::profile::SectorSize;
 
 /// Clause 1.
 pub async fn bytes_come_back<F: Fixture>() {
@@ -113,4 +115,27 @@ pub async fn nobody_waits_for_the_idle<F: Fixture>() {
     };
     tokio::time::timeout(PATIENCE, busy).await.expect("nobody waits for the idle");
     drop((idle_stream, idle_put));
+}
+
+/// Clause 20.
+pub async fn a_ping_is_answered<F: Fixture>() {
+    let fixture = F::start().await;
+    let backend = fixture.instance().await;
+    tokio::time::timeout(PATIENCE, backend.ping()).await.expect("in time").expect("it can be used");
+}
+
+/// Clause 21.
+pub async fn roots_are_those_of_the_content<F: Fixture>() {
+    let fixture = F::start().await;
+    let backend = fixture.instance().await;
+    for length in [1000, UNIT, LARGE] {
+        let source = sample(length, 1);
+        let locator = put(&*backend, &source).await;
+        let bare = Content::new(source.content().digest().clone(), length).expect("it is of a known algorithm");
+        let roots = backend.unit_roots(&bare, &locator).await.expect("it is there");
+        let Some(roots) = roots else { continue };
+        let mut right = UnitRoots::new(SectorSize::STANDARD);
+        right.update(&source.read_all());
+        assert!(*roots == *right.finish(), "{length} bytes: {roots:?}");
+    }
 }

@@ -116,3 +116,25 @@ async fn a_source_at_fault_is_not_tried_again() {
     assert!(matches!(error, BackendError::Source(_)));
     assert_eq!(faults.calls(Call::Put), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn reads_are_left_to_others_where_there_are_others() {
+    let faults = faulty();
+    let source = sample(10, 1);
+    let locator = put(&faults, &source).await;
+    let retry = retry(&faults).opening_once();
+    faults.always(Call::Get, Fault::Fail(unavailable));
+    faults.always(Call::UnitRoots, Fault::Fail(unavailable));
+    let begun = Instant::now();
+    read(&retry, &source, &locator, 0..10).await.unwrap_err();
+    retry.unit_roots(source.content(), &locator).await.unwrap_err();
+    assert_eq!((faults.calls(Call::Get), faults.calls(Call::UnitRoots), begun.elapsed()), (1, 1, Duration::ZERO));
+    faults.at(Call::Stat, 0, Fault::Fail(unavailable));
+    retry.stat(source.content(), &locator).await.unwrap();
+    faults.clear();
+    faults.at(Call::Get, 0, Fault::BreakAfter(4, unavailable));
+    assert!(read(&retry, &source, &locator, 0..10).await.unwrap() == source.read_all(), "one that broke off goes on");
+    faults.at(Call::Get, 0, Fault::BreakAfter(4, unavailable));
+    faults.at(Call::Get, 1, Fault::Fail(unavailable));
+    read(&retry, &source, &locator, 0..10).await.unwrap_err();
+}

@@ -1,0 +1,222 @@
+//! A node with its portal, in one process, on addresses that the system gives.
+
+use bytes::Bytes;
+use futures_util::stream;
+use tempfile::TempDir;
+
+use super::*;
+use crate::catalog::{Backlog, Placement};
+use crate::cli::backend;
+use crate::oci::{Algorithm, Digest};
+use crate::placement;
+use crate::service::Error;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A node that places what it holds.
+struct Running {
+    node: Node,
+    attached: Option<AttachedPortal>,
+    placing: JoinHandle<()>,
+    end: CancellationToken,
+}
+
+fn config(folder: &TempDir) -> Config {
+    let mut config = Config::default();
+    config.storage.data = folder.path().join("data");
+    config.storage.reserve = crate::config::ByteSize::from_bytes(0);
+    config.portal.attached = true;
+    config.portal.listen = "127.0.0.1:0".parse().unwrap();
+    config
+}
+
+async fn start(config: &Config) -> Running {
+    let attachment = Attachment::listen(config).await.unwrap();
+    let beside = Beside::of_running(config, attachment.as_ref());
+    let node = Node::open(config, beside, Arc::new(Metrics::new())).unwrap();
+    let attached = AttachedPortal::start(attachment, config, &node).await.unwrap();
+    if let Some(backend) = &node.backend {
+        backend::check(&**backend).await.unwrap();
+    }
+    let end = CancellationToken::new();
+    let placing = tokio::spawn(placement::run(Arc::clone(&node.registry), end.clone()));
+    Running { node, attached, placing, end }
+}
+
+impl Running {
+    async fn push(&self, bytes: &'static [u8]) -> Digest {
+        let bytes = Bytes::from_static(bytes);
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let mut body = stream::iter([Ok::<_, Error>(bytes)]);
+        let repository = "a".parse().unwrap();
+        self.node.registry.upload_at_once(&repository, digest.clone(), None, &mut body).await.unwrap();
+        digest
+    }
+
+    fn backlog(&self) -> Backlog {
+        self.node.registry.durability().unwrap().backlog
+    }
+
+    async fn until_safe(&self) {
+        self.until(|running| running.backlog().count == 0).await;
+    }
+
+    async fn until_read_back(&self, digest: &Digest) {
+        self.until(|running| running.places(digest).iter().any(|placement| placement.read_back)).await;
+    }
+
+    async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !holds(self) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{:?}", self.node.registry.durability()));
+    }
+
+    fn places(&self, digest: &Digest) -> Vec<Placement> {
+        self.node.registry.catalog().placements(digest).unwrap()
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.attached.as_ref().unwrap().address)
+    }
+
+    async fn stop(self) {
+        self.end.cancel();
+        self.placing.await.unwrap();
+        self.node.registry.catalog().close();
+        if let Some(attached) = self.attached {
+            attached.stop(Duration::ZERO).await.unwrap();
+        }
+    }
+}
+
+fn delete_file(config: &Config, digest: &Digest) {
+    let hex = digest.encoded();
+    std::fs::remove_file(config.storage.data.join("blobs/sha256").join(&hex[..2]).join(hex)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_one_placement_of_those_that_are_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = config(&folder);
+    let running = start(&one).await;
+    let digest = running.push(b"once").await;
+    running.until_safe().await;
+    let places = running.places(&digest);
+    assert_eq!(places.len(), 1);
+    assert_eq!(places[0].locator.endpoints, [running.url()]);
+    let wanted = running.node.registry.catalog().wanted().unwrap().clone();
+    assert_eq!((wanted.copies, wanted.counts(&places[0])), (1, 1));
+    running.stop().await;
+
+    // Nobody answers at the other one: two are not reached.
+    let mut two = one.clone();
+    two.storage.backend = Backend::Skynet;
+    two.storage.skynet.portals = vec!["http://127.0.0.1:1".to_owned()];
+    two.storage.skynet.copies = 2;
+    assert_eq!(two.validate(), Ok(()));
+    let running = start(&two).await;
+    running.push(b"twice").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // What had one place is lacking too.
+    assert_eq!(running.backlog(), Backlog { count: 2, bytes: 9 });
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_keys_let_the_registry_in_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let config: Config = {
+        let (data, toml) =
+            (folder.path().join("data"), "[portal]\nattached = true\nlisten = '[::]:0'\napi_keys = ['k1', 'k2']");
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, toml).unwrap();
+        let flags = crate::config::Flags { data: Some(data), ..Default::default() };
+        Config::load(Some(&file), std::iter::empty(), flags).unwrap().config
+    };
+    let running = start(&config).await;
+    let port = running.attached.as_ref().unwrap().address.port();
+    let digest = running.push(b"with a key").await;
+    running.until_safe().await;
+    // It listens everywhere, and is reached over loopback.
+    assert_eq!(running.places(&digest)[0].locator.endpoints, [format!("http://[::1]:{port}")]);
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(storage_backends::tls::client_config())
+        .no_proxy()
+        .build()
+        .unwrap();
+    let post = client.post(format!("http://[::1]:{port}/skynet/skyfile")).body("without");
+    assert_eq!(post.send().await.unwrap().status().as_u16(), 401);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_had_one_says_so_and_knows_what_is_only_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = config(&folder);
+    let without = Config { portal: crate::config::Portal::default(), ..with.clone() };
+    let running = start(&with).await;
+    assert!(running.node.registry.notes()[0].contains("runs in this process"));
+    let digests = [running.push(b"here and there").await, running.push(b"there").await];
+    running.until_safe().await;
+    running.stop().await;
+    delete_file(&with, &digests[1]);
+
+    // Stopped: by the directory, whatever the configuration says.
+    for config in [&with, &without] {
+        let node = Node::open(config, Beside::of_stopped(config).unwrap(), Arc::new(Metrics::new())).unwrap();
+        assert_eq!(node.registry.durability().unwrap().to_string(), "safe to close: yes");
+        assert!(node.registry.notes()[0].contains("does not run in any node"));
+        node.registry.catalog().close();
+    }
+    // Its portal served by itself, and named.
+    let mut named = without.clone();
+    named.storage.backend = Backend::Skynet;
+    named.storage.skynet.portals = vec!["http://127.0.0.1:9980".to_owned()];
+    let node = Node::open(&named, Beside::of_stopped(&named).unwrap(), Arc::new(Metrics::new())).unwrap();
+    assert_eq!(node.registry.durability().unwrap().to_string(), "safe to close: yes");
+    node.registry.catalog().close();
+    drop(node);
+    // Served without: no backend, and no secret about it.
+    let running = start(&without).await;
+    assert!(running.node.backend.is_none() && running.node.registry.durability().is_none());
+    assert!(running.node.registry.notes()[0].contains("left from a start with --with-portal"));
+    assert_eq!(count_absent(&running.node.registry, || false).unwrap(), Absent { count: 1, bytes: 5 });
+    running.stop().await;
+    // With it again, nothing is missing.
+    let running = start(&with).await;
+    assert_eq!(running.backlog(), Backlog::default());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_portal_has_nothing_whatever_was_placed_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder);
+    let running = start(&config).await;
+    let digests = [running.push(b"here").await, running.push(b"not here").await];
+    // Else the new portal is asked for the second one, does not have it, and nobody has.
+    for digest in &digests {
+        running.until_read_back(digest).await;
+    }
+    let (old, before) = (running.url(), running.places(&digests[1]));
+    running.stop().await;
+    delete_file(&config, &digests[1]);
+    std::fs::remove_dir_all(data_dir::attached_portal(&config.storage.data)).unwrap();
+
+    let running = start(&config).await;
+    running.until_safe().await;
+    let endpoints = &running.places(&digests[0])[0].locator.endpoints;
+    assert!(*endpoints == [running.url()] || running.url() == old, "{endpoints:?}");
+    // What is not here cannot be placed anew, and may still be elsewhere.
+    let after = running.places(&digests[1]);
+    assert_eq!(after[0].locator, before[0].locator);
+    // The new portal really has it.
+    let locator = &running.places(&digests[0])[0].locator;
+    let content = storage_backends::backend::Content::new(digests[0].clone(), 4).unwrap();
+    assert!(running.node.backend.as_ref().unwrap().stat(&content, locator).await.is_ok());
+    running.stop().await;
+}

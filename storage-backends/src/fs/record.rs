@@ -1,0 +1,240 @@
+//! Small checksummed records, one to a file, replaced atomically (`docs/on-disk-format.md`, "Records").
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::disk;
+use crate::checksum::{CHECKSUM_LENGTH, checksum};
+
+/// Bytes before the fields: magic, version, marks, length.
+const HEADER: usize = 16;
+
+/// A kind of record.
+#[derive(Clone, Copy, Debug)]
+pub struct Format {
+    magic: [u8; 8],
+    version: u16,
+    /// Longest record, bytes.
+    limit: usize,
+}
+
+/// Why bytes are no record of a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undecodable {
+    /// Torn, damaged, or something else.
+    Garbage,
+    /// Whole, and of a later format version.
+    Newer(u16),
+}
+
+/// What stands in the place of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<T> {
+    /// No file.
+    Nothing,
+    /// A file that is no record.
+    Garbage,
+    /// A record.
+    Record(T),
+}
+
+/// What can go wrong with a record. None of it says that there is none.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It was written by a newer version of this program. It is left alone.
+    #[error("{} has format version {version}, which is newer than this program", path.display())]
+    NewerFormat {
+        /// The record.
+        path: PathBuf,
+        /// Its format version.
+        version: u16,
+    },
+}
+
+impl RecordError {
+    /// Wraps what the system said; made for `map_err`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RecordError {
+        let path = path.to_path_buf();
+        move |source| RecordError::Io { action, path, source }
+    }
+
+    /// Whether more room would have made it succeed.
+    pub fn is_disk_full(&self) -> bool {
+        // ENOSPC and EDQUOT.
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, RecordError::Io { source, .. } if full.contains(&source.kind()))
+    }
+}
+
+impl<T> Found<T> {
+    /// The record, if it is one.
+    pub fn record(self) -> Option<T> {
+        match self {
+            Found::Record(record) => Some(record),
+            Found::Nothing | Found::Garbage => None,
+        }
+    }
+}
+
+impl Format {
+    /// Records that begin with `magic`, in their format `version`, with at most so many bytes of fields.
+    pub const fn new(magic: [u8; 8], version: u16, fields: usize) -> Self {
+        Format { magic, version, limit: HEADER + fields + CHECKSUM_LENGTH }
+    }
+
+    /// A record of two marks and what its fields are one after the other.
+    pub fn encode(&self, marks: [u8; 2], fields: &[&[u8]]) -> Vec<u8> {
+        let fields = fields.concat();
+        let length = HEADER + fields.len() + CHECKSUM_LENGTH;
+        debug_assert!(length <= self.limit, "a record of {length} bytes could not be read again");
+        let (version, length_field) = (self.version.to_le_bytes(), (length as u32).to_le_bytes());
+        let mut record = [&self.magic[..], &version, &marks, &length_field, &fields].concat();
+        let sum = checksum(&record);
+        record.extend_from_slice(&sum);
+        record
+    }
+
+    /// What `fields` makes of a whole record's marks and fields. If it makes nothing of them, or leaves some, they are
+    /// garbage.
+    pub fn decode<T>(
+        &self,
+        record: &[u8],
+        fields: impl FnOnce([u8; 2], &mut Fields<'_>) -> Option<T>,
+    ) -> Result<T, Undecodable> {
+        let (body, sum) = record.split_last_chunk::<CHECKSUM_LENGTH>().ok_or(Undecodable::Garbage)?;
+        if record.len() > self.limit || *sum != checksum(body) {
+            return Err(Undecodable::Garbage);
+        }
+        let decode = || {
+            let mut body = Fields(body);
+            if body.array()? != self.magic {
+                return None;
+            }
+            let version = body.u16()?;
+            if version > self.version {
+                // Everything after this may mean something else there.
+                return Some(Err(Undecodable::Newer(version)));
+            }
+            let (marks, length) = (body.array()?, body.u32()?);
+            if version != self.version || length as usize != record.len() {
+                return None;
+            }
+            let decoded = fields(marks, &mut body)?;
+            body.0.is_empty().then_some(Ok(decoded))
+        };
+        decode().unwrap_or(Err(Undecodable::Garbage))
+    }
+
+    /// What stands at `path`, decoded.
+    pub fn read<T>(
+        &self,
+        path: &Path,
+        decode: impl FnOnce(&[u8]) -> Result<T, Undecodable>,
+    ) -> Result<Found<T>, RecordError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) => return Err(RecordError::io("open", path)(error)),
+        };
+        let mut record = Vec::new();
+        file.take(self.limit as u64 + 1).read_to_end(&mut record).map_err(RecordError::io("read", path))?;
+        match decode(&record) {
+            Ok(record) => Ok(Found::Record(record)),
+            Err(Undecodable::Garbage) => Ok(Found::Garbage),
+            Err(Undecodable::Newer(version)) => Err(RecordError::NewerFormat { path: path.to_path_buf(), version }),
+        }
+    }
+}
+
+/// Puts a record into its place, from `temporary` in the same file system. A crash leaves the old record or the new one,
+/// never a mixture, and possibly something under the temporary name. `durable`: so does a power cut; that it is the new one
+/// is certain when the caller has synced the directory of `place`.
+pub fn replace(record: &[u8], temporary: &Path, place: &Path, durable: bool) -> Result<(), RecordError> {
+    let written = write_and_rename(record, temporary, place, durable);
+    written.inspect_err(|_| {
+        // Best effort, to give its room back: the next attempt replaces what stays.
+        let _ = fs::remove_file(temporary);
+    })
+}
+
+fn write_and_rename(record: &[u8], temporary: &Path, place: &Path, durable: bool) -> Result<(), RecordError> {
+    // 1. The record, beside. A crash after this: what stood stands.
+    let file = disk::create_staging(temporary).map_err(RecordError::io("create", temporary))?;
+    disk::write_at(&file, record, 0).map_err(RecordError::io("write", temporary))?;
+    if durable {
+        disk::sync_data(&file).map_err(RecordError::io("sync", temporary))?;
+    }
+    // 2. Its name. A crash after this: the new one stands, and after a power cut either of the two.
+    disk::rename(temporary, place).map_err(RecordError::io("move into place", place))
+}
+
+/// The fields of a record that are still to be read. Each method gives the next one, or nothing if there are not so many
+/// bytes.
+#[derive(Debug)]
+pub struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// So many bytes.
+    pub fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (field, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(field)
+    }
+
+    /// All that are left.
+    pub fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+
+    /// So many bytes of UTF-8.
+    pub fn text(&mut self, count: usize) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes(count)?).ok()
+    }
+
+    /// A field of a fixed size.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.bytes(N)?.try_into().ok()
+    }
+
+    /// Two bytes, little-endian.
+    pub fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    /// Four bytes, little-endian.
+    pub fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// Eight bytes, little-endian.
+    pub fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// A time as [`time_field`] has it.
+    pub fn time(&mut self) -> Option<SystemTime> {
+        let since = Duration::from_millis(self.u64()?);
+        Some(UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH))
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn time_field(time: SystemTime) -> [u8; 8] {
+    let milliseconds = time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64);
+    milliseconds.to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests;
