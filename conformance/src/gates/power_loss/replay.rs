@@ -360,15 +360,15 @@ mod tests {
     fn a_folder_that_a_killed_process_made_is_there_for_the_next() {
         let hex = |text: &str| text.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<Vec<_>>().concat();
         let mut trace = Trace::default();
-        let killed = format!("10 mkdir(\"{}\", 0700 <unfinished ...>\n10 +++ killed by SIGKILL +++\n", hex("/root/a"));
+        let killed = format!("10 mkdir(\"{}\", 0700 <unfinished ...>\n10 +++ killed by SIGKILL +++\n", hex("/disk/a"));
         trace.add_life(killed.as_bytes()).unwrap();
         let next = format!(
             "11 mkdir(\"{}\", 0700) = -1 EEXIST (File exists)\n11 mkdir(\"{}\", 0700) = 0\n",
-            hex("/root/a"),
-            hex("/root/a/b")
+            hex("/disk/a"),
+            hex("/disk/a/b")
         );
         trace.add_life(next.as_bytes()).unwrap();
-        let mut replay = Replay::new(&trace, Path::new("/root"), Syncs::All);
+        let mut replay = Replay::new(&trace, Path::new("/disk"), Syncs::All);
         replay.advance(trace.steps.len()).unwrap();
         assert!(replay.disk.lookup(ROOT, "a/b").is_some());
     }
