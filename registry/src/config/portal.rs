@@ -15,7 +15,7 @@ use super::{ByteSize, ListenAddress, Secret, TimeSpan};
 pub struct Portal {
     /// Address with port of `skyberth portal`.
     pub listen: ListenAddress,
-    /// Let `skyberth serve` run it as well, and keep its content there; see [`super::attached`].
+    /// Let `skyberth serve` run it as well, and keep its content there; see `config/attached.rs`.
     pub attached: bool,
     /// Directory of everything that `skyberth portal` writes.
     pub data: PathBuf,

@@ -1,8 +1,8 @@
 //! The gateway: what anybody may pull is served at its skylink too, from the same files.
 //!
-//! A skylink says nothing of a digest, so that the way back is kept in [`records`]: a small file for each piece of content,
-//! named by the root of its base sector. That is a view of the journal like the index, made by [`follow`] and safe to
-//! delete. A base sector is made when it is asked for ([`made`]); the bytes behind it are those of the content store.
+//! A skylink says nothing of a digest, so that the way back is kept in `records`: a small file for each piece of content,
+//! named by the root of its base sector. That is a view of the journal like the index, made by `follow` and safe to
+//! delete. A base sector is made when it is asked for (`made`); the bytes behind it are those of the content store.
 //!
 //! Nothing here is a place where content is kept: what is not on this node's disk is not fetched for the gateway, and its
 //! answers say what they come from, so that no registry takes it for a portal.
