@@ -24,8 +24,10 @@ pub struct BreakerConfig {
 }
 
 impl Default for BreakerConfig {
+    /// A refusal costs a portal that is down next to nothing, and a longer rest would outlast the outage: after half a minute
+    /// of failures, reads and placements would wait for minutes.
     fn default() -> Self {
-        BreakerConfig { failures: 5, first_rest: Duration::from_secs(10), longest_rest: Duration::from_mins(10) }
+        BreakerConfig { failures: 5, first_rest: Duration::from_secs(10), longest_rest: Duration::from_secs(30) }
     }
 }
 
