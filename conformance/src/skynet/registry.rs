@@ -133,16 +133,17 @@ impl<'a> Setting<'a> {
         Ok(())
     }
 
+    fn skopeo_copy(&self, plain: &str, from: &str, to: &str) -> anyhow::Result<Program> {
+        Ok(self.program("skopeo")?.args(["--insecure-policy", "copy", "--preserve-digests", plain, from, to]))
+    }
+
     fn push(&self, image: &Image, reference: &str) -> anyhow::Result<()> {
         let program = match self.client {
-            Client::Skopeo => self.program("skopeo")?.args([
-                "--insecure-policy",
-                "copy",
-                "--preserve-digests",
+            Client::Skopeo => self.skopeo_copy(
                 "--dest-tls-verify=false",
                 &format!("oci:{}:image", image.layout.display()),
                 &format!("docker://{reference}"),
-            ]),
+            )?,
             Client::Crane => self.program("crane")?.arg("push").arg(&image.layout).arg(reference),
         };
         program.run().map(drop)
@@ -152,14 +153,11 @@ impl<'a> Setting<'a> {
     fn pull(&self, reference: &str) -> anyhow::Result<PathBuf> {
         let into = self.folder.join("pulled");
         let program = match self.client {
-            Client::Skopeo => self.program("skopeo")?.args([
-                "--insecure-policy",
-                "copy",
-                "--preserve-digests",
+            Client::Skopeo => self.skopeo_copy(
                 "--src-tls-verify=false",
                 &format!("docker://{reference}"),
                 &format!("oci:{}:image", into.display()),
-            ]),
+            )?,
             Client::Crane => self.program("crane")?.args(["pull", "--format=oci", reference]).arg(&into),
         };
         program.run()?;

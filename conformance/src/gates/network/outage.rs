@@ -12,31 +12,44 @@ use crate::client::{Request, Response};
 use crate::edge::fixture::{Repo, Site, noise, sha256};
 use crate::edge::image::{CONFIG, LAYER, described, image};
 use crate::gates::{note, wait_until};
+use crate::server::Server;
 
 /// A cold pull without a portal must be refused within this, so that a client tries its next mirror.
 const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 /// Portals that stall may be slow only, which takes longer to find out; containerd gives up after 30 s.
 const SILENCE_TOLD_WITHIN: Duration = Duration::from_secs(15);
 
+/// Leaves the given blobs on the portals only, and another one here, too.
+fn push_cold_and_warm(
+    bench: &Bench,
+    stack: &Stack,
+    server: Server,
+    repo: &Repo,
+    cold: &[Vec<u8>],
+) -> anyhow::Result<(Server, Vec<u8>)> {
+    for bytes in cold {
+        repo.push_blob(bytes)?;
+    }
+    stack.settle(&repo.target, patience(bench))?;
+    let server = stack.make_cold(server)?;
+    let warm = noise("warm", 5 * MIB);
+    repo.push_blob(&warm)?;
+    stack.settle(&repo.target, patience(bench))?;
+    Ok((server, warm))
+}
+
 pub fn all_gone(bench: &Bench) -> anyhow::Result<()> {
     let stack = Stack::new(bench, 2)?;
     let server = stack.start()?;
     let repo = Site::new(server.target(), "gone").repo("a");
     let cold: Vec<Vec<u8>> = [1000, 9 * MIB].map(|length| noise("cold", length)).into();
-    for bytes in &cold {
-        repo.push_blob(bytes)?;
-    }
-    stack.settle(&repo.target, patience(bench))?;
-    let _server = stack.make_cold(server)?;
-    let warm = noise("warm", 5 * MIB);
-    repo.push_blob(&warm)?;
-    stack.settle(&repo.target, patience(bench))?;
+    let (_server, warm) = push_cold_and_warm(bench, &stack, server, &repo, &cold)?;
 
     stack.set_all(&Manner::Gone);
-    for method in ["GET", "GET", "GET"] {
+    for _ in 0..3 {
         for bytes in &cold {
             let started = Instant::now();
-            let answer = repo.send(&Request::new(method, repo.blob(&sha256(bytes))))?;
+            let answer = repo.send(&Request::get(repo.blob(&sha256(bytes))))?;
             unavailable(&answer, started.elapsed(), REFUSED_WITHIN)
                 .with_context(|| format!("{} cold bytes", bytes.len()))?;
         }
@@ -59,12 +72,7 @@ pub fn all_stalled(bench: &Bench) -> anyhow::Result<()> {
     let server = stack.start()?;
     let repo = Site::new(server.target(), "stalled").repo("a");
     let cold = noise("cold", 9 * MIB);
-    repo.push_blob(&cold)?;
-    stack.settle(&repo.target, patience(bench))?;
-    let _server = stack.make_cold(server)?;
-    let warm = noise("warm", 5 * MIB);
-    repo.push_blob(&warm)?;
-    stack.settle(&repo.target, patience(bench))?;
+    let (_server, warm) = push_cold_and_warm(bench, &stack, server, &repo, std::slice::from_ref(&cold))?;
     stack.set_all(&Manner::Stalled);
     for part in ["bytes=0-99", "bytes=5000000-5000099"] {
         let started = Instant::now();
