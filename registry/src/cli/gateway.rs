@@ -24,7 +24,7 @@ pub(super) async fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>>
 
 /// A gateway that serves, until it is told to stop.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct GatewayServer {
     address: SocketAddr,
     serving: JoinHandle<()>,
     following: JoinHandle<()>,
@@ -36,7 +36,7 @@ pub(super) async fn start(
     node: &Node,
     listener: TcpListener,
     stop: &CancellationToken,
-) -> anyhow::Result<Running> {
+) -> anyhow::Result<GatewayServer> {
     let profile = config.storage.skynet.profile.parse().context("[storage.skynet] profile")?;
     let (registry, directory) = (Arc::clone(&node.registry), node.data.gateway());
     let journal = node.report.journal.to_string();
@@ -53,10 +53,10 @@ pub(super) async fn start(
     let limits = server::Limits::from(&config.server);
     let serving = tokio::spawn(server::run(listener, router, limits, Arc::clone(&node.metrics), stop.clone()));
     let following = tokio::spawn(gateway.follow(stop.clone()));
-    Ok(Running { address, serving, following })
+    Ok(GatewayServer { address, serving, following })
 }
 
-impl Running {
+impl GatewayServer {
     /// Where it is.
     pub(super) fn greet(&self) {
         print(&format!("gateway:        http://{}/SKYLINK", self.address));

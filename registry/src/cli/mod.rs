@@ -11,8 +11,10 @@ mod ownership;
 mod portal;
 mod privileges;
 mod process;
+mod running;
 mod serve;
 mod r#try;
+mod upkeep;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -1,0 +1,241 @@
+//! A node that is served: what starts before what, what stops before what, and why.
+//!
+//! A start, in this order:
+//!
+//! 1. All addresses are bound: one that is taken ends the start before anything is made. The attached portal's URL is
+//!    known from here on, and the node is opened with it.
+//! 2. The registry's address is served: opening may take minutes if the index must be built anew, and health checks want
+//!    an answer meanwhile.
+//! 3. The node is opened. All that follows needs it.
+//! 4. The gateway, before the backend is asked what it is: a backend that is this very gateway is found out then.
+//! 5. The attached portal, for it is the backend, or one of its portals.
+//! 6. The backend is asked. One that does not suit ends the start before anything is placed there.
+//! 7. Placement, before the first push, which may wait for it.
+//! 8. The local socket, the door, upkeep: the node is there for everybody.
+//!
+//! A stop, in this order, of all that was started; so it is also the end of a start that failed half-way:
+//!
+//! 1. Nothing new begins: addresses are left, upkeep ends at its next step.
+//! 2. Upkeep and local commands end, and connections within the grace: nobody asks for anything any more.
+//! 3. The gateway, which reads the catalog until then.
+//! 4. Pushes that were complete are brought to their end though their clients have left. Sessions stay where they are, on
+//!    disk.
+//! 5. What is only here is placed, within a limit, and then placement ends: nobody writes to the catalog any more.
+//! 6. The catalog is closed, so that the next start can use the index.
+//! 7. The attached portal, since all of the above stores there.
+//! 8. The locks of the data directories go.
+//!
+//! A crash instead of a stop costs nothing that was acknowledged: each part says what it leaves behind.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::attached::{self, AttachedPortal, Attachment, Beside};
+use super::gateway::{self, GatewayServer};
+use super::node::Node;
+use super::{backend, print, upkeep};
+use crate::config::Config;
+use crate::http::{Door, HttpOptions, router};
+use crate::service::Registry;
+use crate::telemetry::metrics::Metrics;
+use crate::{admin, data_dir, placement, server};
+
+/// All that runs in the process of a node; while it starts and stops, a part of that.
+#[derive(Debug)]
+pub(super) struct Running {
+    config: Config,
+    metrics: Arc<Metrics>,
+    door: Door,
+    /// Cancelled when nothing new shall begin.
+    stop: CancellationToken,
+    connections: Option<JoinHandle<()>>,
+    node: Option<Arc<Node>>,
+    gateway: Option<GatewayServer>,
+    attached: Option<AttachedPortal>,
+    placing: Option<Placing>,
+    /// Local commands and upkeep.
+    tasks: TaskTracker,
+}
+
+/// The addresses of a node, bound and not served.
+#[derive(Debug)]
+struct Sockets {
+    registry: TcpListener,
+    address: SocketAddr,
+    gateway: Option<TcpListener>,
+    attached: Option<Attachment>,
+}
+
+impl Sockets {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let listen = config.server.listen.0;
+        let registry = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
+        let address = registry.local_addr()?;
+        let gateway = gateway::bind(config).await?;
+        Ok(Sockets { registry, address, gateway, attached: Attachment::listen(config).await? })
+    }
+}
+
+impl Running {
+    /// Starts a node; a token that is cancelled meanwhile does not break that off. If something fails, what was started
+    /// before is stopped.
+    pub(super) async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
+        let sockets = Sockets::bind(&config).await?;
+        let mut running = Running {
+            config,
+            metrics: Arc::new(Metrics::new()),
+            door: Door::default(),
+            stop,
+            connections: None,
+            node: None,
+            gateway: None,
+            attached: None,
+            placing: None,
+            tasks: TaskTracker::new(),
+        };
+        let Err(error) = running.start_on(sockets).await else { return Ok(running) };
+        if let Err(another) = running.stop().await {
+            tracing::error!(error = format!("{another:#}"), "what had been started did not stop in order");
+        }
+        Err(error)
+    }
+
+    /// The order of a start, as above.
+    async fn start_on(&mut self, sockets: Sockets) -> anyhow::Result<()> {
+        let Sockets { registry, address, gateway, attached } = sockets;
+        self.serve(registry);
+        let node = self.open(Beside::of_running(&self.config, attached.as_ref())).await?;
+        if let Some(listener) = gateway {
+            self.gateway = Some(gateway::start(&self.config, &node, listener, &self.stop).await?);
+        }
+        self.attached = AttachedPortal::start(attached, &self.config, &node).await.context("the attached portal")?;
+        if let Some(backend) = &node.backend {
+            backend::check(&**backend).await?;
+        }
+        self.placing = Some(Placing::start(&node.registry));
+        self.open_door(&node, address)
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let limits = server::Limits::from(&self.config.server);
+        let (router, metrics) = (router(self.door.clone()), Arc::clone(&self.metrics));
+        self.connections = Some(tokio::spawn(server::run(listener, router, limits, metrics, self.stop.clone())));
+    }
+
+    /// A rebuild of the index cannot be broken off; a stop waits for it, and a second signal ends the process at once.
+    async fn open(&mut self, beside: Beside) -> anyhow::Result<Arc<Node>> {
+        let (config, metrics) = (self.config.clone(), Arc::clone(&self.metrics));
+        let opening = spawn_blocking(move || Node::open(&config, beside, metrics));
+        let node = Arc::new(opening.await.context("opening the data directory panicked")??);
+        let report = &node.report;
+        tracing::info!(journal = %report.journal, sequence = report.sequence, index = ?report.index,
+            entries = report.entries, took_ms = report.took.as_millis() as u64, "opened the data directory");
+        self.node = Some(Arc::clone(&node));
+        Ok(node)
+    }
+
+    fn open_door(&self, node: &Node, address: SocketAddr) -> anyhow::Result<()> {
+        let socket = admin::server::bind(&data_dir::socket(node.data.path())).context("local socket")?;
+        let options = HttpOptions {
+            idle_body_timeout: self.config.server.idle_body_timeout.duration(),
+            chunk_max_length: self.config.registry.chunk_max_length.bytes(),
+            metrics: self.config.metrics.enabled,
+        };
+        self.door.open(Arc::clone(&node.registry), Arc::clone(&node.metrics), options);
+        greet(address, node)?;
+        if let Some(gateway) = &self.gateway {
+            gateway.greet();
+        }
+        attached::greet(self.attached.as_ref(), node, &self.tasks, &self.stop);
+        self.tasks.spawn(admin::server::serve(socket, Arc::clone(&node.registry), self.stop.clone()));
+        upkeep::start(&self.config, &node.registry, &self.tasks, &self.stop);
+        Ok(())
+    }
+
+    /// The order of a stop, as above. A part that does not stop as it should keeps no other from it; the first error is
+    /// the one that is told.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        let Running { config, stop, connections, node, gateway, attached, placing, tasks, .. } = self;
+        let began = Instant::now();
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+        let mut result = Ok(());
+        if let Some(connections) = connections {
+            result = result.and(connections.await.context("the server panicked"));
+        }
+        if let Some(gateway) = gateway {
+            result = result.and(gateway.finish().await);
+        }
+        if let Some(node) = &node {
+            result = result.and(finish(&node.registry, placing).await);
+        }
+        if let Some(attached) = attached {
+            let grace = config.server.shutdown_grace.duration().saturating_sub(began.elapsed());
+            result = result.and(attached.stop(grace).await);
+        }
+        if let Some(node) = node {
+            tracing::info!(open_uploads = node.registry.open_uploads(), "stopped");
+        }
+        result
+    }
+}
+
+/// Ends all that writes to the catalog, and closes it.
+async fn finish(registry: &Arc<Registry>, placing: Option<Placing>) -> anyhow::Result<()> {
+    registry.finish().await;
+    let mut result = Ok(());
+    if let Some(placing) = placing {
+        result = placing.finish(registry).await;
+    }
+    let catalog = registry.catalog().clone();
+    result.and(spawn_blocking(move || catalog.close()).await.context("closing the catalog panicked"))
+}
+
+/// What brings content to the backend, if there is one.
+#[derive(Debug)]
+struct Placing {
+    task: JoinHandle<()>,
+    end: CancellationToken,
+}
+
+impl Placing {
+    fn start(registry: &Arc<Registry>) -> Self {
+        let end = CancellationToken::new();
+        Placing { task: tokio::spawn(placement::run(Arc::clone(registry), end.clone())), end }
+    }
+
+    /// Goes on until what is only here is placed, or there is no hope or time for it.
+    async fn finish(self, registry: &Arc<Registry>) -> anyhow::Result<()> {
+        if let Some(durability) = placement::flush(registry).await {
+            if durability.backlog.count == 0 {
+                tracing::info!("{durability}");
+            } else {
+                tracing::warn!(trouble = durability.trouble, "{durability} are on this node only");
+            }
+        }
+        self.end.cancel();
+        self.task.await.context("placement panicked")
+    }
+}
+
+/// What a person needs to begin.
+fn greet(address: SocketAddr, node: &Node) -> anyhow::Result<()> {
+    let data = node.data.path().canonicalize()?;
+    let host =
+        if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
+    print(&format!("Skyberth {} is ready at http://{host}", super::VERSION));
+    print(&format!("data directory: {}", data.display()));
+    print(&format!("push with:      docker tag IMAGE {host}/IMAGE && docker push {host}/IMAGE"));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

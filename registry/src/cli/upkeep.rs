@@ -1,0 +1,43 @@
+//! What a node does for itself at regular times: collection and scrub.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::gc;
+use crate::service::Registry;
+
+/// Starts all of it, until `stop`.
+pub(super) fn start(config: &Config, registry: &Arc<Registry>, tasks: &TaskTracker, stop: &CancellationToken) {
+    let interval = config.gc.interval;
+    if !interval.is_zero() {
+        tasks.spawn(collect_regularly(interval.duration(), Arc::clone(registry), stop.clone()));
+    }
+    let rate = config.storage.scrub_rate;
+    if !rate.is_zero() {
+        let (registry, stop) = (Arc::clone(registry), stop.clone());
+        tasks.spawn_blocking(move || gc::scrub_forever(&registry, rate.bytes(), &stop));
+    }
+}
+
+async fn collect_regularly(interval: Duration, registry: Arc<Registry>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
+        let Some(collected) = stop.run_until_cancelled(gc::collect(&registry, false)).await else { return };
+        match collected {
+            Ok(done) if done.blobs + done.files + done.uploads > 0 => {
+                tracing::info!(
+                    blobs = done.blobs,
+                    bytes = done.bytes,
+                    files = done.files,
+                    uploads = done.uploads,
+                    "collected"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "collection failed, the next one will try again"),
+        }
+    }
+}
