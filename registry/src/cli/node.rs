@@ -1,8 +1,10 @@
 //! Opens a data directory as a node: lock, journal, index, content, sessions.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use storage_backends::backend::Backend;
 use storage_backends::fs::ContentStore;
 
@@ -32,7 +34,6 @@ impl Node {
     /// Blocks, for minutes if a large index must be built anew. A directory that cannot be written is refused here.
     pub(super) fn open(config: &Config, beside: Beside, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let mut data = DataDir::open(&config.storage.data, Kind::Registry)?;
-        let store = ContentStore::open(data.path())?;
         let mut options = CatalogOptions::new(data.journal(), data.index());
         options.index_cache_bytes = config.storage.index_cache.bytes();
         // Less than uploads leave free, so that what was uploaded can still be committed.
@@ -41,7 +42,7 @@ impl Node {
             data.journal_id().map(str::parse).transpose().context("skyberth.json names no journal id")?;
         let backend = backend::backend(&config.storage, beside.portal.as_ref(), &metrics.backend)?;
         options.placement = backend.as_deref().map(Remote::wanted);
-        let (catalog, report) = Catalog::open(options)?;
+        let (store, (catalog, report)) = open_both(data.path(), options)?;
         if data.journal_id().is_none() {
             data.set_journal_id(report.journal.to_string())?;
         }
@@ -56,6 +57,18 @@ impl Node {
         }
         Ok(Node { registry: Arc::new(registry), metrics, report, backend, data })
     }
+}
+
+/// Opens content and catalog at the same time: neither needs the other, and both wait for the disk, a new node most of all.
+/// A crash in between leaves any part of the directories that either makes, which the next start completes.
+fn open_both(directory: &Path, options: CatalogOptions) -> anyhow::Result<(ContentStore, (Catalog, OpenReport))> {
+    thread::scope(|scope| {
+        let store = scope.spawn(|| ContentStore::open(directory));
+        let catalog = Catalog::open(options);
+        let store = store.join().map_err(|_| anyhow!("opening the content store panicked"))?;
+        // First what is wrong with the directory as such.
+        Ok((store?, catalog?))
+    })
 }
 
 fn limits(config: &Config) -> Limits {

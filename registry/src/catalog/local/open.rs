@@ -16,16 +16,17 @@ pub(super) fn open_index(
     time_ms: u64,
 ) -> Result<(Index, IndexOrigin), RebuildError> {
     let directory = &workshop.directory;
-    let mark = directory.mark();
+    let (mark, newest) = (directory.mark(), directory.newest()?);
+    let open = Mark { boot: boot.to_owned(), clean: None, journal: Some(known_end(opened)) };
+    // Nothing could be believed by mistake, and a journal that was made just now has nothing to lose yet.
+    let is_new = opened.created && mark.is_none() && newest.is_none();
     // Before sled writes anything: from here on, a machine crash must be seen as one.
-    if let Err(error) =
-        directory.set_mark(&Mark { boot: boot.to_owned(), clean: None, journal: Some(known_end(opened)) })
-    {
+    if let Err(error) = if is_new { directory.first_mark(&open) } else { directory.set_mark(&open) } {
         // On a full disk: an index without a mark is not believed either, and deletes shall be able to make room.
         tracing::warn!(%error, "the index cannot be marked as open");
         directory.remove_mark()?;
     }
-    let because = match directory.newest()? {
+    let because = match newest {
         None => RebuildReason::Absent,
         Some(generation) => match reuse(workshop, generation, journal, opened, boot, mark.as_ref())? {
             Ok((index, facts)) => {

@@ -140,6 +140,12 @@ impl IndexDirectory {
         File::open(&self.path)?.sync_all()
     }
 
+    /// Makes the mark where there is none, for an index that is not there yet. Not synced: what a power cut leaves of it is
+    /// no mark, or one of an earlier boot, and neither lets an index be believed.
+    pub(crate) fn first_mark(&self, mark: &Mark) -> io::Result<()> {
+        fs::write(self.path.join(MARK), serde_json::to_vec(mark)?)
+    }
+
     /// Removes the mark: then no index is believed at the next start.
     pub(crate) fn remove_mark(&self) -> io::Result<()> {
         match fs::remove_file(self.path.join(MARK)) {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use super::disk::{self, Disk};
 use super::error::OpenError;
 use super::record::{self, JournalId, Role};
 use super::replay::Layout;
-use super::segment::{self, HEADER_BYTES};
+use super::segment::{self, HEADER_BYTES, Unused};
 use super::survey::{self, Finding, FindingKind, GoodSegment, Survey};
 use super::{Current, Journal, Options};
 
@@ -86,7 +87,7 @@ impl Journal {
             unreachable!("a survey without a refusal has a segment");
         };
         let file = open_for_writing(&newest.path).map_err(OpenError::io(&newest.path))?;
-        let end = newest.walk.last_batch.end as u64;
+        let current = Current { file, end: newest.walk.last_batch.end as u64, length: newest.length };
         let (base, last) = (survey.base(), survey.last());
         let opened = Opened {
             id,
@@ -97,28 +98,39 @@ impl Journal {
             created: false,
         };
         let firsts = survey.segments.iter().map(|segment| segment.first).collect();
+        let layout = Layout::new(directory.to_owned(), id, survey.snapshot.as_ref().map(|_| base), firsts, last);
         let journal = Self {
-            layout: Arc::new(Layout::new(
-                directory.to_owned(),
-                id,
-                survey.snapshot.as_ref().map(|_| base),
-                firsts,
-                last,
-            )),
-            directory: directory.to_owned(),
-            options,
-            id,
-            current: Current { file, end, length: newest.length },
-            spare: None,
-            spare_tried: false,
             last,
             tail_bytes: survey.segments.iter().map(used_bytes).sum(),
             snapshot_bytes: survey.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes),
+            ..Self::without_records(directory, lock, options, id, layout, current)
+        };
+        Ok((journal, opened))
+    }
+
+    fn without_records(
+        directory: &Path,
+        lock: File,
+        options: Options,
+        id: JournalId,
+        layout: Layout,
+        current: Current,
+    ) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            options,
+            id,
+            layout: Arc::new(layout),
+            current,
+            spare: None,
+            spare_tried: false,
+            last: 0,
+            tail_bytes: 0,
+            snapshot_bytes: 0,
             failed: false,
             compacting: Weak::new(),
             _lock: lock,
-        };
-        Ok((journal, opened))
+        }
     }
 }
 
@@ -171,10 +183,13 @@ fn create(directory: &Path, lock: File, options: Options, survey: &Survey) -> Re
         }
         Ok(unused)
     };
-    make().map_err(OpenError::io(directory))?;
-    let survey = survey::survey(directory, None)?;
-    let (journal, opened) = Journal::from_survey(directory, lock, options, &survey, None)?;
-    Ok((journal, Opened { created: true, ..opened }))
+    let Unused { file, length } = make().map_err(OpenError::io(directory))?;
+    let layout = Layout::new(directory.to_owned(), id, None, [1].into(), 0);
+    let current = Current { file, end: HEADER_BYTES as u64, length };
+    let journal = Journal::without_records(directory, lock, options, id, layout, current);
+    let opened =
+        Opened { id, snapshot_sequence: 0, last_sequence: 0, cut: None, bad_snapshots: Vec::new(), created: true };
+    Ok((journal, opened))
 }
 
 fn remove(paths: &[PathBuf]) -> io::Result<()> {
@@ -224,8 +239,9 @@ fn cut_tail(disk: &dyn Disk, newest: &GoodSegment) -> io::Result<Option<Cut>> {
 
 fn rewrite_last_batch(disk: &dyn Disk, newest: &GoodSegment) -> io::Result<()> {
     let batch = newest.walk.last_batch.clone();
-    let bytes = segment::load(&newest.path)?;
     let file = open_for_writing(&newest.path)?;
-    disk.write(&file, bytes.get(batch.clone()).unwrap_or_default(), batch.start as u64)?;
+    let mut bytes = vec![0; batch.len()];
+    file.read_exact_at(&mut bytes, batch.start as u64)?;
+    disk.write(&file, &bytes, batch.start as u64)?;
     disk.sync(&file)
 }

@@ -233,7 +233,7 @@ pub(super) fn scan(bytes: &[u8], from: usize, id: &JournalId) -> Rest {
     let mut rest = Rest::default();
     let mut offset = from;
     let mut in_fault = false;
-    while let Some(used) = bytes[offset..].chunks(8).position(|word| word.iter().any(|byte| *byte != 0)) {
+    while let Some(used) = first_used_word(&bytes[offset..]) {
         // No frame begins with a zero word: its length would be 0 and it would not end its batch.
         in_fault &= used == 0;
         offset += used * 8;
@@ -256,6 +256,15 @@ pub(super) fn scan(bytes: &[u8], from: usize, id: &JournalId) -> Rest {
         rest.used = start..offset;
     }
     rest
+}
+
+/// The first word of 8 bytes that is not zero. Most of a segment is zero: that is passed over in blocks.
+fn first_used_word(bytes: &[u8]) -> Option<usize> {
+    const WORDS_OF_A_BLOCK: usize = 64;
+    // Without an end on the way, many bytes are looked at in one step.
+    let is_used = |part: &[u8]| part.iter().fold(0, |bits, byte| bits | byte) != 0;
+    let first = WORDS_OF_A_BLOCK * bytes.chunks(8 * WORDS_OF_A_BLOCK).position(is_used)?;
+    Some(first + bytes[8 * first..].chunks(8).position(is_used)?)
 }
 
 fn decode_at<'a>(bytes: &'a [u8], offset: usize, id: &JournalId) -> Result<Frame<'a>, FrameError> {
