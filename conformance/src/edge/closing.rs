@@ -1,9 +1,13 @@
-//! The closing PUT of an upload (rows 66-70).
+//! The closing PUT of an upload (rows 66-70, B13).
+
+use std::time::Duration;
 
 use super::chunks::stands;
 use super::expect::{self, Faults};
-use super::fixture::{ALGORITHMS, Repo, Session, Site, digest, octets, sha256, with_query};
-use crate::client::Request;
+use super::fixture::{ALGORITHMS, Repo, Session, Site, digest, noise, octets, sha256, with_query};
+use super::own::{Workshop, site};
+use super::wire::eventually;
+use crate::client::{Connection, Request};
 
 const TEN: &[u8] = b"0123456789";
 
@@ -78,6 +82,40 @@ pub fn algorithm_named_only_at_the_close(site: &Site) -> anyhow::Result<()> {
         let want = digest(algorithm, &bytes);
         let answer = session.close_range(&want, 90_000, &bytes[90_000..])?;
         faults.check(algorithm, expect::pushed(&repo, &answer, &want, &bytes));
+    }
+    faults.finish()
+}
+
+/// Whoever leaves is seen to have left sooner or later: some at each moment.
+const LEAVING: usize = 6;
+
+pub fn whoever_sent_the_last_byte_may_leave(workshop: &Workshop) -> anyhow::Result<()> {
+    let server = workshop.start("leaving", &[])?;
+    let repo = site(&server, "B13").repo("a");
+    let mut faults = Faults::default();
+    for number in 0..LEAVING {
+        // In one piece with the head, or in many.
+        let bytes = noise(&format!("leaving {number}"), if number % 2 == 0 { 2000 } else { 2_000_000 });
+        let want = sha256(&bytes);
+        let filled = repo.begin().and_then(|mut session| session.stream(&bytes).map(|()| session))?;
+        let post = octets(Request::new("POST", with_query(&repo.uploads(), &format!("digest={want}"))));
+        let cases = [
+            ("nothing", filled.put(&want)),
+            ("the rest", repo.begin()?.put(&want).body(bytes.clone())),
+            ("the rest in chunked coding", repo.begin()?.put(&want).chunked(bytes.clone(), 8000)),
+            ("all of it", post.body(bytes.clone())),
+        ];
+        for (what, request) in cases {
+            Connection::open(&server.target())?.write(&request)?;
+            faults.check(
+                what,
+                eventually(Duration::from_secs(10), || repo.head(&repo.blob(&want))?.expect(200).map(drop)),
+            );
+            if request.method == "PUT" {
+                faults.check(what, expect::pushed(&repo, &repo.send(&request)?, &want, &bytes));
+            }
+            repo.send(&Request::new("DELETE", repo.blob(&want)))?.expect(202)?;
+        }
     }
     faults.finish()
 }
