@@ -54,8 +54,8 @@ impl Fixture {
     pub(crate) async fn push_blob(&self, bytes: impl AsRef<[u8]>) -> Digest {
         let bytes = Bytes::copy_from_slice(bytes.as_ref());
         let digest = Digest::of(Algorithm::Sha256, &bytes);
-        let mut body = stream::iter([Ok::<_, Error>(bytes)]);
-        self.registry.upload_at_once(&self.repository, digest.clone(), None, &mut body).await.unwrap();
+        let body = stream::iter([Ok::<_, Error>(bytes)]);
+        self.registry.upload_at_once(&self.repository, digest.clone(), None, body).await.1.unwrap();
         digest
     }
 
@@ -78,8 +78,8 @@ impl Fixture {
 
     /// The closing PUT, without a body.
     pub(crate) async fn close(&self, id: &UploadId, digest: &Digest) -> Result<Closed, Error> {
-        let mut empty = stream::iter(Vec::<Result<Bytes, Error>>::new());
-        self.registry.close_upload(&self.repository, id, digest.clone(), Chunk::Stream, Some(0), &mut empty).await
+        let empty = stream::iter(Vec::<Result<Bytes, Error>>::new());
+        self.registry.close_upload(&self.repository, id, digest.clone(), Chunk::Stream, Some(0), empty).await.1
     }
 
     /// Under the tag `latest`.

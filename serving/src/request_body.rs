@@ -44,6 +44,14 @@ impl RequestBody {
         RequestBody { body: IdleTimeout::new(body, idle), received, ended }
     }
 
+    /// Takes the body out, for a task that goes on without the request. When the connection ends before all of it has
+    /// come, it breaks off as ever. What stays here is empty.
+    #[must_use]
+    pub fn take(&mut self) -> RequestBody {
+        let empty = RequestBody::new(Body::empty(), Duration::ZERO, self.received.clone());
+        std::mem::replace(self, empty)
+    }
+
     /// True if all of it has been read.
     pub fn is_ended(&self) -> bool {
         self.ended || http_body::Body::is_end_stream(&self.body)

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use http_body::{Frame, SizeHint};
 use prometheus_client::metrics::counter::Counter;
 use serving::{BodyError, ByteRange, RequestBody};
@@ -24,10 +24,40 @@ const READ_SIZE: u64 = 128 * 1024;
 
 /// The body as the service takes it.
 pub(crate) fn chunks(body: &mut RequestBody) -> impl ByteChunks {
-    body.map_err(|error| match error {
+    body.map_err(fault)
+}
+
+/// The same for work that may outlive the request.
+#[derive(Debug)]
+pub(crate) struct OwnChunks(RequestBody);
+
+impl OwnChunks {
+    /// Takes the body out of the request.
+    pub(crate) fn take(body: &mut RequestBody) -> Self {
+        OwnChunks(body.take())
+    }
+
+    /// Puts back what was left of it; without, as after a panic, there is nothing to be left.
+    pub(crate) fn put_back(left: Option<Self>, body: &mut RequestBody) {
+        if let Some(OwnChunks(left)) = left {
+            *body = left;
+        }
+    }
+}
+
+impl Stream for OwnChunks {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(cx).map_err(fault)
+    }
+}
+
+fn fault(error: BodyError) -> Error {
+    match error {
         BodyError::Idle => Error::BodyIdle,
         BodyError::Broken => Error::BodyBroken,
-    })
+    }
 }
 
 /// A response body whose bytes are counted as they go out.

@@ -16,6 +16,9 @@ mod request;
 mod route;
 mod v2;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 

@@ -25,6 +25,8 @@ struct State {
     peers_turn: usize,
     /// Requests begun so far.
     begun: u64,
+    /// Whether the handler of the last one has not run yet.
+    handler_is_due: bool,
     /// Whether the last request came with a body, so that more of it may be on its way when we close.
     body_expected: bool,
     /// Whether the kernel takes no more at the moment; then the transport's clock is in charge.
@@ -52,6 +54,7 @@ impl Activity {
             open: 0,
             peers_turn: 0,
             begun: 0,
+            handler_is_due: false,
             body_expected: false,
             write_waits: false,
             since: Instant::now(),
@@ -74,6 +77,12 @@ impl Activity {
         self.state().body_expected
     }
 
+    /// The last request, if its handler has not run yet.
+    pub(super) fn due_to_a_handler(&self) -> Option<u64> {
+        let state = self.state();
+        state.handler_is_due.then_some(state.begun)
+    }
+
     /// Notes that the kernel takes no more for now.
     pub(super) fn write_waits(&self) {
         self.state().write_waits = true;
@@ -93,6 +102,7 @@ impl Activity {
         let mut state = self.state();
         state.open += 1;
         state.begun += 1;
+        state.handler_is_due = true;
         state.body_expected = has_body;
         state.since = Instant::now();
         drop(state);
@@ -134,6 +144,11 @@ impl InFlight {
         state.since = Instant::now();
         drop(state);
         self.peers_turn = peers_turn;
+    }
+
+    /// Notes that its handler runs.
+    pub(super) fn handler_runs(&self) {
+        self.activity.state().handler_is_due = false;
     }
 
     /// Ties the request to the body of its response.

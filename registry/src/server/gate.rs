@@ -35,6 +35,7 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
         let router = self.router.clone();
         let peer = self.peer;
         Box::pin(async move {
+            in_flight.handler_runs();
             if let Some(refusal) = refusal {
                 return Ok(refusal.map(|body| in_flight.watch(body)));
             }

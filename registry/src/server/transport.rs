@@ -34,6 +34,8 @@ pub(super) struct Transport<S> {
     write_due: Option<(Option<usize>, Timer)>,
     /// Whether heads cannot be told from other bytes, and the peer may send some at any time.
     multiplexed: bool,
+    /// The request for which the end of what the peer sends was held back.
+    end_waited_for: Option<u64>,
     closing: Closing,
 }
 
@@ -57,6 +59,7 @@ impl<S> Transport<S> {
             head_due: None,
             write_due: None,
             multiplexed: false,
+            end_waited_for: None,
             closing: Closing::Open,
         }
     }
@@ -89,6 +92,18 @@ impl<S> Transport<S> {
         }
         self.head_due = running;
         Ok(())
+    }
+
+    /// An end that comes along with a request is told one turn later: the library drops a request at once whose peer has
+    /// left, and a peer that has sent everything may leave. What its handler does then is the handler's to say.
+    fn end_waits(&mut self, cx: &mut Context<'_>) -> bool {
+        let request = self.activity.due_to_a_handler().filter(|_| !self.multiplexed);
+        if request.is_none() || request == self.end_waited_for {
+            return false;
+        }
+        self.end_waited_for = request;
+        cx.waker().wake_by_ref();
+        true
     }
 
     /// Whether the peer may be in the middle of sending: a body, a head that was refused half-way, h2 frames.
@@ -152,8 +167,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
         }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.watch_head(cx, buffer.filled().len() > before)?;
-        polled
+        let bytes_came = buffer.filled().len() > before;
+        self.watch_head(cx, bytes_came)?;
+        let ended = matches!(polled, Poll::Ready(Ok(()))) && !bytes_came && buffer.remaining() > 0;
+        if ended && self.end_waits(cx) { Poll::Pending } else { polled }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The end of an upload: its bytes are verified, stored and linked (end-4b, end-6).
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use storage_backends::fs::{CommitUploadError, UploadId};
@@ -19,45 +20,53 @@ pub struct Closed {
 }
 
 impl Registry {
-    /// PUT: appends what is left, verifies the whole against the digest, and links it into the repository.
-    pub async fn close_upload<B: ByteChunks>(
+    /// PUT: appends what is left, verifies the whole against the digest, and links it into the repository. Gives the body
+    /// back, with what was not read of it.
+    pub async fn close_upload<B: ByteChunks + 'static>(
         self: &Arc<Self>,
         repository: &RepositoryName,
         id: &UploadId,
         digest: Digest,
         chunk: Chunk,
         length: Option<u64>,
-        body: &mut B,
-    ) -> Result<Closed, Error> {
-        let session = match self.sessions.find(repository, id) {
-            Err(Error::UploadUnknown) => return self.closed_before(repository, id, digest).await,
-            other => other?,
-        };
-        if digest.algorithm().is_none() {
-            return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
-        }
+        mut body: B,
+    ) -> (Option<B>, Result<Closed, Error>) {
         // A PUT without a body is often the repetition of one whose answer was lost: it waits for the first to end.
         let waits = chunk != Chunk::Stream || length == Some(0);
-        let held = match self.hold(&session, waits).await {
-            Err(Error::UploadUnknown) => return self.closed_before(repository, id, digest).await,
-            other => other?,
+        let locked = match self.lock_for_closing(repository, id, &digest, waits).await {
+            Ok(ControlFlow::Continue(locked)) => locked,
+            Ok(ControlFlow::Break(closed)) => return (Some(body), Ok(closed)),
+            Err(error) => return (Some(body), Err(error)),
         };
-        let (held, result) = self.fill(held, chunk, length, false, body).await;
-        result?;
-        let held = held.ok_or(Error::Internal("a filled session was not handed back"))?;
-        // From here on the client may leave: what it sent is complete, so it is brought to its end.
-        let registry = Arc::clone(self);
-        let done = self.tasks.spawn(async move { registry.publish(held, digest).await });
-        let closed = done.await.unwrap_or_else(|_| {
+        let (registry, session) = (Arc::clone(self), Arc::clone(&locked.session));
+        let outcome = self.carry(async move {
+            let result = registry.fill_and_publish(locked, digest, chunk, length, &mut body).await;
+            (body, result)
+        });
+        let (body, result) = outcome.await;
+        if body.is_none() {
             session.reopen();
-            Err(Error::Internal("closing the upload panicked"))
-        })?;
-        self.acknowledge_blob(&closed.digest).await;
-        Ok(closed)
+        }
+        (body, result)
     }
 
     /// POST with `?digest=`: the whole blob in one request. Nothing is left of it if it fails.
-    pub async fn upload_at_once<B: ByteChunks>(
+    pub async fn upload_at_once<B: ByteChunks + 'static>(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        digest: Digest,
+        length: Option<u64>,
+        mut body: B,
+    ) -> (Option<B>, Result<Closed, Error>) {
+        let (registry, repository) = (Arc::clone(self), repository.clone());
+        let outcome = self.carry(async move {
+            let result = registry.push_at_once(&repository, digest, length, &mut body).await;
+            (body, result)
+        });
+        outcome.await
+    }
+
+    async fn push_at_once<B: ByteChunks>(
         self: &Arc<Self>,
         repository: &RepositoryName,
         digest: Digest,
@@ -69,8 +78,63 @@ impl Registry {
         };
         let session = self.new_session(repository, Some(algorithm)).await?;
         // No client knows its id: it goes with this request, however that ends.
-        let session = Ephemeral { registry: Arc::clone(self), repository: repository.clone(), id: session.id.clone() };
-        self.close_upload(repository, &session.id, digest, Chunk::Stream, length, body).await
+        let _goes = Ephemeral { registry: Arc::clone(self), repository: repository.clone(), id: session.id.clone() };
+        let locked = self.lock_session(&session, false).await?;
+        self.fill_and_publish(locked, digest, Chunk::Stream, length, body).await
+    }
+
+    /// Runs the end of a push as a task: a client that has sent everything may leave, and what it sent is brought to its
+    /// end. The body of one that leaves before breaks off, and with it the task ends.
+    async fn carry<B: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Future<Output = (B, Result<Closed, Error>)> + Send + 'static,
+    ) -> (Option<B>, Result<Closed, Error>) {
+        let Ok((body, result)) = self.tasks.spawn(work).await else {
+            return (None, Err(Error::Internal("closing the upload panicked")));
+        };
+        if let Ok(closed) = &result {
+            self.acknowledge_blob(&closed.digest).await;
+        }
+        (Some(body), result)
+    }
+
+    /// The session, for this request alone; or what it became before, if that is what the client wants of it. Who leaves
+    /// while another request has the session gets nothing: those who wait and are not there would be without limit.
+    async fn lock_for_closing(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        id: &UploadId,
+        digest: &Digest,
+        waits: bool,
+    ) -> Result<ControlFlow<Closed, Held>, Error> {
+        let locked = match self.sessions.find(repository, id) {
+            Ok(_) if digest.algorithm().is_none() => {
+                return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
+            }
+            Ok(session) => self.lock_session(&session, waits).await,
+            Err(error) => Err(error),
+        };
+        match locked {
+            Err(Error::UploadUnknown) => {
+                self.closed_before(repository, id, digest.clone()).await.map(ControlFlow::Break)
+            }
+            locked => locked.map(ControlFlow::Continue),
+        }
+    }
+
+    async fn fill_and_publish<B: ByteChunks>(
+        &self,
+        locked: Held,
+        digest: Digest,
+        chunk: Chunk,
+        length: Option<u64>,
+        body: &mut B,
+    ) -> Result<Closed, Error> {
+        let held = self.take_up(locked).await?;
+        let (held, result) = self.fill(held, chunk, length, false, body).await;
+        result?;
+        let held = held.ok_or(Error::Internal("a filled session was not handed back"))?;
+        self.publish(held, digest).await
     }
 
     /// A PUT repeated after a lost 201 gets its 201, as long as the session is remembered and the blob still there; one

@@ -159,9 +159,14 @@ impl Registry {
         Ok(session.progress())
     }
 
+    /// The right to write to a session, which is ready to be written to.
+    pub(super) async fn hold(&self, session: &Arc<Session>, waits: bool) -> Result<Held, Error> {
+        self.take_up(self.lock_session(session, waits).await?).await
+    }
+
     /// Takes the right to write to a session while another request may have it: a ranged chunk `waits`, and its offset
     /// decides; a stream is refused, since nobody can say what would follow what.
-    pub(super) async fn hold(&self, session: &Arc<Session>, waits: bool) -> Result<Held, Error> {
+    pub(super) async fn lock_session(&self, session: &Arc<Session>, waits: bool) -> Result<Held, Error> {
         let transfer = Arc::clone(&self.transfers).try_acquire_owned().map_err(|_| Error::TooMany("request bodies"))?;
         let lock = Arc::clone(&session.upload);
         let guard = match waits {
@@ -173,6 +178,11 @@ impl Registry {
             return Err(Error::UploadUnknown);
         }
         session.touch();
+        Ok(held)
+    }
+
+    /// Takes a locked session up from its files unless it is at hand.
+    pub(super) async fn take_up(&self, held: Held) -> Result<Held, Error> {
         if held.guard.is_some() { Ok(held) } else { self.reopen_upload(held).await }
     }
 

@@ -48,9 +48,9 @@ impl Running {
     async fn push(&self, bytes: &'static [u8]) -> Digest {
         let bytes = Bytes::from_static(bytes);
         let digest = Digest::of(Algorithm::Sha256, &bytes);
-        let mut body = stream::iter([Ok::<_, Error>(bytes)]);
+        let body = stream::iter([Ok::<_, Error>(bytes)]);
         let repository = "a".parse().unwrap();
-        self.node.registry.upload_at_once(&repository, digest.clone(), None, &mut body).await.unwrap();
+        self.node.registry.upload_at_once(&repository, digest.clone(), None, body).await.1.unwrap();
         digest
     }
 

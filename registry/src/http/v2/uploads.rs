@@ -7,7 +7,7 @@ use serving::RequestBody;
 use storage_backends::fs::UploadId;
 
 use crate::http::App;
-use crate::http::body::chunks;
+use crate::http::body::{OwnChunks, chunks};
 use crate::http::error::HttpError;
 use crate::http::headers::{
     DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, OCI_CHUNK_MAX_LENGTH, blob_location, digest_value, upload_location,
@@ -27,12 +27,10 @@ pub(in crate::http) async fn begin(
     let fail = in_repository(repository);
     if let Some(digest) = request.query.get("digest") {
         let digest = parse_digest(digest)?;
-        let closed = app
-            .registry
-            .upload_at_once(repository, digest, request.content_length(), &mut chunks(body))
-            .await
-            .map_err(fail)?;
-        return Ok(stored(repository, &closed.digest));
+        let (length, chunks) = (request.content_length(), OwnChunks::take(body));
+        let (left, closed) = app.registry.upload_at_once(repository, digest, length, chunks).await;
+        OwnChunks::put_back(left, body);
+        return Ok(stored(repository, &closed.map_err(fail)?.digest));
     }
     let start = start(request)?;
     match app.registry.begin_upload(repository, start).await.map_err(fail)? {
@@ -114,9 +112,9 @@ async fn close(
     };
     let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
     let length = request.content_length();
-    let closed =
-        app.registry.close_upload(repository, id, digest, chunk, length, &mut chunks(body)).await.map_err(&fail)?;
-    Ok(stored(repository, &closed.digest))
+    let (left, closed) = app.registry.close_upload(repository, id, digest, chunk, length, OwnChunks::take(body)).await;
+    OwnChunks::put_back(left, body);
+    Ok(stored(repository, &closed.map_err(&fail)?.digest))
 }
 
 /// Where a session stands.
