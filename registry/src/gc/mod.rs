@@ -26,7 +26,7 @@ pub use scrub::scrub_forever;
 use crate::catalog::command::Command;
 use crate::oci::{Digest, RepositoryName};
 use crate::service::{Error, Registry};
-use crate::telemetry::metrics::{Garbage, GarbageLabel};
+use crate::telemetry::labels::{Garbage, GarbageLabel};
 
 /// Entries of the index looked at in one go.
 const BATCH: usize = 256;

@@ -15,7 +15,8 @@ use super::request::{Answer, Request};
 use super::route::Route;
 use super::{App, Door};
 use super::{health, home, v2};
-use crate::telemetry::metrics::{Metrics, Operation, OperationLabel, RequestLabels};
+use crate::telemetry::labels::{Operation, OperationLabel, RequestLabels};
+use crate::telemetry::metrics::Metrics;
 
 /// Handles every request.
 pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Body>) -> Response<Body> {

@@ -22,7 +22,8 @@ use super::activity::{Activity, Verdict};
 use super::first_bytes::{self, Protocol};
 use super::gate::Gate;
 use super::transport::Transport;
-use crate::telemetry::metrics::{Metrics, Refusal, RefusalLabel};
+use crate::telemetry::labels::{Refusal, RefusalLabel};
+use crate::telemetry::metrics::Metrics;
 
 /// Answer to a TLS handshake. Go's clients, docker and podman among them, recognize the bytes `HTTP/` and tell the
 /// user, or fall back to plain HTTP where that is allowed.

@@ -3,7 +3,6 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
@@ -12,6 +11,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::backend::BackendMetrics;
+use super::labels::{GarbageLabel, OperationLabel, RefusalLabel, RequestLabels};
 
 /// Media type of what [`Metrics::encode`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -20,111 +20,6 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// where ingresses cut, then the minutes of large blobs.
 const DURATION_BUCKETS: [f64; 15] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 1800.0];
-
-/// The operation of a request, such as `blob_get`: a fixed word, so that no client can make new series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Operation(pub &'static str);
-
-impl EncodeLabelValue for Operation {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        EncodeLabelValue::encode(&self.0, encoder)
-    }
-}
-
-/// Request methods worth telling apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Method(&'static str);
-
-impl From<&http::Method> for Method {
-    fn from(method: &http::Method) -> Self {
-        let known = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"];
-        Method(known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other"))
-    }
-}
-
-impl EncodeLabelValue for Method {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        EncodeLabelValue::encode(&self.0, encoder)
-    }
-}
-
-/// The first digit of a status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StatusClass(&'static str);
-
-impl From<http::StatusCode> for StatusClass {
-    fn from(status: http::StatusCode) -> Self {
-        StatusClass(match status.as_u16() / 100 {
-            1 => "1xx",
-            2 => "2xx",
-            3 => "3xx",
-            4 => "4xx",
-            _ => "5xx",
-        })
-    }
-}
-
-impl EncodeLabelValue for StatusClass {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        EncodeLabelValue::encode(&self.0, encoder)
-    }
-}
-
-/// Labels of a finished request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RequestLabels {
-    /// What was asked.
-    pub operation: Operation,
-    /// How it was asked.
-    pub method: Method,
-    /// How it ended.
-    pub status: StatusClass,
-}
-
-/// Label of a duration.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OperationLabel {
-    /// What was asked.
-    pub operation: Operation,
-}
-
-/// Why a connection was answered or cut by the server itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(non_camel_case_types, reason = "the derive writes variant names as label values, which are lower case")]
-pub enum Refusal {
-    /// A TLS handshake came to the plain port.
-    tls,
-    /// The first bytes of a connection did not come in time.
-    silent,
-    /// The peer stopped reading.
-    stalled,
-    /// Nothing was asked for too long.
-    idle,
-}
-
-/// Label of a refused connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RefusalLabel {
-    /// Why.
-    pub reason: Refusal,
-}
-
-/// What a collection removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(non_camel_case_types, reason = "the derive writes variant names as label values, which are lower case")]
-pub enum Garbage {
-    /// A blob without references.
-    blob,
-    /// An abandoned upload session.
-    upload,
-}
-
-/// Label of collected objects.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct GarbageLabel {
-    /// What kind.
-    pub kind: Garbage,
-}
 
 /// Makes the histogram of a new operation.
 #[derive(Clone, Debug)]
@@ -349,6 +244,7 @@ fn resident_bytes() -> Option<i64> {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
+    use super::super::labels::{Garbage, Operation, Refusal};
     use super::*;
 
     /// Reads `OpenMetrics` text strictly enough to notice what a scraper would refuse: a sample without TYPE, a second
@@ -404,12 +300,5 @@ mod tests {
         }
         assert!(samples["process_resident_memory_bytes"] > 1e6);
         assert!(samples["process_start_time_seconds"] > 1.7e9);
-    }
-
-    #[test]
-    fn clients_cannot_make_new_series() {
-        let method = http::Method::from_bytes(b"X-ANYTHING").unwrap();
-        assert_eq!(Method::from(&method), Method("other"));
-        assert_eq!(StatusClass::from(http::StatusCode::from_u16(999).unwrap()), StatusClass("5xx"));
     }
 }
