@@ -13,18 +13,18 @@ pub struct Manifest {
     /// Its media type, by the request or the body.
     pub kind: ManifestKind,
     /// The manifest that it is about.
-    pub subject: Option<Reference>,
+    pub subject: Option<Referenced>,
     /// `artifactType`, else the config's media type of an image manifest.
     pub artifact_type: Option<String>,
     /// `annotations`.
     pub annotations: BTreeMap<String, String>,
     /// Config, layers and child manifests, each digest once, in order.
-    pub references: Vec<Reference>,
+    pub references: Vec<Referenced>,
 }
 
 /// Content that a manifest refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
+pub struct Referenced {
     /// Which.
     pub digest: Digest,
     /// Its length by the descriptor.
@@ -105,7 +105,7 @@ impl Manifest {
         check_shape(kind, &wire)?;
         let subject = wire.subject.as_ref().map(|subject| subject.check("subject")).transpose()?;
         // A referrer may come before what it is about.
-        let subject = subject.map(|subject| Reference { may_be_absent: true, ..subject });
+        let subject = subject.map(|subject| Referenced { may_be_absent: true, ..subject });
         let artifact_type = wire.artifact_type.filter(|kind| !kind.is_empty()).or_else(|| {
             let config = wire.config.as_ref().filter(|_| !kind.is_index())?;
             config.media_type.clone()
@@ -155,9 +155,9 @@ fn check_shape(kind: ManifestKind, wire: &Wire) -> Result<(), InvalidManifest> {
 }
 
 /// Each digest once, in order. One digest cannot have two sizes.
-fn references(descriptors: &[&WireDescriptor]) -> Result<Vec<Reference>, InvalidManifest> {
+fn references(descriptors: &[&WireDescriptor]) -> Result<Vec<Referenced>, InvalidManifest> {
     let mut places = HashMap::new();
-    let mut references: Vec<Reference> = Vec::with_capacity(descriptors.len());
+    let mut references: Vec<Referenced> = Vec::with_capacity(descriptors.len());
     for descriptor in descriptors {
         let reference = descriptor.check("descriptor")?;
         let place = *places.entry(reference.digest.clone()).or_insert(references.len());
@@ -174,7 +174,7 @@ fn references(descriptors: &[&WireDescriptor]) -> Result<Vec<Reference>, Invalid
 }
 
 impl WireDescriptor {
-    fn check(&self, what: &str) -> Result<Reference, InvalidManifest> {
+    fn check(&self, what: &str) -> Result<Referenced, InvalidManifest> {
         let digest: Digest = match self.digest.parse() {
             Ok(digest) => digest,
             Err(error) => return invalid(format!("{what} {:?}: {error}", shorten(&self.digest))),
@@ -185,7 +185,7 @@ impl WireDescriptor {
         self.check_data(&digest)?;
         let may_be_absent = self.urls.as_ref().is_some_and(|urls| !urls.is_empty())
             && self.media_type.as_deref().is_some_and(is_never_pushed);
-        Ok(Reference { digest, size, may_be_absent })
+        Ok(Referenced { digest, size, may_be_absent })
     }
 
     /// Embedded data that can be decoded must be what the digest says (image-spec, descriptor.md#embedded-content).
@@ -213,166 +213,4 @@ fn shorten(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const CONFIG: &str = r#"{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}"#;
-    const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-
-    fn parse(body: &str) -> Result<Manifest, InvalidManifest> {
-        Manifest::parse(Some(OCI_IMAGE), body.as_bytes())
-    }
-
-    #[test]
-    fn an_image_without_layers_or_media_type_is_taken() {
-        let manifest = parse(&format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[]}} "#)).unwrap();
-        assert_eq!(manifest.kind, ManifestKind::OciImage);
-        assert_eq!(manifest.artifact_type.as_deref(), Some("application/vnd.oci.empty.v1+json"));
-        assert_eq!(manifest.references.len(), 1);
-    }
-
-    #[test]
-    fn what_is_no_manifest_is_refused() {
-        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
-        let with = |extra: &str| format!(r#"{{"schemaVersion":2,"config":{CONFIG},{extra}}}"#);
-        for bad in [
-            "",
-            "{",
-            "[]",
-            "null",
-            "\u{feff}{}",
-            "{}",
-            r#"{"schemaVersion":1}"#,
-            r#"{"schemaVersion":2}"#,
-            &with(&format!(r#""x":{deep}"#)),
-            &with(r#""manifests":[]"#),
-            &with(r#""subject":{"digest":"sha256:00","size":1}"#),
-            &with(&format!(r#""subject":{}"#, CONFIG.replace(r#","size":2"#, ""))),
-            &with(r#""mediaType":"application/vnd.oci.image.index.v1+json""#),
-            &with(&format!(r#""layers":[{}]"#, CONFIG.replace(":2}", ":-2}"))),
-            &with(&format!(r#""layers":[{}]"#, CONFIG.replace(":2}", ":9223372036854775808}"))),
-            &with(&format!(r#""layers":[{}]"#, CONFIG.replace(":2}", r#":2,"data":"e30K"}"#))),
-            &format!("{} x", with(r#""layers":[]"#)),
-        ] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
-        assert!(Manifest::parse(Some(OCI_IMAGE), b"{\"schemaVersion\":2,\"x\":\"\xff\"}").is_err());
-    }
-
-    #[test]
-    fn the_kind_follows_from_the_body_where_the_request_says_nothing() {
-        let kind = |body: &str| Manifest::parse(None, body.as_bytes()).map(|m| m.kind);
-        assert_eq!(kind(&format!(r#"{{"schemaVersion":2,"config":{CONFIG}}}"#)), Ok(ManifestKind::OciImage));
-        assert_eq!(kind(r#"{"schemaVersion":2,"manifests":[]}"#), Ok(ManifestKind::OciIndex));
-        assert!(kind(r#"{"schemaVersion":2}"#).is_err());
-    }
-
-    #[test]
-    fn foreign_layers_with_urls_may_be_absent() {
-        let layer = |urls: &str| {
-            CONFIG
-                .replace(
-                    "application/vnd.oci.empty.v1+json",
-                    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-                )
-                .replace(":2}", &format!(":2{urls}}}"))
-        };
-        let absent = |urls: &str| {
-            let body = format!(
-                r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{}]}}"#,
-                layer(urls).replace("4413", "0000")
-            );
-            parse(&body).unwrap().references[1].may_be_absent
-        };
-        assert!(absent(r#","urls":["https://example.com/x"]"#));
-        assert!(!absent(r#","urls":[]"#));
-        assert!(!absent(""));
-    }
-
-    /// A descriptor in every shape that a client could send, most of them wrong somewhere.
-    fn descriptors() -> impl Strategy<Value = String> {
-        let digest = "sha256:[0-9a-f]{64}|sha512:[0-9a-f]{10}|[a-z]{0,6}:?[a-zA-Z0-9=_-]{0,10}";
-        let size = prop_oneof![any::<i64>().prop_map(|size| size.to_string()), "[0-9.eE-]{0,6}"];
-        (digest, size, prop::option::of("[ -~]{0,30}"), prop::option::of("[A-Za-z0-9+/=]{0,12}")).prop_map(
-            |(digest, size, kind, data)| {
-                let text = |name: &str, value: Option<String>| {
-                    value.map_or(String::new(), |value| format!(",\"{name}\":{}", serde_json::json!(value)))
-                };
-                format!(r#"{{"digest":"{digest}","size":{size}{}{}}}"#, text("mediaType", kind), text("data", data))
-            },
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in prop::option::of(".{0,40}")) {
-            prop_assert!(Manifest::parse(kind.as_deref(), &bytes).is_err());
-        }
-
-        #[test]
-        fn what_is_taken_has_valid_parts(
-            parts in prop::collection::vec((prop::sample::select(vec!["config", "subject"]), descriptors()), 0..3),
-            lists in prop::collection::vec(
-                (prop::sample::select(vec!["layers", "manifests"]), prop::collection::vec(descriptors(), 0..3)), 0..2),
-            version in 1..3_u8,
-        ) {
-            let mut body = format!(r#"{{"schemaVersion":{version}"#);
-            for (name, part) in &parts {
-                body = format!("{body},\"{name}\":{part}");
-            }
-            for (name, list) in &lists {
-                body = format!("{body},\"{name}\":[{}]", list.join(","));
-            }
-            body.push('}');
-            for kind in [None, Some(OCI_IMAGE), Some("application/vnd.oci.image.index.v1+json")] {
-                let Ok(manifest) = Manifest::parse(kind, body.as_bytes()) else { continue };
-                prop_assert_eq!(version, 2);
-                prop_assert!(kind.is_none_or(|kind| kind == manifest.kind.media_type()));
-                let mut seen = std::collections::HashSet::new();
-                for reference in &manifest.references {
-                    prop_assert_eq!(reference.digest.to_string().parse::<Digest>(), Ok(reference.digest.clone()));
-                    prop_assert!(body.contains(reference.digest.as_str()) && seen.insert(&reference.digest));
-                }
-            }
-        }
-
-        #[test]
-        fn references_come_once_each_in_their_order(
-            layers in prop::collection::vec(0..6_usize, 0..10),
-            sizes in prop::collection::vec(0..i64::MAX, 6),
-        ) {
-            let digest = |n: usize| Digest::of(crate::oci::Algorithm::Sha256, &n.to_be_bytes());
-            let list: Vec<String> = layers
-                .iter()
-                .map(|n| format!(r#"{{"digest":"{}","size":{}}}"#, digest(*n), sizes[*n]))
-                .collect();
-            let body = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{}]}}"#, list.join(","));
-            let found: Vec<Digest> = parse(&body).unwrap().references.into_iter().skip(1).map(|r| r.digest).collect();
-            let mut wanted = Vec::new();
-            for n in layers {
-                if !wanted.contains(&digest(n)) {
-                    wanted.push(digest(n));
-                }
-            }
-            prop_assert_eq!(found, wanted);
-        }
-
-        #[test]
-        fn one_digest_with_two_sizes_is_refused(one in 0..i64::MAX, other in 0..i64::MAX) {
-            let digest = Digest::of(crate::oci::Algorithm::Sha256, b"x");
-            let layers = format!(r#"{{"digest":"{digest}","size":{one}}},{{"digest":"{digest}","size":{other}}}"#);
-            let body = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{layers}]}}"#);
-            prop_assert_eq!(parse(&body).is_ok(), one == other);
-        }
-
-        #[test]
-        fn a_changed_byte_never_panics(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
-            let mut body = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{CONFIG}],"annotations":{{"a":"b"}}}}"#).into_bytes();
-            let index = at.index(body.len());
-            body[index] = byte;
-            let _ = Manifest::parse(Some(OCI_IMAGE), &body);
-            let _ = Manifest::parse(Some(OCI_IMAGE), &body[..cut.index(body.len())]);
-        }
-    }
-}
+mod tests;
