@@ -1,7 +1,7 @@
 //! Any profile, and any sector with content by its root alone.
 
 use storage_backends::skynet::base_sector;
-use storage_backends::skynet::profile::SectorSize;
+use storage_backends::skynet::profile::{Profile, SectorSize};
 use storage_backends::skynet::sector::{SectorRoot, sector_root};
 
 use super::*;
@@ -10,7 +10,7 @@ use crate::oci::RepositoryName;
 const PROFILES: [&str; 4] = ["64KiB/3+2", "4KiB/1+1", "4KiB/10+2", "4MiB/2+1"];
 
 fn size_of(profile: &str) -> usize {
-    profile.parse::<storage_backends::skynet::profile::Profile>().unwrap().sector_size().bytes()
+    profile.parse::<Profile>().unwrap().sector_size().bytes()
 }
 
 fn path(root: &SectorRoot, length: usize) -> String {
@@ -31,7 +31,7 @@ async fn roots(portal: &Uploader, link: &str, profile: &str) -> Vec<SectorRoot> 
 async fn every_profile_is_served_as_a_portal_of_it_does() {
     for profile in PROFILES {
         let (node, portal, size) = (Node::of(profile), Uploader::of(profile, Vec::new()), size_of(profile));
-        let chunk = profile.parse::<storage_backends::skynet::profile::Profile>().unwrap().chunk_size() as usize;
+        let chunk = profile.parse::<Profile>().unwrap().chunk_size() as usize;
         let large =
             if size == 4 * MIB { vec![chunk + 100] } else { vec![chunk, chunk + 1, 2 * chunk + 77, 5 * chunk / 2] };
         for length in [vec![0, 1, size - 300, size - 100, size], large].concat() {
@@ -44,7 +44,12 @@ async fn every_profile_is_served_as_a_portal_of_it_does() {
                 let path = format!("/{path}{link}");
                 let (here, there) = (node.get(&path).await, portal.get(&path).await);
                 assert_eq!(here.status(), there.status(), "{profile} {length} {path}");
-                assert!(bytes(here).await == bytes(there).await, "{profile} {length} {path}");
+                let (here, mut there) = (bytes(here).await, bytes(there).await);
+                if path.contains("health") {
+                    // Nothing is pinned at a gateway.
+                    there = String::from_utf8(there).unwrap().replace("\"pinned\":true", "\"pinned\":false").into();
+                }
+                assert!(here == there, "{profile} {length} {path}");
             }
             for root in roots(&portal, &link, profile).await {
                 let (here, there) = (node.get(&path(&root, size)).await, portal.get(&path(&root, size)).await);
@@ -99,7 +104,7 @@ async fn hostile_sector_requests_are_refused() {
 async fn a_sector_is_served_as_long_as_somebody_may_read_content_with_it() {
     for profile in ["4KiB/1+1", "4KiB/2+1"] {
         let node = private(profile);
-        let chunk = profile.parse::<storage_backends::skynet::profile::Profile>().unwrap().chunk_size() as usize;
+        let chunk = profile.parse::<Profile>().unwrap().chunk_size() as usize;
         let shared = noise(chunk, 1);
         let contents = [2, 3].map(|seed| [&shared[..], &noise(chunk, seed)].concat());
         let portal = Uploader::of(profile, Vec::new());
