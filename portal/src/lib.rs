@@ -27,4 +27,4 @@ pub use metrics::Metrics;
 pub use options::PortalOptions;
 pub use peers::{InvalidPeer, PeerKey, is_peer_url};
 pub use portal::{OpenPortalError, Portal};
-pub use sectors::{Sector, SectorSource, SourceFile, Stretch};
+pub use sectors::{Piece, Sector, SectorSource, SourceFile, Stretch};

@@ -13,6 +13,7 @@
 
 mod batch;
 mod hold;
+mod piece;
 mod reached;
 mod read;
 mod source;
@@ -35,6 +36,7 @@ use storage_backends::skynet::sector::SectorRoot;
 
 pub(crate) use batch::Batch;
 pub(crate) use hold::Held;
+pub use piece::Piece;
 pub use read::{Sector, Stretch};
 pub(crate) use source::Sectors;
 pub use source::{SectorSource, SourceFile};

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use storage_backends::skynet::profile::SectorSize;
 use storage_backends::skynet::sector::{SectorHasher, SectorRoot, sector_root};
 
+use super::piece::Piece;
+
 /// Reads this much at a time to compute a root, bytes.
 const READ_STEP: usize = 256 * 1024;
 
@@ -18,10 +20,18 @@ pub struct Sector {
     /// The first bytes, where they are in no file.
     head: Bytes,
     /// The bytes behind them.
-    stretch: Option<Stretch>,
+    rest: Rest,
     /// Bytes of both; zeros follow up to the sector's size.
     stored: u64,
     size: SectorSize,
+}
+
+/// The bytes of a sector that are in a file.
+#[derive(Debug)]
+enum Rest {
+    Nothing,
+    Stretch(Stretch),
+    Piece(Piece),
 }
 
 /// Part of an open file.
@@ -35,6 +45,13 @@ pub struct Stretch {
     pub length: u64,
 }
 
+impl Stretch {
+    /// Fills `buffer` with what stands at `offset`; the stretch has so much.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, self.start + offset)
+    }
+}
+
 impl Sector {
     pub(super) fn new(file: File, size: SectorSize) -> io::Result<Self> {
         let length = file.metadata()?.len();
@@ -45,7 +62,13 @@ impl Sector {
     pub fn made(size: SectorSize, head: Bytes, stretch: Option<Stretch>) -> io::Result<Self> {
         let length = stretch.as_ref().map_or(0, |stretch| stretch.length);
         let stored = length.checked_add(head.len() as u64).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Sector { head, stretch, stored, size })
+        let rest = stretch.map_or(Rest::Nothing, Rest::Stretch);
+        Ok(Sector { head, rest, stored, size })
+    }
+
+    /// A data piece of content in a file, then zeros.
+    pub fn piece(size: SectorSize, piece: Piece) -> Self {
+        Sector { head: Bytes::new(), stored: piece.length(), rest: Rest::Piece(piece), size }
     }
 
     /// Bytes before the zeros at the end.
@@ -75,9 +98,12 @@ impl Sector {
         if rest.is_empty() {
             return Ok(());
         }
-        let stretch = self.stretch.as_ref().ok_or(io::ErrorKind::UnexpectedEof)?;
         let behind = offset + in_head as u64 - self.head.len() as u64;
-        stretch.file.read_exact_at(rest, stretch.start + behind)
+        match &self.rest {
+            Rest::Nothing => Err(io::ErrorKind::UnexpectedEof.into()),
+            Rest::Stretch(stretch) => stretch.read_at(rest, behind),
+            Rest::Piece(piece) => piece.read_at(rest, behind),
+        }
     }
 
     /// The root of what is here; `pace` is told of each step's bytes before they are hashed.
@@ -107,7 +133,8 @@ impl Sector {
     }
 }
 
-fn zero_root(size: SectorSize) -> SectorRoot {
+/// The root of a sector of zeros.
+pub(super) fn zero_root(size: SectorSize) -> SectorRoot {
     static STANDARD: LazyLock<SectorRoot> = LazyLock::new(|| sector_root(SectorSize::STANDARD, &[]));
     if size == SectorSize::STANDARD { *STANDARD } else { sector_root(size, &[]) }
 }

@@ -4,21 +4,29 @@ use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use storage_backends::skynet::profile::SectorSize;
 use storage_backends::skynet::sector::SectorRoot;
 
-use super::{Sector, SectorStore};
+use super::read::zero_root;
+use super::{Sector, SectorStore, Stretch};
 
 /// Gives the sectors of skyfiles that nobody uploaded here. Everything may block.
 pub trait SectorSource: Debug + Send + Sync {
     /// The skyfile whose base sector has this root; `None` if it is not here.
     fn find(&self, base: &SectorRoot) -> io::Result<Option<Arc<dyn SourceFile>>>;
+
+    /// A sector with content of any skyfile, by its root alone; `None` if none that is here is known to have it.
+    fn find_data(&self, root: &SectorRoot) -> io::Result<Option<Sector>>;
 }
 
 /// A skyfile of a [`SectorSource`]; it stays readable while it is held.
 pub trait SourceFile: Debug + Send + Sync {
-    /// Its base sector, or one that its fanout lists; `None` of any other.
+    /// Its base sector, or one with content that its fanout lists; `None` of any other.
     fn open(&self, root: &SectorRoot) -> io::Result<Option<Sector>>;
+
+    /// All of its content, where that has sectors of its own and stands in one piece all the same.
+    fn content(&self) -> Option<Stretch>;
 }
 
 /// Where the sectors of skyfiles are, or those of one of them.
@@ -41,13 +49,15 @@ impl Sectors {
         }
     }
 
-    /// Opens a sector. Of those that are made only base sectors are known by their roots alone.
+    /// Opens a sector.
     pub(crate) fn open_sector(&self, root: &SectorRoot) -> io::Result<Option<Sector>> {
         match self {
             Sectors::Stored(store) => store.open_sector(root),
+            // Content that ends early in its last chunk leaves such pieces; nobody has to hold them.
+            Sectors::Made(size, _) if *root == zero_root(*size) => Sector::made(*size, Bytes::new(), None).map(Some),
             Sectors::Made(_, source) => match source.find(root)? {
                 Some(file) => file.open(root),
-                None => Ok(None),
+                None => source.find_data(root),
             },
             Sectors::OfOne(_, file) => file.open(root),
         }
@@ -63,6 +73,14 @@ impl Sectors {
             },
         };
         Ok(sectors.open_sector(root)?.map(|sector| (sector, sectors)))
+    }
+
+    /// All content of one skyfile, where it stands in one piece.
+    pub(crate) fn content(&self) -> Option<Stretch> {
+        match self {
+            Sectors::OfOne(_, file) => file.content(),
+            Sectors::Stored(_) | Sectors::Made(..) => None,
+        }
     }
 
     /// Whether a sector is here.

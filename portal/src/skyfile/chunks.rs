@@ -69,7 +69,7 @@ impl Chunks {
         let mut result = Ok(());
         let roots = self.fanout.finish_into(&mut |part| storing.keep(part, &mut result));
         result?;
-        let chunk_roots = chunk_roots(self.profile);
+        let chunk_roots = self.profile.chunk_roots();
         storing.end_chunk(&roots[roots.len().saturating_sub(chunk_roots)..])?;
         Ok((Some(storing.batch), roots))
     }
@@ -77,7 +77,7 @@ impl Chunks {
     /// Gives up as soon as the disk is full, or the fanout cannot fit the base sector any more.
     fn begin_chunk(&mut self) -> Result<(), WriteError> {
         let sector_size = self.profile.sector_size().bytes();
-        let needed = Layout::SIZE + (self.fanout.roots().len() + chunk_roots(self.profile)) * SectorRoot::SIZE;
+        let needed = Layout::SIZE + (self.fanout.roots().len() + self.profile.chunk_roots()) * SectorRoot::SIZE;
         if needed > sector_size {
             let (file_size, needed) = (self.length, needed as u64);
             return Err(AssembleError::FanoutTooLarge { file_size, needed, sector_size }.into());
@@ -87,16 +87,8 @@ impl Chunks {
 
     fn end_chunk(&mut self) -> Result<(), WriteError> {
         let roots = self.fanout.roots();
-        let last = &roots[roots.len().saturating_sub(chunk_roots(self.profile))..];
+        let last = &roots[roots.len().saturating_sub(self.profile.chunk_roots())..];
         self.storing.as_mut().map_or(Ok(()), |storing| storing.end_chunk(last))
-    }
-}
-
-/// Roots that the fanout has of each chunk.
-fn chunk_roots(profile: Profile) -> usize {
-    match profile.data_pieces() {
-        1 => 1,
-        data_pieces => usize::from(data_pieces) + usize::from(profile.parity_pieces()),
     }
 }
 

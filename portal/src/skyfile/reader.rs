@@ -12,7 +12,7 @@ use storage_backends::skynet::skylink::{Skylink, Target};
 
 use super::error::OpenError;
 use super::stream::SkyfileStream;
-use crate::sectors::{Held, Sector, Sectors};
+use crate::sectors::{Held, Sector, Sectors, Stretch};
 
 /// A skyfile. It stays readable as far as its sectors stand.
 #[derive(Clone, Debug)]
@@ -38,8 +38,9 @@ pub(super) struct Source {
 enum Place {
     /// In the base sector, from this offset on.
     Base { sector: Sector, offset: u64 },
-    /// In sectors whose roots these are: for each chunk the data pieces, then the parity pieces.
-    Fanout { roots: Bytes, data_pieces: usize, chunk_roots: usize },
+    /// In sectors whose roots these are: for each chunk the data pieces, then the parity pieces. Where the content stands in
+    /// one piece too, it is read from there.
+    Fanout { roots: Bytes, data_pieces: usize, chunk_roots: usize, content: Option<Stretch> },
 }
 
 /// The open sectors of the chunk that was read last.
@@ -67,7 +68,8 @@ impl Skyfile {
             Place::Base { sector, offset: offset + head }
         } else {
             let (data_pieces, chunk_roots) = (usize::from(layout.data_pieces), layout.chunk_roots() as usize);
-            Place::Fanout { roots, data_pieces, chunk_roots }
+            let content = sectors.content().filter(|content| content.length == layout.file_size);
+            Place::Fanout { roots, data_pieces, chunk_roots, content }
         };
         let metadata = Metadata::parse(&rest)?;
         if metadata.content_length() > layout.file_size {
@@ -178,7 +180,7 @@ impl Source {
     fn data_roots(&self) -> impl Iterator<Item = SectorRoot> {
         let (roots, data_pieces, chunk_roots) = match &self.place {
             Place::Base { .. } => (&[][..], 0, 1),
-            Place::Fanout { roots, data_pieces, chunk_roots } => (roots.as_chunks().0, *data_pieces, *chunk_roots),
+            Place::Fanout { roots, data_pieces, chunk_roots, .. } => (roots.as_chunks().0, *data_pieces, *chunk_roots),
         };
         roots
             .chunks(chunk_roots)
@@ -191,7 +193,12 @@ impl Source {
         let limit = (self.size - position).min(limit as u64);
         match &self.place {
             Place::Base { sector, offset } => read(sector, offset + position, limit),
-            Place::Fanout { roots, data_pieces, chunk_roots } => {
+            Place::Fanout { content: Some(content), .. } => {
+                let mut bytes = vec![0; limit as usize];
+                content.read_at(&mut bytes, position)?;
+                Ok(Bytes::from(bytes))
+            }
+            Place::Fanout { roots, data_pieces, chunk_roots, content: None } => {
                 let sector_size = self.sectors.sector_size();
                 let chunk_size = (*data_pieces * sector_size.bytes()) as u64;
                 let (index, start) = (position / chunk_size, position % chunk_size);

@@ -1,11 +1,9 @@
 //! `[gateway]`: what anybody may pull, at its skylinks too.
 
 use serde::{Deserialize, Serialize};
-use storage_backends::skynet::profile::Profile;
 
 use super::validate::Faults;
-use super::{InvalidListenAddress, ListenAddress, Storage};
-use crate::gateway;
+use super::{InvalidListenAddress, ListenAddress};
 
 /// A read-only portal beside the registry, over the same files. Its profile is `storage.skynet.profile`, so that content
 /// has the skylinks that it has, or would have, at the portals of a `skynet` backend.
@@ -42,15 +40,10 @@ impl From<OptionalAddress> for String {
 }
 
 impl Gateway {
-    pub(super) fn validate(&self, storage: &Storage, faults: &mut Faults) {
+    pub(super) fn validate(&self, faults: &mut Faults) {
         let is_url = |url: &str| url.starts_with("http://") || url.starts_with("https://");
         if !self.url.is_empty() && (!is_url(&self.url) || self.url.ends_with('/')) {
             faults.add("gateway.url", "write a URL without a slash at its end, such as https://gateway.example");
-        }
-        let suits = storage.skynet.profile.parse::<Profile>().map_or(true, gateway::Gateway::suits);
-        if self.listen.0.is_some() && !suits {
-            let message = "a gateway serves profiles of 4 MiB sectors and one data piece, such as 4MiB/1+4";
-            faults.add("storage.skynet.profile", message);
         }
     }
 }
@@ -58,14 +51,6 @@ impl Gateway {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn faults(gateway: &str, storage: &str) -> Vec<String> {
-        let gateway: Gateway = toml::from_str(gateway).unwrap();
-        let storage: Storage = toml::from_str(storage).unwrap();
-        let mut faults = Faults::default();
-        gateway.validate(&storage, &mut faults);
-        faults.0.into_iter().map(|fault| fault.key).collect()
-    }
 
     #[test]
     fn an_empty_address_is_none() {
@@ -78,11 +63,14 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_has_a_profile_whose_units_are_known() {
-        let other = "[skynet]\nprofile = \"4KiB/1+4\"";
-        assert_eq!(faults("listen = \":9981\"", other), ["storage.skynet.profile"]);
-        assert_eq!(faults("listen = \":9981\"", "[skynet]\nprofile = \"4MiB/10+20\""), ["storage.skynet.profile"]);
-        assert!(faults("", other).is_empty() && faults("listen = \":9981\"", "").is_empty());
-        assert_eq!(faults("url = \"https://a/\"", ""), ["gateway.url"]);
+    fn a_url_is_written_as_it_is_answered() {
+        let faults = |url: &str| {
+            let mut faults = Faults::default();
+            Gateway { url: url.to_owned(), ..Gateway::default() }.validate(&mut faults);
+            faults.0.into_iter().map(|fault| fault.key).collect::<Vec<_>>()
+        };
+        assert!(faults("").is_empty() && faults("https://a").is_empty());
+        assert_eq!(faults("https://a/"), ["gateway.url"]);
+        assert_eq!(faults("a"), ["gateway.url"]);
     }
 }

@@ -84,7 +84,7 @@ impl Config {
         self.gc.validate(faults);
         self.log.validate(faults);
         self.portal.validate(faults);
-        self.gateway.validate(&self.storage, faults);
+        self.gateway.validate(faults);
         self.validate_attached(faults);
     }
 }

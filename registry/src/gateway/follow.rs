@@ -1,32 +1,28 @@
 //! Keeps the records up with the journal: whatever it says is held gets the record of its base sector.
 //!
+//! The first time, and when the journal does not reach back far enough any more, all content that is held is walked over, in
+//! the order of digests. Then what the journal says is taken in, page by page.
+//!
 //! Durable steps, and what a crash after each leaves behind:
 //!
-//! 1. the unit roots of large content are kept, as placement keeps them: whoever needs them next finds them;
-//! 2. the records of a page of facts are synced: they are found already, and written again;
-//! 3. the state names the last of these facts: the next page begins behind it.
+//! 1. the fanout of large content is kept, one by one: it is not computed again;
+//! 2. the records of a page are synced: they are found already, and not written again;
+//! 3. the state names the last content of the page, or the last fact: the next page begins behind it.
 
+use std::collections::HashSet;
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use storage_backends::backend::UNIT;
-use storage_backends::fs::StoreError;
-use storage_backends::skynet::KIND;
-use storage_backends::skynet::base_sector::AssembleError;
-use storage_backends::skynet::canonical::{self, Form, UnitRoots};
-use storage_backends::skynet::sector::SectorRoot;
-use storage_backends::skynet::skylink::{Skylink, Target};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
-use super::records::{Batch, Record, State};
+use super::records::Found;
+use super::state::{FORMAT, State, Walk};
 use crate::catalog::command::ReadError;
-use crate::catalog::fact::{Fact, Locator};
+use crate::catalog::fact::Fact;
 use crate::catalog::{FactsSinceError, Replay, ReplayError};
 use crate::oci::Digest;
-use crate::placement;
 use crate::service::Error;
 
 /// Between two looks at whether the journal has grown: about so long after a push its skylinks can be had.
@@ -37,6 +33,10 @@ const PAUSE: Duration = Duration::from_secs(5);
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
 /// Facts whose records become durable together.
 const PAGE: usize = 256;
+/// The same of digests that are walked over.
+pub(super) const WALK_PAGE: usize = if cfg!(test) { 4 } else { 64 };
+/// Roots that wait in memory for that; where one content has more, it is written by itself.
+const MAX_WAITING: usize = 64 * 1024;
 
 /// Why the records stay behind.
 #[derive(Debug, thiserror::Error)]
@@ -55,13 +55,12 @@ pub(super) enum FollowError {
 
 /// See [`Gateway::follow`].
 pub(super) async fn follow(gateway: &Gateway, stop: &CancellationToken) {
-    let mut known = gateway.known().await;
-    let mut swept: Option<Instant> = None;
+    let (mut state, mut swept): (Option<State>, Option<Instant>) = (None, None);
     loop {
         let mut pause = LOOK_EVERY;
         let due = swept.is_none_or(|swept| swept.elapsed() > SWEEP_EVERY);
-        let result = match gateway.catch_up(&mut known, stop).await {
-            Ok(()) if due => gateway.sweep().await.map(|()| swept = Some(Instant::now())),
+        let result = match gateway.keep_up(&mut state, stop).await {
+            Ok(()) if due && !stop.is_cancelled() => gateway.sweep().await.map(|()| swept = Some(Instant::now())),
             result => result,
         };
         if let Err(error) = result {
@@ -75,173 +74,169 @@ pub(super) async fn follow(gateway: &Gateway, stop: &CancellationToken) {
     }
 }
 
+/// Records that are not written yet.
+#[derive(Default)]
+struct Waiting {
+    found: Vec<Found>,
+    roots: usize,
+}
+
 impl Gateway {
-    /// The sequence up to which all content has its record; `None`: nobody knows, or the records are of something else.
-    pub(super) async fn known(&self) -> Option<u64> {
-        let records = self.records.clone();
-        let state = spawn_blocking(move || records.state()).await.ok()??;
+    async fn keep_up(&self, state: &mut Option<State>, stop: &CancellationToken) -> Result<(), FollowError> {
+        let state = match state {
+            Some(state) => state,
+            None => state.insert(self.begin().await?),
+        };
+        self.catch_up(state, stop).await
+    }
+
+    /// How far the records go. Those of something else are forgotten.
+    pub(super) async fn begin(&self) -> Result<State, FollowError> {
         let last = self.registry.catalog().status().sequence;
-        (state == self.state(state.sequence) && state.sequence <= last).then_some(state.sequence)
+        let fresh = self.all_anew(last);
+        let records = self.records.clone();
+        let beginning = spawn_blocking(move || {
+            let ours = |state: &State| {
+                let State { format, journal, profile, sequence, .. } = state;
+                (*format, journal, profile) == (FORMAT, &fresh.journal, &fresh.profile) && *sequence <= last
+            };
+            if let Some(state) = records.state.get().filter(ours) {
+                return Ok(state);
+            }
+            records.clear()?;
+            records.state.set(&fresh)?;
+            Ok::<_, io::Error>(fresh)
+        });
+        Ok(beginning.await??)
     }
 
-    fn state(&self, sequence: u64) -> State {
-        State { journal: self.journal.clone(), profile: self.profile.to_string(), sequence }
+    /// Before a walk over what is held at a sequence.
+    fn all_anew(&self, sequence: u64) -> State {
+        let (journal, profile) = (self.journal.clone(), self.profile.to_string());
+        State { format: FORMAT, journal, profile, sequence, walk: Some(Walk::default()) }
     }
 
-    /// Takes in what the journal has beyond what is known.
-    pub(super) async fn catch_up(&self, known: &mut Option<u64>, stop: &CancellationToken) -> Result<(), FollowError> {
-        let end = self.registry.catalog().status().sequence;
-        if known.is_some_and(|known| known >= end) {
-            return Ok(());
-        }
-        let (gateway, from) = (self.clone(), *known);
-        let (mut facts, in_order) = spawn_blocking(move || gateway.open_facts(from)).await??;
-        let last = facts.last_sequence().max(end);
+    /// Takes in what is not known yet.
+    pub(super) async fn catch_up(&self, state: &mut State, stop: &CancellationToken) -> Result<(), FollowError> {
         while !stop.is_cancelled() {
-            let (rest, page) = spawn_blocking(move || read_page(facts)).await?;
-            facts = rest;
-            let page = page?;
-            let (is_last, reached) = (page.len() < PAGE, page.last().map(|(sequence, _)| *sequence));
-            if !self.learn_page(page, stop).await? {
+            if let Some(walk) = state.walk.clone() {
+                self.walk(walk, state, stop).await?;
+                continue;
+            }
+            let end = self.registry.catalog().status().sequence;
+            if state.sequence >= end {
                 return Ok(());
             }
-            // What a snapshot has is in no order of time: it is known when all of it is.
-            if let Some(sequence) = if is_last { Some(last) } else { reached.filter(|_| in_order) } {
-                let (records, state) = (self.records.clone(), self.state(sequence));
-                spawn_blocking(move || records.set_state(&state)).await??;
-                *known = Some(sequence);
-            }
-            if is_last {
-                return Ok(());
+            let (catalog, after) = (self.registry.catalog().clone(), state.sequence);
+            match spawn_blocking(move || catalog.facts_since(after)).await? {
+                Ok(facts) => return self.take_in(facts, state, stop).await,
+                Err(FactsSinceError::Read(error)) => return Err(error.into()),
+                Err(FactsSinceError::Compacted { .. }) => self.reached(state, self.all_anew(end)).await?,
             }
         }
         Ok(())
     }
 
-    /// What comes after a sequence, or all that stands; and whether it is in the order of sequences. Blocks.
-    fn open_facts(&self, after: Option<u64>) -> Result<(Replay, bool), FollowError> {
-        let catalog = self.registry.catalog();
-        match after.map(|after| catalog.facts_since(after)) {
-            Some(Ok(facts)) => return Ok((facts, true)),
-            Some(Err(FactsSinceError::Read(error))) => return Err(error.into()),
-            Some(Err(FactsSinceError::Compacted { .. })) => {}
-            // Whatever is there, is of another journal or profile, or of nobody knows what.
-            None => {
-                self.records.retain(|_| io::Result::Ok(false))?;
+    /// Goes on with a walk, to its end unless the node stops.
+    async fn walk(&self, walk: Walk, state: &mut State, stop: &CancellationToken) -> Result<(), FollowError> {
+        tracing::info!(after = ?walk.after, "looking at all content for its skylinks");
+        let mut after = walk.after;
+        loop {
+            let (catalog, from) = (self.registry.catalog().clone(), after.clone());
+            let page = spawn_blocking(move || catalog.held_after(from.as_ref(), WALK_PAGE)).await??;
+            after = page.last().filter(|_| page.len() == WALK_PAGE).cloned();
+            if !self.learn_page(page, stop).await? {
+                return Ok(());
+            }
+            let walk = after.clone().map(|after| Walk { after: Some(after) });
+            self.reached(state, State { walk, ..state.clone() }).await?;
+            if after.is_none() {
+                return Ok(());
             }
         }
-        tracing::info!("looking at all content for its skylinks");
-        Ok((catalog.replay_state()?, false))
     }
 
-    /// Makes the records of these facts, durably; `false` if the node stops first.
-    async fn learn_page(&self, page: Vec<(u64, Fact)>, stop: &CancellationToken) -> Result<bool, FollowError> {
-        let mut found = Vec::new();
-        for (_, fact) in page {
+    /// Learns what comes after the state's sequence.
+    async fn take_in(&self, mut facts: Replay, state: &mut State, stop: &CancellationToken) -> Result<(), FollowError> {
+        loop {
+            let (rest, page) = spawn_blocking(move || read_page(facts)).await?;
+            facts = rest;
+            let page = page?;
+            let Some(sequence) = page.last().map(|(sequence, _)| *sequence) else { return Ok(()) };
+            let is_last = page.len() < PAGE;
+            let contents = page.into_iter().filter_map(|(_, fact)| content_of(fact));
+            if !self.learn_page(contents, stop).await? {
+                return Ok(());
+            }
+            self.reached(state, State { sequence, ..state.clone() }).await?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes the records of content, durably; `false` if the node stops first.
+    async fn learn_page(
+        &self,
+        contents: impl IntoIterator<Item = Digest>,
+        stop: &CancellationToken,
+    ) -> Result<bool, FollowError> {
+        let (mut waiting, mut seen) = (Waiting::default(), HashSet::new());
+        for digest in contents {
             if stop.is_cancelled() {
                 return Ok(false);
             }
-            found.extend(match fact {
-                Fact::BlobLinked { digest, size, .. } => self.learn(digest, size, stop).await?,
-                Fact::ManifestStored { digest, manifest, .. } => self.learn(digest, manifest.size, stop).await?,
-                Fact::UnitRoots { digest, units, .. } if units > 0 => self.learn_listed(digest).await?,
-                Fact::Placed { digest, locator, .. } => self.learn_placed(digest, &locator)?,
-                _ => None,
-            });
+            let catalog = self.registry.catalog();
+            if !seen.insert(digest.clone()) || catalog.is_only_a_list(&digest)? {
+                continue;
+            }
+            let Some(length) = catalog.held_size(&digest)? else { continue };
+            if let Some(found) = self.learn(&digest, length, stop).await? {
+                waiting.roots += found.sectors.len();
+                waiting.found.push(found);
+            }
+            if waiting.roots > MAX_WAITING {
+                self.write(std::mem::take(&mut waiting)).await?;
+            }
         }
-        let mut batch = self.records.batch();
-        let writing = spawn_blocking(move || write(&mut batch, &found).and_then(|()| batch.finish()));
-        writing.await??;
-        Ok(true)
+        // What a stop made of it is looked at again.
+        self.write(waiting).await?;
+        Ok(!stop.is_cancelled())
     }
 
-    /// The record of content; `None` if there is nothing to make it from now.
-    async fn learn(
-        &self,
-        digest: Digest,
-        size: u64,
-        stop: &CancellationToken,
-    ) -> Result<Option<(SectorRoot, Record)>, FollowError> {
-        if !self.registry.catalog().is_held(&digest)? {
-            return Ok(None);
-        }
-        if size <= UNIT {
-            return self.learn_small(digest, size).await;
-        }
-        // Placement computes the roots before it places content; the fact that says so will be met here too.
-        if self.registry.remote.is_none() && !placement::keep_unit_roots(&self.registry, &digest, size, stop).await? {
-            return Ok(None);
-        }
-        self.learn_listed(digest).await
+    async fn write(&self, waiting: Waiting) -> Result<(), FollowError> {
+        let records = self.records.clone();
+        Ok(spawn_blocking(move || records.put(&waiting.found)).await??)
     }
 
-    /// Of content that is read whole for it.
-    async fn learn_small(&self, digest: Digest, length: u64) -> Result<Option<(SectorRoot, Record)>, FollowError> {
-        let (registry, profile) = (Arc::clone(&self.registry), self.profile);
-        let reading = spawn_blocking(move || {
-            let bytes = match registry.store().read_verified(&digest, length) {
-                Ok(bytes) => bytes,
-                Err(error) => return Err((digest, error)),
-            };
-            Ok(match Form::of(&digest, length, profile) {
-                Form::Small => canonical::small(&digest, &bytes, profile)
-                    .map(|base| (base.root(), Record { digest, length, unit: None })),
-                Form::Large => {
-                    let mut units = UnitRoots::new(profile.sector_size());
-                    units.update(&bytes);
-                    let units = units.finish();
-                    canonical::large(&digest, length, profile, &units)
-                        .map(|base| (base.root(), Record { digest, length, unit: units.first().copied() }))
-                }
-            })
-        });
-        match reading.await? {
-            Ok(made) => Ok(not_too_large(made)),
-            // It was evicted, or is lost: nothing can be served.
-            Err((_, StoreError::Missing { .. })) => Ok(None),
-            Err((digest, error)) => match self.registry.damaged(&digest, error).await {
-                Error::ContentDamaged(_) => Ok(None),
-                error => Err(error.into()),
-            },
-        }
-    }
-
-    /// Of content whose unit roots are known.
-    async fn learn_listed(&self, digest: Digest) -> Result<Option<(SectorRoot, Record)>, FollowError> {
-        let Some(length) = self.registry.catalog().held_size(&digest)?.filter(|length| *length > UNIT) else {
-            return Ok(None);
-        };
-        let (registry, profile) = (Arc::clone(&self.registry), self.profile);
-        let making = spawn_blocking(move || -> Result<_, Error> {
-            let Some(roots) = placement::unit_roots(&registry, &digest)? else { return Ok(None) };
-            let made = canonical::large(&digest, length, profile, &roots);
-            Ok(not_too_large(made.map(|base| (base.root(), Record { digest, length, unit: None }))))
-        });
-        Ok(making.await??)
-    }
-
-    /// Of content that need not be here: a place of this profile names its skylink.
-    fn learn_placed(&self, digest: Digest, locator: &Locator) -> Result<Option<(SectorRoot, Record)>, FollowError> {
-        let ours = locator.kind == KIND && locator.profile.parse() == Ok(self.profile);
-        let Some(length) = self.registry.catalog().held_size(&digest)?.filter(|_| ours) else { return Ok(None) };
-        let needs_unit = length <= UNIT && Form::of(&digest, length, self.profile) == Form::Large;
-        let Ok(Target::Sector { root, .. }) = Skylink::from_uri(&locator.address).map(|skylink| skylink.target())
-        else {
-            return Ok(None);
-        };
-        Ok((!needs_unit).then_some((root, Record { digest, length, unit: None })))
+    /// Remembers, durably, how far the records go.
+    async fn reached(&self, state: &mut State, new: State) -> Result<(), FollowError> {
+        let file = self.records.state.clone();
+        *state = spawn_blocking(move || file.set(&new).map(|()| new)).await??;
+        Ok(())
     }
 
     /// Removes the records of content that nobody holds any more. None is removed that is wanted: whoever begins to hold
     /// it after it was asked about writes a fact that was not looked at yet.
     pub(super) async fn sweep(&self) -> Result<(), FollowError> {
-        let (registry, records) = (Arc::clone(&self.registry), self.records.clone());
+        let (catalog, records) = (self.registry.catalog().clone(), self.records.clone());
         let sweeping = spawn_blocking(move || {
-            records.retain(|record| -> Result<bool, FollowError> { Ok(registry.catalog().is_held(&record.digest)?) })
+            records.retain(|digest| -> Result<bool, FollowError> { Ok(catalog.is_held(digest)?) })
         });
         let removed = sweeping.await??;
         tracing::debug!(removed, "looked for records of content that is gone");
         Ok(())
+    }
+}
+
+/// The content whose record a fact may allow.
+fn content_of(fact: Fact) -> Option<Digest> {
+    match fact {
+        Fact::BlobLinked { digest, .. } | Fact::ManifestStored { digest, .. } | Fact::Placed { digest, .. } => {
+            Some(digest)
+        }
+        Fact::UnitRoots { digest, units, .. } if units > 0 => Some(digest),
+        _ => None,
     }
 }
 
@@ -250,13 +245,4 @@ fn read_page(mut facts: Replay) -> (Replay, Result<Vec<(u64, Fact)>, ReplayError
     let page = facts.by_ref().take(PAGE).map(|record| record.map(|record| (record.sequence, record.fact)));
     let page = page.collect();
     (facts, page)
-}
-
-fn write(batch: &mut Batch, found: &[(SectorRoot, Record)]) -> io::Result<()> {
-    found.iter().try_for_each(|(root, record)| batch.put(root, record))
-}
-
-/// Content that is too long for one skyfile has no skylink.
-fn not_too_large(made: Result<(SectorRoot, Record), AssembleError>) -> Option<(SectorRoot, Record)> {
-    made.inspect_err(|error| tracing::debug!(%error, "content has no skylink")).ok()
 }

@@ -4,40 +4,38 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use portal::{Sector, SectorSource, SourceFile, Stretch};
-use storage_backends::backend::{UNIT, UnitRoot};
+use portal::{Piece, Sector, SectorSource, SourceFile, Stretch};
 use storage_backends::fs::StoreError;
 use storage_backends::skynet::canonical::{self, Form};
 use storage_backends::skynet::profile::Profile;
-use storage_backends::skynet::sector::SectorRoot;
+use storage_backends::skynet::sector::{LEAF_SIZE, SectorRoot};
 use tokio::runtime::Handle;
 
-use super::records::{Record, Records};
+use super::Gateway;
+use super::learn::data_roots;
+use super::records::Record;
 use crate::oci::Digest;
-use crate::placement;
-use crate::service::{Blob, Registry};
+use crate::service::Blob;
 
 /// The sectors of all content that anybody may read and that is here.
 #[derive(Debug)]
 pub(super) struct Made {
-    registry: Arc<Registry>,
-    records: Records,
-    profile: Profile,
+    gateway: Gateway,
     runtime: Handle,
 }
 
 impl Made {
-    pub(super) fn new(registry: Arc<Registry>, records: Records, profile: Profile, runtime: Handle) -> Self {
-        Made { registry, records, profile, runtime }
+    pub(super) fn new(gateway: Gateway, runtime: Handle) -> Self {
+        Made { gateway, runtime }
     }
 
     /// The content, if it may be served and is here.
     fn content(&self, record: &Record) -> io::Result<Option<Blob>> {
         // Asked each time: it may have been deleted, or its last public repository may be private now.
-        if !self.registry.catalog().is_public(&record.digest).map_err(io::Error::other)? {
+        if !self.gateway.registry.catalog().is_public(&record.digest).map_err(io::Error::other)? {
             return Ok(None);
         }
-        match self.registry.open_here(&record.digest, record.length) {
+        match self.gateway.registry.open_here(&record.digest, record.length) {
             Ok(blob) => Ok(Some(blob)),
             Err(StoreError::Missing { .. }) => Ok(None),
             Err(error @ (StoreError::WrongLength { .. } | StoreError::Corrupt { .. })) => {
@@ -50,31 +48,24 @@ impl Made {
 
     /// What a pull does with a damaged file. Nobody waits for it here.
     fn put_aside(&self, digest: Digest, error: StoreError) {
-        let registry = Arc::clone(&self.registry);
+        let registry = Arc::clone(&self.gateway.registry);
         self.runtime.spawn(async move {
             let _ = registry.damaged(&digest, error).await;
         });
     }
 
-    /// The roots of the sectors beside the base sector; `None` if they are not known any more.
-    fn fanout(&self, record: &Record) -> io::Result<Option<Arc<[UnitRoot]>>> {
-        if let Some(unit) = record.unit {
-            return Ok(Some([unit].into()));
-        }
-        placement::unit_roots(&self.registry, &record.digest).map_err(io::Error::other)
-    }
-}
-
-impl SectorSource for Made {
-    fn find(&self, base: &SectorRoot) -> io::Result<Option<Arc<dyn SourceFile>>> {
-        let Some(record) = self.records.get(base)? else { return Ok(None) };
+    /// The skyfile with this base sector.
+    fn file(&self, base: &SectorRoot) -> io::Result<Option<MadeFile>> {
+        let profile = self.gateway.profile;
+        let Some(record) = self.gateway.records.get(base)? else { return Ok(None) };
         let Some(blob) = self.content(&record)? else { return Ok(None) };
         let Record { digest, length, .. } = &record;
-        let (head, fanout) = match Form::of(digest, *length, self.profile) {
+        let (head, fanout) = match Form::of(digest, *length, profile) {
             Form::Small => (canonical::small_head(digest, *length), None),
             Form::Large => {
-                let Some(roots) = self.fanout(&record)? else { return Ok(None) };
-                let made = canonical::large(digest, *length, self.profile, &roots).map_err(io::Error::other)?;
+                let known = self.gateway.known_fanout(digest, *length).map_err(io::Error::other)?;
+                let Some(roots) = known else { return Ok(None) };
+                let made = canonical::large(digest, *length, profile, &roots).map_err(io::Error::other)?;
                 if made.root() != *base {
                     tracing::warn!(%digest, sector.root = %base, "a record of the gateway is wrong");
                     return Ok(None);
@@ -86,14 +77,23 @@ impl SectorSource for Made {
             Blob::Bytes(bytes) => Place::Memory(bytes),
             Blob::File(file, _) => Place::File(Arc::new(file)),
         };
-        Ok(Some(Arc::new(MadeFile {
-            base: *base,
-            head: head.into(),
-            fanout,
-            bytes,
-            length: *length,
-            profile: self.profile,
-        })))
+        Ok(Some(MadeFile { base: *base, head: head.into(), fanout, bytes, length: *length, profile }))
+    }
+}
+
+impl SectorSource for Made {
+    fn find(&self, base: &SectorRoot) -> io::Result<Option<Arc<dyn SourceFile>>> {
+        Ok(self.file(base)?.map(|file| Arc::new(file) as Arc<dyn SourceFile>))
+    }
+
+    fn find_data(&self, root: &SectorRoot) -> io::Result<Option<Sector>> {
+        // Some may be gone, or private: one that may be read is enough.
+        for base in self.gateway.records.holders.of(root)? {
+            if let Some(sector) = self.file(&base)?.map(|file| file.data(root)).transpose()?.flatten() {
+                return Ok(Some(sector));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -111,40 +111,60 @@ struct MadeFile {
     base: SectorRoot,
     /// The base sector as far as it is not content.
     head: Bytes,
-    /// The roots of the content's units, where they are sectors of their own.
-    fanout: Option<Arc<[UnitRoot]>>,
+    /// The roots of the pieces, where the content has sectors of its own.
+    fanout: Option<Arc<[SectorRoot]>>,
     bytes: Place,
     length: u64,
     profile: Profile,
 }
 
 impl MadeFile {
-    /// Some of the content behind the head.
-    fn sector(&self, head: &Bytes, start: u64, length: u64) -> io::Result<Sector> {
+    /// The base sector.
+    fn base(&self) -> io::Result<Sector> {
         let size = self.profile.sector_size();
         match &self.bytes {
-            Place::File(file) => {
-                Sector::made(size, head.clone(), Some(Stretch { file: Arc::clone(file), start, length }))
+            _ if self.fanout.is_some() => Sector::made(size, self.head.clone(), None),
+            Place::File(file) => Sector::made(size, self.head.clone(), Some(stretch(file, 0, self.length))),
+            Place::Memory(bytes) => Sector::made(size, [&self.head[..], bytes].concat().into(), None),
+        }
+    }
+
+    /// A sector with content. Parity is nowhere: whoever wants it can compute it.
+    fn data(&self, root: &SectorRoot) -> io::Result<Option<Sector>> {
+        let Some(fanout) = &self.fanout else { return Ok(None) };
+        // Pieces of one root have the same bytes.
+        let Some(position) = data_roots(self.profile, fanout).position(|other| other == root) else { return Ok(None) };
+        let (size, pieces) = (self.profile.sector_size(), self.profile.data_pieces());
+        let (chunk, piece) = (position as u64 / u64::from(pieces), (position % usize::from(pieces)) as u8);
+        let start = chunk * self.profile.chunk_size();
+        let length = self.profile.chunk_size().min(self.length.saturating_sub(start));
+        match &self.bytes {
+            Place::File(file) if pieces == 1 => {
+                Sector::made(size, Bytes::new(), Some(stretch(file, start, length))).map(Some)
             }
+            Place::File(file) => Ok(Some(Sector::piece(size, Piece::new(stretch(file, start, length), piece, pieces)))),
             Place::Memory(bytes) => {
-                let part = bytes.get(start as usize..(start + length) as usize).ok_or(io::ErrorKind::UnexpectedEof)?;
-                Sector::made(size, [&head[..], part].concat().into(), None)
+                let chunk = bytes.get(start as usize..(start + length) as usize).ok_or(io::ErrorKind::UnexpectedEof)?;
+                let segments = chunk.chunks(LEAF_SIZE).skip(usize::from(piece)).step_by(usize::from(pieces));
+                Sector::made(size, segments.flatten().copied().collect(), None).map(Some)
             }
         }
     }
 }
 
+fn stretch(file: &Arc<std::fs::File>, start: u64, length: u64) -> Stretch {
+    Stretch { file: Arc::clone(file), start, length }
+}
+
 impl SourceFile for MadeFile {
     fn open(&self, root: &SectorRoot) -> io::Result<Option<Sector>> {
-        if *root == self.base {
-            return match self.fanout {
-                Some(_) => Sector::made(self.profile.sector_size(), self.head.clone(), None).map(Some),
-                None => self.sector(&self.head, 0, self.length).map(Some),
-            };
+        if *root == self.base { self.base().map(Some) } else { self.data(root) }
+    }
+
+    fn content(&self) -> Option<Stretch> {
+        match &self.bytes {
+            Place::File(file) if self.fanout.is_some() => Some(stretch(file, 0, self.length)),
+            _ => None,
         }
-        // Units of one root have the same bytes.
-        let unit = self.fanout.iter().flat_map(|roots| roots.iter()).position(|unit| unit == root);
-        let Some(start) = unit.map(|unit| unit as u64 * UNIT) else { return Ok(None) };
-        self.sector(&Bytes::new(), start, UNIT.min(self.length - start)).map(Some)
     }
 }

@@ -1,28 +1,29 @@
-//! Which content a base sector is of: a small file for each, and how much of the journal they speak of.
+//! What the gateway knows of content: a file for each base sector, beside the lists of `holders` and `fanouts`.
 //!
 //! ```text
-//! state.json                     the journal, the profile, and the sequence up to which all content has its record
-//! links/<first 2 hex>/<root hex> the digest and the length of the content with that base sector; for content of a single
-//!                                unit that has a fanout also the root of that unit, which no list of unit roots has
+//! links/<first 2 hex>/<root hex> the digest and the length of the content with that base sector, and what is listed of it
+//! sectors/                       see `holders`
+//! fanouts/                       see `fanouts`
+//! state.json                     see `state`
 //! ```
 //! All of it can be made again. A record that cannot be read is as good as none. Everything here blocks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use storage_backends::fs::{make_directory, sync_data, sync_directory};
-use storage_backends::skynet::sector::SectorRoot;
+use storage_backends::skynet::profile::Profile;
+use storage_backends::skynet::sector::{SectorRoot, sector_root};
 
+use super::fanouts::Fanouts;
+use super::files;
+use super::holders::Holders;
+use super::state::StateFile;
 use crate::oci::Digest;
 
-const STATE: &str = "state.json";
-const STATE_IN_THE_MAKING: &str = "state.json.tmp";
-/// What a record in the making ends with; no root does.
-const IN_THE_MAKING: &str = ".tmp";
-/// No record is longer: the longest digest, a number, a root.
+/// No record is longer: the longest digest, a number, a word.
 const MAX_RECORD: u64 = 512;
 
 /// Content, as its record names it.
@@ -30,52 +31,58 @@ const MAX_RECORD: u64 = 512;
 pub(super) struct Record {
     pub(super) digest: Digest,
     pub(super) length: u64,
-    /// See the module.
-    pub(super) unit: Option<SectorRoot>,
+    /// All of its data sectors have their pairs; else only its skylink was known.
+    pub(super) listed: bool,
 }
 
 impl Record {
     fn to_text(&self) -> String {
-        match &self.unit {
-            Some(unit) => format!("{} {} {unit}\n", self.digest, self.length),
-            None => format!("{} {}\n", self.digest, self.length),
-        }
+        let listed = if self.listed { "listed" } else { "skylink" };
+        format!("{} {} {listed}\n", self.digest, self.length)
     }
 
     /// The line break is part of it: one that was cut off is none.
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.strip_suffix('\n')?.split(' ');
         let (digest, length) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        let unit = words.next().map(|word| word.parse().ok().ok_or(())).transpose().ok()?;
-        words.next().is_none().then_some(Record { digest, length, unit })
+        let listed = match words.next()? {
+            "listed" => true,
+            "skylink" => false,
+            _ => return None,
+        };
+        words.next().is_none().then_some(Record { digest, length, listed })
     }
 }
 
-/// How far the records go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct State {
-    pub(super) journal: String,
-    pub(super) profile: String,
-    pub(super) sequence: u64,
+/// Content whose base sector was found out.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) base: SectorRoot,
+    pub(super) record: Record,
+    /// The sectors that hold the content, where the base sector does not.
+    pub(super) sectors: Vec<SectorRoot>,
 }
 
 /// All records. Clones share the directory.
 #[derive(Clone, Debug)]
 pub(super) struct Records {
-    directory: PathBuf,
+    links: PathBuf,
+    pub(super) holders: Holders,
+    pub(super) fanouts: Fanouts,
+    pub(super) state: StateFile,
+    /// The root of a sector of zeros, which is everywhere and nobody's.
+    zeros: SectorRoot,
 }
 
 impl Records {
-    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+    pub(super) fn open(directory: &Path, profile: Profile) -> io::Result<Self> {
         let links = directory.join("links");
         make_directory(directory)?;
-        make_directory(&links)?;
-        for shard in 0..=u8::MAX {
-            make_directory(&links.join(format!("{shard:02x}")))?;
-        }
-        sync_directory(&links)?;
+        files::make_sharded(&links)?;
+        let (holders, fanouts) = (Holders::open(directory)?, Fanouts::open(directory, profile)?);
+        let state = StateFile::in_directory(directory);
         sync_directory(directory)?;
-        Ok(Records { directory: directory.to_owned() })
+        Ok(Records { links, holders, fanouts, state, zeros: sector_root(profile.sector_size(), &[]) })
     }
 
     /// What has this base sector.
@@ -93,85 +100,76 @@ impl Records {
         }
     }
 
-    /// Begins a group of records that become durable together.
-    pub(super) fn batch(&self) -> Batch {
-        Batch { records: self.clone(), files: Vec::new(), shards: BTreeSet::new() }
+    /// Makes these records, durably, but for those that stand.
+    ///
+    /// A crash after the pairs leaves some that lead to no record: they are added again with it, and a sweep removes the
+    /// doubles. One while records are written may leave them, or nothing, or empty files, which are none.
+    pub(super) fn put(&self, found: &[Found]) -> io::Result<()> {
+        let mut new = Vec::new();
+        let mut seen = HashSet::new();
+        for one in found.iter().rev().filter(|one| seen.insert((one.base, one.record.listed))) {
+            let stands = self.get(&one.base)?;
+            let listed = one.record.listed || stands.as_ref().is_some_and(|stands| stands.listed);
+            if stands != Some(Record { listed, ..one.record.clone() }) {
+                new.push(one);
+            }
+        }
+        let pairs = new.iter().flat_map(|one| {
+            let distinct: BTreeSet<SectorRoot> = one.sectors.iter().copied().collect();
+            distinct.into_iter().filter(|root| *root != self.zeros).map(|root| (root, one.base))
+        });
+        self.holders.add(pairs.collect())?;
+        let mut shards = BTreeSet::new();
+        let mut files = Vec::new();
+        // Those that list more last.
+        new.sort_by_key(|one| one.record.listed);
+        for one in new {
+            let path = self.path(&one.base);
+            files.push(files::write(&path, &[one.record.to_text().as_bytes()])?);
+            shards.extend(path.parent().map(Path::to_owned));
+        }
+        files.iter().try_for_each(sync_data)?;
+        shards.iter().try_for_each(|shard| sync_directory(shard))
     }
 
-    /// Removes the records that `keep` says no to, and what is no record; answers how many went. They need not be gone
-    /// after a power cut.
+    /// Removes the records that `keep` says no to, what is no record, and all that is listed of them; answers how many
+    /// went.
     pub(super) fn retain<E: From<io::Error>>(
         &self,
-        mut keep: impl FnMut(&Record) -> Result<bool, E>,
+        mut keep: impl FnMut(&Digest) -> Result<bool, E>,
     ) -> Result<u64, E> {
-        let mut removed = 0;
-        for shard in fs::read_dir(self.directory.join("links"))? {
-            for entry in fs::read_dir(shard?.path())? {
-                let path = entry?.path();
-                let root = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-                let record = root.map_or(Ok(None), |root| self.get(&root))?;
-                let kept = record.map_or(Ok(false), |record| keep(&record))?;
-                if !kept {
-                    fs::remove_file(&path)?;
-                    removed += 1;
-                }
+        let (mut removed, mut shards) = (0, BTreeSet::new());
+        for path in files::each(&self.links)? {
+            let path = path?;
+            let root = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+            let record = root.map_or(Ok(None), |root| self.get(&root))?;
+            if !record.map_or(Ok(false), |record| keep(&record.digest))? {
+                fs::remove_file(&path)?;
+                shards.extend(path.parent().map(Path::to_owned));
+                removed += 1;
             }
+        }
+        self.fanouts.retain(keep)?;
+        if removed > 0 {
+            // Before the pairs: a record that a power cut brings back would have none.
+            shards.iter().try_for_each(|shard| sync_directory(shard))?;
+            self.holders.retain(|base| self.path(base).try_exists())?;
         }
         Ok(removed)
     }
 
-    /// How far the records go; `None` if that cannot be told.
-    pub(super) fn state(&self) -> Option<State> {
-        serde_json::from_slice(&fs::read(self.directory.join(STATE)).ok()?).ok()
-    }
-
-    /// Says, durably, how far they go: after those records are durable.
-    pub(super) fn set_state(&self, state: &State) -> io::Result<()> {
-        let new = self.directory.join(STATE_IN_THE_MAKING);
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(state)?)?;
-        sync_data(&file)?;
-        // A crash before this: what comes after the old sequence is looked at again.
-        fs::rename(new, self.directory.join(STATE))?;
-        sync_directory(&self.directory)
+    /// Forgets everything.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        // First: if the rest stays after a power cut, nobody takes it for something.
+        self.state.remove()?;
+        files::each(&self.links)?.try_for_each(|path| fs::remove_file(path?))?;
+        self.fanouts.retain(|_| io::Result::Ok(false))?;
+        self.holders.clear()
     }
 
     fn path(&self, root: &SectorRoot) -> PathBuf {
         let name = root.to_string();
-        self.directory.join("links").join(&name[..2]).join(name)
-    }
-}
-
-/// Records that are written and not yet durable.
-#[derive(Debug)]
-pub(super) struct Batch {
-    records: Records,
-    files: Vec<File>,
-    shards: BTreeSet<PathBuf>,
-}
-
-impl Batch {
-    /// Writes a record, in place of another of this root. A crash before the end of the batch may leave it, or nothing, or
-    /// an empty file: it is written again, since the state does not speak of it yet.
-    pub(super) fn put(&mut self, root: &SectorRoot, record: &Record) -> io::Result<()> {
-        if self.records.get(root)?.as_ref() == Some(record) {
-            return Ok(());
-        }
-        let path = self.records.path(root);
-        let mut new = path.clone().into_os_string();
-        new.push(IN_THE_MAKING);
-        let mut file = File::create(&new)?;
-        file.write_all(record.to_text().as_bytes())?;
-        fs::rename(new, &path)?;
-        self.files.push(file);
-        self.shards.extend(path.parent().map(Path::to_owned));
-        Ok(())
-    }
-
-    /// Makes them durable.
-    pub(super) fn finish(self) -> io::Result<()> {
-        self.files.iter().try_for_each(sync_data)?;
-        self.shards.iter().try_for_each(|shard| sync_directory(shard))
+        self.links.join(&name[..2]).join(name)
     }
 }
 
@@ -184,69 +182,93 @@ mod tests {
         SectorRoot::from_bytes([byte; 32])
     }
 
-    fn record(number: u8, unit: Option<SectorRoot>) -> Record {
-        Record { digest: format!("sha256:{number:064x}").parse().unwrap(), length: u64::from(number), unit }
+    fn record(number: u8, listed: bool) -> Record {
+        Record { digest: format!("sha256:{number:064x}").parse().unwrap(), length: u64::from(number), listed }
+    }
+
+    fn found(base: u8, listed: bool, sectors: &[u8]) -> Found {
+        let sectors = sectors.iter().map(|byte| root(*byte)).collect();
+        Found { base: root(base), record: record(base, listed), sectors }
+    }
+
+    fn open(place: &tempfile::TempDir) -> Records {
+        Records::open(place.path(), Profile::DEFAULT).unwrap()
     }
 
     #[test]
     fn records_come_back_and_go_when_nobody_wants_them() {
         let place = tempfile::tempdir().unwrap();
-        let records = Records::open(place.path()).unwrap();
+        let records = open(&place);
         assert_eq!(records.get(&root(1)).unwrap(), None);
-        let mut batch = records.batch();
-        batch.put(&root(1), &record(1, None)).unwrap();
-        batch.put(&root(2), &record(2, Some(root(7)))).unwrap();
-        batch.put(&root(2), &record(2, Some(root(8)))).unwrap();
-        batch.finish().unwrap();
-        let records = Records::open(place.path()).unwrap();
-        assert_eq!(records.get(&root(1)).unwrap(), Some(record(1, None)));
-        assert_eq!(records.get(&root(2)).unwrap(), Some(record(2, Some(root(8)))));
-        let removed = records.retain(|record| io::Result::Ok(record.length == 2)).unwrap();
-        assert_eq!((removed, records.get(&root(1)).unwrap()), (1, None));
-        assert!(records.get(&root(2)).unwrap().is_some());
+        records.put(&[found(1, true, &[]), found(2, true, &[20, 21, 20])]).unwrap();
+        let records = open(&place);
+        assert_eq!(records.get(&root(1)).unwrap(), Some(record(1, true)));
+        assert_eq!(records.get(&root(2)).unwrap(), Some(record(2, true)));
+        assert_eq!(records.holders.of(&root(20)).unwrap(), [root(2)]);
+        records.put(&[found(3, true, &[20])]).unwrap();
+        let removed = records.retain(|digest| io::Result::Ok(*digest != record(2, true).digest)).unwrap();
+        assert_eq!((removed, records.get(&root(2)).unwrap()), (1, None));
+        assert!(records.get(&root(1)).unwrap().is_some());
+        assert_eq!(records.holders.of(&root(20)).unwrap(), [root(3)]);
+        assert!(records.holders.of(&root(21)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_stands_is_not_written_again_and_no_less_than_it_was() {
+        let place = tempfile::tempdir().unwrap();
+        let records = open(&place);
+        let pairs = || fs::metadata(place.path().join("sectors/14")).map_or(0, |file| file.len());
+        records.put(&[found(1, false, &[])]).unwrap();
+        assert_eq!((records.get(&root(1)).unwrap(), pairs()), (Some(record(1, false)), 0));
+        for _ in 0..2 {
+            records.put(&[found(1, true, &[20]), found(1, true, &[20]), found(1, false, &[])]).unwrap();
+            records.put(&[found(1, false, &[])]).unwrap();
+            assert_eq!((records.get(&root(1)).unwrap(), pairs()), (Some(record(1, true)), 64));
+        }
     }
 
     #[test]
     fn what_a_crash_leaves_is_no_record() {
         let place = tempfile::tempdir().unwrap();
-        let records = Records::open(place.path()).unwrap();
-        let whole = record(3, None).to_text();
+        let records = open(&place);
+        let whole = record(3, true).to_text();
         for text in ["", "\0\0\0\0", &whole[..whole.len() - 1], &format!("{} ", whole.trim_end()), "\u{ff}"] {
             fs::write(records.path(&root(3)), text).unwrap();
             assert_eq!(records.get(&root(3)).unwrap(), None, "{text:?}");
         }
         fs::write(records.path(&root(3)), [0xff, 0xfe]).unwrap();
         assert_eq!(records.get(&root(3)).unwrap(), None);
+        // The pairs came, and the record did not.
+        records.holders.add(vec![(root(30), root(3))]).unwrap();
+        records.put(&[found(3, true, &[30])]).unwrap();
+        assert_eq!(records.holders.of(&root(30)).unwrap(), [root(3)]);
         fs::write(place.path().join("links/03/leftover.tmp"), "x").unwrap();
-        assert_eq!(records.retain(|_| io::Result::Ok(true)).unwrap(), 2);
+        assert_eq!(records.retain(|_| io::Result::Ok(true)).unwrap(), 1);
+        assert_eq!(fs::metadata(place.path().join("sectors/1e")).unwrap().len(), 64);
     }
 
     #[test]
-    fn the_state_is_what_was_set_last_or_unknown() {
+    fn zeros_are_nobodys() {
         let place = tempfile::tempdir().unwrap();
-        let records = Records::open(place.path()).unwrap();
-        assert_eq!(records.state(), None);
-        let state = State { journal: "j".into(), profile: "4MiB/1+4".into(), sequence: 7 };
-        records.set_state(&State { sequence: 3, ..state.clone() }).unwrap();
-        records.set_state(&state).unwrap();
-        assert_eq!(records.state(), Some(state));
-        fs::write(place.path().join(STATE), "{").unwrap();
-        assert_eq!(records.state(), None);
+        let records = open(&place);
+        let mut one = found(1, true, &[20]);
+        one.sectors.push(records.zeros);
+        records.put(&[one]).unwrap();
+        assert!(records.holders.of(&records.zeros).unwrap().is_empty());
+        records.clear().unwrap();
+        assert_eq!(records.get(&root(1)).unwrap(), None);
+        assert!(records.holders.of(&root(20)).unwrap().is_empty());
     }
 
     proptest! {
         #[test]
-        fn any_record_survives_its_text(length: u64, digest in "[0-9a-f]{64}", unit in prop::option::of(any::<[u8; 32]>())) {
-            let record = Record {
-                digest: format!("sha256:{digest}").parse().unwrap(),
-                length,
-                unit: unit.map(SectorRoot::from_bytes),
-            };
+        fn any_record_survives_its_text(length: u64, digest in "[0-9a-f]{64}", listed: bool) {
+            let record = Record { digest: format!("sha256:{digest}").parse().unwrap(), length, listed };
             prop_assert_eq!(Record::parse(&record.to_text()), Some(record));
         }
 
         #[test]
-        fn no_text_panics(text in ".{0,40}|sha256:[0-9a-f]{64} [0-9]{0,21}( [0-9a-f]{0,65})?\n") {
+        fn no_text_panics(text in ".{0,40}|sha256:[0-9a-f]{64} [0-9]{0,21}( [a-z]{0,8})?\n") {
             let _ = Record::parse(&text);
         }
     }

@@ -59,6 +59,11 @@ pub fn large(
     BaseSector::large(profile, length, &metadata(digest, length), fanout)
 }
 
+/// Whether the fanout of large content fits its base sector: else it is no skyfile, which need not be read to know that.
+pub fn fanout_fits(digest: &Digest, length: u64, profile: Profile) -> bool {
+    !matches!(large(digest, length, profile, &[]), Err(AssembleError::FanoutTooLarge { .. }))
+}
+
 /// Computes the roots of content's units while it comes: 32 bytes of memory for each unit.
 #[derive(Clone, Debug)]
 pub struct UnitRoots {

@@ -42,14 +42,7 @@ pub(super) enum Body {
 pub(super) fn max_length(profile: Profile) -> u64 {
     let sector = profile.sector_size().bytes() as u64;
     let roots = (sector - Layout::SIZE as u64 - MAX_METADATA) / SectorRoot::SIZE as u64;
-    roots / roots_per_chunk(profile) * profile.chunk_size()
-}
-
-fn roots_per_chunk(profile: Profile) -> u64 {
-    match profile.data_pieces() {
-        1 => 1,
-        data => u64::from(data) + u64::from(profile.parity_pieces()),
-    }
+    roots / profile.chunk_roots() as u64 * profile.chunk_size()
 }
 
 /// Computes the canonical form. Reads the content, and checks it, if it is small or its roots are not known.

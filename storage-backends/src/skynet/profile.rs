@@ -108,6 +108,14 @@ impl Profile {
         self.data_pieces == 1 && self.sector_size == SectorSize::STANDARD
     }
 
+    /// Roots that a fanout has of each chunk. With one data piece all pieces are the same, so it keeps one.
+    pub fn chunk_roots(self) -> usize {
+        match self.data_pieces {
+            1 => 1,
+            data_pieces => usize::from(data_pieces) + usize::from(self.parity_pieces),
+        }
+    }
+
     /// Content bytes of one chunk.
     pub fn chunk_size(self) -> u64 {
         u64::from(self.data_pieces) * self.sector_size.bytes() as u64

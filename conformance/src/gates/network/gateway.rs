@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use data_encoding::HEXLOWER;
 
 use super::images::Library;
 use super::stack::{Bench, Stack};
@@ -174,6 +175,68 @@ pub fn needs_no_portal(bench: &Bench) -> anyhow::Result<()> {
         gateway.send(&request.body("a"))?.expect(403)?;
     }
     Ok(())
+}
+
+/// Profiles of the peers, and around what a chunk of them has.
+const PEERS: [(&str, &[usize]); 2] =
+    [("4MiB/1+4", &[0, 70 * KIB, 4 * MIB - 100, 13 * MIB]), ("4MiB/10+20", &[70 * KIB, 4 * MIB + 1, 41 * MIB])];
+
+pub fn is_a_peer(bench: &Bench) -> anyhow::Result<()> {
+    for (number, (profile, lengths)) in PEERS.iter().enumerate() {
+        let mut lengths = lengths.to_vec();
+        lengths.extend(bench.scale.pick(None, None, Some(500 * MIB)));
+        feeds_a_peer(bench, number, profile, &lengths).with_context(|| (*profile).to_owned())?;
+    }
+    Ok(())
+}
+
+/// A portal that has nothing of its own gets all of it from the gateway, and has it afterwards.
+fn feeds_a_peer(bench: &Bench, number: usize, profile: &str, lengths: &[usize]) -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let folder = bench.folder.join(format!("peers-{number}"));
+    let cut = ("SKYBERTH_PORTAL_PROFILE".to_owned(), profile.to_owned());
+    let knowing = portal(bench.binary, &folder, 0, std::slice::from_ref(&cut))?;
+    let peer = ("SKYBERTH_PORTAL_PEERS".to_owned(), format!("http://{}", gateway.authority()));
+    let empty = portal(bench.binary, &folder, 1, &[cut, peer])?;
+    let options = ServerOptions::new(bench.binary, &folder.join("registry"))?.env(LISTEN, &gateway.authority());
+    let server = options.env("SKYBERTH_STORAGE_SKYNET_PROFILE", profile).start()?;
+    let repo = Site::new(server.target(), "peer").repo("a");
+    let mut links = Vec::new();
+    for length in lengths {
+        let bytes = noise("peer", *length);
+        repo.push_blob(&bytes)?;
+        let name = sha256(&bytes).replace(':', "-");
+        // Asked for its skylink only.
+        let upload = Request::new("POST", format!("/skynet/skyfile?filename={name}&dryrun=true"))
+            .header("Content-Type", "application/octet-stream")
+            .body(bytes.clone());
+        let answer = knowing.target().send(&upload)?;
+        links.push((answer.expect(200)?.need("Skynet-Skylink")?.to_owned(), bytes));
+    }
+    wait_served(&gateway, links.iter().map(|(link, _)| link))?;
+    for (link, bytes) in &links {
+        let get = Request::get(format!("/{link}"));
+        ensure!(empty.target().send(&get)?.expect(200)?.body == *bytes, "{} bytes became others", bytes.len());
+        compare(&gateway, &empty.target(), link)?;
+    }
+    // What was fetched is the portal's own; of content that is deleted the gateway gives no sector more.
+    let (link, bytes) = links.last().context("no content")?;
+    let base = Request::get(format!("/skynet/basesector/{link}"));
+    let root = data_root(&gateway.send(&base)?.expect(200)?.body)?;
+    let sector = Request::get(format!("/skynet/root?root={root}&offset=0&length={}", 4 * MIB));
+    let (here, there) = (gateway.send(&sector)?, empty.target().send(&sector)?);
+    ensure!(here.expect(200)?.body == there.expect(200)?.body, "another sector {root}");
+    repo.delete(&repo.blob(&sha256(bytes)))?.expect(202)?;
+    gateway.send(&sector)?.expect(404).context("a sector of deleted content")?;
+    ensure!(empty.target().send(&Request::get(format!("/{link}")))?.expect(200)?.body == *bytes, "it is lost");
+    Ok(())
+}
+
+/// The first root behind the layout.
+fn data_root(base: &[u8]) -> anyhow::Result<String> {
+    const LAYOUT: usize = 99;
+    let root = base.get(LAYOUT..LAYOUT + 32).context("a short base sector")?;
+    Ok(HEXLOWER.encode(root))
 }
 
 pub fn is_no_place(bench: &Bench) -> anyhow::Result<()> {

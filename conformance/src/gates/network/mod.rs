@@ -83,6 +83,7 @@ const CASES: &[Case] = &[
     ("a killed upload goes on where it was acknowledged", resume::after_kills),
     ("a gateway serves what three portals serve", gateway::serves_what_portals_serve),
     ("a gateway needs no portal, and no second copy", gateway::needs_no_portal),
+    ("a portal fetches from a gateway as from its peer", gateway::is_a_peer),
     ("a gateway is no place for content", gateway::is_no_place),
     ("memory while placing and pulling cold", memory::transfers),
 ];

@@ -29,6 +29,11 @@ impl Catalog {
         self.read(|index| placing::held_size(index, digest))
     }
 
+    /// The digests that are held after one, in an order that stays, so many at most; fewer at the end.
+    pub fn held_after(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<Digest>, ReadError> {
+        self.read(|index| placing::held_after(index, after, limit))
+    }
+
     /// True if content is held as a list of unit roots, and as nothing else.
     pub fn is_only_a_list(&self, digest: &Digest) -> Result<bool, ReadError> {
         self.read(|index| placing::is_only_a_list(index, digest))

@@ -142,6 +142,16 @@ pub(crate) fn held_page(
     Ok(found)
 }
 
+/// The digests that are held after one, so many at most; fewer at the end.
+pub(crate) fn held_after(source: &impl Source, after: Option<&Digest>, limit: usize) -> Result<Vec<Digest>, Fault> {
+    let mut found: Vec<Digest> = Vec::new();
+    while found.len() < limit {
+        let Some(digest) = next_held(source, found.last().or(after))? else { break };
+        found.push(digest);
+    }
+    Ok(found)
+}
+
 /// The next digest that is held.
 pub(crate) fn next_held(source: &impl Source, after: Option<&Digest>) -> Result<Option<Digest>, Fault> {
     let prefix = Key::of(Table::Holder);

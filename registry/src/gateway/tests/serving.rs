@@ -1,120 +1,6 @@
-//! The whole gateway in process: a registry, the records, and a portal's HTTP over them.
+//! What is read at skylinks is what a portal gives, of public content that is here.
 
-use std::fs;
-use std::sync::Arc;
-use std::time::Duration;
-
-use axum::body::{Body, to_bytes};
-use http::{Request, Response, StatusCode};
-use portal::{ApiKeys, PeerKey, Portal, PortalOptions};
-use storage_backends::skynet::canonical::file_name;
-use storage_backends::skynet::skylink::Skylink;
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
-
-use super::Gateway;
-use super::records::State;
-use crate::catalog::command::Command;
-use crate::catalog::fact::{Fact, Visibility};
-use crate::catalog::local::journal::{AppendKind, Journal};
-use crate::oci::Digest;
-use crate::testing::Fixture;
-
-const MIB: usize = 1 << 20;
-
-fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
-
-struct Node {
-    fixture: Fixture,
-    gateway: Gateway,
-    portal: Arc<Portal>,
-}
-
-impl Node {
-    fn new() -> Self {
-        Node::with(Fixture::new(Duration::from_hours(1)))
-    }
-
-    fn with(fixture: Fixture) -> Self {
-        let (registry, directory) = (Arc::clone(&fixture.registry), fixture.folder.path().join("gateway"));
-        let profile = "4MiB/1+4".parse().unwrap();
-        let gateway = Gateway::open(registry, &directory, profile, "journal".to_owned()).unwrap();
-        let options = PortalOptions::of_gateway(profile, String::new(), Duration::from_secs(5), true);
-        let portal = Arc::new(Portal::gateway(gateway.source(), options));
-        Node { fixture, gateway, portal }
-    }
-
-    async fn catch_up(&self) {
-        let mut known = self.gateway.known().await;
-        self.gateway.catch_up(&mut known, &CancellationToken::new()).await.unwrap();
-    }
-
-    async fn push(&self, bytes: &[u8]) -> Digest {
-        let digest = self.fixture.push_blob(bytes).await;
-        self.catch_up().await;
-        digest
-    }
-
-    async fn send(&self, request: Request<Body>) -> Response<Body> {
-        portal::http::router(Arc::clone(&self.portal)).oneshot(request).await.unwrap()
-    }
-
-    async fn get(&self, path: &str) -> Response<Body> {
-        self.send(Request::get(path).body(Body::empty()).unwrap()).await
-    }
-
-    async fn status(&self, path: &str) -> u16 {
-        self.get(path).await.status().as_u16()
-    }
-}
-
-async fn bytes(response: Response<Body>) -> Vec<u8> {
-    to_bytes(response.into_body(), 64 * MIB).await.unwrap().to_vec()
-}
-
-/// A portal that stores, and what it makes of content.
-struct Uploader(Arc<Portal>, #[expect(dead_code, reason = "it goes with the portal")] tempfile::TempDir);
-
-impl Uploader {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let options = PortalOptions {
-            api_keys: ApiKeys::default(),
-            peer_key: PeerKey::default(),
-            max_upload: 1 << 30,
-            max_metadata: MIB,
-            max_uploads: 4,
-            max_entries: 10,
-            max_resumable_uploads: 4,
-            ..PortalOptions::of_gateway("4MiB/1+4".parse().unwrap(), String::new(), Duration::from_secs(5), true)
-        };
-        Uploader(Arc::new(Portal::open(folder.path(), options).unwrap()), folder)
-    }
-
-    async fn upload(&self, digest: &Digest, content: &[u8]) -> String {
-        let request = Request::post(format!("/skynet/skyfile?filename={}", file_name(digest)))
-            .header("content-type", "application/octet-stream")
-            .body(Body::from(content.to_vec()))
-            .unwrap();
-        let response = portal::http::router(Arc::clone(&self.0)).oneshot(request).await.unwrap();
-        assert_eq!(response.status(), 200);
-        response.headers()["skynet-skylink"].to_str().unwrap().to_owned()
-    }
-
-    async fn get(&self, path: &str) -> Response<Body> {
-        let request = Request::get(path).body(Body::empty()).unwrap();
-        portal::http::router(Arc::clone(&self.0)).oneshot(request).await.unwrap()
-    }
-}
+use super::*;
 
 #[tokio::test]
 async fn what_is_pushed_is_what_a_portal_serves_at_the_same_skylink() {
@@ -236,23 +122,9 @@ async fn what_is_deleted_is_gone_and_its_record_too() {
     }
 }
 
-fn count(node: &Node) -> usize {
-    let shards = fs::read_dir(node.fixture.folder.path().join("gateway/links")).unwrap();
-    shards.map(|shard| fs::read_dir(shard.unwrap().path()).unwrap().count()).sum()
-}
-
-/// Its repository is private from the first.
-fn private() -> Node {
-    Node::with(Fixture::with(Duration::from_hours(1), |options| {
-        let (mut journal, _) = Journal::open(&options.journal_dir, None, options.journal.clone()).unwrap();
-        let hidden = Fact::Repository { repository: "a".parse().unwrap(), visibility: Visibility::Private };
-        journal.append(&[hidden], 0, AppendKind::Ordinary).unwrap();
-    }))
-}
-
 #[tokio::test]
 async fn what_only_private_repositories_hold_is_not_served() {
-    let node = private();
+    let node = private("4MiB/1+4");
     for length in [5000, 5 * MIB] {
         let content = noise(length, 2);
         let digest = node.push(&content).await;
@@ -292,63 +164,4 @@ async fn what_is_not_here_is_not_served() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the damaged file was not put aside");
-}
-
-#[tokio::test]
-async fn lost_records_are_made_again() {
-    let node = Node::new();
-    let contents = [noise(700, 6), noise(4 * MIB - 120, 7), noise(5 * MIB, 8)];
-    let portal = Uploader::new();
-    let mut links = Vec::new();
-    for content in &contents {
-        let digest = node.push(content).await;
-        links.push(portal.upload(&digest, content).await);
-    }
-    // Lost, of another journal, of another profile, half written.
-    let folder = node.fixture.folder.path().join("gateway");
-    let state = node.gateway.records.state().unwrap();
-    let spoilt = [
-        State { journal: "another".to_owned(), ..state.clone() },
-        State { profile: "4MiB/1+2".to_owned(), ..state.clone() },
-        State { sequence: 0, ..state.clone() },
-    ];
-    let mut node = node;
-    for spoil in 0..=spoilt.len() {
-        match spoilt.get(spoil) {
-            Some(state) => node.gateway.records.set_state(state).unwrap(),
-            None => fs::remove_dir_all(&folder).unwrap(),
-        }
-        node = Node::with(node.fixture);
-        node.catch_up().await;
-        for (link, content) in links.iter().zip(&contents) {
-            assert!(bytes(node.get(&format!("/{link}")).await).await == *content, "{spoil}");
-        }
-        let last = node.fixture.registry.catalog().status().sequence;
-        assert_eq!(node.gateway.records.state().unwrap().sequence, last);
-    }
-}
-
-#[tokio::test]
-async fn the_records_follow_what_is_pushed() {
-    let node = Node::new();
-    let stop = CancellationToken::new();
-    let following = tokio::spawn(node.gateway.clone().follow(stop.clone()));
-    let content = noise(3000, 9);
-    let digest = node.fixture.push_blob(&content).await;
-    let manifest = node.fixture.push_manifest(&digest, content.len()).await;
-    let size = node.fixture.registry.catalog().held_size(&manifest).unwrap().unwrap();
-    let body = node.fixture.registry.store().read_verified(&manifest, size).unwrap();
-    let portal = Uploader::new();
-    for (digest, content) in [(digest, content), (manifest, body)] {
-        let link = portal.upload(&digest, &content).await;
-        let mut tries = 0;
-        while node.status(&format!("/{link}")).await != 200 {
-            tries += 1;
-            assert!(tries < 500, "it does not come");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        assert!(bytes(node.get(&format!("/{link}")).await).await == content);
-    }
-    stop.cancel();
-    following.await.unwrap();
 }

@@ -1,0 +1,54 @@
+//! Small files that are replaced whole, below directories by their first two characters.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use storage_backends::fs::{make_directory, sync_data, sync_directory};
+
+/// What a file in the making ends with; no name of a whole one does.
+const IN_THE_MAKING: &str = ".tmp";
+
+/// Makes a directory with one for each first two hex digits, durably but for its own name.
+pub(super) fn make_sharded(directory: &Path) -> io::Result<()> {
+    make_directory(directory)?;
+    for shard in 0..=u8::MAX {
+        make_directory(&directory.join(format!("{shard:02x}")))?;
+    }
+    sync_directory(directory)
+}
+
+/// Writes a file in place of what stands there; it is durable once it and its directory are synced. A crash before that may
+/// leave it, or nothing, or an empty file.
+pub(super) fn write(path: &Path, parts: &[&[u8]]) -> io::Result<File> {
+    let new = in_the_making(path);
+    let mut file = File::create(&new)?;
+    parts.iter().try_for_each(|part| file.write_all(part))?;
+    fs::rename(new, path)?;
+    Ok(file)
+}
+
+/// Writes a file, durably. A crash before the end leaves what stood there.
+pub(super) fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let new = in_the_making(path);
+    let mut file = File::create(&new)?;
+    parts.iter().try_for_each(|part| file.write_all(part))?;
+    sync_data(&file)?;
+    fs::rename(new, path)?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+/// All files below the directories of a sharded one, one shard after the other.
+pub(super) fn each(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<PathBuf>> + use<>> {
+    let shards = fs::read_dir(directory)?;
+    Ok(shards.flat_map(|shard| match shard.and_then(|shard| fs::read_dir(shard.path())) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
+        Err(error) => vec![Err(error)],
+    }))
+}
+
+fn in_the_making(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(IN_THE_MAKING);
+    name.into()
+}

@@ -1,0 +1,203 @@
+//! What the base sector of content is, and what sectors it lists: from what is known already where that is enough.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::sync::Arc;
+
+use storage_backends::backend::UNIT;
+use storage_backends::fs::StoreError;
+use storage_backends::hasher::Hasher;
+use storage_backends::skynet::KIND;
+use storage_backends::skynet::canonical::{self, Form};
+use storage_backends::skynet::fanout::Fanout;
+use storage_backends::skynet::profile::Profile;
+use storage_backends::skynet::sector::SectorRoot;
+use storage_backends::skynet::skylink::{Skylink, Target};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::Gateway;
+use super::follow::FollowError;
+use super::records::{Found, Record};
+use crate::oci::Digest;
+use crate::placement;
+use crate::service::{Error, Registry};
+
+/// Bytes coded between two looks at whether the node stops.
+const STEP: usize = 256 * 1024;
+
+/// What a pass over content came to.
+enum Pass {
+    Fanout(Vec<SectorRoot>),
+    Stopped,
+    /// It is not here, or not in its length.
+    Unreadable(StoreError),
+    /// Its bytes are others.
+    Damaged,
+}
+
+impl Gateway {
+    /// What is to be recorded of content; `None` if there is nothing to make it from now, or it has no skylink.
+    pub(super) async fn learn(
+        &self,
+        digest: &Digest,
+        length: u64,
+        stop: &CancellationToken,
+    ) -> Result<Option<Found>, FollowError> {
+        #[cfg(test)]
+        self.looked_at.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let (placed, form) = (self.placed(digest)?, Form::of(digest, length, self.profile));
+        let record = |listed| Record { digest: digest.clone(), length, listed };
+        if form == Form::Small {
+            let base = match placed {
+                Some(base) => Some(base),
+                None => self.small_base(digest, length).await?,
+            };
+            return Ok(base.map(|base| Found { base, record: record(true), sectors: Vec::new() }));
+        }
+        if !canonical::fanout_fits(digest, length, self.profile) {
+            tracing::debug!(%digest, length, "content is too long for one skyfile");
+            return Ok(None);
+        }
+        let Some(fanout) = self.fanout(digest, length, stop).await? else {
+            return Ok(placed.map(|base| Found { base, record: record(false), sectors: Vec::new() }));
+        };
+        let (digest, profile, record) = (digest.clone(), self.profile, record(true));
+        let making = spawn_blocking(move || {
+            let made = canonical::large(&digest, length, profile, &fanout);
+            let base = made.inspect_err(|error| tracing::warn!(%digest, %error, "content has no skylink")).ok()?.root();
+            Some(Found { base, record, sectors: data_roots(profile, &fanout).copied().collect() })
+        });
+        Ok(making.await?)
+    }
+
+    /// As a place of this profile names it.
+    fn placed(&self, digest: &Digest) -> Result<Option<SectorRoot>, FollowError> {
+        let places = self.registry.catalog().placements(digest)?.into_iter().map(|placement| placement.locator);
+        let mut ours = places.filter(|locator| locator.kind == KIND && locator.profile.parse() == Ok(self.profile));
+        let target = ours.find_map(|locator| Skylink::from_uri(&locator.address).ok()).map(|link| link.target());
+        Ok(target.and_then(|target| match target {
+            Target::Sector { root, .. } => Some(root),
+            Target::Entry(_) => None,
+        }))
+    }
+
+    /// Of content that is read whole for it.
+    async fn small_base(&self, digest: &Digest, length: u64) -> Result<Option<SectorRoot>, FollowError> {
+        let (registry, name, profile) = (Arc::clone(&self.registry), digest.clone(), self.profile);
+        let reading = spawn_blocking(move || {
+            let bytes = registry.store().read_verified(&name, length)?;
+            Ok(canonical::small(&name, &bytes, profile).map(|base| base.root()))
+        });
+        match reading.await? {
+            Ok(base) => Ok(base.inspect_err(|error| tracing::warn!(%digest, %error, "content has no skylink")).ok()),
+            Err(error) => self.unreadable(digest, error).await.map(|()| None),
+        }
+    }
+
+    /// The fanout of large content, computed and kept if it is not known yet.
+    async fn fanout(
+        &self,
+        digest: &Digest,
+        length: u64,
+        stop: &CancellationToken,
+    ) -> Result<Option<Arc<[SectorRoot]>>, FollowError> {
+        let is_kept = self.has_unit_roots(length);
+        // With a backend, placement computes them before it places content; the fact that says so will be met too.
+        if is_kept
+            && self.registry.remote.is_none()
+            && !placement::keep_unit_roots(&self.registry, digest, length, stop).await?
+        {
+            return Ok(None);
+        }
+        let (gateway, name) = (self.clone(), digest.clone());
+        let known = spawn_blocking(move || gateway.known_fanout(&name, length)).await??;
+        if known.is_some() || is_kept {
+            return Ok(known);
+        }
+        let (gateway, name, stop) = (self.clone(), digest.clone(), stop.clone());
+        match spawn_blocking(move || compute(&gateway.registry, &name, length, gateway.profile, &stop)).await?? {
+            Pass::Fanout(fanout) => {
+                let (fanouts, name) = (self.records.fanouts.clone(), digest.clone());
+                let keeping = spawn_blocking(move || fanouts.put(&name, &fanout).map(|()| fanout.into()));
+                Ok(Some(keeping.await??))
+            }
+            Pass::Stopped => Ok(None),
+            Pass::Unreadable(error) => self.unreadable(digest, error).await.map(|()| None),
+            Pass::Damaged => {
+                // As a pull does; looks again, since a push may have replaced it.
+                let aside = self.registry.put_aside(digest).await?;
+                tracing::error!(%digest, quarantine = ?aside, "content is damaged");
+                self.registry.metrics.content_damaged.inc();
+                Ok(None)
+            }
+        }
+    }
+
+    /// The fanout of large content, if it is known. Blocks.
+    pub(super) fn known_fanout(&self, digest: &Digest, length: u64) -> Result<Option<Arc<[SectorRoot]>>, FollowError> {
+        if self.has_unit_roots(length) {
+            Ok(placement::unit_roots(&self.registry, digest)?)
+        } else {
+            Ok(self.records.fanouts.get(digest)?)
+        }
+    }
+
+    /// Whether the registry itself keeps the fanout of large content.
+    fn has_unit_roots(&self, length: u64) -> bool {
+        self.profile.fanout_is_unit_roots() && length > UNIT
+    }
+
+    /// Content that was evicted, or is lost or damaged, has no skylink here.
+    async fn unreadable(&self, digest: &Digest, error: StoreError) -> Result<(), FollowError> {
+        if matches!(error, StoreError::Missing { .. }) {
+            return Ok(());
+        }
+        match self.registry.damaged(digest, error).await {
+            Error::ContentDamaged(_) => Ok(()),
+            error => Err(error.into()),
+        }
+    }
+}
+
+/// The roots of a fanout that hold content.
+pub(super) fn data_roots(profile: Profile, fanout: &[SectorRoot]) -> impl Iterator<Item = &SectorRoot> {
+    fanout.chunks(profile.chunk_roots()).flat_map(move |chunk| chunk.iter().take(usize::from(profile.data_pieces())))
+}
+
+/// A pass over the content, in the memory of one stripe. Blocks.
+fn compute(
+    registry: &Registry,
+    digest: &Digest,
+    length: u64,
+    profile: Profile,
+    stop: &CancellationToken,
+) -> io::Result<Pass> {
+    let mut file = match registry.store().open_content(digest, length) {
+        Ok(file) => file,
+        Err(error) => return Ok(Pass::Unreadable(error)),
+    };
+    let Some(algorithm) = digest.algorithm() else { return Ok(Pass::Damaged) };
+    let (mut hasher, mut fanout, mut buffer) = (Hasher::new(algorithm), Fanout::new(profile), vec![0; STEP]);
+    loop {
+        if stop.is_cancelled() {
+            return Ok(Pass::Stopped);
+        }
+        let read = read_some(&mut file, &mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        fanout.update(&buffer[..read]);
+    }
+    Ok(if hasher.finish() == *digest { Pass::Fanout(fanout.finish()) } else { Pass::Damaged })
+}
+
+fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
