@@ -63,6 +63,11 @@ impl Setting {
         self.report.borrow_mut().case(what, run);
     }
 
+    /// A repository of this run.
+    pub fn repository(&self, name: &str) -> String {
+        format!("{}/{name}", self.run)
+    }
+
     /// The image that a client has in its round.
     pub fn image_of(&self, client: &str, name: &str, sizes: &[u64]) -> anyhow::Result<Image> {
         let folder = tempfile::tempdir_in(&self.scratch)?;
@@ -170,7 +175,7 @@ impl Round<'_> {
 
     /// A repository of this client.
     pub fn repository(&self, name: &str) -> String {
-        format!("{}/{}/{name}", self.setting.run, self.name)
+        self.setting.repository(&format!("{}/{name}", self.name))
     }
 
     /// `HOST:PORT/REPOSITORY` of this client's repository.

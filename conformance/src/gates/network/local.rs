@@ -29,11 +29,20 @@ pub fn delete_all(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Deletes the files of this content only, as an eviction would.
-pub fn delete(data: &Path, digest: &str) -> anyhow::Result<()> {
+/// True if this content has a file here.
+pub fn has(data: &Path, digest: &str) -> bool {
+    files_of(data, digest).is_ok_and(|found| !found.is_empty())
+}
+
+fn files_of(data: &Path, digest: &str) -> anyhow::Result<Vec<PathBuf>> {
     let name = digest.split(':').nth(1).context("a digest")?;
     let is_it = |file: &PathBuf| file.file_name().is_some_and(|found| found == name);
-    let found: Vec<PathBuf> = files_below(&data.join("blobs"))?.into_iter().filter(is_it).collect();
+    Ok(files_below(&data.join("blobs"))?.into_iter().filter(is_it).collect())
+}
+
+/// Deletes the files of this content only, as an eviction would.
+pub fn delete(data: &Path, digest: &str) -> anyhow::Result<()> {
+    let found = files_of(data, digest)?;
     ensure!(!found.is_empty(), "{digest} is not here");
     found.iter().try_for_each(|file| fs::remove_file(file).with_context(|| file.display().to_string()))
 }
@@ -84,6 +93,7 @@ mod tests {
         }
         assert_eq!(content_bytes(data).unwrap(), 5);
         assert!(delete(data, "sha256:none").is_err());
+        assert!(has(data, "sha256:abcd") && !has(data, "sha256:abc"));
         delete(data, "sha256:abcd").unwrap();
         assert!(!data.join("blobs/sha256/ab/abcd").exists() && data.join("cache/x/y").exists());
         delete_all(data).unwrap();
