@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-/// What may stay when all content is deleted: the truth, its view, and what names the directory.
-const KEPT: [&str; 6] = ["journal", "index", "skyberth.json", "lock", "admin.sock", "uploads"];
+/// What may stay when all content is deleted: the truth, its view, what names the directory, and an attached portal.
+const KEPT: [&str; 7] = ["journal", "index", "skyberth.json", "lock", "admin.sock", "uploads", "portal"];
 /// A file of the kept that is so large would be content after all. Indexes and journals of the cases are smaller.
 const SUSPICIOUS: u64 = 256 << 20;
 
@@ -65,6 +65,12 @@ pub fn content_bytes(data: &Path) -> anyhow::Result<u64> {
     Ok(content(data)?.iter().map(|(_, length)| length).sum())
 }
 
+/// The bytes of all files below a folder.
+pub fn bytes_below(path: &Path) -> anyhow::Result<u64> {
+    // A file may go while this looks.
+    Ok(files_below(path)?.iter().filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum())
+}
+
 fn files_below(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let Ok(about) = path.symlink_metadata() else { return Ok(Vec::new()) };
     if !about.is_dir() {
@@ -87,7 +93,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path();
         assert!(delete_all(data).is_err(), "that is no data directory");
-        for file in ["journal/1", "index/1/db", "blobs/sha256/ab/abcd", "cache/x/y", "skyberth.json"] {
+        for file in ["journal/1", "index/1/db", "blobs/sha256/ab/abcd", "cache/x/y", "skyberth.json", "portal/s"] {
             fs::create_dir_all(data.join(file).parent().unwrap()).unwrap();
             fs::write(data.join(file), "12345").unwrap();
         }
@@ -99,6 +105,7 @@ mod tests {
         delete_all(data).unwrap();
         assert_eq!(content_bytes(data).unwrap(), 0);
         assert!(!data.join("cache/x/y").exists());
+        assert!(data.join("portal/s").exists(), "it is a place of its own");
         assert!(data.join("journal/1").exists() && data.join("index/1/db").exists());
     }
 }

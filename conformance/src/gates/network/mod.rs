@@ -1,8 +1,10 @@
 //! The network gate: a registry that stores to portals which are slow, lie, go away and come back; and its crashes.
 
 mod acknowledge;
+mod attached;
 mod cold;
 mod crashes;
+mod crowd;
 mod faults;
 pub mod front;
 mod gateway;
@@ -85,6 +87,7 @@ const CASES: &[Case] = &[
     ("a gateway needs no portal, and no second copy", gateway::needs_no_portal),
     ("a gateway is no place for content", gateway::is_no_place),
     ("memory while placing and pulling cold", memory::transfers),
+    ("memory of an attached portal and its registry", attached::memory),
 ];
 
 pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
@@ -106,6 +109,7 @@ pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<(
     }
     run(&|bench, report| rates::run(gate, report, bench))?;
     run(&|bench, report| crashes::run(args, report, bench))?;
+    run(&|bench, report| attached::run(args, report, bench))?;
     report.finish(folder)
 }
 
