@@ -152,8 +152,8 @@ impl Way {
         }
     }
 
+    /// Counted before it leaves: whoever has read it finds it counted.
     fn send(&self, client: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
-        client.write_all(bytes)?;
         let length = bytes.len() as u64;
         self.shared.change(self.number, |exchange| {
             exchange.sent += length;
@@ -164,7 +164,7 @@ impl Way {
         if self.is_download {
             self.shared.sent.fetch_add(length, Ordering::Relaxed);
         }
-        Ok(())
+        client.write_all(bytes)
     }
 }
 
