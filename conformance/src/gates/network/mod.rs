@@ -80,6 +80,7 @@ const CASES: &[Case] = &[
     ("a client that leaves stops the fetch", manners::leaving),
     ("deleted content is unpinned", unpin::reaches_portals),
     ("deleted, pushed again, unpinned late", unpin::late),
+    ("deleted, pushed again, unpin never answered", unpin::held),
     ("acknowledged when it is on the network", acknowledge::network),
     ("acknowledged in time, or in doubt, without portals", acknowledge::without_portals),
     ("a killed upload goes on where it was acknowledged", resume::after_kills),
