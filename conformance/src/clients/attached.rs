@@ -12,8 +12,9 @@ use crate::program::Ended;
 use crate::server::{Server, ServerOptions, free_port};
 use crate::surroundings::{BACKEND, COPIES, PORTALS};
 
-const ATTACHED: &str = "SKYBERTH_PORTAL_ATTACHED";
-const LISTEN: &str = "SKYBERTH_PORTAL_LISTEN";
+/// The settings that attach a portal, and say where it listens.
+pub const ATTACHED: &str = "SKYBERTH_PORTAL_ATTACHED";
+pub const LISTEN: &str = "SKYBERTH_PORTAL_LISTEN";
 const REPOSITORY: &str = "attached/image";
 
 pub fn run(round: &Round) -> anyhow::Result<()> {

@@ -15,6 +15,8 @@ use crate::program::Program;
 use crate::server::Server;
 
 const LONG: Duration = Duration::from_mins(10);
+/// The repository of a server that is killed in mid-push.
+const RESTARTED: &str = "docker/restarted";
 
 pub fn run(round: &Round) -> anyhow::Result<()> {
     let pusher = Docker::start(round, "push")?;
@@ -27,9 +29,17 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
     round.row("push and pull 100 layers of 1 KiB", LONG, || both_ways(round, &pusher, "many", &[KIB; 100]));
     round.row("pull the right child of a multi-arch index", ROW, || pull_from_index(round));
     round.row("push of the same layers to another repository mounts them", ROW, || mount(round, &pusher));
-    round.row_with_own_server("push goes on after kill -9 and restart of the server", LONG, |server| {
-        push_over_restart(round, &pusher, server)
-    });
+    let what = "push goes on after kill -9 and restart of the server";
+    round.row_with_own_server(
+        what,
+        LONG,
+        |server| push_over_restart(round, &pusher, server),
+        |target| {
+            let digest = verify::digest_of(target, RESTARTED, "v1")?;
+            let source = format!("{}/{RESTARTED}:v1", target.authority());
+            Docker::start(round, "pull")?.pulls(&source, &digest, &restarted(round)?)
+        },
+    );
     Ok(())
 }
 
@@ -75,10 +85,10 @@ fn mount(round: &Round, pusher: &Docker) -> anyhow::Result<()> {
 }
 
 /// The upload is slowed, the server killed in the middle and started again; docker tries again by itself.
-fn push_over_restart(round: &Round, pusher: &Docker, server: Server) -> anyhow::Result<()> {
+fn push_over_restart(round: &Round, pusher: &Docker, server: Server) -> anyhow::Result<Server> {
     let relay = Relay::start(&server.target())?;
-    let image = round.image("restarted", &[24 * MIB])?;
-    let reference = format!("{}/docker/restarted:v1", relay.authority());
+    let image = restarted(round)?;
+    let reference = format!("{}/{RESTARTED}:v1", relay.authority());
     pusher.load(&image, &reference)?;
     relay.slow_uploads(8 * MIB);
     let mut push = pusher.docker()?.args(["push", &reference]).start()?;
@@ -89,7 +99,12 @@ fn push_over_restart(round: &Round, pusher: &Docker, server: Server) -> anyhow::
     let server = options.start()?;
     let ended = push.wait()?;
     ensure!(ended.status.success(), "docker gave up: {}", ended.said());
-    verify::registry_is_whole(&server.target(), "docker/restarted", "v1").map(drop)
+    verify::registry_is_whole(&server.target(), RESTARTED, "v1")?;
+    Ok(server)
+}
+
+fn restarted(round: &Round) -> anyhow::Result<Image> {
+    round.image("restarted", &[24 * MIB])
 }
 
 /// A docker daemon with a store of its own, which is empty at the start.

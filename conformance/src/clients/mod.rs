@@ -1,7 +1,8 @@
 //! Rounds with real clients: each pushes, pulls into an empty store, and compares bit for bit.
 #![expect(clippy::unnecessary_wraps, reason = "the rows of all clients have one signature")]
 
-mod attached;
+pub mod attached;
+mod bad_portals;
 mod buildah;
 mod buildkit;
 mod containerd;

@@ -2,19 +2,16 @@
 
 use std::cell::RefCell;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
 use super::fixture::Image;
 use super::round::{ROW, Round, Setting, THREE_LAYERS};
-use super::{Rows, containerd, docker, oras, skopeo, verify};
+use super::{Rows, bad_portals, containerd, docker, oras, skopeo, verify};
 use crate::client::{Request, Target};
-use crate::gates::network::front::{Front, Manner};
+use crate::gates::network::front::Manner;
 use crate::gates::network::stack::{Bench, Stack};
-use crate::gates::network::status::{self, Metrics, TROUBLE, warnings};
-use crate::gates::network::{STALL, local, patience};
+use crate::gates::network::{local, patience};
 use crate::gates::note;
 use crate::scale::Scale;
 use crate::server::Server;
@@ -22,24 +19,33 @@ use crate::server::Server;
 /// So many portals, all of which have everything: each may be the only honest one.
 pub const PORTALS: usize = 3;
 
-/// A client with its round, and how it pulls [`again`] into an empty store and compares bit for bit.
-struct Client {
-    name: &'static str,
+/// A client with its round, the tag it gives its image there, and how it pulls that [`again`] into an empty store and
+/// compares bit for bit.
+pub struct Client {
+    pub name: &'static str,
     rows: Rows,
+    pub tag: &'static str,
     pull: fn(&Round, &Image) -> anyhow::Result<()>,
 }
 
 const CLIENTS: [Client; 4] = [
-    Client { name: "docker", rows: docker::run, pull: docker::pull },
-    Client { name: "containerd", rows: containerd::run, pull: containerd::pull },
-    Client { name: "skopeo", rows: skopeo::run, pull: skopeo::pull },
-    Client { name: "oras", rows: oras::run, pull: oras::pull },
+    Client { name: "docker", rows: docker::run, tag: "v1", pull: docker::pull },
+    Client { name: "containerd", rows: containerd::run, tag: "image", pull: containerd::pull },
+    Client { name: "skopeo", rows: skopeo::run, tag: "v1", pull: skopeo::pull },
+    Client { name: "oras", rows: oras::run, tag: "v1", pull: oras::pull },
 ];
+
+impl Client {
+    /// Where its image is.
+    pub fn repository(&self, setting: &Setting) -> String {
+        setting.repository(&format!("{}/image", self.name))
+    }
+}
 
 /// The registry before its portals.
 pub struct Network<'a> {
     bench: Bench<'a>,
-    stack: Stack,
+    pub stack: Stack,
     /// `None` only if it could not be started again.
     server: RefCell<Option<Server>>,
 }
@@ -62,13 +68,19 @@ impl<'a> Network<'a> {
         self.stack.options.env.clone()
     }
 
-    fn restart(&self, change: impl FnOnce(Server) -> anyhow::Result<Server>) -> anyhow::Result<()> {
+    pub fn restart(&self, change: impl FnOnce(Server) -> anyhow::Result<Server>) -> anyhow::Result<()> {
         let server = self.server.borrow_mut().take().context("the registry does not run")?;
         *self.server.borrow_mut() = Some(change(server)?);
         Ok(())
     }
 
-    fn make_cold(&self) -> anyhow::Result<()> {
+    /// All is placed, and read back.
+    pub fn settle(&self) -> anyhow::Result<()> {
+        self.stack.settle(&self.target(), patience(&self.bench))
+    }
+
+    /// Nothing is here, and all portals are honest.
+    pub fn make_cold(&self) -> anyhow::Result<()> {
         self.stack.set_all(&Manner::Honest);
         self.restart(|server| self.stack.make_cold(server))
     }
@@ -80,9 +92,7 @@ pub fn run(network: &Network, setting: &Setting, wanted: impl Fn(&str) -> bool) 
     for client in &clients {
         setting.round(client.name, client.rows)?;
     }
-    setting.row("portals: all is placed and read back", || {
-        network.stack.settle(&network.target(), patience(&network.bench))
-    });
+    setting.row("portals: all is placed and read back", || network.settle());
     setting.row("portals: all local blobs are gone", || network.make_cold());
     for client in &clients {
         again(setting, client, "pull again cold, bit for bit", |pull| {
@@ -95,11 +105,11 @@ pub fn run(network: &Network, setting: &Setting, wanted: impl Fn(&str) -> bool) 
     }
     setting.row("portals: everything else cold, bit for bit", || everything(&network.target()));
     without_portals(network, setting, &clients)?;
-    with_bad_portals(network, setting, &clients)
+    bad_portals::run(network, setting, &clients)
 }
 
-/// One row: the image of the client's round is pulled into an empty store, by whatever is done around it.
-fn again(
+/// A row: the image of the client's round is pulled into an empty store, by whatever is done around it.
+pub fn again(
     setting: &Setting,
     client: &Client,
     what: &str,
@@ -171,71 +181,4 @@ fn refused(round: &Round, client: &Client, image: &Image) -> anyhow::Result<()> 
     let says_so = ["503", "Service Unavailable", "cannot be had now"].iter().any(|words| said.contains(words));
     ensure!(says_so, "the client does not tell why: {said}");
     Ok(())
-}
-
-/// One portal is gone, one lies, one stalls for a while, and which one does what changes from client to client.
-fn with_bad_portals(network: &Network, setting: &Setting, clients: &[&Client]) -> anyhow::Result<()> {
-    let log = &network.stack.options.log;
-    let mut said = Said::default();
-    for (number, client) in clients.iter().enumerate() {
-        let [gone, lying, stalling] = [0, 1, 2].map(|place| &network.stack.portals[(number + place) % PORTALS].front);
-        setting.row(&format!("portals: cold once more for {}", client.name), || network.make_cold());
-        again(setting, client, "pull cold: one portal gone, one lying, one stalling", |pull| {
-            let (from, before) = (status::length(log), Metrics::of(&network.target())?);
-            gone.set(Manner::Gone);
-            lying.set(Manner::Lying);
-            stalling_for_a_while(stalling, pull)?;
-            said.gone += warnings(log, from, &gone.authority())?.len();
-            said.lying += warnings(log, from, &lying.authority())?.len();
-            let after = Metrics::of(&network.target())?;
-            said.metrics.extend(after.grown(&before, &TROUBLE).iter().map(|name| (*name).to_owned()));
-            Ok(())
-        })?;
-    }
-    network.stack.set_all(&Manner::Honest);
-    setting.row("portals: metrics and log tell of the trouble", || said.check());
-    Ok(())
-}
-
-/// From the first request that it gets on.
-fn stalling_for_a_while(front: &Front, pull: &dyn Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    const LOOK: Duration = Duration::from_millis(20);
-    let (before, over) = (front.mark(), AtomicBool::new(false));
-    front.set(Manner::Stalled);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut since = None;
-            while !over.load(Ordering::Relaxed) && since.is_none_or(|since: Instant| since.elapsed() < STALL) {
-                if since.is_none() && front.mark() > before {
-                    since = Some(Instant::now());
-                }
-                std::thread::sleep(LOOK);
-            }
-            front.set(Manner::Honest);
-        });
-        let pulled = pull();
-        over.store(true, Ordering::Relaxed);
-        pulled
-    })
-}
-
-/// What the registry said of bad portals, in all pulls together.
-#[derive(Debug, Default)]
-struct Said {
-    gone: usize,
-    lying: usize,
-    metrics: Vec<String>,
-}
-
-impl Said {
-    fn check(&mut self) -> anyhow::Result<()> {
-        self.metrics.sort();
-        self.metrics.dedup();
-        note(&format!("warnings of portals that are gone: {}, that lie: {}", self.gone, self.lying));
-        note(&format!("metrics that grew: {}", self.metrics.join(", ")));
-        ensure!(self.lying > 0, "no warning names a portal that lies");
-        ensure!(self.gone > 0, "no warning names a portal that is gone");
-        ensure!(!self.metrics.is_empty(), "no metric tells of the trouble");
-        Ok(())
-    }
 }

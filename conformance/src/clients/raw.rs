@@ -9,10 +9,18 @@ use super::verify;
 use crate::client::{Request, Response, Target};
 use crate::server::Server;
 
+/// The repository of an upload over a kill.
+const RESUMED: &str = "raw/resume";
+
 pub fn run(round: &Round) -> anyhow::Result<()> {
-    round.row_with_own_server("chunked upload goes on after kill -9 of the server", ROW, |server| {
-        resume_after_kill(round, server)
-    });
+    let chunk = round.pick(4 * MIB, 64 * MIB) as usize;
+    let content = fixture::noise_bytes("raw resume", 5 * chunk + 17);
+    round.row_with_own_server(
+        "chunked upload goes on after kill -9 of the server",
+        ROW,
+        |server| resume_after_kill(server, &content, chunk),
+        |target| is_whole(target, &content),
+    );
     round.row("an index without one of its children is refused and names it", ROW, || {
         let index = round.index("sparse")?;
         let repository = round.repository("sparse");
@@ -29,28 +37,32 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
 }
 
 /// Three acknowledged chunks, a kill, and the rest: what was acknowledged must still be there.
-fn resume_after_kill(round: &Round, server: Server) -> anyhow::Result<()> {
-    let chunk = round.pick(4 * MIB, 64 * MIB) as usize;
-    let content = fixture::noise_bytes("raw resume", 5 * chunk + 17);
+fn resume_after_kill(server: Server, content: &[u8], chunk: usize) -> anyhow::Result<Server> {
     let target = server.target();
-    let mut location = location(target.send(&Request::new("POST", "/v2/raw/resume/blobs/uploads/"))?.expect(202)?)?;
+    let start = format!("/v2/{RESUMED}/blobs/uploads/");
+    let mut location = location(target.send(&Request::new("POST", start))?.expect(202)?)?;
     for number in 0..3 {
-        location = patch(&target, &location, &content, number * chunk..(number + 1) * chunk)?;
+        location = patch(&target, &location, content, number * chunk..(number + 1) * chunk)?;
     }
     let server = server.kill()?.start()?;
     let status = target.send(&Request::get(location.as_str()))?;
     let held = end_of(status.expect(204)?)?;
     ensure!(held == 3 * chunk, "{held} bytes after the kill, {} were acknowledged", 3 * chunk);
     location = self::location(&status)?;
-    location = patch(&target, &location, &content, held..5 * chunk)?;
-    let digest = sha256(&content);
+    location = patch(&target, &location, content, held..5 * chunk)?;
+    let digest = sha256(content);
     let separator = if location.contains('?') { '&' } else { '?' };
     let last = content[5 * chunk..].to_vec();
     let put = Request::new("PUT", format!("{location}{separator}digest={digest}"))
         .header("Content-Range", format!("{}-{}", 5 * chunk, content.len() - 1))
         .body(last);
     target.send(&put)?.expect(201)?;
-    let size = verify::blob(&server.target(), "raw/resume", &digest)?;
+    is_whole(&target, content)?;
+    Ok(server)
+}
+
+fn is_whole(target: &Target, content: &[u8]) -> anyhow::Result<()> {
+    let size = verify::blob(target, RESUMED, &sha256(content))?;
     ensure!(size == content.len() as u64, "{size} bytes");
     Ok(())
 }

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::fixture::sha256;
+use super::fixture::{Image, sha256};
 use super::relay::Relay;
 use super::round::{MIB, ROW, Round, THREE_LAYERS};
 use super::verify;
 use crate::server::Server;
+
+/// The repository of a server that is killed in mid-push.
+const RESTARTED: &str = "regctl/restarted";
 
 pub fn run(round: &Round) -> anyhow::Result<()> {
     plain_http(round, &round.target.authority(), &[])?;
@@ -43,9 +46,12 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
         let regctl = round.program("regctl")?.args(put).input(&index.manifest)?;
         verify::readable_refusal(&regctl.run_failing()?)
     });
-    round.row_with_own_server("chunked push goes on after kill -9 and restart of the server", ROW, |server| {
-        push_over_restart(round, server)
-    });
+    round.row_with_own_server(
+        "chunked push goes on after kill -9 and restart of the server",
+        ROW,
+        |server| push_over_restart(round, server),
+        |target| verify::registry_holds(target, RESTARTED, "v1", &restarted(round)?),
+    );
     Ok(())
 }
 
@@ -72,12 +78,12 @@ fn tiny_files(round: &Round) -> anyhow::Result<()> {
 }
 
 /// The upload is slowed, the server killed between or in chunks and started again; regctl tries again by itself.
-fn push_over_restart(round: &Round, server: Server) -> anyhow::Result<()> {
+fn push_over_restart(round: &Round, server: Server) -> anyhow::Result<Server> {
     let relay = Relay::start(&server.target())?;
     let chunked = ["--blob-chunk", "1048576", "--blob-max", "1048576"];
     plain_http(round, &relay.authority(), &chunked)?;
-    let image = round.image("restarted", &[24 * MIB])?;
-    let reference = format!("{}/regctl/restarted:v1", relay.authority());
+    let image = restarted(round)?;
+    let reference = format!("{}/{RESTARTED}:v1", relay.authority());
     relay.slow_uploads(8 * MIB);
     let mut push = round.program("regctl")?.args(["image", "copy", &ocidir(&image.layout), &reference]).start()?;
     relay.wait_uploaded(8 * MIB + MIB / 2, || push.runs())?;
@@ -90,7 +96,12 @@ fn push_over_restart(round: &Round, server: Server) -> anyhow::Result<()> {
     let chunks = exchanges.iter().filter(|one| one.method == "PATCH" && one.status == 202).count();
     ensure!(sessions == 2, "{sessions} upload sessions for 2 blobs: the layer was begun again");
     ensure!(chunks >= 24, "only {chunks} chunks: the upload was not chunked");
-    verify::registry_holds(&server.target(), "regctl/restarted", "v1", &image)
+    verify::registry_holds(&server.target(), RESTARTED, "v1", &image)?;
+    Ok(server)
+}
+
+fn restarted(round: &Round) -> anyhow::Result<Image> {
+    round.image("restarted", &[24 * MIB])
 }
 
 fn plain_http(round: &Round, host: &str, options: &[&str]) -> anyhow::Result<()> {

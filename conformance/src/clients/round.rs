@@ -5,10 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
+use super::attached;
 use super::fixture::{self, Image, Index};
 use crate::client::Target;
+use crate::gates::network::{local, status};
 use crate::program::{self, Program};
 use crate::report::{Outcome, Report};
 use crate::scale::Scale;
@@ -63,6 +65,11 @@ impl Setting {
         self.report.borrow_mut().case(what, run);
     }
 
+    /// A repository of this run.
+    pub fn repository(&self, name: &str) -> String {
+        format!("{}/{name}", self.run)
+    }
+
     /// The image that a client has in its round.
     pub fn image_of(&self, client: &str, name: &str, sizes: &[u64]) -> anyhow::Result<Image> {
         let folder = tempfile::tempdir_in(&self.scratch)?;
@@ -109,19 +116,33 @@ impl Round<'_> {
         self.deadline.set(Instant::now() + ROW);
     }
 
-    /// A row with a server of its own, which it may kill and start again.
-    pub fn row_with_own_server(&self, what: &str, limit: Duration, run: impl FnOnce(Server) -> anyhow::Result<()>) {
+    /// A row with a server of its own, which it may kill and start again. Where that server stores to portals, a second row
+    /// pulls `again` what the first one left, when nothing of it is here.
+    pub fn row_with_own_server(
+        &self,
+        what: &str,
+        limit: Duration,
+        run: impl FnOnce(Server) -> anyhow::Result<Server>,
+        again: impl FnOnce(&Target) -> anyhow::Result<()>,
+    ) {
         let Some(binary) = &self.setting.binary else {
             let why = "the server is not ours to restart".to_owned();
             let name = format!("{}: {what}", self.name);
             self.setting.report.borrow_mut().add(name, Outcome::NotApplicable(why), Duration::ZERO);
             return;
         };
+        let mut left = None;
         self.row(what, limit, || {
             let mut options = ServerOptions::new(binary, &tempfile::tempdir_in(&self.scratch)?.keep())?;
             options.log = self.setting.logs.join(format!("{}-server.log", self.name));
-            run(options.envs(&self.setting.settings).start()?)
+            left = Some(run(options.envs(&self.setting.settings).start()?)?);
+            Ok(())
         });
+        if !self.setting.settings.is_empty() {
+            self.row(&format!("{what}: it is pulled cold"), limit, || {
+                cold(left.context("the server did not get so far")?, limit / 2, again)
+            });
+        }
     }
 
     /// The client, or another program, with a home folder of this round and what is left of the row's time.
@@ -170,7 +191,7 @@ impl Round<'_> {
 
     /// A repository of this client.
     pub fn repository(&self, name: &str) -> String {
-        format!("{}/{}/{name}", self.setting.run, self.name)
+        self.setting.repository(&format!("{}/{name}", self.name))
     }
 
     /// `HOST:PORT/REPOSITORY` of this client's repository.
@@ -185,4 +206,18 @@ impl Round<'_> {
     pub fn index(&self, name: &str) -> anyhow::Result<Index> {
         fixture::index(&self.path(&format!("fixture-{name}")), &format!("{} {name}", self.name))
     }
+}
+
+/// Everything is placed, then its files are deleted here, as after an eviction of all, and it is pulled again.
+fn cold(server: Server, limit: Duration, again: impl FnOnce(&Target) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    status::wait_placed(&server.target(), limit)?;
+    let options = server.kill()?;
+    let largest = local::content(&options.data)?.into_iter().map(|(_, size)| size).max().unwrap_or_default();
+    local::delete_all(&options.data)?;
+    let server = options.start().context("without local content")?;
+    again(&server.target())?;
+    let came = attached::metric(&server.target(), "skyberth_cold_bytes_total")?;
+    let is_cold = largest > 0 && came >= largest as f64;
+    ensure!(is_cold, "{came} bytes came from the portals, and one content alone has {largest}: it was not cold");
+    Ok(())
 }

@@ -94,7 +94,8 @@ impl Pusher {
         }
     }
 
-    fn held(&self) -> Vec<String> {
+    /// The manifests that it has not deleted.
+    pub fn held(&self) -> Vec<String> {
         self.manifests.iter().filter(|(_, m)| m.fate == Fate::There).map(|(digest, _)| digest.clone()).collect()
     }
 

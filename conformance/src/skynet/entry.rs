@@ -1,5 +1,6 @@
 //! Registry entries as a judge signs them.
 
+use anyhow::ensure;
 use data_encoding::{BASE64, HEXLOWER};
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
@@ -102,6 +103,21 @@ impl Entry<'_> {
         body["publickey"]["key"] = json!(self.place.public_key());
         body["data"] = json!(self.data);
         body
+    }
+
+    /// Checks that this is what a read gives, with its signature.
+    pub fn stands(&self, site: &Site) -> anyhow::Result<()> {
+        let said = self.place.read(site)?.expect(200)?.json()?;
+        let want = json!({
+            "data": HEXLOWER.encode(&self.data),
+            "datakey": self.place.data_key(),
+            "revision": self.revision,
+            "publickey": self.json()["publickey"],
+            "signature": HEXLOWER.encode(&self.signature()),
+            "type": 1,
+        });
+        ensure!(said == want, "the entry is {said}, not {want}");
+        Ok(())
     }
 
     pub fn post(&self, site: &Site) -> anyhow::Result<Response> {

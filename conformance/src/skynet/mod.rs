@@ -1,11 +1,11 @@
 //! Skynet portals, judged by programs of others: the official SDKs, a browser, libskynet, and skyd itself.
 #![expect(clippy::unnecessary_wraps, reason = "the groups of rows have one signature")]
 
-mod entry;
+pub mod entry;
 mod form;
 mod keys;
 mod liar;
-mod link;
+pub mod link;
 mod network;
 mod oracle;
 mod own;
@@ -14,7 +14,7 @@ mod recompute;
 mod registry;
 mod sdk;
 mod sector;
-mod site;
+pub mod site;
 mod surface;
 mod tools;
 

@@ -12,7 +12,7 @@ use super::MIB;
 
 /// Bytes resident: in all at their peak, of the process's own, of files it maps.
 #[derive(Clone, Copy, Debug, Default)]
-struct Resident {
+pub struct Resident {
     peak: u64,
     now: u64,
     anonymous: u64,
@@ -51,7 +51,11 @@ impl Watch {
         // What a start leaves running settles first.
         std::thread::sleep(Duration::from_millis(500));
         std::fs::write(format!("/proc/{pid}/clear_refs"), "5").context("reset the peak")?;
-        let idle = Resident::of(pid)?;
+        Ok(Self::over(pid, Resident::of(pid)?))
+    }
+
+    /// Holds what it needs, from its start on, against what was resident in another idle one.
+    pub fn over(pid: u32, idle: Resident) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
         // The kernel keeps the peak of the sum only; its parts are sampled.
@@ -66,7 +70,7 @@ impl Watch {
             }
             most
         });
-        Ok(Watch { pid, idle, stop, sampler })
+        Watch { pid, idle, stop, sampler }
     }
 
     pub fn finish(self) -> anyhow::Result<Growth> {
@@ -85,6 +89,11 @@ pub struct Growth {
 }
 
 impl Growth {
+    /// Before anything was done.
+    pub fn idle(&self) -> Resident {
+        self.idle
+    }
+
     /// Bytes between the idle state and the peak.
     pub fn total(&self) -> u64 {
         self.most.peak.saturating_sub(self.idle.now)

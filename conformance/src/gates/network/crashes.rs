@@ -1,31 +1,24 @@
 //! `kill -9` of the registry and of portals at random moments of pushes, deletes, placement, eviction and unpin.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, ensure};
 
+use super::crowd::{Crowd, rounds};
 use super::stack::{Bench, Portal, Stack};
 use super::{Args, local, patience, status, tus};
 use crate::gates::note;
-use crate::gates::pusher::Pusher;
-use crate::random::Random;
 use crate::report::{Outcome, Report};
 use crate::server::Server;
 
-/// How many clients push at once.
-const CLIENTS: u32 = 3;
-/// The longest life of a registry, in milliseconds: long enough for placement, read-back and eviction to begin.
-const LONGEST_LIFE: u64 = 3000;
 /// So that eviction is always due.
-const CACHE: &str = "8MiB";
+pub const CACHE: &str = "8MiB";
 
 const NAME: &str = "crash rounds";
 
 struct Rounds {
     stack: Stack,
-    pushers: Vec<Pusher>,
-    random: Random,
+    crowd: Crowd,
 }
 
 pub fn run(args: &Args, report: &mut Report, bench: &Bench) {
@@ -33,27 +26,14 @@ pub fn run(args: &Args, report: &mut Report, bench: &Bench) {
         return;
     }
     let count = args.rounds.unwrap_or(bench.scale.pick(3, 10, 100));
-    let started = Instant::now();
-    let begun = Rounds::new(bench, args.seed).and_then(|rounds| Ok((rounds.stack.start()?, rounds)));
-    let (mut server, mut rounds) = match begun {
-        Ok((server, rounds)) => (server, rounds),
-        Err(error) => return report.add(NAME, Outcome::Fail(format!("{error:#}")), started.elapsed()),
+    let mut rounds_of = match Rounds::new(bench, args.seed) {
+        Ok(rounds) => rounds,
+        Err(error) => return report.add(NAME, Outcome::Fail(format!("{error:#}")), Duration::ZERO),
     };
-    for number in 0..count {
-        let started = Instant::now();
-        match rounds.round(server) {
-            Ok((next, summary)) => {
-                report.add(format!("{NAME}: {number}: {summary}"), Outcome::Pass, started.elapsed());
-                server = next;
-            }
-            Err(error) => {
-                let why = format!("{error:#}");
-                return report.add(format!("{NAME}: {number}"), Outcome::Fail(why), started.elapsed());
-            }
-        }
-    }
-    report.case(format!("{NAME}: all of it is there, evicted and cold"), || rounds.end(server, bench));
-    report.case(format!("{NAME}: no upload went back"), || rounds.uploads());
+    let first = rounds_of.stack.start();
+    let Some(server) = rounds(report, NAME, count, || first, |_, server| rounds_of.round(server)) else { return };
+    report.case(format!("{NAME}: all of it is there, evicted and cold"), || rounds_of.end(server, bench));
+    report.case(format!("{NAME}: no upload went back"), || rounds_of.uploads());
 }
 
 impl Rounds {
@@ -63,74 +43,33 @@ impl Rounds {
             ("SKYBERTH_GC_GRACE", "1s"),
             ("SKYBERTH_GC_INTERVAL", "1s"),
         ]);
-        let mut random = Random::new(seed);
-        let repos: Vec<String> = (0..CLIENTS).map(|number| format!("crash/{number}")).collect();
-        let pusher = |number: u32| {
-            let own = &repos[number as usize];
-            let others = repos.iter().filter(|name| *name != own).cloned().collect();
-            Pusher::new(number, own.clone(), others, random.fork())
-        };
-        let pushers = (0..CLIENTS).map(pusher).collect();
-        Ok(Rounds { stack, pushers, random })
+        Ok(Rounds { stack, crowd: Crowd::new(seed) })
     }
 
     /// One life of the registry, with the end of a portal in some, then a start and a check of every promise.
     fn round(&mut self, server: Server) -> anyhow::Result<(Server, String)> {
-        let before = self.count();
-        let life = Duration::from_millis(100 + self.random.next() % LONGEST_LIFE);
-        let portal = self.random.chance(50).then(|| self.random.below(self.stack.portals.len()));
-        let after = life.mul_f64(self.random.below(100) as f64 / 100.0);
-        self.live(server, life, portal.map(|number| (number, after)))?;
+        let before = self.crowd.count();
+        let life = self.crowd.life();
+        let portals = &mut self.stack.portals;
+        let random = &mut self.crowd.random;
+        let portal = random.chance(50).then(|| random.below(portals.len()));
+        let after = life.mul_f64(random.below(100) as f64 / 100.0);
+        self.crowd.work(server, life, || portal.map_or(Ok(()), |number| interrupt(&mut portals[number], after)))?;
         let server = self.stack.start().context("after the kill")?;
-        self.verify(&server, false)?;
-        let (pushes, deletes) = self.count();
+        self.crowd.verify(&server.target(), false)?;
+        let (pushes, deletes) = self.crowd.count();
         let here = local::content_bytes(&self.stack.options.data)? >> 20;
         let portal = portal.map_or(String::new(), |number| format!(", portal {number} after {after:.0?}"));
         let done = format!("{} pushes, {} deletes, {here} MiB here", pushes - before.0, deletes - before.1);
         Ok((server, format!("killed after {life:.0?}{portal}, {done}")))
     }
 
-    fn live(&mut self, server: Server, life: Duration, portal: Option<(usize, Duration)>) -> anyhow::Result<()> {
-        let dying = AtomicBool::new(false);
-        let (target, pushers, portals) = (server.target(), &mut self.pushers, &mut self.stack.portals);
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = pushers
-                .iter_mut()
-                .map(|pusher| {
-                    let (target, dying) = (&target, &dying);
-                    scope.spawn(move || pusher.work(target, &|| dying.load(Ordering::SeqCst)))
-                })
-                .collect();
-            let killer = portal.map(|(number, after)| scope.spawn(move || interrupt(&mut portals[number], after)));
-            std::thread::sleep(life);
-            dying.store(true, Ordering::SeqCst);
-            server.kill()?;
-            for worker in workers.into_iter().chain(killer) {
-                worker.join().map_err(|_| anyhow!("a client panicked"))??;
-            }
-            Ok(())
-        })
-    }
-
-    fn verify(&mut self, server: &Server, all: bool) -> anyhow::Result<()> {
-        let target = server.target();
-        std::thread::scope(|scope| {
-            let checks: Vec<_> =
-                self.pushers.iter_mut().map(|pusher| scope.spawn(|| pusher.verify(&target, all))).collect();
-            checks.into_iter().try_for_each(|check| check.join().map_err(|_| anyhow!("a client panicked"))?)
-        })
-    }
-
-    fn count(&self) -> (u64, u64) {
-        (self.pushers.iter().map(|p| p.pushes).sum(), self.pushers.iter().map(|p| p.deletes).sum())
-    }
-
     fn end(&mut self, server: Server, bench: &Bench) -> anyhow::Result<()> {
         self.stack.settle(&server.target(), patience(bench))?;
-        self.verify(&server, true).context("placed, and evicted where the budget says so")?;
+        self.crowd.verify(&server.target(), true).context("placed, and evicted where the budget says so")?;
         note(&format!("{} bytes here at the end", local::content_bytes(&self.stack.options.data)?));
         let server = self.stack.make_cold(server)?;
-        self.verify(&server, true).context("cold")?;
+        self.crowd.verify(&server.target(), true).context("cold")?;
         let failures = status::Metrics::of(&server.target())?.sum(&["read_back_failures"]);
         ensure!(failures < 1.0, "{failures} placements are recorded whose bytes are not there");
         Ok(())

@@ -5,6 +5,7 @@
 
 pub mod exchange;
 mod pass;
+pub mod replay;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use exchange::Exchange;
+use replay::{Old, Replayed};
 
 /// What the front does to requests. It may change at any time, also for those that are under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum Manner {
     Stalled,
     /// Turns a bit in each piece of a download.
     Lying,
+    /// Answers with what was answered before, to something else or to somebody else, wherever there is such an answer.
+    Replaying(Arc<Old>),
     /// Closes each connection at once.
     Gone,
     /// Answers each download like this, whole with head.
@@ -117,6 +121,11 @@ impl Front {
     /// The requests that came after a mark was taken.
     pub fn since(&self, mark: usize) -> Vec<Exchange> {
         self.shared.exchanges().get(mark..).unwrap_or_default().to_vec()
+    }
+
+    /// How many requests after a mark were answered with something old of this kind.
+    pub fn replayed(&self, mark: usize, kind: Replayed) -> usize {
+        self.since(mark).iter().filter(|one| one.is_success() && one.replayed == Some(kind)).count()
     }
 
     /// Bytes of all downloads so far.

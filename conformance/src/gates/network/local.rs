@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-/// What may stay when all content is deleted: the truth, its view, and what names the directory.
-const KEPT: [&str; 6] = ["journal", "index", "skyberth.json", "lock", "admin.sock", "uploads"];
+/// What may stay when all content is deleted: the truth, its view, what names the directory, and an attached portal.
+const KEPT: [&str; 7] = ["journal", "index", "skyberth.json", "lock", "admin.sock", "uploads", "portal"];
 /// A file of the kept that is so large would be content after all. Indexes and journals of the cases are smaller.
 const SUSPICIOUS: u64 = 256 << 20;
 
@@ -29,11 +29,20 @@ pub fn delete_all(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Deletes the files of this content only, as an eviction would.
-pub fn delete(data: &Path, digest: &str) -> anyhow::Result<()> {
+/// True if this content has a file here.
+pub fn has(data: &Path, digest: &str) -> bool {
+    files_of(data, digest).is_ok_and(|found| !found.is_empty())
+}
+
+fn files_of(data: &Path, digest: &str) -> anyhow::Result<Vec<PathBuf>> {
     let name = digest.split(':').nth(1).context("a digest")?;
     let is_it = |file: &PathBuf| file.file_name().is_some_and(|found| found == name);
-    let found: Vec<PathBuf> = files_below(&data.join("blobs"))?.into_iter().filter(is_it).collect();
+    Ok(files_below(&data.join("blobs"))?.into_iter().filter(is_it).collect())
+}
+
+/// Deletes the files of this content only, as an eviction would.
+pub fn delete(data: &Path, digest: &str) -> anyhow::Result<()> {
+    let found = files_of(data, digest)?;
     ensure!(!found.is_empty(), "{digest} is not here");
     found.iter().try_for_each(|file| fs::remove_file(file).with_context(|| file.display().to_string()))
 }
@@ -54,6 +63,12 @@ pub fn content(data: &Path) -> anyhow::Result<Vec<(String, u64)>> {
 
 pub fn content_bytes(data: &Path) -> anyhow::Result<u64> {
     Ok(content(data)?.iter().map(|(_, length)| length).sum())
+}
+
+/// The bytes of all files below a folder.
+pub fn bytes_below(path: &Path) -> anyhow::Result<u64> {
+    // A file may go while this looks.
+    Ok(files_below(path)?.iter().filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum())
 }
 
 fn files_below(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -78,17 +93,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path();
         assert!(delete_all(data).is_err(), "that is no data directory");
-        for file in ["journal/1", "index/1/db", "blobs/sha256/ab/abcd", "cache/x/y", "skyberth.json"] {
+        for file in ["journal/1", "index/1/db", "blobs/sha256/ab/abcd", "cache/x/y", "skyberth.json", "portal/s"] {
             fs::create_dir_all(data.join(file).parent().unwrap()).unwrap();
             fs::write(data.join(file), "12345").unwrap();
         }
         assert_eq!(content_bytes(data).unwrap(), 5);
         assert!(delete(data, "sha256:none").is_err());
+        assert!(has(data, "sha256:abcd") && !has(data, "sha256:abc"));
         delete(data, "sha256:abcd").unwrap();
         assert!(!data.join("blobs/sha256/ab/abcd").exists() && data.join("cache/x/y").exists());
         delete_all(data).unwrap();
         assert_eq!(content_bytes(data).unwrap(), 0);
         assert!(!data.join("cache/x/y").exists());
+        assert!(data.join("portal/s").exists(), "it is a place of its own");
         assert!(data.join("journal/1").exists() && data.join("index/1/db").exists());
     }
 }

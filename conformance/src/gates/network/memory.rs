@@ -12,7 +12,7 @@ use crate::gates::{note, streamed};
 use crate::server::Server;
 
 /// How far the resident memory of a process may grow over that of its idle state.
-const ALLOWANCE: u64 = 64 << 20;
+pub const ALLOWANCE: u64 = 64 << 20;
 
 pub fn transfers(bench: &Bench) -> anyhow::Result<()> {
     let length = bench.scale.pick(128, 256, 2048) * MIB as u64;

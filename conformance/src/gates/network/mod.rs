@@ -1,8 +1,10 @@
 //! The network gate: a registry that stores to portals which are slow, lie, go away and come back; and its crashes.
 
 mod acknowledge;
+mod attached;
 mod cold;
 mod crashes;
+mod crowd;
 mod faults;
 pub mod front;
 mod gateway;
@@ -78,6 +80,7 @@ const CASES: &[Case] = &[
     ("a client that leaves stops the fetch", manners::leaving),
     ("deleted content is unpinned", unpin::reaches_portals),
     ("deleted, pushed again, unpinned late", unpin::late),
+    ("deleted, pushed again, unpin never answered", unpin::held),
     ("acknowledged when it is on the network", acknowledge::network),
     ("acknowledged in time, or in doubt, without portals", acknowledge::without_portals),
     ("a killed upload goes on where it was acknowledged", resume::after_kills),
@@ -86,6 +89,7 @@ const CASES: &[Case] = &[
     ("a portal fetches from a gateway as from its peer", gateway::is_a_peer),
     ("a gateway is no place for content", gateway::is_no_place),
     ("memory while placing and pulling cold", memory::transfers),
+    ("memory of an attached portal and its registry", attached::memory),
 ];
 
 pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
@@ -107,6 +111,7 @@ pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<(
     }
     run(&|bench, report| rates::run(gate, report, bench))?;
     run(&|bench, report| crashes::run(args, report, bench))?;
+    run(&|bench, report| attached::run(args, report, bench))?;
     report.finish(folder)
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use super::front::exchange::Exchange;
+use super::front::replay::Old;
 use super::front::{Front, Manner};
 use super::{local, status};
 use crate::client::Target;
@@ -129,6 +130,11 @@ impl Stack {
     /// What came at all fronts after a mark.
     pub fn since(&self, mark: &Mark) -> Vec<Exchange> {
         self.portals.iter().zip(&mark.0).flat_map(|(portal, mark)| portal.front.since(*mark)).collect()
+    }
+
+    /// What all portals together answered so far. Any of them may replay it that has all content.
+    pub fn old(&self) -> Old {
+        Old::of(&self.since(&self.beginning()))
     }
 
     /// Waits until everything is placed and read back: no content has passed the fronts for a while.

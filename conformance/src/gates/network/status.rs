@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
@@ -44,6 +44,26 @@ pub fn wait_placed(target: &Target, limit: Duration) -> anyhow::Result<()> {
     });
     ensure!(placed, "{} contents, {} bytes are not placed after {limit:?}", last.count, last.bytes);
     Ok(())
+}
+
+/// Waits until everything is placed and read back, by the registry's own count: nothing has moved for a while.
+pub fn settle(target: &Target, limit: Duration) -> anyhow::Result<()> {
+    const QUIET: Duration = Duration::from_millis(1500);
+    wait_placed(target, limit)?;
+    let moved = || -> anyhow::Result<[f64; 3]> {
+        let metrics = Metrics::of(target)?;
+        Ok(["placed_bytes", "read_back_bytes", "unpinned"].map(|name| metrics.sum(&[name])))
+    };
+    let (mut last, mut since) = (moved()?, Instant::now());
+    let quiet = wait_until(limit, || {
+        let now = moved().unwrap_or_default();
+        if now.iter().zip(last).any(|(now, last)| (now - last).abs() > 0.5) {
+            (last, since) = (now, Instant::now());
+        }
+        since.elapsed() > QUIET
+    });
+    ensure!(quiet, "the registry is still at it {limit:?} after everything was placed");
+    wait_placed(target, limit)
 }
 
 /// All samples of `/metrics`, by name and labels as they stand there.

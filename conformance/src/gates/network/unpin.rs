@@ -1,7 +1,7 @@
 //! Removal at portals of what nobody holds any more, also when a removal arrives late.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
@@ -121,6 +121,38 @@ pub fn late(bench: &Bench) -> anyhow::Result<()> {
     status::wait_placed(&target, patience(bench))?;
     let _server = server.kill()?.start()?;
     image.check(&repo).context("after kill -9")
+}
+
+/// How long content that is pushed again may wait for its placement, whatever is asked of portals beside.
+const PLACED_WITHIN: Duration = Duration::from_secs(10);
+
+/// The unpins of what was deleted are not answered at all while the same content is pushed again: it is placed again
+/// without waiting for them. Nor is it lost when they arrive after that.
+pub fn held(bench: &Bench) -> anyhow::Result<()> {
+    let stack = Stack::new(bench, 2)?.with(&[("SKYBERTH_STORAGE_CACHE_SIZE", "8MiB")]);
+    let server = stack.start()?;
+    let target = server.target();
+    let repo = Site::new(target.clone(), "held").repo("a");
+    let image = Image::new("held");
+    image.push(&repo)?;
+    stack.settle(&target, patience(bench))?;
+    let mark = stack.mark();
+    stack.set_all(&Manner::Holding("/unpin"));
+    image.delete(&repo, &stack)?;
+    let held = || stack.since(&mark).iter().filter(|exchange| exchange.is_unpin()).count();
+    ensure!(wait_until(Duration::from_mins(1), || held() > 0), "no unpin came within a minute");
+    let again = stack.mark();
+    image.push(&repo).context("pushed again")?;
+    let pushed = Instant::now();
+    status::wait_placed(&target, PLACED_WITHIN).context("pushed again while no unpin is answered")?;
+    note(&format!("placed {:.1?} after the push; {} unpins are held", pushed.elapsed(), held()));
+    let answered = stack.since(&mark).iter().filter(|exchange| exchange.is_unpin() && exchange.is_success()).count();
+    ensure!(answered == 0, "{answered} unpins were answered, so they were not held");
+    let sent = stack.since(&again).iter().filter(|exchange| exchange.is_upload() && exchange.is_success()).count();
+    ensure!(sent > 0, "nothing was uploaded again, so its placement is only believed");
+    stack.set_all(&Manner::Honest);
+    press(&stack, &target, bench)?;
+    image.check(&repo).context("after the late unpins, under pressure on the cache")
 }
 
 /// Others press on the cache: what may go, goes. Nothing of the image is read meanwhile, so that it is the oldest.

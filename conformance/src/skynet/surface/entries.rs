@@ -27,23 +27,6 @@ pub const ROWS: &[SurfaceRow] = &[
     ours("an entry is read anew each time", caching),
 ];
 
-/// Checks that this is what a read gives.
-fn stands(site: &Site, entry: &Entry<'_>) -> anyhow::Result<()> {
-    let answer = entry.place.read(site)?;
-    answer.expect(200)?;
-    let said = answer.json()?;
-    let want = json!({
-        "data": HEXLOWER.encode(&entry.data),
-        "datakey": entry.place.data_key(),
-        "revision": entry.revision,
-        "publickey": entry.json()["publickey"],
-        "signature": HEXLOWER.encode(&entry.signature()),
-        "type": 1,
-    });
-    ensure!(said == want, "the entry is {said}, not {want}");
-    Ok(())
-}
-
 fn accepted(site: &Site, entry: &Entry<'_>) -> anyhow::Result<()> {
     status(&entry.post(site)?, &[204])
 }
@@ -52,7 +35,7 @@ fn round_trip(site: &Site) -> anyhow::Result<()> {
     let place = Place::new(site, "round trip");
     for entry in [place.entry(b"", 0), place.entry(b"some data", 1), place.entry(&site.noise("entry", 40), 7)] {
         accepted(site, &entry)?;
-        stands(site, &entry)?;
+        entry.stands(site)?;
     }
     Ok(())
 }
@@ -68,7 +51,7 @@ fn forms_of_entries(site: &Site) -> anyhow::Result<()> {
             let body = if arrays { entry.json_of_arrays() } else { entry.json() };
             let check = || {
                 status(&post(site, "/skynet/registry", media_type, &body)?, &[204])?;
-                stands(site, &entry)
+                entry.stands(site)
             };
             faults.check(&what, check());
         }
@@ -91,7 +74,7 @@ fn lower_revision(site: &Site) -> anyhow::Result<()> {
     for revision in [4, 0] {
         message(&place.entry(b"old", revision).post(site)?, &[400], "provided revision number is invalid")?;
     }
-    stands(site, &entry)
+    entry.stands(site)
 }
 
 fn same_entry(site: &Site) -> anyhow::Result<()> {
@@ -99,7 +82,7 @@ fn same_entry(site: &Site) -> anyhow::Result<()> {
     let entry = place.entry(b"same", 5);
     accepted(site, &entry)?;
     accepted(site, &entry)?;
-    stands(site, &entry)
+    entry.stands(site)
 }
 
 fn work(site: &Site) -> anyhow::Result<()> {
@@ -109,9 +92,9 @@ fn work(site: &Site) -> anyhow::Result<()> {
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.hash()));
     accepted(site, &entries[3])?;
     message(&entries[0].post(site)?, &[400], "doesn't have enough pow to replace existing entry")?;
-    stands(site, &entries[3])?;
+    entries[3].stands(site)?;
     accepted(site, &entries[7])?;
-    stands(site, &entries[7])
+    entries[7].stands(site)
 }
 
 fn highest_revision(site: &Site) -> anyhow::Result<()> {
@@ -119,7 +102,7 @@ fn highest_revision(site: &Site) -> anyhow::Result<()> {
     for revision in [(1 << 53) + 1, u64::MAX - 1, u64::MAX] {
         let entry = place.entry(b"high", revision);
         accepted(site, &entry)?;
-        stands(site, &entry)?;
+        entry.stands(site)?;
     }
     let mut body = place.entry(b"high", u64::MAX).json().to_string();
     body = body.replace("18446744073709551615", "18446744073709551616");
@@ -131,7 +114,7 @@ fn size(site: &Site) -> anyhow::Result<()> {
     let place = Place::new(site, "size");
     let entry = place.entry(&site.noise("size", 113), 0);
     accepted(site, &entry)?;
-    stands(site, &entry)?;
+    entry.stands(site)?;
     let words = "Registry data is too big: 114 > 113";
     message(&place.entry(&site.noise("size", 114), 1).post(site)?, &[400], words)
 }
@@ -226,7 +209,7 @@ fn several(site: &Site) -> anyhow::Result<()> {
         .collect();
     status(&post(site, "/skynet/registrymulti", "application/json", &json!(bodies))?, &[204])?;
     for entry in &entries {
-        stands(site, entry)?;
+        entry.stands(site)?;
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use super::replay::Replayed;
+
 /// What passed.
 #[derive(Clone, Debug)]
 pub struct Exchange {
@@ -16,6 +18,12 @@ pub struct Exchange {
     /// Bytes of the request's body that came.
     pub received: u64,
     pub status: Option<u16>,
+    /// Of the whole content, as the answer to a download tells it.
+    pub length: Option<u64>,
+    /// The answer to a question for an entry, whole.
+    pub answer: Vec<u8>,
+    /// What it was answered with instead.
+    pub replayed: Option<Replayed>,
     /// `Upload-Offset` of the answer.
     pub acknowledged: Option<u64>,
     /// `Location` of the answer.
@@ -40,6 +48,9 @@ impl Exchange {
             metadata: field(&text, "upload-metadata"),
             received: 0,
             status: None,
+            length: None,
+            answer: Vec::new(),
+            replayed: None,
             acknowledged: None,
             location: None,
             sent: 0,
@@ -52,19 +63,36 @@ impl Exchange {
     pub fn answered(&mut self, head: &[u8]) {
         let text = String::from_utf8_lossy(head);
         self.status = status(&text);
+        self.length = match self.status {
+            Some(206) => field(&text, "content-range").and_then(|range| range.split_once('/')?.1.parse().ok()),
+            _ => field(&text, "content-length").and_then(|length| length.parse().ok()),
+        };
         self.acknowledged = field(&text, "upload-offset").and_then(|value| value.parse().ok());
         self.location = field(&text, "location");
     }
 
     /// A GET of content: not of what a portal says of itself.
     pub fn is_download(&self) -> bool {
-        const OF_ITSELF: [&str; 7] = ["stats", "portals", "health", "tus", "pin", "blocklist", "registry"];
+        const OF_ITSELF: [&str; 8] = ["stats", "portals", "health", "tus", "pin", "blocklist", "registry", "resolve"];
         let path = self.path.split('?').next().unwrap_or_default();
         let own = path.strip_prefix("/skynet/").is_some_and(|rest| {
             let first = rest.split('/').next().unwrap_or_default();
             OF_ITSELF.contains(&first)
         });
         self.method == "GET" && !own && !["/", "/readyz", "/livez", "/healthz", "/metrics"].contains(&path)
+    }
+
+    /// A question for what may change at a portal: an entry, or where it leads to.
+    pub fn is_of_entry(&self) -> bool {
+        let asks = ["/skynet/registry", "/skynet/resolve/", "/skynet/health/entry"];
+        self.method == "GET" && asks.iter().any(|start| self.path.starts_with(start))
+    }
+
+    /// The skylink that a path names, in base64.
+    pub fn skylink(&self) -> Option<&str> {
+        const LENGTH: usize = 46;
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        self.path.split(['/', '?']).find(|part| part.len() == LENGTH && part.bytes().all(is_letter))
     }
 
     /// An upload as a whole or in parts.
@@ -120,5 +148,28 @@ mod tests {
             assert_eq!(get(path).is_download(), is_download, "{path}");
         }
         assert!(Exchange::of(b"POST /skynet/unpin/AAB HTTP/1.1\r\n\r\n").is_unpin());
+    }
+
+    #[test]
+    fn answers_tell_how_long_the_whole_is() {
+        let mut part = Exchange::of(b"GET /x HTTP/1.1\r\n\r\n");
+        part.answered(b"HTTP/1.1 206 Partial\r\nContent-Length: 4\r\nContent-Range: bytes 4-7/10\r\n\r\n");
+        assert_eq!(part.length, Some(10));
+        part.answered(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n");
+        assert_eq!(part.length, Some(11));
+    }
+
+    #[test]
+    fn skylinks_and_questions_for_entries_are_known_by_their_paths() {
+        let get = |path: &str| Exchange::of(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes());
+        let link = "AABVgSG2Kiq2eCw9J5J79RI3Y6mxjbfZAavEK-6_gMHONA";
+        for path in [format!("/{link}"), format!("/skynet/basesector/{link}"), format!("/{link}?x=1")] {
+            assert_eq!(get(&path).skylink(), Some(link));
+            assert!(!get(&path).is_of_entry());
+        }
+        assert_eq!(get("/skynet/stats").skylink(), None);
+        for path in ["/skynet/registry?publickey=ed25519%3Aab&datakey=cd", &format!("/skynet/resolve/{link}")] {
+            assert!(get(path).is_of_entry() && !get(path).is_download(), "{path}");
+        }
     }
 }

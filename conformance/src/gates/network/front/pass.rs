@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::exchange::{Exchange, status};
+use super::replay::{Again, MAX_ANSWER, Replayed, with_path};
 use super::{Manner, Shared};
 
 /// The longest head that is taken.
@@ -26,17 +27,18 @@ pub(super) fn pass(mut client: TcpStream, shared: &Arc<Shared>) -> io::Result<()
     }
     let (head, body) = read_head(&mut client)?;
     let exchange = Exchange::of(&head);
-    let (path, is_download) = (exchange.path.clone(), exchange.is_download());
-    let way = Way { shared: Arc::clone(shared), number: shared.begin(exchange), is_download };
+    let (asked, is_download, is_of_entry) = (exchange.clone(), exchange.is_download(), exchange.is_of_entry());
+    let way = Way { shared: Arc::clone(shared), number: shared.begin(exchange), is_download, is_of_entry };
     way.wait_while(|manner| match manner {
         Manner::Stalled => true,
-        Manner::Holding(text) => path.contains(text),
+        Manner::Holding(text) => asked.path.contains(text),
         _ => false,
     })?;
     if let (Manner::Says(answer), true) = (shared.manner(), is_download) {
         shared.change(way.number, |exchange| exchange.answered(answer.as_bytes()));
         return client.write_all(answer.as_bytes());
     }
+    let Some(head) = way.replay(&asked, head, &mut client)? else { return Ok(()) };
     let mut portal = TcpStream::connect(shared.upstream)?;
     portal.set_read_timeout(Some(IDLE))?;
     portal.set_nodelay(true)?;
@@ -55,6 +57,7 @@ struct Way {
     shared: Arc<Shared>,
     number: usize,
     is_download: bool,
+    is_of_entry: bool,
 }
 
 impl Way {
@@ -79,6 +82,25 @@ impl Way {
             std::thread::sleep(Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64));
         }
         Ok(())
+    }
+
+    /// The head to ask with, which may be for something else; `None` if an old answer was given already.
+    fn replay(&self, asked: &Exchange, head: Vec<u8>, client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+        let Manner::Replaying(old) = self.shared.manner() else { return Ok(Some(head)) };
+        let note = |kind: Replayed| self.shared.change(self.number, |exchange| exchange.replayed = Some(kind));
+        match old.instead_of(asked) {
+            None => Ok(Some(head)),
+            Some(Again::At(path, kind)) => {
+                note(kind);
+                Ok(Some(with_path(&head, &path)))
+            }
+            Some(Again::Answer(answer)) => {
+                note(Replayed::Entry);
+                self.shared.change(self.number, |exchange| exchange.answered(answer));
+                self.send(client, answer)?;
+                Ok(None)
+            }
+        }
     }
 
     fn request_body(&self, mut piece: Vec<u8>, mut client: TcpStream, mut portal: TcpStream) {
@@ -130,14 +152,19 @@ impl Way {
         }
     }
 
+    /// Counted before it leaves: whoever has read it finds it counted.
     fn send(&self, client: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
-        client.write_all(bytes)?;
         let length = bytes.len() as u64;
-        self.shared.change(self.number, |exchange| exchange.sent += length);
+        self.shared.change(self.number, |exchange| {
+            exchange.sent += length;
+            if self.is_of_entry && exchange.answer.len() + bytes.len() <= MAX_ANSWER {
+                exchange.answer.extend_from_slice(bytes);
+            }
+        });
         if self.is_download {
             self.shared.sent.fetch_add(length, Ordering::Relaxed);
         }
-        Ok(())
+        client.write_all(bytes)
     }
 }
 

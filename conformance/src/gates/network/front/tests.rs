@@ -46,6 +46,40 @@ fn each_manner_shows() {
     assert_eq!(front.since(mark)[0].status, Some(451));
 }
 
+/// Answers each request with its own path, and how often it was asked.
+fn parrot() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let (head, _) = pass::read_head(&mut stream).unwrap();
+            let body = format!("{} {number}", Exchange::of(&head).path);
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    address
+}
+
+#[test]
+fn a_portal_that_replays_gives_other_content_and_old_entries() {
+    let front = Front::before(parrot()).unwrap();
+    let target = Target::parse(&front.url()).unwrap();
+    let get = |path: &str| target.send(&Request::get(path)).unwrap().text();
+    let (one, two) = (format!("/{}", "A".repeat(46)), format!("/{}", "B".repeat(46)));
+    let entry = "/skynet/registry?publickey=a&datakey=b";
+    let said = [get(&one), get(&two), get(entry)];
+    assert_eq!(said, [format!("{one} 0"), format!("{two} 1"), format!("{entry} 2")]);
+    let (mark, old) = (front.mark(), Old::of(&front.exchanges()));
+    front.set(Manner::Replaying(Arc::new(old)));
+    assert_eq!(get(&one), format!("{two} 3"));
+    assert_eq!(get(entry), said[2], "the portal is not asked");
+    assert_eq!(get("/skynet/stats"), "/skynet/stats 4");
+    assert_eq!([Replayed::SameLength, Replayed::Entry].map(|kind| front.replayed(mark, kind)), [1, 1]);
+    assert_eq!(front.replayed(mark, Replayed::OtherLength), 0);
+    assert_eq!(Old::of(&front.since(mark)), Old::default(), "what is replayed is nothing new");
+}
+
 #[test]
 fn a_slow_portal_takes_its_time_and_a_trickling_one_its_rate() {
     let (front, target) = front();
