@@ -131,6 +131,11 @@ impl Current {
         self.end == HEADER_BYTES as u64
     }
 
+    /// Framed bytes in it.
+    fn used(&self) -> u64 {
+        self.end - HEADER_BYTES as u64
+    }
+
     fn has_room(&self, bytes: u64, reserve: u64) -> bool {
         // A seal must always fit.
         self.end + bytes + reserve + SEAL_BYTES as u64 <= self.length
