@@ -96,7 +96,8 @@ pub enum RepairError {
 /// directory that the old files go to. Memory: the facts that stand and one file.
 ///
 /// Durable steps, and what a crash after each leaves behind:
-/// 1. every old file is linked (or copied) into `damaged-<time>/`: the damaged journal, and spare names for it;
+/// 1. unfinished files are removed, every old file is linked (or copied) into `damaged-<time>/`: the damaged journal, and
+///    spare names for it;
 /// 2. the new snapshot is written as `.tmp`, synced, read back: the same;
 /// 3. the new empty segment: the damaged journal; repairing again takes a higher sequence;
 /// 4. the snapshot gets its name: the new journal; the next open removes what it covers;
@@ -120,6 +121,8 @@ pub fn repair(
     salvage.read(directory, &id, &names).map_err(error(directory))?;
     let sequence = salvage.last.max(known_end.map_or(0, |(_, end)| end)) + SKIP;
 
+    // Before the new segment, which is made under the name of one of them.
+    open::remove(&names.temporary).map_err(error(directory))?;
     let moved_to = directory.join(format!("damaged-{time_ms:013}"));
     set_aside(directory, &names, &moved_to).map_err(error(&moved_to))?;
     let kept = salvage.write(directory, &id, sequence).map_err(error(directory))?;
@@ -161,7 +164,7 @@ fn set_aside(directory: &Path, names: &Names, target: &Path) -> io::Result<()> {
 }
 
 fn remove_old(directory: &Path, names: &Names) -> io::Result<()> {
-    old_files(directory, names).iter().chain(&names.temporary).try_for_each(fs::remove_file)?;
+    open::remove(&old_files(directory, names))?;
     disk::sync_directory(&SystemDisk, directory)
 }
 

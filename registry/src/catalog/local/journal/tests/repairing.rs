@@ -80,6 +80,20 @@ fn each_bad_record_is_named_and_the_others_are_kept() {
     assert_eq!(*range.start(), repaired.sequence + 1);
 }
 
+/// It has the name under which the repair makes a segment of its own, and used to be missed when that was renamed.
+#[test]
+fn a_spare_segment_does_not_stop_a_repair() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(directory.path()).unwrap();
+    fill(&mut journal, &[1; 6]);
+    drop(journal);
+    assert!(directory.path().join("segment-next.tmp").exists());
+    flip(&directory.path().join(segment(1)), 100);
+    let repaired = repair(directory.path(), None, None, 1).unwrap();
+    assert_eq!((repaired.missing, repaired.kept), (vec![MissingRecords::Exactly { from: 1, to: 1 }], 5));
+    open(directory.path()).unwrap();
+}
+
 #[test]
 fn a_lost_segment_is_told_by_its_sequences() {
     let directory = tempfile::tempdir().unwrap();
