@@ -7,6 +7,7 @@ mod compact;
 mod disk;
 mod error;
 mod open;
+mod reading;
 mod record;
 mod repair;
 mod replay;

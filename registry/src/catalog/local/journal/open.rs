@@ -224,7 +224,7 @@ fn cut_tail(disk: &dyn Disk, newest: &GoodSegment) -> io::Result<Option<Cut>> {
 
 fn rewrite_last_batch(disk: &dyn Disk, newest: &GoodSegment) -> io::Result<()> {
     let batch = newest.walk.last_batch.clone();
-    let bytes = segment::load(&newest.path)?;
+    let bytes = segment::load(&newest.path)?.whole()?;
     let file = open_for_writing(&newest.path)?;
     disk.write(&file, bytes.get(batch.clone()).unwrap_or_default(), batch.start as u64)?;
     disk.sync(&file)
