@@ -183,6 +183,7 @@ impl From<Refusal> for Error {
             Refusal::SizeMismatch { digest, stated, stored } => Error::DescriptorSize { digest, stated, stored },
             Refusal::BlobReferenced(by) => Error::BlobReferenced(by),
             Refusal::PreconditionFailed => Error::PreconditionFailed,
+            Refusal::TooManyTags => Error::Internal("a manifest with many tags was to go in one batch"),
             Refusal::LocatorInvalid => Error::Internal("a backend made a locator that is not valid"),
         }
     }
