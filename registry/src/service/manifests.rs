@@ -81,6 +81,7 @@ impl Registry {
         if push.tags.len() > self.limits.max_tags_per_put {
             return Err(Error::TooManyTags { limit: self.limits.max_tags_per_put });
         }
+        self.check_store()?;
         let (digest, manifest, push) = if push.body.len() as u64 > SMALL_MANIFEST {
             tokio::task::spawn_blocking(move || understand(push))
                 .await
