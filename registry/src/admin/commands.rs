@@ -35,7 +35,8 @@ async fn status(registry: &Arc<Registry>, out: &Output) -> Result<(), Error> {
     let status = registry.catalog().status();
     let journal = registry.reading(|catalog| Ok(catalog.journal_bytes())).await?;
     let free = registry.blocking(ContentStore::free_space).await?;
-    out.line(format!("state            {:?}", status.state)).await;
+    let degraded = if registry.store().is_troubled() { ", degraded: the content store's disk fails" } else { "" };
+    out.line(format!("state            {:?}{degraded}", status.state)).await;
     out.line(format!("sequence         {} (snapshot at {})", status.sequence, status.snapshot_sequence)).await;
     out.line(format!("journal          {}", bytes(journal))).await;
     out.line(format!(

@@ -61,8 +61,16 @@ pub enum Command {
         /// What must be true of the one tag or digest that the request names.
         precondition: Option<Precondition>,
     },
-    /// A manifest, all its tags and its place among referrers go.
+    /// A manifest, all its tags and its place among referrers go. [`Refusal::TooManyTags`] if those are more than fit one
+    /// batch: see [`crate::catalog::Catalog::delete_manifest`].
     DeleteManifest {
+        /// The holder.
+        repository: RepositoryName,
+        /// The manifest.
+        digest: Digest,
+    },
+    /// Some tags of a manifest go, as many as fit one batch. Nothing happens if it has none.
+    UntagManifest {
         /// The holder.
         repository: RepositoryName,
         /// The manifest.
@@ -163,6 +171,9 @@ pub enum Refusal {
         /// In the store.
         stored: u64,
     },
+    /// The manifest has more tags than one batch takes away.
+    #[error("manifest has too many tags to go at once")]
+    TooManyTags,
     /// Manifests of the repository need the blob; at most 10 are named.
     #[error("blob is needed by {} or more manifests", .0.len())]
     BlobReferenced(Vec<Digest>),

@@ -61,7 +61,8 @@ pub enum Fact {
         #[serde(flatten)]
         manifest: ManifestRecord,
     },
-    /// A repository no longer holds a manifest. Its tags are removed by facts of their own, written before this one.
+    /// A repository no longer holds a manifest. Its tags are removed by facts of their own, written before this one; where
+    /// they are many, in earlier batches.
     ManifestDeleted {
         /// The former holder.
         repository: RepositoryName,

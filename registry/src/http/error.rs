@@ -145,7 +145,7 @@ impl HttpError {
             Error::BodyIdle => plain(S::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),
             Error::TooMany(_) => plain(S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS").with(RETRY_AFTER, RETRY_SECONDS),
             Error::DiskFull => plain(S::INSUFFICIENT_STORAGE, "DENIED").because(error),
-            Error::NoNewUploads | Error::StagingFull | Error::ReadOnly => {
+            Error::NoNewUploads | Error::StoreTroubled | Error::StagingFull | Error::ReadOnly => {
                 plain(S::SERVICE_UNAVAILABLE, "DENIED").with(RETRY_AFTER, RETRY_SECONDS).because(error)
             }
             Error::Unavailable | Error::BackendUnavailable | Error::InDoubt => {

@@ -27,10 +27,11 @@ pub(super) fn starting(path: &str) -> Response<Body> {
     HttpError::from_service(Error::Unavailable, None).into_response("starting")
 }
 
-/// The node can answer; a read-only one still can, and says so.
+/// The node can answer; one that takes no pushes, or no changes at all, still can, and says so.
 pub(super) fn ready(app: &App) -> Response<Body> {
     let status = app.registry.catalog().status();
     let (code, state) = match status.state {
+        CatalogState::Ready if app.registry.store().is_troubled() => (StatusCode::OK, "degraded"),
         CatalogState::Ready => (StatusCode::OK, "ready"),
         CatalogState::ReadOnly => (StatusCode::OK, "read-only"),
         CatalogState::Rebuilding => (StatusCode::SERVICE_UNAVAILABLE, "rebuilding the index"),

@@ -118,6 +118,9 @@ pub enum Error {
     /// No space, so no new sessions.
     #[error("no space is left, so no upload can be begun")]
     NoNewUploads,
+    /// A write or sync of the content store failed, and none has succeeded since.
+    #[error("this node's disk has failed to store, so no push can be begun until it works again; try again soon")]
+    StoreTroubled,
     /// `storage.staging_limit`: too much waits for its place at the backend.
     #[error("too much waits to be stored elsewhere, so no upload can be begun; try again soon")]
     StagingFull,
@@ -183,6 +186,7 @@ impl From<Refusal> for Error {
             Refusal::SizeMismatch { digest, stated, stored } => Error::DescriptorSize { digest, stated, stored },
             Refusal::BlobReferenced(by) => Error::BlobReferenced(by),
             Refusal::PreconditionFailed => Error::PreconditionFailed,
+            Refusal::TooManyTags => Error::Internal("a manifest with many tags was to go in one batch"),
             Refusal::LocatorInvalid => Error::Internal("a backend made a locator that is not valid"),
         }
     }

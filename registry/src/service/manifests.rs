@@ -81,6 +81,7 @@ impl Registry {
         if push.tags.len() > self.limits.max_tags_per_put {
             return Err(Error::TooManyTags { limit: self.limits.max_tags_per_put });
         }
+        self.check_store()?;
         let (digest, manifest, push) = if push.body.len() as u64 > SMALL_MANIFEST {
             tokio::task::spawn_blocking(move || understand(push))
                 .await
@@ -282,21 +283,25 @@ impl Registry {
         if !self.limits.delete {
             return Err(Error::DeleteDisabled);
         }
-        let repository = repository.clone();
-        let command = match reference {
-            Reference::Tag(tag) => Command::DeleteTag { repository, tag: tag.clone() },
+        let committed = match reference {
+            Reference::Tag(tag) => {
+                let command = Command::DeleteTag { repository: repository.clone(), tag: tag.clone() };
+                self.catalog.commit(vec![command]).await?
+            }
             Reference::Digest(digest) => {
                 // What only this manifest needed starts its grace period now. Before the commit, so that no collection
                 // can come between.
-                if let Some(record) = self.catalog.manifest(&repository, digest)? {
+                if let Some(record) = self.catalog.manifest(repository, digest)? {
                     for needed in &record.references {
-                        self.touch(&repository, needed).await;
+                        self.touch(repository, needed).await;
                     }
                 }
-                Command::DeleteManifest { repository, digest: digest.clone() }
+                // Its own task: one with many tags goes in several steps, and a client that leaves shall not stop between.
+                let (catalog, repository, digest) = (self.catalog.clone(), repository.clone(), digest.clone());
+                let done = self.tasks.spawn(async move { catalog.delete_manifest(repository, digest).await });
+                done.await.map_err(|_| Error::Internal("deleting the manifest panicked"))??
             }
         };
-        let committed = self.catalog.commit(vec![command]).await?;
         self.remove_orphans(committed.orphaned).await;
         Ok(())
     }

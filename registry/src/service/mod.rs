@@ -161,6 +161,11 @@ impl Registry {
         &self.store
     }
 
+    /// Nothing new is begun while the disk fails: what comes would fail at its end, after all its bytes.
+    pub(crate) fn check_store(&self) -> Result<(), Error> {
+        if self.store.is_troubled() { Err(Error::StoreTroubled) } else { Ok(()) }
+    }
+
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
         &self.limits

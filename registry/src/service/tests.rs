@@ -6,9 +6,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use storage_backends::fs::StoreError;
+use storage_backends::fs::{StoreError, faults};
 
 use super::{Error, Start, Started};
 use crate::catalog::local::journal::{Disk, SystemDisk};
@@ -115,6 +115,30 @@ async fn a_closing_put_refused_on_a_full_disk_succeeds_once_there_is_space() {
     disk.full.store(false, Ordering::Release);
     fixture.close(&id, &digest).await.unwrap();
     assert!(fixture.has(&digest).await);
+}
+
+/// Each push was taken although none could succeed, and `/readyz` said nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_disk_fails_takes_no_push_until_it_works_again() {
+    let fixture = Fixture::new(GRACE);
+    let blob = fixture.push_blob(b"sound").await;
+    let open = fixture.registry.begin_upload(&fixture.repository, Start::Session(None)).await;
+    assert!(matches!(open, Ok(Started::Session(_))));
+    let store = fixture.registry.store();
+    faults::plan(faults::Step::SyncData, 0, libc::EIO);
+    store.put_bytes(&crate::oci::Digest::of(crate::oci::Algorithm::Sha256, b"unsure"), b"unsure").unwrap_err();
+    let begun = fixture.registry.begin_upload(&fixture.repository, Start::Session(None)).await;
+    assert!(matches!(begun, Err(Error::StoreTroubled)), "{begun:?}");
+    let pushed = fixture.try_push_manifest(&blob, 5).await;
+    assert!(matches!(pushed, Err(Error::StoreTroubled)), "{pushed:?}");
+    assert!(fixture.has(&blob).await, "reads go on");
+    // By itself it tries again every few seconds.
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while fixture.registry.store().is_troubled() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    fixture.push_blob(b"after").await;
+    fixture.push_manifest(&blob, 5).await;
 }
 
 fn files(fixture: &Fixture) -> usize {

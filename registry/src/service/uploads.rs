@@ -73,6 +73,7 @@ impl Registry {
         if self.catalog.state() == CatalogState::ReadOnly {
             return Err(Error::ReadOnly);
         }
+        self.check_store()?;
         if self.is_staging_full() {
             return Err(Error::StagingFull);
         }

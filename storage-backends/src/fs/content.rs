@@ -63,13 +63,13 @@ impl ContentStore {
             && let Some(standing) = open_identical(&place.file, bytes)?
         {
             // It may be a copied file, or one of another thread that has not synced the name yet.
-            disk::sync_data(&standing).map_err(StoreError::io("sync", &place.file))?;
+            self.watch(disk::sync_data(&standing).map_err(StoreError::io("sync", &place.file)))?;
             return self.sync_names(&place);
         }
         let name = layout::temporary_name(unique_number());
         let temporary = self.layout().uploads.join(&name);
         let _guard = self.protect(name);
-        write_and_move(&temporary, bytes, &place.file).inspect_err(|_| {
+        self.watch(write_and_move(&temporary, bytes, &place.file)).inspect_err(|_| {
             // Best effort: what stays is swept by `uploads` later.
             let _ = fs::remove_file(&temporary);
         })?;
@@ -105,7 +105,7 @@ impl ContentStore {
         })?;
         // The new name first: a crash between the two syncs must not lose the evidence.
         let quarantine = &self.layout().quarantine;
-        disk::sync_directory(quarantine).map_err(StoreError::io("sync", quarantine))?;
+        self.watch(disk::sync_directory(quarantine).map_err(StoreError::io("sync", quarantine)))?;
         self.sync_names(&place)?;
         Ok(target)
     }

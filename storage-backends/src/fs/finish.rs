@@ -43,7 +43,7 @@ impl Upload {
         }
         // A crash up to here, or a failure: the session goes on from its last sync point.
         let data = layout::data_file(&self.session);
-        disk::sync_data(&self.file).map_err(StoreError::io("sync", &data))?;
+        self.store.watch(disk::sync_data(&self.file).map_err(StoreError::io("sync", &data)))?;
         let found = self.file.metadata().map_err(StoreError::io("stat", &data))?.len();
         if found != length {
             return Err(StoreError::WrongLength { path: data, expected: length, found }.into());
@@ -74,7 +74,8 @@ impl FinishedUpload {
         self.store.ready_directory(&self.place)?;
         // 1. The name. A crash before: the session as above. After: content that nobody refers to, and perhaps a record
         //    without data; both are swept.
-        disk::rename(&data, &self.place.file).map_err(StoreError::io("move into place", &self.place.file))?;
+        let moved = disk::rename(&data, &self.place.file).map_err(StoreError::io("move into place", &self.place.file));
+        self.store.watch(moved)?;
         // Not earlier: a session must stay writable. Not essential either: it guards against mishaps of people.
         if let Err(error) = make_read_only(&self.file) {
             tracing::warn!(blob.digest = %self.digest, %error, "content could not be made read-only");

@@ -12,6 +12,7 @@ mod layout;
 pub mod record;
 mod sessions;
 mod staged;
+mod trouble;
 mod upload;
 mod upload_id;
 mod upload_state;
@@ -25,7 +26,7 @@ use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Algorithm;
@@ -56,6 +57,8 @@ struct Shared {
     shards: Box<[AtomicU8]>,
     /// Names below `uploads/` that are being made right now, which a sweep must not take for leftovers.
     in_flight: Mutex<HashSet<String>>,
+    /// See `trouble.rs`.
+    troubled: AtomicBool,
 }
 
 /// Not yet used by this process: it may be missing, or made by a killed one that had not synced its parent.
@@ -91,6 +94,7 @@ impl ContentStore {
             layout,
             shards: (0..Algorithm::ALL.len() * SHARDS).map(|_| AtomicU8::new(SHARD_UNKNOWN)).collect(),
             in_flight: Mutex::default(),
+            troubled: AtomicBool::new(false),
         })))
     }
 
@@ -111,8 +115,8 @@ impl ContentStore {
         if shard.load(Ordering::Acquire) == SHARD_DURABLE {
             return Ok(());
         }
-        disk::make_directory(&place.directory).map_err(StoreError::io("make", &place.directory))?;
-        disk::sync_directory(&place.parent).map_err(StoreError::io("sync", &place.parent))?;
+        self.watch(disk::make_directory(&place.directory).map_err(StoreError::io("make", &place.directory)))?;
+        self.watch(disk::sync_directory(&place.parent).map_err(StoreError::io("sync", &place.parent)))?;
         // Not over SHARD_SUSPECT, which another thread may have set meanwhile.
         let _ = shard.compare_exchange(SHARD_UNKNOWN, SHARD_DURABLE, Ordering::AcqRel, Ordering::Acquire);
         Ok(())
@@ -120,10 +124,10 @@ impl ContentStore {
 
     /// Makes the names in a place's directory durable.
     fn sync_names(&self, place: &Place) -> Result<(), StoreError> {
-        disk::sync_directory(&place.directory).map_err(|source| {
+        self.watch(disk::sync_directory(&place.directory).map_err(|source| {
             self.0.shards[place.shard].store(SHARD_SUSPECT, Ordering::Release);
             StoreError::io("sync", &place.directory)(source)
-        })
+        }))
     }
 
     /// Whether a name that stands in a place's directory can be made durable by syncing it.

@@ -44,10 +44,10 @@ impl ContentStore {
         let session = self.layout().upload(id);
         // Until the record is there, the session looks like the leftover of a crash.
         let _guard = self.protect(id.to_string());
-        fs::create_dir(&session).map_err(|source| match source.kind() {
+        self.watch(fs::create_dir(&session).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => StoreError::UploadExists(id.clone()),
             _ => StoreError::io("make", &session)(source),
-        })?;
+        }))?;
         let made = content::create_staging(&layout::data_file(&session)).and_then(|file| {
             let mut upload = Upload {
                 store: self.clone(),
@@ -66,7 +66,7 @@ impl ContentStore {
             upload.write_record(false)?;
             Ok(upload)
         });
-        made.inspect_err(|_| {
+        self.watch(made).inspect_err(|_| {
             // Best effort: what stays has no record and is swept.
             let _ = UploadState::remove_session(&session);
         })
@@ -114,7 +114,7 @@ impl ContentStore {
         let existed = UploadState::remove_session(&self.layout().upload(id))?;
         if existed {
             let uploads = &self.layout().uploads;
-            super::disk::sync_directory(uploads).map_err(StoreError::io("sync", uploads))?;
+            self.watch(super::disk::sync_directory(uploads).map_err(StoreError::io("sync", uploads)))?;
         }
         Ok(existed)
     }

@@ -52,7 +52,7 @@ impl Staged {
 
     /// Writes bytes at their place.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
-        disk::write_at(&self.file, bytes, offset).map_err(StoreError::io("write", &self.path))
+        self.store.watch(disk::write_at(&self.file, bytes, offset).map_err(StoreError::io("write", &self.path)))
     }
 
     /// True if the bytes are those of the digest; reads all of them.
@@ -75,8 +75,9 @@ impl Staged {
         self.store.ready_directory(&place)?;
         make_read_only(&self.file).map_err(StoreError::io("set the mode of", &self.path))?;
         // A crash up to here: a temporary file, swept at the next start.
-        disk::sync_data(&self.file).map_err(StoreError::io("sync", &self.path))?;
-        disk::rename(&self.path, &place.file).map_err(StoreError::io("move into place", &place.file))?;
+        self.store.watch(disk::sync_data(&self.file).map_err(StoreError::io("sync", &self.path)))?;
+        let moved = disk::rename(&self.path, &place.file).map_err(StoreError::io("move into place", &place.file));
+        self.store.watch(moved)?;
         // A crash after the rename: the file stands or not; it is whole, and can be fetched again.
         self.store.sync_names(&place)
     }

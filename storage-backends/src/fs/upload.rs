@@ -124,6 +124,11 @@ impl Upload {
         if self.sync.completed == Some(self.offset) {
             return Ok(());
         }
+        let synced = self.make_sync_point();
+        self.store.watch(synced)
+    }
+
+    fn make_sync_point(&mut self) -> Result<(), StoreError> {
         // 1. The data. A crash after this: the old record stands, and the data file is cut to what it says.
         let data = layout::data_file(&self.session);
         self.poison_on(|upload| disk::sync_data(&upload.file).map_err(StoreError::io("sync", &data)))?;
@@ -221,6 +226,7 @@ impl Upload {
         let error = StoreError::io("write", &data)(error);
         // Only a full disk is known to leave what was written before untouched.
         self.poisoned = cut.is_err() || !error.is_disk_full();
+        self.store.note(&error);
         error
     }
 

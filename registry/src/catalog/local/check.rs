@@ -11,8 +11,9 @@ use crate::oci::{Digest, RepositoryName, Tag};
 /// How many manifests a [`Refusal::BlobReferenced`] names.
 const NAMED_REFERRING: usize = 10;
 
-/// How many tags of a manifest are removed per look at the index.
-const TAGS_AT_A_TIME: usize = 256;
+/// Most tags of a manifest that go in one batch. It bounds how long others wait for the writer; and so many facts, of the
+/// longest names, are half of what the journal's reserve holds on a full disk.
+pub(super) const MOST_TAGS_AT_ONCE: usize = 1024;
 
 /// The facts of one batch, and the index as they would leave it.
 #[derive(Debug)]
@@ -96,6 +97,7 @@ impl<'a> Batch<'a> {
                 self.put_manifest(repository, digest, manifest, tags)
             }
             Command::DeleteManifest { repository, digest } => self.delete_manifest(repository, digest),
+            Command::UntagManifest { repository, digest } => self.untag_manifest(repository, digest),
             Command::DeleteTag { repository, tag } => self.delete_tag(repository, tag),
             Command::RecordUnitRoots { digest, list, units } => self.record_unit_roots(digest, list, *units),
             Command::RecordPlaced { digest, locator } => self.record_placed(digest, locator),
@@ -217,18 +219,22 @@ impl<'a> Batch<'a> {
         if queries::manifest(&self.view, repository, digest)?.is_none() {
             return Err(Refusal::ManifestUnknown.into());
         }
-        // Tags first: no prefix of these facts has a tag that points at nothing.
-        let mut after = None;
-        loop {
-            let tags = queries::tags_of(&self.view, repository, digest, after.as_ref(), TAGS_AT_A_TIME)?;
-            let Some(last) = tags.last() else { break };
-            // Not from the beginning again: that would walk over all that is removed already.
-            after = Some(last.clone());
-            for tag in tags {
-                self.record(Fact::TagDeleted { repository: repository.clone(), tag })?;
-            }
+        let tags = queries::tags_of(&self.view, repository, digest, None, MOST_TAGS_AT_ONCE + 1)?;
+        if tags.len() > MOST_TAGS_AT_ONCE {
+            return Err(Refusal::TooManyTags.into());
         }
+        // Tags first: no prefix of these facts has a tag that points at nothing.
+        self.delete_tags(repository, tags)?;
         self.record(Fact::ManifestDeleted { repository: repository.clone(), digest: digest.clone() })
+    }
+
+    fn untag_manifest(&mut self, repository: &RepositoryName, digest: &Digest) -> Result<(), Rejection> {
+        let tags = queries::tags_of(&self.view, repository, digest, None, MOST_TAGS_AT_ONCE)?;
+        self.delete_tags(repository, tags)
+    }
+
+    fn delete_tags(&mut self, repository: &RepositoryName, tags: Vec<Tag>) -> Result<(), Rejection> {
+        tags.into_iter().try_for_each(|tag| self.record(Fact::TagDeleted { repository: repository.clone(), tag }))
     }
 
     fn delete_tag(&mut self, repository: &RepositoryName, tag: &Tag) -> Result<(), Rejection> {

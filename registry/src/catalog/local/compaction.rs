@@ -32,8 +32,8 @@ impl Compactor {
         Compactor { writer, running: None, not_before: None, pause: PAUSE }
     }
 
-    /// Starts one if the journal wants it and `room` says that the disk can hold it: each one begins a new segment,
-    /// which a failed one would have done for nothing.
+    /// Starts one if the journal wants it and `room` says that the disk can hold it: the first of several that fail
+    /// begins a new segment for nothing.
     pub(super) fn start(&mut self, journal: &mut Journal, shared: &Shared, room: impl FnOnce(u64) -> bool) {
         let too_early = self.not_before.is_some_and(|time| Instant::now() < time);
         if self.running.is_some() || too_early || !journal.needs_compaction() {

@@ -37,7 +37,8 @@ use self::rebuild::Workshop;
 use self::request::{Message, Request};
 use self::shared::Shared;
 use self::writer::Writer;
-use crate::catalog::command::{Command, CommitError, Committed};
+use crate::catalog::command::{Command, CommitError, Committed, Refusal};
+use crate::oci::{Digest, RepositoryName};
 
 pub use journal::{FactsSinceError, Replay, ReplayError};
 pub use options::{CatalogOptions, Clock, IndexOrigin, OpenCatalogError, OpenReport, RebuildReason};
@@ -137,6 +138,23 @@ impl Catalog {
         let message = Message::Commit(Request { commands, answer });
         self.inner.queue.blocking_send(message).map_err(|_| self.writer_gone())?;
         outcome.blocking_recv().unwrap_or_else(|_| Err(self.writer_gone()))
+    }
+
+    /// Takes a manifest from a repository, with all its tags. Where those are more than fit one batch, they go in several
+    /// before it, and others are served in between.
+    ///
+    /// Durable steps, and what a crash after each leaves behind: each batch of tags: the manifest with fewer tags, as if a
+    /// client had deleted those; the last one: the manifest is gone.
+    pub async fn delete_manifest(&self, repository: RepositoryName, digest: Digest) -> Result<Committed, CommitError> {
+        loop {
+            let (name, manifest) = (repository.clone(), digest.clone());
+            let delete = Command::DeleteManifest { repository: name.clone(), digest: manifest.clone() };
+            match self.commit(vec![delete]).await {
+                Err(CommitError::Refused(Refusal::TooManyTags)) => {}
+                outcome => return outcome,
+            }
+            self.commit(vec![Command::UntagManifest { repository: name, digest: manifest }]).await?;
+        }
     }
 
     fn check_open(&self) -> Result<(), CommitError> {

@@ -2,6 +2,7 @@
 
 use tokio::sync::oneshot;
 
+use super::check::MOST_TAGS_AT_ONCE;
 use crate::catalog::command::{Command, CommitError, Committed};
 
 /// To the writer.
@@ -27,6 +28,7 @@ impl Request {
             Command::UnlinkBlob { .. }
             | Command::CollectBlob { .. }
             | Command::DeleteManifest { .. }
+            | Command::UntagManifest { .. }
             | Command::DeleteTag { .. }
             // Only what is known to be elsewhere can make room here.
             | Command::RecordUnitRoots { .. }
@@ -42,6 +44,7 @@ impl Request {
     pub(super) fn weight(&self) -> usize {
         let weight = |command: &Command| match command {
             Command::PutManifest { manifest, tags, .. } => 1 + tags.len() + manifest.references.len(),
+            Command::UntagManifest { .. } => MOST_TAGS_AT_ONCE,
             _ => 1,
         };
         self.commands.iter().map(weight).sum()

@@ -54,6 +54,46 @@ fn a_failed_sync_is_never_taken_for_a_good_one() {
     assert_eq!(fixture.reopen().unwrap().offset(), 6);
 }
 
+/// The node went on as if nothing had happened: each push was taken, and failed at its end.
+#[test]
+fn a_store_whose_disk_failed_is_troubled_until_a_probe_succeeds() {
+    for step in [Step::Write, Step::SyncData, Step::SyncDirectory, Step::Rename] {
+        let fixture = Fixture::new();
+        fixture.store.put_bytes(&sha256(b"abc"), b"abc").unwrap();
+        plan(step, 0, libc::ENOSPC);
+        assert!(fixture.store.put_bytes(&sha256(b"abd"), b"abd").unwrap_err().is_disk_full());
+        assert!(!fixture.store.is_troubled(), "a full disk is none that fails");
+        plan(step, 0, libc::EIO);
+        assert!(fixture.store.put_bytes(&sha256(b"abd"), b"abd").is_err());
+        assert!(fixture.store.is_troubled(), "{step:?}");
+        for step in [Step::Write, Step::SyncData, Step::SyncDirectory] {
+            plan(step, 0, libc::EIO);
+            fixture.store.probe().unwrap_err();
+            assert!(fixture.store.is_troubled(), "{step:?} of the probe");
+        }
+        fixture.store.probe().unwrap();
+        assert!(!fixture.store.is_troubled() && fixture.names("uploads").is_empty());
+    }
+}
+
+#[test]
+fn an_upload_whose_sync_fails_is_not_published_and_troubles_the_store() {
+    let fixture = Fixture::new();
+    let mut upload = fixture.create(Algorithm::Sha256);
+    upload.append(b"abc").unwrap();
+    plan(Step::SyncData, 0, libc::EIO);
+    assert!(upload.finish(&sha256(b"abc")).is_err());
+    assert!(fixture.store.is_troubled());
+    assert_eq!(fixture.store.stat(&sha256(b"abc")).unwrap(), None);
+    assert_eq!(fixture.reopen().unwrap().offset(), 0, "what was not synced is sent again");
+
+    let fixture = Fixture::new();
+    let mut upload = fixture.create(Algorithm::Sha256);
+    upload.append(b"abc").unwrap();
+    plan(Step::SyncData, 0, libc::EIO);
+    assert!(upload.sync_point().is_err() && fixture.store.is_troubled());
+}
+
 #[test]
 fn a_record_that_does_not_fit_leaves_the_sync_point_before() {
     let fixture = Fixture::new();

@@ -60,10 +60,13 @@ impl FinishedCompaction {
 impl Journal {
     /// True if the tail is long enough to be merged, and no compaction is under way.
     pub fn needs_compaction(&self) -> bool {
+        self.is_worth_merging(self.tail_bytes) && !self.failed && self.compacting.strong_count() == 0
+    }
+
+    fn is_worth_merging(&self, bytes: u64) -> bool {
         let least = self.options.compact_at_least;
         let most = self.options.compact_at_most.max(least);
-        let threshold = (self.snapshot_bytes / 2).clamp(least, most);
-        self.tail_bytes > threshold && !self.failed && self.compacting.strong_count() == 0
+        bytes > (self.snapshot_bytes / 2).clamp(least, most)
     }
 
     /// About how many bytes a compaction writes at most: the previous snapshot and the tail, merged.
@@ -72,7 +75,10 @@ impl Journal {
     }
 
     /// Seals the current segment, so that everything up to now can be merged; none if nothing came since the last time.
-    /// Durable steps: those of a roll.
+    /// Where what is sealed is worth a compaction by itself, the current segment is left alone: compactions that fail one
+    /// after another would each begin a segment and leave the one before nearly empty.
+    ///
+    /// Durable steps: those of a roll, or none.
     pub fn begin_compaction(&mut self) -> Result<Option<Compaction>, CompactionError> {
         if self.failed {
             return Err(CompactionError::Failed);
@@ -83,13 +89,19 @@ impl Journal {
         if self.last == self.layout.files().snapshot.unwrap_or(0) {
             return Ok(None);
         }
-        if !self.current.is_empty() {
+        if !self.current.is_empty() && !self.is_worth_merging(self.tail_bytes - self.current.used()) {
             self.roll(0).map_err(|error| match error {
                 AppendError::DiskFull => CompactionError::DiskFull,
                 AppendError::Failed | AppendError::TooLarge => CompactionError::Failed,
             })?;
         }
-        let files = self.layout.files();
+        let mut files = self.layout.files();
+        // One that is empty begins after the last record, whether or not the layout knows of it already.
+        let sequence = match files.segments.back() {
+            Some(current) if !self.current.is_empty() => *current - 1,
+            _ => self.last,
+        };
+        files.segments.retain(|first| *first <= sequence);
         let under_way = Arc::new(());
         self.compacting = Arc::downgrade(&under_way);
         Ok(Some(Compaction {
@@ -97,9 +109,9 @@ impl Journal {
             id: self.id,
             disk: Arc::clone(&self.options.disk),
             previous: files.snapshot,
-            segments: files.segments.into_iter().filter(|first| *first <= self.last).collect(),
-            sequence: self.last,
-            tail_bytes: self.tail_bytes,
+            segments: files.segments.into(),
+            sequence,
+            tail_bytes: self.tail_bytes - self.current.used(),
             under_way,
         }))
     }

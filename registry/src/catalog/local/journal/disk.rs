@@ -7,7 +7,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Reserving, writing and syncing. Reads are not part of it: what was read is checked anyway.
+/// Reserving, writing and syncing. Reads are not part of it: what was read is checked anyway, and what cannot be read
+/// is seen to in `reading.rs`.
 pub trait Disk: fmt::Debug + Send + Sync {
     /// Reserves the first `length` bytes of a file, so that writing them cannot meet a full disk; new bytes read as
     /// zeros. Idempotent.

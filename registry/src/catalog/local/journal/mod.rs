@@ -7,6 +7,7 @@ mod compact;
 mod disk;
 mod error;
 mod open;
+mod reading;
 mod record;
 mod repair;
 mod replay;
@@ -129,6 +130,11 @@ impl Current {
     /// An empty segment is replaced rather than followed by another that would begin with the same sequence.
     fn is_empty(&self) -> bool {
         self.end == HEADER_BYTES as u64
+    }
+
+    /// Framed bytes in it.
+    fn used(&self) -> u64 {
+        self.end - HEADER_BYTES as u64
     }
 
     fn has_room(&self, bytes: u64, reserve: u64) -> bool {

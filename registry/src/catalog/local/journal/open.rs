@@ -192,7 +192,7 @@ fn create(directory: &Path, lock: File, options: Options, survey: &Survey) -> Re
     Ok((journal, opened))
 }
 
-fn remove(paths: &[PathBuf]) -> io::Result<()> {
+pub(super) fn remove(paths: &[PathBuf]) -> io::Result<()> {
     paths.iter().try_for_each(fs::remove_file)
 }
 

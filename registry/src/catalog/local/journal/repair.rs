@@ -9,6 +9,7 @@ use super::compact::make_durable;
 use super::disk::{self, SystemDisk};
 use super::error::OpenError;
 use super::open;
+use super::reading::{self, Loaded};
 use super::record::{self, Frame, JournalId, Role};
 use super::segment::{self, HEADER_BYTES, SegmentHeader};
 use super::snapshot::{self, SnapshotHeader, SnapshotReader, SnapshotWriter};
@@ -93,10 +94,12 @@ pub enum RepairError {
 }
 
 /// Makes a sound journal of all records that validate. Changes nothing unless there is damage. `time_ms` names the
-/// directory that the old files go to. Memory: the facts that stand and one file.
+/// directory that the old files go to. Sectors that cannot be read are damage like any other: what lies around them is
+/// kept. Memory: the facts that stand and one file.
 ///
 /// Durable steps, and what a crash after each leaves behind:
-/// 1. every old file is linked (or copied) into `damaged-<time>/`: the damaged journal, and spare names for it;
+/// 1. unfinished files are removed, every old file is linked (or copied) into `damaged-<time>/`: the damaged journal, and
+///    spare names for it;
 /// 2. the new snapshot is written as `.tmp`, synced, read back: the same;
 /// 3. the new empty segment: the damaged journal; repairing again takes a higher sequence;
 /// 4. the snapshot gets its name: the new journal; the next open removes what it covers;
@@ -120,6 +123,8 @@ pub fn repair(
     salvage.read(directory, &id, &names).map_err(error(directory))?;
     let sequence = salvage.last.max(known_end.map_or(0, |(_, end)| end)) + SKIP;
 
+    // Before the new segment, which is made under the name of one of them.
+    open::remove(&names.temporary).map_err(error(directory))?;
     let moved_to = directory.join(format!("damaged-{time_ms:013}"));
     set_aside(directory, &names, &moved_to).map_err(error(&moved_to))?;
     let kept = salvage.write(directory, &id, sequence).map_err(error(directory))?;
@@ -145,14 +150,14 @@ fn nothing_to_do(survey: Survey) -> Repaired {
     Repaired { moved_to: None, findings: survey.findings, missing: Vec::new(), kept, sequence }
 }
 
-/// Gives every old file a second name. Copies where the file system has no links.
+/// Gives every old file a second name. Copies where the file system has no links, with zeros for what cannot be read.
 fn set_aside(directory: &Path, names: &Names, target: &Path) -> io::Result<()> {
     fs::create_dir(target)?;
     for path in old_files(directory, names) {
         let name = path.file_name().expect("each path ends with the name it was made from");
         let copy = target.join(name);
         if fs::hard_link(&path, &copy).is_err() {
-            fs::copy(&path, &copy)?;
+            fs::write(&copy, reading::load(&path, u64::MAX)?.bytes)?;
             File::open(&copy)?.sync_all()?;
         }
     }
@@ -161,7 +166,7 @@ fn set_aside(directory: &Path, names: &Names, target: &Path) -> io::Result<()> {
 }
 
 fn remove_old(directory: &Path, names: &Names) -> io::Result<()> {
-    old_files(directory, names).iter().chain(&names.temporary).try_for_each(fs::remove_file)?;
+    open::remove(&old_files(directory, names))?;
     disk::sync_directory(&SystemDisk, directory)
 }
 
@@ -231,7 +236,7 @@ impl Salvage {
     }
 
     fn scan_snapshot(&mut self, path: &Path, id: &JournalId) -> io::Result<()> {
-        let bytes = fs::read(path)?;
+        let bytes = reading::load(path, u64::MAX)?.bytes;
         let from = HEADER_BYTES.min(bytes.len());
         for place in segment::scan(&bytes, from, id).strays {
             if place.role == Role::Entry {
@@ -242,10 +247,10 @@ impl Salvage {
     }
 
     fn read_segment(&mut self, path: &Path, id: &JournalId, first: u64, is_newest: bool) -> io::Result<()> {
-        let bytes = segment::load(path)?;
+        let Loaded { bytes, unreadable } = segment::load(path)?;
         let walk = segment::walk(&bytes, id, first);
         let mut places = walk.records.clone();
-        let is_torn = is_newest && walk.is_torn();
+        let is_torn = is_newest && unreadable.is_empty() && walk.is_torn();
         if !is_torn {
             places.extend(walk.rest.strays.iter().filter(|place| matches!(place.role, Role::InBatch { .. })));
         }
@@ -258,7 +263,8 @@ impl Salvage {
             }
         }
         if is_newest {
-            let ends_in_doubt = walk.rest.faults.iter().any(|(offset, _)| *offset > last_place);
+            let ends_in_doubt = walk.rest.faults.iter().any(|(offset, _)| *offset > last_place)
+                || unreadable.iter().any(|part| part.start > last_place);
             let has_header = SegmentHeader::decode(&bytes).is_ok_and(|header| header.length == bytes.len() as u64);
             self.is_open_ended |= !has_header || walk.sealed.is_some() || ends_in_doubt;
         }

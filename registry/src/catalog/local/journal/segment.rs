@@ -1,11 +1,12 @@
 //! One segment file: its name, its header, and what its bytes say.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::disk::{self, Disk};
+use super::reading::{self, Loaded};
 use super::record::{self, Frame, FrameError, FrameReader, JournalId, Role, part, short_hash};
 
 /// The format that this version writes, of segments and snapshots alike.
@@ -277,12 +278,8 @@ pub(super) fn frames_at(mut file: File, offset: u64) -> io::Result<FrameReader<B
     Ok(FrameReader::new(BufReader::with_capacity(64 << 10, file)))
 }
 
-/// The header and all bytes of a segment.
-pub(super) fn load(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+/// The header and all bytes of a segment, as far as they can be read.
+pub(super) fn load(path: &Path) -> io::Result<Loaded> {
     // A segment holds at most one batch of the largest size; a longer file is not one, and its head shows that.
-    let length = file.metadata()?.len().min(super::MAX_SEGMENT_BYTES + 1);
-    let mut bytes = Vec::with_capacity(length as usize);
-    file.by_ref().take(length).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    reading::load(path, super::MAX_SEGMENT_BYTES + 1)
 }

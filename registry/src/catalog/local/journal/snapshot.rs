@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::catalog::fact::Record;
 
+use super::reading::Input;
 use super::record::{self, FrameError, FrameReader, JournalId, ReadFrameError, Role, part};
 use super::segment::{self, HEADER_BYTES, HeaderError};
 
@@ -153,7 +154,7 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct SnapshotReader {
     header: SnapshotHeader,
-    frames: Option<FrameReader<BufReader<File>>>,
+    frames: Option<FrameReader<BufReader<Input>>>,
     hasher: blake3::Hasher,
     offset: u64,
     footer: u64,
@@ -166,7 +167,7 @@ impl SnapshotReader {
     pub(super) fn open(file: File, sequence: u64) -> Result<Self, SnapshotFault> {
         let fault = |why| SnapshotFault { offset: 0, why };
         let length = file.metadata().map_err(|error| fault(error.into()))?.len();
-        let mut input = BufReader::with_capacity(256 << 10, file);
+        let mut input = BufReader::with_capacity(256 << 10, Input::new(file));
         let mut bytes = [0; HEADER_BYTES];
         let footer = length.checked_sub(FOOTER_BYTES as u64).filter(|footer| *footer >= HEADER_BYTES as u64);
         let footer = footer.ok_or_else(|| fault(SnapshotFaultKind::Header))?;

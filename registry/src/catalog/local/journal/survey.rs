@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
+use super::reading::{self, Loaded};
 use super::record::{FrameError, JournalId};
 use super::segment::{self, HeaderError, SegmentHeader, Walk};
 use super::snapshot::{self, SnapshotFaultKind};
@@ -127,6 +128,11 @@ pub(super) fn survey(directory: &Path, known_end: Option<(JournalId, u64)>) -> R
     Ok(survey)
 }
 
+/// True if a read failed for what is, or is not, on the disk.
+fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof || reading::is_unreadable(error)
+}
+
 impl Survey {
     /// True if no journal was ever here.
     pub(super) fn is_empty(&self) -> bool {
@@ -161,7 +167,7 @@ impl Survey {
                     self.snapshot = Some(GoodSnapshot { sequence, bytes: whole.bytes, count: whole.count });
                 }
                 Err(fault) => match fault.why {
-                    SnapshotFaultKind::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                    SnapshotFaultKind::Io(error) if !is_damage(&error) => {
                         return Err(OpenError::Io { path, source: error });
                     }
                     SnapshotFaultKind::Newer(version) => {
@@ -186,7 +192,11 @@ impl Survey {
                 self.covered.push(path);
                 continue;
             }
-            let bytes = segment::load(&path).map_err(OpenError::io(&path))?;
+            let Loaded { bytes, unreadable } = segment::load(&path).map_err(OpenError::io(&path))?;
+            for part in unreadable {
+                let what = format!("{} bytes cannot be read from the disk", part.len());
+                self.find(&path, part.start as u64, FindingKind::Damage, what);
+            }
             match SegmentHeader::decode(&bytes) {
                 Ok(header) => self.read_segment(path, &bytes, first, header),
                 Err(HeaderError::Newer(version)) => {

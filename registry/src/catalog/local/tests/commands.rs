@@ -1,5 +1,6 @@
 //! What single commands do where the wording matters.
 
+use super::super::check::MOST_TAGS_AT_ONCE;
 use super::{digest, link, open, put, record, refusal, repository, tag};
 use crate::catalog::command::{Command, Refusal};
 use crate::catalog::fact::Fact;
@@ -19,18 +20,62 @@ fn a_manifest_delete_removes_its_tags_first_and_orphans_its_content() {
     assert_eq!(catalog.tags(&repository("a"), None, 9).unwrap().items, [tag("z")]);
 }
 
-#[test]
-fn more_tags_than_are_looked_at_at_once_go_with_their_manifest() {
+#[tokio::test]
+async fn a_manifest_with_many_tags_goes_in_several_batches() {
+    delete_with_tags(10_000).await;
+}
+
+/// Each tag is a fact: so many are more than a batch of the journal holds, and the delete was refused for good.
+#[tokio::test]
+#[ignore = "takes half a minute in a debug build"]
+async fn a_manifest_goes_although_its_tags_do_not_fit_one_batch() {
+    delete_with_tags(200_000).await;
+}
+
+async fn delete_with_tags(count: usize) {
     let place = tempfile::tempdir().unwrap();
     let catalog = open(place.path());
-    let names: Vec<_> = (0..1000).map(|number| format!("t{number}")).collect();
+    let names: Vec<_> = (0..count).map(|number| format!("t{number}")).collect();
+    for names in names.chunks(20_000) {
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        catalog.commit(vec![put("a", 1, &[], &names)]).await.unwrap();
+    }
+    catalog.commit(vec![put("a", 2, &[], &["other"])]).await.unwrap();
+    let at_once = Command::DeleteManifest { repository: repository("a"), digest: digest(1) };
+    assert_eq!(refusal(catalog.commit(vec![at_once]).await), Refusal::TooManyTags);
+
+    let before = catalog.status();
+    let committed = catalog.delete_manifest(repository("a"), digest(1)).await.unwrap();
+    assert_eq!(committed.orphaned, [digest(1)]);
+    let after = catalog.status();
+    assert_eq!(after.sequence - before.sequence, count as u64 + 1);
+    assert_eq!(after.batches - before.batches, count.div_ceil(MOST_TAGS_AT_ONCE) as u64, "others can write in between");
+    let last = catalog.facts_since(after.sequence - 1).unwrap().next().unwrap().unwrap().fact;
+    assert_eq!(last, Fact::ManifestDeleted { repository: repository("a"), digest: digest(1) });
+    assert_eq!(catalog.tags(&repository("a"), None, 2000).unwrap().items, [tag("other")]);
+    assert_eq!(catalog.manifest(&repository("a"), &digest(1)).unwrap(), None);
+    assert_eq!(refusal(catalog.delete_manifest(repository("a"), digest(1)).await), Refusal::ManifestUnknown);
+}
+
+/// As a crash in the middle would leave it.
+#[test]
+fn a_manifest_of_which_some_tags_are_gone_is_whole() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    let names: Vec<_> = (0..=MOST_TAGS_AT_ONCE).map(|number| format!("t{number:04}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     catalog.commit_blocking(vec![put("a", 1, &[], &names)]).unwrap();
-    assert_eq!(catalog.tags_of(&repository("a"), &digest(1), 2000).unwrap().len(), 1000);
-    let delete = Command::DeleteManifest { repository: repository("a"), digest: digest(1) };
-    catalog.commit_blocking(vec![delete]).unwrap();
-    assert_eq!(catalog.tags(&repository("a"), None, 2000).unwrap().items, []);
-    assert_eq!(catalog.status().index_entries, 1, "only the repository is left");
+    let untag = || Command::UntagManifest { repository: repository("a"), digest: digest(1) };
+    assert_eq!(catalog.commit_blocking(vec![untag()]).unwrap().orphaned, []);
+    catalog.close();
+    drop(catalog);
+    let catalog = open(place.path());
+    assert!(catalog.manifest(&repository("a"), &digest(1)).unwrap().is_some());
+    assert_eq!(catalog.tags_of(&repository("a"), &digest(1), 2000).unwrap(), [tag(names[MOST_TAGS_AT_ONCE])]);
+    catalog.commit_blocking(vec![untag()]).unwrap();
+    let sequence = catalog.status().sequence;
+    assert_eq!(catalog.commit_blocking(vec![untag()]).unwrap().sequence, sequence, "it has none left");
+    super::assert_equals_rebuild(&catalog);
 }
 
 #[test]

@@ -86,6 +86,10 @@ impl Model {
                 self.tags.retain(|(of, _), to| *of != repository || *to != digest);
                 taken.insert(digest);
             }
+            // The histories have fewer tags than go at once.
+            Command::UntagManifest { repository, digest } => {
+                self.tags.retain(|(of, _), to| *of != repository || *to != digest);
+            }
             Command::DeleteTag { repository, tag } => {
                 self.known(&repository)?;
                 self.tags.remove(&(repository, tag)).ok_or(Refusal::TagUnknown)?;

@@ -37,7 +37,7 @@ fn nothing_new_is_nothing_to_compact() {
 fn one_compaction_at_a_time_and_a_dropped_one_does_not_block() {
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, _) = open(directory.path()).unwrap();
-    fill(&mut journal, &[1, 1, 1, 1]);
+    fill(&mut journal, &[1; 12]);
     assert!(journal.needs_compaction());
     let begun = journal.begin_compaction().unwrap();
     assert!(!journal.needs_compaction());
@@ -46,7 +46,7 @@ fn one_compaction_at_a_time_and_a_dropped_one_does_not_block() {
     assert!(journal.needs_compaction());
     compact(&mut journal);
     assert!(!journal.needs_compaction());
-    fill(&mut journal, &[1; 6]);
+    fill(&mut journal, &[1; 12]);
     assert!(journal.needs_compaction());
 }
 
@@ -78,6 +78,43 @@ fn a_failed_compaction_leaves_the_journal_as_it_was() {
     fill(&mut journal, &[1]);
     compact(&mut journal);
     assert_eq!(sequences(&records(&journal)), [1, 2, 3]);
+}
+
+/// Each attempt used to begin a segment of 8 MiB, for the few records that had come since the one before.
+#[test]
+fn compactions_that_fail_one_after_another_begin_one_segment() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::new(TestDisk::default());
+    let (mut journal, _) = Journal::open(directory.path(), None, options(Arc::<TestDisk>::clone(&disk))).unwrap();
+    fill(&mut journal, &[1; 11]);
+    let fail = |journal: &mut Journal| {
+        assert!(journal.needs_compaction());
+        let begun = journal.begin_compaction().unwrap().unwrap();
+        TestDisk::set(&disk.fails_to_sync, true);
+        assert!(matches!(begun.run(), Err(CompactionError::Io { .. })));
+        TestDisk::set(&disk.fails_to_sync, false);
+    };
+    fail(&mut journal);
+    fill(&mut journal, &[1]);
+    let before = names(directory.path());
+    assert_eq!(before, [1, 4, 7, 10, 12].map(segment));
+    for _ in 0..3 {
+        fail(&mut journal);
+        assert_eq!(names(directory.path()), before);
+    }
+    drop(journal);
+    let (mut journal, _) = open(directory.path()).unwrap();
+    let finished = journal.begin_compaction().unwrap().unwrap().run().unwrap();
+    assert_eq!(finished.sequence(), 11, "what is sealed");
+    journal.finish_compaction(finished).unwrap();
+    assert_eq!(names(directory.path()), [segment(12), snapshot(11)]);
+    assert!(!journal.needs_compaction(), "one record is left");
+    fill(&mut journal, &[1, 1]);
+    let mut found = sequences(&records(&journal));
+    found.sort_unstable();
+    assert_eq!(found, (1..=14).collect::<Vec<_>>());
+    drop(journal);
+    assert_eq!(open(directory.path()).unwrap().1.last_sequence, 14);
 }
 
 #[test]

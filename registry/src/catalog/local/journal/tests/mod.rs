@@ -64,7 +64,7 @@ fn options(disk: Arc<dyn Disk>) -> Options {
         known_end: None,
         segment_bytes: 1024,
         reserve_bytes: 256,
-        compact_at_least: 512,
+        compact_at_least: 2048,
         compact_at_most: 4096,
         disk,
         new_id: || Ok(id()),

@@ -1,5 +1,6 @@
 //! What `fsck` finds and saves.
 
+use super::super::reading::{PAGE, faults};
 use super::super::segment::walk;
 use super::super::{FindingKind, MissingRecords, repair, verify};
 use super::*;
@@ -80,6 +81,20 @@ fn each_bad_record_is_named_and_the_others_are_kept() {
     assert_eq!(*range.start(), repaired.sequence + 1);
 }
 
+/// It has the name under which the repair makes a segment of its own, and used to be missed when that was renamed.
+#[test]
+fn a_spare_segment_does_not_stop_a_repair() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(directory.path()).unwrap();
+    fill(&mut journal, &[1; 6]);
+    drop(journal);
+    assert!(directory.path().join("segment-next.tmp").exists());
+    flip(&directory.path().join(segment(1)), 100);
+    let repaired = repair(directory.path(), None, None, 1).unwrap();
+    assert_eq!((repaired.missing, repaired.kept), (vec![MissingRecords::Exactly { from: 1, to: 1 }], 5));
+    open(directory.path()).unwrap();
+}
+
 #[test]
 fn a_lost_segment_is_told_by_its_sequences() {
     let directory = tempfile::tempdir().unwrap();
@@ -147,4 +162,77 @@ fn a_journal_of_another_registry_is_not_repaired() {
     sample(directory.path());
     assert!(repair(directory.path(), Some(JournalId::from_bytes([1; 16])), None, 1).is_err());
     assert_eq!(names(directory.path()).len(), 4);
+}
+
+/// Nothing at all was kept of a journal with one sector that the disk could not read.
+#[test]
+fn a_sector_that_cannot_be_read_costs_the_records_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let large = Options { segment_bytes: 32 << 10, ..small() };
+    let (mut journal, _) = Journal::open(directory.path(), None, large.clone()).unwrap();
+    fill(&mut journal, &[1; 120]);
+    let written = records(&journal);
+    drop(journal);
+    let path = directory.path().join(segment(1));
+    let page = PAGE..2 * PAGE;
+    let places = walk(&fs::read(&path).unwrap(), &id(), 1).records;
+    // A record ends where the next one begins.
+    let from = places[1..].partition_point(|next| next.offset <= page.start) as u64 + 1;
+    let to = places.partition_point(|place| place.offset < page.end) as u64;
+    assert!((10..60).contains(&from) && (20..100).contains(&to), "{from} to {to}");
+    faults::plan(&path, page.start as u64..page.end as u64);
+
+    let findings = verify(directory.path(), None).unwrap();
+    let found = findings.iter().find(|finding| finding.what.contains("cannot be read")).unwrap();
+    assert_eq!((&found.file, found.offset, found.kind), (&path, PAGE as u64, FindingKind::Damage));
+    let refused = Journal::open(directory.path(), None, large.clone()).unwrap_err();
+    assert!(matches!(refused, OpenError::Damaged { offset: 4096, .. }), "{refused}");
+
+    let repaired = repair(directory.path(), None, None, 1).unwrap();
+    assert_eq!(repaired.missing, [MissingRecords::Exactly { from, to }]);
+    let (journal, _) = Journal::open(directory.path(), None, large).unwrap();
+    let mut expected: Vec<_> = written.into_iter().filter(|record| !(from..=to).contains(&record.sequence)).collect();
+    expected.sort_by_key(|record| record.fact.key());
+    assert_eq!(records(&journal), expected);
+    assert_eq!(verify(directory.path(), None).unwrap(), []);
+}
+
+#[test]
+fn a_last_sector_that_cannot_be_read_leaves_the_end_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let large = Options { segment_bytes: 32 << 10, ..small() };
+    let (mut journal, _) = Journal::open(directory.path(), None, large.clone()).unwrap();
+    fill(&mut journal, &[1; 15]);
+    drop(journal);
+    faults::plan(&directory.path().join(segment(1)), 3 * PAGE as u64..4 * PAGE as u64);
+    assert!(Journal::open(directory.path(), None, large).is_err(), "records may have been there");
+    let repaired = repair(directory.path(), None, None, 1).unwrap();
+    assert_eq!((repaired.missing, repaired.kept), (vec![MissingRecords::After { sequence: 15 }], 15));
+}
+
+#[test]
+fn a_snapshot_with_a_sector_that_cannot_be_read_gives_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(directory.path()).unwrap();
+    for _ in 0..25 {
+        fill(&mut journal, &[1; 2]);
+    }
+    while journal.last_sequence() > snapshot_of(directory.path()) {
+        compact(&mut journal);
+    }
+    drop(journal);
+    let path = directory.path().join(snapshot(50));
+    assert!(path.metadata().unwrap().len() > 2 * PAGE as u64);
+    faults::plan(&path, PAGE as u64..2 * PAGE as u64);
+    let refused = open(directory.path()).unwrap_err();
+    assert!(matches!(&refused, OpenError::Damaged { file, .. } if *file == path), "{refused}");
+    let repaired = repair(directory.path(), None, None, 1).unwrap();
+    assert_eq!(repaired.missing, [MissingRecords::SomeOf { from: 1, to: 50 }]);
+    assert!((20..35).contains(&repaired.kept), "{}", repaired.kept);
+    open(directory.path()).unwrap();
+}
+
+/// The sequence of the only snapshot; 0 without one.
+fn snapshot_of(directory: &Path) -> u64 {
+    names(directory).iter().find_map(|name| name.strip_prefix("snapshot-")?.parse().ok()).unwrap_or(0)
 }
