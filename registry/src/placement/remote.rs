@@ -125,6 +125,7 @@ impl Remote {
         Wanted {
             kind: backend.kind().to_owned(),
             profile: backend.profile().to_owned(),
+            endpoints: backend.endpoints(),
             copies: backend.capabilities().copies.max(1) as usize,
             lists: !fanout_is_list,
         }

@@ -92,20 +92,71 @@ async fn place_if_lacking(
     if !catalog.is_public(digest).map_err(Error::from)? {
         return Ok(());
     }
-    let content = roots::content_of_file(registry, digest, size, stop).await?;
-    let (store, name) = (registry.store().clone(), digest.clone());
-    let opening = tokio::task::spawn_blocking(move || store.open_content(&name, size));
-    let file = opening.await.map_err(|_| Error::Internal("opening content panicked"))??;
-    let source: Arc<dyn Source> = Arc::new(FileSource::new(file, content));
+    let source = match local_source(registry, digest, size, stop).await {
+        Err(Trouble::Missing) if bring_back(registry, remote, digest, size).await? => {
+            local_source(registry, digest, size, stop).await?
+        }
+        source => source?,
+    };
     let placements = catalog.placements(digest).map_err(Error::from)?;
     if let Some(known) = remote.backend.locate(Arc::clone(&source)).await? {
+        // Whoever is asked for it may have it.
+        let known = Locator { endpoints: remote.backend.endpoints(), ..known };
         attempts::note(remote, digest, &known).await?;
     }
     let locator = put(registry, remote, &source, is_being_removed(remote, &placements)).await?;
+    registry.metrics.placed_bytes.inc_by(size);
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
     catalog.commit(vec![command]).await.map_err(Error::from)?;
     attempts::forget(remote, digest).await;
     Ok(())
+}
+
+async fn local_source(
+    registry: &Arc<Registry>,
+    digest: &Digest,
+    size: u64,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Source>, Trouble> {
+    let content = roots::content_of_file(registry, digest, size, stop).await?;
+    let (store, name) = (registry.store().clone(), digest.clone());
+    let opening = tokio::task::spawn_blocking(move || store.open_content(&name, size));
+    let file = opening.await.map_err(|_| Error::Internal("opening content panicked"))??;
+    Ok(Arc::new(FileSource::new(file, content)))
+}
+
+/// Content that is not here and has too few copies: it may be at some of the configured endpoints, recorded or not, as
+/// one that was configured under another address. True if it is here from now on.
+async fn bring_back(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    digest: &Digest,
+    size: u64,
+) -> Result<bool, Trouble> {
+    if !registry.is_placed(digest)? {
+        let wanted = Remote::wanted(&*remote.backend);
+        let placements = registry.catalog().placements(digest).map_err(Error::from)?;
+        let stands = |placement: &Placement| !placement.unpin_pending && wanted.is_mine(&placement.locator);
+        let Some(Placement { locator, .. }) = placements.into_iter().find(stands) else { return Ok(false) };
+        let content = roots::for_reading(registry, digest, size).await?;
+        let found = match remote.backend.stat(&content, &locator).await {
+            Ok(found) => found,
+            Err(BackendError::NotFound) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let command = Command::RecordPlaced {
+            digest: digest.clone(),
+            locator: Locator { endpoints: found.endpoints, ..locator },
+        };
+        registry.catalog().commit(vec![command]).await.map_err(Error::from)?;
+    }
+    registry.bring_back(digest, size).await.map_err(|error| match error {
+        Error::BackendUnavailable => {
+            BackendError::Unavailable { retry_after: None, cause: "the content is not here, nor to be had now".into() }
+                .into()
+        }
+        error => Trouble::Local(error),
+    })
 }
 
 /// Whether a removal of it may still be on its way to the backend.
@@ -133,10 +184,7 @@ async fn put(
         false => remote.backend.put(Arc::clone(source), &token).await,
     };
     match stored {
-        Ok(locator) => {
-            registry.metrics.placed_bytes.inc_by(source.content().length());
-            Ok(locator)
-        }
+        Ok(locator) => Ok(locator),
         Err(error) => {
             if let BackendError::Source(SourceError::Damaged { .. }) = &error {
                 registry.put_aside(source.content().digest()).await?;
@@ -151,7 +199,7 @@ async fn read_back_if_due(registry: &Arc<Registry>, remote: &Arc<Remote>, digest
     let catalog = registry.catalog();
     let wanted = Remote::wanted(&*remote.backend);
     let placements = catalog.placements(digest).map_err(Error::from)?;
-    let due = placements.into_iter().find(|placement| wanted.counts(placement) > 0 && !placement.read_back);
+    let due = placements.into_iter().find(|placement| wanted.counts(placement) > 0 && !wanted.is_read_back(placement));
     let (Some(placement), Some(size)) = (due, catalog.held_size(digest).map_err(Error::from)?) else {
         return Ok(Next::Done);
     };
@@ -159,17 +207,19 @@ async fn read_back_if_due(registry: &Arc<Registry>, remote: &Arc<Remote>, digest
     if settled > remote.clock.now_ms() {
         return Ok(Next::LookAt(settled));
     }
+    let among = wanted.among(&placement.locator);
     let content = roots::known_content(registry, digest, size).await?;
     let content = content.ok_or(Error::Internal("content was placed without its unit roots"))?;
     let (digest, locator) = (digest.clone(), placement.locator.clone());
     match read_whole(registry, remote, &content, &locator).await {
         Ok(true) => {
-            let command = Command::RecordReadBack { digest, locator, placed: placement.sequence };
+            let command = Command::RecordReadBack { digest, locator, placed: placement.sequence, among };
             catalog.commit(vec![command]).await.map_err(Error::from)?;
             Ok(Next::Done)
         }
         outcome @ (Ok(false) | Err(BackendError::NotFound | BackendError::Corrupt { .. })) => {
             // It lacks a place again, and is uploaded anew with the next look. The backend may have something there.
+            let locator = Locator { endpoints: among, ..locator };
             attempts::note(remote, &digest, &locator).await?;
             let command = Command::RecordUnplaced { digest, locator, standing: placement.sequence };
             catalog.commit(vec![command]).await.map_err(Error::from)?;
