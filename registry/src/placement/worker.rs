@@ -74,10 +74,11 @@ pub(super) async fn look_at(
     stop: &CancellationToken,
 ) -> Result<Next, Trouble> {
     place_if_lacking(registry, remote, digest, stop).await?;
-    read_back_if_due(registry, remote, digest).await
+    read_back_if_due(registry, remote, digest, stop).await
 }
 
-/// Not while another one stores it there or removes it.
+/// Not while another one stores it there; one who removes it there is stopped. What becomes of the removal is no longer
+/// known then: see [`super::unpin`] for why nothing is lost by it.
 async fn place_if_lacking(
     registry: &Arc<Registry>,
     remote: &Arc<Remote>,
@@ -92,6 +93,7 @@ async fn place_if_lacking(
     if !catalog.is_public(digest).map_err(Error::from)? {
         return Ok(());
     }
+    remote.removals.break_off(digest).await;
     let source = match local_source(registry, digest, size, stop).await {
         Err(Trouble::Missing) if bring_back(registry, remote, digest, size).await? => {
             local_source(registry, digest, size, stop).await?
@@ -195,7 +197,12 @@ async fn put(
 }
 
 /// Reads back whole what was placed and not read back yet, once no removal can still be on its way there.
-async fn read_back_if_due(registry: &Arc<Registry>, remote: &Arc<Remote>, digest: &Digest) -> Result<Next, Trouble> {
+async fn read_back_if_due(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    digest: &Digest,
+    stop: &CancellationToken,
+) -> Result<Next, Trouble> {
     let catalog = registry.catalog();
     let wanted = Remote::wanted(&*remote.backend);
     let placements = catalog.placements(digest).map_err(Error::from)?;
@@ -207,6 +214,11 @@ async fn read_back_if_due(registry: &Arc<Registry>, remote: &Arc<Remote>, digest
     if settled > remote.clock.now_ms() {
         return Ok(Next::LookAt(settled));
     }
+    let placement = match placement.after_unpin {
+        Some(_) => place_again(registry, remote, placement, (digest, size), stop).await?,
+        None => Some(placement),
+    };
+    let Some(placement) = placement else { return Ok(Next::LookAt(remote.clock.now_ms())) };
     let among = wanted.among(&placement.locator);
     let content = roots::known_content(registry, digest, size).await?;
     let content = content.ok_or(Error::Internal("content was placed without its unit roots"))?;
@@ -228,6 +240,33 @@ async fn read_back_if_due(registry: &Arc<Registry>, remote: &Arc<Remote>, digest
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// A removal of before may have taken what an endpoint had acknowledged: each is asked for it, pins it anew, and gets it
+/// again if it is missing. `None` if the placement does not stand any more.
+async fn place_again(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    placement: Placement,
+    (digest, size): (&Digest, u64),
+    stop: &CancellationToken,
+) -> Result<Option<Placement>, Trouble> {
+    let _move = remote.moves.lock(digest).await;
+    let catalog = registry.catalog();
+    let placements = || catalog.placements(digest).map_err(Error::from);
+    if !placements()?.contains(&placement) {
+        return Ok(None);
+    }
+    let source = match local_source(registry, digest, size, stop).await {
+        // What the backend has is all that there is.
+        Err(Trouble::Missing) => return Ok(Some(placement)),
+        source => source?,
+    };
+    let locator = put(registry, remote, &source, false).await?;
+    let command = Command::RecordPlaced { digest: digest.clone(), locator };
+    catalog.commit(vec![command]).await.map_err(Error::from)?;
+    attempts::forget(remote, digest).await;
+    Ok(placements()?.into_iter().find(|found| found.locator.same_place(&placement.locator) && !found.unpin_pending))
 }
 
 async fn read_whole(

@@ -3,6 +3,7 @@
 mod cold;
 mod histories;
 mod portals;
+mod removals;
 mod waiting;
 
 use std::sync::Arc;
