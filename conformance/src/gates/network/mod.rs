@@ -3,6 +3,7 @@
 mod acknowledge;
 mod cold;
 mod crashes;
+mod elsewhere;
 mod faults;
 pub mod front;
 mod gateway;
@@ -78,6 +79,7 @@ const CASES: &[Case] = &[
     ("a client that leaves stops the fetch", manners::leaving),
     ("deleted content is unpinned", unpin::reaches_portals),
     ("deleted, pushed again, unpinned late", unpin::late),
+    ("portals that are not configured any more do not count", elsewhere::not_configured),
     ("acknowledged when it is on the network", acknowledge::network),
     ("acknowledged in time, or in doubt, without portals", acknowledge::without_portals),
     ("a killed upload goes on where it was acknowledged", resume::after_kills),
