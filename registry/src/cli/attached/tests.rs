@@ -190,7 +190,7 @@ async fn a_node_that_had_one_says_so_and_knows_what_is_only_there() {
     // With it again, nothing is missing, at whatever address.
     let running = start(&with).await;
     assert_eq!(running.backlog(), Backlog::default());
-    assert_eq!(running.node.registry.catalog().wanted().unwrap().endpoints, [url.clone()]);
+    assert_eq!(running.node.registry.catalog().wanted().unwrap().endpoints, *std::slice::from_ref(&url));
     running.stop().await;
     // Nobody else may be where it was.
     let mut both = named.clone();
