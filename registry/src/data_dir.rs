@@ -110,6 +110,9 @@ struct Marker {
     /// Absent while the directory is being made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     journal: Option<String>,
+    /// Of an attached portal: how it is named where content was placed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recorded_as: Option<String>,
 }
 
 /// A data directory that this process, and no other, may use until it is dropped.
@@ -132,7 +135,7 @@ impl DataDir {
         let lock = lock(path)?;
         if !path.join(MARKER).exists() {
             // Before anything else is made, so that a crash in what follows does not make the directory look foreign.
-            write_marker(path, &Marker { format: FORMAT, kind, journal: None })?;
+            write_marker(path, &Marker { format: FORMAT, kind, journal: None, recorded_as: None })?;
         }
         let marker = read_marker(path)?;
         if marker.kind != kind {
@@ -167,6 +170,21 @@ impl DataDir {
     pub fn set_journal_id(&mut self, id: String) -> Result<(), DataDirError> {
         self.marker.journal = Some(id);
         write_marker(&self.path, &self.marker)
+    }
+
+    /// Remembers how an attached portal is named in records from now on, unless it has a name: it may be reached at
+    /// another address with each start.
+    pub fn keep_name(&mut self, name: &str) -> Result<(), DataDirError> {
+        if self.marker.recorded_as.is_some() {
+            return Ok(());
+        }
+        self.marker.recorded_as = Some(name.to_owned());
+        write_marker(&self.path, &self.marker)
+    }
+
+    /// The name of the attached portal in this directory, if it is one that was started before.
+    pub fn name_in(path: &Path) -> Result<Option<String>, DataDirError> {
+        if DataDir::exists(path) { Ok(read_marker(path)?.recorded_as) } else { Ok(None) }
     }
 
     /// Where it is.

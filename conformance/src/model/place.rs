@@ -119,15 +119,20 @@ impl Place {
 
 /// Runs `skyberth gc` on a server's data under its own settings.
 pub fn collect(options: &ServerOptions) -> anyhow::Result<()> {
+    operate(options, "gc").map(drop)
+}
+
+/// Runs a command without arguments there; answers what it said.
+pub fn operate(options: &ServerOptions, command: &str) -> anyhow::Result<String> {
     let output = Command::new(&options.binary)
-        .arg("gc")
+        .arg(command)
         .arg("--data")
         .arg(&options.data)
         .envs(options.env.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::null())
         .output()
-        .context("skyberth gc")?;
+        .with_context(|| format!("skyberth {command}"))?;
     let text = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "skyberth gc ended with {}: {text}", output.status);
-    Ok(())
+    anyhow::ensure!(output.status.success(), "skyberth {command} ended with {}: {text}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -6,6 +6,7 @@ use storage_backends::backend::{EndpointHealth, EndpointState};
 use storage_backends::fs::ContentStore;
 
 use super::{Command, Output, Reply, fsck, places};
+use crate::catalog::Elsewhere;
 use crate::gc::collect;
 use crate::oci::{Digest, Reference, RepositoryName};
 use crate::placement::Remote;
@@ -58,11 +59,25 @@ async fn status(registry: &Arc<Registry>, out: &Output) -> Result<(), Error> {
             out.line(format!("                 last trouble: {trouble}")).await;
         }
     }
+    elsewhere(registry, out).await;
     out.line(format!("free disk space  {} ({} are kept free)", bytes(free), bytes(registry.limits().reserve))).await;
     for note in &registry.notes {
         out.line(format!("note             {note}")).await;
     }
     Ok(())
+}
+
+/// What is recorded where this node does not go any more.
+async fn elsewhere(registry: &Registry, out: &Output) {
+    let Elsewhere { content, unpins } = registry.catalog().elsewhere();
+    if content > 0 {
+        let places = "is also recorded at places that are not configured; copies there do not count";
+        out.line(format!("elsewhere        {content} pieces of content: each {places}")).await;
+    }
+    if unpins > 0 {
+        let wait = "wait until their places are configured again: nobody else can remove them there";
+        out.line(format!("                 {unpins} removals {wait}")).await;
+    }
 }
 
 /// `2 of each blob, on http://a:1, http://b:2 (resting)`

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Output;
-use crate::catalog::Placement;
+use crate::catalog::{Placement, Wanted};
 use crate::oci::{Digest, RepositoryName};
 use crate::service::{Error, Registry};
 use crate::units::bytes;
@@ -32,13 +32,13 @@ pub(super) async fn list(
         let here = if here { "here" } else { "not here" };
         out.line(format!("{digest}\t{}\t{here}", bytes(size))).await;
         for placement in placements {
-            out.line(format!("  {}", describe(&placement))).await;
+            out.line(format!("  {}", describe(&placement, registry.catalog().wanted()))).await;
         }
     }
     Ok(())
 }
 
-fn describe(placement: &Placement) -> String {
+fn describe(placement: &Placement, wanted: Option<&Wanted>) -> String {
     let locator = &placement.locator;
     let state = match (placement.unpin_pending, placement.read_back) {
         (true, _) => "to be removed there",
@@ -46,6 +46,11 @@ fn describe(placement: &Placement) -> String {
         (false, false) => "acknowledged",
     };
     let profile = if locator.profile.is_empty() { String::new() } else { format!(" {}", locator.profile) };
-    let at = if locator.endpoints.is_empty() { String::new() } else { format!(" at {}", locator.endpoints.join(" ")) };
+    let named = |endpoint: &String| match wanted {
+        Some(wanted) if !wanted.endpoints.contains(endpoint) => format!("{endpoint} (not configured)"),
+        _ => endpoint.clone(),
+    };
+    let endpoints: Vec<String> = locator.endpoints.iter().map(named).collect();
+    let at = if endpoints.is_empty() { String::new() } else { format!(" at {}", endpoints.join(" ")) };
     format!("{}{profile} {}{at}, {state}", locator.kind, locator.address)
 }

@@ -115,9 +115,11 @@ pub enum Command {
         locator: Locator,
         /// The [`crate::catalog::Placement::sequence`] that was read.
         placed: u64,
+        /// Those of the locator's endpoints that were asked.
+        among: Vec<String>,
     },
-    /// A backend no longer has content, because it was removed there or lost. Nothing happens if it was placed anew, or
-    /// is to be removed anew, since.
+    /// A backend no longer has content, because it was removed there or lost: the endpoints that the locator names, or
+    /// all. What is known of others stays. Nothing happens if it was placed anew, or is to be removed anew, since.
     RecordUnplaced {
         /// The content.
         digest: Digest,

@@ -102,6 +102,9 @@ pub enum Fact {
         locator: Locator,
         /// They were read back whole from there and matched the digest.
         read_back: bool,
+        /// The endpoints one of which gave them back then; absent if it was one of all that the locator names.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        read_among: Vec<String>,
         /// When this took the place of an `UnpinPending`, in milliseconds since the Unix epoch: a removal that was asked
         /// for before may still arrive there. Absent again once the bytes were read back after that.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,4 +11,4 @@ pub use local::{
     OpenReport, RebuildReason, Replay, ReplayError,
 };
 pub use page::Page;
-pub use placement::{Backlog, Lacking, LackingPage, Placement, UnitRootsList, Wanted};
+pub use placement::{Backlog, Elsewhere, Lacking, LackingPage, Placement, UnitRootsList, Wanted};

@@ -12,18 +12,53 @@ pub struct Wanted {
     pub kind: String,
     /// The profile, the same.
     pub profile: String,
-    /// How many endpoints must have acknowledged it; a locator without endpoints is one.
+    /// The endpoints that count, as locators name them; none, where they name none.
+    pub endpoints: Vec<String>,
+    /// How many of these must have acknowledged it; a locator without endpoints is one.
     pub copies: usize,
     /// Lists of unit roots are placed too; else the layout that the profile names has them in itself.
     pub lists: bool,
 }
 
 impl Wanted {
-    /// Copies that a placement counts for.
+    /// Copies that a placement counts for. Those at endpoints that are not of this backend, or not any more, may be
+    /// there for ever and gone tomorrow: nobody asks them.
     pub fn counts(&self, placement: &Placement) -> usize {
-        let locator = &placement.locator;
-        let counts = !placement.unpin_pending && locator.kind == self.kind && locator.profile == self.profile;
-        if counts { locator.endpoints.len().max(1) } else { 0 }
+        match &placement.locator {
+            _ if placement.unpin_pending => 0,
+            locator if !self.is_mine(locator) => 0,
+            locator if locator.endpoints.is_empty() => 1,
+            locator => self.among(locator).len(),
+        }
+    }
+
+    /// Those of a locator's endpoints that count.
+    pub fn among(&self, locator: &Locator) -> Vec<String> {
+        locator.endpoints.iter().filter(|endpoint| self.endpoints.contains(endpoint)).cloned().collect()
+    }
+
+    /// True if the backend of this node can be asked for it: it is of its kind and layout.
+    pub fn is_mine(&self, locator: &Locator) -> bool {
+        locator.kind == self.kind && locator.profile == self.profile
+    }
+
+    /// True if what a locator names can be removed by this backend, or some of it.
+    pub fn reaches(&self, locator: &Locator) -> bool {
+        self.is_mine(locator) && (locator.endpoints.is_empty() || !self.among(locator).is_empty())
+    }
+
+    /// True if a locator names endpoints that do not count.
+    pub fn is_partly_elsewhere(&self, locator: &Locator) -> bool {
+        !self.is_mine(locator) || self.among(locator).len() < locator.endpoints.len()
+    }
+
+    /// True if it was read back, and from an endpoint that counts.
+    pub fn is_read_back(&self, placement: &Placement) -> bool {
+        let from = match &placement.read_among[..] {
+            [] => &placement.locator.endpoints[..],
+            among => among,
+        };
+        placement.read_back && from.iter().all(|endpoint| self.endpoints.contains(endpoint))
     }
 
     /// True if these are enough.
@@ -34,10 +69,10 @@ impl Wanted {
     /// True if the local copy is not the only one to rely on: enough endpoints have it, one of them gave all of it back,
     /// and no removal that was once asked for can still be on its way.
     pub fn is_safe(&self, placements: &[Placement]) -> bool {
-        let here = |locator: &Locator| locator.kind == self.kind && locator.profile == self.profile;
-        let mut mine = placements.iter().filter(|placement| here(&placement.locator));
+        let mut mine = placements.iter().filter(|placement| self.is_mine(&placement.locator));
         let settled = mine.clone().all(|placement| !placement.unpin_pending && placement.after_unpin.is_none());
-        settled && mine.any(|placement| placement.read_back) && self.is_met(placements)
+        let relied_on = |placement: &Placement| self.counts(placement) > 0 && self.is_read_back(placement);
+        settled && mine.any(relied_on) && self.is_met(placements)
     }
 }
 
@@ -48,6 +83,9 @@ pub struct Placement {
     pub locator: Locator,
     /// It was read back whole and matched.
     pub read_back: bool,
+    /// See [`crate::catalog::fact::Fact::Placed`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read_among: Vec<String>,
     /// It is to be removed there.
     pub unpin_pending: bool,
     /// See [`crate::catalog::fact::Fact::Placed`].
@@ -86,6 +124,16 @@ pub struct LackingPage {
     pub items: Vec<Lacking>,
     /// Where to go on, although nothing may have been found; `None` at the end.
     pub next: Option<Digest>,
+}
+
+/// What the records say of places that the backend of this node cannot reach: at portals that are not configured any
+/// more, or of another kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Pieces of content that are held and have such a place, which does not count.
+    pub content: u64,
+    /// Pieces of content that are to be removed from such a place, which cannot be done.
+    pub unpins: u64,
 }
 
 /// How much is held and not placed often enough.

@@ -6,7 +6,8 @@
 //! 1. Its socket is bound: with that, its URL is known, and the node is opened with it as a backend. Left: nothing.
 //! 2. If it has no store yet, what the catalog says to be placed and is here as well is taken for not placed. Left: the
 //!    same as before, or content that is placed anew.
-//! 3. Its directory is taken, its store opened, it answers. Left: a portal that holds what it held.
+//! 3. Its directory is taken, its address kept there if none is (it is what the portal is called in records, whatever its
+//!    address is later), its store opened, it answers. Left: a portal that holds what it held.
 //! 4. The node checks it, as any backend, and is served.
 //! 5. At the end the registry's connections are served out, what is only here is placed, and then the portal ends.
 //!    Left, at any moment: content that the portal has not acknowledged, which the next start places.
@@ -79,14 +80,16 @@ impl AttachedPortal {
         config: &Config,
         node: &Node,
     ) -> anyhow::Result<Option<Self>> {
-        let Some(Attachment { listener, address, .. }) = attachment else { return Ok(None) };
+        let Some(Attachment { listener, address, own }) = attachment else { return Ok(None) };
+        let name = own.url.to_string();
         let (path, options) = (data_dir::attached_portal(node.data.path()), alone::options(config));
         let registry = Arc::clone(&node.registry);
         let opening = spawn_blocking(move || -> anyhow::Result<_> {
             if !DataDir::exists(&path) {
                 begin_empty(&registry)?;
             }
-            let data = DataDir::open(&path, Kind::Portal)?;
+            let mut data = DataDir::open(&path, Kind::Portal)?;
+            data.keep_name(&name)?;
             Ok((Portal::open(data.path(), options)?, data))
         });
         let (portal, data) = opening.await.context("opening it panicked")??;
@@ -193,7 +196,8 @@ pub(super) fn greet(attached: Option<&AttachedPortal>, node: &Node, tasks: &Task
     });
 }
 
-/// The portal as the registry sees it: over loopback where it listens on all addresses, with the first of its keys.
+/// The portal as the registry sees it: over loopback where it listens on all addresses, with the first of its keys; the
+/// same one as before in records, wherever it listens now.
 fn own(config: &Config, address: SocketAddr) -> anyhow::Result<PortalConfig> {
     let loopback: IpAddr = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -201,7 +205,9 @@ fn own(config: &Config, address: SocketAddr) -> anyhow::Result<PortalConfig> {
         ip => ip,
     };
     let access = config.portal.api_keys.first().map_or(Access::Open, |key| Access::ApiKey(Secret::new(key.expose())));
-    Ok(PortalConfig { url: format!("http://{}", SocketAddr::new(loopback, address.port())).parse()?, access })
+    let url = format!("http://{}", SocketAddr::new(loopback, address.port())).parse()?;
+    let name = DataDir::name_in(&data_dir::attached_portal(&config.storage.data))?;
+    Ok(PortalConfig { recorded_as: name.map(|name| name.parse()).transpose()?, ..PortalConfig::new(url, access) })
 }
 
 #[cfg(test)]

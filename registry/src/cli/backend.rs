@@ -79,5 +79,5 @@ fn named(skynet: &config::Skynet) -> impl Iterator<Item = anyhow::Result<PortalC
     } else {
         Access::Open
     };
-    skynet.portals.iter().map(move |url| Ok(PortalConfig { url: url.parse()?, access: access.clone() }))
+    skynet.portals.iter().map(move |url| Ok(PortalConfig::new(url.parse()?, access.clone())))
 }

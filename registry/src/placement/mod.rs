@@ -18,6 +18,7 @@ mod eviction;
 mod flush;
 mod queue;
 mod remote;
+mod removals;
 mod resume;
 mod roots;
 mod run;

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::Acknowledgement;
 use super::cold::ColdReads;
+use super::removals::Removals;
 use crate::catalog::{Backlog, Clock, Wanted};
 use crate::service::DigestLocks;
 
@@ -29,6 +30,8 @@ pub struct Settings {
     pub longest_pause: Duration,
     /// So long a removal that was asked for may still arrive at the backend.
     pub settle: Duration,
+    /// How long an endpoint is waited for that is asked to remove something; then it is asked again later.
+    pub removal_patience: Duration,
     /// Bytes of local files above which those go that the backend is known to have; 0 = never.
     pub cache_size: u64,
     /// Between two looks at how much there is.
@@ -54,6 +57,7 @@ impl Default for Settings {
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_mins(5),
             settle: Duration::from_mins(10),
+            removal_patience: Duration::from_secs(30),
             cache_size: 0,
             evict_every: Duration::from_secs(30),
             staging_limit: 0,
@@ -79,9 +83,10 @@ pub struct Remote {
     pub(crate) clock: Clock,
     /// Resume tokens, a file for each upload that broke off.
     pub(crate) tokens: PathBuf,
-    /// Held by whoever stores content of a digest there or removes it: a removal that is late within this process cannot
-    /// take what was just stored.
+    /// Held by whoever stores content of a digest there, and by whoever begins to remove it.
     pub(crate) moves: DigestLocks,
+    /// Those that have begun: whoever stores the same content breaks them off.
+    pub(crate) removals: Removals,
     pub(crate) running: AtomicUsize,
     /// When the backend was asked last whether it answers, and whether it did; held while it is asked.
     pinged: tokio::sync::Mutex<Option<(Instant, bool)>>,
@@ -112,6 +117,7 @@ impl Remote {
             clock,
             tokens,
             moves: DigestLocks::new(),
+            removals: Removals::default(),
             running: AtomicUsize::new(0),
             pinged: tokio::sync::Mutex::new(None),
             trouble: Mutex::new(None),
@@ -125,6 +131,7 @@ impl Remote {
         Wanted {
             kind: backend.kind().to_owned(),
             profile: backend.profile().to_owned(),
+            endpoints: backend.endpoints(),
             copies: backend.capabilities().copies.max(1) as usize,
             lists: !fanout_is_list,
         }

@@ -1,15 +1,35 @@
-//! Removal at the backend of what nobody holds any more: asked for again and again until it is answered.
+//! Removal at the backend of what nobody holds any more: asked for at each endpoint by itself, again and again until it is
+//! answered there.
 //!
-//! A pending unpin is closed only some time after the last request for it. Until then a request may still be on its way,
-//! and content that is pushed again meets the pending one: so it is uploaded again, and read back late.
+//! Why content that is pushed again need not wait for a removal, and is not lost by one. Of each request for a removal it
+//! is known when it *ended*: it was answered, failed, was given up after a while, was broken off because the same content
+//! is to be stored, or its process died. Whatever became of it, it takes effect within [`super::Settings::settle`] after
+//! that, or never. `U` is any request, `P` the upload of the same content after it was pushed again:
+//!
+//! - *`P` begins while `U` is under way.* Whoever stores content holds its `moves` lock, under which alone a request may
+//!   begin, and first breaks off those under way: `U` ends before the first byte of `P` is sent. It needed an
+//!   `UnpinPending`, which stands until `P` is recorded (see below): so `P` is sent in full wherever the bytes seem to be,
+//!   and its `Placed` has the time of its commit, which is after the end of `U`. Until [`super::Settings::settle`] after
+//!   that time nothing is evicted; then each endpoint is asked for the content and has to pin it anew, what is missing is
+//!   sent again, and it is read back.
+//! - *A crash before `P` is recorded* ends `U` and `P`; the `UnpinPending` stands, the content still lacks a place, and
+//!   all begins anew after the end of `U`. *A crash after it*: the `Placed` keeps its time.
+//! - *Deleted again during `P`*: no removal begins while the `moves` lock is held; then `P` is recorded as an
+//!   `UnpinPending`, newer than any request, so that one more is sent to each endpoint after `P` has ended.
+//! - *`P` begins after the pending unpin was closed.* That happens only the settle time after the last endpoint answered;
+//!   each endpoint has one request at a time, so that all others there had ended before. A crash forgets what was
+//!   answered: all are asked again, and none of the requests before is younger than these. So nothing can reach `P`.
+//!
+//! One that does not answer keeps nobody else waiting: each endpoint has places of its own for requests under way, and
+//! each request has an end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
 use storage_backends::backend::{BackendError, Content};
-use tokio::time::Instant;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Remote;
@@ -24,20 +44,16 @@ use crate::service::{Error, Registry};
 const PAGE: usize = 256;
 /// Pending unpins that are under way at once; others wait until some are closed.
 const UNDER_WAY: usize = 4096;
-/// Between two rounds, at least and at most.
+/// Between two looks at what is pending, at least and at most.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 const MOST_PAUSE: Duration = Duration::from_mins(1);
-
-/// How far a pending unpin is; its sequence names it.
-#[derive(Clone, Copy, Debug)]
-enum Progress {
-    /// The backend answered that it is gone or will go.
-    Answered(Instant),
-    /// It did not, so many times.
-    Failed(u32, Instant),
-}
+/// A look that took long is not repeated before so many times as long.
+const LOOKS_APART: u32 = 20;
+/// What is stored just now, or held again, is looked at again after so many first pauses.
+const HELD_PAUSES: u32 = 5;
 
 /// What came of one request.
+#[derive(Debug)]
 enum Asked {
     Answered,
     Failed(BackendError),
@@ -45,137 +61,243 @@ enum Asked {
     NotNow,
 }
 
-/// Removes until `stop`.
-pub(super) async fn run(registry: &Arc<Registry>, remote: &Arc<Remote>, stop: &CancellationToken) {
-    let Some(mut changes) = registry.catalog().placement_changes() else { return };
-    let mut unpins = Unpins { registry, remote, under_way: HashMap::new() };
-    while !stop.is_cancelled() {
-        changes.mark_unchanged();
-        let began = Instant::now();
-        let round = tokio::select! {
-            () = stop.cancelled() => return,
-            round = unpins.round() => round,
-        };
-        let due = round.unwrap_or_else(|error| {
-            tracing::debug!(%error, "pending unpins cannot be read now");
-            began + LEAST_PAUSE
-        });
-        let soonest = began + LEAST_PAUSE.min(remote.settings.first_pause);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep_until(soonest) => {}
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = changes.changed() => {}
-            () = tokio::time::sleep_until(due.min(began + MOST_PAUSE)) => {}
-        }
-    }
+/// One endpoint, with what is to be asked there.
+#[derive(Debug, Default)]
+struct Lane {
+    /// `None`: the backend names none, and is asked as a whole.
+    endpoint: Option<String>,
+    /// What is to be asked when, by the sequence of what is pending.
+    due: BTreeSet<(Instant, u64)>,
+    running: usize,
+}
+
+/// One pending unpin, of one sequence.
+#[derive(Debug)]
+struct Pending {
+    digest: Digest,
+    placement: Placement,
+    /// Failures in a row, by lane.
+    failures: Vec<u32>,
+    /// Lanes that have not answered.
+    unanswered: usize,
 }
 
 struct Unpins<'a> {
     registry: &'a Arc<Registry>,
     remote: &'a Arc<Remote>,
-    under_way: HashMap<u64, Progress>,
+    lanes: Vec<Lane>,
+    pending: HashMap<u64, Pending>,
+    /// Answered everywhere, to be closed then.
+    closing: BTreeSet<(Instant, u64)>,
+    asked: JoinSet<Result<Asked, Error>>,
+    /// Lane and sequence of each request.
+    names: HashMap<Id, (usize, u64)>,
 }
 
-impl Unpins<'_> {
-    /// Looks at all that is pending; says when the next thing is due.
-    async fn round(&mut self) -> Result<Instant, Error> {
-        let mut seen = HashMap::new();
+/// Removes until `stop`.
+pub(super) async fn run(registry: &Arc<Registry>, remote: &Arc<Remote>, stop: &CancellationToken) {
+    let Some(mut changes) = registry.catalog().placement_changes() else { return };
+    let mut unpins = Unpins::new(registry, remote);
+    let (mut changed, mut look_after) = (true, Instant::now());
+    while !stop.is_cancelled() {
+        let now = Instant::now();
+        let look_at = if changed { look_after } else { look_after + MOST_PAUSE };
+        if look_at <= now {
+            changed = false;
+            changes.mark_unchanged();
+            if let Err(error) = unpins.look().await {
+                tracing::debug!(%error, "pending unpins cannot be read now");
+                changed = true;
+            }
+            look_after = now + LEAST_PAUSE.min(remote.settings.first_pause).max(now.elapsed() * LOOKS_APART);
+            continue;
+        }
+        unpins.begin();
+        unpins.close_due().await;
+        let until = unpins.next_due().map_or(look_at, |due| due.min(look_at));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(ended) = unpins.asked.join_next_with_id() => unpins.note(ended),
+            Ok(()) = changes.changed(), if !changed => changed = true,
+            () = sleep_until(until) => {}
+        }
+    }
+    // Requests under way end here.
+    unpins.asked.shutdown().await;
+}
+
+impl<'a> Unpins<'a> {
+    fn new(registry: &'a Arc<Registry>, remote: &'a Arc<Remote>) -> Self {
+        let named = remote.backend.endpoints().into_iter().map(Some);
+        let mut lanes: Vec<Lane> = named.map(|endpoint| Lane { endpoint, ..Lane::default() }).collect();
+        if lanes.is_empty() {
+            lanes.push(Lane::default());
+        }
+        Unpins {
+            registry,
+            remote,
+            lanes,
+            pending: HashMap::new(),
+            closing: BTreeSet::new(),
+            asked: JoinSet::new(),
+            names: HashMap::new(),
+        }
+    }
+
+    /// Takes up what is pending, and forgets what is not any more.
+    async fn look(&mut self) -> Result<(), Error> {
+        let mut listed = HashSet::new();
         let mut after: Option<(Digest, Locator)> = None;
         loop {
             let from = after.take();
             let page = self.registry.reading(move |catalog| Ok(catalog.pending_unpins(from.as_ref(), PAGE)?)).await?;
             after = page.items.last().map(|(digest, placement)| (digest.clone(), placement.locator.clone()));
-            self.deal_with(page.items, &mut seen).await?;
+            for (digest, placement) in page.items {
+                let sequence = placement.sequence;
+                if self.pending.contains_key(&sequence) || self.take_up(digest, placement) {
+                    listed.insert(sequence);
+                }
+            }
             if !page.more {
                 break;
             }
         }
-        // What is closed is not listed any more.
-        self.under_way = seen;
-        let due = self.under_way.values().map(|progress| match progress {
-            Progress::Answered(at) => *at + self.remote.settings.settle,
-            Progress::Failed(_, next) => *next,
-        });
-        Ok(due.min().unwrap_or_else(|| Instant::now() + MOST_PAUSE))
-    }
-
-    async fn deal_with(&self, items: Vec<(Digest, Placement)>, seen: &mut HashMap<u64, Progress>) -> Result<(), Error> {
-        let (now, settle) = (Instant::now(), self.remote.settings.settle);
-        let (mut ask, mut close) = (Vec::new(), Vec::new());
-        for (digest, placement) in items.into_iter().filter(|(_, placement)| self.is_ours(&placement.locator)) {
-            match self.under_way.get(&placement.sequence) {
-                Some(Progress::Answered(at)) if *at + settle <= now => close.push((digest, placement)),
-                Some(Progress::Failed(_, next)) if *next <= now => ask.push((digest, placement)),
-                Some(progress) => drop(seen.insert(placement.sequence, *progress)),
-                None if self.under_way.len().max(seen.len() + ask.len()) < UNDER_WAY => ask.push((digest, placement)),
-                None => {}
-            }
-        }
-        for (digest, placement) in close {
-            self.close(digest, &placement).await?;
-        }
-        let mut asked = stream::iter(ask.into_iter().map(|(digest, placement)| async move {
-            let outcome = self.ask(&digest, &placement).await;
-            (digest, placement, outcome)
-        }))
-        .buffer_unordered(self.remote.settings.transfers);
-        while let Some((digest, placement, outcome)) = asked.next().await {
-            match outcome? {
-                Asked::NotNow => {}
-                Asked::Answered if settle.is_zero() => self.close(digest, &placement).await?,
-                Asked::Answered => drop(seen.insert(placement.sequence, Progress::Answered(Instant::now()))),
-                Asked::Failed(error) => {
-                    let failed = self.failed(&digest, &placement, &error);
-                    seen.insert(placement.sequence, failed);
-                }
-            }
-        }
+        self.pending.retain(|sequence, _| listed.contains(sequence));
         Ok(())
     }
 
-    fn is_ours(&self, locator: &Locator) -> bool {
-        locator.kind == self.remote.backend.kind() && locator.profile == self.remote.backend.profile()
+    /// What lies elsewhere waits until that is configured again; `status` tells how much it is.
+    fn take_up(&mut self, digest: Digest, placement: Placement) -> bool {
+        let reaches = self.registry.catalog().wanted().is_some_and(|wanted| wanted.reaches(&placement.locator));
+        if !reaches || self.pending.len() >= UNDER_WAY {
+            return false;
+        }
+        let (now, sequence, lanes) = (Instant::now(), placement.sequence, self.lanes.len());
+        self.lanes.iter_mut().for_each(|lane| lane.due.extend([(now, sequence)]));
+        self.pending.insert(sequence, Pending { digest, placement, failures: vec![0; lanes], unanswered: lanes });
+        true
     }
 
-    async fn ask(&self, digest: &Digest, placement: &Placement) -> Result<Asked, Error> {
+    /// Sends as many requests as may be under way.
+    fn begin(&mut self) {
+        let now = Instant::now();
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            while lane.running < self.remote.settings.transfers
+                && let Some(first) = lane.due.first().filter(|first| first.0 <= now).copied()
+            {
+                lane.due.remove(&first);
+                let Some(pending) = self.pending.get(&first.1) else { continue };
+                let (registry, remote) = (Arc::clone(self.registry), Arc::clone(self.remote));
+                let (digest, placement) = (pending.digest.clone(), pending.placement.clone());
+                let at = (number, lane.endpoint.clone());
+                let task = self.asked.spawn(async move { ask(&registry, &remote, &digest, &placement, at).await });
+                self.names.insert(task.id(), (number, first.1));
+                lane.running += 1;
+            }
+        }
+    }
+
+    fn note(&mut self, ended: Result<(Id, Result<Asked, Error>), JoinError>) {
+        let (id, outcome) = match ended {
+            Ok(ended) => ended,
+            Err(error) => (error.id(), Err(Error::Internal("a removal panicked"))),
+        };
+        let Some((number, sequence)) = self.names.remove(&id) else { return };
+        let (lane, settings, now) = (&mut self.lanes[number], &self.remote.settings, Instant::now());
+        lane.running -= 1;
+        let Some(pending) = self.pending.get_mut(&sequence) else { return };
+        let wait = match outcome {
+            Ok(Asked::Answered) => {
+                pending.unanswered -= 1;
+                if pending.unanswered == 0 {
+                    self.closing.insert((now + settings.settle, sequence));
+                }
+                return;
+            }
+            Ok(Asked::NotNow) | Err(_) => settings.first_pause * HELD_PAUSES,
+            Ok(Asked::Failed(error)) => {
+                pending.failures[number] = pending.failures[number].saturating_add(1);
+                let wait = match error.is_retryable() {
+                    true => pause(pending.failures[number], settings.first_pause, settings.longest_pause),
+                    false => settings.longest_pause,
+                };
+                let (digest, endpoint) = (&pending.digest, lane.endpoint.as_deref().unwrap_or_default());
+                let again_in_ms = wait.as_millis() as u64;
+                tracing::warn!(%digest, endpoint, %error, again_in_ms, "the backend did not remove content");
+                self.registry.metrics.unpin_failures.inc();
+                wait
+            }
+        };
+        lane.due.insert((now + wait, sequence));
+    }
+
+    /// Closes what was answered everywhere long enough ago.
+    async fn close_due(&mut self) {
+        while let Some((due, sequence)) = self.closing.first().copied()
+            && due <= Instant::now()
+        {
+            self.closing.remove(&(due, sequence));
+            let Some(pending) = self.pending.get(&sequence) else { continue };
+            // Those that were not asked still have it.
+            let endpoints = self.lanes.iter().filter_map(|lane| lane.endpoint.clone()).collect();
+            let locator = Locator { endpoints, ..pending.placement.locator.clone() };
+            let command = Command::RecordUnplaced { digest: pending.digest.clone(), locator, standing: sequence };
+            match self.registry.catalog().commit(vec![command]).await {
+                Ok(_) => {
+                    self.pending.remove(&sequence);
+                    self.registry.metrics.unpinned.inc();
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a removal cannot be recorded now");
+                    self.closing.insert((Instant::now() + self.remote.settings.first_pause, sequence));
+                }
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let free = self.lanes.iter().filter(|lane| lane.running < self.remote.settings.transfers);
+        let lanes = free.filter_map(|lane| lane.due.first());
+        lanes.chain(self.closing.first()).map(|(due, _)| *due).min()
+    }
+}
+
+/// Asks for a removal at one endpoint, by its number and name. Breaks off when the content is to be stored.
+async fn ask(
+    registry: &Registry,
+    remote: &Remote,
+    digest: &Digest,
+    placement: &Placement,
+    (number, endpoint): (usize, Option<String>),
+) -> Result<Asked, Error> {
+    let locator = &placement.locator;
+    let Ok(content) = Content::new(digest.clone(), locator.stored_size) else { return Ok(Asked::NotNow) };
+    let removal = {
         // An upload of the same content may take hours; it ends in a `placed` that takes the place of this.
-        let Some(_move) = self.remote.moves.try_lock(digest) else { return Ok(Asked::NotNow) };
-        let catalog = self.registry.catalog();
+        let Some(_move) = remote.moves.try_lock(digest) else { return Ok(Asked::NotNow) };
+        let catalog = registry.catalog();
         let stands = catalog.placements(digest)?.iter().any(|found| found.sequence == placement.sequence);
         if !stands || (catalog.is_lacking(digest)?.is_some() && catalog.is_public(digest)?) {
             return Ok(Asked::NotNow);
         }
-        let Ok(content) = Content::new(digest.clone(), placement.locator.stored_size) else {
-            return Ok(Asked::NotNow);
-        };
-        Ok(match self.remote.backend.delete(&content, &placement.locator).await {
-            Ok(_) | Err(BackendError::NotFound) => Asked::Answered,
-            Err(error) => Asked::Failed(error),
-        })
-    }
-
-    fn failed(&self, digest: &Digest, placement: &Placement, error: &BackendError) -> Progress {
-        let settings = &self.remote.settings;
-        let failures = match self.under_way.get(&placement.sequence) {
-            Some(Progress::Failed(failures, _)) => failures.saturating_add(1),
-            _ => 1,
-        };
-        let wait = match error.is_retryable() {
-            true => pause(failures, settings.first_pause, settings.longest_pause),
-            false => settings.longest_pause,
-        };
-        tracing::warn!(%digest, %error, again_in_ms = wait.as_millis() as u64, "the backend did not remove content");
-        self.registry.metrics.unpin_failures.inc();
-        Progress::Failed(failures, Instant::now() + wait)
-    }
-
-    async fn close(&self, digest: Digest, placement: &Placement) -> Result<(), Error> {
-        let (locator, standing) = (placement.locator.clone(), placement.sequence);
-        self.registry.catalog().commit(vec![Command::RecordUnplaced { digest, locator, standing }]).await?;
-        self.registry.metrics.unpinned.inc();
-        Ok(())
-    }
+        let Some(removal) = remote.removals.begin(digest, number) else { return Ok(Asked::NotNow) };
+        removal
+    };
+    let after = remote.settings.removal_patience;
+    let deleting = match &endpoint {
+        Some(endpoint) => remote.backend.delete_at(endpoint, &content, locator),
+        None => remote.backend.delete(&content, locator),
+    };
+    let asked = tokio::select! {
+        biased;
+        () = removal.broken_off() => Asked::NotNow,
+        answered = timeout(after, deleting) => match answered {
+            Ok(Ok(_) | Err(BackendError::NotFound)) => Asked::Answered,
+            Ok(Err(error)) => Asked::Failed(error),
+            Err(_) => Asked::Failed(BackendError::TimedOut { waited_for: "answer to a removal", after }),
+        },
+    };
+    // The request is dropped by now.
+    drop(removal);
+    Ok(asked)
 }

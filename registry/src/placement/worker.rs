@@ -74,10 +74,11 @@ pub(super) async fn look_at(
     stop: &CancellationToken,
 ) -> Result<Next, Trouble> {
     place_if_lacking(registry, remote, digest, stop).await?;
-    read_back_if_due(registry, remote, digest).await
+    read_back_if_due(registry, remote, digest, stop).await
 }
 
-/// Not while another one stores it there or removes it.
+/// Not while another one stores it there; one who removes it there is stopped. What becomes of the removal is no longer
+/// known then: see [`super::unpin`] for why nothing is lost by it.
 async fn place_if_lacking(
     registry: &Arc<Registry>,
     remote: &Arc<Remote>,
@@ -92,20 +93,72 @@ async fn place_if_lacking(
     if !catalog.is_public(digest).map_err(Error::from)? {
         return Ok(());
     }
-    let content = roots::content_of_file(registry, digest, size, stop).await?;
-    let (store, name) = (registry.store().clone(), digest.clone());
-    let opening = tokio::task::spawn_blocking(move || store.open_content(&name, size));
-    let file = opening.await.map_err(|_| Error::Internal("opening content panicked"))??;
-    let source: Arc<dyn Source> = Arc::new(FileSource::new(file, content));
+    remote.removals.break_off(digest).await;
+    let source = match local_source(registry, digest, size, stop).await {
+        Err(Trouble::Missing) if bring_back(registry, remote, digest, size).await? => {
+            local_source(registry, digest, size, stop).await?
+        }
+        source => source?,
+    };
     let placements = catalog.placements(digest).map_err(Error::from)?;
     if let Some(known) = remote.backend.locate(Arc::clone(&source)).await? {
+        // Whoever is asked for it may have it.
+        let known = Locator { endpoints: remote.backend.endpoints(), ..known };
         attempts::note(remote, digest, &known).await?;
     }
     let locator = put(registry, remote, &source, is_being_removed(remote, &placements)).await?;
+    registry.metrics.placed_bytes.inc_by(size);
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
     catalog.commit(vec![command]).await.map_err(Error::from)?;
     attempts::forget(remote, digest).await;
     Ok(())
+}
+
+async fn local_source(
+    registry: &Arc<Registry>,
+    digest: &Digest,
+    size: u64,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Source>, Trouble> {
+    let content = roots::content_of_file(registry, digest, size, stop).await?;
+    let (store, name) = (registry.store().clone(), digest.clone());
+    let opening = tokio::task::spawn_blocking(move || store.open_content(&name, size));
+    let file = opening.await.map_err(|_| Error::Internal("opening content panicked"))??;
+    Ok(Arc::new(FileSource::new(file, content)))
+}
+
+/// Content that is not here and has too few copies: it may be at some of the configured endpoints, recorded or not, as
+/// one that was configured under another address. True if it is here from now on.
+async fn bring_back(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    digest: &Digest,
+    size: u64,
+) -> Result<bool, Trouble> {
+    if !registry.is_placed(digest)? {
+        let wanted = Remote::wanted(&*remote.backend);
+        let placements = registry.catalog().placements(digest).map_err(Error::from)?;
+        let stands = |placement: &Placement| !placement.unpin_pending && wanted.is_mine(&placement.locator);
+        let Some(Placement { locator, .. }) = placements.into_iter().find(stands) else { return Ok(false) };
+        let content = roots::for_reading(registry, digest, size).await?;
+        let found = match remote.backend.stat(&content, &locator).await {
+            Ok(found) => found,
+            Err(BackendError::NotFound) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let command = Command::RecordPlaced {
+            digest: digest.clone(),
+            locator: Locator { endpoints: found.endpoints, ..locator },
+        };
+        registry.catalog().commit(vec![command]).await.map_err(Error::from)?;
+    }
+    registry.bring_back(digest, size).await.map_err(|error| match error {
+        Error::BackendUnavailable => {
+            BackendError::Unavailable { retry_after: None, cause: "the content is not here, nor to be had now".into() }
+                .into()
+        }
+        error => Trouble::Local(error),
+    })
 }
 
 /// Whether a removal of it may still be on its way to the backend.
@@ -133,10 +186,7 @@ async fn put(
         false => remote.backend.put(Arc::clone(source), &token).await,
     };
     match stored {
-        Ok(locator) => {
-            registry.metrics.placed_bytes.inc_by(source.content().length());
-            Ok(locator)
-        }
+        Ok(locator) => Ok(locator),
         Err(error) => {
             if let BackendError::Source(SourceError::Damaged { .. }) = &error {
                 registry.put_aside(source.content().digest()).await?;
@@ -147,11 +197,16 @@ async fn put(
 }
 
 /// Reads back whole what was placed and not read back yet, once no removal can still be on its way there.
-async fn read_back_if_due(registry: &Arc<Registry>, remote: &Arc<Remote>, digest: &Digest) -> Result<Next, Trouble> {
+async fn read_back_if_due(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    digest: &Digest,
+    stop: &CancellationToken,
+) -> Result<Next, Trouble> {
     let catalog = registry.catalog();
     let wanted = Remote::wanted(&*remote.backend);
     let placements = catalog.placements(digest).map_err(Error::from)?;
-    let due = placements.into_iter().find(|placement| wanted.counts(placement) > 0 && !placement.read_back);
+    let due = placements.into_iter().find(|placement| wanted.counts(placement) > 0 && !wanted.is_read_back(placement));
     let (Some(placement), Some(size)) = (due, catalog.held_size(digest).map_err(Error::from)?) else {
         return Ok(Next::Done);
     };
@@ -159,17 +214,24 @@ async fn read_back_if_due(registry: &Arc<Registry>, remote: &Arc<Remote>, digest
     if settled > remote.clock.now_ms() {
         return Ok(Next::LookAt(settled));
     }
+    let placement = match placement.after_unpin {
+        Some(_) => place_again(registry, remote, placement, (digest, size), stop).await?,
+        None => Some(placement),
+    };
+    let Some(placement) = placement else { return Ok(Next::LookAt(remote.clock.now_ms())) };
+    let among = wanted.among(&placement.locator);
     let content = roots::known_content(registry, digest, size).await?;
     let content = content.ok_or(Error::Internal("content was placed without its unit roots"))?;
     let (digest, locator) = (digest.clone(), placement.locator.clone());
     match read_whole(registry, remote, &content, &locator).await {
         Ok(true) => {
-            let command = Command::RecordReadBack { digest, locator, placed: placement.sequence };
+            let command = Command::RecordReadBack { digest, locator, placed: placement.sequence, among };
             catalog.commit(vec![command]).await.map_err(Error::from)?;
             Ok(Next::Done)
         }
         outcome @ (Ok(false) | Err(BackendError::NotFound | BackendError::Corrupt { .. })) => {
             // It lacks a place again, and is uploaded anew with the next look. The backend may have something there.
+            let locator = Locator { endpoints: among, ..locator };
             attempts::note(remote, &digest, &locator).await?;
             let command = Command::RecordUnplaced { digest, locator, standing: placement.sequence };
             catalog.commit(vec![command]).await.map_err(Error::from)?;
@@ -178,6 +240,33 @@ async fn read_back_if_due(registry: &Arc<Registry>, remote: &Arc<Remote>, digest
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// A removal of before may have taken what an endpoint had acknowledged: each is asked for it, pins it anew, and gets it
+/// again if it is missing. `None` if the placement does not stand any more.
+async fn place_again(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    placement: Placement,
+    (digest, size): (&Digest, u64),
+    stop: &CancellationToken,
+) -> Result<Option<Placement>, Trouble> {
+    let _move = remote.moves.lock(digest).await;
+    let catalog = registry.catalog();
+    let placements = || catalog.placements(digest).map_err(Error::from);
+    if !placements()?.contains(&placement) {
+        return Ok(None);
+    }
+    let source = match local_source(registry, digest, size, stop).await {
+        // What the backend has is all that there is.
+        Err(Trouble::Missing) => return Ok(Some(placement)),
+        source => source?,
+    };
+    let locator = put(registry, remote, &source, false).await?;
+    let command = Command::RecordPlaced { digest: digest.clone(), locator };
+    catalog.commit(vec![command]).await.map_err(Error::from)?;
+    attempts::forget(remote, digest).await;
+    Ok(placements()?.into_iter().find(|found| found.locator.same_place(&placement.locator) && !found.unpin_pending))
 }
 
 async fn read_whole(

@@ -24,6 +24,8 @@ const MAX_UPLOADS: usize = 16;
 pub struct MemoryBackend {
     state: Arc<Mutex<State>>,
     max_object_size: Option<u64>,
+    /// What locators call it, if anything.
+    name: Option<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,13 +46,19 @@ struct Partial {
 impl MemoryBackend {
     /// An empty one.
     pub fn new() -> Self {
-        MemoryBackend { state: Arc::default(), max_object_size: None }
+        MemoryBackend { state: Arc::default(), max_object_size: None, name: None }
     }
 
     /// The same storage, refusing longer content.
     #[must_use]
     pub fn with_max_object_size(self, bytes: u64) -> Self {
         MemoryBackend { max_object_size: Some(bytes), ..self }
+    }
+
+    /// The same storage, called so by its locators.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        MemoryBackend { name: Some(name.into()), ..self }
     }
 
     /// The same storage, holding these bytes under the digest, whatever they are.
@@ -61,17 +69,23 @@ impl MemoryBackend {
         self
     }
 
+    /// What it holds.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn digests(&self) -> Vec<Digest> {
+        self.state().objects.keys().cloned().collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // No change is in steps that a panic could part.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn locator(content: &Content) -> Locator {
+    fn locator(content: &Content, endpoints: Vec<String>) -> Locator {
         Locator {
             kind: "memory".into(),
             profile: String::new(),
             address: content.digest().to_string(),
-            endpoints: Vec::new(),
+            endpoints,
             codec: PLAIN.into(),
             stored_size: content.length(),
         }
@@ -173,18 +187,22 @@ impl Backend for MemoryBackend {
         }
     }
 
+    fn endpoints(&self) -> Vec<String> {
+        self.name.iter().map(ToString::to_string).collect()
+    }
+
     fn check(&self) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
-        Box::pin(async move { Ok(Some(Self::locator(source.content()))) })
+        Box::pin(async move { Ok(Some(Self::locator(source.content(), Vec::new()))) })
     }
 
     fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
         Box::pin(async move {
             self.store(&*source, resume).await?;
-            Ok(Self::locator(source.content()))
+            Ok(Self::locator(source.content(), self.endpoints()))
         })
     }
 
@@ -216,7 +234,7 @@ impl Backend for MemoryBackend {
     fn stat<'a>(&'a self, content: &'a Content, _: &'a Locator) -> Answer<'a, Stat> {
         Box::pin(async move {
             let length = self.state().objects.get(content.digest()).map(Bytes::len).ok_or(BackendError::NotFound)?;
-            Ok(Stat { length: length as u64, endpoints: Vec::new() })
+            Ok(Stat { length: length as u64, endpoints: self.endpoints() })
         })
     }
 
@@ -228,6 +246,6 @@ impl Backend for MemoryBackend {
     }
 
     fn health(&self) -> Health {
-        Health::available("memory")
+        Health::available(self.name.as_deref().unwrap_or("memory"))
     }
 }

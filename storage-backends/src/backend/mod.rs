@@ -93,6 +93,11 @@ pub trait Backend: Debug + Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// Those that keep the content, as its locators name them; empty where they name none.
+    fn endpoints(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Makes sure that it is there and what the configuration means. To be called once, before anything else.
     ///
     /// Errors: [`BackendError::Unsuitable`] must stop the start; with others, it may come up later.
@@ -131,6 +136,12 @@ pub trait Backend: Debug + Send + Sync {
 
     /// Removes the content, or lets the backend forget it when it likes.
     fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion>;
+
+    /// The same at one of its [`Backend::endpoints`] only, of which one may hang while others answer. Any other name is
+    /// that of all.
+    fn delete_at<'a>(&'a self, _endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        self.delete(content, locator)
+    }
 
     /// How it has been doing; asks nobody.
     fn health(&self) -> Health;

@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::config::{Access, Deadlines, PortalConfig};
+use super::config::{Access, Deadlines, PortalConfig, PortalUrl};
 use super::problem::{Meaning, PortalError, Problem, Refusal, sanitized};
 use crate::backend::{BackendError, ByteStream, UNIT};
 use crate::tls;
@@ -55,6 +55,11 @@ impl Client {
     /// The portal's address.
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What locators call the portal.
+    pub(super) fn recorded_as(&self) -> &PortalUrl {
+        self.config.recorded_as.as_ref().unwrap_or(&self.config.url)
     }
 
     /// True if skyd stands there without a portal before it.

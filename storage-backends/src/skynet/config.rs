@@ -61,6 +61,15 @@ pub struct PortalConfig {
     pub url: PortalUrl,
     /// What it wants to see.
     pub access: Access,
+    /// The address by which locators name it, where that is not the one of now: it is the same portal, moved.
+    pub recorded_as: Option<PortalUrl>,
+}
+
+impl PortalConfig {
+    /// A portal that is where it was.
+    pub fn new(url: PortalUrl, access: Access) -> Self {
+        PortalConfig { url, access, recorded_as: None }
+    }
 }
 
 /// What a portal wants to see.

@@ -136,7 +136,7 @@ impl Portal {
             return Err(BackendError::TooLarge { limit: self.max_object_size });
         }
         let canonical = canonical(&*source, self.profile, &self.recent).await?;
-        let locator = self.locator(&canonical.skylink, content.length(), vec![self.client.name().to_string()]);
+        let locator = self.locator(&canonical.skylink, content.length(), self.endpoints());
         // It may have been acknowledged before, and not recorded.
         if !again && self.has(&canonical.skylink, content.length()).await? && self.keeps(&canonical.skylink).await? {
             return Ok(locator);
@@ -246,6 +246,10 @@ impl Backend for Portal {
         }
     }
 
+    fn endpoints(&self) -> Vec<String> {
+        vec![self.client.recorded_as().to_string()]
+    }
+
     fn check(&self) -> Answer<'_, ()> {
         Box::pin(stats::check_profile(&self.client, self.profile))
     }
@@ -295,7 +299,7 @@ impl Backend for Portal {
         Box::pin(async move {
             let length = content.length();
             self.head(&self.skylink(content, locator)?, length).await?;
-            Ok(Stat { length, endpoints: vec![self.client.name().to_string()] })
+            Ok(Stat { length, endpoints: self.endpoints() })
         })
     }
 

@@ -5,6 +5,7 @@ mod attached;
 mod cold;
 mod crashes;
 mod crowd;
+mod elsewhere;
 mod faults;
 pub mod front;
 mod gateway;
@@ -81,6 +82,7 @@ const CASES: &[Case] = &[
     ("deleted content is unpinned", unpin::reaches_portals),
     ("deleted, pushed again, unpinned late", unpin::late),
     ("deleted, pushed again, unpin never answered", unpin::held),
+    ("portals that are not configured any more do not count", elsewhere::not_configured),
     ("acknowledged when it is on the network", acknowledge::network),
     ("acknowledged in time, or in doubt, without portals", acknowledge::without_portals),
     ("a killed upload goes on where it was acknowledged", resume::after_kills),

@@ -102,7 +102,9 @@ impl<'a> Batch<'a> {
             Command::RecordUnitRoots { digest, list, units } => self.record_unit_roots(digest, list, *units),
             Command::RecordPlaced { digest, locator } => self.record_placed(digest, locator),
             Command::RecordAbandoned { digest, locator } => self.record_abandoned(digest, locator),
-            Command::RecordReadBack { digest, locator, placed } => self.record_read_back(digest, locator, *placed),
+            Command::RecordReadBack { digest, locator, placed, among } => {
+                self.record_read_back(digest, locator, *placed, among)
+            }
             Command::RecordUnplaced { digest, locator, standing } => self.record_unplaced(digest, locator, *standing),
         }
     }

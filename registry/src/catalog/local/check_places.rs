@@ -7,6 +7,10 @@
 //! - What is to be removed does not count as placed. So content that is pushed again meanwhile is uploaded again, and its
 //!   `Placed` says when it took the place of an `UnpinPending`: whoever evicts waits for a reading back some time after.
 //! - What a worker did about one state of affairs is recorded only if that very one still stands, told by its sequence.
+//! - A locator may name endpoints that are not configured any more. Their copies stay recorded, so that they count again
+//!   if they are configured again, as long as nothing can have removed them: what a removal was ever asked for is only
+//!   where it was placed after that. So an `UnpinPending`, and what came of it until it was read back, hands no endpoint
+//!   on to a `Placed`; and a removal that some endpoints answered stands for the others.
 //! - An acknowledgement that comes when nobody holds the content any more becomes an `UnpinPending` at once, a new one even
 //!   where one stands: the backend may have answered that before the bytes came.
 
@@ -35,16 +39,36 @@ impl Batch<'_> {
         check_locator(locator)?;
         let standing = placing::placement(&self.view, digest, locator)?;
         if !queries::is_held(&self.view, digest)? {
-            return self.record(Fact::UnpinPending { digest: digest.clone(), locator: locator.clone() });
+            return self.record_unpin(digest, locator);
         }
-        let (read_back, after_unpin) = match standing {
-            Some(standing) if standing.unpin_pending => (false, Some(self.first.time)),
-            Some(standing) if standing.locator == *locator => return Ok(()),
-            // Other endpoints have it: what was read back stays so.
-            Some(standing) => (standing.read_back, standing.after_unpin),
-            None => (false, None),
+        let (locator, after_unpin) = match standing {
+            Some(standing) if standing.unpin_pending => (locator.clone(), Some(self.first.time)),
+            Some(standing) if standing.after_unpin.is_some() && standing.locator == *locator => return Ok(()),
+            // What other endpoints have may be gone by now.
+            Some(standing) if standing.after_unpin.is_some() => (locator.clone(), standing.after_unpin),
+            Some(standing) => {
+                let known = &standing.locator.endpoints;
+                if locator.endpoints.iter().all(|endpoint| known.contains(endpoint)) {
+                    return Ok(());
+                }
+                (with_endpoints_of(locator, &standing.locator), None)
+            }
+            None => (locator.clone(), None),
         };
-        self.record(Fact::Placed { digest: digest.clone(), locator: locator.clone(), read_back, after_unpin })
+        // One endpoint more is not relied upon for what others gave back.
+        let (digest, read_among) = (digest.clone(), Vec::new());
+        self.record(Fact::Placed { digest, locator, read_back: false, read_among, after_unpin })
+    }
+
+    /// It may be wherever it was known to be as well.
+    fn record_unpin(&mut self, digest: &Digest, locator: &Locator) -> Result<(), Rejection> {
+        let locator = match placing::placement(&self.view, digest, locator)? {
+            // None named is all.
+            Some(standing) if standing.locator.endpoints.is_empty() => standing.locator,
+            Some(standing) if !locator.endpoints.is_empty() => with_endpoints_of(locator, &standing.locator),
+            _ => locator.clone(),
+        };
+        self.record(Fact::UnpinPending { digest: digest.clone(), locator })
     }
 
     pub(super) fn record_abandoned(&mut self, digest: &Digest, locator: &Locator) -> Result<(), Rejection> {
@@ -52,7 +76,7 @@ impl Batch<'_> {
         if queries::is_held(&self.view, digest)? {
             return Ok(());
         }
-        self.record(Fact::UnpinPending { digest: digest.clone(), locator: locator.clone() })
+        self.record_unpin(digest, locator)
     }
 
     pub(super) fn record_read_back(
@@ -60,14 +84,22 @@ impl Batch<'_> {
         digest: &Digest,
         locator: &Locator,
         placed: u64,
+        among: &[String],
     ) -> Result<(), Rejection> {
         let Some(standing) = placing::placement(&self.view, digest, locator)? else { return Ok(()) };
-        let as_was_read = standing.sequence == placed && !standing.unpin_pending && !standing.read_back;
+        let news = !standing.read_back || standing.read_among != among;
+        let as_was_read = standing.sequence == placed && !standing.unpin_pending && news;
         if !as_was_read || !queries::is_held(&self.view, digest)? {
             return Ok(());
         }
-        let locator = standing.locator;
-        self.record(Fact::Placed { digest: digest.clone(), locator, read_back: true, after_unpin: None })
+        let mut locator = standing.locator;
+        // Nobody asked the others whether the removal took what they had.
+        if standing.after_unpin.is_some() && !among.is_empty() {
+            locator.endpoints = among.to_vec();
+        }
+        let read_among = if among == locator.endpoints { Vec::new() } else { among.to_vec() };
+        let digest = digest.clone();
+        self.record(Fact::Placed { digest, locator, read_back: true, read_among, after_unpin: None })
     }
 
     pub(super) fn record_unplaced(
@@ -76,12 +108,17 @@ impl Batch<'_> {
         locator: &Locator,
         standing: u64,
     ) -> Result<(), Rejection> {
-        match placing::placement(&self.view, digest, locator)? {
-            Some(found) if found.sequence == standing => {
-                self.record(Fact::Unplaced { digest: digest.clone(), locator: found.locator })
-            }
-            _ => Ok(()),
-        }
+        let found = placing::placement(&self.view, digest, locator)?.filter(|found| found.sequence == standing);
+        let Some(found) = found else { return Ok(()) };
+        let (digest, mut left) = (digest.clone(), found.locator.clone());
+        left.endpoints.retain(|endpoint| !locator.endpoints.contains(endpoint));
+        let none_left = left.endpoints.is_empty() || locator.endpoints.is_empty();
+        self.record(match found {
+            _ if none_left => Fact::Unplaced { digest, locator: found.locator },
+            found if found.unpin_pending => Fact::UnpinPending { digest, locator: left },
+            found if found.after_unpin.is_some() => Fact::Unplaced { digest, locator: found.locator },
+            _ => Fact::Placed { digest, locator: left, read_back: false, read_among: Vec::new(), after_unpin: None },
+        })
     }
 
     /// What the facts from `start` on took from its last holder, with what only that needed: its list of unit roots and
@@ -107,6 +144,15 @@ impl Batch<'_> {
         }
         Ok(orphaned)
     }
+}
+
+/// The locator with what another one of the same place names as well; of too many, those that were named first go.
+fn with_endpoints_of(locator: &Locator, other: &Locator) -> Locator {
+    let mut joined = locator.clone();
+    let others = other.endpoints.iter().filter(|endpoint| !locator.endpoints.contains(endpoint));
+    let room = MAX_ENDPOINTS.saturating_sub(joined.endpoints.len());
+    joined.endpoints.extend(others.take(room).cloned());
+    joined
 }
 
 fn check_locator(locator: &Locator) -> Result<(), Refusal> {

@@ -10,43 +10,52 @@ use tokio::sync::{mpsc, watch};
 
 use super::index::source::Source;
 use super::index::{Fault, Index, placing};
-use crate::catalog::fact::Fact;
-use crate::catalog::placement::{Backlog, Wanted};
+use crate::catalog::fact::{Fact, Locator};
+use crate::catalog::placement::{Backlog, Elsewhere, Wanted};
 use crate::oci::Digest;
 
 /// Digests that began to lack a place and that nobody has taken up yet; those above it are found by a scan.
 const NEWS: usize = 1024;
-/// Digests looked at between two breaths of a count.
+/// Pending unpins looked at in one step of a count.
 const LOOKS: usize = 1024;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Placing {
     pub(super) wanted: Wanted,
-    backlog: Mutex<Backlog>,
+    counted: Mutex<Counted>,
     news: mpsc::Sender<Digest>,
     receiver: Mutex<Option<mpsc::Receiver<Digest>>>,
     missed: AtomicBool,
     changed: watch::Sender<u64>,
 }
 
-/// What a batch does to the backlog.
+/// What is counted along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) backlog: Backlog,
+    pub(super) elsewhere: Elsewhere,
+}
+
+/// What a batch does to these.
 #[derive(Debug, Default)]
 pub(super) struct BacklogChange {
     /// Digests that lack a place from now on.
     began: Vec<(Digest, u64)>,
     /// Sizes of those that no longer do.
     ended: Vec<u64>,
+    /// What was elsewhere of the digests concerned, and what will be.
+    elsewhere: (Elsewhere, Elsewhere),
     touched: bool,
 }
 
 impl Placing {
     /// Counts what there is.
     pub(super) fn new(wanted: Wanted, index: &Index) -> Result<Self, Fault> {
-        let backlog = Mutex::new(count(index, &wanted)?);
+        let counted = Mutex::new(count(index, &wanted)?);
         let (news, receiver) = mpsc::channel(NEWS);
         let (receiver, missed) = (Mutex::new(Some(receiver)), AtomicBool::new(true));
-        Ok(Placing { wanted, backlog, news, receiver, missed, changed: watch::Sender::new(0) })
+        Ok(Placing { wanted, counted, news, receiver, missed, changed: watch::Sender::new(0) })
     }
 
     /// Compares how the digests of these facts stand in the index with how they will.
@@ -54,8 +63,11 @@ impl Placing {
         let mut change = BacklogChange::default();
         for digest in facts.iter().filter_map(concerned).collect::<BTreeSet<_>>() {
             change.touched = true;
-            let before = placing::lacking(index, digest, &self.wanted)?;
-            match (before, placing::lacking(after, digest, &self.wanted)?) {
+            let (before, after) =
+                (placing::stands(index, digest, &self.wanted)?, placing::stands(after, digest, &self.wanted)?);
+            change.elsewhere.0 = sum(change.elsewhere.0, before.elsewhere);
+            change.elsewhere.1 = sum(change.elsewhere.1, after.elsewhere);
+            match (before.lacking, after.lacking) {
                 (None, Some(size)) => change.began.push((digest.clone(), size)),
                 (Some(size), None) => change.ended.push(size),
                 _ => {}
@@ -67,7 +79,14 @@ impl Placing {
     /// The batch is applied.
     pub(super) fn publish(&self, change: BacklogChange, sequence: u64) {
         {
-            let mut backlog = self.lock();
+            let mut counted = self.lock();
+            let (before, after) = change.elsewhere;
+            let elsewhere = sum(counted.elsewhere, after);
+            counted.elsewhere = Elsewhere {
+                content: elsewhere.content.saturating_sub(before.content),
+                unpins: elsewhere.unpins.saturating_sub(before.unpins),
+            };
+            let backlog = &mut counted.backlog;
             backlog.count = (backlog.count + change.began.len() as u64).saturating_sub(change.ended.len() as u64);
             let began: u64 = change.began.iter().map(|(_, size)| size).sum();
             backlog.bytes = (backlog.bytes + began).saturating_sub(change.ended.iter().sum());
@@ -91,7 +110,11 @@ impl Placing {
     }
 
     pub(super) fn backlog(&self) -> Backlog {
-        *self.lock()
+        self.lock().backlog
+    }
+
+    pub(super) fn elsewhere(&self) -> Elsewhere {
+        self.lock().elsewhere
     }
 
     /// Those who ask first get it.
@@ -108,23 +131,35 @@ impl Placing {
         self.changed.subscribe()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Backlog> {
-        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Counts what lacks a place by looking at all that is held.
-pub(super) fn count(source: &impl Source, wanted: &Wanted) -> Result<Backlog, Fault> {
-    let (mut backlog, mut after) = (Backlog::default(), None);
+/// Counts by looking at all that is held and all that is to be removed.
+pub(super) fn count(source: &impl Source, wanted: &Wanted) -> Result<Counted, Fault> {
+    let (mut counted, mut after) = (Counted::default(), None);
+    while let Some(digest) = placing::next_held(source, after.as_ref())? {
+        let stands = placing::stands(source, &digest, wanted)?;
+        counted.backlog.count += u64::from(stands.lacking.is_some());
+        counted.backlog.bytes += stands.lacking.unwrap_or_default();
+        counted.elsewhere.content += stands.elsewhere.content;
+        after = Some(digest);
+    }
+    let mut after: Option<(Digest, Locator)> = None;
     loop {
-        let page = placing::held_page(source, wanted, after.as_ref(), LOOKS, Wanted::is_met)?;
-        backlog.count += page.items.len() as u64;
-        backlog.bytes += page.items.iter().map(|item| item.size).sum::<u64>();
-        after = page.next;
-        if after.is_none() {
-            return Ok(backlog);
+        let page = placing::pending_unpins(source, after.as_ref(), LOOKS)?;
+        let stuck = page.items.iter().filter(|(_, placement)| !wanted.reaches(&placement.locator));
+        counted.elsewhere.unpins += stuck.count() as u64;
+        after = page.items.last().map(|(digest, placement)| (digest.clone(), placement.locator.clone()));
+        if !page.more {
+            return Ok(counted);
         }
     }
+}
+
+fn sum(one: Elsewhere, other: Elsewhere) -> Elsewhere {
+    Elsewhere { content: one.content + other.content, unpins: one.unpins + other.unpins }
 }
 
 /// The content whose holders or places a fact changes.

@@ -7,7 +7,7 @@ use super::{Catalog, placing as local};
 use crate::catalog::command::ReadError;
 use crate::catalog::fact::Locator;
 use crate::catalog::page::Page;
-use crate::catalog::placement::{Backlog, LackingPage, Placement, UnitRootsList, Wanted};
+use crate::catalog::placement::{Backlog, Elsewhere, LackingPage, Placement, UnitRootsList, Wanted};
 use crate::oci::Digest;
 
 /// Places of one digest that are answered at most: a node has one backend, and few more in its life.
@@ -97,8 +97,21 @@ impl Catalog {
     /// The same, counted anew: for those who doubt it.
     pub fn recount_backlog(&self) -> Result<Backlog, ReadError> {
         match self.wanted() {
-            Some(wanted) => self.read(|index| local::count(index, wanted)),
+            Some(wanted) => self.read(|index| Ok(local::count(index, wanted)?.backlog)),
             None => Ok(Backlog::default()),
+        }
+    }
+
+    /// What is recorded at places that do not count, as it was counted along.
+    pub fn elsewhere(&self) -> Elsewhere {
+        self.inner.shared.placing.as_ref().map_or_else(Elsewhere::default, local::Placing::elsewhere)
+    }
+
+    /// The same, counted anew.
+    pub fn recount_elsewhere(&self) -> Result<Elsewhere, ReadError> {
+        match self.wanted() {
+            Some(wanted) => self.read(|index| Ok(local::count(index, wanted)?.elsewhere)),
+            None => Ok(Elsewhere::default()),
         }
     }
 

@@ -162,6 +162,7 @@ async fn a_node_that_had_one_says_so_and_knows_what_is_only_there() {
     assert!(running.node.registry.notes()[0].contains("runs in this process"));
     let digests = [running.push(b"here and there").await, running.push(b"there").await];
     running.until_safe().await;
+    let url = running.url();
     running.stop().await;
     delete_file(&with, &digests[1]);
 
@@ -172,10 +173,10 @@ async fn a_node_that_had_one_says_so_and_knows_what_is_only_there() {
         assert!(node.registry.notes()[0].contains("does not run in any node"));
         node.registry.catalog().close();
     }
-    // Its portal served by itself, and named.
+    // Its portal served by itself where it was, and named.
     let mut named = without.clone();
     named.storage.backend = Backend::Skynet;
-    named.storage.skynet.portals = vec!["http://127.0.0.1:9980".to_owned()];
+    named.storage.skynet.portals = vec![url.clone()];
     let node = Node::open(&named, Beside::of_stopped(&named).unwrap(), Arc::new(Metrics::new())).unwrap();
     assert_eq!(node.registry.durability().unwrap().to_string(), "safe to close: yes");
     node.registry.catalog().close();
@@ -186,10 +187,18 @@ async fn a_node_that_had_one_says_so_and_knows_what_is_only_there() {
     assert!(running.node.registry.notes()[0].contains("left from a start with --with-portal"));
     assert_eq!(count_absent(&running.node.registry, || false).unwrap(), Absent { count: 1, bytes: 5 });
     running.stop().await;
-    // With it again, nothing is missing.
+    // With it again, nothing is missing, at whatever address.
     let running = start(&with).await;
     assert_eq!(running.backlog(), Backlog::default());
+    assert_eq!(running.node.registry.catalog().wanted().unwrap().endpoints, *std::slice::from_ref(&url));
     running.stop().await;
+    // Nobody else may be where it was.
+    let mut both = named.clone();
+    both.portal = with.portal.clone();
+    let attachment = Attachment::listen(&both).await.unwrap();
+    let beside = Beside::of_running(&both, attachment.as_ref());
+    let refused = format!("{:#}", Node::open(&both, beside, Arc::new(Metrics::new())).unwrap_err());
+    assert!(refused.contains("nor where another one was before"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,7 +217,9 @@ async fn a_new_portal_has_nothing_whatever_was_placed_before() {
     std::fs::remove_dir_all(data_dir::attached_portal(&config.storage.data)).unwrap();
 
     let running = start(&config).await;
-    running.until_safe().await;
+    running.until_read_back(&digests[0]).await;
+    // The other one is nowhere that is known.
+    running.until(|running| running.backlog().count == 1 || running.url() == old).await;
     let endpoints = &running.places(&digests[0])[0].locator.endpoints;
     assert!(*endpoints == [running.url()] || running.url() == old, "{endpoints:?}");
     // What is not here cannot be placed anew, and may still be elsewhere.

@@ -107,7 +107,7 @@ impl Registry {
         let Some(wanted) = self.catalog.wanted() else { return Ok(Vec::new()) };
         let mut placements = self.catalog.placements(digest)?;
         placements.retain(|placement| wanted.counts(placement) > 0);
-        placements.sort_by_key(|placement| !placement.read_back);
+        placements.sort_by_key(|placement| !wanted.is_read_back(placement));
         Ok(placements.into_iter().map(|placement| placement.locator).collect())
     }
 
@@ -143,6 +143,25 @@ impl Registry {
             remote: Arc::clone(&remote),
         });
         Ok(Some(ColdBlob(remote.cold_reads.get_or_keep(digest, cold))))
+    }
+
+    /// Reads content that is not here and makes it a local file; false if no backend has it. An error means that it may
+    /// be had later.
+    pub(crate) async fn bring_back(self: &Arc<Self>, digest: &Digest, size: u64) -> Result<bool, Error> {
+        const STEP: Duration = Duration::from_millis(20);
+        let Some(blob) = self.cold(digest, size).await? else { return Ok(false) };
+        let mut pieces = blob.read(0..size).await?.into_stream();
+        while let Some(piece) = pieces.try_next().await.map_err(|_| Error::BackendUnavailable)? {
+            drop(piece);
+        }
+        drop((pieces, blob));
+        // What came whole is read once more before it becomes the file.
+        let remote = self.remote.as_ref().ok_or(Error::Internal("a cold read without a backend"))?;
+        while remote.cold_reads.get(digest).is_some() {
+            tokio::time::sleep(STEP).await;
+        }
+        let name = digest.clone();
+        Ok(self.blocking(move |store| store.stat(&name)).await?.is_some())
     }
 
     /// The same, whole: for what is sent in one piece.

@@ -156,6 +156,10 @@ impl Backend for Replicas {
         }
     }
 
+    fn endpoints(&self) -> Vec<String> {
+        self.members.iter().flat_map(|member| member.endpoints()).collect()
+    }
+
     fn check(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             let mut failure = None;
@@ -246,6 +250,14 @@ impl Backend for Replicas {
             }
             failure.map_or(Ok(deletion), Err)
         })
+    }
+
+    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        let named = |member: &&Arc<dyn Backend>| member.endpoints().iter().any(|name| name == endpoint);
+        match self.members.iter().find(named) {
+            Some(member) => member.delete_at(endpoint, content, locator),
+            None => self.delete(content, locator),
+        }
     }
 
     fn health(&self) -> Health {

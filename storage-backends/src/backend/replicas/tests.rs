@@ -249,3 +249,22 @@ async fn roots_come_from_whoever_has_them() {
     faults[1].always(Call::UnitRoots, Fault::Fail(|| BackendError::NotFound));
     assert!(replicas.unit_roots(source.content(), &locator).await.unwrap_err().is_retryable());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_at_one_of_them_waits_for_no_other() {
+    let names = ["http://a", "http://b"];
+    let faults = names.map(|name| Faults::new(Arc::new(MemoryBackend::new().named(name))));
+    let members = faults.iter().map(|faults| Arc::new(Verify::new(Arc::new(faults.clone()))) as Arc<dyn Backend>);
+    let replicas = Replicas::new(members.collect(), 2, PATIENCE).unwrap();
+    assert_eq!(replicas.endpoints(), names);
+    let source = sample(1000, 1);
+    let locator = put(&replicas, &source).await.unwrap();
+    assert_eq!(locator.endpoints, names);
+    faults[0].always(Call::Delete, Fault::Stall);
+    assert_eq!(replicas.delete_at("http://b", source.content(), &locator).await.unwrap(), Deletion::Done);
+    assert_eq!(faults[0].calls(Call::Delete), 0);
+    assert_eq!(replicas.stat(source.content(), &locator).await.unwrap().endpoints, ["http://a"]);
+    faults[0].clear();
+    replicas.delete_at("of nobody", source.content(), &locator).await.unwrap();
+    assert!(matches!(replicas.stat(source.content(), &locator).await, Err(BackendError::NotFound)), "all are asked");
+}

@@ -158,6 +158,10 @@ impl Backend for Breaker {
         self.inner.capabilities()
     }
 
+    fn endpoints(&self) -> Vec<String> {
+        self.inner.endpoints()
+    }
+
     fn check(&self) -> Answer<'_, ()> {
         self.guard(|| self.inner.check())
     }
@@ -210,6 +214,10 @@ impl Backend for Breaker {
 
     fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
         self.guard(move || self.inner.delete(content, locator))
+    }
+
+    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        self.guard(move || self.inner.delete_at(endpoint, content, locator))
     }
 
     fn health(&self) -> Health {

@@ -132,6 +132,10 @@ impl Backend for Faults {
         Capabilities { verified: false, ..self.inner.capabilities() }
     }
 
+    fn endpoints(&self) -> Vec<String> {
+        self.inner.endpoints()
+    }
+
     fn check(&self) -> Answer<'_, ()> {
         self.call(Call::Check, self.inner.check())
     }
@@ -177,6 +181,10 @@ impl Backend for Faults {
 
     fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
         self.call(Call::Delete, self.inner.delete(content, locator))
+    }
+
+    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        self.call(Call::Delete, self.inner.delete_at(endpoint, content, locator))
     }
 
     fn health(&self) -> Health {

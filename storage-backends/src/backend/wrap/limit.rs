@@ -134,6 +134,10 @@ impl Backend for Limit {
         self.inner.capabilities()
     }
 
+    fn endpoints(&self) -> Vec<String> {
+        self.inner.endpoints()
+    }
+
     fn check(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             let _permit = enter(&self.calls).await;
@@ -203,6 +207,13 @@ impl Backend for Limit {
         Box::pin(async move {
             let _permit = enter(&self.calls).await;
             self.inner.delete(content, locator).await
+        })
+    }
+
+    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        Box::pin(async move {
+            let _permit = enter(&self.calls).await;
+            self.inner.delete_at(endpoint, content, locator).await
         })
     }
 

@@ -196,6 +196,10 @@ impl Backend for Metrics {
         self.inner.capabilities()
     }
 
+    fn endpoints(&self) -> Vec<String> {
+        self.inner.endpoints()
+    }
+
     fn check(&self) -> Answer<'_, ()> {
         Box::pin(self.observe(Call::Check, self.inner.check()))
     }
@@ -259,6 +263,10 @@ impl Backend for Metrics {
 
     fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
         Box::pin(self.observe(Call::Delete, self.inner.delete(content, locator)))
+    }
+
+    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        Box::pin(self.observe(Call::Delete, self.inner.delete_at(endpoint, content, locator)))
     }
 
     fn health(&self) -> Health {

@@ -181,6 +181,10 @@ impl Backend for Retry {
         self.inner.capabilities()
     }
 
+    fn endpoints(&self) -> Vec<String> {
+        self.inner.endpoints()
+    }
+
     fn check(&self) -> Answer<'_, ()> {
         Box::pin(self.policy.run(|| self.inner.check()))
     }
@@ -235,6 +239,10 @@ impl Backend for Retry {
 
     fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
         Box::pin(self.policy.run(move || self.inner.delete(content, locator)))
+    }
+
+    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        Box::pin(self.policy.run(move || self.inner.delete_at(endpoint, content, locator)))
     }
 
     fn health(&self) -> Health {

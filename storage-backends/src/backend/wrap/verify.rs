@@ -193,6 +193,10 @@ impl Backend for Verify {
         Capabilities { verified: true, ..self.inner.capabilities() }
     }
 
+    fn endpoints(&self) -> Vec<String> {
+        self.inner.endpoints()
+    }
+
     fn check(&self) -> Answer<'_, ()> {
         self.inner.check()
     }
@@ -244,6 +248,10 @@ impl Backend for Verify {
 
     fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
         self.inner.delete(content, locator)
+    }
+
+    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        self.inner.delete_at(endpoint, content, locator)
     }
 
     fn health(&self) -> Health {

@@ -74,7 +74,7 @@ impl TestPortal {
     /// What a client needs to know.
     pub fn config(&self) -> PortalConfig {
         let url = format!("http://{}", self.address).parse().expect("an address makes a URL");
-        PortalConfig { url, access: self.shared.access.clone() }
+        PortalConfig::new(url, self.shared.access.clone())
     }
 
     /// Does wrong at the nth request of this kind from now on; 0 is the next one.

@@ -5,7 +5,7 @@ use super::schema::{HolderKind, Key, KeyReader, Table};
 use super::source::{Fault, Source};
 use crate::catalog::fact::{Locator, Visibility};
 use crate::catalog::page::Page;
-use crate::catalog::placement::{Lacking, LackingPage, Placement, UnitRootsList, Wanted};
+use crate::catalog::placement::{Elsewhere, Lacking, LackingPage, Placement, UnitRootsList, Wanted};
 use crate::oci::{Digest, RepositoryName};
 
 /// Bytes of one root in a list of unit roots.
@@ -75,6 +75,30 @@ fn size_by(source: &impl Source, digest: &Digest, holder: &Holder) -> Result<Opt
 /// The length of content that is held and not placed often enough; `None` of any other.
 pub(crate) fn lacking(source: &impl Source, digest: &Digest, wanted: &Wanted) -> Result<Option<u64>, Fault> {
     held_unless(source, digest, wanted, Wanted::is_met)
+}
+
+/// How a piece of content stands with the backend of this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stands {
+    /// Its length, if it is held and not placed often enough.
+    pub(crate) lacking: Option<u64>,
+    /// What it adds to what is elsewhere.
+    pub(crate) elsewhere: Elsewhere,
+}
+
+/// All that is counted of a piece of content.
+pub(crate) fn stands(source: &impl Source, digest: &Digest, wanted: &Wanted) -> Result<Stands, Fault> {
+    let placements = placements(source, digest, usize::MAX)?;
+    let stuck = placements.iter().filter(|placement| placement.unpin_pending && !wanted.reaches(&placement.locator));
+    let mut elsewhere = Elsewhere { content: 0, unpins: stuck.count() as u64 };
+    let Some(holder) = holders(source, digest, 1)?.pop() else { return Ok(Stands { lacking: None, elsewhere }) };
+    let away = |placement: &Placement| !placement.unpin_pending && wanted.is_partly_elsewhere(&placement.locator);
+    elsewhere.content = placements.iter().any(away).into();
+    // Repositories come first.
+    let only_a_list = matches!(holder, Holder::Content(_));
+    let placed = (only_a_list && !wanted.lists) || wanted.is_met(&placements);
+    let lacking = if placed { None } else { size_by(source, digest, &holder)? };
+    Ok(Stands { lacking, elsewhere })
 }
 
 /// The length of content that is held and whose places are not `enough`.
@@ -205,7 +229,8 @@ mod tests {
         for fact in &facts {
             project(fact, Stamp { sequence: 1, time: 1 }, &mut view).unwrap();
         }
-        let wanted = Wanted { kind: "memory".into(), profile: String::new(), copies: 1, lists: true };
+        let (kind, profile) = ("memory".into(), String::new());
+        let wanted = Wanted { kind, profile, endpoints: Vec::new(), copies: 1, lists: true };
         let page = held_page(&view, &wanted, None, 10, Wanted::is_met).unwrap();
         let found: Vec<_> = page.items.into_iter().map(|item| (item.digest, item.size, item.public)).collect();
         let expected = [(1, 5, false), (2, 5, true), (11, 64, false), (12, 64, true)];

@@ -44,10 +44,10 @@ pub(crate) fn project(fact: &Fact, stamp: Stamp, view: &mut View<'_>) -> Result<
             view.remove(tag_key(repository, tag))
         }
         Fact::UnitRoots { digest, list, units } => keep_roots(view, digest, list, *units),
-        Fact::Placed { digest, locator, read_back, after_unpin } => {
-            let (read_back, after_unpin) = (*read_back, *after_unpin);
+        Fact::Placed { digest, locator, read_back, read_among, after_unpin } => {
+            let (read_back, read_among, after_unpin) = (*read_back, read_among.clone(), *after_unpin);
             view.remove(unpin(digest, locator))?;
-            place(view, digest, &Placement { read_back, after_unpin, ..unread(locator, stamp) })
+            place(view, digest, &Placement { read_back, read_among, after_unpin, ..unread(locator, stamp) })
         }
         // Whether it was read back no longer matters: what is to be removed does not count as placed.
         Fact::UnpinPending { digest, locator } => {
@@ -137,6 +137,7 @@ fn unread(locator: &Locator, stamp: Stamp) -> Placement {
         locator: locator.clone(),
         read_back: false,
         unpin_pending: false,
+        read_among: Vec::new(),
         after_unpin: None,
         sequence: stamp.sequence,
         time: stamp.time,

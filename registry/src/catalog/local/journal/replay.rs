@@ -185,6 +185,7 @@ impl SegmentRecords {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Step {
     Record(Record),
     /// Checked, and not asked for.

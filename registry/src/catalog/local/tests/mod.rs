@@ -3,6 +3,7 @@
 mod commands;
 mod damage;
 mod disk;
+mod endpoints;
 mod histories;
 mod model;
 mod places;

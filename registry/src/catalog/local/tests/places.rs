@@ -11,8 +11,8 @@ use crate::catalog::local::{Catalog, CatalogOptions};
 use crate::catalog::{Backlog, Placement, Wanted};
 use crate::oci::Digest;
 
-fn wanted() -> Wanted {
-    Wanted { kind: "memory".into(), profile: String::new(), copies: 1, lists: false }
+pub(super) fn wanted() -> Wanted {
+    Wanted { kind: "memory".into(), profile: String::new(), endpoints: Vec::new(), copies: 1, lists: false }
 }
 
 fn placing(mut options: CatalogOptions) -> CatalogOptions {
@@ -20,7 +20,7 @@ fn placing(mut options: CatalogOptions) -> CatalogOptions {
     options
 }
 
-fn locator(number: u64) -> Locator {
+pub(super) fn locator(number: u64) -> Locator {
     Locator {
         kind: if number == 2 { "other" } else { "memory" }.into(),
         profile: String::new(),
@@ -35,11 +35,16 @@ fn placed(number: u64, place: u64) -> Command {
     Command::RecordPlaced { digest: digest(number), locator: locator(place) }
 }
 
-fn unlink(number: u64) -> Command {
+pub(super) fn read_back(placement: &Placement, among: &[&str]) -> Command {
+    let (locator, among) = (placement.locator.clone(), among.iter().map(ToString::to_string).collect());
+    Command::RecordReadBack { digest: digest(7), locator, placed: placement.sequence, among }
+}
+
+pub(super) fn unlink(number: u64) -> Command {
     Command::UnlinkBlob { repository: repository("a"), digest: digest(number), even_if_referenced: true }
 }
 
-fn only(catalog: &Catalog, number: u64) -> Placement {
+pub(super) fn only(catalog: &Catalog, number: u64) -> Placement {
     let mut placements = catalog.placements(&digest(number)).unwrap();
     assert_eq!(placements.len(), 1, "{placements:?}");
     placements.remove(0)
@@ -123,7 +128,7 @@ fn a_late_unpin_closes_nothing_but_itself() {
     let (catalog, _) = Catalog::open(placing(options(place.path()))).unwrap();
     let unplaced = |standing| Command::RecordUnplaced { digest: digest(7), locator: locator(1), standing };
     catalog.commit_blocking(vec![link("a", 7), placed(7, 1)]).unwrap();
-    let read = Command::RecordReadBack { digest: digest(7), locator: locator(1), placed: only(&catalog, 7).sequence };
+    let read = read_back(&only(&catalog, 7), &[]);
     catalog.commit_blocking(vec![read.clone()]).unwrap();
     assert!(wanted().is_safe(&[only(&catalog, 7)]));
     catalog.commit_blocking(vec![unlink(7)]).unwrap();
@@ -166,23 +171,6 @@ fn a_locator_that_would_break_a_key_is_refused() {
         let outcome = catalog.commit_blocking(vec![Command::RecordPlaced { digest: digest(7), locator }]);
         assert_eq!(refusal(outcome), Refusal::LocatorInvalid);
     }
-}
-
-#[test]
-fn more_endpoints_keep_what_was_read_back() {
-    let place = tempfile::tempdir().unwrap();
-    let catalog = open(place.path());
-    let on =
-        |endpoints: &[&str]| Locator { endpoints: endpoints.iter().map(ToString::to_string).collect(), ..locator(1) };
-    let two = Wanted { copies: 2, ..wanted() };
-    let place_on = |endpoints: &[&str]| Command::RecordPlaced { digest: digest(7), locator: on(endpoints) };
-    catalog.commit_blocking(vec![link("a", 7), place_on(&["http://a"])]).unwrap();
-    let one = only(&catalog, 7);
-    let read = Command::RecordReadBack { digest: digest(7), locator: one.locator.clone(), placed: one.sequence };
-    catalog.commit_blocking(vec![read]).unwrap();
-    assert!(!two.is_met(&[only(&catalog, 7)]));
-    catalog.commit_blocking(vec![place_on(&["http://a", "http://b"])]).unwrap();
-    assert!(two.is_safe(&[only(&catalog, 7)]));
 }
 
 #[test]
@@ -380,7 +368,8 @@ fn carry_out(catalog: &Catalog, model: &mut Model, step: &Step) {
         }
         Step::ReadBack(number, place, now) => {
             let (digest, locator) = (digest(number), locator(place));
-            let command = Command::RecordReadBack { digest, locator, placed: seen(catalog, number, place, now) };
+            let placed = seen(catalog, number, place, now);
+            let command = Command::RecordReadBack { digest, locator, placed, among: Vec::new() };
             catalog.commit_blocking(vec![command]).unwrap();
             let held = model.is_held(number);
             if let Some(stands) = model.places.get_mut(&(number, place))

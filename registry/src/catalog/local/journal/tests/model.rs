@@ -30,7 +30,13 @@ fn fact() -> impl Strategy<Value = Fact> {
         2 => delete(name),
         3 => Fact::BlobLinked { repository: repository(), digest: digest(name), size: n as u64 },
         4 => Fact::BlobUnlinked { repository: repository(), digest: digest(name) },
-        5 => Fact::Placed { digest: digest(name), locator: locator(n), read_back: n % 3 == 0, after_unpin: None },
+        5 => Fact::Placed {
+            digest: digest(name),
+            locator: locator(n),
+            read_back: n % 3 == 0,
+            read_among: Vec::new(),
+            after_unpin: None,
+        },
         6 => Fact::UnpinPending { digest: digest(name), locator: locator(n) },
         _ => Fact::Unplaced { digest: digest(name), locator: locator(n) },
     })

@@ -1,0 +1,125 @@
+//! Places at endpoints that are configured, that are not any more, and that are again.
+
+use super::places::{locator, only, read_back, unlink, wanted};
+use super::{assert_equals_rebuild, digest, link, open, options};
+use crate::catalog::command::Command;
+use crate::catalog::fact::Locator;
+use crate::catalog::local::Catalog;
+use crate::catalog::{Elsewhere, Wanted};
+
+fn on(endpoints: &[&str]) -> Locator {
+    Locator { endpoints: endpoints.iter().map(ToString::to_string).collect(), ..locator(1) }
+}
+
+fn place_on(endpoints: &[&str]) -> Vec<Command> {
+    vec![Command::RecordPlaced { digest: digest(7), locator: on(endpoints) }]
+}
+
+/// What this configuration wants.
+fn two_of(endpoints: &[&str]) -> Wanted {
+    Wanted { copies: 2, endpoints: endpoints.iter().map(ToString::to_string).collect(), ..wanted() }
+}
+
+#[test]
+fn endpoints_that_are_not_configured_do_not_count() {
+    let place = tempfile::tempdir().unwrap();
+    let open = |wanted: &Wanted| {
+        let mut options = options(place.path());
+        options.placement = Some(wanted.clone());
+        Catalog::open(options).unwrap().0
+    };
+    let (ab, ac) = (two_of(&["a", "b"]), two_of(&["a", "c"]));
+    let elsewhere = |content, unpins| Elsewhere { content, unpins };
+    let counts = |catalog: &Catalog| (catalog.backlog().count, catalog.elsewhere());
+    let catalog = open(&ab);
+    catalog.commit_blocking(vec![link("a", 7)]).unwrap();
+    catalog.commit_blocking(place_on(&["a", "b"])).unwrap();
+    catalog.commit_blocking(vec![read_back(&only(&catalog, 7), &["a", "b"])]).unwrap();
+    assert!(ab.is_safe(&[only(&catalog, 7)]) && !ac.is_met(&[only(&catalog, 7)]));
+    assert_eq!(counts(&catalog), (0, elsewhere(0, 0)));
+    catalog.close();
+    drop(catalog);
+
+    // Placed at the new one: the old one stays recorded, and does not count.
+    let catalog = open(&ac);
+    assert_eq!(counts(&catalog), (1, elsewhere(1, 0)), "counted at the start");
+    catalog.commit_blocking(place_on(&["a", "c"])).unwrap();
+    let both = only(&catalog, 7);
+    assert_eq!(both.locator.endpoints, ["a", "c", "b"]);
+    let stands = std::slice::from_ref(&both);
+    assert!(ac.is_met(stands) && !ac.is_safe(stands), "not read back there");
+    catalog.commit_blocking(vec![read_back(&both, &["a", "c"])]).unwrap();
+    assert!(ac.is_safe(&[only(&catalog, 7)]));
+    assert_eq!(counts(&catalog), (0, elsewhere(1, 0)));
+    assert_eq!((catalog.recount_elsewhere().unwrap(), catalog.recount_backlog().unwrap().count), (elsewhere(1, 0), 0));
+
+    // The old one again: what it has counts, and is read back from those that count.
+    assert!(ab.is_met(&[only(&catalog, 7)]) && !ab.is_safe(&[only(&catalog, 7)]));
+    // A removal that those who are asked answer stands for the other one.
+    catalog.commit_blocking(vec![unlink(7)]).unwrap();
+    assert_eq!(counts(&catalog), (0, elsewhere(0, 0)), "some of it can be removed");
+    let standing = only(&catalog, 7).sequence;
+    let closed = Command::RecordUnplaced { digest: digest(7), locator: on(&["a", "c"]), standing };
+    catalog.commit_blocking(vec![closed]).unwrap();
+    assert_eq!((only(&catalog, 7).locator, only(&catalog, 7).unpin_pending), (on(&["b"]), true));
+    assert_eq!(counts(&catalog), (0, elsewhere(0, 1)));
+    assert_eq!(catalog.recount_elsewhere().unwrap(), elsewhere(0, 1));
+    assert!(!ac.reaches(&on(&["b"])) && ab.reaches(&on(&["b"])));
+
+    // Pushed again: whether that one was ever asked to remove it is not known any more.
+    catalog.commit_blocking(vec![link("a", 7)]).unwrap();
+    catalog.commit_blocking(place_on(&["a", "c"])).unwrap();
+    assert_eq!(only(&catalog, 7).locator, on(&["a", "c"]));
+    assert_eq!(counts(&catalog), (0, elsewhere(0, 0)));
+    assert_equals_rebuild(&catalog);
+}
+
+#[test]
+fn what_is_found_missing_is_missing_only_where_it_was_asked_for() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    catalog.commit_blocking(vec![link("a", 7)]).unwrap();
+    catalog.commit_blocking(place_on(&["a", "b"])).unwrap();
+    let lost = |endpoints: &[&str]| {
+        let standing = only(&catalog, 7).sequence;
+        vec![Command::RecordUnplaced { digest: digest(7), locator: on(endpoints), standing }]
+    };
+    catalog.commit_blocking(lost(&["a"])).unwrap();
+    assert_eq!((only(&catalog, 7).locator, only(&catalog, 7).unpin_pending), (on(&["b"]), false));
+    // An upload that nobody wants any more is to be removed wherever it may be.
+    catalog.commit_blocking(vec![unlink(7)]).unwrap();
+    catalog.commit_blocking(place_on(&["c"])).unwrap();
+    assert_eq!(only(&catalog, 7).locator, on(&["c", "b"]));
+    catalog.commit_blocking(lost(&["b", "c"])).unwrap();
+    assert_eq!(catalog.placements(&digest(7)).unwrap(), []);
+}
+
+/// Of what was placed after a removal only those are relied upon that were asked since.
+#[test]
+fn what_a_removal_may_have_taken_is_not_handed_on() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    catalog.commit_blocking(vec![link("a", 7)]).unwrap();
+    catalog.commit_blocking(place_on(&["a"])).unwrap();
+    catalog.commit_blocking(vec![unlink(7)]).unwrap();
+    catalog.commit_blocking(vec![link("a", 7)]).unwrap();
+    catalog.commit_blocking(place_on(&["a", "b"])).unwrap();
+    let doubtful = only(&catalog, 7);
+    assert!(doubtful.after_unpin.is_some());
+    catalog.commit_blocking(place_on(&["a", "c"])).unwrap();
+    assert_eq!((only(&catalog, 7).locator, only(&catalog, 7).after_unpin), (on(&["a", "c"]), doubtful.after_unpin));
+    catalog.commit_blocking(vec![read_back(&only(&catalog, 7), &["a"])]).unwrap();
+    assert_eq!((only(&catalog, 7).locator, only(&catalog, 7).after_unpin), (on(&["a"]), None));
+}
+
+#[test]
+fn endpoints_are_recorded_without_end_and_kept_within_bounds() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    catalog.commit_blocking(vec![link("a", 7)]).unwrap();
+    for number in 0..70 {
+        catalog.commit_blocking(place_on(&[&format!("http://{number}")])).unwrap();
+    }
+    let endpoints = only(&catalog, 7).locator.endpoints;
+    assert_eq!((endpoints.len(), &*endpoints[0]), (64, "http://69"));
+}

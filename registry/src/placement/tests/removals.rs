@@ -1,0 +1,181 @@
+//! Removals that hang, arrive late or die with the process, while the same content is pushed again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use storage_backends::backend::wrap::{Call, Fault};
+use storage_backends::backend::{Backend as _, Content};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::portals::{Portal, of};
+use super::{GRACE, Node, settings};
+use crate::gc;
+use crate::oci::{Algorithm, Digest};
+use crate::placement::Settings;
+use crate::placement::eviction::pass;
+
+const BYTES: &[u8] = b"comes and goes";
+const SETTLE: Duration = Duration::from_millis(500);
+/// Less than any removal is waited for, and more than a busy machine takes.
+const AT_ONCE: Duration = Duration::from_secs(15);
+
+fn settling() -> Settings {
+    Settings { settle: SETTLE, ..settings() }
+}
+
+/// Pushed, read back, deleted; and the request for the removal hangs.
+async fn with_a_hanging_removal() -> (Node, Digest) {
+    let mut node = Node::new(Duration::ZERO, settling());
+    node.start();
+    let digest = node.fixture.push_blob(BYTES).await;
+    node.until_read_back(&digest).await;
+    node.faults.always(Call::Delete, Fault::Stall);
+    gc::collect(&node.fixture.registry, false).await.unwrap();
+    node.until("asked", |node| node.faults.calls(Call::Delete) == 1).await;
+    (node, digest)
+}
+
+/// The request that hung takes effect at the backend.
+async fn take_effect(node: &Node, digest: &Digest) {
+    let content = Content::new(digest.clone(), BYTES.len() as u64).unwrap();
+    node.memory.delete(&content, &node.places(digest)[0].locator).await.unwrap();
+    assert!(!node.is_there(digest, BYTES.len() as u64).await);
+}
+
+async fn evicted(node: &Node) -> u64 {
+    pass(&node.fixture.registry, 1, &CancellationToken::new()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_does_not_wait_for_a_removal_that_hangs() {
+    let (mut node, digest) = with_a_hanging_removal().await;
+    let began = Instant::now();
+    node.fixture.push_blob(BYTES).await;
+    node.until("placed again", |node| !node.places(&digest)[0].unpin_pending).await;
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+    assert_eq!(node.durability().to_string(), "safe to close: yes");
+    assert!(node.places(&digest)[0].after_unpin.is_some() && !node.places(&digest)[0].read_back);
+    // It was broken off, but had reached the backend.
+    take_effect(&node, &digest).await;
+    assert_eq!(evicted(&node).await, 0, "nobody knows yet whether it is still there");
+    node.until_read_back(&digest).await;
+    assert!(began.elapsed() >= SETTLE);
+    assert!(node.is_there(&digest, BYTES.len() as u64).await, "it was found missing and stored again");
+    assert_eq!(evicted(&node).await, 1);
+
+    // Nothing of all that keeps it there.
+    node.faults.clear();
+    gc::collect(&node.fixture.registry, false).await.unwrap();
+    node.until("unpinned", |node| node.places(&digest).is_empty()).await;
+    assert!(!node.is_there(&digest, BYTES.len() as u64).await);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_of_before_a_crash_takes_nothing_that_was_stored_after_it() {
+    let (mut node, digest) = with_a_hanging_removal().await;
+    node.stop().await;
+    node.fixture.push_blob(BYTES).await;
+    let mut node = node.restart(GRACE).await;
+    node.start();
+    node.until("placed again", |node| !node.places(&digest)[0].unpin_pending).await;
+    // Once more, before it was asked for anew.
+    let mut node = node.restart(GRACE).await;
+    take_effect(&node, &digest).await;
+    assert_eq!(evicted(&node).await, 0);
+    node.start();
+    node.until_read_back(&digest).await;
+    assert!(node.is_there(&digest, BYTES.len() as u64).await);
+    assert_eq!((evicted(&node).await, node.fixture.has(&digest).await), (1, true));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushed_and_deleted_again_during_a_removal_that_hangs_it_is_removed() {
+    let (node, digest) = with_a_hanging_removal().await;
+    node.fixture.push_blob(BYTES).await;
+    node.until("placed again", |node| !node.places(&digest)[0].unpin_pending).await;
+    gc::collect(&node.fixture.registry, false).await.unwrap();
+    node.until("asked again", |node| node.faults.calls(Call::Delete) == 2).await;
+    node.faults.clear();
+    let mut node = node.restart(Duration::ZERO).await;
+    node.start();
+    node.until("unpinned", |node| node.places(&digest).is_empty()).await;
+    assert!(!node.is_there(&digest, BYTES.len() as u64).await);
+    node.stop().await;
+}
+
+/// The other portal still has it, which says nothing about the one where the removal hung.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_late_removal_took_at_one_of_two_portals_is_stored_there_again() {
+    let [a, b] = ["http://a", "http://b"].map(Portal::new);
+    let mut node = Node::with(Duration::ZERO, settling(), of(&[&a, &b], 2));
+    node.start();
+    let digest = node.fixture.push_blob(BYTES).await;
+    node.until_read_back(&digest).await;
+    b.faults.always(Call::Delete, Fault::Stall);
+    gc::collect(&node.fixture.registry, false).await.unwrap();
+    node.until("asked", |_| b.faults.calls(Call::Delete) == 1).await;
+    node.until("removed elsewhere", |_| a.is_empty()).await;
+    node.fixture.push_blob(BYTES).await;
+    node.until("placed again", |node| !node.places(&digest)[0].unpin_pending).await;
+    let content = Content::new(digest.clone(), BYTES.len() as u64).unwrap();
+    b.memory.delete(&content, &node.places(&digest)[0].locator).await.unwrap();
+    assert!(b.is_empty());
+    node.until_read_back(&digest).await;
+    assert!(a.has(&digest) && b.has(&digest));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_that_hangs_keeps_no_other_removal_waiting() {
+    const CONTENTS: u8 = 24;
+    let [a, b] = ["http://a", "http://b"].map(Portal::new);
+    let mut node = Node::with(Duration::ZERO, settings(), of(&[&a, &b], 2));
+    node.start();
+    let mut digests = Vec::new();
+    for number in 0..CONTENTS {
+        digests.push(node.fixture.push_blob([number]).await);
+    }
+    node.until("placed", |node| node.durability().backlog.count == 0).await;
+    a.faults.always(Call::Delete, Fault::Stall);
+    let began = Instant::now();
+    gc::collect(&node.fixture.registry, false).await.unwrap();
+    node.until("removed at the other one", |_| b.is_empty()).await;
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+    assert_eq!(a.faults.calls(Call::Delete), node.settings.transfers as u64, "no more at once");
+    assert!(digests.iter().all(|digest| a.has(digest)));
+    let pending = |node: &Node| node.fixture.registry.catalog.pending_unpins(None, 99).unwrap().items.len();
+    assert_eq!(pending(&node), usize::from(CONTENTS), "not closed before the last one answers");
+    a.faults.clear();
+    let mut node = node.restart(Duration::ZERO).await;
+    node.start();
+    node.until("removed everywhere", |node| a.is_empty() && pending(node) == 0).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_is_not_answered_is_asked_for_again() {
+    let mut node = Node::new(Duration::ZERO, Settings { removal_patience: Duration::from_millis(50), ..settings() });
+    node.start();
+    let digest = node.fixture.push_blob(BYTES).await;
+    node.until_read_back(&digest).await;
+    node.faults.at(Call::Delete, 0, Fault::Stall);
+    node.faults.at(Call::Delete, 1, Fault::Stall);
+    gc::collect(&node.fixture.registry, false).await.unwrap();
+    node.until("unpinned", |node| node.places(&digest).is_empty()).await;
+    assert!(node.faults.calls(Call::Delete) >= 3);
+    assert_eq!(node.fixture.registry.metrics.unpin_failures.get(), 2);
+    node.stop().await;
+}
+
+/// Two digests may share a lock: neither waits for a removal of the other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_lock_is_held_while_a_removal_is_under_way() {
+    let (mut node, digest) = with_a_hanging_removal().await;
+    let remote = Arc::clone(node.fixture.registry.remote.as_ref().unwrap());
+    assert!(remote.moves.try_lock(&digest).is_some());
+    assert!(remote.moves.try_lock(&Digest::of(Algorithm::Sha256, b"another")).is_some());
+    node.stop().await;
+}
