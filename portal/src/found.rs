@@ -1,36 +1,75 @@
-//! Skyfiles from here or, if they are missing, from peers.
+//! Skyfiles from here or, as far as they are missing, from peers.
+
+use std::io;
+use std::sync::Arc;
 
 use storage_backends::skynet::skylink::Skylink;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 
 use crate::Portal;
+use crate::peers::Peers;
+use crate::sectors::Sectors;
 use crate::skyfile::{OpenError, Skyfile};
+
+/// Skyfiles that are fetched whole at once to be pinned; further ones wait.
+pub(crate) const PINNED_AT_ONCE: usize = 8;
+
+/// Skyfiles of which lost sectors are fetched at once without a reader of them; those of others wait for theirs.
+pub(crate) const REPAIRED_AT_ONCE: usize = 1;
 
 impl Portal {
     /// Opens the skyfile of a v1 skylink; `None` if neither this portal nor, unless `only_here`, any peer has it.
     ///
-    /// What comes from a peer is stored, unpinned: it is a cache, and a sweep takes it once nobody reads it.
+    /// Of one that only a peer has, the base sector is here then. The others come when they are read, and it is an error of
+    /// the reading if one of them does not. They are stored, unpinned: a cache, which a sweep takes once nobody reads it.
     pub(crate) async fn open_skyfile(&self, skylink: &Skylink, only_here: bool) -> Result<Option<Skyfile>, OpenError> {
         let here = self.reader.open(skylink).await?;
-        let Some(peers) = self.peers().filter(|_| !only_here) else { return Ok(here) };
+        let Some(peers) = self.peers() else { return Ok(here) };
         // One of which sectors are missing or damaged is as good as missing, and repaired in the same way.
         if let Some(skyfile) = here
             && self.reader.hold(&skyfile).await?
         {
             return Ok(Some(skyfile));
         }
-        let Some(fetched) = peers.fetch(*skylink).await? else { return Ok(None) };
-        let Some(skyfile) = self.reader.open(skylink).await? else { return Ok(None) };
-        let whole = self.reader.hold(&skyfile).await?;
-        // Until here, so that no sweep comes in between.
-        drop(fetched);
-        Ok(whole.then_some(skyfile))
+        if only_here { Ok(None) } else { self.open_fetched(peers, skylink).await }
     }
 
-    /// Pins a v1 skylink, after fetching it if it is not here; `false` if no peer has it either. Durable when it returns.
-    pub(crate) async fn pin(&self, skylink: &Skylink, only_here: bool) -> Result<bool, OpenError> {
-        let skyfiles = &self.stores()?.skyfiles;
-        // Open, its sectors stay until they are pinned.
-        let Some(_skyfile) = self.open_skyfile(skylink, only_here).await? else { return Ok(false) };
-        skyfiles.pin(skylink).await
+    async fn open_fetched(&self, peers: &Peers, skylink: &Skylink) -> Result<Option<Skyfile>, OpenError> {
+        let stores = self.stores()?;
+        let Some((fetch, base)) = peers.fetch(*skylink).await? else { return Ok(None) };
+        let sectors = Sectors::Fetched(stores.skyfiles.sectors().clone(), fetch);
+        let Some(skyfile) = self.reader.open_from(sectors, skylink).await? else { return Ok(None) };
+        self.reader.hold(&skyfile).await?;
+        // Until here, so that no sweep comes in between.
+        drop(base);
+        if stores.skyfiles.is_pinned(skylink).await?
+            && let Ok(place) = Arc::clone(&stores.repairs).try_acquire_owned()
+        {
+            drop(complete(skyfile.clone(), place));
+        }
+        Ok(Some(skyfile))
     }
+
+    /// Pins a v1 skylink, after fetching what of it is not here; `false` if no peer has it either. Durable when it returns.
+    pub(crate) async fn pin(&self, skylink: &Skylink, only_here: bool) -> Result<bool, OpenError> {
+        let stores = self.stores()?;
+        // Open, its sectors stay until they are pinned.
+        let Some(skyfile) = self.open_skyfile(skylink, only_here).await? else { return Ok(false) };
+        if skyfile.comes_from_peers() {
+            let place = Arc::clone(&stores.pinnings).acquire_owned().await.map_err(io::Error::other)?;
+            complete(skyfile.clone(), place).await.map_err(io::Error::from)??;
+        }
+        stores.skyfiles.pin(skylink).await
+    }
+}
+
+/// Fetches all that is missing, also when nobody waits any more: clients that gave up come again.
+fn complete(skyfile: Skyfile, place: OwnedSemaphorePermit) -> JoinHandle<Result<(), OpenError>> {
+    tokio::spawn(async move {
+        let _place = place;
+        let completed = skyfile.complete().await;
+        completed
+            .inspect_err(|error| tracing::warn!(skylink = %skyfile.skylink(), %error, "a skyfile stays incomplete"))
+    })
 }

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::blocklist::Blocklist;
 use crate::entries::{EntryStore, EntryStoreError};
+use crate::found::{PINNED_AT_ONCE, REPAIRED_AT_ONCE};
 use crate::limits::RateLimit;
 use crate::peers::{InvalidPeer, Peers, Timing};
 use crate::pins::Pins;
@@ -37,6 +38,10 @@ pub(crate) struct Stores {
     pub(crate) entries: Arc<EntryStore>,
     pub(crate) registry_writes: RateLimit,
     pub(crate) peers: Peers,
+    /// Places for skyfiles that are fetched whole to be pinned.
+    pub(crate) pinnings: Arc<Semaphore>,
+    /// Places for pinned skyfiles of which what was lost is fetched.
+    pub(crate) repairs: Arc<Semaphore>,
     pub(crate) uploads: Arc<Uploads>,
 }
 
@@ -79,7 +84,8 @@ impl Portal {
             .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
         let archives = Arc::new(Semaphore::new(options.max_archives));
         let (reader, uploads) = ((*skyfiles).clone(), Arc::new(uploads));
-        let stores = Some(Stores { skyfiles, entries, registry_writes, peers, uploads });
+        let [pinnings, repairs] = [PINNED_AT_ONCE, REPAIRED_AT_ONCE].map(|places| Arc::new(Semaphore::new(places)));
+        let stores = Some(Stores { skyfiles, entries, registry_writes, peers, pinnings, repairs, uploads });
         Ok(Portal { options, metrics: Metrics::new(), opened: Instant::now(), reader, archives, stores })
     }
 

@@ -9,6 +9,7 @@ pub mod link;
 mod network;
 mod oracle;
 mod own;
+mod peers;
 mod process;
 mod recompute;
 mod registry;

@@ -8,6 +8,7 @@ use super::Bench;
 use super::entry::Place;
 use super::form::Form;
 use super::keys;
+use super::peers;
 use super::process::Portal;
 use super::sector;
 use super::site::{Profile, Site};
@@ -27,6 +28,7 @@ const ROWS: &[(&str, OwnRow)] = &[
     ("writes need the key where there is one, and no cookie is one", keys::writes_need_the_key),
     ("a blocked skylink is 451 everywhere, and after kill -9", keys::blocked_skylinks),
     ("uploads over the limit are refused", keys::limits),
+    ("what only a slow peer has leaves while it comes", peers::slow_peer),
 ];
 
 pub fn run(bench: &mut Bench) -> anyhow::Result<()> {

@@ -64,9 +64,11 @@ async fn find(
     length: u64,
 ) -> Result<Option<SkyfileStream>, HttpError> {
     let here = portal.reader.sector(&link.root, link.offset, length).await?;
-    if here.is_some() || portal.open_skyfile(&link.v1, request.is_from_peer()).await?.is_none() {
+    if here.is_some() {
         return Ok(here);
     }
+    // Open, its base sector stays until that is open too.
+    let Some(_skyfile) = portal.open_skyfile(&link.v1, request.is_from_peer()).await? else { return Ok(None) };
     Ok(portal.reader.sector(&link.root, link.offset, length).await?)
 }
 

@@ -1,12 +1,11 @@
-//! Fetching a skyfile that is not here: all of its sectors, each verified before it is stored, the base sector last.
+//! Fetching the sectors of a skyfile that are not here, each when it is needed, verified before it is stored.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
-use storage_backends::skynet::base_sector::{BaseSectorError, Body, parse};
+use storage_backends::skynet::base_sector::{BaseSectorError, parse};
 use storage_backends::skynet::sector::SectorRoot;
 use storage_backends::skynet::skylink::{Skylink, Target};
 use tokio::task::{JoinError, spawn_blocking};
@@ -14,18 +13,9 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::Peers;
 use super::client::Peer;
 use super::error::PeerError;
-use super::flights::Outcome;
+use super::flights::{Flight, Wanted};
 use super::race::first_good;
-use crate::sectors::{Batch, Held, SectorStore, StagedSector};
-
-/// Sectors of one skyfile that are fetched at once, each in memory until it is verified.
-const SECTORS_AT_ONCE: usize = 3;
-
-/// A skyfile that was fetched. All of its sectors are durable and stay while this lives.
-#[derive(Debug)]
-pub(crate) struct Fetched {
-    _held: [Held; 2],
-}
+use crate::sectors::{Held, SectorStore, StagedSector};
 
 /// Why a skyfile that some peer has could not be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -74,26 +64,50 @@ impl From<JoinError> for FetchError {
 }
 
 impl Peers {
-    /// Fetches a skyfile and stores it, unpinned; `None` if no peer has it. All who ask meanwhile wait for the same fetch.
-    pub(crate) async fn fetch(&self, skylink: Skylink) -> Outcome {
-        let peers = self.clone();
-        self.0.flights.join(skylink, async move { Fetch::new(peers).run(skylink).await.map_err(Arc::new) }).await
+    /// Begins to fetch a skyfile: its base sector is here, and kept while the second part of the answer lives. `None` if no
+    /// peer has it.
+    pub(crate) async fn fetch(&self, skylink: Skylink) -> Result<Option<(Arc<Fetch>, Held)>, Arc<FetchError>> {
+        let Target::Sector { root, .. } = skylink.target() else { return Ok(None) };
+        // Before anybody looks whether it is here: what is swept after that would be missed.
+        let mut held = self.0.sectors.hold();
+        held.add(root);
+        let fetch = Arc::new(Fetch::new(self.clone()));
+        let is_here = fetch.begin(Wanted::Base(skylink), root)?.end().await?;
+        Ok(is_here.then_some((fetch, held)))
     }
 }
 
-/// One fetch.
-struct Fetch {
+/// Where one reader of a skyfile gets sectors from that are missing. Readers share what is on its way.
+#[derive(Debug)]
+pub(crate) struct Fetch {
     peers: Peers,
     asking: Mutex<Asking>,
 }
 
 /// Whom to ask, learned from sector to sector.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Asking {
     /// The one that gave the last sector first; without those that misbehaved.
     order: Vec<usize>,
     /// Twice what the last sector took: before that it makes no sense to ask another peer too.
     stagger: Duration,
+}
+
+/// A sector that is here, or on its way as long as this is kept.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    root: SectorRoot,
+    flight: Result<Arc<Flight>, Arc<FetchError>>,
+}
+
+impl Arrival {
+    /// Waits until the sector is here.
+    pub(crate) async fn wait(&self) -> Result<(), Arc<FetchError>> {
+        match self.flight.clone()?.end().await? {
+            true => Ok(()),
+            false => Err(Arc::new(FetchError::Incomplete(self.root))),
+        }
+    }
 }
 
 impl Fetch {
@@ -102,57 +116,63 @@ impl Fetch {
         Fetch { peers, asking: Mutex::new(asking) }
     }
 
-    async fn run(&self, skylink: Skylink) -> Result<Option<Arc<Fetched>>, FetchError> {
-        let Target::Sector { offset, fetch_size, root } = skylink.target() else { return Ok(None) };
-        let size = self.sectors().sector_size();
-        let Some(base) = self.ask(|peer| async move { peer.base_sector(skylink, root, size).await }).await else {
-            return Ok(None);
+    /// Begins to fetch a sector that the base sector lists, if it is missing. Whoever reads it holds it meanwhile, so that
+    /// no sweep takes it.
+    pub(crate) fn sector(self: &Arc<Self>, root: SectorRoot) -> Arrival {
+        Arrival { root, flight: self.begin(Wanted::Data(root), root) }
+    }
+
+    fn begin(self: &Arc<Self>, wanted: Wanted, root: SectorRoot) -> Result<Arc<Flight>, Arc<FetchError>> {
+        let fetch = Arc::clone(self);
+        Ok(self.peers.0.flights.join(wanted, async move { fetch.bring(wanted, root).await })?)
+    }
+
+    /// Stores a sector unless it is here; `false` if no peer gives it.
+    async fn bring(&self, wanted: Wanted, root: SectorRoot) -> Result<bool, FetchError> {
+        let sectors = self.peers.0.sectors.clone();
+        // One that is damaged is put aside by opening it, and repaired here.
+        if spawn_blocking(move || sectors.open_sector(&root)).await??.is_some() {
+            return Ok(true);
+        }
+        let _room = self.peers.0.flights.room(wanted).await;
+        let given = match wanted {
+            Wanted::Base(skylink) => self.base(skylink, root).await?,
+            Wanted::Data(_) => self.data(root).await,
         };
-        let named = |at: u64| (base.len() as u64).min(at) as usize;
-        let roots = self.data_roots(&base[named(offset)..named(offset + fetch_size)])?;
-        let (held, missing) = hold(self.sectors().clone(), root, roots).await?;
-        tracing::info!(%skylink, sectors = missing.len(), "fetching a skyfile from peers");
-        let mut batch = self.sectors().batch();
-        let mut fetched = stream::iter(missing).map(|root| self.sector(root)).buffer_unordered(SECTORS_AT_ONCE);
-        while let Some((root, bytes)) = fetched.next().await {
-            let Some(bytes) = bytes else {
-                // What came so far is there when somebody tries again, if the sweep does not take it.
-                spawn_blocking(move || batch.finish()).await??;
-                return Err(FetchError::Incomplete(root));
-            };
-            batch = add(batch, self.sectors().clone(), root, bytes).await?;
-        }
-        // Last, so that whoever finds it finds the others too. A crash before the end leaves sectors that no pin reaches.
-        batch = add(batch, self.sectors().clone(), root, base).await?;
-        let stored = spawn_blocking(move || batch.finish()).await??;
-        Ok(Some(Arc::new(Fetched { _held: [held, stored] })))
+        let Some(bytes) = given else { return Ok(false) };
+        store(self.peers.0.sectors.clone(), root, bytes).await?;
+        Ok(true)
     }
 
-    /// The sectors with content that a base sector lists, each once.
-    fn data_roots(&self, base: &[u8]) -> Result<Vec<SectorRoot>, FetchError> {
-        let parts = parse(base, self.sectors().sector_size())?;
-        let (size, limit) = (parts.layout.file_size, self.peers.0.max_size);
-        if size > limit {
-            return Err(FetchError::TooLarge { size, limit });
-        }
-        let Body::Fanout(roots) = parts.body else { return Ok(Vec::new()) };
-        let (chunk_roots, data_pieces) = (parts.layout.chunk_roots() as usize, usize::from(parts.layout.data_pieces));
-        let chunks = roots.chunks(chunk_roots).map(|chunk| &chunk[..data_pieces]);
-        let mut roots: Vec<_> = chunks.flatten().map(|root| SectorRoot::from_bytes(*root)).collect();
-        // The order does not matter; the pieces behind the end of the content are all the same sector of zeros.
-        roots.sort_unstable();
-        roots.dedup();
-        Ok(roots)
+    async fn base(&self, skylink: Skylink, root: SectorRoot) -> Result<Option<Bytes>, FetchError> {
+        let size = self.peers.0.sectors.sector_size();
+        let base = self.ask(|peer| async move { peer.base_sector(skylink, root, size).await }).await;
+        base.as_deref().map(|base| self.check_base(skylink, base)).transpose()?;
+        Ok(base)
     }
 
-    async fn sector(&self, root: SectorRoot) -> (SectorRoot, Option<Bytes>) {
-        let size = self.sectors().sector_size();
-        let begun = Instant::now();
+    async fn data(&self, root: SectorRoot) -> Option<Bytes> {
+        let (size, begun) = (self.peers.0.sectors.sector_size(), Instant::now());
         let bytes = self.ask(|peer| async move { peer.sector(root, size).await }).await;
         if bytes.is_some() {
             self.asking().stagger = self.peers.0.timing.stagger.max(2 * begun.elapsed());
+        } else {
+            tracing::warn!(sector.root = %root, "no peer gives a sector of a skyfile that is read");
         }
-        (root, bytes)
+        bytes
+    }
+
+    /// Refuses what this portal does not fetch.
+    fn check_base(&self, skylink: Skylink, sector: &[u8]) -> Result<(), FetchError> {
+        let Target::Sector { offset, fetch_size, .. } = skylink.target() else { return Ok(()) };
+        let within = |at: u64| (sector.len() as u64).min(at) as usize;
+        let named = &sector[within(offset)..within(offset + fetch_size)];
+        let size = parse(named, self.peers.0.sectors.sector_size())?.layout.file_size;
+        tracing::info!(%skylink, size_bytes = size, "fetching a skyfile from peers");
+        match self.peers.0.max_size {
+            limit if size > limit => Err(FetchError::TooLarge { size, limit }),
+            _ => Ok(()),
+        }
     }
 
     /// What the first peer that gives something good gives.
@@ -183,49 +203,25 @@ impl Fetch {
         }
     }
 
-    fn asking(&self) -> std::sync::MutexGuard<'_, Asking> {
+    fn asking(&self) -> MutexGuard<'_, Asking> {
         // Changed in single steps only.
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn sectors(&self) -> &SectorStore {
-        &self.peers.0.sectors
-    }
 }
 
-/// Holds all sectors of a skyfile, and says which of them are not here, the base sector left out.
-async fn hold(
-    sectors: SectorStore,
-    base: SectorRoot,
-    roots: Vec<SectorRoot>,
-) -> Result<(Held, Vec<SectorRoot>), FetchError> {
-    let holding = spawn_blocking(move || {
-        let mut held = sectors.hold();
-        held.add(base);
-        let mut missing = Vec::new();
-        for root in roots {
-            // Before the look: what is swept after it would be missed.
-            held.add(root);
-            if sectors.open_sector(&root)?.is_none() {
-                missing.push(root);
-            }
-        }
-        // Those that are here may be what an upload left that broke off before it synced their names.
-        sectors.sync_names(held.roots())?;
-        Ok((held, missing))
-    });
-    holding.await?
-}
-
-async fn add(mut batch: Batch, sectors: SectorStore, root: SectorRoot, bytes: Bytes) -> Result<Batch, FetchError> {
-    let adding = spawn_blocking(move || {
+/// Stores a verified sector, durably: readers get it from there, and a pin may reach it.
+async fn store(sectors: SectorStore, root: SectorRoot, bytes: Bytes) -> Result<(), FetchError> {
+    let storing = spawn_blocking(move || {
         if !sectors.has_room()? {
             return Err(FetchError::DiskFull);
         }
         let mut sector = StagedSector::new(&sectors)?;
         sector.write_at(&bytes, 0)?;
+        let mut batch = sectors.batch();
         batch.add(sector, root)?;
-        Ok(batch)
+        // A crash up to here, or later: a sector that no pin reaches, unless it replaces one that was lost.
+        batch.finish()?;
+        Ok(())
     });
-    adding.await?
+    storing.await?
 }

@@ -1,154 +1,197 @@
-//! One fetch for all who want the same skylink.
+//! One fetch of a sector for all who need it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use storage_backends::skynet::sector::SectorRoot;
 use storage_backends::skynet::skylink::Skylink;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio_util::task::AbortOnDropHandle;
 
-use super::fetch::{FetchError, Fetched};
+use super::fetch::FetchError;
 
-/// Skylinks that are fetched or wait for it.
+/// Sectors that are fetched or wait for it, from which on no further skyfile is begun.
 const WAITING: usize = 256;
 
-/// Skylinks that are fetched at once; each takes the memory of a few sectors.
-const AT_ONCE: usize = 4;
+/// Sectors with content that are fetched at once; each is in memory until it is stored.
+const DATA_AT_ONCE: usize = 8;
 
-/// What came of a fetch, for each who waited: `None` if no peer has it.
-pub(super) type Outcome = Result<Option<Arc<Fetched>>, Arc<FetchError>>;
+/// The same of base sectors: the head of an answer does not wait for the content of others.
+const BASES_AT_ONCE: usize = 4;
 
-type Table = HashMap<Skylink, watch::Receiver<Option<Outcome>>>;
+/// What is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Wanted {
+    /// The base sector of a skyfile, which is taken only if it is one.
+    Base(Skylink),
+    /// A sector that some base sector lists.
+    Data(SectorRoot),
+}
 
-/// The fetches that are under way. They go on when those who wait leave: clients that gave up come again.
+/// What came of a fetch, for each who waited: whether the sector is here now.
+pub(super) type Outcome = Result<bool, Arc<FetchError>>;
+
+/// A sector on its way. The fetch stops when nobody has the flight any more.
 #[derive(Debug)]
-pub(super) struct Flights {
-    table: Arc<Mutex<Table>>,
-    permits: Arc<Semaphore>,
+pub(super) struct Flight {
+    outcome: watch::Receiver<Option<Outcome>>,
+    task: AbortOnDropHandle<()>,
 }
 
-impl Default for Flights {
-    fn default() -> Self {
-        Flights { table: Arc::default(), permits: Arc::new(Semaphore::new(AT_ONCE)) }
-    }
-}
-
-/// Takes a fetch off the table when it ends, however it does.
-struct Landing {
-    table: Arc<Mutex<Table>>,
-    skylink: Skylink,
-}
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        lock(&self.table).remove(&self.skylink);
-    }
-}
-
-impl Flights {
-    /// Waits for the fetch of this skylink that is under way, or for `fetch`.
-    pub(super) async fn join(
-        &self,
-        skylink: Skylink,
-        fetch: impl Future<Output = Outcome> + Send + 'static,
-    ) -> Outcome {
-        let mut outcome = self.board(skylink, fetch)?;
+impl Flight {
+    /// Waits for its end.
+    pub(super) async fn end(&self) -> Outcome {
         let aborted = || Arc::new(FetchError::Aborted);
+        let mut outcome = self.outcome.clone();
         // The sender is gone without an outcome if the fetch panicked.
         let ended = outcome.wait_for(Option::is_some).await.map_err(|_| aborted())?;
         ended.clone().ok_or_else(aborted)?
     }
+}
 
-    fn board(
-        &self,
-        skylink: Skylink,
-        fetch: impl Future<Output = Outcome> + Send + 'static,
-    ) -> Result<watch::Receiver<Option<Outcome>>, Arc<FetchError>> {
-        let mut table = lock(&self.table);
-        if let Some(outcome) = table.get(&skylink) {
-            return Ok(outcome.clone());
-        }
-        if table.len() >= WAITING {
-            return Err(Arc::new(FetchError::Busy));
-        }
-        let (sender, outcome) = watch::channel(None);
-        table.insert(skylink, outcome.clone());
-        let landing = Landing { table: Arc::clone(&self.table), skylink };
-        let permits = Arc::clone(&self.permits);
-        tokio::spawn(async move {
-            // Never closed.
-            let _permit = permits.acquire().await;
-            let ended = fetch.await;
-            // Who comes from now on finds what was fetched.
-            drop(landing);
-            sender.send_replace(Some(ended));
-        });
-        Ok(outcome)
+type Table = HashMap<Wanted, Weak<Flight>>;
+
+/// The fetches that are under way.
+#[derive(Debug)]
+pub(super) struct Flights {
+    table: Mutex<Table>,
+    bases: Semaphore,
+    data: Semaphore,
+}
+
+impl Default for Flights {
+    fn default() -> Self {
+        let [bases, data] = [BASES_AT_ONCE, DATA_AT_ONCE].map(Semaphore::new);
+        Flights { table: Mutex::default(), bases, data }
     }
 }
 
-fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
-    // Each use is one call on the map.
-    table.lock().unwrap_or_else(PoisonError::into_inner)
+impl Flights {
+    /// The fetch of this sector that is under way, or `fetch`.
+    pub(super) fn join(
+        &self,
+        wanted: Wanted,
+        fetch: impl Future<Output = Result<bool, FetchError>> + Send + 'static,
+    ) -> Result<Arc<Flight>, FetchError> {
+        let mut table = self.table();
+        if let Some(flight) = table.get(&wanted).and_then(under_way) {
+            return Ok(flight);
+        }
+        table.retain(|_, flight| under_way(flight).is_some());
+        // Who reads a skyfile already has a few sectors on their way, and gets the next ones.
+        if table.len() >= WAITING && matches!(wanted, Wanted::Base(_)) {
+            return Err(FetchError::Busy);
+        }
+        let (sender, outcome) = watch::channel(None);
+        let task = tokio::spawn(async move {
+            sender.send_replace(Some(fetch.await.map_err(Arc::new)));
+        });
+        let flight = Arc::new(Flight { outcome, task: AbortOnDropHandle::new(task) });
+        table.insert(wanted, Arc::downgrade(&flight));
+        Ok(flight)
+    }
+
+    /// Waits until a sector can be taken into memory, where it is as long as the answer.
+    pub(super) async fn room(&self, wanted: Wanted) -> Option<SemaphorePermit<'_>> {
+        let places = match wanted {
+            Wanted::Base(_) => &self.bases,
+            Wanted::Data(_) => &self.data,
+        };
+        // Never closed.
+        places.acquire().await.ok()
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Each use is single calls on the map.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What came of one that has ended is not news to whoever comes now.
+fn under_way(flight: &Weak<Flight>) -> Option<Arc<Flight>> {
+    flight.upgrade().filter(|flight| !flight.task.is_finished() && flight.outcome.borrow().is_none())
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use super::*;
 
-    fn skylink(n: u16) -> Skylink {
+    fn data(n: u8) -> Wanted {
+        Wanted::Data(SectorRoot::from_bytes([n; 32]))
+    }
+
+    fn base(n: u16) -> Wanted {
         let mut bytes = [0; Skylink::SIZE];
         bytes[2..4].copy_from_slice(&n.to_le_bytes());
-        Skylink::from_bytes(&bytes).unwrap()
+        Wanted::Base(Skylink::from_bytes(&bytes).unwrap())
+    }
+
+    async fn never() -> Result<bool, FetchError> {
+        std::future::pending().await
     }
 
     #[tokio::test]
     async fn who_comes_while_it_is_under_way_waits_for_the_same() {
-        let (flights, begun) = (Flights::default(), Arc::new(AtomicUsize::new(0)));
+        let (flights, begun) = (Flights::default(), AtomicUsize::new(0));
+        let begun = Arc::new(begun);
         let fetch = || {
             let begun = Arc::clone(&begun);
-            flights.join(skylink(1), async move {
+            let flight = flights.join(data(1), async move {
                 begun.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
-                Ok(None)
-            })
+                Ok(true)
+            });
+            async move { flight.unwrap().end().await }
         };
         let ended = futures_util::future::join_all((0..16).map(|_| fetch())).await;
-        assert!(ended.iter().all(|ended| matches!(ended, Ok(None))));
+        assert!(ended.iter().all(|ended| matches!(ended, Ok(true))));
         assert_eq!(begun.load(Ordering::Relaxed), 1);
-        assert!(lock(&flights.table).is_empty());
+        assert!(fetch().await.unwrap());
+        assert_eq!(begun.load(Ordering::Relaxed), 2, "what has ended is not joined");
     }
 
     #[tokio::test]
-    async fn a_fetch_goes_on_when_nobody_waits() {
-        let flights = Flights::default();
-        let (done, ended) = tokio::sync::oneshot::channel();
-        let fetch = flights.join(skylink(1), async move {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            done.send(()).unwrap();
-            Ok(None)
-        });
-        assert!(tokio::time::timeout(std::time::Duration::from_millis(5), fetch).await.is_err());
-        ended.await.unwrap();
+    async fn a_fetch_stops_with_the_last_who_waits() {
+        let (flights, held) = (Flights::default(), Arc::new(()));
+        let fetch = {
+            let held = Arc::clone(&held);
+            async move {
+                let ended = never().await;
+                drop(held);
+                ended
+            }
+        };
+        let [one, other] = [flights.join(data(1), fetch).unwrap(), flights.join(data(1), never()).unwrap()];
+        drop(one);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(Arc::strong_count(&held), 2, "somebody waits");
+        drop(other);
+        while Arc::strong_count(&held) > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert!(flights.join(data(1), async { Ok(true) }).unwrap().end().await.unwrap());
     }
 
     #[tokio::test]
     async fn a_fetch_that_panics_can_be_repeated() {
         let flights = Flights::default();
-        let panicking = flights.join(skylink(1), async { panic!("as the test wants") }).await;
-        assert!(matches!(panicking.unwrap_err().as_ref(), FetchError::Aborted));
-        assert!(matches!(flights.join(skylink(1), async { Ok(None) }).await, Ok(None)));
+        let panicking = flights.join(data(1), async { panic!("as the test wants") }).unwrap();
+        assert!(matches!(panicking.end().await.unwrap_err().as_ref(), FetchError::Aborted));
+        assert!(!flights.join(data(1), async { Ok(false) }).unwrap().end().await.unwrap());
     }
 
     #[tokio::test]
-    async fn the_table_is_bounded() {
+    async fn so_many_wait_and_no_further_skyfile_is_begun() {
         let flights = Flights::default();
-        let waiting: Vec<_> =
-            (0..WAITING as u16).map(|n| flights.board(skylink(n), std::future::pending()).unwrap()).collect();
-        let refused = flights.join(skylink(9999), async { Ok(None) }).await;
-        assert!(matches!(refused.unwrap_err().as_ref(), FetchError::Busy));
-        assert!(flights.board(skylink(0), std::future::pending()).is_ok(), "joining one that is under way is allowed");
+        let begin = |wanted| flights.join(wanted, never());
+        let waiting: Vec<_> = (0..WAITING as u16).map(|n| begin(base(n)).unwrap()).collect();
+        assert!(matches!(begin(base(9999)), Err(FetchError::Busy)));
+        assert!(begin(base(0)).is_ok(), "joining one that is under way is allowed");
+        assert!(begin(data(1)).is_ok(), "as are the next sectors of one that is read");
         drop(waiting);
+        assert!(begin(base(9999)).is_ok());
     }
 }

@@ -35,7 +35,7 @@ use outbox::Outbox;
 
 pub(crate) use client::PEER_HEADER;
 pub use client::{InvalidPeer, PeerKey, is_peer_url};
-pub(crate) use fetch::FetchError;
+pub(crate) use fetch::{Arrival, Fetch, FetchError};
 pub(crate) use timing::Timing;
 
 /// Entries that are being looked for at peers at once; further readers wait.

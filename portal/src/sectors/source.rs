@@ -10,6 +10,7 @@ use storage_backends::skynet::sector::SectorRoot;
 
 use super::read::zero_root;
 use super::{Sector, SectorStore, Stretch};
+use crate::peers::Fetch;
 
 /// Gives the sectors of skyfiles that nobody uploaded here. Everything may block.
 pub trait SectorSource: Debug + Send + Sync {
@@ -34,6 +35,8 @@ pub trait SourceFile: Debug + Send + Sync {
 pub(crate) enum Sectors {
     /// As files of their own.
     Stored(SectorStore),
+    /// The same of one skyfile, of which some are missing: they are fetched before they are opened.
+    Fetched(SectorStore, Arc<Fetch>),
     /// Made when they are asked for.
     Made(SectorSize, Arc<dyn SectorSource>),
     /// The same of one skyfile.
@@ -44,7 +47,7 @@ impl Sectors {
     /// Of every sector here.
     pub(crate) fn sector_size(&self) -> SectorSize {
         match self {
-            Sectors::Stored(store) => store.sector_size(),
+            Sectors::Stored(store) | Sectors::Fetched(store, _) => store.sector_size(),
             Sectors::Made(size, _) | Sectors::OfOne(size, _) => *size,
         }
     }
@@ -52,7 +55,7 @@ impl Sectors {
     /// Opens a sector.
     pub(crate) fn open_sector(&self, root: &SectorRoot) -> io::Result<Option<Sector>> {
         match self {
-            Sectors::Stored(store) => store.open_sector(root),
+            Sectors::Stored(store) | Sectors::Fetched(store, _) => store.open_sector(root),
             // Content that ends early in its last chunk leaves such pieces; nobody has to hold them.
             Sectors::Made(size, _) if *root == zero_root(*size) => Sector::made(*size, Bytes::new(), None).map(Some),
             Sectors::Made(_, source) => match source.find(root)? {
@@ -66,7 +69,7 @@ impl Sectors {
     /// Opens a base sector; with it, where the other sectors of its skyfile are.
     pub(crate) fn open_base(&self, root: &SectorRoot) -> io::Result<Option<(Sector, Sectors)>> {
         let sectors = match self {
-            Sectors::Stored(_) | Sectors::OfOne(..) => self.clone(),
+            Sectors::Stored(_) | Sectors::Fetched(..) | Sectors::OfOne(..) => self.clone(),
             Sectors::Made(size, source) => match source.find(root)? {
                 Some(file) => Sectors::OfOne(*size, file),
                 None => return Ok(None),
@@ -79,15 +82,23 @@ impl Sectors {
     pub(crate) fn content(&self) -> Option<Stretch> {
         match self {
             Sectors::OfOne(_, file) => file.content(),
-            Sectors::Stored(_) | Sectors::Made(..) => None,
+            Sectors::Stored(_) | Sectors::Fetched(..) | Sectors::Made(..) => None,
         }
     }
 
     /// Whether a sector is here.
     pub(crate) fn contains(&self, root: &SectorRoot) -> io::Result<bool> {
         match self {
-            Sectors::Stored(store) => store.contains(root),
-            _ => Ok(self.open_sector(root)?.is_some()),
+            Sectors::Stored(store) | Sectors::Fetched(store, _) => store.contains(root),
+            Sectors::Made(..) | Sectors::OfOne(..) => Ok(self.open_sector(root)?.is_some()),
+        }
+    }
+
+    /// The store from which sectors may be swept; what is made when it is asked for is not.
+    pub(crate) fn store(&self) -> Option<&SectorStore> {
+        match self {
+            Sectors::Stored(store) | Sectors::Fetched(store, _) => Some(store),
+            Sectors::Made(..) | Sectors::OfOne(..) => None,
         }
     }
 }

@@ -41,7 +41,17 @@ pub(crate) enum OpenError {
     Proof(#[from] RangeProofError),
     /// The disk failed.
     #[error("cannot read the skyfile")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
+}
+
+impl From<io::Error> for OpenError {
+    /// A stream of content has no other way to say that a sector does not come.
+    fn from(error: io::Error) -> Self {
+        match error.downcast() {
+            Ok(fetch) => OpenError::Fetch(fetch),
+            Err(error) => OpenError::Io(error),
+        }
+    }
 }
 
 /// Why a skyfile cannot be written.

@@ -1,5 +1,6 @@
 //! Skyfiles: what a skylink names, written to and read from the sector store.
 
+mod arrivals;
 mod chunks;
 mod content;
 mod error;

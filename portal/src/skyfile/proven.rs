@@ -25,12 +25,16 @@ impl Skyfile {
         range: Range<u64>,
     ) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
         let (skyfile, proofs) = (self.clone(), Arc::clone(proofs));
-        stream::try_unfold(range.start, move |first| {
+        let start = (range.start, self.arrivals(range.clone()));
+        stream::try_unfold(start, move |(first, mut arrivals)| {
             let (skyfile, proofs) = (skyfile.clone(), Arc::clone(&proofs));
             let end = range.end.min((first / section + 1) * section);
             async move {
                 if first >= end {
                     return Ok(None);
+                }
+                if let Some(arrivals) = &mut arrivals {
+                    arrivals.reach(end).await.map_err(io::Error::other)?;
                 }
                 let permit = Arc::clone(&proofs.permits).acquire_owned().await.map_err(io::Error::other)?;
                 let making = spawn_blocking(move || {
@@ -38,7 +42,7 @@ impl Skyfile {
                     let _permit = permit;
                     skyfile.proven_section(&proofs, first..end)
                 });
-                Ok(Some((making.await??, end)))
+                Ok(Some((making.await??, (end, arrivals))))
             }
         })
     }

@@ -1,6 +1,7 @@
 //! A skyfile that is open: its base sector taken apart, with any layout, made by anybody.
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use storage_backends::skynet::profile::SectorSize;
 use storage_backends::skynet::sector::{LEAF_SIZE, SectorRoot};
 use storage_backends::skynet::skylink::{Skylink, Target};
 
+use super::arrivals::Arrivals;
 use super::error::OpenError;
 use super::stream::SkyfileStream;
 use crate::sectors::{Held, Sector, Sectors, Stretch};
@@ -117,21 +119,40 @@ impl Skyfile {
         base.into_iter().chain(self.content.data_roots())
     }
 
-    /// Holds its sectors as long as this is open, or a stream of it; `false` if one of them is missing.
+    /// Holds its sectors as long as this is open, or a stream of it, also those that come later; `false` if one of them is
+    /// missing.
     pub(super) fn hold(&self) -> io::Result<bool> {
-        // What is made when it is asked for is not swept.
-        let Sectors::Stored(sectors) = &self.content.sectors else { return Ok(true) };
+        let Some(sectors) = self.content.sectors.store() else { return Ok(true) };
         let mut held = sectors.hold();
+        // Before the look: what is swept after it would be missed.
+        self.roots().for_each(|root| held.add(root));
+        // A second one holds the same.
+        let _ = self.content.held.set(held);
         for root in self.roots() {
-            // Before the look: what is swept after it would be missed.
-            held.add(root);
             if !sectors.contains(&root)? {
                 return Ok(false);
             }
         }
-        // A second one holds the same.
-        let _ = self.content.held.set(held);
         Ok(true)
+    }
+
+    /// Whether some of its sectors may have to come first.
+    pub(crate) fn comes_from_peers(&self) -> bool {
+        matches!(self.content.sectors, Sectors::Fetched(..))
+    }
+
+    /// Waits until all of its sectors are here.
+    pub(crate) async fn complete(&self) -> Result<(), OpenError> {
+        let all = 0..self.size();
+        match self.arrivals(all.clone()) {
+            Some(mut arrivals) => Ok(arrivals.reach(all.end).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// The sectors with this part of the content that may have to come; `None` if they are here.
+    pub(super) fn arrivals(&self, range: Range<u64>) -> Option<Arrivals> {
+        Arrivals::of(&self.content, range)
     }
 
     /// The roots of the data pieces of each chunk.
@@ -177,15 +198,23 @@ impl Source {
         self.size
     }
 
+    /// Bytes of a chunk and its data pieces; `None` if the content is in the base sector.
+    pub(super) fn chunk(&self) -> Option<(usize, usize)> {
+        match &self.place {
+            Place::Base { .. } => None,
+            Place::Fanout { data_pieces, .. } => Some((data_pieces * self.sectors.sector_size().bytes(), *data_pieces)),
+        }
+    }
+
     fn data_roots(&self) -> impl Iterator<Item = SectorRoot> {
-        let (roots, data_pieces, chunk_roots) = match &self.place {
-            Place::Base { .. } => (&[][..], 0, 1),
-            Place::Fanout { roots, data_pieces, chunk_roots, .. } => (roots.as_chunks().0, *data_pieces, *chunk_roots),
-        };
-        roots
-            .chunks(chunk_roots)
-            .flat_map(move |chunk| chunk.iter().take(data_pieces))
-            .map(|root| SectorRoot::from_bytes(*root))
+        (0..).map_while(|piece| self.data_root(piece))
+    }
+
+    /// The root of a data piece, counted over all chunks.
+    pub(super) fn data_root(&self, piece: u64) -> Option<SectorRoot> {
+        let Place::Fanout { roots, data_pieces, chunk_roots, .. } = &self.place else { return None };
+        let (chunk, piece) = (piece as usize / data_pieces, piece as usize % data_pieces);
+        roots.as_chunks().0.get(chunk * chunk_roots + piece).map(|root| SectorRoot::from_bytes(*root))
     }
 
     /// Some of the bytes at `position`, at least one and at most `limit`. The position is within the content.

@@ -32,12 +32,17 @@ impl SkyfileReader {
 
     /// Opens the skyfile of a v1 skylink; `None` if it is not here.
     pub(crate) async fn open(&self, skylink: &Skylink) -> Result<Option<Skyfile>, OpenError> {
+        self.open_from(self.sectors.clone(), skylink).await
+    }
+
+    /// The same where its sectors come from elsewhere.
+    pub(crate) async fn open_from(&self, sectors: Sectors, skylink: &Skylink) -> Result<Option<Skyfile>, OpenError> {
         self.refuse_blocked(skylink)?;
-        let (sectors, skylink) = (self.sectors.clone(), *skylink);
+        let skylink = *skylink;
         spawn_blocking(move || Skyfile::open(&sectors, skylink)).await.map_err(std::io::Error::from)?
     }
 
-    /// Keeps what an open skyfile is read from; `false` if some of it is missing.
+    /// Keeps what an open skyfile is read from, and what of it is still to come; `false` if some of it is missing.
     pub(crate) async fn hold(&self, skyfile: &Skyfile) -> Result<bool, OpenError> {
         let skyfile = skyfile.clone();
         Ok(spawn_blocking(move || skyfile.hold()).await.map_err(std::io::Error::from)??)

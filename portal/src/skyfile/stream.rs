@@ -6,58 +6,70 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::Stream;
-use tokio::task::{JoinHandle, spawn_blocking};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Stream};
+use tokio::task::spawn_blocking;
 
+use super::arrivals::Arrivals;
 use super::reader::{OpenChunk, Source};
 
 /// Bytes read at a time; as many are read ahead.
 const STEP: usize = 128 * 1024;
 
 /// Part of a skyfile's content. A thread is used only while something is read: a slow client holds none, and one that
-/// leaves causes no further read.
-#[derive(Debug)]
-pub(crate) struct SkyfileStream {
+/// leaves causes no further read. It is what comes next, or nothing when it has ended, well or not.
+pub(crate) struct SkyfileStream(Option<Step>);
+
+/// Some bytes, and what is left to read behind them.
+type Step = BoxFuture<'static, io::Result<(Bytes, Cursor)>>;
+
+/// What is left to read.
+struct Cursor {
     source: Arc<Source>,
     position: u64,
     end: u64,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Nothing was asked for yet.
-    Idle(OpenChunk),
-    Reading(JoinHandle<io::Result<(Bytes, OpenChunk)>>),
-    /// It ended, well or not.
-    Done,
+    chunk: OpenChunk,
+    /// Where sectors have to come before they are read.
+    arrivals: Option<Arrivals>,
 }
 
 impl SkyfileStream {
     pub(super) fn new(source: Arc<Source>, first: u64, length: u64) -> Self {
-        SkyfileStream {
-            source,
-            position: first,
-            end: first.saturating_add(length),
-            state: State::Idle(OpenChunk::default()),
-        }
+        let end = first.saturating_add(length);
+        let arrivals = Arrivals::of(&source, first..end);
+        let cursor = Cursor { source, position: first, end, chunk: OpenChunk::default(), arrivals };
+        // Nothing is read before it is asked for.
+        SkyfileStream((length > 0).then(|| cursor.read_once_here().boxed()))
+    }
+}
+
+impl Cursor {
+    /// Begins to read what comes next, whether or not anybody asks, unless it has to come first.
+    fn read_ahead(self) -> Option<Step> {
+        let is_here = self.arrivals.as_ref().is_none_or(|arrivals| arrivals.has_reached(self.position + 1));
+        let is_unfinished = self.position < self.end;
+        is_unfinished.then(|| if is_here { self.read().boxed() } else { self.read_once_here().boxed() })
     }
 
-    /// Begins to read what comes next.
-    fn read_on(&mut self, mut chunk: OpenChunk) {
-        if self.position >= self.end {
-            self.state = State::Done;
-            return;
+    async fn read_once_here(mut self) -> io::Result<(Bytes, Self)> {
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.reach(self.position + 1).await.map_err(io::Error::other)?;
         }
-        let (source, position, end) = (Arc::clone(&self.source), self.position, self.end);
-        self.state = State::Reading(spawn_blocking(move || {
-            if end > source.size() {
+        self.read().await
+    }
+
+    /// Reads on a thread from now on, also before it is polled.
+    fn read(mut self) -> impl Future<Output = io::Result<(Bytes, Self)>> + Send {
+        let reading = spawn_blocking(move || {
+            if self.end > self.source.size() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let limit = (end - position).min(STEP as u64) as usize;
-            let bytes = source.read(&mut chunk, position, limit)?;
-            Ok((bytes, chunk))
-        }));
+            let limit = (self.end - self.position).min(STEP as u64) as usize;
+            let bytes = self.source.read(&mut self.chunk, self.position, limit)?;
+            self.position += bytes.len() as u64;
+            Ok((bytes, self))
+        });
+        reading.map(|read| read?)
     }
 }
 
@@ -65,22 +77,12 @@ impl Stream for SkyfileStream {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let State::Idle(chunk) = &mut self.state {
-            let chunk = std::mem::take(chunk);
-            self.read_on(chunk);
-        }
-        let State::Reading(reading) = &mut self.state else { return Poll::Ready(None) };
-        let read = ready!(Pin::new(reading).poll(cx)).unwrap_or_else(|error| Err(error.into()));
-        match read {
-            Ok((bytes, chunk)) => {
-                self.position += bytes.len() as u64;
-                self.read_on(chunk);
-                Poll::Ready(Some(Ok(bytes)))
-            }
-            Err(error) => {
-                self.state = State::Done;
-                Poll::Ready(Some(Err(error)))
-            }
-        }
+        let Some(step) = &mut self.0 else { return Poll::Ready(None) };
+        let read = ready!(step.poll_unpin(cx));
+        self.0 = None;
+        Poll::Ready(Some(read.map(|(bytes, cursor)| {
+            self.0 = cursor.read_ahead();
+            bytes
+        })))
     }
 }

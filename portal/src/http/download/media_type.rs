@@ -6,6 +6,7 @@ use http::HeaderValue;
 use super::content::Content;
 use crate::http::error::HttpError;
 use crate::media_type::{SNIFFED, of_bytes, of_name};
+use crate::skyfile::OpenError;
 
 /// Of content that may have to be looked at.
 pub(super) async fn media_type(content: &Content) -> Result<HeaderValue, HttpError> {
@@ -22,7 +23,7 @@ pub(super) async fn media_type(content: &Content) -> Result<HeaderValue, HttpErr
     let mut start = Vec::new();
     let mut stream = content.stream(0, content.size().min(SNIFFED as u64));
     while let Some(bytes) = stream.next().await {
-        start.extend_from_slice(&bytes.map_err(|error| HttpError::internal("failed to read the skyfile", error))?);
+        start.extend_from_slice(&bytes.map_err(OpenError::from)?);
     }
     Ok(HeaderValue::from_static(of_bytes(&start)))
 }

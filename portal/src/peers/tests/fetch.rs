@@ -86,7 +86,22 @@ async fn a_lost_sector_is_repaired_from_a_peer() {
     node.lose(&skyfile.roots().nth(3).unwrap());
     drop(skyfile);
     assert_eq!(node.read(skylink).await, Some(content));
-    assert_eq!(server.requests(), 2, "the base sector and the lost one");
+    assert_eq!(server.requests(), 1, "the lost one");
+}
+
+#[tokio::test]
+async fn what_was_lost_of_a_pinned_skyfile_comes_back_without_a_reader_of_it() {
+    let source = Node::new(&[]);
+    let server = source.serve().await;
+    let node = Node::new(&[&server]);
+    let (skylink, content) = source.upload(5 * SECTOR).await;
+    node.upload(5 * SECTOR).await;
+    let skyfile = node.portal.open_skyfile(&skylink, true).await.unwrap().unwrap();
+    node.lose(&skyfile.roots().nth(3).unwrap());
+    drop(skyfile);
+    let skyfile = node.portal.open_skyfile(&skylink, false).await.unwrap().unwrap();
+    assert_eq!(skyfile.stream(0, 1).next().await.unwrap().unwrap(), content[..1]);
+    eventually(async || node.portal.open_skyfile(&skylink, true).await.unwrap().is_some()).await;
 }
 
 #[tokio::test]
@@ -104,9 +119,13 @@ async fn sectors_come_from_whoever_has_them() {
 
     other.lose(&roots[1]);
     let node = Node::new(&[&server, &other_server]);
-    let error = node.portal.open_skyfile(&skylink, false).await.unwrap_err();
-    let OpenError::Fetch(error) = error else { panic!("{error:?}") };
+    let skyfile = node.portal.open_skyfile(&skylink, false).await.unwrap().unwrap();
+    let mut stream = skyfile.stream(0, skyfile.size());
+    assert_eq!(stream.next().await.unwrap().unwrap(), content[..SECTOR]);
+    let OpenError::Fetch(error) = stream.next().await.unwrap().unwrap_err().into() else { panic!("another error") };
     assert!(matches!(*error, FetchError::Incomplete(root) if root == roots[1]), "{error:?}");
+    assert!(stream.next().await.is_none());
+    assert!(node.portal.pin(&skylink, false).await.is_err());
     one.upload(4 * SECTOR).await;
     assert_eq!(node.read(skylink).await, Some(content), "once it is there again");
 }
@@ -140,7 +159,8 @@ async fn clients_get_what_peers_have_by_every_way_and_peers_do_not() {
     let source = Node::new(&[]);
     let server = source.serve().await;
     let client = http_client(&Timing::default()).unwrap();
-    for path in ["/", "/skynet/skylink/", "/skynet/metadata/", "/skynet/basesector/"] {
+    let proven = ["/skynet/trustless/basesector/", "/skynet/trustless/file/v1/"];
+    for path in ["/", "/skynet/skylink/", "/skynet/metadata/", "/skynet/basesector/"].into_iter().chain(proven) {
         let (skylink, _) = source.upload(3 * SECTOR).await;
         let here = client.get(format!("{}{path}{skylink}", server.url)).send().await.unwrap();
         let node = Node::new(&[&server]);

@@ -4,6 +4,7 @@ mod entries;
 mod exchange;
 mod fetch;
 mod hostile;
+mod streaming;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -129,7 +130,7 @@ impl Node {
         let content: Vec<u8> = (0..length).map(|at| (at * 7 + at / 251 + length) as u8).collect();
         let mut writer = self.portal.stores().unwrap().skyfiles.writer().unwrap();
         writer.write(Bytes::from(content.clone())).await.unwrap();
-        let metadata = format!("{{\"filename\":\"f\",\"length\":{length}}}");
+        let metadata = format!("{{\"filename\":\"f.txt\",\"length\":{length}}}");
         (writer.finish(metadata.into_bytes()).await.unwrap(), content)
     }
 
