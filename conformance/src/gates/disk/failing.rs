@@ -41,6 +41,12 @@ pub fn blobs(bench: &Bench) -> anyhow::Result<()> {
     }
     note(&format!("pushes: {seen:?}"));
     ensure!(seen.keys().any(|key| key != "Whole"), "every push succeeded: the disk did not fail");
+    let ready = server.target().send(&Request::get("/readyz"))?;
+    let said = ["degraded", "read-only"].iter().any(|state| ready.text().contains(state));
+    ensure!(said, "/readyz keeps the failure to itself: {} {}", ready.status, ready.text());
+    let begun = album.repo.send(&Request::new("POST", album.repo.uploads()))?;
+    ensure!(begun.status == 503, "an upload is begun on a disk that fails: {}", begun.status);
+    begun.need("Retry-After")?;
     mend(disk, server, &mut album)
 }
 
