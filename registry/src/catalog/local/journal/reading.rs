@@ -18,11 +18,6 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// All bytes, for those who can do nothing with a part of them.
-    pub(super) fn whole(self) -> io::Result<Vec<u8>> {
-        if self.unreadable.is_empty() { Ok(self.bytes) } else { Err(io::Error::from_raw_os_error(libc::EIO)) }
-    }
-
     fn give_up(&mut self, page: Range<usize>) {
         match self.unreadable.last_mut() {
             Some(last) if last.end == page.start => last.end = page.end,
