@@ -16,6 +16,7 @@ mod attempts;
 mod cold;
 mod eviction;
 mod flush;
+mod lost_roots;
 mod queue;
 mod remote;
 mod resume;

@@ -8,7 +8,7 @@ use storage_backends::fs::StoreError;
 use storage_backends::hasher::Hasher;
 use tokio_util::sync::CancellationToken;
 
-use super::{Remote, attempts, resume, roots};
+use super::{Remote, attempts, lost_roots, resume, roots};
 use crate::catalog::Placement;
 use crate::catalog::command::Command;
 use crate::oci::Digest;
@@ -50,6 +50,9 @@ impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Missing { .. } => Trouble::Missing,
+            damaged @ (StoreError::WrongLength { .. } | StoreError::Corrupt { .. }) => {
+                Trouble::Local(Error::ContentDamaged(damaged))
+            }
             other => Trouble::Local(other.into()),
         }
     }
@@ -74,7 +77,7 @@ pub(super) async fn look_at(
     stop: &CancellationToken,
 ) -> Result<Next, Trouble> {
     place_if_lacking(registry, remote, digest, stop).await?;
-    read_back_if_due(registry, remote, digest).await
+    read_back_if_due(registry, remote, digest, stop).await
 }
 
 /// Not while another one stores it there or removes it.
@@ -92,20 +95,40 @@ async fn place_if_lacking(
     if !catalog.is_public(digest).map_err(Error::from)? {
         return Ok(());
     }
-    let content = roots::content_of_file(registry, digest, size, stop).await?;
-    let (store, name) = (registry.store().clone(), digest.clone());
-    let opening = tokio::task::spawn_blocking(move || store.open_content(&name, size));
-    let file = opening.await.map_err(|_| Error::Internal("opening content panicked"))??;
-    let source: Arc<dyn Source> = Arc::new(FileSource::new(file, content));
+    let source = match local_source(registry, digest, size, stop).await {
+        Err(Trouble::Missing | Trouble::Local(Error::ContentDamaged(_)))
+            if lost_roots::make_again(registry, digest, stop).await? =>
+        {
+            local_source(registry, digest, size, stop).await?
+        }
+        source => source?,
+    };
     let placements = catalog.placements(digest).map_err(Error::from)?;
-    if let Some(known) = remote.backend.locate(Arc::clone(&source)).await? {
-        attempts::note(remote, digest, &known).await?;
-    }
-    let locator = put(registry, remote, &source, is_being_removed(remote, &placements)).await?;
+    let locator = match locate_and_put(registry, remote, &source, is_being_removed(remote, &placements)).await {
+        Err(Trouble::Backend(error @ BackendError::Source(SourceError::Damaged { .. }))) => {
+            doubt(registry, digest, size, stop).await?;
+            return Err(error.into());
+        }
+        outcome => outcome?,
+    };
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
     catalog.commit(vec![command]).await.map_err(Error::from)?;
     attempts::forget(remote, digest).await;
     Ok(())
+}
+
+/// The file that is here, with what it is checked by.
+async fn local_source(
+    registry: &Arc<Registry>,
+    digest: &Digest,
+    size: u64,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Source>, Trouble> {
+    let content = roots::content_of_file(registry, digest, size, stop).await?;
+    let (store, name) = (registry.store().clone(), digest.clone());
+    let opening = tokio::task::spawn_blocking(move || store.open_content(&name, size));
+    let file = opening.await.map_err(|_| Error::Internal("opening content panicked"))??;
+    Ok(Arc::new(FileSource::new(file, content)))
 }
 
 /// Whether a removal of it may still be on its way to the backend.
@@ -115,6 +138,18 @@ fn is_being_removed(remote: &Remote, placements: &[Placement]) -> bool {
     let mine =
         |placement: &&Placement| placement.locator.kind == wanted.kind && placement.locator.profile == wanted.profile;
     placements.iter().filter(mine).any(removing)
+}
+
+async fn locate_and_put(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    source: &Arc<dyn Source>,
+    again: bool,
+) -> Result<Locator, Trouble> {
+    if let Some(known) = remote.backend.locate(Arc::clone(source)).await? {
+        attempts::note(remote, source.content().digest(), &known).await?;
+    }
+    put(registry, remote, source, again).await
 }
 
 /// `again`: what seems to be there may be about to go. Else an upload that was acknowledged and not recorded is found by
@@ -132,22 +167,18 @@ async fn put(
         true => remote.backend.put_again(Arc::clone(source), &token).await,
         false => remote.backend.put(Arc::clone(source), &token).await,
     };
-    match stored {
-        Ok(locator) => {
-            registry.metrics.placed_bytes.inc_by(source.content().length());
-            Ok(locator)
-        }
-        Err(error) => {
-            if let BackendError::Source(SourceError::Damaged { .. }) = &error {
-                registry.put_aside(source.content().digest()).await?;
-            }
-            Err(error.into())
-        }
-    }
+    let locator = stored?;
+    registry.metrics.placed_bytes.inc_by(source.content().length());
+    Ok(locator)
 }
 
 /// Reads back whole what was placed and not read back yet, once no removal can still be on its way there.
-async fn read_back_if_due(registry: &Arc<Registry>, remote: &Arc<Remote>, digest: &Digest) -> Result<Next, Trouble> {
+async fn read_back_if_due(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    digest: &Digest,
+    stop: &CancellationToken,
+) -> Result<Next, Trouble> {
     let catalog = registry.catalog();
     let wanted = Remote::wanted(&*remote.backend);
     let placements = catalog.placements(digest).map_err(Error::from)?;
@@ -159,25 +190,52 @@ async fn read_back_if_due(registry: &Arc<Registry>, remote: &Arc<Remote>, digest
     if settled > remote.clock.now_ms() {
         return Ok(Next::LookAt(settled));
     }
-    let content = roots::known_content(registry, digest, size).await?;
-    let content = content.ok_or(Error::Internal("content was placed without its unit roots"))?;
-    let (digest, locator) = (digest.clone(), placement.locator.clone());
-    match read_whole(registry, remote, &content, &locator).await {
+    // The digest alone says whether all of it is right.
+    let content = roots::for_reading(registry, digest, size).await?;
+    match read_whole(registry, remote, &content, &placement.locator).await {
         Ok(true) => {
+            let (digest, locator) = (digest.clone(), placement.locator);
             let command = Command::RecordReadBack { digest, locator, placed: placement.sequence };
             catalog.commit(vec![command]).await.map_err(Error::from)?;
             Ok(Next::Done)
         }
         outcome @ (Ok(false) | Err(BackendError::NotFound | BackendError::Corrupt { .. })) => {
-            // It lacks a place again, and is uploaded anew with the next look. The backend may have something there.
-            attempts::note(remote, &digest, &locator).await?;
-            let command = Command::RecordUnplaced { digest, locator, standing: placement.sequence };
-            catalog.commit(vec![command]).await.map_err(Error::from)?;
+            give_up(registry, remote, digest, &placement).await?;
             registry.metrics.read_back_failures.inc();
+            if !matches!(outcome, Err(BackendError::NotFound)) {
+                doubt(registry, digest, size, stop).await?;
+            }
             Err(outcome.err().map_or(Trouble::ReadBackDiffers, Trouble::Backend))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Bytes were found that are not the content's. They may be those of the local file, which is put aside then; else its
+/// roots may have been computed when such a file stood there.
+async fn doubt(registry: &Arc<Registry>, digest: &Digest, size: u64, stop: &CancellationToken) -> Result<(), Trouble> {
+    if registry.put_aside(digest).await?.is_some() {
+        return Ok(());
+    }
+    match roots::renew(registry, digest, size, stop).await {
+        Err(Trouble::Missing) => Ok(()),
+        renewed => renewed,
+    }
+}
+
+/// The backend does not have what it acknowledged. It lacks a place again, and is uploaded anew with the next look; the
+/// backend may have something there.
+pub(super) async fn give_up(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    digest: &Digest,
+    placement: &Placement,
+) -> Result<(), Trouble> {
+    attempts::note(remote, digest, &placement.locator).await?;
+    let (digest, locator) = (digest.clone(), placement.locator.clone());
+    let command = Command::RecordUnplaced { digest, locator, standing: placement.sequence };
+    registry.catalog().commit(vec![command]).await.map_err(Error::from)?;
+    Ok(())
 }
 
 async fn read_whole(

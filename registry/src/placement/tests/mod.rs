@@ -2,6 +2,7 @@
 
 mod cold;
 mod histories;
+mod lists;
 mod waiting;
 
 use std::sync::Arc;
@@ -43,7 +44,12 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(grace: Duration, settings: Settings) -> Self {
         let memory = MemoryBackend::new();
-        let faults = Faults::new(Arc::new(memory.clone()));
+        Node { memory: memory.clone(), ..Node::before(Arc::new(memory), grace, settings) }
+    }
+
+    /// With a backend of its own; nothing is in `memory`.
+    pub(crate) fn before(backend: Arc<dyn Backend>, grace: Duration, settings: Settings) -> Self {
+        let (memory, faults) = (MemoryBackend::new(), Faults::new(backend));
         let backend: Arc<dyn Backend> = Arc::new(faults.clone());
         let fixture = Fixture::placing(grace, &backend, &settings);
         Node { fixture, memory, faults, settings, running: None }
