@@ -126,9 +126,11 @@ async fn content_in_units(cold: &Arc<Cold>, locator: &Locator, is_last: bool) ->
         if let Some(rooted) = lost_roots::from_address(&cold.registry, &cold.remote, content, locator).await? {
             return Ok(Some(rooted));
         }
-        match lost_roots::from_placed_list(&cold.registry, &cold.remote, content).await {
-            Err(_) if is_last => Ok(None),
-            rooted => Ok(rooted?),
+        let reading = lost_roots::from_placed_list(&cold.registry, &cold.remote, content);
+        match tokio::time::timeout(cold.remote.settings.list_patience, reading).await {
+            Err(_) => Ok(None),
+            Ok(Err(_)) if is_last => Ok(None),
+            Ok(rooted) => Ok(rooted?),
         }
     };
     cold.rooted.get_or_try_init(asking).await.cloned()

@@ -190,6 +190,17 @@ async fn a_list_that_does_not_come_at_all_keeps_nobody_from_the_content() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_stalls_is_not_waited_for_forever() {
+    let bytes = large(4 * UNIT + 1);
+    let (mut node, digest, list) = Node::with_cold_and_list(&bytes).await;
+    node.settings.list_patience = Duration::from_millis(200);
+    let node = node.restart(GRACE).await;
+    node.lose_file(&list);
+    node.faults.at(Call::Get, 0, Fault::Stall);
+    node.assert_dear(&digest, &bytes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_the_backend_lost_or_changed_is_made_again_and_placed_again() {
     let bytes = large(4 * UNIT + 1);
     for fault in [None, Some(Fault::WrongByte(33))] {
