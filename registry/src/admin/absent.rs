@@ -45,12 +45,12 @@ pub fn forget_places(registry: &Registry) -> Result<u64, Error> {
         let content_is_here = registry.store.stat(&digest)?.is_some();
         let list = registry.catalog.unit_roots(&digest)?.map(|roots| roots.list);
         if content_is_here {
-            forgotten += forget(registry, digest, &mut commands)?;
+            forgotten += forget(registry, &digest, &mut commands)?;
         }
         if let Some(list) = list
             && (content_is_here || registry.store.stat(&list)?.is_some())
         {
-            forgotten += forget(registry, list, &mut commands)?;
+            forgotten += forget(registry, &list, &mut commands)?;
         }
         if commands.len() >= COMMANDS {
             registry.catalog.commit_blocking(std::mem::take(&mut commands))?;
@@ -64,9 +64,9 @@ pub fn forget_places(registry: &Registry) -> Result<u64, Error> {
 }
 
 /// 1 if there is anything to forget.
-fn forget(registry: &Registry, digest: Digest, commands: &mut Vec<Command>) -> Result<u64, Error> {
+fn forget(registry: &Registry, digest: &Digest, commands: &mut Vec<Command>) -> Result<u64, Error> {
     let before = commands.len();
-    for Placement { locator, sequence, unpin_pending, .. } in registry.catalog.placements(&digest)? {
+    for Placement { locator, sequence, unpin_pending, .. } in registry.catalog.placements(digest)? {
         if !unpin_pending {
             commands.push(Command::RecordUnplaced { digest: digest.clone(), locator, standing: sequence });
         }

@@ -89,15 +89,15 @@ impl Node {
         let (out, mut replies) = admin::Output::new();
         let registry = Arc::clone(&self.fixture.registry);
         let checking = tokio::spawn(async move { admin::run(&registry, admin::Command::Fsck { repair }, &out).await });
-        let (mut said, mut sound) = (String::new(), false);
+        let (mut said, mut sound) = (Vec::new(), false);
         while let Some(reply) = replies.recv().await {
             match reply {
                 admin::Reply::Done(well) => sound = well,
-                other => said += &format!("{other:?}\n"),
+                other => said.push(format!("{other:?}")),
             }
         }
         checking.await.unwrap();
-        (said, sound)
+        (said.join("\n"), sound)
     }
 }
 
