@@ -37,20 +37,21 @@ pub fn count_absent(registry: &Registry, stopped: impl Fn() -> bool) -> Result<A
 }
 
 /// Forgets the places of all content that has its file here, so that it is placed anew: at a backend that is known to
-/// be empty. Places that are to be removed stay. Says how much it was. Blocks; to be called before anything is placed.
+/// be empty. So it does with lists of unit roots that are here, or are made again from content that is. Places that are
+/// to be removed stay. Says how much it was. Blocks; to be called before anything is placed.
 pub fn forget_places(registry: &Registry) -> Result<u64, Error> {
     let (mut commands, mut forgotten) = (Vec::new(), 0);
     for_each_held(registry, |digest| {
-        if registry.store.stat(&digest)?.is_none() {
-            return Ok(true);
+        let content_is_here = registry.store.stat(&digest)?.is_some();
+        let list = registry.catalog.unit_roots(&digest)?.map(|roots| roots.list);
+        if content_is_here {
+            forgotten += forget(registry, &digest, &mut commands)?;
         }
-        let standing = registry.catalog.placements(&digest)?.into_iter().filter(|placement| !placement.unpin_pending);
-        let before = commands.len();
-        commands.extend(standing.map(|Placement { locator, sequence, .. }| {
-            let digest = digest.clone();
-            Command::RecordUnplaced { digest, locator, standing: sequence }
-        }));
-        forgotten += u64::from(commands.len() > before);
+        if let Some(list) = list
+            && (content_is_here || registry.store.stat(&list)?.is_some())
+        {
+            forgotten += forget(registry, &list, &mut commands)?;
+        }
         if commands.len() >= COMMANDS {
             registry.catalog.commit_blocking(std::mem::take(&mut commands))?;
         }
@@ -60,6 +61,17 @@ pub fn forget_places(registry: &Registry) -> Result<u64, Error> {
         registry.catalog.commit_blocking(commands)?;
     }
     Ok(forgotten)
+}
+
+/// 1 if there is anything to forget.
+fn forget(registry: &Registry, digest: &Digest, commands: &mut Vec<Command>) -> Result<u64, Error> {
+    let before = commands.len();
+    for Placement { locator, sequence, unpin_pending, .. } in registry.catalog.placements(digest)? {
+        if !unpin_pending {
+            commands.push(Command::RecordUnplaced { digest: digest.clone(), locator, standing: sequence });
+        }
+    }
+    Ok(u64::from(commands.len() > before))
 }
 
 /// Until `look` says that it is enough.

@@ -15,7 +15,12 @@ const QUEUE: usize = 64;
 const BATCH: usize = 256;
 
 enum Found {
-    Bad { digest: Digest, how: &'static str },
+    Bad {
+        digest: Digest,
+        how: &'static str,
+    },
+    /// A list of unit roots, which nobody has to push again.
+    DamagedList(Digest),
     Note(String),
 }
 
@@ -38,6 +43,14 @@ pub(super) async fn check(registry: &Arc<Registry>, repair: bool, out: &Output) 
                 if repair && registry.put_aside(&digest).await?.is_some() {
                     aside += 1;
                     out.line(format!("{digest}: put aside; push it again to bring it back")).await;
+                }
+            }
+            Found::DamagedList(list) => {
+                bad += 1;
+                out.line(format!("{list}: this list of unit roots is damaged; what it says is known elsewhere")).await;
+                if repair && registry.put_aside(&list).await?.is_some() {
+                    aside += 1;
+                    out.line(format!("{list}: put aside; it comes back when it is needed")).await;
                 }
             }
         }
@@ -80,6 +93,7 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Found>) -> Result<
                     continue;
                 }
                 checked += 1;
+                check_list(registry, &digest, findings)?;
                 let how = match registry.store.verify(&digest, &mut full_speed) {
                     Ok(Verdict::Sound | Verdict::Interrupted) => continue,
                     Ok(Verdict::Corrupt) => "the file is damaged",
@@ -101,6 +115,24 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Found>) -> Result<
     }
     strangers(registry, findings)?;
     Ok(checked)
+}
+
+/// The list of unit roots of content that is held, if it is known. That it is missing is no fault: it comes from the
+/// backend, or is made again from the content.
+fn check_list(registry: &Registry, of: &Digest, findings: &mpsc::Sender<Found>) -> Result<(), Error> {
+    let Some(roots) = registry.catalog.unit_roots(of)? else { return Ok(()) };
+    match registry.store.verify(&roots.list, &mut full_speed) {
+        Ok(Verdict::Sound | Verdict::Interrupted) => {}
+        Ok(Verdict::Corrupt) | Err(StoreError::Io { .. }) => {
+            let _ = findings.blocking_send(Found::DamagedList(roots.list));
+        }
+        Ok(Verdict::Missing) => {
+            let note = format!("{}: this list of unit roots is missing; it comes back when it is needed", roots.list);
+            let _ = findings.blocking_send(Found::Note(note));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 /// What a repository holds, some of it perhaps twice.

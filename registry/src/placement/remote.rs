@@ -46,6 +46,8 @@ pub struct Settings {
     pub flush_timeout: Duration,
     /// How long the answer to a cold read waits for the first verified bytes.
     pub first_unit: Duration,
+    /// How long a cold read waits for a lost list of unit roots before it reads everything instead.
+    pub list_patience: Duration,
     /// Cold fetches at once; each takes a few MiB of memory.
     pub cold_fetches: usize,
 }
@@ -66,6 +68,8 @@ impl Default for Settings {
             // Kubernetes kills after 30 s.
             flush_timeout: Duration::from_secs(20),
             first_unit: Duration::from_secs(1),
+            // Headers went out long ago; Akash's ingress cuts what says nothing for 60 s.
+            list_patience: Duration::from_secs(20),
             cold_fetches: 8,
         }
     }

@@ -7,13 +7,12 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use storage_backends::backend::{BackendError, Content, Locator, UNIT, UnitRoot};
+use storage_backends::backend::{Content, UNIT, UnitRoot};
 use storage_backends::fs::StoreError;
 use storage_backends::skynet::profile::SectorSize;
 use storage_backends::skynet::sector::SectorHasher;
 use tokio_util::sync::CancellationToken;
 
-use super::Remote;
 use super::worker::Trouble;
 use crate::catalog::UnitRootsList;
 use crate::catalog::command::Command;
@@ -25,7 +24,8 @@ const STEP: usize = 256 * 1024;
 /// Threads that hash one piece of content, where there are as many processors: the others belong to requests.
 const WORKERS: usize = 2;
 
-const ROOT_BYTES: u64 = UnitRoot::SIZE as u64;
+/// Bytes of one root in a list.
+pub(super) const ROOT_BYTES: u64 = UnitRoot::SIZE as u64;
 
 /// The content with its roots, which are computed from the local file if they are not known yet.
 pub(super) async fn content_of_file(
@@ -37,11 +37,44 @@ pub(super) async fn content_of_file(
     if let Some(content) = known_content(registry, digest, size).await? {
         return Ok(content);
     }
-    let (store, name, stop) = (registry.store().clone(), digest.clone(), stop.clone());
-    let computing = tokio::task::spawn_blocking(move || compute(&store.open_content(&name, size)?, size, &stop));
-    let roots = computing.await.map_err(|_| Error::Internal("computing unit roots panicked"))??;
+    let roots = computed(registry, digest, size, stop).await?;
+    // A file that is not what it was gives other roots, which must not take the place of the right ones.
+    if !are_recorded(registry, digest, &roots)? && registry.put_aside(digest).await?.is_some() {
+        return Err(Trouble::Missing);
+    }
     keep(registry, digest, &roots).await?;
     with_roots(digest, size, roots.into())
+}
+
+/// Computes the roots anew, though some are known, of a file that is sound.
+pub(super) async fn renew(
+    registry: &Arc<Registry>,
+    digest: &Digest,
+    size: u64,
+    stop: &CancellationToken,
+) -> Result<(), Trouble> {
+    if size <= UNIT {
+        return Ok(());
+    }
+    let roots = computed(registry, digest, size, stop).await?;
+    keep(registry, digest, &roots).await
+}
+
+async fn computed(
+    registry: &Registry,
+    digest: &Digest,
+    size: u64,
+    stop: &CancellationToken,
+) -> Result<Vec<UnitRoot>, Trouble> {
+    let (store, name, stop) = (registry.store().clone(), digest.clone(), stop.clone());
+    let computing = tokio::task::spawn_blocking(move || compute(&store.open_content(&name, size)?, size, &stop));
+    computing.await.map_err(|_| Error::Internal("computing unit roots panicked"))?
+}
+
+/// Whether these are the roots that were recorded, if any were.
+pub(super) fn are_recorded(registry: &Registry, digest: &Digest, roots: &[UnitRoot]) -> Result<bool, Error> {
+    let recorded = registry.catalog().unit_roots(digest)?;
+    Ok(recorded.is_none_or(|recorded| recorded.list == name_of(&list_of(roots))))
 }
 
 /// The content, if all is known that reading it in parts takes.
@@ -103,43 +136,6 @@ pub(super) async fn for_reading(registry: &Arc<Registry>, digest: &Digest, size:
     known.map_err(local)
 }
 
-/// The content with its roots as the backend has them, which from now on are here again; `None` if it cannot give them.
-/// An error means that it may later.
-pub(super) async fn from_backend(
-    registry: &Arc<Registry>,
-    remote: &Remote,
-    content: &Content,
-    locator: &Locator,
-) -> Result<Option<Content>, BackendError> {
-    let (digest, size) = (content.digest(), content.length());
-    let roots = match remote.backend.unit_roots(content, locator).await {
-        Ok(Some(roots)) => roots,
-        Ok(None) => return Ok(None),
-        Err(error) if error.is_retryable() => return Err(error),
-        Err(error) => {
-            tracing::warn!(%digest, %error, "the backend does not give the roots of the content's units");
-            return Ok(None);
-        }
-    };
-    match keep_again(registry, digest, &roots).await {
-        Ok(()) => Ok(with_roots(digest, size, roots).ok()),
-        Err(trouble) => {
-            tracing::error!(%digest, error = %trouble, "the roots of content as the backend has them cannot be used");
-            Ok(None)
-        }
-    }
-}
-
-/// What was recorded once says what the list must be.
-async fn keep_again(registry: &Arc<Registry>, digest: &Digest, roots: &[UnitRoot]) -> Result<(), Trouble> {
-    let recorded = registry.catalog().unit_roots(digest).map_err(Error::from)?;
-    let list = Digest::of(Algorithm::Sha256, &list_of(roots));
-    if recorded.is_some_and(|recorded| recorded.list != list) {
-        return Err(Error::Internal("the unit roots are not those that were recorded").into());
-    }
-    keep(registry, digest, roots).await
-}
-
 fn local(trouble: Trouble) -> Error {
     match trouble {
         Trouble::Local(error) => error,
@@ -151,7 +147,8 @@ fn plain(digest: &Digest, size: u64) -> Result<Content, Trouble> {
     Content::new(digest.clone(), size).map_err(|_| Trouble::Local(Error::Internal("content of an unknown algorithm")))
 }
 
-fn with_roots(digest: &Digest, size: u64, roots: Arc<[UnitRoot]>) -> Result<Content, Trouble> {
+/// The content with these roots, which must be as many as it has units.
+pub(super) fn with_roots(digest: &Digest, size: u64, roots: Arc<[UnitRoot]>) -> Result<Content, Trouble> {
     let counted = plain(digest, size)?.with_unit_roots(roots);
     counted.map_err(|_| Trouble::Local(Error::Internal("the unit roots of other content")))
 }
@@ -200,9 +197,9 @@ fn root_of(file: &File, bytes: Range<u64>, buffer: &mut [u8], stop: &Cancellatio
 }
 
 /// Durable steps, and what a crash after each leaves behind: the file, which nobody holds and a sweep takes; the fact.
-async fn keep(registry: &Arc<Registry>, digest: &Digest, roots: &[UnitRoot]) -> Result<(), Trouble> {
+pub(super) async fn keep(registry: &Arc<Registry>, digest: &Digest, roots: &[UnitRoot]) -> Result<(), Trouble> {
     let bytes = list_of(roots);
-    let (list, units) = (Digest::of(Algorithm::Sha256, &bytes), roots.len() as u64);
+    let (list, units) = (name_of(&bytes), roots.len() as u64);
     let _lock = registry.locks.lock(&list).await;
     let name = list.clone();
     registry.blocking(move |store| store.put_bytes(&name, &bytes)).await?;
@@ -216,7 +213,12 @@ fn list_of(roots: &[UnitRoot]) -> Vec<u8> {
     roots.iter().flat_map(UnitRoot::as_bytes).copied().collect()
 }
 
-fn roots_of(list: &[u8]) -> Vec<UnitRoot> {
+fn name_of(list: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, list)
+}
+
+/// The roots of a list, which is as long as they are together.
+pub(super) fn roots_of(list: &[u8]) -> Vec<UnitRoot> {
     let (roots, _) = list.as_chunks::<{ UnitRoot::SIZE }>();
     roots.iter().map(|root| UnitRoot::from_bytes(*root)).collect()
 }

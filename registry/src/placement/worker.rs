@@ -8,7 +8,7 @@ use storage_backends::fs::StoreError;
 use storage_backends::hasher::Hasher;
 use tokio_util::sync::CancellationToken;
 
-use super::{Remote, attempts, resume, roots};
+use super::{Remote, attempts, lost_roots, resume, roots};
 use crate::catalog::Placement;
 use crate::catalog::command::Command;
 use crate::oci::Digest;
@@ -50,6 +50,9 @@ impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Missing { .. } => Trouble::Missing,
+            damaged @ (StoreError::WrongLength { .. } | StoreError::Corrupt { .. }) => {
+                Trouble::Local(Error::ContentDamaged(damaged))
+            }
             other => Trouble::Local(other.into()),
         }
     }
@@ -94,19 +97,10 @@ async fn place_if_lacking(
         return Ok(());
     }
     remote.removals.break_off(digest).await;
-    let source = match local_source(registry, digest, size, stop).await {
-        Err(Trouble::Missing) if bring_back(registry, remote, digest, size).await? => {
-            local_source(registry, digest, size, stop).await?
-        }
-        source => source?,
-    };
+    let source = source_of(registry, remote, (digest, size), stop).await?;
     let placements = catalog.placements(digest).map_err(Error::from)?;
-    if let Some(known) = remote.backend.locate(Arc::clone(&source)).await? {
-        // Whoever is asked for it may have it.
-        let known = Locator { endpoints: remote.backend.endpoints(), ..known };
-        attempts::note(remote, digest, &known).await?;
-    }
-    let locator = put(registry, remote, &source, is_being_removed(remote, &placements)).await?;
+    let stored = locate_and_put(remote, &source, is_being_removed(remote, &placements)).await;
+    let locator = doubting(stored, registry, &source, stop).await?;
     registry.metrics.placed_bytes.inc_by(size);
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
     catalog.commit(vec![command]).await.map_err(Error::from)?;
@@ -114,6 +108,28 @@ async fn place_if_lacking(
     Ok(())
 }
 
+/// The file that is here; one that is not is made again if it is a list of roots, or else fetched.
+async fn source_of(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    (digest, size): (&Digest, u64),
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Source>, Trouble> {
+    let trouble = match local_source(registry, digest, size, stop).await {
+        Ok(source) => return Ok(source),
+        Err(trouble @ (Trouble::Missing | Trouble::Local(Error::ContentDamaged(_)))) => trouble,
+        Err(trouble) => return Err(trouble),
+    };
+    let is_missing = matches!(trouble, Trouble::Missing);
+    if lost_roots::make_again(registry, digest, stop).await?
+        || (is_missing && bring_back(registry, remote, digest, size).await?)
+    {
+        return local_source(registry, digest, size, stop).await;
+    }
+    Err(trouble)
+}
+
+/// The file that is here, with what it is checked by.
 async fn local_source(
     registry: &Arc<Registry>,
     digest: &Digest,
@@ -170,14 +186,18 @@ fn is_being_removed(remote: &Remote, placements: &[Placement]) -> bool {
     placements.iter().filter(mine).any(removing)
 }
 
+async fn locate_and_put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: bool) -> Result<Locator, Trouble> {
+    if let Some(known) = remote.backend.locate(Arc::clone(source)).await? {
+        // Whoever is asked for it may have it.
+        let known = Locator { endpoints: remote.backend.endpoints(), ..known };
+        attempts::note(remote, source.content().digest(), &known).await?;
+    }
+    put(remote, source, again).await
+}
+
 /// `again`: what seems to be there may be about to go. Else an upload that was acknowledged and not recorded is found by
 /// its address.
-async fn put(
-    registry: &Arc<Registry>,
-    remote: &Arc<Remote>,
-    source: &Arc<dyn Source>,
-    again: bool,
-) -> Result<Locator, Trouble> {
+async fn put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: bool) -> Result<Locator, Trouble> {
     let (tokens, digest) = (remote.tokens.clone(), source.content().digest().clone());
     let token = tokio::task::spawn_blocking(move || resume::TokenFile::open(&tokens, &digest)).await;
     let token = token.map_err(|_| Error::Internal("reading a resume token panicked"))?;
@@ -185,15 +205,20 @@ async fn put(
         true => remote.backend.put_again(Arc::clone(source), &token).await,
         false => remote.backend.put(Arc::clone(source), &token).await,
     };
-    match stored {
-        Ok(locator) => Ok(locator),
-        Err(error) => {
-            if let BackendError::Source(SourceError::Damaged { .. }) = &error {
-                registry.put_aside(source.content().digest()).await?;
-            }
-            Err(error.into())
-        }
+    Ok(stored?)
+}
+
+/// A local file whose bytes are not the content's is looked into.
+async fn doubting<T>(
+    outcome: Result<T, Trouble>,
+    registry: &Arc<Registry>,
+    source: &Arc<dyn Source>,
+    stop: &CancellationToken,
+) -> Result<T, Trouble> {
+    if let Err(Trouble::Backend(BackendError::Source(SourceError::Damaged { .. }))) = &outcome {
+        doubt(registry, source.content().digest(), source.content().length(), stop).await?;
     }
+    outcome
 }
 
 /// Reads back whole what was placed and not read back yet, once no removal can still be on its way there.
@@ -219,27 +244,54 @@ async fn read_back_if_due(
         None => Some(placement),
     };
     let Some(placement) = placement else { return Ok(Next::LookAt(remote.clock.now_ms())) };
-    let among = wanted.among(&placement.locator);
-    let content = roots::known_content(registry, digest, size).await?;
-    let content = content.ok_or(Error::Internal("content was placed without its unit roots"))?;
-    let (digest, locator) = (digest.clone(), placement.locator.clone());
-    match read_whole(registry, remote, &content, &locator).await {
+    // The digest alone says whether all of it is right.
+    let content = roots::for_reading(registry, digest, size).await?;
+    match read_whole(registry, remote, &content, &placement.locator).await {
         Ok(true) => {
-            let command = Command::RecordReadBack { digest, locator, placed: placement.sequence, among };
+            let (digest, among) = (digest.clone(), wanted.among(&placement.locator));
+            let (placed, locator) = (placement.sequence, placement.locator);
+            let command = Command::RecordReadBack { digest, locator, placed, among };
             catalog.commit(vec![command]).await.map_err(Error::from)?;
             Ok(Next::Done)
         }
         outcome @ (Ok(false) | Err(BackendError::NotFound | BackendError::Corrupt { .. })) => {
-            // It lacks a place again, and is uploaded anew with the next look. The backend may have something there.
-            let locator = Locator { endpoints: among, ..locator };
-            attempts::note(remote, &digest, &locator).await?;
-            let command = Command::RecordUnplaced { digest, locator, standing: placement.sequence };
-            catalog.commit(vec![command]).await.map_err(Error::from)?;
+            give_up(registry, remote, digest, &placement).await?;
             registry.metrics.read_back_failures.inc();
+            if !matches!(outcome, Err(BackendError::NotFound)) {
+                doubt(registry, digest, size, stop).await?;
+            }
             Err(outcome.err().map_or(Trouble::ReadBackDiffers, Trouble::Backend))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Bytes were found that are not the content's. They may be those of the local file, which is put aside then; else its
+/// roots may have been computed when such a file stood there.
+async fn doubt(registry: &Arc<Registry>, digest: &Digest, size: u64, stop: &CancellationToken) -> Result<(), Trouble> {
+    if registry.put_aside(digest).await?.is_some() {
+        return Ok(());
+    }
+    match roots::renew(registry, digest, size, stop).await {
+        Err(Trouble::Missing) => Ok(()),
+        renewed => renewed,
+    }
+}
+
+/// The backend does not have what it acknowledged. It lacks a place again, and is uploaded anew with the next look; the
+/// backend may have something there.
+pub(super) async fn give_up(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    digest: &Digest,
+    placement: &Placement,
+) -> Result<(), Trouble> {
+    let asked = Remote::wanted(&*remote.backend).among(&placement.locator);
+    let locator = Locator { endpoints: asked, ..placement.locator.clone() };
+    attempts::note(remote, digest, &locator).await?;
+    let command = Command::RecordUnplaced { digest: digest.clone(), locator, standing: placement.sequence };
+    registry.catalog().commit(vec![command]).await.map_err(Error::from)?;
+    Ok(())
 }
 
 /// A removal of before may have taken what an endpoint had acknowledged: each is asked for it, pins it anew, and gets it
@@ -262,7 +314,7 @@ async fn place_again(
         Err(Trouble::Missing) => return Ok(Some(placement)),
         source => source?,
     };
-    let locator = put(registry, remote, &source, false).await?;
+    let locator = doubting(put(remote, &source, false).await, registry, &source, stop).await?;
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
     catalog.commit(vec![command]).await.map_err(Error::from)?;
     attempts::forget(remote, digest).await;

@@ -51,7 +51,9 @@ impl RecentRoots {
             }
         }
         if let Some(known) = self.find(content.digest()) {
-            return Ok(known);
+            // The caller may know better by now.
+            let units = content.unit_roots().cloned().unwrap_or(known.units);
+            return Ok(Roots { units, ..known });
         }
         let roots = compute(source, profile).await?;
         self.remember(content.digest().clone(), roots.clone());
@@ -135,6 +137,19 @@ mod tests {
         }
         let given = RecentRoots::default().of(&source, profile).await.unwrap();
         assert_eq!((*given.fanout == *expected, Some(&given.units)), (true, source.content().unit_roots()));
+    }
+
+    #[tokio::test]
+    async fn units_that_the_caller_knows_are_never_remembered_for_others() {
+        let profile: Profile = "64KiB/3+2".parse().unwrap();
+        let source = sample(UNIT + 100_000, 1);
+        let wrong: Arc<[SectorRoot]> = vec![SectorRoot::from_bytes([7; 32]); 2].into();
+        let content = without_roots(&source).content().clone().with_unit_roots(Arc::clone(&wrong)).unwrap();
+        let recent = RecentRoots::default();
+        let misled = recent.of(&BytesSource::claiming(content, source.read_all()), profile).await.unwrap();
+        assert_eq!(misled.units, wrong);
+        let right = recent.of(&source, profile).await.unwrap();
+        assert_eq!((Some(&right.units), right.fanout), (source.content().unit_roots(), misled.fanout));
     }
 
     #[tokio::test]

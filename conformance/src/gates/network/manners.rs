@@ -32,7 +32,10 @@ struct Cold {
 
 impl Cold {
     fn new(bench: &Bench, name: &str, length: u64) -> anyhow::Result<Self> {
-        let stack = Stack::new(bench, 2)?;
+        Cold::at(bench, Stack::new(bench, 2)?, name, length)
+    }
+
+    fn at(bench: &Bench, stack: Stack, name: &str, length: u64) -> anyhow::Result<Self> {
         let server = stack.start()?;
         let repo = Site::new(server.target(), name).repo("a");
         streamed::put(&repo, name, length)?.expect(201)?;
@@ -115,7 +118,19 @@ pub fn range(bench: &Bench) -> anyhow::Result<()> {
 
 /// The same when the lists of what each unit must be are lost too: the portals have them in their base sectors.
 pub fn range_without_lists(bench: &Bench) -> anyhow::Result<()> {
-    let cold = Cold::new(bench, "lists", 64 * MIB as u64)?;
+    without_lists(Cold::new(bench, "lists", 64 * MIB as u64)?)
+}
+
+/// Of two data pieces: sectors are no units then, so no base sector lists what units must be.
+const SEVERAL: &str = "4MiB/2+1";
+
+/// The same where only the registry's own lists say it, which it must have placed too.
+pub fn range_without_lists_of_several_pieces(bench: &Bench) -> anyhow::Result<()> {
+    let stack = Stack::of_profile(bench, 2, 2, SEVERAL)?;
+    without_lists(Cold::at(bench, stack, "lists", 64 * MIB as u64)?)
+}
+
+fn without_lists(cold: Cold) -> anyhow::Result<()> {
     let server = cold.stack.make_cold(cold.server)?;
     ranges(&Cold { server, ..cold })
 }

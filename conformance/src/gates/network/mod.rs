@@ -77,6 +77,7 @@ const CASES: &[Case] = &[
     ("cold headers come in time from slow portals", manners::headers),
     ("a cold range reads one unit too much at most", manners::range),
     ("a cold range, when lists of units are lost too", manners::range_without_lists),
+    ("the same with portals of two data pieces", manners::range_without_lists_of_several_pieces),
     ("clients of one cold blob cause one fetch", manners::one_fetch),
     ("a client that leaves stops the fetch", manners::leaving),
     ("deleted content is unpinned", unpin::reaches_portals),

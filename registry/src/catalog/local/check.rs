@@ -272,11 +272,16 @@ impl<'a> Batch<'a> {
         Stamp { sequence: self.first.sequence + self.facts.len() as u64, ..self.first }
     }
 
-    /// What the facts from `start` on took from its last holder.
+    /// What the facts from `start` on took from its last holder, lists of unit roots included.
     pub(super) fn orphans(&self, start: usize) -> Result<Vec<Digest>, Fault> {
         let mut orphaned = Vec::new();
         for fact in &self.facts[start..] {
-            let (Fact::BlobUnlinked { digest, .. } | Fact::ManifestDeleted { digest, .. }) = fact else { continue };
+            let (Fact::BlobUnlinked { digest, .. }
+            | Fact::ManifestDeleted { digest, .. }
+            | Fact::UnitRoots { list: digest, units: 0, .. }) = fact
+            else {
+                continue;
+            };
             if !orphaned.contains(digest) && !queries::is_held(&self.view, digest)? {
                 orphaned.push(digest.clone());
             }

@@ -28,9 +28,13 @@ const MAX_ENDPOINTS: usize = 64;
 impl Batch<'_> {
     pub(super) fn record_unit_roots(&mut self, digest: &Digest, list: &Digest, units: u64) -> Result<(), Rejection> {
         let known = placing::unit_roots(&self.view, digest)?;
-        let same = known.is_some_and(|known| known.list == *list && known.units == units);
+        let same = known.as_ref().is_some_and(|known| known.list == *list && known.units == units);
         if same || units == 0 || !queries::is_held(&self.view, digest)? {
             return Ok(());
+        }
+        if let Some(wrong) = known {
+            // It was made of a damaged file. It goes as if its content did, with its places.
+            self.record(Fact::UnitRoots { digest: digest.clone(), list: wrong.list, units: 0 })?;
         }
         self.record(Fact::UnitRoots { digest: digest.clone(), list: list.clone(), units })
     }

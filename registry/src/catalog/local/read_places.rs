@@ -13,6 +13,9 @@ use crate::oci::Digest;
 /// Places of one digest that are answered at most: a node has one backend, and few more in its life.
 const MAX_PLACEMENTS: usize = 256;
 
+/// Digests of the same bytes that are answered at most: there is one for each algorithm.
+const MAX_LISTED: usize = 16;
+
 impl Catalog {
     /// The places of content, those included that it is to be removed from.
     pub fn placements(&self, digest: &Digest) -> Result<Vec<Placement>, ReadError> {
@@ -22,6 +25,11 @@ impl Catalog {
     /// The list of unit roots of content, if it is known.
     pub fn unit_roots(&self, digest: &Digest) -> Result<Option<UnitRootsList>, ReadError> {
         self.read(|index| placing::unit_roots(index, digest))
+    }
+
+    /// The content that this is the list of unit roots of: one piece of it under each of its digests.
+    pub fn listed(&self, list: &Digest) -> Result<Vec<Digest>, ReadError> {
+        self.read(|index| placing::listed(index, list, MAX_LISTED))
     }
 
     /// The length of content that somebody holds.

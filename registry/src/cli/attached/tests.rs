@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::stream;
+use storage_backends::backend::UNIT;
 use tempfile::TempDir;
 
 use super::*;
@@ -45,8 +46,8 @@ async fn start(config: &Config) -> Running {
 }
 
 impl Running {
-    async fn push(&self, bytes: &'static [u8]) -> Digest {
-        let bytes = Bytes::from_static(bytes);
+    async fn push(&self, bytes: impl AsRef<[u8]>) -> Digest {
+        let bytes = Bytes::copy_from_slice(bytes.as_ref());
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let body = stream::iter([Ok::<_, Error>(bytes)]);
         let repository = "a".parse().unwrap();
@@ -229,5 +230,46 @@ async fn a_new_portal_has_nothing_whatever_was_placed_before() {
     let locator = &running.places(&digests[0])[0].locator;
     let content = storage_backends::backend::Content::new(digests[0].clone(), 4).unwrap();
     assert!(running.node.backend.as_ref().unwrap().stat(&content, locator).await.is_ok());
+    running.stop().await;
+}
+
+/// A list of unit roots that is a blob of its own is content of that portal too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_portal_has_no_lists_of_unit_roots_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(&folder);
+    config.portal.profile = "64KiB/2+1".parse().unwrap();
+    config.storage.skynet.profile = "64KiB/2+1".to_owned();
+    assert_eq!(config.validate(), Ok(()));
+    let running = start(&config).await;
+    // Of the first all is here, of the second the list, of the third the content, of the fourth nothing.
+    let mut pushed = Vec::new();
+    for byte in 0..4 {
+        let digest = running.push(vec![byte; (UNIT + 5) as usize]).await;
+        running.until_read_back(&digest).await;
+        let list = running.node.registry.catalog().unit_roots(&digest).unwrap().unwrap().list;
+        running.until_read_back(&list).await;
+        pushed.push((digest, list));
+    }
+    let before = running.places(&pushed[3].1);
+    running.stop().await;
+    for lost in [&pushed[1].0, &pushed[2].1, &pushed[3].0, &pushed[3].1] {
+        delete_file(&config, lost);
+    }
+    std::fs::remove_dir_all(data_dir::attached_portal(&config.storage.data)).unwrap();
+
+    let running = start(&config).await;
+    running.until_safe().await;
+    let backend = running.node.backend.as_ref().unwrap();
+    let there = async |digest: &Digest| {
+        let locator = &running.places(digest)[0].locator;
+        let content = storage_backends::backend::Content::new(digest.clone(), locator.stored_size).unwrap();
+        backend.stat(&content, locator).await.is_ok()
+    };
+    for (number, expected) in [(true, true), (false, true), (true, true), (false, false)].into_iter().enumerate() {
+        let (digest, list) = &pushed[number];
+        assert_eq!((there(digest).await, there(list).await), expected, "{number}");
+    }
+    assert_eq!(running.places(&pushed[3].1)[0].locator, before[0].locator, "it may still be elsewhere");
     running.stop().await;
 }

@@ -9,9 +9,10 @@ use futures_util::StreamExt as _;
 use storage_backends::backend::{Backend as _, BackendError, Content, Locator, UNIT};
 use storage_backends::fs::StoreError;
 use tokio::sync::SemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
 use super::Cold;
-use crate::placement::roots;
+use crate::placement::{lost_roots, roots};
 use crate::service::Error;
 
 /// Failures in a row after which a fetch is given up.
@@ -82,7 +83,7 @@ async fn bring_all(cold: &Arc<Cold>, number: u64) {
     loop {
         let rest = cold.units().rest(number);
         let (Some(rest), Some(place)) = (rest, locator) else { break };
-        let Err(trouble) = bring(cold, number, place).await else { continue };
+        let Err(trouble) = bring(cold, number, place, failures + 1 >= ATTEMPTS).await else { continue };
         let progress = cold.units().rest(number).is_some_and(|now| now.start > rest.start);
         failures = if progress { 1 } else { failures + 1 };
         tracing::warn!(digest = %cold.content.digest(), error = %trouble, failures, "a cold read was interrupted");
@@ -98,8 +99,8 @@ async fn bring_all(cold: &Arc<Cold>, number: u64) {
 }
 
 /// Brings what is left, in one stream.
-async fn bring(cold: &Arc<Cold>, number: u64, locator: &Locator) -> Result<(), Trouble> {
-    if let Some(content) = content_in_units(cold, locator).await? {
+async fn bring(cold: &Arc<Cold>, number: u64, locator: &Locator, is_last: bool) -> Result<(), Trouble> {
+    if let Some(content) = content_in_units(cold, locator, is_last).await? {
         let Some(units) = cold.units().rest(number) else { return Ok(()) };
         return stream(cold, number, &content, locator, units).await;
     }
@@ -108,18 +109,29 @@ async fn bring(cold: &Arc<Cold>, number: u64, locator: &Locator) -> Result<(), T
     if cold.change(|state| state.skip_what_is_here(number)) {
         return Ok(());
     }
+    let (digest, size_bytes) = (cold.content.digest(), cold.content.length());
+    tracing::warn!(%digest, size_bytes, "the roots of the content's units cannot be had: all of it is read");
     stream(cold, number, &cold.content, locator, 0..cold.content.units()).await
 }
 
-/// The content as what parts of it can be verified; `None` if no part can be alone.
-async fn content_in_units(cold: &Arc<Cold>, locator: &Locator) -> Result<Option<Content>, Trouble> {
+/// The content as what parts of it can be verified; `None` if no part can be alone. A list of its roots that may come
+/// later is waited for, but not to the last: content does without it.
+async fn content_in_units(cold: &Arc<Cold>, locator: &Locator, is_last: bool) -> Result<Option<Content>, Trouble> {
     let content = &cold.content;
     if content.length() <= UNIT || content.unit_roots().is_some() {
         return Ok(Some(content.clone()));
     }
     let asking = || async {
         let _place = cold.place().await?;
-        Ok(roots::from_backend(&cold.registry, &cold.remote, content, locator).await?)
+        if let Some(rooted) = lost_roots::from_address(&cold.registry, &cold.remote, content, locator).await? {
+            return Ok(Some(rooted));
+        }
+        let reading = lost_roots::from_placed_list(&cold.registry, &cold.remote, content);
+        match tokio::time::timeout(cold.remote.settings.list_patience, reading).await {
+            Err(_) => Ok(None),
+            Ok(Err(_)) if is_last => Ok(None),
+            Ok(rooted) => Ok(rooted?),
+        }
     };
     cold.rooted.get_or_try_init(asking).await.cloned()
 }
@@ -169,6 +181,12 @@ async fn write(cold: Arc<Cold>, piece: Result<Bytes, BackendError>, offset: u64)
 }
 
 impl Cold {
+    /// True if no part of it could be verified alone.
+    fn is_without_roots(&self) -> bool {
+        let known = self.content.length() <= UNIT || self.content.unit_roots().is_some();
+        !known && !matches!(self.rooted.get(), Some(Some(_)))
+    }
+
     /// Each fetch takes a few MiB of memory.
     async fn place(&self) -> Result<SemaphorePermit<'_>, Trouble> {
         self.remote.cold_fetches.acquire().await.map_err(|_| Trouble::Panicked)
@@ -201,5 +219,11 @@ async fn publish(cold: &Arc<Cold>) -> Result<(), Error> {
         return Ok(());
     }
     let task = Arc::clone(cold);
-    registry.blocking_with(lock, move |_| task.staged.publish(task.content.digest())).await
+    registry.blocking_with(lock, move |_| task.staged.publish(task.content.digest())).await?;
+    if cold.is_without_roots() {
+        // Whoever reads it cold the next time shall have them.
+        let (digest, size) = (cold.content.digest(), cold.content.length());
+        roots::keep_unit_roots(registry, digest, size, &CancellationToken::new()).await?;
+    }
+    Ok(())
 }

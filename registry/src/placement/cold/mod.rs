@@ -18,6 +18,7 @@ use tokio::sync::{OnceCell, watch};
 
 use self::units::{Step, Units};
 use super::{Remote, roots};
+use crate::catalog::Placement;
 use crate::oci::Digest;
 use crate::service::{Error, Registry};
 
@@ -100,15 +101,16 @@ impl Cold {
 impl Registry {
     /// True if a backend has acknowledged the content, and is not to remove it.
     pub(crate) fn is_placed(&self, digest: &Digest) -> Result<bool, Error> {
-        Ok(self.remote.is_some() && !self.places_of(digest)?.is_empty())
+        Ok(self.remote.is_some() && !self.standing_places(digest)?.is_empty())
     }
 
-    fn places_of(&self, digest: &Digest) -> Result<Vec<Locator>, Error> {
+    /// Where content can be read, those places first from which it was.
+    pub(super) fn standing_places(&self, digest: &Digest) -> Result<Vec<Placement>, Error> {
         let Some(wanted) = self.catalog.wanted() else { return Ok(Vec::new()) };
         let mut placements = self.catalog.placements(digest)?;
         placements.retain(|placement| wanted.counts(placement) > 0);
         placements.sort_by_key(|placement| !wanted.is_read_back(placement));
-        Ok(placements.into_iter().map(|placement| placement.locator).collect())
+        Ok(placements)
     }
 
     /// Content that is held and not here, if a backend has it.
@@ -117,7 +119,7 @@ impl Registry {
         if let Some(under_way) = remote.cold_reads.get(digest) {
             return Ok(Some(ColdBlob(under_way)));
         }
-        let locators = self.places_of(digest)?;
+        let locators: Vec<_> = self.standing_places(digest)?.into_iter().map(|placement| placement.locator).collect();
         if locators.is_empty() {
             return Ok(None);
         }

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use storage_backends::backend::UNIT;
 use storage_backends::backend::wrap::{Call, Fault};
-use storage_backends::backend::{BackendError, UNIT};
 use tokio_util::sync::CancellationToken;
 
 use super::{GRACE, Node, large, settings, unavailable};
@@ -29,23 +29,23 @@ impl Node {
         (node, digest)
     }
 
-    async fn evict(&self) -> u64 {
+    pub(super) async fn evict(&self) -> u64 {
         pass(&self.fixture.registry, 1, &CancellationToken::new()).await.unwrap()
     }
 
-    async fn cold(&self, digest: &Digest) -> ColdBlob {
+    pub(super) async fn cold(&self, digest: &Digest) -> ColdBlob {
         match self.fixture.registry.open_blob(&self.fixture.repository, digest).await.unwrap() {
             Found::Elsewhere(cold) => cold,
             Found::Here(blob) => panic!("{blob:?}"),
         }
     }
 
-    fn fetched(&self) -> u64 {
+    pub(super) fn fetched(&self) -> u64 {
         self.fixture.registry.metrics.cold_bytes.get()
     }
 }
 
-async fn read(cold: &ColdBlob, range: Range<u64>) -> Result<Vec<u8>, Error> {
+pub(super) async fn read(cold: &ColdBlob, range: Range<u64>) -> Result<Vec<u8>, Error> {
     let pieces = cold.read(range).await?.into_stream().try_collect::<Vec<_>>().await;
     Ok(pieces.map_err(|_| Error::BackendUnavailable)?.concat())
 }
@@ -249,40 +249,6 @@ async fn rot_is_mended_from_the_backend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_list_of_roots_comes_from_the_backend_and_is_here_again() {
-    let bytes = large(4 * UNIT + 1);
-    let (node, digest) = Node::with_cold(&bytes, settings()).await;
-    let list = node.fixture.registry.catalog.unit_roots(&digest).unwrap().unwrap().list;
-    fs::remove_file(node.fixture.file(&list)).unwrap();
-    node.faults.always(Call::UnitRoots, Fault::Fail(unavailable));
-    let cold = node.cold(&digest).await;
-    assert!(matches!(read(&cold, UNIT..UNIT + 9).await, Err(Error::BackendUnavailable)));
-    node.faults.clear();
-    let parts = [UNIT..UNIT + 9, 3 * UNIT - 1..3 * UNIT].map(|range| (range.clone(), read(&cold, range)));
-    for (range, got) in parts {
-        assert!(got.await.unwrap() == bytes[range.start as usize..range.end as usize]);
-    }
-    assert_eq!(node.fetched(), 2 * UNIT, "and nothing else");
-    let kept = fs::read(node.fixture.file(&list)).unwrap();
-    assert!(kept == crate::placement::roots::list_of_bytes(&bytes));
-    assert!(read(&cold, 0..bytes.len() as u64).await.unwrap() == bytes);
-    assert_eq!(node.fetched(), bytes.len() as u64);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_reads_without_roots_makes_one_fetch_of_everything() {
-    let bytes = large(3 * UNIT + 5);
-    let (node, digest) = Node::with_cold(&bytes, settings()).await;
-    let list = node.fixture.registry.catalog.unit_roots(&digest).unwrap().unwrap().list;
-    fs::remove_file(node.fixture.file(&list)).unwrap();
-    node.faults.always(Call::UnitRoots, Fault::Fail(|| BackendError::NotFound));
-    let cold = node.cold(&digest).await;
-    let parts = [0..1, UNIT..UNIT + 1, 3 * UNIT..3 * UNIT + 5].map(|range| read(&cold, range));
-    assert!(futures_util::future::join_all(parts).await.into_iter().all(|got| got.is_ok()));
-    assert_eq!(node.fetched(), bytes.len() as u64);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_backend_that_answers_nothing_is_not_waited_for() {
     let bytes = large(2 * UNIT);
     let (node, digest) =
@@ -297,19 +263,6 @@ async fn a_backend_that_answers_nothing_is_not_waited_for() {
     node.faults.always(Call::Get, Fault::Late(Duration::from_millis(400)));
     node.faults.always(Call::Ping, Fault::Stall);
     assert!(read(&cold, 0..9).await.unwrap() == bytes[..9], "it stalled for a moment only");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_list_of_roots_costs_a_read_of_everything_if_the_backend_has_none() {
-    let bytes = large(2 * UNIT + 1);
-    let (node, digest) = Node::with_cold(&bytes, settings()).await;
-    let roots = node.fixture.registry.catalog.unit_roots(&digest).unwrap().unwrap();
-    fs::remove_file(node.fixture.file(&roots.list)).unwrap();
-    node.faults.always(Call::UnitRoots, Fault::Fail(|| BackendError::NotFound));
-    let cold = node.cold(&digest).await;
-    node.faults.at(Call::Get, 0, Fault::WrongByte(7));
-    assert!(read(&cold, 5..9).await.unwrap() == bytes[5..9]);
-    assert!(node.fetched() >= bytes.len() as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 mod cold;
 mod histories;
+mod lists;
 mod portals;
 mod removals;
 mod waiting;
@@ -46,16 +47,15 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(grace: Duration, settings: Settings) -> Self {
         let memory = MemoryBackend::new();
-        let faults = Faults::new(Arc::new(memory.clone()));
+        Node { memory: memory.clone(), ..Node::with(grace, settings, Arc::new(memory)) }
+    }
+
+    /// With a backend of its own; nothing is in `memory`.
+    pub(crate) fn with(grace: Duration, settings: Settings, backend: Arc<dyn Backend>) -> Self {
+        let (memory, faults) = (MemoryBackend::new(), Faults::new(backend));
         let backend: Arc<dyn Backend> = Arc::new(faults.clone());
         let fixture = Fixture::placing(grace, &backend, &settings);
         Node { fixture, memory, faults, settings, backend, running: None }
-    }
-
-    /// With a backend of its own: what is asked of `memory` and `faults` says nothing.
-    pub(crate) fn with(grace: Duration, settings: Settings, backend: Arc<dyn Backend>) -> Self {
-        let fixture = Fixture::placing(grace, &backend, &settings);
-        Node { fixture, backend, ..Node::new(grace, settings) }
     }
 
     pub(crate) fn start(&mut self) {

@@ -112,6 +112,12 @@ fn held_unless(source: &impl Source, digest: &Digest, wanted: &Wanted, enough: E
     size_by(source, digest, &holder)
 }
 
+/// The content that this is the list of unit roots of.
+pub(crate) fn listed(source: &impl Source, list: &Digest, limit: usize) -> Result<Vec<Digest>, Fault> {
+    let prefix = Key::of(Table::Holder).digest(list).kind(HolderKind::UnitRoots).bytes();
+    Ok(page(source, &prefix, None, limit, |mut key, _| key.digest())?.items)
+}
+
 /// True if content is held as a list of unit roots, and as nothing else.
 pub(crate) fn is_only_a_list(source: &impl Source, digest: &Digest) -> Result<bool, Fault> {
     // Repositories come first.

@@ -73,6 +73,22 @@ fn the_last_holder_goes_in_one_batch_with_the_places_and_the_roots() {
     assert_equals_rebuild(&catalog);
 }
 
+#[test]
+fn a_list_that_another_one_takes_the_place_of_goes_with_its_places() {
+    let place = tempfile::tempdir().unwrap();
+    let (catalog, _) = Catalog::open(placing(options(place.path()))).unwrap();
+    let roots = |of, list| Command::RecordUnitRoots { digest: digest(of), list: digest(list), units: 3 };
+    catalog.commit_blocking(vec![link("a", 7), link("a", 8), roots(7, 70), roots(8, 70), placed(70, 1)]).unwrap();
+    assert_eq!(catalog.listed(&digest(70)).unwrap(), [digest(7), digest(8)]);
+    assert_eq!(catalog.commit_blocking(vec![roots(7, 71)]).unwrap().orphaned, [], "the other one has it still");
+    assert!(!only_pending(&catalog, 70));
+    assert_eq!(catalog.commit_blocking(vec![roots(8, 71)]).unwrap().orphaned, [digest(70)]);
+    assert!(only_pending(&catalog, 70) && !catalog.is_held(&digest(70)).unwrap());
+    assert_eq!(catalog.listed(&digest(71)).unwrap(), [digest(7), digest(8)]);
+    assert_eq!(catalog.listed(&digest(70)).unwrap(), []);
+    assert_equals_rebuild(&catalog);
+}
+
 fn only_pending(catalog: &Catalog, number: u64) -> bool {
     catalog.placements(&digest(number)).unwrap().iter().all(|placement| placement.unpin_pending)
 }
