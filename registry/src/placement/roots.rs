@@ -40,6 +40,12 @@ pub(super) async fn content_of_file(
     let (store, name, stop) = (registry.store().clone(), digest.clone(), stop.clone());
     let computing = tokio::task::spawn_blocking(move || compute(&store.open_content(&name, size)?, size, &stop));
     let roots = computing.await.map_err(|_| Error::Internal("computing unit roots panicked"))??;
+    let recorded = registry.catalog().unit_roots(digest).map_err(Error::from)?;
+    let others = recorded.is_some_and(|recorded| recorded.list != Digest::of(Algorithm::Sha256, &list_of(&roots)));
+    // Roots do not change: either the file is damaged, or what was recorded.
+    if others && registry.put_aside(digest).await?.is_some() {
+        return Err(Trouble::Missing);
+    }
     keep(registry, digest, &roots).await?;
     with_roots(digest, size, roots.into())
 }
