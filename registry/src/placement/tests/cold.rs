@@ -191,7 +191,7 @@ async fn roots_of_damaged_content_are_not_recorded_over_those_of_sound_content()
     fs::remove_file(node.fixture.file(&recorded.list)).unwrap();
     let file = node.fixture.file(&digest);
     fs::remove_file(&file).unwrap();
-    fs::write(&file, large(2 * UNIT + 1)[1..].to_vec()).unwrap();
+    fs::write(&file, &large(2 * UNIT + 1)[1..]).unwrap();
     let stop = CancellationToken::new();
     assert!(!crate::placement::roots::keep_unit_roots(registry, &digest, 2 * UNIT, &stop).await.unwrap());
     assert_eq!(registry.catalog.unit_roots(&digest).unwrap().unwrap().list, recorded.list);
