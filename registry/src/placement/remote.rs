@@ -81,6 +81,8 @@ pub struct Remote {
     pub(crate) backend: Arc<dyn Backend>,
     /// The same, letting out only what is verified.
     pub(crate) verified: Verify,
+    /// The same, but where there are roots of units, they alone decide.
+    pub(crate) verified_by_units: Verify,
     pub(crate) cold_reads: ColdReads,
     pub(crate) cold_fetches: Semaphore,
     pub(crate) settings: Settings,
@@ -114,6 +116,7 @@ impl Remote {
         std::fs::create_dir_all(&tokens)?;
         Ok(Remote {
             verified: Verify::new(Arc::clone(&backend)),
+            verified_by_units: Verify::of_units(Arc::clone(&backend)),
             cold_reads: ColdReads::default(),
             cold_fetches: Semaphore::new(settings.cold_fetches.max(1)),
             backend,

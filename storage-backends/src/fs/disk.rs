@@ -24,6 +24,18 @@ pub(super) fn create_staging(path: &Path) -> io::Result<File> {
     options.read(true).write(true).create_new(true).mode(STAGING_MODE).open(path)
 }
 
+/// Opens a file to be written past the page cache.
+#[cfg(target_os = "linux")]
+pub(super) fn open_direct(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path)
+}
+
+/// Elsewhere there is no such thing, or another.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn open_direct(_: &Path) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Writes all of `bytes` at `offset`. After an error, any part of them may have been written.
 pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     #[cfg(any(test, feature = "testing"))]

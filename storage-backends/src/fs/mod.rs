@@ -5,6 +5,7 @@
 //! See `layout.rs` for the paths and `docs/on-disk-format.md` for the format of the state record.
 
 mod content;
+mod direct;
 mod disk;
 mod error;
 mod finish;
@@ -32,6 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::digest::Algorithm;
 use layout::{Layout, Place, SHARDS};
 
+pub use direct::DIRECT_ALIGNMENT;
 #[cfg(any(test, feature = "testing"))]
 pub use disk::faults;
 pub use disk::{free_space, make_directory, rename, start_write_back, sync_data, sync_directory};

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::content::{create_staging, make_read_only};
+use super::direct::Direct;
 use super::verify::hash_file;
 use super::{ContentStore, StoreError, disk, full_speed, layout, unique_number};
 use crate::digest::Digest;
@@ -20,6 +21,7 @@ pub struct Staged {
     name: String,
     path: PathBuf,
     file: Arc<File>,
+    direct: Direct,
     length: u64,
 }
 
@@ -34,7 +36,10 @@ impl ContentStore {
             Ok(file)
         });
         match made {
-            Ok(file) => Ok(Staged { store: self.clone(), name, path, file: Arc::new(file), length }),
+            Ok(file) => {
+                let direct = Direct::open(&path);
+                Ok(Staged { store: self.clone(), name, path, file: Arc::new(file), direct, length })
+            }
             Err(error) => {
                 let _ = fs::remove_file(&path);
                 self.in_flight().remove(&name);
@@ -50,9 +55,14 @@ impl Staged {
         &self.file
     }
 
-    /// Writes bytes at their place.
+    /// Writes bytes at their place. Long ones, which stand where [`DIRECT_ALIGNMENT`](super::DIRECT_ALIGNMENT) says, may
+    /// be on the disk when this returns, and not in the page cache.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
-        self.store.watch(disk::write_at(&self.file, bytes, offset).map_err(StoreError::io("write", &self.path)))
+        let written = match self.direct.write_at(bytes, offset) {
+            Ok(false) => disk::write_at(&self.file, bytes, offset),
+            direct => direct.map(drop),
+        };
+        self.store.watch(written.map_err(StoreError::io("write", &self.path)))
     }
 
     /// True if the bytes are those of the digest; reads all of them.

@@ -12,6 +12,7 @@ use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Cold;
+use super::passing::{self, Passing};
 use crate::placement::{lost_roots, roots};
 use crate::service::Error;
 
@@ -22,6 +23,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Pieces that are being written at once.
 const WRITES: usize = 2;
+
+/// So long a fetch that brought all waits for readers who take its last pieces from memory.
+const LINGER: Duration = Duration::from_millis(100);
 
 /// Why a fetch does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -146,19 +150,29 @@ async fn stream(
     let _place = cold.place().await?;
     let bytes = cold.bytes(&units);
     let (mut position, mut reached, mut begun) = (bytes.start, units.start, bytes.start);
-    let stream = cold.remote.verified.get(content, locator, bytes.clone()).await?;
+    let in_units = content.unit_roots().is_some();
+    // What was held against both before needs the digest only to become the local file, and that comes later.
+    let backend = if in_units && cold.proven { &cold.remote.verified_by_units } else { &cold.remote.verified };
+    let stream = backend.get(content, locator, bytes.clone()).await?;
+    let _forgets = Forget(&cold.passing);
     let writes = stream.map(|piece| {
         let offset = begun;
-        begun += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        if let Ok(piece) = &piece {
+            begun += piece.len() as u64;
+            cold.registry.metrics.cold_bytes.inc_by(piece.len() as u64);
+            // Without roots nothing is verified before the end.
+            if in_units {
+                cold.passing.keep(offset, piece.clone());
+                let before = if begun == bytes.end { units.end } else { begun / UNIT };
+                cold.change(|state| state.note_verified(number, before));
+            }
+        }
         write(Arc::clone(cold), piece, offset)
     });
     // What comes next is on its way while this is written.
     let mut writes = std::pin::pin!(writes.buffered(WRITES));
-    let in_units = content.unit_roots().is_some();
     while let Some(length) = writes.next().await.transpose()? {
         position += length;
-        cold.registry.metrics.cold_bytes.inc_by(length);
-        // Without roots nothing is verified before the end.
         if in_units && position < bytes.end {
             let before = std::mem::replace(&mut reached, position / UNIT);
             brought(cold, number, before..reached);
@@ -168,7 +182,32 @@ async fn stream(
         return Err(BackendError::Corrupt { start: position, end: bytes.end }.into());
     }
     brought(cold, number, reached..units.end);
+    if in_units {
+        let last = units.end.saturating_sub(passing::KEPT as u64).max(units.start)..units.end;
+        let _ = tokio::time::timeout(LINGER, taken(cold, &last)).await;
+    }
     Ok(())
+}
+
+/// Returns once no reader is to come to these units.
+async fn taken(cold: &Arc<Cold>, units: &Range<u64>) {
+    let mut changes = cold.changed.subscribe();
+    loop {
+        changes.mark_unchanged();
+        if !cold.units().is_wanted(units) {
+            return;
+        }
+        let _ = changes.changed().await;
+    }
+}
+
+/// What passes is kept only as long as there is a place for the fetch.
+struct Forget<'a>(&'a Passing);
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.0.forget();
+    }
 }
 
 async fn write(cold: Arc<Cold>, piece: Result<Bytes, BackendError>, offset: u64) -> Result<u64, Trouble> {

@@ -2,6 +2,7 @@
 //! local one when all of it came. No byte leaves before its unit is verified.
 
 mod fetch;
+mod passing;
 mod read;
 mod units;
 
@@ -16,6 +17,7 @@ use storage_backends::backend::{Content, Locator, UNIT};
 use storage_backends::fs::Staged;
 use tokio::sync::{OnceCell, watch};
 
+use self::passing::Passing;
 use self::units::{Step, Units};
 use super::{Remote, roots};
 use crate::catalog::Placement;
@@ -43,7 +45,10 @@ pub(crate) struct Cold {
     /// Held while everything is read because no part can be verified alone.
     whole: tokio::sync::Mutex<()>,
     locators: Vec<Locator>,
+    /// All of it was read from a backend once and had both its digest and the roots of its units.
+    proven: bool,
     staged: Staged,
+    passing: Passing,
     units: Mutex<Units>,
     changed: watch::Sender<()>,
 }
@@ -119,11 +124,13 @@ impl Registry {
         if let Some(under_way) = remote.cold_reads.get(digest) {
             return Ok(Some(ColdBlob(under_way)));
         }
-        let locators: Vec<_> = self.standing_places(digest)?.into_iter().map(|placement| placement.locator).collect();
-        if locators.is_empty() {
+        let places = self.standing_places(digest)?;
+        if places.is_empty() {
             return Ok(None);
         }
         let content = roots::for_reading(self, digest, size).await?;
+        let proven = content.unit_roots().is_some() && places.iter().any(|place| place.read_back);
+        let locators = places.into_iter().map(|place| place.locator).collect();
         let needed = self.limits.reserve.saturating_add(size);
         let staged = self.blocking(move |store| match store.free_space()? < needed {
             true => Ok(None),
@@ -139,7 +146,9 @@ impl Registry {
             rooted: OnceCell::new(),
             whole: tokio::sync::Mutex::new(()),
             locators,
+            proven,
             staged,
+            passing: Passing::default(),
             units: Mutex::new(Units::new(size.div_ceil(UNIT))),
             changed: watch::Sender::new(()),
             remote: Arc::clone(&remote),

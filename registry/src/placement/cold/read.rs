@@ -1,4 +1,4 @@
-//! One reader of a range: it waits for each unit, and sends it from the file.
+//! One reader of a range: it waits for each unit, and sends it from memory if it just came, else from the file.
 
 use std::io;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use storage_backends::backend::UNIT;
 use super::{Cold, Step, fetch};
 use crate::service::Error;
 
-/// Bytes read from the file at once.
+/// Bytes that are sent at once.
 const READ_SIZE: u64 = 256 * 1024;
 
 /// Bytes of a range as they are verified. Dropping it stops what only it needed.
@@ -35,7 +35,7 @@ impl ColdRead {
         if self.rest.is_empty() {
             return Ok(());
         }
-        self.wait_for(self.rest.start / UNIT).await
+        self.wait_for(self.rest.start).await
     }
 
     /// The bytes, or an error that cuts the connection.
@@ -48,28 +48,51 @@ impl ColdRead {
             return Ok(None);
         }
         let unit = self.rest.start / UNIT;
-        self.wait_for(unit).await.map_err(io::Error::other)?;
+        self.wait_for(self.rest.start).await.map_err(io::Error::other)?;
         let end = ((unit + 1) * UNIT).min(self.rest.end).min(self.rest.start + READ_SIZE);
-        let (file, piece) = (Arc::clone(self.cold.staged.file()), self.rest.start..end);
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut bytes = vec![0; (piece.end - piece.start) as usize];
-            file.read_exact_at(&mut bytes, piece.start)?;
-            io::Result::Ok(Bytes::from(bytes))
-        });
-        let bytes = reading.await.map_err(io::Error::other)??;
-        self.rest.start = end;
-        let next = end / UNIT;
+        let bytes = match self.cold.passing.copy(&(self.rest.start..end)) {
+            Some(bytes) => bytes,
+            None => self.read_file(end).await?,
+        };
+        self.rest.start += bytes.len() as u64;
+        let next = self.rest.start / UNIT;
         if next != unit {
             self.cold.change(|state| state.advance(self.reader, next));
         }
         Ok(Some((bytes, self)))
     }
 
-    async fn wait_for(&self, unit: u64) -> Result<(), Error> {
+    /// What passed by is in the file, or will be: then it is waited for.
+    async fn read_file(&self, end: u64) -> io::Result<Bytes> {
+        self.wait_for_file(self.rest.start / UNIT).await.map_err(io::Error::other)?;
+        let (file, piece) = (Arc::clone(self.cold.staged.file()), self.rest.start..end);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut bytes = vec![0; (piece.end - piece.start) as usize];
+            file.read_exact_at(&mut bytes, piece.start)?;
+            io::Result::Ok(Bytes::from(bytes))
+        });
+        reading.await.map_err(io::Error::other)?
+    }
+
+    /// Waits until the byte at this position is verified, wherever it is.
+    async fn wait_for(&self, position: u64) -> Result<(), Error> {
+        self.wait(position / UNIT, || self.cold.passing.has(position)).await
+    }
+
+    /// Waits until a unit is in the file.
+    async fn wait_for_file(&self, unit: u64) -> Result<(), Error> {
+        self.wait(unit, || false).await
+    }
+
+    /// Waits for a unit, or until it need not.
+    async fn wait(&self, unit: u64, over: impl Fn() -> bool + Send) -> Result<(), Error> {
         let mut changes = self.cold.changed.subscribe();
         let since = self.cold.units().now();
         loop {
             changes.mark_unchanged();
+            if over() {
+                return Ok(());
+            }
             let step = self.cold.units().step(self.reader, unit, since);
             match step {
                 Step::Here => return Ok(()),

@@ -20,6 +20,8 @@ pub(super) struct Units {
     readers: HashMap<u64, Range<u64>>,
     /// What each fetch is still to bring.
     fetches: HashMap<u64, Range<u64>>,
+    /// Up to where each fetch has verified what it brings: it is on its way into the file, and readers have it already.
+    verified: HashMap<u64, u64>,
     failures: VecDeque<(u64, Range<u64>)>,
     next_number: u64,
 }
@@ -44,6 +46,7 @@ impl Units {
             missing: count,
             readers: HashMap::new(),
             fetches: HashMap::new(),
+            verified: HashMap::new(),
             failures: VecDeque::new(),
             next_number: 0,
         }
@@ -97,10 +100,24 @@ impl Units {
         Step::Begin(fetch, unit..end)
     }
 
-    /// True if somebody waits, or will, for the next unit of a fetch.
+    /// True if somebody waits, or will, for the next unit of a fetch. What came whole is written whole, whoever left.
     pub(super) fn is_needed(&self, fetch: u64) -> bool {
         let Some(range) = self.fetches.get(&fetch) else { return false };
-        self.readers.values().any(|wanted| wanted.contains(&range.start))
+        let next = self.verified.get(&fetch).map_or(range.start, |verified| range.start.max(*verified));
+        next == range.end || self.readers.values().any(|wanted| wanted.contains(&next))
+    }
+
+    /// True if somebody wants one of these units, or will.
+    pub(super) fn is_wanted(&self, units: &Range<u64>) -> bool {
+        self.readers.values().any(|wanted| wanted.start < units.end && units.start < wanted.end)
+    }
+
+    /// A fetch has verified what comes before this unit.
+    pub(super) fn note_verified(&mut self, fetch: u64, before: u64) {
+        if self.fetches.contains_key(&fetch) {
+            let verified = self.verified.entry(fetch).or_default();
+            *verified = before.max(*verified);
+        }
     }
 
     /// A fetch brought these units. True if with that everything is here.
@@ -132,12 +149,14 @@ impl Units {
 
     /// A fetch is over: it brought all, or nobody needs it.
     pub(super) fn end(&mut self, fetch: u64) {
+        self.verified.remove(&fetch);
         self.fetches.remove(&fetch);
     }
 
     /// A fetch failed: those who wait for it are told.
     pub(super) fn fail(&mut self, fetch: u64) {
         let number = self.number();
+        self.verified.remove(&fetch);
         if let Some(range) = self.fetches.remove(&fetch) {
             self.failures.push_back((number, range));
             if self.failures.len() > FAILURES {
@@ -193,6 +212,25 @@ mod tests {
         assert!(units.is_needed(fetch));
         units.advance(second, 4);
         assert!(units.is_needed(fetch) == (2..4).contains(&4));
+    }
+
+    #[test]
+    fn a_reader_ahead_of_the_disk_keeps_the_fetch_and_what_came_whole_needs_nobody() {
+        let mut units = Units::new(4);
+        let reader = units.enter(0..4);
+        let since = units.now();
+        let Step::Begin(fetch, _) = units.step(reader, 0, since) else { panic!() };
+        units.note_verified(fetch, 2);
+        units.advance(reader, 2);
+        assert!(units.is_needed(fetch), "it wants the third, though the first is not written");
+        assert!(units.is_wanted(&(1..3)) && !units.is_wanted(&(0..2)));
+        units.leave(reader);
+        assert!(!units.is_needed(fetch));
+        units.note_verified(fetch, 4);
+        units.note_verified(fetch, 3);
+        assert!(units.is_needed(fetch), "all of it came");
+        units.end(fetch);
+        assert!(!units.is_needed(fetch));
     }
 
     #[test]

@@ -154,6 +154,51 @@ async fn no_wrong_byte_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_got_whole_is_kept_though_it_leaves_at_once() {
+    let bytes = large(5 * UNIT + 9);
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    let cold = node.cold(&digest).await;
+    assert!(read(&cold, 0..bytes.len() as u64).await.unwrap() == bytes);
+    drop(cold);
+    node.until("here again", |node| node.fixture.file(&digest).exists()).await;
+    assert!(fs::read(node.fixture.file(&digest)).unwrap() == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_falls_behind_reads_from_the_file() {
+    let bytes = large(8 * UNIT);
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    let cold = node.cold(&digest).await;
+    let mut slow = cold.read(0..bytes.len() as u64).await.unwrap().into_stream();
+    let mut got = slow.next().await.unwrap().unwrap().to_vec();
+    node.until("here again", |node| node.fixture.file(&digest).exists()).await;
+    while let Some(piece) = slow.next().await {
+        got.extend_from_slice(&piece.unwrap());
+    }
+    assert!(got == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roots_of_damaged_content_are_not_recorded_over_those_of_sound_content() {
+    let bytes = large(2 * UNIT);
+    let mut node = Node::new(GRACE, settings());
+    let digest = node.fixture.push_blob(&bytes).await;
+    node.start();
+    node.until_read_back(&digest).await;
+    node.stop().await;
+    let registry = &node.fixture.registry;
+    let recorded = registry.catalog.unit_roots(&digest).unwrap().unwrap();
+    fs::remove_file(node.fixture.file(&recorded.list)).unwrap();
+    let file = node.fixture.file(&digest);
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, &large(2 * UNIT + 1)[1..]).unwrap();
+    let stop = CancellationToken::new();
+    assert!(!crate::placement::roots::keep_unit_roots(registry, &digest, 2 * UNIT, &stop).await.unwrap());
+    assert_eq!(registry.catalog.unit_roots(&digest).unwrap().unwrap().list, recorded.list);
+    assert!(!file.exists(), "it was put aside");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_fetch_goes_on_where_it_was() {
     let bytes = large(4 * UNIT);
     let (node, digest) = Node::with_cold(&bytes, settings()).await;

@@ -14,7 +14,7 @@ mod digest;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -24,6 +24,7 @@ use crate::backend::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source, Stat,
     UNIT, UnitRoot,
 };
+use crate::fs::DIRECT_ALIGNMENT;
 use crate::hasher::Hasher;
 use crate::skynet::profile::SectorSize;
 use crate::skynet::sector::sector_root;
@@ -103,7 +104,9 @@ impl Collector {
     /// The next bytes, which are said to be those of the range. May be dropped, and called again with the same range.
     async fn take(&mut self, range: Range<u64>) -> Result<Bytes, BackendError> {
         let length = (range.end - range.start) as usize;
-        self.taken.reserve(length - self.taken.len());
+        if self.taken.is_empty() {
+            self.taken = aligned(length);
+        }
         while self.taken.len() < length {
             if self.left.is_empty() {
                 let missing = || BackendError::Corrupt { start: range.start + self.taken.len() as u64, end: range.end };
@@ -120,6 +123,15 @@ impl Collector {
         let left = self.left.len() as u64;
         if left == 0 { Ok(()) } else { Err(BackendError::Corrupt { start: position, end: position + left }) }
     }
+}
+
+/// An empty buffer at a place from which the disk can take what will stand there.
+fn aligned(length: usize) -> BytesMut {
+    let mut buffer = BytesMut::with_capacity(length + DIRECT_ALIGNMENT);
+    let before = buffer.as_ptr().align_offset(DIRECT_ALIGNMENT).min(DIRECT_ALIGNMENT);
+    buffer.resize(before, 0);
+    buffer.advance(before);
+    buffer
 }
 
 /// A read in whole units.
