@@ -192,7 +192,7 @@ impl Registry {
 }
 
 impl ColdReads {
-    fn get(&self, digest: &Digest) -> Option<Arc<Cold>> {
+    pub(super) fn get(&self, digest: &Digest) -> Option<Arc<Cold>> {
         self.lock().get(digest).and_then(Weak::upgrade)
     }
 
