@@ -51,11 +51,10 @@ impl Anywhere {
         }
         others.reverse();
         let mut failure = None;
-        loop {
-            if attempts.is_empty() {
-                let Some(number) = others.pop() else { return Err(failure.unwrap_or_else(nobody)) };
-                attempts.push(self.begin(number));
-            }
+        if attempts.is_empty() {
+            attempts.extend(others.pop().map(|number| self.begin(number)));
+        }
+        while !attempts.is_empty() {
             let may_ask = !others.is_empty() && attempts.len() < MAX_ATTEMPTS;
             let attempt = tokio::select! {
                 Some(attempt) = attempts.next() => attempt,
@@ -78,9 +77,12 @@ impl Anywhere {
                 Err(error) => {
                     self.tell(attempt.number, &error);
                     failure = Some(worst_last(failure, error));
+                    // At once, also while a slow one is still to answer.
+                    attempts.extend(others.pop().map(|number| self.begin(number)));
                 }
             }
         }
+        Err(failure.unwrap_or_else(nobody))
     }
 
     fn begin(&self, number: usize) -> BoxFuture<'static, Attempt> {

@@ -132,6 +132,18 @@ async fn a_slow_one_is_overtaken_and_may_still_win() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_fails_is_replaced_at_once_while_a_slow_one_is_waited_for() {
+    let source = sample(UNIT, 1);
+    let (faults, replicas) = faulty(3, 3);
+    let locator = put(&replicas, &source).await.unwrap();
+    faults[0].always(Call::Get, Fault::Stall);
+    faults[1].always(Call::Get, Fault::Fail(unavailable));
+    let begun = Instant::now();
+    assert!(read(&replicas, &source, &locator, 0..UNIT).await.unwrap() == source.read_all());
+    assert_eq!(begun.elapsed(), PATIENCE, "for the slow one, and not for the one that failed too");
+}
+
+#[tokio::test(start_paused = true)]
 async fn absence_must_be_unanimous() {
     let (faults, replicas) = faulty(2, 1);
     let source = sample(1000, 1);
