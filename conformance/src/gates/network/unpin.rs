@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use super::front::Manner;
-use super::stack::{Bench, Stack};
+use super::front::exchange::Exchange;
+use super::stack::{Bench, Mark, Stack};
 use super::{MIB, local, patience, status};
 use crate::client::Target;
 use crate::edge::expect::absent;
@@ -14,6 +15,7 @@ use crate::edge::fixture::{Repo, Site, noise, sha256};
 use crate::edge::image::{CONFIG, LAYER, Manifest, described, image};
 use crate::gates::{note, wait_until};
 use crate::model::place::collect;
+use crate::server::Server;
 
 /// An image of a large and a small layer: four contents with its config and manifest.
 struct Image {
@@ -96,29 +98,51 @@ const CACHE: u64 = 8 << 20;
 /// How long a registry may leave its cache alone.
 const EVICTED_WITHIN: Duration = Duration::from_secs(90);
 
+/// An image that was placed and deleted. Its unpins have come to the portals, which hold them.
+struct Deleted {
+    stack: Stack,
+    server: Server,
+    repo: Repo,
+    image: Image,
+    mark: Mark,
+}
+
+impl Deleted {
+    fn new(bench: &Bench, label: &str) -> anyhow::Result<Self> {
+        let stack = Stack::new(bench, 2)?.with(&[("SKYBERTH_STORAGE_CACHE_SIZE", "8MiB")]);
+        let server = stack.start()?;
+        let repo = Site::new(server.target(), label).repo("a");
+        let image = Image::new(label);
+        image.push(&repo)?;
+        stack.settle(&repo.target, patience(bench))?;
+        let mark = stack.mark();
+        stack.set_all(&Manner::Holding("/unpin"));
+        image.delete(&repo, &stack)?;
+        let deleted = Deleted { stack, server, repo, image, mark };
+        let came = wait_until(Duration::from_mins(1), || deleted.unpins(|_| true) > 0);
+        ensure!(came, "no unpin came within a minute");
+        Ok(deleted)
+    }
+
+    fn unpins(&self, counts: impl Fn(&Exchange) -> bool) -> usize {
+        self.stack.since(&self.mark).iter().filter(|exchange| exchange.is_unpin() && counts(exchange)).count()
+    }
+}
+
 /// The unpin of what was deleted arrives when the same content has been pushed again: the node must not rely on what
 /// the portals have until it has seen it there after that.
 pub fn late(bench: &Bench) -> anyhow::Result<()> {
-    let stack = Stack::new(bench, 2)?.with(&[("SKYBERTH_STORAGE_CACHE_SIZE", "8MiB")]);
-    let server = stack.start()?;
-    let target = server.target();
-    let repo = Site::new(target.clone(), "late").repo("a");
-    let image = Image::new("late");
-    image.push(&repo)?;
-    stack.settle(&target, patience(bench))?;
-    let mark = stack.mark();
-    stack.set_all(&Manner::Holding("/unpin"));
-    image.delete(&repo, &stack)?;
-    let held = || stack.since(&mark).iter().filter(|exchange| exchange.is_unpin()).count();
-    ensure!(wait_until(Duration::from_mins(1), || held() > 0), "no unpin came within a minute");
-    image.push(&repo).context("pushed again")?;
+    let deleted = Deleted::new(bench, "late")?;
+    let Deleted { stack, repo, image, .. } = &deleted;
+    image.push(repo).context("pushed again")?;
     // Time to believe that it is placed and read back.
     std::thread::sleep(Duration::from_secs(5));
-    note(&format!("{} unpins arrive late", held()));
+    note(&format!("{} unpins arrive late", deleted.unpins(|_| true)));
     stack.set_all(&Manner::Honest);
-    press(&stack, &target, bench)?;
-    image.check(&repo).context("after the late unpin, under pressure on the cache")?;
-    status::wait_placed(&target, patience(bench))?;
+    press(stack, &repo.target, bench)?;
+    image.check(repo).context("after the late unpin, under pressure on the cache")?;
+    status::wait_placed(&repo.target, patience(bench))?;
+    let Deleted { server, repo, image, stack: _stack, .. } = deleted;
     let _server = server.kill()?.start()?;
     image.check(&repo).context("after kill -9")
 }
@@ -129,30 +153,21 @@ const PLACED_WITHIN: Duration = Duration::from_secs(10);
 /// The unpins of what was deleted are not answered at all while the same content is pushed again: it is placed again
 /// without waiting for them. Nor is it lost when they arrive after that.
 pub fn held(bench: &Bench) -> anyhow::Result<()> {
-    let stack = Stack::new(bench, 2)?.with(&[("SKYBERTH_STORAGE_CACHE_SIZE", "8MiB")]);
-    let server = stack.start()?;
-    let target = server.target();
-    let repo = Site::new(target.clone(), "held").repo("a");
-    let image = Image::new("held");
-    image.push(&repo)?;
-    stack.settle(&target, patience(bench))?;
-    let mark = stack.mark();
-    stack.set_all(&Manner::Holding("/unpin"));
-    image.delete(&repo, &stack)?;
-    let held = || stack.since(&mark).iter().filter(|exchange| exchange.is_unpin()).count();
-    ensure!(wait_until(Duration::from_mins(1), || held() > 0), "no unpin came within a minute");
+    let deleted = Deleted::new(bench, "held")?;
+    let Deleted { stack, repo, image, .. } = &deleted;
     let again = stack.mark();
-    image.push(&repo).context("pushed again")?;
+    image.push(repo).context("pushed again")?;
     let pushed = Instant::now();
-    status::wait_placed(&target, PLACED_WITHIN).context("pushed again while no unpin is answered")?;
-    note(&format!("placed {:.1?} after the push; {} unpins are held", pushed.elapsed(), held()));
-    let answered = stack.since(&mark).iter().filter(|exchange| exchange.is_unpin() && exchange.is_success()).count();
+    status::wait_placed(&repo.target, PLACED_WITHIN).context("pushed again while no unpin is answered")?;
+    let held = deleted.unpins(|_| true);
+    note(&format!("placed {:.1?} after the push; {held} unpins are held", pushed.elapsed()));
+    let answered = deleted.unpins(Exchange::is_success);
     ensure!(answered == 0, "{answered} unpins were answered, so they were not held");
     let sent = stack.since(&again).iter().filter(|exchange| exchange.is_upload() && exchange.is_success()).count();
     ensure!(sent > 0, "nothing was uploaded again, so its placement is only believed");
     stack.set_all(&Manner::Honest);
-    press(&stack, &target, bench)?;
-    image.check(&repo).context("after the late unpins, under pressure on the cache")
+    press(stack, &repo.target, bench)?;
+    image.check(repo).context("after the late unpins, under pressure on the cache")
 }
 
 /// Others press on the cache: what may go, goes. Nothing of the image is read meanwhile, so that it is the oldest.
