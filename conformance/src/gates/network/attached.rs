@@ -124,7 +124,7 @@ impl Node {
     fn is_sound(&self) -> anyhow::Result<()> {
         let said = self.skyberth(&["fsck"])?;
         ensure!(
-            said.status.success() && said.said().contains("0 of them damaged or missing"),
+            said.status.success() && said.text().contains("0 of them damaged or missing"),
             "fsck after kill -9: {}, {}",
             said.status,
             said.said()
