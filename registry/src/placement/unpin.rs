@@ -42,8 +42,9 @@ use crate::service::{Error, Registry};
 
 /// Pending unpins looked at in one step.
 const PAGE: usize = 256;
-/// Pending unpins that are under way at once; others wait until some are closed.
-const UNDER_WAY: usize = 4096;
+/// Pending unpins that are under way at once, each in less than a KiB; others wait until some are closed, which takes the
+/// settle time after the last answer.
+const UNDER_WAY: usize = 16_384;
 /// Between two looks at what is pending, at least and at most.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 const MOST_PAUSE: Duration = Duration::from_mins(1);
