@@ -75,8 +75,8 @@ async fn what_is_pinned_here_after_a_fetch_stays() {
     assert!(!node.portal.pin(&unknown, false).await.unwrap());
 }
 
-#[tokio::test]
-async fn a_lost_sector_is_repaired_from_a_peer() {
+/// A node that has lost a sector of a skyfile which it has pinned, and its peer that has all of it.
+async fn with_a_lost_sector() -> ([Node; 2], Server, Skylink, Vec<u8>) {
     let source = Node::new(&[]);
     let server = source.serve().await;
     let node = Node::new(&[&server]);
@@ -84,21 +84,19 @@ async fn a_lost_sector_is_repaired_from_a_peer() {
     node.upload(5 * SECTOR).await;
     let skyfile = node.portal.open_skyfile(&skylink, true).await.unwrap().unwrap();
     node.lose(&skyfile.roots().nth(3).unwrap());
-    drop(skyfile);
+    ([node, source], server, skylink, content)
+}
+
+#[tokio::test]
+async fn a_lost_sector_is_repaired_from_a_peer() {
+    let ([node, _source], server, skylink, content) = with_a_lost_sector().await;
     assert_eq!(node.read(skylink).await, Some(content));
     assert_eq!(server.requests(), 1, "the lost one");
 }
 
 #[tokio::test]
 async fn what_was_lost_of_a_pinned_skyfile_comes_back_without_a_reader_of_it() {
-    let source = Node::new(&[]);
-    let server = source.serve().await;
-    let node = Node::new(&[&server]);
-    let (skylink, content) = source.upload(5 * SECTOR).await;
-    node.upload(5 * SECTOR).await;
-    let skyfile = node.portal.open_skyfile(&skylink, true).await.unwrap().unwrap();
-    node.lose(&skyfile.roots().nth(3).unwrap());
-    drop(skyfile);
+    let ([node, _source], _server, skylink, content) = with_a_lost_sector().await;
     let skyfile = node.portal.open_skyfile(&skylink, false).await.unwrap().unwrap();
     assert_eq!(skyfile.stream(0, 1).next().await.unwrap().unwrap(), content[..1]);
     eventually(async || node.portal.open_skyfile(&skylink, true).await.unwrap().is_some()).await;
