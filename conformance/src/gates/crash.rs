@@ -1,12 +1,12 @@
 //! `kill -9` at random moments under pushes, deletes and collections: what was acknowledged is there.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
 use crate::gates::files;
+use crate::gates::life::until_killed;
 use crate::gates::pusher::Pusher;
 use crate::model::place::collect;
 use crate::random::Random;
@@ -82,7 +82,12 @@ fn round(server: Server, pushers: &mut [Pusher], random: &mut Random) -> anyhow:
     let before: (u64, u64) = count(pushers);
     let life = Duration::from_micros(random.next() % LONGEST_LIFE);
     let collects = random.chance(40);
-    let options = live(server, pushers, life, collects)?;
+    let options = server.options.clone();
+    let options = until_killed(server, pushers, life, || {
+        // Its end may be cut by the kill; only what it leaves counts.
+        let _ = collects.then(|| collect(&options));
+        Ok(())
+    })?;
     let server = options.start().context("after the kill")?;
     let target = server.target();
     std::thread::scope(|scope| {
@@ -92,32 +97,6 @@ fn round(server: Server, pushers: &mut [Pusher], random: &mut Random) -> anyhow:
     let after = count(pushers);
     let summary = format!("killed after {life:.0?}, {} pushes, {} deletes", after.0 - before.0, after.1 - before.1);
     Ok((server, summary))
-}
-
-fn live(server: Server, pushers: &mut [Pusher], life: Duration, collects: bool) -> anyhow::Result<ServerOptions> {
-    let dying = AtomicBool::new(false);
-    let target = server.target();
-    let options = server.options.clone();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = pushers
-            .iter_mut()
-            .map(|pusher| {
-                let (target, dying) = (&target, &dying);
-                scope.spawn(move || pusher.work(target, &|| dying.load(Ordering::SeqCst)))
-            })
-            .collect();
-        if collects {
-            // Its end may be cut by the kill; only what it leaves counts.
-            scope.spawn(|| collect(&options));
-        }
-        std::thread::sleep(life);
-        dying.store(true, Ordering::SeqCst);
-        let options = server.kill();
-        for worker in workers {
-            worker.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
-        }
-        options
-    })
 }
 
 fn count(pushers: &[Pusher]) -> (u64, u64) {

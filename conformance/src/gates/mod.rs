@@ -7,6 +7,7 @@ mod files;
 pub mod hostile;
 pub mod index_loss;
 mod jobs;
+mod life;
 pub mod memory;
 pub mod network;
 mod noise;

@@ -1,11 +1,11 @@
 //! Clients that push and delete at once until the registry is killed, and hold it to what they were promised.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
 use crate::client::{Request, Target};
+use crate::gates::life::until_killed;
 use crate::gates::pusher::Pusher;
 use crate::random::Random;
 use crate::report::{Outcome, Report};
@@ -47,25 +47,7 @@ impl Crowd {
         life: Duration,
         beside: impl FnOnce() -> anyhow::Result<()> + Send,
     ) -> anyhow::Result<()> {
-        let dying = AtomicBool::new(false);
-        let (target, pushers) = (server.target(), &mut self.pushers);
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = pushers
-                .iter_mut()
-                .map(|pusher| {
-                    let (target, dying) = (&target, &dying);
-                    scope.spawn(move || pusher.work(target, &|| dying.load(Ordering::SeqCst)))
-                })
-                .collect();
-            let beside = scope.spawn(beside);
-            std::thread::sleep(life);
-            dying.store(true, Ordering::SeqCst);
-            server.kill()?;
-            for worker in workers.into_iter().chain([beside]) {
-                worker.join().map_err(|_| anyhow!("a client panicked"))??;
-            }
-            Ok(())
-        })
+        until_killed(server, &mut self.pushers, life, beside).map(drop)
     }
 
     /// Every promise is kept; with `all`, every content is read whole.
