@@ -39,9 +39,11 @@ pub(super) fn ready(app: &App) -> Response<Body> {
     };
     let mut body = json!({ "state": state, "sequence": status.sequence, "open_uploads": app.registry.open_uploads() });
     if let Some(durability) = app.registry.durability() {
-        let backlog = durability.backlog;
-        body["durability"] =
-            json!({ "summary": durability.to_string(), "backlog": backlog.count, "backlog_bytes": backlog.bytes });
+        let (backlog, elsewhere) = (durability.backlog, app.registry.catalog().elsewhere());
+        body["durability"] = json!({
+            "summary": durability.to_string(), "backlog": backlog.count, "backlog_bytes": backlog.bytes,
+            "elsewhere": elsewhere.content, "elsewhere_unpins": elsewhere.unpins,
+        });
     }
     text(code, "application/json", format!("{body}\n"))
 }
@@ -54,9 +56,16 @@ pub(super) fn metrics(app: &App) -> Answer {
     let status = app.registry.catalog().status();
     app.metrics.journal_commits.inner().store(status.batches, Ordering::Relaxed);
     app.metrics.index_rebuilds.inner().store(status.rebuilds, Ordering::Relaxed);
-    let backlog = app.registry.catalog().backlog();
-    app.metrics.backlog.set(i64::try_from(backlog.count).unwrap_or(i64::MAX));
-    app.metrics.backlog_bytes.set(i64::try_from(backlog.bytes).unwrap_or(i64::MAX));
+    let (backlog, elsewhere) = (app.registry.catalog().backlog(), app.registry.catalog().elsewhere());
+    let gauges = [
+        (&app.metrics.backlog, backlog.count),
+        (&app.metrics.backlog_bytes, backlog.bytes),
+        (&app.metrics.elsewhere, elsewhere.content),
+        (&app.metrics.elsewhere_unpins, elsewhere.unpins),
+    ];
+    for (gauge, value) in gauges {
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    }
     Ok(text(StatusCode::OK, CONTENT_TYPE_OF_METRICS, app.metrics.encode()))
 }
 

@@ -98,6 +98,10 @@ pub struct Metrics {
     pub backlog: Gauge,
     /// Its bytes.
     pub backlog_bytes: Gauge,
+    /// Content that places have which are not configured any more; taken like the backlog.
+    pub elsewhere: Gauge,
+    /// Removals that wait until such places are configured again.
+    pub elsewhere_unpins: Gauge,
 }
 
 impl Default for Metrics {
@@ -143,6 +147,8 @@ impl Metrics {
             unpin_failures: Counter::default(),
             backlog: Gauge::default(),
             backlog_bytes: Gauge::default(),
+            elsewhere: Gauge::default(),
+            elsewhere_unpins: Gauge::default(),
         };
         let mut registry = Registry::default();
         metrics.register_process(&mut registry);
@@ -221,6 +227,8 @@ impl Metrics {
         add(to, "unpin_failures", "Requests that the backend did not carry out", &self.unpin_failures);
         add(to, "backlog", "Content that is only on this node", &self.backlog);
         add_bytes(to, "backlog", "Content that is only on this node", &self.backlog_bytes);
+        add(to, "elsewhere", "Content also at places that are not configured", &self.elsewhere);
+        add(to, "elsewhere_unpins", "Removals that wait for such places", &self.elsewhere_unpins);
     }
 }
 

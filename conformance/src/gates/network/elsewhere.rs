@@ -7,8 +7,9 @@ use anyhow::{Context, ensure};
 use super::front::Manner;
 use super::images::Library;
 use super::stack::{Bench, Stack};
-use super::status::Backlog;
+use super::status::{Backlog, Metrics};
 use super::{KIB, MIB, local, patience};
+use crate::client::{Request, Target};
 use crate::edge::fixture::Site;
 use crate::gates::note;
 use crate::model::place::operate;
@@ -37,6 +38,7 @@ pub fn not_configured(bench: &Bench) -> anyhow::Result<()> {
     let said = operate(&stack.options, "status")?;
     ensure!(said.contains("safe to close: no"), "{said}");
     ensure!(said.contains("not configured"), "`status` says nothing of copies that do not count: {said}");
+    ensure!(told(&target)? >= LENGTHS.len() as f64, "neither do the metrics");
     // It looks at its cache when it starts, and then no later than this.
     std::thread::sleep(Duration::from_secs(bench.scale.pick(3, 3, 35)));
     let here = local::content_bytes(&stack.options.data)?;
@@ -59,7 +61,18 @@ pub fn not_configured(bench: &Bench) -> anyhow::Result<()> {
     let _server = start_on(&mut stack, [0, 1])?;
     let backlog = Backlog::of(&target)?;
     ensure!(backlog.count == 0, "{backlog:?}: what the first portals have does not count again");
+    ensure!(told(&target)? >= LENGTHS.len() as f64, "the metrics say nothing of what the new portal has");
     library.check().context("from the first portals")
+}
+
+/// What the metrics and `/readyz` say of content, and removals, at places that are not configured.
+fn told(target: &Target) -> anyhow::Result<f64> {
+    let counted = Metrics::of(target)?.sum(&["elsewhere"]);
+    let ready = target.send(&Request::get("/readyz"))?.expect(200)?.json()?;
+    let field = |name: &str| ready["durability"][name].as_f64().with_context(|| format!("/readyz has no {name}"));
+    let said = field("elsewhere")? + field("elsewhere_unpins")?;
+    ensure!((counted - said).abs() < 0.5, "{counted} by the metrics, {said} by /readyz");
+    Ok(counted)
 }
 
 /// With two copies on two portals.
