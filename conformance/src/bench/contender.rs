@@ -25,6 +25,9 @@ pub enum Kind {
     DockerRegistry,
     /// Debian's nginx serving files: the practical limit for moving bytes out.
     Nginx,
+    /// The same as a proxy before another server, which keeps what it sends and verifies nothing: the practical limit for
+    /// whoever stands between a client and a portal.
+    CachingProxy(Target),
 }
 
 /// A server in the table, by its name.
@@ -54,7 +57,8 @@ impl Entry {
         let mut command = match &self.kind {
             Kind::Skyberth(binary) => skyberth(binary, &target, folder),
             Kind::DockerRegistry => docker_registry(&target, folder)?,
-            Kind::Nginx => nginx(&target, folder)?,
+            Kind::Nginx => nginx(&target, folder, &files())?,
+            Kind::CachingProxy(origin) => nginx(&target, folder, &caching(folder, origin))?,
         };
         let log = File::create(folder.join("log"))?;
         // A group of its own, so that nginx's workers end with it.
@@ -70,7 +74,7 @@ impl Entry {
             name: self.name,
             target,
             start: Duration::ZERO,
-            can_push: !matches!(self.kind, Kind::Nginx),
+            can_push: matches!(self.kind, Kind::Skyberth(_) | Kind::DockerRegistry),
             folder: folder.to_owned(),
             child,
         };
@@ -169,7 +173,32 @@ fn docker_registry(target: &Target, folder: &Path) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-fn nginx(target: &Target, folder: &Path) -> anyhow::Result<Command> {
+/// What an nginx does: lines of its configuration.
+struct Manner {
+    /// Beside the server.
+    http: String,
+    /// Within it.
+    server: String,
+}
+
+/// Serves what is below its root, and takes files.
+fn files() -> Manner {
+    let server = format!("location {TAKEN} {{ dav_methods PUT; create_full_put_path on; client_max_body_size 0; }}");
+    Manner { http: String::new(), server }
+}
+
+/// Gives everything that `origin` has, and keeps it whatever that says of it.
+fn caching(folder: &Path, origin: &Target) -> Manner {
+    let http = format!("proxy_cache_path {}/kept keys_zone=kept:1m use_temp_path=off;", folder.display());
+    let server = format!(
+        "location / {{ proxy_pass http://{}; proxy_http_version 1.1; proxy_cache kept; proxy_cache_valid 200 1h;\n\
+         proxy_ignore_headers Cache-Control Expires Set-Cookie Vary; }}",
+        origin.authority()
+    );
+    Manner { http, server }
+}
+
+fn nginx(target: &Target, folder: &Path, manner: &Manner) -> anyhow::Result<Command> {
     let root = folder.join("root");
     fs::create_dir_all(root.join("v2"))?;
     let scratch = folder.display();
@@ -180,16 +209,17 @@ fn nginx(target: &Target, folder: &Path) -> anyhow::Result<Command> {
          default_type application/octet-stream;\n\
          client_body_temp_path {scratch}/body;\n  proxy_temp_path {scratch}/proxy;\n\
          fastcgi_temp_path {scratch}/fastcgi;\n  uwsgi_temp_path {scratch}/uwsgi;\n  scgi_temp_path {scratch}/scgi;\n\
-         server {{ listen {}; root {}; location = /v2/ {{ return 200; }}\n\
-         location {TAKEN} {{ dav_methods PUT; create_full_put_path on; client_max_body_size 0; }} }}\n}}\n",
+         {}\n server {{ listen {}; root {}; location = /v2/ {{ return 200; }}\n {} }}\n}}\n",
         // Started by root its workers would be somebody who may not enter the folder.
         if fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {
             "user root;\n"
         } else {
             ""
         },
+        manner.http,
         target.authority(),
-        root.display()
+        root.display(),
+        manner.server
     );
     let file = folder.join("nginx.conf");
     fs::write(&file, configuration)?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use super::stack::{Bench, Stack};
+use super::stack::{Bench, Portal, Stack};
 use super::status::Backlog;
 use super::{MIB, patience};
 use crate::bench::contender::{Entry, Kind, TAKEN};
@@ -20,7 +20,11 @@ use crate::surroundings::{COPIES, PORTALS};
 
 /// How fast placement and cold pulls must be, measured by curl's rate.
 const LEAST: f64 = 0.7;
-const NAMES: [&str; 2] = ["rate of placement beside curl", "rate of a cold pull beside curl"];
+const NAMES: [&str; 3] = [
+    "rate of placement beside curl",
+    "rate of a cold pull beside curl",
+    "rate of a cold pull beside nginx as a caching proxy before the portal",
+];
 /// What is recorded without a judgement. A cold pull keeps what it sends, as a curl into a file does; a portal hashes all
 /// that it takes, nginx does not.
 const RECORDED: [(&str, &str); 3] = [
@@ -29,8 +33,11 @@ const RECORDED: [(&str, &str); 3] = [
     ("rate of downloads from a portal beside nginx", "nginx's"),
 ];
 /// A cold pull is work for three programs at once, curl's own download for two: with fewer processors than this the ratio
-/// says how they are shared, whatever the registry does.
+/// says how they are shared, whatever the registry does. The proxy, which has no more of them, is in its place then.
 const PROCESSORS: usize = 4;
+
+/// A ratio of seconds, whose those above the line are, and how many processors it takes to judge by it.
+type Judged = (fn(&Round) -> f64, &'static str, usize);
 
 /// Seconds that each thing took in one round.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +45,8 @@ struct Round {
     placed: f64,
     uploaded: f64,
     pulled: f64,
+    /// Downloaded through a proxy that keeps what it sends.
+    proxied: f64,
     downloaded: f64,
     /// Downloaded by curl into a file.
     saved: f64,
@@ -63,23 +72,27 @@ pub fn run(gate: &GateArgs, report: &mut Report, bench: &Bench) {
     let rate = |of: fn(&Round) -> f64| length as f64 / MIB as f64 / median(rounds.iter().map(of).collect());
     note(&format!(
         "MiB/s: placement {:.0}, curl up {:.0}, to nginx {:.0}, synced write {:.0}; cold pull {:.0}, curl down {:.0}, \
-         into a file {:.0}, from nginx {:.0}",
+         through nginx {:.0}, into a file {:.0}, from nginx {:.0}",
         rate(|round| round.placed),
         rate(|round| round.uploaded),
         rate(|round| round.kept),
         rate(|round| round.written),
         rate(|round| round.pulled),
         rate(|round| round.downloaded),
+        rate(|round| round.proxied),
         rate(|round| round.saved),
         rate(|round| round.served),
     ));
     let median_of = |ratio: fn(&Round) -> f64| median(rounds.iter().map(ratio).collect());
-    let judged: [fn(&Round) -> f64; 2] =
-        [|round| round.uploaded / round.placed, |round| round.downloaded / round.pulled];
-    let needed = [1, PROCESSORS];
+    let judged: [Judged; 3] = [
+        (|round| round.uploaded / round.placed, "curl's", 1),
+        (|round| round.downloaded / round.pulled, "curl's", PROCESSORS),
+        (|round| round.proxied / round.pulled, "nginx's", 1),
+    ];
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    for ((name, ratio), needed) in NAMES.into_iter().zip(judged).zip(needed) {
-        report.add(name, verdict(median_of(ratio), bench.scale, processors >= needed), started.elapsed());
+    for (name, (ratio, whose, needed)) in NAMES.into_iter().zip(judged) {
+        let outcome = verdict(median_of(ratio), whose, bench.scale, processors >= needed);
+        report.add(name, outcome, started.elapsed());
     }
     let recorded: [fn(&Round) -> f64; 3] = [
         |round| round.saved / round.pulled,
@@ -93,14 +106,13 @@ pub fn run(gate: &GateArgs, report: &mut Report, bench: &Bench) {
 }
 
 /// Small sizes on a busy machine say little: there it is recorded only.
-fn verdict(ratio: f64, scale: Scale, suits: bool) -> Outcome {
+fn verdict(ratio: f64, whose: &str, scale: Scale, suits: bool) -> Outcome {
+    let found = format!("{ratio:.2} times {whose} rate, {LEAST} are asked for");
     match scale {
         Scale::Full if ratio >= LEAST => Outcome::Pass,
-        Scale::Full if suits => Outcome::Fail(format!("{ratio:.2} times curl's rate, {LEAST} are asked for")),
-        Scale::Full => Outcome::NotApplicable(format!(
-            "{ratio:.2} times curl's rate, {LEAST} are asked for, which takes {PROCESSORS} processors"
-        )),
-        _ => Outcome::NotApplicable(format!("recorded below full scale: {ratio:.2} times curl's rate")),
+        Scale::Full if suits => Outcome::Fail(found),
+        Scale::Full => Outcome::NotApplicable(format!("{found}, which takes {PROCESSORS} processors")),
+        _ => Outcome::NotApplicable(format!("recorded below full scale: {found}")),
     }
 }
 
@@ -143,9 +155,10 @@ fn round(bench: &Bench, number: usize, length: u64) -> anyhow::Result<Round> {
     // What an eviction leaves: without the list of unit roots too, another thing would be measured.
     let _server = stack.make_evicted(server, &digest)?;
     let pulled = download(&bench.folder, &format!("http://{}{}", repo.target.authority(), repo.blob(&digest)))?;
+    let proxied = through_nginx(&bench.folder, &stack.portals[0], &skylink)?;
     let saved = download_to(&bench.folder, &format!("{portal}/{skylink}"), &bench.folder.join("saved"))?;
     let (kept, served) = beside_nginx(&bench.folder, &file)?;
-    Ok(Round { placed, uploaded, pulled, downloaded, saved, kept, served, written })
+    Ok(Round { placed, uploaded, pulled, proxied, downloaded, saved, kept, served, written })
 }
 
 fn read_back(target: &crate::client::Target, length: u64, limit: Duration) -> anyhow::Result<()> {
@@ -205,17 +218,24 @@ fn beside_nginx(folder: &Path, file: &Path) -> anyhow::Result<(f64, f64)> {
     Ok((kept, download(folder, &url)?))
 }
 
+/// The same download through a proxy, by which it was never sent before.
+fn through_nginx(folder: &Path, portal: &Portal, skylink: &str) -> anyhow::Result<f64> {
+    let kind = Kind::CachingProxy(portal.target());
+    let proxy = Entry { name: "nginx as a proxy", kind }.start(&folder.join("proxy"))?;
+    download(folder, &format!("http://{}/{skylink}", proxy.target.authority()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn being_slow_fails_at_full_scale_only() {
-        assert_eq!(verdict(0.71, Scale::Full, true), Outcome::Pass);
-        assert_eq!(verdict(0.71, Scale::Full, false), Outcome::Pass);
-        assert!(matches!(verdict(0.69, Scale::Full, true), Outcome::Fail(_)));
-        assert!(matches!(verdict(0.69, Scale::Full, false), Outcome::NotApplicable(_)));
-        assert!(matches!(verdict(0.1, Scale::Ci, true), Outcome::NotApplicable(_)));
+        assert_eq!(verdict(0.71, "curl's", Scale::Full, true), Outcome::Pass);
+        assert_eq!(verdict(0.71, "curl's", Scale::Full, false), Outcome::Pass);
+        assert!(matches!(verdict(0.69, "curl's", Scale::Full, true), Outcome::Fail(_)));
+        assert!(matches!(verdict(0.69, "curl's", Scale::Full, false), Outcome::NotApplicable(_)));
+        assert!(matches!(verdict(0.1, "curl's", Scale::Ci, true), Outcome::NotApplicable(_)));
         assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
     }
 }

@@ -54,6 +54,11 @@ impl Portal {
         Ok(self.server.as_ref().context("the portal does not run")?.pid())
     }
 
+    /// What it is asked at without its front.
+    pub fn target(&self) -> Target {
+        self.options.target()
+    }
+
     /// Where it is without its front.
     pub fn url(&self) -> String {
         format!("http://{}", self.options.target().authority())
