@@ -10,6 +10,7 @@
 //! uploads/        sessions that are not finished
 //! quarantine/     content that was found damaged
 //! resume/         uploads to the backend that broke off
+//! unit-hashes/    what cold reads are verified by beside roots; may be deleted when no node runs
 //! gateway/        which content stands at which skylink; may be deleted when no node runs
 //! portal/         the directory of an attached portal
 //! ```
@@ -200,6 +201,11 @@ impl DataDir {
     /// Directory of what is remembered of uploads to the backend that broke off.
     pub fn resume(&self) -> PathBuf {
         self.path.join("resume")
+    }
+
+    /// Directory of the hashes of units of content.
+    pub fn unit_hashes(&self) -> PathBuf {
+        self.path.join("unit-hashes")
     }
 
     /// Directory of what the gateway knows of skylinks.

@@ -12,7 +12,7 @@ use storage_backends::fs::{ContentStore, UploadId};
 
 use crate::catalog::{Catalog, CatalogOptions, Clock};
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName};
-use crate::placement::{self, Remote};
+use crate::placement::{self, Directories, Remote};
 use crate::service::{Chunk, Closed, Error, Limits, ManifestPush, Progress, PushedManifest, Registry, Start, Started};
 use crate::telemetry::metrics::Metrics;
 
@@ -127,7 +127,8 @@ fn open_placing(
     backend: &Arc<dyn Backend>,
     settings: &placement::Settings,
 ) -> Registry {
-    let remote = Remote::open(Arc::clone(backend), settings.clone(), Clock::system(), folder.join("resume")).unwrap();
+    let directories = Directories { tokens: folder.join("resume"), unit_hashes: folder.join("unit-hashes") };
+    let remote = Remote::open(Arc::clone(backend), settings.clone(), Clock::system(), directories).unwrap();
     let registry = open(folder, grace, |options| options.placement = Some(Remote::wanted(&**backend)));
     registry.placing_at(remote)
 }

@@ -13,7 +13,7 @@ use super::backend;
 use crate::catalog::{Catalog, CatalogOptions, Clock, OpenReport};
 use crate::config::Config;
 use crate::data_dir::{DataDir, Kind};
-use crate::placement::Remote;
+use crate::placement::{Directories, Remote};
 use crate::service::{Limits, Registry};
 use crate::telemetry::metrics::Metrics;
 
@@ -49,8 +49,8 @@ impl Node {
         let mut registry = Registry::open(catalog, store, limits(config), Arc::clone(&metrics))?;
         if let Some(backend) = &backend {
             let settings = backend::settings(&config.storage);
-            registry =
-                registry.placing_at(Remote::open(Arc::clone(backend), settings, Clock::system(), data.resume())?);
+            let directories = Directories { tokens: data.resume(), unit_hashes: data.unit_hashes() };
+            registry = registry.placing_at(Remote::open(Arc::clone(backend), settings, Clock::system(), directories)?);
         }
         if let Some(note) = beside.note {
             registry = registry.noting(note);

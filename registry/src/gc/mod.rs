@@ -66,6 +66,9 @@ pub async fn collect(registry: &Arc<Registry>, dry_run: bool) -> Result<Collecte
         }
     }
     collected.files += sweep::sweep(registry, dry_run).await?;
+    if !dry_run {
+        registry.sweep_unit_hashes().await?;
+    }
     registry.metrics.gc_runs.inc();
     if !dry_run {
         let count = |kind, n| {

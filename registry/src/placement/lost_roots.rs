@@ -83,7 +83,7 @@ async fn keep_again(registry: &Arc<Registry>, content: &Content, roots: Arc<[Uni
         if !are_recorded(registry, digest, &roots)? {
             return Err(Error::Internal("they are not those that were recorded").into());
         }
-        keep(registry, digest, &roots).await
+        keep(registry, digest, &roots).await.map(drop)
     };
     match kept.await {
         Ok(()) => with_roots(digest, content.length(), roots).ok(),

@@ -26,6 +26,7 @@ mod removals;
 mod resume;
 mod roots;
 mod run;
+mod unit_hashes;
 mod unpin;
 mod worker;
 
@@ -35,6 +36,6 @@ pub(crate) mod tests;
 pub use acknowledge::Acknowledgement;
 pub use cold::{ColdBlob, ColdRead};
 pub use flush::flush;
-pub use remote::{Durability, Remote, Settings};
+pub use remote::{Directories, Durability, Remote, Settings};
 pub(crate) use roots::{keep_unit_roots, unit_roots};
 pub use run::run;

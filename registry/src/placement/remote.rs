@@ -89,6 +89,8 @@ pub struct Remote {
     pub(crate) clock: Clock,
     /// Resume tokens, a file for each upload that broke off.
     pub(crate) tokens: PathBuf,
+    /// Hashes of units, a file for each piece of content that has roots of them.
+    pub(crate) unit_hashes: PathBuf,
     /// Held by whoever stores content of a digest there, and by whoever begins to remove it.
     pub(crate) moves: DigestLocks,
     /// Those that have begun: whoever stores the same content breaks them off.
@@ -97,6 +99,15 @@ pub struct Remote {
     /// When the backend was asked last whether it answers, and whether it did; held while it is asked.
     pinged: tokio::sync::Mutex<Option<(Instant, bool)>>,
     trouble: Mutex<Option<String>>,
+}
+
+/// What a node keeps of its own about what it places: each a directory that nothing else uses, made if need be.
+#[derive(Clone, Debug)]
+pub struct Directories {
+    /// Resume tokens.
+    pub tokens: PathBuf,
+    /// Hashes of units.
+    pub unit_hashes: PathBuf,
 }
 
 /// Whether this node could be lost now, in numbers.
@@ -111,9 +122,17 @@ pub struct Durability {
 }
 
 impl Remote {
-    /// `tokens` is a directory of its own, made if need be. Blocks.
-    pub fn open(backend: Arc<dyn Backend>, settings: Settings, clock: Clock, tokens: PathBuf) -> std::io::Result<Self> {
-        std::fs::create_dir_all(&tokens)?;
+    /// Blocks.
+    pub fn open(
+        backend: Arc<dyn Backend>,
+        settings: Settings,
+        clock: Clock,
+        directories: Directories,
+    ) -> std::io::Result<Self> {
+        let Directories { tokens, unit_hashes } = directories;
+        for directory in [&tokens, &unit_hashes] {
+            std::fs::create_dir_all(directory)?;
+        }
         Ok(Remote {
             verified: Verify::new(Arc::clone(&backend)),
             verified_by_units: Verify::of_units(Arc::clone(&backend)),
@@ -123,6 +142,7 @@ impl Remote {
             settings,
             clock,
             tokens,
+            unit_hashes,
             moves: DigestLocks::new(),
             removals: Removals::default(),
             running: AtomicUsize::new(0),

@@ -64,7 +64,7 @@ pub(super) fn kept(directory: &Path) -> io::Result<Vec<Digest>> {
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
         let name = name.to_str().map(|name| name.strip_suffix(super::attempts::NOTE).unwrap_or(name));
-        digests.extend(name.and_then(|name| name.replacen('-', ":", 1).parse::<Digest>().ok()));
+        digests.extend(name.and_then(named));
     }
     digests.sort();
     digests.dedup();
@@ -73,6 +73,11 @@ pub(super) fn kept(directory: &Path) -> io::Result<Vec<Digest>> {
 
 pub(super) fn name(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm_name(), digest.encoded())
+}
+
+/// The digest that a file has this name for.
+pub(super) fn named(name: &str) -> Option<Digest> {
+    name.replacen('-', ":", 1).parse().ok()
 }
 
 fn read(path: &Path) -> io::Result<Option<ResumeToken>> {

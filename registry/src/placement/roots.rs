@@ -7,12 +7,13 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use storage_backends::backend::{Content, UNIT, UnitRoot};
+use storage_backends::backend::{Content, UNIT, UnitHash, UnitRoot};
 use storage_backends::fs::StoreError;
 use storage_backends::skynet::profile::SectorSize;
 use storage_backends::skynet::sector::SectorHasher;
 use tokio_util::sync::CancellationToken;
 
+use super::unit_hashes;
 use super::worker::Trouble;
 use crate::catalog::UnitRootsList;
 use crate::catalog::command::Command;
@@ -37,13 +38,13 @@ pub(super) async fn content_of_file(
     if let Some(content) = known_content(registry, digest, size).await? {
         return Ok(content);
     }
-    let roots = computed(registry, digest, size, stop).await?;
+    let units = computed(registry, digest, size, stop).await?;
     // A file that is not what it was gives other roots, which must not take the place of the right ones.
-    if !are_recorded(registry, digest, &roots)? && registry.put_aside(digest).await?.is_some() {
+    if !are_recorded(registry, digest, &units.roots)? && registry.put_aside(digest).await?.is_some() {
         return Err(Trouble::Missing);
     }
-    keep(registry, digest, &roots).await?;
-    with_roots(digest, size, roots.into())
+    keep_computed(registry, digest, &units).await?;
+    with_roots(digest, size, units.roots.into())
 }
 
 /// Computes the roots anew, though some are known, of a file that is sound.
@@ -56,8 +57,26 @@ pub(super) async fn renew(
     if size <= UNIT {
         return Ok(());
     }
-    let roots = computed(registry, digest, size, stop).await?;
-    keep(registry, digest, &roots).await
+    let units = computed(registry, digest, size, stop).await?;
+    keep_computed(registry, digest, &units).await
+}
+
+/// The roots, and beside them the hashes of the same bytes.
+async fn keep_computed(registry: &Arc<Registry>, digest: &Digest, units: &Computed) -> Result<(), Trouble> {
+    let list = keep(registry, digest, &units.roots).await?;
+    if let Some(remote) = registry.remote.clone() {
+        let (digest, hashes) = (digest.clone(), units.hashes.clone());
+        let keeping = move || unit_hashes::keep(&remote.unit_hashes, &digest, &list, &hashes);
+        // It only fails where the process ends.
+        let _ = tokio::task::spawn_blocking(keeping).await;
+    }
+    Ok(())
+}
+
+/// What was computed of all units of a file, in their order.
+struct Computed {
+    roots: Vec<UnitRoot>,
+    hashes: Vec<UnitHash>,
 }
 
 async fn computed(
@@ -65,7 +84,7 @@ async fn computed(
     digest: &Digest,
     size: u64,
     stop: &CancellationToken,
-) -> Result<Vec<UnitRoot>, Trouble> {
+) -> Result<Computed, Trouble> {
     let (store, name, stop) = (registry.store().clone(), digest.clone(), stop.clone());
     let computing = tokio::task::spawn_blocking(move || compute(&store.open_content(&name, size)?, size, &stop));
     computing.await.map_err(|_| Error::Internal("computing unit roots panicked"))?
@@ -154,35 +173,43 @@ pub(super) fn with_roots(digest: &Digest, size: u64, roots: Arc<[UnitRoot]>) -> 
 }
 
 /// Units have nothing to do with each other, so several are hashed at once.
-fn compute(file: &File, size: u64, stop: &CancellationToken) -> Result<Vec<UnitRoot>, Trouble> {
+fn compute(file: &File, size: u64, stop: &CancellationToken) -> Result<Computed, Trouble> {
     let next = AtomicU64::new(0);
-    let work = || -> Result<Vec<(u64, UnitRoot)>, Trouble> {
-        let (mut roots, mut buffer) = (Vec::new(), vec![0; STEP]);
+    let work = || {
+        let (mut units, mut buffer) = (Vec::new(), vec![0; STEP]);
         loop {
             let unit = next.fetch_add(1, Ordering::Relaxed);
             let start = unit * UNIT;
             if start >= size {
-                return Ok(roots);
+                return Ok(units);
             }
-            roots.push((unit, root_of(file, start..size.min(start + UNIT), &mut buffer, stop)?));
+            let (root, hash) = hash_unit(file, start..size.min(start + UNIT), &mut buffer, stop)?;
+            units.push((unit, root, hash));
         }
     };
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS);
-    let mut roots = std::thread::scope(|scope| {
+    let mut units = std::thread::scope(|scope| {
         let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
-        let mut roots = work();
+        let mut units = work();
         for other in others {
             let found = other.join().unwrap_or(Err(Trouble::Local(Error::Internal("hashing units panicked"))));
-            roots = roots.and_then(|roots| Ok([roots, found?].concat()));
+            units = units.and_then(|units| Ok([units, found?].concat()));
         }
-        roots
+        units
     })?;
-    roots.sort_unstable_by_key(|(unit, _)| *unit);
-    Ok(roots.into_iter().map(|(_, root)| root).collect())
+    units.sort_unstable_by_key(|(unit, ..)| *unit);
+    let (roots, hashes) = units.into_iter().map(|(_, root, hash)| (root, hash)).unzip();
+    Ok(Computed { roots, hashes })
 }
 
-fn root_of(file: &File, bytes: Range<u64>, buffer: &mut [u8], stop: &CancellationToken) -> Result<UnitRoot, Trouble> {
-    let mut hasher = SectorHasher::new(SectorSize::STANDARD);
+/// Both from the same bytes: what one is believed of holds for the other.
+fn hash_unit(
+    file: &File,
+    bytes: Range<u64>,
+    buffer: &mut [u8],
+    stop: &CancellationToken,
+) -> Result<(UnitRoot, UnitHash), Trouble> {
+    let (mut root, mut hash) = (SectorHasher::new(SectorSize::STANDARD), blake3::Hasher::new());
     let mut position = bytes.start;
     while position < bytes.end {
         if stop.is_cancelled() {
@@ -190,22 +217,24 @@ fn root_of(file: &File, bytes: Range<u64>, buffer: &mut [u8], stop: &Cancellatio
         }
         let step = buffer.len().min((bytes.end - position) as usize);
         file.read_exact_at(&mut buffer[..step], position).map_err(Trouble::Disk)?;
-        let _ = hasher.update(&buffer[..step]);
+        let _ = root.update(&buffer[..step]);
+        hash.update(&buffer[..step]);
         position += step as u64;
     }
-    Ok(hasher.finish())
+    Ok((root.finish(), UnitHash::from_bytes(*hash.finalize().as_bytes())))
 }
 
-/// Durable steps, and what a crash after each leaves behind: the file, which nobody holds and a sweep takes; the fact.
-pub(super) async fn keep(registry: &Arc<Registry>, digest: &Digest, roots: &[UnitRoot]) -> Result<(), Trouble> {
+/// Answers how the list is named. Durable steps, and what a crash after each leaves behind: the file, which nobody holds
+/// and a sweep takes; the fact.
+pub(super) async fn keep(registry: &Arc<Registry>, digest: &Digest, roots: &[UnitRoot]) -> Result<Digest, Trouble> {
     let bytes = list_of(roots);
     let (list, units) = (name_of(&bytes), roots.len() as u64);
     let _lock = registry.locks.lock(&list).await;
     let name = list.clone();
     registry.blocking(move |store| store.put_bytes(&name, &bytes)).await?;
-    let command = Command::RecordUnitRoots { digest: digest.clone(), list, units };
+    let command = Command::RecordUnitRoots { digest: digest.clone(), list: list.clone(), units };
     registry.catalog().commit(vec![command]).await.map_err(Error::from)?;
-    Ok(())
+    Ok(list)
 }
 
 /// The list as it is kept: the roots, one after the other.
@@ -242,7 +271,10 @@ mod tests {
         std::fs::write(place.path().join("content"), &bytes).unwrap();
         let file = File::open(place.path().join("content")).unwrap();
         let (size, stop) = (bytes.len() as u64, CancellationToken::new());
-        assert_eq!(list_of(&compute(&file, size, &stop).unwrap()), list_of_bytes(&bytes));
+        let computed = compute(&file, size, &stop).unwrap();
+        assert_eq!(list_of(&computed.roots), list_of_bytes(&bytes));
+        let hashes: Vec<_> = bytes.chunks(UNIT as usize).map(UnitHash::of).collect();
+        assert_eq!(computed.hashes, hashes);
         assert!(matches!(compute(&file, size + 1, &stop), Err(Trouble::Disk(_))));
         stop.cancel();
         assert!(matches!(compute(&file, size, &stop), Err(Trouble::Stopped)));

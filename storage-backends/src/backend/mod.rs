@@ -65,7 +65,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 pub use capabilities::Capabilities;
-pub use content::{Content, ContentError, UNIT, UnitRoot};
+pub use content::{Content, ContentError, UNIT, UnitCheck, UnitHash, UnitRoot};
 pub use error::{BackendError, Cause};
 pub use fs::{FsBackend, FsBackendConfig};
 pub use health::{EndpointHealth, EndpointState, Health};

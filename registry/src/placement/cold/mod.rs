@@ -130,6 +130,7 @@ impl Registry {
         }
         let content = roots::for_reading(self, digest, size).await?;
         let proven = content.unit_roots().is_some() && places.iter().any(|place| place.read_back);
+        let content = if proven { self.with_unit_hashes(&remote, content).await? } else { content };
         let locators = places.into_iter().map(|place| place.locator).collect();
         let needed = self.limits.reserve.saturating_add(size);
         let staged = self.blocking(move |store| match store.free_space()? < needed {
@@ -154,6 +155,18 @@ impl Registry {
             remote: Arc::clone(&remote),
         });
         Ok(Some(ColdBlob(remote.cold_reads.get_or_keep(digest, cold))))
+    }
+
+    /// The content with the hashes of its units, if they are known.
+    async fn with_unit_hashes(self: &Arc<Self>, remote: &Arc<Remote>, content: Content) -> Result<Content, Error> {
+        let (registry, remote, digest) = (Arc::clone(self), Arc::clone(remote), content.digest().clone());
+        let reading = tokio::task::spawn_blocking(move || registry.unit_hashes(&remote, &digest));
+        match reading.await.map_err(|_| Error::Internal("reading hashes of units panicked"))?? {
+            Some(hashes) => {
+                content.with_unit_hashes(hashes).map_err(|_| Error::Internal("the hashes of other content's units"))
+            }
+            None => Ok(content),
+        }
     }
 
     /// Reads content that is not here and makes it a local file; false if no backend has it. An error means that it may

@@ -5,14 +5,14 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use storage_backends::backend::UNIT;
 use storage_backends::backend::wrap::{Call, Fault};
+use storage_backends::backend::{UNIT, UnitHash};
 use tokio_util::sync::CancellationToken;
 
 use super::{GRACE, Node, large, settings, unavailable};
 use crate::oci::{Digest, Reference};
 use crate::placement::eviction::pass;
-use crate::placement::{ColdBlob, Settings};
+use crate::placement::{ColdBlob, Settings, unit_hashes};
 use crate::service::{Error, Found, Start};
 use crate::{admin, gc};
 
@@ -114,6 +114,33 @@ async fn sixteen_clients_make_one_fetch_and_the_file_is_here_again() {
     let found = node.fixture.registry.open_blob(&node.fixture.repository, &digest).await.unwrap();
     assert!(matches!(found, Found::Here(_)), "{found:?}");
     assert_eq!(node.evict().await, 1, "and may go again");
+}
+
+/// As a node that lost them, and one whose file is of something else.
+#[tokio::test(flavor = "multi_thread")]
+async fn cold_reads_do_without_hashes_of_units_and_with_wrong_ones() {
+    let bytes = large(2 * UNIT + 77);
+    let length = bytes.len() as u64;
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    let registry = &node.fixture.registry;
+    let remote = registry.remote.as_ref().unwrap();
+    let known = registry.unit_hashes(remote, &digest).unwrap().unwrap();
+    assert_eq!(known[..], bytes.chunks(UNIT as usize).map(UnitHash::of).collect::<Vec<_>>());
+    let list = registry.catalog.unit_roots(&digest).unwrap().unwrap().list;
+    for wrong in [None, Some(UnitHash::of(b"something else"))] {
+        match wrong {
+            None => fs::remove_dir_all(&remote.unit_hashes).unwrap(),
+            Some(wrong) => {
+                fs::create_dir_all(&remote.unit_hashes).unwrap();
+                unit_hashes::keep(&remote.unit_hashes, &digest, &list, &vec![wrong; known.len()]);
+            }
+        }
+        let cold = node.cold(&digest).await;
+        assert!(read(&cold, 0..length).await.unwrap() == bytes, "{wrong:?}");
+        drop(cold);
+        node.until("here again", |node| node.fixture.file(&digest).exists()).await;
+        assert_eq!(node.evict().await, 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,9 @@
 //! Lets no byte out before it is known to be the content's.
 //!
 //! Content of up to one unit is fetched whole and held against its digest. Longer content is fetched in whole units,
-//! each held against its root before any byte of it goes on; a read of everything is held against the digest too,
-//! before its last unit goes on. Without roots only everything can be read, and what comes before the last piece is
-//! unverified until the digest is: a mismatch is an error instead of the end.
+//! each held against its root, or its hash where that is known, before any byte of it goes on; a read of everything is
+//! held against the digest too, before its last unit goes on. Without roots only everything can be read, and what comes
+//! before the last piece is unverified until the digest is: a mismatch is an error instead of the end.
 //!
 //! Nothing is done twice: of what verifies units itself, only the digest of everything is held against what came. And
 //! nothing waits that need not: while one unit is verified the next one comes, and the digest follows on a thread of its
@@ -26,8 +26,6 @@ use crate::backend::{
 };
 use crate::fs::DIRECT_ALIGNMENT;
 use crate::hasher::Hasher;
-use crate::skynet::profile::SectorSize;
-use crate::skynet::sector::sector_root;
 
 /// Verifies what comes out of another backend.
 #[derive(Clone, Debug)]
@@ -66,19 +64,14 @@ impl Verify {
         Ok(stream::once(async move { Ok(wanted) }).boxed())
     }
 
-    async fn units(
-        &self,
-        content: &Content,
-        locator: &Locator,
-        range: Range<u64>,
-        roots: Arc<[UnitRoot]>,
-    ) -> Result<ByteStream, BackendError> {
+    async fn units(&self, content: &Content, locator: &Locator, range: Range<u64>) -> Result<ByteStream, BackendError> {
         if !self.units {
             return self.inner.get(content, locator, range).await;
         }
         let aligned = range.start / UNIT * UNIT..range.end.next_multiple_of(UNIT).min(content.length());
         let open = self.inner.get(content, locator, aligned.clone()).await?;
-        let units = Units { collector: Collector::new(open), ahead: None, roots, wanted: range, rest: aligned };
+        let (collector, content) = (Collector::new(open), content.clone());
+        let units = Units { collector, ahead: None, content, wanted: range, rest: aligned };
         Ok(stream::try_unfold(units, Units::next).boxed())
     }
 
@@ -139,7 +132,7 @@ struct Units {
     collector: Collector,
     /// The unit after the one that was verified, if it came meanwhile.
     ahead: Option<Result<Bytes, BackendError>>,
-    roots: Arc<[UnitRoot]>,
+    content: Content,
     wanted: Range<u64>,
     /// What was not verified yet.
     rest: Range<u64>,
@@ -170,11 +163,11 @@ impl Units {
         self.rest.start..self.rest.end.min(self.rest.start + UNIT)
     }
 
-    /// Holds a unit against its root. The next one may come meanwhile, and is not waited for.
+    /// Holds a unit against what it must have. The next one may come meanwhile, and is not waited for.
     async fn is_sound(&mut self, unit: Bytes, start: u64) -> Result<bool, BackendError> {
-        let root = self.roots.get((start / UNIT) as usize).copied();
+        let check = self.content.unit_check(start / UNIT);
         // Some milliseconds of work, which others should not wait for.
-        let mut hashing = spawn_blocking(move || Some(sector_root(SectorSize::STANDARD, &unit)) == root);
+        let mut hashing = spawn_blocking(move || check.is_some_and(|check| check.accepts(&unit)));
         let following = self.first_of_rest();
         tokio::select! {
             biased;
@@ -239,8 +232,8 @@ impl Backend for Verify {
             match content.unit_roots() {
                 _ if content.length() <= UNIT && self.units => self.whole(content, locator, range).await,
                 _ if content.length() <= UNIT => self.inner.get(content, locator, range).await,
-                Some(roots) => {
-                    let units = self.units(content, locator, range, Arc::clone(roots)).await?;
+                Some(_) => {
+                    let units = self.units(content, locator, range).await?;
                     let digested = self.digest && everything;
                     Ok(if digested { Digested::stream(units, content.clone()) } else { units })
                 }

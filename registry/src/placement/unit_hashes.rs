@@ -1,0 +1,165 @@
+//! A BLAKE3 hash of each unit beside the list of its roots, which cold reads are verified by in a fifth of the time.
+//!
+//! One record to a piece of content, made when its roots are computed from the local file, and never placed anywhere
+//! (`docs/on-disk-format.md`, "Placement"). It names the list of roots that was computed in the same pass, and is good
+//! only as long as that one is recorded. All of it may be lost: then the roots decide.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use storage_backends::backend::UnitHash;
+use storage_backends::fs::record::{self, Fields, Format, RecordError};
+
+use super::{Remote, resume};
+use crate::oci::Digest;
+use crate::service::{Error, Registry};
+
+/// Content of more units has no record: this is 2 TiB.
+const MAX_UNITS: usize = 512 * 1024;
+/// A digest as text, and its length.
+const LIST: usize = 2 + 256;
+const FORMAT: Format = Format::new(*b"SKYHASH\0", 1, LIST + MAX_UNITS * UnitHash::SIZE);
+/// What tells a record in the making from others.
+const NEW: &str = ".new";
+
+/// Keeps the hashes of content whose roots have this list. Blocks. Nothing depends on it.
+///
+/// Not synced: a crash leaves the old record, which names another list, the new one, or none.
+pub(super) fn keep(directory: &Path, digest: &Digest, list: &Digest, hashes: &[UnitHash]) {
+    if hashes.len() > MAX_UNITS {
+        return;
+    }
+    let (list, hashes) = (list.to_string(), hashes.iter().flat_map(UnitHash::as_bytes).copied().collect::<Vec<u8>>());
+    let record = FORMAT.encode([0; 2], &[&(list.len() as u16).to_le_bytes(), list.as_bytes(), &hashes]);
+    let place = path(directory, digest);
+    if let Err(error) = record::replace(&record, &temporary(&place), &place, false) {
+        tracing::warn!(%digest, %error, "the hashes of units cannot be kept, cold reads will take longer");
+    }
+}
+
+/// The hashes of content whose roots have this list; `None` if they are not known. Blocks.
+fn read(directory: &Path, digest: &Digest, list: &Digest) -> Result<Option<Arc<[UnitHash]>>, RecordError> {
+    let found = FORMAT.read(&path(directory, digest), |bytes| FORMAT.decode(bytes, |_, fields| decode(fields)))?;
+    Ok(found.record().filter(|(of, _)| of == list).map(|(_, hashes)| hashes))
+}
+
+fn decode(fields: &mut Fields<'_>) -> Option<(Digest, Arc<[UnitHash]>)> {
+    let length = fields.u16()?;
+    let list = fields.text(usize::from(length))?.parse().ok()?;
+    let (hashes, rest) = fields.rest().as_chunks::<{ UnitHash::SIZE }>();
+    rest.is_empty().then(|| (list, hashes.iter().copied().map(UnitHash::from_bytes).collect()))
+}
+
+impl Registry {
+    /// The hashes of the units of content with the roots that are recorded. Blocks.
+    pub(super) fn unit_hashes(&self, remote: &Remote, digest: &Digest) -> Result<Option<Arc<[UnitHash]>>, Error> {
+        let Some(recorded) = self.catalog().unit_roots(digest)? else { return Ok(None) };
+        let known = read(&remote.unit_hashes, digest, &recorded.list).unwrap_or_else(|error| {
+            tracing::warn!(%digest, %error, "the hashes of units cannot be read, their roots are used");
+            None
+        });
+        Ok(known.filter(|hashes| hashes.len() as u64 == recorded.units))
+    }
+
+    /// Removes the records of content that nobody holds, and what a crash left.
+    pub(crate) async fn sweep_unit_hashes(self: &Arc<Self>) -> Result<(), Error> {
+        let Some(remote) = self.remote.clone() else { return Ok(()) };
+        let registry = Arc::clone(self);
+        let sweeping = tokio::task::spawn_blocking(move || {
+            sweep(&remote.unit_hashes, |digest| Ok(registry.catalog().is_held(digest)?))
+        });
+        sweeping.await.unwrap_or(Err(Error::Internal("the sweep of hashes of units panicked")))
+    }
+}
+
+fn sweep(directory: &Path, is_held: impl Fn(&Digest) -> Result<bool, Error>) -> Result<(), Error> {
+    let cannot = |error: io::Error| {
+        tracing::warn!(%error, "hashes of units that nobody needs cannot be removed");
+    };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            cannot(error);
+            return Ok(());
+        }
+    };
+    for entry in entries.filter_map(|entry| entry.map_err(cannot).ok()) {
+        let name = entry.file_name();
+        let name = name.to_str().map(|name| name.strip_suffix(NEW).unwrap_or(name));
+        if let Some(digest) = name.and_then(resume::named)
+            && !is_held(&digest)?
+        {
+            let _ = fs::remove_file(entry.path()).map_err(cannot);
+        }
+    }
+    Ok(())
+}
+
+fn path(directory: &Path, digest: &Digest) -> PathBuf {
+    directory.join(resume::name(digest))
+}
+
+fn temporary(place: &Path) -> PathBuf {
+    let mut name = place.as_os_str().to_owned();
+    name.push(NEW);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Algorithm;
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(Algorithm::Sha256, text.as_bytes())
+    }
+
+    fn hashes() -> Vec<UnitHash> {
+        (0..3).map(|number| UnitHash::of(&[number])).collect()
+    }
+
+    #[test]
+    fn hashes_come_back_for_the_list_that_they_were_computed_with_and_no_other() {
+        let place = tempfile::tempdir().unwrap();
+        let (content, list) = (digest("content"), digest("list"));
+        assert_eq!(read(place.path(), &content, &list).unwrap(), None);
+        keep(place.path(), &content, &list, &hashes());
+        assert_eq!(read(place.path(), &content, &list).unwrap().unwrap()[..], hashes());
+        assert_eq!(read(place.path(), &content, &digest("another list")).unwrap(), None);
+        assert_eq!(read(place.path(), &digest("another content"), &list).unwrap(), None);
+        keep(place.path(), &content, &digest("another list"), &hashes()[..1]);
+        assert_eq!(read(place.path(), &content, &list).unwrap(), None);
+    }
+
+    #[test]
+    fn any_damage_makes_a_record_none() {
+        let place = tempfile::tempdir().unwrap();
+        let (content, list) = (digest("content"), digest("list"));
+        keep(place.path(), &content, &list, &hashes());
+        let file = path(place.path(), &content);
+        let whole = fs::read(&file).unwrap();
+        for position in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[position] ^= 0x10;
+            fs::write(&file, &damaged).unwrap();
+            // A checksum stands over it all, the version too.
+            assert_eq!(read(place.path(), &content, &list).unwrap(), None, "byte {position}");
+            fs::write(&file, &whole[..position]).unwrap();
+            assert_eq!(read(place.path(), &content, &list).unwrap(), None, "cut at {position}");
+        }
+    }
+
+    #[test]
+    fn a_sweep_takes_what_belongs_to_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let (held, unheld, list) = (digest("held"), digest("unheld"), digest("list"));
+        for content in [&held, &unheld] {
+            keep(place.path(), content, &list, &hashes());
+        }
+        fs::write(temporary(&path(place.path(), &unheld)), "torn").unwrap();
+        sweep(place.path(), |digest| Ok(*digest == held)).unwrap();
+        assert_eq!(read(place.path(), &held, &list).unwrap().unwrap()[..], hashes());
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+}
