@@ -14,7 +14,8 @@ pub enum Acknowledgement {
     /// That the content is durable on this node.
     #[default]
     Local,
-    /// Of a manifest: that it and all that it refers to is at the backend. Of a blob: as much, if it does not take long.
+    /// Of a manifest: that it and all that it refers to is at the backend, and what reading parts of it takes. Of a blob: as
+    /// much, if it does not take long.
     Network,
 }
 
@@ -44,7 +45,7 @@ impl Registry {
         (settings.acknowledge == Acknowledgement::Network).then_some(settings.acknowledge_patience)
     }
 
-    /// True once none of these lacks a place, false after the patience.
+    /// True once none of these lacks a place, nor does the list of its unit roots; false after the patience.
     async fn wait_for_places(self: &Arc<Self>, mut digests: Vec<Digest>, patience: Duration) -> Result<bool, Error> {
         let Some(mut changes) = self.catalog.placement_changes() else { return Ok(true) };
         let deadline = Instant::now() + patience;
@@ -53,11 +54,13 @@ impl Registry {
             // Placed in whatever order: what is at the end keeps the others from being asked again and again.
             digests = self
                 .reading(move |catalog| {
-                    while let Some(last) = digests.last() {
-                        if catalog.is_lacking(last)?.is_some() && catalog.is_public(last)? {
+                    while let Some(last) = digests.pop() {
+                        if catalog.is_lacking(&last)?.is_some() && catalog.is_public(&last)? {
+                            digests.push(last);
                             break;
                         }
-                        digests.pop();
+                        // Its unit roots were recorded before it got there.
+                        digests.extend(catalog.unit_roots(&last)?.map(|roots| roots.list));
                     }
                     Ok(digests)
                 })

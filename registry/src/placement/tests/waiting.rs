@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use storage_backends::backend::UNIT;
 use storage_backends::backend::wrap::{Call, Fault};
 use tokio::time::Instant;
 
-use super::{GRACE, Node, settings, unavailable};
+use super::{GRACE, Node, large, settings, unavailable};
 use crate::placement::{Acknowledgement, Settings, flush};
 use crate::service::Error;
 
@@ -26,6 +27,19 @@ async fn a_push_is_acknowledged_when_all_of_it_is_at_the_backend() {
     assert_eq!(node.places(&blob).len(), 1);
     let manifest = node.fixture.push_manifest(&blob, 5).await;
     assert_eq!(node.places(&manifest).len(), 1);
+    node.stop().await;
+}
+
+/// It once did not wait for the list, without which the backend's content can only be read whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_is_acknowledged_when_its_list_of_unit_roots_is_at_the_backend_too() {
+    let mut node = Node::new(GRACE, network(30_000));
+    // The list is the first.
+    node.faults.at(Call::Put, 0, Fault::Late(Duration::from_millis(500)));
+    node.start();
+    let blob = node.fixture.push_blob(large(UNIT + 1)).await;
+    let list = node.fixture.registry.catalog.unit_roots(&blob).unwrap().unwrap().list;
+    assert_eq!((node.places(&blob).len(), node.places(&list).len()), (1, 1));
     node.stop().await;
 }
 
