@@ -61,21 +61,28 @@ pub(super) async fn forget(remote: &Arc<Remote>, digest: &Digest) {
     let _ = tokio::task::spawn_blocking(forget).await;
 }
 
-/// What an earlier process noted of content that was placed or deleted since.
-pub(super) async fn settle_old(registry: &Arc<Registry>, remote: &Arc<Remote>) {
+/// What was noted of content that was placed or deleted since, and that nobody looks at any more. Answers what lacks a place
+/// still: whoever forgets it would not learn that it was deleted.
+pub(super) async fn settle_old(
+    registry: &Arc<Registry>,
+    remote: &Arc<Remote>,
+    is_looked_at: impl Fn(&Digest) -> bool,
+) -> Vec<Digest> {
     let tokens = remote.tokens.clone();
     let listed = tokio::task::spawn_blocking(move || resume::kept(&tokens)).await;
     let Ok(Ok(digests)) = listed else {
         tracing::warn!("notes of earlier uploads cannot be listed");
-        return;
+        return Vec::new();
     };
-    for digest in digests {
-        if matches!(registry.catalog().is_lacking(&digest), Ok(None))
-            && let Err(error) = settle(registry, remote, &digest).await
-        {
+    let mut lacking = Vec::new();
+    for digest in digests.into_iter().filter(|digest| !is_looked_at(digest)) {
+        if !matches!(registry.catalog().is_lacking(&digest), Ok(None)) {
+            lacking.push(digest);
+        } else if let Err(error) = settle(registry, remote, &digest).await {
             tracing::warn!(%digest, %error, "what an earlier upload left cannot be told");
         }
     }
+    lacking
 }
 
 fn path(tokens: &Path, digest: &Digest) -> PathBuf {

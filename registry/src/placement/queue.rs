@@ -53,6 +53,11 @@ impl Queue {
         self.ready.push_back(digest);
     }
 
+    /// True if it is ready, waits, or somebody is at it.
+    pub(super) fn knows(&self, digest: &Digest) -> bool {
+        self.known.contains_key(digest)
+    }
+
     /// A scan met a digest; what is known keeps its time.
     pub(super) fn found(&mut self, digest: Digest) {
         if self.known.contains_key(&digest) {

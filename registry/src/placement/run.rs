@@ -27,10 +27,10 @@ pub async fn run(registry: Arc<Registry>, stop: CancellationToken) {
     let (Some(remote), Some(news)) = (registry.remote.clone(), registry.catalog().take_placement_news()) else {
         return;
     };
-    attempts::settle_old(&registry, &remote).await;
     let looks = (JoinSet::new(), HashMap::new());
     let (names, backend, end) = (Arc::clone(&registry), Arc::clone(&remote), stop.clone());
-    let placer = Placer { registry, remote, stop, news, queue: Queue::default(), scan: Scan::At(None), looks };
+    let mut placer = Placer { registry, remote, stop, news, queue: Queue::default(), scan: Scan::At(None), looks };
+    placer.settle_old().await;
     tokio::join!(placer.run(), unpin::run(&names, &backend, &end), eviction::run(&names, &backend, &end));
 }
 
@@ -65,6 +65,7 @@ impl Placer {
                 && until <= Instant::now()
             {
                 (self.scan, left_to_scan) = (Scan::At(None), false);
+                self.settle_old().await;
             }
             if matches!(self.scan, Scan::At(_)) && self.queue.wants_more() {
                 self.scan_on().await;
@@ -74,6 +75,14 @@ impl Placer {
         }
         // Uploads break off here and go on at the next start.
         self.looks.0.shutdown().await;
+    }
+
+    /// A scan does not meet what was deleted before it came there, though the backend may have something of it.
+    async fn settle_old(&mut self) {
+        let looked_at = |digest: &Digest| self.queue.knows(digest);
+        for digest in attempts::settle_old(&self.registry, &self.remote, looked_at).await {
+            self.queue.found(digest);
+        }
     }
 
     async fn scan_on(&mut self) {

@@ -9,11 +9,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::portals::{Portal, of};
-use super::{GRACE, Node, settings};
+use super::{GRACE, Node, settings, unavailable};
 use crate::gc;
 use crate::oci::{Algorithm, Digest};
 use crate::placement::Settings;
+use crate::placement::attempts::settle_old;
 use crate::placement::eviction::pass;
+use crate::placement::worker::look_at;
 
 const BYTES: &[u8] = b"comes and goes";
 const SETTLE: Duration = Duration::from_millis(500);
@@ -45,6 +47,29 @@ async fn take_effect(node: &Node, digest: &Digest) {
 
 async fn evicted(node: &Node) -> u64 {
     pass(&node.fixture.registry, 1, &CancellationToken::new()).await.unwrap()
+}
+
+/// After a restart it was in no queue, and no scan met it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_upload_left_goes_though_its_content_was_deleted_before_the_first_scan() {
+    let mut node = Node::new(Duration::ZERO, settling());
+    node.faults.always(Call::Put, Fault::FailAfterwards(unavailable));
+    node.start();
+    let digest = node.fixture.push_blob(BYTES).await;
+    node.until("there, and nobody knows", |node| node.faults.calls(Call::Put) > 0).await;
+    node.stop().await;
+    let mut node = node.restart(Duration::ZERO).await;
+    let (registry, remote) = (&node.fixture.registry, node.fixture.registry.remote.as_ref().unwrap());
+    assert_eq!(settle_old(registry, remote, |_| true).await, [], "who looks at it anyway settles it");
+    assert_eq!(settle_old(registry, remote, |_| false).await, std::slice::from_ref(&digest));
+    gc::collect(registry, false).await.unwrap();
+    assert!(!registry.catalog.is_held(&digest).unwrap() && node.is_there(&digest, BYTES.len() as u64).await);
+    look_at(registry, remote, &digest, &CancellationToken::new()).await.unwrap();
+    assert!(node.places(&digest)[0].unpin_pending);
+    node.start();
+    node.until("removed", |node| node.places(&digest).is_empty()).await;
+    assert!(!node.is_there(&digest, BYTES.len() as u64).await);
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
