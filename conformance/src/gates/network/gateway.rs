@@ -203,7 +203,8 @@ fn feeds_a_peer(bench: &Bench, number: usize, profile: &str, lengths: &[usize]) 
     let repo = Site::new(server.target(), "peer").repo("a");
     let mut links = Vec::new();
     for length in lengths {
-        let bytes = noise("peer", *length);
+        // No two of them have a sector in common.
+        let bytes = noise(&format!("peer {length}"), *length);
         repo.push_blob(&bytes)?;
         let name = sha256(&bytes).replace(':', "-");
         // Asked for its skylink only.
