@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"gitlab.com/SkynetLabs/skyd/siatest"
+	"go.sia.tech/siad/modules"
+	"go.sia.tech/siad/modules/host/contractmanager"
 )
 
 func main() {
@@ -24,6 +26,9 @@ func main() {
 	}
 	group, err := siatest.NewGroupFromTemplate(os.Args[1], siatest.GroupParams{Hosts: 5, Miners: 1, Portals: 1})
 	if err != nil {
+		log.Fatal(err)
+	}
+	if err := makeRoom(group.Hosts()); err != nil {
 		log.Fatal(err)
 	}
 	portal := group.Portals()[0]
@@ -45,6 +50,18 @@ func main() {
 	if err := group.Close(); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// makeRoom gives each host the largest folder that it takes, 16 MiB. The test network's is 1 MiB, which is full before all rows
+// have run: an upload then fails after five minutes, and does not say why.
+func makeRoom(hosts []*siatest.TestNode) error {
+	for _, host := range hosts {
+		size := contractmanager.MaximumSectorsPerStorageFolder * modules.SectorSize
+		if err := host.HostStorageFoldersResizePost(host.Dir, size); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func onlyLoopback() error {
