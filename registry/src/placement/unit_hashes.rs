@@ -108,6 +108,8 @@ fn temporary(place: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::oci::Algorithm;
 
@@ -147,6 +149,21 @@ mod tests {
             assert_eq!(read(place.path(), &content, &list).unwrap(), None, "byte {position}");
             fs::write(&file, &whole[..position]).unwrap();
             assert_eq!(read(place.path(), &content, &list).unwrap(), None, "cut at {position}");
+        }
+    }
+
+    proptest! {
+        /// Behind a checksum that is right, the length of the digest in front or anything.
+        #[test]
+        fn no_fields_in_a_sound_record_panic(
+            length in prop_oneof![Just(71), 0..100_u16, any::<u16>()],
+            rest in "(sha256:[0-9a-f]{64})?([a-z]{32}){0,3}\\PC{0,2}",
+        ) {
+            let record = FORMAT.encode([0; 2], &[&length.to_le_bytes(), rest.as_bytes()]);
+            if let Ok((list, hashes)) = FORMAT.decode(&record, |_, fields| decode(fields)) {
+                prop_assert_eq!(list.to_string(), &rest[..usize::from(length)]);
+                prop_assert_eq!(usize::from(length) + hashes.len() * UnitHash::SIZE, rest.len());
+            }
         }
     }
 
