@@ -1,0 +1,203 @@
+//! A node with an attached portal beyond the walk-through: commands on it, an end, a start without, two copies.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use conformance::clients::round::{KIB, MIB, ROW, Round};
+use harness::client::{Request, Target};
+use harness::gate::wait_until;
+use harness::layout::{Image, noise_bytes, sha256};
+use harness::program::Ended;
+use harness::server::{Server, ServerOptions, free_port};
+use harness::surroundings::{BACKEND, COPIES, PORTALS};
+use harness::verify;
+
+/// The settings that attach a portal, and say where it listens.
+pub const ATTACHED: &str = "SKYBERTH_PORTAL_ATTACHED";
+pub const LISTEN: &str = "SKYBERTH_PORTAL_LISTEN";
+const REPOSITORY: &str = "attached/image";
+
+pub fn run(round: &Round) -> anyhow::Result<()> {
+    round.row("status, ls, gc and fsck know it, running or stopped", ROW, || operated(round));
+    round.row("a start without it says what is only there", ROW, || without(round));
+    round.row("SIGTERM places what is only here before it ends", ROW, || flushed(round));
+    round.row("it is one copy where two are wanted", ROW, || two_copies(round));
+    round.row("a port that is taken is named", ROW, || taken(round));
+    Ok(())
+}
+
+fn options(round: &Round, name: &str) -> anyhow::Result<ServerOptions> {
+    let mut options = ServerOptions::new(round.binary()?, &round.folder(name)?)?;
+    options.log = round.log_of(&format!("attached-{name}"));
+    let _ = std::fs::remove_file(&options.log);
+    Ok(options.env(ATTACHED, "true").env(LISTEN, "127.0.0.1:0"))
+}
+
+fn push(round: &Round, target: &Target) -> anyhow::Result<Image> {
+    let image = round.image("attached", &[6 * MIB, 20 * KIB])?;
+    let reference = format!("{}/{REPOSITORY}:v1", target.authority());
+    round.program("crane")?.arg("push").arg(&image.layout).arg(reference).run()?;
+    Ok(image)
+}
+
+/// A command on the node's directory, with its settings or without.
+fn skyberth(round: &Round, options: &ServerOptions, words: &[&str], with_settings: bool) -> anyhow::Result<Ended> {
+    let name = round.binary()?.to_string_lossy().into_owned();
+    let program = round.program(&name)?.args(words).arg("--data").arg(&options.data);
+    let settings = options.env.iter().filter(|_| with_settings);
+    settings.fold(program, |program, (key, value)| program.env(key, value)).run_any()
+}
+
+fn says(ended: &Ended, word: &str) -> anyhow::Result<()> {
+    ensure!(
+        ended.status.success() && ended.said().contains(word),
+        "{}, no {word:?} in: {}",
+        ended.status,
+        ended.said()
+    );
+    Ok(())
+}
+
+fn operated(round: &Round) -> anyhow::Result<()> {
+    let server = options(round, "operated")?.start()?;
+    let image = push(round, &server.target())?;
+    wait_until_safe(&server.target())?;
+    let name = format!("{REPOSITORY}@{}", image.digest);
+    // The directory tells what the flag told; so they are asked without any setting.
+    let all = |options: &ServerOptions, note: &str, here: &str| -> anyhow::Result<()> {
+        for with_settings in [true, false] {
+            let run = |words: &[&str]| skyberth(round, options, words, with_settings);
+            let status = run(&["status"])?;
+            [note, "safe to close: yes", "1 of each blob, on http://127.0.0.1:"]
+                .iter()
+                .try_for_each(|word| says(&status, word))?;
+            says(&run(&["gc"])?, "removed 0 unreferenced blobs")?;
+            says(&run(&["fsck"])?, "0 of them damaged or missing")?;
+            let listed = run(&["ls", &name])?.text();
+            ensure!(places(&listed).len() == image.digests().len(), "{listed}");
+            ensure!(listed.matches(&format!("\t{here}")).count() == image.digests().len(), "not {here:?}: {listed}");
+        }
+        Ok(())
+    };
+    all(&server.options, "runs in this process", "here")?;
+    let options = server.terminate(ROW / 2)?;
+    all(&options, "does not run in any node", "here")?;
+    std::fs::remove_dir_all(options.data.join("blobs"))?;
+    all(&options, "does not run in any node", "not here")?;
+    let server = options.start()?;
+    all(&server.options, "runs in this process", "not here")?;
+    verify::registry_holds(&server.target(), REPOSITORY, "v1", &image)
+}
+
+fn without(round: &Round) -> anyhow::Result<()> {
+    let with = options(round, "without")?;
+    let server = with.start()?;
+    let image = push(round, &server.target())?;
+    wait_until_safe(&server.target())?;
+    server.kill()?;
+    std::fs::remove_dir_all(with.data.join("blobs"))?;
+    let mut plain = with.clone();
+    plain.env.clear();
+    let server = plain.start()?;
+    let log = || std::fs::read_to_string(&plain.log).unwrap_or_default();
+    let counted = format!("{} blobs", image.digests().len());
+    let said = || log().lines().any(|line| line.contains(&counted) && line.contains("have no file here"));
+    ensure!(wait_until(Duration::from_secs(10), said), "the log does not say that {counted} are not here");
+    says(&skyberth(round, &plain, &["status"], true)?, "left from a start with --with-portal")?;
+    let layer = &image.layers[0].digest;
+    let answer = server.target().send(&Request::get(format!("/v2/{REPOSITORY}/blobs/{layer}")))?;
+    answer.expect(404)?;
+    server.terminate(ROW / 4)?;
+    let server = with.start()?;
+    verify::registry_holds(&server.target(), REPOSITORY, "v1", &image)
+}
+
+fn flushed(round: &Round) -> anyhow::Result<()> {
+    let server = options(round, "flushed")?.start()?;
+    let content = noise_bytes("attached flushed", 48 << 20);
+    let digest = push_blob(&server, &content)?;
+    let options = server.terminate(ROW / 2)?;
+    let log = std::fs::read_to_string(&options.log)?;
+    ensure!(log.contains("safe to close: yes"), "the end does not say that all was placed");
+    std::fs::remove_dir_all(options.data.join("blobs"))?;
+    let server = options.start()?;
+    let size = verify::blob(&server.target(), "a", &digest)?;
+    ensure!(size == content.len() as u64, "{size} bytes");
+    Ok(())
+}
+
+fn two_copies(round: &Round) -> anyhow::Result<()> {
+    let mut other = ServerOptions::new(round.binary()?, &round.folder("two-portal")?)?.portal();
+    other.log = round.log_of("attached-two-portal");
+    let url = format!("http://{}", other.target().authority());
+    let options = options(round, "two")?.env(BACKEND.0, BACKEND.1).env(PORTALS, &url).env(COPIES, "2");
+    let server = options.start()?;
+    push_blob(&server, b"two copies")?;
+    // The attached one has it long before.
+    std::thread::sleep(Duration::from_secs(2));
+    let backlog = backlog(&server.target())?;
+    ensure!(backlog == 1, "{backlog} are not placed while one of two portals is not there");
+    let _other = other.start()?;
+    wait_until_safe(&server.target())?;
+    let said = skyberth(round, &options, &["status"], true)?;
+    says(&said, "2 of each blob, on http://127.0.0.1:")?;
+    says(&said, &url)
+}
+
+fn taken(round: &Round) -> anyhow::Result<()> {
+    let holder = std::net::TcpListener::bind(("127.0.0.1", free_port()?))?;
+    let options = options(round, "taken")?.env(LISTEN, &holder.local_addr()?.to_string());
+    let mut server = options.spawn()?;
+    let status = server.wait_exit(Duration::from_secs(20))?;
+    let log = std::fs::read_to_string(&options.log)?;
+    ensure!(status.code() == Some(2) && log.contains("portal.listen"), "{status}: {log}");
+    Ok(())
+}
+
+fn push_blob(server: &Server, content: &[u8]) -> anyhow::Result<String> {
+    let digest = sha256(content);
+    let post = Request::new("POST", format!("/v2/a/blobs/uploads/?digest={digest}"));
+    server.target().send(&post.header("Content-Type", "application/octet-stream").body(content))?.expect(201)?;
+    Ok(digest)
+}
+
+fn backlog(target: &Target) -> anyhow::Result<u64> {
+    let answer = target.send(&Request::get("/readyz"))?.expect(200)?.json()?;
+    answer["durability"]["backlog"].as_u64().with_context(|| format!("no backlog in {answer}"))
+}
+
+fn wait_until_safe(target: &Target) -> anyhow::Result<()> {
+    let safe = wait_until(ROW / 2, || backlog(target).is_ok_and(|count| count == 0));
+    ensure!(safe, "{:?} are not placed", backlog(target));
+    Ok(())
+}
+
+/// Digests and skylinks that `skyberth ls NAME@DIGEST` printed: a line of its own for each, the second indented.
+pub fn places(listed: &str) -> Vec<(String, String)> {
+    let (mut found, mut digest) = (Vec::new(), "");
+    for line in listed.lines() {
+        let mut words = line.split_whitespace();
+        if !line.starts_with(' ') {
+            digest = words.next().unwrap_or_default();
+        } else if words.next() == Some("skynet")
+            && let Some(skylink) = words.nth(1).filter(|word| word.len() == 46)
+        {
+            found.push((digest.to_owned(), skylink.to_owned()));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_places_is_read() {
+        let skylink = "AABVgSG2Kiq2eCw9J5J79RI3Y6mxjbfZAavEK-6_gMHONA";
+        let listed = format!(
+            "a (untagged)\tsha256:1\t3 B\tx\nsha256:1\t3 B\there\n  skynet 4MiB/1+4 {skylink} at http://a, read back\nsha256:2\t3 B\tnot here\n"
+        );
+        assert_eq!(places(&listed), [("sha256:1".to_owned(), skylink.to_owned())]);
+    }
+}

@@ -1,0 +1,213 @@
+//! Real clients before a registry that stores to portals: what they pushed is pulled again when nothing of it is here.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use conformance::clients::round::{ROW, Round, Setting, THREE_LAYERS};
+use conformance::clients::{Rows, containerd, docker, logs_in, oras, skopeo, wanted};
+use harness::client::{Request, Target};
+use harness::front::Manner;
+use harness::gate::note;
+use harness::layout::Image;
+use harness::local;
+use harness::scale::Scale;
+use harness::server::Server;
+use harness::verify;
+
+use super::bad_portals;
+use crate::network::patience;
+use crate::network::stack::{Bench, Stack};
+
+/// So many portals, all of which have everything: each may be the only honest one.
+pub const PORTALS: usize = 3;
+
+/// A client with its round, the tag it gives its image there, and how it pulls that [`again`] into an empty store and
+/// compares bit for bit.
+pub struct Client {
+    pub name: &'static str,
+    rows: Rows,
+    pub tag: &'static str,
+    pull: fn(&Round, &Image) -> anyhow::Result<()>,
+}
+
+const CLIENTS: [Client; 4] = [
+    Client { name: "docker", rows: docker::run, tag: "v1", pull: docker::pull },
+    Client { name: "containerd", rows: containerd::run, tag: "image", pull: containerd::pull },
+    Client { name: "skopeo", rows: skopeo::run, tag: "v1", pull: skopeo::pull },
+    Client { name: "oras", rows: oras::run, tag: "v1", pull: oras::pull },
+];
+
+impl Client {
+    /// Where its image is.
+    pub fn repository(&self, setting: &Setting) -> String {
+        setting.repository(&format!("{}/image", self.name))
+    }
+}
+
+/// The registry before its portals.
+pub struct Network<'a> {
+    bench: Bench<'a>,
+    pub stack: Stack,
+    /// `None` only if it could not be started again.
+    server: RefCell<Option<Server>>,
+}
+
+impl<'a> Network<'a> {
+    pub fn start(binary: &'a Path, folder: &Path, log: &Path, scale: Scale) -> anyhow::Result<Self> {
+        let bench = Bench { binary, folder: folder.to_owned(), scale };
+        let mut stack = Stack::new(&bench, PORTALS)?;
+        log.clone_into(&mut stack.options.log);
+        let server = stack.start()?;
+        Ok(Network { bench, stack, server: RefCell::new(Some(server)) })
+    }
+
+    pub fn target(&self) -> Target {
+        self.stack.options.target()
+    }
+
+    /// What makes another registry store to the same portals.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        self.stack.options.env.clone()
+    }
+
+    pub fn restart(&self, change: impl FnOnce(Server) -> anyhow::Result<Server>) -> anyhow::Result<()> {
+        let server = self.server.borrow_mut().take().context("the registry does not run")?;
+        *self.server.borrow_mut() = Some(change(server)?);
+        Ok(())
+    }
+
+    /// All is placed, and read back.
+    pub fn settle(&self) -> anyhow::Result<()> {
+        self.stack.settle(&self.target(), patience(&self.bench))
+    }
+
+    /// Nothing is here, and all portals are honest.
+    pub fn make_cold(&self) -> anyhow::Result<()> {
+        self.stack.set_all(&Manner::Honest);
+        self.restart(|server| self.stack.make_cold(server))
+    }
+}
+
+/// What is judged, and by which clients.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The `skyberth` binary.
+    #[arg(long)]
+    binary: PathBuf,
+    /// Folder of the Go clients; those of Debian come from the system.
+    #[arg(long, default_value = "target/tools/bin")]
+    tools: PathBuf,
+    /// Clients to run, by name; all if absent.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+/// After the clients' rounds all of it is pulled again: cold, without portals, and with bad ones.
+pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+    let clients: Vec<&Client> = wanted(&CLIENTS, |client| client.name, &args.only)?;
+    let scratch = tempfile::Builder::new().prefix("clients").tempdir()?;
+    let logs = logs_in(folder.unwrap_or(scratch.path()))?;
+    let tools = std::path::absolute(&args.tools)?;
+    let network = Network::start(&args.binary, &scratch.path().join("network"), &logs.join("server.log"), scale)?;
+    let binary = Some(args.binary.clone());
+    let setting = Setting::new("clients", binary, network.target(), tools, scratch.path(), &logs, scale);
+    let setting = setting.with_settings(network.settings());
+    rounds(&network, &setting, &clients)?;
+    setting.into_report().finish(folder)
+}
+
+fn rounds(network: &Network, setting: &Setting, clients: &[&Client]) -> anyhow::Result<()> {
+    for client in clients {
+        setting.round(client.name, client.rows)?;
+    }
+    setting.row("portals: all is placed and read back", || network.settle());
+    setting.row("portals: all local blobs are gone", || network.make_cold());
+    for client in clients {
+        again(setting, client, "pull again cold, bit for bit", |pull| {
+            let sent = network.stack.sent();
+            pull()?;
+            let (sent, size) = (network.stack.sent() - sent, THREE_LAYERS.iter().sum::<u64>());
+            ensure!(sent >= size, "the portals sent {sent} bytes for an image of {size}, so it was not cold");
+            Ok(())
+        })?;
+    }
+    setting.row("portals: everything else cold, bit for bit", || everything(&network.target()));
+    without_portals(network, setting, clients)?;
+    bad_portals::run(network, setting, clients)
+}
+
+/// A row: the image of the client's round is pulled into an empty store, by whatever is done around it.
+pub fn again(
+    setting: &Setting,
+    client: &Client,
+    what: &str,
+    around: impl FnOnce(&dyn Fn() -> anyhow::Result<()>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    setting.round(client.name, |round| {
+        let image = round.image("image", &THREE_LAYERS)?;
+        round.row(what, ROW, || around(&|| (client.pull)(round, &image)));
+        Ok(())
+    })
+}
+
+/// Every tag of every repository.
+fn everything(target: &Target) -> anyhow::Result<()> {
+    let listed = |path: &str, key: &str| -> anyhow::Result<Vec<String>> {
+        let answer = target.send(&Request::get(format!("{path}?n=1000")))?.expect(200)?.json()?;
+        let names = answer[key].as_array().with_context(|| format!("no {key} in {answer}"))?;
+        Ok(names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
+    };
+    let mut count = 0;
+    for repository in listed("/v2/_catalog", "repositories")? {
+        for tag in listed(&format!("/v2/{repository}/tags/list"), "tags")? {
+            let (manifest, _) = verify::registry_is_whole(target, &repository, &tag)?;
+            let children = manifest["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
+            for digest in children.iter().filter_map(|child| child["digest"].as_str()) {
+                verify::registry_is_whole(target, &repository, digest)?;
+            }
+            count += 1 + children.len();
+        }
+    }
+    note(&format!("{count} manifests with all their blobs"));
+    Ok(())
+}
+
+/// What is here is served without any portal; what is not is refused, so that a client can go elsewhere.
+fn without_portals(network: &Network, setting: &Setting, clients: &[&Client]) -> anyhow::Result<()> {
+    network.stack.set_all(&Manner::Gone);
+    for client in clients {
+        again(setting, client, "pull what is here without portals", |pull| pull())?;
+    }
+    setting.row("portals: the configs are evicted", || {
+        network.restart(|server| {
+            let options = server.kill()?;
+            clients.iter().try_for_each(|client| {
+                let image = setting.image_of(client.name, "image", &THREE_LAYERS)?;
+                local::delete(&options.data, &image.config)
+            })?;
+            options.start()
+        })
+    });
+    for client in clients {
+        setting.round(client.name, |round| {
+            let image = round.image("image", &THREE_LAYERS)?;
+            round.row("a cold pull without portals is refused with 503", ROW, || refused(round, client, &image));
+            Ok(())
+        })?;
+    }
+    network.stack.set_all(&Manner::Honest);
+    Ok(())
+}
+
+fn refused(round: &Round, client: &Client, image: &Image) -> anyhow::Result<()> {
+    let path = format!("/v2/{}/blobs/{}", round.repository("image"), image.config);
+    let answer = round.target.send(&Request::get(path))?;
+    answer.expect(503)?.need("Retry-After")?;
+    let Err(error) = (client.pull)(round, image) else { anyhow::bail!("it was pulled without its config") };
+    let said = format!("{error:#}");
+    // Some clients tell the status, others what the registry wrote for people.
+    let says_so = ["503", "Service Unavailable", "cannot be had now"].iter().any(|words| said.contains(words));
+    ensure!(says_so, "the client does not tell why: {said}");
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! Directories that are not the server's to use.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use harness::server::ServerOptions;
+use harness::site::Site;
+
+use super::Bench;
+use super::image::{Album, Mercy, Pushed};
+
+/// How long a refusal to start may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Starts a server that must end by itself with an error; answers what it said.
+pub fn refused(options: &ServerOptions) -> anyhow::Result<String> {
+    let _ = std::fs::remove_file(&options.log);
+    let status = options.spawn()?.wait_exit(LIMIT)?;
+    ensure!(!status.success(), "a refused start ended with {status}");
+    let said = std::fs::read_to_string(&options.log)?;
+    ensure!(!said.contains("panicked"), "it panicked: {said}");
+    Ok(said)
+}
+
+pub fn foreign(bench: &Bench) -> anyhow::Result<()> {
+    let data = bench.folder.join("documents");
+    std::fs::create_dir(&data)?;
+    std::fs::write(data.join("thesis.tex"), "not ours")?;
+    let said = refused(&bench.server(&data)?)?;
+    ensure!(said.contains("documents") && said.contains("no Skyberth data directory"), "unclear: {said}");
+    let names: Vec<_> = std::fs::read_dir(&data)?.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
+    ensure!(names == ["thesis.tex"], "it left something there: {names:?}");
+    ensure!(std::fs::read(data.join("thesis.tex"))? == b"not ours", "it changed the file");
+    Ok(())
+}
+
+pub fn in_use(bench: &Bench) -> anyhow::Result<()> {
+    let data = bench.folder.join("data");
+    let first = bench.server(&data)?.start()?;
+    let mut album = Album::new(Site::new(first.target(), "inuse").repo("a"));
+    ensure!(album.push("before", 10_000)? == Pushed::Whole, "a push was refused");
+    let mut second = bench.server(&data)?;
+    second.log = bench.folder.join("second.log");
+    let said = refused(&second)?;
+    ensure!(said.contains("data") && said.contains("in use by another"), "unclear: {said}");
+    ensure!(album.push("after", 10_000)? == Pushed::Whole, "the first server was disturbed");
+    album.check(Mercy::None)?;
+    let _again = first.kill()?.start()?;
+    album.check(Mercy::None).map(drop)
+}

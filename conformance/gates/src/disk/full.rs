@@ -1,0 +1,140 @@
+//! A disk that the server's own clients fill: refused clearly, read from all the while, freed by DELETE and collection.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use harness::client::Request;
+use harness::gate::note;
+use harness::program::Program;
+use harness::site::{Repo, Session, Site, noise, sha256};
+
+use super::Bench;
+use super::image::{Album, Mercy, Pushed};
+use super::resumed::offset;
+use crate::place::Mount;
+
+const LAYER: usize = 4 << 20;
+const SMALL: usize = 256 << 10;
+/// Pushes until the disk is full; more would mean that it is never.
+const MOST_PUSHES: usize = 200;
+
+pub fn default_reserve(bench: &Bench) -> anyhow::Result<()> {
+    fill_and_free(bench, 192, 64)
+}
+
+pub fn small_reserve(bench: &Bench) -> anyhow::Result<()> {
+    fill_and_free(bench, 128, 1)
+}
+
+/// Both sizes in MiB.
+fn fill_and_free(bench: &Bench, size: usize, reserve: u64) -> anyhow::Result<()> {
+    let disk = Mount::tmpfs(bench.mounts()?, &bench.folder.join("disk"), size as u64)?;
+    let data = disk.path.join("data");
+    let server = bench.server(&data)?.env("SKYBERTH_STORAGE_RESERVE", &format!("{reserve}MiB")).start()?;
+    let site = Site::new(server.target(), "full");
+    let mut album = Album::new(site.repo("images"));
+    let other = site.repo("sessions");
+    // Begun while there is space: what follows must be refused on the way, not at the door.
+    let (mut patched, put) = (other.begin()?, other.begin()?);
+    let bytes = noise("of the session", size << 20);
+    patched.chunk(0, &bytes[..LAYER])?;
+
+    let refused = fill(&mut album)?;
+    note(&format!("{} images of 4 MiB, then {refused:?}", album.len()));
+    ensure!(album.len() >= 5, "the disk took {} images only", album.len());
+    album.check(Mercy::None).context("on the full disk")?;
+
+    let kept = patch_until_full(&mut patched, &bytes)?;
+    let answer = put.close_with(&sha256(&bytes), &bytes)?;
+    ensure!(answer.status == 507, "a PUT with its body answers {} on the full disk", answer.status);
+    refused_at_the_door(&other, &disk, reserve << 20)?;
+    album.check(Mercy::None).context("on the full disk, after refused uploads")?;
+
+    for _ in 0..album.len() / 2 {
+        ensure!(album.delete_oldest()? == 202, "DELETE is refused on the full disk");
+    }
+    collect(bench, &data)?;
+    let status = patched.status()?;
+    status.expect(204).context("the session after collection")?;
+    ensure!(offset(&status)? == kept, "the session moved from {kept} to {}", offset(&status)?);
+    finish(&mut patched, &bytes[..kept + LAYER / 2], kept).context("the refused session, after collection")?;
+    ensure!(album.push("again", LAYER)? == Pushed::Whole, "a push is refused after collection");
+    album.check(Mercy::None).context("after collection")?;
+
+    drop(put);
+    let _server = server.kill()?.start()?;
+    album.check(Mercy::None).context("after kill -9")?;
+    let blob = other.get(&other.blob(&sha256(&bytes[..kept + LAYER / 2])))?;
+    ensure!(blob.status == 200 && blob.body == bytes[..kept + LAYER / 2], "the finished session: {}", blob.status);
+    ensure!(album.push("at-last", LAYER)? == Pushed::Whole, "a push is refused after the restart");
+    album.check(Mercy::None).map(drop)
+}
+
+/// Below the reserve, nothing is begun.
+fn refused_at_the_door(repo: &Repo, disk: &Mount, reserve: u64) -> anyhow::Result<()> {
+    let free = disk.free()?;
+    let begun = repo.send(&Request::new("POST", repo.uploads()))?;
+    note(&format!("{free} bytes are free of {reserve} to keep free: POST answers {}", begun.status));
+    if free < reserve {
+        ensure!(begun.status == 503 && begun.header("Retry-After").is_some(), "POST answers {}", begun.status);
+    }
+    Ok(())
+}
+
+fn fill(album: &mut Album) -> anyhow::Result<Pushed> {
+    for number in 0..MOST_PUSHES {
+        match album.push(&format!("v{number}"), LAYER)? {
+            Pushed::Whole => {}
+            refused @ Pushed::Refused(status, _) => {
+                ensure!(status != 500, "a full disk is answered {refused:?}");
+                return Ok(refused);
+            }
+        }
+    }
+    anyhow::bail!("{MOST_PUSHES} pushes and the disk is not full")
+}
+
+/// Appends until 507; answers where the session stands, by what GET says.
+fn patch_until_full(session: &mut Session, bytes: &[u8]) -> anyhow::Result<usize> {
+    let mut acknowledged = LAYER;
+    let mut size = LAYER;
+    while acknowledged + size < bytes.len() {
+        let chunk = &bytes[acknowledged..acknowledged + size];
+        let answer = session.send(&session.ranged(acknowledged, chunk))?;
+        if answer.status == 202 {
+            acknowledged += chunk.len();
+            continue;
+        }
+        ensure!(answer.status == 507, "PATCH answers {} on the full disk", answer.status);
+        let status = session.status()?;
+        status.expect(204).context("status of the refused session")?;
+        let kept = offset(&status)?;
+        note(&format!("session: {acknowledged} bytes acknowledged, {kept} kept at the 507"));
+        ensure!((acknowledged..=acknowledged + chunk.len()).contains(&kept), "{kept} of {acknowledged} kept");
+        acknowledged = kept;
+        // Then what is left is filled in small steps.
+        if size < LAYER {
+            return Ok(kept);
+        }
+        size = SMALL;
+    }
+    anyhow::bail!("more than the disk has went into the full disk")
+}
+
+fn finish(session: &mut Session, bytes: &[u8], kept: usize) -> anyhow::Result<()> {
+    session.chunk(kept, &bytes[kept..])?;
+    session.close(&sha256(bytes))?.expect(201).map(drop)
+}
+
+/// `skyberth gc`, asked of the running node.
+pub fn collect(bench: &Bench, data: &Path) -> anyhow::Result<()> {
+    let ended = Program::new(bench.binary, &bench.folder.join("gc.log"))
+        .args(["gc", "--data"])
+        .arg(data)
+        .limit(Duration::from_mins(1))
+        .run()
+        .context("skyberth gc")?;
+    String::from_utf8_lossy(&ended.stdout).lines().for_each(note);
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Bytes to a server as they are, and what it says to them.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use harness::client::Target;
+
+/// What came back on a connection.
+#[derive(Clone, Debug)]
+pub struct Said {
+    pub bytes: Vec<u8>,
+    /// The server closed it, by an end or a reset.
+    pub closed: bool,
+    pub took: Duration,
+}
+
+impl Said {
+    /// The statuses of the answers, in order; 1xx are left out.
+    pub fn statuses(&self) -> Vec<u16> {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let statuses = text.match_indices("HTTP/1.").filter_map(|(at, _)| {
+            // An error body could quote a request's line; a status line has a number behind its version.
+            let rest = &text[at..];
+            let line = rest.split("\r\n").next().unwrap_or(rest);
+            let mut words = line.split(' ');
+            (words.next()?.len() == 8).then_some(())?;
+            words.next()?.parse().ok()
+        });
+        statuses.filter(|status| *status >= 200).collect()
+    }
+
+    /// The start of it as one line.
+    pub fn clip(&self) -> String {
+        harness::site::clip(&String::from_utf8_lossy(&self.bytes))
+    }
+}
+
+/// One connection that is written to by hand.
+#[derive(Debug)]
+pub struct Raw {
+    stream: TcpStream,
+    opened: Instant,
+    bytes: Vec<u8>,
+    closed: bool,
+}
+
+impl Raw {
+    pub fn open(target: &Target) -> anyhow::Result<Self> {
+        let stream =
+            TcpStream::connect((target.host.as_str(), target.port)).context("the server takes no connection")?;
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+        Ok(Raw { stream, opened: Instant::now(), bytes: Vec::new(), closed: false })
+    }
+
+    /// Sends what the server takes; it may have closed already.
+    pub fn send(&mut self, bytes: &[u8]) -> bool {
+        let sent = self.stream.write_all(bytes).is_ok();
+        self.closed |= !sent;
+        sent
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn end(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Reads until the server closes, `enough` says so, or the time is over.
+    pub fn listen(&mut self, limit: Duration, enough: impl Fn(&Said) -> bool) -> anyhow::Result<Said> {
+        let deadline = Instant::now() + limit;
+        let mut ended = false;
+        loop {
+            let said = Said { bytes: self.bytes.clone(), closed: self.closed, took: self.opened.elapsed() };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if ended || left.is_zero() || enough(&said) {
+                return Ok(said);
+            }
+            self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            let mut buffer = [0; 16 << 10];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => (ended, self.closed) = (true, true),
+                Ok(read) => self.bytes.extend_from_slice(&buffer[..read]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                    (ended, self.closed) = (true, true);
+                }
+                Err(error) => bail!("read: {error}"),
+            }
+        }
+    }
+
+    /// Reads until the server closes; an error if it does not.
+    pub fn until_closed(&mut self, limit: Duration) -> anyhow::Result<Said> {
+        let said = self.listen(limit, |_| false)?;
+        ensure!(said.closed, "the connection is still open after {limit:?}; it said {:?}", said.clip());
+        Ok(said)
+    }
+}
+
+/// Sends bytes on a connection of their own and reads until it closes.
+pub fn exchange(target: &Target, bytes: &[u8], limit: Duration) -> anyhow::Result<Said> {
+    let mut raw = Raw::open(target)?;
+    raw.send(bytes);
+    raw.until_closed(limit)
+}

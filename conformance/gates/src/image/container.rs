@@ -1,0 +1,118 @@
+//! One container of the image: started with a volume and options, asked through its published port, stopped.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use harness::client::{Request, Target};
+use harness::server::free_port;
+
+use super::IMAGE;
+use super::engine::{Engine, NETWORK};
+
+/// Where the image keeps its data.
+pub const DATA: &str = "/var/lib/skyberth";
+const READY: Duration = Duration::from_mins(1);
+
+/// A running container; dropping it removes it with its anonymous volumes.
+#[derive(Debug)]
+pub struct Container<'a> {
+    engine: &'a Engine,
+    id: String,
+    port: u16,
+}
+
+impl<'a> Container<'a> {
+    /// Starts `serve` with the given options of `docker run`; `volume` is a folder of this machine.
+    pub fn start(engine: &'a Engine, options: &[&str], volume: Option<&Path>) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let mut run = engine.docker()?.args(["run", "--detach", "--network", NETWORK]);
+        run = run.args(["--publish", &format!("127.0.0.1:{port}:5000")]);
+        if let Some(volume) = volume {
+            run = run.arg("--volume").arg(format!("{}:{DATA}", volume.display()));
+        }
+        let id = run.args(options).arg(IMAGE).run()?.text();
+        Ok(Container { engine, id, port })
+    }
+
+    /// As `start`, and waits until it answers on the published port.
+    pub fn ready(engine: &'a Engine, options: &[&str], volume: Option<&Path>) -> anyhow::Result<Self> {
+        let container = Container::start(engine, options, volume)?;
+        let deadline = Instant::now() + READY;
+        loop {
+            if container.target().send(&Request::get("/readyz")).is_ok_and(|answer| answer.status == 200) {
+                return Ok(container);
+            }
+            if container.inspect("{{.State.Status}}")? == "exited" {
+                bail!("it ended: {}", container.logs()?);
+            }
+            ensure!(Instant::now() < deadline, "it is not ready after {READY:?}: {}", container.logs()?);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub fn target(&self) -> Target {
+        Target { host: "127.0.0.1".to_owned(), port: self.port }
+    }
+
+    /// `127.0.0.1:PORT`, which docker takes for a registry without TLS.
+    pub fn authority(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn inspect(&self, format: &str) -> anyhow::Result<String> {
+        Ok(self.engine.docker()?.args(["inspect", "--format", format, &self.id]).run()?.text())
+    }
+
+    pub fn logs(&self) -> anyhow::Result<String> {
+        Ok(self.engine.docker()?.args(["logs", &self.id]).run()?.said())
+    }
+
+    /// Runs the binary inside, as the user that the container was started as.
+    pub fn exec(&self, args: &[&str]) -> anyhow::Result<String> {
+        let exec = self.engine.docker()?.args(["exec", &self.id, "/usr/local/bin/skyberth"]);
+        Ok(exec.args(args).run()?.text())
+    }
+
+    /// The lines of proc(5)'s status of its process.
+    pub fn process(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let pid = self.inspect("{{.State.Pid}}")?;
+        let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let fields = text.lines().filter_map(|line| line.split_once(':'));
+        let words = |value: &str| value.split_whitespace().collect::<Vec<_>>().join(" ");
+        Ok(fields.map(|(name, value)| (name.to_owned(), words(value))).collect())
+    }
+
+    /// Soft limit of open files.
+    pub fn descriptors(&self) -> anyhow::Result<(String, String)> {
+        let text = fs::read_to_string(format!("/proc/{}/limits", self.inspect("{{.State.Pid}}")?))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Max open files")).context("no limit of files")?;
+        let mut words = line.split_whitespace().map(str::to_owned);
+        words.next().zip(words.next()).context("no limit of files")
+    }
+
+    /// Waits for it to end by itself, and answers its exit status.
+    pub fn wait(&self) -> anyhow::Result<i32> {
+        Ok(self.engine.docker()?.args(["wait", &self.id]).limit(READY).run()?.text().parse()?)
+    }
+
+    /// SIGTERM; it must end with 0 long before docker would kill it.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        self.engine.docker()?.args(["stop", "--time", "40", &self.id]).run()?;
+        ensure!(started.elapsed() < Duration::from_secs(30), "stopping took {:?}", started.elapsed());
+        let code = self.inspect("{{.State.ExitCode}}")?;
+        ensure!(code == "0", "SIGTERM ended it with {code}: {}", self.logs()?);
+        Ok(())
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        if let Ok(docker) = self.engine.docker() {
+            let _ = docker.args(["rm", "--force", "--volumes", &self.id]).run();
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The command line of Skyberth's own gates: each subcommand is one check of a `skyberth` binary.
+#![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
+
+mod answers;
+mod bench;
+mod clients;
+mod crash;
+mod disk;
+mod files;
+mod hostile;
+mod image;
+mod index_loss;
+mod life;
+mod memory;
+mod network;
+mod place;
+mod pusher;
+mod rot;
+mod skynet;
+mod streamed;
+
+use clap::{Parser, Subcommand};
+use harness::gate::GateArgs;
+use harness::scale::RunOptions;
+
+/// Skyberth's own gates: kills, losses, full and failing disks, hostile clients, portals; each case has a stated outcome.
+#[derive(Parser)]
+#[command(name = "gates", version)]
+struct Cli {
+    #[command(flatten)]
+    options: RunOptions,
+    #[command(subcommand)]
+    check: Check,
+}
+
+#[derive(Subcommand)]
+enum Check {
+    /// The registry beside docker-registry and nginx: CPU, rates, memory.
+    Bench(bench::BenchArgs),
+    /// Real clients against a registry that stores to portals: cold, without portals, and with bad ones.
+    ClientsNetwork(clients::network::Args),
+    /// Kills under pushes, deletes and collections.
+    Crash(crash::Args),
+    /// Full, read-only, failing and foreign disks.
+    Disk(GateArgs),
+    /// Requests that no honest client would send.
+    Hostile(GateArgs),
+    /// The container image, run the ways that platforms run images.
+    Image(image::ImageArgs),
+    /// The index directory is deleted.
+    IndexLoss(index_loss::Args),
+    /// Memory under large blobs and many transfers, and the time that closing a large push takes.
+    Memory(GateArgs),
+    /// A registry that stores to portals: cold pulls, evictions, outages, lies, crashes.
+    Network(network::Args),
+    /// The power is cut at any system call of a recorded run.
+    PowerLoss(power_loss::Args),
+    /// Bits turn over, files are cut, swapped and lost.
+    Rot(rot::Args),
+    /// A Skynet portal, by the official SDKs, a browser, libskynet and real skyd.
+    Skynet(skynet::SkynetArgs),
+    /// The walk-through of the README, and a node with an attached portal.
+    WalkThrough(clients::walk_through::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let (scale, report) = (cli.options.scale, cli.options.report.as_deref());
+    match &cli.check {
+        Check::Bench(args) => bench::run(args, scale, report),
+        Check::ClientsNetwork(args) => clients::network::run(args, scale, report),
+        Check::Crash(args) => crash::run(args, scale, report),
+        Check::Disk(args) => disk::run(args, scale, report),
+        Check::Hostile(args) => hostile::run(args, scale, report),
+        Check::Image(args) => image::run(args, scale, report),
+        Check::IndexLoss(args) => index_loss::run(args, scale, report),
+        Check::Memory(args) => memory::run(args, scale, report),
+        Check::Network(args) => network::run(args, scale, report),
+        Check::PowerLoss(args) => power_loss::run(args, scale, report),
+        Check::Rot(args) => rot::run(args, scale, report),
+        Check::Skynet(args) => skynet::run(args, scale, report),
+        Check::WalkThrough(args) => clients::walk_through::run(args, scale, report),
+    }
+}

@@ -1,0 +1,81 @@
+//! The memory gate: what a server holds does not grow with what passes through it, and a large push ends in time.
+
+mod closing;
+pub mod process;
+mod throttle;
+mod transfers;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use harness::gate::GateArgs;
+use harness::report::Report;
+use harness::scale::Scale;
+use harness::server::{Server, ServerOptions};
+
+use super::place::Mounts;
+use process::Watch;
+
+const MIB: u64 = 1 << 20;
+
+/// How far the resident memory may grow over that of the idle server.
+const ALLOWANCE: u64 = 64 * MIB;
+
+/// What a case is given.
+#[derive(Debug)]
+struct Bench<'a> {
+    binary: &'a Path,
+    folder: PathBuf,
+    mounts: &'a Result<Mounts, String>,
+    scale: Scale,
+}
+
+impl Bench<'_> {
+    fn server(&self) -> anyhow::Result<ServerOptions> {
+        ServerOptions::new(self.binary, &self.folder)
+    }
+
+    /// Starts a server, lets `prepare` push to it, and starts it anew, so that nothing of that counts.
+    fn fresh(&self, prepare: impl FnOnce(&Server) -> anyhow::Result<()>) -> anyhow::Result<Server> {
+        let server = self.server()?.start()?;
+        prepare(&server).context("prepare")?;
+        server.kill()?.start()
+    }
+}
+
+/// Runs `work` and holds the growth of the server's memory against the allowance.
+fn within(server: &Server, allowance: u64, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let watch = Watch::start(server.pid())?;
+    work()?;
+    let growth = watch.finish()?;
+    harness::gate::note(&growth.to_string());
+    ensure!(growth.total() < allowance, "more than {} MiB: {growth}", allowance / MIB);
+    Ok(())
+}
+
+type Case = (&'static str, fn(&Bench) -> anyhow::Result<()>);
+
+const CASES: &[Case] = &[
+    ("one large blob pushed in a PUT", transfers::push_put),
+    ("one large blob pushed in a streamed PATCH", transfers::push_stream),
+    ("one large blob pulled", transfers::pull),
+    ("64 parallel pulls", transfers::parallel_pulls),
+    ("64 parallel pushes", transfers::parallel_pushes),
+    ("16 parallel manifests of 4 MiB", transfers::manifests),
+    ("1000 idle connections", transfers::idle_connections),
+    ("closing a large PUT on a slow disk", closing::put),
+    ("closing a large streamed upload on a slow disk", closing::stream),
+];
+
+pub fn run(args: &GateArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+    let binary = args.binary.canonicalize().with_context(|| format!("no binary at {}", args.binary.display()))?;
+    let mounts = Mounts::private().map_err(|error| format!("mounting needs root: {error:#}"));
+    let mut report = Report::new("memory");
+    for (name, check) in CASES {
+        // Large contents go as soon as their case is done.
+        let scratch = tempfile::tempdir()?;
+        let bench = Bench { binary: &binary, folder: scratch.path().join("case"), mounts: &mounts, scale };
+        args.case(&mut report, name, || check(&bench));
+    }
+    report.finish(folder)
+}

@@ -1,0 +1,120 @@
+//! Everything that was placed is pulled again when no local file is left, and nothing local goes before it is safe.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use harness::client::{Request, Target};
+use harness::expect::pulled;
+use harness::front::Manner;
+use harness::gate::{note, wait_until};
+use harness::site::{ALGORITHMS, Site};
+use harness::{local, status};
+
+use super::images::Library;
+use super::stack::{Bench, Stack};
+use super::{KIB, MIB, TIMED_OUT, patience};
+use crate::answers::Answers;
+
+/// Around what a base sector holds beside its metadata and around a unit.
+const LENGTHS: [usize; 9] = [0, 1, KIB, 32 * KIB, 4 * MIB - 512, 4 * MIB - 100, 4 * MIB, 9 * MIB, 40 * MIB];
+
+pub fn everything(bench: &Bench) -> anyhow::Result<()> {
+    let stack = Stack::new(bench, 2)?;
+    let server = stack.start()?;
+    // The largest under one algorithm is enough on every change.
+    let shorter = bench.scale.pick(7, 8, 9);
+    let repo = Site::new(server.target(), "cold").repo("a");
+    let mut libraries = vec![Library::push(repo, &["sha256"], &LENGTHS)?];
+    let others = Site::new(server.target(), "cold").repo("b");
+    libraries.push(Library::push(others, &ALGORITHMS[1..], &LENGTHS[..shorter])?);
+    stack.settle(&server.target(), patience(bench))?;
+    let requests: Vec<String> = libraries.iter().map(Library::requests).collect::<anyhow::Result<Vec<_>>>()?.concat();
+    let before = Answers::ask(&server.target(), &requests).context("before")?;
+
+    let server = stack.make_cold(server)?;
+    let target = server.target();
+    let sent = stack.sent();
+    let heads: Vec<String> = libraries.iter().flat_map(Library::heads).collect();
+    Answers::ask(&target, &heads).context("cold HEADs")?;
+    ensure!(stack.sent() < sent + 64 * KIB as u64, "HEADs of {} blobs made the portals send content", heads.len());
+    let here = local::content_bytes(&stack.options.data)?;
+    ensure!(here < MIB as u64, "{here} bytes of content are here, so nothing is cold");
+    let after = Answers::ask(&target, &requests).context("cold")?;
+    before.same(&after)?;
+    libraries.iter().try_for_each(Library::check)?;
+    note(&format!("{} answers, {} MiB sent by the portals", before.len(), (stack.sent() - sent) / MIB as u64));
+    Ok(())
+}
+
+/// The profile of release skyd, and what it answered for the longest of these contents.
+const RELEASE: &str = "4MiB/10+20";
+const RECORDED: (usize, &str) = (50 * MIB, "AAC3WRfAW7oC-4Tw4SbDTo3PQ9rBr6kdCkVLcMvzP3SiiA");
+
+pub fn several_pieces(bench: &Bench) -> anyhow::Result<()> {
+    let stack = Stack::of_profile(bench, 2, 2, RELEASE)?;
+    let server = stack.start()?;
+    let repo = Site::new(server.target(), "pieces").repo("a");
+    let library = Library::push(repo.clone(), &["sha256"], &[0, KIB, 4 * MIB - 100, 4 * MIB, 9 * MIB])?;
+    let recorded = recorded_content(RECORDED.0);
+    let item = repo.push_blob(&recorded)?;
+    stack.settle(&server.target(), patience(bench))?;
+    for portal in &stack.portals {
+        let answer = Target::parse(&portal.url())?.send(&Request::new("HEAD", format!("/{}", RECORDED.1)))?;
+        answer.expect(200).context("the skylink that release skyd has for it")?;
+    }
+    let requests = library.requests()?;
+    let before = Answers::ask(&server.target(), &requests).context("before")?;
+    let server = stack.make_cold(server)?;
+    let after = Answers::ask(&server.target(), &requests).context("cold")?;
+    before.same(&after)?;
+    library.check()?;
+    pulled(&repo, &repo.blob(&item), &item, &recorded)
+}
+
+/// SHA-256 of the length's digits, repeated.
+fn recorded_content(length: usize) -> Vec<u8> {
+    use sha2::Digest as _;
+    let block = sha2::Sha256::digest(length.to_string());
+    block.iter().copied().cycle().take(length).collect()
+}
+
+/// What the budget of the local cache is.
+const BUDGET: u64 = 16 * MIB as u64;
+
+pub fn eviction(bench: &Bench) -> anyhow::Result<()> {
+    let stack = Stack::new(bench, 2)?.with(&[("SKYBERTH_STORAGE_CACHE_SIZE", "16MiB")]);
+    let server = stack.start()?;
+    let target = server.target();
+    // Takes uploads and gives nothing back: placed, but not to be relied on.
+    stack.set_all(&Manner::Says(TIMED_OUT));
+    let lengths = [4 * MIB, 9 * MIB, MIB, 5 * MIB, 4 * MIB - 300, 12 * MIB, 3 * MIB, 2 * MIB, 6 * MIB];
+    let library = Library::push(Site::new(target.clone(), "evict").repo("a"), &["sha256"], &lengths)?;
+    status::wait_placed(&target, patience(bench))?;
+    // Longer than a registry may leave its cache alone.
+    std::thread::sleep(Duration::from_secs(35));
+    let data = &stack.options.data;
+    let here = local::content_bytes(data)?;
+    ensure!(here >= library.bytes(), "{here} of {} bytes are here before anything was read back", library.bytes());
+    library.check().context("before anything was read back")?;
+
+    let sent = stack.sent();
+    stack.set_all(&Manner::Honest);
+    let mut early = None;
+    let below = wait_until(patience(bench), || {
+        // Files first: what the fronts sent since can only be more.
+        let here = local::content_bytes(data).unwrap_or(u64::MAX);
+        let (gone, read) = (library.bytes().saturating_sub(here), stack.sent() - sent);
+        if gone > read && early.is_none() {
+            early = Some((gone, read));
+        }
+        here <= BUDGET
+    });
+    ensure!(early.is_none(), "{early:?}: bytes gone from here, bytes read back until then");
+    let here = local::content_bytes(data)?;
+    ensure!(below, "{here} bytes are still here, the budget is {BUDGET}");
+    note(&format!("{here} bytes are here after {} were read back", stack.sent() - sent));
+    library.check().context("evicted")?;
+    let below = wait_until(Duration::from_mins(1), || local::content_bytes(data).is_ok_and(|here| here <= BUDGET));
+    ensure!(below, "{} bytes are here after pulls, the budget is {BUDGET}", local::content_bytes(data)?);
+    library.check().context("evicted again")
+}

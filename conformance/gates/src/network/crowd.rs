@@ -1,0 +1,110 @@
+//! Clients that push and delete at once until the registry is killed, and hold it to what they were promised.
+
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use harness::client::{Request, Target};
+use harness::random::Random;
+use harness::report::{Outcome, Report};
+use harness::server::Server;
+
+use crate::life::until_killed;
+use crate::pusher::Pusher;
+
+/// How many clients push at once.
+const CLIENTS: u32 = 3;
+/// The longest life of a registry, in milliseconds: long enough for placement, read-back and eviction to begin.
+const LONGEST_LIFE: u64 = 3000;
+
+/// The clients, and the chance that everything else in a round depends on.
+pub struct Crowd {
+    pub pushers: Vec<Pusher>,
+    pub random: Random,
+}
+
+impl Crowd {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let repos: Vec<String> = (0..CLIENTS).map(|number| format!("crash/{number}")).collect();
+        let pusher = |number: u32| {
+            let own = &repos[number as usize];
+            let others = repos.iter().filter(|name| *name != own).cloned().collect();
+            Pusher::new(number, own.clone(), others, random.fork())
+        };
+        let pushers = (0..CLIENTS).map(pusher).collect();
+        Crowd { pushers, random }
+    }
+
+    /// How long the next life is.
+    pub fn life(&mut self) -> Duration {
+        Duration::from_millis(100 + self.random.next() % LONGEST_LIFE)
+    }
+
+    /// One life of the registry, with something else beside, then `kill -9`.
+    pub fn work(
+        &mut self,
+        server: Server,
+        life: Duration,
+        beside: impl FnOnce() -> anyhow::Result<()> + Send,
+    ) -> anyhow::Result<()> {
+        until_killed(server, &mut self.pushers, life, beside).map(drop)
+    }
+
+    /// Every promise is kept; with `all`, every content is read whole.
+    pub fn verify(&mut self, target: &Target, all: bool) -> anyhow::Result<()> {
+        std::thread::scope(|scope| {
+            let checks: Vec<_> =
+                self.pushers.iter_mut().map(|pusher| scope.spawn(|| pusher.verify(target, all))).collect();
+            checks.into_iter().try_for_each(|check| check.join().map_err(|_| anyhow!("a client panicked"))?)
+        })
+    }
+
+    /// Every manifest is deleted, and so nothing is held any more.
+    pub fn delete_all(&self, target: &Target) -> anyhow::Result<()> {
+        for pusher in &self.pushers {
+            for digest in pusher.held() {
+                let path = format!("/v2/{}/manifests/{digest}", pusher.repo);
+                target.send(&Request::new("DELETE", path))?.expect(202)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pushes and deletes so far.
+    pub fn count(&self) -> (u64, u64) {
+        (self.pushers.iter().map(|p| p.pushes).sum(), self.pushers.iter().map(|p| p.deletes).sum())
+    }
+}
+
+/// A row for each round until one fails; gives the server that the last one left.
+pub fn rounds(
+    report: &mut Report,
+    name: &str,
+    count: usize,
+    begin: impl FnOnce() -> anyhow::Result<Server>,
+    mut round: impl FnMut(usize, Server) -> anyhow::Result<(Server, String)>,
+) -> Option<Server> {
+    let started = Instant::now();
+    let mut server = match begin() {
+        Ok(server) => server,
+        Err(error) => {
+            report.add(name, Outcome::Fail(format!("{error:#}")), started.elapsed());
+            return None;
+        }
+    };
+    for number in 0..count {
+        let started = Instant::now();
+        match round(number, server) {
+            Ok((next, summary)) => {
+                report.add(format!("{name}: {number}: {summary}"), Outcome::Pass, started.elapsed());
+                server = next;
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                report.add(format!("{name}: {number}"), Outcome::Fail(why), started.elapsed());
+                return None;
+            }
+        }
+    }
+    Some(server)
+}

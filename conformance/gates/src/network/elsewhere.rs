@@ -1,0 +1,84 @@
+//! Another list of portals at a start: what those have that are not in it does not count, until they are again.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use conformance::model::place::operate;
+use harness::client::{Request, Target};
+use harness::front::Manner;
+use harness::gate::note;
+use harness::local;
+use harness::server::Server;
+use harness::site::Site;
+use harness::status::{Backlog, Metrics};
+use harness::surroundings::storing_to;
+
+use super::images::Library;
+use super::stack::{Bench, Stack};
+use super::{KIB, MIB, patience};
+
+const LENGTHS: [usize; 3] = [KIB, 70 * KIB, 5 * MIB];
+/// A cache so small that all of it goes that may.
+const CACHE: (&str, &str) = ("SKYBERTH_STORAGE_CACHE_SIZE", "1KiB");
+
+pub fn not_configured(bench: &Bench) -> anyhow::Result<()> {
+    let mut stack = Stack::new(bench, 2)?;
+    let server = start_on(&mut stack, [0, 1])?;
+    let target = server.target();
+    let library = Library::push(Site::new(target.clone(), "elsewhere").repo("a"), &["sha256"], &LENGTHS)?;
+    stack.settle(&target, patience(bench))?;
+    server.kill()?;
+
+    // Another one for the second: it takes nothing yet, so that all has one copy of two.
+    let before = stack.portals[1].front.mark();
+    stack.portals[2].front.set(Manner::Gone);
+    stack = stack.with(&[CACHE]);
+    let server = start_on(&mut stack, [0, 2])?;
+    let Backlog { count, .. } = Backlog::of(&target)?;
+    ensure!(count >= LENGTHS.len() as u64, "{count} contents lack a place, though one of two portals has none of them");
+    let said = operate(&stack.options, "status")?;
+    ensure!(said.contains("safe to close: no"), "{said}");
+    ensure!(said.contains("not configured"), "`status` says nothing of copies that do not count: {said}");
+    ensure!(told(&target)? >= LENGTHS.len() as f64, "neither do the metrics");
+    // It looks at its cache when it starts, and then no later than this.
+    std::thread::sleep(Duration::from_secs(bench.scale.pick(3, 3, 35)));
+    let here = local::content_bytes(&stack.options.data)?;
+    ensure!(here >= library.bytes(), "{here} of {} bytes are here while one copy of two counts", library.bytes());
+
+    stack.portals[2].front.set(Manner::Honest);
+    stack.settle(&target, patience(bench))?;
+    let uploads = stack.portals[2].front.exchanges().iter().filter(|exchange| exchange.is_upload()).count();
+    note(&format!("{count} contents were placed at another portal, by {uploads} requests"));
+    stack.portals[0].kill()?;
+    let server = stack.make_cold(server)?;
+    library.check().context("from the new portal alone")?;
+    let asked = stack.portals[1].front.since(before).len();
+    ensure!(asked == 0, "the portal that is not configured was asked {asked} times");
+    server.kill()?;
+    local::delete_all(&stack.options.data)?;
+
+    // As before, with what they still have.
+    stack.portals[0].restart()?;
+    let _server = start_on(&mut stack, [0, 1])?;
+    let backlog = Backlog::of(&target)?;
+    ensure!(backlog.count == 0, "{backlog:?}: what the first portals have does not count again");
+    ensure!(told(&target)? >= LENGTHS.len() as f64, "the metrics say nothing of what the new portal has");
+    library.check().context("from the first portals")
+}
+
+/// What the metrics and `/readyz` say of content, and removals, at places that are not configured.
+fn told(target: &Target) -> anyhow::Result<f64> {
+    let counted = Metrics::of(target)?.sum(&["elsewhere"]);
+    let ready = target.send(&Request::get("/readyz"))?.expect(200)?.json()?;
+    let field = |name: &str| ready["durability"][name].as_f64().with_context(|| format!("/readyz has no {name}"));
+    let said = field("elsewhere")? + field("elsewhere_unpins")?;
+    ensure!((counted - said).abs() < 0.5, "{counted} by the metrics, {said} by /readyz");
+    Ok(counted)
+}
+
+/// With two copies on two portals.
+fn start_on(stack: &mut Stack, portals: [usize; 2]) -> anyhow::Result<Server> {
+    let urls: Vec<String> = portals.iter().map(|number| stack.portals[*number].front.url()).collect();
+    stack.options = stack.options.clone().envs(&storing_to(&urls, 2));
+    stack.start()
+}

@@ -1,0 +1,229 @@
+//! How cold content is read: headers in time, no more than is needed, once for all, and only while somebody wants it.
+
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, ensure};
+use harness::client::{Connection, Request, Response};
+use harness::front::Manner;
+use harness::gate::note;
+use harness::noise::{Comparison, Noise};
+use harness::server::Server;
+use harness::site::{Repo, Site, noise, sha256};
+
+use super::stack::{Bench, Mark, Stack};
+use super::{MIB, UNIT, patience};
+use crate::streamed;
+
+/// Headers of a cold pull; about a second is promised, the rest is for a busy machine.
+const HEADERS_WITHIN: Duration = Duration::from_secs(3);
+/// Heads, metadata and lists of units.
+const ALLOWANCE: u64 = 512 << 10;
+
+/// A placed blob of noise that is not here.
+struct Cold {
+    stack: Stack,
+    repo: Repo,
+    noise: Noise,
+    digest: String,
+    length: u64,
+    /// Runs as long as this.
+    server: Server,
+}
+
+impl Cold {
+    fn new(bench: &Bench, name: &str, length: u64) -> anyhow::Result<Self> {
+        Cold::at(bench, Stack::new(bench, 2)?, name, length)
+    }
+
+    fn at(bench: &Bench, stack: Stack, name: &str, length: u64) -> anyhow::Result<Self> {
+        let server = stack.start()?;
+        let repo = Site::new(server.target(), name).repo("a");
+        streamed::put(&repo, name, length)?.expect(201)?;
+        stack.settle(&repo.target, patience(bench))?;
+        let noise = Noise::new(name, length);
+        let digest = noise.clone().digest();
+        let server = stack.make_evicted(server, &digest)?;
+        Ok(Cold { stack, repo, noise, digest, length, server })
+    }
+
+    /// Asks for it; the body is not read yet.
+    fn open(&self, range: Option<&str>) -> anyhow::Result<(Connection, Response)> {
+        let mut connection = Connection::open(&self.repo.target)?;
+        let mut request = Request::get(self.repo.blob(&self.digest));
+        if let Some(range) = range {
+            request = request.header("Range", range);
+        }
+        connection.write(&request)?;
+        let (status, headers) = connection.read_head()?;
+        Ok((connection, Response { status, headers, body: Vec::new() }))
+    }
+
+    fn pull(&self) -> anyhow::Result<()> {
+        let (mut connection, head) = self.open(None)?;
+        head.expect(200)?;
+        let mut comparison = Comparison::with(self.noise.clone());
+        connection.copy_body(&head, &mut comparison)?;
+        ensure!(comparison.is_complete(), "the pull ended early");
+        Ok(())
+    }
+
+    /// The bytes of a part of it, as they must be.
+    fn part(&self, from: u64, length: u64) -> anyhow::Result<Vec<u8>> {
+        let mut noise = self.noise.clone();
+        std::io::copy(&mut (&mut noise).take(from), &mut std::io::sink())?;
+        let mut bytes = Vec::new();
+        noise.take(length).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+pub fn headers(bench: &Bench) -> anyhow::Result<()> {
+    let wait = Duration::from_secs(bench.scale.pick(5, 5, 20));
+    let cold = Cold::new(bench, "headers", 9 * MIB as u64)?;
+    let small = noise("small", 1000);
+    cold.repo.push_blob(&small)?;
+    cold.stack.settle(&cold.repo.target, patience(bench))?;
+    let server = cold.stack.make_evicted(cold.server, &sha256(&small))?;
+    let cold = Cold { server, ..cold };
+    cold.stack.set_all(&Manner::Slow(wait));
+    for (digest, length) in [(&cold.digest, cold.length), (&sha256(&small), 1000)] {
+        let mut connection = Connection::open(&cold.repo.target)?;
+        // A unit after metadata may take several of the portal's waits.
+        connection.stream().set_read_timeout(Some(wait * 6))?;
+        let started = Instant::now();
+        connection.write(&Request::get(cold.repo.blob(digest)))?;
+        let (status, headers) = connection.read_head()?;
+        let took = started.elapsed();
+        let head = Response { status, headers, body: Vec::new() };
+        head.expect(200).with_context(|| format!("{length} bytes"))?;
+        let mut body = Vec::new();
+        connection.copy_body(&head, &mut body)?;
+        let whole = started.elapsed();
+        note(&format!("{length} bytes: headers after {:.2} s, all of it after {:.2} s", secs(took), secs(whole)));
+        ensure!(sha256(&body) == *digest, "{length} bytes came back otherwise");
+        ensure!(whole >= wait, "the portal was not slow");
+        ensure!(took < HEADERS_WITHIN, "headers after {:.2} s", secs(took));
+    }
+    Ok(())
+}
+
+fn secs(time: Duration) -> f64 {
+    time.as_secs_f64()
+}
+
+pub fn range(bench: &Bench) -> anyhow::Result<()> {
+    let length = bench.scale.pick(64, 64, 1024) * MIB as u64;
+    ranges(&Cold::new(bench, "range", length)?)
+}
+
+/// The same when the lists of what each unit must be are lost too: the portals have them in their base sectors.
+pub fn range_without_lists(bench: &Bench) -> anyhow::Result<()> {
+    without_lists(Cold::new(bench, "lists", 64 * MIB as u64)?)
+}
+
+/// Of two data pieces: sectors are no units then, so no base sector lists what units must be.
+const SEVERAL: &str = "4MiB/2+1";
+
+/// The same where only the registry's own lists say it, which it must have placed too.
+pub fn range_without_lists_of_several_pieces(bench: &Bench) -> anyhow::Result<()> {
+    let stack = Stack::of_profile(bench, 2, 2, SEVERAL)?;
+    without_lists(Cold::at(bench, stack, "lists", 64 * MIB as u64)?)
+}
+
+fn without_lists(cold: Cold) -> anyhow::Result<()> {
+    let server = cold.stack.make_cold(cold.server)?;
+    ranges(&Cold { server, ..cold })
+}
+
+fn ranges(cold: &Cold) -> anyhow::Result<()> {
+    let length = cold.length;
+    // In the middle of a unit, over an edge, at the end, at the beginning, and of several units; no two share one.
+    let ranges = [
+        (length / 2 + 1_000_000, 100_000),
+        (5 * UNIT - 7, 14),
+        (length - 1000, 1000),
+        (0, 1),
+        (length / 4 * 3 + 100, 2 * UNIT + 500),
+    ];
+    for (from, size) in ranges {
+        let (before, mark) = (cold.stack.sent(), cold.stack.mark());
+        let field = format!("bytes={from}-{}", from + size - 1);
+        let (mut connection, head) = cold.open(Some(&field))?;
+        head.expect(206).with_context(|| field.clone())?;
+        let mut body = Vec::new();
+        connection.copy_body(&head, &mut body)?;
+        ensure!(body == cold.part(from, size)?, "{field} came back otherwise");
+        // What is fetched besides would come now.
+        std::thread::sleep(Duration::from_secs(1));
+        let sent = cold.stack.sent() - before;
+        note(&format!("{field}: {sent} bytes sent by the portals"));
+        ensure!(sent >= size, "{field}: {sent} bytes were sent, so it was not cold");
+        let most = most_for(size);
+        ensure!(sent <= most, "{field}: {sent} bytes sent by the portals, {most} at most: {}", asked(cold, &mark));
+    }
+    Ok(())
+}
+
+/// What the portals were asked for since a mark.
+fn asked(cold: &Cold, mark: &Mark) -> String {
+    let all = cold.stack.since(mark);
+    let downloads = all.iter().filter(|exchange| exchange.is_download());
+    let each = downloads.map(|one| format!("{} {}: {}", one.path, one.range.as_deref().unwrap_or("whole"), one.sent));
+    each.collect::<Vec<_>>().join("; ")
+}
+
+/// A part with one unit too much at each end.
+const fn most_for(size: u64) -> u64 {
+    size + 2 * UNIT + ALLOWANCE
+}
+
+pub fn one_fetch(bench: &Bench) -> anyhow::Result<()> {
+    const CLIENTS: usize = 16;
+    let cold = Cold::new(bench, "clients", bench.scale.pick(32, 64, 256) * MIB as u64)?;
+    // So that all of them come while it is under way.
+    cold.stack.set_all(&Manner::Trickle(32 * MIB as u64));
+    let (before, mark) = (cold.stack.sent(), cold.stack.mark());
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| cold.pull())).collect();
+        clients.into_iter().try_for_each(|one| one.join().unwrap_or_else(|_| Err(anyhow!("a client's thread died"))))
+    })?;
+    let sent = cold.stack.sent() - before;
+    let requests = cold.stack.since(&mark).iter().filter(|exchange| exchange.is_download()).count();
+    note(&format!("{CLIENTS} clients of {} bytes: {sent} bytes sent in {requests} answers", cold.length));
+    ensure!(sent >= cold.length, "{sent} bytes were sent, so it was not cold");
+    ensure!(sent <= cold.length + UNIT + ALLOWANCE, "{sent} bytes were sent for {}", cold.length);
+    Ok(())
+}
+
+pub fn leaving(bench: &Bench) -> anyhow::Result<()> {
+    let cold = Cold::new(bench, "leaving", 64 * MIB as u64)?;
+    cold.stack.set_all(&Manner::Trickle(2 * MIB as u64));
+    let start = cold.stack.sent();
+    let (connection, head) = cold.open(None)?;
+    head.expect(200)?;
+    connection.stream().read_exact(&mut [0; 1000]).context("the beginning of the body")?;
+    drop(connection);
+    std::thread::sleep(Duration::from_secs(3));
+    let before = cold.stack.sent();
+    ensure!(before - start < cold.length / 2, "{} bytes were sent: the portals do not trickle", before - start);
+    std::thread::sleep(Duration::from_secs(4));
+    let sent = cold.stack.sent() - before;
+    note(&format!("{} bytes sent when the client had left, {sent} after that", before - start));
+    ensure!(sent == 0, "{sent} more bytes were sent for a client that has left");
+    cold.stack.set_all(&Manner::Honest);
+    cold.pull().context("another client afterwards")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_unit_at_each_end_is_allowed_and_two_are_not() {
+        let size = 100_000;
+        // Two units for a part within one and at its edge, and no third.
+        assert!(2 * UNIT <= most_for(size));
+        assert!(3 * UNIT > most_for(size));
+    }
+}

@@ -1,0 +1,122 @@
+//! The network gate: a registry that stores to portals which are slow, lie, go away and come back; and its crashes.
+
+mod acknowledge;
+mod attached;
+mod cold;
+mod crashes;
+mod crowd;
+mod elsewhere;
+mod faults;
+mod gateway;
+mod images;
+mod manners;
+mod memory;
+mod outage;
+mod rates;
+mod resume;
+pub mod stack;
+mod tus;
+mod unpin;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use harness::gate::GateArgs;
+use harness::report::Report;
+use harness::scale::Scale;
+
+use stack::Bench;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+/// What portals are read in.
+const UNIT: u64 = 4 << 20;
+
+/// How long a portal stalls that stalls for a while.
+pub const STALL: Duration = Duration::from_secs(4);
+
+/// What a portal says whose hosts were too slow: skyd's 500, to be tried again.
+const TIMED_OUT: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n\
+     Connection: close\r\n\r\n{\"message\":\"failed to fetch skylink: base sector download timed out after 30s\"}";
+
+/// What the gate judges.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    gate: GateArgs,
+    /// How many kills; the scale says how many if this does not.
+    #[arg(long)]
+    rounds: Option<usize>,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The data of a failed case stays for whoever looks into it.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// How long what goes on in the background may take.
+pub fn patience(bench: &Bench) -> Duration {
+    bench.scale.pick(Duration::from_mins(2), Duration::from_mins(2), Duration::from_mins(20))
+}
+
+type Case = (&'static str, fn(&Bench) -> anyhow::Result<()>);
+
+const CASES: &[Case] = &[
+    ("all is pulled cold, bit for bit", cold::everything),
+    ("with portals of ten data pieces, cold, bit for bit", cold::several_pieces),
+    ("nothing is evicted before it was read back", cold::eviction),
+    ("one portal gone, one lying, one stalling", faults::gone_lying_stalling),
+    ("refusals of portals: the next one is asked", faults::refusals),
+    ("all portals gone: 503 for cold, warm goes on, placement resumes", outage::all_gone),
+    ("all portals stall: 503 for cold, warm goes on", outage::all_stalled),
+    ("staging full: 503, and uploads again afterwards", outage::staging_full),
+    ("cold headers come in time from slow portals", manners::headers),
+    ("a cold range reads one unit too much at most", manners::range),
+    ("a cold range, when lists of units are lost too", manners::range_without_lists),
+    ("the same with portals of two data pieces", manners::range_without_lists_of_several_pieces),
+    ("clients of one cold blob cause one fetch", manners::one_fetch),
+    ("a client that leaves stops the fetch", manners::leaving),
+    ("deleted content is unpinned", unpin::reaches_portals),
+    ("deleted, pushed again, unpinned late", unpin::late),
+    ("deleted, pushed again, unpin never answered", unpin::held),
+    ("portals that are not configured any more do not count", elsewhere::not_configured),
+    ("acknowledged when it is on the network", acknowledge::network),
+    ("acknowledged in time, or in doubt, without portals", acknowledge::without_portals),
+    ("a killed upload goes on where it was acknowledged", resume::after_kills),
+    ("a gateway serves what three portals serve", gateway::serves_what_portals_serve),
+    ("a gateway needs no portal, and no second copy", gateway::needs_no_portal),
+    ("a portal fetches from a gateway as from its peer", gateway::is_a_peer),
+    ("a gateway is no place for content", gateway::is_no_place),
+    ("memory while placing and pulling cold", memory::transfers),
+    ("memory of an attached portal and its registry", attached::memory),
+];
+
+pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+    let gate = &args.gate;
+    let binary = gate.binary.canonicalize().with_context(|| format!("no binary at {}", gate.binary.display()))?;
+    let mut report = Report::new("network");
+    let mut run = |work: &dyn Fn(&Bench, &mut Report)| -> anyhow::Result<()> {
+        // Large contents go as soon as their case is done, unless it failed and its data is wanted.
+        let scratch = tempfile::tempdir()?;
+        let failed = report.failed();
+        work(&Bench { binary: &binary, folder: scratch.path().join("case"), scale }, &mut report);
+        if args.keep && report.failed() > failed {
+            println!("the data stays in {}", scratch.keep().display());
+        }
+        Ok(())
+    };
+    for (name, check) in CASES {
+        run(&|bench, report| gate.case(report, name, || check(bench).inspect_err(|_| last_words(bench))))?;
+    }
+    run(&|bench, report| rates::run(gate, report, bench))?;
+    run(&|bench, report| crashes::run(args, report, bench))?;
+    run(&|bench, report| attached::run(args, report, bench))?;
+    report.finish(folder)
+}
+
+fn last_words(bench: &Bench) {
+    let log = std::fs::read_to_string(bench.folder.join("registry/server.log")).unwrap_or_default();
+    let last: Vec<&str> = log.lines().rev().take(6).collect();
+    last.iter().rev().for_each(|line| harness::gate::note(line));
+}

@@ -1,0 +1,193 @@
+//! Outages: no portal at all, and so much waiting for one that nothing more is taken.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use harness::client::{Request, Response};
+use harness::front::Manner;
+use harness::gate::{note, wait_until};
+use harness::manifest::{CONFIG, LAYER, described, image};
+use harness::server::Server;
+use harness::site::{Repo, Site, noise, sha256};
+use harness::status::{self, Backlog};
+
+use super::stack::{Bench, Stack};
+use super::{MIB, patience};
+
+/// A cold pull without a portal must be refused within this, so that a client tries its next mirror.
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
+/// Portals that stall may be slow only, which takes longer to find out; containerd gives up after 30 s.
+const SILENCE_TOLD_WITHIN: Duration = Duration::from_secs(15);
+
+/// Leaves the given blobs on the portals only, and another one here, too.
+fn push_cold_and_warm(
+    bench: &Bench,
+    stack: &Stack,
+    server: Server,
+    repo: &Repo,
+    cold: &[Vec<u8>],
+) -> anyhow::Result<(Server, Vec<u8>)> {
+    for bytes in cold {
+        repo.push_blob(bytes)?;
+    }
+    stack.settle(&repo.target, patience(bench))?;
+    let server = stack.make_cold(server)?;
+    let warm = noise("warm", 5 * MIB);
+    repo.push_blob(&warm)?;
+    stack.settle(&repo.target, patience(bench))?;
+    Ok((server, warm))
+}
+
+pub fn all_gone(bench: &Bench) -> anyhow::Result<()> {
+    let stack = Stack::new(bench, 2)?;
+    let server = stack.start()?;
+    let repo = Site::new(server.target(), "gone").repo("a");
+    let cold: Vec<Vec<u8>> = [1000, 9 * MIB].map(|length| noise("cold", length)).into();
+    let (_server, warm) = push_cold_and_warm(bench, &stack, server, &repo, &cold)?;
+
+    stack.set_all(&Manner::Gone);
+    for _ in 0..3 {
+        for bytes in &cold {
+            let started = Instant::now();
+            let answer = repo.send(&Request::get(repo.blob(&sha256(bytes))))?;
+            unavailable(&answer, started.elapsed(), REFUSED_WITHIN)
+                .with_context(|| format!("{} cold bytes", bytes.len()))?;
+        }
+    }
+    has(&repo, &warm).context("warm, without portals")?;
+    let pushed = push_image(&repo, "without portals")?;
+    has(&repo, &pushed).context("pushed without portals")?;
+    let backlog = Backlog::of(&repo.target)?;
+    ensure!(backlog.bytes >= pushed.len() as u64, "{backlog:?} after a push without portals");
+
+    stack.set_all(&Manner::Honest);
+    let started = Instant::now();
+    status::wait_placed(&repo.target, patience(bench)).context("after the portals came back")?;
+    note(&format!("placement went on {:.1} s after the portals came back", started.elapsed().as_secs_f64()));
+    cold.iter().try_for_each(|bytes| has(&repo, bytes)).context("cold, after the portals came back")
+}
+
+pub fn all_stalled(bench: &Bench) -> anyhow::Result<()> {
+    let stack = Stack::new(bench, 2)?;
+    let server = stack.start()?;
+    let repo = Site::new(server.target(), "stalled").repo("a");
+    let cold = noise("cold", 9 * MIB);
+    let (_server, warm) = push_cold_and_warm(bench, &stack, server, &repo, std::slice::from_ref(&cold))?;
+    stack.set_all(&Manner::Stalled);
+    for part in ["bytes=0-99", "bytes=5000000-5000099"] {
+        let started = Instant::now();
+        let answer = repo.send(&Request::get(repo.blob(&sha256(&cold))).header("Range", part))?;
+        unavailable(&answer, started.elapsed(), SILENCE_TOLD_WITHIN).context(part)?;
+        note(&format!("{} after {:.1} s", answer.status, started.elapsed().as_secs_f64()));
+    }
+    has(&repo, &warm).context("warm, while portals stall")?;
+    stack.set_all(&Manner::Honest);
+    let again = wait_until(patience(bench), || has(&repo, &cold).is_ok());
+    ensure!(again, "cold content cannot be pulled after the portals came back");
+    Ok(())
+}
+
+/// 503 in time, with a time to come back.
+fn unavailable(answer: &Response, took: Duration, limit: Duration) -> anyhow::Result<()> {
+    answer.expect(503)?;
+    let again = answer.need("Retry-After")?;
+    ensure!(again.parse::<u32>().is_ok_and(|seconds| seconds > 0), "Retry-After: {again}");
+    ensure!(answer.error_code().is_some(), "503 without an error in the body: {}", answer.text());
+    ensure!(took < limit, "503 after {:.1} s", took.as_secs_f64());
+    Ok(())
+}
+
+fn has(repo: &Repo, bytes: &[u8]) -> anyhow::Result<()> {
+    let answer = repo.get(&repo.blob(&sha256(bytes)))?;
+    answer.expect(200)?;
+    ensure!(answer.body == bytes, "{} bytes came back otherwise", bytes.len());
+    Ok(())
+}
+
+/// Pushes an image; answers its layer.
+fn push_image(repo: &Repo, tag: &str) -> anyhow::Result<Vec<u8>> {
+    let (layer, config) = (noise(tag, 6 * MIB), format!(r#"{{"author":"{tag}"}}"#).into_bytes());
+    repo.push_blob(&layer)?;
+    repo.push_blob(&config)?;
+    repo.store("latest", &image(&described(CONFIG, &config), &[described(LAYER, &layer)]))?;
+    Ok(layer)
+}
+
+const STAGING: usize = 48 * MIB;
+const PIECE: usize = 6 * MIB;
+
+pub fn staging_full(bench: &Bench) -> anyhow::Result<()> {
+    let stack = Stack::new(bench, 2)?.with(&[("SKYBERTH_STORAGE_STAGING_LIMIT", "48MiB")]);
+    let server = stack.start()?;
+    let repo = Site::new(server.target(), "staging").repo("a");
+    let before = push_image(&repo, "before")?;
+    status::wait_placed(&repo.target, patience(bench))?;
+    stack.set_all(&Manner::Gone);
+    let (taken, refused) = push_until_refused(&repo)?;
+    note(&format!("{} blobs of {} MiB taken, then {}", taken.len(), PIECE / MIB, refused.status));
+    refused.need("Retry-After")?;
+    ensure!(refused.error_code().is_some(), "503 without an error in the body");
+    let most = STAGING / PIECE + 1;
+    ensure!((3..=most).contains(&taken.len()), "{} blobs taken, {most} fill the limit", taken.len());
+    taken.iter().chain([&before]).try_for_each(|bytes| has(&repo, bytes)).context("on a full staging")?;
+
+    let _server = server.kill()?.start()?;
+    taken.iter().try_for_each(|bytes| has(&repo, bytes)).context("on a full staging, after kill -9")?;
+    let refused = repo.send(&Request::new("POST", repo.uploads()))?;
+    ensure!(refused.status == 503, "POST answers {} on a full staging after kill -9", refused.status);
+
+    stack.set_all(&Manner::Honest);
+    let again = wait_until(patience(bench), || {
+        repo.send(&Request::new("POST", repo.uploads())).is_ok_and(|answer| answer.status == 202)
+    });
+    ensure!(again, "uploads stay refused after the portals came back");
+    // What was just begun may be at the limit again.
+    status::wait_placed(&repo.target, patience(bench))?;
+    let after = push_image(&repo, "after")?;
+    status::wait_placed(&repo.target, patience(bench))?;
+    taken.iter().chain([&before, &after]).try_for_each(|bytes| has(&repo, bytes)).context("at the end")
+}
+
+/// What was acknowledged until nothing more was, and how that was refused: by 503, at whatever request of an upload.
+fn push_until_refused(repo: &Repo) -> anyhow::Result<(Vec<Vec<u8>>, Response)> {
+    let mut taken = Vec::new();
+    for number in 0..40 {
+        let bytes = noise(&format!("staged {number}"), PIECE);
+        let begun = repo.send(&Request::new("POST", repo.uploads()))?;
+        if begun.status == 503 {
+            return Ok((taken, begun));
+        }
+        begun.expect(202)?;
+        let session = harness::site::Session::of(&repo.target, &begun)?;
+        let closed = session.close_with(&sha256(&bytes), &bytes)?;
+        match closed.status {
+            201 => taken.push(bytes),
+            503 => return Ok((taken, closed)),
+            status => bail!("an upload that is too much is answered {status} {}", closed.text()),
+        }
+    }
+    bail!("{} blobs taken and none refused", taken.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Response { status, headers, body: body.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn unavailable_says_when_to_come_back_and_says_it_in_time() {
+        let body = r#"{"errors":[{"code":"UNKNOWN"}]}"#;
+        let soon = Duration::from_secs(1);
+        assert!(unavailable(&answer(503, &[("Retry-After", "5")], body), soon, REFUSED_WITHIN).is_ok());
+        assert!(
+            unavailable(&answer(503, &[("Retry-After", "5")], body), Duration::from_secs(9), REFUSED_WITHIN).is_err()
+        );
+        assert!(unavailable(&answer(503, &[], body), soon, REFUSED_WITHIN).is_err());
+        assert!(unavailable(&answer(503, &[("Retry-After", "5")], ""), soon, REFUSED_WITHIN).is_err());
+        assert!(unavailable(&answer(502, &[("Retry-After", "5")], body), soon, REFUSED_WITHIN).is_err());
+    }
+}

@@ -1,0 +1,242 @@
+//! How fast content is placed and pulled cold, beside curl with as many bytes and the same portal, in the same run.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use harness::gate::{GateArgs, note, wait_until};
+use harness::noise::Noise;
+use harness::program::Program;
+use harness::report::{Outcome, Report};
+use harness::scale::Scale;
+use harness::site::Site;
+use harness::status::Backlog;
+use harness::surroundings::{COPIES, PORTALS};
+
+use super::stack::{Bench, Portal, Stack};
+use super::{MIB, patience};
+use crate::bench::contender::{Entry, Kind, TAKEN};
+use crate::streamed;
+
+/// How fast placement and cold pulls must be, measured by curl's rate.
+const LEAST: f64 = 0.7;
+const NAMES: [&str; 3] = [
+    "rate of placement beside curl",
+    "rate of a cold pull beside curl",
+    "rate of a cold pull beside nginx as a caching proxy before the portal",
+];
+/// What is recorded without a judgement. A cold pull keeps what it sends, as a curl into a file does; a portal hashes all
+/// that it takes, nginx does not.
+const RECORDED: [(&str, &str); 3] = [
+    ("rate of a cold pull beside curl into a file", "curl's"),
+    ("rate of uploads to a portal beside nginx", "nginx's"),
+    ("rate of downloads from a portal beside nginx", "nginx's"),
+];
+/// A cold pull is work for three programs at once, curl's own download for two: with fewer processors than this the ratio
+/// says how they are shared, whatever the registry does. The proxy, which has no more of them, is in its place then.
+const PROCESSORS: usize = 4;
+
+/// A ratio of seconds, whose those above the line are, and how many processors it takes to judge by it.
+type Judged = (fn(&Round) -> f64, &'static str, usize);
+
+/// Seconds that each thing took in one round.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    placed: f64,
+    uploaded: f64,
+    pulled: f64,
+    /// Downloaded through a proxy that keeps what it sends.
+    proxied: f64,
+    downloaded: f64,
+    /// Downloaded by curl into a file.
+    saved: f64,
+    /// By nginx, and synced.
+    kept: f64,
+    served: f64,
+    written: f64,
+}
+
+pub fn run(gate: &GateArgs, report: &mut Report, bench: &Bench) {
+    let names = || NAMES.into_iter().chain(RECORDED.map(|(name, _)| name));
+    if gate.only.as_ref().is_some_and(|only| !names().any(|name| name.contains(only.as_str()))) {
+        return;
+    }
+    let started = Instant::now();
+    let length = bench.scale.pick(64, 128, 1024) * MIB as u64;
+    let rounds: anyhow::Result<Vec<Round>> =
+        (0..bench.scale.pick(1, 3, 5)).map(|number| round(bench, number, length)).collect();
+    let rounds = match rounds {
+        Ok(rounds) => rounds,
+        Err(error) => return report.add("rates", Outcome::Fail(format!("{error:#}")), started.elapsed()),
+    };
+    let rate = |of: fn(&Round) -> f64| length as f64 / MIB as f64 / median(rounds.iter().map(of).collect());
+    note(&format!(
+        "MiB/s: placement {:.0}, curl up {:.0}, to nginx {:.0}, synced write {:.0}; cold pull {:.0}, curl down {:.0}, \
+         through nginx {:.0}, into a file {:.0}, from nginx {:.0}",
+        rate(|round| round.placed),
+        rate(|round| round.uploaded),
+        rate(|round| round.kept),
+        rate(|round| round.written),
+        rate(|round| round.pulled),
+        rate(|round| round.downloaded),
+        rate(|round| round.proxied),
+        rate(|round| round.saved),
+        rate(|round| round.served),
+    ));
+    let median_of = |ratio: fn(&Round) -> f64| median(rounds.iter().map(ratio).collect());
+    let judged: [Judged; 3] = [
+        (|round| round.uploaded / round.placed, "curl's", 1),
+        (|round| round.downloaded / round.pulled, "curl's", PROCESSORS),
+        (|round| round.proxied / round.pulled, "nginx's", 1),
+    ];
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    for (name, (ratio, whose, needed)) in NAMES.into_iter().zip(judged) {
+        let outcome = verdict(median_of(ratio), whose, bench.scale, processors >= needed);
+        report.add(name, outcome, started.elapsed());
+    }
+    let recorded: [fn(&Round) -> f64; 3] = [
+        |round| round.saved / round.pulled,
+        |round| round.kept / round.uploaded,
+        |round| round.served / round.downloaded,
+    ];
+    for ((name, whose), ratio) in RECORDED.into_iter().zip(recorded) {
+        let outcome = Outcome::NotApplicable(format!("recorded only: {:.2} times {whose} rate", median_of(ratio)));
+        report.add(name, outcome, started.elapsed());
+    }
+}
+
+/// Small sizes on a busy machine say little: there it is recorded only.
+fn verdict(ratio: f64, whose: &str, scale: Scale, suits: bool) -> Outcome {
+    let found = format!("{ratio:.2} times {whose} rate, {LEAST} are asked for");
+    match scale {
+        Scale::Full if ratio >= LEAST => Outcome::Pass,
+        Scale::Full if suits => Outcome::Fail(found),
+        Scale::Full => Outcome::NotApplicable(format!("{found}, which takes {PROCESSORS} processors")),
+        _ => Outcome::NotApplicable(format!("recorded below full scale: {found}")),
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// One portal without a front, one copy, content that no other round has.
+fn round(bench: &Bench, number: usize, length: u64) -> anyhow::Result<Round> {
+    let folder = bench.folder.join(format!("rates-{number}"));
+    let bench = Bench { binary: bench.binary, folder, scale: bench.scale };
+    let stack = Stack::new(&bench, 1)?;
+    let portal = stack.portals[0].url();
+    let stack = stack.with(&[(PORTALS, &portal), (COPIES, "1")]);
+    let server = stack.start()?;
+    let repo = Site::new(server.target(), "rates").repo("a");
+    let label = format!("round {number}");
+    streamed::put(&repo, &label, length)?.expect(201)?;
+    let started = Instant::now();
+    let done = wait_until_often(patience(&bench), || Backlog::of(&repo.target).is_ok_and(|found| found.count == 0));
+    ensure!(done, "not placed after {:?}", started.elapsed());
+    let placed = started.elapsed().as_secs_f64();
+    // What is read back after that must not slow the others down.
+    read_back(&repo.target, length, patience(&bench))?;
+
+    let (file, written) = write(&bench.folder, length)?;
+    let uploading = Instant::now();
+    let upload = format!("{portal}/skynet/skyfile?filename=rates");
+    let said = curl(&bench.folder)
+        .args(["--request", "POST", "--header", "Content-Type: application/octet-stream", "--upload-file"])
+        .arg(&file)
+        .arg(upload)
+        .run()?;
+    let uploaded = uploading.elapsed().as_secs_f64();
+    let skylink = said.json()?["skylink"].as_str().context("the portal's answer names no skylink")?.to_owned();
+    let downloaded = download(&bench.folder, &format!("{portal}/{skylink}"))?;
+
+    let digest = Noise::new(&label, length).digest();
+    // What an eviction leaves: without the list of unit roots too, another thing would be measured.
+    let _server = stack.make_evicted(server, &digest)?;
+    let pulled = download(&bench.folder, &format!("http://{}{}", repo.target.authority(), repo.blob(&digest)))?;
+    let proxied = through_nginx(&bench.folder, &stack.portals[0], &skylink)?;
+    let saved = download_to(&bench.folder, &format!("{portal}/{skylink}"), &bench.folder.join("saved"))?;
+    let (kept, served) = beside_nginx(&bench.folder, &file)?;
+    Ok(Round { placed, uploaded, pulled, proxied, downloaded, saved, kept, served, written })
+}
+
+fn read_back(target: &harness::client::Target, length: u64, limit: Duration) -> anyhow::Result<()> {
+    let done = wait_until(limit, || {
+        harness::status::Metrics::of(target).is_ok_and(|metrics| metrics.sum(&["read_back_bytes"]) >= length as f64)
+    });
+    ensure!(done, "not read back after {limit:?}");
+    Ok(())
+}
+
+/// As `wait_until`, in steps that are short against what is measured.
+fn wait_until_often(limit: Duration, mut ask: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    while Instant::now() < deadline {
+        if ask() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+fn curl(folder: &Path) -> Program {
+    let quiet = ["--silent", "--show-error", "--fail"];
+    Program::new("curl", &folder.join("curl.log")).args(quiet).limit(Duration::from_mins(5))
+}
+
+fn download(folder: &Path, url: &str) -> anyhow::Result<f64> {
+    download_to(folder, url, Path::new("/dev/null"))
+}
+
+fn download_to(folder: &Path, url: &str, file: &Path) -> anyhow::Result<f64> {
+    let started = Instant::now();
+    curl(folder).arg("--output").arg(file).arg(url).run()?;
+    Ok(started.elapsed().as_secs_f64())
+}
+
+/// A file of other bytes than were pushed, and the seconds that writing and syncing it takes.
+fn write(folder: &Path, length: u64) -> anyhow::Result<(PathBuf, f64)> {
+    let path = folder.join("bytes");
+    let label = format!("curl {}", folder.display());
+    let started = Instant::now();
+    let mut file = File::create(&path)?;
+    std::io::copy(&mut Noise::new(&label, length), &mut file)?;
+    file.sync_all()?;
+    Ok((path, started.elapsed().as_secs_f64()))
+}
+
+/// The same file to nginx and from it: the practical limit for moving bytes. It syncs nothing, so that is done here.
+fn beside_nginx(folder: &Path, file: &Path) -> anyhow::Result<(f64, f64)> {
+    let nginx = Entry { name: "nginx", kind: Kind::Nginx }.start(&folder.join("nginx"))?;
+    let url = format!("http://{}{TAKEN}bytes", nginx.target.authority());
+    let started = Instant::now();
+    curl(folder).arg("--upload-file").arg(file).arg(&url).run()?;
+    File::open(nginx.served_file(&format!("{TAKEN}bytes")))?.sync_all()?;
+    let kept = started.elapsed().as_secs_f64();
+    Ok((kept, download(folder, &url)?))
+}
+
+/// The same download through a proxy, by which it was never sent before.
+fn through_nginx(folder: &Path, portal: &Portal, skylink: &str) -> anyhow::Result<f64> {
+    let kind = Kind::CachingProxy(portal.target());
+    let proxy = Entry { name: "nginx as a proxy", kind }.start(&folder.join("proxy"))?;
+    download(folder, &format!("http://{}/{skylink}", proxy.target.authority()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn being_slow_fails_at_full_scale_only() {
+        assert_eq!(verdict(0.71, "curl's", Scale::Full, true), Outcome::Pass);
+        assert_eq!(verdict(0.71, "curl's", Scale::Full, false), Outcome::Pass);
+        assert!(matches!(verdict(0.69, "curl's", Scale::Full, true), Outcome::Fail(_)));
+        assert!(matches!(verdict(0.69, "curl's", Scale::Full, false), Outcome::NotApplicable(_)));
+        assert!(matches!(verdict(0.1, "curl's", Scale::Ci, true), Outcome::NotApplicable(_)));
+        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+    }
+}

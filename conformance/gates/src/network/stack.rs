@@ -1,0 +1,180 @@
+//! A registry beside portals of its own, each behind a front that can be told to misbehave.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use harness::client::Target;
+use harness::front::exchange::Exchange;
+use harness::front::replay::Old;
+use harness::front::{Front, Manner};
+use harness::gate::wait_until;
+use harness::scale::Scale;
+use harness::server::{Server, ServerOptions};
+use harness::surroundings::{portal, storing_to};
+use harness::{local, status};
+
+/// What a case is given.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    pub binary: &'a Path,
+    pub folder: PathBuf,
+    pub scale: Scale,
+}
+
+/// A portal and what stands before it.
+#[derive(Debug)]
+pub struct Portal {
+    pub front: Front,
+    server: Option<Server>,
+    options: ServerOptions,
+}
+
+impl Portal {
+    fn start(bench: &Bench, number: usize, settings: &[(String, String)]) -> anyhow::Result<Self> {
+        let server = portal(bench.binary, &bench.folder, number, settings)?;
+        let address: SocketAddr = server.target().authority().parse().context("a portal's address")?;
+        Ok(Portal { front: Front::before(address)?, options: server.options.clone(), server: Some(server) })
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.server.take().map_or(Ok(()), |server| server.kill().map(drop))
+    }
+
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        self.server = Some(self.options.start().context("start a portal again")?);
+        Ok(())
+    }
+
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        Ok(self.server.as_ref().context("the portal does not run")?.pid())
+    }
+
+    /// What it is asked at without its front.
+    pub fn target(&self) -> Target {
+        self.options.target()
+    }
+
+    /// Where it is without its front.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.options.target().authority())
+    }
+}
+
+/// How far the requests at each front were when this was taken.
+#[derive(Clone, Debug)]
+pub struct Mark(Vec<usize>);
+
+/// Portals, and how the registry before them is started.
+#[derive(Debug)]
+pub struct Stack {
+    pub portals: Vec<Portal>,
+    pub options: ServerOptions,
+}
+
+impl Stack {
+    /// Three portals; content counts as placed when `copies` of them have it.
+    pub fn new(bench: &Bench, copies: usize) -> anyhow::Result<Self> {
+        Stack::of(bench, 3, copies, &[])
+    }
+
+    /// So many portals of this profile.
+    pub fn of_profile(bench: &Bench, portals: usize, copies: usize, profile: &str) -> anyhow::Result<Self> {
+        let setting = |section: &str| (format!("SKYBERTH_{section}_PROFILE"), profile.to_owned());
+        let mut stack = Stack::of(bench, portals, copies, &[setting("PORTAL")])?;
+        stack.options = stack.options.envs(&[setting("STORAGE_SKYNET")]);
+        Ok(stack)
+    }
+
+    fn of(bench: &Bench, portals: usize, copies: usize, settings: &[(String, String)]) -> anyhow::Result<Self> {
+        let start = |number| Portal::start(bench, number, settings);
+        let portals: Vec<Portal> = (0..portals).map(start).collect::<anyhow::Result<_>>()?;
+        let urls: Vec<String> = portals.iter().map(|portal| portal.front.url()).collect();
+        let options = ServerOptions::new(bench.binary, &bench.folder.join("registry"))?
+            .envs(&storing_to(&urls, copies))
+            // Collection only when a case asks for it, and then of everything unreferenced.
+            .env("SKYBERTH_GC_INTERVAL", "0s")
+            .env("SKYBERTH_GC_GRACE", "0s");
+        Ok(Stack { portals, options })
+    }
+
+    /// The registry's settings may be changed until it is started.
+    pub fn with(mut self, settings: &[(&str, &str)]) -> Self {
+        for (key, value) in settings {
+            self.options = self.options.env(key, value);
+        }
+        self
+    }
+
+    pub fn start(&self) -> anyhow::Result<Server> {
+        self.options.start().context("start the registry")
+    }
+
+    pub fn set_all(&self, manner: &Manner) {
+        self.portals.iter().for_each(|portal| portal.front.set(manner.clone()));
+    }
+
+    /// Bytes of all downloads so far.
+    pub fn sent(&self) -> u64 {
+        self.portals.iter().map(|portal| portal.front.sent()).sum()
+    }
+
+    pub fn mark(&self) -> Mark {
+        Mark(self.portals.iter().map(|portal| portal.front.mark()).collect())
+    }
+
+    /// Before all requests.
+    pub fn beginning(&self) -> Mark {
+        Mark(vec![0; self.portals.len()])
+    }
+
+    /// What came at all fronts after a mark.
+    pub fn since(&self, mark: &Mark) -> Vec<Exchange> {
+        self.portals.iter().zip(&mark.0).flat_map(|(portal, mark)| portal.front.since(*mark)).collect()
+    }
+
+    /// What all portals together answered so far. Any of them may replay it that has all content.
+    pub fn old(&self) -> Old {
+        Old::of(&self.since(&self.beginning()))
+    }
+
+    /// Waits until everything is placed and read back: no content has passed the fronts for a while.
+    pub fn settle(&self, target: &Target, limit: Duration) -> anyhow::Result<()> {
+        const QUIET: Duration = Duration::from_millis(1500);
+        status::wait_placed(target, limit)?;
+        let (mut last, mut since) = (self.traffic(), Instant::now());
+        let quiet = wait_until(limit, || {
+            let now = self.traffic();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            since.elapsed() > QUIET
+        });
+        ensure!(quiet, "content still passes {limit:?} after everything was placed");
+        status::wait_placed(target, limit)
+    }
+
+    /// Bytes up and down, and how many transfers there were.
+    fn traffic(&self) -> (u64, usize) {
+        let all = self.portals.iter().flat_map(|portal| portal.front.exchanges());
+        let content = all.filter(|exchange| exchange.is_download() || exchange.is_upload());
+        content.fold((0, 0), |(bytes, count), one| (bytes + one.sent + one.received, count + 1))
+    }
+
+    /// `kill -9`, the file of this content deleted, started again: as after an eviction.
+    pub fn make_evicted(&self, server: Server, digest: &str) -> anyhow::Result<Server> {
+        server.kill()?;
+        local::delete(&self.options.data, digest)?;
+        self.start().context("without one content file")
+    }
+
+    /// `kill -9`, all content files deleted, started again: nothing is left here but the journal and the index.
+    pub fn make_cold(&self, server: Server) -> anyhow::Result<Server> {
+        server.kill()?;
+        local::delete_all(&self.options.data)?;
+        self.start().context("without local content")
+    }
+}

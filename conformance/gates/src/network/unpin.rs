@@ -1,0 +1,188 @@
+//! Removal at portals of what nobody holds any more, also when a removal arrives late.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use conformance::model::place::collect;
+use harness::client::Target;
+use harness::expect::absent;
+use harness::front::Manner;
+use harness::front::exchange::Exchange;
+use harness::gate::{note, wait_until};
+use harness::manifest::{CONFIG, LAYER, Manifest, described, image};
+use harness::server::Server;
+use harness::site::{Repo, Site, noise, sha256};
+use harness::{local, status};
+
+use super::stack::{Bench, Mark, Stack};
+use super::{MIB, patience};
+
+/// An image of a large and a small layer: four contents with its config and manifest.
+struct Image {
+    layers: [Vec<u8>; 2],
+    config: Vec<u8>,
+    manifest: Manifest,
+}
+
+impl Image {
+    fn new(label: &str) -> Self {
+        let layers = [noise(&format!("large {label}"), 6 * MIB), noise(&format!("small {label}"), 700)];
+        let config = format!(r#"{{"author":"{label}"}}"#).into_bytes();
+        let described_layers: Vec<_> = layers.iter().map(|layer| described(LAYER, layer)).collect();
+        let manifest = image(&described(CONFIG, &config), &described_layers);
+        Image { layers, config, manifest }
+    }
+
+    fn push(&self, repo: &Repo) -> anyhow::Result<()> {
+        for bytes in self.layers.iter().chain([&self.config]) {
+            repo.push_blob(bytes)?;
+        }
+        repo.store("latest", &self.manifest)
+    }
+
+    /// Deleted, and collected.
+    fn delete(&self, repo: &Repo, stack: &Stack) -> anyhow::Result<()> {
+        repo.delete(&repo.manifest(&self.manifest.digest()))?.expect(202)?;
+        collect(&stack.options)?;
+        for bytes in self.layers.iter().chain([&self.config]) {
+            absent(repo, &repo.blob(&sha256(bytes)))?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, repo: &Repo) -> anyhow::Result<()> {
+        for bytes in self.layers.iter().chain([&self.config]) {
+            let answer = repo.get(&repo.blob(&sha256(bytes)))?;
+            answer.expect(200)?;
+            ensure!(answer.body == *bytes, "{} bytes came back otherwise", bytes.len());
+        }
+        let answer = repo.get(&repo.manifest("latest"))?;
+        ensure!(answer.status == 200 && answer.body == self.manifest.bytes, "the manifest answers {}", answer.status);
+        Ok(())
+    }
+}
+
+pub fn reaches_portals(bench: &Bench) -> anyhow::Result<()> {
+    const CONTENTS: usize = 4;
+    const COPIES: usize = 2;
+    let stack = Stack::new(bench, COPIES)?;
+    let server = stack.start()?;
+    let repo = Site::new(server.target(), "unpin").repo("a");
+    let (image, kept) = (Image::new("deleted"), Image::new("kept"));
+    image.push(&repo)?;
+    let other = Site::new(server.target(), "unpin").repo("b");
+    kept.push(&other)?;
+    stack.settle(&repo.target, patience(bench))?;
+    let mark = stack.mark();
+    image.delete(&repo, &stack)?;
+    let unpins = || {
+        let all = stack.since(&mark);
+        let done = all.iter().filter(|exchange| exchange.is_unpin() && exchange.is_success());
+        let paths: BTreeSet<String> = done.clone().map(|exchange| exchange.path.clone()).collect();
+        (done.count(), paths.len())
+    };
+    wait_until(Duration::from_mins(1), || unpins().0 >= CONTENTS * COPIES);
+    // More than these would be of what is kept.
+    std::thread::sleep(Duration::from_secs(2));
+    let (count, distinct) = unpins();
+    note(&format!("{count} unpins of {distinct} skylinks"));
+    ensure!(count >= CONTENTS * COPIES, "{count} unpins were answered well, {CONTENTS} contents at {COPIES} portals");
+    ensure!(distinct == CONTENTS, "{distinct} skylinks were unpinned, {CONTENTS} contents deleted");
+    let _server = stack.make_cold(server)?;
+    absent(&repo, &repo.manifest("latest")).context("the deleted image, after a cold start")?;
+    kept.check(&other).context("the image that was kept, cold")
+}
+
+/// A cache so small that all of it must go which may.
+const CACHE: u64 = 8 << 20;
+/// How long a registry may leave its cache alone.
+const EVICTED_WITHIN: Duration = Duration::from_secs(90);
+
+/// An image that was placed and deleted. Its unpins have come to the portals, which hold them.
+struct Deleted {
+    stack: Stack,
+    server: Server,
+    repo: Repo,
+    image: Image,
+    mark: Mark,
+}
+
+impl Deleted {
+    fn new(bench: &Bench, label: &str) -> anyhow::Result<Self> {
+        let stack = Stack::new(bench, 2)?.with(&[("SKYBERTH_STORAGE_CACHE_SIZE", "8MiB")]);
+        let server = stack.start()?;
+        let repo = Site::new(server.target(), label).repo("a");
+        let image = Image::new(label);
+        image.push(&repo)?;
+        stack.settle(&repo.target, patience(bench))?;
+        let mark = stack.mark();
+        stack.set_all(&Manner::Holding("/unpin"));
+        image.delete(&repo, &stack)?;
+        let deleted = Deleted { stack, server, repo, image, mark };
+        let came = wait_until(Duration::from_mins(1), || deleted.unpins(|_| true) > 0);
+        ensure!(came, "no unpin came within a minute");
+        Ok(deleted)
+    }
+
+    fn unpins(&self, counts: impl Fn(&Exchange) -> bool) -> usize {
+        self.stack.since(&self.mark).iter().filter(|exchange| exchange.is_unpin() && counts(exchange)).count()
+    }
+}
+
+/// The unpin of what was deleted arrives when the same content has been pushed again: the node must not rely on what
+/// the portals have until it has seen it there after that.
+pub fn late(bench: &Bench) -> anyhow::Result<()> {
+    let deleted = Deleted::new(bench, "late")?;
+    let Deleted { stack, repo, image, .. } = &deleted;
+    image.push(repo).context("pushed again")?;
+    // Time to believe that it is placed and read back.
+    std::thread::sleep(Duration::from_secs(5));
+    note(&format!("{} unpins arrive late", deleted.unpins(|_| true)));
+    stack.set_all(&Manner::Honest);
+    press(stack, &repo.target, bench)?;
+    image.check(repo).context("after the late unpin, under pressure on the cache")?;
+    status::wait_placed(&repo.target, patience(bench))?;
+    let Deleted { server, repo, image, stack: _stack, .. } = deleted;
+    let _server = server.kill()?.start()?;
+    image.check(&repo).context("after kill -9")
+}
+
+/// How long content that is pushed again may wait for its placement, whatever is asked of portals beside.
+const PLACED_WITHIN: Duration = Duration::from_secs(10);
+
+/// The unpins of what was deleted are not answered at all while the same content is pushed again: it is placed again
+/// without waiting for them. Nor is it lost when they arrive after that.
+pub fn held(bench: &Bench) -> anyhow::Result<()> {
+    let deleted = Deleted::new(bench, "held")?;
+    let Deleted { stack, repo, image, .. } = &deleted;
+    let again = stack.mark();
+    image.push(repo).context("pushed again")?;
+    let pushed = Instant::now();
+    status::wait_placed(&repo.target, PLACED_WITHIN).context("pushed again while no unpin is answered")?;
+    let held = deleted.unpins(|_| true);
+    note(&format!("placed {:.1?} after the push; {held} unpins are held", pushed.elapsed()));
+    let answered = deleted.unpins(Exchange::is_success);
+    ensure!(answered == 0, "{answered} unpins were answered, so they were not held");
+    let sent = stack.since(&again).iter().filter(|exchange| exchange.is_upload() && exchange.is_success()).count();
+    ensure!(sent > 0, "nothing was uploaded again, so its placement is only believed");
+    stack.set_all(&Manner::Honest);
+    press(stack, &repo.target, bench)?;
+    image.check(repo).context("after the late unpins, under pressure on the cache")
+}
+
+/// Others press on the cache: what may go, goes. Nothing of the image is read meanwhile, so that it is the oldest.
+fn press(stack: &Stack, target: &Target, bench: &Bench) -> anyhow::Result<()> {
+    const PRESSING: usize = 4;
+    let other = Site::new(target.clone(), "late").repo("b");
+    for number in 0..PRESSING {
+        other.push_blob(&noise(&format!("pressing {number}"), 6 * MIB))?;
+    }
+    stack.settle(target, patience(bench))?;
+    let here = || local::content_bytes(&stack.options.data).unwrap_or(u64::MAX);
+    let most = CACHE + 7 * MIB as u64;
+    wait_until(EVICTED_WITHIN, || here() <= most);
+    note(&format!("{} bytes are here after an eviction", here()));
+    ensure!(here() <= most, "{} bytes are here: nothing is evicted, so nothing was tried", here());
+    Ok(())
+}

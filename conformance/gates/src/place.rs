@@ -1,0 +1,102 @@
+//! Small disks of a case's own: mounted in a namespace that only the judge and its servers see, so that they vanish with
+//! them whatever happens.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use harness::program::Program;
+
+const MIB: u64 = 1 << 20;
+
+/// The right to mount, in a mount namespace of our own.
+#[derive(Debug)]
+pub struct Mounts(());
+
+impl Mounts {
+    /// Leaves the machine's mount namespace; what is mounted from here on is seen by our children only.
+    #[expect(unsafe_code, reason = "std has no unshare")]
+    pub fn private() -> anyhow::Result<Self> {
+        // SAFETY: it takes flags only; the calling thread is the one that later spawns servers and `mount`.
+        let status = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+        ensure!(status == 0, "unshare: {}", io::Error::last_os_error());
+        Program::new("mount", Path::new("/dev/null")).args(["--make-rprivate", "/"]).run()?;
+        Ok(Mounts(()))
+    }
+}
+
+/// A mounted file system; dropping it unmounts it.
+#[derive(Debug)]
+pub struct Mount {
+    pub path: PathBuf,
+}
+
+impl Mount {
+    /// A file system in memory of this size.
+    pub fn tmpfs(_: &Mounts, at: &Path, mebibytes: u64) -> anyhow::Result<Mount> {
+        Mount::new(at, &["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "none"])
+    }
+
+    /// An ext4 on a loop device over a sparse file in the folder above.
+    pub fn ext4(_: &Mounts, at: &Path, mebibytes: u64) -> anyhow::Result<Mount> {
+        let image = at.with_extension("image");
+        fs::create_dir_all(at)?;
+        File::create(&image)?.set_len(mebibytes * MIB)?;
+        Program::new("mkfs.ext4", Path::new("/dev/null")).args(["-q", "-F", "-m", "0"]).arg(&image).run()?;
+        Mount::new(at, &["-t", "ext4", "-o", "loop", &image.display().to_string()])
+    }
+
+    pub fn new(at: &Path, how: &[&str]) -> anyhow::Result<Self> {
+        fs::create_dir_all(at)?;
+        Program::new("mount", Path::new("/dev/null")).args(how).arg(at).limit(Duration::from_secs(20)).run()?;
+        Ok(Mount { path: at.to_owned() })
+    }
+
+    /// Its block device as `MAJOR:MINOR`.
+    pub fn device(&self) -> anyhow::Result<String> {
+        let found = Program::new("findmnt", Path::new("/dev/null")).args(["-no", "MAJ:MIN"]).arg(&self.path).run()?;
+        Ok(String::from_utf8_lossy(&found.stdout).trim().to_owned())
+    }
+
+    /// Bytes that anyone may still write, as `statvfs` tells the server.
+    pub fn free(&self) -> anyhow::Result<u64> {
+        let found = Program::new("findmnt", Path::new("/dev/null")).args(["-bno", "AVAIL"]).arg(&self.path).run()?;
+        String::from_utf8_lossy(&found.stdout).trim().parse().context("no free space in findmnt's answer")
+    }
+
+    pub fn remount(&self, how: &str) -> anyhow::Result<()> {
+        let options = format!("remount,{how}");
+        Program::new("mount", Path::new("/dev/null")).args(["-o", &options]).arg(&self.path).run().map(drop)
+    }
+
+    fn unmount(&self, how: &[&str]) -> anyhow::Result<()> {
+        Program::new("umount", Path::new("/dev/null")).args(how).arg(&self.path).run().map(drop)
+    }
+
+    /// Writes a file until not one more byte fits.
+    pub fn fill(&self) -> anyhow::Result<PathBuf> {
+        let path = self.path.join("filler");
+        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        for step in [MIB as usize, 4096, 1] {
+            let block = vec![0xA5; step];
+            loop {
+                match file.write(&block) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
+                    Err(error) => return Err(error).context("fill the disk"),
+                }
+            }
+        }
+        Ok(path)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if self.unmount(&[]).is_err() {
+            let _ = self.unmount(&["--lazy"]);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Skynet portals, judged by programs of others: the official SDKs, a browser, libskynet, and skyd itself.
+#![expect(clippy::unnecessary_wraps, reason = "the groups of rows have one signature")]
+
+pub mod entry;
+mod form;
+mod keys;
+mod liar;
+pub mod link;
+mod network;
+mod oracle;
+mod own;
+mod peers;
+mod process;
+mod recompute;
+mod registry;
+mod sdk;
+mod sector;
+pub mod site;
+mod surface;
+mod tools;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::bail;
+use harness::client::Target;
+use harness::expect::NotHere;
+use harness::report::{Outcome, Report};
+use harness::scale::Scale;
+
+use network::Network;
+use process::Portal;
+use site::{Profile, Site};
+use tools::Tools;
+
+/// Which portal is judged, and by whom.
+#[derive(clap::Args, Debug)]
+pub struct SkynetArgs {
+    /// The `skyberth` binary.
+    #[arg(long, required_unless_present_any = ["url", "network"])]
+    binary: Option<PathBuf>,
+    /// A running portal by its http address instead; rows that need a portal of their own are not applicable then.
+    #[arg(long, conflicts_with = "binary")]
+    url: Option<String>,
+    /// The layout of that portal's uploads.
+    #[arg(long, default_value = "4MiB/1+4", requires = "url")]
+    profile: Profile,
+    /// Real skyd behind a front instead, with a network of its own: rows of what Skyberth promises beyond it are not
+    /// applicable. Where more than loopback is up, run it under `unshare --net`.
+    #[arg(long, conflicts_with_all = ["binary", "url"])]
+    network: bool,
+    /// The `skyberth` binary whose registry stores to that network.
+    #[arg(long, requires = "network")]
+    registry: Option<PathBuf>,
+    /// Folder of the judges' programs.
+    #[arg(long, default_value = "target/tools")]
+    tools: PathBuf,
+    /// Folder of the scripts that run the SDKs.
+    #[arg(long, default_value = "conformance/skynet")]
+    scripts: PathBuf,
+    /// Groups of rows to run, by name; all if absent.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only rows whose names hold this text.
+    #[arg(long)]
+    row: Option<String>,
+}
+
+/// What a group of rows works with.
+#[derive(Debug)]
+pub struct Bench {
+    pub site: Site,
+    pub binary: Option<PathBuf>,
+    /// Whose registry stores to the real network.
+    pub registry: Option<PathBuf>,
+    pub tools: Tools,
+    pub scale: Scale,
+    /// For logs and screenshots.
+    pub reports: PathBuf,
+    /// For the data of portals; gone at the end.
+    pub scratch: PathBuf,
+    row: Option<String>,
+    judged: Judged,
+    report: Report,
+}
+
+type Group = fn(&mut Bench) -> anyhow::Result<()>;
+
+const GROUPS: &[(&str, Group)] = &[
+    ("registry", registry::run),
+    ("surface", surface::run),
+    ("own", own::run),
+    ("oracle", oracle::run),
+    ("libskynet", recompute::run),
+    ("nodejs", sdk::nodejs),
+    ("browser", sdk::browser),
+    ("python", sdk::python),
+    ("go", sdk::go),
+];
+
+pub fn run(args: &SkynetArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+    for name in &args.only {
+        if GROUPS.iter().all(|(known, _)| known != name) {
+            let known: Vec<&str> = GROUPS.iter().map(|(known, _)| *known).collect();
+            bail!("no group {name}; known are {}", known.join(", "));
+        }
+    }
+    let scratch = tempfile::Builder::new().prefix("skynet").tempdir()?;
+    let reports = std::path::absolute(folder.unwrap_or(scratch.path()))?.join("skynet");
+    std::fs::create_dir_all(&reports)?;
+    let tools = Tools::new(&args.tools, &args.scripts)?;
+    let judged = Judged::start(args, &tools, scratch.path(), &reports)?;
+    let mut bench = Bench {
+        site: judged.site(args)?,
+        binary: args.binary.clone(),
+        registry: args.registry.clone(),
+        tools,
+        scale,
+        reports,
+        scratch: scratch.path().to_owned(),
+        row: args.row.clone(),
+        judged,
+        report: Report::new("skynet"),
+    };
+    for (name, group) in GROUPS {
+        if args.only.is_empty() || args.only.iter().any(|wanted| wanted == name) {
+            let started = Instant::now();
+            if let Err(error) = group(&mut bench) {
+                bench.report.add(format!("{name}: runs"), Outcome::Fail(format!("{error:#}")), started.elapsed());
+            }
+        }
+    }
+    let Bench { judged, report, .. } = bench;
+    drop(judged);
+    report.finish(folder)
+}
+
+/// The portal under judgement; what was started for it ends with it.
+#[derive(Debug)]
+enum Judged {
+    Own(Portal),
+    Real(Network),
+    Running,
+}
+
+impl Judged {
+    fn start(args: &SkynetArgs, tools: &Tools, scratch: &Path, reports: &Path) -> anyhow::Result<Self> {
+        if args.network {
+            return Ok(Judged::Real(Network::start(tools, &scratch.join("network"), &reports.join("network.log"))?));
+        }
+        let Some(binary) = &args.binary else { return Ok(Judged::Running) };
+        Ok(Judged::Own(Portal::start(binary, &scratch.join("main"), &reports.join("portal.log"), &[])?))
+    }
+
+    fn site(&self, args: &SkynetArgs) -> anyhow::Result<Site> {
+        match (self, &args.url) {
+            (Judged::Own(portal), _) => Ok(Site::new(portal.target().clone(), Profile::DEFAULT)),
+            (Judged::Real(network), _) => Ok(Site::new(network.target().clone(), Profile::TESTING)),
+            (Judged::Running, Some(url)) => Ok(Site::new(Target::parse(url)?, args.profile)),
+            (Judged::Running, None) => bail!("--binary, --url or --network is needed"),
+        }
+    }
+}
+
+impl Bench {
+    /// The real network, if that is what is judged.
+    pub fn network(&self) -> Option<&Network> {
+        match &self.judged {
+            Judged::Real(network) => Some(network),
+            _ => None,
+        }
+    }
+
+    /// Runs a row if it is wanted; [`NotHere`] says why it does not apply.
+    pub fn row(&mut self, name: &str, run: impl FnOnce(&Bench) -> anyhow::Result<()>) {
+        if !self.wants(name) {
+            return;
+        }
+        let started = Instant::now();
+        let outcome = match run(self) {
+            Ok(()) => Outcome::Pass,
+            Err(error) => match error.downcast_ref::<NotHere>() {
+                Some(NotHere(why)) => Outcome::NotApplicable(why.clone()),
+                None => Outcome::Fail(format!("{error:#}")),
+            },
+        };
+        self.report.add(name, outcome, started.elapsed());
+    }
+
+    /// A row that somebody else ran.
+    pub fn result(&mut self, name: &str, outcome: Outcome, took: std::time::Duration) {
+        if self.wants(name) {
+            self.report.add(name, outcome, took);
+        }
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.row.as_ref().is_none_or(|text| name.contains(text.as_str()))
+    }
+
+    /// The binary under judgement; without one, the row does not apply.
+    pub fn binary(&self) -> anyhow::Result<&Path> {
+        self.binary.as_deref().ok_or_else(|| harness::expect::not_here("needs a portal of its own: --binary"))
+    }
+}

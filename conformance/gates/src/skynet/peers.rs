@@ -1,0 +1,117 @@
+//! What only a peer has: it leaves while it comes, and no more of it comes than is asked for.
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use harness::client::{Connection, Request, Response};
+use harness::front::{Front, Manner};
+
+use super::Bench;
+use super::link::Link;
+use super::process::Portal;
+use super::site::{Profile, Site};
+
+/// Bytes a second on each connection to the slow peer: a sector takes one.
+const RATE: u64 = Profile::DEFAULT.sector;
+/// Heads and base sectors.
+const ALLOWANCE: u64 = 64 << 10;
+
+/// A peer with a slow front, and a portal that has nothing but this peer.
+struct Pair {
+    from: Site,
+    to: Site,
+    front: Front,
+    /// Both run as long as this.
+    _portals: [Portal; 2],
+}
+
+impl Pair {
+    fn start(bench: &Bench, binary: &Path) -> anyhow::Result<Self> {
+        let start = |name: &str, settings: &[(&str, &str)]| {
+            Portal::start(binary, &bench.scratch.join(name), &bench.reports.join(format!("{name}.log")), settings)
+        };
+        let peer = start("peer", &[])?;
+        let front = Front::before(SocketAddr::from((Ipv4Addr::LOCALHOST, peer.target().port)))?;
+        let portal = start("beside-peer", &[("PORTAL_PEERS", &front.url())])?;
+        let [from, to] = [&peer, &portal].map(|portal| Site::new(portal.target().clone(), Profile::DEFAULT));
+        Ok(Pair { from, to, front, _portals: [peer, portal] })
+    }
+}
+
+/// A body as it comes.
+struct Arriving {
+    begun: Instant,
+    first: Option<Duration>,
+    bytes: Vec<u8>,
+}
+
+impl Write for Arriving {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.first.get_or_insert_with(|| self.begun.elapsed());
+        self.bytes.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Heads at once, first bytes after the first sector, a range after its own; and who leaves stops what comes.
+pub fn slow_peer(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
+    let pair = Pair::start(bench, binary)?;
+    let sectors = bench.scale.pick(5, 5, 33);
+    let length = sectors * Profile::DEFAULT.sector as usize - 1000;
+    let bytes = ["whole", "part", "left"].map(|name| pair.from.noise(name, length));
+    let mut links = Vec::new();
+    for bytes in &bytes {
+        // By such a name the type is known without a look at the content.
+        links.push(pair.from.raw("slow.pdf", bytes)?.link);
+    }
+    pair.front.set(Manner::Trickle(RATE));
+    whole(&pair, &links[0], &bytes[0]).context("the whole")?;
+    part(&pair, &links[1], &bytes[1]).context("a range at the end")?;
+    leaving(&pair, &links[2]).context("one that leaves")
+}
+
+fn whole(pair: &Pair, link: &Link, bytes: &[u8]) -> anyhow::Result<()> {
+    let head = pair.to.head(link.path(""))?;
+    ensure!(head.expect(200)?.need("Content-Length")? == bytes.len().to_string(), "the HEAD has another length");
+    let sent = pair.front.sent();
+    ensure!(sent <= ALLOWANCE, "{sent} bytes came for a HEAD");
+    let mut connection = Connection::open(&pair.to.target)?;
+    let mut body = Arriving { begun: Instant::now(), first: None, bytes: Vec::new() };
+    connection.write(&Request::get(link.path("")))?;
+    let (status, headers) = connection.read_head()?;
+    let head = Response { status, headers, body: Vec::new() };
+    connection.copy_body(head.expect(200)?, &mut body)?;
+    let (first, all) = (body.first.unwrap_or_default(), body.begun.elapsed());
+    ensure!(body.bytes == bytes, "other bytes than those of the peer");
+    ensure!(first * 2 < all, "the first byte came after {first:?}, the last after {all:?}");
+    Ok(())
+}
+
+fn part(pair: &Pair, link: &Link, bytes: &[u8]) -> anyhow::Result<()> {
+    let (before, first) = (pair.front.sent(), bytes.len() - 100_000);
+    let answer = pair.to.send(&Request::get(link.path("")).header("Range", format!("bytes={first}-")))?;
+    ensure!(answer.expect(206)?.body == bytes[first..], "other bytes than those of the peer");
+    let sent = pair.front.sent() - before;
+    ensure!(sent <= Profile::DEFAULT.sector + ALLOWANCE, "{sent} bytes came for 100000");
+    Ok(())
+}
+
+fn leaving(pair: &Pair, link: &Link) -> anyhow::Result<()> {
+    let mut connection = Connection::open(&pair.to.target)?;
+    connection.write(&Request::get(link.path("")))?;
+    ensure!(connection.read_head()?.0 == 200, "not even begun");
+    drop(connection);
+    // What was on its way, and what the sockets between the two hold.
+    std::thread::sleep(Duration::from_secs(1));
+    let before = pair.front.sent();
+    std::thread::sleep(Duration::from_secs(1));
+    let sent = pair.front.sent() - before;
+    ensure!(sent == 0, "{sent} bytes came for nobody");
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! What the gates share: the options and cases of a gate, figures for the log, waiting.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::expect::NotHere;
+use crate::report::{Outcome, Report};
+
+/// What a gate judges.
+#[derive(Clone, Debug, clap::Args)]
+pub struct GateArgs {
+    /// The `skyberth` binary; it is started with settings and a data directory of each case's own.
+    #[arg(long)]
+    pub binary: PathBuf,
+    /// Only the cases whose names hold this text.
+    #[arg(long)]
+    pub only: Option<String>,
+}
+
+impl GateArgs {
+    /// Runs a case if it is wanted; [`NotHere`] says why it cannot be provoked on this machine.
+    pub fn case(&self, report: &mut Report, name: &str, run: impl FnOnce() -> anyhow::Result<()>) {
+        if self.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
+            return;
+        }
+        let started = Instant::now();
+        let outcome = match run() {
+            Ok(()) => Outcome::Pass,
+            Err(error) => match error.downcast_ref::<NotHere>() {
+                Some(NotHere(why)) => Outcome::NotApplicable(why.clone()),
+                None => Outcome::Fail(format!("{error:#}")),
+            },
+        };
+        report.add(name, outcome, started.elapsed());
+    }
+}
+
+/// A figure that a case found, for the log.
+pub fn note(text: &str) {
+    println!("      {text}");
+}
+
+/// Asks until the answer is yes; `false` at the limit.
+pub fn wait_until(limit: Duration, mut ask: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if ask() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,34 @@
+//! What the checks share: a raw client, servers under test, proxies before them, expectations of answers, reports.
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::return_self_not_must_use,
+    clippy::should_implement_trait,
+    reason = "for the programs beside it, not for others"
+)]
+
+pub mod client;
+pub mod daemon;
+pub mod expect;
+pub mod front;
+pub mod gate;
+pub mod jobs;
+pub mod layout;
+pub mod local;
+pub mod manifest;
+pub mod noise;
+pub mod operate;
+pub mod partial;
+pub mod program;
+pub mod random;
+pub mod relay;
+pub mod report;
+pub mod scale;
+pub mod server;
+pub mod session;
+pub mod site;
+pub mod status;
+pub mod surroundings;
+mod tar;
+pub mod verify;

@@ -1,0 +1,310 @@
+//! What rows are built from: repositories of their own, and blobs pushed in every style.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail, ensure};
+use sha2::{Digest as _, Sha256, Sha512};
+
+use crate::client::{Request, Response, Target};
+pub use crate::session::Session;
+
+/// The digest algorithms that the image specification registers.
+pub const ALGORITHMS: [&str; 3] = ["sha256", "sha512", "blake3"];
+
+/// The digest of `bytes` as `<algorithm>:<hex>`.
+pub fn digest(algorithm: &str, bytes: &[u8]) -> String {
+    let encoded = match algorithm {
+        "sha256" => hex(&Sha256::digest(bytes)),
+        "sha512" => hex(&Sha512::digest(bytes)),
+        "blake3" => blake3::hash(bytes).to_hex().to_string(),
+        other => format!("no such algorithm {other}"),
+    };
+    format!("{algorithm}:{encoded}")
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    digest("sha256", bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// Bytes that do not compress and that only this label gives.
+pub fn noise(label: &str, length: usize) -> Vec<u8> {
+    let seed = Sha256::digest(label);
+    let mut state = u64::from_le_bytes(seed[..8].try_into().expect("eight of 32 bytes")) | 1;
+    let mut out = Vec::with_capacity(length + 8);
+    while out.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        out.extend_from_slice(&state.to_le_bytes());
+    }
+    out.truncate(length);
+    out
+}
+
+/// One row's place: a registry, and names that no other row or run uses.
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub target: Target,
+    row: String,
+    run: String,
+}
+
+impl Site {
+    pub fn new(target: Target, row: &str) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        let run = format!("{now:x}x{:x}", COUNT.fetch_add(1, Ordering::Relaxed));
+        Site { target, row: row.to_lowercase(), run }
+    }
+
+    /// A word that only this row of this run uses; it is a valid name component.
+    pub fn word(&self) -> String {
+        format!("r{}x{}", self.row, self.run)
+    }
+
+    /// A repository of this row's own; it does not exist until something is pushed.
+    pub fn repo(&self, name: &str) -> Repo {
+        self.repo_named(&format!("edge/{}/{name}", self.word()))
+    }
+
+    pub fn repo_named(&self, name: &str) -> Repo {
+        Repo { target: self.target.clone(), name: name.to_owned() }
+    }
+
+    pub fn noise(&self, label: &str, length: usize) -> Vec<u8> {
+        noise(&format!("{} {} {label}", self.row, self.run), length)
+    }
+
+    pub fn send(&self, request: &Request) -> anyhow::Result<Response> {
+        self.target.send(request).with_context(|| format!("{} {}", request.method, clip(&request.path)))
+    }
+}
+
+/// The start of a text that may be huge, on one line.
+pub fn clip(text: &str) -> String {
+    let mut line: String = text.chars().take(120).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.len() < text.len() {
+        line.push_str("...");
+    }
+    line
+}
+
+/// How a blob is pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// `POST ?digest=` with the bytes.
+    Post,
+    /// `POST`, then one `PUT` with the bytes.
+    PostPut,
+    /// `POST`, one streamed `PATCH` in chunked transfer coding, `PUT`.
+    Stream,
+    /// `POST`, two `PATCH`es with `Content-Range`, `PUT`.
+    Chunks,
+    /// `POST`, a `PATCH` with `Content-Range`, the rest with the `PUT`.
+    ChunkAndPut,
+}
+
+pub const STYLES: [Style; 5] = [Style::Post, Style::PostPut, Style::Stream, Style::Chunks, Style::ChunkAndPut];
+
+/// A repository by name, and the requests that rows make of it.
+#[derive(Clone, Debug)]
+pub struct Repo {
+    pub target: Target,
+    pub name: String,
+}
+
+impl Repo {
+    pub fn path(&self, rest: &str) -> String {
+        format!("/v2/{}/{rest}", self.name)
+    }
+
+    pub fn blob(&self, digest: &str) -> String {
+        self.path(&format!("blobs/{digest}"))
+    }
+
+    pub fn manifest(&self, reference: &str) -> String {
+        self.path(&format!("manifests/{reference}"))
+    }
+
+    pub fn uploads(&self) -> String {
+        self.path("blobs/uploads/")
+    }
+
+    pub fn tags(&self) -> String {
+        self.path("tags/list")
+    }
+
+    pub fn referrers(&self, digest: &str) -> String {
+        self.path(&format!("referrers/{digest}"))
+    }
+
+    pub fn send(&self, request: &Request) -> anyhow::Result<Response> {
+        self.target.send(request).with_context(|| format!("{} {}", request.method, clip(&request.path)))
+    }
+
+    /// GET as clients do: of a manifest with all types that they know.
+    pub fn get(&self, path: &str) -> anyhow::Result<Response> {
+        self.send(&reading("GET", path))
+    }
+
+    pub fn head(&self, path: &str) -> anyhow::Result<Response> {
+        self.send(&reading("HEAD", path))
+    }
+
+    pub fn delete(&self, path: &str) -> anyhow::Result<Response> {
+        self.send(&Request::new("DELETE", path))
+    }
+
+    /// Begins an upload session.
+    pub fn begin(&self) -> anyhow::Result<Session> {
+        let answer = self.send(&Request::new("POST", self.uploads()))?;
+        answer.expect(202).context("begin an upload")?;
+        Session::of(&self.target, &answer)
+    }
+
+    /// Pushes a blob under sha256 and returns its digest.
+    pub fn push_blob(&self, bytes: &[u8]) -> anyhow::Result<String> {
+        let digest = sha256(bytes);
+        self.push_blob_as(Style::PostPut, &digest, bytes)?.expect(201).context("push a blob")?;
+        Ok(digest)
+    }
+
+    /// Pushes a blob in one style; returns the last answer, whatever it is.
+    pub fn push_blob_as(&self, style: Style, digest: &str, bytes: &[u8]) -> anyhow::Result<Response> {
+        let half = bytes.len() / 2;
+        if style == Style::Post {
+            let path = with_query(&self.uploads(), &format!("digest={digest}"));
+            return self.send(&octets(Request::new("POST", path)).body(bytes));
+        }
+        let mut session = self.begin()?;
+        match style {
+            Style::Post | Style::PostPut => return session.close_with(digest, bytes),
+            Style::Stream => session.stream(bytes)?,
+            Style::Chunks => {
+                session.chunk(0, &bytes[..half])?;
+                session.chunk(half, &bytes[half..])?;
+            }
+            Style::ChunkAndPut => {
+                session.chunk(0, &bytes[..half])?;
+                return session.close_range(digest, half, &bytes[half..]);
+            }
+        }
+        session.close(digest)
+    }
+
+    /// Runs `act` and fails if any probe answers otherwise after it than before.
+    pub fn unchanged(&self, probes: &[String], act: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let before = self.look(probes)?;
+        act()?;
+        let after = self.look(probes)?;
+        for (old, new) in before.iter().zip(&after) {
+            ensure!(old == new, "a refused request changed the state: {old:?} became {new:?}");
+        }
+        Ok(())
+    }
+
+    fn look(&self, probes: &[String]) -> anyhow::Result<Vec<Seen>> {
+        let seen = |path: &String| {
+            let answer = self.get(path)?;
+            let kept = |name: &str| answer.header(name).map(str::to_owned);
+            Ok(Seen {
+                path: clip(path),
+                status: answer.status,
+                digest: kept("Docker-Content-Digest"),
+                media_type: kept("Content-Type"),
+                range: kept("Range"),
+                // An error's body may name the request, which differs each time.
+                body: if answer.status < 400 { sha256(&answer.body) } else { String::new() },
+            })
+        };
+        probes.iter().map(seen).collect()
+    }
+}
+
+/// What one probe of [`Repo::unchanged`] saw.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    path: String,
+    status: u16,
+    digest: Option<String>,
+    media_type: Option<String>,
+    range: Option<String>,
+    body: String,
+}
+
+/// The `Accept` of clients; older registries hide a manifest whose type it lacks. Row 24 covers its absence.
+const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// A read of a path, with the `Accept` of clients if it is a manifest.
+pub fn reading(method: &str, path: &str) -> Request {
+    let request = Request::new(method, path);
+    if path.contains("/manifests/") { request.header("Accept", ACCEPT) } else { request }
+}
+
+pub fn octets(request: Request) -> Request {
+    request.header("Content-Type", "application/octet-stream")
+}
+
+pub fn with_query(path: &str, query: &str) -> String {
+    format!("{path}{}{query}", if path.contains('?') { '&' } else { '?' })
+}
+
+/// The path of a Location, absolute on the same registry or relative.
+pub fn local_path(target: &Target, location: &str) -> anyhow::Result<String> {
+    if location.starts_with('/') {
+        return Ok(location.to_owned());
+    }
+    match location.strip_prefix(&format!("http://{}", target.authority())) {
+        Some(path) => Ok(path.to_owned()),
+        None => bail!("Location {location} leads elsewhere"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_of_nothing_are_the_known_ones() {
+        let known = [
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
+            "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+        ];
+        for (algorithm, want) in ALGORITHMS.into_iter().zip(known) {
+            assert_eq!(digest(algorithm, b""), want);
+        }
+    }
+
+    #[test]
+    fn noise_differs_by_label_and_is_as_long_as_asked() {
+        assert_eq!(noise("a", 1001), noise("a", 1001));
+        assert_eq!(noise("a", 1001).len(), 1001);
+        assert_ne!(noise("a", 64), noise("b", 64));
+    }
+
+    #[test]
+    fn a_newline_in_an_answer_does_not_break_the_report() {
+        assert_eq!(clip("one\ntwo\r"), "one two ");
+        assert_eq!(clip(&"x".repeat(130)).len(), 123);
+    }
+
+    #[test]
+    fn a_location_is_followed_on_the_same_registry_only() {
+        let target = Target { host: "127.0.0.1".into(), port: 5000 };
+        assert_eq!(local_path(&target, "/v2/x?a=b").unwrap(), "/v2/x?a=b");
+        assert_eq!(local_path(&target, "http://127.0.0.1:5000/v2/x").unwrap(), "/v2/x");
+        assert!(local_path(&target, "http://elsewhere/v2/x").is_err());
+        assert_eq!(with_query("/v2/x?a=b", "c=d"), "/v2/x?a=b&c=d");
+    }
+}

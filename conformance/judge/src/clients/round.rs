@@ -1,0 +1,221 @@
+//! What the rows of one client share: its folders, its programs, the clock of the running row.
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, ensure};
+use harness::client::Target;
+use harness::layout::{self, Image, Index};
+use harness::program::{self, Program};
+use harness::report::{Outcome, Report};
+use harness::scale::Scale;
+use harness::server::{Server, ServerOptions};
+use harness::{local, status};
+
+pub const KIB: u64 = 1024;
+pub const MIB: u64 = 1024 * KIB;
+/// The image that every client carries: 3 layers, 20 MiB.
+pub const THREE_LAYERS: [u64; 3] = [12 * MIB, 7 * MIB, MIB];
+/// How long a row may take unless it says otherwise.
+pub const ROW: Duration = Duration::from_mins(2);
+
+/// The registry under test and what all clients share.
+#[derive(Debug)]
+pub struct Setting {
+    binary: Option<PathBuf>,
+    target: Target,
+    tools: PathBuf,
+    scratch: PathBuf,
+    logs: PathBuf,
+    scale: Scale,
+    /// First part of every repository's name: a registry that was judged before must not have these yet.
+    run: String,
+    /// Of servers that rows start.
+    settings: Vec<(String, String)>,
+    report: RefCell<Report>,
+}
+
+impl Setting {
+    pub fn new(
+        check: &str,
+        binary: Option<PathBuf>,
+        target: Target,
+        tools: PathBuf,
+        scratch: &Path,
+        logs: &Path,
+        scale: Scale,
+    ) -> Self {
+        let report = RefCell::new(Report::new(check));
+        let run = format!("run-{}", SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
+        let (scratch, logs) = (scratch.to_owned(), logs.to_owned());
+        Setting { binary, target, tools, scratch, logs, scale, run, settings: Vec::new(), report }
+    }
+
+    /// The same with settings for the servers that rows start.
+    pub fn with_settings(self, settings: Vec<(String, String)>) -> Self {
+        Setting { settings, ..self }
+    }
+
+    /// A row that is of no client.
+    pub fn row(&self, what: &str, run: impl FnOnce() -> anyhow::Result<()>) {
+        self.report.borrow_mut().case(what, run);
+    }
+
+    /// A repository of this run.
+    pub fn repository(&self, name: &str) -> String {
+        format!("{}/{name}", self.run)
+    }
+
+    /// The image that a client has in its round.
+    pub fn image_of(&self, client: &str, name: &str, sizes: &[u64]) -> anyhow::Result<Image> {
+        let folder = tempfile::tempdir_in(&self.scratch)?;
+        layout::image(folder.path(), &format!("{client} {name}"), sizes)
+    }
+
+    /// Runs all rows of one client; its files are removed afterwards, its log stays.
+    pub fn round(&self, name: &'static str, rows: impl FnOnce(&Round) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let scratch = self.scratch.join(name);
+        fs::create_dir_all(scratch.join(".docker"))?;
+        fs::write(scratch.join(".docker/config.json"), "{}")?; // podman wants the file that DOCKER_CONFIG promises
+        let log = self.logs.join(format!("{name}.log"));
+        let deadline = Cell::new(Instant::now() + ROW);
+        let round = Round { setting: self, name, target: self.target.clone(), scratch: scratch.clone(), log, deadline };
+        let started = Instant::now();
+        if let Err(error) = rows(&round) {
+            let outcome = Outcome::Fail(format!("{error:#}"));
+            self.report.borrow_mut().add(format!("{name}: ran to its end"), outcome, started.elapsed());
+        }
+        Ok(fs::remove_dir_all(scratch)?)
+    }
+
+    pub fn into_report(self) -> Report {
+        self.report.into_inner()
+    }
+}
+
+/// One client's rows.
+#[derive(Debug)]
+pub struct Round<'a> {
+    setting: &'a Setting,
+    name: &'static str,
+    pub target: Target,
+    scratch: PathBuf,
+    pub log: PathBuf,
+    deadline: Cell<Instant>,
+}
+
+impl Round<'_> {
+    /// One row; all its programs together may take `limit`.
+    pub fn row(&self, what: &str, limit: Duration, run: impl FnOnce() -> anyhow::Result<()>) {
+        self.deadline.set(Instant::now() + limit);
+        self.setting.report.borrow_mut().case(format!("{}: {what}", self.name), run);
+        self.deadline.set(Instant::now() + ROW);
+    }
+
+    /// A row with a server of its own, which it may kill and start again. Where that server stores to portals, a second row
+    /// pulls `again` what the first one left, when nothing of it is here.
+    pub fn row_with_own_server(
+        &self,
+        what: &str,
+        limit: Duration,
+        run: impl FnOnce(Server) -> anyhow::Result<Server>,
+        again: impl FnOnce(&Target) -> anyhow::Result<()>,
+    ) {
+        let Some(binary) = &self.setting.binary else {
+            let why = "the server is not ours to restart".to_owned();
+            let name = format!("{}: {what}", self.name);
+            self.setting.report.borrow_mut().add(name, Outcome::NotApplicable(why), Duration::ZERO);
+            return;
+        };
+        let mut left = None;
+        self.row(what, limit, || {
+            let mut options = ServerOptions::new(binary, &tempfile::tempdir_in(&self.scratch)?.keep())?;
+            options.log = self.setting.logs.join(format!("{}-server.log", self.name));
+            left = Some(run(options.envs(&self.setting.settings).start()?)?);
+            Ok(())
+        });
+        if !self.setting.settings.is_empty() {
+            self.row(&format!("{what}: it is pulled cold"), limit, || {
+                cold(left.context("the server did not get so far")?, limit / 2, again)
+            });
+        }
+    }
+
+    /// The client, or another program, with a home folder of this round and what is left of the row's time.
+    pub fn program(&self, name: &str) -> anyhow::Result<Program> {
+        let path = program::find(name, &self.setting.tools)?;
+        Ok(Program::new(path, &self.log)
+            .folder(&self.scratch)
+            .env("HOME", &self.scratch)
+            .env("XDG_RUNTIME_DIR", &self.scratch)
+            .env("DOCKER_CONFIG", self.scratch.join(".docker"))
+            .limit(self.deadline.get().saturating_duration_since(Instant::now())))
+    }
+
+    /// The `skyberth` binary, where it is ours to start.
+    pub fn binary(&self) -> anyhow::Result<&Path> {
+        self.setting.binary.as_deref().context("no binary is given")
+    }
+
+    /// The path of a program that becomes a daemon.
+    pub fn find(&self, name: &str) -> anyhow::Result<PathBuf> {
+        program::find(name, &self.setting.tools)
+    }
+
+    /// The log of a daemon, beside the client's.
+    pub fn log_of(&self, daemon: &str) -> PathBuf {
+        self.setting.logs.join(format!("{daemon}.log"))
+    }
+
+    /// The figure of the running scale; `quick` does what `ci` does.
+    pub fn pick<T>(&self, ci: T, full: T) -> T {
+        if self.setting.scale == Scale::Full { full } else { ci }
+    }
+
+    /// A path in the round's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
+
+    /// A new, empty folder.
+    pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.path(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+
+    /// A repository of this client.
+    pub fn repository(&self, name: &str) -> String {
+        self.setting.repository(&format!("{}/{name}", self.name))
+    }
+
+    /// `HOST:PORT/REPOSITORY` of this client's repository.
+    pub fn reference(&self, name: &str) -> String {
+        format!("{}/{}", self.target.authority(), self.repository(name))
+    }
+
+    pub fn image(&self, name: &str, sizes: &[u64]) -> anyhow::Result<Image> {
+        layout::image(&self.path(&format!("fixture-{name}")), &format!("{} {name}", self.name), sizes)
+    }
+
+    pub fn index(&self, name: &str) -> anyhow::Result<Index> {
+        layout::index(&self.path(&format!("fixture-{name}")), &format!("{} {name}", self.name))
+    }
+}
+
+/// Everything is placed, then its files are deleted here, as after an eviction of all, and it is pulled again.
+fn cold(server: Server, limit: Duration, again: impl FnOnce(&Target) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    status::wait_placed(&server.target(), limit)?;
+    let options = server.kill()?;
+    let largest = local::content(&options.data)?.into_iter().map(|(_, size)| size).max().unwrap_or_default();
+    local::delete_all(&options.data)?;
+    let server = options.start().context("without local content")?;
+    again(&server.target())?;
+    let came = status::metric(&server.target(), "skyberth_cold_bytes_total")?;
+    let is_cold = largest > 0 && came >= largest as f64;
+    ensure!(is_cold, "{came} bytes came from the portals, and one content alone has {largest}: it was not cold");
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! Optional parts that the numbered table lacks (rows B1-B10).
+
+use anyhow::{Context, ensure};
+use harness::client::{Request, Response};
+use harness::expect::{self, Faults};
+use harness::manifest::{IMAGE, INDEX, Manifest, index};
+use harness::site::{ALGORITHMS, STYLES, Session, Site, digest, local_path, reading, sha256, with_query};
+use serde_json::json;
+
+use super::referrers::{descriptors, listed};
+
+pub fn tag_parameters_of_every_algorithm(site: &Site) -> anyhow::Result<()> {
+    let mut faults = Faults::default();
+    for algorithm in ALGORITHMS {
+        let repo = site.repo(algorithm);
+        let manifest = repo.image("one")?;
+        let want = digest(algorithm, &manifest.bytes);
+        let path = with_query(&repo.manifest(&want), "tag=b&tag=a&tag=b");
+        let answer = repo.put_as(&path, IMAGE, &manifest.bytes)?;
+        faults.check(algorithm, expect::pushed(&repo, &answer, &want, &manifest.bytes));
+        let mut tags = expect::list(&answer, "OCI-Tag");
+        tags.sort();
+        tags.dedup();
+        faults.check(algorithm, expect::that(tags == ["a", "b"], || format!("OCI-Tag lists {tags:?}")));
+        for tag in ["a", "b"] {
+            faults.check(algorithm, expect::pulled(&repo, &repo.manifest(tag), &want, &manifest.bytes));
+        }
+        let listed = expect::tag_names(&repo.get(&repo.tags())?);
+        faults.check(algorithm, listed.and_then(|tags| expect::that(tags == ["a", "b"], || format!("tags {tags:?}"))));
+    }
+    faults.finish()
+}
+
+pub fn extensions_are_discovered(site: &Site) -> anyhow::Result<()> {
+    let repo = site.repo("a");
+    repo.push_image("latest")?;
+    let mut faults = Faults::default();
+    let mut absent = 0;
+    for path in ["/v2/_oci/ext/discover".to_owned(), repo.path("_oci/ext/discover")] {
+        let answer = site.send(&Request::get(path.clone()))?;
+        absent += usize::from(answer.status == 404);
+        faults.check(&path, if answer.status == 404 { Ok(()) } else { extension_list(&answer) });
+    }
+    faults.finish()?;
+    if absent == 2 {
+        Err(expect::not_here("this registry has no extension discovery, which is optional"))
+    } else {
+        Ok(())
+    }
+}
+
+fn extension_list(answer: &Response) -> anyhow::Result<()> {
+    answer.expect(200)?;
+    let body = answer.json()?;
+    let list = body["extensions"].as_array().context("extensions is not a list")?;
+    for extension in list {
+        for member in ["name", "url"] {
+            ensure!(extension[member].is_string(), "no {member} in {extension}");
+        }
+        ensure!(extension["endpoints"].is_array(), "no endpoints in {extension}");
+    }
+    Ok(())
+}
+
+pub fn the_largest_chunk(site: &Site) -> anyhow::Result<()> {
+    const TRIED: usize = 128 << 20;
+    let repo = site.repo("a");
+    let begun = repo.send(&Request::new("POST", repo.uploads()))?;
+    let Some(most) = begun.header("OCI-Chunk-Max-Length") else {
+        return Err(expect::not_here("no OCI-Chunk-Max-Length, which is optional"));
+    };
+    let most: usize = most.parse().context("OCI-Chunk-Max-Length")?;
+    ensure!(most > 0, "no chunk is allowed");
+    if let Some(least) = begun.header("OCI-Chunk-Min-Length") {
+        ensure!(least.parse::<usize>()? <= most, "OCI-Chunk-Min-Length {least} over the maximum {most}");
+    }
+    if most > TRIED {
+        return Ok(());
+    }
+    let bytes = site.noise("chunk", most + 1);
+    let session = Session::of(&site.target, &begun)?;
+    expect::status(&session.send(&session.ranged(0, &bytes[..most]))?, &[202])?;
+    session.holds(most)?;
+    // The header is advice to clients: one byte more may be taken, but if it is refused, then as too large.
+    let other = repo.begin()?;
+    let over = other.send(&other.ranged(0, &bytes))?;
+    if over.status == 202 {
+        return other.holds(most + 1);
+    }
+    expect::error(&over, &[413], &["SIZE_INVALID"])?;
+    other.holds(0)
+}
+
+pub fn referrers_in_pages(site: &Site) -> anyhow::Result<()> {
+    let repo = site.repo("a");
+    let subject = repo.push_image("subject")?;
+    let mut want = Vec::new();
+    for number in 0..7 {
+        let kind = if number % 2 == 0 { "application/vnd.example.even" } else { "application/vnd.example.odd" };
+        want.push(repo.attach(kind, &subject.descriptor(), &json!({"number": number.to_string()}))?.digest());
+    }
+    want.sort();
+    let mut faults = Faults::default();
+    for query in ["n=3", "n=7", "n=1000", "n=1"] {
+        let all = listed(&repo, &subject.digest(), query);
+        faults.check(
+            query,
+            all.and_then(|all| expect::that(all == want, || format!("{} of 7 over all pages", all.len()))),
+        );
+    }
+    let path = with_query(&repo.referrers(&subject.digest()), "n=3");
+    let first = repo.get(&path)?;
+    let shown = first.json()?["manifests"].as_array().map_or(0, Vec::len);
+    faults.check("page size", expect::that(shown == 3, || format!("n=3 gives {shown}")));
+    faults.check("Link", expect::that(expect::next_link(&first)?.is_some(), || "no Link after 3 of 7".to_owned()));
+    let even = descriptors(&repo, &subject.digest(), "n=1&artifactType=application/vnd.example.even")?;
+    faults.check("a filter over pages", expect::that(even.len() == 4, || format!("{} of 4", even.len())));
+    faults.finish()
+}
+
+pub fn catalog_in_pages(site: &Site) -> anyhow::Result<()> {
+    let word = site.word();
+    let names: Vec<_> = ["a", "b", "c"].iter().map(|tail| format!("{word}/{tail}")).collect();
+    for name in &names {
+        site.repo_named(name).push_image("latest")?;
+    }
+    let ask = |path: &str| {
+        let answer = site.send(&Request::get(path))?;
+        answer.expect(200)?;
+        anyhow::Ok((expect::strings(&answer.json()?, "repositories")?, expect::next_link(&answer)?))
+    };
+    let (first, link) = ask(&format!("/v2/_catalog?n=2&last={word}"))?;
+    ensure!(first == names[..2], "n=2 from {word} on gives {first:?}");
+    let next = local_path(&site.target, &link.context("no Link with a repository left")?)?;
+    let (second, _) = ask(&next)?;
+    ensure!(second.first() == names.last(), "the next page begins with {:?}", second.first());
+    let (none, link) = ask("/v2/_catalog?n=0")?;
+    ensure!(none.is_empty() && link.is_none(), "n=0 gives {none:?}, Link {link:?}");
+    let answer = site.send(&Request::get("/v2/_catalog?n=abc"))?;
+    expect::error(&answer, &[400], &["UNSUPPORTED"])
+}
+
+pub fn fallback_tags_do_not_double(site: &Site) -> anyhow::Result<()> {
+    let repo = site.repo("a");
+    let subject = repo.push_image("subject")?;
+    let one = repo.attach("application/vnd.example.one", &subject.descriptor(), &json!({}))?;
+    let fallback = subject.digest().replace(':', "-");
+    let list = index(&[one.descriptor()]);
+    repo.store(&fallback, &list)?;
+    let found = listed(&repo, &subject.digest(), "")?;
+    ensure!(found == [one.digest()], "with its fallback tag {found:?}");
+    expect::pulled(&repo, &repo.manifest(&fallback), &list.digest(), &list.bytes)?;
+    expect::status(&repo.delete(&repo.manifest(&fallback))?, &[202])?;
+    let found = listed(&repo, &subject.digest(), "")?;
+    ensure!(found == [one.digest()], "without its fallback tag {found:?}");
+    Ok(())
+}
+
+pub fn blobs_by_condition(site: &Site) -> anyhow::Result<()> {
+    let repo = site.repo("a");
+    let digest = repo.push_blob(&site.noise("blob", 3000))?;
+    super::pulls::conditional(site, &repo.blob(&digest), &digest)
+}
+
+pub fn every_algorithm_by_every_style(site: &Site) -> anyhow::Result<()> {
+    let mut faults = Faults::default();
+    for algorithm in ALGORITHMS {
+        for (number, style) in STYLES.into_iter().enumerate() {
+            let repo = site.repo(&format!("{algorithm}-{number}"));
+            let bytes = site.noise(&format!("{algorithm} {number}"), 70_001);
+            let want = digest(algorithm, &bytes);
+            let result = repo.push_blob_as(style, &want, &bytes);
+            let result = result.and_then(|answer| expect::pushed(&repo, &answer, &want, &bytes));
+            faults.check(&format!("{algorithm} {style:?}"), result);
+        }
+        let repo = site.repo(&format!("{algorithm}-manifest"));
+        let manifest = repo.image("one")?;
+        let want = digest(algorithm, &manifest.bytes);
+        let result = repo.put(&want, &manifest);
+        let result = result.and_then(|answer| expect::pushed(&repo, &answer, &want, &manifest.bytes));
+        faults.check(&format!("{algorithm} manifest"), result);
+    }
+    faults.finish()
+}
+
+pub fn every_answer_names_the_api(site: &Site) -> anyhow::Result<()> {
+    let repo = site.repo("a");
+    let manifest = repo.push_image("latest")?;
+    let blob = repo.push_blob(b"{}")?;
+    let session = repo.begin()?;
+    let paths = [
+        "/v2/".to_owned(),
+        "/v2/nothing-here".to_owned(),
+        repo.manifest("latest"),
+        repo.manifest("nope"),
+        repo.blob(&blob),
+        repo.blob("sha256:short"),
+        repo.tags(),
+        repo.referrers(&manifest.digest()),
+        session.location.clone(),
+        "/v2/Bad/tags/list".to_owned(),
+    ];
+    let mut faults = Faults::default();
+    for path in paths {
+        for method in ["GET", "HEAD", "PROPFIND"] {
+            let answer = site.send(&Request::new(method, path.clone()))?;
+            let named = expect::header(&answer, "Docker-Distribution-Api-Version", "registry/2.0");
+            faults.check(&format!("{method} {path}"), named);
+        }
+    }
+    faults.finish()
+}
+
+pub fn blobs_come_as_they_are(site: &Site) -> anyhow::Result<()> {
+    let repo = site.repo("a");
+    let bytes = vec![b'a'; 100_000];
+    let digest = repo.push_blob(&bytes)?;
+    let list = Manifest::new(INDEX, &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}));
+    repo.store("latest", &list)?;
+    let mut faults = Faults::default();
+    for (path, want) in [(repo.blob(&digest), bytes), (repo.manifest("latest"), list.bytes.clone())] {
+        let answer = repo.send(&reading("GET", &path).header("Accept-Encoding", "gzip, zstd, br, deflate"))?;
+        faults.check(&path, expect::no_header(&answer, "Content-Encoding"));
+        faults.check(&path, expect::that(answer.body == want, || "other bytes than were pushed".to_owned()));
+        faults.check(&path, expect::header(&answer, "ETag", &format!("\"{}\"", sha256(&want))));
+    }
+    let answer = repo.get(&repo.blob(&digest))?;
+    faults.check("blob", expect::header(&answer, "Accept-Ranges", "bytes"));
+    faults.check("blob", expect::header(&answer, "Content-Type", "application/octet-stream"));
+    faults.finish()
+}

@@ -1,0 +1,43 @@
+//! Servers of our own, each started with the settings that a row needs and stopped when the row ends.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use harness::server::{Server, ServerOptions};
+use harness::site::Site;
+use harness::surroundings::{Surroundings, SurroundingsArgs};
+
+/// Where servers are started: a binary and a folder that goes when the run ends.
+#[derive(Debug)]
+pub struct Workshop {
+    binary: PathBuf,
+    /// Before the folder: the portals end before their data goes.
+    surroundings: Surroundings,
+    folder: tempfile::TempDir,
+}
+
+impl Workshop {
+    pub fn new(binary: &Path, surroundings: &SurroundingsArgs) -> anyhow::Result<Self> {
+        let binary = binary.canonicalize().with_context(|| format!("no binary at {}", binary.display()))?;
+        let folder = tempfile::tempdir()?;
+        let surroundings = surroundings.start(&binary, folder.path())?;
+        Ok(Workshop { binary, surroundings, folder })
+    }
+
+    /// Starts a server with these settings on data of its own.
+    pub fn start(&self, name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Server> {
+        let mut options =
+            ServerOptions::new(&self.binary, &self.folder.path().join(name))?.envs(&self.surroundings.settings);
+        for (key, value) in settings {
+            options = options.env(key, value);
+        }
+        options.start().with_context(|| {
+            let log = std::fs::read_to_string(&options.log).unwrap_or_default();
+            format!("start a server for {name}: {}", log.lines().last().unwrap_or("its log is empty"))
+        })
+    }
+}
+
+pub fn site(server: &Server, row: &str) -> Site {
+    Site::new(server.target(), row)
+}

@@ -1,0 +1,137 @@
+//! Where a run happens: a registry of its own that can be killed, or a running one by URL.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use harness::client::Target;
+use harness::server::{Server, ServerOptions};
+use harness::surroundings::Surroundings;
+
+/// A registry to run scripts on, again and again from nothing.
+#[derive(Debug)]
+pub struct Place {
+    kind: Kind,
+    runs: usize,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// `folder` holds one folder for each fresh start.
+    Own {
+        binary: PathBuf,
+        folder: PathBuf,
+        surroundings: Surroundings,
+        server: Option<Box<Server>>,
+        options: Option<ServerOptions>,
+    },
+    Url(Target),
+}
+
+impl Place {
+    /// A registry started from a binary, with its data below `folder`.
+    pub fn own(binary: &Path, folder: &Path, surroundings: Surroundings) -> Self {
+        let (binary, folder) = (binary.to_owned(), folder.to_owned());
+        Place { kind: Kind::Own { binary, folder, surroundings, server: None, options: None }, runs: 0 }
+    }
+
+    /// A running registry; it is never restarted, names are made new instead.
+    pub fn url(target: Target) -> Self {
+        Place { kind: Kind::Url(target), runs: 0 }
+    }
+
+    /// True if it is started from nothing for each run.
+    pub fn is_own(&self) -> bool {
+        matches!(self.kind, Kind::Own { .. })
+    }
+
+    /// An empty registry, and what to put before repository names.
+    pub fn fresh(&mut self) -> anyhow::Result<String> {
+        self.runs += 1;
+        match &mut self.kind {
+            Kind::Url(_) => Ok(format!("run-{}-{}/", std::process::id(), self.runs)),
+            Kind::Own { binary, folder, surroundings, server, options } => {
+                *server = None;
+                if let Some(old) = options.take().and_then(|old: ServerOptions| Some(old.data.parent()?.to_owned())) {
+                    let _ = std::fs::remove_dir_all(old);
+                }
+                let new = ServerOptions::new(binary, &folder.join(self.runs.to_string()))?
+                    .env("SKYBERTH_GC_GRACE", "0s")
+                    .env("SKYBERTH_GC_INTERVAL", "24h")
+                    .envs(&surroundings.settings);
+                *server = Some(Box::new(new.start()?));
+                *options = Some(new);
+                Ok(String::new())
+            }
+        }
+    }
+
+    pub fn target(&self) -> anyhow::Result<Target> {
+        match &self.kind {
+            Kind::Url(target) => Ok(target.clone()),
+            Kind::Own { options, .. } => Ok(options.as_ref().context("not started")?.target()),
+        }
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        let Kind::Own { server, .. } = &mut self.kind else { bail!("cannot kill a registry by URL") };
+        if let Some(server) = server.take() {
+            server.kill()?;
+        }
+        Ok(())
+    }
+
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        let Kind::Own { server, options, .. } = &mut self.kind else { bail!("cannot start a registry by URL") };
+        *server = Some(Box::new(options.as_ref().context("never started")?.start()?));
+        Ok(())
+    }
+
+    /// `kill -9` and a start.
+    pub fn restart(&mut self, without_index: bool) -> anyhow::Result<()> {
+        self.kill()?;
+        if without_index {
+            let index = self.data()?.join("index");
+            std::fs::remove_dir_all(&index).with_context(|| index.display().to_string())?;
+        }
+        self.start()
+    }
+
+    pub fn data(&self) -> anyhow::Result<PathBuf> {
+        match &self.kind {
+            Kind::Own { options, .. } => Ok(options.as_ref().context("never started")?.data.clone()),
+            Kind::Url(_) => bail!("the data of a registry by URL cannot be reached"),
+        }
+    }
+
+    /// `skyberth gc` without grace.
+    pub fn collect(&mut self, stopped: bool) -> anyhow::Result<()> {
+        if stopped {
+            self.kill()?;
+        }
+        let Kind::Own { options, .. } = &self.kind else { bail!("cannot collect in a registry by URL") };
+        collect(options.as_ref().context("never started")?)?;
+        if stopped { self.start() } else { Ok(()) }
+    }
+}
+
+/// Runs `skyberth gc` on a server's data under its own settings.
+pub fn collect(options: &ServerOptions) -> anyhow::Result<()> {
+    operate(options, "gc").map(drop)
+}
+
+/// Runs a command without arguments there; answers what it said.
+pub fn operate(options: &ServerOptions, command: &str) -> anyhow::Result<String> {
+    let output = Command::new(&options.binary)
+        .arg(command)
+        .arg("--data")
+        .arg(&options.data)
+        .envs(options.env.iter().map(|(key, value)| (key, value)))
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("skyberth {command}"))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "skyberth {command} ended with {}: {text}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

@@ -1,0 +1,42 @@
+//! Manifests in bulk: enough to make the journal begin new segments and compact.
+
+use harness::client::{Connection, Request};
+use harness::manifest::{IMAGE, artifact, descriptor};
+use harness::site::sha256;
+use serde_json::json;
+
+use super::promise::{Key, Value};
+use super::worker::Worker;
+
+/// Annotations up to 4 KiB are kept in the journal.
+const PAD: usize = 3900;
+
+impl Worker {
+    /// Manifests that each take kilobytes of the journal.
+    pub fn push_many(&mut self, count: usize) -> anyhow::Result<()> {
+        let site = self.repos[1].clone();
+        if count > 0 {
+            site.push_blob(b"{}")?;
+        }
+        let mut connection = Connection::open(&site.target)?;
+        for number in 0..count {
+            let subject = descriptor(IMAGE, &sha256(self.label.as_bytes()), 1000);
+            let body = artifact("x/bulk", &subject, &json!({"n": number.to_string(), "pad": "p".repeat(PAD)}));
+            let digest = body.digest();
+            let key = Key::Manifest { repo: site.name.clone(), digest: digest.clone() };
+            self.promises.begin(key.clone(), Value::There);
+            let request = Request::new("PUT", site.manifest(&digest)).header("Content-Type", IMAGE).body(body.bytes);
+            let answer = connection.send(&request)?.expect(201)?.clone();
+            self.note(&[key], &answer)?;
+        }
+        Ok(())
+    }
+}
+
+/// All clients at once, with nothing in between.
+pub fn push(workers: &mut [Worker], count: usize) -> anyhow::Result<()> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = workers.iter_mut().map(|worker| scope.spawn(move || worker.push_many(count))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow::anyhow!("a client panicked"))?)
+    })
+}
