@@ -8,6 +8,7 @@ use http::header::EXPECT;
 use http::{HeaderValue, Method, Response, StatusCode};
 use serving::{Query, RequestBody};
 
+use super::action::Action;
 use super::body::Counted;
 use super::error::HttpError;
 use super::headers::{DOCKER_API_VERSION, REQUEST_ID, value};
@@ -29,19 +30,22 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     let route = Route::parse(head.uri.path());
     let label = route.as_ref().map_or("none", Route::label);
     let expects_continue = head.headers.contains_key(EXPECT);
-    let request = Request { method: head.method, headers: head.headers, query: Query::parse(head.uri.query()) };
+    let method = head.method;
+    let request = Request { headers: head.headers, query: Query::parse(head.uri.query()) };
     let mut body = RequestBody::new(body, app.options.idle_body_timeout, app.metrics.http_received_bytes.clone());
     let answer = match &route {
-        Ok(route) if route.methods().contains(&request.method) => handle(app, route, &request, &mut body).await,
-        Ok(route) => Err(HttpError::method_not_allowed(route)),
-        Err(error) => Err(HttpError::route(error, &request.method)),
+        Ok(route) => match route.action(&method) {
+            Some(action) => handle(app, action, &request, &mut body).await,
+            None => Err(HttpError::method_not_allowed(route)),
+        },
+        Err(error) => Err(HttpError::route(error, &method)),
     };
-    let mut response = answer.unwrap_or_else(|error| render(error, &id, label, &request.method, head.uri.path()));
-    finish(&mut response, &id, &request.method);
+    let mut response = answer.unwrap_or_else(|error| render(error, &id, label, &method, head.uri.path()));
+    finish(&mut response, &id, &method);
     body.leave(expects_continue, head.version, &mut response);
     let response = response.map(|body| Body::new(Counted::new(body, app.metrics.http_sent_bytes.clone())));
-    count(&app.metrics, label, &request.method, response.status(), started.elapsed());
-    tracing::debug!(request.id = %id, method = %request.method, path = head.uri.path(), status = response.status().as_u16(),
+    count(&app.metrics, label, &method, response.status(), started.elapsed());
+    tracing::debug!(request.id = %id, %method, path = head.uri.path(), status = response.status().as_u16(),
         duration_ms = started.elapsed().as_millis() as u64, "answered");
     response
 }
@@ -54,23 +58,30 @@ fn count(metrics: &Metrics, label: &'static str, method: &Method, status: Status
     metrics.http_request_duration.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
 }
 
-async fn handle(app: &App, route: &Route, request: &Request, body: &mut RequestBody) -> Answer {
-    match route {
-        Route::Base => Ok(v2::base::base()),
-        Route::Extensions => Ok(v2::extensions::discover()),
-        Route::Catalog => v2::catalog::list(app, request).await,
-        Route::Tags(repository) => v2::tags::list(app, request, repository).await,
-        Route::Manifest(repository, reference) => {
-            v2::manifests::handle(app, request, body, repository, reference).await
-        }
-        Route::Blob(repository, digest) => v2::blobs::handle(app, request, repository, digest).await,
-        Route::Uploads(repository) => v2::uploads::begin(app, request, body, repository).await,
-        Route::Upload(repository, id) => v2::uploads::session(app, request, body, repository, id.as_ref()).await,
-        Route::Referrers(repository, digest) => v2::referrers::list(app, request, repository, digest).await,
-        Route::Live => Ok(health::live()),
-        Route::Ready => Ok(health::ready(app)),
-        Route::Metrics => health::metrics(app),
-        Route::Home => home::page(app, request).await,
+async fn handle(app: &App, action: Action<'_>, request: &Request, body: &mut RequestBody) -> Answer {
+    use v2::{blobs, discovery, manifests, referrers, uploads};
+    match action {
+        Action::Base => Ok(discovery::base()),
+        Action::DiscoverExtensions => Ok(discovery::extensions()),
+        Action::ListRepositories => discovery::repositories(app, request).await,
+        Action::ListTags(name) => discovery::tags(app, request, name).await,
+        Action::ListReferrers(name, digest) => referrers::list(app, request, name, digest).await,
+        Action::GetManifest(name, reference) => manifests::get(app, request, name, reference).await,
+        Action::HeadManifest(name, reference) => manifests::head(app, request, name, reference).await,
+        Action::PutManifest(name, reference) => manifests::put(app, request, body, name, reference).await,
+        Action::DeleteManifest(name, reference) => manifests::delete(app, name, reference).await,
+        Action::GetBlob(name, digest) => blobs::get(app, request, name, digest).await,
+        Action::HeadBlob(name, digest) => blobs::head(app, request, name, digest).await,
+        Action::DeleteBlob(name, digest) => blobs::delete(app, name, digest).await,
+        Action::BeginUpload(name) => uploads::begin(app, request, body, name).await,
+        Action::UploadProgress(name, id) => uploads::progress(app, name, id),
+        Action::AppendUpload(name, id) => uploads::append(app, request, body, name, id).await,
+        Action::CloseUpload(name, id) => uploads::close(app, request, body, name, id).await,
+        Action::CancelUpload(name, id) => uploads::cancel(app, name, id).await,
+        Action::Live => Ok(health::live()),
+        Action::Ready => Ok(health::ready(app)),
+        Action::Metrics => health::metrics(app),
+        Action::Home => home::page(app, request).await,
     }
 }
 

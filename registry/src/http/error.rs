@@ -61,7 +61,7 @@ impl HttpError {
 
     /// 405 with the methods that the route has.
     pub(crate) fn method_not_allowed(route: &Route) -> Self {
-        let allowed = route.methods().iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+        let allowed = route.allow();
         let error = HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", format!("this path takes {allowed}"));
         error.with(ALLOW, value(&allowed))
     }

@@ -3,6 +3,7 @@
 //! axum cannot match a wildcard in the middle of a path and repository names contain slashes, so every request goes to one
 //! `dispatch`, which reads the raw path into a `Route`.
 
+mod action;
 mod body;
 mod conditional;
 mod content_range;

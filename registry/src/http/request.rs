@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use data_encoding::HEXLOWER;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName};
 use serving::Query;
 
 use super::content_range::parse_content_range;
@@ -15,7 +15,6 @@ use crate::service::{Chunk, Error, Progress};
 /// What handlers see of a request. The body goes beside it: the dispatcher keeps it, and drains what a handler leaves.
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
 }
@@ -87,7 +86,7 @@ mod tests {
     use super::*;
 
     fn page_limit(query: &str, cap: usize) -> Option<usize> {
-        let request = Request { method: Method::GET, headers: HeaderMap::new(), query: Query::parse(Some(query)) };
+        let request = Request { headers: HeaderMap::new(), query: Query::parse(Some(query)) };
         request.page_limit(cap).ok()
     }
 

@@ -1,9 +1,8 @@
 //! The grammar of the whole API on one page: method and path to [`Route`].
 //!
 //! Repository names contain slashes and may contain every word of the API (`a/manifests/b`, `tags/list`), so paths are
-//! read from the right. The router, metrics and logs all match on the one `Route`.
+//! read from the right. What a method does there, `action` says.
 
-use http::Method;
 use percent_encoding::percent_decode_str;
 use storage_backends::fs::UploadId;
 
@@ -83,18 +82,6 @@ impl Route {
             [name @ .., "blobs", last] => Ok(Route::Blob(repository(name)?, digest(last)?)),
             [name @ .., "_oci", "ext", "discover"] => repository(name).map(|_| Route::Extensions),
             _ => Err(RouteError::NotFound),
-        }
-    }
-
-    /// The methods it understands, for 405 and `Allow`.
-    pub(crate) fn methods(&self) -> &'static [Method] {
-        const READ: &[Method] = &[Method::GET, Method::HEAD];
-        match self {
-            Route::Manifest(..) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
-            Route::Blob(..) => &[Method::GET, Method::HEAD, Method::DELETE],
-            Route::Uploads(_) => &[Method::POST],
-            Route::Upload(..) => &[Method::GET, Method::HEAD, Method::PATCH, Method::PUT, Method::DELETE],
-            _ => READ,
         }
     }
 
@@ -251,7 +238,7 @@ mod tests {
             for path in [format!("/v2/{}", parts.join("/")), format!("/{}", parts.join("/"))] {
                 if let Ok(route) = Route::parse(&path) {
                     prop_assert_eq!(Route::parse(&path_of(&route)), Ok(route.clone()), "{}", path);
-                    prop_assert!(!route.methods().is_empty() && !route.label().is_empty());
+                    prop_assert!(!route.allow().is_empty() && !route.label().is_empty());
                     prop_assert!(!path_of(&route).contains("..") && path_of(&route).is_ascii());
                 }
             }

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use data_encoding::HEXLOWER;
 use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use serving::{ByteRange, Ranges, parse_range};
 
 use crate::http::App;
@@ -19,25 +19,19 @@ use crate::service::{Blob, Error, Found};
 /// Content never changes under its digest.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
 
-/// By method.
-pub(in crate::http) async fn handle(
+/// DELETE.
+pub(in crate::http) async fn delete(app: &App, repository: &RepositoryName, digest: &Digest) -> Answer {
+    app.registry.delete_blob(repository, digest).await.map_err(in_repository(repository))?;
+    Ok(super::empty(StatusCode::ACCEPTED))
+}
+
+/// HEAD. `Range` is ignored: the headers describe the whole blob.
+pub(in crate::http) async fn head(
     app: &App,
     request: &Request,
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Answer {
-    match request.method {
-        Method::DELETE => {
-            app.registry.delete_blob(repository, digest).await.map_err(in_repository(repository))?;
-            Ok(super::empty(StatusCode::ACCEPTED))
-        }
-        Method::HEAD => head(app, request, repository, digest).await,
-        _ => get(app, request, repository, digest).await,
-    }
-}
-
-/// `Range` is ignored: HEAD says what the whole is.
-async fn head(app: &App, request: &Request, repository: &RepositoryName, digest: &Digest) -> Answer {
     let size = app.registry.stat_blob(repository, digest).await.map_err(in_repository(repository))?;
     if not_modified(&request.headers, digest) {
         return Ok(describe(super::empty(StatusCode::NOT_MODIFIED), digest));
@@ -47,7 +41,8 @@ async fn head(app: &App, request: &Request, repository: &RepositoryName, digest:
     Ok(response)
 }
 
-async fn get(app: &App, request: &Request, repository: &RepositoryName, digest: &Digest) -> Answer {
+/// GET: the whole blob, or the ranges asked for.
+pub(in crate::http) async fn get(app: &App, request: &Request, repository: &RepositoryName, digest: &Digest) -> Answer {
     let found = app.registry.open_blob(repository, digest).await.map_err(in_repository(repository))?;
     if not_modified(&request.headers, digest) {
         return Ok(describe(super::empty(StatusCode::NOT_MODIFIED), digest));

@@ -4,7 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, WARNING};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use serving::RequestBody;
 
 use crate::http::App;
@@ -16,30 +16,32 @@ use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::{Digest, InvalidTag, Reference, RepositoryName, Tag};
 use crate::service::{Error, ManifestInfo, ManifestPush, SMALL_MANIFEST};
 
-/// By method. `Accept` is not looked at: what was pushed is what is sent.
-pub(in crate::http) async fn handle(
+/// GET. `Accept` is ignored: a manifest is sent as it was pushed.
+pub(in crate::http) async fn get(
     app: &App,
     request: &Request,
-    body: &mut RequestBody,
     repository: &RepositoryName,
     reference: &Reference,
 ) -> Answer {
-    let fail = in_repository(repository);
-    match request.method {
-        Method::PUT => put(app, request, body, repository, reference).await,
-        Method::DELETE => {
-            app.registry.delete_manifest(repository, reference).await.map_err(fail)?;
-            Ok(super::empty(StatusCode::ACCEPTED))
-        }
-        Method::HEAD => {
-            let info = app.registry.head_manifest(repository, reference).await.map_err(fail)?;
-            Ok(answer(request, &info, Bytes::new()))
-        }
-        _ => {
-            let manifest = app.registry.get_manifest(repository, reference).await.map_err(fail)?;
-            Ok(answer(request, &manifest.info, manifest.body))
-        }
-    }
+    let manifest = app.registry.get_manifest(repository, reference).await.map_err(in_repository(repository))?;
+    Ok(answer(request, &manifest.info, manifest.body))
+}
+
+/// HEAD, without reading the manifest's bytes.
+pub(in crate::http) async fn head(
+    app: &App,
+    request: &Request,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Answer {
+    let info = app.registry.head_manifest(repository, reference).await.map_err(in_repository(repository))?;
+    Ok(answer(request, &info, Bytes::new()))
+}
+
+/// DELETE: by tag the tag, by digest the manifest with all its tags.
+pub(in crate::http) async fn delete(app: &App, repository: &RepositoryName, reference: &Reference) -> Answer {
+    app.registry.delete_manifest(repository, reference).await.map_err(in_repository(repository))?;
+    Ok(super::empty(StatusCode::ACCEPTED))
 }
 
 fn answer(request: &Request, info: &ManifestInfo, body: Bytes) -> Response<Body> {
@@ -57,7 +59,8 @@ fn answer(request: &Request, info: &ManifestInfo, body: Bytes) -> Response<Body>
     response
 }
 
-async fn put(
+/// PUT, with the tags that the query adds.
+pub(in crate::http) async fn put(
     app: &App,
     request: &Request,
     body: &mut RequestBody,

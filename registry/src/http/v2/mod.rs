@@ -1,12 +1,9 @@
 //! The distribution spec's endpoints, one file per section.
 
-pub(super) mod base;
 pub(super) mod blobs;
-pub(super) mod catalog;
-pub(super) mod extensions;
+pub(super) mod discovery;
 pub(super) mod manifests;
 pub(super) mod referrers;
-pub(super) mod tags;
 pub(super) mod uploads;
 
 use axum::body::Body;

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::header::{LOCATION, RANGE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use serving::RequestBody;
 use storage_backends::fs::UploadId;
 
@@ -58,52 +58,44 @@ fn start(request: &Request) -> Result<Start, HttpError> {
     }
 }
 
-/// GET, PATCH, PUT and DELETE of a session.
-pub(in crate::http) async fn session(
+/// GET: how far a session is.
+pub(in crate::http) fn progress(app: &App, repository: &RepositoryName, id: Option<&UploadId>) -> Answer {
+    let id = known(repository, id)?;
+    let progress = app.registry.upload_progress(repository, id).map_err(in_repository(repository))?;
+    Ok(session_at(app, StatusCode::NO_CONTENT, repository, &progress))
+}
+
+/// DELETE: the session is gone.
+pub(in crate::http) async fn cancel(app: &App, repository: &RepositoryName, id: Option<&UploadId>) -> Answer {
+    let id = known(repository, id)?;
+    app.registry.cancel_upload(repository, id).await.map_err(in_repository(repository))?;
+    Ok(super::empty(StatusCode::NO_CONTENT))
+}
+
+/// PATCH: a chunk.
+pub(in crate::http) async fn append(
     app: &App,
     request: &Request,
     body: &mut RequestBody,
     repository: &RepositoryName,
     id: Option<&UploadId>,
 ) -> Answer {
-    let fail = in_repository(repository);
-    let id = id.ok_or_else(|| fail(Error::UploadUnknown))?;
-    match request.method {
-        Method::PATCH => append(app, request, body, repository, id).await,
-        Method::PUT => close(app, request, body, repository, id).await,
-        Method::DELETE => {
-            app.registry.cancel_upload(repository, id).await.map_err(fail)?;
-            Ok(super::empty(StatusCode::NO_CONTENT))
-        }
-        _ => {
-            let progress = app.registry.upload_progress(repository, id).map_err(fail)?;
-            Ok(session_at(app, StatusCode::NO_CONTENT, repository, &progress))
-        }
-    }
-}
-
-async fn append(
-    app: &App,
-    request: &Request,
-    body: &mut RequestBody,
-    repository: &RepositoryName,
-    id: &UploadId,
-) -> Answer {
-    let fail = in_repository(repository);
+    let (fail, id) = (in_repository(repository), known(repository, id)?);
     let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
     let length = request.content_length();
     let progress = app.registry.append_upload(repository, id, chunk, length, &mut chunks(body)).await.map_err(&fail)?;
     Ok(session_at(app, StatusCode::ACCEPTED, repository, &progress))
 }
 
-async fn close(
+/// PUT: the last chunk, and the digest of the whole.
+pub(in crate::http) async fn close(
     app: &App,
     request: &Request,
     body: &mut RequestBody,
     repository: &RepositoryName,
-    id: &UploadId,
+    id: Option<&UploadId>,
 ) -> Answer {
-    let fail = in_repository(repository);
+    let (fail, id) = (in_repository(repository), known(repository, id)?);
     let mut digests = request.query.all("digest");
     let digest = match (digests.next(), digests.next()) {
         (Some(digest), None) => parse_digest(digest)?,
@@ -115,6 +107,11 @@ async fn close(
     let (left, closed) = app.registry.close_upload(repository, id, digest, chunk, length, OwnChunks::take(body)).await;
     OwnChunks::put_back(left, body);
     Ok(stored(repository, &closed.map_err(&fail)?.digest))
+}
+
+/// An id that this registry cannot have made is unknown like any other.
+fn known<'a>(repository: &RepositoryName, id: Option<&'a UploadId>) -> Result<&'a UploadId, HttpError> {
+    id.ok_or_else(|| HttpError::from_service(Error::UploadUnknown, Some(repository)))
 }
 
 /// Where a session stands.
