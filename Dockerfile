@@ -15,7 +15,6 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY portal portal
 COPY registry registry
-COPY serving serving
 COPY storage-backends storage-backends
 COPY conformance conformance
 # What `skyberth --version` says if it is given, such as "0.1.0 (commit 1a2b3c4)".

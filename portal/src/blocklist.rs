@@ -9,9 +9,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use content_store::sync_directory;
 use data_encoding::HEXLOWER;
-use storage_backends::fs::sync_directory;
-use storage_backends::skynet::sector::SectorRoot;
+use skynet_formats::sector::SectorRoot;
 
 /// Most hashes, which are all in memory; 65 bytes each in the file.
 const MAX_HASHES: usize = 1 << 20;

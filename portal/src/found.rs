@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::skylink::Skylink;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 

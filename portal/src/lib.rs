@@ -1,7 +1,7 @@
 //! A Skynet-compatible portal: the HTTP API that Skynet's SDKs speak, over a store of sectors on a local disk.
 //!
 //! `http` parses a request and renders its answer; everything else knows nothing of HTTP. Formats (skylinks, layouts,
-//! metadata, entries) are those of `storage_backends::skynet`. Facts about skyd are from pcfreak30/skyd at 8e06847f.
+//! metadata, entries) are those of `skynet_formats`. Facts about skyd are from pcfreak30/skyd at 8e06847f.
 
 mod api_keys;
 mod blocklist;

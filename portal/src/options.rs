@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use storage_backends::skynet::profile::Profile;
+use skynet_formats::profile::Profile;
 
 use crate::{ApiKeys, PeerKey};
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use backends::Backend;
 use bytes::Bytes;
+use content_store::{ContentStore, UploadId};
 use futures_util::stream;
-use storage_backends::backend::Backend;
-use storage_backends::fs::{ContentStore, UploadId};
 
 use crate::catalog::{Catalog, CatalogOptions, Clock};
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName};

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use storage_backends::fs::{rename, sync_directory};
+use content_store::{rename, sync_directory};
 
 use super::EntryStoreError;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use storage_backends::fs::record::RecordError;
+use content_store::record::RecordError;
 
 /// A failed operation of the store of entries. None says that an entry is absent.
 #[derive(Debug, thiserror::Error)]

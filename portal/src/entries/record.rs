@@ -1,9 +1,9 @@
 //! The record of an entry on disk (`docs/on-disk-format.md`, "Portal: registry entries").
 
-use storage_backends::fs::record::{Format, Undecodable};
-use storage_backends::skynet::datakey::DataKey;
-use storage_backends::skynet::entry::{ENTRY_DATA_LIMIT, Entry, EntryId, EntryType, SignedEntry};
-use storage_backends::skynet::public_key::PublicKey;
+use content_store::record::{Format, Undecodable};
+use skynet_formats::datakey::DataKey;
+use skynet_formats::entry::{ENTRY_DATA_LIMIT, Entry, EntryId, EntryType, SignedEntry};
+use skynet_formats::public_key::PublicKey;
 
 /// Bytes of the fields before the data.
 const NUMBERS: usize = 136;
@@ -38,8 +38,8 @@ pub(super) fn decode(record: &[u8], id: &EntryId) -> Result<SignedEntry, Undecod
 mod tests {
     use super::super::tests::entry;
     use super::*;
+    use content_store::checksum::{CHECKSUM_LENGTH, checksum};
     use proptest::prelude::*;
-    use storage_backends::checksum::{CHECKSUM_LENGTH, checksum};
 
     #[test]
     fn records_come_back_as_written() {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use storage_backends::fs::record::{Found, replace};
-use storage_backends::fs::{make_directory, sync_directory};
-use storage_backends::skynet::datakey::DataKey;
-use storage_backends::skynet::entry::{EntryId, Refusal, SignedEntry, supersedes};
+use content_store::record::{Found, replace};
+use content_store::{make_directory, sync_directory};
+use skynet_formats::datakey::DataKey;
+use skynet_formats::entry::{EntryId, Refusal, SignedEntry, supersedes};
 
 use super::EntryStoreError;
 use super::damaged::set_aside;

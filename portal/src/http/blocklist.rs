@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use serving::RequestBody;
-use storage_backends::skynet::skylink::Target;
+use skynet_formats::skylink::Target;
 use tokio::task::spawn_blocking;
 
 use super::body::read_whole;

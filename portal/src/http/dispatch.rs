@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serving::{Query, RequestBody};
-use storage_backends::skynet::GATEWAY_HEADER;
+use skynet_formats::GATEWAY_HEADER;
 
 use super::error::HttpError;
 use super::request::{Answer, Request, value};

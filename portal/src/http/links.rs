@@ -1,9 +1,9 @@
 //! Skylinks in requests: parsed, and resolved to the v1 link that names bytes.
 
 use http::HeaderMap;
-use storage_backends::skynet::entry::SignedEntry;
-use storage_backends::skynet::sector::SectorRoot;
-use storage_backends::skynet::skylink::{Skylink, Target};
+use skynet_formats::entry::SignedEntry;
+use skynet_formats::sector::SectorRoot;
+use skynet_formats::skylink::{Skylink, Target};
 
 use super::error::HttpError;
 use super::request::{Request, SKYNET_SKYLINK, value};

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Response};
-use storage_backends::skynet::sector::SectorRoot;
+use skynet_formats::sector::SectorRoot;
 
 use super::error::HttpError;
 use super::links::Link;

@@ -2,9 +2,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
-use storage_backends::skynet::entry::SignedEntry;
-use storage_backends::skynet::proof::{PROOF_HEADER, proof_header};
-use storage_backends::skynet::skylink::{Skylink, SkylinkError};
+use skynet_formats::entry::SignedEntry;
+use skynet_formats::proof::{PROOF_HEADER, proof_header};
+use skynet_formats::skylink::{Skylink, SkylinkError};
 
 use super::error::HttpError;
 use super::json::json_answer;

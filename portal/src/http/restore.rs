@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde_json::json;
 use serving::RequestBody;
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::skylink::Skylink;
 
 use super::error::HttpError;
 use super::json::json_answer;

@@ -1,6 +1,6 @@
 //! From host, method-free path to what is asked for: the grammar of the whole API on one page.
 
-use storage_backends::fs::UploadId;
+use content_store::UploadId;
 
 use super::download::{Address, below};
 use super::left_out;

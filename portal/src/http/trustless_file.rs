@@ -12,8 +12,8 @@ use futures_util::{Stream, StreamExt, stream};
 use http::Response;
 use http::header::CONTENT_LENGTH;
 use serving::Query;
-use storage_backends::skynet::layout::Layout;
-use storage_backends::skynet::profile::SectorSize;
+use skynet_formats::layout::Layout;
+use skynet_formats::profile::SectorSize;
 
 use super::error::HttpError;
 use super::links::Link;

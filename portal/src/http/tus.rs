@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use content_store::UploadId;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serving::{BodyError, RequestBody};
-use storage_backends::fs::UploadId;
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::skylink::Skylink;
 
 use super::error::HttpError;
 use super::request::{Answer, Request, SKYNET_SKYLINK, value};

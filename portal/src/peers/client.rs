@@ -4,11 +4,10 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
-use storage_backends::skynet::entry::{EntryAnswer, EntryId, EntryPost, SignedEntry};
-use storage_backends::skynet::profile::SectorSize;
-use storage_backends::skynet::sector::{SectorRoot, sector_root};
-use storage_backends::skynet::skylink::Skylink;
-use storage_backends::tls;
+use skynet_formats::entry::{EntryAnswer, EntryId, EntryPost, SignedEntry};
+use skynet_formats::profile::SectorSize;
+use skynet_formats::sector::{SectorRoot, sector_root};
+use skynet_formats::skylink::Skylink;
 use tokio::task::spawn_blocking;
 
 use super::error::PeerError;
@@ -71,7 +70,7 @@ pub fn is_peer_url(text: &str) -> bool {
 /// The client for all peers. It follows no redirects, which could lead to any host, and uses no proxy.
 pub(super) fn http_client(timing: &Timing) -> Result<Client, InvalidPeer> {
     let client = Client::builder()
-        .tls_backend_preconfigured(tls::client_config())
+        .tls_backend_preconfigured(tls_roots::client_config())
         .connect_timeout(timing.connect)
         .read_timeout(timing.idle)
         .timeout(timing.answer)

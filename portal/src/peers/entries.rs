@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use storage_backends::skynet::entry::{EntryId, SignedEntry, supersedes};
+use skynet_formats::entry::{EntryId, SignedEntry, supersedes};
 use tokio::time::{Instant, timeout_at};
 
 use super::Peers;

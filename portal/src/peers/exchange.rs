@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use storage_backends::skynet::entry::{EntryId, SignedEntry, supersedes};
+use skynet_formats::entry::{EntryId, SignedEntry, supersedes};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use storage_backends::skynet::base_sector::{BaseSectorError, parse};
-use storage_backends::skynet::sector::SectorRoot;
-use storage_backends::skynet::skylink::{Skylink, Target};
+use skynet_formats::base_sector::{BaseSectorError, parse};
+use skynet_formats::sector::SectorRoot;
+use skynet_formats::skylink::{Skylink, Target};
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::Peers;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use storage_backends::skynet::sector::SectorRoot;
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::sector::SectorRoot;
+use skynet_formats::skylink::Skylink;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::task::AbortOnDropHandle;
 

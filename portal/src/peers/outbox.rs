@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
-use storage_backends::skynet::entry::{EntryId, SignedEntry, supersedes};
+use skynet_formats::entry::{EntryId, SignedEntry, supersedes};
 use tokio::task::spawn_blocking;
 
 use super::client::Peer;

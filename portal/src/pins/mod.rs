@@ -24,8 +24,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use storage_backends::fs::{make_directory, sync_directory};
-use storage_backends::skynet::skylink::Skylink;
+use content_store::{make_directory, sync_directory};
+use skynet_formats::skylink::Skylink;
 
 use crate::sectors::make_shards;
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use storage_backends::skynet::skylink::Target;
+use skynet_formats::skylink::Target;
 
 use super::Pins;
 use crate::sectors::{SectorStore, Swept};

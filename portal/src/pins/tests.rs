@@ -1,8 +1,7 @@
 //! What sweeps keep and remove.
 
 use bytes::Bytes;
-use storage_backends::skynet::skylink::Skylink;
-
+use skynet_formats::skylink::Skylink;
 use tokio_util::sync::CancellationToken;
 
 use crate::options::for_tests;

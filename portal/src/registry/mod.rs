@@ -5,9 +5,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use storage_backends::skynet::entry::{EntryId, Refusal, SignedEntry};
-use storage_backends::skynet::resolver::{ResolveError, Resolved, resolve};
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::entry::{EntryId, Refusal, SignedEntry};
+use skynet_formats::resolver::{ResolveError, Resolved, resolve};
+use skynet_formats::skylink::Skylink;
 use tokio::task::spawn_blocking;
 
 use crate::Portal;

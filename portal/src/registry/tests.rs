@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use storage_backends::skynet::entry::SignedEntry;
-use storage_backends::skynet::proof::{proof_header, verify_proof};
+use skynet_formats::entry::SignedEntry;
+use skynet_formats::proof::{proof_header, verify_proof};
 
 use super::*;
 use crate::entries::tests::entry;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use storage_backends::skynet::sector::SectorRoot;
+use skynet_formats::sector::SectorRoot;
 
 use super::{Held, SectorStore, StagedSector};
 

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use storage_backends::skynet::sector::SectorRoot;
+use skynet_formats::sector::SectorRoot;
 
 use super::reached::Reached;
 

@@ -30,9 +30,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use storage_backends::fs::{free_space, make_directory, sync_directory};
-use storage_backends::skynet::profile::SectorSize;
-use storage_backends::skynet::sector::SectorRoot;
+use content_store::{free_space, make_directory, sync_directory};
+use skynet_formats::profile::SectorSize;
+use skynet_formats::sector::SectorRoot;
 
 pub(crate) use batch::Batch;
 pub(crate) use hold::Held;

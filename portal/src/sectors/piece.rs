@@ -2,7 +2,7 @@
 
 use std::io;
 
-use storage_backends::skynet::sector::LEAF_SIZE;
+use skynet_formats::sector::LEAF_SIZE;
 
 use super::read::Stretch;
 
@@ -73,8 +73,8 @@ mod tests {
     use std::io::Write as _;
     use std::sync::Arc;
 
-    use storage_backends::skynet::fanout::Fanout;
-    use storage_backends::skynet::profile::Profile;
+    use skynet_formats::fanout::Fanout;
+    use skynet_formats::profile::Profile;
 
     use super::super::Sector;
     use super::*;
@@ -98,7 +98,7 @@ mod tests {
             let content: Vec<u8> = (0..length).map(|at| (at / 7 + at) as u8 | 1).collect();
             let mut expected = vec![vec![0; 4096]; usize::from(pieces)];
             let mut fanout = Fanout::new(profile);
-            let mut sink = |part: storage_backends::skynet::fanout::PiecePart<'_>| {
+            let mut sink = |part: skynet_formats::fanout::PiecePart<'_>| {
                 if let Some(piece) = expected.get_mut(usize::from(part.piece)) {
                     piece[part.offset..part.offset + part.bytes.len()].copy_from_slice(part.bytes);
                 }

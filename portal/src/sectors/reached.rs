@@ -3,7 +3,7 @@
 //! It may say yes for a sector that no pin reaches, which then stays until the next sweep, whose filter has other salts. It
 //! never says no for one that was added.
 
-use storage_backends::skynet::sector::SectorRoot;
+use skynet_formats::sector::SectorRoot;
 
 /// Bits for each expected sector: with four hashes, one of 400 unreached sectors stays.
 const BITS_PER_SECTOR: u64 = 16;
@@ -51,8 +51,8 @@ impl Reached {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use storage_backends::skynet::profile::SectorSize;
-    use storage_backends::skynet::sector::sector_root;
+    use skynet_formats::profile::SectorSize;
+    use skynet_formats::sector::sector_root;
 
     #[test]
     fn what_was_added_is_there_and_little_else() {

@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use storage_backends::skynet::profile::SectorSize;
-use storage_backends::skynet::sector::{SectorHasher, SectorRoot, sector_root};
+use skynet_formats::profile::SectorSize;
+use skynet_formats::sector::{SectorHasher, SectorRoot, sector_root};
 
 use super::piece::Piece;
 

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use storage_backends::skynet::profile::SectorSize;
-use storage_backends::skynet::sector::SectorRoot;
+use skynet_formats::profile::SectorSize;
+use skynet_formats::sector::SectorRoot;
 
 use super::read::zero_root;
 use super::{Sector, SectorStore, Stretch};

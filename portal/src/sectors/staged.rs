@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use storage_backends::fs::{start_write_back, sync_data};
-use storage_backends::skynet::sector::SectorRoot;
+use content_store::{start_write_back, sync_data};
+use skynet_formats::sector::SectorRoot;
 
 use super::SectorStore;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use storage_backends::skynet::sector::SectorRoot;
+use skynet_formats::sector::SectorRoot;
 
 use super::reached::Reached;
 use super::{SHARDS, SectorStore};

@@ -4,7 +4,7 @@ use std::fs;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use storage_backends::skynet::sector::sector_root;
+use skynet_formats::sector::sector_root;
 
 use super::*;
 

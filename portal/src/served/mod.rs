@@ -6,7 +6,7 @@ mod selection;
 pub(crate) use path::serve_path;
 pub(crate) use selection::{Piece, Selection};
 
-use storage_backends::skynet::metadata::{Metadata, Subfile};
+use skynet_formats::metadata::{Metadata, Subfile};
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,11 @@
 //! All that is in memory is what the coding takes. Parity pieces are hashed for the fanout and not stored: they can be
 //! computed again.
 
-use storage_backends::skynet::base_sector::AssembleError;
-use storage_backends::skynet::fanout::{Fanout, PiecePart};
-use storage_backends::skynet::layout::Layout;
-use storage_backends::skynet::profile::Profile;
-use storage_backends::skynet::sector::SectorRoot;
+use skynet_formats::base_sector::AssembleError;
+use skynet_formats::fanout::{Fanout, PiecePart};
+use skynet_formats::layout::Layout;
+use skynet_formats::profile::Profile;
+use skynet_formats::sector::SectorRoot;
 
 use super::content::{self, Destination};
 use super::error::WriteError;

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use storage_backends::skynet::base_sector::{AssembleError, BaseSector};
-use storage_backends::skynet::layout::Layout;
-use storage_backends::skynet::profile::Profile;
-use storage_backends::skynet::sector::SectorRoot;
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::base_sector::{AssembleError, BaseSector};
+use skynet_formats::layout::Layout;
+use skynet_formats::profile::Profile;
+use skynet_formats::sector::SectorRoot;
+use skynet_formats::skylink::Skylink;
 
 use super::chunks::Chunks;
 use super::error::{RestoreError, WriteError};

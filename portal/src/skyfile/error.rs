@@ -3,11 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
-use storage_backends::skynet::base_sector::{AssembleError, BaseSectorError};
-use storage_backends::skynet::layout::LayoutError;
-use storage_backends::skynet::metadata::MetadataError;
-use storage_backends::skynet::profile::ProfileError;
-use storage_backends::skynet::range_proof::RangeProofError;
+use skynet_formats::base_sector::{AssembleError, BaseSectorError};
+use skynet_formats::layout::LayoutError;
+use skynet_formats::metadata::MetadataError;
+use skynet_formats::profile::ProfileError;
+use skynet_formats::range_proof::RangeProofError;
 
 use crate::peers::FetchError;
 use crate::portal::ReadOnly;

@@ -19,8 +19,8 @@ mod tests;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use storage_backends::skynet::profile::Profile;
-use storage_backends::skynet::skylink::{Skylink, Target};
+use skynet_formats::profile::Profile;
+use skynet_formats::skylink::{Skylink, Target};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use storage_backends::skynet::sector::SectorRoot;
-use storage_backends::skynet::sector_tree::SectorTree;
+use skynet_formats::sector::SectorRoot;
+use skynet_formats::sector_tree::SectorTree;
 use tokio::sync::Semaphore;
 
 use crate::sectors::{Sector, Sectors};
@@ -139,7 +139,7 @@ impl Provable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use storage_backends::skynet::profile::SectorSize;
+    use skynet_formats::profile::SectorSize;
 
     #[test]
     fn no_more_trees_are_kept_than_the_limit_and_the_oldest_go() {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use storage_backends::skynet::layout::Layout;
-use storage_backends::skynet::sector::{LEAF_SIZE, SectorRoot};
-use storage_backends::skynet::skylink::Target;
+use skynet_formats::layout::Layout;
+use skynet_formats::sector::{LEAF_SIZE, SectorRoot};
+use skynet_formats::skylink::Target;
 use tokio::task::spawn_blocking;
 
 use super::proofs::{Proofs, Provable};

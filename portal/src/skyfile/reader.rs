@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use storage_backends::skynet::layout::Layout;
-use storage_backends::skynet::metadata::Metadata;
-use storage_backends::skynet::profile::SectorSize;
-use storage_backends::skynet::sector::{LEAF_SIZE, SectorRoot};
-use storage_backends::skynet::skylink::{Skylink, Target};
+use skynet_formats::layout::Layout;
+use skynet_formats::metadata::Metadata;
+use skynet_formats::profile::SectorSize;
+use skynet_formats::sector::{LEAF_SIZE, SectorRoot};
+use skynet_formats::skylink::{Skylink, Target};
 
 use super::arrivals::Arrivals;
 use super::error::OpenError;

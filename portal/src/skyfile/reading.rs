@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use storage_backends::skynet::range_proof;
-use storage_backends::skynet::sector::SectorRoot;
-use storage_backends::skynet::skylink::{Skylink, Target};
+use skynet_formats::range_proof;
+use skynet_formats::sector::SectorRoot;
+use skynet_formats::skylink::{Skylink, Target};
 use tokio::task::spawn_blocking;
 
 use super::proofs::Proofs;

@@ -1,11 +1,11 @@
 //! A base sector that a client made itself, as a backup of skyd holds it.
 
-use storage_backends::skynet::base_sector::{self, Body};
-use storage_backends::skynet::layout::Layout;
-use storage_backends::skynet::metadata::Metadata;
-use storage_backends::skynet::profile::{Profile, SectorSize};
-use storage_backends::skynet::sector::{SectorRoot, sector_root};
-use storage_backends::skynet::skylink::{Skylink, Target};
+use skynet_formats::base_sector::{self, Body};
+use skynet_formats::layout::Layout;
+use skynet_formats::metadata::Metadata;
+use skynet_formats::profile::{Profile, SectorSize};
+use skynet_formats::sector::{SectorRoot, sector_root};
+use skynet_formats::skylink::{Skylink, Target};
 
 use super::error::RestoreError;
 

@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use sha2::{Digest as _, Sha256};
-use storage_backends::skynet::base_sector::BaseSector;
+use skynet_formats::base_sector::BaseSector;
 
 use super::*;
 use crate::options::for_tests;
@@ -174,14 +174,14 @@ async fn a_missing_sector_cuts_the_stream() {
     assert!(read(&skyfile, 9000, 1001).await.is_err(), "beyond the end");
 }
 
-fn sector_file(store: &Store, root: &storage_backends::skynet::sector::SectorRoot) -> std::path::PathBuf {
+fn sector_file(store: &Store, root: &skynet_formats::sector::SectorRoot) -> std::path::PathBuf {
     let name = root.to_string();
     store.directory.path().join("sectors").join(&name[..2]).join(name)
 }
 
 /// Puts bytes under the name of their root, as a client's own base sector could stand there.
-fn plant(store: &Store, sector: &[u8]) -> storage_backends::skynet::sector::SectorRoot {
-    let root = storage_backends::skynet::sector::sector_root(store.skyfiles.sectors.sector_size(), sector);
+fn plant(store: &Store, sector: &[u8]) -> skynet_formats::sector::SectorRoot {
+    let root = skynet_formats::sector::sector_root(store.skyfiles.sectors.sector_size(), sector);
     let end = sector.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     std::fs::write(sector_file(store, &root), &sector[..end]).unwrap();
     root
@@ -228,7 +228,7 @@ fn cases(cases: u32) -> TestRunner {
 
 #[test]
 fn no_base_sector_harms() {
-    use storage_backends::skynet::layout::Layout;
+    use skynet_formats::layout::Layout;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let store = store("4KiB/1+4");
     let strategy = (layouts(), prop::collection::vec(any::<u8>(), 0..200));

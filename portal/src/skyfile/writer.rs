@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::skylink::Skylink;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Admission;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use content_store::{UploadId, free_space};
 use futures_util::{Stream, StreamExt};
 use serving::BodyError;
-use storage_backends::fs::{UploadId, free_space};
 use tokio::sync::mpsc;
 
 use super::concatenation::Concatenation;

@@ -1,6 +1,6 @@
 //! `Upload-Concat`: uploads that are parts of another one (TUS 1.0, concatenation).
 
-use storage_backends::fs::UploadId;
+use content_store::UploadId;
 
 /// Most parts of one upload.
 pub(crate) const PARTS_LIMIT: usize = 1024;

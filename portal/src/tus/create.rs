@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use storage_backends::digest::{Algorithm, Digest};
-use storage_backends::fs::{UploadId, free_space};
+use content_store::digest::{Algorithm, Digest};
+use content_store::{UploadId, free_space};
 
 use super::concatenation::Concatenation;
 use super::record::Record;

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use content_store::record::RecordError;
 use serving::BodyError;
-use storage_backends::fs::record::RecordError;
-use storage_backends::skynet::metadata::MetadataError;
+use skynet_formats::metadata::MetadataError;
 
 use super::upload_metadata::UploadMetadataError;
 use crate::skyfile::WriteError;

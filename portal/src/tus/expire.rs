@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use storage_backends::fs::UploadId;
+use content_store::UploadId;
 use tokio_util::sync::CancellationToken;
 
 use super::session::{Held, Session};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::skylink::Skylink;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, Take};
 

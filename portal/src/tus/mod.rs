@@ -42,8 +42,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use storage_backends::fs::{UploadId, make_directory, sync_directory};
-use storage_backends::skynet::skylink::Skylink;
+use content_store::{UploadId, make_directory, sync_directory};
+use skynet_formats::skylink::Skylink;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 

@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
-use storage_backends::fs::UploadId;
-use storage_backends::fs::record::{Format, Undecodable, time_field};
-use storage_backends::skynet::skylink::Skylink;
+use content_store::UploadId;
+use content_store::record::{Format, Undecodable, time_field};
+use skynet_formats::skylink::Skylink;
 
 use super::concatenation::{Concatenation, PARTS_LIMIT};
 use super::upload_metadata::{UPLOAD_METADATA_LIMIT, UploadMetadata};
@@ -97,9 +97,10 @@ fn concatenation(kind: u8, parts: &str) -> Option<Concatenation> {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::*;
+    use content_store::checksum::checksum;
     use proptest::prelude::*;
-    use storage_backends::checksum::checksum;
+
+    use super::*;
 
     fn records() -> Vec<Record> {
         let record = Record {

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use storage_backends::fs::{start_write_back, sync_data};
+use content_store::{start_write_back, sync_data};
 
 use super::TusError;
 

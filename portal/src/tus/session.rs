@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use storage_backends::fs::UploadId;
-use storage_backends::skynet::skylink::Skylink;
+use content_store::UploadId;
+use skynet_formats::skylink::Skylink;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
 use super::TusError;

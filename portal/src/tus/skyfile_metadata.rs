@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use storage_backends::fs::UploadId;
-use storage_backends::skynet::metadata::{Metadata, Subfile};
+use content_store::UploadId;
+use skynet_formats::metadata::{Metadata, Subfile};
 
 use super::TusError;
 use super::upload_metadata::UploadMetadata;

@@ -7,8 +7,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use storage_backends::fs::record::replace;
-use storage_backends::fs::{UploadId, sync_directory};
+use content_store::record::replace;
+use content_store::{UploadId, sync_directory};
 
 use super::TusError;
 use super::concatenation::Concatenation;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use storage_backends::backend::{EndpointHealth, EndpointState};
-use storage_backends::fs::ContentStore;
+use backends::{EndpointHealth, EndpointState};
+use content_store::ContentStore;
 
 use super::{Command, Output, Reply, fsck, places};
 use crate::catalog::Elsewhere;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use storage_backends::fs::{StoreError, Verdict, full_speed};
+use content_store::{StoreError, Verdict, full_speed};
 use tokio::sync::mpsc;
 
 use super::Output;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use storage_backends::backend::Locator;
+pub use backends::Locator;
 
 use crate::oci::{Digest, RepositoryName, Tag};
 

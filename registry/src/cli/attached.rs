@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use backends::skynet::{Access, PortalConfig, Secret};
 use portal::Portal;
-use storage_backends::skynet::{Access, PortalConfig, Secret};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;

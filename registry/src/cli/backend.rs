@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use storage_backends::backend::wrap::Metrics;
-use storage_backends::backend::{Backend, BackendError};
-use storage_backends::skynet::{Access, PortalConfig, Secret, SkynetConfig, skynet_backend_with};
+use backends::skynet::{Access, PortalConfig, Secret, SkynetConfig, skynet_backend_with};
+use backends::wrap::Metrics;
+use backends::{Backend, BackendError};
 
 use crate::config::{self, Storage};
 use crate::placement::{Acknowledgement, Settings};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, anyhow};
-use storage_backends::backend::Backend;
-use storage_backends::fs::ContentStore;
+use backends::Backend;
+use content_store::ContentStore;
 
 use super::attached::Beside;
 use super::backend;

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use storage_backends::skynet::skylink::Skylink;
-use storage_backends::tls;
+use skynet_formats::skylink::Skylink;
 use tokio::process::{Child, Command};
 
 use super::print;
@@ -112,7 +111,7 @@ impl Node {
         // Both are held until both are known, so that they differ.
         let free = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
         let [registry, portal] = free.map(|listener| listener.local_addr());
-        let client = Client::builder().tls_backend_preconfigured(tls::client_config()).no_proxy().build()?;
+        let client = Client::builder().tls_backend_preconfigured(tls_roots::client_config()).no_proxy().build()?;
         Ok(Node { data, url: format!("http://{}", registry?), portal: format!("http://{}", portal?), client })
     }
 

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-
-use storage_backends::skynet::profile::Profile;
+use skynet_formats::profile::Profile;
 
 use super::validate::Faults;
 use super::{ByteSize, ListenAddress, Secret, TimeSpan};

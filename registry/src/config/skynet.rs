@@ -1,9 +1,9 @@
 //! `[storage.skynet]`: the portals that keep the content.
 
+use backends::skynet::MAX_PORTALS;
+use backends::skynet::PortalUrl;
 use serde::{Deserialize, Serialize};
-use storage_backends::skynet::MAX_PORTALS;
-use storage_backends::skynet::PortalUrl;
-use storage_backends::skynet::profile::Profile;
+use skynet_formats::profile::Profile;
 
 use super::Secret;
 use super::validate::Faults;

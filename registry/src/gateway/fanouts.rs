@@ -10,10 +10,10 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use storage_backends::hasher::Hasher;
-use storage_backends::skynet::canonical::file_name;
-use storage_backends::skynet::profile::Profile;
-use storage_backends::skynet::sector::SectorRoot;
+use backends::skynet::canonical::file_name;
+use content_store::hasher::Hasher;
+use skynet_formats::profile::Profile;
+use skynet_formats::sector::SectorRoot;
 
 use super::files;
 use crate::oci::{Algorithm, Digest};

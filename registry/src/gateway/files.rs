@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use storage_backends::fs::{make_directory, sync_data, sync_directory};
+use content_store::{make_directory, sync_data, sync_directory};
 
 /// What a file in the making ends with; no name of a whole one does.
 const IN_THE_MAKING: &str = ".tmp";

@@ -13,8 +13,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use storage_backends::fs::{make_directory, sync_data, sync_directory};
-use storage_backends::skynet::sector::SectorRoot;
+use content_store::{make_directory, sync_data, sync_directory};
+use skynet_formats::sector::SectorRoot;
 
 use super::files;
 

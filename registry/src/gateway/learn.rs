@@ -4,15 +4,15 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::sync::Arc;
 
-use storage_backends::backend::UNIT;
-use storage_backends::fs::StoreError;
-use storage_backends::hasher::Hasher;
-use storage_backends::skynet::KIND;
-use storage_backends::skynet::canonical::{self, Form};
-use storage_backends::skynet::fanout::Fanout;
-use storage_backends::skynet::profile::Profile;
-use storage_backends::skynet::sector::SectorRoot;
-use storage_backends::skynet::skylink::{Skylink, Target};
+use backends::UNIT;
+use backends::skynet::KIND;
+use backends::skynet::canonical::{self, Form};
+use content_store::StoreError;
+use content_store::hasher::Hasher;
+use skynet_formats::fanout::Fanout;
+use skynet_formats::profile::Profile;
+use skynet_formats::sector::SectorRoot;
+use skynet_formats::skylink::{Skylink, Target};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 

@@ -3,12 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
+use backends::skynet::canonical::{self, Form};
 use bytes::Bytes;
+use content_store::StoreError;
 use portal::{Piece, Sector, SectorSource, SourceFile, Stretch};
-use storage_backends::fs::StoreError;
-use storage_backends::skynet::canonical::{self, Form};
-use storage_backends::skynet::profile::Profile;
-use storage_backends::skynet::sector::{LEAF_SIZE, SectorRoot};
+use skynet_formats::profile::Profile;
+use skynet_formats::sector::{LEAF_SIZE, SectorRoot};
 use tokio::runtime::Handle;
 
 use super::Gateway;

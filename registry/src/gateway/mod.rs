@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portal::SectorSource;
-use storage_backends::skynet::profile::Profile;
+use skynet_formats::profile::Profile;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 

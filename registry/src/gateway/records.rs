@@ -13,9 +13,9 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use storage_backends::fs::{make_directory, sync_data, sync_directory};
-use storage_backends::skynet::profile::Profile;
-use storage_backends::skynet::sector::{SectorRoot, sector_root};
+use content_store::{make_directory, sync_data, sync_directory};
+use skynet_formats::profile::Profile;
+use skynet_formats::sector::{SectorRoot, sector_root};
 
 use super::fanouts::Fanouts;
 use super::files;

@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use content_store::sync_directory;
 use serde::{Deserialize, Serialize};
-use storage_backends::fs::sync_directory;
 
 use super::files;
 use crate::oci::Digest;

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_backends::fs::{StoreError, Verdict};
+use content_store::{StoreError, Verdict};
 use tokio_util::sync::CancellationToken;
 
 use crate::oci::Digest;

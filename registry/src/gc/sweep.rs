@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use storage_backends::fs::StoreError;
+use content_store::StoreError;
 use tokio::sync::mpsc;
 
 use crate::oci::Digest;

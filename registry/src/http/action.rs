@@ -2,8 +2,8 @@
 //!
 //! `Route::action` is the one table of methods: the dispatcher matches on what it returns, and `Allow` is read from it.
 
+use content_store::UploadId;
 use http::Method;
-use storage_backends::fs::UploadId;
 
 use super::route::Route;
 use crate::oci::{Digest, Reference, RepositoryName};

@@ -1,7 +1,7 @@
 //! Header names and values of the distribution spec.
 
+use content_store::UploadId;
 use http::{HeaderName, HeaderValue};
-use storage_backends::fs::UploadId;
 
 use crate::oci::{Digest, RepositoryName};
 

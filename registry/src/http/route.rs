@@ -3,8 +3,8 @@
 //! Repository names contain slashes and may contain every word of the API (`a/manifests/b`, `tags/list`), so paths are
 //! read from the right. What a method does there, `action` says.
 
+use content_store::UploadId;
 use percent_encoding::percent_decode_str;
-use storage_backends::fs::UploadId;
 
 use crate::oci::{Digest, DigestError, Reference, RepositoryName};
 

@@ -6,8 +6,8 @@ mod reference;
 mod repository_name;
 mod tag;
 
+pub use content_store::digest::{Algorithm, Digest, DigestError};
 pub use media_type::ManifestKind;
 pub use reference::Reference;
 pub use repository_name::{InvalidRepositoryName, RepositoryName};
-pub use storage_backends::digest::{Algorithm, Digest, DigestError};
 pub use tag::{InvalidTag, Tag};

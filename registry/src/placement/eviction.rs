@@ -8,7 +8,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use storage_backends::fs::{ContentStore, StoreError};
+use content_store::{ContentStore, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::Remote;

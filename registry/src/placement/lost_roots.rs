@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use backends::{Backend as _, BackendError, Content, Locator, UnitRoot};
 use futures_util::TryStreamExt as _;
-use storage_backends::backend::{Backend as _, BackendError, Content, Locator, UnitRoot};
 use tokio_util::sync::CancellationToken;
 
 use super::Remote;

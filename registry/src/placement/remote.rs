@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use storage_backends::backend::Backend;
-use storage_backends::backend::wrap::Verify;
-use storage_backends::skynet::profile::Profile;
+use backends::Backend;
+use backends::wrap::Verify;
+use skynet_formats::profile::Profile;
 use tokio::sync::Semaphore;
 
 use super::Acknowledgement;

@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use backends::{MAX_TOKEN, Resume, ResumeToken};
 use futures_util::future::BoxFuture;
-use storage_backends::backend::{MAX_TOKEN, Resume, ResumeToken};
 
 use crate::oci::Digest;
 

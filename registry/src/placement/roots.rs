@@ -7,10 +7,10 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use storage_backends::backend::{Content, UNIT, UnitHash, UnitRoot};
-use storage_backends::fs::StoreError;
-use storage_backends::skynet::profile::SectorSize;
-use storage_backends::skynet::sector::SectorHasher;
+use backends::{Content, UNIT, UnitHash, UnitRoot};
+use content_store::StoreError;
+use skynet_formats::profile::SectorSize;
+use skynet_formats::sector::SectorHasher;
 use tokio_util::sync::CancellationToken;
 
 use super::unit_hashes;
@@ -255,7 +255,7 @@ pub(super) fn roots_of(list: &[u8]) -> Vec<UnitRoot> {
 /// The list of content that is at hand.
 #[cfg(test)]
 pub(super) fn list_of_bytes(bytes: &[u8]) -> Vec<u8> {
-    let mut roots = storage_backends::skynet::canonical::UnitRoots::new(SectorSize::STANDARD);
+    let mut roots = skynet_formats::unit_roots::UnitRoots::new(SectorSize::STANDARD);
     roots.update(bytes);
     list_of(&roots.finish())
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use storage_backends::backend::UnitHash;
-use storage_backends::fs::record::{self, Fields, Format, RecordError};
+use backends::UnitHash;
+use content_store::record::{self, Fields, Format, RecordError};
 
 use super::{Remote, resume};
 use crate::oci::Digest;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use backends::{BackendError, Content, FileSource, Locator, Source, SourceError};
+use content_store::StoreError;
+use content_store::hasher::Hasher;
 use futures_util::StreamExt as _;
-use storage_backends::backend::{BackendError, Content, FileSource, Locator, Source, SourceError};
-use storage_backends::fs::StoreError;
-use storage_backends::hasher::Hasher;
 use tokio_util::sync::CancellationToken;
 
 use super::{Remote, attempts, lost_roots, resume, roots};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use storage_backends::fs::{StoreError, Verdict, full_speed};
+use content_store::{StoreError, Verdict, full_speed};
 
 use super::{Error, Registry};
 use crate::catalog::command::Command;

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use storage_backends::fs::{CommitUploadError, UploadId};
+use content_store::{CommitUploadError, UploadId};
 
 use super::sessions::{Held, Outcome};
 use super::uploads::{ByteChunks, Chunk};

@@ -1,6 +1,6 @@
 //! What can go wrong in a registry, by meaning. `http/error.rs` says what each looks like on the wire.
 
-use storage_backends::fs::{StoreError, UploadId};
+use content_store::{StoreError, UploadId};
 
 use crate::catalog::command::{CommitError, ReadError, Refusal};
 use crate::oci::Digest;

@@ -24,7 +24,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_backends::fs::{ContentStore, StoreError};
+use content_store::{ContentStore, StoreError};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use storage_backends::fs::{ContentStore, StoreError, Upload, UploadId};
+use content_store::{ContentStore, StoreError, Upload, UploadId};
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
 use super::Error;

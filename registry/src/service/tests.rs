@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use storage_backends::fs::{StoreError, faults};
+use content_store::{StoreError, faults};
 
 use super::{Error, Start, Started};
 use crate::catalog::local::journal::{Disk, SystemDisk};

@@ -1,8 +1,8 @@
 //! Moves a request body into an upload: frames go through a bounded channel to one blocking thread that hashes and writes.
 
 use bytes::Bytes;
+use content_store::{ContentStore, Upload};
 use futures_util::{Stream, StreamExt};
-use storage_backends::fs::{ContentStore, Upload};
 use tokio::sync::mpsc;
 
 use super::Error;

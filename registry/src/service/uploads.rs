@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use content_store::UploadId;
 use futures_util::Stream;
-use storage_backends::fs::UploadId;
 
 use super::error::Progress;
 use super::sessions::{Held, Session};

@@ -1,10 +1,10 @@
 //! What each endpoint of the backend does, call by call.
 
+use backends::wrap::{Observation, Observer, Outcome};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use storage_backends::backend::wrap::{Observation, Observer, Outcome};
 
 /// Labels of a call that went well.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -1,10 +1,11 @@
 //! Failing disks, damaged records, and what a crash leaves at each step.
 
+use content_store::faults::{Step, plan};
+use content_store::record::RecordError;
+
 use super::{Fixture, entry};
 use crate::entries::record::encode;
 use crate::entries::{EntryStoreError, Put};
-use storage_backends::fs::faults::{Step, plan};
-use storage_backends::fs::record::RecordError;
 
 #[test]
 fn a_crash_before_the_rename_leaves_what_stood() {
@@ -141,7 +142,7 @@ fn a_record_of_a_newer_program_is_neither_read_nor_replaced() {
     let mut record = encode(&entry);
     record.truncate(record.len() - 8);
     record[8] = 2;
-    record.extend_from_slice(&storage_backends::checksum::checksum(&record));
+    record.extend_from_slice(&content_store::checksum::checksum(&record));
     std::fs::create_dir(path.parent().unwrap()).unwrap();
     std::fs::write(&path, &record).unwrap();
     let is_newer = |error| matches!(error, EntryStoreError::Record(RecordError::NewerFormat { version: 2, .. }));

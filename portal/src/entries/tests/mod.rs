@@ -5,10 +5,10 @@ mod failures;
 mod kill;
 mod model;
 
+use content_store::faults;
 use ed25519_dalek::SigningKey;
-use storage_backends::fs::faults;
-use storage_backends::skynet::datakey::DataKey;
-use storage_backends::skynet::entry::{Entry, EntryType, Refusal, SignedEntry};
+use skynet_formats::datakey::DataKey;
+use skynet_formats::entry::{Entry, EntryType, Refusal, SignedEntry};
 
 use super::{EntryStore, EntryStoreError, Put};
 
@@ -89,7 +89,7 @@ fn at_one_revision_the_work_decides() {
     assert_eq!(fixture.store.put(&better).unwrap(), refused(Refusal::SameContent));
 }
 
-fn one_id(a: &SignedEntry, b: &SignedEntry) -> storage_backends::skynet::entry::EntryId {
+fn one_id(a: &SignedEntry, b: &SignedEntry) -> skynet_formats::entry::EntryId {
     assert_eq!(a.id(), b.id());
     a.id()
 }

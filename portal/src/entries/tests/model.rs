@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use content_store::faults::{Step, clear, plan};
 use proptest::prelude::*;
-use storage_backends::skynet::entry::{EntryId, SignedEntry, supersedes};
+use skynet_formats::entry::{EntryId, SignedEntry, supersedes};
 
 use super::{Fixture, entry};
 use crate::entries::Put;
-use storage_backends::fs::faults::{Step, clear, plan};
 
 #[derive(Clone, Debug)]
 enum Operation {

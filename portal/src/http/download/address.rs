@@ -1,7 +1,7 @@
 //! Where a download asks: which skylink, which path in it, and on whose origin.
 
 use percent_encoding::percent_decode_str;
-use storage_backends::skynet::skylink::{Skylink, SkylinkError};
+use skynet_formats::skylink::{Skylink, SkylinkError};
 
 /// Characters of the text forms of a skylink.
 const BASE64: usize = 46;

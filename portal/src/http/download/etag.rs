@@ -1,7 +1,7 @@
 //! The entity tag of a download: by what is served, so that it changes when a resolver link points elsewhere.
 
 use data_encoding::HEXLOWER;
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::skylink::Skylink;
 
 use super::format::Format;
 

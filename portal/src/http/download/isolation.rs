@@ -5,7 +5,7 @@
 
 use http::header::{CONTENT_SECURITY_POLICY, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::skylink::Skylink;
 
 use super::address::below;
 use crate::PortalOptions;

@@ -21,7 +21,7 @@ use data_encoding::HEXLOWER;
 use futures_util::StreamExt;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use storage_backends::skynet::metadata::Metadata;
+use skynet_formats::metadata::Metadata;
 
 pub(crate) use address::{Address, below};
 pub(super) use raw_metadata::handle as metadata;

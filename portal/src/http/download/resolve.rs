@@ -5,9 +5,9 @@ use std::time::Duration;
 use axum::body::Body;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Response, StatusCode};
-use storage_backends::skynet::entry::SignedEntry;
-use storage_backends::skynet::resolver::Resolved;
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::entry::SignedEntry;
+use skynet_formats::resolver::Resolved;
+use skynet_formats::skylink::Skylink;
 
 use super::Address;
 use crate::Portal;

@@ -1,9 +1,9 @@
 //! Bytes of sectors, checked as a client checks them.
 
-use storage_backends::skynet::profile::SectorSize;
-use storage_backends::skynet::range_proof;
-use storage_backends::skynet::sector::sector_root;
-use storage_backends::skynet::skylink::{Skylink, Target};
+use skynet_formats::profile::SectorSize;
+use skynet_formats::range_proof;
+use skynet_formats::sector::sector_root;
+use skynet_formats::skylink::{Skylink, Target};
 
 use crate::http::tests::{TestPortal, bytes, get, text, upload};
 

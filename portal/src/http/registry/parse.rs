@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 use serving::Query;
-use storage_backends::skynet::datakey::DataKey;
-use storage_backends::skynet::entry::{EntryError, EntryId, EntryPost, SignedEntry};
-use storage_backends::skynet::public_key::PublicKey;
+use skynet_formats::datakey::DataKey;
+use skynet_formats::entry::{EntryError, EntryId, EntryPost, SignedEntry};
+use skynet_formats::public_key::PublicKey;
 
 use crate::http::error::HttpError;
 

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use serde_json::json;
-use storage_backends::skynet::entry::{EntryAnswer, EntryId, SignedEntry};
+use skynet_formats::entry::{EntryAnswer, EntryId, SignedEntry};
 
 use super::parse;
 use crate::Portal;

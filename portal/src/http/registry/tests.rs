@@ -7,9 +7,9 @@ use axum::extract::ConnectInfo;
 use data_encoding::HEXLOWER;
 use http::{Request, Response};
 use serde_json::{Value, json};
-use storage_backends::skynet::entry::{EntryAnswer, EntryPost, SignedEntry};
-use storage_backends::skynet::proof::{PROOF_HEADER, verify_proof};
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::entry::{EntryAnswer, EntryPost, SignedEntry};
+use skynet_formats::proof::{PROOF_HEADER, verify_proof};
+use skynet_formats::skylink::Skylink;
 
 use crate::entries::tests::entry;
 use crate::http::tests::{TestPortal, text};

@@ -7,7 +7,7 @@ use axum::body::Body;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Response, StatusCode};
 use serving::RequestBody;
-use storage_backends::skynet::entry::SignedEntry;
+use skynet_formats::entry::SignedEntry;
 
 use super::parse;
 use crate::Portal;

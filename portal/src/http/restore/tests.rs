@@ -1,9 +1,9 @@
 //! Base sectors that clients made, and those that they forged.
 
 use futures_util::TryStreamExt;
-use storage_backends::skynet::base_sector::BaseSector;
-use storage_backends::skynet::fanout::Fanout;
-use storage_backends::skynet::profile::{Profile, SectorSize};
+use skynet_formats::base_sector::BaseSector;
+use skynet_formats::fanout::Fanout;
+use skynet_formats::profile::{Profile, SectorSize};
 
 use crate::http::tests::{TestPortal, bytes, get, json, post, text, upload};
 

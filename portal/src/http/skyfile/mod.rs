@@ -10,7 +10,7 @@ mod tests;
 use futures_util::StreamExt;
 use serde_json::json;
 use serving::RequestBody;
-use storage_backends::skynet::skylink::{Skylink, Target};
+use skynet_formats::skylink::{Skylink, Target};
 
 use super::error::HttpError;
 use super::json::json_answer;

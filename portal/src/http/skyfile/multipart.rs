@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use multer::{Field, Multipart};
 use serving::{BodyError, RequestBody};
-use storage_backends::skynet::metadata::{Metadata, Subfile};
+use skynet_formats::metadata::{Metadata, Subfile};
 
 use super::disposition::Disposition;
 use super::params::parse_mode;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::header::CONTENT_TYPE;
-use storage_backends::skynet::metadata::Metadata;
+use skynet_formats::metadata::Metadata;
 
 use crate::http::error::HttpError;
 use crate::http::request::{Request, parse_bool};

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use futures_util::stream;
 use http::{Request, Response};
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::skylink::Skylink;
 
 use crate::http::tests::{TestPortal, text};
 

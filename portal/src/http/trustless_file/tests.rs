@@ -1,9 +1,9 @@
 //! Parts of files, checked from nothing but the skylink, as skyd's client checks them.
 
-use storage_backends::skynet::profile::Profile;
-use storage_backends::skynet::range_proof;
-use storage_backends::skynet::sector::SectorRoot;
-use storage_backends::skynet::skylink::{Skylink, Target};
+use skynet_formats::profile::Profile;
+use skynet_formats::range_proof;
+use skynet_formats::sector::SectorRoot;
+use skynet_formats::skylink::{Skylink, Target};
 
 use super::*;
 use crate::http::tests::{TestPortal, bytes, get, text, upload};

@@ -2,8 +2,8 @@
 
 use data_encoding::HEXLOWER;
 use serde_json::json;
-use storage_backends::skynet::entry::{EntryAnswer, EntryPost, SignedEntry};
-use storage_backends::skynet::proof::{proof_header, verify_proof};
+use skynet_formats::entry::{EntryAnswer, EntryPost, SignedEntry};
+use skynet_formats::proof::{proof_header, verify_proof};
 
 use super::*;
 use crate::entries::tests::entry;

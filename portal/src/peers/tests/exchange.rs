@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 
+use skynet_formats::entry::SignedEntry;
 use tower::ServiceExt;
 
 use super::*;
 use crate::entries::tests::entry;
-use storage_backends::skynet::entry::SignedEntry;
 
 /// Quick, and nothing by itself.
 fn quick() -> Timing {

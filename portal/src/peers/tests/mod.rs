@@ -15,9 +15,9 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{Request, Response, StatusCode};
-use storage_backends::skynet::profile::{Profile, SectorSize};
-use storage_backends::skynet::sector::SectorRoot;
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::profile::{Profile, SectorSize};
+use skynet_formats::sector::SectorRoot;
+use skynet_formats::skylink::Skylink;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use content_store::UploadId;
 use futures_util::{Stream, StreamExt};
 use serving::BodyError;
-use storage_backends::fs::UploadId;
-use storage_backends::skynet::profile::{Profile, SectorSize};
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::profile::{Profile, SectorSize};
+use skynet_formats::skylink::Skylink;
 
 use super::skyfile_metadata::skyfile_metadata;
 use super::{Status, TusError, UploadMetadata, Uploads};

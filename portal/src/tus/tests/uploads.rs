@@ -158,7 +158,7 @@ async fn limits_are_kept() {
 #[tokio::test]
 async fn the_disk_is_not_filled() {
     let fixture = Fixture::new();
-    let free = storage_backends::fs::free_space(fixture.directory.path()).unwrap();
+    let free = content_store::free_space(fixture.directory.path()).unwrap();
     let large = Fixture::with(|options| options.max_upload = u64::MAX);
     assert!(matches!(large.uploads.create(false, free * 2, metadata()).await, Err(TusError::DiskFull)));
     let mut full = Fixture::new();

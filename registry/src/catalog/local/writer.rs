@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use storage_backends::fs::free_space;
+use content_store::free_space;
 use tokio::sync::mpsc;
 
 use super::check::{Accepted, Batch, Rejection};

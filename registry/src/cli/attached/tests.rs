@@ -1,8 +1,8 @@
 //! A node with its portal, in one process, on addresses that the system gives.
 
+use backends::UNIT;
 use bytes::Bytes;
 use futures_util::stream;
-use storage_backends::backend::UNIT;
 use tempfile::TempDir;
 
 use super::*;
@@ -144,11 +144,8 @@ async fn its_keys_let_the_registry_in_and_nobody_else() {
     running.until_safe().await;
     // It listens everywhere, and is reached over loopback.
     assert_eq!(running.places(&digest)[0].locator.endpoints, [format!("http://[::1]:{port}")]);
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(storage_backends::tls::client_config())
-        .no_proxy()
-        .build()
-        .unwrap();
+    let client =
+        reqwest::Client::builder().tls_backend_preconfigured(tls_roots::client_config()).no_proxy().build().unwrap();
     let post = client.post(format!("http://[::1]:{port}/skynet/skyfile")).body("without");
     assert_eq!(post.send().await.unwrap().status().as_u16(), 401);
     running.stop().await;
@@ -228,7 +225,7 @@ async fn a_new_portal_has_nothing_whatever_was_placed_before() {
     assert_eq!(after[0].locator, before[0].locator);
     // The new portal really has it.
     let locator = &running.places(&digests[0])[0].locator;
-    let content = storage_backends::backend::Content::new(digests[0].clone(), 4).unwrap();
+    let content = backends::Content::new(digests[0].clone(), 4).unwrap();
     assert!(running.node.backend.as_ref().unwrap().stat(&content, locator).await.is_ok());
     running.stop().await;
 }
@@ -264,7 +261,7 @@ async fn a_new_portal_has_no_lists_of_unit_roots_either() {
     let backend = running.node.backend.as_ref().unwrap();
     let there = async |digest: &Digest| {
         let locator = &running.places(digest)[0].locator;
-        let content = storage_backends::backend::Content::new(digest.clone(), locator.stored_size).unwrap();
+        let content = backends::Content::new(digest.clone(), locator.stored_size).unwrap();
         backend.stat(&content, locator).await.is_ok()
     };
     for (number, expected) in [(true, true), (false, true), (true, true), (false, false)].into_iter().enumerate() {

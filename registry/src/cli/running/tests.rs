@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use backends::skynet::testing::TestPortal;
 use bytes::Bytes;
 use futures_util::stream;
-use storage_backends::skynet::testing::TestPortal;
 use tempfile::TempDir;
 use tokio::time::timeout;
 

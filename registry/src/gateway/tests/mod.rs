@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
+use backends::skynet::canonical::file_name;
 use http::{Request, Response, StatusCode};
 use portal::{ApiKeys, PeerKey, Portal, PortalOptions};
-use storage_backends::skynet::canonical::file_name;
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::skylink::Skylink;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 

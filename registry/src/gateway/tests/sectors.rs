@@ -1,8 +1,8 @@
 //! Any profile, and any sector with content by its root alone.
 
-use storage_backends::skynet::base_sector;
-use storage_backends::skynet::profile::{Profile, SectorSize};
-use storage_backends::skynet::sector::{SectorRoot, sector_root};
+use skynet_formats::base_sector;
+use skynet_formats::profile::{Profile, SectorSize};
+use skynet_formats::sector::{SectorRoot, sector_root};
 
 use super::*;
 use crate::oci::RepositoryName;

@@ -1,10 +1,10 @@
 //! Uploads (end-4a, 4b, 4c, 5, 6, 11, 13, 14).
 
 use axum::body::Body;
+use content_store::UploadId;
 use http::header::{LOCATION, RANGE};
 use http::{HeaderValue, Response, StatusCode};
 use serving::RequestBody;
-use storage_backends::fs::UploadId;
 
 use crate::http::App;
 use crate::http::body::{OwnChunks, chunks};

@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backends::{Backend as _, BackendError, Content, Locator, UNIT};
 use bytes::Bytes;
+use content_store::StoreError;
 use futures_util::StreamExt as _;
-use storage_backends::backend::{Backend as _, BackendError, Content, Locator, UNIT};
-use storage_backends::fs::StoreError;
 use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 

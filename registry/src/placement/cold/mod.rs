@@ -11,10 +11,10 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use backends::{Content, Locator, UNIT};
 use bytes::{Bytes, BytesMut};
+use content_store::Staged;
 use futures_util::TryStreamExt as _;
-use storage_backends::backend::{Content, Locator, UNIT};
-use storage_backends::fs::Staged;
 use tokio::sync::{OnceCell, watch};
 
 use self::passing::Passing;

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use backends::UNIT;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
-use storage_backends::backend::UNIT;
 
 use super::{Cold, Step, fetch};
 use crate::service::Error;

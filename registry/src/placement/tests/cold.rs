@@ -4,9 +4,9 @@ use std::fs;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
+use backends::wrap::{Call, Fault};
+use backends::{UNIT, UnitHash};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use storage_backends::backend::wrap::{Call, Fault};
-use storage_backends::backend::{UNIT, UnitHash};
 use tokio_util::sync::CancellationToken;
 
 use super::{GRACE, Node, large, settings, unavailable};

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use backends::wrap::{Call, Fault};
 use proptest::prelude::*;
-use storage_backends::backend::wrap::{Call, Fault};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_backends::backend::wrap::{Call, Fault};
-use storage_backends::backend::{Backend, BackendError, Content, UNIT};
-use storage_backends::skynet::testing::{Route, TestPortal};
-use storage_backends::skynet::{SkynetConfig, skynet_backend};
+use backends::skynet::testing::{Route, TestPortal};
+use backends::skynet::{SkynetConfig, skynet_backend};
+use backends::wrap::{Call, Fault};
+use backends::{Backend, BackendError, Content, UNIT};
 
 use super::cold::read;
 use super::{GRACE, Node, large, settings, unavailable};

@@ -10,8 +10,8 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_backends::backend::wrap::{Call, Fault, Faults};
-use storage_backends::backend::{Backend, BackendError, Content, MemoryBackend, UNIT};
+use backends::wrap::{Call, Fault, Faults};
+use backends::{Backend, BackendError, Content, MemoryBackend, UNIT};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -110,7 +110,7 @@ impl Node {
     /// Asked of the storage itself, behind all faults.
     pub(crate) async fn is_there(&self, digest: &Digest, size: u64) -> bool {
         let content = Content::new(digest.clone(), size).unwrap();
-        let source = Arc::new(storage_backends::backend::BytesSource::claiming(content.clone(), bytes::Bytes::new()));
+        let source = Arc::new(backends::BytesSource::claiming(content.clone(), bytes::Bytes::new()));
         let locator = self.memory.locate(source).await.unwrap().unwrap();
         self.memory.stat(&content, &locator).await.is_ok()
     }

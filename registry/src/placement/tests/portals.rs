@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_backends::backend::wrap::{Call, Fault, Faults};
-use storage_backends::backend::{Backend, MemoryBackend, Replicas};
+use backends::wrap::{Call, Fault, Faults};
+use backends::{Backend, MemoryBackend, Replicas};
 use tokio_util::sync::CancellationToken;
 
 use super::{GRACE, Node, settings, unavailable};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_backends::backend::wrap::{Call, Fault};
-use storage_backends::backend::{Backend as _, Content};
+use backends::wrap::{Call, Fault};
+use backends::{Backend as _, Content};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

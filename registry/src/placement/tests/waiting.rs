@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use storage_backends::backend::UNIT;
-use storage_backends::backend::wrap::{Call, Fault};
+use backends::UNIT;
+use backends::wrap::{Call, Fault};
 use tokio::time::Instant;
 
 use super::{GRACE, Node, large, settings, unavailable};

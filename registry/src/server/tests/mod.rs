@@ -19,14 +19,13 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::StatusCode;
 use http_body_util::BodyExt;
+use serving::{IdleTimeout, IdleTimeoutError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-
-use serving::{IdleTimeout, IdleTimeoutError};
 
 use super::{Limits, run};
 use crate::config;

@@ -8,7 +8,7 @@ use std::io;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::HeaderValue;
-use storage_backends::skynet::metadata::Subfile;
+use skynet_formats::metadata::Subfile;
 
 use super::format::Format;
 use crate::served::Piece;

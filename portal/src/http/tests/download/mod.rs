@@ -13,8 +13,8 @@ mod resolvers;
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use http::{Request, Response};
-use storage_backends::skynet::metadata::{Metadata, Subfile};
-use storage_backends::skynet::skylink::Skylink;
+use skynet_formats::metadata::{Metadata, Subfile};
+use skynet_formats::skylink::Skylink;
 
 use super::{TestPortal, text};
 

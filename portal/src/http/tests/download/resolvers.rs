@@ -1,7 +1,7 @@
 //! Skylinks that lead to other skylinks.
 
-use storage_backends::skynet::entry::{EntryPost, SignedEntry};
-use storage_backends::skynet::proof::{PROOF_HEADER, verify_proof};
+use skynet_formats::entry::{EntryPost, SignedEntry};
+use skynet_formats::proof::{PROOF_HEADER, verify_proof};
 
 use super::*;
 use crate::entries::tests::entry;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backends::UNIT;
+use backends::wrap::{Call, Fault};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_NONE_MATCH, RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use storage_backends::backend::UNIT;
-use storage_backends::backend::wrap::{Call, Fault};
 use tower::ServiceExt as _;
 
 use crate::http::{Door, HttpOptions, router};

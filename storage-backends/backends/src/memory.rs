@@ -1,0 +1,251 @@
+//! A backend in the memory of this process, for tests and trials.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use content_store::digest::Digest;
+use futures_util::{StreamExt as _, stream};
+use skynet_formats::profile::SectorSize;
+use skynet_formats::unit_roots::UnitRoots;
+
+use super::source::read_piece;
+use super::{
+    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, MAX_READ, PLAIN,
+    Resume, ResumeToken, Source, SourceError, Stat, UNIT, UnitRoot,
+};
+
+/// So many broken-off uploads are remembered; the oldest goes first.
+const MAX_UPLOADS: usize = 16;
+
+/// Keeps everything in memory. Clones share it, so that a clone is another instance over the same storage.
+#[derive(Clone, Debug)]
+pub struct MemoryBackend {
+    state: Arc<Mutex<State>>,
+    max_object_size: Option<u64>,
+    /// What locators call it, if anything.
+    name: Option<Arc<str>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: HashMap<Digest, Bytes>,
+    /// By number, which is the token.
+    uploads: BTreeMap<u64, Partial>,
+    next_upload: u64,
+}
+
+/// An upload that has not ended.
+#[derive(Debug)]
+struct Partial {
+    digest: Digest,
+    bytes: BytesMut,
+}
+
+impl MemoryBackend {
+    /// An empty one.
+    pub fn new() -> Self {
+        MemoryBackend { state: Arc::default(), max_object_size: None, name: None }
+    }
+
+    /// The same storage, refusing longer content.
+    #[must_use]
+    pub fn with_max_object_size(self, bytes: u64) -> Self {
+        MemoryBackend { max_object_size: Some(bytes), ..self }
+    }
+
+    /// The same storage, called so by its locators.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        MemoryBackend { name: Some(name.into()), ..self }
+    }
+
+    /// The same storage, holding these bytes under the digest, whatever they are.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn holding(self, digest: Digest, bytes: Bytes) -> Self {
+        self.state().objects.insert(digest, bytes);
+        self
+    }
+
+    /// What it holds.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn digests(&self) -> Vec<Digest> {
+        self.state().objects.keys().cloned().collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No change is in steps that a panic could part.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn locator(content: &Content, endpoints: Vec<String>) -> Locator {
+        Locator {
+            kind: "memory".into(),
+            profile: String::new(),
+            address: content.digest().to_string(),
+            endpoints,
+            codec: PLAIN.into(),
+            stored_size: content.length(),
+        }
+    }
+
+    async fn store(&self, source: &dyn Source, resume: &dyn Resume) -> Result<(), BackendError> {
+        let content = source.content();
+        if let Some(limit) = self.max_object_size.filter(|limit| content.length() > *limit) {
+            return Err(BackendError::TooLarge { limit });
+        }
+        if self.state().objects.contains_key(content.digest()) {
+            return Ok(());
+        }
+        let (number, mut offset) = self.take_up(content, resume).await;
+        while offset < content.length() {
+            let bytes = read_piece(source, offset, content.length()).await?;
+            offset = self.state().append(number, offset, &bytes)?;
+        }
+        self.state().finish(number, content)
+    }
+
+    /// Where the upload of the token stands, or a new one.
+    async fn take_up(&self, content: &Content, resume: &dyn Resume) -> (u64, u64) {
+        let number = resume.last().and_then(|token| token.as_str().parse::<u64>().ok());
+        if let Some(number) = number
+            && let Some(partial) = self.state().uploads.get(&number).filter(|p| p.digest == *content.digest())
+        {
+            return (number, partial.bytes.len() as u64);
+        }
+        let number = self.state().begin(content);
+        resume.keep(ResumeToken::try_from(number.to_string()).expect("a number is short")).await;
+        (number, 0)
+    }
+}
+
+impl Default for MemoryBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    fn begin(&mut self, content: &Content) -> u64 {
+        while self.uploads.len() >= MAX_UPLOADS {
+            self.uploads.pop_first();
+        }
+        self.next_upload += 1;
+        self.uploads.insert(self.next_upload, Partial { digest: content.digest().clone(), bytes: BytesMut::new() });
+        self.next_upload
+    }
+
+    /// Takes bytes if they are the next ones, and says which are next. Two may feed one upload.
+    fn append(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<u64, BackendError> {
+        let partial = self.uploads.get_mut(&number).ok_or_else(pushed_out)?;
+        if partial.bytes.len() as u64 == offset {
+            partial.bytes.extend_from_slice(bytes);
+        }
+        Ok(partial.bytes.len() as u64)
+    }
+
+    fn finish(&mut self, number: u64, content: &Content) -> Result<(), BackendError> {
+        let Some(partial) = self.uploads.remove(&number) else {
+            // The other one that fed it was first.
+            return if self.objects.contains_key(content.digest()) { Ok(()) } else { Err(pushed_out()) };
+        };
+        let (start, end) = (0, content.length());
+        if Digest::of(content.algorithm(), &partial.bytes) != *content.digest() {
+            return Err(SourceError::Damaged { start, end }.into());
+        }
+        self.objects.insert(content.digest().clone(), partial.bytes.freeze());
+        Ok(())
+    }
+}
+
+fn pushed_out() -> BackendError {
+    BackendError::Unavailable { retry_after: None, cause: "the upload made room for others".into() }
+}
+
+impl Backend for MemoryBackend {
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    fn profile(&self) -> &'static str {
+        ""
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            known_address: true,
+            address_reads_all: false,
+            resume_step: Some(MAX_READ),
+            asynchronous_delete: false,
+            needs_unit_roots: false,
+            public: false,
+            max_object_size: self.max_object_size,
+            verified: false,
+            copies: 1,
+        }
+    }
+
+    fn endpoints(&self) -> Vec<String> {
+        self.name.iter().map(ToString::to_string).collect()
+    }
+
+    fn check(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
+        Box::pin(async move { Ok(Some(Self::locator(source.content(), Vec::new()))) })
+    }
+
+    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        Box::pin(async move {
+            self.store(&*source, resume).await?;
+            Ok(Self::locator(source.content(), self.endpoints()))
+        })
+    }
+
+    fn get<'a>(&'a self, content: &'a Content, _: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
+        Box::pin(async move {
+            content.check_range(&range)?;
+            let whole = self.state().objects.get(content.digest()).cloned().ok_or(BackendError::NotFound)?;
+            if whole.len() as u64 != content.length() {
+                return Err(BackendError::Corrupt { start: 0, end: content.length() });
+            }
+            let bytes = whole.slice(range.start as usize..range.end as usize);
+            let pieces = (0..bytes.len()).step_by(MAX_READ as usize).map(move |start| {
+                let end = bytes.len().min(start + MAX_READ as usize);
+                Ok(bytes.slice(start..end))
+            });
+            Ok(stream::iter(pieces).boxed())
+        })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, _: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        Box::pin(async move {
+            let whole = self.state().objects.get(content.digest()).cloned().ok_or(BackendError::NotFound)?;
+            let mut roots = UnitRoots::new(SectorSize::STANDARD);
+            roots.update(&whole);
+            Ok((content.length() > UNIT).then(|| roots.finish().into()))
+        })
+    }
+
+    fn stat<'a>(&'a self, content: &'a Content, _: &'a Locator) -> Answer<'a, Stat> {
+        Box::pin(async move {
+            let length = self.state().objects.get(content.digest()).map(Bytes::len).ok_or(BackendError::NotFound)?;
+            Ok(Stat { length: length as u64, endpoints: self.endpoints() })
+        })
+    }
+
+    fn delete<'a>(&'a self, content: &'a Content, _: &'a Locator) -> Answer<'a, Deletion> {
+        Box::pin(async move {
+            self.state().objects.remove(content.digest());
+            Ok(Deletion::Done)
+        })
+    }
+
+    fn health(&self) -> Health {
+        Health::available(self.name.as_deref().unwrap_or("memory"))
+    }
+}

@@ -1,0 +1,25 @@
+//! Portals of Skynet as a backend. What a skylink commits to is computed here, never asked for.
+
+mod backend;
+pub mod canonical;
+mod client;
+mod config;
+mod content;
+mod placing;
+mod portal;
+mod problem;
+mod roots;
+mod secret;
+mod stats;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod tus;
+mod unit_roots;
+
+#[cfg(test)]
+mod tests;
+
+pub use backend::{skynet_backend, skynet_backend_with};
+pub use config::{Access, Deadlines, MAX_PORTALS, PortalConfig, PortalUrl, PortalUrlError, SkynetConfig};
+pub use portal::{KIND, Portal};
+pub use secret::Secret;

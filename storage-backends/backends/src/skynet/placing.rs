@@ -1,0 +1,141 @@
+//! Sending large content to a portal: a TUS upload that goes on where it was acknowledged.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt as _;
+use skynet_formats::sector::SectorRoot;
+use skynet_formats::skylink::Skylink;
+
+use super::canonical::{file_name, metadata};
+use super::content::checked_bytes;
+use super::portal::Portal;
+use super::problem::Problem;
+use super::tus::{self, TusId};
+use crate::{BackendError, Resume, ResumeToken, Source};
+
+/// About so many bytes go in one request: enough that the pauses between them do not count. skyd takes whole chunks only.
+const PART: u64 = 64 * 1024 * 1024;
+
+/// One piece of content at one portal.
+pub(super) struct Large<'a> {
+    pub(super) portal: &'a Portal,
+    pub(super) source: Arc<dyn Source>,
+    /// Of its units.
+    pub(super) units: Arc<[SectorRoot]>,
+    pub(super) skylink: Skylink,
+}
+
+/// An upload under way.
+struct Session {
+    id: TusId,
+    offset: u64,
+}
+
+impl Large<'_> {
+    /// Sends what is missing, and answers the skylink that the portal tells.
+    pub(super) async fn send(&self, resume: &dyn Resume) -> Result<Skylink, BackendError> {
+        let length = self.source.content().length();
+        let (mut part, mut renewed) = (self.part(), false);
+        let mut session = match self.take_up(resume).await? {
+            Some(session) => session,
+            None => self.begin(resume).await?,
+        };
+        while session.offset < length {
+            let end = length.min((session.offset / part + 1) * part);
+            match self.send_part(&session, end).await {
+                Ok(reached) => session.offset = reached,
+                // Once, and in the smallest parts: perhaps it was lost because a part took too long.
+                Err(error) if !renewed && self.is_lost(&session, &error).await => {
+                    tracing::info!(portal = %self.portal.client.name(), %error, "beginning an upload anew");
+                    renewed = true;
+                    part = self.portal.profile.chunk_size();
+                    session = self.begin(resume).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let skylink = self.ask_skylink(&session.id).await?;
+        if skylink != self.skylink {
+            // Nobody should take it up again.
+            resume.keep(ResumeToken::try_from(String::new()).expect("it is short")).await;
+        }
+        Ok(skylink)
+    }
+
+    fn part(&self) -> u64 {
+        let chunk = self.portal.profile.chunk_size();
+        (PART / chunk).max(1) * chunk
+    }
+
+    /// The portal has lost the upload, or it is stuck: skyd goes on at whole chunks only.
+    async fn is_lost(&self, session: &Session, error: &BackendError) -> bool {
+        let stuck = !session.offset.is_multiple_of(self.portal.profile.chunk_size());
+        match error {
+            BackendError::NotFound => true,
+            // It says that it will go on: another request may just be ending, of a process that was killed.
+            BackendError::Unavailable { retry_after: Some(_), .. } => false,
+            BackendError::Refused { .. } | BackendError::Unavailable { .. } if stuck => true,
+            // skyd forgets an idle upload even while it works on a part of it, and then says one thing or another.
+            BackendError::Unavailable { .. } => {
+                matches!(tus::state(&self.portal.client, &session.id).await, Err(BackendError::NotFound))
+            }
+            _ => false,
+        }
+    }
+
+    /// The upload of the token, if the portal still has it and it is of this content.
+    async fn take_up(&self, resume: &dyn Resume) -> Result<Option<Session>, BackendError> {
+        let Some(id) = resume.last().and_then(|token| self.read_token(&token)) else { return Ok(None) };
+        let length = self.source.content().length();
+        match tus::state(&self.portal.client, &id).await {
+            Ok(state) if state.offset <= length && state.length.is_none_or(|found| found == length) => {
+                Ok(Some(Session { id, offset: state.offset }))
+            }
+            Ok(_) | Err(BackendError::NotFound | BackendError::Refused { .. } | BackendError::Misbehaves { .. }) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn begin(&self, resume: &dyn Resume) -> Result<Session, BackendError> {
+        let content = self.source.content();
+        let metadata = metadata(content.digest(), content.length());
+        let id = tus::create(&self.portal.client, content.length(), &file_name(content.digest()), &metadata).await?;
+        let token = format!("{} {id}", self.skylink);
+        resume.keep(ResumeToken::try_from(token).expect("a skylink and a name are short")).await;
+        Ok(Session { id, offset: 0 })
+    }
+
+    /// Of another content, the token is of no use.
+    fn read_token(&self, token: &ResumeToken) -> Option<TusId> {
+        let (skylink, id) = token.as_str().split_once(' ')?;
+        if skylink == self.skylink.to_string() { id.parse().ok() } else { None }
+    }
+
+    async fn send_part(&self, session: &Session, end: u64) -> Result<u64, BackendError> {
+        let bytes = checked_bytes(Arc::clone(&self.source), Arc::clone(&self.units), session.offset, end);
+        // Whoever sends the body only says that it broke off; why is kept here.
+        let failure = Arc::new(Mutex::new(None));
+        let noted = Arc::clone(&failure);
+        let bytes = bytes.map(move |item| {
+            item.map_err(|error| {
+                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                BackendError::Unavailable { retry_after: None, cause: "the source failed".into() }
+            })
+        });
+        let sent = tus::patch(&self.portal.client, &session.id, session.offset, end - session.offset, bytes).await;
+        let failed = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failed.map_or(sent, Err)
+    }
+
+    async fn ask_skylink(&self, id: &TusId) -> Result<Skylink, BackendError> {
+        let client = &self.portal.client;
+        let state = tus::state(client, id).await?;
+        match state.skylink {
+            Some(skylink) => Ok(skylink),
+            None if client.is_bare() => tus::skylink_of_bare(client, id).await,
+            None => Err(client.error("end an upload", Problem::Malformed("skylink")).unavailable(None)),
+        }
+    }
+}

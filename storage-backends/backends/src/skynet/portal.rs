@@ -1,0 +1,313 @@
+//! One portal as a backend: content at the skylink of its canonical form.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use reqwest::{Method, Response, StatusCode};
+use serde::Deserialize;
+use skynet_formats::profile::Profile;
+use skynet_formats::skylink::Skylink;
+
+use super::canonical::file_name;
+use super::client::Client;
+use super::config::{Deadlines, PortalConfig};
+use super::content::{Body, canonical, max_length};
+use super::problem::Problem;
+use super::roots::RecentRoots;
+use super::{placing, stats, unit_roots};
+use crate::{
+    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, PLAIN, Resume, Source,
+    Stat, UnitRoot,
+};
+
+/// The `kind` of our locators.
+pub const KIND: &str = "skynet";
+
+/// The longest answer to an upload, in bytes.
+const MAX_ANSWER: u64 = 64 * 1024;
+
+/// One portal.
+#[derive(Clone, Debug)]
+pub struct Portal {
+    pub(super) client: Client,
+    pub(super) profile: Profile,
+    profile_name: Arc<str>,
+    max_object_size: u64,
+    deadlines: Deadlines,
+    random: fn() -> [u8; 16],
+    recent: Arc<RecentRoots>,
+}
+
+impl Portal {
+    /// A portal of this profile; nothing is asked yet. `random` names files at a bare skyd, which wants each to be new.
+    pub fn new(
+        config: PortalConfig,
+        profile: Profile,
+        deadlines: Deadlines,
+        max_object_size: Option<u64>,
+        random: fn() -> [u8; 16],
+    ) -> Result<Self, BackendError> {
+        let possible = max_length(profile);
+        Ok(Portal {
+            client: Client::new(config, deadlines)?,
+            profile,
+            profile_name: profile.to_string().into(),
+            max_object_size: max_object_size.map_or(possible, |limit| limit.min(possible)),
+            deadlines,
+            random,
+            recent: Arc::default(),
+        })
+    }
+
+    /// The same, sharing what is computed with other portals of its profile.
+    pub(super) fn sharing(self, recent: &Arc<RecentRoots>) -> Self {
+        Portal { recent: Arc::clone(recent), ..self }
+    }
+
+    fn locator(&self, skylink: &Skylink, length: u64, endpoints: Vec<String>) -> Locator {
+        Locator {
+            kind: KIND.into(),
+            profile: self.profile_name.to_string(),
+            address: skylink.to_string(),
+            endpoints,
+            codec: PLAIN.into(),
+            stored_size: length,
+        }
+    }
+
+    /// The skylink of a locator, which must be one of ours: it becomes part of a path.
+    fn skylink(&self, content: &Content, locator: &Locator) -> Result<Skylink, BackendError> {
+        let ours = locator.kind == KIND
+            && *locator.profile == *self.profile_name
+            && locator.codec == PLAIN
+            && locator.stored_size == content.length();
+        let skylink = Skylink::from_uri(&locator.address).ok().filter(|_| ours);
+        skylink.ok_or_else(|| BackendError::Refused { cause: "the locator is not one of this backend".into() })
+    }
+
+    /// A bare skyd has them below another path than a portal.
+    fn path(&self, skylink: &Skylink) -> String {
+        if self.client.is_bare() { format!("/skynet/skylink/{skylink}") } else { format!("/{skylink}") }
+    }
+
+    async fn head(&self, skylink: &Skylink, length: u64) -> Result<(), BackendError> {
+        const ACTION: &str = "ask for a skylink";
+        let request = self.client.request(Method::HEAD, &self.path(skylink));
+        let response = self.client.send(ACTION, request, 0, StatusCode::OK).await?;
+        stats::refuse_gateway(&self.client, ACTION, &response)?;
+        match number(&response, CONTENT_LENGTH.as_str()) {
+            // A skylink commits to its length.
+            Some(found) if found != length => Err(BackendError::Corrupt { start: 0, end: length }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn has(&self, skylink: &Skylink, length: u64) -> Result<bool, BackendError> {
+        match self.head(skylink, length).await {
+            Ok(()) => Ok(true),
+            Err(BackendError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes what is there stay: a portal may have it in passing only, from a peer or after somebody's unpin. A bare skyd
+    /// has only what was uploaded to it.
+    async fn keeps(&self, skylink: &Skylink) -> Result<bool, BackendError> {
+        const ACTION: &str = "pin a skylink";
+        if self.client.is_bare() {
+            return Ok(true);
+        }
+        let request = self.client.request(Method::POST, &format!("/skynet/pin/{skylink}")).header(CONTENT_LENGTH, 0);
+        let response = self.client.send_any(ACTION, request, 0).await?;
+        if response.status().is_success() {
+            return Ok(true);
+        }
+        match self.client.refusal(ACTION, response).await {
+            BackendError::NotFound => Ok(false),
+            error => Err(error),
+        }
+    }
+
+    async fn store(&self, source: Arc<dyn Source>, resume: &dyn Resume, again: bool) -> Result<Locator, BackendError> {
+        let content = source.content().clone();
+        if content.length() > self.max_object_size {
+            return Err(BackendError::TooLarge { limit: self.max_object_size });
+        }
+        let canonical = canonical(&*source, self.profile, &self.recent).await?;
+        let locator = self.locator(&canonical.skylink, content.length(), self.endpoints());
+        // It may have been acknowledged before, and not recorded.
+        if !again && self.has(&canonical.skylink, content.length()).await? && self.keeps(&canonical.skylink).await? {
+            return Ok(locator);
+        }
+        let found = match canonical.body {
+            Body::Small(bytes) => self.send_raw(&content, bytes).await?,
+            Body::Large(units) => {
+                placing::Large { portal: self, source, units, skylink: canonical.skylink }.send(resume).await?
+            }
+        };
+        self.compare(canonical.skylink, found)?;
+        Ok(locator)
+    }
+
+    async fn send_raw(&self, content: &Content, bytes: bytes::Bytes) -> Result<Skylink, BackendError> {
+        const ACTION: &str = "send content";
+        #[derive(Deserialize)]
+        struct Answer {
+            skylink: String,
+        }
+        // A portal makes up the path of a file; a bare skyd wants one, and a new one for each attempt.
+        let path = match self.client.is_bare() {
+            true => format!("/skynet/skyfile/skyberth/{:032x}", u128::from_be_bytes((self.random)())),
+            false => "/skynet/skyfile".to_owned(),
+        };
+        let length = bytes.len() as u64;
+        let path = format!("{path}?filename={}", file_name(content.digest()));
+        let request = self
+            .client
+            .request(Method::POST, &path)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, length)
+            .body(bytes);
+        let response = self.client.send(ACTION, request, length, StatusCode::OK).await?;
+        let body = self.client.short_body(ACTION, response, MAX_ANSWER).await?;
+        let skylink =
+            serde_json::from_slice::<Answer>(&body).ok().and_then(|answer| Skylink::from_uri(&answer.skylink).ok());
+        skylink.ok_or_else(|| self.client.error(ACTION, Problem::Malformed("skylink")).misbehaves())
+    }
+
+    /// Another skylink than the one computed is the worst that a portal can answer to an upload.
+    pub(super) fn compare(&self, expected: Skylink, found: Skylink) -> Result<(), BackendError> {
+        if expected == found {
+            return Ok(());
+        }
+        let error = self.client.error("place content", Problem::OtherAddress { expected, found });
+        tracing::error!(%error, "a portal computes other skylinks than we do; it is not to be trusted");
+        Err(error.misbehaves())
+    }
+
+    async fn fetch(&self, skylink: Skylink, length: u64, range: Range<u64>) -> Result<ByteStream, BackendError> {
+        const ACTION: &str = "read content";
+        let request = self.client.request(Method::GET, &self.path(&skylink));
+        let wanted = range.end - range.start;
+        if range == (0..length) {
+            let response = self.client.send(ACTION, request, 0, StatusCode::OK).await?;
+            return Ok(self.client.stream(ACTION, response, wanted));
+        }
+        let request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
+        let response = self.client.send(ACTION, request, 0, StatusCode::PARTIAL_CONTENT).await?;
+        let answered = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+        if answered != Some(&format!("bytes {}-{}/{length}", range.start, range.end - 1)) {
+            return Err(self.client.error(ACTION, Problem::OtherRange).misbehaves());
+        }
+        Ok(self.client.stream(ACTION, response, wanted))
+    }
+
+    async fn unpin(&self, skylink: Skylink) -> Result<Deletion, BackendError> {
+        const ACTION: &str = "unpin a skylink";
+        let request = self.client.request(Method::POST, &format!("/skynet/unpin/{skylink}")).header(CONTENT_LENGTH, 0);
+        let response = self.client.send_any(ACTION, request, 0).await?;
+        if response.status().is_success() {
+            return Ok(Deletion::Accepted);
+        }
+        match self.client.refusal(ACTION, response).await {
+            BackendError::NotFound => Ok(Deletion::Done),
+            error => Err(error),
+        }
+    }
+}
+
+fn number(response: &Response, name: &str) -> Option<u64> {
+    response.headers().get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+impl Backend for Portal {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn profile(&self) -> &str {
+        &self.profile_name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            known_address: true,
+            // What is in flight of a part, and the unit that was being read.
+            resume_step: Some(2 * self.profile.chunk_size().max(crate::UNIT)),
+            asynchronous_delete: true,
+            address_reads_all: !self.profile.fanout_is_unit_roots(),
+            needs_unit_roots: self.profile.fanout_is_unit_roots(),
+            public: true,
+            max_object_size: Some(self.max_object_size),
+            verified: false,
+            copies: 1,
+        }
+    }
+
+    fn endpoints(&self) -> Vec<String> {
+        vec![self.client.recorded_as().to_string()]
+    }
+
+    fn check(&self) -> Answer<'_, ()> {
+        Box::pin(stats::check_profile(&self.client, self.profile))
+    }
+
+    fn ping(&self) -> Answer<'_, ()> {
+        let after = self.deadlines.ping;
+        Box::pin(async move {
+            let asked = tokio::time::timeout(after, stats::check_profile(&self.client, self.profile)).await;
+            asked.map_err(|_| BackendError::TimedOut { waited_for: "sign of life", after })?
+        })
+    }
+
+    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
+        Box::pin(async move {
+            let skylink = canonical(&*source, self.profile, &self.recent).await?.skylink;
+            Ok(Some(self.locator(&skylink, source.content().length(), Vec::new())))
+        })
+    }
+
+    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        Box::pin(self.store(source, resume, false))
+    }
+
+    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        Box::pin(self.store(source, resume, true))
+    }
+
+    fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
+        Box::pin(async move {
+            content.check_range(&range)?;
+            let skylink = self.skylink(content, locator)?;
+            if range.is_empty() && content.length() > 0 {
+                return Ok(stream::empty().boxed());
+            }
+            self.fetch(skylink, content.length(), range).await
+        })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        Box::pin(async move {
+            let skylink = self.skylink(content, locator)?;
+            unit_roots::fetch(&self.client, self.profile, content, skylink).await
+        })
+    }
+
+    fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
+        Box::pin(async move {
+            let length = content.length();
+            self.head(&self.skylink(content, locator)?, length).await?;
+            Ok(Stat { length, endpoints: self.endpoints() })
+        })
+    }
+
+    fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        Box::pin(async move { self.unpin(self.skylink(content, locator)?).await })
+    }
+
+    fn health(&self) -> Health {
+        Health::available(&**self.client.name())
+    }
+}

@@ -1,0 +1,47 @@
+//! What a portal says of itself.
+
+use reqwest::{Method, Response, StatusCode};
+use serde::Deserialize;
+use skynet_formats::GATEWAY_HEADER;
+use skynet_formats::profile::Profile;
+
+use super::client::Client;
+use super::problem::Problem;
+use crate::BackendError;
+
+/// The longest answer, in bytes.
+const MAX_ANSWER: u64 = 256 * 1024;
+
+/// Our portals announce how they lay out content. skyd does not; it is found out at the first upload.
+#[derive(Deserialize)]
+struct Stats {
+    profile: Option<String>,
+}
+
+/// Asks the portal whether it lays out content as we expect.
+pub(super) async fn check_profile(client: &Client, expected: Profile) -> Result<(), BackendError> {
+    const ACTION: &str = "ask for its profile";
+    let response = client.send(ACTION, client.request(Method::GET, "/skynet/stats"), 0, StatusCode::OK).await?;
+    refuse_gateway(client, ACTION, &response)?;
+    let body = client.short_body(ACTION, response, MAX_ANSWER).await?;
+    let stats = serde_json::from_slice::<Stats>(&body);
+    let stats = stats.map_err(|_| client.error(ACTION, Problem::Malformed("statistics")).unavailable(None))?;
+    let Some(found) = stats.profile else {
+        tracing::info!(portal = %client.name(), "the portal does not say which profile it has");
+        return Ok(());
+    };
+    if found.parse() == Ok(expected) {
+        return Ok(());
+    }
+    let found = super::problem::sanitized(&found);
+    let error = client.error(ACTION, Problem::OtherProfile { expected: expected.to_string(), found });
+    Err(BackendError::Unsuitable { cause: Box::new(error) })
+}
+
+/// No place to rely on: content that is found there may be our own.
+pub(super) fn refuse_gateway(client: &Client, action: &'static str, answer: &Response) -> Result<(), BackendError> {
+    if !answer.headers().contains_key(GATEWAY_HEADER) {
+        return Ok(());
+    }
+    Err(BackendError::Unsuitable { cause: Box::new(client.error(action, Problem::Gateway)) })
+}

@@ -1,0 +1,224 @@
+//! Portals that lie, stall, babble and break.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use skynet_formats::profile::Profile;
+
+use super::{portal, portal_with, put};
+use crate::skynet::testing::{Route, TestPortal, Trouble};
+use crate::skynet::{Access, Deadlines, Secret};
+use crate::testing::{read, sample};
+use crate::{Backend as _, BackendError, Locator, PLAIN, Resume as _, ResumeInMemory, Source as _, UNIT};
+
+const LARGE: u64 = 2 * UNIT + 1000;
+
+/// Deadlines that a test can wait for.
+const SHORT: Deadlines = Deadlines {
+    connect: Duration::from_secs(2),
+    first_byte: Duration::from_millis(500),
+    idle: Duration::from_secs(1),
+    ping: Duration::from_millis(500),
+    least_rate: 1 << 30,
+};
+
+#[tokio::test]
+async fn another_skylink_than_the_computed_one_is_misbehaviour() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    for (length, route) in [(1000, Route::Upload), (LARGE, Route::TusHead)] {
+        test.always(route, Trouble::WrongSkylink);
+        let resume = ResumeInMemory::default();
+        let error = portal(&test).put(Arc::new(sample(length, 1)), &resume).await.unwrap_err();
+        assert!(matches!(error, BackendError::Misbehaves { .. }), "{length} bytes: {error}");
+        assert!(resume.last().is_none_or(|token| token.as_str().is_empty()), "nobody takes it up again");
+        test.clear();
+    }
+}
+
+/// A registry that took its own gateway for a portal would rely on a copy that is the only one.
+#[tokio::test]
+async fn a_gateway_is_no_place_for_content() {
+    for access in [Access::Open, Access::Skyd(Secret::new("password"))] {
+        let test = TestPortal::start_with(Profile::DEFAULT, access).await;
+        let content = sample(1000, 1);
+        put(&portal(&test), &content).await.unwrap();
+        test.always(Route::Stats, Trouble::Gateway);
+        test.always(Route::Head, Trouble::Gateway);
+        assert!(matches!(portal(&test).check().await.unwrap_err(), BackendError::Unsuitable { .. }));
+        // It has the content, and that does not count.
+        let (pins, uploads) = (test.calls(Route::Pin), test.calls(Route::Upload));
+        let error = put(&portal(&test), &content).await.unwrap_err();
+        assert!(matches!(error, BackendError::Unsuitable { .. }), "{error}");
+        assert_eq!((test.calls(Route::Pin), test.calls(Route::Upload)), (pins, uploads));
+    }
+}
+
+#[tokio::test]
+async fn answers_mean_what_they_mean_for_every_request() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    let html = "<html><body>Bad Gateway</body></html>";
+    let table = [
+        (Trouble::Answer(500, "application/json", r#"{"message":"download timed out"}"#), "unavailable"),
+        (Trouble::Answer(502, "text/html", html), "unavailable"),
+        (Trouble::Answer(404, "text/html", html), "unavailable"),
+        (Trouble::Busy(429, "17"), "unavailable"),
+        (Trouble::Answer(408, "application/json", "{}"), "unavailable"),
+        (Trouble::Answer(451, "application/json", "{}"), "refused"),
+        (Trouble::Answer(401, "text/html", html), "refused"),
+        (Trouble::Answer(403, "text/plain", "no"), "refused"),
+        (Trouble::Answer(307, "text/plain", ""), "refused"),
+        (Trouble::Answer(507, "text/plain", ""), "full"),
+    ];
+    let (small, large) = (sample(1000, 1), sample(LARGE, 2));
+    for (trouble, kind) in table {
+        for route in [Route::Upload, Route::TusCreate, Route::TusPatch] {
+            test.always(route, trouble);
+            let source = if route == Route::Upload { &small } else { &large };
+            assert_eq!(put(&portal(&test), source).await.unwrap_err().kind(), kind, "{route:?} {trouble:?}");
+            test.clear();
+        }
+    }
+    let locator = put(&portal(&test), &large).await.unwrap();
+    for (trouble, kind) in table {
+        test.always(Route::Get, trouble);
+        let error = read(&portal(&test), &large, &locator, 5..LARGE).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{trouble:?}");
+        if let Trouble::Busy(..) = trouble {
+            assert_eq!(error.retry_after(), Some(Duration::from_secs(17)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_answer_in_time_is_not_waited_for() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    let (small, large) = (sample(1000, 1), sample(LARGE, 2));
+    let locator = put(&portal(&test), &large).await.unwrap();
+    put(&portal(&test), &small).await.unwrap();
+    let hasty = portal_with(&test, SHORT);
+    for (route, trouble) in [
+        (Route::Get, Trouble::Stall),
+        (Route::Get, Trouble::StallAfter(100)),
+        (Route::Head, Trouble::Stall),
+        (Route::Stats, Trouble::Stall),
+    ] {
+        test.always(route, trouble);
+        let result = match route {
+            Route::Get => read(&hasty, &large, &locator, 0..LARGE).await.map(|_| ()),
+            Route::Head => hasty.stat(large.content(), &locator).await.map(|_| ()),
+            _ => hasty.check().await,
+        };
+        assert!(matches!(result, Err(BackendError::TimedOut { .. })), "{route:?} {trouble:?}: {result:?}");
+        test.clear();
+    }
+    let (a, b, c, d) = (sample(1000, 3), sample(LARGE, 4), sample(LARGE, 5), sample(LARGE, 6));
+    for (route, source) in [(Route::Upload, a), (Route::TusCreate, b), (Route::TusPatch, c), (Route::TusHead, d)] {
+        test.always(route, Trouble::Stall);
+        let result = tokio::time::timeout(Duration::from_mins(2), put(&hasty, &source)).await.unwrap();
+        assert!(matches!(result, Err(BackendError::TimedOut { .. })), "{route:?}: {result:?}");
+        test.clear();
+    }
+}
+
+#[tokio::test]
+async fn answers_without_end_are_not_read_to_it() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    let source = sample(1000, 1);
+    let locator = portal(&test).locate(Arc::new(source.clone())).await.unwrap().unwrap();
+    for route in [Route::Stats, Route::Upload, Route::Get] {
+        test.always(route, Trouble::Endless);
+        let result = match route {
+            Route::Stats => portal(&test).check().await,
+            Route::Upload => put(&portal(&test), &source).await.map(|_| ()),
+            _ => read(&portal(&test), &source, &locator, 0..1000).await.map(|_| ()),
+        };
+        assert!(matches!(result, Err(BackendError::Misbehaves { .. })), "{route:?}: {result:?}");
+        test.clear();
+    }
+}
+
+#[tokio::test]
+async fn short_and_other_bytes_are_told() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    let source = sample(LARGE, 1);
+    let locator = put(&portal(&test), &source).await.unwrap();
+    test.at(Route::Get, 0, Trouble::BreakAfter(UNIT));
+    let error = read(&portal(&test), &source, &locator, 0..LARGE).await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    test.at(Route::Get, 0, Trouble::IgnoreRange);
+    let error = read(&portal(&test), &source, &locator, 5..LARGE).await.unwrap_err();
+    assert_eq!(error.kind(), "refused", "{error}");
+}
+
+#[tokio::test]
+async fn a_locator_of_others_leads_nowhere() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    let source = sample(1000, 1);
+    let sound = put(&portal(&test), &source).await.unwrap();
+    let asked = test.requests().len();
+    let others = [
+        Locator { address: "../skynet/stats".into(), ..sound.clone() },
+        Locator { address: String::new(), ..sound.clone() },
+        Locator { kind: "s3".into(), ..sound.clone() },
+        Locator { profile: "4KiB/1+4".into(), ..sound.clone() },
+        Locator { codec: "age".into(), ..sound.clone() },
+        Locator { stored_size: 1001, ..sound.clone() },
+    ];
+    assert_eq!(sound.codec, PLAIN);
+    for locator in others {
+        assert_eq!(read(&portal(&test), &source, &locator, 0..10).await.unwrap_err().kind(), "refused", "{locator:?}");
+        assert_eq!(portal(&test).delete(source.content(), &locator).await.unwrap_err().kind(), "refused");
+    }
+    assert_eq!(test.requests().len(), asked, "nobody was asked");
+    // Whatever endpoints it names, only the portal of the configuration is asked.
+    let elsewhere = Locator { endpoints: vec!["http://127.0.0.1:1".into()], ..sound };
+    assert_eq!(read(&portal(&test), &source, &elsewhere, 0..1000).await.unwrap(), source.read_all());
+}
+
+#[tokio::test]
+async fn errors_and_debug_output_hold_no_secret() {
+    use crate::skynet::{Access, Secret};
+    let test = TestPortal::start_with(Profile::DEFAULT, Access::ApiKey(Secret::new("very-secret"))).await;
+    test.always(Route::Upload, Trouble::Answer(500, "text/plain", "oops"));
+    let portal = portal(&test);
+    let error = put(&portal, &sample(10, 1)).await.unwrap_err();
+    assert!(!format!("{error} {error:?} {portal:?} {:?}", test.config()).contains("very-secret"));
+}
+
+#[tokio::test]
+async fn roots_are_believed_only_if_they_make_the_skylink() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    let large = sample(LARGE, 2);
+    let locator = put(&portal(&test), &large).await.unwrap();
+    let roots = portal(&test).unit_roots(large.content(), &locator).await.unwrap();
+    assert_eq!(roots.as_ref(), large.content().unit_roots());
+    // Of the layout: its version, the content's length, the pieces; then of the fanout.
+    for at in [0, 1, 25, 26, 27, 99, 100, 99 + 32, 99 + 95] {
+        test.always(Route::BaseSector, Trouble::WrongByte(at));
+        let error = portal(&test).unit_roots(large.content(), &locator).await;
+        let sound = matches!(&error, Ok(Some(found)) if Some(found) == large.content().unit_roots());
+        assert!(sound || matches!(error, Err(BackendError::Corrupt { .. })), "byte {at}: {error:?}");
+        assert!(at < 99 || !sound, "byte {at} is of a root");
+    }
+    let table = [
+        (Trouble::Answer(404, "application/json", r#"{"message":"not found"}"#), "not_found"),
+        (Trouble::Answer(500, "application/json", "{}"), "unavailable"),
+        (Trouble::Answer(200, "text/html", "<html>log in first</html>"), "corrupt"),
+        (Trouble::Endless, "misbehaves"),
+        (Trouble::Stall, "timed_out"),
+    ];
+    for (trouble, kind) in table {
+        test.always(Route::BaseSector, trouble);
+        let error = portal_with(&test, SHORT).unit_roots(large.content(), &locator).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{trouble:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_ping_does_not_take_as_long_as_content_may() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    test.always(Route::Get, Trouble::Stall);
+    portal(&test).ping().await.unwrap();
+    test.always(Route::Stats, Trouble::Stall);
+    assert_eq!(portal_with(&test, SHORT).ping().await.unwrap_err().kind(), "timed_out");
+}

@@ -1,0 +1,147 @@
+//! Bytes on their way to a backend: read by range, as often and in which order the backend needs them.
+
+use std::fmt::Debug;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use content_store::digest::{Algorithm, Digest};
+use futures_util::future::BoxFuture;
+
+use super::{Content, ContentError};
+
+/// A source is asked for at most so many bytes at once.
+pub const MAX_READ: u64 = 1024 * 1024;
+
+/// Content that can be read here.
+pub trait Source: Debug + Send + Sync {
+    /// What it is.
+    fn content(&self) -> &Content;
+
+    /// Exactly these bytes of it: within the content, at most [`MAX_READ`]. They are not verified.
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SourceError>>;
+}
+
+/// The bytes to be stored could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The content was removed meanwhile.
+    #[error("gone")]
+    Gone,
+    /// They are not what the digest and the roots say.
+    #[error("bytes {start} to {end} are not those of the content")]
+    Damaged {
+        /// Where what was checked begins.
+        start: u64,
+        /// Where it ends.
+        end: u64,
+    },
+    /// The disk did not give them.
+    #[error("read: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// What of `start..end` fits into one read, and never another number of bytes.
+pub(crate) async fn read_piece(source: &dyn Source, start: u64, end: u64) -> Result<Bytes, SourceError> {
+    let end = end.min(start + MAX_READ);
+    let bytes = source.read(start..end).await?;
+    if bytes.len() as u64 == end - start { Ok(bytes) } else { Err(SourceError::Damaged { start, end }) }
+}
+
+/// An open file as a source.
+#[derive(Debug)]
+pub struct FileSource {
+    file: Arc<File>,
+    content: Content,
+}
+
+impl FileSource {
+    /// The file holds this content and nothing else.
+    pub fn new(file: File, content: Content) -> Self {
+        FileSource { file: Arc::new(file), content }
+    }
+}
+
+impl Source for FileSource {
+    fn content(&self) -> &Content {
+        &self.content
+    }
+
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SourceError>> {
+        let file = Arc::clone(&self.file);
+        Box::pin(async move {
+            let read = move || {
+                let mut bytes = vec![0; (range.end - range.start) as usize];
+                file.read_exact_at(&mut bytes, range.start)?;
+                Ok(Bytes::from(bytes))
+            };
+            // The thread only fails to come back if it panicked or the runtime ends.
+            tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+        })
+    }
+}
+
+/// Bytes in memory as a source; for small content.
+#[derive(Clone, Debug)]
+pub struct BytesSource {
+    bytes: Bytes,
+    content: Content,
+}
+
+impl BytesSource {
+    /// A source of these bytes, under their digest.
+    pub fn new(algorithm: Algorithm, bytes: Bytes) -> Self {
+        let content = Content::new(Digest::of(algorithm, &bytes), bytes.len() as u64);
+        BytesSource { content: content.expect("the digest is of a known algorithm"), bytes }
+    }
+
+    /// A source of these bytes that claims to be this content.
+    pub fn claiming(content: Content, bytes: Bytes) -> Self {
+        BytesSource { bytes, content }
+    }
+
+    /// All of them, whatever the content claims to be.
+    pub fn read_all(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// The same with the roots of its units, in order.
+    pub fn with_unit_roots(self, roots: Arc<[super::UnitRoot]>) -> Result<Self, ContentError> {
+        Ok(BytesSource { content: self.content.with_unit_roots(roots)?, bytes: self.bytes })
+    }
+}
+
+impl Source for BytesSource {
+    fn content(&self) -> &Content {
+        &self.content
+    }
+
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SourceError>> {
+        let within = range.start <= range.end && range.end <= self.bytes.len() as u64;
+        let bytes = within.then(|| self.bytes.slice(range.start as usize..range.end as usize));
+        Box::pin(async move { bytes.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof).into()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[tokio::test]
+    async fn files_and_memory_give_exactly_the_range_or_an_error() {
+        let bytes = Bytes::from_static(b"some bytes to be stored");
+        let memory = BytesSource::new(Algorithm::Sha256, bytes.clone());
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let file = FileSource::new(file, memory.content().clone());
+        for source in [&memory as &dyn Source, &file] {
+            assert_eq!(source.read(5..10).await.unwrap(), bytes.slice(5..10));
+            assert!(source.read(3..3).await.unwrap().is_empty());
+            assert!(matches!(source.read(20..24).await, Err(SourceError::Io(_))));
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Leaves a backend alone that fails again and again, and for good one that lies.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use tokio::time::Instant;
+
+use crate::{
+    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, EndpointHealth, EndpointState, Health,
+    Locator, Resume, Source, Stat, UnitRoot,
+};
+
+/// When to leave a backend alone, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerConfig {
+    /// So many failures in a row are enough. Wrong bytes are enough by themselves.
+    pub failures: u32,
+    /// The first rest. It doubles from one to the next, until a call goes well.
+    pub first_rest: Duration,
+    /// The longest rest.
+    pub longest_rest: Duration,
+}
+
+impl Default for BreakerConfig {
+    /// A refusal costs a portal that is down next to nothing, and a longer rest would outlast the outage: after half a minute
+    /// of failures, reads and placements would wait for minutes.
+    fn default() -> Self {
+        BreakerConfig { failures: 5, first_rest: Duration::from_secs(10), longest_rest: Duration::from_secs(30) }
+    }
+}
+
+/// A breaker before another backend. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    inner: Arc<dyn Backend>,
+    switch: Arc<Switch>,
+}
+
+#[derive(Debug)]
+struct Switch {
+    config: BreakerConfig,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// In a row.
+    failures: u32,
+    /// In a row, which makes the next one longer.
+    rests: u32,
+    resting_until: Option<Instant>,
+    distrusted: bool,
+}
+
+impl Switch {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn endpoint_state(&self) -> EndpointState {
+        let state = self.state();
+        if state.distrusted {
+            return EndpointState::Distrusted;
+        }
+        let rest = state.resting_until.map(|until| until.saturating_duration_since(Instant::now()));
+        rest.filter(|rest| !rest.is_zero()).map_or(EndpointState::Available, EndpointState::Resting)
+    }
+
+    /// Says no while the backend rests.
+    fn admit(&self) -> Result<(), BackendError> {
+        match self.endpoint_state() {
+            EndpointState::Available => Ok(()),
+            EndpointState::Resting(rest) => {
+                Err(BackendError::Unavailable { retry_after: Some(rest), cause: "left alone after failures".into() })
+            }
+            EndpointState::Distrusted => Err(BackendError::Misbehaves { cause: "not trusted any more".into() }),
+        }
+    }
+
+    fn note<T>(&self, result: &Result<T, BackendError>) {
+        let Err(error) = result else {
+            let mut state = self.state();
+            state.failures = 0;
+            state.rests = 0;
+            return;
+        };
+        match error {
+            BackendError::Misbehaves { .. } => {
+                tracing::error!(%error, "a backend misbehaves, and is not used any more");
+                self.state().distrusted = true;
+            }
+            BackendError::Corrupt { .. } => {
+                tracing::error!(%error, "a backend gave other bytes than those asked for");
+                self.rest(Duration::ZERO);
+            }
+            error if error.is_retryable() => self.fail(error),
+            // It works; it only does not have it, or not for us.
+            _ => {}
+        }
+    }
+
+    fn fail(&self, error: &BackendError) {
+        let enough = {
+            let mut state = self.state();
+            state.failures += 1;
+            // After a rest, one failure is enough for the next.
+            state.failures >= self.config.failures || state.rests > 0
+        };
+        // Told to stay away, nobody asks the same again.
+        if enough || error.retry_after().is_some() {
+            self.rest(error.retry_after().unwrap_or_default());
+        }
+    }
+
+    fn rest(&self, at_least: Duration) {
+        let rest = {
+            let mut state = self.state();
+            let doubled = self.config.first_rest.saturating_mul(1 << state.rests.min(16));
+            let rest = doubled.min(self.config.longest_rest).max(at_least);
+            state.rests += 1;
+            state.failures = 0;
+            state.resting_until = Some(Instant::now() + rest);
+            rest
+        };
+        tracing::warn!(?rest, "a backend is left alone for a while");
+    }
+}
+
+impl Breaker {
+    /// Wraps a backend.
+    pub fn new(inner: Arc<dyn Backend>, config: BreakerConfig) -> Self {
+        Breaker { inner, switch: Arc::new(Switch { config, state: Mutex::default() }) }
+    }
+
+    fn guard<'a, T: Send + 'a>(&'a self, call: impl FnOnce() -> Answer<'a, T> + Send + 'a) -> Answer<'a, T> {
+        Box::pin(async move {
+            self.switch.admit()?;
+            let result = call().await;
+            self.switch.note(&result);
+            result
+        })
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Backend for Breaker {
+    fn kind(&self) -> &str {
+        self.inner.kind()
+    }
+
+    fn profile(&self) -> &str {
+        self.inner.profile()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn endpoints(&self) -> Vec<String> {
+        self.inner.endpoints()
+    }
+
+    fn check(&self) -> Answer<'_, ()> {
+        self.guard(|| self.inner.check())
+    }
+
+    fn ping(&self) -> Answer<'_, ()> {
+        self.guard(|| self.inner.ping())
+    }
+
+    /// Asks nobody, so it works during a rest too.
+    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
+        self.inner.locate(source)
+    }
+
+    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        self.guard(move || self.inner.put(source, resume))
+    }
+
+    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        self.guard(move || self.inner.put_again(source, resume))
+    }
+
+    fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
+        Box::pin(async move {
+            self.switch.admit()?;
+            let open = match self.inner.get(content, locator, range).await {
+                Ok(open) => open,
+                error => {
+                    self.switch.note(&error);
+                    return error;
+                }
+            };
+            // How it goes on is noted too; that it began says little.
+            let state = (open, Arc::clone(&self.switch));
+            let watched = stream::unfold(state, |(mut open, switch)| async move {
+                let item = open.next().await?;
+                switch.note(&item);
+                Some((item, (open, switch)))
+            });
+            Ok(watched.boxed())
+        })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        self.guard(move || self.inner.unit_roots(content, locator))
+    }
+
+    fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
+        self.guard(move || self.inner.stat(content, locator))
+    }
+
+    fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        self.guard(move || self.inner.delete(content, locator))
+    }
+
+    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        self.guard(move || self.inner.delete_at(endpoint, content, locator))
+    }
+
+    fn health(&self) -> Health {
+        let state = self.switch.endpoint_state();
+        let worse = |endpoint: EndpointHealth| match state {
+            EndpointState::Available => endpoint,
+            state => EndpointHealth { state, ..endpoint },
+        };
+        Health { endpoints: self.inner.health().endpoints.into_iter().map(worse).collect() }
+    }
+}

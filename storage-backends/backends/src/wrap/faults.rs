@@ -1,0 +1,233 @@
+//! For tests: a backend that does wrong when it is told to.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+
+use super::Call;
+use crate::{
+    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source, Stat,
+    UnitRoot,
+};
+
+/// One way to do wrong.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// Answers this error instead of doing anything.
+    Fail(fn() -> BackendError),
+    /// Does it, and answers this error: the answer got lost on its way.
+    FailAfterwards(fn() -> BackendError),
+    /// Never answers.
+    Stall,
+    /// Answers rightly after this time.
+    Late(Duration),
+    /// Of a stream: changes the byte at this place in it.
+    WrongByte(u64),
+    /// Of a stream: ends cleanly after so many bytes.
+    EndAfter(u64),
+    /// Of a stream: gives these bytes after the right ones.
+    Superfluous(&'static [u8]),
+    /// Of a stream: gives an error after so many bytes.
+    BreakAfter(u64, fn() -> BackendError),
+    /// Of a stream: gives nothing more after so many bytes.
+    StallAfter(u64),
+}
+
+/// Does wrong around another backend. Clones share the plan.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    inner: Arc<dyn Backend>,
+    plan: Arc<Mutex<Plan>>,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    calls: HashMap<Call, u64>,
+    once: HashMap<(Call, u64), Fault>,
+    always: HashMap<Call, Fault>,
+}
+
+impl Faults {
+    /// Wraps a backend; nothing goes wrong yet.
+    pub fn new(inner: Arc<dyn Backend>) -> Self {
+        Faults { inner, plan: Arc::default() }
+    }
+
+    /// At the nth call of this kind from now on; 0 is the next one.
+    pub fn at(&self, call: Call, nth: u64, fault: Fault) {
+        self.with_plan(|plan| {
+            let number = plan.calls.get(&call).copied().unwrap_or_default() + nth;
+            plan.once.insert((call, number), fault);
+        });
+    }
+
+    /// At every call of this kind.
+    pub fn always(&self, call: Call, fault: Fault) {
+        self.with_plan(|plan| plan.always.insert(call, fault));
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn clear(&self) {
+        self.with_plan(|plan| {
+            plan.once.clear();
+            plan.always.clear();
+        });
+    }
+
+    /// How many calls of this kind there have been.
+    pub fn calls(&self, call: Call) -> u64 {
+        self.with_plan(|plan| plan.calls.get(&call).copied().unwrap_or_default())
+    }
+
+    fn next(&self, call: Call) -> Option<Fault> {
+        self.with_plan(|plan| {
+            let count = plan.calls.entry(call).or_default();
+            let number = *count;
+            *count += 1;
+            plan.once.remove(&(call, number)).or_else(|| plan.always.get(&call).copied())
+        })
+    }
+
+    fn with_plan<T>(&self, change: impl FnOnce(&mut Plan) -> T) -> T {
+        change(&mut self.plan.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Does the call as its fault wants it.
+    fn call<'a, T: Send + 'a>(&'a self, call: Call, right: Answer<'a, T>) -> Answer<'a, T> {
+        let fault = self.next(call);
+        Box::pin(async move {
+            match fault {
+                Some(Fault::Fail(error)) => Err(error()),
+                Some(Fault::FailAfterwards(error)) => {
+                    right.await?;
+                    Err(error())
+                }
+                Some(Fault::Stall) => std::future::pending().await,
+                Some(Fault::Late(time)) => {
+                    tokio::time::sleep(time).await;
+                    right.await
+                }
+                _ => right.await,
+            }
+        })
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Backend for Faults {
+    fn kind(&self) -> &str {
+        self.inner.kind()
+    }
+
+    fn profile(&self) -> &str {
+        self.inner.profile()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        // What passes here may be made wrong.
+        Capabilities { verified: false, ..self.inner.capabilities() }
+    }
+
+    fn endpoints(&self) -> Vec<String> {
+        self.inner.endpoints()
+    }
+
+    fn check(&self) -> Answer<'_, ()> {
+        self.call(Call::Check, self.inner.check())
+    }
+
+    fn ping(&self) -> Answer<'_, ()> {
+        self.call(Call::Ping, self.inner.ping())
+    }
+
+    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
+        self.call(Call::Locate, self.inner.locate(source))
+    }
+
+    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        self.call(Call::Put, self.inner.put(source, resume))
+    }
+
+    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+        self.call(Call::Put, self.inner.put_again(source, resume))
+    }
+
+    fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
+        let fault = self.with_plan(|plan| {
+            let number = plan.calls.get(&Call::Get).copied().unwrap_or_default();
+            plan.once.get(&(Call::Get, number)).or_else(|| plan.always.get(&Call::Get)).copied()
+        });
+        let right = self.call(Call::Get, self.inner.get(content, locator, range));
+        Box::pin(async move {
+            let open = right.await?;
+            Ok(match fault {
+                Some(fault) => distorted(open, fault),
+                None => open,
+            })
+        })
+    }
+
+    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
+        self.call(Call::UnitRoots, self.inner.unit_roots(content, locator))
+    }
+
+    fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
+        self.call(Call::Stat, self.inner.stat(content, locator))
+    }
+
+    fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        self.call(Call::Delete, self.inner.delete(content, locator))
+    }
+
+    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
+        self.call(Call::Delete, self.inner.delete_at(endpoint, content, locator))
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
+    }
+}
+
+/// The stream with its fault; of others than those of streams, as it is.
+fn distorted(open: ByteStream, fault: Fault) -> ByteStream {
+    match fault {
+        Fault::WrongByte(at) => stream::unfold((open, 0_u64), move |(mut open, begin)| async move {
+            let item = open.next().await?.map(|bytes| flip(bytes, at.checked_sub(begin)));
+            let length = item.as_ref().map_or(0, Bytes::len) as u64;
+            Some((item, (open, begin + length)))
+        })
+        .boxed(),
+        Fault::EndAfter(bytes) => cut(open, bytes),
+        Fault::BreakAfter(bytes, error) => cut(open, bytes).chain(stream::once(async move { Err(error()) })).boxed(),
+        Fault::Superfluous(bytes) => open.chain(stream::once(async move { Ok(Bytes::from_static(bytes)) })).boxed(),
+        Fault::StallAfter(bytes) => cut(open, bytes).chain(stream::pending()).boxed(),
+        Fault::Fail(_) | Fault::FailAfterwards(_) | Fault::Stall | Fault::Late(_) => open,
+    }
+}
+
+fn flip(bytes: Bytes, at: Option<u64>) -> Bytes {
+    match at {
+        Some(at) if at < bytes.len() as u64 => {
+            let mut changed = bytes.to_vec();
+            changed[at as usize] ^= 1;
+            changed.into()
+        }
+        _ => bytes,
+    }
+}
+
+fn cut(open: ByteStream, bytes: u64) -> ByteStream {
+    stream::unfold((open, bytes), |(mut open, left)| async move {
+        if left == 0 {
+            return None;
+        }
+        let item = open.next().await?.map(|bytes| bytes.slice(..bytes.len().min(left as usize)));
+        let length = item.as_ref().map_or(0, Bytes::len) as u64;
+        Some((item, (open, left - length)))
+    })
+    .boxed()
+}

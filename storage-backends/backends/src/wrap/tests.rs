@@ -1,0 +1,24 @@
+//! What the wrappers add, each around a backend in memory that does wrong when told to.
+
+mod contract;
+mod limit;
+mod metrics;
+mod retry;
+mod verify;
+
+use std::sync::Arc;
+
+use super::Faults;
+use crate::{Backend, BackendError, BytesSource, Locator, MemoryBackend, ResumeInMemory};
+
+fn faulty() -> Faults {
+    Faults::new(Arc::new(MemoryBackend::new()))
+}
+
+async fn put(backend: &dyn Backend, source: &BytesSource) -> Locator {
+    backend.put(Arc::new(source.clone()), &ResumeInMemory::default()).await.unwrap()
+}
+
+fn unavailable() -> BackendError {
+    BackendError::Unavailable { retry_after: None, cause: "for a test".into() }
+}

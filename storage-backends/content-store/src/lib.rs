@@ -1,0 +1,201 @@
+//! The local content store: immutable files named by digest, with the staging of uploads beside them.
+//!
+//! Everything here blocks; call it from threads that may. The store does not lock digests or sessions: callers hold a
+//! digest's lock around whatever changes its file, and let one [`Upload`] of a session exist at a time.
+//! See `layout.rs` for the paths and `docs/on-disk-format.md` for the format of the state record.
+
+pub mod checksum;
+mod content;
+pub mod digest;
+mod direct;
+mod disk;
+mod error;
+mod finish;
+pub mod hasher;
+mod layout;
+pub mod record;
+mod sessions;
+mod staged;
+mod trouble;
+mod upload;
+mod upload_id;
+mod upload_state;
+mod verify;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::digest::Algorithm;
+use layout::{Layout, Place, SHARDS};
+
+pub use direct::DIRECT_ALIGNMENT;
+#[cfg(any(test, feature = "testing"))]
+pub use disk::faults;
+pub use disk::{free_space, make_directory, rename, start_write_back, sync_data, sync_directory};
+pub use error::{CommitUploadError, StoreError};
+pub use finish::FinishedUpload;
+pub use sessions::UploadInfo;
+pub use staged::Staged;
+pub use upload::{Mark, SYNC_STEP, Upload};
+pub use upload_id::{UploadId, UploadIdError};
+pub use upload_state::OWNER_LIMIT;
+pub use verify::{Verdict, full_speed};
+pub use walk::{StoredContent, Walk};
+
+/// A content store below one directory. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ContentStore(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    layout: Layout,
+    /// For each directory of content: one of the `SHARD_*` values.
+    shards: Box<[AtomicU8]>,
+    /// Names below `uploads/` that are being made right now, which a sweep must not take for leftovers.
+    in_flight: Mutex<HashSet<String>>,
+    /// See `trouble.rs`.
+    troubled: AtomicBool,
+}
+
+/// Not yet used by this process: it may be missing, or made by a killed one that had not synced its parent.
+const SHARD_UNKNOWN: u8 = 0;
+/// The directory itself is durable.
+const SHARD_DURABLE: u8 = 1;
+/// A sync of the directory failed. What stands in it may be on the disk or not, whatever a later sync says; only names
+/// written after this are to be believed.
+const SHARD_SUSPECT: u8 = 2;
+
+impl ContentStore {
+    /// Opens the store below `root`, making what is absent.
+    /// A full disk does not keep it from opening: reading and deleting are possible then.
+    ///
+    /// Errors: [`StoreError::NotWritable`] where files cannot be made, else what the system says.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let layout = Layout::new(root);
+        make_durable_root(root)?;
+        for directory in [&layout.blobs, &layout.uploads, &layout.quarantine] {
+            disk::make_directory(directory).map_err(not_writable("make", directory))?;
+        }
+        // A crash before this: some of the directories are gone, and are made again at the next start.
+        disk::sync_directory(root).map_err(StoreError::io("sync", root))?;
+        for algorithm in Algorithm::ALL {
+            let directory = layout.blobs.join(algorithm.name());
+            disk::make_directory(&directory).map_err(not_writable("make", &directory))?;
+        }
+        disk::sync_directory(&layout.blobs).map_err(StoreError::io("sync", &layout.blobs))?;
+        for directory in [&layout.uploads, &layout.quarantine] {
+            check_writable(directory)?;
+        }
+        Ok(ContentStore(Arc::new(Shared {
+            layout,
+            shards: (0..Algorithm::ALL.len() * SHARDS).map(|_| AtomicU8::new(SHARD_UNKNOWN)).collect(),
+            in_flight: Mutex::default(),
+            troubled: AtomicBool::new(false),
+        })))
+    }
+
+    /// Bytes that may still be written to the store's file system by this process.
+    pub fn free_space(&self) -> Result<u64, StoreError> {
+        let root = &self.layout().root;
+        disk::free_space(root).map_err(StoreError::io("ask for the free space of", root))
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    /// Makes the directory of a place, and durable at its first use: another thread may see it before the one that made
+    /// it has synced its parent, and must not rely on it then.
+    fn ready_directory(&self, place: &Place) -> Result<(), StoreError> {
+        let shard = &self.0.shards[place.shard];
+        if shard.load(Ordering::Acquire) == SHARD_DURABLE {
+            return Ok(());
+        }
+        self.watch(disk::make_directory(&place.directory).map_err(StoreError::io("make", &place.directory)))?;
+        self.watch(disk::sync_directory(&place.parent).map_err(StoreError::io("sync", &place.parent)))?;
+        // Not over SHARD_SUSPECT, which another thread may have set meanwhile.
+        let _ = shard.compare_exchange(SHARD_UNKNOWN, SHARD_DURABLE, Ordering::AcqRel, Ordering::Acquire);
+        Ok(())
+    }
+
+    /// Makes the names in a place's directory durable.
+    fn sync_names(&self, place: &Place) -> Result<(), StoreError> {
+        self.watch(disk::sync_directory(&place.directory).map_err(|source| {
+            self.0.shards[place.shard].store(SHARD_SUSPECT, Ordering::Release);
+            StoreError::io("sync", &place.directory)(source)
+        }))
+    }
+
+    /// Whether a name that stands in a place's directory can be made durable by syncing it.
+    fn trusts_names(&self, place: &Place) -> bool {
+        self.0.shards[place.shard].load(Ordering::Acquire) != SHARD_SUSPECT
+    }
+
+    /// Keeps a sweep of `uploads/` from a name until the guard is dropped.
+    fn protect(&self, name: String) -> InFlight<'_> {
+        self.in_flight().insert(name.clone());
+        InFlight { store: self, name }
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, HashSet<String>> {
+        // Inserting into and removing from a set leaves it whole whoever panics.
+        self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`ContentStore::protect`].
+struct InFlight<'a> {
+    store: &'a ContentStore,
+    name: String,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.store.in_flight().remove(&self.name);
+    }
+}
+
+/// A number that is unique in this process, whichever stores it has open.
+fn unique_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Makes the root with the directories above it that are missing, each durable in its parent.
+fn make_durable_root(root: &Path) -> Result<(), StoreError> {
+    if root.is_dir() {
+        return Ok(());
+    }
+    let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_durable_root(parent)?;
+    disk::make_directory(root).map_err(not_writable("make", root))?;
+    disk::sync_directory(parent).map_err(StoreError::io("sync", parent))
+}
+
+fn check_writable(directory: &Path) -> Result<(), StoreError> {
+    // Should the process die between the two steps, an empty file stays, which the next probe or sweep removes.
+    let probe = directory.join(layout::temporary_name(u64::MAX));
+    match OpenOptions::new().write(true).create(true).truncate(true).open(&probe) {
+        Ok(_) => std::fs::remove_file(&probe).map_err(not_writable("write to", directory)),
+        Err(source) => match not_writable("write to", directory)(source) {
+            error if error.is_disk_full() => Ok(()),
+            error => Err(error),
+        },
+    }
+}
+
+fn not_writable(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_path_buf();
+    move |source| match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::NotWritable { path, source },
+        _ => StoreError::io(action, &path)(source),
+    }
+}
