@@ -1,13 +1,16 @@
 //! A registry or portal process under test: start it, wait until it is ready, kill it, start it again.
 
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
 use crate::client::{Request, Target};
+use crate::random::mix;
 
 /// How to run the server; `start` may be called again after each kill.
 #[derive(Clone, Debug)]
@@ -158,7 +161,36 @@ impl Drop for Server {
     }
 }
 
-/// A loopback port that was free a moment ago.
+/// Ports of servers. Linux gives outgoing connections those above, so that none of them takes the port of a server that
+/// is down for a moment.
+const PORTS: Range<u16> = 10_240..32_768;
+
+/// A free loopback port that no other server of this process was given before.
 pub fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    static GIVEN: AtomicUsize = AtomicUsize::new(0);
+    // Judges that run side by side begin at different ports.
+    let first = mix(u64::from(std::process::id())) as usize;
+    for _ in PORTS {
+        let number = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % PORTS.len();
+        let port = PORTS.start + number as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port in {PORTS:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_connection_and_no_other_server_gets_the_port_of_one_that_is_down() {
+        let outgoing = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+        let lowest: u16 = outgoing.split_whitespace().next().unwrap().parse().unwrap();
+        let ports: Vec<u16> = (0..50).map(|_| free_port().unwrap()).collect();
+        assert!(ports.iter().all(|port| *port < lowest), "{ports:?} are given to connections from {lowest} on");
+        let distinct: std::collections::BTreeSet<&u16> = ports.iter().collect();
+        assert_eq!(distinct.len(), ports.len(), "given twice: {ports:?}");
+    }
 }
