@@ -29,14 +29,12 @@ pub struct Args {
     /// How many kills; the scale says how many if this does not.
     #[arg(long)]
     rounds: Option<usize>,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
 }
 
 /// Runs the gate.
-pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyhow::Result<()> {
     let work = tempfile::tempdir()?;
-    let mut random = Random::new(args.seed);
+    let mut random = Random::new(seed);
     let repos: Vec<String> = (0..CLIENTS).map(|i| format!("crash/{i}")).collect();
     let mut pushers: Vec<Pusher> = (0..CLIENTS)
         .map(|i| {

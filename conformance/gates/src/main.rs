@@ -65,20 +65,22 @@ enum Check {
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    let (scale, report) = (cli.options.scale, cli.options.report.as_deref());
+    let RunOptions { scale, seed, ref report } = cli.options;
+    let (seed, report) = (u64::from(seed), report.as_deref());
+    println!("seed {seed}");
     match &cli.check {
         Check::Bench(args) => bench::run(args, scale, report),
         Check::ClientsNetwork(args) => clients::network::run(args, scale, report),
-        Check::Crash(args) => crash::run(args, scale, report),
+        Check::Crash(args) => crash::run(args, scale, seed, report),
         Check::Disk(args) => disk::run(args, scale, report),
-        Check::Hostile(args) => hostile::run(args, scale, report),
+        Check::Hostile(args) => hostile::run(args, scale, seed, report),
         Check::Image(args) => image::run(args, scale, report),
         Check::IndexLoss(args) => index_loss::run(args, scale, report),
         Check::Memory(args) => memory::run(args, scale, report),
-        Check::Network(args) => network::run(args, scale, report),
-        Check::PowerLoss(args) => power_loss::run(args, scale, report),
-        Check::Rot(args) => rot::run(args, scale, report),
-        Check::Skynet(args) => skynet::run(args, scale, report),
+        Check::Network(args) => network::run(args, scale, seed, report),
+        Check::PowerLoss(args) => power_loss::run(args, scale, seed, report),
+        Check::Rot(args) => rot::run(args, scale, seed, report),
+        Check::Skynet(args) => skynet::run(args, scale, seed, report),
         Check::WalkThrough(args) => clients::walk_through::run(args, scale, report),
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::expect::NotHere;
+use crate::jobs;
 use crate::report::{Outcome, Report};
 
 /// What a gate judges.
@@ -18,9 +19,13 @@ pub struct GateArgs {
 }
 
 impl GateArgs {
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+    }
+
     /// Runs a case if it is wanted; [`NotHere`] says why it cannot be provoked on this machine.
     pub fn case(&self, report: &mut Report, name: &str, run: impl FnOnce() -> anyhow::Result<()>) {
-        if self.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
+        if !self.wants(name) {
             return;
         }
         let started = Instant::now();
@@ -35,9 +40,12 @@ impl GateArgs {
     }
 }
 
-/// A figure that a case found, for the log.
+/// A figure that a case found, for the log; with the case's name if others run beside it.
 pub fn note(text: &str) {
-    println!("      {text}");
+    match jobs::case() {
+        case if case.is_empty() => println!("      {text}"),
+        case => println!("      {case}: {text}"),
+    }
 }
 
 /// Asks until the answer is yes; `false` at the limit.

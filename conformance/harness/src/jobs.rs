@@ -1,38 +1,74 @@
 //! Cases that wait for servers and disks more than they compute: a few at a time.
 
+use std::cell::RefCell;
 use std::sync::Mutex;
 use std::sync::mpsc::{channel, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::report::{Outcome, Report};
+use crate::expect::NotHere;
+use crate::report::{Outcome, Report, Row};
 
-/// Cases at once.
-const WORKERS: usize = 4;
+thread_local! {
+    /// The case that this thread works on.
+    static CASE: RefCell<String> = const { RefCell::new(String::new()) };
+}
 
-/// A case; what it returns is added to its name.
+/// The name of the case that this thread works on, if other cases run beside it.
+pub fn case() -> String {
+    CASE.with_borrow(Clone::clone)
+}
+
+type Work<'a> = Box<dyn FnOnce(&str, &mut Report) + Send + 'a>;
+
+/// One case, or several that depend on each other.
 pub struct Job<'a> {
     name: String,
-    work: Box<dyn FnOnce() -> anyhow::Result<String> + Send + 'a>,
+    work: Work<'a>,
 }
 
 impl<'a> Job<'a> {
+    /// A case; what it returns is added to its name.
     pub fn new(name: impl Into<String>, work: impl FnOnce() -> anyhow::Result<String> + Send + 'a) -> Self {
-        Job { name: name.into(), work: Box::new(work) }
+        Job::rows(name, move |name, report| {
+            let started = Instant::now();
+            let (name, outcome) = match work() {
+                Ok(told) if told.is_empty() => (name.to_owned(), Outcome::Pass),
+                Ok(told) => (format!("{name}: {told}"), Outcome::Pass),
+                Err(error) => match error.downcast_ref::<NotHere>() {
+                    Some(NotHere(why)) => (name.to_owned(), Outcome::NotApplicable(why.clone())),
+                    None => (name.to_owned(), Outcome::Fail(format!("{error:#}"))),
+                },
+            };
+            report.add(name, outcome, started.elapsed());
+        })
     }
 
     /// A case without anything to tell.
     pub fn plain(name: impl Into<String>, work: impl FnOnce() -> anyhow::Result<()> + Send + 'a) -> Self {
         Job::new(name, || work().map(|()| String::new()))
     }
+
+    /// Cases that depend on each other, reported by themselves.
+    pub fn rows(name: impl Into<String>, work: impl FnOnce(&str, &mut Report) + Send + 'a) -> Self {
+        Job { name: name.into(), work: Box::new(work) }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
-/// Runs the cases; each is made only when a worker is free for it.
-pub fn run<'a>(report: &mut Report, jobs: impl Iterator<Item = anyhow::Result<Job<'a>>>) -> anyhow::Result<()> {
+/// Runs the cases, `workers` at a time; each is made only when a worker is free for it.
+pub fn run<'a>(
+    report: &mut Report,
+    workers: usize,
+    jobs: impl Iterator<Item = anyhow::Result<Job<'a>>>,
+) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel::<Job<'a>>(0);
         let receive = std::sync::Arc::new(Mutex::new(receive));
-        let (done, results) = channel::<(String, Outcome, Duration)>();
-        for _ in 0..WORKERS {
+        let (done, results) = channel::<Vec<Row>>();
+        for _ in 0..workers {
             let (receive, done) = (std::sync::Arc::clone(&receive), done.clone());
             scope.spawn(move || {
                 while let Some(job) = receive.lock().ok().and_then(|receive| receive.recv().ok()) {
@@ -46,25 +82,19 @@ pub fn run<'a>(report: &mut Report, jobs: impl Iterator<Item = anyhow::Result<Jo
             if send.send(job?).is_err() {
                 break;
             }
-            for (name, outcome, took) in results.try_iter() {
-                report.add(name, outcome, took);
-            }
         }
         drop(send);
-        for (name, outcome, took) in results {
-            report.add(name, outcome, took);
-        }
+        report.rows.extend(results.into_iter().flatten());
         Ok(())
     })
 }
 
-fn work(job: Job<'_>) -> (String, Outcome, Duration) {
-    let started = Instant::now();
-    match (job.work)() {
-        Ok(told) if told.is_empty() => (job.name, Outcome::Pass, started.elapsed()),
-        Ok(told) => (format!("{}: {told}", job.name), Outcome::Pass, started.elapsed()),
-        Err(error) => (job.name, Outcome::Fail(format!("{error:#}")), started.elapsed()),
-    }
+/// The rows are printed at once, by this thread.
+fn work(job: Job<'_>) -> Vec<Row> {
+    CASE.set(job.name.clone());
+    let mut part = Report::new(&job.name);
+    (job.work)(&job.name, &mut part);
+    part.rows
 }
 
 #[cfg(test)]
@@ -77,10 +107,23 @@ mod tests {
         let jobs = (0..20).map(|number| {
             Ok(Job::new(format!("case {number}"), move || {
                 anyhow::ensure!(number != 7, "seven");
+                anyhow::ensure!(number != 8, NotHere("eight".to_owned()));
                 Ok(String::new())
             }))
         });
-        run(&mut report, jobs).unwrap();
-        assert_eq!((report.passed(), report.failed()), (19, 1));
+        run(&mut report, 4, jobs).unwrap();
+        assert_eq!((report.passed(), report.failed(), report.rows.len()), (18, 1, 20));
+    }
+
+    #[test]
+    fn cases_that_depend_on_each_other_have_a_row_each() {
+        let mut report = Report::new("test");
+        let job = Job::rows("rounds", |name, report| {
+            assert_eq!(case(), name);
+            report.case("one", || Ok(()));
+            report.case("two", || anyhow::bail!("no"));
+        });
+        run(&mut report, 2, [Ok(job)].into_iter()).unwrap();
+        assert_eq!((report.passed(), report.failed()), (1, 1));
     }
 }

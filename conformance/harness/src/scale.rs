@@ -28,4 +28,7 @@ pub struct RunOptions {
     /// Folder for reports (text, JUnit, JSON); made if absent.
     #[arg(long, global = true)]
     pub report: Option<std::path::PathBuf>,
+    /// Decides what is drawn at random; the same seed repeats a run as far as timing does.
+    #[arg(long, global = true, default_value_t = 1)]
+    pub seed: u32,
 }

@@ -29,11 +29,13 @@ enum Check {
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    let (scale, report) = (cli.options.scale, cli.options.report.as_deref());
+    let RunOptions { scale, seed, ref report } = cli.options;
+    let (seed, report) = (u64::from(seed), report.as_deref());
+    println!("seed {seed}");
     match &cli.check {
         Check::Official(args) => official::run(args, scale, report),
         Check::Edge(options) => edge::run(options, report),
-        Check::Model(args) => model::run(args, scale, report),
+        Check::Model(args) => model::run(args, scale, seed, report),
         Check::Clients(args) => clients::run(args, scale, report),
     }
 }

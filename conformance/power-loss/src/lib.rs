@@ -48,6 +48,8 @@ const MARK: &str = "data/index/mark";
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 /// A recording is made again if the kill hit it in a call that strace cannot tell the outcome of.
 const ATTEMPTS: usize = 3;
+/// States that are checked at once.
+const WORKERS: usize = 4;
 /// Failed states of one recording that are kept.
 const KEPT: usize = 10;
 
@@ -57,8 +59,6 @@ pub struct Args {
     /// The `skyberth` binary.
     #[arg(long)]
     binary: PathBuf,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// How many states; the scale says how many if this does not.
     #[arg(long)]
     states: Option<usize>,
@@ -68,12 +68,12 @@ pub struct Args {
 }
 
 /// Runs the gate.
-pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyhow::Result<()> {
     let binary = args.binary.canonicalize().with_context(|| args.binary.display().to_string())?;
     let states = args.states.unwrap_or(scale.pick(20, 60, 2_000));
     let mut report = Report::new("power-loss");
     for (number, batch) in aim::batches(scale, states).iter().enumerate() {
-        let seed = args.seed * 1000 + number as u64;
+        let seed = seed * 1000 + number as u64;
         let work = tempfile::tempdir()?;
         let started = Instant::now();
         match Gate::record(&binary, work.path(), seed, batch.plan) {
@@ -159,7 +159,7 @@ impl Gate {
                     })
             }))
         });
-        jobs::run(report, states)?;
+        jobs::run(report, WORKERS, states)?;
         let mut failed = failed.into_inner().unwrap_or_default();
         failed.sort_by_key(|(step, _)| *step);
         self.keep(&failed, syncs, folder)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail, ensure};
 use harness::client::{Connection, Request};
 use harness::gate::note;
+use harness::random::mix;
 
 use super::Bench;
 use super::mutate::{Dice, mutate};
@@ -13,7 +14,7 @@ use super::raw::{Raw, Said};
 use super::state::Victim;
 
 /// Servers, each with one client, so that a change of state can be laid at one request's door.
-const WORKERS: usize = 2;
+const WORKERS: usize = 8;
 /// How long an answer is waited for before we say that nothing more will come.
 const PATIENCE: Duration = Duration::from_millis(40);
 /// In which a push that nobody waits for comes to its end.
@@ -49,7 +50,7 @@ fn work(bench: &Bench, worker: u64, rounds: u64) -> anyhow::Result<Counts> {
     let mut last = sequence(&victim, &mut watch)?;
     let mut counts = Counts::new();
     for round in 0..rounds {
-        let seed = worker << 32 | round;
+        let seed = mix(bench.seed) ^ (worker << 32 | round);
         let mut dice = Dice::new(seed);
         let request = mutate(&requests[dice.below(requests.len())], &mut dice);
         let said = ask(&victim, &request).with_context(|| described(seed, &request))?;

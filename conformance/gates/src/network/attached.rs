@@ -22,7 +22,7 @@ use crate::clients::attached::{ATTACHED, LISTEN, places};
 use crate::memory::process::Watch;
 use crate::streamed;
 
-const NAME: &str = "crash rounds, attached portal";
+pub const NAME: &str = "crash rounds, attached portal";
 /// After so many rounds everything is read cold, not only at the end.
 const COLD_EVERY: usize = 10;
 
@@ -32,10 +32,7 @@ struct Node {
     portal: Target,
 }
 
-pub fn run(args: &Args, report: &mut Report, bench: &Bench) {
-    if args.gate.only.as_ref().is_some_and(|only| !NAME.contains(only.as_str())) {
-        return;
-    }
+pub fn run(args: &Args, seed: u64, report: &mut Report, bench: &Bench) {
     let count = args.rounds.unwrap_or(bench.scale.pick(2, 5, 100));
     let node = match Node::new(bench) {
         Ok(node) => node.with(&[
@@ -47,7 +44,7 @@ pub fn run(args: &Args, report: &mut Report, bench: &Bench) {
         ]),
         Err(error) => return report.add(NAME, Outcome::Fail(format!("{error:#}")), Duration::ZERO),
     };
-    let mut crowd = Crowd::new(args.seed);
+    let mut crowd = Crowd::new(seed);
     let begin = || node.options.start();
     let server = rounds(report, NAME, count, begin, |number, server| {
         let (mut server, said) = node.round(server, &mut crowd)?;

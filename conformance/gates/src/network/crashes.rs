@@ -15,19 +15,16 @@ use super::{Args, patience, tus};
 /// So that eviction is always due.
 pub const CACHE: &str = "8MiB";
 
-const NAME: &str = "crash rounds";
+pub const NAME: &str = "crash rounds";
 
 struct Rounds {
     stack: Stack,
     crowd: Crowd,
 }
 
-pub fn run(args: &Args, report: &mut Report, bench: &Bench) {
-    if args.gate.only.as_ref().is_some_and(|only| !NAME.contains(only.as_str())) {
-        return;
-    }
+pub fn run(args: &Args, seed: u64, report: &mut Report, bench: &Bench) {
     let count = args.rounds.unwrap_or(bench.scale.pick(3, 10, 100));
-    let mut rounds_of = match Rounds::new(bench, args.seed) {
+    let mut rounds_of = match Rounds::new(bench, seed) {
         Ok(rounds) => rounds,
         Err(error) => return report.add(NAME, Outcome::Fail(format!("{error:#}")), Duration::ZERO),
     };

@@ -22,9 +22,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use harness::gate::GateArgs;
+use harness::gate::{GateArgs, note};
+use harness::jobs::{self, Job};
 use harness::report::Report;
 use harness::scale::Scale;
+use tempfile::TempDir;
 
 use stack::Bench;
 
@@ -32,6 +34,9 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 /// What portals are read in.
 const UNIT: u64 = 4 << 20;
+
+/// Cases at once: nearly all of their time they wait for placement, evictions and time-outs.
+const WORKERS: usize = 8;
 
 /// How long a portal stalls that stalls for a while.
 pub const STALL: Duration = Duration::from_secs(4);
@@ -48,8 +53,6 @@ pub struct Args {
     /// How many kills; the scale says how many if this does not.
     #[arg(long)]
     rounds: Option<usize>,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// The data of a failed case stays for whoever looks into it.
     #[arg(long)]
     keep: bool,
@@ -92,27 +95,68 @@ const CASES: &[Case] = &[
     ("memory of an attached portal and its registry", attached::memory),
 ];
 
-pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+/// The rounds and the cases that wait longest come first, so that no single one is left at the end.
+pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyhow::Result<()> {
     let gate = &args.gate;
     let binary = gate.binary.canonicalize().with_context(|| format!("no binary at {}", gate.binary.display()))?;
+    let scene = Scene { binary: &binary, scale, keep: args.keep };
+    let mut jobs = vec![
+        Job::rows(attached::NAME, |_, report| {
+            scene.rows(report, |bench, report| attached::run(args, seed, report, bench));
+        }),
+        Job::rows(crashes::NAME, |_, report| {
+            scene.rows(report, |bench, report| crashes::run(args, seed, report, bench));
+        }),
+    ];
+    jobs.extend(CASES.iter().map(|(name, check)| Job::plain(*name, || scene.case(*check))));
+    jobs.retain(|job| gate.wants(job.name()));
     let mut report = Report::new("network");
-    let mut run = |work: &dyn Fn(&Bench, &mut Report)| -> anyhow::Result<()> {
-        // Large contents go as soon as their case is done, unless it failed and its data is wanted.
-        let scratch = tempfile::tempdir()?;
-        let failed = report.failed();
-        work(&Bench { binary: &binary, folder: scratch.path().join("case"), scale }, &mut report);
-        if args.keep && report.failed() > failed {
-            println!("the data stays in {}", scratch.keep().display());
-        }
-        Ok(())
-    };
-    for (name, check) in CASES {
-        run(&|bench, report| gate.case(report, name, || check(bench).inspect_err(|_| last_words(bench))))?;
+    jobs::run(&mut report, WORKERS, jobs.into_iter().map(Ok))?;
+    // Rates say something only while nothing else runs, and are judged at full scale only.
+    if scale == Scale::Full {
+        scene.rows(&mut report, |bench, report| rates::run(gate, report, bench));
     }
-    run(&|bench, report| rates::run(gate, report, bench))?;
-    run(&|bench, report| crashes::run(args, report, bench))?;
-    run(&|bench, report| attached::run(args, report, bench))?;
     report.finish(folder)
+}
+
+/// What all cases run with.
+struct Scene<'a> {
+    binary: &'a Path,
+    scale: Scale,
+    keep: bool,
+}
+
+impl Scene<'_> {
+    fn case(&self, check: fn(&Bench) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let bench = self.bench(&scratch);
+        let result = check(&bench).inspect_err(|_| last_words(&bench));
+        self.end(scratch, result.is_err());
+        result
+    }
+
+    /// Cases that report by themselves.
+    fn rows(&self, report: &mut Report, work: impl FnOnce(&Bench, &mut Report)) {
+        let failed = report.failed();
+        match tempfile::tempdir() {
+            Ok(scratch) => {
+                work(&self.bench(&scratch), report);
+                self.end(scratch, report.failed() > failed);
+            }
+            Err(error) => report.case("a folder for the data", || Err(error.into())),
+        }
+    }
+
+    fn bench(&self, scratch: &TempDir) -> Bench<'_> {
+        Bench { binary: self.binary, folder: scratch.path().join("case"), scale: self.scale }
+    }
+
+    /// Large contents go as soon as their case is done, unless it failed and its data is wanted.
+    fn end(&self, scratch: TempDir, failed: bool) {
+        if self.keep && failed {
+            note(&format!("the data stays in {}", scratch.keep().display()));
+        }
+    }
 }
 
 fn last_words(bench: &Bench) {

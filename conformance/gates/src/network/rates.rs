@@ -9,7 +9,6 @@ use harness::gate::{GateArgs, note, wait_until};
 use harness::noise::Noise;
 use harness::program::Program;
 use harness::report::{Outcome, Report};
-use harness::scale::Scale;
 use harness::site::Site;
 use harness::status::Backlog;
 use harness::surroundings::{COPIES, PORTALS};
@@ -19,6 +18,9 @@ use super::{MIB, patience};
 use crate::bench::contender::{Entry, Kind, TAKEN};
 use crate::streamed;
 
+/// What is moved each time. Less of it says little.
+const LENGTH: u64 = 1024 * MIB as u64;
+const ROUNDS: usize = 5;
 /// How fast placement and cold pulls must be, measured by curl's rate.
 const LEAST: f64 = 0.7;
 const NAMES: [&str; 3] = [
@@ -59,18 +61,16 @@ struct Round {
 
 pub fn run(gate: &GateArgs, report: &mut Report, bench: &Bench) {
     let names = || NAMES.into_iter().chain(RECORDED.map(|(name, _)| name));
-    if gate.only.as_ref().is_some_and(|only| !names().any(|name| name.contains(only.as_str()))) {
+    if !names().any(|name| gate.wants(name)) {
         return;
     }
     let started = Instant::now();
-    let length = bench.scale.pick(64, 128, 1024) * MIB as u64;
-    let rounds: anyhow::Result<Vec<Round>> =
-        (0..bench.scale.pick(1, 3, 5)).map(|number| round(bench, number, length)).collect();
+    let rounds: anyhow::Result<Vec<Round>> = (0..ROUNDS).map(|number| round(bench, number)).collect();
     let rounds = match rounds {
         Ok(rounds) => rounds,
         Err(error) => return report.add("rates", Outcome::Fail(format!("{error:#}")), started.elapsed()),
     };
-    let rate = |of: fn(&Round) -> f64| length as f64 / MIB as f64 / median(rounds.iter().map(of).collect());
+    let rate = |of: fn(&Round) -> f64| LENGTH as f64 / MIB as f64 / median(rounds.iter().map(of).collect());
     note(&format!(
         "MiB/s: placement {:.0}, curl up {:.0}, to nginx {:.0}, synced write {:.0}; cold pull {:.0}, curl down {:.0}, \
          through nginx {:.0}, into a file {:.0}, from nginx {:.0}",
@@ -92,7 +92,7 @@ pub fn run(gate: &GateArgs, report: &mut Report, bench: &Bench) {
     ];
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     for (name, (ratio, whose, needed)) in NAMES.into_iter().zip(judged) {
-        let outcome = verdict(median_of(ratio), whose, bench.scale, processors >= needed);
+        let outcome = verdict(median_of(ratio), whose, processors >= needed);
         report.add(name, outcome, started.elapsed());
     }
     let recorded: [fn(&Round) -> f64; 3] = [
@@ -106,14 +106,12 @@ pub fn run(gate: &GateArgs, report: &mut Report, bench: &Bench) {
     }
 }
 
-/// Small sizes on a busy machine say little: there it is recorded only.
-fn verdict(ratio: f64, whose: &str, scale: Scale, suits: bool) -> Outcome {
+fn verdict(ratio: f64, whose: &str, suits: bool) -> Outcome {
     let found = format!("{ratio:.2} times {whose} rate, {LEAST} are asked for");
-    match scale {
-        Scale::Full if ratio >= LEAST => Outcome::Pass,
-        Scale::Full if suits => Outcome::Fail(found),
-        Scale::Full => Outcome::NotApplicable(format!("{found}, which takes {PROCESSORS} processors")),
-        _ => Outcome::NotApplicable(format!("recorded below full scale: {found}")),
+    match suits {
+        _ if ratio >= LEAST => Outcome::Pass,
+        true => Outcome::Fail(found),
+        false => Outcome::NotApplicable(format!("{found}, which takes {PROCESSORS} processors")),
     }
 }
 
@@ -123,7 +121,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// One portal without a front, one copy, content that no other round has.
-fn round(bench: &Bench, number: usize, length: u64) -> anyhow::Result<Round> {
+fn round(bench: &Bench, number: usize) -> anyhow::Result<Round> {
     let folder = bench.folder.join(format!("rates-{number}"));
     let bench = Bench { binary: bench.binary, folder, scale: bench.scale };
     let stack = Stack::new(&bench, 1)?;
@@ -132,15 +130,15 @@ fn round(bench: &Bench, number: usize, length: u64) -> anyhow::Result<Round> {
     let server = stack.start()?;
     let repo = Site::new(server.target(), "rates").repo("a");
     let label = format!("round {number}");
-    streamed::put(&repo, &label, length)?.expect(201)?;
+    streamed::put(&repo, &label, LENGTH)?.expect(201)?;
     let started = Instant::now();
     let done = wait_until_often(patience(&bench), || Backlog::of(&repo.target).is_ok_and(|found| found.count == 0));
     ensure!(done, "not placed after {:?}", started.elapsed());
     let placed = started.elapsed().as_secs_f64();
     // What is read back after that must not slow the others down.
-    read_back(&repo.target, length, patience(&bench))?;
+    read_back(&repo.target, LENGTH, patience(&bench))?;
 
-    let (file, written) = write(&bench.folder, length)?;
+    let (file, written) = write(&bench.folder, LENGTH)?;
     let uploading = Instant::now();
     let upload = format!("{portal}/skynet/skyfile?filename=rates");
     let said = curl(&bench.folder)
@@ -152,7 +150,7 @@ fn round(bench: &Bench, number: usize, length: u64) -> anyhow::Result<Round> {
     let skylink = said.json()?["skylink"].as_str().context("the portal's answer names no skylink")?.to_owned();
     let downloaded = download(&bench.folder, &format!("{portal}/{skylink}"))?;
 
-    let digest = Noise::new(&label, length).digest();
+    let digest = Noise::new(&label, LENGTH).digest();
     // What an eviction leaves: without the list of unit roots too, another thing would be measured.
     let _server = stack.make_evicted(server, &digest)?;
     let pulled = download(&bench.folder, &format!("http://{}{}", repo.target.authority(), repo.blob(&digest)))?;
@@ -231,12 +229,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn being_slow_fails_at_full_scale_only() {
-        assert_eq!(verdict(0.71, "curl's", Scale::Full, true), Outcome::Pass);
-        assert_eq!(verdict(0.71, "curl's", Scale::Full, false), Outcome::Pass);
-        assert!(matches!(verdict(0.69, "curl's", Scale::Full, true), Outcome::Fail(_)));
-        assert!(matches!(verdict(0.69, "curl's", Scale::Full, false), Outcome::NotApplicable(_)));
-        assert!(matches!(verdict(0.1, "curl's", Scale::Ci, true), Outcome::NotApplicable(_)));
+    fn being_slow_fails_where_there_are_processors_enough() {
+        assert_eq!(verdict(0.71, "curl's", true), Outcome::Pass);
+        assert_eq!(verdict(0.71, "curl's", false), Outcome::Pass);
+        assert!(matches!(verdict(0.69, "curl's", true), Outcome::Fail(_)));
+        assert!(matches!(verdict(0.69, "curl's", false), Outcome::NotApplicable(_)));
         assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
     }
 }

@@ -15,21 +15,22 @@ use harness::scale::Scale;
 
 use fixture::Fixture;
 
+/// Damaged copies that are checked at once.
+const WORKERS: usize = 4;
+
 /// Damages files of a stopped node.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The `skyberth` binary.
     #[arg(long)]
     binary: PathBuf,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// How many bits of the index, and of the journal; the scale says how many if this does not.
     #[arg(long)]
     flips: Option<usize>,
 }
 
 /// Runs the gate.
-pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyhow::Result<()> {
     let binary = args.binary.canonicalize().with_context(|| args.binary.display().to_string())?;
     let flips = args.flips.unwrap_or(scale.pick(10, 40, 200));
     let fixture = Fixture::make(&binary, "rot").context("a node to damage")?;
@@ -38,9 +39,9 @@ pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<(
     let mut report = Report::new("rot");
     let unharmed = Job::plain("a copy of the node without damage answers as before", || fixture.copy()?.is_right());
     let mut all = vec![unharmed];
-    all.extend(journal::jobs(&fixture, &other, flips, args.seed));
-    all.extend(index::jobs(&fixture, &other, flips, args.seed + 1));
+    all.extend(journal::jobs(&fixture, &other, flips, seed));
+    all.extend(index::jobs(&fixture, &other, flips, seed + 1));
     all.extend(content::jobs(&fixture));
-    jobs::run(&mut report, all.into_iter().map(Ok))?;
+    jobs::run(&mut report, WORKERS, all.into_iter().map(Ok))?;
     report.finish(folder)
 }

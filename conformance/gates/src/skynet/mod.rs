@@ -75,6 +75,7 @@ pub struct Bench {
     pub registry: Option<PathBuf>,
     pub tools: Tools,
     pub scale: Scale,
+    pub seed: u64,
     /// For logs and screenshots.
     pub reports: PathBuf,
     /// For the data of portals; gone at the end.
@@ -98,7 +99,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("go", sdk::go),
 ];
 
-pub fn run(args: &SkynetArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(args: &SkynetArgs, scale: Scale, seed: u64, folder: Option<&Path>) -> anyhow::Result<()> {
     for name in &args.only {
         if GROUPS.iter().all(|(known, _)| known != name) {
             let known: Vec<&str> = GROUPS.iter().map(|(known, _)| *known).collect();
@@ -116,6 +117,7 @@ pub fn run(args: &SkynetArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Re
         registry: args.registry.clone(),
         tools,
         scale,
+        seed,
         reports,
         scratch: scratch.path().to_owned(),
         row: args.row.clone(),

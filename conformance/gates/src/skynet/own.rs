@@ -90,7 +90,7 @@ fn uploads_survive(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
 fn random_kills(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
     let mut portal = start(bench, binary, "killed", &[])?;
     let site = Site::new(portal.target().clone(), Profile::DEFAULT);
-    let mut random = Random::new(20_260_711);
+    let mut random = Random::new(bench.seed);
     let rounds = bench.scale.pick(3, 10, 100);
     let mut kept = Vec::new();
     for round in 0..rounds {

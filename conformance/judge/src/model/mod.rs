@@ -46,8 +46,6 @@ pub struct Args {
     /// How many operations; the scale says how many if this does not.
     #[arg(long)]
     operations: Option<u64>,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// How many clients work at once, each in repositories of its own.
     #[arg(long, default_value_t = 6)]
     clients: usize,
@@ -62,7 +60,7 @@ pub struct Args {
 }
 
 /// Runs the check.
-pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyhow::Result<()> {
     let work = tempfile::tempdir()?;
     let mut place = match (&args.binary, &args.url) {
         (Some(binary), _) => Place::own(binary, work.path(), args.surroundings.start(binary, work.path())?),
@@ -72,7 +70,7 @@ pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<(
     let mut report = Report::new("model");
     match &args.script {
         Some(path) => scripts(&mut report, &mut place, path)?,
-        None => episodes(&mut report, &mut place, args, scale, folder)?,
+        None => episodes(&mut report, &mut place, args, scale, seed, folder)?,
     }
     report.finish(folder)
 }
@@ -102,6 +100,7 @@ fn episodes(
     place: &mut Place,
     args: &Args,
     scale: Scale,
+    seed: u64,
     folder: Option<&Path>,
 ) -> anyhow::Result<()> {
     let total = args.operations.unwrap_or(scale.pick(20_000, 200_000, 1_000_000));
@@ -112,7 +111,7 @@ fn episodes(
         }
         let operations = left.min(EPISODE);
         left -= operations;
-        let seed = args.seed.wrapping_mul(1_000_003).wrapping_add(number);
+        let seed = seed.wrapping_mul(1_000_003).wrapping_add(number);
         let plan = Plan { seed, operations, clients: args.clients.max(1), crashes: args.crashes };
         let started = Instant::now();
         match run::episode(place, &plan).with_context(|| format!("episode {number}, seed {seed}"))? {
