@@ -8,7 +8,7 @@ mod pass;
 pub mod replay;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ struct Shared {
     exchanges: Mutex<Vec<Exchange>>,
     /// Bytes of downloads, heads included.
     sent: AtomicU64,
+    /// Connections that were closed at once.
+    refused: AtomicUsize,
     stop: AtomicBool,
 }
 
@@ -88,6 +90,7 @@ impl Front {
             manner: Mutex::new(Manner::Honest),
             exchanges: Mutex::default(),
             sent: AtomicU64::new(0),
+            refused: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
         });
         let own = Arc::clone(&shared);
@@ -126,6 +129,11 @@ impl Front {
     /// How many requests after a mark were answered with something old of this kind.
     pub fn replayed(&self, mark: usize, kind: Replayed) -> usize {
         self.since(mark).iter().filter(|one| one.is_success() && one.replayed == Some(kind)).count()
+    }
+
+    /// Connections so far that were closed at once, because the portal is gone.
+    pub fn refused(&self) -> usize {
+        self.shared.refused.load(Ordering::Relaxed)
     }
 
     /// Bytes of all downloads so far.

@@ -16,10 +16,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x20\x21\x22\x23\x24\x25\x26\x27";
 
 pub fn tls_hello(bench: &Bench) -> anyhow::Result<()> {
-    let victim = bench.victim("tls")?;
+    // What is answered before the judge gives up is not answered because a head took too long.
+    let victim = bench.victim_with("tls", "10m")?;
     let said = exchange(&victim.target(), HELLO, LIMIT)?;
     ensure!(said.statuses() == [400], "{:?} {}", said.statuses(), said.clip());
-    ensure!(said.took < Duration::from_secs(1), "it is answered after {:?}", said.took);
     // curl and Docker show this text to whoever forgot that there is no TLS.
     let text = String::from_utf8_lossy(&said.bytes).into_owned();
     ensure!(text.contains("plain HTTP"), "{text}");

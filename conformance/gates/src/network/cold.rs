@@ -90,8 +90,9 @@ pub fn eviction(bench: &Bench) -> anyhow::Result<()> {
     let lengths = [4 * MIB, 9 * MIB, MIB, 5 * MIB, 4 * MIB - 300, 12 * MIB, 3 * MIB, 2 * MIB, 6 * MIB];
     let library = Library::push(Site::new(target.clone(), "evict").repo("a"), &["sha256"], &lengths)?;
     status::wait_placed(&target, patience(bench))?;
-    // Longer than a registry may leave its cache alone.
-    std::thread::sleep(Duration::from_secs(35));
+    let _server = server.kill()?.start()?;
+    // It looks at its cache when it starts, and then no later than this.
+    std::thread::sleep(Duration::from_secs(bench.scale.pick(3, 3, 35)));
     let data = &stack.options.data;
     let here = local::content_bytes(data)?;
     ensure!(here >= library.bytes(), "{here} of {} bytes are here before anything was read back", library.bytes());

@@ -14,10 +14,11 @@ use harness::status::{self, Backlog};
 use super::stack::{Bench, Stack};
 use super::{MIB, patience};
 
-/// A cold pull without a portal must be refused within this, so that a client tries its next mirror.
-const REFUSED_WITHIN: Duration = Duration::from_secs(5);
-/// Portals that stall may be slow only, which takes longer to find out; containerd gives up after 30 s.
-const SILENCE_TOLD_WITHIN: Duration = Duration::from_secs(15);
+/// containerd gives up after this.
+const CLIENTS_WAIT: Duration = Duration::from_secs(30);
+/// Connections to each of the portals that are gone, at most, before a cold pull is refused, so that a client tries its next
+/// mirror soon: three attempts, and one or two looks whether it is there again.
+const ATTEMPTS: usize = 5;
 
 /// Leaves the given blobs on the portals only, and another one here, too.
 fn push_cold_and_warm(
@@ -48,10 +49,13 @@ pub fn all_gone(bench: &Bench) -> anyhow::Result<()> {
     stack.set_all(&Manner::Gone);
     for _ in 0..3 {
         for bytes in &cold {
-            let started = Instant::now();
+            let (started, before) = (Instant::now(), stack.refused());
             let answer = repo.send(&Request::get(repo.blob(&sha256(bytes))))?;
-            unavailable(&answer, started.elapsed(), REFUSED_WITHIN)
-                .with_context(|| format!("{} cold bytes", bytes.len()))?;
+            unavailable(&answer, started.elapsed()).with_context(|| format!("{} cold bytes", bytes.len()))?;
+            let asked = stack.refused() - before;
+            note(&format!("503 after {:.1} s and {asked} connections", started.elapsed().as_secs_f64()));
+            let most = ATTEMPTS * stack.portals.len();
+            ensure!(asked <= most, "{asked} connections to portals that are gone, {most} at most");
         }
     }
     has(&repo, &warm).context("warm, without portals")?;
@@ -77,7 +81,7 @@ pub fn all_stalled(bench: &Bench) -> anyhow::Result<()> {
     for part in ["bytes=0-99", "bytes=5000000-5000099"] {
         let started = Instant::now();
         let answer = repo.send(&Request::get(repo.blob(&sha256(&cold))).header("Range", part))?;
-        unavailable(&answer, started.elapsed(), SILENCE_TOLD_WITHIN).context(part)?;
+        unavailable(&answer, started.elapsed()).context(part)?;
         note(&format!("{} after {:.1} s", answer.status, started.elapsed().as_secs_f64()));
     }
     has(&repo, &warm).context("warm, while portals stall")?;
@@ -88,12 +92,12 @@ pub fn all_stalled(bench: &Bench) -> anyhow::Result<()> {
 }
 
 /// 503 in time, with a time to come back.
-fn unavailable(answer: &Response, took: Duration, limit: Duration) -> anyhow::Result<()> {
+fn unavailable(answer: &Response, took: Duration) -> anyhow::Result<()> {
     answer.expect(503)?;
     let again = answer.need("Retry-After")?;
     ensure!(again.parse::<u32>().is_ok_and(|seconds| seconds > 0), "Retry-After: {again}");
     ensure!(answer.error_code().is_some(), "503 without an error in the body: {}", answer.text());
-    ensure!(took < limit, "503 after {:.1} s", took.as_secs_f64());
+    ensure!(took < CLIENTS_WAIT, "503 after {:.1} s", took.as_secs_f64());
     Ok(())
 }
 
@@ -182,12 +186,11 @@ mod tests {
     fn unavailable_says_when_to_come_back_and_says_it_in_time() {
         let body = r#"{"errors":[{"code":"UNKNOWN"}]}"#;
         let soon = Duration::from_secs(1);
-        assert!(unavailable(&answer(503, &[("Retry-After", "5")], body), soon, REFUSED_WITHIN).is_ok());
-        assert!(
-            unavailable(&answer(503, &[("Retry-After", "5")], body), Duration::from_secs(9), REFUSED_WITHIN).is_err()
-        );
-        assert!(unavailable(&answer(503, &[], body), soon, REFUSED_WITHIN).is_err());
-        assert!(unavailable(&answer(503, &[("Retry-After", "5")], ""), soon, REFUSED_WITHIN).is_err());
-        assert!(unavailable(&answer(502, &[("Retry-After", "5")], body), soon, REFUSED_WITHIN).is_err());
+        let again = [("Retry-After", "5")];
+        assert!(unavailable(&answer(503, &again, body), soon).is_ok());
+        assert!(unavailable(&answer(503, &again, body), CLIENTS_WAIT).is_err());
+        assert!(unavailable(&answer(503, &[], body), soon).is_err());
+        assert!(unavailable(&answer(503, &again, ""), soon).is_err());
+        assert!(unavailable(&answer(502, &again, body), soon).is_err());
     }
 }

@@ -122,6 +122,11 @@ impl Stack {
         self.portals.iter().map(|portal| portal.front.sent()).sum()
     }
 
+    /// Connections so far that were closed at once, because a portal is gone.
+    pub fn refused(&self) -> usize {
+        self.portals.iter().map(|portal| portal.front.refused()).sum()
+    }
+
     pub fn mark(&self) -> Mark {
         Mark(self.portals.iter().map(|portal| portal.front.mark()).collect())
     }

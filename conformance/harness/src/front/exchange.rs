@@ -33,6 +33,8 @@ pub struct Exchange {
     pub began: Instant,
     /// When the answer had passed whole.
     pub ended: Option<Instant>,
+    /// The connection is closed, however it ended.
+    pub over: bool,
 }
 
 impl Exchange {
@@ -56,6 +58,7 @@ impl Exchange {
             sent: 0,
             began: Instant::now(),
             ended: None,
+            over: false,
         }
     }
 

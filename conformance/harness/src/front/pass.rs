@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::exchange::{Exchange, status};
 use super::replay::{Again, MAX_ANSWER, Replayed, with_path};
@@ -23,31 +23,17 @@ pub(super) fn pass(mut client: TcpStream, shared: &Arc<Shared>) -> io::Result<()
     client.set_read_timeout(Some(IDLE))?;
     client.set_nodelay(true)?;
     if shared.manner() == Manner::Gone {
+        shared.refused.fetch_add(1, Ordering::Relaxed);
         return Ok(());
     }
     let (head, body) = read_head(&mut client)?;
     let exchange = Exchange::of(&head);
-    let (asked, is_download, is_of_entry) = (exchange.clone(), exchange.is_download(), exchange.is_of_entry());
+    let (is_download, is_of_entry) = (exchange.is_download(), exchange.is_of_entry());
+    let asked = exchange.clone();
     let way = Way { shared: Arc::clone(shared), number: shared.begin(exchange), is_download, is_of_entry };
-    way.wait_while(|manner| match manner {
-        Manner::Stalled => true,
-        Manner::Holding(text) => asked.path.contains(text),
-        _ => false,
-    })?;
-    if let (Manner::Says(answer), true) = (shared.manner(), is_download) {
-        shared.change(way.number, |exchange| exchange.answered(answer.as_bytes()));
-        return client.write_all(answer.as_bytes());
-    }
-    let Some(head) = way.replay(&asked, head, &mut client)? else { return Ok(()) };
-    let mut portal = TcpStream::connect(shared.upstream)?;
-    portal.set_read_timeout(Some(IDLE))?;
-    portal.set_nodelay(true)?;
-    portal.write_all(&with_close(&head))?;
-    let (from, to, own) = (client.try_clone()?, portal.try_clone()?, way.clone());
-    // Ends when either side closes.
-    std::thread::spawn(move || own.request_body(body, from, to));
-    let result = way.answer(&mut portal, &mut client);
-    let _ = (portal.shutdown(Shutdown::Both), client.shutdown(Shutdown::Both));
+    let result = way.go(&asked, head, body, &mut client);
+    let _ = client.shutdown(Shutdown::Both);
+    shared.change(way.number, |exchange| exchange.over = true);
     result
 }
 
@@ -61,6 +47,30 @@ struct Way {
 }
 
 impl Way {
+    /// From the head of the request to the end of the answer.
+    fn go(&self, asked: &Exchange, head: Vec<u8>, body: Vec<u8>, client: &mut TcpStream) -> io::Result<()> {
+        self.wait_while(|manner| match manner {
+            Manner::Stalled => true,
+            Manner::Holding(text) => asked.path.contains(text),
+            _ => false,
+        })?;
+        if let (Manner::Says(answer), true) = (self.shared.manner(), self.is_download) {
+            self.shared.change(self.number, |exchange| exchange.answered(answer.as_bytes()));
+            return client.write_all(answer.as_bytes());
+        }
+        let Some(head) = self.replay(asked, head, client)? else { return Ok(()) };
+        let mut portal = TcpStream::connect(self.shared.upstream)?;
+        portal.set_read_timeout(Some(IDLE))?;
+        portal.set_nodelay(true)?;
+        portal.write_all(&with_close(&head))?;
+        let (from, to, own) = (client.try_clone()?, portal.try_clone()?, self.clone());
+        // Ends when either side closes.
+        std::thread::spawn(move || own.request_body(body, from, to));
+        let result = self.answer(&mut portal, client);
+        let _ = portal.shutdown(Shutdown::Both);
+        result
+    }
+
     /// Waits as long as the manner is so; a front that is gone ends it.
     fn wait_while(&self, is_so: impl Fn(&Manner) -> bool) -> io::Result<()> {
         loop {
@@ -128,9 +138,10 @@ impl Way {
     fn answer(&self, portal: &mut TcpStream, client: &mut TcpStream) -> io::Result<()> {
         let (head, mut body) = final_head(portal, client)?;
         self.shared.change(self.number, |exchange| exchange.answered(&head));
-        if let (Manner::Slow(wait), true) = (self.shared.manner(), self.is_download) {
-            std::thread::sleep(wait);
-        }
+        let answered = Instant::now();
+        self.wait_while(
+            |manner| matches!(manner, Manner::Slow(wait) if self.is_download && answered.elapsed() < *wait),
+        )?;
         self.send(client, &head)?;
         let mut buffer = vec![0; PIECE];
         loop {
@@ -144,7 +155,7 @@ impl Way {
             }
             let read = portal.read(&mut buffer)?;
             if read == 0 {
-                self.shared.change(self.number, |exchange| exchange.ended = Some(std::time::Instant::now()));
+                self.shared.change(self.number, |exchange| exchange.ended = Some(Instant::now()));
                 return Ok(());
             }
             body.clear();

@@ -116,6 +116,10 @@ fn a_portal_that_goes_away_breaks_what_is_under_way() {
     std::thread::sleep(Duration::from_millis(100));
     front.set(Manner::Gone);
     assert!(waiting.read(false).is_err());
+    assert!(crate::gate::wait_until(Duration::from_secs(10), || front.exchanges()[0].over));
+    assert_eq!(front.refused(), 0, "it was under way already");
+    assert!(target.send(&Request::get("/x")).is_err());
+    assert_eq!(front.refused(), 1);
 }
 
 #[test]

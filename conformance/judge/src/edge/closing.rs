@@ -110,7 +110,7 @@ pub fn whoever_sent_the_last_byte_may_leave(workshop: &Workshop) -> anyhow::Resu
             Connection::open(&server.target())?.write(&request)?;
             faults.check(
                 what,
-                eventually(Duration::from_secs(10), || repo.head(&repo.blob(&want))?.expect(200).map(drop)),
+                eventually(Duration::from_mins(1), || repo.head(&repo.blob(&want))?.expect(200).map(drop)),
             );
             if request.method == "PUT" {
                 faults.check(what, expect::pushed(&repo, &repo.send(&request)?, &want, &bytes));

