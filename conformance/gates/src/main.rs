@@ -7,6 +7,7 @@ mod clients;
 mod crash;
 mod disk;
 mod files;
+mod foreign;
 mod hostile;
 mod image;
 mod index_loss;
@@ -43,6 +44,8 @@ enum Check {
     Crash(crash::Args),
     /// Full, read-only, failing and foreign disks.
     Disk(GateArgs),
+    /// The judge before somebody else's registry: https, accounts, tokens.
+    Foreign(foreign::Args),
     /// Requests that no honest client would send.
     Hostile(GateArgs),
     /// The container image, run the ways that platforms run images.
@@ -73,6 +76,7 @@ fn main() -> anyhow::Result<()> {
         Check::ClientsNetwork(args) => clients::network::run(args, scale, report),
         Check::Crash(args) => crash::run(args, scale, seed, report),
         Check::Disk(args) => disk::run(args, scale, report),
+        Check::Foreign(args) => foreign::run(args, report),
         Check::Hostile(args) => hostile::run(args, scale, seed, report),
         Check::Image(args) => image::run(args, scale, report),
         Check::IndexLoss(args) => index_loss::run(args, scale, report),

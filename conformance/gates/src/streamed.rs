@@ -50,7 +50,7 @@ pub fn fetch(repo: &Repo, digest: &str, expected: Noise) -> anyhow::Result<()> {
     let mut connection = Connection::open(&repo.target)?;
     connection.write(&Request::get(repo.blob(digest)))?;
     let (status, headers) = connection.read_head()?;
-    let response = Response { status, headers, body: Vec::new() };
+    let response = connection.response(status, headers);
     response.expect(200)?;
     let mut comparison = Comparison::with(expected);
     connection.copy_body(&response, &mut comparison)?;

@@ -1,36 +1,12 @@
 //! A plain HTTP/1.1 client that sends exactly what it is told, right or wrong.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 
-/// A registry to judge.
-#[derive(Clone, Debug)]
-pub struct Target {
-    pub host: String,
-    pub port: u16,
-}
-
-impl Target {
-    /// Reads `http://HOST:PORT`.
-    pub fn parse(url: &str) -> anyhow::Result<Self> {
-        let rest = url.strip_prefix("http://").with_context(|| format!("{url}: only http:// is spoken"))?;
-        let authority = rest.trim_end_matches('/');
-        let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
-        Ok(Target { host: host.to_owned(), port: port.parse().with_context(|| format!("{url}: bad port"))? })
-    }
-
-    pub fn authority(&self) -> String {
-        format!("{}:{}", self.host, self.port)
-    }
-
-    /// One request on a connection of its own.
-    pub fn send(&self, request: &Request) -> anyhow::Result<Response> {
-        Connection::open(self)?.send(request)
-    }
-}
+use crate::stream::Stream;
+pub use crate::target::Target;
 
 /// A request as it will stand on the wire.
 #[derive(Clone, Debug)]
@@ -75,10 +51,15 @@ impl Request {
         self
     }
 
-    fn encode_head(&self, host: &str) -> String {
+    fn has(&self, name: &str) -> bool {
+        self.headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name))
+    }
+
+    fn encode_head(&self, host: &str, more: &[(&str, &str)]) -> String {
         use std::fmt::Write as _;
         let mut head = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", self.method, self.path);
-        for (name, value) in &self.headers {
+        let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in own.chain(more.iter().copied()) {
             let _ = write!(head, "{name}: {value}\r\n");
         }
         match &self.body {
@@ -102,6 +83,8 @@ pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// Skyberth's own policy is asked of whoever answered.
+    pub own: bool,
 }
 
 impl Response {
@@ -139,17 +122,19 @@ impl Response {
 /// One kept-alive connection.
 #[derive(Debug)]
 pub struct Connection {
+    target: Target,
     host: String,
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Stream>,
 }
 
 impl Connection {
     pub fn open(target: &Target) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect((target.host.as_str(), target.port)).context("connect")?;
+        let stream = Stream::open(&target.host, target.port, target.tls.as_ref())?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         stream.set_write_timeout(Some(Duration::from_mins(1)))?;
-        Ok(Connection { host: target.authority(), reader: BufReader::with_capacity(64 * 1024, stream) })
+        let reader = BufReader::with_capacity(64 * 1024, stream);
+        Ok(Connection { target: target.clone(), host: target.authority(), reader })
     }
 
     /// Asks for another host than the one that the connection leads to.
@@ -158,7 +143,7 @@ impl Connection {
         self
     }
 
-    pub fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &Stream {
         self.reader.get_ref()
     }
 
@@ -167,11 +152,27 @@ impl Connection {
         self.read(request.method == "HEAD")
     }
 
+    fn head(&self, request: &Request) -> anyhow::Result<String> {
+        let login = self.authorization(&request.method, &request.path)?.filter(|_| !request.has("Authorization"));
+        Ok(match login {
+            Some(login) => request.encode_head(&self.host, &[("Authorization", &login)]),
+            None => request.encode_head(&self.host, &[]),
+        })
+    }
+
+    /// What a request has to show to be let in, if the registry asks for anything.
+    pub fn authorization(&self, method: &str, path: &str) -> anyhow::Result<Option<String>> {
+        match &self.target.login {
+            Some(login) => login.authorization(&self.target, method, path),
+            None => Ok(None),
+        }
+    }
+
     /// Sends a request without waiting. A server may answer and close before it has read the whole body, so a
     /// broken pipe while writing it is no error yet: the answer may still be there to read.
     pub fn write(&mut self, request: &Request) -> anyhow::Result<()> {
+        let mut head = self.head(request)?.into_bytes();
         let mut out = self.reader.get_ref();
-        let mut head = request.encode_head(&self.host).into_bytes();
         match &request.body {
             Body::None => out.write_all(&head)?,
             Body::Sized(bytes) if bytes.len() <= 16 * 1024 => {
@@ -193,7 +194,7 @@ impl Connection {
     /// Sends a head and then a body of known length from a reader; memory stays flat.
     pub fn write_streamed(&mut self, request: &Request, length: u64, body: &mut dyn Read) -> anyhow::Result<()> {
         let request = request.clone().header("Content-Length", length.to_string());
-        let mut head = request.encode_head(&self.host);
+        let mut head = self.head(&request)?;
         if matches!(request.method.as_str(), "POST" | "PUT" | "PATCH") {
             head = head.replace("Content-Length: 0\r\n", "");
         }
@@ -206,13 +207,18 @@ impl Connection {
     /// Reads one answer; 100 Continue and the like are passed over.
     pub fn read(&mut self, head_only: bool) -> anyhow::Result<Response> {
         let (status, headers) = self.read_head()?;
-        let mut response = Response { status, headers, body: Vec::new() };
+        let mut response = self.response(status, headers);
         if !head_only && !matches!(status, 204 | 304) {
             let mut body = Vec::new();
             self.copy_body(&response, &mut body)?;
             response.body = body;
         }
         Ok(response)
+    }
+
+    /// An answer of this server whose body is not read yet.
+    pub fn response(&self, status: u16, headers: Vec<(String, String)>) -> Response {
+        Response { status, headers, body: Vec::new(), own: self.target.own }
     }
 
     /// Reads the status line and the headers of the next final answer.

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::expect::NotHere;
 use crate::jobs;
-use crate::report::{Outcome, Report};
+use crate::report::Report;
 
 /// What a gate judges.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,15 +27,7 @@ impl GateArgs {
         if !self.wants(name) {
             return;
         }
-        let started = Instant::now();
-        let outcome = match run() {
-            Ok(()) => Outcome::Pass,
-            Err(error) => match error.downcast_ref::<NotHere>() {
-                Some(NotHere(why)) => Outcome::NotApplicable(why.clone()),
-                None => Outcome::Fail(format!("{error:#}")),
-            },
-        };
-        report.add(name, outcome, started.elapsed());
+        report.case(name, run);
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::sync::mpsc::{channel, sync_channel};
 use std::time::Instant;
 
-use crate::expect::NotHere;
 use crate::report::{Outcome, Report, Row};
 
 thread_local! {
@@ -34,10 +33,7 @@ impl<'a> Job<'a> {
             let (name, outcome) = match work() {
                 Ok(told) if told.is_empty() => (name.to_owned(), Outcome::Pass),
                 Ok(told) => (format!("{name}: {told}"), Outcome::Pass),
-                Err(error) => match error.downcast_ref::<NotHere>() {
-                    Some(NotHere(why)) => (name.to_owned(), Outcome::NotApplicable(why.clone())),
-                    None => (name.to_owned(), Outcome::Fail(format!("{error:#}"))),
-                },
+                Err(error) => (name.to_owned(), Outcome::from(Err(error))),
             };
             report.add(name, outcome, started.elapsed());
         })
@@ -100,6 +96,7 @@ fn work(job: Job<'_>) -> Vec<Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expect::NotHere;
 
     #[test]
     fn every_case_is_reported_once() {

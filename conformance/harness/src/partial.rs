@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::client::{Connection, Response, Target};
+use crate::stream::Stream;
 
 /// A request whose head is sent and whose body is on its way.
 #[derive(Debug)]
@@ -19,7 +20,11 @@ impl Partial {
         let connection = Connection::open(target)?;
         let (line, rest) = head.split_once("\r\n").unwrap_or((head, ""));
         let fields = if rest.is_empty() { String::new() } else { format!("{}\r\n", rest.trim_end()) };
-        let head = format!("{line}\r\nHost: {}\r\n{fields}\r\n", target.authority());
+        let mut words = line.split(' ');
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let login = connection.authorization(method, path)?;
+        let login = login.map(|login| format!("Authorization: {login}\r\n")).unwrap_or_default();
+        let head = format!("{line}\r\nHost: {}\r\n{login}{fields}\r\n", target.authority());
         let mut partial = Partial { connection };
         partial.more(head.as_bytes())?;
         partial.more(first)?;
@@ -31,7 +36,7 @@ impl Partial {
         Ok(Partial { connection: Connection::open(target)? })
     }
 
-    pub fn stream(&self) -> &std::net::TcpStream {
+    pub fn stream(&self) -> &Stream {
         self.connection.stream()
     }
 

@@ -277,13 +277,13 @@ mod tests {
                 }
             }
         });
-        Target { host: "127.0.0.1".to_owned(), port }
+        Target::local(port)
     }
 
     #[test]
     fn bodies_of_both_framings_pass_unchanged_and_are_noted() {
         let relay = Relay::start(&echo_server()).unwrap();
-        let through = Target { host: "127.0.0.1".to_owned(), port: relay.port };
+        let through = Target::local(relay.port);
         let mut connection = Connection::open(&through).unwrap();
         let content = crate::layout::noise_bytes("relay", 200_000);
         let mount = "/v2/a/blobs/uploads/?mount=sha256:12&from=b";

@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::expect::NotHere;
+
 /// How one case ended. A skipped case says why; there is no silent skip.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase", tag = "outcome", content = "why")]
 pub enum Outcome {
     Pass,
     Fail(String),
+    /// Not as recommended; it counts as no failure.
+    Advice(String),
     /// Cannot be provoked here; the reason stands in the report.
     NotApplicable(String),
 }
@@ -32,6 +36,19 @@ pub struct Report {
     pub rows: Vec<Row>,
 }
 
+impl From<anyhow::Result<()>> for Outcome {
+    /// [`NotHere`] is no failure.
+    fn from(result: anyhow::Result<()>) -> Self {
+        match result {
+            Ok(()) => Outcome::Pass,
+            Err(error) => match error.downcast_ref::<NotHere>() {
+                Some(NotHere(why)) => Outcome::NotApplicable(why.clone()),
+                None => Outcome::Fail(format!("{error:#}")),
+            },
+        }
+    }
+}
+
 impl Report {
     pub fn new(check: &str) -> Self {
         Report { check: check.to_owned(), rows: Vec::new() }
@@ -44,13 +61,10 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// Runs a case; an error is its failure.
+    /// Runs a case; an error is its failure, [`NotHere`] its reason not to apply.
     pub fn case(&mut self, name: impl Into<String>, run: impl FnOnce() -> anyhow::Result<()>) {
         let started = std::time::Instant::now();
-        let outcome = match run() {
-            Ok(()) => Outcome::Pass,
-            Err(error) => Outcome::Fail(format!("{error:#}")),
-        };
+        let outcome = run().into();
         self.add(name, outcome, started.elapsed());
     }
 
@@ -65,14 +79,16 @@ impl Report {
     /// Prints the count, writes the files, and fails if any case failed or none ran.
     pub fn finish(self, folder: Option<&Path>) -> anyhow::Result<()> {
         let (passed, failed) = (self.passed(), self.failed());
-        let other = self.rows.len() - passed - failed;
+        let advice = self.rows.iter().filter(|row| matches!(row.outcome, Outcome::Advice(_))).count();
+        let other = self.rows.len() - passed - failed - advice;
         if let Some(folder) = folder {
             std::fs::create_dir_all(folder)?;
             let stem = folder.join(&self.check);
             std::fs::write(stem.with_extension("json"), serde_json::to_string_pretty(&self)?)?;
             std::fs::write(stem.with_extension("xml"), self.junit())?;
         }
-        println!("{}: {passed} passed, {failed} failed, {other} not applicable", self.check);
+        let advised = if advice > 0 { format!("{advice} not as recommended, ") } else { String::new() };
+        println!("{}: {passed} passed, {failed} failed, {advised}{other} not applicable", self.check);
         anyhow::ensure!(failed == 0, "{failed} cases of {} failed", self.check);
         anyhow::ensure!(passed > 0, "no case of {} ran", self.check);
         Ok(())
@@ -92,7 +108,7 @@ impl Report {
                 Outcome::Fail(why) => {
                     let _ = write!(out, "<failure message=\"{}\"/>", escape(why));
                 }
-                Outcome::NotApplicable(why) => {
+                Outcome::NotApplicable(why) | Outcome::Advice(why) => {
                     let _ = write!(out, "<skipped message=\"{}\"/>", escape(why));
                 }
             }
@@ -107,6 +123,7 @@ fn line(row: &Row) -> String {
     match &row.outcome {
         Outcome::Pass => format!("pass  {} ({:.2} s)", row.name, row.seconds),
         Outcome::Fail(why) => format!("FAIL  {} ({:.2} s): {why}", row.name, row.seconds),
+        Outcome::Advice(why) => format!("should {} ({:.2} s): {why}", row.name, row.seconds),
         Outcome::NotApplicable(why) => format!("n/a   {}: {why}", row.name),
     }
 }

@@ -66,7 +66,7 @@ impl ServerOptions {
     }
 
     pub fn target(&self) -> Target {
-        Target { host: "127.0.0.1".to_owned(), port: self.port }
+        Target::local(self.port)
     }
 
     /// Starts the server and waits until `/readyz` says 200.

@@ -71,6 +71,16 @@ impl Site {
         format!("r{}x{}", self.row, self.run)
     }
 
+    /// The digest algorithms that are asked of this registry: all of ours, or the one that every registry has.
+    pub fn algorithms(&self) -> &'static [&'static str] {
+        if self.target.own { &ALGORITHMS } else { &ALGORITHMS[..1] }
+    }
+
+    /// The ways of pushing a blob that are asked of this registry: a `POST` with the bytes is optional.
+    pub fn styles(&self) -> &'static [Style] {
+        if self.target.own { &STYLES } else { &STYLES[1..] }
+    }
+
     /// A repository of this row's own; it does not exist until something is pushed.
     pub fn repo(&self, name: &str) -> Repo {
         self.repo_named(&format!("edge/{}/{name}", self.word()))
@@ -264,10 +274,11 @@ pub fn local_path(target: &Target, location: &str) -> anyhow::Result<String> {
     if location.starts_with('/') {
         return Ok(location.to_owned());
     }
-    match location.strip_prefix(&format!("http://{}", target.authority())) {
-        Some(path) => Ok(path.to_owned()),
-        None => bail!("Location {location} leads elsewhere"),
+    if !target.is_at(location) {
+        bail!("Location {location} leads elsewhere");
     }
+    let path = location.splitn(4, '/').nth(3).unwrap_or_default();
+    Ok(format!("/{path}"))
 }
 
 #[cfg(test)]
@@ -301,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_location_is_followed_on_the_same_registry_only() {
-        let target = Target { host: "127.0.0.1".into(), port: 5000 };
+        let target = Target::local(5000);
         assert_eq!(local_path(&target, "/v2/x?a=b").unwrap(), "/v2/x?a=b");
         assert_eq!(local_path(&target, "http://127.0.0.1:5000/v2/x").unwrap(), "/v2/x");
         assert!(local_path(&target, "http://elsewhere/v2/x").is_err());

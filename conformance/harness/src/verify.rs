@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-use crate::client::{Connection, Request, Response, Target};
+use crate::client::{Connection, Request, Target};
 use crate::layout::{self, Hashing, Image, Index, blob_path, sha256, sha256_of};
 
 const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
@@ -37,7 +37,8 @@ pub fn blob(target: &Target, repository: &str, digest: &str) -> anyhow::Result<u
     let (status, headers) = connection.read_head()?;
     ensure!(status == 200, "blob {repository} {digest}: status {status}");
     let mut hashing = Hashing::sink();
-    connection.copy_body(&Response { status, headers, body: Vec::new() }, &mut hashing)?;
+    let answer = connection.response(status, headers);
+    connection.copy_body(&answer, &mut hashing)?;
     let (got, size) = hashing.digest();
     ensure!(got == digest, "blob {repository} {digest}: its {size} bytes have the digest {got}");
     Ok(size)

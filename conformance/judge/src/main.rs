@@ -21,6 +21,8 @@ enum Check {
     Official(official::OfficialArgs),
     /// The edge table: odd requests, one row each.
     Edge(edge::EdgeOptions),
+    /// Writes the list of all rows of the edge table, with their levels and sources.
+    Rows,
     /// Random operations against the model of the API, with crashes and collections in between.
     Model(model::Args),
     /// Real clients against a registry: push, pull, compare.
@@ -31,11 +33,17 @@ fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let RunOptions { scale, seed, ref report } = cli.options;
     let (seed, report) = (u64::from(seed), report.as_deref());
-    println!("seed {seed}");
     match &cli.check {
         Check::Official(args) => official::run(args, scale, report),
         Check::Edge(options) => edge::run(options, report),
-        Check::Model(args) => model::run(args, scale, seed, report),
+        Check::Rows => {
+            print!("{}", edge::list::document());
+            Ok(())
+        }
+        Check::Model(args) => {
+            println!("seed {seed}");
+            model::run(args, scale, seed, report)
+        }
         Check::Clients(args) => clients::run(args, scale, report),
     }
 }

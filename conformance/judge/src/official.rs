@@ -10,19 +10,20 @@ use harness::report::{Outcome, Report, Row};
 use harness::scale::Scale;
 use harness::server::ServerOptions;
 use harness::surroundings::SurroundingsArgs;
+use harness::target::TargetArgs;
 
 /// What to judge, and by which build of the suite.
 #[derive(clap::Args, Debug)]
 pub struct OfficialArgs {
     /// The `skyberth` binary; it is started once for each round.
-    #[arg(long, required_unless_present = "url")]
+    #[arg(long, conflicts_with = "url")]
     binary: Option<PathBuf>,
     /// The suite's `conformance` binary.
     #[arg(long, default_value = "target/tools/bin/conformance")]
     suite: PathBuf,
-    /// A running registry to judge instead, by its http address; it gets the sparse round only.
-    #[arg(long, conflicts_with = "binary")]
-    url: Option<String>,
+    /// A running registry gets the sparse round only.
+    #[command(flatten)]
+    target: TargetArgs,
     #[command(flatten)]
     surroundings: SurroundingsArgs,
 }
@@ -53,8 +54,8 @@ pub fn run(args: &OfficialArgs, scale: Scale, folder: Option<&Path>) -> anyhow::
     let scratch = tempfile::tempdir()?;
     let files = folder.unwrap_or(scratch.path()).join("official");
     let mut report = Report::new("official");
-    if let Some(url) = &args.url {
-        judge(&SPARSE, &Target::parse(url)?, &args.suite, &files, &mut report)?;
+    if let Some(target) = args.target.target()? {
+        judge(&SPARSE, &target, &args.suite, &files, &mut report)?;
         return report.finish(folder);
     }
     let binary = args.binary.as_deref().context("--binary or --url is needed")?;
@@ -83,11 +84,19 @@ fn judge(round: &Round, target: &Target, suite: &Path, files: &Path, report: &mu
     std::fs::create_dir_all(&results)?;
     let junit = results.join("junit.xml");
     let _ = std::fs::remove_file(&junit); // counts of an earlier run must not be taken for this one's
-    Program::new(suite, &results.join("suite.log"))
+    let account = target.login.as_ref().and_then(|login| login.account.as_ref());
+    let program = Program::new(suite, &results.join("suite.log"));
+    let program = match account {
+        Some(account) => program.env("OCI_USERNAME", account.name()).env("OCI_PASSWORD", account.password()),
+        None => program,
+    };
+    // Go reads the authorities to trust from there.
+    let program = target.ca.iter().fold(program, |program, ca| program.env("SSL_CERT_FILE", ca));
+    program
         .env("OCI_VERSION", "dev")
         .env("OCI_DATA_SPARSE", round.sparse.to_string())
         .env("OCI_REGISTRY", target.authority())
-        .env("OCI_TLS", "disabled")
+        .env("OCI_TLS", if target.tls.is_some() { "enabled" } else { "disabled" })
         .env("OCI_REPO1", "conformance/repo1")
         .env("OCI_REPO2", "conformance/repo2")
         .env("OCI_RESULTS_DIR", &results)

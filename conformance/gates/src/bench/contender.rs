@@ -53,7 +53,7 @@ impl Entry {
     /// Starts it with everything below `folder`, which is new.
     pub fn start(&self, folder: &Path) -> anyhow::Result<Contender> {
         fs::create_dir_all(folder)?;
-        let target = Target { host: "127.0.0.1".to_owned(), port: free_port()? };
+        let target = Target::local(free_port()?);
         let mut command = match &self.kind {
             Kind::Skyberth(binary) => skyberth(binary, &target, folder),
             Kind::DockerRegistry => docker_registry(&target, folder)?,

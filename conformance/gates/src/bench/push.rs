@@ -114,7 +114,8 @@ mod tests {
     #[test]
     fn locations_may_be_absolute_and_carry_a_query() {
         let location = "http://127.0.0.1:5000/v2/a/blobs/uploads/1?_state=x";
-        let answer = Response { status: 202, headers: vec![("Location".into(), location.into())], body: Vec::new() };
+        let answer =
+            Response { status: 202, headers: vec![("Location".into(), location.into())], body: Vec::new(), own: true };
         let path = next_location(&answer).unwrap();
         assert_eq!(closing(&path, "sha256:0"), "/v2/a/blobs/uploads/1?_state=x&digest=sha256:0");
         assert_eq!(closing("/v2/a", "sha256:0"), "/v2/a?digest=sha256:0");

@@ -116,7 +116,7 @@ mod tests {
             let _ = stream.read(&mut request).unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort").unwrap();
         });
-        let target = Target { host: "127.0.0.1".to_owned(), port };
+        let target = Target::local(port);
         let mut wire = Wire::open(&target).unwrap();
         let error = wire.exchange(&Encoded::new(&target, "GET", "/"), |_| ()).unwrap_err();
         assert!(error.to_string().contains("body cut: 5 of 10"), "{error}");

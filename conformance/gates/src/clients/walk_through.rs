@@ -43,7 +43,7 @@ pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<(
     std::fs::create_dir_all(&logs)?;
     let binary = args.binary.canonicalize().with_context(|| format!("no binary at {}", args.binary.display()))?;
     let tools = std::path::absolute(&args.tools)?;
-    let target = Target { host: "127.0.0.1".to_owned(), port: free_port()? };
+    let target = Target::local(free_port()?);
     let setting = Setting::new("walk-through", Some(binary), target, tools, scratch.path(), &logs, scale);
     setting.round("README", walk)?;
     setting.round("attached", attached::run)?;
@@ -83,7 +83,7 @@ impl<'a> Walk<'a> {
         let image = round.image(IMAGE, &THREE_LAYERS)?;
         docker.load(&image, &format!("{IMAGE}:latest"))?;
         std::os::unix::fs::symlink(round.binary()?, round.folder("bin")?.join("skyberth"))?;
-        let portal = Target { host: "127.0.0.1".to_owned(), port: free_port()? };
+        let portal = Target::local(free_port()?);
         let (folder, manifest, places) = (round.folder("here")?, String::new(), Vec::new());
         Ok(Walk { round, docker, image, folder, portal, node: None, manifest, places })
     }

@@ -54,7 +54,7 @@ impl<'a> Container<'a> {
     }
 
     pub fn target(&self) -> Target {
-        Target { host: "127.0.0.1".to_owned(), port: self.port }
+        Target::local(self.port)
     }
 
     /// `127.0.0.1:PORT`, which docker takes for a registry without TLS.

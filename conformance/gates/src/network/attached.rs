@@ -80,7 +80,7 @@ pub fn run(args: &Args, seed: u64, report: &mut Report, bench: &Bench) {
 
 impl Node {
     fn new(bench: &Bench) -> anyhow::Result<Self> {
-        let portal = Target { host: "127.0.0.1".to_owned(), port: free_port()? };
+        let portal = Target::local(free_port()?);
         let options = ServerOptions::new(bench.binary, &bench.folder.join("registry"))?;
         Ok(Node { options: options.env(ATTACHED, "true").env(LISTEN, &portal.authority()), portal })
     }

@@ -28,7 +28,7 @@ const SAME: [&str; 6] = ["etag", "content-length", "content-range", "accept-rang
 const SOON: Duration = Duration::from_secs(30);
 
 fn gateway() -> anyhow::Result<Target> {
-    Ok(Target { host: "127.0.0.1".to_owned(), port: free_port()? })
+    Ok(Target::local(free_port()?))
 }
 
 /// Every way of asking for what stands at a skylink.

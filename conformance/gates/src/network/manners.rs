@@ -56,7 +56,8 @@ impl Cold {
         }
         connection.write(&request)?;
         let (status, headers) = connection.read_head()?;
-        Ok((connection, Response { status, headers, body: Vec::new() }))
+        let head = connection.response(status, headers);
+        Ok((connection, head))
     }
 
     fn pull(&self) -> anyhow::Result<()> {
@@ -101,7 +102,7 @@ pub fn headers(bench: &Bench) -> anyhow::Result<()> {
         ensure!(asked > 0, "{length} bytes: no portal was asked, so it was not cold");
         ensure!(cold.stack.sent() == before, "{length} bytes: portals sent content already");
         cold.stack.set_all(&Manner::Slow(wait));
-        let head = Response { status, headers, body: Vec::new() };
+        let head = connection.response(status, headers);
         head.expect(200).with_context(|| format!("{length} bytes"))?;
         let mut body = Vec::new();
         connection.copy_body(&head, &mut body)?;

@@ -24,7 +24,6 @@ use std::time::Instant;
 
 use anyhow::bail;
 use harness::client::Target;
-use harness::expect::NotHere;
 use harness::report::{Outcome, Report};
 use harness::scale::Scale;
 
@@ -179,13 +178,7 @@ impl Bench {
             return;
         }
         let started = Instant::now();
-        let outcome = match run(self) {
-            Ok(()) => Outcome::Pass,
-            Err(error) => match error.downcast_ref::<NotHere>() {
-                Some(NotHere(why)) => Outcome::NotApplicable(why.clone()),
-                None => Outcome::Fail(format!("{error:#}")),
-            },
-        };
+        let outcome = Outcome::from(run(self));
         self.report.add(name, outcome, started.elapsed());
     }
 

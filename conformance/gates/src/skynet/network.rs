@@ -33,7 +33,7 @@ impl Network {
             .spawn()
             .context("start skyd-network")?;
         let stdout = child.stdout.take().context("its stdout")?;
-        let target = Target { host: String::new(), port: 0 };
+        let target = Target::new("", 0);
         let mut network = Network { target, api: String::new(), password: String::new(), child };
         // It says its addresses when it is ready, or ends: first skyd's own, and the front's last.
         for line in BufReader::new(stdout).lines() {

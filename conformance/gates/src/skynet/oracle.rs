@@ -134,7 +134,7 @@ impl Oracle {
     fn start(bench: &Bench) -> anyhow::Result<Self> {
         let folder = bench.scratch.join("oracle");
         std::fs::create_dir_all(&folder)?;
-        let target = Target { host: "127.0.0.1".to_owned(), port: free_port()? };
+        let target = Target::local(free_port()?);
         let log = bench.reports.join("oracle.log");
         let child =
             command(&bench.tools.program("skyd-oracle")?, &folder, &target, &log)?.spawn().context("start skyd")?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use harness::client::{Connection, Request, Response};
+use harness::client::{Connection, Request};
 use harness::front::{Front, Manner};
 
 use super::Bench;
@@ -85,7 +85,7 @@ fn whole(pair: &Pair, link: &Link, bytes: &[u8]) -> anyhow::Result<()> {
     let mut body = Arriving { begun: Instant::now(), first: None, bytes: Vec::new() };
     connection.write(&Request::get(link.path("")))?;
     let (status, headers) = connection.read_head()?;
-    let head = Response { status, headers, body: Vec::new() };
+    let head = connection.response(status, headers);
     connection.copy_body(head.expect(200)?, &mut body)?;
     let (first, all) = (body.first.unwrap_or_default(), body.begun.elapsed());
     ensure!(body.bytes == bytes, "other bytes than those of the peer");

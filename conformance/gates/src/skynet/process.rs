@@ -76,7 +76,7 @@ impl Start {
             .stderr(log)
             .spawn()
             .with_context(|| format!("start {}", self.binary.display()))?;
-        let target = Target { host: "127.0.0.1".to_owned(), port };
+        let target = Target::local(port);
         let mut portal = Portal { target, start: self, child };
         portal.wait_ready(Duration::from_secs(30))?;
         Ok(portal)

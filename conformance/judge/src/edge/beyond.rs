@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use harness::client::{Request, Response};
 use harness::expect::{self, Faults};
 use harness::manifest::{IMAGE, INDEX, Manifest, index};
-use harness::site::{ALGORITHMS, STYLES, Session, Site, digest, local_path, reading, sha256, with_query};
+use harness::site::{ALGORITHMS, Session, Site, digest, local_path, reading, sha256, with_query};
 use serde_json::json;
 
 use super::referrers::{descriptors, listed};
@@ -164,12 +164,12 @@ pub fn blobs_by_condition(site: &Site) -> anyhow::Result<()> {
 
 pub fn every_algorithm_by_every_style(site: &Site) -> anyhow::Result<()> {
     let mut faults = Faults::default();
-    for algorithm in ALGORITHMS {
-        for (number, style) in STYLES.into_iter().enumerate() {
+    for algorithm in site.algorithms() {
+        for (number, style) in site.styles().iter().enumerate() {
             let repo = site.repo(&format!("{algorithm}-{number}"));
             let bytes = site.noise(&format!("{algorithm} {number}"), 70_001);
             let want = digest(algorithm, &bytes);
-            let result = repo.push_blob_as(style, &want, &bytes);
+            let result = repo.push_blob_as(*style, &want, &bytes);
             let result = result.and_then(|answer| expect::pushed(&repo, &answer, &want, &bytes));
             faults.check(&format!("{algorithm} {style:?}"), result);
         }

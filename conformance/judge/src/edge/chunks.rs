@@ -18,6 +18,9 @@ fn taken(answer: &Response, length: usize) -> anyhow::Result<()> {
 /// An error that says where the session stands, so that the client can go on.
 pub fn stands(answer: &Response, status: u16, code: &str, length: usize) -> anyhow::Result<()> {
     expect::error(answer, &[status], &[code])?;
+    if !answer.own {
+        return Ok(());
+    }
     expect::relative_location(answer)?;
     expect::header(answer, "Range", &format!("0-{}", length.saturating_sub(1)))
 }
@@ -53,9 +56,10 @@ pub fn chunks_out_of_order(site: &Site) -> anyhow::Result<()> {
     let fresh = site.repo("a").begin()?;
     let first = fresh.send(&fresh.ranged(5, b"56789"))?;
     faults.check("first not at 0", stands(&first, 416, "BLOB_UPLOAD_INVALID", 0));
-    faults.check("the session goes on", taken(&session.send(&session.ranged(10, b"abcde"))?, 15));
-    let answer = session.close(&sha256(b"0123456789abcde"))?;
-    faults.check("close", answer.expect(201).map(drop));
+    let next = session.send(&session.ranged(10, b"abcde"))?;
+    faults.check("the session goes on", taken(&next, 15));
+    let closed = Session::of(&site.target, &next).and_then(|session| session.close(&sha256(b"0123456789abcde")));
+    faults.check("close", closed.and_then(|answer| answer.expect(201).map(drop)));
     faults.finish()
 }
 

@@ -6,6 +6,8 @@ mod closing;
 mod deletes;
 mod digests;
 mod limits;
+pub mod list;
+mod login;
 mod manifests;
 mod mounts;
 mod names;
@@ -17,6 +19,7 @@ mod ranges;
 mod references;
 mod referrers;
 mod restarts;
+mod sources;
 mod table;
 mod tag_names;
 mod tags;
@@ -28,12 +31,13 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use harness::client::Target;
-use harness::expect::NotHere;
 use harness::report::{Outcome, Report};
 use harness::site::Site;
 use harness::surroundings::SurroundingsArgs;
+use harness::target::TargetArgs;
 
 use own::Workshop;
+use sources::{Level, source};
 use table::{How, TABLE, TableRow};
 
 /// Rows run side by side; each has repositories of its own.
@@ -42,9 +46,9 @@ const WORKERS: usize = 4;
 /// What the edge table runs against.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EdgeOptions {
-    /// The registry to judge; without it, a fresh server of `--binary`.
-    #[arg(long, required_unless_present = "binary")]
-    url: Option<String>,
+    /// Without it, a fresh server of `--binary` is judged.
+    #[command(flatten)]
+    target: TargetArgs,
     /// A `skyberth` binary, for the rows that need a server with settings of their own.
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -59,8 +63,8 @@ pub struct EdgeOptions {
 pub fn run(options: &EdgeOptions, folder: Option<&Path>) -> anyhow::Result<()> {
     let open = |binary| Workshop::new(binary, &options.surroundings);
     let workshop = options.binary.as_deref().map(open).transpose()?;
-    let (target, _server) = match (&options.url, &workshop) {
-        (Some(url), _) => (Target::parse(url)?, None),
+    let (target, _server) = match (options.target.target()?, &workshop) {
+        (Some(target), _) => (target, None),
         (None, Some(workshop)) => {
             let server = workshop.start("main", &[])?;
             (server.target(), Some(server))
@@ -71,7 +75,13 @@ pub fn run(options: &EdgeOptions, folder: Option<&Path>) -> anyhow::Result<()> {
     let rows: Vec<&TableRow> = TABLE.iter().filter(wanted).collect();
     let mut report = Report::new("edge");
     for (index, outcome, took) in run_all(&rows, &target, workshop.as_ref())? {
-        report.add(format!("{} {}", rows[index].number, rows[index].title), outcome, took);
+        let (level, _) = source(rows[index].number);
+        // Of others a recommendation is none that they break.
+        let outcome = match outcome {
+            Outcome::Fail(why) if level == Level::Should && !target.own => Outcome::Advice(why),
+            other => other,
+        };
+        report.add(format!("{} {} [{level}]", rows[index].number, rows[index].title), outcome, took);
     }
     report.finish(folder)
 }
@@ -104,19 +114,20 @@ fn run_all(
 }
 
 fn run_row(row: &TableRow, target: &Target, workshop: Option<&Workshop>) -> Outcome {
+    if !target.own && source(row.number).0 == Level::Policy {
+        return Outcome::NotApplicable("own policy of Skyberth: --own asks for it".into());
+    }
+    let site = Site::new(target.clone(), row.number);
+    if !target.own && referrers::ROWS.contains(&row.number) && referrers::supported(&site).is_ok_and(|has| !has) {
+        return Outcome::NotApplicable("this registry has no referrers API".into());
+    }
     let result = match (row.how, workshop) {
-        (How::Anywhere(check), _) => check(&Site::new(target.clone(), row.number)),
+        (How::Anywhere(check), _) => check(&site),
         (How::Own(check), Some(workshop)) => check(workshop),
         (How::Own(_), None) => {
             return Outcome::NotApplicable("needs a server with settings of its own: --binary".into());
         }
         (How::NotHere(why), _) => return Outcome::NotApplicable(why.into()),
     };
-    match result {
-        Ok(()) => Outcome::Pass,
-        Err(error) => match error.downcast_ref::<NotHere>() {
-            Some(NotHere(why)) => Outcome::NotApplicable(why.clone()),
-            None => Outcome::Fail(format!("{error:#}")),
-        },
-    }
+    Outcome::from(result)
 }

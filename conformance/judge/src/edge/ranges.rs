@@ -230,7 +230,12 @@ mod tests {
     use super::*;
 
     fn body(kind: &str, text: &str) -> Response {
-        Response { status: 206, headers: vec![("Content-Type".into(), kind.into())], body: text.as_bytes().to_vec() }
+        Response {
+            status: 206,
+            headers: vec![("Content-Type".into(), kind.into())],
+            body: text.as_bytes().to_vec(),
+            own: true,
+        }
     }
 
     #[test]

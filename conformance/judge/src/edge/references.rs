@@ -8,7 +8,7 @@ use anyhow::ensure;
 use harness::client::Response;
 use harness::expect::{self, Faults};
 use harness::manifest::{CONFIG, IMAGE, LAYER, Manifest, artifact, described, descriptor, image, index};
-use harness::site::{ALGORITHMS, Repo, Site, digest, sha256};
+use harness::site::{Repo, Site, digest, sha256};
 use serde_json::{Value, json};
 
 use super::manifests::{accepted, refused};
@@ -129,7 +129,7 @@ pub fn subjects_of_every_kind(site: &Site) -> anyhow::Result<()> {
     let list = index(&[present.descriptor()]);
     repo.store("index", &list)?;
     let mut cases = vec![("present", present.descriptor()), ("an index", list.descriptor())];
-    for algorithm in ALGORITHMS {
+    for algorithm in site.algorithms() {
         let absent = digest(algorithm, repo.name.as_bytes());
         cases.push((algorithm, descriptor(IMAGE, &absent, 500)));
     }

@@ -32,6 +32,16 @@ pub fn descriptors(repo: &Repo, subject: &str, query: &str) -> anyhow::Result<Ve
     anyhow::bail!("200 pages and no end")
 }
 
+/// Rows that need the referrers API, which a registry may lack.
+pub const ROWS: [&str; 9] = ["18", "95", "107", "108", "121", "122", "123", "B4", "B6"];
+
+/// Whether this registry has the referrers API.
+pub fn supported(site: &Site) -> anyhow::Result<bool> {
+    let repo = site.repo("probe");
+    let manifest = repo.push_image("probe")?;
+    Ok(repo.get(&repo.referrers(&manifest.digest()))?.status != 404)
+}
+
 /// The digests of all pages, sorted.
 pub fn listed(repo: &Repo, subject: &str, query: &str) -> anyhow::Result<Vec<String>> {
     let all = descriptors(repo, subject, query)?;

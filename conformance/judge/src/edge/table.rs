@@ -4,8 +4,8 @@ use harness::site::Site;
 
 use super::own::Workshop;
 use super::{
-    beyond, chunks, closing, deletes, digests, limits, manifests, mounts, names, protocol, pulls, put_tags, ranges,
-    references, referrers, restarts, tag_names, tags, uploads,
+    beyond, chunks, closing, deletes, digests, limits, login, manifests, mounts, names, protocol, pulls, put_tags,
+    ranges, references, referrers, restarts, tag_names, tags, uploads,
 };
 
 /// One row.
@@ -27,7 +27,7 @@ pub enum How {
     NotHere(&'static str),
 }
 
-const AUTH: &str = "needs a registry with accounts; this table runs against an anonymous one";
+const AUTH: &str = "needs a second account";
 const BACKEND: &str = "needs a remote storage backend that can be taken away: the loss gates cover it";
 const NODES: &str = "needs a second node";
 const UPSTREAM: &str = "needs pull-through and an upstream";
@@ -40,10 +40,10 @@ use How::{Anywhere, NotHere, Own};
 
 #[rustfmt::skip]
 pub const TABLE: &[TableRow] = &[
-    row("1", NotHere(AUTH), "anonymous GET /v2/ is challenged"),
+    row("1", Anywhere(login::anonymous_is_challenged), "anonymous GET /v2/ is challenged"),
     row("2", Anywhere(protocol::base_with_and_without_slash), "GET /v2 is as /v2/, no redirect"),
-    row("3", NotHere(AUTH), "bad, expired or forged token"),
-    row("4", NotHere(AUTH), "token of too small a scope"),
+    row("3", Anywhere(login::a_bad_login_is_no_login), "bad, expired or forged token"),
+    row("4", Anywhere(login::a_token_for_less_is_not_enough), "token of too small a scope"),
     row("5", NotHere(AUTH), "permission denied"),
     row("6", NotHere(AUTH), "token expires during a long PATCH"),
     row("7", Anywhere(names::invalid_names_are_refused), "invalid repository names"),

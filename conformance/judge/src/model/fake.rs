@@ -40,7 +40,7 @@ pub(crate) fn render(answer: &Answer, head: bool) -> Response {
             json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": list }).to_string().into_bytes()
         }
     };
-    Response { status: answer.status, headers, body: if head { Vec::new() } else { body } }
+    Response { status: answer.status, headers, body: if head { Vec::new() } else { body }, own: true }
 }
 
 /// What the fake does wrong.
@@ -63,7 +63,7 @@ pub(crate) fn serve(fault: Fault) -> Target {
             std::thread::spawn(move || converse(&stream.unwrap(), &registry, fault));
         }
     });
-    Target { host: "127.0.0.1".to_owned(), port }
+    Target::local(port)
 }
 
 fn converse(stream: &TcpStream, registry: &Mutex<Registry>, fault: Fault) {

@@ -22,10 +22,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use harness::client::Target;
 use harness::report::{Outcome, Report};
 use harness::scale::Scale;
 use harness::surroundings::SurroundingsArgs;
+use harness::target::TargetArgs;
 
 use place::Place;
 use run::{Ending, Plan};
@@ -38,11 +38,11 @@ const EPISODE: u64 = 20_000;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The `skyberth` binary: started, killed and started again.
-    #[arg(long, required_unless_present = "url")]
+    #[arg(long, conflicts_with = "url")]
     binary: Option<PathBuf>,
-    /// A running registry instead; no crashes then.
-    #[arg(long, conflicts_with_all = ["binary", "crashes"])]
-    url: Option<String>,
+    /// A running registry is never killed.
+    #[command(flatten)]
+    target: TargetArgs,
     /// How many operations; the scale says how many if this does not.
     #[arg(long)]
     operations: Option<u64>,
@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long, default_value_t = 6)]
     clients: usize,
     /// Kills, starts without the index and collections in between.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "url")]
     crashes: bool,
     /// A script, or a folder of them, to run instead.
     #[arg(long)]
@@ -62,9 +62,9 @@ pub struct Args {
 /// Runs the check.
 pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyhow::Result<()> {
     let work = tempfile::tempdir()?;
-    let mut place = match (&args.binary, &args.url) {
+    let mut place = match (&args.binary, args.target.target()?) {
         (Some(binary), _) => Place::own(binary, work.path(), args.surroundings.start(binary, work.path())?),
-        (None, Some(url)) => Place::url(Target::parse(url)?),
+        (None, Some(target)) => Place::url(target),
         (None, None) => anyhow::bail!("--binary or --url"),
     };
     let mut report = Report::new("model");

@@ -261,7 +261,7 @@ mod tests {
     use crate::model::content::Content;
 
     fn wire() -> Wire {
-        Wire::new(Target { host: "h".to_owned(), port: 1 }, 1)
+        Wire::new(Target::new("h", 1), 1)
     }
 
     #[test]
@@ -269,7 +269,7 @@ mod tests {
         let mut wire = wire();
         let open = Op::StartUpload { repo: "a/b".to_owned(), slot: 3, algorithm: None, junk: false };
         let headers = vec![("location".to_owned(), "http://h:1/v2/a/b/blobs/uploads/x?_state=y".to_owned())];
-        wire.note_location(&open, &Response { status: 202, headers, body: Vec::new() });
+        wire.note_location(&open, &Response { status: 202, headers, body: Vec::new(), own: true });
         let digest = Content::whole(1).digest("sha256");
         let close = |repo: &str| Op::CloseUpload {
             repo: repo.to_owned(),
@@ -285,7 +285,8 @@ mod tests {
 
     #[test]
     fn pages_add_up() {
-        let page = |body: &str| Response { status: 200, headers: Vec::new(), body: body.as_bytes().to_vec() };
+        let page =
+            |body: &str| Response { status: 200, headers: Vec::new(), body: body.as_bytes().to_vec(), own: true };
         let (first, second) = (page(r#"{"manifests":["a"]}"#), page(r#"{"manifests":["b"]}"#));
         let both = merge(&first, &second, "manifests", Pages::OfOneState);
         assert_eq!(both.unwrap().text(), r#"{"manifests":["a","b"]}"#);
@@ -293,7 +294,8 @@ mod tests {
 
     #[test]
     fn a_last_page_that_was_deleted_between_two_requests_is_no_disagreement() {
-        let page = |body: &str| Response { status: 200, headers: Vec::new(), body: body.as_bytes().to_vec() };
+        let page =
+            |body: &str| Response { status: 200, headers: Vec::new(), body: body.as_bytes().to_vec(), own: true };
         let (first, second) = (page(r#"{"manifests":["a"]}"#), page(r#"{"manifests":[]}"#));
         assert!(merge(&first, &second, "manifests", Pages::OfOneState).is_err());
         let both = merge(&first, &second, "manifests", Pages::WhileThingsChange);

@@ -1,0 +1,156 @@
+//! The judge before somebody else's registry: https with a certificate of a private authority, accounts, tokens.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use harness::daemon::Daemon;
+use harness::issuer::Issuer;
+use harness::program::{Ended, Program, find};
+use harness::report::Report;
+use harness::server::free_port;
+
+/// An account of the registry, and the line of `htpasswd -B` for it.
+const NAME: &str = "judge";
+const PASSWORD: &str = "an open secret";
+const HTPASSWD: &str = "judge:$2b$05$abcdefghijklmnopqrstuuwqFllrwe2AMtA5/0jSydclgLK6H/vHq";
+/// Rows of pushing, mounting, reading and logging in that docker-registry passes.
+const ROWS: &str = "1,12,14,22,45,51,69,75";
+/// With accounts, a forged login is refused too; the registry with tokens takes any.
+const LOGIN_ROWS: &str = "1,3,12,14,22,45,51,69,75";
+
+/// Where the judge is.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The `conformance` binary; the one beside this program if absent.
+    #[arg(long)]
+    judge: Option<PathBuf>,
+}
+
+pub fn run(args: &Args, folder: Option<&Path>) -> anyhow::Result<()> {
+    let judge = match &args.judge {
+        Some(judge) => judge.clone(),
+        None => std::env::current_exe()?.with_file_name("conformance"),
+    };
+    let work = tempfile::tempdir()?;
+    let bench = Bench { judge, folder: work.path() };
+    let mut report = Report::new("foreign");
+    let registry = bench.with_accounts()?;
+    report.case("https and Basic: rows pass", || bench.judge(&registry, &["--username", NAME], PASSWORD)?.passed());
+    report.case("https and Basic: another password lets nobody in", || {
+        bench.judge(&registry, &["--username", NAME], "another")?.failed()
+    });
+    report.case("https: without the authority it is not trusted", || {
+        let said = bench.run(&["edge", "--url", &registry.url, "--only", ROWS], "")?;
+        ensure!(said.said().contains("UnknownIssuer"), "{}", said.said());
+        said.failed()
+    });
+    let issuer = Issuer::start(NAME, PASSWORD)?;
+    let registry = bench.with_tokens(&issuer)?;
+    report.case("Bearer: rows pass with tokens for each repository", || {
+        bench.judge(&registry, &["--username", NAME], PASSWORD)?.passed()?;
+        let scopes = issuer.scopes();
+        ensure!(scopes.iter().any(|scope| scope.ends_with(":pull,push")), "no token to push: {scopes:?}");
+        ensure!(scopes.iter().any(|scope| scope.contains("/source:pull")), "no token to mount: {scopes:?}");
+        Ok(())
+    });
+    report.case("Bearer: the issuer gives nothing for another password", || {
+        bench.judge(&registry, &["--username", NAME], "another")?.failed()
+    });
+    report.finish(folder)
+}
+
+struct Bench<'a> {
+    judge: PathBuf,
+    folder: &'a Path,
+}
+
+/// A running docker-registry.
+struct Registry {
+    url: String,
+    ca: Option<PathBuf>,
+    _daemon: Daemon,
+}
+
+trait Judged {
+    fn passed(&self) -> anyhow::Result<()>;
+    fn failed(&self) -> anyhow::Result<()>;
+}
+
+impl Judged for Ended {
+    fn passed(&self) -> anyhow::Result<()> {
+        ensure!(self.status.success(), "{}", self.said());
+        Ok(())
+    }
+
+    fn failed(&self) -> anyhow::Result<()> {
+        ensure!(!self.status.success(), "it passed: {}", self.said());
+        Ok(())
+    }
+}
+
+impl Bench<'_> {
+    fn judge(&self, registry: &Registry, words: &[&str], password: &str) -> anyhow::Result<Ended> {
+        let ca = registry.ca.as_ref().map(|ca| ca.display().to_string());
+        let ca: Vec<&str> = ca.iter().flat_map(|ca| ["--ca", ca.as_str()]).collect();
+        let rows = if registry.ca.is_some() { LOGIN_ROWS } else { ROWS };
+        let edge = ["edge", "--url", &registry.url, "--only", rows];
+        self.run(&[&edge[..], &ca, words].concat(), password)
+    }
+
+    fn run(&self, words: &[&str], password: &str) -> anyhow::Result<Ended> {
+        let judge = Program::new(&self.judge, &self.folder.join("judge.log"));
+        judge.args(words).env("CONFORMANCE_PASSWORD", password).limit(Duration::from_mins(2)).run_any()
+    }
+
+    fn with_accounts(&self) -> anyhow::Result<Registry> {
+        let folder = self.folder.join("accounts");
+        std::fs::create_dir_all(&folder)?;
+        certificates(&folder)?;
+        std::fs::write(folder.join("htpasswd"), HTPASSWD)?;
+        let path = |name: &str| folder.join(name).display().to_string();
+        let tls = format!("  tls: {{certificate: {}, key: {}}}\n", path("server.pem"), path("server.key"));
+        let auth = format!("auth: {{htpasswd: {{realm: judged, path: {}}}}}\n", path("htpasswd"));
+        let port = free_port()?;
+        let daemon = start(&folder, port, &tls, &auth)?;
+        Ok(Registry { url: format!("https://127.0.0.1:{port}"), ca: Some(folder.join("ca.pem")), _daemon: daemon })
+    }
+
+    fn with_tokens(&self, issuer: &Issuer) -> anyhow::Result<Registry> {
+        let folder = self.folder.join("tokens");
+        std::fs::create_dir_all(&folder)?;
+        let port = free_port()?;
+        // It challenges whoever comes without a token, and takes any; what the judge asks for is seen at the issuer.
+        let auth = format!("auth: {{silly: {{realm: \"{}\", service: judged}}}}\n", issuer.realm());
+        let daemon = start(&folder, port, "", &auth)?;
+        Ok(Registry { url: format!("http://127.0.0.1:{port}"), ca: None, _daemon: daemon })
+    }
+}
+
+fn start(folder: &Path, port: u16, tls: &str, auth: &str) -> anyhow::Result<Daemon> {
+    let config = format!(
+        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+         storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp:\n  addr: 127.0.0.1:{port}\n  secret: judged\n{tls}{auth}",
+        folder.join("data").display()
+    );
+    let path = folder.join("config.yml");
+    std::fs::write(&path, config)?;
+    let mut command = std::process::Command::new(find("docker-registry", Path::new("/usr/bin"))?);
+    command.arg("serve").arg(&path);
+    Daemon::start(command, &folder.join("log"), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
+}
+
+/// An authority in `ca.pem`, and a server's certificate for 127.0.0.1 by it.
+fn certificates(folder: &Path) -> anyhow::Result<()> {
+    let openssl = |words: &str| {
+        let program = Program::new("openssl", &folder.join("openssl.log")).folder(folder);
+        program.args(words.split(' ')).run().with_context(|| format!("openssl {words}"))
+    };
+    std::fs::write(folder.join("server.ext"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")?;
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(&format!("req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=judged"))?;
+    openssl(&format!("req {key} -keyout server.key -out server.csr -subj /CN=127.0.0.1"))?;
+    let sign = "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial";
+    openssl(&format!("{sign} -out server.pem -days 2 -extfile server.ext"))?;
+    Ok(())
+}

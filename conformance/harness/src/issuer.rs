@@ -1,0 +1,111 @@
+//! A small issuer of tokens, as the token specification of distribution has it: a token says what it was asked for.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::login::base64;
+
+/// It lives as long as the process; its thread waits for connections.
+#[derive(Debug)]
+pub struct Issuer {
+    authority: String,
+    scopes: Arc<Mutex<Vec<String>>>,
+}
+
+impl Issuer {
+    /// Gives tokens to this account only.
+    pub fn start(name: &str, password: &str) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let authority = listener.local_addr()?.to_string();
+        let scopes = Arc::new(Mutex::new(Vec::new()));
+        let (asked, account) =
+            (Arc::clone(&scopes), format!("Basic {}", base64(format!("{name}:{password}").as_bytes())));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // The asking side sees what fails here.
+                let _ = answer(&stream, &account, &asked);
+            }
+        });
+        Ok(Issuer { authority, scopes })
+    }
+
+    pub fn realm(&self) -> String {
+        format!("http://{}/token", self.authority)
+    }
+
+    /// What each token so far was asked for: its scopes, with spaces between.
+    pub fn scopes(&self) -> Vec<String> {
+        self.scopes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn answer(stream: &TcpStream, account: &str, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let lines: Vec<String> =
+        BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+    let known = lines.iter().any(|line| line.strip_prefix("Authorization: ") == Some(account));
+    let path = lines.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+    let query = path.split_once('?').map_or("", |(_, query)| query);
+    let scopes: Vec<String> = query.split('&').filter_map(|part| part.strip_prefix("scope=")).map(unescape).collect();
+    let scopes = scopes.join(" ");
+    let (status, body) = match known {
+        true => ("200 OK", format!("{{\"token\":{:?},\"expires_in\":300}}", base64(scopes.as_bytes()))),
+        false => ("401 Unauthorized", "{}".to_owned()),
+    };
+    if known {
+        asked.lock().unwrap_or_else(PoisonError::into_inner).push(scopes);
+    }
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    (&*stream).write_all((head + &body).as_bytes())
+}
+
+fn unescape(text: &str) -> String {
+    text.replace("%3A", ":").replace("%2F", "/").replace("%2C", ",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Request, Target};
+    use crate::login::{Account, Login};
+
+    /// A registry that takes a token only for the very scope that a request needs.
+    fn registry(realm: String) -> Target {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.unwrap();
+                let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+                let scope = match head[0].split(' ').next().unwrap() {
+                    "GET" => "repository:a/b:pull",
+                    _ => "repository:a/b:pull,push repository:c:pull",
+                };
+                let wanted = format!("Authorization: Bearer {}", base64(scope.as_bytes()));
+                let status = if head.contains(&wanted) { 200 } else { 401 };
+                let challenge = format!("WWW-Authenticate: Bearer realm=\"{realm}\",service=\"s\"");
+                write!(&stream, "HTTP/1.1 {status} X\r\n{challenge}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    .unwrap();
+            }
+        });
+        Target::local(port)
+    }
+
+    #[test]
+    fn each_request_brings_a_token_for_what_it_touches() {
+        let issuer = Issuer::start("name", "word").unwrap();
+        let mut target = registry(issuer.realm());
+        let mount = Request::new("POST", "/v2/a/b/blobs/uploads/?mount=sha256:1&from=c");
+        let read = Request::get("/v2/a/b/tags/list");
+        assert_eq!(target.send(&read).unwrap().status, 401);
+        target.login = Some(Arc::new(Login::new(Some(Account::new("name", "word")))));
+        for _ in 0..2 {
+            assert_eq!(target.send(&read).unwrap().status, 200);
+            assert_eq!(target.send(&mount).unwrap().status, 200);
+        }
+        assert_eq!(issuer.scopes().len(), 2, "tokens are kept: {:?}", issuer.scopes());
+        target.login = Some(Arc::new(Login::new(Some(Account::new("name", "other")))));
+        assert!(target.send(&read).is_err());
+    }
+}
