@@ -7,8 +7,17 @@ use percent_encoding::percent_decode_str;
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads what stands behind the `?`; there is nothing that it refuses.
+    /// Reads what stands behind the `?` as a form: `+` is a space. It refuses nothing.
     pub fn parse(query: Option<&str>) -> Self {
+        Query::decoded(query, |text| decode(&text.replace('+', " ")))
+    }
+
+    /// Reads what stands behind the `?` as RFC 3986 has it: `+` is a plus. It refuses nothing.
+    pub fn parse_uri(query: Option<&str>) -> Self {
+        Query::decoded(query, decode)
+    }
+
+    fn decoded(query: Option<&str>, decode: impl Fn(&str) -> String) -> Self {
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         Query(
             pairs
@@ -31,9 +40,9 @@ impl Query {
     }
 }
 
-/// `+` is a space here, as in forms; an encoding that is no UTF-8 becomes replacement characters, which no name has.
+/// An encoding that is no UTF-8 becomes replacement characters, which no name has.
 fn decode(text: &str) -> String {
-    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -49,19 +58,31 @@ mod tests {
         assert_eq!(query.get("x"), Some(""));
     }
 
+    #[test]
+    fn a_plus_is_a_space_in_forms_only() {
+        let text = Some("artifactType=application/vnd.x.sig+json&b+c=%2B%20");
+        let (form, uri) = (Query::parse(text), Query::parse_uri(text));
+        assert_eq!(form.get("artifactType"), Some("application/vnd.x.sig json"));
+        assert_eq!(form.get("b c"), Some("+ "));
+        assert_eq!(uri.get("artifactType"), Some("application/vnd.x.sig+json"));
+        assert_eq!(uri.get("b+c"), Some("+ "));
+    }
+
     proptest! {
         #[test]
         fn what_is_encoded_comes_back(pairs in prop::collection::vec((".{1,8}", ".{0,12}"), 0..5)) {
             use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
             let encode = |text: &String| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
             let text: Vec<String> = pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
-            prop_assert_eq!(Query::parse(Some(&text.join("&"))).0, pairs);
+            prop_assert_eq!(&Query::parse(Some(&text.join("&"))).0, &pairs);
+            prop_assert_eq!(Query::parse_uri(Some(&text.join("&"))).0, pairs);
         }
 
         #[test]
         fn no_query_panics(text in "[a-z0-9%+&=]{0,40}|.{0,60}") {
-            let query = Query::parse(Some(&text));
-            prop_assert!(query.0.len() <= text.len());
+            for query in [Query::parse(Some(&text)), Query::parse_uri(Some(&text))] {
+                prop_assert!(query.0.len() <= text.len());
+            }
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     let label = route.as_ref().map_or("none", Route::label);
     let expects_continue = head.headers.contains_key(EXPECT);
     let method = head.method;
-    let request = Request { headers: head.headers, query: Query::parse(head.uri.query()) };
+    let request = Request { headers: head.headers, query: Query::parse_uri(head.uri.query()) };
     let mut body = RequestBody::new(body, app.options.idle_body_timeout, app.metrics.http_received_bytes.clone());
     let answer = match &route {
         Ok(route) => match route.action(&method) {

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn page_limit(query: &str, cap: usize) -> Option<usize> {
-        let request = Request { headers: HeaderMap::new(), query: Query::parse(Some(query)) };
+        let request = Request { headers: HeaderMap::new(), query: Query::parse_uri(Some(query)) };
         request.page_limit(cap).ok()
     }
 

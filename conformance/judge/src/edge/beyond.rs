@@ -229,3 +229,40 @@ pub fn blobs_come_as_they_are(site: &Site) -> anyhow::Result<()> {
     faults.check("blob", expect::header(&answer, "Content-Type", "application/octet-stream"));
     faults.finish()
 }
+
+/// In a query `+` is a plus (RFC 3986), whatever forms make of it.
+pub fn a_plus_in_a_query_is_a_plus(site: &Site) -> anyhow::Result<()> {
+    let repo = site.repo("a");
+    let subject = repo.push_image("subject")?;
+    let kind = "application/vnd.example.signature+json";
+    let one = repo.attach(kind, &subject.descriptor(), &json!({}))?;
+    let mut faults = Faults::default();
+    for (text, count) in [(kind.to_owned(), 1), (kind.replace('+', "%2B"), 1), (kind.replace('+', "%20"), 0)] {
+        let found = listed(&repo, &subject.digest(), &format!("artifactType={text}"))?;
+        let right = found == vec![one.digest(); count];
+        faults.check(&text, expect::that(right, || format!("{} referrers instead of {count}", found.len())));
+    }
+    // Where no value can have a plus, it is as wrong in either form.
+    let (digest, image) = (subject.digest(), repo.image("other")?);
+    let odd = digest.replace(':', "+x:");
+    for (method, path, query) in [
+        ("GET", repo.tags(), "n=1+1".to_owned()),
+        ("GET", repo.tags(), "last=a+b".to_owned()),
+        ("GET", "/v2/_catalog".to_owned(), "last=a+b".to_owned()),
+        ("POST", repo.uploads(), format!("digest={odd}")),
+        ("POST", repo.uploads(), format!("mount={odd}&from=a")),
+        ("POST", repo.uploads(), format!("mount={digest}&from=a+b")),
+        ("PUT", repo.manifest(&image.digest()), "tag=a+b".to_owned()),
+        ("PUT", repo.manifest("x"), format!("digest={odd}")),
+    ] {
+        let ask = |query: &str| {
+            let request = Request::new(method, with_query(&path, query));
+            let request = if method == "PUT" { request.body(image.bytes.clone()) } else { request };
+            let answer = repo.send(&request.header("Content-Type", IMAGE))?;
+            anyhow::Ok((answer.status, if answer.status < 300 { Vec::new() } else { answer.body }))
+        };
+        let (plain, encoded) = (ask(&query)?, ask(&query.replace('+', "%2B"))?);
+        faults.check(&query, expect::that(plain == encoded, || format!("{} but {} encoded", plain.0, encoded.0)));
+    }
+    faults.finish()
+}
