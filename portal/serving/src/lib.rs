@@ -1,13 +1,13 @@
 //! What every server of ours needs of HTTP besides its library: request bodies that end in time, ranges, conditions and
 //! query strings. Knows neither registries nor portals.
 
-mod entity_tags;
+mod conditions;
 mod idle;
 mod query;
 mod range;
 mod request_body;
 
-pub use entity_tags::entity_tags;
+pub use conditions::{EntityTag, EntityTags, entity_tags, precondition, range_applies};
 pub use idle::{IdleTimeout, IdleTimeoutError};
 pub use query::Query;
 pub use range::{ByteRange, Ranges, parse_range};

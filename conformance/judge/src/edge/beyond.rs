@@ -266,3 +266,39 @@ pub fn a_plus_in_a_query_is_a_plus(site: &Site) -> anyhow::Result<()> {
     }
     faults.finish()
 }
+
+pub fn if_match_on_reads(site: &Site) -> anyhow::Result<()> {
+    let repo = site.repo("a");
+    let manifest = repo.push_image("latest")?;
+    let blob = repo.push_blob(&site.noise("blob", 3000))?;
+    let mut faults = Faults::default();
+    for (path, digest) in [
+        (repo.manifest("latest"), manifest.digest()),
+        (repo.manifest(&manifest.digest()), manifest.digest()),
+        (repo.blob(&blob), blob.clone()),
+    ] {
+        let etag = format!("\"{digest}\"");
+        for (asked, none, status) in [
+            (etag.clone(), None, 200),
+            (format!("\"x,y\" , {etag}"), None, 200),
+            ("*".to_owned(), None, 200),
+            ("\"sha256:0000\"".to_owned(), None, 412),
+            (format!("W/{etag}"), None, 412),
+            (digest.clone(), None, 412),
+            ("\"sha256:0000\"".to_owned(), Some(&etag), 412),
+            (etag.clone(), Some(&etag), 304),
+        ] {
+            for method in ["GET", "HEAD"] {
+                let request = reading(method, &path).header("If-Match", &asked).header("Range", "bytes=9000-");
+                let request = none.map_or(request.clone(), |none| request.header("If-None-Match", none));
+                // Conditions come before the range, which lies beyond the end of the blob.
+                let want = if status == 200 && method == "GET" && path == repo.blob(&blob) { 416 } else { status };
+                let answer = repo.send(&request)?;
+                faults.check(&format!("{method} {path} {asked}"), expect::status(&answer, &[want]));
+            }
+        }
+    }
+    let nothing = repo.send(&reading("GET", &repo.manifest("nope")).header("If-Match", "\"x\""))?;
+    faults.check("what is not there", expect::status(&nothing, &[404]));
+    faults.finish()
+}

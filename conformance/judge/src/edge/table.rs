@@ -191,6 +191,7 @@ pub const TABLE: &[TableRow] = &[
     row("B12", Own(limits::an_announced_length_over_the_limit), "blob length announced over the limit"),
     row("B13", Own(closing::whoever_sent_the_last_byte_may_leave), "clients that leave after the last byte of a push"),
     row("B14", Anywhere(beyond::a_plus_in_a_query_is_a_plus), "a plus in a query"),
+    row("B15", Anywhere(beyond::if_match_on_reads), "GET and HEAD with If-Match"),
 ];
 
 #[cfg(test)]
@@ -201,7 +202,7 @@ mod tests {
     fn every_row_stands_in_the_table_in_order() {
         let mut numbers: Vec<_> = TABLE.iter().map(|row| row.number).collect();
         numbers.dedup();
-        let want: Vec<_> = (1..=136).map(|n| n.to_string()).chain((1..=14).map(|n| format!("B{n}"))).collect();
+        let want: Vec<_> = (1..=136).map(|n| n.to_string()).chain((1..=15).map(|n| format!("B{n}"))).collect();
         assert_eq!(numbers, want);
     }
 

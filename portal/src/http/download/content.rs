@@ -6,11 +6,9 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE,
-};
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use serving::{ByteRange, Ranges, entity_tags, parse_range};
+use serving::{ByteRange, Ranges, parse_range, precondition, range_applies};
 
 use crate::http::error::HttpError;
 use crate::http::request::value;
@@ -95,21 +93,6 @@ pub(super) fn respond(
         headers.insert(ETAG, etag);
     }
     response
-}
-
-/// 412 or 304, if the request's conditions say so.
-pub(super) fn precondition(headers: &HeaderMap, etag: Option<&HeaderValue>) -> Option<StatusCode> {
-    let etag = etag.and_then(|etag| etag.to_str().ok());
-    let matches = |tag: &str| tag == "*" || Some(tag) == etag;
-    if headers.contains_key(IF_MATCH) && !entity_tags(headers, &IF_MATCH).any(matches) {
-        return Some(StatusCode::PRECONDITION_FAILED);
-    }
-    entity_tags(headers, &IF_NONE_MATCH).any(matches).then_some(StatusCode::NOT_MODIFIED)
-}
-
-/// `If-Range` compares strongly; a date says nothing about content that has none.
-fn range_applies(headers: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
-    headers.get(IF_RANGE).is_none_or(|asked| Some(asked) == etag)
 }
 
 fn ranged(content: &Content, media_type: &HeaderValue, range: Option<&str>) -> Response<Body> {

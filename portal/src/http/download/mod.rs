@@ -124,7 +124,7 @@ impl Download<'_> {
     }
 
     fn archived(&self, selection: &Selection, format: Format, media_type: HeaderValue, etag: HeaderValue) -> Answer {
-        if let Some(status) = content::precondition(&self.request.headers, Some(&etag)) {
+        if let Some(status) = serving::precondition(&self.request.headers, Some(&etag)) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = status;
             response.headers_mut().insert(ETAG, etag);

@@ -33,7 +33,7 @@ pub(in crate::http) async fn head(
     digest: &Digest,
 ) -> Answer {
     let size = app.registry.stat_blob(repository, digest).await.map_err(in_repository(repository))?;
-    if not_modified(&request.headers, digest) {
+    if not_modified(&request.headers, digest)? {
         return Ok(describe(super::empty(StatusCode::NOT_MODIFIED), digest));
     }
     let mut response = describe(super::empty(StatusCode::OK), digest);
@@ -44,7 +44,7 @@ pub(in crate::http) async fn head(
 /// GET: the whole blob, or the ranges asked for.
 pub(in crate::http) async fn get(app: &App, request: &Request, repository: &RepositoryName, digest: &Digest) -> Answer {
     let found = app.registry.open_blob(repository, digest).await.map_err(in_repository(repository))?;
-    if not_modified(&request.headers, digest) {
+    if not_modified(&request.headers, digest)? {
         return Ok(describe(super::empty(StatusCode::NOT_MODIFIED), digest));
     }
     let size = match &found {

@@ -24,7 +24,7 @@ pub(in crate::http) async fn get(
     reference: &Reference,
 ) -> Answer {
     let manifest = app.registry.get_manifest(repository, reference).await.map_err(in_repository(repository))?;
-    Ok(answer(request, &manifest.info, manifest.body))
+    answer(request, &manifest.info, manifest.body)
 }
 
 /// HEAD, without reading the manifest's bytes.
@@ -35,7 +35,7 @@ pub(in crate::http) async fn head(
     reference: &Reference,
 ) -> Answer {
     let info = app.registry.head_manifest(repository, reference).await.map_err(in_repository(repository))?;
-    Ok(answer(request, &info, Bytes::new()))
+    answer(request, &info, Bytes::new())
 }
 
 /// DELETE: by tag the tag, by digest the manifest with all its tags.
@@ -44,8 +44,8 @@ pub(in crate::http) async fn delete(app: &App, repository: &RepositoryName, refe
     Ok(super::empty(StatusCode::ACCEPTED))
 }
 
-fn answer(request: &Request, info: &ManifestInfo, body: Bytes) -> Response<Body> {
-    let mut response = if not_modified(&request.headers, &info.digest) {
+fn answer(request: &Request, info: &ManifestInfo, body: Bytes) -> Answer {
+    let mut response = if not_modified(&request.headers, &info.digest)? {
         super::empty(StatusCode::NOT_MODIFIED)
     } else {
         let mut response = Response::new(Body::from(body));
@@ -56,7 +56,7 @@ fn answer(request: &Request, info: &ManifestInfo, body: Bytes) -> Response<Body>
     headers.insert(CONTENT_TYPE, value(&info.media_type));
     headers.insert(DOCKER_CONTENT_DIGEST, digest_value(&info.digest));
     headers.insert(ETAG, etag(&info.digest));
-    response
+    Ok(response)
 }
 
 /// PUT, with the tags that the query adds.

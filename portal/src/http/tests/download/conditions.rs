@@ -64,7 +64,8 @@ async fn a_version_that_must_match_does() {
     let portal = TestPortal::new();
     let link = portal.upload_raw("a.txt", b"0123").await;
     let etag = header(&portal.get(&format!("/{link}")).await, "etag").to_owned();
-    for (tag, status) in [(etag.as_str(), 200), ("*", 200), (OTHER, 412)] {
+    let weak = format!("W/{etag}");
+    for (tag, status) in [(etag.as_str(), 200), ("*", 200), (OTHER, 412), (&weak, 412)] {
         assert_eq!(portal.get_with(&format!("/{link}"), &[("if-match", tag)]).await.status(), status, "{tag}");
     }
 }
