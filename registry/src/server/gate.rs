@@ -41,7 +41,8 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
             }
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
-            let response = router.oneshot(request).await?;
+            let mut response = router.oneshot(request).await?;
+            drop_needless_length(&mut response);
             Ok(response.map(|body| in_flight.watch(body)))
         })
     }
@@ -60,6 +61,14 @@ fn refuse<B>(request: &Request<B>, limits: &Limits) -> Option<Response<Body>> {
         return None;
     };
     Some(answer(request.version(), status, message))
+}
+
+/// The router gives every answer the length of its body, which is 0 also where there must be none (204), or where the
+/// length would be that of the content which is not sent (304, RFC 9110 8.6).
+fn drop_needless_length(response: &mut Response<Body>) {
+    if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
 }
 
 /// The header lines as HTTP/1.1 writes them.

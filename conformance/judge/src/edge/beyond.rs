@@ -302,3 +302,27 @@ pub fn if_match_on_reads(site: &Site) -> anyhow::Result<()> {
     faults.check("what is not there", expect::status(&nothing, &[404]));
     faults.finish()
 }
+
+/// RFC 9110 8.6: never with 204, and with 304 only as GET would have it.
+pub fn no_length_without_content(site: &Site) -> anyhow::Result<()> {
+    let repo = site.repo("a");
+    let manifest = repo.push_image("latest")?;
+    let blob = repo.push_blob(&site.noise("blob", 3000))?;
+    let session = repo.begin()?;
+    let mut faults = Faults::default();
+    for method in ["GET", "HEAD", "DELETE"] {
+        let answer = repo.send(&Request::new(method, session.location.clone()))?;
+        faults.check(method, expect::status(&answer, &[204]));
+        faults.check(method, expect::no_header(&answer, "Content-Length"));
+    }
+    for (path, length) in [(repo.manifest("latest"), manifest.bytes.len()), (repo.blob(&blob), 3000)] {
+        for method in ["GET", "HEAD"] {
+            let answer = repo.send(&reading(method, &path).header("If-None-Match", "*"))?;
+            faults.check(method, expect::status(&answer, &[304]));
+            let said = answer.header("Content-Length").map(str::to_owned);
+            let right = said.is_none() || said == Some(length.to_string());
+            faults.check(method, expect::that(right, || format!("{method} {path}: Content-Length {said:?}")));
+        }
+    }
+    faults.finish()
+}

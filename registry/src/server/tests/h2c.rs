@@ -36,6 +36,21 @@ async fn requests_are_served_and_bodies_come_back() {
 }
 
 #[tokio::test]
+async fn an_answer_that_has_no_content_has_no_length() {
+    let server = start(short_limits()).await;
+    let (mut client, _connection) = connect(&server).await;
+    for (path, status) in [("/nothing", 204), ("/same", 304)] {
+        for method in ["GET", "HEAD"] {
+            let mut request = get(path);
+            *request.method_mut() = method.parse().unwrap();
+            let response = client.send_request(request).await.unwrap();
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers().get("content-length"), None, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn long_targets_and_large_headers_are_refused() {
     let server = start(short_limits()).await;
     let (mut client, _connection) = connect(&server).await;

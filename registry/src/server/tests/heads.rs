@@ -22,6 +22,19 @@ async fn a_tls_handshake_is_answered_in_plain_http() {
 }
 
 #[tokio::test]
+async fn an_answer_that_has_no_content_has_no_length() {
+    let server = start(short_limits()).await;
+    for (path, status) in [("/nothing", 204), ("/same", 304)] {
+        for method in ["GET", "HEAD"] {
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let answer = server.exchange(request.as_bytes()).await.to_lowercase();
+            assert!(answer.starts_with(&format!("http/1.1 {status}")), "{answer}");
+            assert!(!answer.contains("content-length"), "{method}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_says_nothing_is_closed_in_time() {
     let server = start(short_limits()).await;
     let waited = time_to_close(&mut server.connect().await).await;

@@ -66,6 +66,8 @@ async fn start(limits: Limits) -> TestServer {
 fn router(go: Arc<Notify>) -> Router {
     Router::new()
         .route("/", get(async || "hello"))
+        .route("/nothing", get(async || StatusCode::NO_CONTENT))
+        .route("/same", get(async || StatusCode::NOT_MODIFIED))
         .route("/echo", post(echo))
         .route("/refuse", post(async || StatusCode::PAYLOAD_TOO_LARGE))
         .route("/idle", post(idle))
