@@ -92,16 +92,16 @@ struct WireDescriptor {
 impl Manifest {
     /// Reads `body` as pushed with the given `Content-Type`, if it had one.
     pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Self, InvalidManifest> {
+        let stated = content_type.map(|text| known_kind("Content-Type", text)).transpose()?.flatten();
         let text = std::str::from_utf8(body).map_err(|_| InvalidManifest("the manifest is not UTF-8".into()))?;
         if depth(text) > MAX_DEPTH {
             return invalid(format!("the manifest nests deeper than {MAX_DEPTH} levels"));
         }
         let wire: Wire = serde_json::from_str(text)
             .map_err(|error| InvalidManifest(format!("the manifest is not valid: {error}")))?;
-        if wire.schema_version != Some(2) {
-            return invalid("schemaVersion must be 2; schema 1 is not supported");
-        }
-        let kind = kind(content_type, &wire)?;
+        let own = wire.media_type.as_deref().map(|text| known_kind("mediaType", text)).transpose()?.flatten();
+        check_schema_version(wire.schema_version)?;
+        let kind = kind(stated, own, &wire)?;
         check_shape(kind, &wire)?;
         let subject = wire.subject.as_ref().map(|subject| subject.check("subject")).transpose()?;
         // A referrer may come before what it is about.
@@ -124,15 +124,29 @@ impl Manifest {
     }
 }
 
-/// The media type: of the request, which must agree with the body's; else the body's; else by shape.
-fn kind(content_type: Option<&str>, wire: &Wire) -> Result<ManifestKind, InvalidManifest> {
-    let known = |text: &str| match ManifestKind::parse(text) {
-        Some(kind) => Ok(kind),
-        None => invalid(format!("media type {:?} is no manifest type that this registry takes", shorten(text))),
-    };
-    let stated = content_type.filter(|text| !text.trim().is_empty()).map(known).transpose()?;
-    let body = wire.media_type.as_deref().filter(|text| !text.is_empty()).map(known).transpose()?;
-    match (stated, body) {
+/// The kind that a media type names, if it is not empty. Another type comes before all other faults: by its own rules the
+/// manifest may be right.
+fn known_kind(from: &str, media_type: &str) -> Result<Option<ManifestKind>, InvalidManifest> {
+    if media_type.trim().is_empty() {
+        return Ok(None);
+    }
+    match ManifestKind::parse(media_type) {
+        Some(kind) => Ok(Some(kind)),
+        None => invalid(format!("{from} {:?} is no manifest type that this registry takes", shorten(media_type))),
+    }
+}
+
+fn check_schema_version(version: Option<u64>) -> Result<(), InvalidManifest> {
+    match version {
+        Some(2) => Ok(()),
+        Some(version) => invalid(format!("schemaVersion is {version}: only 2 is supported")),
+        None => invalid("schemaVersion is missing: it must be 2"),
+    }
+}
+
+/// The media type: of the request, which must agree with the body's own; else the body's; else by shape.
+fn kind(stated: Option<ManifestKind>, own: Option<ManifestKind>, wire: &Wire) -> Result<ManifestKind, InvalidManifest> {
+    match (stated, own) {
         (Some(stated), Some(body)) if stated != body => {
             invalid(format!("Content-Type is {stated}, the manifest's mediaType is {body}"))
         }

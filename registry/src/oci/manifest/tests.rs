@@ -47,6 +47,34 @@ fn what_is_no_manifest_is_refused() {
 }
 
 #[test]
+fn the_reason_is_the_fault_that_comes_first() {
+    let artifact = "application/vnd.oci.artifact.manifest.v1+json";
+    let foreign = format!("\"{artifact}\" is no manifest type that this registry takes");
+    let (of_request, of_body) = (format!("Content-Type {foreign}"), format!("mediaType {foreign}"));
+    let own = format!(r#""mediaType":"{artifact}""#);
+    let cases = [
+        (Some(artifact), r#"{"blobs":[]}"#.to_owned(), of_request.as_str()),
+        (Some(artifact), r#"{"schemaVersion":1}"#.to_owned(), &of_request),
+        (Some(artifact), format!(r#"{{"schemaVersion":2,"config":{CONFIG}}}"#), &of_request),
+        (Some(artifact), "no JSON".to_owned(), &of_request),
+        (Some(artifact), r#"{"config":"of another form"}"#.to_owned(), &of_request),
+        (Some(OCI_IMAGE), format!("{{{own}}}"), &of_body),
+        (None, format!(r#"{{{own},"schemaVersion":1}}"#), &of_body),
+        (Some(" "), format!("{{{own}}}"), &of_body),
+        (Some(OCI_IMAGE), format!(r#"{{"config":{CONFIG}}}"#), "schemaVersion is missing: it must be 2"),
+        (Some(OCI_IMAGE), r#"{"schemaVersion":null}"#.to_owned(), "schemaVersion is missing: it must be 2"),
+        (None, r#"{"schemaVersion":1,"fsLayers":[]}"#.to_owned(), "schemaVersion is 1: only 2 is supported"),
+        (Some(OCI_IMAGE), r#"{"schemaVersion":3}"#.to_owned(), "schemaVersion is 3: only 2 is supported"),
+        (None, r#"{"schemaVersion":2}"#.to_owned(), "neither Content-Type nor mediaType says what this manifest is"),
+        (Some(OCI_IMAGE), r#"{"schemaVersion":2}"#.to_owned(), "an image manifest must have a config"),
+    ];
+    for (kind, body, reason) in cases {
+        let error = Manifest::parse(kind, body.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), reason, "{kind:?} {body}");
+    }
+}
+
+#[test]
 fn the_kind_follows_from_the_body_where_the_request_says_nothing() {
     let kind = |body: &str| Manifest::parse(None, body.as_bytes()).map(|m| m.kind);
     assert_eq!(kind(&format!(r#"{{"schemaVersion":2,"config":{CONFIG}}}"#)), Ok(ManifestKind::OciImage));
