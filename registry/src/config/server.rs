@@ -43,8 +43,8 @@ impl Default for Server {
             header_timeout: TimeSpan::from_secs(15),
             keep_alive_timeout: TimeSpan::from_secs(75),
             idle_body_timeout: TimeSpan::from_secs(60),
-            // Bearer tokens with many scopes reach 8 to 16 KiB.
-            max_header_bytes: ByteSize::from_kib(32),
+            // Bearer tokens with many scopes reach 8 to 16 KiB; a `Range` with podman's 1,024 chunks of a large layer 26.
+            max_header_bytes: ByteSize::from_kib(64),
             // Kubernetes kills 30 s after SIGTERM: be done before.
             shutdown_grace: TimeSpan::from_secs(25),
             run_as: RunAs(None),

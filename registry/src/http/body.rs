@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use http_body::{Frame, SizeHint};
 use prometheus_client::metrics::counter::Counter;
-use serving::{BodyError, ByteRange, RequestBody};
+use serving::{BodyError, Multipart, Piece, RequestBody};
 use tokio::task::JoinHandle;
 
 use super::file_read::{read_cached, read_exactly};
@@ -96,18 +97,14 @@ impl http_body::Body for Counted {
     }
 }
 
-/// One piece of a response.
-#[derive(Debug)]
-enum Part {
-    Bytes(Bytes),
-    File(ByteRange),
-}
-
-/// A response body made of ranges of one open file and, between them, the heads of a multipart answer.
+/// A response body made of ranges of one open file and, where they are several, the texts of a multipart answer.
 #[derive(Debug)]
 pub(crate) struct FileBody {
     file: Arc<File>,
-    parts: std::collections::VecDeque<Part>,
+    /// What is left of the range that is being sent.
+    range: Range<u64>,
+    /// What follows it.
+    rest: Option<Multipart>,
     remaining: u64,
     /// Used in turns: the bytes of one may still be on their way out while the other is filled.
     buffers: [BytesMut; 2],
@@ -116,72 +113,55 @@ pub(crate) struct FileBody {
 }
 
 impl FileBody {
-    /// The given range of `file`.
-    pub(crate) fn range(file: File, range: ByteRange) -> Self {
-        FileBody::new(file, [Part::File(range)].into())
-    }
-
-    /// An empty file's, or a whole one's.
-    pub(crate) fn whole(file: File, size: u64) -> Self {
-        match size.checked_sub(1) {
-            Some(last) => FileBody::range(file, ByteRange { first: 0, last }),
-            None => FileBody::new(file, [].into()),
+    /// The bytes of `file` between these offsets.
+    pub(crate) fn range(file: File, bytes: Range<u64>) -> Self {
+        let remaining = bytes.end - bytes.start;
+        FileBody {
+            file: Arc::new(file),
+            range: bytes,
+            rest: None,
+            remaining,
+            buffers: Default::default(),
+            reading: None,
         }
     }
 
-    /// Each range behind its head, and the tail.
-    pub(crate) fn multipart(file: File, parts: Vec<(String, ByteRange)>, tail: String) -> Self {
-        let mut all = std::collections::VecDeque::with_capacity(2 * parts.len() + 1);
-        for (head, range) in parts {
-            all.push_back(Part::Bytes(head.into()));
-            all.push_back(Part::File(range));
+    /// All parts of a multipart answer of this length.
+    pub(crate) fn multipart(file: File, parts: Multipart, length: u64) -> Self {
+        FileBody { rest: Some(parts), remaining: length, ..FileBody::range(file, 0..0) }
+    }
+
+    /// The text that comes next, if it is not a range's turn.
+    fn next_text(&mut self) -> Option<Bytes> {
+        if !self.range.is_empty() {
+            return None;
         }
-        all.push_back(Part::Bytes(tail.into()));
-        FileBody::new(file, all)
-    }
-
-    fn new(file: File, parts: std::collections::VecDeque<Part>) -> Self {
-        let length = |part: &Part| match part {
-            Part::Bytes(bytes) => bytes.len() as u64,
-            Part::File(range) => range.length(),
-        };
-        let remaining = parts.iter().map(length).sum();
-        FileBody { file: Arc::new(file), parts, remaining, buffers: Default::default(), reading: None }
-    }
-
-    /// How long the body is.
-    pub(crate) fn length(&self) -> u64 {
-        self.remaining
+        match self.rest.as_mut()?.next()? {
+            Piece::Text(text) => return Some(text),
+            Piece::Range(range) => self.range = range.offsets(),
+        }
+        None
     }
 
     /// Reads the next piece of the file's current range: at once if the page cache has it, else on a thread.
     fn read_next(&mut self) -> io::Result<Option<BytesMut>> {
-        let Some(Part::File(range)) = self.parts.front() else { return Ok(None) };
-        let (offset, length) = (range.first, range.length().min(READ_SIZE));
+        if self.range.is_empty() {
+            return Ok(None);
+        }
+        let (offset, length) = (self.range.start, READ_SIZE.min(self.range.end - self.range.start));
         self.buffers.swap(0, 1);
         let mut buffer = std::mem::take(&mut self.buffers[0]);
         if let Some(read) = read_cached(&self.file, &mut buffer, length as usize, offset)? {
-            self.advance(read as u64);
+            self.range.start += read as u64;
             return Ok(Some(buffer));
         }
-        self.advance(length);
+        self.range.start += length;
         let file = Arc::clone(&self.file);
         self.reading = Some(tokio::task::spawn_blocking(move || {
             read_exactly(&file, &mut buffer, length as usize, offset)?;
             Ok(buffer)
         }));
         Ok(None)
-    }
-
-    /// Steps over so many bytes of the current range.
-    fn advance(&mut self, length: u64) {
-        if let Some(Part::File(range)) = self.parts.front_mut() {
-            if length == range.length() {
-                self.parts.pop_front();
-            } else {
-                range.first += length;
-            }
-        }
     }
 
     /// Hands out what a buffer holds; the buffer is used again once those bytes are sent.
@@ -200,11 +180,9 @@ impl http_body::Body for FileBody {
     /// A failed read cuts the connection: the client must never take what it got for the whole.
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if self.reading.is_none() {
-            if let Some(Part::Bytes(_)) = self.parts.front()
-                && let Some(Part::Bytes(bytes)) = self.parts.pop_front()
-            {
-                self.remaining -= bytes.len() as u64;
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            if let Some(text) = self.next_text() {
+                self.remaining -= text.len() as u64;
+                return Poll::Ready(Some(Ok(Frame::data(text))));
             }
             if let Some(buffer) = self.read_next()? {
                 return self.send(buffer);

@@ -43,6 +43,16 @@ impl Blob {
     }
 }
 
+impl Found {
+    /// The blob's length in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Found::Here(blob) => blob.size(),
+            Found::Elsewhere(cold) => cold.size(),
+        }
+    }
+}
+
 impl Registry {
     /// The length of a blob that the repository holds. The answer starts its grace period anew.
     pub async fn stat_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {

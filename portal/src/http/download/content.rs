@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use serving::{ByteRange, Ranges, parse_range, precondition, range_applies};
+use serving::{ByteRange, Multipart, Ranges, parse_range, precondition, range_applies};
 
 use crate::http::error::HttpError;
 use crate::http::request::value;
@@ -16,7 +16,7 @@ use crate::served::{Piece, Selection};
 use crate::skyfile::Skyfile;
 
 /// What is sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Content {
     /// Of a skyfile.
     Selected(Box<(Skyfile, Selection)>),
@@ -111,10 +111,10 @@ fn ranged(content: &Content, media_type: &HeaderValue, range: Option<&str>) -> R
             [part] => {
                 let body = content.stream(part.first, part.length());
                 let mut response = with_length(StatusCode::PARTIAL_CONTENT, body, part.length());
-                response.headers_mut().insert(CONTENT_RANGE, value(&content_range(*part, size)));
+                response.headers_mut().insert(CONTENT_RANGE, value(&part.of(size)));
                 response
             }
-            _ => multipart(content, media_type, &parts),
+            _ => multipart(content, media_type, parts),
         },
     }
 }
@@ -126,38 +126,12 @@ fn with_length(status: StatusCode, body: Bytestream, length: u64) -> Response<Bo
     response
 }
 
-fn content_range(range: ByteRange, size: u64) -> String {
-    format!("bytes {}-{}/{size}", range.first, range.last)
-}
-
-/// `multipart/byteranges` (RFC 9110 section 14.6).
-fn multipart(content: &Content, media_type: &HeaderValue, parts: &[ByteRange]) -> Response<Body> {
-    let boundary = boundary();
-    let mut length = 0;
-    let mut body: Vec<Bytestream> = Vec::new();
-    let mut text = |text: Vec<u8>| {
-        length += text.len() as u64;
-        stream::once(async move { Ok(Bytes::from(text)) }).boxed()
-    };
-    for (at, part) in parts.iter().enumerate() {
-        let before = if at == 0 { "" } else { "\r\n" };
-        let range = content_range(*part, content.size());
-        let head = format!("{before}--{boundary}\r\nContent-Range: {range}\r\nContent-Type: ");
-        body.push(text([head.as_bytes(), media_type.as_bytes(), b"\r\n\r\n"].concat()));
-        body.push(content.stream(part.first, part.length()));
-    }
-    body.push(text(format!("\r\n--{boundary}--\r\n").into_bytes()));
-    length += parts.iter().map(|part| part.length()).sum::<u64>();
-    let mut response = with_length(StatusCode::PARTIAL_CONTENT, stream::iter(body).flatten().boxed(), length);
-    let kind = value(&format!("multipart/byteranges; boundary={boundary}"));
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+fn multipart(content: &Content, media_type: &HeaderValue, ranges: Vec<ByteRange>) -> Response<Body> {
+    let parts = Multipart::new(ranges.clone(), content.size(), media_type.clone());
+    let (content_type, length) = (parts.content_type(), parts.length());
+    let content = content.clone();
+    let bytes = stream::iter(ranges).flat_map(move |range| content.stream(range.first, range.length()));
+    let mut response = with_length(StatusCode::PARTIAL_CONTENT, parts.around(bytes.boxed()).boxed(), length);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
-}
-
-/// Whoever uploads must not know it, else a file could pretend to have parts.
-fn boundary() -> String {
-    use std::hash::{BuildHasher, RandomState};
-    // Keys of the hasher are random, and new for each state.
-    let word = || RandomState::new().hash_one("boundary");
-    format!("{:016x}{:016x}", word(), word())
 }

@@ -63,12 +63,17 @@ impl ColdBlob {
         self.0.content.length()
     }
 
-    /// Begins to read a range. Waits for its first verified unit, but not for long: the client wants an answer, and from
-    /// a backend that is slow to find content and answers otherwise, the bytes will come. An error means that nothing
-    /// can be had now.
+    /// Begins to read a range, see [`ColdBlob::read_several`].
     pub async fn read(&self, range: Range<u64>) -> Result<ColdRead, Error> {
+        self.read_several(vec![range]).await
+    }
+
+    /// Begins to read ranges, one after the other; only units that they touch are fetched. Waits for the first verified
+    /// unit, but not for long: the client wants an answer, and from a backend that is slow to find content and answers
+    /// otherwise, the bytes will come. An error means that nothing can be had now.
+    pub async fn read_several(&self, ranges: Vec<Range<u64>>) -> Result<ColdRead, Error> {
         let remote = &self.0.remote;
-        let mut read = ColdRead::new(Arc::clone(&self.0), range);
+        let mut read = ColdRead::new(Arc::clone(&self.0), ranges);
         {
             let mut first = std::pin::pin!(read.first());
             if let Ok(first) = tokio::time::timeout(remote.settings.first_unit, &mut first).await {

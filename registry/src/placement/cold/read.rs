@@ -1,5 +1,6 @@
-//! One reader of a range: it waits for each unit, and sends it from memory if it just came, else from the file.
+//! One reader of ranges: it waits for each unit, and sends it from memory if it just came, else from the file.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
@@ -15,19 +16,40 @@ use crate::service::Error;
 /// Bytes that are sent at once.
 const READ_SIZE: u64 = 256 * 1024;
 
-/// Bytes of a range as they are verified. Dropping it stops what only it needed.
+/// Bytes of ranges, one after the other, as they are verified. Dropping it stops what only it needed.
 #[derive(Debug)]
 pub struct ColdRead {
     cold: Arc<Cold>,
+    /// What is left of the range that is being read.
     rest: Range<u64>,
+    /// The ranges behind it.
+    following: VecDeque<Range<u64>>,
     reader: u64,
 }
 
 impl ColdRead {
-    pub(super) fn new(cold: Arc<Cold>, range: Range<u64>) -> Self {
-        let units = range.start / UNIT..range.end.div_ceil(UNIT);
-        let reader = cold.change(|state| state.enter(units));
-        ColdRead { cold, rest: range, reader }
+    pub(super) fn new(cold: Arc<Cold>, ranges: Vec<Range<u64>>) -> Self {
+        let reader = cold.change(|state| state.enter(0..0));
+        let mut read = ColdRead { cold, rest: 0..0, following: ranges.into(), reader };
+        read.turn();
+        read
+    }
+
+    /// Goes on to the next range that has bytes, if this one is read. Its units are wanted now, and with them those of the
+    /// ranges behind it as far as each begins where the units before it end, or in the last of them: one fetch brings all.
+    fn turn(&mut self) {
+        while self.rest.is_empty() {
+            let Some(next) = self.following.pop_front() else { return };
+            self.rest = next;
+            let mut wanted = units(&self.rest);
+            for range in self.following.iter().map(units) {
+                if range.start + 1 < wanted.end || range.start > wanted.end {
+                    break;
+                }
+                wanted.end = wanted.end.max(range.end);
+            }
+            self.cold.change(|state| state.want(self.reader, wanted));
+        }
     }
 
     /// Waits for the first unit.
@@ -56,7 +78,9 @@ impl ColdRead {
         };
         self.rest.start += bytes.len() as u64;
         let next = self.rest.start / UNIT;
-        if next != unit {
+        if self.rest.is_empty() {
+            self.turn();
+        } else if next != unit {
             self.cold.change(|state| state.advance(self.reader, next));
         }
         Ok(Some((bytes, self)))
@@ -104,6 +128,11 @@ impl ColdRead {
             let _ = changes.changed().await;
         }
     }
+}
+
+/// The units that have bytes of a range.
+fn units(range: &Range<u64>) -> Range<u64> {
+    range.start / UNIT..range.end.div_ceil(UNIT)
 }
 
 impl Drop for ColdRead {

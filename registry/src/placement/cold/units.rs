@@ -64,6 +64,11 @@ impl Units {
         reader
     }
 
+    /// A reader turns to other units.
+    pub(super) fn want(&mut self, reader: u64, wanted: Range<u64>) {
+        self.readers.insert(reader, wanted);
+    }
+
     /// A reader is done with all units before this one.
     pub(super) fn advance(&mut self, reader: u64, unit: u64) {
         if let Some(wanted) = self.readers.get_mut(&reader) {

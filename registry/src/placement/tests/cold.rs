@@ -160,6 +160,52 @@ async fn a_range_costs_at_most_a_unit_more_at_each_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_ranges_cost_the_units_they_touch_and_come_in_the_order_asked() {
+    let bytes = large(9 * UNIT + 9);
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    let cold = node.cold(&digest).await;
+    // In units: the fifth and sixth by touching ranges, then the third, then of the fifth again, at last the end.
+    let ranges = [
+        4 * UNIT + 7..4 * UNIT + 9,
+        5 * UNIT - 1..5 * UNIT,
+        5 * UNIT..5 * UNIT + 3,
+        2 * UNIT..2 * UNIT + 1,
+        5 * UNIT - 1..5 * UNIT + 1,
+        9 * UNIT..9 * UNIT + 9,
+    ];
+    let before = node.faults.calls(Call::Get);
+    let pieces = cold.read_several(ranges.to_vec()).await.unwrap().into_stream().try_collect::<Vec<_>>().await;
+    let want: Vec<&[u8]> = ranges.iter().map(|range| &bytes[range.start as usize..range.end as usize]).collect();
+    assert!(pieces.unwrap().concat() == want.concat());
+    assert_eq!(node.fetched(), 3 * UNIT + 9);
+    assert_eq!(node.faults.calls(Call::Get) - before, 3, "neighbours come by one fetch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_ranges_of_one_unit_cost_one_fetch() {
+    let bytes = large(3 * UNIT);
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    let cold = node.cold(&digest).await;
+    let ranges: Vec<_> = (0..1024).map(|number| UNIT + number * 4000..UNIT + number * 4000 + 2).collect();
+    let before = node.faults.calls(Call::Get);
+    let pieces = cold.read_several(ranges.clone()).await.unwrap().into_stream().try_collect::<Vec<_>>().await.unwrap();
+    assert_eq!(pieces.len(), ranges.len());
+    assert!(pieces.iter().zip(ranges).all(|(piece, range)| **piece == bytes[range.start as usize..range.end as usize]));
+    assert_eq!((node.faults.calls(Call::Get) - before, node.fetched()), (1, UNIT));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_wrong_byte_leaves_in_a_later_range() {
+    let bytes = large(3 * UNIT);
+    let (node, digest) = Node::with_cold(&bytes, settings()).await;
+    let cold = node.cold(&digest).await;
+    let mut stream = cold.read_several(vec![9..12, 2 * UNIT..2 * UNIT + 99]).await.unwrap().into_stream();
+    assert_eq!(stream.next().await.unwrap().unwrap(), bytes[9..12]);
+    node.faults.always(Call::Get, Fault::WrongByte(9));
+    assert!(stream.next().await.unwrap().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_wrong_byte_leaves() {
     let bytes = large(3 * UNIT);
     let (node, digest) = Node::with_cold(&bytes, settings()).await;

@@ -67,6 +67,10 @@ async fn several_ranges_come_as_parts() {
     };
     let parts = [part("0-1", "01"), part("15-15", "f"), part("4-5", "45")].concat();
     assert_eq!(body, format!("{parts}--{boundary}--\r\n"));
+    let touching = portal.get_with(&format!("/{link}"), &[("range", "bytes=2-3,0-1,20-,1-2")]).await;
+    let body = text(touching).await;
+    let places: Vec<_> = ["2-3/16", "0-1/16", "1-2/16"].iter().map(|range| body.find(range).unwrap()).collect();
+    assert!(places.is_sorted() && body.matches("Content-Range").count() == 3, "never merged, never reordered: {body}");
     let other = portal.get_with(&format!("/{link}"), &[("range", "bytes=0-1,4-5")]).await;
     assert!(!header(&other, "content-type").contains(boundary), "nobody can know the next boundary");
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use backends::UNIT;
 use backends::wrap::{Call, Fault};
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_NONE_MATCH, RANGE, RETRY_AFTER};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RANGE, RETRY_AFTER,
+};
 use http::{HeaderMap, HeaderName, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
@@ -58,10 +60,58 @@ async fn they_look_like_any_other() {
     assert!(part.into_body().collect().await.unwrap().to_bytes() == bytes[8_388_600..]);
     let beyond = ask(&node, "GET", &path(&digest), Some((RANGE, "bytes=8388618-"))).await;
     assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
-    let several = ask(&node, "GET", &path(&digest), Some((RANGE, "bytes=0-1,9-10"))).await;
-    assert_eq!(several.status(), StatusCode::OK, "several ranges are answered with the whole");
-    assert_eq!(text(several.headers(), &ACCEPT_RANGES), "bytes");
-    assert!(several.into_body().collect().await.unwrap().to_bytes() == bytes);
+    let other = ask(&node, "GET", &path(&digest), Some((IF_MATCH, "\"other\""))).await;
+    assert_eq!(other.status(), StatusCode::PRECONDITION_FAILED);
+}
+
+/// The parts of a multipart answer, whose lengths are exact.
+async fn parts(answer: http::Response<axum::body::Body>) -> Vec<(String, Vec<u8>)> {
+    assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT);
+    assert_eq!(text(answer.headers(), &ACCEPT_RANGES), "bytes");
+    let length = text(answer.headers(), &CONTENT_LENGTH).to_owned();
+    let boundary = text(answer.headers(), &CONTENT_TYPE).strip_prefix("multipart/byteranges; boundary=").unwrap();
+    let (head, tail) = (format!("--{boundary}\r\n"), format!("--{boundary}--\r\n"));
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(length, body.len().to_string());
+    let mut rest = &body[..];
+    let mut all = Vec::new();
+    while rest != tail.as_bytes() {
+        rest = rest.strip_prefix(head.as_bytes()).unwrap();
+        let end = rest.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let fields = String::from_utf8(rest[..end].to_vec()).unwrap();
+        let range = fields.strip_prefix("Content-Range: bytes ").unwrap();
+        let range = range.strip_suffix("\r\nContent-Type: application/octet-stream").unwrap();
+        let (first, last) = range.split_once('/').unwrap().0.split_once('-').unwrap();
+        let length = last.parse::<usize>().unwrap() + 1 - first.parse::<usize>().unwrap();
+        let content = &rest[end + 4..];
+        all.push((range.to_owned(), content[..length].to_vec()));
+        rest = content[length..].strip_prefix(b"\r\n").unwrap();
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_ranges_are_a_part_each_in_the_order_asked_wherever_the_blob_is() {
+    let cold = large(2 * UNIT + 10);
+    let (node, cold_digest) = Node::with_cold(&cold, settings()).await;
+    let (file, small) = (large(300_000), large(2_000));
+    let blobs = [
+        (node.fixture.push_blob(&small).await, small),
+        (node.fixture.push_blob(&file).await, file),
+        (cold_digest.clone(), cold),
+    ];
+    for (digest, bytes) in &blobs {
+        let size = bytes.len();
+        let asked = format!("bytes=10-19,0-9,{size}-,9-10,-3");
+        let got = parts(ask(&node, "GET", &path(digest), Some((RANGE, &asked))).await).await;
+        let part = |first: usize, last: usize| (format!("{first}-{last}/{size}"), bytes[first..=last].to_vec());
+        assert!(got == [part(10, 19), part(0, 9), part(9, 10), part(size - 3, size - 1)], "of {size} bytes");
+    }
+    assert_eq!(node.fixture.registry.metrics.cold_bytes.get(), UNIT + 10, "the first and the last unit");
+    let (digest, bytes) = &blobs[2];
+    let flood = ask(&node, "GET", &path(digest), Some((RANGE, "bytes=0-,0-0"))).await;
+    assert_eq!(flood.status(), StatusCode::OK);
+    assert!(flood.into_body().collect().await.unwrap().to_bytes() == bytes[..]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
