@@ -33,7 +33,7 @@ pub mod site;
 pub mod status;
 pub mod stream;
 pub mod surroundings;
-mod tar;
+pub mod tar;
 pub mod target;
 pub mod tls;
 pub mod verify;

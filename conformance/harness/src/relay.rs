@@ -36,6 +36,8 @@ struct Shared {
     exchanges: Mutex<Vec<Exchange>>,
     /// Bytes of request bodies that were passed on.
     uploaded: AtomicU64,
+    /// Bytes of answers that were passed on, with their heads.
+    downloaded: AtomicU64,
     /// Bytes a second of each upload; 0 is as fast as it goes.
     upload_rate: AtomicU64,
     open: AtomicU64,
@@ -50,6 +52,7 @@ impl Relay {
             target: target.clone(),
             exchanges: Mutex::default(),
             uploaded: AtomicU64::new(0),
+            downloaded: AtomicU64::new(0),
             upload_rate: AtomicU64::new(0),
             open: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -73,6 +76,11 @@ impl Relay {
         let exchanges = self.exchanges();
         let mounts = exchanges.iter().filter(|one| one.method == "POST" && one.path.contains("mount="));
         mounts.map(|one| one.status).collect()
+    }
+
+    /// Bytes of all answers so far, with their heads.
+    pub fn downloaded(&self) -> u64 {
+        self.shared.downloaded.load(Ordering::Relaxed)
     }
 
     /// Waits until so many bytes were passed on, as long as the uploading client runs.
@@ -139,9 +147,10 @@ fn serve(client: &TcpStream, shared: &Shared) -> anyhow::Result<()> {
         };
         let status = answer.status()?;
         shared.note(method, path, status);
-        (&*client).write_all(answer.text.as_bytes())?;
+        let mut to_client = Counting { inner: client, count: &shared.downloaded };
+        to_client.write_all(answer.text.as_bytes())?;
         if method != "HEAD" && !matches!(status, 204 | 304) {
-            answer.send_answer_body(&mut from_server, client)?;
+            answer.send_answer_body(&mut from_server, to_client)?;
         }
         sent?;
     }
@@ -160,6 +169,24 @@ impl Shared {
         if rate > 0 {
             std::thread::sleep(Duration::from_secs_f64(bytes as f64 / rate as f64));
         }
+    }
+}
+
+/// Counts what passes.
+struct Counting<'a> {
+    inner: &'a TcpStream,
+    count: &'a AtomicU64,
+}
+
+impl Write for Counting<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.count.fetch_add(written as u64, Ordering::Relaxed);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
     }
 }
 
@@ -294,6 +321,7 @@ mod tests {
         let seen: Vec<_> = relay.exchanges().into_iter().map(|one| (one.method, one.path, one.status)).collect();
         assert_eq!(seen[1], ("PUT".to_owned(), "/x".to_owned(), 201));
         relay.wait_uploaded(400_000, || Ok(true)).unwrap();
+        assert!((400_000..402_000).contains(&relay.downloaded()), "{}", relay.downloaded());
         assert!(relay.wait_uploaded(u64::MAX, || Ok(false)).is_err());
     }
 }

@@ -9,6 +9,7 @@ mod crane;
 pub mod docker;
 mod helm;
 pub mod oras;
+mod partial;
 mod podman;
 pub mod raw;
 mod regctl;

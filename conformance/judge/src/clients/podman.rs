@@ -5,6 +5,7 @@ use harness::layout::Image;
 use harness::program::Program;
 use harness::verify;
 
+use super::partial;
 use super::round::{ROW, Round, THREE_LAYERS};
 
 pub fn run(round: &Round) -> anyhow::Result<()> {
@@ -28,6 +29,9 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
         let child = &index.children[0];
         pulls(round, "index", &reference, &index.digest, child)
     });
+    if round.target.own {
+        partial::run(round);
+    }
     Ok(())
 }
 
