@@ -78,7 +78,8 @@ pub const SOURCES: &[(&str, Level, &str)] = &[
     ("B4", Should, "Listing Referrers"), ("B5", Policy, "distribution: catalog"), ("B6", Policy, "Referrers Tag Schema"),
     ("B7", Policy, "RFC 9110 13.1.2"), ("B8", Must, "Pushing blobs"), ("B9", Policy, "distribution: API version"),
     ("B10", Must, "Pulling blobs"), ("B11", Policy, "distribution: catalog"), ("B12", Policy, "RFC 9110 15.5.14"),
-    ("B13", Policy, "Pushing blobs"),
+    ("B13", Policy, "Pushing blobs"), ("B14", Policy, "RFC 3986 3.4"), ("B15", Policy, "RFC 9110 13.1.1"),
+    ("B16", Must, "RFC 9110 8.6"),
 ];
 
 /// A row's level and source. Every row has them: a test of the table says so.
