@@ -22,6 +22,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -116,13 +118,22 @@ struct Marker {
     recorded_as: Option<String>,
 }
 
-/// A data directory that this process, and no other, may use until it is dropped.
+impl Marker {
+    fn check_kind(&self, path: &Path, kind: Kind) -> Result<(), DataDirError> {
+        if self.kind == kind {
+            return Ok(());
+        }
+        Err(DataDirError::OtherKind { path: path.to_owned(), found: self.kind })
+    }
+}
+
+/// A data directory that this process may use until it is dropped, and no other unless both only read.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     marker: Marker,
-    /// The lock ends with the file.
-    _lock: File,
+    /// The lock ends with the file. A copy without a lock file, or with one that is not ours to read, has none.
+    _lock: Option<File>,
 }
 
 impl DataDir {
@@ -139,10 +150,24 @@ impl DataDir {
             write_marker(path, &Marker { format: FORMAT, kind, journal: None, recorded_as: None })?;
         }
         let marker = read_marker(path)?;
-        if marker.kind != kind {
-            return Err(DataDirError::OtherKind { path: path.to_owned(), found: marker.kind });
-        }
+        marker.check_kind(path, kind)?;
+        Ok(DataDir { path: path.to_owned(), marker, _lock: Some(lock) })
+    }
+
+    /// Takes a directory for reads only, beside others that do the same; no node starts on it meanwhile. Changes nothing.
+    ///
+    /// Errors: [`DataDirError::InUse`] while a node has it.
+    pub fn open_to_read(path: &Path, kind: Kind) -> Result<Self, DataDirError> {
+        let lock = lock_to_read(path)?;
+        let marker = read_marker(path)?;
+        marker.check_kind(path, kind)?;
         Ok(DataDir { path: path.to_owned(), marker, _lock: lock })
+    }
+
+    /// The same without its lock: a node may start on it from here on.
+    #[must_use]
+    pub fn unlocked(self) -> Self {
+        DataDir { _lock: None, ..self }
     }
 
     /// True if a node may be opened on this directory, which must exist; changes nothing. `lost+found` does not count: a
@@ -243,11 +268,35 @@ fn make_durable(path: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
+/// A command that asks whether a node runs has the lock for a moment, and must not end the start of one.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
 fn lock(path: &Path) -> Result<File, DataDirError> {
     let at = |source| DataDirError::Io { path: path.join(LOCK), source };
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(at)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_PATIENCE / 50),
+            Err(TryLockError::WouldBlock) => return Err(DataDirError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(at(error)),
+        }
+    }
+}
+
+/// `None` where there is no lock file that can be opened: a copy without one, or of another owner.
+fn lock_to_read(path: &Path) -> Result<Option<File>, DataDirError> {
+    let at = |source| DataDirError::Io { path: path.join(LOCK), source };
+    let file = match File::open(path.join(LOCK)) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(at(error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(at(error)),
     }
@@ -288,6 +337,21 @@ mod tests {
         assert!(matches!(DataDir::open(&path, Kind::Registry), Err(DataDirError::InUse(_))));
         drop(first);
         assert!(DataDir::open(&path, Kind::Registry).is_ok());
+    }
+
+    #[test]
+    fn readers_share_a_directory_and_a_node_has_it_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = DataDir::open(folder.path(), Kind::Registry).unwrap();
+        let read = || DataDir::open_to_read(folder.path(), Kind::Registry);
+        assert!(matches!(read(), Err(DataDirError::InUse(_))));
+        drop(node);
+        let readers = [read().unwrap(), read().unwrap()];
+        assert!(matches!(DataDir::open(folder.path(), Kind::Registry), Err(DataDirError::InUse(_))));
+        drop(readers);
+        fs::remove_file(folder.path().join(LOCK)).unwrap();
+        assert!(read().is_ok());
+        assert!(!folder.path().join(LOCK).exists());
     }
 
     #[test]

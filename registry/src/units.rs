@@ -1,4 +1,4 @@
-//! Sizes for people.
+//! Sizes and counts for people.
 
 /// `12.3 MiB`
 pub fn bytes(count: u64) -> String {
@@ -10,6 +10,12 @@ pub fn bytes(count: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// `1 tag`, `2 tags`
+pub fn count(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
 }
 
 #[cfg(test)]

@@ -1,33 +1,94 @@
 //! Sends a command to the node that runs on a data directory.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read as _, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
 
 use super::server::short;
-use super::{Command, Reply};
+use super::{Command, Item, PROTOCOL, Reply, Request};
 
-/// True if a node answers there.
-pub fn is_running(socket: &Path) -> bool {
-    connect(socket).is_ok()
-}
+/// Longest line of a reply. Items are bounded by what one manifest or one status can say.
+const MAX_REPLY: u64 = 4 << 20;
 
-fn connect(socket: &Path) -> io::Result<UnixStream> {
-    UnixStream::connect(short(socket)?.as_path())
-}
+/// How long a node may take for the first line of its reply.
+pub const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Prints the command's lines; true if it found nothing wrong.
-pub fn send(socket: &Path, command: &Command, print: &mut dyn FnMut(&str)) -> anyhow::Result<bool> {
-    let mut stream = connect(socket)?;
-    let mut line = serde_json::to_vec(command)?;
-    line.push(b'\n');
-    stream.write_all(&line)?;
-    for line in BufReader::new(stream).lines() {
-        match serde_json::from_str(&line?)? {
-            Reply::Line(text) => print(&text),
-            Reply::Done(sound) => return Ok(sound),
-            Reply::Failed(why) => anyhow::bail!(why),
+/// The node did not answer within [`ANSWERS_WITHIN`].
+#[derive(Debug, thiserror::Error)]
+#[error("the node does not answer: it took the command and sent nothing for {} s", ANSWERS_WITHIN.as_secs())]
+pub struct NotAnswering;
+
+/// A connection to a running node.
+#[derive(Debug)]
+pub struct Connection(BufReader<UnixStream>);
+
+impl Connection {
+    /// `None` if no node takes commands there.
+    ///
+    /// Errors: the node is another user's, or what the system says.
+    pub fn open(socket: &Path) -> io::Result<Option<Self>> {
+        match UnixStream::connect(short(socket)?.as_path()) {
+            Ok(stream) => Ok(Some(Connection(BufReader::new(stream)))),
+            // None was ever there, or its process has ended.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
+            Err(error) => Err(error),
         }
     }
-    anyhow::bail!("the node stopped before the command was done")
+
+    /// Sends the command, and waits for the first line of the reply, which names the node's version.
+    ///
+    /// Errors: [`NotAnswering`].
+    pub fn ask(&mut self, command: Command) -> anyhow::Result<()> {
+        let deadline = Instant::now() + ANSWERS_WITHIN;
+        let mut line = serde_json::to_vec(&Request { version: PROTOCOL, command })?;
+        line.push(b'\n');
+        self.0.get_mut().write_all(&line)?;
+        match self.reply_before(Some(deadline))? {
+            Reply::Node { version: PROTOCOL, .. } => Ok(()),
+            Reply::Node { version, program } => {
+                bail!("the node is Skyberth {program}, with commands of version {version}: use that program")
+            }
+            Reply::Failed(why) => bail!(why),
+            _ => bail!("the node did not send its version: it runs another version of this program"),
+        }
+    }
+
+    /// Gives all items to `take`; true if the command found nothing wrong. After the deadline, if there is one, it is
+    /// [`NotAnswering`].
+    pub fn items(&mut self, deadline: Option<Instant>, take: &mut dyn FnMut(Item)) -> anyhow::Result<bool> {
+        loop {
+            match self.reply_before(deadline)? {
+                Reply::Item(item) => take(item),
+                Reply::Done(sound) => return Ok(sound),
+                Reply::Failed(why) => bail!(why),
+                Reply::Node { .. } => bail!("the node sent its version twice"),
+            }
+        }
+    }
+
+    fn reply_before(&mut self, deadline: Option<Instant>) -> anyhow::Result<Reply> {
+        let mut line = Vec::new();
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                bail!(NotAnswering);
+            }
+            self.0.get_ref().set_read_timeout(left)?;
+            let limit = MAX_REPLY - line.len() as u64;
+            match (&mut self.0).take(limit).read_until(b'\n', &mut line) {
+                Ok(0) if line.len() as u64 == MAX_REPLY => bail!("the node sends a line without an end"),
+                Ok(0) => bail!("the node stopped before the command was done"),
+                Ok(_) if line.ends_with(b"\n") => break,
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    bail!(NotAnswering)
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        serde_json::from_slice(&line).context("the node's reply cannot be understood")
+    }
 }

@@ -5,59 +5,49 @@ use std::sync::Arc;
 use content_store::{StoreError, Verdict, full_speed};
 use tokio::sync::mpsc;
 
-use super::Output;
+use super::reply::Finding;
+use super::{Item, Output};
 use crate::oci::Digest;
 use crate::service::{Error, Registry};
 
-/// Findings that wait to be printed.
+/// Findings that wait to be told.
 const QUEUE: usize = 64;
 /// Entries of the index looked at in one go.
 const BATCH: usize = 256;
 
-enum Found {
-    Bad {
-        digest: Digest,
-        how: &'static str,
-    },
-    /// A list of unit roots, which nobody has to push again.
-    DamagedList(Digest),
-    Note(String),
-}
-
 /// True if nothing was wrong: what was put aside is still to be pushed again.
 pub(super) async fn check(registry: &Arc<Registry>, repair: bool, out: &Output) -> Result<bool, Error> {
-    let facts = check_journal(registry).await?;
-    out.line(format!("journal: {facts} records read, all sound")).await;
+    let records = check_journal(registry).await?;
     let (sender, mut findings) = mpsc::channel(QUEUE);
     let worker = {
         let registry = Arc::clone(registry);
         tokio::task::spawn_blocking(move || check_content(&registry, &sender))
     };
-    let (mut bad, mut aside) = (0u64, 0u64);
-    while let Some(found) = findings.recv().await {
-        match found {
-            Found::Note(text) => out.line(text).await,
-            Found::Bad { digest, how } => {
-                bad += 1;
-                out.line(format!("{digest}: {how}")).await;
-                if repair && registry.put_aside(&digest).await?.is_some() {
-                    aside += 1;
-                    out.line(format!("{digest}: put aside; push it again to bring it back")).await;
-                }
-            }
-            Found::DamagedList(list) => {
-                bad += 1;
-                out.line(format!("{list}: this list of unit roots is damaged; what it says is known elsewhere")).await;
-                if repair && registry.put_aside(&list).await?.is_some() {
-                    aside += 1;
-                    out.line(format!("{list}: put aside; it comes back when it is needed")).await;
-                }
-            }
+    let (mut bad, mut put_aside) = (0u64, 0u64);
+    while let Some(finding) = findings.recv().await {
+        let fault = fault(&finding);
+        out.item(Item::Finding(finding)).await;
+        let Some((digest, list)) = fault else { continue };
+        bad += 1;
+        if repair && registry.put_aside(&digest).await?.is_some() {
+            put_aside += 1;
+            out.item(Item::Finding(Finding::PutAside { digest, list })).await;
         }
     }
-    let checked = worker.await.unwrap_or(Err(Error::Internal("the check panicked")))?;
-    out.line(format!("content: {checked} files held, {bad} of them damaged or missing, {aside} put aside")).await;
+    let files = worker.await.unwrap_or(Err(Error::Internal("the check panicked")))?;
+    out.item(Item::Checked { records, files, bad, put_aside }).await;
     Ok(bad == 0)
+}
+
+/// The content that is damaged or missing, and whether it is a list of unit roots.
+fn fault(finding: &Finding) -> Option<(Digest, bool)> {
+    match finding {
+        Finding::Damaged { digest } | Finding::Missing { digest } | Finding::Unreadable { digest } => {
+            Some((digest.clone(), false))
+        }
+        Finding::ListDamaged { digest } => Some((digest.clone(), true)),
+        _ => None,
+    }
 }
 
 async fn check_journal(registry: &Arc<Registry>) -> Result<u64, Error> {
@@ -77,7 +67,7 @@ async fn check_journal(registry: &Arc<Registry>) -> Result<u64, Error> {
 }
 
 /// Everything that some repository holds, each digest as often as it is held, but read once where it follows itself.
-fn check_content(registry: &Registry, findings: &mpsc::Sender<Found>) -> Result<u64, Error> {
+fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Result<u64, Error> {
     let mut checked = 0;
     let mut seen: std::collections::HashSet<Digest> = std::collections::HashSet::new();
     let mut after = None;
@@ -94,17 +84,18 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Found>) -> Result<
                 }
                 checked += 1;
                 check_list(registry, &digest, findings)?;
-                let how = match registry.store.verify(&digest, &mut full_speed) {
+                let name = digest.clone();
+                let finding = match registry.store.verify(&digest, &mut full_speed) {
                     Ok(Verdict::Sound | Verdict::Interrupted) => continue,
-                    Ok(Verdict::Corrupt) => "the file is damaged",
+                    Ok(Verdict::Corrupt) => Finding::Damaged { digest: name },
                     Ok(Verdict::Missing) if registry.is_placed(&digest)? => continue,
-                    Ok(Verdict::Missing) => "the file is missing",
-                    Err(StoreError::Io { .. }) => "the disk does not give the file",
+                    Ok(Verdict::Missing) => Finding::Missing { digest: name },
+                    Err(StoreError::Io { .. }) => Finding::Unreadable { digest: name },
                     Err(error) => return Err(error.into()),
                 };
                 // Not if it was deleted since it was listed.
                 if registry.catalog.is_held(&digest)? {
-                    let _ = findings.blocking_send(Found::Bad { digest, how });
+                    let _ = findings.blocking_send(finding);
                 }
             }
         }
@@ -119,16 +110,15 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Found>) -> Result<
 
 /// The list of unit roots of content that is held, if it is known. That it is missing is no fault: it comes from the
 /// backend, or is made again from the content.
-fn check_list(registry: &Registry, of: &Digest, findings: &mpsc::Sender<Found>) -> Result<(), Error> {
+fn check_list(registry: &Registry, of: &Digest, findings: &mpsc::Sender<Finding>) -> Result<(), Error> {
     let Some(roots) = registry.catalog.unit_roots(of)? else { return Ok(()) };
     match registry.store.verify(&roots.list, &mut full_speed) {
         Ok(Verdict::Sound | Verdict::Interrupted) => {}
         Ok(Verdict::Corrupt) | Err(StoreError::Io { .. }) => {
-            let _ = findings.blocking_send(Found::DamagedList(roots.list));
+            let _ = findings.blocking_send(Finding::ListDamaged { digest: roots.list });
         }
         Ok(Verdict::Missing) => {
-            let note = format!("{}: this list of unit roots is missing; it comes back when it is needed", roots.list);
-            let _ = findings.blocking_send(Found::Note(note));
+            let _ = findings.blocking_send(Finding::ListMissing { digest: roots.list });
         }
         Err(error) => return Err(error.into()),
     }
@@ -158,21 +148,19 @@ pub(super) fn held_by(registry: &Registry, name: &crate::oci::RepositoryName) ->
     }
 }
 
-fn strangers(registry: &Registry, findings: &mpsc::Sender<Found>) -> Result<(), Error> {
-    let mut unheld = 0u64;
+fn strangers(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Result<(), Error> {
+    let mut files = 0u64;
     for content in registry.store.walk() {
         match content {
-            Ok(content) => unheld += u64::from(!registry.catalog.is_held(&content.digest)?),
+            Ok(content) => files += u64::from(!registry.catalog.is_held(&content.digest)?),
             Err(StoreError::Stranger(path)) => {
-                let _ =
-                    findings.blocking_send(Found::Note(format!("{}: not a file of ours, left alone", path.display())));
+                let _ = findings.blocking_send(Finding::Stranger { path: path.display().to_string() });
             }
             Err(error) => return Err(error.into()),
         }
     }
-    if unheld > 0 {
-        let _ = findings
-            .blocking_send(Found::Note(format!("{unheld} files that nobody holds; `skyberth gc` removes them")));
+    if files > 0 {
+        let _ = findings.blocking_send(Finding::Unreferenced { files });
     }
     Ok(())
 }

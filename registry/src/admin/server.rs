@@ -10,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Command, Output, Reply, run};
+use super::{Command, Output, PROTOCOL, Reply, Request, run};
 use crate::service::Registry;
 
 /// Longest command line that is read.
@@ -88,26 +88,46 @@ pub async fn serve(listener: UnixListener, registry: Arc<Registry>, stop: Cancel
 
 async fn answer(stream: UnixStream, registry: &Arc<Registry>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
+    let mut reader = BufReader::new(read);
     let mut line = String::new();
-    BufReader::new(read.take(MAX_COMMAND)).read_line(&mut line).await?;
-    let (out, mut replies) = Output::new();
-    let command: Command = match serde_json::from_str(&line) {
+    (&mut reader).take(MAX_COMMAND).read_line(&mut line).await?;
+    let command = match understand(&line) {
         Ok(command) => command,
-        Err(error) => return send(&mut write, &Reply::Failed(format!("not a command: {error}"))).await,
+        Err(why) => {
+            send(&mut write, &Reply::node()).await?;
+            return send(&mut write, &Reply::Failed(why)).await;
+        }
     };
+    let (out, mut replies) = Output::new();
     let running = async {
         run(registry, command, &out).await;
         drop(out);
     };
-    // It owns the replies: when the other side has left, the command's lines go nowhere instead of waiting.
+    // It owns the replies: when the other side has left, the command's items go nowhere instead of waiting.
     let sending = async move {
-        while let Some(reply) = replies.recv().await {
+        // The other side says nothing more; the end of it means that it has left.
+        let mut nothing = [0; 1];
+        loop {
+            let reply = tokio::select! {
+                reply = replies.recv() => reply,
+                _ = reader.read(&mut nothing) => None,
+            };
+            let Some(reply) = reply else { return Ok(()) };
             send(&mut write, &reply).await?;
         }
-        Ok(())
     };
     let ((), sent) = tokio::join!(running, sending);
     sent
+}
+
+fn understand(line: &str) -> Result<Command, String> {
+    match serde_json::from_str(line) {
+        Ok(Request { version: PROTOCOL, command }) => Ok(command),
+        Ok(Request { version, .. }) => {
+            Err(format!("this node takes commands of version {PROTOCOL}, not {version}: use the node's own program"))
+        }
+        Err(error) => Err(format!("not a command: {error}")),
+    }
 }
 
 async fn send(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> io::Result<()> {

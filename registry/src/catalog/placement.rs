@@ -128,7 +128,7 @@ pub struct LackingPage {
 
 /// What the records say of places that the backend of this node cannot reach: at portals that are not configured any
 /// more, or of another kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elsewhere {
     /// Pieces of content that are held and have such a place, which does not count.
     pub content: u64,

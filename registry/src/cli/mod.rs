@@ -11,6 +11,7 @@ mod ownership;
 mod portal;
 mod privileges;
 mod process;
+mod render;
 mod running;
 mod serve;
 mod r#try;
@@ -22,7 +23,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::render::Form;
 use crate::admin;
+use crate::admin::client::NotAnswering;
 use crate::config::{Config, Flags, Loaded, Program};
 
 /// An OCI container registry that survives the loss of any machine, portal or provider.
@@ -64,15 +67,34 @@ enum Command {
         #[arg(long, value_name = "ADDR")]
         listen: Option<String>,
     },
-    /// Say how a node is, running or stopped.
+    /// Say how a node is, running or stopped. Exit code 0: ready; 3: not ready; 4: stopped.
     Status {
+        /// Also ask whether this machine may be lost. Exit code 5: it may not; 6: the backend does not answer.
+        #[arg(long)]
+        safe: bool,
+        #[command(flatten)]
+        json: Json,
         #[command(flatten)]
         settings: Settings,
     },
-    /// List repositories, or the tags and digests of one.
+    /// List repositories, or the tags and digests of one, or what an image needs.
     Ls {
         /// NAME, NAME:TAG or NAME@DIGEST.
         name: Option<String>,
+        #[command(flatten)]
+        json: Json,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Remove a tag, a manifest with its tags, or all of a repository.
+    Rm {
+        /// NAME:TAG, NAME@DIGEST, or NAME with --yes.
+        name: String,
+        /// All tags and manifests of NAME are meant.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        json: Json,
         #[command(flatten)]
         settings: Settings,
     },
@@ -82,6 +104,8 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
+        json: Json,
+        #[command(flatten)]
         settings: Settings,
     },
     /// Check everything stored, byte by byte.
@@ -89,6 +113,8 @@ enum Command {
         /// Put damaged content aside, and mend a damaged journal as far as that can be done.
         #[arg(long)]
         repair: bool,
+        #[command(flatten)]
+        json: Json,
         #[command(flatten)]
         settings: Settings,
     },
@@ -106,8 +132,23 @@ enum ConfigAction {
     /// Say what is wrong with it, or print what is in force and where each value comes from.
     Check {
         #[command(flatten)]
+        json: Json,
+        #[command(flatten)]
         settings: Settings,
     },
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct Json {
+    /// Print JSON for programs, one object a line; sizes are bytes.
+    #[arg(long = "json")]
+    wanted: bool,
+}
+
+impl Json {
+    fn form(self) -> Form {
+        Form::of(self.wanted)
+    }
 }
 
 #[derive(Args, Clone, Debug)]
@@ -136,6 +177,13 @@ impl Settings {
         Ok(loaded)
     }
 
+    /// Reads the configuration for a command that only reads the data directory.
+    fn load_to_read(&self) -> anyhow::Result<Loaded> {
+        let loaded = self.load(None)?;
+        privileges::drop_root_to_read(loaded.config.server.run_as, &loaded.config.storage.data)?;
+        Ok(loaded)
+    }
+
     /// Reads the configuration for a command on the data directory: as the user that the node is, never as root, whose
     /// files the node could not read.
     fn load_to_operate(&self) -> anyhow::Result<Loaded> {
@@ -154,38 +202,53 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli.command) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             warn(&format!("{error:#}"));
-            ExitCode::from(2)
+            let not_ready = error.is::<operate::NotReady>() || error.is::<NotAnswering>();
+            ExitCode::from(if not_ready { 3 } else { 2 })
         }
     }
 }
 
-fn run(command: Command) -> anyhow::Result<bool> {
+/// The exit code.
+fn run(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Serve { settings, listen, with_portal } => {
             let flags = Flags { listen, with_portal, ..Flags::default() };
-            serve::serve(settings.load_with(flags)?).map(|()| true)
+            serve::serve(settings.load_with(flags)?).map(|()| 0)
         }
         Command::Portal { config, data, listen } => {
             let settings = Settings { config, data };
             let flags = Flags { program: Program::Portal, listen, ..Flags::default() };
-            portal::serve(settings.load_with(flags)?).map(|()| true)
+            portal::serve(settings.load_with(flags)?).map(|()| 0)
         }
-        Command::Status { settings } => operate::operate(&settings.load_to_operate()?, admin::Command::Status),
-        Command::Ls { name, settings } => operate::operate(&settings.load_to_operate()?, admin::Command::Ls { name }),
-        Command::Gc { dry_run, settings } => {
-            operate::operate(&settings.load_to_operate()?, admin::Command::Gc { dry_run })
+        Command::Status { safe, json, settings } => operate::status(&settings.load_to_read()?, safe, json.form()),
+        Command::Ls { name, json, settings } => {
+            let target = name.map(|name| name.parse()).transpose()?;
+            found_faults(operate::read(&settings.load_to_read()?, admin::Command::Ls { target }, json.form()))
         }
-        Command::Fsck { repair, settings } => operate::fsck(&settings.load_to_operate()?, repair),
-        Command::Config { action: ConfigAction::Check { settings } } => {
-            config::check(&settings.load(None)?);
-            Ok(true)
+        Command::Rm { name, yes, json, settings } => {
+            let command = operate::removal(&name, yes)?;
+            found_faults(operate::change(&settings.load_to_operate()?, command, json.form()))
         }
-        Command::Try => r#try::run().map(|()| true),
+        Command::Gc { dry_run, json, settings } => {
+            found_faults(operate::change(&settings.load_to_operate()?, admin::Command::Gc { dry_run }, json.form()))
+        }
+        Command::Fsck { repair, json, settings } => {
+            let loaded = if repair { settings.load_to_operate()? } else { settings.load_to_read()? };
+            found_faults(operate::fsck(&loaded, repair, json.form()))
+        }
+        Command::Config { action: ConfigAction::Check { json, settings } } => {
+            config::check(&settings.load(None)?, json.form()).map(|()| 0)
+        }
+        Command::Try => r#try::run().map(|()| 0),
     }
+}
+
+/// 1 if a command found faults.
+fn found_faults(sound: anyhow::Result<bool>) -> anyhow::Result<u8> {
+    sound.map(|sound| u8::from(!sound))
 }
 
 /// A line of a command's result. A reader that went away, such as `head`, is no failure of the command.

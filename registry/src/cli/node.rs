@@ -1,15 +1,17 @@
 //! Opens a data directory as a node: lock, journal, index, content, sessions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, anyhow};
 use backends::Backend;
 use content_store::ContentStore;
+use tempfile::TempDir;
 
 use super::attached::Beside;
 use super::backend;
+use crate::catalog::local::known_end;
 use crate::catalog::{Catalog, CatalogOptions, Clock, OpenReport};
 use crate::config::Config;
 use crate::data_dir::{DataDir, Kind};
@@ -26,6 +28,8 @@ pub(super) struct Node {
     pub(super) report: OpenReport,
     /// Where content goes besides here.
     pub(super) backend: Option<Arc<dyn Backend>>,
+    /// The index of a node that was opened for reads only.
+    _scratch: Option<TempDir>,
     /// Kept last: the lock goes when all else is closed.
     pub(super) data: DataDir,
 }
@@ -34,14 +38,8 @@ impl Node {
     /// Blocks, for minutes if a large index must be built anew. A directory that cannot be written is refused here.
     pub(super) fn open(config: &Config, beside: Beside, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let mut data = DataDir::open(&config.storage.data, Kind::Registry)?;
-        let mut options = CatalogOptions::new(data.journal(), data.index());
-        options.index_cache_bytes = config.storage.index_cache.bytes();
-        // Less than uploads leave free, so that what was uploaded can still be committed.
-        options.index_reserve_bytes = config.storage.reserve.bytes() / 2;
-        options.expected_journal =
-            data.journal_id().map(str::parse).transpose().context("skyberth.json names no journal id")?;
         let backend = backend::backend(&config.storage, beside.portal.as_ref(), &metrics.backend)?;
-        options.placement = backend.as_deref().map(Remote::wanted);
+        let options = options(config, &data, data.index(), backend.as_deref())?;
         let (store, (catalog, report)) = open_both(data.path(), options)?;
         if data.journal_id().is_none() {
             data.set_journal_id(report.journal.to_string())?;
@@ -49,14 +47,62 @@ impl Node {
         let mut registry = Registry::open(catalog, store, limits(config), Arc::clone(&metrics))?;
         if let Some(backend) = &backend {
             let settings = backend::settings(&config.storage);
-            let directories = Directories { tokens: data.resume(), unit_hashes: data.unit_hashes() };
-            registry = registry.placing_at(Remote::open(Arc::clone(backend), settings, Clock::system(), directories)?);
+            let remote = Remote::open(Arc::clone(backend), settings, Clock::system(), directories(&data))?;
+            registry = registry.placing_at(remote);
         }
         if let Some(note) = beside.note {
             registry = registry.noting(note);
         }
-        Ok(Node { registry: Arc::new(registry), metrics, report, backend, data })
+        Ok(Node { registry: Arc::new(registry), metrics, report, backend, _scratch: None, data })
     }
+
+    /// For reads only; nothing is written to the data directory, which may be a copy that cannot be written. The index
+    /// is made anew in the system's directory for temporary files. Blocks for as long as that takes.
+    pub(super) fn open_to_read(config: &Config, beside: Beside) -> anyhow::Result<Self> {
+        let data = DataDir::open_to_read(&config.storage.data, Kind::Registry)?;
+        Node::of_files(config, beside, data)
+    }
+
+    /// As [`Node::open_to_read`], on a directory that the caller has taken.
+    pub(super) fn of_files(config: &Config, beside: Beside, data: DataDir) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new());
+        let backend = backend::backend(&config.storage, beside.portal.as_ref(), &metrics.backend)?;
+        let scratch = tempfile::tempdir().context("a temporary directory for the index (TMPDIR says where)")?;
+        let mut options = options(config, &data, scratch.path().into(), backend.as_deref())?;
+        options.journal.known_end = known_end(&data.index());
+        let (catalog, report) = Catalog::open_to_read(options)?;
+        let store = ContentStore::open_to_read(data.path());
+        let mut registry = Registry::open_to_read(catalog, store, limits(config), Arc::clone(&metrics));
+        if let Some(backend) = &backend {
+            let settings = backend::settings(&config.storage);
+            let remote = Remote::open_to_read(Arc::clone(backend), settings, Clock::system(), directories(&data));
+            registry = registry.placing_at(remote);
+        }
+        if let Some(note) = beside.note {
+            registry = registry.noting(note);
+        }
+        Ok(Node { registry: Arc::new(registry), metrics, report, backend, _scratch: Some(scratch), data })
+    }
+}
+
+fn options(
+    config: &Config,
+    data: &DataDir,
+    index: PathBuf,
+    backend: Option<&dyn Backend>,
+) -> anyhow::Result<CatalogOptions> {
+    let mut options = CatalogOptions::new(data.journal(), index);
+    options.index_cache_bytes = config.storage.index_cache.bytes();
+    // Less than uploads leave free, so that what was uploaded can still be committed.
+    options.index_reserve_bytes = config.storage.reserve.bytes() / 2;
+    options.expected_journal =
+        data.journal_id().map(str::parse).transpose().context("skyberth.json names no journal id")?;
+    options.placement = backend.map(Remote::wanted);
+    Ok(options)
+}
+
+fn directories(data: &DataDir) -> Directories {
+    Directories { tokens: data.resume(), unit_hashes: data.unit_hashes() }
 }
 
 /// Opens content and catalog at the same time: neither needs the other, and both wait for the disk, a new node most of all.

@@ -1,52 +1,160 @@
-//! `status`, `ls`, `gc` and `fsck`: asked of the running node if there is one, else done on the data directory itself.
+//! `status`, `ls`, `rm`, `gc` and `fsck`: asked of the running node if there is one, else done on its files.
+//!
+//! Commands that only read write nothing into a stopped node's directory, which may be a copy that cannot be written.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
-use anyhow::ensure;
+use anyhow::{Context, bail, ensure};
 
 use super::attached::Beside;
 use super::node::Node;
-use super::{print, warn};
-use crate::admin::{self, Command, Reply, client};
+use super::render::Form;
+use super::warn;
+use crate::admin::client::{ANSWERS_WITHIN, Connection, NotAnswering};
+use crate::admin::reply::{Finding, Running, Safe, State, Status};
+use crate::admin::{self, Command, Item, Reply};
 use crate::catalog::local::{journal, known_end};
-use crate::config::Loaded;
-use crate::data_dir::{self, DataDir, Kind};
+use crate::config::{Config, Loaded};
+use crate::data_dir::{self, DataDir, DataDirError, Kind};
 use crate::telemetry::metrics::Metrics;
 
-/// Carries out a command; `false` if it found faults.
-pub(super) fn operate(loaded: &Loaded, command: Command) -> anyhow::Result<bool> {
-    let path = &loaded.config.storage.data;
-    ensure!(DataDir::exists(path), "{} is no Skyberth data directory", path.display());
-    let socket = data_dir::socket(path);
-    if client::is_running(&socket) {
-        return client::send(&socket, &command, &mut print);
+/// A node has the directory and cannot be asked now.
+#[derive(Debug, thiserror::Error)]
+#[error("a node is starting or stopping on {0}, and takes no commands now")]
+pub(super) struct NotReady(String);
+
+/// Carries out a command that only reads; `false` if it found faults.
+pub(super) fn read(loaded: &Loaded, command: Command, form: Form) -> anyhow::Result<bool> {
+    operate(loaded, command, form, Node::open_to_read)
+}
+
+/// Carries out a command that may change things; `false` if it found faults.
+pub(super) fn change(loaded: &Loaded, command: Command, form: Form) -> anyhow::Result<bool> {
+    operate(loaded, command, form, |config, beside| Node::open(config, beside, Arc::new(Metrics::new())))
+}
+
+fn operate(
+    loaded: &Loaded,
+    command: Command,
+    form: Form,
+    open: impl FnOnce(&Config, Beside) -> anyhow::Result<Node>,
+) -> anyhow::Result<bool> {
+    let config = &loaded.config;
+    if let Some(mut node) = running(&config.storage.data)? {
+        node.ask(command)?;
+        return node.items(None, &mut |item| form.print(&item));
     }
-    let beside = Beside::of_stopped(&loaded.config)?;
-    let node = Node::open(&loaded.config, beside, Arc::new(Metrics::new()))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let result = runtime.block_on(run_here(&node, command));
+    let node = open(config, Beside::of_stopped(config)?).map_err(|error| busy(error, &config.storage.data))?;
+    let result = runtime()?.block_on(run_here(&node, command, form));
     node.registry.catalog().close();
     result
 }
 
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+}
+
+/// The node that takes commands on a data directory, if there is one.
+pub(super) fn running(path: &Path) -> anyhow::Result<Option<Connection>> {
+    ensure!(DataDir::exists(path), "{} is no Skyberth data directory", path.display());
+    match Connection::open(&data_dir::socket(path)) {
+        // A copy may have the socket of another user; no node takes commands there if none has the directory.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            DataDir::open_to_read(path, Kind::Registry)
+                .context("a node of another user runs there, ask as that user")?;
+            Ok(None)
+        }
+        connection => connection.with_context(|| format!("ask the node on {}", path.display())),
+    }
+}
+
+/// Says so if a directory cannot be taken because a node has it.
+pub(super) fn busy(error: anyhow::Error, path: &Path) -> anyhow::Error {
+    match error.downcast_ref::<DataDirError>() {
+        Some(DataDirError::InUse(_)) => NotReady(path.display().to_string()).into(),
+        _ => error,
+    }
+}
+
+/// Prints how a node is, and gives the exit code that says it in short; with `safe`, whether it could be lost, too.
+pub(super) fn status(loaded: &Loaded, safe: bool, form: Form) -> anyhow::Result<u8> {
+    let status = match running(&loaded.config.storage.data)? {
+        Some(node) => of_running(node)?,
+        None => of_stopped(&loaded.config)?,
+    };
+    let code = code(&status, safe);
+    form.print(&Item::Status(Box::new(status)));
+    Ok(code)
+}
+
+fn of_running(mut node: Connection) -> anyhow::Result<Status> {
+    let deadline = Instant::now() + ANSWERS_WITHIN;
+    let mut found = None;
+    let mut take = |item| match item {
+        Item::Status(status) => found = Some(*status),
+        other => drop(other),
+    };
+    match node.ask(Command::Status).and_then(|()| node.items(Some(deadline), &mut take)) {
+        Err(error) if error.is::<NotAnswering>() => Ok(Status::of(Running::NotAnswering)),
+        Err(error) => Err(error),
+        Ok(_) => found.context("the node says nothing of itself"),
+    }
+}
+
+fn of_stopped(config: &Config) -> anyhow::Result<Status> {
+    let data = match DataDir::open_to_read(&config.storage.data, Kind::Registry) {
+        Err(DataDirError::InUse(_)) => return Ok(Status::of(Running::Starting)),
+        // Figures may take a while, and a question must not keep a node from starting.
+        data => data?.unlocked(),
+    };
+    let by_files = || -> anyhow::Result<Status> {
+        let node = Node::of_files(config, Beside::of_stopped(config)?, data)?;
+        Ok(runtime()?.block_on(admin::of_stopped(&node.registry))?)
+    };
+    // That it is stopped is certain, whatever else cannot be said.
+    let trouble = |error: anyhow::Error| Status { trouble: Some(format!("{error:#}")), ..Status::of(Running::Stopped) };
+    Ok(by_files().unwrap_or_else(trouble))
+}
+
+fn code(status: &Status, safe: bool) -> u8 {
+    match (status.node, status.state) {
+        (Running::Stopped, _) => 4,
+        (Running::Running, Some(State::Ready | State::Degraded | State::ReadOnly)) => match status.safety.safe {
+            _ if !safe => 0,
+            Safe::Yes => 0,
+            Safe::No | Safe::NoCopies => 5,
+            Safe::NotKnown => 6,
+        },
+        _ => 3,
+    }
+}
+
 /// `fsck` looks at a stopped node's journal before anything else opens it: opening refuses a damaged one.
-pub(super) fn fsck(loaded: &Loaded, repair: bool) -> anyhow::Result<bool> {
-    let path = loaded.config.storage.data.clone();
-    if DataDir::exists(&path) && !client::is_running(&data_dir::socket(&path)) && !check_journal(&path, repair)? {
+pub(super) fn fsck(loaded: &Loaded, repair: bool, form: Form) -> anyhow::Result<bool> {
+    let path = &loaded.config.storage.data;
+    if running(path)?.is_none() && !check_journal(path, repair, form).map_err(|error| busy(error, path))? {
         return Ok(false);
     }
-    operate(loaded, Command::Fsck { repair })
+    let command = Command::Fsck { repair };
+    if repair { change(loaded, command, form) } else { read(loaded, command, form) }
 }
 
 /// True if the journal can be opened now.
-fn check_journal(path: &std::path::Path, repair: bool) -> anyhow::Result<bool> {
-    let data = DataDir::open(path, Kind::Registry)?;
+fn check_journal(path: &Path, repair: bool, form: Form) -> anyhow::Result<bool> {
+    let data = match repair {
+        true => DataDir::open(path, Kind::Registry)?,
+        false => DataDir::open_to_read(path, Kind::Registry)?,
+    };
     if !data.journal().exists() {
         return Ok(true);
     }
     let findings = journal::verify(&data.journal(), known_end(&data.index()))?;
-    for finding in &findings {
-        print(&format!("{} at byte {}: {}", finding.file.display(), finding.offset, finding.what));
+    for journal::Finding { file, offset, what, .. } in &findings {
+        let (file, offset, what) = (file.display().to_string(), *offset, what.clone());
+        form.print(&Item::Finding(Finding::Journal { file, offset, what }));
     }
     if !findings.iter().any(|finding| finding.kind == journal::FindingKind::Damage) {
         return Ok(true);
@@ -55,30 +163,81 @@ fn check_journal(path: &std::path::Path, repair: bool) -> anyhow::Result<bool> {
         warn("the journal is damaged; `skyberth fsck --repair` keeps what can be read and says what is lost");
         return Ok(false);
     }
+    repair_journal(&data, form)?;
+    Ok(true)
+}
+
+fn repair_journal(data: &DataDir, form: Form) -> anyhow::Result<()> {
     let expected = data.journal_id().map(str::parse).transpose()?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis();
     let repaired = journal::repair(&data.journal(), expected, known_end(&data.index()), u64::try_from(now)?)?;
     for missing in &repaired.missing {
-        print(&format!("lost: {missing}"));
+        form.print(&Item::Finding(Finding::Lost { what: missing.to_string() }));
     }
     if let Some(place) = &repaired.moved_to {
-        print(&format!("kept {} records; the damaged files are in {}", repaired.kept, place.display()));
+        let moved_to = place.display().to_string();
+        form.print(&Item::Finding(Finding::JournalRepaired { kept: repaired.kept, moved_to }));
     }
-    Ok(true)
+    Ok(())
 }
 
-async fn run_here(node: &Node, command: Command) -> anyhow::Result<bool> {
+async fn run_here(node: &Node, command: Command, form: Form) -> anyhow::Result<bool> {
     let (out, mut replies) = admin::Output::new();
     let registry = Arc::clone(&node.registry);
     let running = tokio::spawn(async move { admin::run(&registry, command, &out).await });
     let mut result = Err(anyhow::anyhow!("the command ended without a word"));
     while let Some(reply) = replies.recv().await {
         match reply {
-            Reply::Line(text) => print(&text),
+            Reply::Node { .. } => {}
+            Reply::Item(item) => form.print(&item),
             Reply::Done(sound) => result = Ok(sound),
             Reply::Failed(why) => result = Err(anyhow::anyhow!(why)),
         }
     }
     running.await?;
     result
+}
+
+/// What `rm` is about. All of a repository goes only if that is said twice.
+pub(super) fn removal(target: &str, yes: bool) -> anyhow::Result<Command> {
+    let target: admin::Target = target.parse()?;
+    if target.reference.is_none() && !yes {
+        bail!("this removes all tags and manifests of {target}: add --yes, or name one as NAME:TAG or NAME@DIGEST");
+    }
+    Ok(Command::Rm { target })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::reply::Safety;
+
+    #[test]
+    fn scripts_learn_from_the_exit_code_how_a_node_is() {
+        let of = |node, state, safe| {
+            let safety = Safety { safe, backlog: None, backlog_bytes: None, running: 0, trouble: None };
+            Status { state, safety, ..Status::of(node) }
+        };
+        let running = |state, safe| of(Running::Running, Some(state), safe);
+        for (status, expected, with_safe) in [
+            (running(State::Ready, Safe::Yes), 0, 0),
+            (running(State::Ready, Safe::No), 0, 5),
+            (running(State::Ready, Safe::NoCopies), 0, 5),
+            (running(State::Degraded, Safe::NotKnown), 0, 6),
+            (running(State::ReadOnly, Safe::Yes), 0, 0),
+            (running(State::Rebuilding, Safe::Yes), 3, 3),
+            (of(Running::Starting, None, Safe::NotKnown), 3, 3),
+            (of(Running::NotAnswering, None, Safe::NotKnown), 3, 3),
+            (of(Running::Stopped, None, Safe::NotKnown), 4, 4),
+        ] {
+            assert_eq!((code(&status, false), code(&status, true)), (expected, with_safe), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn a_whole_repository_goes_only_if_that_is_meant() {
+        assert!(removal("a/b", false).unwrap_err().to_string().contains("--yes"));
+        assert!(removal("a/b", true).is_ok());
+        assert!(removal("a/b:latest", false).is_ok());
+    }
 }

@@ -8,6 +8,7 @@
 //! 3. Groups, group and user are changed for good. Nothing is left behind: this is the process's own state.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
@@ -32,6 +33,13 @@ pub(super) fn drop_root(run_as: RunAs, data: &Path, create: bool) -> anyhow::Res
     become_for_good(identity).with_context(|| {
         format!("become {identity} (started as root with server.run_as; that takes CAP_SETUID and CAP_SETGID)")
     })
+}
+
+/// The same for commands that only read: nothing changes hands. The directory of a third user is read as root.
+pub(super) fn drop_root_to_read(run_as: RunAs, data: &Path) -> anyhow::Result<()> {
+    let Some(identity) = run_as.0.filter(|_| is_root()) else { return Ok(()) };
+    let owner = std::fs::metadata(data).map(|meta| meta.uid());
+    if owner.is_ok_and(|owner| owner == identity.uid) { become_for_good(identity) } else { Ok(()) }
 }
 
 /// Only what a node may use is given away: never somebody else's directory that was named by mistake.

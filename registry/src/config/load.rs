@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::keys::{get, leaves, set};
@@ -223,22 +223,40 @@ fn merge(defaults: &Table, overrides: Vec<Override>, faults: &mut Vec<Fault>) ->
 impl Loaded {
     /// The whole configuration as TOML, each value with its source as a comment.
     pub fn effective(&self) -> String {
-        let table = self.config.to_table();
         let mut text = String::new();
         let mut section = String::new();
-        // By section: what follows `[storage.skynet]` would be taken for a part of it.
-        let mut keys: Vec<_> =
-            self.sources.iter().map(|(key, source)| (key.rsplit_once('.').unwrap_or(("", key)), key, source)).collect();
-        keys.sort_by_key(|(name, ..)| *name);
-        for ((parent, name), key, source) in keys {
-            let Some(value) = get(&table, key) else { continue };
+        for Setting { key, value, source } in self.settings() {
+            let (parent, name) = key.rsplit_once('.').unwrap_or(("", &key));
             if parent != section {
                 let gap = if text.is_empty() { "" } else { "\n" };
                 text.extend([gap, "[", parent, "]\n"]);
                 parent.clone_into(&mut section);
             }
-            text.extend([name, " = ", &value.to_string(), "  # ", &source.to_string(), "\n"]);
+            text.extend([name, " = ", &value.to_string(), "  # ", &source, "\n"]);
         }
         text
     }
+
+    /// All keys with their values, section by section.
+    pub fn settings(&self) -> Vec<Setting> {
+        let table = self.config.to_table();
+        // By section: what follows `[storage.skynet]` would be taken for a part of it.
+        let mut keys: Vec<_> = self.sources.iter().collect();
+        keys.sort_by_key(|(key, _)| key.rsplit_once('.').unwrap_or(("", key)).0);
+        let setting = |(key, source): (&String, &Source)| {
+            Some(Setting { key: key.clone(), value: get(&table, key)?.clone(), source: source.to_string() })
+        };
+        keys.into_iter().filter_map(setting).collect()
+    }
+}
+
+/// A key of the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Setting {
+    /// Its path.
+    pub key: String,
+    /// The value in force.
+    pub value: Value,
+    /// Where that comes from.
+    pub source: String,
 }

@@ -32,7 +32,7 @@ pub use byte_size::{ByteSize, InvalidByteSize};
 pub use environment::variable_name;
 pub use gateway::{Gateway, OptionalAddress};
 pub use gc::Gc;
-pub use load::{ConfigError, Flags, Loaded, Program, Source};
+pub use load::{ConfigError, Flags, Loaded, Program, Setting, Source};
 pub use portal::Portal;
 pub use registry::Registry;
 pub use run_as::{Identity, InvalidRunAs, RunAs};

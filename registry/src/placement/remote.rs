@@ -101,7 +101,7 @@ pub struct Remote {
     trouble: Mutex<Option<String>>,
 }
 
-/// What a node keeps of its own about what it places: each a directory that nothing else uses, made if need be.
+/// What a node keeps of its own about what it places: each a directory that nothing else uses.
 #[derive(Clone, Debug)]
 pub struct Directories {
     /// Resume tokens.
@@ -122,18 +122,23 @@ pub struct Durability {
 }
 
 impl Remote {
-    /// Blocks.
+    /// Makes the directories if need be. Blocks.
     pub fn open(
         backend: Arc<dyn Backend>,
         settings: Settings,
         clock: Clock,
         directories: Directories,
     ) -> std::io::Result<Self> {
-        let Directories { tokens, unit_hashes } = directories;
-        for directory in [&tokens, &unit_hashes] {
+        for directory in [&directories.tokens, &directories.unit_hashes] {
             std::fs::create_dir_all(directory)?;
         }
-        Ok(Remote {
+        Ok(Remote::open_to_read(backend, settings, clock, directories))
+    }
+
+    /// For a node that only reads: nothing is made.
+    pub fn open_to_read(backend: Arc<dyn Backend>, settings: Settings, clock: Clock, directories: Directories) -> Self {
+        let Directories { tokens, unit_hashes } = directories;
+        Remote {
             verified: Verify::new(Arc::clone(&backend)),
             verified_by_units: Verify::of_units(Arc::clone(&backend)),
             cold_reads: ColdReads::default(),
@@ -148,7 +153,7 @@ impl Remote {
             running: AtomicUsize::new(0),
             pinged: tokio::sync::Mutex::new(None),
             trouble: Mutex::new(None),
-        })
+        }
     }
 
     /// When content counts as placed at this backend.

@@ -283,6 +283,15 @@ impl Registry {
         if !self.limits.delete {
             return Err(Error::DeleteDisabled);
         }
+        self.remove_manifest(repository, reference).await
+    }
+
+    /// The same for the operator, whom `registry.delete` does not bind.
+    pub(crate) async fn remove_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<(), Error> {
         let committed = match reference {
             Reference::Tag(tag) => {
                 let command = Command::DeleteTag { repository: repository.clone(), tag: tag.clone() };

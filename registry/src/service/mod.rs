@@ -109,7 +109,12 @@ impl Registry {
     ) -> Result<Self, StoreError> {
         let sessions = sessions::Sessions::open(&store)?;
         metrics.uploads_open.set(i64::try_from(sessions.count()).unwrap_or(i64::MAX));
-        Ok(Registry {
+        Ok(Registry { sessions, ..Registry::open_to_read(catalog, store, limits, metrics) })
+    }
+
+    /// For reads only: without the sessions that an earlier process left.
+    pub fn open_to_read(catalog: Catalog, store: ContentStore, limits: Limits, metrics: Arc<Metrics>) -> Self {
+        Registry {
             grace: GraceTable::new(limits.grace),
             transfers: Arc::new(Semaphore::new(limits.max_transfers)),
             large_manifests: Arc::new(Semaphore::new(LARGE_MANIFESTS)),
@@ -124,8 +129,8 @@ impl Registry {
             store,
             limits,
             metrics,
-            sessions,
-        })
+            sessions: sessions::Sessions::default(),
+        }
     }
 
     /// The same with a backend; its catalog was opened with [`Remote::wanted`] of that.

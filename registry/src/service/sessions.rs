@@ -20,7 +20,7 @@ const REMEMBER_CLOSED: Duration = Duration::from_mins(15);
 const MAX_CLOSED: usize = 16 * 1024;
 
 /// The open sessions and the recently closed ones.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Sessions {
     open: Mutex<HashMap<UploadId, Arc<Session>>>,
     closed: Mutex<HashMap<UploadId, ClosedSession>>,

@@ -94,12 +94,21 @@ impl ContentStore {
         for directory in [&layout.uploads, &layout.quarantine] {
             check_writable(directory)?;
         }
-        Ok(ContentStore(Arc::new(Shared {
+        Ok(ContentStore::new(layout))
+    }
+
+    /// Opens the store below `root` for reads only; makes nothing there, and what is absent has no content.
+    pub fn open_to_read(root: &Path) -> Self {
+        ContentStore::new(Layout::new(root))
+    }
+
+    fn new(layout: Layout) -> Self {
+        ContentStore(Arc::new(Shared {
             layout,
             shards: (0..Algorithm::ALL.len() * SHARDS).map(|_| AtomicU8::new(SHARD_UNKNOWN)).collect(),
             in_flight: Mutex::default(),
             troubled: AtomicBool::new(false),
-        })))
+        }))
     }
 
     /// Bytes that may still be written to the store's file system by this process.

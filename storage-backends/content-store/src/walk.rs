@@ -51,8 +51,11 @@ impl Iterator for Walk {
         if !self.started {
             self.started = true;
             let blobs = self.blobs.clone();
-            if let Err(error) = self.descend(blobs, String::new()) {
-                return Some(Err(error));
+            match self.descend(blobs, String::new()) {
+                // In a copy without content.
+                Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return None,
+                Err(error) => return Some(Err(error)),
+                Ok(()) => {}
             }
         }
         loop {

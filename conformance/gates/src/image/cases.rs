@@ -76,7 +76,7 @@ fn as_root(engine: &Engine, options: &[&str]) -> anyhow::Result<()> {
     }
     push_blob(&container, "by-root")?;
     let said = container.exec(&["status"])?;
-    ensure!(said.contains("Ready"), "status says {said}");
+    ensure!(said.contains("ready"), "status says {said}");
     container.stop()
 }
 

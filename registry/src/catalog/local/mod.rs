@@ -6,6 +6,7 @@ mod compaction;
 mod index;
 pub mod journal;
 mod open;
+mod open_to_read;
 mod options;
 mod placing;
 mod read;

@@ -75,9 +75,15 @@ impl Catalog {
         self.read(|index| queries::referrers(index, repository, subject, after, limit))
     }
 
-    /// The first tags that point at a manifest.
-    pub fn tags_of(&self, repository: &RepositoryName, digest: &Digest, limit: usize) -> Result<Vec<Tag>, ReadError> {
-        self.read(|index| queries::tags_of(index, repository, digest, None, limit))
+    /// Tags that point at a manifest in byte order, those after `after`, which need not exist.
+    pub fn tags_of(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        after: Option<&Tag>,
+        limit: usize,
+    ) -> Result<Vec<Tag>, ReadError> {
+        self.read(|index| queries::tags_of(index, repository, digest, after, limit))
     }
 
     /// The first manifests that need this content.

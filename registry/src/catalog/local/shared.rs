@@ -99,6 +99,11 @@ impl Shared {
         retired.filter(|(index, _)| index.strong_count() == 0).map(|(_, generation)| generation)
     }
 
+    /// From here on commits are refused.
+    pub(super) fn set_read_only(&self) {
+        self.read_only.store(true, Ordering::Release);
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }

@@ -28,7 +28,7 @@ use crate::catalog::fact::Fact;
 pub use compact::{Compaction, FinishedCompaction};
 pub use disk::{Disk, SystemDisk};
 pub use error::{AppendError, CompactionError, FactsSinceError, OpenError, ReplayError};
-pub use open::{Cut, Opened};
+pub use open::{Cut, Opened, open_to_read};
 pub use record::{InvalidJournalId, JournalId, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES};
 pub use repair::{MissingRecords, RepairError, Repaired, repair, verify};
 pub use replay::{JournalReader, Replay};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::disk::{self, Disk};
 use super::error::OpenError;
 use super::record::{self, JournalId, Role};
-use super::replay::Layout;
+use super::replay::{JournalReader, Layout};
 use super::segment::{self, HEADER_BYTES, Unused};
 use super::survey::{self, Finding, FindingKind, GoodSegment, Survey};
 use super::{Current, Journal, Options};
@@ -132,6 +132,31 @@ impl Journal {
             _lock: lock,
         }
     }
+}
+
+/// Reads a journal that must not be changed, as far as it is durable and whole; a torn batch at its end is left out. The
+/// directory may be read-only, and a node may append meanwhile. A journal without records has an id of zeros.
+pub fn open_to_read(
+    directory: &Path,
+    expected: Option<JournalId>,
+    known_end: Option<(JournalId, u64)>,
+) -> Result<(JournalReader, Opened), OpenError> {
+    let survey = survey::survey(directory, known_end)?;
+    if let Some(error) = survey.refusal(directory, expected) {
+        return Err(error);
+    }
+    let opened = Opened {
+        id: survey.id.unwrap_or(JournalId::from_bytes([0; 16])),
+        snapshot_sequence: survey.base(),
+        last_sequence: survey.last(),
+        cut: None,
+        bad_snapshots: bad_snapshots(&survey.findings),
+        created: false,
+    };
+    let firsts = survey.segments.iter().map(|segment| segment.first).collect();
+    let snapshot = survey.snapshot.as_ref().map(|snapshot| snapshot.sequence);
+    let layout = Layout::new(directory.to_owned(), opened.id, snapshot, firsts, opened.last_sequence);
+    Ok((JournalReader::new(Arc::new(layout)), opened))
 }
 
 fn used_bytes(segment: &GoodSegment) -> u64 {

@@ -71,7 +71,7 @@ fn a_manifest_of_which_some_tags_are_gone_is_whole() {
     drop(catalog);
     let catalog = open(place.path());
     assert!(catalog.manifest(&repository("a"), &digest(1)).unwrap().is_some());
-    assert_eq!(catalog.tags_of(&repository("a"), &digest(1), 2000).unwrap(), [tag(names[MOST_TAGS_AT_ONCE])]);
+    assert_eq!(catalog.tags_of(&repository("a"), &digest(1), None, 2000).unwrap(), [tag(names[MOST_TAGS_AT_ONCE])]);
     catalog.commit_blocking(vec![untag()]).unwrap();
     let sequence = catalog.status().sequence;
     assert_eq!(catalog.commit_blocking(vec![untag()]).unwrap().sequence, sequence, "it has none left");

@@ -6,6 +6,7 @@ mod disk;
 mod endpoints;
 mod histories;
 mod model;
+mod open_to_read;
 mod places;
 mod throughput;
 

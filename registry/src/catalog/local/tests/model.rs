@@ -205,7 +205,7 @@ impl Model {
         assert_eq!(catalog.manifest(repository, digest).unwrap().as_ref(), self.manifests.get(&key));
         let tags = self.tags.iter().filter(|((of, _), to)| of == repository && *to == digest);
         let tags: Vec<_> = tags.map(|((_, tag), _)| tag.clone()).collect();
-        assert_eq!(catalog.tags_of(repository, digest, 10).unwrap(), tags);
+        assert_eq!(catalog.tags_of(repository, digest, None, 10).unwrap(), tags);
         assert_eq!(catalog.referring(repository, digest, 10).unwrap(), self.needing(repository, digest));
         let referrers = self
             .manifests

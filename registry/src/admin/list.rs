@@ -1,0 +1,96 @@
+//! `ls`: repositories, the tags and manifests of one, one manifest.
+
+use std::sync::Arc;
+
+use super::commands::BATCH;
+use super::reply::{Manifest, Repository};
+use super::{Item, Output, Target, image};
+use crate::oci::{Digest, Reference, RepositoryName};
+use crate::service::{Error, Registry};
+
+pub(super) async fn list(registry: &Arc<Registry>, target: Option<Target>, out: &Output) -> Result<(), Error> {
+    match target {
+        None => repositories(registry, out).await,
+        Some(Target { repository, reference: None }) => manifests(registry, &repository, out).await,
+        Some(Target { repository, reference: Some(reference) }) => {
+            image::describe(registry, &repository, &reference, out).await
+        }
+    }
+}
+
+async fn repositories(registry: &Arc<Registry>, out: &Output) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let page = registry.repositories(after.take(), BATCH).await?;
+        for name in &page.names {
+            let tags = registry.tags(name, None, BATCH).await?;
+            let (counted, more_tags) = (tags.tags.len() as u64, tags.more);
+            out.item(Item::Repository(Repository { name: name.clone(), tags: counted, more_tags })).await;
+        }
+        after = page.names.last().map(ToString::to_string);
+        if !page.more {
+            return Ok(());
+        }
+    }
+}
+
+/// By tag, then those without one.
+async fn manifests(registry: &Arc<Registry>, name: &RepositoryName, out: &Output) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let page = registry.tags(name, after.take(), BATCH).await?;
+        for tag in &page.tags {
+            let found = manifest(registry, name, &Reference::Tag(tag.clone()), true).await?;
+            out.item(Item::Manifest(found)).await;
+        }
+        after = page.tags.last().map(ToString::to_string);
+        if !page.more {
+            return untagged(registry, name, out).await;
+        }
+    }
+}
+
+async fn untagged(registry: &Arc<Registry>, name: &RepositoryName, out: &Output) -> Result<(), Error> {
+    let mut after: Option<Digest> = None;
+    loop {
+        let (repository, from) = (name.clone(), after.take());
+        let (untagged, last) = registry
+            .reading(move |catalog| {
+                let page = catalog.manifests(&repository, from.as_ref(), BATCH)?;
+                let last = page.items.last().map(|(digest, _)| digest.clone()).filter(|_| page.more);
+                let mut untagged = Vec::new();
+                for (digest, _) in page.items {
+                    if catalog.tags_of(&repository, &digest, None, 1)?.is_empty() {
+                        untagged.push(digest);
+                    }
+                }
+                Ok((untagged, last))
+            })
+            .await?;
+        for digest in untagged {
+            let found = manifest(registry, name, &Reference::Digest(digest), false).await?;
+            out.item(Item::Manifest(found)).await;
+        }
+        if last.is_none() {
+            return Ok(());
+        }
+        after = last;
+    }
+}
+
+/// What is told of a manifest in one line.
+pub(super) async fn manifest(
+    registry: &Arc<Registry>,
+    name: &RepositoryName,
+    reference: &Reference,
+    tagged: bool,
+) -> Result<Manifest, Error> {
+    let info = registry.stat_manifest(name, reference)?;
+    let image_bytes = registry.image_size(name, &info.digest).await?;
+    let tag = match reference {
+        Reference::Tag(tag) => Some(tag.clone()),
+        Reference::Digest(_) => None,
+    };
+    let (repository, digest, media_type) = (name.clone(), info.digest, info.media_type);
+    Ok(Manifest { repository, tag, digest, image_bytes, media_type, tagged })
+}

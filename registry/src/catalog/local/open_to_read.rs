@@ -1,0 +1,46 @@
+//! A catalog for reads only, of a journal that is not to be changed: its index is made elsewhere, anew with each opening.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::index::directory::IndexDirectory;
+use super::journal::{self, Opened};
+use super::options::{CatalogOptions, IndexOrigin, OpenCatalogError, OpenReport, RebuildReason};
+use super::placing::Placing;
+use super::rebuild::Workshop;
+use super::shared::Shared;
+use super::{Catalog, Inner};
+
+impl Catalog {
+    /// Opens a journal for reads only. `index_dir` of the options must be an empty directory outside of the journal's:
+    /// nothing is written elsewhere. Commits are refused as on a node whose journal failed. Blocks for as long as making
+    /// an index takes.
+    pub fn open_to_read(options: CatalogOptions) -> Result<(Self, OpenReport), OpenCatalogError> {
+        let started = Instant::now();
+        let CatalogOptions { journal_dir, index_dir, expected_journal, index_cache_bytes, placement, .. } = options;
+        let (reader, opened) = journal::open_to_read(&journal_dir, expected_journal, options.journal.known_end)?;
+        let Opened { id, snapshot_sequence, last_sequence, .. } = opened;
+        let directory = IndexDirectory::open(index_dir)?;
+        let workshop = Workshop { directory, cache_bytes: index_cache_bytes, journal: id.to_string() };
+        let (index, facts) = workshop.rebuild(&reader, &mut || {})?;
+        let report = OpenReport {
+            journal: id,
+            created: false,
+            cut: None,
+            sequence: last_sequence,
+            index: IndexOrigin::Rebuilt { facts, because: RebuildReason::Absent },
+            entries: index.meta().entries,
+            took: started.elapsed(),
+        };
+        let placing = placement.map(|wanted| Placing::new(wanted, &index)).transpose();
+        let placing = placing.map_err(|fault| OpenCatalogError::Index(fault.to_string()))?;
+        let shared = Arc::new(Shared::new(index, placing, last_sequence, snapshot_sequence));
+        shared.set_read_only();
+        // Never used: commits to a read-only catalog are refused before.
+        let (queue, _) = mpsc::channel(1);
+        let inner = Inner { shared, queue, journal: reader, journal_dir, writer: Mutex::new(None) };
+        Ok((Catalog { inner: Arc::new(inner) }, report))
+    }
+}

@@ -1,0 +1,245 @@
+//! What commands print: text for people, JSON for programs.
+
+use crate::admin::Item;
+use crate::admin::reply::{
+    Copy, Endpoint, EndpointState, Finding, Manifest, Part, Removed, Repository, Role, Running, Safe, Safety, State,
+    Status,
+};
+use crate::catalog::{Backlog, Elsewhere};
+use crate::gc::Collected;
+use crate::placement::Durability;
+use crate::units::{bytes, count};
+
+/// For whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// People.
+    Text,
+    /// Programs: one object a line.
+    Json,
+}
+
+impl Form {
+    pub(super) fn of(json: bool) -> Self {
+        if json { Form::Json } else { Form::Text }
+    }
+
+    /// An item, in one line or several.
+    pub(super) fn print(self, item: &Item) {
+        match self {
+            Form::Text => super::print(&text(item)),
+            // Text, numbers and lists: nothing that JSON does not have.
+            Form::Json => super::print(&serde_json::to_string(item).unwrap_or_default()),
+        }
+    }
+}
+
+fn text(item: &Item) -> String {
+    match item {
+        Item::Status(status) => self::status(status),
+        Item::Repository(Repository { name, tags, more_tags }) => {
+            let more = if *more_tags { " or more" } else { "" };
+            format!("{name}\t{}{more}", count(*tags, "tag"))
+        }
+        Item::Manifest(manifest) => self::manifest(manifest),
+        Item::Tag { tag } => format!("tag\t{tag}"),
+        Item::Part(part) => self::part(part),
+        Item::Removed(removed) => self::removed(removed),
+        Item::Collection { dry_run, collected } => collection(*dry_run, *collected),
+        Item::Finding(finding) => self::finding(finding),
+        Item::Checked { records, files, bad, put_aside } => format!(
+            "journal: {records} records read, all sound\ncontent: {} held, {bad} of them damaged or missing, {put_aside} put aside",
+            count(*files, "file")
+        ),
+    }
+}
+
+fn status(status: &Status) -> String {
+    let mut lines = Vec::new();
+    let mut line = |name: &str, text: String| lines.push(format!("{name:<16} {text}"));
+    line("node", running(status.node).to_owned());
+    if let Some(state) = status.state {
+        line("state", self::state(state).to_owned());
+    }
+    if let Some(program) = &status.program {
+        line("program", format!("Skyberth {program}"));
+    }
+    if let Some(catalog) = &status.catalog {
+        line("sequence", format!("{} (snapshot at {})", catalog.sequence, catalog.snapshot_sequence));
+        line("journal", bytes(catalog.journal_bytes));
+        let rebuilds = count(catalog.rebuilds, "rebuild");
+        line("index", format!("{} entries, {rebuilds} since the start", catalog.index_entries));
+    }
+    if let Some(open) = status.open_uploads {
+        line("open uploads", open.to_string());
+    }
+    if let Some(stored) = status.stored {
+        let at_least = if stored.complete { "" } else { "more than " };
+        line("stored", format!("{at_least}{} in {at_least}{}", bytes(stored.bytes), count(stored.files, "file")));
+    }
+    if let Some(copies) = &status.copies {
+        let endpoints: Vec<_> = copies.endpoints.iter().map(endpoint).collect();
+        line("copies", format!("{} of each blob, on {}", copies.wanted, endpoints.join(", ")));
+    }
+    for text in safety(status.node, &status.safety) {
+        line("durability", text);
+    }
+    for text in elsewhere(status.elsewhere) {
+        line("elsewhere", text);
+    }
+    if let (Some(free), Some(reserve)) = (status.free_bytes, status.reserve_bytes) {
+        line("free disk space", format!("{} ({} are kept free)", bytes(free), bytes(reserve)));
+    }
+    for note in &status.notes {
+        line("note", note.clone());
+    }
+    if let Some(trouble) = &status.trouble {
+        line("trouble", trouble.clone());
+    }
+    lines.join("\n")
+}
+
+fn running(node: Running) -> &'static str {
+    match node {
+        Running::Running => "running",
+        Running::Starting => "starting or stopping: a process has the directory and takes no commands",
+        Running::NotAnswering => "does not answer: a process takes commands and says nothing",
+        Running::Stopped => "stopped",
+    }
+}
+
+fn state(state: State) -> &'static str {
+    match state {
+        State::Ready => "ready",
+        State::Degraded => "ready, degraded: the content store's disk fails",
+        State::ReadOnly => "ready, read-only: the journal failed",
+        State::Rebuilding => "not ready: rebuilding the index",
+        State::Stopping => "not ready: stopping",
+    }
+}
+
+/// `http://b:2 (resting)`
+fn endpoint(Endpoint { name, state }: &Endpoint) -> String {
+    match state {
+        EndpointState::Available => name.clone(),
+        EndpointState::Resting => format!("{name} (resting)"),
+        EndpointState::Distrusted => format!("{name} (not trusted)"),
+    }
+}
+
+fn safety(node: Running, safety: &Safety) -> Vec<String> {
+    let backlog = Backlog { count: safety.backlog.unwrap_or(0), bytes: safety.backlog_bytes.unwrap_or(0) };
+    let durability = Durability { backlog, running: 0, trouble: None };
+    let said = match (safety.safe, node) {
+        (Safe::NoCopies, _) | (_, Running::Starting | Running::NotAnswering) => return Vec::new(),
+        (Safe::Yes | Safe::No, _) => durability.to_string(),
+        (Safe::NotKnown, Running::Running) => "safe to close: unknown, nothing lacks a copy by the records, and the \
+            backend does not answer"
+            .to_owned(),
+        (Safe::NotKnown, _) if safety.backlog.is_some() => {
+            "safe to close: unknown, nothing lacks a copy by the records, and portals were not asked".to_owned()
+        }
+        (Safe::NotKnown, _) => return Vec::new(),
+    };
+    let running = if safety.running > 0 { format!(" ({} on their way)", safety.running) } else { String::new() };
+    let trouble = safety.trouble.iter().map(|trouble| format!("last trouble: {trouble}"));
+    std::iter::once(said + &running).chain(trouble).collect()
+}
+
+/// What is recorded where this node does not go any more.
+fn elsewhere(Elsewhere { content, unpins }: Elsewhere) -> Vec<String> {
+    let places = "is also recorded at places that are not configured; copies there do not count";
+    let wait = "wait until their places are configured again: nobody else can remove them there";
+    let content = (content > 0).then(|| format!("{content} pieces of content: each {places}"));
+    content.into_iter().chain((unpins > 0).then(|| format!("{unpins} removals {wait}"))).collect()
+}
+
+fn manifest(manifest: &Manifest) -> String {
+    let Manifest { repository, tag, digest, image_bytes, media_type, tagged } = manifest;
+    let name = match tag {
+        Some(tag) => format!("{repository}:{tag}"),
+        None if *tagged => repository.to_string(),
+        None => format!("{repository} (untagged)"),
+    };
+    format!("{name}\t{digest}\t{}\t{media_type}", bytes(*image_bytes))
+}
+
+/// The digest first, then its copies, each on a line that begins with spaces.
+fn part(part: &Part) -> String {
+    let role = match (part.role, &part.platform) {
+        (Role::Manifest, _) => "manifest".to_owned(),
+        (Role::Config, _) => "config".to_owned(),
+        (Role::Layer, _) => "layer".to_owned(),
+        (Role::Platform, Some(platform)) => format!("platform {platform}"),
+        (Role::Platform, None) => "platform".to_owned(),
+        (Role::Needed, _) => "needed".to_owned(),
+    };
+    let size = part.bytes.map_or_else(|| "not in this repository".to_owned(), bytes);
+    let here = if part.here { "here" } else { "not here" };
+    let copies = part.copies.iter().map(|copy| format!("\n  {}", self::copy(copy)));
+    format!("{}\t{size}\t{here}\t{role}{}", part.digest, copies.collect::<String>())
+}
+
+fn copy(Copy { placement, not_configured }: &Copy) -> String {
+    let locator = &placement.locator;
+    let state = match (placement.unpin_pending, placement.read_back) {
+        (true, _) => "to be removed there",
+        (false, true) => "read back",
+        (false, false) => "acknowledged",
+    };
+    let profile = if locator.profile.is_empty() { String::new() } else { format!(" {}", locator.profile) };
+    let named = |endpoint: &String| match not_configured.contains(endpoint) {
+        true => format!("{endpoint} (not configured)"),
+        false => endpoint.clone(),
+    };
+    let endpoints: Vec<String> = locator.endpoints.iter().map(named).collect();
+    let at = if endpoints.is_empty() { String::new() } else { format!(" at {}", endpoints.join(" ")) };
+    format!("{}{profile} {}{at}, {state}", locator.kind, locator.address)
+}
+
+fn removed(Removed { repository, tag, digest, manifests }: &Removed) -> String {
+    match (tag, digest) {
+        (Some(tag), _) => format!("removed the tag {repository}:{tag}; its manifest stays"),
+        (None, Some(digest)) => format!("removed {repository}@{digest} with its tags"),
+        (None, None) => format!("removed {} of {repository} with all tags", count(*manifests, "manifest")),
+    }
+}
+
+fn collection(dry_run: bool, done: Collected) -> String {
+    let verb = if dry_run { "would remove" } else { "removed" };
+    [
+        format!("{verb} {} ({})", count(done.blobs, "unreferenced blob"), bytes(done.bytes)),
+        format!("{verb} {}", count(done.files, "unreferenced file")),
+        format!("{verb} {}", count(done.uploads, "idle upload")),
+        format!("kept {} that are young or being pushed to", count(done.kept, "unreferenced blob")),
+    ]
+    .join("\n")
+}
+
+fn finding(finding: &Finding) -> String {
+    match finding {
+        Finding::Journal { file, offset, what } => format!("{file} at byte {offset}: {what}"),
+        Finding::Lost { what } => format!("lost: {what}"),
+        Finding::JournalRepaired { kept, moved_to } => {
+            format!("kept {}; the damaged files are in {moved_to}", count(*kept, "record"))
+        }
+        Finding::Damaged { digest } => format!("{digest}: the file is damaged"),
+        Finding::Missing { digest } => format!("{digest}: the file is missing"),
+        Finding::Unreadable { digest } => format!("{digest}: the disk does not give the file"),
+        Finding::ListDamaged { digest } => {
+            format!("{digest}: this list of unit roots is damaged; what it says is known elsewhere")
+        }
+        Finding::ListMissing { digest } => {
+            format!("{digest}: this list of unit roots is missing; it comes back when it is needed")
+        }
+        Finding::PutAside { digest, list: false } => format!("{digest}: put aside; push it again to bring it back"),
+        Finding::PutAside { digest, list: true } => format!("{digest}: put aside; it comes back when it is needed"),
+        Finding::Stranger { path } => format!("{path}: not a file of ours, left alone"),
+        Finding::Unreferenced { files } => {
+            format!("{}; `skyberth gc` removes them", count(*files, "unreferenced file"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

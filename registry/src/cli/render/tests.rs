@@ -1,0 +1,66 @@
+//! Lines that people read, and members that programs do.
+
+use super::*;
+use crate::admin::reply::Stored;
+
+fn safety(safe: Safe, backlog: u64) -> Safety {
+    Safety { safe, backlog: Some(backlog), backlog_bytes: Some(backlog << 20), running: 0, trouble: None }
+}
+
+fn said(node: Running, safety: Safety) -> String {
+    status(&Status { safety, ..Status::of(node) })
+}
+
+#[test]
+fn yes_is_said_only_where_the_backend_was_asked_just_now() {
+    assert!(said(Running::Running, safety(Safe::Yes, 0)).contains("safe to close: yes"));
+    assert!(said(Running::Running, safety(Safe::No, 3)).contains("safe to close: no, 3 blobs, 3.0 MiB"));
+    for node in [Running::Running, Running::Stopped] {
+        assert!(said(node, safety(Safe::NotKnown, 0)).contains("safe to close: unknown"), "{node:?}");
+    }
+    for node in [Running::Starting, Running::NotAnswering] {
+        assert!(!said(node, safety(Safe::NotKnown, 0)).contains("safe to close"), "{node:?}");
+    }
+}
+
+#[test]
+fn a_count_that_did_not_come_to_its_end_says_so() {
+    let stored = |complete| {
+        let stored = Some(Stored { files: 1, bytes: 2048, complete });
+        status(&Status { stored, ..Status::of(Running::Running) })
+    };
+    assert!(stored(true).contains("stored           2.0 KiB in 1 file"));
+    assert!(stored(false).contains("more than 2.0 KiB in more than 1 file"));
+}
+
+#[test]
+fn programs_get_bytes_and_no_words() {
+    let stored = Some(Stored { files: 3, bytes: 5 << 40, complete: true });
+    let item = Item::Status(Box::new(Status { stored, ..Status::of(Running::NotAnswering) }));
+    let json: serde_json::Value = serde_json::to_value(&item).unwrap();
+    assert_eq!(json["kind"], "status");
+    assert_eq!(json["node"], "not-answering");
+    assert_eq!(json["stored"]["bytes"], 5_u64 << 40);
+    assert_eq!(json["safety"]["safe"], "not-known");
+    assert_eq!(serde_json::from_value::<Item>(json).unwrap(), item);
+}
+
+#[test]
+fn findings_come_back_from_json() {
+    let digest: crate::oci::Digest = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
+    for finding in [
+        Finding::Damaged { digest: digest.clone() },
+        Finding::PutAside { digest, list: true },
+        Finding::Journal { file: "segment".into(), offset: 64, what: "x".into() },
+        Finding::Unreferenced { files: 2 },
+    ] {
+        let item = Item::Finding(finding);
+        let json = serde_json::to_string(&item).unwrap();
+        assert_eq!(serde_json::from_str::<Item>(&json).unwrap(), item, "{json}");
+    }
+    let item = Item::Collection { dry_run: true, collected: Collected { blobs: 1, ..Collected::default() } };
+    let json = serde_json::to_string(&item).unwrap();
+    assert!(json.starts_with(r#"{"kind":"collection","dry_run":true,"blobs":1"#), "{json}");
+    assert_eq!(serde_json::from_str::<Item>(&json).unwrap(), item);
+    assert!(text(&item).starts_with("would remove 1 unreferenced blob (0 B)"));
+}

@@ -1,0 +1,8 @@
+//! What an operator does on a node, running, stopped, killed or copied, each command a process of its own.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod copies;
+mod images;
+mod node;
+mod states;

@@ -1,0 +1,77 @@
+//! `status` of a node in each state it can be in.
+
+use std::time::{Duration, Instant};
+
+use crate::node::{Server, folder, run};
+
+#[tokio::test]
+async fn a_running_node_says_so_with_what_it_stores() {
+    let (_folder, data) = folder();
+    let node = Server::start(&data);
+    node.push_blob("a", &[7; 5000]).await;
+    let said = run(&data, &["status"]).with(0);
+    for line in ["node             running\n", "state            ready\n", "stored           4.9 KiB in 1 file\n"] {
+        assert!(said.contains(line), "{said}");
+    }
+    let objects = run(&data, &["status", "--json"]).objects(0);
+    let [status] = &objects[..] else { panic!("{objects:?}") };
+    assert_eq!(status["node"], "running");
+    assert_eq!(status["stored"]["bytes"], 5000);
+    assert!(status["free_bytes"].as_u64().unwrap() > 0);
+    // Nothing is kept anywhere else, so that this machine may not be lost.
+    run(&data, &["status", "--safe"]).with(5);
+}
+
+#[tokio::test]
+async fn a_killed_node_is_stopped_though_its_socket_is_there() {
+    let (_folder, data) = folder();
+    let node = Server::start(&data);
+    node.push_image("a", "x", b"layer").await;
+    node.kill();
+    assert!(data.join("admin.sock").exists());
+    for words in [&["status"][..], &["status", "--safe"]] {
+        let said = run(&data, words).with(4);
+        assert!(said.contains("node             stopped\n") && said.contains("in 3 files"), "{said}");
+    }
+    assert_eq!(run(&data, &["status", "--json"]).objects(4)[0]["node"], "stopped");
+    // Looking at it has left it as it was.
+    let node = Server::start(&data);
+    assert_eq!(node.pull_all("a").await.len(), 1);
+    node.terminate();
+    run(&data, &["status"]).with(4);
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_is_called_so_within_seconds() {
+    let (_folder, data) = folder();
+    let node = Server::start(&data);
+    node.signal("-STOP");
+    let started = Instant::now();
+    let said = run(&data, &["status"]).with(3);
+    assert!(said.contains("does not answer"), "{said}");
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    let other = run(&data, &["ls"]);
+    assert!(other.code == Some(3) && other.err.contains("does not answer"), "{other:?}");
+    node.signal("-CONT");
+    run(&data, &["status"]).with(0);
+}
+
+#[test]
+fn a_node_that_starts_or_stops_is_not_ready() {
+    let (_folder, data) = folder();
+    Server::start(&data).terminate();
+    // As a process does that opens the directory and takes no commands yet.
+    let lock = std::fs::File::open(data.join("lock")).unwrap();
+    lock.lock().unwrap();
+    assert!(run(&data, &["status"]).with(3).contains("starting"));
+    assert_eq!(run(&data, &["ls"]).code, Some(3));
+    assert_eq!(run(&data, &["gc"]).code, Some(3));
+    drop(lock);
+    run(&data, &["ls"]).with(0);
+}
+
+#[test]
+fn a_directory_of_no_node_cannot_be_asked() {
+    let (_folder, data) = folder();
+    assert_eq!(run(&data, &["status"]).code, Some(2));
+}
