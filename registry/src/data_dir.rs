@@ -41,6 +41,9 @@ pub enum DataDirError {
     /// Something else lives there.
     #[error("{} is not empty and is no Skyberth data directory", .0.display())]
     Foreign(PathBuf),
+    /// Something is in a directory that was to be filled.
+    #[error("{} is not empty", .0.display())]
+    NotEmpty(PathBuf),
     /// Another process has it.
     #[error("{} is in use by another skyberth process", .0.display())]
     InUse(PathBuf),
@@ -182,6 +185,11 @@ impl DataDir {
         Ok(empty || path.join(MARKER).exists())
     }
 
+    /// The id of the journal in a directory, if it has one; takes nothing, changes nothing.
+    pub fn journal_in(path: &Path) -> Result<Option<String>, DataDirError> {
+        Ok(read_marker(path)?.journal)
+    }
+
     /// True if a node could run here; changes nothing.
     pub fn exists(path: &Path) -> bool {
         path.join(MARKER).exists()
@@ -241,6 +249,39 @@ impl DataDir {
     /// Directory of the index.
     pub fn index(&self) -> PathBuf {
         self.path.join("index")
+    }
+}
+
+/// A directory that becomes a node's when it is published. Until then no node starts on it, once something is in it.
+#[derive(Debug)]
+pub struct NewDataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl NewDataDir {
+    /// Takes an empty directory, making it if it does not exist.
+    ///
+    /// Errors: [`DataDirError::NotEmpty`], [`DataDirError::InUse`].
+    pub fn reserve(path: &Path) -> Result<Self, DataDirError> {
+        let at = |source| DataDirError::Io { path: path.to_owned(), source };
+        make_durable(path).map_err(at)?;
+        let is_empty =
+            || -> Result<bool, DataDirError> { Ok(DataDir::is_ours_or_empty(path)? && !DataDir::exists(path)) };
+        // Asked twice: nothing is written into a directory of somebody else, and no node came in between.
+        if !is_empty()? {
+            return Err(DataDirError::NotEmpty(path.to_owned()));
+        }
+        let lock = lock(path)?;
+        if !is_empty()? {
+            return Err(DataDirError::NotEmpty(path.to_owned()));
+        }
+        Ok(NewDataDir { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Makes it the directory of a node with this journal.
+    pub fn publish(self, kind: Kind, journal: String) -> Result<(), DataDirError> {
+        write_marker(&self.path, &Marker { format: FORMAT, kind, journal: Some(journal), recorded_as: None })
     }
 }
 
@@ -352,6 +393,21 @@ mod tests {
         fs::remove_file(folder.path().join(LOCK)).unwrap();
         assert!(read().is_ok());
         assert!(!folder.path().join(LOCK).exists());
+    }
+
+    #[test]
+    fn what_is_being_filled_is_no_node_until_it_is_published() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = NewDataDir::reserve(folder.path()).unwrap();
+        assert!(matches!(DataDir::open(folder.path(), Kind::Registry), Err(DataDirError::InUse(_))));
+        fs::create_dir(folder.path().join("journal")).unwrap();
+        drop(target);
+        assert!(matches!(DataDir::open(folder.path(), Kind::Registry), Err(DataDirError::Foreign(_))));
+        assert!(matches!(NewDataDir::reserve(folder.path()), Err(DataDirError::NotEmpty(_))));
+        fs::remove_dir(folder.path().join("journal")).unwrap();
+        NewDataDir::reserve(folder.path()).unwrap().publish(Kind::Registry, "ab".into()).unwrap();
+        assert_eq!(DataDir::open(folder.path(), Kind::Registry).unwrap().journal_id(), Some("ab"));
+        assert!(matches!(NewDataDir::reserve(folder.path()), Err(DataDirError::NotEmpty(_))));
     }
 
     #[test]

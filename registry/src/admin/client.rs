@@ -1,6 +1,6 @@
 //! Sends a command to the node that runs on a data directory.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read as _, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -67,6 +67,22 @@ impl Connection {
                 Reply::Node { .. } => bail!("the node sent its version twice"),
             }
         }
+    }
+
+    /// Waits until the node keeps all files of content, which it does until this connection ends.
+    pub fn wait_until_held(&mut self) -> anyhow::Result<()> {
+        match self.reply_before(None)? {
+            Reply::Item(Item::Held) => Ok(()),
+            Reply::Failed(why) => bail!(why),
+            _ => bail!("the node does not keep its files"),
+        }
+    }
+
+    /// True if the node has not ended the connection.
+    pub fn is_open(&mut self) -> bool {
+        let stream = self.0.get_ref();
+        let waits = |result: io::Result<usize>| result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        stream.set_nonblocking(true).is_ok() && waits(self.0.get_mut().read(&mut [0]))
     }
 
     fn reply_before(&mut self, deadline: Option<Instant>) -> anyhow::Result<Reply> {

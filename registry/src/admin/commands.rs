@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Command, Item, Output, Reply, fsck, list, remove, status};
+use super::{Command, Item, Output, Reply, fsck, hold, list, remove, status};
 use crate::gc::collect;
 use crate::service::{Error, Registry};
 
@@ -18,6 +18,10 @@ pub async fn run(registry: &Arc<Registry>, command: Command, out: &Output) {
         Command::Rm { target } => remove::remove(registry, target, out).await.map(|()| true),
         Command::Gc { dry_run } => gc(registry, dry_run, out).await.map(|()| true),
         Command::Fsck { repair } => fsck::check(registry, repair, out).await,
+        Command::Hold => {
+            hold::hold(registry, out).await;
+            Ok(true)
+        }
     };
     out.end(match result {
         Ok(sound) => Reply::Done(sound),

@@ -8,6 +8,7 @@ mod absent;
 pub mod client;
 mod commands;
 mod fsck;
+mod hold;
 mod image;
 mod list;
 mod remove;
@@ -63,6 +64,8 @@ pub enum Command {
         /// Put damaged content aside, so that a push brings it back.
         repair: bool,
     },
+    /// Keep all files of content until the caller leaves.
+    Hold,
 }
 
 /// A line of the answer; the last one is `done` or `failed`.
@@ -107,6 +110,11 @@ impl Output {
     /// Sends an item. A caller that has left misses it; the command goes on.
     pub async fn item(&self, item: Item) {
         let _ = self.0.send(Reply::Item(item)).await;
+    }
+
+    /// Waits until the reader has left.
+    async fn left(&self) {
+        self.0.closed().await;
     }
 
     async fn end(&self, reply: Reply) {

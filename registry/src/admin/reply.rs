@@ -46,6 +46,8 @@ pub enum Item {
         /// Those that were put aside.
         put_aside: u64,
     },
+    /// All files of content stay until the caller leaves.
+    Held,
 }
 
 /// Whether a node runs.

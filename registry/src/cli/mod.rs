@@ -2,6 +2,7 @@
 
 mod attached;
 mod backend;
+mod backup;
 mod config;
 mod descriptors;
 mod gateway;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::backup::Place;
 use self::render::Form;
 use crate::admin;
 use crate::admin::client::NotAnswering;
@@ -115,6 +117,23 @@ enum Command {
         repair: bool,
         #[command(flatten)]
         json: Json,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Write a node, running or stopped, to one tar archive. Exit code 1: content is missing that is nowhere else.
+    Backup {
+        /// The archive; - is standard output.
+        file: PathBuf,
+        /// Which content is in it, besides names, tags, links and where copies are.
+        #[arg(long, value_enum, default_value_t)]
+        content: backup::Content,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Make a node of an archive, in an empty data directory. Exit code 1: the archive was not complete.
+    Restore {
+        /// The archive; - is standard input.
+        file: PathBuf,
         #[command(flatten)]
         settings: Settings,
     },
@@ -238,6 +257,18 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Fsck { repair, json, settings } => {
             let loaded = if repair { settings.load_to_operate()? } else { settings.load_to_read()? };
             found_faults(operate::fsck(&loaded, repair, json.form()))
+        }
+        Command::Backup { file, content, settings } => {
+            // Before anything else: where the archive goes may be root's.
+            let target = Place::from(file);
+            let output = backup::Partial::of(&target)?;
+            found_faults(backup::make(&settings.load_to_read()?.config, &target, output, content))
+        }
+        Command::Restore { file, settings } => {
+            let input = Place::from(file).open()?;
+            let config = settings.load(None)?.config;
+            privileges::drop_root(config.server.run_as, &config.storage.data, true)?;
+            found_faults(backup::restore(&config.storage.data, input))
         }
         Command::Config { action: ConfigAction::Check { json, settings } } => {
             config::check(&settings.load(None)?, json.form()).map(|()| 0)

@@ -51,6 +51,7 @@ fn text(item: &Item) -> String {
             "journal: {records} records read, all sound\ncontent: {} held, {bad} of them damaged or missing, {put_aside} put aside",
             count(*files, "file")
         ),
+        Item::Held => "all files of content are kept".to_owned(),
     }
 }
 

@@ -118,3 +118,20 @@ async fn the_scrub_puts_rot_aside_and_a_push_brings_it_back() {
     fixture.push_blob(b"rotten").await;
     assert!(fixture.has(&rotten).await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_stay_while_a_backup_copies_them() {
+    let fixture = Fixture::new(Duration::ZERO);
+    let digest = fixture.push_blob(b"needed by a backup").await;
+    let kept = fixture.registry.keep_files();
+    let another = fixture.registry.keep_files();
+    assert_eq!(fixture.collect().await.blobs, 1);
+    assert!(!fixture.registry.catalog.is_held(&digest).unwrap());
+    assert!(fixture.file(&digest).exists());
+    drop(kept);
+    assert_eq!(fixture.collect().await.files, 0);
+    assert!(fixture.file(&digest).exists(), "two backups run");
+    drop(another);
+    assert_eq!(fixture.collect().await.files, 1);
+    assert!(!fixture.file(&digest).exists());
+}

@@ -93,7 +93,7 @@ async fn evict(registry: &Arc<Registry>, digest: &Digest) -> Result<bool, Error>
     let safe = catalog.held_size(digest)?.is_some()
         && !catalog.is_only_a_list(digest)?
         && wanted.is_safe(&catalog.placements(digest)?);
-    if !safe {
+    if !safe || registry.kept.is_asked_for() {
         return Ok(false);
     }
     let name = digest.clone();

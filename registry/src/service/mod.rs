@@ -8,6 +8,7 @@ mod closing;
 mod error;
 mod grace;
 mod hot_content;
+mod kept_files;
 mod listing;
 mod locks;
 mod manifests;
@@ -37,6 +38,7 @@ pub use blobs::{Blob, Found};
 pub use closing::Closed;
 pub use error::{Error, Progress};
 pub(crate) use grace::{GraceTable, Touch};
+pub use kept_files::KeptFiles;
 pub use listing::{Names, Tags};
 pub(crate) use locks::{DigestLock, DigestLocks};
 pub use manifests::{ManifestContent, ManifestInfo, ManifestPush, PushedManifest, SMALL_MANIFEST};
@@ -83,6 +85,8 @@ pub struct Registry {
     pub(crate) metrics: Arc<Metrics>,
     /// Work that must run to its end although the client that asked for it has left.
     pub(crate) tasks: TaskTracker,
+    /// Asked before any file of content is removed.
+    pub(crate) kept: kept_files::Keeper,
     /// Held by the one collection that may run.
     pub(crate) collecting: tokio::sync::Mutex<()>,
     /// Where content is placed, if anywhere.
@@ -119,6 +123,7 @@ impl Registry {
             transfers: Arc::new(Semaphore::new(limits.max_transfers)),
             large_manifests: Arc::new(Semaphore::new(LARGE_MANIFESTS)),
             locks: DigestLocks::new(),
+            kept: kept_files::Keeper::default(),
             collecting: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
             remote: None,
@@ -209,11 +214,17 @@ impl Registry {
         if self.catalog.state() != CatalogState::Ready {
             return Err(Error::Unavailable);
         }
-        if self.catalog.is_held(digest)? {
+        // In this order: what a backup needs was held when it began, so content that was not is none of its business.
+        if self.catalog.is_held(digest)? || self.kept.is_asked_for() {
             return Ok(false);
         }
         let digest = digest.clone();
         self.blocking_with(lock, move |store| store.remove(&digest)).await
+    }
+
+    /// Keeps all files of content until the guard is dropped: nothing is swept or evicted meanwhile.
+    pub fn keep_files(&self) -> KeptFiles {
+        self.kept.keep()
     }
 
     /// Runs file work that needs a guard, and keeps that until the work is done: whoever waits for it may have left.

@@ -32,7 +32,7 @@ pub use open::{Cut, Opened, open_to_read};
 pub use record::{InvalidJournalId, JournalId, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES};
 pub use repair::{MissingRecords, RepairError, Repaired, repair, verify};
 pub use replay::{JournalReader, Replay};
-pub use survey::{Finding, FindingKind};
+pub use survey::{Finding, FindingKind, files, is_file};
 
 use record::{Role, SEAL_BYTES, TooLarge};
 use replay::Layout;

@@ -117,6 +117,19 @@ pub(super) fn list(directory: &Path) -> io::Result<Names> {
     Ok(names)
 }
 
+/// The names of all files of a journal, unfinished ones left out: snapshots, then segments, each in ascending order.
+pub fn files(directory: &Path) -> io::Result<Vec<String>> {
+    let names = list(directory)?;
+    let snapshots = names.snapshots.iter().map(|sequence| snapshot::path(directory, *sequence));
+    let paths = snapshots.chain(names.segments.iter().map(|first| segment::path(directory, *first)));
+    Ok(paths.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
+}
+
+/// True of a name that [`files`] could list.
+pub fn is_file(name: &str) -> bool {
+    segment::first_in_name(name).is_some() || snapshot::sequence_in_name(name).is_some()
+}
+
 /// Reads everything that counts. `known_end`: see [`Options`](super::Options).
 pub(super) fn survey(directory: &Path, known_end: Option<(JournalId, u64)>) -> Result<Survey, OpenError> {
     let names = list(directory).map_err(OpenError::io(directory))?;

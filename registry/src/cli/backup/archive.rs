@@ -1,0 +1,234 @@
+//! The archive: a tar file that begins with what it is, and ends with a checksum of all before.
+
+use std::io::{self, Read, Write};
+
+use serde::{Deserialize, Serialize};
+use tar::{Archive, Builder, EntryType, Header};
+
+/// The layout that this program reads and writes.
+pub(super) const FORMAT: u32 = 1;
+/// The first entry.
+pub(super) const HEAD: &str = "skyberth-backup.json";
+/// The last one.
+pub(super) const END: &str = "skyberth-backup-end.json";
+
+/// Longest first or last entry that is read.
+const MAX_JSON: u64 = 64 << 10;
+/// Copied at a time.
+const STEP: usize = 256 << 10;
+
+/// Which content is in an archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::cli) enum Content {
+    /// What has no copy elsewhere, by the records: all of it on a node without portals.
+    #[default]
+    Needed,
+    /// All that is here.
+    All,
+    /// None: names, tags, links, and where copies are.
+    None,
+}
+
+/// What an archive is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub(super) format: u32,
+    /// The version of the program that made it.
+    pub(super) program: String,
+    /// Milliseconds since the Unix epoch.
+    pub(super) time: u64,
+    /// The journal's id.
+    pub(super) journal: String,
+    /// Its last record.
+    pub(super) sequence: u64,
+    /// Which content was asked for.
+    pub(super) content: Content,
+}
+
+/// How an archive ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct End {
+    /// BLAKE3 of all entries before: of each its name, a zero byte, its length in 8 bytes, and its bytes.
+    pub(super) blake3: String,
+    #[serde(flatten)]
+    pub(super) counts: Counts,
+}
+
+/// Content in an archive, and besides it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counts {
+    /// Files in it.
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    /// Content that is not in it, and has a copy elsewhere by the records.
+    pub(super) elsewhere: u64,
+    pub(super) elsewhere_bytes: u64,
+    /// Content that is nowhere else.
+    pub(super) missing: u64,
+    pub(super) missing_bytes: u64,
+}
+
+/// Writes an archive.
+pub(super) struct ArchiveWriter<W: Write> {
+    tar: Builder<W>,
+    sum: blake3::Hasher,
+    time: u64,
+}
+
+impl<W: Write> ArchiveWriter<W> {
+    pub(super) fn begin(output: W, head: &Head) -> io::Result<Self> {
+        let mut writer =
+            ArchiveWriter { tar: Builder::new(output), sum: blake3::Hasher::new(), time: head.time / 1000 };
+        let text = serde_json::to_vec(head)?;
+        writer.add(HEAD, text.len() as u64, &mut &text[..])?;
+        Ok(writer)
+    }
+
+    /// The next entry.
+    ///
+    /// Errors: of the kind `UnexpectedEof` if there are fewer bytes.
+    pub(super) fn add(&mut self, name: &str, length: u64, source: &mut dyn Read) -> io::Result<()> {
+        begin_entry(&mut self.sum, name, length);
+        let mut source = Summed { source, left: length, sum: &mut self.sum };
+        append(&mut self.tar, name, length, self.time, &mut source)
+    }
+
+    pub(super) fn finish(mut self, counts: Counts) -> io::Result<W> {
+        let end = End { blake3: self.sum.finalize().to_hex().to_string(), counts };
+        let text = serde_json::to_vec(&end)?;
+        append(&mut self.tar, END, text.len() as u64, self.time, &mut &text[..])?;
+        self.tar.into_inner()
+    }
+}
+
+fn append<W: Write>(tar: &mut Builder<W>, name: &str, length: u64, time: u64, source: &mut dyn Read) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_size(length);
+    header.set_mode(0o600);
+    header.set_mtime(time);
+    header.set_entry_type(EntryType::Regular);
+    tar.append_data(&mut header, name, source)
+}
+
+fn begin_entry(sum: &mut blake3::Hasher, name: &str, length: u64) {
+    sum.update(name.as_bytes()).update(&[0]).update(&length.to_le_bytes());
+}
+
+/// Exactly so many bytes, which are hashed on the way.
+struct Summed<'a> {
+    source: &'a mut dyn Read,
+    left: u64,
+    sum: &'a mut blake3::Hasher,
+}
+
+impl Read for Summed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let read = self.source.read(&mut buffer[..wanted])?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= read as u64;
+        self.sum.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+/// Why an archive is refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("this is no backup: it does not begin with {HEAD}")]
+    NoBackup,
+    #[error("the backup has format {0}; this program reads {FORMAT}")]
+    Newer(u32),
+    #[error("the backup is cut off: it does not end with {END}")]
+    CutOff,
+    #[error("the backup is damaged: {0}")]
+    Damaged(String),
+    #[error("the backup cannot be read")]
+    Read(#[source] io::Error),
+}
+
+/// Takes the entries between head and end, in order: the name, the length, the bytes, all of which it must read.
+pub(super) type Take<'a> = dyn FnMut(&str, u64, &mut dyn Read) -> anyhow::Result<()> + 'a;
+
+/// Reads a whole archive; gives `take` what is in it before the end could be checked, so that all of that is to be
+/// thrown away after an error.
+pub(super) fn read(input: impl Read, take: &mut Take<'_>) -> anyhow::Result<(Head, End)> {
+    let mut archive = Archive::new(input);
+    let (mut head, mut end, mut sum) = (None, None, blake3::Hasher::new());
+    for entry in archive.entries().map_err(Refused::Read)? {
+        let mut entry = entry.map_err(|error| broken(error, head.is_none()))?;
+        let name = String::from_utf8(entry.path_bytes().into_owned()).map_err(|_| damaged("a name is no text"))?;
+        let length = entry.size();
+        if end.is_some() || entry.header().entry_type() != EntryType::Regular {
+            return Err(damaged(format!("{name:?} does not belong in it")).into());
+        }
+        if name == END {
+            end = Some(json::<End>(&mut entry, length)?);
+            continue;
+        }
+        begin_entry(&mut sum, &name, length);
+        let mut bytes = Summed { source: &mut entry, left: length, sum: &mut sum };
+        if head.is_none() {
+            if name != HEAD {
+                return Err(Refused::NoBackup.into());
+            }
+            head = Some(json::<Head>(&mut bytes, length)?).filter(|head| head.format == FORMAT);
+            if head.is_none() {
+                return Err(Refused::Newer(FORMAT + 1).into());
+            }
+            continue;
+        }
+        take(&name, length, &mut bytes)?;
+        if bytes.left > 0 {
+            return Err(damaged(format!("{name:?} was not read to its end")).into());
+        }
+    }
+    let head = head.ok_or(Refused::NoBackup)?;
+    let end = end.ok_or(Refused::CutOff)?;
+    if end.blake3 != sum.finalize().to_hex().as_str() {
+        return Err(damaged("its checksum does not match").into());
+    }
+    Ok((head, end))
+}
+
+fn damaged(why: impl Into<String>) -> Refused {
+    Refused::Damaged(why.into())
+}
+
+/// tar tells a damaged header by the kind of error only.
+fn broken(error: io::Error, is_first: bool) -> Refused {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Refused::CutOff,
+        _ if is_first => Refused::NoBackup,
+        io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => damaged(error.to_string()),
+        _ => Refused::Read(error),
+    }
+}
+
+fn json<T: for<'a> Deserialize<'a>>(bytes: &mut dyn Read, length: u64) -> Result<T, Refused> {
+    let mut text = Vec::new();
+    bytes.take(MAX_JSON).read_to_end(&mut text).map_err(|error| broken(error, false))?;
+    if text.len() as u64 != length {
+        return Err(Refused::CutOff);
+    }
+    serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))
+}
+
+/// Copies all bytes, a step at a time.
+pub(super) fn copy(source: &mut dyn Read, mut step: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut buffer = vec![0; STEP];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => step(&buffer[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(broken(error, false).into()),
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Making a backup.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail, ensure};
+use content_store::hasher::Hasher;
+use content_store::{ContentStore, StoreError};
+
+use super::Place;
+use super::archive::{ArchiveWriter, Content, Counts, FORMAT, Head};
+use crate::admin::Command;
+use crate::admin::client::Connection;
+use crate::catalog::local::{journal, known_end};
+use crate::catalog::{Catalog, CatalogOptions, OpenReport};
+use crate::cli::operate::{busy, running};
+use crate::cli::{backend, print, warn};
+use crate::config::Config;
+use crate::data_dir::{DataDir, Kind};
+use crate::oci::Digest;
+use crate::placement::Remote;
+use crate::telemetry::metrics::Metrics;
+use crate::units::{bytes, count};
+
+/// Digests looked at in one go.
+const BATCH: usize = 256;
+/// A compaction may take a file away while the journal is copied; the next one is far off then.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Makes a backup; `false` if it is not complete: content is missing that is nowhere else.
+pub(in crate::cli) fn make(
+    config: &Config,
+    target: &Place,
+    output: Option<Partial>,
+    content: Content,
+) -> anyhow::Result<bool> {
+    let mut kept = Kept::of(config)?;
+    let state = State::copy(config, &kept)?;
+    let head = Head {
+        format: FORMAT,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        time: SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64,
+        journal: state.report.journal.to_string(),
+        sequence: state.report.sequence,
+        content,
+    };
+    let counts = match output {
+        None => {
+            let (counts, mut stream) = state.write(&head, io::stdout().lock())?;
+            stream.flush()?;
+            kept.check()?;
+            counts
+        }
+        Some(partial) => {
+            let (counts, mut file) = state.write(&head, BufWriter::new(&partial.file))?;
+            file.flush()?;
+            drop(file);
+            partial.file.sync_all()?;
+            kept.check()?;
+            partial.publish()?;
+            counts
+        }
+    };
+    tell(target, &head, counts);
+    Ok(counts.missing == 0)
+}
+
+fn tell(target: &Place, head: &Head, counts: Counts) {
+    let say = if *target == Place::Stream { warn } else { print };
+    let pieces = |pieces, size| format!("{}, {}", count(pieces, "blob"), bytes(size));
+    say(&format!(
+        "backup of {} at record {}: {} in {}",
+        head.journal,
+        head.sequence,
+        bytes(counts.bytes),
+        count(counts.files, "file")
+    ));
+    if counts.elsewhere > 0 {
+        let pieces = pieces(counts.elsewhere, counts.elsewhere_bytes);
+        say(&format!("not in it, but on portals by the records, which were not asked: {pieces}"));
+    }
+    if counts.missing > 0 {
+        let pieces = pieces(counts.missing, counts.missing_bytes);
+        say(&format!("NOT COMPLETE: neither in it nor on portals by the records: {pieces}"));
+    }
+}
+
+/// Sees to it that files of content stay.
+enum Kept {
+    /// The node that runs has promised it.
+    ByNode(Connection),
+    /// No node can start while this lives.
+    ByLock { _data: DataDir },
+}
+
+impl Kept {
+    fn of(config: &Config) -> anyhow::Result<Self> {
+        let path = &config.storage.data;
+        let Some(mut node) = running(path)? else {
+            let data = DataDir::open_to_read(path, Kind::Registry).map_err(|error| busy(error.into(), path))?;
+            return Ok(Kept::ByLock { _data: data });
+        };
+        node.ask(Command::Hold)?;
+        node.wait_until_held()?;
+        Ok(Kept::ByNode(node))
+    }
+
+    fn check(&mut self) -> anyhow::Result<()> {
+        let is_kept = match self {
+            Kept::ByNode(node) => node.is_open(),
+            Kept::ByLock { .. } => true,
+        };
+        ensure!(is_kept, "the node stopped while it was backed up, and may have removed files since: begin again");
+        Ok(())
+    }
+}
+
+/// What is held at one moment.
+struct State {
+    catalog: Catalog,
+    report: OpenReport,
+    store: ContentStore,
+    /// With the copy of the journal, and the index of that.
+    scratch: tempfile::TempDir,
+}
+
+impl State {
+    fn copy(config: &Config, kept: &Kept) -> anyhow::Result<Self> {
+        let path = &config.storage.data;
+        let scratch = tempfile::tempdir().context("a temporary directory for the journal (TMPDIR says where)")?;
+        // The attached portal lies in the same directory and is lost with it: its copies do not count.
+        let backend = backend::backend(&config.storage, None, &Metrics::new().backend)?;
+        let mut attempt = 0;
+        let (catalog, report) = loop {
+            attempt += 1;
+            match State::open_copy(config, path, scratch.path(), backend.as_deref().map(Remote::wanted)) {
+                Ok(opened) => break opened,
+                Err(error) if attempt == ATTEMPTS || matches!(kept, Kept::ByLock { .. }) => return Err(error),
+                Err(_) => thread::sleep(PAUSE),
+            }
+        };
+        Ok(State { catalog, report, store: ContentStore::open_to_read(path), scratch })
+    }
+
+    /// Copies the journal and opens the copy, which completes what a crash at that moment would have interrupted.
+    fn open_copy(
+        config: &Config,
+        data: &Path,
+        scratch: &Path,
+        placement: Option<crate::catalog::Wanted>,
+    ) -> anyhow::Result<(Catalog, OpenReport)> {
+        let (from, to, index) = (data.join("journal"), scratch.join("journal"), scratch.join("index"));
+        for directory in [&to, &index] {
+            if directory.exists() {
+                fs::remove_dir_all(directory)?;
+            }
+        }
+        fs::create_dir(&to)?;
+        for name in journal::files(&from)?.iter().rev() {
+            fs::copy(from.join(name), to.join(name)).with_context(|| format!("copy {name} of the journal"))?;
+        }
+        // Opening would cut records that were there once and cannot be read now.
+        let findings = journal::verify(&to, known_end(&data.join("index")))?;
+        if let Some(fault) = findings.iter().find(|finding| finding.kind == journal::FindingKind::Damage) {
+            bail!("the journal is damaged, run `skyberth fsck`: {} at byte {}", fault.what, fault.offset);
+        }
+        let mut options = CatalogOptions::new(&to, index);
+        let id = DataDir::journal_in(data)?.context("this node was never started, there is nothing to back up")?;
+        options.expected_journal = Some(id.parse().context("skyberth.json names no journal id")?);
+        // Its files go into the archive as they are.
+        options.journal.compact_at_least = u64::MAX;
+        options.index_cache_bytes = config.storage.index_cache.bytes();
+        options.placement = placement;
+        let opened = Catalog::open(options)?;
+        Ok(opened)
+    }
+
+    fn write<W: Write>(&self, head: &Head, output: W) -> anyhow::Result<(Counts, W)> {
+        let mut archive = ArchiveWriter::begin(output, head)?;
+        let journal = self.scratch.path().join("journal");
+        for name in journal::files(&journal)? {
+            let mut file = File::open(journal.join(&name))?;
+            let length = file.metadata()?.len();
+            archive.add(&format!("journal/{name}"), length, &mut file)?;
+        }
+        let (mut counts, mut after) = (Counts::default(), None);
+        loop {
+            let held = self.catalog.held_after(after.as_ref(), BATCH)?;
+            for digest in &held {
+                self.write_content(digest, head.content, &mut archive, &mut counts)?;
+            }
+            after = held.last().cloned();
+            if held.len() < BATCH {
+                break;
+            }
+        }
+        let output = archive.finish(counts)?;
+        self.catalog.close();
+        Ok((counts, output))
+    }
+
+    fn write_content<W: Write>(
+        &self,
+        digest: &Digest,
+        content: Content,
+        archive: &mut ArchiveWriter<W>,
+        counts: &mut Counts,
+    ) -> anyhow::Result<()> {
+        let Some(size) = self.catalog.held_size(digest)? else { return Ok(()) };
+        let has_copy = match self.catalog.wanted() {
+            Some(wanted) => wanted.is_safe(&self.catalog.placements(digest)?),
+            None => false,
+        };
+        let file = match content {
+            Content::None => None,
+            Content::Needed if has_copy => None,
+            Content::Needed | Content::All => self.open(digest, size)?,
+        };
+        match file {
+            Some(file) => {
+                add(archive, digest, size, file)?;
+                counts.files += 1;
+                counts.bytes += size;
+            }
+            None if has_copy => {
+                counts.elsewhere += 1;
+                counts.elsewhere_bytes += size;
+            }
+            // It is made again of what it lists.
+            None if self.catalog.is_only_a_list(digest)? => {}
+            None => {
+                counts.missing += 1;
+                counts.missing_bytes += size;
+            }
+        }
+        Ok(())
+    }
+
+    /// `None` if it is not here, or plainly damaged.
+    fn open(&self, digest: &Digest, size: u64) -> anyhow::Result<Option<File>> {
+        match self.store.open_content(digest, size) {
+            Ok(file) => Ok(Some(file)),
+            Err(StoreError::Missing { .. } | StoreError::WrongLength { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Other bytes than the digest says end the backup: it would be refused when it is needed.
+fn add<W: Write>(archive: &mut ArchiveWriter<W>, digest: &Digest, size: u64, file: File) -> anyhow::Result<()> {
+    let algorithm = digest.algorithm().context("content of an unknown algorithm is here")?;
+    let mut checked = Checked { file, hasher: Hasher::new(algorithm) };
+    let (algorithm, hex) = (digest.algorithm_name(), digest.encoded());
+    archive
+        .add(&format!("blobs/{algorithm}/{}/{hex}", &hex[..2]), size, &mut checked)
+        .with_context(|| format!("copy {digest}"))?;
+    let found = checked.hasher.finish();
+    ensure!(found == *digest, "the file of {digest} is damaged: run `skyberth fsck --repair`, then begin again");
+    Ok(())
+}
+
+struct Checked {
+    file: File,
+    hasher: Hasher,
+}
+
+impl Read for Checked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+/// A file that gets its name when it is whole, so that a backup that breaks off takes no earlier one's place.
+#[derive(Debug)]
+pub(in crate::cli) struct Partial {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    published: bool,
+}
+
+impl Partial {
+    /// `None` for standard output.
+    pub(in crate::cli) fn of(target: &Place) -> anyhow::Result<Option<Self>> {
+        let Place::File(target) = target else { return Ok(None) };
+        let mut name = target.file_name().context("the backup needs a file name")?.to_owned();
+        name.push(".partial");
+        let path = target.with_file_name(name);
+        // The archive holds all that the registry does.
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let file = file.with_context(|| format!("create {}", path.display()))?;
+        Ok(Some(Partial { file, path, target: target.clone(), published: false }))
+    }
+
+    fn publish(mut self) -> anyhow::Result<()> {
+        fs::rename(&self.path, &self.target).with_context(|| format!("create {}", self.target.display()))?;
+        self.published = true;
+        let parent = self.target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(File::open(parent)?.sync_all()?)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.published {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Restoring a backup onto an empty directory.
+//!
+//! The order, and what an end right after each step leaves behind:
+//!
+//! 1. The directory is made and locked. Left: an empty directory.
+//! 2. `journal/` is made, then the archive's entries are written and synced, content after it was compared to its digest.
+//!    Left: a directory that is not empty and has no `skyberth.json`. No node starts on it, and no restore either.
+//! 3. The archive's checksum is compared, the journal is checked, all directories are synced. Left: the same.
+//! 4. `skyberth.json` is written. Left: a node.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use content_store::ContentStore;
+use content_store::hasher::Hasher;
+
+use super::archive::{self, Counts, End, Head};
+use crate::catalog::local::journal::{self, FindingKind, JournalId};
+use crate::cli::print;
+use crate::data_dir::{Kind, NewDataDir};
+use crate::oci::Digest;
+use crate::units::{bytes, count};
+
+/// What is made in the directory before it is a node's.
+const MADE: [&str; 4] = ["journal", "blobs", "uploads", "quarantine"];
+
+/// Restores a backup; `false` if that was not complete.
+pub(in crate::cli) fn restore(data: &Path, input: impl Read) -> anyhow::Result<bool> {
+    let target = NewDataDir::reserve(data)?;
+    let restored = fill(data, input).inspect_err(|_| {
+        // Best effort: what stays cannot be taken for a node.
+        for name in MADE {
+            let _ = fs::remove_dir_all(data.join(name));
+        }
+    });
+    let (head, End { counts, .. }) = restored.context("nothing was restored")?;
+    target.publish(Kind::Registry, head.journal.clone())?;
+    tell(data, &head, counts);
+    Ok(counts.missing == 0)
+}
+
+fn tell(data: &Path, head: &Head, counts: Counts) {
+    let files = count(counts.files, "file");
+    print(&format!("restored {} up to record {}: {} in {files}", head.journal, head.sequence, bytes(counts.bytes)));
+    if counts.elsewhere > 0 {
+        let size = bytes(counts.elsewhere_bytes);
+        print(&format!(
+            "on portals only, by the records: {} blobs, {size}; configure the same portals",
+            counts.elsewhere
+        ));
+    }
+    if counts.missing > 0 {
+        let size = bytes(counts.missing_bytes);
+        print(&format!("NOT COMPLETE: {} blobs, {size}, were not in the backup; push them again", counts.missing));
+    }
+    print(&format!("start it with: skyberth serve --data {}", data.display()));
+}
+
+fn fill(data: &Path, input: impl Read) -> anyhow::Result<(Head, End)> {
+    let journal = data.join("journal");
+    // First of all: from here on the directory is not empty.
+    fs::create_dir(&journal).with_context(|| format!("create {}", journal.display()))?;
+    let store = ContentStore::open(data)?;
+    let mut found = Counts::default();
+    let (head, end) = archive::read(input, &mut |name, length, bytes| {
+        if let Some(file) = name.strip_prefix("journal/") {
+            ensure!(journal::is_file(file), "the backup is damaged: {name:?} is no file of a journal");
+            return write_journal(&journal.join(file), bytes);
+        }
+        let digest = digest(name).with_context(|| format!("the backup is damaged: {name:?} does not belong in it"))?;
+        found.files += 1;
+        found.bytes += length;
+        write_content(&store, &digest, length, bytes)
+    })?;
+    let same = (found.files, found.bytes) == (end.counts.files, end.counts.bytes);
+    ensure!(same, "the backup is damaged: it has not as many files as it says");
+    check_journal(&journal, &head)?;
+    for directory in [&journal, data] {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok((head, end))
+}
+
+fn write_journal(path: &Path, source: &mut dyn Read) -> anyhow::Result<()> {
+    let mut file = File::create_new(path).with_context(|| format!("create {}", path.display()))?;
+    archive::copy(source, |bytes| Ok(file.write_all(bytes)?))?;
+    Ok(file.sync_all()?)
+}
+
+/// `blobs/sha256/ab/abcd…`
+fn digest(name: &str) -> Option<Digest> {
+    let mut parts = name.strip_prefix("blobs/")?.split('/');
+    let (algorithm, shard, hex) = (parts.next()?, parts.next()?, parts.next()?);
+    let digest: Digest = format!("{algorithm}:{hex}").parse().ok()?;
+    (parts.next().is_none() && digest.algorithm().is_some() && hex.get(..2) == Some(shard)).then_some(digest)
+}
+
+fn write_content(store: &ContentStore, digest: &Digest, length: u64, source: &mut dyn Read) -> anyhow::Result<()> {
+    let algorithm = digest.algorithm().context("an algorithm that cannot be computed")?;
+    let (staged, mut hasher, mut offset) = (store.stage(length)?, Hasher::new(algorithm), 0);
+    archive::copy(source, |bytes| {
+        staged.write_at(bytes, offset)?;
+        hasher.update(bytes);
+        offset += bytes.len() as u64;
+        Ok(())
+    })?;
+    let found = hasher.finish();
+    ensure!(found == *digest, "the backup is damaged: what should be {digest} is {found}");
+    Ok(staged.publish(digest)?)
+}
+
+/// The journal can be opened, and is the one that the backup says.
+fn check_journal(directory: &Path, head: &Head) -> anyhow::Result<()> {
+    let expected: JournalId = head.journal.parse().context("the backup names no journal id")?;
+    let known_end = Some((expected, head.sequence));
+    let findings = journal::verify(directory, known_end)?;
+    let fault = findings.iter().find(|finding| finding.kind != FindingKind::TornTail);
+    if let Some(journal::Finding { file, what, .. }) = fault {
+        return Err(io::Error::other(format!("{}: {what}", file.display()))).context("the backup's journal is damaged");
+    }
+    let (_, opened) = journal::open_to_read(directory, Some(expected), known_end)?;
+    ensure!(opened.last_sequence == head.sequence, "the backup is damaged: its journal ends elsewhere");
+    Ok(())
+}

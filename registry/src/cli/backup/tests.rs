@@ -1,0 +1,65 @@
+//! Archives that are whole, cut off, and damaged.
+
+use std::io::Read;
+
+use super::archive::{self, ArchiveWriter, Content, Counts, FORMAT, Head};
+
+fn head() -> Head {
+    let (program, journal) = ("0".into(), "00".repeat(16));
+    Head { format: FORMAT, program, time: 1_700_000_000_000, journal, sequence: 7, content: Content::Needed }
+}
+
+fn archive(head: &Head) -> Vec<u8> {
+    let mut writer = ArchiveWriter::begin(Vec::new(), head).unwrap();
+    let long = format!("blobs/sha512/aa/{}", "a".repeat(128));
+    writer.add(&long, 700, &mut &[7; 700][..]).unwrap();
+    writer.add("journal/x", 0, &mut &[][..]).unwrap();
+    writer.finish(Counts { files: 1, bytes: 700, ..Counts::default() }).unwrap()
+}
+
+fn read(bytes: &[u8]) -> Result<Vec<(String, usize)>, String> {
+    let mut found = Vec::new();
+    let mut take = |name: &str, length: u64, source: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        source.read_to_end(&mut bytes)?;
+        assert_eq!(bytes.len() as u64, length);
+        found.push((name.to_owned(), bytes.len()));
+        Ok(())
+    };
+    archive::read(bytes, &mut take).map_err(|error| format!("{error:#}"))?;
+    Ok(found)
+}
+
+#[test]
+fn what_was_written_comes_back() {
+    let found = read(&archive(&head())).unwrap();
+    assert_eq!(found, [(format!("blobs/sha512/aa/{}", "a".repeat(128)), 700), ("journal/x".into(), 0)]);
+}
+
+#[test]
+fn an_archive_that_is_cut_off_anywhere_is_refused() {
+    let whole = archive(&head());
+    let end = whole.windows(8).rposition(|bytes| bytes == b"\"blake3\"").unwrap();
+    for length in (0..end).step_by(64) {
+        assert!(read(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
+    }
+}
+
+#[test]
+fn a_changed_byte_of_any_content_is_refused() {
+    let whole = archive(&head());
+    for (offset, _) in whole.iter().enumerate().filter(|(_, byte)| **byte == 7) {
+        let mut changed = whole.clone();
+        changed[offset] = 8;
+        assert_eq!(read(&changed).unwrap_err(), "the backup is damaged: its checksum does not match");
+    }
+}
+
+#[test]
+fn what_is_no_backup_or_a_newer_one_is_called_so() {
+    for bytes in [&b"not a tar file at all"[..], &[0; 4096], b""] {
+        assert!(read(bytes).unwrap_err().starts_with("this is no backup"), "{:?}", read(bytes));
+    }
+    let newer = archive(&Head { format: FORMAT + 1, ..head() });
+    assert!(read(&newer).unwrap_err().starts_with("the backup has format"));
+}
