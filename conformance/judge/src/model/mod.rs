@@ -103,7 +103,7 @@ fn episodes(
     seed: u64,
     folder: Option<&Path>,
 ) -> anyhow::Result<()> {
-    let total = args.operations.unwrap_or(scale.pick(20_000, 200_000, 1_000_000));
+    let total = args.operations.unwrap_or(scale.pick(20_000, 40_000, 1_000_000));
     let mut left = total;
     for number in 0.. {
         if left == 0 {
