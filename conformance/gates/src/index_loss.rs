@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use conformance::model::content::{Content, digest as digest_of};
+use conformance::model::content::Content;
 use conformance::model::wire::path_of;
 use harness::client::{Connection, Request, Target};
 use harness::manifest::{IMAGE, INDEX};
 use harness::report::Report;
 use harness::scale::Scale;
 use harness::server::{Server, ServerOptions};
+use harness::site::digest as digest_of;
 use serde_json::json;
 
 use super::answers::Answers;

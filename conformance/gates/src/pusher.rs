@@ -5,11 +5,12 @@ mod verify;
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use conformance::model::content::{Content, digest as digest_of};
+use conformance::model::content::Content;
 use conformance::model::wire::path_of;
 use harness::client::{Connection, Request, Response, Target};
 use harness::manifest::IMAGE;
 use harness::random::Random;
+use harness::site::digest as digest_of;
 use serde_json::json;
 
 const TAGS: usize = 6;

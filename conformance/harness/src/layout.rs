@@ -8,6 +8,8 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::noise::Noise;
+use crate::site::{hex, sha256};
 use crate::tar;
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -127,32 +129,9 @@ pub fn layout_archive(layout: &Path, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Noise without an end, always the same for the same seed.
-pub fn noise(seed: &str) -> impl Read + use<> {
-    struct Noise(blake3::OutputReader);
-    impl Read for Noise {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.0.fill(buffer);
-            Ok(buffer.len())
-        }
-    }
-    Noise(blake3::Hasher::new().update(seed.as_bytes()).finalize_xof())
-}
-
-/// `size` bytes of noise.
-pub fn noise_bytes(seed: &str, size: usize) -> Vec<u8> {
-    let mut bytes = vec![0; size];
-    noise(seed).read_exact(&mut bytes).expect("noise never ends");
-    bytes
-}
-
-pub fn sha256(bytes: &[u8]) -> String {
-    name_of(Sha256::digest(bytes).as_slice())
-}
-
 /// The digest of whatever a reader holds.
 pub fn sha256_of(mut reader: impl Read) -> anyhow::Result<String> {
-    let mut hashing = Hashing { inner: io::sink(), hasher: Sha256::new(), length: 0 };
+    let mut hashing = Hashing::sink();
     io::copy(&mut reader, &mut hashing)?;
     Ok(hashing.digest().0)
 }
@@ -189,7 +168,7 @@ fn write_layer(layout: &Path, seed: &str, number: usize, size: u64) -> anyhow::R
     let draft = layout.join("layer.draft");
     let inner = BufWriter::new(File::create(&draft)?);
     let mut out = Hashing { inner, hasher: Sha256::new(), length: 0 };
-    tar::append(&mut out, &format!("file-{number}"), size, &mut noise(seed))?;
+    tar::append(&mut out, &format!("file-{number}"), size, &mut Noise::new(seed, size))?;
     tar::finish(&mut out)?;
     out.inner.flush()?;
     let (digest, size) = out.digest();
@@ -221,14 +200,6 @@ fn append_file(out: &mut dyn Write, name: &str, path: &Path) -> anyhow::Result<(
     Ok(tar::append(out, name, size, &mut file)?)
 }
 
-fn name_of(hash: &[u8]) -> String {
-    use std::fmt::Write as _;
-    hash.iter().fold("sha256:".to_owned(), |mut name, byte| {
-        let _ = write!(name, "{byte:02x}");
-        name
-    })
-}
-
 /// Counts and hashes what passes through.
 pub struct Hashing<W> {
     inner: W,
@@ -246,7 +217,7 @@ impl Hashing<io::Sink> {
 impl<W> Hashing<W> {
     /// The digest, and the number of bytes.
     pub fn digest(self) -> (String, u64) {
-        (name_of(self.hasher.finalize().as_slice()), self.length)
+        (format!("sha256:{}", hex(&self.hasher.finalize())), self.length)
     }
 }
 

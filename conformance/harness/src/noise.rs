@@ -1,59 +1,45 @@
-//! Large contents made and compared as they stream, so that the judge never holds one.
+//! Bytes that a label decides and nothing compresses: in memory, or made and compared as they stream.
 
 use std::io::{self, Read, Write};
 
-use sha2::{Digest as _, Sha256};
-
-use crate::site::noise;
+use crate::layout::sha256_of;
 
 const BLOCK: usize = 64 << 10;
 
-/// Bytes that only this label gives: one block again and again, with its number in front so that no two are alike.
+/// Bytes that only this label gives, as a stream, so that the judge need not hold them.
 #[derive(Clone, Debug)]
 pub struct Noise {
-    block: Vec<u8>,
-    number: u64,
-    at: usize,
+    bytes: blake3::OutputReader,
     left: u64,
+}
+
+/// The same in memory.
+pub fn noise(label: &str, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    Noise::stream(label).fill(&mut bytes);
+    bytes
 }
 
 impl Noise {
     pub fn new(label: &str, length: u64) -> Self {
-        let mut made = Noise { block: noise(label, BLOCK), number: 0, at: 0, left: length };
-        made.stamp();
-        made
+        Noise { bytes: Noise::stream(label), left: length }
     }
 
-    fn stamp(&mut self) {
-        self.block[..8].copy_from_slice(&self.number.to_le_bytes());
+    fn stream(label: &str) -> blake3::OutputReader {
+        blake3::Hasher::new().update(label.as_bytes()).finalize_xof()
     }
 
     /// Their sha256 digest, by reading them once.
-    pub fn digest(mut self) -> String {
-        use std::fmt::Write as _;
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; BLOCK];
-        while let Ok(read @ 1..) = self.read(&mut buffer) {
-            hasher.update(&buffer[..read]);
-        }
-        hasher.finalize().iter().fold("sha256:".to_owned(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    pub fn digest(self) -> String {
+        sha256_of(self).expect("noise is always there")
     }
 }
 
 impl Read for Noise {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = buffer.len().min(BLOCK - self.at).min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        buffer[..length].copy_from_slice(&self.block[self.at..self.at + length]);
-        self.at += length;
+        let length = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.bytes.fill(&mut buffer[..length]);
         self.left -= length as u64;
-        if self.at == BLOCK {
-            self.at = 0;
-            self.number += 1;
-            self.stamp();
-        }
         Ok(length)
     }
 }
@@ -102,6 +88,7 @@ mod tests {
         Noise::new("a", length).read_to_end(&mut all).unwrap();
         assert_eq!(all.len() as u64, length);
         assert_ne!(all[..BLOCK], all[BLOCK..2 * BLOCK]);
+        assert!(noise("a", all.len()) == all && noise("b", all.len()) != all);
         assert_eq!(Noise::new("a", length).digest(), crate::site::sha256(&all));
         let mut same = Comparison::with(Noise::new("a", length));
         same.write_all(&all).unwrap();

@@ -312,7 +312,7 @@ mod tests {
         let relay = Relay::start(&echo_server()).unwrap();
         let through = Target::local(relay.port);
         let mut connection = Connection::open(&through).unwrap();
-        let content = crate::layout::noise_bytes("relay", 200_000);
+        let content = crate::noise::noise("relay", 200_000);
         let mount = "/v2/a/blobs/uploads/?mount=sha256:12&from=b";
         let sized = connection.send(&Request::new("POST", mount).body(content.clone())).unwrap();
         let chunked = connection.send(&Request::new("PUT", "/x").chunked(content.clone(), 7_000)).unwrap();

@@ -7,6 +7,7 @@ use anyhow::{Context, bail, ensure};
 use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::client::{Request, Response, Target};
+use crate::noise::noise;
 pub use crate::session::Session;
 
 /// The digest algorithms that the image specification registers.
@@ -27,27 +28,12 @@ pub fn sha256(bytes: &[u8]) -> String {
     digest("sha256", bytes)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut out, byte| {
         let _ = write!(out, "{byte:02x}");
         out
     })
-}
-
-/// Bytes that do not compress and that only this label gives.
-pub fn noise(label: &str, length: usize) -> Vec<u8> {
-    let seed = Sha256::digest(label);
-    let mut state = u64::from_le_bytes(seed[..8].try_into().expect("eight of 32 bytes")) | 1;
-    let mut out = Vec::with_capacity(length + 8);
-    while out.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        out.extend_from_slice(&state.to_le_bytes());
-    }
-    out.truncate(length);
-    out
 }
 
 /// One row's place: a registry, and names that no other row or run uses.
@@ -295,13 +281,6 @@ mod tests {
         for (algorithm, want) in ALGORITHMS.into_iter().zip(known) {
             assert_eq!(digest(algorithm, b""), want);
         }
-    }
-
-    #[test]
-    fn noise_differs_by_label_and_is_as_long_as_asked() {
-        assert_eq!(noise("a", 1001), noise("a", 1001));
-        assert_eq!(noise("a", 1001).len(), 1001);
-        assert_ne!(noise("a", 64), noise("b", 64));
     }
 
     #[test]

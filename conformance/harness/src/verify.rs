@@ -8,7 +8,8 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::client::{Connection, Request, Target};
-use crate::layout::{self, Hashing, Image, Index, blob_path, sha256, sha256_of};
+use crate::layout::{self, Hashing, Image, Index, blob_path, sha256_of};
+use crate::site::sha256;
 
 const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";

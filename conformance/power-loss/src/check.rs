@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use harness::client::{Connection, Request, Response, Target};
+use harness::noise::noise;
 use harness::operate::operate;
 use harness::server::ServerOptions;
-use harness::site::{Repo, Style, digest, noise, sha256};
+use harness::site::{Repo, Style, digest, sha256};
 
 use super::promise::{Cut, Key, Promises, SessionFate, SessionPromise, Value};
 use super::uploading::{close, offset, send_range};

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use harness::client::{Request, Response, Target};
 use harness::manifest::{IMAGE, INDEX, Manifest, descriptor, image, index};
+use harness::noise::noise;
 use harness::random::Random;
-use harness::site::{ALGORITHMS, Repo, STYLES, Style, digest, noise};
+use harness::site::{ALGORITHMS, Repo, STYLES, Style, digest};
 use serde_json::json;
 
 use super::lives::Lives;

@@ -1,5 +1,7 @@
 //! The bytes that are pushed: large blobs as one block repeated, and small images, each different.
 
+use harness::noise::noise;
+use harness::site::{hex, sha256};
 use sha2::{Digest as _, Sha256};
 
 /// The block that a large blob repeats, and the size of a chunk where a push is cut into chunks.
@@ -32,7 +34,7 @@ pub(super) struct SmallImage {
 impl LargeBlob {
     /// A blob of so many blocks that no other seed gives.
     pub(super) fn new(seed: u64, blocks: usize) -> Self {
-        let block = noise(seed, BLOCK);
+        let block = noise(&seed.to_string(), BLOCK);
         let mut hash = Sha256::new();
         (0..blocks).for_each(|_| hash.update(&block));
         let digest = format!("sha256:{}", hex(&hash.finalize()));
@@ -66,10 +68,10 @@ impl LargeBlob {
 
 impl SmallImage {
     pub(super) fn new(seed: u64) -> Self {
-        let layer = noise(seed, SMALL);
+        let layer = noise(&seed.to_string(), SMALL);
         let config = format!(
             r#"{{"architecture":"amd64","os":"linux","config":{{"Labels":{{"seed":"{seed}"}}}},"rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
-            digest(&layer)
+            sha256(&layer)
         )
         .into_bytes();
         let manifest = serde_json::json!({
@@ -77,12 +79,12 @@ impl SmallImage {
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": {
                 "mediaType": "application/vnd.oci.image.config.v1+json",
-                "digest": digest(&config),
+                "digest": sha256(&config),
                 "size": config.len(),
             },
             "layers": [{
                 "mediaType": "application/vnd.oci.image.layer.v1.tar",
-                "digest": digest(&layer),
+                "digest": sha256(&layer),
                 "size": layer.len(),
             }],
         });
@@ -91,32 +93,6 @@ impl SmallImage {
 }
 
 /// `sha256:` and the hash.
-pub(super) fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(bytes)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// Bytes that do not compress (xorshift64*), the same for the same seed.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        bytes.extend_from_slice(&state.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,7 +101,7 @@ mod tests {
     fn a_blob_is_compared_across_its_blocks() {
         let blob = LargeBlob::new(7, 2);
         let whole = [blob.block.clone(), blob.block.clone()].concat();
-        assert_eq!(blob.digest, digest(&whole));
+        assert_eq!(blob.digest, sha256(&whole));
         assert!(blob.matches(BLOCK as u64 - 5, &whole[BLOCK - 5..BLOCK + 9]));
         assert!(!blob.matches(1, &whole[..64]));
         assert_ne!(SmallImage::new(1).manifest, SmallImage::new(2).manifest);

@@ -4,8 +4,9 @@ use std::io::Write;
 
 use anyhow::Context;
 use harness::client::{Connection, Request, Response, Target};
+use harness::site::sha256;
 
-use super::content::{BLOCK, LargeBlob, SmallImage, digest};
+use super::content::{BLOCK, LargeBlob, SmallImage};
 
 /// How a large blob is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub(super) fn push_image(
 ) -> anyhow::Result<()> {
     for blob in [&image.layer, &image.config] {
         let location = begin(connection, repository)?;
-        let put = Request::new("PUT", closing(&location, &digest(blob)))
+        let put = Request::new("PUT", closing(&location, &sha256(blob)))
             .header("Content-Type", "application/octet-stream")
             .body(&blob[..]);
         connection.send(&put)?.expect(201)?;

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow, ensure};
 use harness::client::Connection;
+use harness::site::sha256;
 
 use super::contender::{Contender, Entry};
-use super::content::{LargeBlob, SMALL, SmallImage, digest};
+use super::content::{LargeBlob, SMALL, SmallImage};
 use super::figures::{Figures, Meaning};
 use super::load::{CONNECTIONS, Load};
 use super::push::{Way, push_image, push_large};
@@ -165,11 +166,11 @@ impl Round<'_> {
 
     fn requests(&mut self, contenders: &[Contender], image: &SmallImage) -> anyhow::Result<()> {
         let manifest = format!("/v2/{SMALL_REPOSITORY}/manifests/");
-        let layer = blob_path(SMALL_REPOSITORY, &digest(&image.layer));
+        let layer = blob_path(SMALL_REPOSITORY, &sha256(&image.layer));
         let length = image.manifest.len() as u64;
         let loads = [
             ("manifest GET by tag", "GET", format!("{manifest}{TAG}"), length),
-            ("manifest GET by digest", "GET", format!("{manifest}{}", digest(&image.manifest)), length),
+            ("manifest GET by digest", "GET", format!("{manifest}{}", sha256(&image.manifest)), length),
             ("blob HEAD", "HEAD", layer.clone(), 0),
             ("blob GET, 4 KiB", "GET", layer, SMALL as u64),
         ];
@@ -250,8 +251,8 @@ fn seed_files(contender: &Contender, seeded: &Seeded) -> anyhow::Result<()> {
     };
     let (large, small) = (&seeded.large, &seeded.small);
     write(blob_path(LARGE, &large.digest), &mut (0..large.blocks).map(|_| &large.block[..]))?;
-    write(blob_path(SMALL_REPOSITORY, &digest(&small.layer)), &mut std::iter::once(&small.layer[..]))?;
-    for reference in [TAG.to_owned(), digest(&small.manifest)] {
+    write(blob_path(SMALL_REPOSITORY, &sha256(&small.layer)), &mut std::iter::once(&small.layer[..]))?;
+    for reference in [TAG.to_owned(), sha256(&small.manifest)] {
         let path = format!("/v2/{SMALL_REPOSITORY}/manifests/{reference}");
         write(path, &mut std::iter::once(&small.manifest[..]))?;
     }

@@ -6,9 +6,11 @@ use anyhow::{Context, ensure};
 use conformance::clients::round::{KIB, MIB, ROW, Round};
 use harness::client::{Request, Target};
 use harness::gate::wait_until;
-use harness::layout::{Image, noise_bytes, sha256};
+use harness::layout::Image;
+use harness::noise::noise;
 use harness::program::Ended;
 use harness::server::{Server, ServerOptions, free_port};
+use harness::site::sha256;
 use harness::surroundings::{BACKEND, COPIES, PORTALS};
 use harness::verify;
 
@@ -116,7 +118,7 @@ fn without(round: &Round) -> anyhow::Result<()> {
 
 fn flushed(round: &Round) -> anyhow::Result<()> {
     let server = options(round, "flushed")?.start()?;
-    let content = noise_bytes("attached flushed", 48 << 20);
+    let content = noise("attached flushed", 48 << 20);
     let digest = push_blob(&server, &content)?;
     let options = server.terminate(ROW / 2)?;
     let log = std::fs::read_to_string(&options.log)?;

@@ -13,8 +13,8 @@ use harness::front::exchange::Exchange;
 use harness::front::replay::Replayed;
 use harness::front::{Front, Manner};
 use harness::gate::{note, wait_until};
-use harness::layout::noise_bytes;
 use harness::local;
+use harness::noise::noise;
 use harness::status::{self, Metrics, TROUBLE, warnings};
 use harness::verify;
 
@@ -153,7 +153,7 @@ fn give_each_length_twice(
     let old = network.stack.old();
     let single: Vec<u64> = lengths.into_iter().filter(|length| !old.has_two_of(*length)).collect();
     let contents: Vec<Vec<u8>> =
-        single.iter().map(|length| noise_bytes(&format!("older {length}"), *length as usize)).collect();
+        single.iter().map(|length| noise(&format!("older {length}"), *length as usize)).collect();
     let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
     raw::push_artifact(&target, repository, "v0", &contents)?;
     network.settle()?;

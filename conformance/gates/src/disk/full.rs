@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use harness::client::Request;
 use harness::gate::note;
+use harness::noise::noise;
 use harness::program::Program;
-use harness::site::{Repo, Session, Site, noise, sha256};
+use harness::site::{Repo, Session, Site, sha256};
 
 use super::Bench;
 use super::image::{Album, Mercy, Pushed};

@@ -3,7 +3,8 @@
 use anyhow::{Context, bail, ensure};
 use harness::client::{Request, Response};
 use harness::manifest::{CONFIG, LAYER, Manifest, described, image};
-use harness::site::{Repo, noise, sha256};
+use harness::noise::noise;
+use harness::site::{Repo, sha256};
 
 /// How a push ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

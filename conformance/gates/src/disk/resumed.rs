@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use harness::client::{Connection, Response};
+use harness::noise::noise;
 use harness::partial::Partial;
-use harness::site::{Repo, Session, Site, noise, sha256};
+use harness::site::{Repo, Session, Site, sha256};
 
 use super::Bench;
 

@@ -58,7 +58,7 @@ fn greeted() -> Vec<u8> {
 
 pub fn garbage(bench: &Bench) -> anyhow::Result<()> {
     let victim = bench.victim("garbage")?;
-    let noise = harness::site::noise("no frames", 64 << 10);
+    let noise = harness::noise::noise("no frames", 64 << 10);
     let rows: Vec<(&str, Vec<u8>)> = vec![
         ("noise after the preface", [PREFACE, &noise].concat()),
         ("noise after the settings", [greeted(), noise].concat()),

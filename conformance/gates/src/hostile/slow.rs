@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use harness::expect::{self, Faults, that};
-use harness::site::noise;
+use harness::noise::noise;
 
 use super::Bench;
 use super::raw::{Raw, Said};

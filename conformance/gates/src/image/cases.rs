@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use harness::client::Request;
-use harness::layout::sha256;
 use harness::report::Report;
+use harness::site::sha256;
 
 use super::IMAGE;
 use super::container::Container;

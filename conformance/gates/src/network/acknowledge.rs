@@ -7,7 +7,8 @@ use harness::front::Manner;
 use harness::front::exchange::Exchange;
 use harness::gate::note;
 use harness::manifest::{CONFIG, LAYER, Manifest, described, image};
-use harness::site::{Repo, Site, noise};
+use harness::noise::noise;
+use harness::site::{Repo, Site};
 use harness::status::Backlog;
 
 use super::stack::{Bench, Stack};

@@ -9,8 +9,9 @@ use data_encoding::HEXLOWER;
 use harness::client::{Request, Response, Target};
 use harness::gate::{note, wait_until};
 use harness::local;
+use harness::noise::noise;
 use harness::server::{ServerOptions, free_port};
-use harness::site::{Site, noise, sha256};
+use harness::site::{Site, sha256};
 use harness::surroundings::{portal, storing_to};
 
 use super::images::Library;

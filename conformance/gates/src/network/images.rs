@@ -4,7 +4,8 @@ use anyhow::{Context, ensure};
 use harness::client::Request;
 use harness::expect::pulled;
 use harness::manifest::{CONFIG, LAYER, Manifest, described, descriptor, image, index};
-use harness::site::{Repo, STYLES, digest, noise};
+use harness::noise::noise;
+use harness::site::{Repo, STYLES, digest};
 
 /// A blob and what it must be.
 #[derive(Clone, Debug)]

@@ -7,9 +7,9 @@ use anyhow::{Context, anyhow, ensure};
 use harness::client::{Connection, Request, Response};
 use harness::front::Manner;
 use harness::gate::{note, wait_until};
-use harness::noise::{Comparison, Noise};
+use harness::noise::{Comparison, Noise, noise};
 use harness::server::Server;
-use harness::site::{Repo, Site, noise, sha256};
+use harness::site::{Repo, Site, sha256};
 
 use super::stack::{Bench, Mark, Stack};
 use super::{MIB, UNIT, patience};

@@ -7,8 +7,9 @@ use harness::client::{Request, Response};
 use harness::front::Manner;
 use harness::gate::{note, wait_until};
 use harness::manifest::{CONFIG, LAYER, described, image};
+use harness::noise::noise;
 use harness::server::Server;
-use harness::site::{Repo, Site, noise, sha256};
+use harness::site::{Repo, Site, sha256};
 use harness::status::{self, Backlog};
 
 use super::stack::{Bench, Stack};

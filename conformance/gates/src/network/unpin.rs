@@ -11,8 +11,9 @@ use harness::front::Manner;
 use harness::front::exchange::Exchange;
 use harness::gate::{note, wait_until};
 use harness::manifest::{CONFIG, LAYER, Manifest, described, image};
+use harness::noise::noise;
 use harness::server::Server;
-use harness::site::{Repo, Site, noise, sha256};
+use harness::site::{Repo, Site, sha256};
 use harness::{local, status};
 
 use super::stack::{Bench, Mark, Stack};

@@ -1,8 +1,8 @@
 //! What a client of the crash gate checks after each start.
 
 use anyhow::{Context, bail, ensure};
-use conformance::model::content::digest as digest_of;
 use harness::client::{Connection, Request, Target};
+use harness::site::digest as digest_of;
 use serde_json::json;
 
 use super::{Fate, Pusher};

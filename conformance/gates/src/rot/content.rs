@@ -6,7 +6,8 @@ use anyhow::{Context, ensure};
 use harness::client::Response;
 use harness::jobs::Job;
 use harness::manifest::IMAGE;
-use harness::site::{Repo, Style, digest, noise};
+use harness::noise::noise;
+use harness::site::{Repo, Style, digest};
 
 use super::damage::{cut, files, flip};
 use super::fixture::{Copy, Fixture};

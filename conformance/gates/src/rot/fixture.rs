@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use harness::manifest::{LAYER, descriptor, image, index};
+use harness::noise::noise;
 use harness::operate::{Ended, operate};
 use harness::server::{Server, ServerOptions};
-use harness::site::{ALGORITHMS, Repo, STYLES, digest, noise};
+use harness::site::{ALGORITHMS, Repo, STYLES, digest};
 use serde_json::json;
 
 use crate::answers::Answers;

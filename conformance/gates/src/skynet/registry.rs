@@ -126,7 +126,7 @@ impl<'a> Setting<'a> {
             let word = place.split_whitespace().find(|word| Link::parse(word).is_ok());
             let skylink = word.with_context(|| format!("no skylink in {place:?}"))?;
             let answer = self.bench.site.get(format!("/{skylink}"))?;
-            ensure!(layout::sha256(&answer.expect(200)?.body) == digest, "{skylink} is not {digest} at skyd");
+            ensure!(harness::site::sha256(&answer.expect(200)?.body) == digest, "{skylink} is not {digest} at skyd");
             found += 1;
         }
         ensure!(found == image.digests().len(), "{found} of {} contents: {said}", image.digests().len());

@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use harness::client::{Connection, Request, Response, Target};
-use harness::site::{clip, noise};
+use harness::noise::noise;
+use harness::site::clip;
 
 use super::form::Form;
 use super::link::Link;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::{Context, ensure};
-use harness::layout::noise_bytes;
+use harness::noise::noise;
 use harness::program::Program;
 use harness::verify;
 use serde_json::Value;
@@ -36,7 +36,7 @@ fn build(round: &Round) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let mut dockerfile = "FROM scratch\n".to_owned();
     let mut files = Vec::new();
     for (number, size) in [12 * MIB, 7 * MIB, MIB].into_iter().enumerate() {
-        let (name, bytes) = (format!("file-{number}"), noise_bytes(&format!("buildah {number}"), size as usize));
+        let (name, bytes) = (format!("file-{number}"), noise(&format!("buildah {number}"), size as usize));
         fs::write(context.join(&name), &bytes)?;
         let _ = writeln!(dockerfile, "COPY {name} /{name}");
         files.push((name, bytes));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use harness::daemon::Daemon;
-use harness::layout::noise_bytes;
+use harness::noise::noise;
 use harness::program::Program;
 use harness::verify;
 use serde_json::Value;
@@ -20,7 +20,7 @@ const DOCKERFILE: &str = "FROM scratch AS made\nCOPY big /big\nFROM scratch\nCOP
 pub fn run(round: &Round) -> anyhow::Result<()> {
     let context = round.folder("context")?;
     fs::write(context.join("Dockerfile"), DOCKERFILE)?;
-    fs::write(context.join("big"), noise_bytes("buildkit", 8 * MIB as usize))?;
+    fs::write(context.join("big"), noise("buildkit", 8 * MIB as usize))?;
     round.row("build with attestations, push image and cache (mode=max)", LIMIT, || {
         let builder = Builder::start(round, "first")?;
         builder.build(&context, "first", &["--export-cache", &cache(round, ",mode=max")])?;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::ensure;
-use harness::layout::sha256;
 use harness::relay::Relay;
+use harness::site::sha256;
 use harness::verify;
 
 use super::raw;

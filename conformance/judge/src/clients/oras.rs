@@ -3,7 +3,8 @@
 use std::fs;
 
 use anyhow::{Context, ensure};
-use harness::layout::{Image, sha256};
+use harness::layout::Image;
+use harness::site::sha256;
 use harness::verify;
 
 use super::round::{ROW, Round, THREE_LAYERS};

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 
 use harness::client::{Request, Target};
 use harness::daemon::Daemon;
-use harness::layout::noise_bytes;
+use harness::noise::noise;
 use harness::program::Program;
 use harness::relay::Relay;
 use harness::server::free_port;
@@ -94,7 +94,7 @@ fn file(number: usize) -> String {
 
 fn content(pair: &Pair, tag: &str, number: usize) -> Vec<u8> {
     let version = if (pair.is_new)(number) { tag } else { "both" };
-    noise_bytes(&format!("{} {version} {number}", pair.name), pair.size)
+    noise(&format!("{} {version} {number}", pair.name), pair.size)
 }
 
 /// The same bytes to the registry that they are to be pulled from; in ours they are already.

@@ -2,8 +2,9 @@
 
 use anyhow::{Context, bail, ensure};
 use harness::client::{Request, Response, Target};
-use harness::layout::{self, INDEX, MANIFEST, sha256};
+use harness::layout::{INDEX, MANIFEST};
 use harness::server::Server;
+use harness::site::sha256;
 use harness::verify;
 use serde_json::json;
 
@@ -14,7 +15,7 @@ const RESUMED: &str = "raw/resume";
 
 pub fn run(round: &Round) -> anyhow::Result<()> {
     let chunk = round.pick(4 * MIB, 64 * MIB) as usize;
-    let content = layout::noise_bytes("raw resume", 5 * chunk + 17);
+    let content = harness::noise::noise("raw resume", 5 * chunk + 17);
     round.row_with_own_server(
         "chunked upload goes on after kill -9 of the server",
         ROW,

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::ensure;
-use harness::layout::{Image, sha256};
+use harness::layout::Image;
 use harness::relay::Relay;
 use harness::server::Server;
+use harness::site::sha256;
 use harness::verify;
 
 use super::round::{MIB, ROW, Round, THREE_LAYERS};

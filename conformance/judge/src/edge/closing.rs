@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use harness::client::{Connection, Request};
 use harness::expect::{self, Faults};
+use harness::noise::noise;
 use harness::partial::eventually;
-use harness::site::{Repo, Session, Site, digest, noise, octets, sha256, with_query};
+use harness::site::{Repo, Session, Site, digest, octets, sha256, with_query};
 
 use super::chunks::stands;
 use super::own::{Workshop, site};

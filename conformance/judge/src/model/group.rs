@@ -184,7 +184,7 @@ impl Group {
                 match by_digest {
                     Some(digest) if is_digest(digest) => self.manifests.insert(digest.to_owned()),
                     Some(_) => false,
-                    None => self.manifests.insert(crate::model::content::digest("sha256", body.as_bytes())),
+                    None => self.manifests.insert(harness::site::digest("sha256", body.as_bytes())),
                 };
             }
             _ => {}

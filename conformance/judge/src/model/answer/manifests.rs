@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use harness::site::digest as digest_of;
+
 use crate::model::answer::blobs::malformed;
-use crate::model::content::{Grammar, digest as digest_of, grammar};
+use crate::model::content::{Grammar, grammar};
 use crate::model::expected::{Answer, Body, Want};
 use crate::model::op::Op;
 use crate::model::reading::{Reading, read};

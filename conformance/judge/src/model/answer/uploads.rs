@@ -1,6 +1,8 @@
 //! end-4, 5, 6, 11, 13, 14: uploads (oci.md rows 40-74).
 
-use crate::model::content::{Content, Grammar, digest as digest_of, grammar};
+use harness::site::digest as digest_of;
+
+use crate::model::content::{Content, Grammar, grammar};
 use crate::model::expected::{Answer, Body, Want};
 use crate::model::state::{Effect, Session, State};
 

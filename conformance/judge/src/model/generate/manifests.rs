@@ -1,8 +1,9 @@
 //! Manifests: images, indexes and artifacts over what is there, with faults now and then.
 
+use harness::site::digest;
 use serde_json::{Value, json};
 
-use crate::model::content::{Content, digest};
+use crate::model::content::Content;
 use crate::model::generate::{ARTIFACT_TYPES, Generator, REMEMBERED};
 use crate::model::op::Op;
 use crate::model::reading::{DOCKER_IMAGE, DOCKER_LIST, IMAGE, INDEX};

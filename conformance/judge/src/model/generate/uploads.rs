@@ -1,6 +1,8 @@
 //! Uploads: sessions in and out of order, single posts, mounts.
 
-use crate::model::content::{Content, digest};
+use harness::site::digest;
+
+use crate::model::content::Content;
 use crate::model::generate::Generator;
 use crate::model::op::Op;
 use crate::model::state::State;
