@@ -74,22 +74,27 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let stream = stream.unwrap();
-                let lines = BufReader::new(&stream).lines().map_while(Result::ok);
-                let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-                let scope = match head[0].split(' ').next().unwrap() {
-                    "GET" => "repository:a/b:pull",
-                    _ => "repository:a/b:pull,push repository:c:pull",
-                };
-                let wanted = format!("Authorization: Bearer {}", base64(scope.as_bytes()));
-                let status = if head.contains(&wanted) { 200 } else { 401 };
-                let challenge = format!("WWW-Authenticate: Bearer realm=\"{realm}\",service=\"s\"");
-                write!(&stream, "HTTP/1.1 {status} X\r\n{challenge}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-                    .unwrap();
+            for stream in listener.incoming().flatten() {
+                let realm = realm.clone();
+                // A client may open a connection, and ask on another one how to log in.
+                std::thread::spawn(move || converse(&stream, &realm));
             }
         });
         Target::local(port)
+    }
+
+    fn converse(stream: &TcpStream, realm: &str) -> std::io::Result<()> {
+        let lines = BufReader::new(stream).lines().map_while(Result::ok);
+        let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+        let scope = match head.first().and_then(|line| line.split(' ').next()) {
+            Some("GET") => "repository:a/b:pull",
+            _ => "repository:a/b:pull,push repository:c:pull",
+        };
+        let wanted = format!("Authorization: Bearer {}", base64(scope.as_bytes()));
+        let status = if head.contains(&wanted) { 200 } else { 401 };
+        let challenge = format!("WWW-Authenticate: Bearer realm=\"{realm}\",service=\"s\"");
+        let head = format!("HTTP/1.1 {status} X\r\n{challenge}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        (&*stream).write_all(head.as_bytes())
     }
 
     #[test]
