@@ -9,14 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::Portal;
 use crate::peers::Peers;
-use crate::sectors::Sectors;
-use crate::skyfile::{OpenError, Skyfile};
-
-/// Skyfiles that are fetched whole at once to be pinned; further ones wait.
-pub(crate) const PINNED_AT_ONCE: usize = 8;
-
-/// Skyfiles of which lost sectors are fetched at once without a reader of them; those of others wait for theirs.
-pub(crate) const REPAIRED_AT_ONCE: usize = 1;
+use crate::skyfile::{OpenError, Sectors, Skyfile};
 
 impl Portal {
     /// Opens the skyfile of a v1 skylink; `None` if neither this portal nor, unless `only_here`, any peer has it.

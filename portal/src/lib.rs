@@ -15,6 +15,7 @@ mod options;
 mod peers;
 mod pins;
 mod portal;
+mod read_only;
 mod registry;
 mod sectors;
 mod served;

@@ -9,14 +9,20 @@ use tokio::sync::Semaphore;
 
 use crate::blocklist::Blocklist;
 use crate::entries::{EntryStore, EntryStoreError};
-use crate::found::{PINNED_AT_ONCE, REPAIRED_AT_ONCE};
 use crate::limits::RateLimit;
 use crate::peers::{InvalidPeer, Peers, Timing};
 use crate::pins::Pins;
-use crate::sectors::{SectorSource, SectorStore, Sectors};
-use crate::skyfile::{SkyfileReader, Skyfiles};
+use crate::read_only::ReadOnly;
+use crate::sectors::{SectorSource, SectorStore};
+use crate::skyfile::{Sectors, SkyfileReader, Skyfiles};
 use crate::tus::Uploads;
 use crate::{Metrics, PortalOptions};
+
+/// Skyfiles that are fetched whole at once to be pinned; further ones wait.
+const PINNED_AT_ONCE: usize = 8;
+
+/// Skyfiles of which lost sectors are fetched at once without a reader of them; those of others wait for theirs.
+const REPAIRED_AT_ONCE: usize = 1;
 
 /// A portal that is open.
 #[derive(Debug)]
@@ -44,11 +50,6 @@ pub(crate) struct Stores {
     pub(crate) repairs: Arc<Semaphore>,
     pub(crate) uploads: Arc<Uploads>,
 }
-
-/// A gateway was asked to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is a read-only gateway: it serves what a registry holds, and stores nothing")]
-pub(crate) struct ReadOnly;
 
 /// Why a portal cannot be opened.
 #[derive(Debug, thiserror::Error)]

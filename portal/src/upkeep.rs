@@ -62,7 +62,7 @@ impl Stores {
     /// Removes the sectors that no pin reaches.
     pub(crate) async fn sweep(&self, stop: &CancellationToken) -> io::Result<Swept> {
         let (skyfiles, stop) = (self.skyfiles.clone(), stop.clone());
-        spawn_blocking(move || skyfiles.pins().sweep(skyfiles.sectors(), salts()?, || stop.is_cancelled())).await?
+        spawn_blocking(move || skyfiles.sweep(salts()?, || stop.is_cancelled())).await?
     }
 }
 

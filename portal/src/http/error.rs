@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 use serving::BodyError;
+use skynet_formats::proof::PROOF_HEADER;
 
-use super::resolve::PROOF;
 use crate::entries::EntryStoreError;
 use crate::peers::FetchError;
-use crate::portal::ReadOnly;
+use crate::read_only::ReadOnly;
 use crate::skyfile::{OpenError, WriteError};
+
+/// The entries that an answer was found over.
+pub(super) const PROOF: HeaderName = HeaderName::from_static(PROOF_HEADER);
 
 /// Who finds all fetches from peers taken tries again after this.
 const BUSY: Duration = Duration::from_secs(4);

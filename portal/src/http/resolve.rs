@@ -1,20 +1,17 @@
 //! `/skynet/resolve/<skylink>`: where it leads, with the proof.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use skynet_formats::entry::SignedEntry;
-use skynet_formats::proof::{PROOF_HEADER, proof_header};
+use skynet_formats::proof::proof_header;
 use skynet_formats::skylink::{Skylink, SkylinkError};
 
-use super::error::HttpError;
+use super::error::{HttpError, PROOF};
 use super::json::json_answer;
 use super::request::{Answer, Request, SKYNET_SKYLINK, value};
 use super::timeout::timeout;
 use crate::Portal;
 use crate::registry::ResolveLinkError;
-
-/// The entries that an answer was found over.
-pub(super) const PROOF: HeaderName = HeaderName::from_static(PROOF_HEADER);
 
 const MAX_TIMEOUT_SECONDS: u64 = 900;
 

@@ -1,67 +1,21 @@
 //! Fetching the sectors of a skyfile that are not here, each when it is needed, verified before it is stored.
 
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use skynet_formats::base_sector::{BaseSectorError, parse};
+use skynet_formats::base_sector::parse;
 use skynet_formats::sector::SectorRoot;
 use skynet_formats::skylink::{Skylink, Target};
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::Peers;
 use super::client::Peer;
 use super::error::PeerError;
+use super::fetch_error::FetchError;
 use super::flights::{Flight, Wanted};
 use super::race::first_good;
 use crate::sectors::{Held, SectorStore, StagedSector};
-
-/// Why a skyfile that some peer has could not be fetched.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FetchError {
-    /// As many fetches wait as are allowed to.
-    #[error("too many skyfiles are being fetched from peers, try again later")]
-    Busy,
-    /// What the skylink names is no skyfile.
-    #[error(transparent)]
-    Malformed(#[from] BaseSectorError),
-    /// It is larger than any that this portal takes.
-    #[error("the skyfile has {size} bytes, this portal takes {limit}")]
-    TooLarge {
-        /// Bytes of the content.
-        size: u64,
-        /// Most that are taken.
-        limit: u64,
-    },
-    /// One of its sectors could not be had from any peer.
-    #[error("no peer gives the sector {0} of the skyfile")]
-    Incomplete(SectorRoot),
-    /// The disk has no more room than what is reserved.
-    #[error("the portal's disk is full")]
-    DiskFull,
-    /// The disk failed.
-    #[error("cannot store a sector of a peer")]
-    Io(#[source] io::Error),
-    /// A step panicked, or the process ends.
-    #[error("the fetch was aborted")]
-    Aborted,
-}
-
-impl From<io::Error> for FetchError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FetchError::DiskFull,
-            _ => FetchError::Io(error),
-        }
-    }
-}
-
-impl From<JoinError> for FetchError {
-    fn from(_: JoinError) -> Self {
-        FetchError::Aborted
-    }
-}
 
 impl Peers {
     /// Begins to fetch a skyfile: its base sector is here, and kept while the second part of the answer lives. `None` if no

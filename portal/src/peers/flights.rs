@@ -8,7 +8,7 @@ use skynet_formats::skylink::Skylink;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::fetch::FetchError;
+use super::fetch_error::FetchError;
 
 /// Sectors that are fetched or wait for it, from which on no further skyfile is begun.
 const WAITING: usize = 256;

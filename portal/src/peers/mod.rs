@@ -14,6 +14,7 @@ mod entries;
 mod error;
 mod exchange;
 mod fetch;
+mod fetch_error;
 mod flights;
 mod outbox;
 mod race;
@@ -35,7 +36,8 @@ use outbox::Outbox;
 
 pub(crate) use client::PEER_HEADER;
 pub use client::{InvalidPeer, PeerKey, is_peer_url};
-pub(crate) use fetch::{Arrival, Fetch, FetchError};
+pub(crate) use fetch::{Arrival, Fetch};
+pub(crate) use fetch_error::FetchError;
 pub(crate) use timing::Timing;
 
 /// Entries that are being looked for at peers at once; further readers wait.

@@ -13,8 +13,6 @@
 //!   not: what it lists cannot be found without it, and comes again with whoever uploads it again.
 //! - A crash ends all holds and all uploads with them; what they left is unreached.
 
-mod sweep;
-
 #[cfg(test)]
 mod tests;
 
@@ -72,7 +70,7 @@ impl Pins {
     }
 
     /// Visits all pins, one directory at a time. Strange names are left alone.
-    fn walk(&self, mut visit: impl FnMut(Skylink) -> io::Result<()>) -> io::Result<()> {
+    pub(crate) fn walk(&self, mut visit: impl FnMut(Skylink) -> io::Result<()>) -> io::Result<()> {
         for shard in fs::read_dir(&*self.0)? {
             for entry in fs::read_dir(shard?.path())? {
                 if let Some(skylink) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 
 use crate::Portal;
 use crate::entries::{EntryStoreError, Put};
-use crate::portal::ReadOnly;
+use crate::read_only::ReadOnly;
 
 /// Why an entry was not taken.
 #[derive(Debug, thiserror::Error)]

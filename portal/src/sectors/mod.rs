@@ -18,6 +18,7 @@ mod reached;
 mod read;
 mod source;
 mod staged;
+mod stretch;
 mod sweep;
 
 #[cfg(test)]
@@ -37,10 +38,11 @@ use skynet_formats::sector::SectorRoot;
 pub(crate) use batch::Batch;
 pub(crate) use hold::Held;
 pub use piece::Piece;
-pub use read::{Sector, Stretch};
-pub(crate) use source::Sectors;
+pub use read::Sector;
+pub(crate) use read::zero_root;
 pub use source::{SectorSource, SourceFile};
 pub(crate) use staged::StagedSector;
+pub use stretch::Stretch;
 pub(crate) use sweep::Swept;
 
 use hold::Holds;

@@ -4,7 +4,7 @@ use std::io;
 
 use skynet_formats::sector::LEAF_SIZE;
 
-use super::read::Stretch;
+use super::stretch::Stretch;
 
 /// Segments are as long as leaves.
 const SEGMENT: u64 = LEAF_SIZE as u64;

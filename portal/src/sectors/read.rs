@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use skynet_formats::profile::SectorSize;
 use skynet_formats::sector::{SectorHasher, SectorRoot, sector_root};
 
 use super::piece::Piece;
+use super::stretch::Stretch;
 
 /// Reads this much at a time to compute a root, bytes.
 const READ_STEP: usize = 256 * 1024;
@@ -32,24 +32,6 @@ enum Rest {
     Nothing,
     Stretch(Stretch),
     Piece(Piece),
-}
-
-/// Part of an open file.
-#[derive(Clone, Debug)]
-pub struct Stretch {
-    /// The file, which has all of the part.
-    pub file: Arc<File>,
-    /// Where the part begins.
-    pub start: u64,
-    /// Its bytes.
-    pub length: u64,
-}
-
-impl Stretch {
-    /// Fills `buffer` with what stands at `offset`; the stretch has so much.
-    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buffer, self.start + offset)
-    }
 }
 
 impl Sector {
@@ -134,7 +116,7 @@ impl Sector {
 }
 
 /// The root of a sector of zeros.
-pub(super) fn zero_root(size: SectorSize) -> SectorRoot {
+pub(crate) fn zero_root(size: SectorSize) -> SectorRoot {
     static STANDARD: LazyLock<SectorRoot> = LazyLock::new(|| sector_root(SectorSize::STANDARD, &[]));
     if size == SectorSize::STANDARD { *STANDARD } else { sector_root(size, &[]) }
 }

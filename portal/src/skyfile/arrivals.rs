@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::reader::Source;
+use super::sectors::Sectors;
+use super::source::Source;
 use crate::peers::{Arrival, Fetch, FetchError};
-use crate::sectors::Sectors;
 
 /// Sectors beyond those that are read now which are on their way. They begin after the first has come, which is waited for.
 const AHEAD: usize = 2;

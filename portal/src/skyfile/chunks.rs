@@ -9,7 +9,7 @@ use skynet_formats::layout::Layout;
 use skynet_formats::profile::Profile;
 use skynet_formats::sector::SectorRoot;
 
-use super::content::{self, Destination};
+use super::destination::{self, Destination};
 use super::error::WriteError;
 use crate::sectors::{Batch, SectorStore, StagedSector};
 
@@ -35,7 +35,7 @@ struct Storing {
 impl Chunks {
     pub(super) fn new(destination: &Destination) -> Self {
         let Destination { sectors, profile, storing, .. } = destination;
-        let written = *storing == content::Storing::Written;
+        let written = *storing == destination::Storing::Written;
         let storing = written.then(|| Storing { sectors: sectors.clone(), batch: sectors.batch(), pieces: Vec::new() });
         Chunks { profile: *profile, fanout: Fanout::new(*profile), storing, length: 0 }
     }

@@ -4,38 +4,13 @@ use std::path::PathBuf;
 
 use skynet_formats::base_sector::{AssembleError, BaseSector};
 use skynet_formats::layout::Layout;
-use skynet_formats::profile::Profile;
 use skynet_formats::sector::SectorRoot;
 use skynet_formats::skylink::Skylink;
 
 use super::chunks::Chunks;
+use super::destination::{Destination, Storing};
 use super::error::{RestoreError, WriteError};
 use super::restore::GivenBase;
-use crate::blocklist::Blocklist;
-use crate::pins::Pins;
-use crate::sectors::{Batch, SectorStore, StagedSector};
-
-/// Where an upload's sectors go.
-#[derive(Clone, Debug)]
-pub(super) struct Destination {
-    pub(super) sectors: SectorStore,
-    pub(super) pins: Pins,
-    pub(super) blocklist: Blocklist,
-    /// How the content is cut.
-    pub(super) profile: Profile,
-    pub(super) storing: Storing,
-}
-
-/// What becomes of an upload's sectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Storing {
-    /// They are written as their bytes come.
-    Written,
-    /// Their files are there in the end.
-    TakenOver,
-    /// The skylink is all that is wanted.
-    Nothing,
-}
 
 /// Content as far as it has come. Dropping it abandons the upload; sectors that were stored already are swept.
 #[derive(Debug)]
@@ -111,44 +86,5 @@ impl Content {
         }
         // It was put there, or stood there.
         self.chunks.as_mut().ok_or(WriteError::Failed)
-    }
-}
-
-impl Destination {
-    fn take_over(&self, files: &[(PathBuf, u64)], roots: &[SectorRoot]) -> Result<Batch, WriteError> {
-        if files.len() != roots.len() {
-            return Err(WriteError::Failed);
-        }
-        let mut batch = self.sectors.batch();
-        for ((file, length), root) in files.iter().zip(roots) {
-            batch.add(StagedSector::take_over(&self.sectors, file, *length)?, *root)?;
-        }
-        Ok(batch)
-    }
-
-    /// The last steps of an upload: after them it survives anything but the loss of the disk.
-    fn store(
-        &self,
-        batch: Option<Batch>,
-        base: &[u8],
-        root: SectorRoot,
-        skylink: Skylink,
-    ) -> Result<Skylink, WriteError> {
-        if self.storing == Storing::Nothing {
-            return Ok(skylink);
-        }
-        if self.blocklist.contains(&root) {
-            return Err(WriteError::Blocked);
-        }
-        let mut batch = batch.unwrap_or_else(|| self.sectors.batch());
-        let mut sector = StagedSector::new(&self.sectors)?;
-        sector.write_at(base, 0)?;
-        batch.add(sector, root)?;
-        // 1. All sectors. A crash up to here: sectors without a pin, swept.
-        let held = batch.finish()?;
-        // 2. The pin. From here on the skyfile stays. A crash before the answer: the client does not know, and repeats it.
-        self.pins.add(&skylink)?;
-        drop(held);
-        Ok(skylink)
     }
 }

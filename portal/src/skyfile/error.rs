@@ -10,7 +10,7 @@ use skynet_formats::profile::ProfileError;
 use skynet_formats::range_proof::RangeProofError;
 
 use crate::peers::FetchError;
-use crate::portal::ReadOnly;
+use crate::read_only::ReadOnly;
 
 /// Why a skyfile cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 mod arrivals;
 mod chunks;
 mod content;
+mod destination;
 mod error;
 mod health;
 mod proofs;
@@ -10,7 +11,10 @@ mod proven;
 mod reader;
 mod reading;
 mod restore;
+mod sectors;
+mod source;
 mod stream;
+mod sweep;
 mod writer;
 
 #[cfg(test)]
@@ -30,6 +34,7 @@ pub(crate) use proven::aligned;
 pub(crate) use reader::Skyfile;
 pub(crate) use reading::SkyfileReader;
 pub(crate) use restore::{GivenBase, HEADER_SIZE as RESTORE_HEADER_SIZE};
+pub(crate) use sectors::Sectors;
 pub(crate) use stream::SkyfileStream;
 pub(crate) use writer::SkyfileWriter;
 
@@ -37,7 +42,7 @@ use crate::PortalOptions;
 use crate::blocklist::Blocklist;
 use crate::pins::Pins;
 use crate::sectors::{Held, SectorStore};
-use content::{Destination, Storing};
+use destination::{Destination, Storing};
 use writer::Limits;
 
 /// All skyfiles of a portal that stores them. Clones share them.
@@ -86,11 +91,6 @@ impl Skyfiles {
     /// The sectors below.
     pub(crate) fn sectors(&self) -> &SectorStore {
         &self.sectors
-    }
-
-    /// The pins below.
-    pub(crate) fn pins(&self) -> &Pins {
-        &self.pins
     }
 
     /// Begins an upload, which is cut by the portal's profile.

@@ -11,7 +11,8 @@ use skynet_formats::sector::SectorRoot;
 use skynet_formats::sector_tree::SectorTree;
 use tokio::sync::Semaphore;
 
-use crate::sectors::{Sector, Sectors};
+use super::sectors::Sectors;
+use crate::sectors::Sector;
 
 /// Proofs that are made at once; each may have a sector in memory, and has a core to itself.
 const MAX_PROOFS: usize = 4;

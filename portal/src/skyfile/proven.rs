@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::proofs::{Proofs, Provable};
 use super::reader::Skyfile;
-use crate::sectors::Sectors;
+use super::sectors::Sectors;
 
 impl Skyfile {
     /// The range of the content, which has a fanout, cut at multiples of `section`: that divides a sector. Only one section

@@ -2,19 +2,19 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use skynet_formats::layout::Layout;
 use skynet_formats::metadata::Metadata;
-use skynet_formats::profile::SectorSize;
-use skynet_formats::sector::{LEAF_SIZE, SectorRoot};
+use skynet_formats::sector::SectorRoot;
 use skynet_formats::skylink::{Skylink, Target};
 
 use super::arrivals::Arrivals;
 use super::error::OpenError;
+use super::sectors::Sectors;
+use super::source::{Place, Source, read};
 use super::stream::SkyfileStream;
-use crate::sectors::{Held, Sector, Sectors, Stretch};
 
 /// A skyfile. It stays readable as far as its sectors stand.
 #[derive(Clone, Debug)]
@@ -24,32 +24,6 @@ pub(crate) struct Skyfile {
     raw_metadata: Bytes,
     metadata: Arc<Metadata>,
     content: Arc<Source>,
-}
-
-/// Where the content of a skyfile is read from.
-#[derive(Debug)]
-pub(super) struct Source {
-    pub(super) sectors: Sectors,
-    size: u64,
-    place: Place,
-    /// Keeps the sectors from being swept.
-    held: OnceLock<Held>,
-}
-
-#[derive(Debug)]
-enum Place {
-    /// In the base sector, from this offset on.
-    Base { sector: Sector, offset: u64 },
-    /// In sectors whose roots these are: for each chunk the data pieces, then the parity pieces. Where the content stands in
-    /// one piece too, it is read from there.
-    Fanout { roots: Bytes, data_pieces: usize, chunk_roots: usize, content: Option<Stretch> },
-}
-
-/// The open sectors of the chunk that was read last.
-#[derive(Debug, Default)]
-pub(super) struct OpenChunk {
-    index: Option<u64>,
-    pieces: Vec<Sector>,
 }
 
 impl Skyfile {
@@ -77,7 +51,7 @@ impl Skyfile {
         if metadata.content_length() > layout.file_size {
             return Err(OpenError::OutOfBounds);
         }
-        let content = Arc::new(Source { sectors, size: layout.file_size, place, held: OnceLock::new() });
+        let content = Arc::new(Source::new(sectors, layout.file_size, place));
         Ok(Some(Skyfile { skylink, layout, raw_metadata: rest, metadata: Arc::new(metadata), content }))
     }
 
@@ -126,8 +100,7 @@ impl Skyfile {
         let mut held = sectors.hold();
         // Before the look: what is swept after it would be missed.
         self.roots().for_each(|root| held.add(root));
-        // A second one holds the same.
-        let _ = self.content.held.set(held);
+        self.content.keep(held);
         for root in self.roots() {
             if !sectors.contains(&root)? {
                 return Ok(false);
@@ -178,98 +151,5 @@ fn check_bounds(layout: &Layout, available: u64) -> Result<u64, OpenError> {
     match head.and_then(|head| head.checked_add(content)) {
         Some(end) if end <= available => Ok(end - content),
         _ => Err(OpenError::OutOfBounds),
-    }
-}
-
-fn read(sector: &Sector, offset: u64, length: u64) -> io::Result<Bytes> {
-    let mut bytes = vec![0; length as usize];
-    sector.read_at(&mut bytes, offset)?;
-    Ok(Bytes::from(bytes))
-}
-
-impl Source {
-    /// All of one sector.
-    pub(super) fn of_sector(sectors: &Sectors, sector: Sector) -> Self {
-        let size = sectors.sector_size().bytes() as u64;
-        Source { sectors: sectors.clone(), size, place: Place::Base { sector, offset: 0 }, held: OnceLock::new() }
-    }
-
-    pub(super) fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Bytes of a chunk and its data pieces; `None` if the content is in the base sector.
-    pub(super) fn chunk(&self) -> Option<(usize, usize)> {
-        match &self.place {
-            Place::Base { .. } => None,
-            Place::Fanout { data_pieces, .. } => Some((data_pieces * self.sectors.sector_size().bytes(), *data_pieces)),
-        }
-    }
-
-    fn data_roots(&self) -> impl Iterator<Item = SectorRoot> {
-        (0..).map_while(|piece| self.data_root(piece))
-    }
-
-    /// The root of a data piece, counted over all chunks.
-    pub(super) fn data_root(&self, piece: u64) -> Option<SectorRoot> {
-        let Place::Fanout { roots, data_pieces, chunk_roots, .. } = &self.place else { return None };
-        let (chunk, piece) = (piece as usize / data_pieces, piece as usize % data_pieces);
-        roots.as_chunks().0.get(chunk * chunk_roots + piece).map(|root| SectorRoot::from_bytes(*root))
-    }
-
-    /// Some of the bytes at `position`, at least one and at most `limit`. The position is within the content.
-    pub(super) fn read(&self, chunk: &mut OpenChunk, position: u64, limit: usize) -> io::Result<Bytes> {
-        let limit = (self.size - position).min(limit as u64);
-        match &self.place {
-            Place::Base { sector, offset } => read(sector, offset + position, limit),
-            Place::Fanout { content: Some(content), .. } => {
-                let mut bytes = vec![0; limit as usize];
-                content.read_at(&mut bytes, position)?;
-                Ok(Bytes::from(bytes))
-            }
-            Place::Fanout { roots, data_pieces, chunk_roots, content: None } => {
-                let sector_size = self.sectors.sector_size();
-                let chunk_size = (*data_pieces * sector_size.bytes()) as u64;
-                let (index, start) = (position / chunk_size, position % chunk_size);
-                if chunk.index != Some(index) {
-                    let roots = roots.as_chunks().0.chunks(*chunk_roots).nth(index as usize).unwrap_or_default();
-                    *chunk = OpenChunk { index: Some(index), pieces: self.open_pieces(&roots[..*data_pieces])? };
-                }
-                chunk.read(start, limit.min(chunk_size - start), sector_size)
-            }
-        }
-    }
-
-    fn open_pieces(&self, roots: &[[u8; 32]]) -> io::Result<Vec<Sector>> {
-        let open = |root: &[u8; 32]| {
-            let root = SectorRoot::from_bytes(*root);
-            self.sectors.open_sector(&root)?.ok_or_else(|| {
-                tracing::error!(sector.root = %root, "a sector of a skyfile is not here");
-                io::ErrorKind::NotFound.into()
-            })
-        };
-        roots.iter().map(open).collect()
-    }
-}
-
-impl OpenChunk {
-    fn read(&self, start: u64, length: u64, sector_size: SectorSize) -> io::Result<Bytes> {
-        if let [piece] = &self.pieces[..] {
-            return read(piece, start, length);
-        }
-        // Whole rows, of which the ends are cut off.
-        let row = (LEAF_SIZE * self.pieces.len()) as u64;
-        let (first, end) = (start / row, (start + length).div_ceil(row));
-        let rows = (end - first) as usize;
-        let mut content = vec![0; rows * row as usize];
-        let mut shard = vec![0; (rows * LEAF_SIZE).min(sector_size.bytes())];
-        for (index, piece) in self.pieces.iter().enumerate() {
-            piece.read_at(&mut shard, first * LEAF_SIZE as u64)?;
-            for (row, segment) in content.chunks_exact_mut(row as usize).zip(shard.chunks_exact(LEAF_SIZE)) {
-                row[index * LEAF_SIZE..][..LEAF_SIZE].copy_from_slice(segment);
-            }
-        }
-        let skipped = (start - first * row) as usize;
-        Ok(Bytes::from(content).slice(skipped..skipped + length as usize))
     }
 }

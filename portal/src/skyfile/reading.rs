@@ -11,10 +11,9 @@ use skynet_formats::skylink::{Skylink, Target};
 use tokio::task::spawn_blocking;
 
 use super::proofs::Proofs;
-use super::reader::Source;
-use super::{Health, OpenError, Skyfile, SkyfileStream};
+use super::source::Source;
+use super::{Health, OpenError, Sectors, Skyfile, SkyfileStream};
 use crate::blocklist::Blocklist;
-use crate::sectors::Sectors;
 
 /// Reads skyfiles, wherever their sectors come from. Clones share it.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use futures_util::{FutureExt, Stream};
 use tokio::task::spawn_blocking;
 
 use super::arrivals::Arrivals;
-use super::reader::{OpenChunk, Source};
+use super::source::{OpenChunk, Source};
 
 /// Bytes read at a time; as many are read ahead.
 const STEP: usize = 128 * 1024;

@@ -7,7 +7,8 @@ use skynet_formats::skylink::Skylink;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Admission;
-use super::content::{Content, Destination};
+use super::content::Content;
+use super::destination::Destination;
 use super::error::WriteError;
 use super::restore::GivenBase;
 

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::node::Node;
+use super::node::{Beside, Node};
 use super::{portal as alone, print};
 use crate::admin::{Absent, count_absent, forget_places};
 use crate::config::{Backend, Config};
@@ -113,15 +113,6 @@ impl AttachedPortal {
         drop(self.data);
         Ok(())
     }
-}
-
-/// What a node knows of a portal in its directory.
-#[derive(Debug, Default)]
-pub(super) struct Beside {
-    /// It is one of those that the node stores to.
-    pub(super) portal: Option<PortalConfig>,
-    /// What `status` says of it.
-    pub(super) note: Option<String>,
 }
 
 impl Beside {

@@ -6,10 +6,10 @@ use std::thread;
 
 use anyhow::{Context, anyhow};
 use backends::Backend;
+use backends::skynet::PortalConfig;
 use content_store::ContentStore;
 use tempfile::TempDir;
 
-use super::attached::Beside;
 use super::backend;
 use crate::catalog::local::known_end;
 use crate::catalog::{Catalog, CatalogOptions, Clock, OpenReport};
@@ -32,6 +32,15 @@ pub(super) struct Node {
     _scratch: Option<TempDir>,
     /// Kept last: the lock goes when all else is closed.
     pub(super) data: DataDir,
+}
+
+/// What a node knows of a portal in its directory.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// It is one of those that the node stores to.
+    pub(super) portal: Option<PortalConfig>,
+    /// What `status` says of it.
+    pub(super) note: Option<String>,
 }
 
 impl Node {

@@ -9,8 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 
-use super::attached::Beside;
-use super::node::Node;
+use super::node::{Beside, Node};
 use super::render::Form;
 use super::warn;
 use crate::admin::client::{ANSWERS_WITHIN, Connection, NotAnswering};

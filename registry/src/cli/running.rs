@@ -37,9 +37,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::attached::{self, AttachedPortal, Attachment, Beside};
+use super::attached::{self, AttachedPortal, Attachment};
 use super::gateway::{self, GatewayServer};
-use super::node::Node;
+use super::node::{Beside, Node};
 use super::{backend, print, upkeep};
 use crate::config::Config;
 use crate::http::{Door, HttpOptions, router};

@@ -27,7 +27,7 @@ impl DataKey {
 
     /// The datakey that the SDKs make of a string: the hash of its length and its UTF-8 bytes.
     pub fn of_name(name: &str) -> Self {
-        DataKey(super::entry::hash(|state| {
+        DataKey(super::blake2b::hash(|state| {
             state.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
         }))
     }

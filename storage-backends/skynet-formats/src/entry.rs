@@ -1,6 +1,5 @@
 //! Entries of the Skynet registry: what a writer signs under one datakey of its key.
 
-mod byte_string;
 mod json;
 mod supersede;
 #[cfg(test)]
@@ -8,15 +7,15 @@ pub(super) mod tests;
 
 use std::fmt;
 
-use blake2b_simd::{Params, State};
+use blake2b_simd::State;
 use data_encoding::HEXLOWER;
 use ed25519_dalek::{Signer, SigningKey};
 use thiserror::Error;
 
-pub(super) use byte_string::Bytes;
 pub use json::{EntryAnswer, EntryPost};
 pub use supersede::{Refusal, supersedes};
 
+use super::blake2b::hash;
 use super::datakey::DataKey;
 use super::public_key::{InvalidSignature, PublicKey};
 
@@ -31,13 +30,6 @@ pub const HOST_KEY_HASH_LENGTH: usize = 20;
 
 /// An Ed25519 signature.
 pub type Signature = [u8; SIGNATURE_LENGTH];
-
-/// BLAKE2b-256 of what `feed` gives.
-pub(super) fn hash(feed: impl FnOnce(&mut State)) -> [u8; 32] {
-    let mut state = Params::new().hash_length(32).to_state();
-    feed(&mut state);
-    state.finalize().as_bytes().try_into().expect("the length asked for is 32")
-}
 
 /// What an entry's data is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,6 +3,8 @@
 //! Nothing here does input or output. Facts about skyd are from pcfreak30/skyd at 8e06847f.
 
 pub mod base_sector;
+mod blake2b;
+mod byte_string;
 pub mod datakey;
 pub mod entry;
 pub mod fanout;

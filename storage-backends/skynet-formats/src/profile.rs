@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::sector::LEAF_SIZE;
+/// Bytes of one leaf of a sector's Merkle tree.
+pub const LEAF_SIZE: usize = 64;
 
 /// Smallest sector: what skyd's testing builds use, and the finest step of a skylink's fetch size.
 const MIN_SECTOR_SIZE: u64 = 4 * 1024;

@@ -11,7 +11,7 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-use super::entry::Bytes;
+use super::byte_string::Bytes;
 
 /// Bytes of a [`PublicKey`].
 pub const PUBLIC_KEY_LENGTH: usize = 32;

@@ -13,10 +13,8 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use self::level::{hash_level, hash_one};
+pub use super::profile::LEAF_SIZE;
 use super::profile::SectorSize;
-
-/// Bytes of one leaf.
-pub const LEAF_SIZE: usize = 64;
 
 /// Leaves that are hashed together: enough for SIMD to run at full width, and as many as the smallest sector has.
 pub(super) const BLOCK_LEAVES: usize = 64;

@@ -13,11 +13,12 @@ use skynet_formats::layout::Layout;
 use skynet_formats::profile::{Profile, SectorSize};
 use skynet_formats::sector::{SectorRoot, sector_root};
 use skynet_formats::skylink::Skylink;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 
+use super::blocking::{blocking, ended};
 use super::canonical::{self, Form};
-use super::roots::{RecentRoots, Roots};
-use crate::{BackendError, Content, Source, SourceError, UNIT, read_piece};
+use super::roots::{RecentRoots, Roots, check_digest};
+use crate::{BackendError, Source, SourceError, UNIT, read_piece};
 
 /// More than the metadata of any digest that can be computed here.
 const MAX_METADATA: u64 = 256;
@@ -93,11 +94,6 @@ async fn read_whole(source: &dyn Source) -> Result<Bytes, BackendError> {
     Ok(bytes.freeze())
 }
 
-pub(super) fn check_digest(hasher: Hasher, content: &Content) -> Result<(), SourceError> {
-    let sound = hasher.finish() == *content.digest();
-    if sound { Ok(()) } else { Err(SourceError::Damaged { start: 0, end: content.length() }) }
-}
-
 /// The bytes from one offset to another, in units that were checked by these roots. While one is sent the next one is read
 /// and checked, so two are in memory.
 pub(super) fn checked_bytes(
@@ -158,12 +154,4 @@ async fn read_block(source: &dyn Source, start: u64, end: u64) -> Result<Bytes, 
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes.freeze())
-}
-
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BackendError> {
-    tokio::task::spawn_blocking(work).await.map_err(ended)
-}
-
-fn ended(error: JoinError) -> BackendError {
-    BackendError::Unavailable { retry_after: None, cause: Box::new(error) }
 }

@@ -1,6 +1,7 @@
 //! Portals of Skynet as a backend. What a skylink commits to is computed here, never asked for.
 
 mod backend;
+mod blocking;
 pub mod canonical;
 mod client;
 mod config;

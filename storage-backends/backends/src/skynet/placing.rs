@@ -7,8 +7,8 @@ use skynet_formats::sector::SectorRoot;
 use skynet_formats::skylink::Skylink;
 
 use super::canonical::{file_name, metadata};
+use super::client::Client;
 use super::content::checked_bytes;
-use super::portal::Portal;
 use super::problem::Problem;
 use super::tus::{self, TusId};
 use crate::{BackendError, Resume, ResumeToken, Source};
@@ -18,7 +18,8 @@ const PART: u64 = 64 * 1024 * 1024;
 
 /// One piece of content at one portal.
 pub(super) struct Large<'a> {
-    pub(super) portal: &'a Portal,
+    pub(super) client: &'a Client,
+    pub(super) chunk_size: u64,
     pub(super) source: Arc<dyn Source>,
     /// Of its units.
     pub(super) units: Arc<[SectorRoot]>,
@@ -46,9 +47,9 @@ impl Large<'_> {
                 Ok(reached) => session.offset = reached,
                 // Once, and in the smallest parts: perhaps it was lost because a part took too long.
                 Err(error) if !renewed && self.is_lost(&session, &error).await => {
-                    tracing::info!(portal = %self.portal.client.name(), %error, "beginning an upload anew");
+                    tracing::info!(portal = %self.client.name(), %error, "beginning an upload anew");
                     renewed = true;
-                    part = self.portal.profile.chunk_size();
+                    part = self.chunk_size;
                     session = self.begin(resume).await?;
                 }
                 Err(error) => return Err(error),
@@ -63,13 +64,12 @@ impl Large<'_> {
     }
 
     fn part(&self) -> u64 {
-        let chunk = self.portal.profile.chunk_size();
-        (PART / chunk).max(1) * chunk
+        (PART / self.chunk_size).max(1) * self.chunk_size
     }
 
     /// The portal has lost the upload, or it is stuck: skyd goes on at whole chunks only.
     async fn is_lost(&self, session: &Session, error: &BackendError) -> bool {
-        let stuck = !session.offset.is_multiple_of(self.portal.profile.chunk_size());
+        let stuck = !session.offset.is_multiple_of(self.chunk_size);
         match error {
             BackendError::NotFound => true,
             // It says that it will go on: another request may just be ending, of a process that was killed.
@@ -77,7 +77,7 @@ impl Large<'_> {
             BackendError::Refused { .. } | BackendError::Unavailable { .. } if stuck => true,
             // skyd forgets an idle upload even while it works on a part of it, and then says one thing or another.
             BackendError::Unavailable { .. } => {
-                matches!(tus::state(&self.portal.client, &session.id).await, Err(BackendError::NotFound))
+                matches!(tus::state(self.client, &session.id).await, Err(BackendError::NotFound))
             }
             _ => false,
         }
@@ -87,7 +87,7 @@ impl Large<'_> {
     async fn take_up(&self, resume: &dyn Resume) -> Result<Option<Session>, BackendError> {
         let Some(id) = resume.last().and_then(|token| self.read_token(&token)) else { return Ok(None) };
         let length = self.source.content().length();
-        match tus::state(&self.portal.client, &id).await {
+        match tus::state(self.client, &id).await {
             Ok(state) if state.offset <= length && state.length.is_none_or(|found| found == length) => {
                 Ok(Some(Session { id, offset: state.offset }))
             }
@@ -101,7 +101,7 @@ impl Large<'_> {
     async fn begin(&self, resume: &dyn Resume) -> Result<Session, BackendError> {
         let content = self.source.content();
         let metadata = metadata(content.digest(), content.length());
-        let id = tus::create(&self.portal.client, content.length(), &file_name(content.digest()), &metadata).await?;
+        let id = tus::create(self.client, content.length(), &file_name(content.digest()), &metadata).await?;
         let token = format!("{} {id}", self.skylink);
         resume.keep(ResumeToken::try_from(token).expect("a skylink and a name are short")).await;
         Ok(Session { id, offset: 0 })
@@ -124,13 +124,13 @@ impl Large<'_> {
                 BackendError::Unavailable { retry_after: None, cause: "the source failed".into() }
             })
         });
-        let sent = tus::patch(&self.portal.client, &session.id, session.offset, end - session.offset, bytes).await;
+        let sent = tus::patch(self.client, &session.id, session.offset, end - session.offset, bytes).await;
         let failed = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         failed.map_or(sent, Err)
     }
 
     async fn ask_skylink(&self, id: &TusId) -> Result<Skylink, BackendError> {
-        let client = &self.portal.client;
+        let client = self.client;
         let state = tus::state(client, id).await?;
         match state.skylink {
             Some(skylink) => Ok(skylink),

@@ -144,7 +144,8 @@ impl Portal {
         let found = match canonical.body {
             Body::Small(bytes) => self.send_raw(&content, bytes).await?,
             Body::Large(units) => {
-                placing::Large { portal: self, source, units, skylink: canonical.skylink }.send(resume).await?
+                let (client, chunk_size) = (&self.client, self.profile.chunk_size());
+                placing::Large { client, chunk_size, source, units, skylink: canonical.skylink }.send(resume).await?
             }
         };
         self.compare(canonical.skylink, found)?;

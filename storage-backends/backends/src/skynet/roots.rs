@@ -15,8 +15,8 @@ use skynet_formats::profile::{Profile, SectorSize};
 use skynet_formats::sector::SectorRoot;
 use skynet_formats::unit_roots::UnitRoots;
 
-use super::content::{blocking, check_digest};
-use crate::{BackendError, Source, UNIT, read_piece};
+use super::blocking::blocking;
+use crate::{BackendError, Content, Source, SourceError, UNIT, read_piece};
 
 /// So many roots are remembered in all, 32 bytes each; one content of more than that is remembered alone.
 const MAX_REMEMBERED: usize = 128 * 1024;
@@ -109,11 +109,16 @@ async fn compute(source: &dyn Source, profile: Profile) -> Result<Roots, Backend
     Ok(Roots { fanout: pass.fanout.finish().into(), units })
 }
 
+pub(super) fn check_digest(hasher: Hasher, content: &Content) -> Result<(), SourceError> {
+    let sound = hasher.finish() == *content.digest();
+    if sound { Ok(()) } else { Err(SourceError::Damaged { start: 0, end: content.length() }) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BytesSource;
     use crate::testing::{Watched, sample};
-    use crate::{BytesSource, Content};
 
     fn without_roots(source: &BytesSource) -> BytesSource {
         let content = source.content();

@@ -5,7 +5,8 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Bytes, Entry, EntryError, EntryType, SIGNATURE_LENGTH, Signature, SignedEntry};
+use super::{Entry, EntryError, EntryType, SIGNATURE_LENGTH, Signature, SignedEntry};
+use crate::byte_string::Bytes;
 use crate::datakey::DataKey;
 use crate::public_key::PublicKey;
 

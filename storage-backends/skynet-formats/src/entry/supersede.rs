@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use super::{Entry, EntryType, HOST_KEY_HASH_LENGTH, hash};
+use super::{Entry, EntryType, HOST_KEY_HASH_LENGTH};
+use crate::blake2b::hash;
 
 /// Why an entry does not replace the one that stands. The words are skyd's: clients know them.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

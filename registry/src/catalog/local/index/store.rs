@@ -1,5 +1,6 @@
 //! The sled tree that the index lives in: checked reads, and batches that carry their own account.
 
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -10,10 +11,21 @@ use sled::IVec;
 use super::schema::{Key, TREE, Table, VERSION};
 use super::source::{Fault, Source, Visit};
 use super::value::{self, Meta, Payload, checksum, seal, unseal};
-use super::view::Changes;
 
 /// How often sled's own thread syncs its log. Nothing waits for it: the journal is what lasts.
 const FLUSH_EVERY_MS: u64 = 500;
+
+/// What becomes of one key.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// The checksum of what the index has under it.
+    pub(crate) before: Option<u64>,
+    /// The payload that it gets; `None` removes it.
+    pub(crate) now: Option<Payload>,
+}
+
+/// The changes of a batch, by key.
+pub(crate) type Changes = BTreeMap<Vec<u8>, Change>;
 
 /// What a walk calls with each key and what is stored under it.
 type VisitStored<'a> = dyn FnMut(&[u8], &IVec) -> Result<ControlFlow<()>, Fault> + 'a;

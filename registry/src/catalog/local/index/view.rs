@@ -1,23 +1,10 @@
 //! The index with changes on top that are not yet in it.
 
-use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use super::source::{Fault, Source, Visit};
-use super::store::Index;
+use super::store::{Change, Changes, Index};
 use super::value::Payload;
-
-/// What becomes of one key.
-#[derive(Debug)]
-pub(crate) struct Change {
-    /// The checksum of what the index has under it.
-    pub(crate) before: Option<u64>,
-    /// The payload that it gets; `None` removes it.
-    pub(crate) now: Option<Payload>,
-}
-
-/// The changes of a batch, by key.
-pub(crate) type Changes = BTreeMap<Vec<u8>, Change>;
 
 /// Reads see the changes first. At the end, the changes are the batch that is applied.
 #[derive(Debug)]

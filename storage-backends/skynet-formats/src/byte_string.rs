@@ -11,7 +11,7 @@ const BYTES_LIMIT: usize = 4096;
 
 /// Bytes, written in base64 as Go writes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bytes(pub(super) Vec<u8>);
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
 impl AsRef<[u8]> for Bytes {
     fn as_ref(&self) -> &[u8] {

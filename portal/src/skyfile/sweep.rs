@@ -4,20 +4,20 @@ use std::io;
 
 use skynet_formats::skylink::Target;
 
-use super::Pins;
-use crate::sectors::{SectorStore, Swept};
-use crate::skyfile::{OpenError, Skyfile};
+use super::{OpenError, Skyfile, Skyfiles};
+use crate::sectors::Swept;
 
-impl Pins {
+impl Skyfiles {
     /// Removes the sectors that no pin reaches, unless `stop` says so first. Callers run one sweep at a time. Blocks.
-    pub(crate) fn sweep(&self, sectors: &SectorStore, salts: [u64; 4], stop: impl Fn() -> bool) -> io::Result<Swept> {
-        // Before any pin is read: see the argument above.
-        let sweep = sectors.begin_sweep(salts)?;
-        self.walk(|skylink| {
+    /// Why it takes nothing that somebody counts on: see [`Pins`](crate::pins::Pins).
+    pub(crate) fn sweep(&self, salts: [u64; 4], stop: impl Fn() -> bool) -> io::Result<Swept> {
+        // Before any pin is read.
+        let sweep = self.sectors.begin_sweep(salts)?;
+        self.pins.walk(|skylink| {
             if stop() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            match Skyfile::open(&sectors.clone().into(), skylink) {
+            match Skyfile::open(&self.sectors.clone().into(), skylink) {
                 Ok(Some(skyfile)) => skyfile.roots().for_each(|root| sweep.mark(&root)),
                 Ok(None) => tracing::warn!(%skylink, "the base sector of a pinned skyfile is not here"),
                 Err(OpenError::Io(error)) => return Err(error),
