@@ -81,7 +81,7 @@ fn whole() -> Vec<u8> {
 fn start_child(directory: &Path) -> Child {
     let program = std::env::current_exe().unwrap();
     let mut command = Command::new(program);
-    command.args(["--exact", "fs::tests::kill::child", "--nocapture"]).env(DIRECTORY_VARIABLE, directory);
+    command.args(["--exact", "tests::kill::child", "--nocapture"]).env(DIRECTORY_VARIABLE, directory);
     command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
 
