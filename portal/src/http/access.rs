@@ -4,9 +4,9 @@
 //! for programs on the portal's own machine. A web page is none, though it may be open there: the portal answers pages of
 //! all origins, as SDKs need it. Cookies are never looked at, since browsers send them along whoever asks them to.
 
-use data_encoding::BASE64;
 use http::header::{AUTHORIZATION, FORWARDED, ORIGIN, VIA};
 use http::{HeaderName, StatusCode};
+use skynet_formats::go_encoding::base64;
 
 use super::error::HttpError;
 use super::request::Request;
@@ -59,7 +59,7 @@ fn basic_password(request: &Request) -> Option<String> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = String::from_utf8(BASE64.decode(credentials.trim().as_bytes()).ok()?).ok()?;
+    let decoded = String::from_utf8(base64(credentials.trim().as_bytes())?).ok()?;
     let (_, password) = decoded.split_once(':')?;
     Some(password.to_owned())
 }

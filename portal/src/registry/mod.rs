@@ -31,8 +31,9 @@ pub(crate) enum PutEntryError {
 /// Why a skylink does not resolve here.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResolveLinkError {
-    /// An entry on the way is not here. In skyd's words.
-    #[error("registry entry not found")]
+    /// An entry on the way is not here. In skyd's words for a network where not every host answered, which the tests of
+    /// skynet-js expect.
+    #[error("registry entry not found within given time")]
     Unknown(EntryId),
     /// The last of these entries says that there is nothing any more.
     #[error("{}", ResolveError::Deleted)]

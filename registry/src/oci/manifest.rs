@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use data_encoding::BASE64;
 use serde::Deserialize;
+use skynet_formats::go_encoding::base64;
 
 use super::{Digest, ManifestKind};
 
@@ -204,7 +204,7 @@ impl WireDescriptor {
 
     /// Embedded data that can be decoded must be what the digest says (image-spec, descriptor.md#embedded-content).
     fn check_data(&self, digest: &Digest) -> Result<(), InvalidManifest> {
-        let Some(data) = self.data.as_deref().and_then(|data| BASE64.decode(data.as_bytes()).ok()) else {
+        let Some(data) = self.data.as_deref().and_then(|data| base64(data.as_bytes())) else {
             return Ok(());
         };
         match digest.algorithm() {

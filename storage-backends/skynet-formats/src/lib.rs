@@ -8,6 +8,7 @@ mod byte_string;
 pub mod datakey;
 pub mod entry;
 pub mod fanout;
+pub mod go_encoding;
 pub mod layout;
 pub mod metadata;
 pub mod profile;

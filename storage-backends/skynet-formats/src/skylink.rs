@@ -6,6 +6,7 @@ use std::str::FromStr;
 use data_encoding::{BASE32HEX_NOPAD, BASE64URL_NOPAD};
 use serde::{Deserialize, Serialize};
 
+use super::go_encoding::{base32hex, base64url};
 use super::sector::SectorRoot;
 
 /// A v1 skylink names no byte of its sector beyond this, whatever the sector size of the build: skyd's testing builds
@@ -24,7 +25,7 @@ const V2_BITFIELD: u16 = 1;
 const BASE64_LENGTH: usize = 46;
 const BASE32_LENGTH: usize = 55;
 
-/// A valid skylink. It prints as base64url.
+/// A valid skylink. It prints as base64url; text is read as Go reads it, with any value of the bits that no byte needs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Skylink {
@@ -180,13 +181,13 @@ impl FromStr for Skylink {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bytes = match text.len() {
-            BASE64_LENGTH => BASE64URL_NOPAD.decode(text.as_bytes()),
+            BASE64_LENGTH => base64url(text.as_bytes()),
             // Host names are not case-sensitive.
-            BASE32_LENGTH => BASE32HEX_NOPAD.decode(text.to_ascii_uppercase().as_bytes()),
+            BASE32_LENGTH => base32hex(text.to_ascii_uppercase().as_bytes()),
             _ => return Err(SkylinkError::Malformed),
         };
-        let bytes = bytes.map_err(|_| SkylinkError::Malformed)?;
-        Skylink::from_bytes(&bytes.try_into().map_err(|_| SkylinkError::Malformed)?)
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok()).ok_or(SkylinkError::Malformed)?;
+        Skylink::from_bytes(&bytes)
     }
 }
 

@@ -224,6 +224,21 @@ async fn a_resolver_skylink_is_resolved_with_its_proof() {
     }
 }
 
+/// The tests of skynet-js fetch such a link, and expect that its entry is not found.
+#[tokio::test]
+async fn a_skylink_with_unused_bits_set_is_the_one_without_them() {
+    let portal = TestPortal::new();
+    let (status, text) =
+        status_and_text(portal.send(get("/AQDwh1jnoZas9LaLHC_D4-2yO9XYDdZzNtz62H4Dww1jDB")).await).await;
+    assert_eq!(status, 404);
+    assert!(text.contains("failed to fetch skylink: registry entry not found within given time"), "{text}");
+    // The last character of a canonical link has four bits of zeros: the next one in the alphabet has one set.
+    let (start, last) = V1.split_at(V1.len() - 1);
+    let next = char::from(last.as_bytes()[0] + 1);
+    let response = portal.send(get(&format!("/skynet/resolve/{start}{next}"))).await;
+    assert_eq!(status_and_text(response).await, (200, format!("{{\"skylink\":\"{V1}\"}}\n")));
+}
+
 #[tokio::test]
 async fn skylinks_that_lead_nowhere() {
     let portal = TestPortal::new();

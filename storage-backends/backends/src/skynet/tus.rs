@@ -10,6 +10,7 @@ use futures_util::stream::Stream;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Body, Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
+use skynet_formats::go_encoding::base64;
 use skynet_formats::skylink::Skylink;
 
 use super::client::{Client, Progress};
@@ -156,7 +157,7 @@ fn skylink(headers: &HeaderMap) -> Option<Skylink> {
     }
     let fields = text(headers, "upload-metadata")?.split(',');
     let value = fields.filter_map(|field| field.trim().split_once(' ')).find(|(name, _)| *name == "Skylink")?.1;
-    let decoded = BASE64.decode(value.trim().as_bytes()).ok()?;
+    let decoded = base64(value.trim().as_bytes())?;
     Skylink::from_uri(std::str::from_utf8(&decoded).ok()?).ok()
 }
 
