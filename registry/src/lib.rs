@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod gc;
 pub mod http;
 pub mod ids;
+mod locks;
 pub mod oci;
 pub mod placement;
 pub mod server;

@@ -66,8 +66,8 @@ pub async fn collect(registry: &Arc<Registry>, dry_run: bool) -> Result<Collecte
         }
     }
     collected.files += sweep::sweep(registry, dry_run).await?;
-    if !dry_run {
-        registry.sweep_unit_hashes().await?;
+    if !dry_run && let Some(remote) = &registry.remote {
+        remote.sweep_unit_hashes(&registry.catalog).await?;
     }
     registry.metrics.gc_runs.inc();
     if !dry_run {

@@ -101,10 +101,10 @@ async fn evict(registry: &Arc<Registry>, digest: &Digest) -> Result<bool, Error>
     registry.blocking_with(lock, move |store| store.remove(&name)).await
 }
 
-impl Registry {
+impl Remote {
     /// Marks a file as used, where that decides what is evicted: its time of modification, as content never changes.
     pub(crate) fn note_use(&self, file: &File) {
-        if self.remote.as_ref().is_none_or(|remote| remote.settings.cache_size == 0) {
+        if self.settings.cache_size == 0 {
             return;
         }
         let now = SystemTime::now();
@@ -113,11 +113,5 @@ impl Registry {
         if !recent && let Err(error) = file.set_modified(now) {
             tracing::debug!(%error, "a file cannot be marked as used");
         }
-    }
-
-    /// True if as much waits for its place as may.
-    pub(crate) fn is_staging_full(&self) -> bool {
-        let limit = self.remote.as_ref().map_or(0, |remote| remote.settings.staging_limit);
-        limit > 0 && self.catalog.backlog().bytes >= limit
     }
 }

@@ -14,7 +14,6 @@
 //! Where addresses do not commit to unit roots, their list goes through 3 to 6 as well, as content of its own: from 2 on it
 //! is held, and whatever end there was, it lacks a place until it has one.
 
-mod acknowledge;
 mod attempts;
 mod cold;
 mod eviction;
@@ -33,9 +32,8 @@ mod worker;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use acknowledge::Acknowledgement;
 pub use cold::{ColdBlob, ColdRead};
 pub use flush::flush;
-pub use remote::{Directories, Durability, Remote, Settings};
+pub use remote::{Acknowledgement, Directories, Durability, Remote, Settings};
 pub(crate) use roots::{keep_unit_roots, unit_roots};
 pub use run::run;

@@ -10,14 +10,24 @@ use backends::wrap::Verify;
 use skynet_formats::profile::Profile;
 use tokio::sync::Semaphore;
 
-use super::Acknowledgement;
 use super::cold::ColdReads;
 use super::removals::Removals;
 use crate::catalog::{Backlog, Clock, Wanted};
-use crate::service::DigestLocks;
+use crate::locks::DigestLocks;
 
 /// A backend that has said nothing for so long is not waited for, even if its own patience is longer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(8);
+
+/// What an answer to a push promises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Acknowledgement {
+    /// That the content is durable on this node.
+    #[default]
+    Local,
+    /// Of a manifest: that it and all that it refers to is at the backend, and what reading parts of it takes. Of a blob: as
+    /// much, if it does not take long.
+    Network,
+}
 
 /// How the backend is to be used.
 #[derive(Clone, Debug)]

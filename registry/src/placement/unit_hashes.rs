@@ -12,8 +12,9 @@ use backends::UnitHash;
 use content_store::record::{self, Fields, Format, RecordError};
 
 use super::{Remote, resume};
+use crate::catalog::Catalog;
 use crate::oci::Digest;
-use crate::service::{Error, Registry};
+use crate::service::Error;
 
 /// Content of more units has no record: this is 2 TiB.
 const MAX_UNITS: usize = 512 * 1024;
@@ -51,11 +52,11 @@ fn decode(fields: &mut Fields<'_>) -> Option<(Digest, Arc<[UnitHash]>)> {
     rest.is_empty().then(|| (list, hashes.iter().copied().map(UnitHash::from_bytes).collect()))
 }
 
-impl Registry {
+impl Remote {
     /// The hashes of the units of content with the roots that are recorded. Blocks.
-    pub(super) fn unit_hashes(&self, remote: &Remote, digest: &Digest) -> Result<Option<Arc<[UnitHash]>>, Error> {
-        let Some(recorded) = self.catalog().unit_roots(digest)? else { return Ok(None) };
-        let known = read(&remote.unit_hashes, digest, &recorded.list).unwrap_or_else(|error| {
+    pub(super) fn unit_hashes(&self, catalog: &Catalog, digest: &Digest) -> Result<Option<Arc<[UnitHash]>>, Error> {
+        let Some(recorded) = catalog.unit_roots(digest)? else { return Ok(None) };
+        let known = read(&self.unit_hashes, digest, &recorded.list).unwrap_or_else(|error| {
             tracing::warn!(%digest, %error, "the hashes of units cannot be read, their roots are used");
             None
         });
@@ -63,12 +64,9 @@ impl Registry {
     }
 
     /// Removes the records of content that nobody holds, and what a crash left.
-    pub(crate) async fn sweep_unit_hashes(self: &Arc<Self>) -> Result<(), Error> {
-        let Some(remote) = self.remote.clone() else { return Ok(()) };
-        let registry = Arc::clone(self);
-        let sweeping = tokio::task::spawn_blocking(move || {
-            sweep(&remote.unit_hashes, |digest| Ok(registry.catalog().is_held(digest)?))
-        });
+    pub(crate) async fn sweep_unit_hashes(&self, catalog: &Catalog) -> Result<(), Error> {
+        let (directory, catalog) = (self.unit_hashes.clone(), catalog.clone());
+        let sweeping = tokio::task::spawn_blocking(move || sweep(&directory, |digest| Ok(catalog.is_held(digest)?)));
         sweeping.await.unwrap_or(Err(Error::Internal("the sweep of hashes of units panicked")))
     }
 }

@@ -108,6 +108,12 @@ impl Registry {
         Ok(Blob::Bytes(bytes))
     }
 
+    fn note_use(&self, file: &File) {
+        if let Some(remote) = &self.remote {
+            remote.note_use(file);
+        }
+    }
+
     /// Content in a local file; `Err(None)`: it is not here.
     async fn file_here(&self, digest: &Digest, size: u64) -> Result<File, Option<Error>> {
         let (store, wanted) = (self.store.clone(), digest.clone());

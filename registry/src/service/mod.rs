@@ -3,6 +3,7 @@
 //! Order of durable steps of every push: bytes synced -> file renamed into the store, directory synced -> facts committed
 //! to the catalog -> answer. A crash before the commit leaves a file that nobody holds, which the next sweep removes.
 
+mod acknowledge;
 mod blobs;
 mod closing;
 mod error;
@@ -10,7 +11,6 @@ mod grace;
 mod hot_content;
 mod kept_files;
 mod listing;
-mod locks;
 mod manifests;
 mod mount;
 mod push_report;
@@ -30,6 +30,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::catalog::{Catalog, CatalogState};
+use crate::locks::{DigestLock, DigestLocks};
 use crate::oci::Digest;
 use crate::placement::{Durability, Remote};
 use crate::telemetry::metrics::Metrics;
@@ -40,7 +41,6 @@ pub use error::{Error, Progress};
 pub(crate) use grace::{GraceTable, Touch};
 pub use kept_files::KeptFiles;
 pub use listing::{Names, Tags};
-pub(crate) use locks::{DigestLock, DigestLocks};
 pub use manifests::{ManifestContent, ManifestInfo, ManifestPush, PushedManifest, SMALL_MANIFEST};
 pub use referrers::{Descriptor, Referrers};
 pub use uploads::{ByteChunks, Chunk, Start, Started};

@@ -86,6 +86,12 @@ impl Registry {
         made.await.unwrap_or(Err(Error::Internal("beginning the upload panicked")))
     }
 
+    /// True if as much waits for its place as may.
+    fn is_staging_full(&self) -> bool {
+        let limit = self.remote.as_ref().map_or(0, |remote| remote.settings.staging_limit);
+        limit > 0 && self.catalog.backlog().bytes >= limit
+    }
+
     async fn make_session(
         &self,
         repository: RepositoryName,

@@ -164,8 +164,8 @@ impl Registry {
 
     /// The content with the hashes of its units, if they are known.
     async fn with_unit_hashes(self: &Arc<Self>, remote: &Arc<Remote>, content: Content) -> Result<Content, Error> {
-        let (registry, remote, digest) = (Arc::clone(self), Arc::clone(remote), content.digest().clone());
-        let reading = tokio::task::spawn_blocking(move || registry.unit_hashes(&remote, &digest));
+        let (catalog, remote, digest) = (self.catalog.clone(), Arc::clone(remote), content.digest().clone());
+        let reading = tokio::task::spawn_blocking(move || remote.unit_hashes(&catalog, &digest));
         match reading.await.map_err(|_| Error::Internal("reading hashes of units panicked"))?? {
             Some(hashes) => {
                 content.with_unit_hashes(hashes).map_err(|_| Error::Internal("the hashes of other content's units"))

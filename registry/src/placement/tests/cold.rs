@@ -124,7 +124,7 @@ async fn cold_reads_do_without_hashes_of_units_and_with_wrong_ones() {
     let (node, digest) = Node::with_cold(&bytes, settings()).await;
     let registry = &node.fixture.registry;
     let remote = registry.remote.as_ref().unwrap();
-    let known = registry.unit_hashes(remote, &digest).unwrap().unwrap();
+    let known = remote.unit_hashes(&registry.catalog, &digest).unwrap().unwrap();
     assert_eq!(known[..], bytes.chunks(UNIT as usize).map(UnitHash::of).collect::<Vec<_>>());
     let list = registry.catalog.unit_roots(&digest).unwrap().unwrap().list;
     for wrong in [None, Some(UnitHash::of(b"something else"))] {

@@ -5,24 +5,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::{Error, Registry};
 use crate::oci::Digest;
-use crate::service::{Error, Registry};
-
-/// What an answer to a push promises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Acknowledgement {
-    /// That the content is durable on this node.
-    #[default]
-    Local,
-    /// Of a manifest: that it and all that it refers to is at the backend, and what reading parts of it takes. Of a blob: as
-    /// much, if it does not take long.
-    Network,
-}
+use crate::placement::Acknowledgement;
 
 impl Registry {
     /// The blob is durable here. Waits a while for its place; the answer is the same either way, since the manifest's
     /// says what counts.
-    pub(crate) async fn acknowledge_blob(self: &Arc<Self>, digest: &Digest) {
+    pub(super) async fn acknowledge_blob(self: &Arc<Self>, digest: &Digest) {
         let Some(patience) = self.network_patience() else { return };
         // A catalog that cannot be read now keeps nobody from going on with the push.
         let _ = self.wait_for_places(vec![digest.clone()], patience).await;
@@ -30,13 +20,13 @@ impl Registry {
 
     /// The manifest is durable here and visible. [`Error::InDoubt`] if not all of it is at the backend in time: the
     /// client repeats the push, which is cheap.
-    pub(crate) async fn acknowledge_manifest(self: &Arc<Self>, needed: Vec<Digest>) -> Result<(), Error> {
+    pub(super) async fn acknowledge_manifest(self: &Arc<Self>, needed: Vec<Digest>) -> Result<(), Error> {
         let Some(patience) = self.network_patience() else { return Ok(()) };
         if self.wait_for_places(needed, patience).await? { Ok(()) } else { Err(Error::InDoubt) }
     }
 
     /// True if answers wait for the backend.
-    pub(crate) fn acknowledges_network(&self) -> bool {
+    pub(super) fn acknowledges_network(&self) -> bool {
         self.network_patience().is_some()
     }
 
