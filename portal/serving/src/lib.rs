@@ -1,16 +1,24 @@
-//! What every server of ours needs of HTTP besides its library: request bodies that end in time, ranges, conditions and
-//! query strings. Knows neither registries nor portals.
+//! What every server of ours needs of HTTP besides its library: request bodies that end in time, ranges, conditions, query
+//! strings, the client behind proxies, and an access log. Knows neither registries nor portals.
 
+mod access_log;
+mod client;
 mod conditions;
+mod forwarded;
 mod idle;
 mod multipart;
+mod origin;
 mod query;
 mod range;
 mod request_body;
+mod request_id;
 
+pub use access_log::{AccessLog, Sent, loggable, on_end};
+pub use client::{InvalidNetwork, Network, TrustedProxies, client_network};
 pub use conditions::{EntityTag, EntityTags, entity_tags, precondition, range_applies};
 pub use idle::{IdleTimeout, IdleTimeoutError};
 pub use multipart::{Multipart, Piece};
 pub use query::Query;
 pub use range::{ByteRange, Ranges, parse_range};
 pub use request_body::{BodyError, RequestBody};
+pub use request_id::{REQUEST_ID, inbound_request_id};

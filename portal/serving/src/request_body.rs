@@ -34,6 +34,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 pub struct RequestBody {
     body: IdleTimeout<Body>,
     received: Counter,
+    bytes: u64,
     ended: bool,
 }
 
@@ -41,7 +42,7 @@ impl RequestBody {
     /// `received` counts its bytes.
     pub fn new(body: Body, idle: Duration, received: Counter) -> Self {
         let ended = http_body::Body::is_end_stream(&body);
-        RequestBody { body: IdleTimeout::new(body, idle), received, ended }
+        RequestBody { body: IdleTimeout::new(body, idle), received, bytes: 0, ended }
     }
 
     /// Takes the body out, for a task that goes on without the request. When the connection ends before all of it has
@@ -50,6 +51,11 @@ impl RequestBody {
     pub fn take(&mut self) -> RequestBody {
         let empty = RequestBody::new(Body::empty(), Duration::ZERO, self.received.clone());
         std::mem::replace(self, empty)
+    }
+
+    /// How many bytes of it have been read.
+    pub fn received(&self) -> u64 {
+        self.bytes
     }
 
     /// True if all of it has been read.
@@ -101,6 +107,7 @@ impl Stream for RequestBody {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         self.received.inc_by(data.len() as u64);
+                        self.bytes += data.len() as u64;
                         return Poll::Ready(Some(Ok(data)));
                     }
                     Err(_) => continue,

@@ -1,0 +1,87 @@
+//! What proxies say of the request that they pass on, by `X-Forwarded-*` or `Forwarded` (RFC 7239). Where both are, the
+//! former counts: most proxies write that, and pass on what the client wrote into the other.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::FORWARDED;
+use http::{HeaderMap, HeaderName};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+
+/// The addresses that the proxies name, from the first to the last; `None` where one names something else.
+pub(crate) fn clients(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    if headers.contains_key(X_FORWARDED_FOR) {
+        return elements(headers, &X_FORWARDED_FOR).map(|element| element.and_then(address)).collect();
+    }
+    let named = |element: &str| address(&parameter(element, "for")?);
+    elements(headers, &FORWARDED).map(|element| element.and_then(named)).collect()
+}
+
+/// What the client asked for, as far as proxies tell.
+#[derive(Debug, Default)]
+pub(crate) struct Origin {
+    pub(crate) proto: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) port: Option<u16>,
+}
+
+/// Of several proxies the first one's word counts, which the client spoke to; as text, not checked.
+pub(crate) fn origin(headers: &HeaderMap) -> Origin {
+    let first = |name: &HeaderName| elements(headers, name).next().flatten();
+    let own = [X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT];
+    if own.iter().any(|name| headers.contains_key(name)) {
+        return Origin {
+            proto: first(&X_FORWARDED_PROTO).map(str::to_ascii_lowercase),
+            host: first(&X_FORWARDED_HOST).map(str::to_owned),
+            port: first(&X_FORWARDED_PORT).and_then(|port| port.parse().ok()),
+        };
+    }
+    let Some(element) = first(&FORWARDED) else { return Origin::default() };
+    let proto = parameter(element, "proto").map(|proto| proto.to_ascii_lowercase());
+    Origin { proto, host: parameter(element, "host"), port: None }
+}
+
+/// The elements of a list header over all its lines; `None` for a line that is no text.
+fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = Option<&'a str>> {
+    headers.get_all(name).iter().flat_map(|line| match line.to_str() {
+        Ok(text) => split(text, ',').into_iter().filter(|part| !part.is_empty()).map(Some).collect(),
+        Err(_) => vec![None],
+    })
+}
+
+/// The value of a parameter of one element of `Forwarded`, without quotes.
+fn parameter(element: &str, wanted: &str) -> Option<String> {
+    let pairs = split(element, ';').into_iter().filter_map(|pair| pair.split_once('='));
+    let mut values = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim());
+    let value = values.next()?;
+    let Some(quoted) = value.strip_prefix('"') else { return Some(value.to_owned()) };
+    Some(quoted.strip_suffix('"')?.replace('\\', ""))
+}
+
+/// Parts between separators that stand outside of quotes, trimmed. Quotes that do not match count as nothing: a client that
+/// opens one must not hide what the proxy appends.
+fn split(text: &str, separator: char) -> Vec<&str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let mut separates = |character: char| {
+        let separates = character == separator && !quoted;
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        separates
+    };
+    let parts: Vec<&str> = text.split(&mut separates).map(str::trim).collect();
+    if quoted { text.split(separator).map(str::trim).collect() } else { parts }
+}
+
+/// An address with or without a port, IPv6 also in brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    text.parse().ok().or_else(bracketed).or_else(with_port)
+}
