@@ -60,8 +60,8 @@ impl Anywhere {
                 Some(attempt) = attempts.next() => attempt,
                 () = tokio::time::sleep(self.replicas.patience), if may_ask => {
                     let number = others.pop().expect("it is not empty");
-                    let digest = self.content.digest();
-                    tracing::info!(%digest, at = self.rest.start, "a backend is slow; asking another");
+                    let (digest, next) = (self.content.digest(), name(&*self.replicas.members[number]));
+                    tracing::info!(%digest, at = self.rest.start, next, "no backend has answered in time; asking another");
                     attempts.push(self.begin(number));
                     continue;
                 }

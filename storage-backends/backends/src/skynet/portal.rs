@@ -184,7 +184,7 @@ impl Portal {
             return Ok(());
         }
         let error = self.client.error("place content", Problem::OtherAddress { expected, found });
-        tracing::error!(%error, "a portal computes other skylinks than we do; it is not to be trusted");
+        tracing::error!(portal = %self.client.name(), %error, "a portal computes other skylinks than we do; it is not to be trusted");
         Err(error.misbehaves())
     }
 

@@ -40,6 +40,8 @@ pub struct Breaker {
 
 #[derive(Debug)]
 struct Switch {
+    /// Endpoints of the backend, for the log.
+    name: String,
     config: BreakerConfig,
     state: Mutex<State>,
 }
@@ -88,11 +90,11 @@ impl Switch {
         };
         match error {
             BackendError::Misbehaves { .. } => {
-                tracing::error!(%error, "a backend misbehaves, and is not used any more");
+                tracing::error!(backend = self.name, %error, "a backend misbehaves, and is not used any more");
                 self.state().distrusted = true;
             }
             BackendError::Corrupt { .. } => {
-                tracing::error!(%error, "a backend gave other bytes than those asked for");
+                tracing::error!(backend = self.name, %error, "a backend gave other bytes than those asked for");
                 self.rest(Duration::ZERO);
             }
             error if error.is_retryable() => self.fail(error),
@@ -124,14 +126,15 @@ impl Switch {
             state.resting_until = Some(Instant::now() + rest);
             rest
         };
-        tracing::warn!(?rest, "a backend is left alone for a while");
+        tracing::warn!(backend = self.name, rest_ms = rest.as_millis() as u64, "a backend is left alone for a while");
     }
 }
 
 impl Breaker {
     /// Wraps a backend.
     pub fn new(inner: Arc<dyn Backend>, config: BreakerConfig) -> Self {
-        Breaker { inner, switch: Arc::new(Switch { config, state: Mutex::default() }) }
+        let name = inner.endpoints().join(", ");
+        Breaker { inner, switch: Arc::new(Switch { name, config, state: Mutex::default() }) }
     }
 
     fn guard<'a, T: Send + 'a>(&'a self, call: impl FnOnce() -> Answer<'a, T> + Send + 'a) -> Answer<'a, T> {

@@ -71,6 +71,8 @@ pub struct Retry {
 
 #[derive(Clone, Debug)]
 struct Policy {
+    /// Endpoints of the backend, for the log.
+    name: String,
     config: RetryConfig,
     jitter: Jitter,
 }
@@ -102,7 +104,7 @@ impl Policy {
             };
             failed += 1;
             let Some(pause) = self.pause(failed, &error) else { return Err(error) };
-            tracing::debug!(%error, failed, ?pause, "trying again");
+            tracing::debug!(backend = self.name, %error, failed, pause_ms = pause.as_millis() as u64, "trying again");
             tokio::time::sleep(pause).await;
         }
     }
@@ -111,7 +113,8 @@ impl Policy {
 impl Retry {
     /// Wraps a backend.
     pub fn new(inner: Arc<dyn Backend>, config: RetryConfig, jitter: Jitter) -> Self {
-        Retry { inner, policy: Policy { config, jitter }, opens_again: true }
+        let name = inner.endpoints().join(", ");
+        Retry { inner, policy: Policy { name, config, jitter }, opens_again: true }
     }
 
     /// The same, but a read that cannot be begun, or begun again after it broke off, is not tried further: where others
@@ -159,7 +162,8 @@ impl Resumed {
                     self.open = None;
                     self.failed += 1;
                     let Some(pause) = self.policy.pause(self.failed, &error) else { return Err(error) };
-                    tracing::debug!(%error, at = self.rest.start, ?pause, "going on with a broken read");
+                    let (backend, pause_ms) = (&self.policy.name, pause.as_millis() as u64);
+                    tracing::debug!(backend, %error, at = self.rest.start, pause_ms, "going on with a broken read");
                     tokio::time::sleep(pause).await;
                 }
             }
