@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use skynet_formats::go_encoding::base64;
 
 use super::{Digest, ManifestKind};
@@ -73,7 +73,8 @@ struct Wire {
     artifact_type: Option<String>,
     config: Option<WireDescriptor>,
     layers: Option<Vec<WireDescriptor>>,
-    manifests: Option<Vec<WireDescriptor>>,
+    #[serde(default, deserialize_with = "nullable")]
+    manifests: List,
     subject: Option<WireDescriptor>,
     annotations: Option<BTreeMap<String, String>>,
 }
@@ -87,6 +88,28 @@ struct WireDescriptor {
     #[serde(default)]
     urls: Option<Vec<String>>,
     data: Option<String>,
+}
+
+/// A list of an index. `null` is how Go writes an empty one, and distribution takes it for that.
+#[derive(Default)]
+enum List {
+    #[default]
+    Absent,
+    Null,
+    Items(Vec<WireDescriptor>),
+}
+
+fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<List, D::Error> {
+    Option::deserialize(deserializer).map(|items| items.map_or(List::Null, List::Items))
+}
+
+impl List {
+    fn items(&self) -> &[WireDescriptor] {
+        match self {
+            List::Absent | List::Null => &[],
+            List::Items(items) => items,
+        }
+    }
 }
 
 impl Manifest {
@@ -111,7 +134,7 @@ impl Manifest {
             config.media_type.clone()
         });
         let descriptors = match kind.is_index() {
-            true => wire.manifests.iter().flatten().collect::<Vec<_>>(),
+            true => wire.manifests.items().iter().collect::<Vec<_>>(),
             false => wire.config.iter().chain(wire.layers.iter().flatten()).collect(),
         };
         Ok(Manifest {
@@ -151,8 +174,10 @@ fn kind(stated: Option<ManifestKind>, own: Option<ManifestKind>, wire: &Wire) ->
             invalid(format!("Content-Type is {stated}, the manifest's mediaType is {body}"))
         }
         (Some(kind), _) | (None, Some(kind)) => Ok(kind),
-        (None, None) if wire.manifests.is_some() && wire.config.is_none() => Ok(ManifestKind::OciIndex),
-        (None, None) if wire.config.is_some() && wire.manifests.is_none() => Ok(ManifestKind::OciImage),
+        (None, None) if !matches!(wire.manifests, List::Absent) && wire.config.is_none() => Ok(ManifestKind::OciIndex),
+        (None, None) if wire.config.is_some() && !matches!(wire.manifests, List::Items(_)) => {
+            Ok(ManifestKind::OciImage)
+        }
         (None, None) => invalid("neither Content-Type nor mediaType says what this manifest is"),
     }
 }
@@ -160,10 +185,10 @@ fn kind(stated: Option<ManifestKind>, own: Option<ManifestKind>, wire: &Wire) ->
 /// An image has a config, an index a list; one that has the other's fields could be read as either (CVE-2021-41190).
 fn check_shape(kind: ManifestKind, wire: &Wire) -> Result<(), InvalidManifest> {
     match kind.is_index() {
-        true if wire.manifests.is_none() => invalid("an index must have manifests"),
+        true if matches!(wire.manifests, List::Absent) => invalid("an index must have manifests"),
         true if wire.config.is_some() || wire.layers.is_some() => invalid("an index must not have config or layers"),
         false if wire.config.is_none() => invalid("an image manifest must have a config"),
-        false if wire.manifests.is_some() => invalid("an image manifest must not have manifests"),
+        false if matches!(wire.manifests, List::Items(_)) => invalid("an image manifest must not have manifests"),
         _ => Ok(()),
     }
 }

@@ -75,6 +75,16 @@ fn the_reason_is_the_fault_that_comes_first() {
 }
 
 #[test]
+fn null_is_an_empty_list() {
+    let image = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":null,"manifests":null}}"#);
+    assert_eq!(parse(&image).unwrap().references.len(), 1);
+    let index = r#"{"schemaVersion":2,"config":null,"layers":null,"manifests":null}"#;
+    let of = |body: &str| Manifest::parse(None, body.as_bytes()).map(|manifest| (manifest.kind, manifest.references));
+    assert_eq!(of(index), Ok((ManifestKind::OciIndex, Vec::new())));
+    assert_eq!(of(&image).map(|(kind, _)| kind), Ok(ManifestKind::OciImage));
+}
+
+#[test]
 fn the_kind_follows_from_the_body_where_the_request_says_nothing() {
     let kind = |body: &str| Manifest::parse(None, body.as_bytes()).map(|m| m.kind);
     assert_eq!(kind(&format!(r#"{{"schemaVersion":2,"config":{CONFIG}}}"#)), Ok(ManifestKind::OciImage));
