@@ -30,9 +30,9 @@ impl Request {
         self.header(&CONTENT_LENGTH)?.parse().ok()
     }
 
-    /// `n`: how many results, at most `cap`. Absent is `cap`.
+    /// `n`: how many results, at most `cap`. Absent or empty is `cap`, as distribution has it.
     pub(crate) fn page_limit(&self, cap: usize) -> Result<usize, HttpError> {
-        let Some(text) = self.query.get("n") else {
+        let Some(text) = self.query.get("n").filter(|text| !text.is_empty()) else {
             return Ok(cap);
         };
         // The largest that distribution's clients send fits an i64; beyond that it is a mistake worth naming.
@@ -93,10 +93,11 @@ mod tests {
     #[test]
     fn page_sizes() {
         assert_eq!(page_limit("", 100), Some(100));
+        assert_eq!(page_limit("n=", 100), Some(100));
         assert_eq!(page_limit("n=0", 100), Some(0));
         assert_eq!(page_limit("n=7", 100), Some(7));
         assert_eq!(page_limit("n=7000", 100), Some(100));
-        for bad in ["n=-1", "n=x", "n=", "n=9223372036854775808"] {
+        for bad in ["n=-1", "n=x", "n=%20", "n=9223372036854775808"] {
             assert_eq!(page_limit(bad, 100), None, "{bad}");
         }
     }

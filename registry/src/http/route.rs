@@ -3,6 +3,8 @@
 //! Repository names contain slashes and may contain every word of the API (`a/manifests/b`, `tags/list`), so paths are
 //! read from the right. What a method does there, `action` says.
 
+use std::fmt;
+
 use content_store::UploadId;
 use percent_encoding::percent_decode_str;
 
@@ -65,7 +67,7 @@ impl Route {
         }
         let rest = path.strip_prefix("/v2/").ok_or(RouteError::NotFound)?;
         match rest {
-            "_catalog" => return Ok(Route::Catalog),
+            "_catalog" | "_catalog/" => return Ok(Route::Catalog),
             "_oci/ext/discover" => return Ok(Route::Extensions),
             _ if rest.starts_with('_') => return Err(RouteError::NotFound),
             _ => {}
@@ -105,9 +107,33 @@ impl Route {
     }
 }
 
-/// Names are taken as they stand: an encoded slash must not mean one thing to a proxy and another to us.
+/// The one way to write a route's path.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Route::Base => f.write_str("/v2/"),
+            Route::Catalog => f.write_str("/v2/_catalog"),
+            Route::Extensions => f.write_str("/v2/_oci/ext/discover"),
+            Route::Tags(name) => write!(f, "/v2/{name}/tags/list"),
+            Route::Manifest(name, reference) => write!(f, "/v2/{name}/manifests/{reference}"),
+            Route::Blob(name, digest) => write!(f, "/v2/{name}/blobs/{digest}"),
+            Route::Uploads(name) => write!(f, "/v2/{name}/blobs/uploads/"),
+            Route::Upload(name, Some(id)) => write!(f, "/v2/{name}/blobs/uploads/{id}"),
+            Route::Upload(name, None) => write!(f, "/v2/{name}/blobs/uploads/unknown"),
+            Route::Referrers(name, digest) => write!(f, "/v2/{name}/referrers/{digest}"),
+            Route::Live => f.write_str("/livez"),
+            Route::Ready => f.write_str("/readyz"),
+            Route::Metrics => f.write_str("/metrics"),
+            Route::Home => f.write_str("/"),
+        }
+    }
+}
+
+/// A name is decoded once, after the raw path was routed: an encoded slash can be part of a name (Portainer sends it), and
+/// never part of the structure. What is encoded twice has a `%` left, which no name has; no more has it dot segments.
 fn repository(segments: &[&str]) -> Result<RepositoryName, RouteError> {
-    segments.join("/").parse().map_err(|_| RouteError::NameInvalid)
+    let name = decode(&segments.join("/")).ok_or(RouteError::NameInvalid)?;
+    name.parse().map_err(|_| RouteError::NameInvalid)
 }
 
 /// Clients send `sha256%3A...` too: decoded once.
@@ -169,7 +195,7 @@ mod tests {
     #[test]
     fn bad_names_digests_and_tags_are_told_apart() {
         for path in
-            ["/v2/A/tags/list", "/v2/a%2Fb/tags/list", "/v2//tags/list", "/v2/a/../b/tags/list", "/v2/tags/list"]
+            ["/v2/A/tags/list", "/v2/a%2Fb%/tags/list", "/v2//tags/list", "/v2/a/../b/tags/list", "/v2/tags/list"]
         {
             assert_eq!(Route::parse(path), Err(RouteError::NameInvalid), "{path}");
         }
@@ -180,24 +206,24 @@ mod tests {
         }
     }
 
-    /// The one way to write a route's path.
-    fn path_of(route: &Route) -> String {
-        match route {
-            Route::Base => "/v2/".to_owned(),
-            Route::Catalog => "/v2/_catalog".to_owned(),
-            Route::Extensions => "/v2/_oci/ext/discover".to_owned(),
-            Route::Tags(name) => format!("/v2/{name}/tags/list"),
-            Route::Manifest(name, reference) => format!("/v2/{name}/manifests/{reference}"),
-            Route::Blob(name, digest) => format!("/v2/{name}/blobs/{digest}"),
-            Route::Uploads(name) => format!("/v2/{name}/blobs/uploads/"),
-            Route::Upload(name, Some(id)) => format!("/v2/{name}/blobs/uploads/{id}"),
-            Route::Upload(name, None) => format!("/v2/{name}/blobs/uploads/nonsense"),
-            Route::Referrers(name, digest) => format!("/v2/{name}/referrers/{digest}"),
-            Route::Live => "/livez".to_owned(),
-            Route::Ready => "/readyz".to_owned(),
-            Route::Metrics => "/metrics".to_owned(),
-            Route::Home => "/".to_owned(),
+    #[test]
+    fn an_encoded_slash_is_part_of_a_name_and_never_of_the_structure() {
+        for path in ["/v2/a%2Fb/tags/list", "/v2/a%2fb/tags/list", "/v2/%61/b/tags/list"] {
+            assert_eq!(Route::parse(path), Ok(Route::Tags(name("a/b"))), "{path}");
         }
+        let manifest = Route::Manifest(name("a/b/c"), Reference::Tag("v1".parse().unwrap()));
+        assert_eq!(Route::parse("/v2/a%2Fb/c/manifests/v1"), Ok(manifest));
+        for path in ["/v2/a%2Ftags%2Flist", "/v2/a/tags%2Flist", "/v2%2Fa/tags/list", "/v2/a/blobs%2Fuploads/"] {
+            assert_eq!(Route::parse(path), Err(RouteError::NotFound), "{path}");
+        }
+        for name in ["a%252Fb", "a%25", "a/%2e%2e/b", "a%2F..%2Fb", "%2e%2e%2fb", "a%2F", "%2Fa", "a%00b", "a%ffb"] {
+            assert_eq!(Route::parse(&format!("/v2/{name}/tags/list")), Err(RouteError::NameInvalid), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_catalog_has_a_slash_at_its_end_or_none() {
+        assert_eq!(Route::parse("/v2/_catalog/"), Ok(Route::Catalog));
     }
 
     /// Every word of the API, so that random paths are often routes, and what attackers put between them.
@@ -237,9 +263,9 @@ mod tests {
         fn what_is_a_route_prints_as_a_path_of_the_same_route(parts in prop::collection::vec(segments(), 0..8)) {
             for path in [format!("/v2/{}", parts.join("/")), format!("/{}", parts.join("/"))] {
                 if let Ok(route) = Route::parse(&path) {
-                    prop_assert_eq!(Route::parse(&path_of(&route)), Ok(route.clone()), "{}", path);
+                    prop_assert_eq!(Route::parse(&route.to_string()), Ok(route.clone()), "{}", path);
                     prop_assert!(!route.allow().is_empty() && !route.label().is_empty());
-                    prop_assert!(!path_of(&route).contains("..") && path_of(&route).is_ascii());
+                    prop_assert!(!route.to_string().contains("..") && route.to_string().is_ascii());
                 }
             }
         }
@@ -261,7 +287,7 @@ mod tests {
                 Route::Upload(name.clone(), Some(UploadId::from_random(id))),
                 Route::Referrers(name.clone(), digest),
             ] {
-                prop_assert_eq!(Route::parse(&path_of(&route)), Ok(route));
+                prop_assert_eq!(Route::parse(&route.to_string()), Ok(route));
             }
         }
 

@@ -134,6 +134,10 @@ pub fn catalog_in_pages(site: &Site) -> anyhow::Result<()> {
     let next = local_path(&site.target, &link.context("no Link with a repository left")?)?;
     let (second, _) = ask(&next)?;
     ensure!(second.first() == names.last(), "the next page begins with {:?}", second.first());
+    for same in [format!("/v2/_catalog/?n=2&last={word}"), format!("/v2/_catalog?n=&last={word}")] {
+        let (shown, _) = ask(&same)?;
+        ensure!(shown.starts_with(&names[..2]), "{same} gives {shown:?}");
+    }
     let (none, link) = ask("/v2/_catalog?n=0")?;
     ensure!(none.is_empty() && link.is_none(), "n=0 gives {none:?}, Link {link:?}");
     let answer = site.send(&Request::get("/v2/_catalog?n=abc"))?;

@@ -78,10 +78,24 @@ fn raw_byte_is_400(site: &Site, path: &str) -> anyhow::Result<()> {
     expect::status(&request.answer()?, &[400])
 }
 
-pub fn escaped_slash_is_no_slash(site: &Site) -> anyhow::Result<()> {
+/// Portainer sends it. What is encoded is a part of the name, decoded once, and never the structure of the path.
+pub fn escaped_slash_is_part_of_a_name(site: &Site) -> anyhow::Result<()> {
     let word = site.word();
-    site.repo_named(&format!("{word}/real")).push_image("latest")?;
-    all_refused(site, &[format!("{word}%2Freal"), format!("{word}%2freal")])
+    let real = site.repo_named(&format!("{word}/real"));
+    let manifest = real.push_image("latest")?;
+    let mut faults = Faults::default();
+    for name in [format!("{word}%2Freal"), format!("{word}%2freal")] {
+        let escaped = site.repo_named(&name);
+        let pulled = expect::pulled(&escaped, &escaped.manifest("latest"), &manifest.digest(), &manifest.bytes);
+        faults.check(&name, pulled);
+        let answer = escaped.get(&escaped.tags())?;
+        faults.check(&name, expect::that(answer.json()?["name"] == real.name.as_str(), || answer.text()));
+        let answer = site.send(&Request::get(format!("/v2/{name}%2Ftags%2Flist")))?;
+        faults.check("structure", expect::status(&answer, &[404]));
+    }
+    let refused = ["%252Freal", "%2F..%2Freal", "%2F%2e%2e%2freal", "%2F", "%2F%2Freal", "%25"];
+    faults.check("refused", all_refused(site, &refused.map(|tail| format!("{word}{tail}"))));
+    faults.finish()
 }
 
 pub fn names_that_look_like_routes(site: &Site) -> anyhow::Result<()> {

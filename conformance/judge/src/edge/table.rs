@@ -49,7 +49,7 @@ pub const TABLE: &[TableRow] = &[
     row("7", Anywhere(names::invalid_names_are_refused), "invalid repository names"),
     row("8", Anywhere(names::names_over_255_are_refused), "names over 255 characters"),
     row("9", Anywhere(names::names_never_climb), "dots, empty segments, control bytes and backslashes in a name"),
-    row("10", Anywhere(names::escaped_slash_is_no_slash), "%2F inside a name"),
+    row("10", Anywhere(names::escaped_slash_is_part_of_a_name), "%2F inside a name"),
     row("11", Anywhere(digests::escaped_colon_is_a_colon), "%3A in a digest"),
     row("12", Anywhere(names::names_that_look_like_routes), "repositories named like routes"),
     row("13", Anywhere(names::underscore_is_no_repository), "names that begin with an underscore"),
