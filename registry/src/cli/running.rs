@@ -135,7 +135,7 @@ impl Running {
         let opening = spawn_blocking(move || Node::open(&config, beside, metrics));
         let node = Arc::new(opening.await.context("opening the data directory panicked")??);
         let report = &node.report;
-        tracing::info!(journal = %report.journal, sequence = report.sequence, index = ?report.index,
+        tracing::info!(journal = %report.journal, sequence = report.sequence, index = %report.index,
             entries = report.entries, took_ms = report.took.as_millis() as u64, "opened the data directory");
         self.node = Some(Arc::clone(&node));
         Ok(node)

@@ -1,15 +1,16 @@
 //! `[log]` and `[metrics]`: what the node tells its operator.
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
 
+use super::LogFilter;
 use super::validate::Faults;
 
 /// What is logged to standard error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,skyberth::server=debug`.
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,skyberth::server=debug`. Crates that are not
+    /// ours are heard from `warn` on, unless a directive names them.
     pub level: String,
     /// The form of a line.
     pub format: LogFormat,
@@ -33,8 +34,8 @@ impl Default for Log {
 
 impl Log {
     pub(super) fn validate(&self, faults: &mut Faults) {
-        if let Err(error) = EnvFilter::try_new(&self.level) {
-            faults.add("log.level", format!("`{}` is no filter: {error}", self.level));
+        if let Err(error) = self.level.parse::<LogFilter>() {
+            faults.add("log.level", error.to_string());
         }
     }
 }

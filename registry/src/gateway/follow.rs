@@ -139,7 +139,10 @@ impl Gateway {
 
     /// Goes on with a walk, to its end unless the node stops.
     async fn walk(&self, walk: Walk, state: &mut State, stop: &CancellationToken) -> Result<(), FollowError> {
-        tracing::info!(after = ?walk.after, "looking at all content for its skylinks");
+        tracing::info!(
+            after = walk.after.as_ref().map(tracing::field::display),
+            "looking at all content for its skylinks"
+        );
         let mut after = walk.after;
         loop {
             let (catalog, from) = (self.registry.catalog().clone(), after.clone());

@@ -127,7 +127,8 @@ impl Gateway {
             Pass::Damaged => {
                 // As a pull does; looks again, since a push may have replaced it.
                 let aside = self.registry.put_aside(digest).await?;
-                tracing::error!(%digest, quarantine = ?aside, "content is damaged");
+                let aside = aside.as_ref().map(|path| tracing::field::display(path.display()));
+                tracing::error!(%digest, quarantine = aside, "content is damaged");
                 self.registry.metrics.content_damaged.inc();
                 Ok(None)
             }

@@ -1,21 +1,23 @@
 //! Log lines on standard error, as text or as JSON.
 
+mod repeats;
+
 use std::io;
 
 use tracing::Subscriber;
-use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::{MakeWriter, SubscriberBuilder};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{InvalidLogFilter, Log, LogFilter, LogFormat};
+use repeats::Counted;
 
 /// Logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The level is no filter; `Config::validate` finds that earlier.
-    #[error("log.level is no filter: {0}")]
-    Level(#[from] ParseError),
+    #[error("log.level: {0}")]
+    Level(#[from] InvalidLogFilter),
     /// Another logger is in place already.
     #[error("logging is set up already: {0}")]
     Twice(#[from] TryInitError),
@@ -28,15 +30,18 @@ pub fn init(config: &Log) -> Result<(), LogError> {
 }
 
 /// The logger of `config`, writing to `writer`.
-pub fn subscriber<W>(config: &Log, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, ParseError>
+pub fn subscriber<W>(config: &Log, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, InvalidLogFilter>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&config.level)?;
+    let filter = EnvFilter::new(config.level.parse::<LogFilter>()?.to_string());
     let lines: SubscriberBuilder<_, _, _, W> = fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
     Ok(match config.format {
-        LogFormat::Text => Box::new(lines.finish()),
-        LogFormat::Json => Box::new(lines.json().flatten_event(true).finish()),
+        LogFormat::Text => Box::new(lines.map_event_format(|format| Counted::new(format, false)).finish()),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true);
+            Box::new(lines.map_event_format(|format| Counted::new(format, true)).finish())
+        }
     })
 }
 

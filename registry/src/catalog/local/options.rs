@@ -135,6 +135,16 @@ pub enum IndexOrigin {
     },
 }
 
+impl fmt::Display for IndexOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IndexOrigin::Reused => f.write_str("reused"),
+            IndexOrigin::CaughtUp { facts } => write!(f, "caught up by {facts} facts"),
+            IndexOrigin::Rebuilt { facts, because } => write!(f, "rebuilt from {facts} facts: {because}"),
+        }
+    }
+}
+
 /// Why an index was not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RebuildReason {
