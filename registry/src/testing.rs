@@ -136,6 +136,7 @@ fn open_placing(
 fn limits(grace: Duration) -> Limits {
     Limits {
         reference_checks: true,
+        descriptor_sizes: true,
         delete: true,
         delete_referenced_blobs: false,
         max_manifest_size: 4 << 20,

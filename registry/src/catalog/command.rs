@@ -50,11 +50,9 @@ pub enum Command {
         digest: Digest,
         /// What to remember of it.
         manifest: ManifestRecord,
-        /// Digest and stated size of what must be in the repository, as blob or manifest, for the push to stand.
-        /// Empty where reference checks are off. A stated size is compared with what is there also when checks are off:
-        /// see `compare`.
-        required: Vec<(Digest, u64)>,
-        /// Digest and stated size of what, *if* it is in the repository, must have that size.
+        /// Content that must be in the repository, as blob or manifest. Empty where reference checks are off.
+        required: Vec<Digest>,
+        /// Content that must have this size *if* it is in the repository. Empty where sizes are not checked.
         compare: Vec<(Digest, u64)>,
         /// Tags to set to it.
         tags: Vec<Tag>,

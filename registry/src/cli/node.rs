@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::backend;
 use crate::catalog::local::known_end;
 use crate::catalog::{Catalog, CatalogOptions, Clock, OpenReport};
-use crate::config::Config;
+use crate::config::{Config, DescriptorSizes};
 use crate::data_dir::{DataDir, Kind};
 use crate::placement::{Directories, Remote};
 use crate::service::{Limits, Registry};
@@ -129,6 +129,7 @@ fn open_both(directory: &Path, options: CatalogOptions) -> anyhow::Result<(Conte
 fn limits(config: &Config) -> Limits {
     Limits {
         reference_checks: config.registry.reference_checks,
+        descriptor_sizes: config.registry.descriptor_sizes == DescriptorSizes::Check,
         delete: config.registry.delete,
         delete_referenced_blobs: config.registry.delete_referenced_blobs,
         max_manifest_size: config.registry.max_manifest_size.bytes(),

@@ -36,7 +36,7 @@ pub use gc::Gc;
 pub use load::{ConfigError, Flags, Loaded, Program, Setting, Source};
 pub use log_filter::{InvalidLogFilter, LogFilter};
 pub use portal::Portal;
-pub use registry::Registry;
+pub use registry::{DescriptorSizes, Registry};
 pub use run_as::{Identity, InvalidRunAs, RunAs};
 pub use secret::Secret;
 pub use server::{InvalidListenAddress, ListenAddress, Server};

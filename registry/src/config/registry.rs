@@ -11,6 +11,8 @@ use super::validate::Faults;
 pub struct Registry {
     /// Refuse a manifest whose blobs or children are not in the repository.
     pub reference_checks: bool,
+    /// What to do with a manifest whose descriptors state another size than the content has.
+    pub descriptor_sizes: DescriptorSizes,
     /// Answer DELETE; else 405.
     pub delete: bool,
     /// Let clients delete a blob that a manifest of the repository still names.
@@ -32,10 +34,21 @@ pub struct Registry {
     pub max_transfers: usize,
 }
 
+/// What becomes of a manifest that states wrong sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DescriptorSizes {
+    /// It is refused: clients would fail to pull it, or read past the end.
+    Check,
+    /// It is taken. Old images of other registries have such manifests, and are to be copied as they are.
+    Ignore,
+}
+
 impl Default for Registry {
     fn default() -> Self {
         Registry {
             reference_checks: true,
+            descriptor_sizes: DescriptorSizes::Check,
             delete: true,
             delete_referenced_blobs: false,
             max_manifest_size: ByteSize::from_mib(4),

@@ -67,6 +67,7 @@ fn another_value(key: &str, default: &toml::Value) -> String {
         ("storage.acknowledge", _) => "network".into(),
         ("storage.skynet.portals", _) => "http://127.0.0.1:9980".into(),
         ("server.listen" | "portal.listen" | "gateway.listen", _) => "10.9.8.7:65".into(),
+        ("registry.descriptor_sizes", _) => "ignore".into(),
         ("portal.url" | "gateway.url", _) => "https://portal.example".into(),
         ("portal.profile" | "storage.skynet.profile", _) => "4MiB/10+20".into(),
         ("portal.max_metadata", _) => "2MiB".into(),

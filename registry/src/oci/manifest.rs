@@ -20,6 +20,8 @@ pub struct Manifest {
     pub annotations: BTreeMap<String, String>,
     /// Config, layers and child manifests, each digest once, in order.
     pub references: Vec<Referenced>,
+    /// One digest is said to have two sizes.
+    pub two_sizes: Option<InvalidManifest>,
 }
 
 /// Content that a manifest refers to.
@@ -34,7 +36,7 @@ pub struct Referenced {
 }
 
 /// Why bytes are no manifest that we take; the text is for the person who pushed.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidManifest(String);
 
@@ -137,12 +139,14 @@ impl Manifest {
             true => wire.manifests.items().iter().collect::<Vec<_>>(),
             false => wire.config.iter().chain(wire.layers.iter().flatten()).collect(),
         };
+        let (references, two_sizes) = references(&descriptors)?;
         Ok(Manifest {
             kind,
             subject,
             artifact_type,
             annotations: wire.annotations.unwrap_or_default(),
-            references: references(&descriptors)?,
+            references,
+            two_sizes,
         })
     }
 }
@@ -193,8 +197,9 @@ fn check_shape(kind: ManifestKind, wire: &Wire) -> Result<(), InvalidManifest> {
     }
 }
 
-/// Each digest once, in order. One digest cannot have two sizes.
-fn references(descriptors: &[&WireDescriptor]) -> Result<Vec<Referenced>, InvalidManifest> {
+/// Each digest once, in order, with the first size stated; and whether one has two.
+fn references(descriptors: &[&WireDescriptor]) -> Result<(Vec<Referenced>, Option<InvalidManifest>), InvalidManifest> {
+    let mut two_sizes = None;
     let mut places = HashMap::new();
     let mut references: Vec<Referenced> = Vec::with_capacity(descriptors.len());
     for descriptor in descriptors {
@@ -202,14 +207,17 @@ fn references(descriptors: &[&WireDescriptor]) -> Result<Vec<Referenced>, Invali
         let place = *places.entry(reference.digest.clone()).or_insert(references.len());
         match references.get_mut(place) {
             None => references.push(reference),
-            Some(first) if first.size == reference.size => first.may_be_absent &= reference.may_be_absent,
             Some(first) => {
-                let (digest, one, other) = (&first.digest, first.size, reference.size);
-                return invalid(format!("{digest} is said to have {one} bytes and {other}"));
+                first.may_be_absent &= reference.may_be_absent;
+                if first.size != reference.size {
+                    let (digest, one, other) = (&first.digest, first.size, reference.size);
+                    let why = format!("{digest} is said to have {one} bytes and {other}");
+                    two_sizes.get_or_insert(InvalidManifest(why));
+                }
             }
         }
     }
-    Ok(references)
+    Ok((references, two_sizes))
 }
 
 impl WireDescriptor {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Error, Registry};
-use crate::catalog::command::{Command, CommitError, Precondition};
+use crate::catalog::command::{Command, CommitError, Precondition, ReadError};
 use crate::catalog::fact::{Annotations, ManifestRecord};
-use crate::oci::manifest::Manifest;
+use crate::oci::manifest::{Manifest, Referenced};
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
 
 /// Annotations up to this size, as JSON, are kept in the index; larger ones are read from the manifest when asked for.
@@ -89,6 +89,9 @@ impl Registry {
         } else {
             understand(push)?
         };
+        if let Some(two_sizes) = manifest.two_sizes.as_ref().filter(|_| self.limits.descriptor_sizes) {
+            return Err(two_sizes.clone().into());
+        }
         // From here on the client may leave: all of its push is here, so it is brought to its end.
         let (registry, repository) = (Arc::clone(self), repository.clone());
         let mut needed = Vec::new();
@@ -110,7 +113,7 @@ impl Registry {
         manifest: Manifest,
         push: ManifestPush,
     ) -> Result<PushedManifest, Error> {
-        let sizes: Vec<(Digest, u64)> = manifest.references.iter().map(|r| (r.digest.clone(), r.size)).collect();
+        let sizes = self.sizes(&repository, &manifest)?;
         let command = self.put_command(&repository, &digest, &manifest, &push);
         let size = push.body.len() as u64;
         let committed = {
@@ -146,6 +149,18 @@ impl Registry {
         Ok(PushedManifest { digest, subject: manifest.subject.map(|subject| subject.digest), tags: push.tags, warning })
     }
 
+    /// What is referenced, with the size that it has: what descriptors state may be wrong.
+    fn sizes(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<Vec<(Digest, u64)>, Error> {
+        let size = |reference: &Referenced| match self.limits.descriptor_sizes {
+            true => Ok(reference.size),
+            false => self.catalog.blob(repository, &reference.digest).map(Option::unwrap_or_default),
+        };
+        let references = manifest.references.iter();
+        Ok(references
+            .map(|reference| Ok((reference.digest.clone(), size(reference)?)))
+            .collect::<Result<_, ReadError>>()?)
+    }
+
     /// With reference checks off, a manifest may need what is not there: a pull of it will fail, so that is said.
     async fn sparseness(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<Option<String>, Error> {
         if self.limits.reference_checks {
@@ -175,24 +190,16 @@ impl Registry {
         manifest: &Manifest,
         push: &ManifestPush,
     ) -> Command {
-        let (required, compare) = manifest
-            .references
-            .iter()
-            .chain(&manifest.subject)
-            .map(|reference| (reference.may_be_absent, (reference.digest.clone(), reference.size)))
-            .partition::<Vec<_>, _>(|(may_be_absent, _)| self.limits.reference_checks && !may_be_absent);
-        let strip = |list: Vec<(bool, (Digest, u64))>| list.into_iter().map(|(_, reference)| reference).collect();
-        let tags = match &push.reference {
-            Reference::Tag(tag) => vec![tag.clone()],
-            Reference::Digest(_) => push.tags.clone(),
-        };
+        let (limits, all) = (&self.limits, || manifest.references.iter().chain(&manifest.subject));
+        let required = all().filter(|reference| limits.reference_checks && !reference.may_be_absent);
+        let compare = all().filter(|_| limits.descriptor_sizes);
         Command::PutManifest {
             repository: repository.clone(),
             digest: digest.clone(),
             manifest: record(manifest, push.body.len() as u64),
-            required: strip(required),
-            compare: strip(compare),
-            tags,
+            required: required.map(|reference| reference.digest.clone()).collect(),
+            compare: compare.map(|reference| (reference.digest.clone(), reference.size)).collect(),
+            tags: push.all_tags().to_vec(),
             precondition: push.precondition.clone(),
         }
     }
@@ -313,6 +320,16 @@ impl Registry {
         };
         self.remove_orphans(committed.orphaned).await;
         Ok(())
+    }
+}
+
+impl ManifestPush {
+    /// The tags that the push sets.
+    fn all_tags(&self) -> &[Tag] {
+        match &self.reference {
+            Reference::Tag(tag) => std::slice::from_ref(tag),
+            Reference::Digest(_) => &self.tags,
+        }
     }
 }
 

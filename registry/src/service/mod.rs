@@ -47,9 +47,12 @@ pub use uploads::{ByteChunks, Chunk, Start, Started};
 
 /// What the operator allows. Each has a key of the same name in the configuration.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the configuration, of its own name")]
 pub struct Limits {
     /// Refuse manifests whose blobs and children are not in the repository.
     pub reference_checks: bool,
+    /// Refuse manifests whose descriptors state other sizes than the content has.
+    pub descriptor_sizes: bool,
     /// Allow DELETE of manifests, tags and blobs.
     pub delete: bool,
     /// Allow DELETE of a blob that manifests need.

@@ -33,6 +33,21 @@ async fn a_manifest_whose_commit_is_in_doubt_keeps_its_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_with_a_wrong_size_is_taken_where_sizes_are_ignored() {
+    let mut fixture = Fixture::new(GRACE);
+    let blob = fixture.push_blob(b"five!").await;
+    assert!(matches!(fixture.try_push_manifest(&blob, 6).await, Err(Error::DescriptorSize { .. })));
+    Arc::get_mut(&mut fixture.registry).unwrap().limits.descriptor_sizes = false;
+    let digest = fixture.push_manifest(&blob, 6).await;
+    let stored = fixture.registry.stat_manifest(&fixture.repository, &Reference::Digest(digest.clone())).unwrap();
+    let size = fixture.registry.image_size(&fixture.repository, &digest).await.unwrap();
+    assert_eq!(size, stored.size + 5, "what counts is the size that the blob has");
+    let absent = fixture.next_bytes();
+    let absent = crate::oci::Digest::of(crate::oci::Algorithm::Sha256, &absent);
+    assert!(matches!(fixture.try_push_manifest(&absent, 6).await, Err(Error::ReferencesMissing { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_manifest_leaves_nothing_behind() {
     let fixture = Fixture::new(GRACE);
     let blob = fixture.push_blob(b"five!").await;

@@ -93,7 +93,7 @@ impl<'a> Batch<'a> {
                     self.check_precondition(repository, precondition)?;
                 }
                 self.check_references(repository, digest, required)?;
-                self.check_sizes(repository, (digest, manifest.size), required.iter().chain(compare))?;
+                self.check_sizes(repository, (digest, manifest.size), compare)?;
                 self.put_manifest(repository, digest, manifest, tags)
             }
             Command::DeleteManifest { repository, digest } => self.delete_manifest(repository, digest),
@@ -161,11 +161,11 @@ impl<'a> Batch<'a> {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        required: &[(Digest, u64)],
+        required: &[Digest],
     ) -> Result<(), Rejection> {
         let mut missing = Vec::new();
         let mut seen = HashSet::new();
-        for (target, _) in required {
+        for target in required {
             let known = target == digest || !seen.insert(target);
             if !known && queries::content_size(&self.view, repository, target)?.is_none() {
                 missing.push(target.clone());
@@ -174,11 +174,11 @@ impl<'a> Batch<'a> {
         if missing.is_empty() { Ok(()) } else { Err(Refusal::ReferencesMissing(missing).into()) }
     }
 
-    fn check_sizes<'s>(
+    fn check_sizes(
         &self,
         repository: &RepositoryName,
         (own_digest, own_size): (&Digest, u64),
-        stated: impl Iterator<Item = &'s (Digest, u64)>,
+        stated: &[(Digest, u64)],
     ) -> Result<(), Rejection> {
         for (digest, stated) in stated {
             let stored = if digest == own_digest {

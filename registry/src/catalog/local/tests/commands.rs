@@ -112,7 +112,7 @@ fn missing_references_come_in_order_without_repeats_and_a_subject_is_none() {
     let place = tempfile::tempdir().unwrap();
     let catalog = open(place.path());
     catalog.commit_blocking(vec![link("a", 7)]).unwrap();
-    let required = [9, 7, 8, 9].map(|number| (digest(number), number)).to_vec();
+    let required = [9, 7, 8, 9].map(digest).to_vec();
     let with = |required, compare| Command::PutManifest {
         repository: repository("a"),
         digest: digest(1),
@@ -126,7 +126,7 @@ fn missing_references_come_in_order_without_repeats_and_a_subject_is_none() {
     assert_eq!(refusal(outcome), Refusal::ReferencesMissing(vec![digest(9), digest(8)]));
     let outcome = catalog.commit_blocking(vec![with(Vec::new(), vec![(digest(8), 1), (digest(7), 1)])]);
     assert_eq!(refusal(outcome), Refusal::SizeMismatch { digest: digest(7), stated: 1, stored: 7 });
-    catalog.commit_blocking(vec![with(vec![(digest(7), 7)], vec![(digest(8), 1)])]).unwrap();
+    catalog.commit_blocking(vec![with(vec![digest(7)], vec![(digest(7), 7), (digest(8), 1)])]).unwrap();
     let referrers = catalog.referrers(&repository("a"), &digest(99), None, 5).unwrap();
     assert_eq!(referrers.items.len(), 1);
 }

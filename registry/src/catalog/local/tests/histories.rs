@@ -87,7 +87,7 @@ fn a_put() -> impl Strategy<Value = Command> {
     let universe = universe();
     select(universe.digests.clone()).prop_flat_map(move |digest| {
         let record = a_record(digest.clone());
-        let required = prop_oneof![3 => Just(Vec::new()), 1 => stated()];
+        let required = prop_oneof![3 => Just(Vec::new()), 1 => vec(select(universe.digests.clone()), 0..4)];
         let precondition = prop_oneof![3 => Just(None), 1 => a_precondition().prop_map(Some)];
         let tags = vec(select(universe.tags.clone()), 0..3);
         (select(universe.repositories.clone()), record, required, stated(), tags, precondition).prop_map(

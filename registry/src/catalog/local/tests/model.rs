@@ -123,7 +123,7 @@ impl Model {
         &self,
         repository: &RepositoryName,
         own: (&Digest, u64),
-        required: &[(Digest, u64)],
+        required: &[Digest],
         compare: &[(Digest, u64)],
     ) -> Result<(), Refusal> {
         let size = |digest: &Digest| {
@@ -134,14 +134,14 @@ impl Model {
             self.blobs.get(&key).copied().or_else(|| self.manifests.get(&key).map(|manifest| manifest.size))
         };
         let mut seen = BTreeSet::new();
-        let absent = required.iter().map(|(digest, _)| digest).filter(|digest| size(digest).is_none());
+        let absent = required.iter().filter(|digest| size(digest).is_none());
         let missing: Vec<_> = absent.filter(|digest| seen.insert((*digest).clone())).cloned().collect();
         if !missing.is_empty() {
             return Err(Refusal::ReferencesMissing(missing));
         }
-        for (digest, stated) in [required, compare].concat() {
-            if let Some(stored) = size(&digest).filter(|stored| *stored != stated) {
-                return Err(Refusal::SizeMismatch { digest, stated, stored });
+        for (digest, stated) in compare {
+            if let Some(stored) = size(digest).filter(|stored| stored != stated) {
+                return Err(Refusal::SizeMismatch { digest: digest.clone(), stated: *stated, stored });
             }
         }
         Ok(())
