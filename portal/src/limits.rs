@@ -1,9 +1,11 @@
 //! How often one client may do something: a token bucket for each address, in a table of bounded size.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use serving::client_network;
 
 /// Addresses that have a bucket of their own at once; further ones share one until others are full again.
 const BUCKETS: usize = 10_000;
@@ -53,7 +55,7 @@ impl RateLimit {
         }
         // Any call leaves the table whole.
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.bucket(network(client), self.rate, now).take(count as f64, self.rate, now)
+        table.bucket(client_network(client), self.rate, now).take(count as f64, self.rate, now)
     }
 }
 
@@ -98,14 +100,6 @@ impl Bucket {
     }
 }
 
-/// Who counts as one client: an IPv4 address, or the /64 of IPv6 that every customer has.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,9 +132,10 @@ mod tests {
 
     #[test]
     fn a_network_of_one_customer_is_one_client() {
-        assert_eq!(network(ip("2001:db8::1")), network(ip("2001:db8::ffff:0:0:2")));
-        assert_ne!(network(ip("2001:db8::1")), network(ip("2001:db8:0:1::1")));
-        assert_eq!(network(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
+        let (limit, start) = (RateLimit::new(1), Instant::now());
+        assert_eq!(limit.take(ip("2001:db8::1"), 10, start), Ok(()));
+        assert!(limit.take(ip("2001:db8::ffff:0:0:2"), 1, start).is_err());
+        assert_eq!(limit.take(ip("2001:db8:0:1::1"), 1, start), Ok(()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serving::{AccessLog, TrustedProxies};
 use skynet_formats::profile::Profile;
 
 use crate::{ApiKeys, PeerKey};
@@ -18,6 +19,10 @@ pub struct PortalOptions {
     pub idle_body_timeout: Duration,
     /// Serve `/metrics`.
     pub metrics: bool,
+    /// Proxies that are believed when they name the client.
+    pub trusted_proxies: TrustedProxies,
+    /// Which requests get a line in the log.
+    pub access_log: AccessLog,
     /// Who may write.
     pub api_keys: ApiKeys,
     /// How uploads are cut into sectors and pieces, on which their skylinks depend. Other layouts can be read, and restored.
@@ -61,6 +66,8 @@ impl PortalOptions {
             hostname: "localhost".to_owned(),
             idle_body_timeout,
             metrics,
+            trusted_proxies: TrustedProxies::default(),
+            access_log: AccessLog::Off,
             api_keys: ApiKeys::default(),
             profile,
             max_upload: 0,
@@ -88,6 +95,8 @@ pub(crate) fn for_tests() -> PortalOptions {
         hostname: "localhost".to_owned(),
         idle_body_timeout: Duration::from_secs(5),
         metrics: true,
+        trusted_proxies: TrustedProxies::default(),
+        access_log: AccessLog::Off,
         api_keys: ApiKeys::default(),
         profile: Profile::DEFAULT,
         max_upload: 1 << 30,

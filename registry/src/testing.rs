@@ -55,7 +55,11 @@ impl Fixture {
         let bytes = Bytes::copy_from_slice(bytes.as_ref());
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let body = stream::iter([Ok::<_, Error>(bytes)]);
-        self.registry.upload_at_once(&self.repository, digest.clone(), None, body).await.1.unwrap();
+        self.registry
+            .upload_at_once(&crate::service::Caller::local(), &self.repository, digest.clone(), None, body)
+            .await
+            .1
+            .unwrap();
         digest
     }
 
@@ -68,10 +72,17 @@ impl Fixture {
     /// As docker does it: a session, the bytes, the end; with the session's name.
     pub(crate) async fn upload(&self, bytes: Bytes) -> (UploadId, Digest, Result<Closed, Error>) {
         let digest = Digest::of(Algorithm::Sha256, &bytes);
-        let begun = self.registry.begin_upload(&self.repository, Start::Session(None)).await.unwrap();
+        let begun = self
+            .registry
+            .begin_upload(&crate::service::Caller::local(), &self.repository, Start::Session(None))
+            .await
+            .unwrap();
         let Started::Session(Progress { id, .. }) = begun else { panic!("{begun:?}") };
         let mut body = stream::iter([Ok::<_, Error>(bytes)]);
-        self.registry.append_upload(&self.repository, &id, Chunk::Stream, None, &mut body).await.unwrap();
+        self.registry
+            .append_upload(&crate::service::Caller::local(), &self.repository, &id, Chunk::Stream, None, &mut body)
+            .await
+            .unwrap();
         let closed = self.close(&id, &digest).await;
         (id, digest, closed)
     }
@@ -79,7 +90,18 @@ impl Fixture {
     /// The closing PUT, without a body.
     pub(crate) async fn close(&self, id: &UploadId, digest: &Digest) -> Result<Closed, Error> {
         let empty = stream::iter(Vec::<Result<Bytes, Error>>::new());
-        self.registry.close_upload(&self.repository, id, digest.clone(), Chunk::Stream, Some(0), empty).await.1
+        self.registry
+            .close_upload(
+                &crate::service::Caller::local(),
+                &self.repository,
+                id,
+                digest.clone(),
+                Chunk::Stream,
+                Some(0),
+                empty,
+            )
+            .await
+            .1
     }
 
     /// Under the tag `latest`.
@@ -99,7 +121,7 @@ impl Fixture {
             precondition: None,
             body: body.into(),
         };
-        self.registry.put_manifest(&self.repository, push).await
+        self.registry.put_manifest(&crate::service::Caller::local(), &self.repository, push).await
     }
 
     pub(crate) fn file(&self, digest: &Digest) -> PathBuf {

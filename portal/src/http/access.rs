@@ -41,7 +41,7 @@ pub(super) fn authorize_removal(portal: &Portal, request: &Request) -> Result<()
 /// Whether no web page asks, and nobody beyond a proxy, as far as requests can tell. Browsers name the origin with every
 /// POST, to the page's own origin as well: so a page whose name was made to lead here is known by it too.
 fn is_program_here(portal: &Portal, request: &Request) -> bool {
-    let is_here = request.client.is_some_and(|client| client.to_canonical().is_loopback());
+    let is_here = !request.is_proxied && request.client.is_some_and(|client| client.is_loopback());
     // A portal that has a name of its own is reached over something that may well stand on its machine.
     let is_public = !portal.options.url.is_empty();
     let marked = [ORIGIN, SEC_FETCH_SITE, FORWARDED, VIA, X_FORWARDED_FOR, X_REAL_IP];

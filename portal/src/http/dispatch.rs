@@ -8,13 +8,13 @@ use std::time::Instant;
 use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, State};
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST};
+use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use serving::{Query, RequestBody};
+use serving::{Query, REQUEST_ID, RequestBody, inbound_request_id, loggable, on_end};
 use skynet_formats::GATEWAY_HEADER;
 
 use super::error::HttpError;
-use super::request::{Answer, Request, value};
+use super::request::{Answer, Request, SKYNET_SKYLINK, value};
 use super::route::Route;
 use super::{
     access, blocklist, cors, download, health, pins, raw_reads, registry, resolve, restore, root, skyfile, stats,
@@ -23,25 +23,32 @@ use super::{
 use crate::Portal;
 use crate::metrics::RequestLabels;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PORTAL_API: HeaderName = HeaderName::from_static("skynet-portal-api");
 const SERVER_API: HeaderName = HeaderName::from_static("skynet-server-api");
 /// By this a registry knows that its own content, or another one's, is all that is behind the answer.
 const GATEWAY: HeaderName = HeaderName::from_static(GATEWAY_HEADER);
 
+/// Bytes shown in the log of a path, and of a user agent.
+const MAX_LOGGED_PATH: usize = 256;
+const MAX_LOGGED_AGENT: usize = 128;
+
 /// Handles every request.
 pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::Request<Body>) -> Response<Body> {
-    let started = Instant::now();
-    let id = next_request_id();
+    let began = Instant::now();
     let (mut head, body) = request.into_parts();
     name_host(&mut head);
     let path = head.uri.path();
     let expects_continue = head.headers.contains_key(EXPECT);
     let preflight = cors::is_preflight(&head.method, &head.headers);
-    let client = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let proxies = &portal.options.trusted_proxies;
+    let client = peer.map(|peer| proxies.client(peer, &head.headers));
+    let is_proxied = peer.is_some_and(|peer| proxies.trust(peer));
+    let inbound = is_proxied.then(|| inbound_request_id(&head.headers)).flatten();
+    let id = inbound.unwrap_or_else(next_request_id);
     let raw_query = head.uri.query().map(str::to_owned);
     let query = Query::parse(raw_query.as_deref());
-    let request = Request { client, method: head.method, headers: head.headers, query, raw_query };
+    let request = Request { client, is_proxied, method: head.method, headers: head.headers, query, raw_query };
     let route = Route::at(request.host(), &portal.options.hostname, path);
     let label = route.as_ref().map_or("none", Route::label);
     let is_tus = route.as_ref().is_some_and(Route::is_tus);
@@ -56,12 +63,15 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     if is_tus {
         tus::mark(response.headers_mut());
     }
+    let received = body.received();
     body.leave(expects_continue, head.version, &mut response);
     let labels = RequestLabels { operation: label, status: response.status().as_u16() };
     portal.metrics.requests.get_or_create(&labels).inc();
-    tracing::debug!(request.id = %id, method = %request.method, path, status = response.status().as_u16(),
-        duration_ms = started.elapsed().as_millis() as u64, "answered");
-    response
+    if !portal.options.access_log.covers(&request.method) {
+        return response;
+    }
+    let line = Line { id, path: loggable(path.as_bytes(), MAX_LOGGED_PATH), route: label, received, began };
+    line.write_at_end_of(response, &request)
 }
 
 async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &mut RequestBody) -> Answer {
@@ -146,6 +156,7 @@ fn empty(status: StatusCode) -> Response<Body> {
 fn render(error: HttpError, id: &str, label: &'static str, method: &Method, path: &str) -> Response<Body> {
     if let Some(cause) = &error.cause {
         let reason = cause.source().map(ToString::to_string).unwrap_or_default();
+        let path = loggable(path.as_bytes(), MAX_LOGGED_PATH);
         tracing::error!(request.id = %id, operation = label, %method, path, error = %cause, %reason, "request failed");
     }
     error.into_response(id)
@@ -168,6 +179,37 @@ fn finish(portal: &Portal, request: &Request, preflight: bool, id: &str, respons
             response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
         }
         *response.body_mut() = Body::from_stream(futures_util::stream::empty::<std::io::Result<Bytes>>());
+    }
+}
+
+/// A line of the access log: everything that it says of a request besides what [`Request`] has.
+struct Line {
+    id: String,
+    path: String,
+    route: &'static str,
+    received: u64,
+    began: Instant,
+}
+
+impl Line {
+    /// Writes the line when the answer's body has ended.
+    fn write_at_end_of(self, response: Response<Body>, request: &Request) -> Response<Body> {
+        let (client, method) = (request.client, request.method.clone());
+        let user_agent = request.headers.get(USER_AGENT).map(|value| loggable(value.as_bytes(), MAX_LOGGED_AGENT));
+        let skylink = response.headers().get(SKYNET_SKYLINK).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let status = response.status().as_u16();
+        response.map(|body| {
+            on_end(body, move |sent| {
+                tracing::info!(
+                    target: "portal::access",
+                    { request.id = self.id, client = client.map(tracing::field::display), user_agent, %method,
+                    route = self.route, path = self.path, status, received_bytes = self.received,
+                    sent_bytes = sent.bytes, duration_ms = self.began.elapsed().as_millis() as u64, skylink,
+                    cut = (!sent.complete).then_some(true) },
+                    "request"
+                );
+            })
+        })
     }
 }
 

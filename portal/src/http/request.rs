@@ -17,8 +17,10 @@ pub(crate) type Answer = Result<http::Response<Body>, HttpError>;
 /// What handlers see of a request; the body goes beside it.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// Address of the other end of the connection.
+    /// Address of the client: the other end of the connection, or the one that a trusted proxy there names.
     pub(crate) client: Option<IpAddr>,
+    /// A trusted proxy is at the other end.
+    pub(crate) is_proxied: bool,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,

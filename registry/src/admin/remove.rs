@@ -6,14 +6,14 @@ use super::commands::BATCH;
 use super::reply::Removed;
 use super::{Item, Output, Target};
 use crate::oci::{Digest, Reference, RepositoryName};
-use crate::service::{Error, Registry};
+use crate::service::{Caller, Error, Registry};
 
 pub(super) async fn remove(registry: &Arc<Registry>, target: Target, out: &Output) -> Result<(), Error> {
     let Target { repository, reference } = target;
     let (tag, digest, manifests) = match reference {
         None => (None, None, remove_all(registry, &repository).await?),
         Some(reference) => {
-            registry.remove_manifest(&repository, &reference).await?;
+            registry.remove_manifest(&Caller::local(), &repository, &reference).await?;
             match reference {
                 Reference::Tag(tag) => (Some(tag), None, 0),
                 Reference::Digest(digest) => (None, Some(digest), 1),
@@ -47,7 +47,7 @@ async fn remove_all(registry: &Arc<Registry>, repository: &RepositoryName) -> Re
 
 /// `false` if a client was faster.
 async fn remove_one(registry: &Registry, repository: &RepositoryName, digest: Digest) -> Result<bool, Error> {
-    match registry.remove_manifest(repository, &Reference::Digest(digest)).await {
+    match registry.remove_manifest(&Caller::local(), repository, &Reference::Digest(digest)).await {
         Ok(()) => Ok(true),
         Err(Error::ManifestUnknown) => Ok(false),
         Err(error) => Err(error),

@@ -42,12 +42,14 @@ pub(super) async fn start(
     let journal = node.report.journal.to_string();
     let opening = tokio::task::spawn_blocking(move || Gateway::open(registry, &directory, profile, journal));
     let gateway = opening.await.context("opening the gateway panicked")?.context("the records of the gateway")?;
-    let options = PortalOptions::of_gateway(
+    let mut options = PortalOptions::of_gateway(
         profile,
         config.gateway.url.clone(),
         config.server.idle_body_timeout.duration(),
         config.metrics.enabled,
     );
+    options.trusted_proxies = config.server.trusted();
+    options.access_log = config.log.access;
     let router = portal::http::router(Arc::new(Portal::gateway(gateway.source(), options)));
     let address = listener.local_addr()?;
     let limits = server::Limits::from(&config.server);

@@ -45,6 +45,8 @@ pub(super) fn options(config: &Config) -> PortalOptions {
         hostname: config.portal.hostname.clone(),
         idle_body_timeout: config.server.idle_body_timeout.duration(),
         metrics: config.metrics.enabled,
+        trusted_proxies: config.server.trusted(),
+        access_log: config.log.access,
         api_keys: ApiKeys::new(config.portal.api_keys.iter().map(Secret::expose)),
         profile: config.portal.profile,
         max_upload: config.portal.max_upload.bytes(),

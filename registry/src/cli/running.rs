@@ -42,7 +42,7 @@ use super::gateway::{self, GatewayServer};
 use super::node::{Beside, Node};
 use super::{backend, print, upkeep};
 use crate::config::Config;
-use crate::http::{Door, HttpOptions, router};
+use crate::http::{Door, HttpOptions, Locations, router};
 use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
 use crate::{admin, data_dir, placement, server};
@@ -147,6 +147,9 @@ impl Running {
             idle_body_timeout: self.config.server.idle_body_timeout.duration(),
             chunk_max_length: self.config.registry.chunk_max_length.bytes(),
             metrics: self.config.metrics.enabled,
+            trusted_proxies: self.config.server.trusted(),
+            access_log: self.config.log.access,
+            locations: Locations::from(&self.config.server),
         };
         self.door.open(Arc::clone(&node.registry), Arc::clone(&node.metrics), options);
         greet(address, node)?;

@@ -17,8 +17,10 @@ pub(super) enum Meaning {
 }
 
 /// Variables that set one of our keys.
-const KEYS: [(&str, &str); 9] = [
+const KEYS: [(&str, &str); 11] = [
     ("REGISTRY_HTTP_ADDR", "server.listen"),
+    ("REGISTRY_HTTP_HOST", "server.url"),
+    ("REGISTRY_HTTP_RELATIVEURLS", "server.locations"),
     ("REGISTRY_HTTP_DRAINTIMEOUT", "server.shutdown_grace"),
     ("REGISTRY_STORAGE", "storage.backend"),
     ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "storage.data"),
@@ -30,10 +32,8 @@ const KEYS: [(&str, &str); 9] = [
 ];
 
 /// Variables that need nothing done.
-const NO_EFFECT: [(&str, &str); 5] = [
+const NO_EFFECT: [(&str, &str); 3] = [
     ("REGISTRY_HTTP_SECRET", "upload sessions are kept on disk and carry no signed state"),
-    ("REGISTRY_HTTP_RELATIVEURLS", "every Location is relative"),
-    ("REGISTRY_HTTP_HOST", "every Location is relative"),
     ("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "the index holds the descriptors"),
     ("REGISTRY_STORAGE_FILESYSTEM_MAXTHREADS", "see registry.max_transfers"),
 ];
@@ -67,6 +67,9 @@ pub(super) fn meaning(name: &str, text: &str) -> Meaning {
 fn translate(name: &str, text: &str) -> String {
     match (name, text) {
         ("REGISTRY_STORAGE", "filesystem") => "fs",
+        ("REGISTRY_HTTP_HOST", url) => url.trim_end_matches('/'),
+        ("REGISTRY_HTTP_RELATIVEURLS", "true") => "relative",
+        ("REGISTRY_HTTP_RELATIVEURLS", "false") => "absolute",
         ("REGISTRY_LOG_FORMATTER", "logstash") => "json",
         ("REGISTRY_LOG_LEVEL", "panic" | "fatal") => "error",
         ("REGISTRY_LOG_LEVEL", "warning") => "warn",
@@ -91,6 +94,10 @@ mod tests {
     fn values_are_translated() {
         assert_eq!(meaning("REGISTRY_STORAGE", "filesystem"), Meaning::Key("storage.backend", "fs".into()));
         assert_eq!(meaning("REGISTRY_LOG_LEVEL", "warning"), Meaning::Key("log.level", "warn".into()));
+        let host = meaning("REGISTRY_HTTP_HOST", "https://registry.example/");
+        assert_eq!(host, Meaning::Key("server.url", "https://registry.example".into()));
+        let relative = meaning("REGISTRY_HTTP_RELATIVEURLS", "false");
+        assert_eq!(relative, Meaning::Key("server.locations", "absolute".into()));
         assert!(matches!(meaning("REGISTRY_HTTP_SECRET", "x"), Meaning::NoEffect(_)));
     }
 }

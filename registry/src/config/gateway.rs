@@ -41,10 +41,7 @@ impl From<OptionalAddress> for String {
 
 impl Gateway {
     pub(super) fn validate(&self, faults: &mut Faults) {
-        let is_url = |url: &str| url.starts_with("http://") || url.starts_with("https://");
-        if !self.url.is_empty() && (!is_url(&self.url) || self.url.ends_with('/')) {
-            faults.add("gateway.url", "write a URL without a slash at its end, such as https://gateway.example");
-        }
+        faults.url("gateway.url", &self.url);
     }
 }
 

@@ -39,7 +39,7 @@ pub use portal::Portal;
 pub use registry::{DescriptorSizes, Registry};
 pub use run_as::{Identity, InvalidRunAs, RunAs};
 pub use secret::Secret;
-pub use server::{InvalidListenAddress, ListenAddress, Server};
+pub use server::{InvalidListenAddress, ListenAddress, Locations, Server};
 pub use skynet::Skynet;
 pub use storage::{Acknowledge, Backend, Storage, UnknownBackend};
 pub use telemetry::{Log, LogFormat, Metrics};

@@ -94,10 +94,7 @@ impl Portal {
         if self.data.as_os_str().is_empty() {
             faults.add("portal.data", "must name a directory");
         }
-        let is_url = |url: &str| url.starts_with("http://") || url.starts_with("https://");
-        if !self.url.is_empty() && (!is_url(&self.url) || self.url.ends_with('/')) {
-            faults.add("portal.url", "write a URL without a slash at its end, such as https://portal.example");
-        }
+        faults.url("portal.url", &self.url);
         let in_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
         if self.hostname.is_empty() || !self.hostname.bytes().all(in_name) {
             faults.add("portal.hostname", "write a host name in lower case, without port");

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serving::{Network, TrustedProxies};
 
 use super::validate::Faults;
 use super::{ByteSize, RunAs, TimeSpan};
@@ -30,6 +31,13 @@ pub struct Server {
     pub max_header_bytes: ByteSize,
     /// Time that running requests get to finish after SIGTERM; then they are cut.
     pub shutdown_grace: TimeSpan,
+    /// URL under which clients reach the registry, such as `https://registry.example`: `Location`s begin with it. Empty:
+    /// see `locations`.
+    pub url: String,
+    /// How `Location`s begin where there is no `url`.
+    pub locations: Locations,
+    /// Networks of proxies that are believed when they name the client and the request's id; of nobody else that counts.
+    pub trusted_proxies: Vec<Network>,
     /// `UID:GID` that a node started as root becomes before it opens anything; empty: it stays root. The data directory
     /// is made that user's own first. A node that is not started as root stays who it is.
     pub run_as: RunAs,
@@ -47,13 +55,22 @@ impl Default for Server {
             max_header_bytes: ByteSize::from_kib(64),
             // Kubernetes kills 30 s after SIGTERM: be done before.
             shutdown_grace: TimeSpan::from_secs(25),
+            url: String::new(),
+            locations: Locations::Relative,
+            trusted_proxies: Vec::new(),
             run_as: RunAs(None),
         }
     }
 }
 
 impl Server {
+    /// The proxies that are believed.
+    pub fn trusted(&self) -> TrustedProxies {
+        TrustedProxies::new(self.trusted_proxies.clone())
+    }
+
     pub(super) fn validate(&self, faults: &mut Faults) {
+        faults.url("server.url", &self.url);
         faults.at_least_one("server.max_connections", self.max_connections);
         faults.not_zero("server.header_timeout", self.header_timeout);
         faults.not_zero("server.keep_alive_timeout", self.keep_alive_timeout);
@@ -62,6 +79,16 @@ impl Server {
         let (least, most) = (ByteSize::from_kib(8), ByteSize::from_mib(1));
         faults.size_within("server.max_header_bytes", self.max_header_bytes, least, most);
     }
+}
+
+/// How `Location`s begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Locations {
+    /// With the path.
+    Relative,
+    /// With the scheme and host that the client asked for; a trusted proxy tells them.
+    Absolute,
 }
 
 /// The address of a listening socket.

@@ -1,6 +1,7 @@
 //! `[log]` and `[metrics]`: what the node tells its operator.
 
 use serde::{Deserialize, Serialize};
+use serving::AccessLog;
 
 use super::LogFilter;
 use super::validate::Faults;
@@ -14,6 +15,8 @@ pub struct Log {
     pub level: String,
     /// The form of a line.
     pub format: LogFormat,
+    /// Requests that get a line of their own at `info`: none, those that may change something, or all.
+    pub access: AccessLog,
 }
 
 /// The form of a log line.
@@ -28,7 +31,7 @@ pub enum LogFormat {
 
 impl Default for Log {
     fn default() -> Self {
-        Log { level: "info".to_owned(), format: LogFormat::Text }
+        Log { level: "info".to_owned(), format: LogFormat::Text, access: AccessLog::Writes }
     }
 }
 

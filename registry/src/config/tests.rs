@@ -67,8 +67,11 @@ fn another_value(key: &str, default: &toml::Value) -> String {
         ("storage.acknowledge", _) => "network".into(),
         ("storage.skynet.portals", _) => "http://127.0.0.1:9980".into(),
         ("server.listen" | "portal.listen" | "gateway.listen", _) => "10.9.8.7:65".into(),
+        ("log.access", _) => "all".into(),
+        ("server.locations", _) => "absolute".into(),
+        ("server.trusted_proxies", _) => "10.0.0.0/8".into(),
         ("registry.descriptor_sizes", _) => "ignore".into(),
-        ("portal.url" | "gateway.url", _) => "https://portal.example".into(),
+        ("server.url" | "portal.url" | "gateway.url", _) => "https://portal.example".into(),
         ("portal.profile" | "storage.skynet.profile", _) => "4MiB/10+20".into(),
         ("portal.max_metadata", _) => "2MiB".into(),
         ("portal.peers", _) => "http://portal.example:9980".into(),
@@ -115,6 +118,7 @@ fn every_key_is_reachable_by_its_own_variable() {
             }
             "storage.skynet.portals" => r#"["http://127.0.0.1:9980"]"#,
             "portal.peers" => r#"["http://portal.example:9980"]"#,
+            "server.trusted_proxies" => r#"["10.0.0.0/8"]"#,
             _ => &text,
         };
         assert_eq!(now.as_str().map_or_else(|| now.to_string(), str::to_owned), shown, "{name}");
@@ -128,6 +132,8 @@ fn the_subset_of_distribution_reaches_its_keys() {
         None,
         environment(&[
             ("REGISTRY_HTTP_ADDR", ":5000"),
+            ("REGISTRY_HTTP_HOST", "https://registry.example/"),
+            ("REGISTRY_HTTP_RELATIVEURLS", "false"),
             ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/var/lib/registry"),
             ("REGISTRY_STORAGE_DELETE_ENABLED", "false"),
             ("REGISTRY_LOG_LEVEL", "debug"),
@@ -142,6 +148,8 @@ fn the_subset_of_distribution_reaches_its_keys() {
     let config = loaded.config;
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:5000");
     assert_eq!(config.storage.data, PathBuf::from("/var/lib/registry"));
+    assert_eq!(config.server.url, "https://registry.example");
+    assert_eq!(config.server.locations, Locations::Absolute);
     assert!(!config.registry.delete);
     assert_eq!((config.log.level.as_str(), config.log.format), ("debug", LogFormat::Json));
     assert_eq!(config.server.shutdown_grace, TimeSpan::from_secs(60));
@@ -200,6 +208,25 @@ fn all_faults_are_listed_with_their_sources() {
     assert_eq!(of("log.level").len(), 1);
     assert!(of("REGISTRY_AUTH")[0].message.contains("authentication"));
     assert!(shown.starts_with("8 faults in the configuration:\n"), "{shown}");
+}
+
+#[test]
+fn urls_proxies_and_levels_are_checked() {
+    for (variable, bad, good) in [
+        ("SKYBERTH_SERVER_URL", "registry.example", "https://registry.example:5000"),
+        ("SKYBERTH_SERVER_URL", "https://registry.example/", "https://registry.example/skyberth"),
+        ("SKYBERTH_SERVER_URL", "https://user@registry.example", "http://localhost"),
+        ("SKYBERTH_SERVER_TRUSTED_PROXIES", "10.0.0.0/8, nginx", "10.0.0.0/8, ::1, 192.0.2.1"),
+        ("SKYBERTH_SERVER_LOCATIONS", "fixed", "absolute"),
+        ("SKYBERTH_REGISTRY_DESCRIPTOR_SIZES", "false", "ignore"),
+        ("SKYBERTH_LOG_LEVEL", "warning", "warn,hyper=debug"),
+        ("SKYBERTH_LOG_LEVEL", "verbose", "skyberth::server=debug"),
+        ("SKYBERTH_LOG_ACCESS", "yes", "off"),
+    ] {
+        let load = |text| Config::load(None, environment(&[(variable, text)]), Flags::default());
+        assert_eq!(faults(load(bad)).len(), 1, "{variable}={bad}");
+        assert!(load(good).is_ok(), "{variable}={good}");
+    }
 }
 
 #[test]

@@ -45,6 +45,18 @@ impl Faults {
         }
     }
 
+    /// An `http` or `https` URL that paths can be put behind, or nothing.
+    pub(super) fn url(&mut self, key: &str, url: &str) {
+        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        let in_url = |byte: u8| byte.is_ascii_graphic() && !b"?#@\"<>\\".contains(&byte);
+        let is_url = rest.is_some_and(|rest| !rest.starts_with('/') && !rest.is_empty() && rest.bytes().all(in_url));
+        if !url.is_empty() && (!is_url || url.ends_with('/')) {
+            let section = key.split('.').next().unwrap_or(key);
+            let host = if section == "server" { "registry" } else { section };
+            self.add(key, format!("write a URL without a slash at its end, such as https://{host}.example"));
+        }
+    }
+
     pub(super) fn size_within(&mut self, key: &str, value: ByteSize, least: ByteSize, most: ByteSize) {
         if value < least || value > most {
             self.add(key, format!("{value} is not between {least} and {most}"));

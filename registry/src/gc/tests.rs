@@ -27,7 +27,11 @@ async fn what_a_manifest_needs_stays_and_the_rest_goes() {
     assert_eq!((done.blobs, done.bytes), (1, 10));
     assert!(fixture.has(&needed).await && !fixture.has(&not).await && !fixture.file(&not).exists());
 
-    fixture.registry.delete_manifest(&fixture.repository, &Reference::Digest(manifest.clone())).await.unwrap();
+    fixture
+        .registry
+        .delete_manifest(&crate::service::Caller::local(), &fixture.repository, &Reference::Digest(manifest.clone()))
+        .await
+        .unwrap();
     assert!(!fixture.file(&manifest).exists(), "a manifest's file goes with its last holder");
     assert_eq!(fixture.collect().await.blobs, 1);
     assert!(!fixture.has(&needed).await);
@@ -50,10 +54,14 @@ async fn an_answer_starts_the_grace_period_anew() {
 async fn a_repository_that_is_pushed_to_is_left_alone() {
     let fixture = Fixture::new(Duration::ZERO);
     let digest = fixture.push_blob(b"waits for its manifest").await;
-    let started = fixture.registry.begin_upload(&fixture.repository, Start::Session(None)).await.unwrap();
+    let started = fixture
+        .registry
+        .begin_upload(&crate::service::Caller::local(), &fixture.repository, Start::Session(None))
+        .await
+        .unwrap();
     let Started::Session(progress) = started else { panic!("{started:?}") };
     assert_eq!(fixture.collect().await.kept, 1);
-    fixture.registry.cancel_upload(&fixture.repository, &progress.id).await.unwrap();
+    fixture.registry.cancel_upload(&crate::service::Caller::local(), &fixture.repository, &progress.id).await.unwrap();
     assert_eq!(fixture.collect().await.blobs, 1);
     assert!(!fixture.has(&digest).await);
 }
@@ -84,7 +92,11 @@ async fn pushes_and_collections_at_once_lose_nothing() {
                 assert!(fixture.file(&digest).exists(), "a manifest stands without its blob");
                 pushed += 1;
                 let reference = Reference::Digest(stored.digest);
-                fixture.registry.delete_manifest(&fixture.repository, &reference).await.unwrap();
+                fixture
+                    .registry
+                    .delete_manifest(&crate::service::Caller::local(), &fixture.repository, &reference)
+                    .await
+                    .unwrap();
             }
             pushed
         })

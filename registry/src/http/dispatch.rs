@@ -1,21 +1,25 @@
 //! From a request to its handler and back: the one place that sets common headers, counts and logs failures.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use http::header::EXPECT;
-use http::{HeaderValue, Method, Response, StatusCode};
-use serving::{Query, RequestBody};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use serving::{Query, REQUEST_ID, RequestBody, inbound_request_id};
 
+use super::access_log::{self, Line};
 use super::action::Action;
 use super::body::Counted;
 use super::error::HttpError;
-use super::headers::{DOCKER_API_VERSION, REQUEST_ID, value};
+use super::headers::{DOCKER_API_VERSION, value};
 use super::request::{Answer, Request};
 use super::route::Route;
 use super::{App, Door};
-use super::{health, home, v2};
+use super::{health, home, location, v2};
+use crate::service::Caller;
 use crate::telemetry::labels::{Operation, OperationLabel, RequestLabels};
 use crate::telemetry::metrics::Metrics;
 
@@ -24,14 +28,16 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     let Some(app) = door.0.get() else {
         return health::starting(request.uri().path());
     };
-    let started = Instant::now();
-    let id = app.request_ids.next();
+    let began = Instant::now();
     let (head, body) = request.into_parts();
+    let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map_or(NO_PEER, |info| info.0.ip());
+    let caller = caller(app, peer, &head.headers);
+    let method = head.method;
     let route = Route::parse(head.uri.path());
     let label = route.as_ref().map_or("none", Route::label);
     let expects_continue = head.headers.contains_key(EXPECT);
-    let method = head.method;
-    let request = Request { headers: head.headers, query: Query::parse_uri(head.uri.query()) };
+    let base = app.options.locations.base(&app.options.trusted_proxies, peer, &head.uri, &head.headers);
+    let request = Request { caller, headers: head.headers, query: Query::parse_uri(head.uri.query()) };
     let mut body = RequestBody::new(body, app.options.idle_body_timeout, app.metrics.http_received_bytes.clone());
     let answer = match &route {
         Ok(route) => match route.action(&method) {
@@ -40,14 +46,38 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
         },
         Err(error) => Err(HttpError::route(error, &method)),
     };
-    let mut response = answer.unwrap_or_else(|error| render(error, &id, label, &method, head.uri.path()));
-    finish(&mut response, &id, &method);
+    let path = || access_log::path(&route, head.uri.path());
+    let mut response = answer.unwrap_or_else(|error| render(error, &request.caller, label, &method, &path()));
+    finish(&mut response, &request.caller.request, &method, base.as_deref());
+    let line = app.options.access_log.covers(&method).then(|| Line {
+        user_agent: access_log::user_agent(&request.headers),
+        method: method.clone(),
+        route: label,
+        path: path(),
+        received: body.received(),
+        began,
+        caller: request.caller,
+    });
     body.leave(expects_continue, head.version, &mut response);
     let response = response.map(|body| Body::new(Counted::new(body, app.metrics.http_sent_bytes.clone())));
-    count(&app.metrics, label, &method, response.status(), started.elapsed());
-    tracing::debug!(request.id = %id, %method, path = head.uri.path(), status = response.status().as_u16(),
-        duration_ms = started.elapsed().as_millis() as u64, "answered");
-    response
+    count(&app.metrics, label, &method, response.status(), began.elapsed());
+    match line {
+        Some(line) => line.write_at_end_of(response),
+        None => response,
+    }
+}
+
+/// Of a request that came by no connection.
+const NO_PEER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// The one place where it is found out who asks.
+fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Caller {
+    let proxies = &app.options.trusted_proxies;
+    let inbound = proxies.trust(peer).then(|| inbound_request_id(headers)).flatten();
+    Caller {
+        address: proxies.client(peer, headers),
+        request: inbound.map_or_else(|| app.request_ids.next(), Arc::from),
+    }
 }
 
 /// Counted when the head of the answer is made; bodies stream on after that.
@@ -69,15 +99,15 @@ async fn handle(app: &App, action: Action<'_>, request: &Request, body: &mut Req
         Action::GetManifest(name, reference) => manifests::get(app, request, name, reference).await,
         Action::HeadManifest(name, reference) => manifests::head(app, request, name, reference).await,
         Action::PutManifest(name, reference) => manifests::put(app, request, body, name, reference).await,
-        Action::DeleteManifest(name, reference) => manifests::delete(app, name, reference).await,
+        Action::DeleteManifest(name, reference) => manifests::delete(app, request, name, reference).await,
         Action::GetBlob(name, digest) => blobs::get(app, request, name, digest).await,
         Action::HeadBlob(name, digest) => blobs::head(app, request, name, digest).await,
-        Action::DeleteBlob(name, digest) => blobs::delete(app, name, digest).await,
+        Action::DeleteBlob(name, digest) => blobs::delete(app, request, name, digest).await,
         Action::BeginUpload(name) => uploads::begin(app, request, body, name).await,
         Action::UploadProgress(name, id) => uploads::progress(app, name, id),
         Action::AppendUpload(name, id) => uploads::append(app, request, body, name, id).await,
         Action::CloseUpload(name, id) => uploads::close(app, request, body, name, id).await,
-        Action::CancelUpload(name, id) => uploads::cancel(app, name, id).await,
+        Action::CancelUpload(name, id) => uploads::cancel(app, request, name, id).await,
         Action::Live => Ok(health::live()),
         Action::Ready => Ok(health::ready(app)),
         Action::Metrics => health::metrics(app),
@@ -86,16 +116,20 @@ async fn handle(app: &App, action: Action<'_>, request: &Request, body: &mut Req
 }
 
 /// Turns an error into its answer. What is our fault is logged here, and nowhere else.
-fn render(error: HttpError, id: &str, label: &'static str, method: &Method, path: &str) -> Response<Body> {
+fn render(error: HttpError, caller: &Caller, label: &'static str, method: &Method, path: &str) -> Response<Body> {
     if let Some(cause) = &error.cause {
         let cause: &dyn std::error::Error = cause.as_ref();
         let reason = cause.source().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(request.id = %id, operation = label, %method, path, error = %cause, %reason, "request failed");
+        tracing::error!(request.id = %caller.request, client = %caller.address, operation = label, %method, path,
+            error = %cause, %reason, "request failed");
     }
-    error.into_response(id)
+    error.into_response(&caller.request)
 }
 
-fn finish(response: &mut Response<Body>, id: &str, method: &Method) {
+fn finish(response: &mut Response<Body>, id: &str, method: &Method, base: Option<&str>) {
+    if let Some(base) = base {
+        location::complete(response, base);
+    }
     let headers = response.headers_mut();
     headers.insert(DOCKER_API_VERSION, HeaderValue::from_static("registry/2.0"));
     headers.insert(REQUEST_ID, value(id));

@@ -12,7 +12,6 @@ pub(crate) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject"
 pub(crate) const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 pub(crate) const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 pub(crate) const OCI_CHUNK_MAX_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-max-length");
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A value made of our own, already valid, parts.
 pub(crate) fn value(text: &str) -> HeaderValue {

@@ -3,6 +3,7 @@
 //! axum cannot match a wildcard in the middle of a path and repository names contain slashes, so every request goes to one
 //! `dispatch`, which reads the raw path into a `Route`.
 
+mod access_log;
 mod action;
 mod body;
 mod conditional;
@@ -13,6 +14,7 @@ mod file_read;
 mod headers;
 mod health;
 mod home;
+mod location;
 mod request;
 mod route;
 mod v2;
@@ -24,6 +26,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use serving::{AccessLog, TrustedProxies};
+
+pub use location::Locations;
 
 use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
@@ -37,6 +42,27 @@ pub struct HttpOptions {
     pub chunk_max_length: u64,
     /// Serve `/metrics`.
     pub metrics: bool,
+    /// Proxies that are believed when they name the client.
+    pub trusted_proxies: TrustedProxies,
+    /// Which requests get a line in the log.
+    pub access_log: AccessLog,
+    /// How `Location`s begin.
+    pub locations: Locations,
+}
+
+#[cfg(test)]
+impl HttpOptions {
+    /// With time for a busy machine.
+    fn for_tests() -> Self {
+        HttpOptions {
+            idle_body_timeout: Duration::from_secs(30),
+            chunk_max_length: 0,
+            metrics: true,
+            trusted_proxies: TrustedProxies::default(),
+            access_log: AccessLog::Off,
+            locations: Locations::Relative,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! A request on its way through the handlers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use data_encoding::HEXLOWER;
@@ -10,11 +11,12 @@ use serving::Query;
 use super::content_range::parse_content_range;
 use super::error::HttpError;
 use crate::oci::RepositoryName;
-use crate::service::{Chunk, Error, Progress};
+use crate::service::{Caller, Chunk, Error, Progress};
 
 /// What handlers see of a request. The body goes beside it: the dispatcher keeps it, and drains what a handler leaves.
 #[derive(Debug)]
 pub(crate) struct Request {
+    pub(crate) caller: Caller,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
 }
@@ -74,8 +76,8 @@ impl RequestIds {
         RequestIds { process: HEXLOWER.encode(&crate::ids::random::<4>()), next: AtomicU64::new(0) }
     }
 
-    pub(crate) fn next(&self) -> String {
-        format!("{}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    pub(crate) fn next(&self) -> Arc<str> {
+        format!("{}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed)).into()
     }
 }
 
@@ -86,7 +88,8 @@ mod tests {
     use super::*;
 
     fn page_limit(query: &str, cap: usize) -> Option<usize> {
-        let request = Request { headers: HeaderMap::new(), query: Query::parse_uri(Some(query)) };
+        let query = Query::parse_uri(Some(query));
+        let request = Request { caller: Caller::local(), headers: HeaderMap::new(), query };
         request.page_limit(cap).ok()
     }
 

@@ -34,7 +34,7 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (door, metrics) = (Door::default(), Arc::new(Metrics::new()));
-        let options = HttpOptions { idle_body_timeout: PATIENCE, chunk_max_length: 0, metrics: false };
+        let options = HttpOptions::for_tests();
         door.open(Arc::clone(&fixture.registry), Arc::clone(&metrics), options);
         let (limits, stop) = (server::Limits::from(&config::Server::default()), CancellationToken::new());
         let serving = tokio::spawn(server::run(listener, router(door), limits, metrics, stop.clone()));
@@ -42,7 +42,12 @@ impl Site {
     }
 
     async fn session(&self) -> UploadId {
-        let begun = self.fixture.registry.begin_upload(&self.fixture.repository, Start::Session(None)).await.unwrap();
+        let begun = self
+            .fixture
+            .registry
+            .begin_upload(&crate::service::Caller::local(), &self.fixture.repository, Start::Session(None))
+            .await
+            .unwrap();
         let Started::Session(Progress { id, .. }) = begun else { panic!("{begun:?}") };
         id
     }
@@ -103,7 +108,17 @@ async fn a_client_that_leaves_after_a_closing_put_without_a_body_has_pushed() {
         let id = site.session().await;
         let mut body = futures_util::stream::iter([Ok(bytes)]);
         let (registry, repository) = (&site.fixture.registry, &site.fixture.repository);
-        registry.append_upload(repository, &id, crate::service::Chunk::Stream, None, &mut body).await.unwrap();
+        registry
+            .append_upload(
+                &crate::service::Caller::local(),
+                repository,
+                &id,
+                crate::service::Chunk::Stream,
+                None,
+                &mut body,
+            )
+            .await
+            .unwrap();
         site.send(&format!("PUT /v2/a/blobs/uploads/{id}?digest={digest}"), 0, b"").await;
         site.until_there(&digest).await;
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use content_store::{StoreError, Verdict, full_speed};
 
-use super::{Error, Registry};
+use super::{Caller, Error, Registry};
 use crate::catalog::command::Command;
 use crate::oci::{Digest, RepositoryName};
 use crate::placement::ColdBlob;
@@ -163,7 +163,12 @@ impl Registry {
     }
 
     /// DELETE of a blob: the repository no longer holds it; the file goes with its last holder.
-    pub async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
+    pub async fn delete_blob(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(), Error> {
         if !self.limits.delete {
             return Err(Error::DeleteDisabled);
         }
@@ -176,6 +181,7 @@ impl Registry {
             Error::RepositoryUnknown => Error::BlobUnknown,
             other => other,
         })?;
+        tracing::info!(request.id = %caller.request, client = %caller.address, %repository, %digest, "a blob was deleted");
         self.remove_orphans(committed.orphaned).await;
         Ok(())
     }

@@ -7,7 +7,7 @@ use content_store::{CommitUploadError, UploadId};
 
 use super::sessions::{Held, Outcome};
 use super::uploads::{ByteChunks, Chunk};
-use super::{Error, Registry};
+use super::{Caller, Error, Registry};
 use crate::catalog::CatalogState;
 use crate::catalog::command::Command;
 use crate::oci::{Digest, RepositoryName};
@@ -22,8 +22,10 @@ pub struct Closed {
 impl Registry {
     /// PUT: appends what is left, verifies the whole against the digest, and links it into the repository. Gives the body
     /// back, with what was not read of it.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the request, and named alike in all of them")]
     pub async fn close_upload<B: ByteChunks + 'static>(
         self: &Arc<Self>,
+        caller: &Caller,
         repository: &RepositoryName,
         id: &UploadId,
         digest: Digest,
@@ -47,23 +49,33 @@ impl Registry {
         if body.is_none() {
             session.reopen();
         }
+        if let Ok(Closed { digest }) = &result {
+            tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id, %digest,
+                "an upload became a blob");
+        }
         (body, result)
     }
 
     /// POST with `?digest=`: the whole blob in one request. Nothing is left of it if it fails.
     pub async fn upload_at_once<B: ByteChunks + 'static>(
         self: &Arc<Self>,
+        caller: &Caller,
         repository: &RepositoryName,
         digest: Digest,
         length: Option<u64>,
         mut body: B,
     ) -> (Option<B>, Result<Closed, Error>) {
-        let (registry, repository) = (Arc::clone(self), repository.clone());
+        let (registry, owner) = (Arc::clone(self), repository.clone());
         let outcome = self.carry(async move {
-            let result = registry.push_at_once(&repository, digest, length, &mut body).await;
+            let result = registry.push_at_once(&owner, digest, length, &mut body).await;
             (body, result)
         });
-        outcome.await
+        let (body, result) = outcome.await;
+        if let Ok(Closed { digest }) = &result {
+            tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, %digest,
+                "a blob was uploaded at once");
+        }
+        (body, result)
     }
 
     async fn push_at_once<B: ByteChunks>(
@@ -209,8 +221,9 @@ impl Registry {
     /// The session stays, as of its last sync point: the client may try again.
     async fn give_back(&self, held: Held) {
         held.session.reopen();
+        let id = held.session.id.clone();
         if let Err(error) = self.reopen_upload(held).await {
-            tracing::warn!(%error, "an upload that could not be closed cannot be taken up again");
+            tracing::warn!(upload.id = %id, %error, "an upload that could not be closed cannot be taken up again");
         }
     }
 
@@ -243,7 +256,7 @@ impl Drop for Ephemeral {
             let tasks = self.registry.tasks.clone();
             tasks.spawn(async move {
                 // It may end meanwhile by itself.
-                let _ = registry.cancel_upload(&repository, &id).await;
+                let _ = registry.drop_session(&repository, &id).await;
             });
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Error, Registry};
+use super::{Caller, Error, Registry};
 use crate::catalog::command::{Command, CommitError, Precondition, ReadError};
 use crate::catalog::fact::{Annotations, ManifestRecord};
 use crate::oci::manifest::{Manifest, Referenced};
@@ -12,6 +12,9 @@ use crate::oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
 
 /// Annotations up to this size, as JSON, are kept in the index; larger ones are read from the manifest when asked for.
 const MAX_INLINE_ANNOTATIONS: usize = 4 * 1024;
+
+/// Referenced digests that the log names; images have fewer.
+const MAX_LOGGED: usize = 32;
 
 /// Indexes in indexes that a size is added up through.
 const MAX_NESTING: usize = 3;
@@ -75,6 +78,7 @@ impl Registry {
     /// PUT. `body` is within `registry.max_manifest_size`; the caller reads no more than that.
     pub async fn put_manifest(
         self: &Arc<Self>,
+        caller: &Caller,
         repository: &RepositoryName,
         push: ManifestPush,
     ) -> Result<PushedManifest, Error> {
@@ -93,14 +97,15 @@ impl Registry {
             return Err(two_sizes.clone().into());
         }
         // From here on the client may leave: all of its push is here, so it is brought to its end.
-        let (registry, repository) = (Arc::clone(self), repository.clone());
+        let (registry, repository, caller) = (Arc::clone(self), repository.clone(), caller.clone());
         let mut needed = Vec::new();
         if self.acknowledges_network() {
             // The manifest first: it is placed last.
             needed.push(digest.clone());
             needed.extend(manifest.references.iter().map(|reference| reference.digest.clone()));
         }
-        let done = self.tasks.spawn(async move { registry.store_manifest(repository, digest, manifest, push).await });
+        let done = async move { registry.store_manifest(&caller, repository, digest, manifest, push).await };
+        let done = self.tasks.spawn(done);
         let pushed = done.await.unwrap_or(Err(Error::Internal("storing the manifest panicked")))?;
         self.acknowledge_manifest(needed).await?;
         Ok(pushed)
@@ -108,12 +113,14 @@ impl Registry {
 
     async fn store_manifest(
         &self,
+        caller: &Caller,
         repository: RepositoryName,
         digest: Digest,
         manifest: Manifest,
         push: ManifestPush,
     ) -> Result<PushedManifest, Error> {
         let sizes = self.sizes(&repository, &manifest)?;
+        let moved = self.moved_tags(&repository, &digest, &push)?;
         let command = self.put_command(&repository, &digest, &manifest, &push);
         let size = push.body.len() as u64;
         let committed = {
@@ -139,12 +146,17 @@ impl Registry {
         self.metrics.manifests_pushed.inc();
         self.metrics.stored_bytes.inc_by(sum.new);
         self.metrics.reused_bytes.inc_by(sum.reused);
+        for (tag, from) in moved {
+            tracing::info!(request.id = %caller.request, client = %caller.address, %repository, %tag, %from, to = %digest,
+                "a tag was moved");
+        }
         let name = match &push.reference {
             Reference::Tag(tag) => format!("{repository}:{tag}"),
             Reference::Digest(_) => repository.to_string(),
         };
-        tracing::info!(target: "skyberth::push", %digest, new_bytes = sum.new, reused_bytes = sum.reused,
-            duration_ms = sum.took.as_millis() as u64, "pushed {name}");
+        tracing::info!(target: "skyberth::push", { request.id = %caller.request, client = %caller.address, %digest,
+            references = %shown(&manifest.references), new_bytes = sum.new, reused_bytes = sum.reused,
+            duration_ms = sum.took.as_millis() as u64 }, "pushed {name}");
         let warning = self.sparseness(&repository, &manifest).await?;
         Ok(PushedManifest { digest, subject: manifest.subject.map(|subject| subject.digest), tags: push.tags, warning })
     }
@@ -159,6 +171,22 @@ impl Registry {
         Ok(references
             .map(|reference| Ok((reference.digest.clone(), size(reference)?)))
             .collect::<Result<_, ReadError>>()?)
+    }
+
+    /// The tags of a push that point at something else now.
+    fn moved_tags(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        push: &ManifestPush,
+    ) -> Result<Vec<(Tag, Digest)>, Error> {
+        let mut moved = Vec::new();
+        for tag in push.all_tags() {
+            if let Some(from) = self.catalog.tag(repository, tag)?.filter(|from| from != digest) {
+                moved.push((tag.clone(), from));
+            }
+        }
+        Ok(moved)
     }
 
     /// With reference checks off, a manifest may need what is not there: a pull of it will fail, so that is said.
@@ -286,16 +314,22 @@ impl Registry {
     }
 
     /// DELETE: by digest the manifest with all its tags, by tag only the tag.
-    pub async fn delete_manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<(), Error> {
+    pub async fn delete_manifest(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<(), Error> {
         if !self.limits.delete {
             return Err(Error::DeleteDisabled);
         }
-        self.remove_manifest(repository, reference).await
+        self.remove_manifest(caller, repository, reference).await
     }
 
     /// The same for the operator, whom `registry.delete` does not bind.
     pub(crate) async fn remove_manifest(
         &self,
+        caller: &Caller,
         repository: &RepositoryName,
         reference: &Reference,
     ) -> Result<(), Error> {
@@ -318,6 +352,8 @@ impl Registry {
                 done.await.map_err(|_| Error::Internal("deleting the manifest panicked"))??
             }
         };
+        tracing::info!(request.id = %caller.request, client = %caller.address, %repository, %reference,
+            "a {} was deleted", if matches!(reference, Reference::Tag(_)) { "tag" } else { "manifest" });
         self.remove_orphans(committed.orphaned).await;
         Ok(())
     }
@@ -330,6 +366,15 @@ impl ManifestPush {
             Reference::Tag(tag) => std::slice::from_ref(tag),
             Reference::Digest(_) => &self.tags,
         }
+    }
+}
+
+/// The first digests of a list, for a line of the log.
+fn shown(references: &[Referenced]) -> String {
+    let first = references.iter().take(MAX_LOGGED).map(|r| r.digest.as_str()).collect::<Vec<_>>().join(",");
+    match references.len().saturating_sub(MAX_LOGGED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod acknowledge;
 mod blobs;
+mod caller;
 mod closing;
 mod error;
 mod grace;
@@ -36,6 +37,7 @@ use crate::placement::{Durability, Remote};
 use crate::telemetry::metrics::Metrics;
 
 pub use blobs::{Blob, Found};
+pub use caller::Caller;
 pub use closing::Closed;
 pub use error::{Error, Progress};
 pub(crate) use grace::{GraceTable, Touch};

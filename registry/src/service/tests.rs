@@ -84,10 +84,10 @@ async fn a_mount_of_lost_content_begins_an_upload() {
     let target: RepositoryName = "b".parse().unwrap();
     let mount = || Start::Mount(digest.clone(), Some(fixture.repository.clone()));
     fs::remove_file(fixture.file(&digest)).unwrap();
-    let started = fixture.registry.begin_upload(&target, mount()).await.unwrap();
+    let started = fixture.registry.begin_upload(&crate::service::Caller::local(), &target, mount()).await.unwrap();
     assert!(matches!(started, Started::Session(_)), "{started:?}");
     fixture.push_blob(b"lost").await;
-    let started = fixture.registry.begin_upload(&target, mount()).await.unwrap();
+    let started = fixture.registry.begin_upload(&crate::service::Caller::local(), &target, mount()).await.unwrap();
     assert!(matches!(started, Started::Mounted(_)), "{started:?}");
 }
 
@@ -137,12 +137,18 @@ async fn a_closing_put_refused_on_a_full_disk_succeeds_once_there_is_space() {
 async fn a_store_whose_disk_fails_takes_no_push_until_it_works_again() {
     let fixture = Fixture::new(GRACE);
     let blob = fixture.push_blob(b"sound").await;
-    let open = fixture.registry.begin_upload(&fixture.repository, Start::Session(None)).await;
+    let open = fixture
+        .registry
+        .begin_upload(&crate::service::Caller::local(), &fixture.repository, Start::Session(None))
+        .await;
     assert!(matches!(open, Ok(Started::Session(_))));
     let store = fixture.registry.store();
     faults::plan(faults::Step::SyncData, 0, libc::EIO);
     store.put_bytes(&crate::oci::Digest::of(crate::oci::Algorithm::Sha256, b"unsure"), b"unsure").unwrap_err();
-    let begun = fixture.registry.begin_upload(&fixture.repository, Start::Session(None)).await;
+    let begun = fixture
+        .registry
+        .begin_upload(&crate::service::Caller::local(), &fixture.repository, Start::Session(None))
+        .await;
     assert!(matches!(begun, Err(Error::StoreTroubled)), "{begun:?}");
     let pushed = fixture.try_push_manifest(&blob, 5).await;
     assert!(matches!(pushed, Err(Error::StoreTroubled)), "{pushed:?}");

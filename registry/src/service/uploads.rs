@@ -10,7 +10,7 @@ use futures_util::Stream;
 use super::error::Progress;
 use super::sessions::{Held, Session};
 use super::upload_body::{Plan, receive};
-use super::{Error, Registry};
+use super::{Caller, Error, Registry};
 use crate::catalog::CatalogState;
 use crate::oci::{Algorithm, Digest, RepositoryName};
 
@@ -52,7 +52,12 @@ pub enum Chunk {
 
 impl Registry {
     /// POST: begins an upload, or mounts what is there.
-    pub async fn begin_upload(self: &Arc<Self>, repository: &RepositoryName, start: Start) -> Result<Started, Error> {
+    pub async fn begin_upload(
+        self: &Arc<Self>,
+        caller: &Caller,
+        repository: &RepositoryName,
+        start: Start,
+    ) -> Result<Started, Error> {
         let algorithm = match start {
             Start::Session(algorithm) => algorithm,
             Start::Mount(digest, from) => {
@@ -62,7 +67,10 @@ impl Registry {
                 None
             }
         };
-        Ok(Started::Session(self.new_session(repository, algorithm).await?.progress()))
+        let session = self.new_session(repository, algorithm).await?;
+        tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %session.id,
+            "an upload was begun");
+        Ok(Started::Session(session.progress()))
     }
 
     pub(super) async fn new_session(
@@ -125,7 +133,23 @@ impl Registry {
     }
 
     /// DELETE: the session is gone at once; a request that is writing to it fails.
-    pub async fn cancel_upload(self: &Arc<Self>, repository: &RepositoryName, id: &UploadId) -> Result<(), Error> {
+    pub async fn cancel_upload(
+        self: &Arc<Self>,
+        caller: &Caller,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<(), Error> {
+        self.drop_session(repository, id).await?;
+        tracing::info!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
+            "an upload was cancelled");
+        Ok(())
+    }
+
+    pub(super) async fn drop_session(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<(), Error> {
         let session = self.sessions.find(repository, id)?;
         if !session.cancel() {
             return Err(Error::UploadUnknown);
@@ -153,6 +177,7 @@ impl Registry {
     /// PATCH: appends a chunk. `length` is the body's, where the request states one.
     pub async fn append_upload<B: ByteChunks>(
         &self,
+        caller: &Caller,
         repository: &RepositoryName,
         id: &UploadId,
         chunk: Chunk,
@@ -163,7 +188,10 @@ impl Registry {
         let held = self.hold(&session, chunk != Chunk::Stream).await?;
         let (_, result) = self.fill(held, chunk, length, true, body).await;
         result?;
-        Ok(session.progress())
+        let progress = session.progress();
+        tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
+            offset = progress.offset, "an upload was appended to");
+        Ok(progress)
     }
 
     /// The right to write to a session, which is ready to be written to.
@@ -276,7 +304,7 @@ impl Registry {
                 continue;
             }
             if !dry_run {
-                match self.cancel_upload(&session.owner, &session.id).await {
+                match self.drop_session(&session.owner, &session.id).await {
                     Ok(()) | Err(Error::UploadUnknown) => {}
                     Err(error) => return Err(error),
                 }

@@ -49,6 +49,8 @@ where
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use serving::AccessLog;
+
     use super::*;
 
     #[derive(Clone, Default)]
@@ -68,7 +70,7 @@ mod tests {
     fn logged(level: &str, format: LogFormat) -> String {
         let memory = Memory::default();
         let writer = memory.clone();
-        let config = Log { level: level.into(), format };
+        let config = Log { level: level.into(), format, access: AccessLog::Off };
         tracing::subscriber::with_default(subscriber(&config, move || writer.clone()).unwrap(), || {
             tracing::info!(size_bytes = 7, "blob stored");
             tracing::debug!("detail");
@@ -94,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_level_that_is_no_filter_is_refused() {
-        let config = Log { level: "===".into(), format: LogFormat::Text };
+        let config = Log { level: "===".into(), format: LogFormat::Text, access: AccessLog::Off };
         assert!(subscriber(&config, io::sink).is_err());
     }
 }

@@ -51,7 +51,12 @@ impl Running {
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let body = stream::iter([Ok::<_, Error>(bytes)]);
         let repository = "a".parse().unwrap();
-        self.node.registry.upload_at_once(&repository, digest.clone(), None, body).await.1.unwrap();
+        self.node
+            .registry
+            .upload_at_once(&crate::service::Caller::local(), &repository, digest.clone(), None, body)
+            .await
+            .1
+            .unwrap();
         digest
     }
 

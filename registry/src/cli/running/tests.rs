@@ -150,7 +150,11 @@ async fn what_was_pushed_last_is_at_the_attached_portal_when_all_has_stopped() {
     let bytes = Bytes::from_static(b"the last push");
     let digest = Digest::of(Algorithm::Sha256, &bytes);
     let body = stream::iter([Ok::<_, Error>(bytes)]);
-    registry.upload_at_once(&"a".parse().unwrap(), digest.clone(), None, body).await.1.unwrap();
+    registry
+        .upload_at_once(&crate::service::Caller::local(), &"a".parse().unwrap(), digest.clone(), None, body)
+        .await
+        .1
+        .unwrap();
     drop(registry);
     stop(running).await;
     assert_nothing_is_held(&config);

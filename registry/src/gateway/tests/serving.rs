@@ -107,7 +107,11 @@ async fn what_is_deleted_is_gone_and_its_record_too() {
         let digest = node.push(&content).await;
         let link = Uploader::new().upload(&digest, &content).await;
         assert_eq!(node.status(&format!("/{link}")).await, 200);
-        node.fixture.registry.delete_blob(&node.fixture.repository, &digest).await.unwrap();
+        node.fixture
+            .registry
+            .delete_blob(&crate::service::Caller::local(), &node.fixture.repository, &digest)
+            .await
+            .unwrap();
         assert_eq!(node.status(&format!("/{link}")).await, 404, "{length}");
         assert_eq!(count(&node), 1);
         node.catch_up().await;
@@ -116,7 +120,11 @@ async fn what_is_deleted_is_gone_and_its_record_too() {
         // Pushed again, it is there again.
         node.push(&content).await;
         assert!(bytes(node.get(&format!("/{link}")).await).await == content);
-        node.fixture.registry.delete_blob(&node.fixture.repository, &digest).await.unwrap();
+        node.fixture
+            .registry
+            .delete_blob(&crate::service::Caller::local(), &node.fixture.repository, &digest)
+            .await
+            .unwrap();
         node.catch_up().await;
         node.gateway.sweep().await.unwrap();
     }

@@ -24,8 +24,13 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immut
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// DELETE.
-pub(in crate::http) async fn delete(app: &App, repository: &RepositoryName, digest: &Digest) -> Answer {
-    app.registry.delete_blob(repository, digest).await.map_err(in_repository(repository))?;
+pub(in crate::http) async fn delete(
+    app: &App,
+    request: &Request,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Answer {
+    app.registry.delete_blob(&request.caller, repository, digest).await.map_err(in_repository(repository))?;
     Ok(super::empty(StatusCode::ACCEPTED))
 }
 

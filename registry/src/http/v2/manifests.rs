@@ -39,8 +39,13 @@ pub(in crate::http) async fn head(
 }
 
 /// DELETE: by tag the tag, by digest the manifest with all its tags.
-pub(in crate::http) async fn delete(app: &App, repository: &RepositoryName, reference: &Reference) -> Answer {
-    app.registry.delete_manifest(repository, reference).await.map_err(in_repository(repository))?;
+pub(in crate::http) async fn delete(
+    app: &App,
+    request: &Request,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Answer {
+    app.registry.delete_manifest(&request.caller, repository, reference).await.map_err(in_repository(repository))?;
     Ok(super::empty(StatusCode::ACCEPTED))
 }
 
@@ -83,7 +88,7 @@ pub(in crate::http) async fn put(
         precondition: precondition(&request.headers, reference),
         body,
     };
-    let pushed = app.registry.put_manifest(repository, push).await.map_err(&fail)?;
+    let pushed = app.registry.put_manifest(&request.caller, repository, push).await.map_err(&fail)?;
     let mut response = super::empty(StatusCode::CREATED);
     let headers = response.headers_mut();
     headers.insert(LOCATION, value(&format!("/v2/{repository}/manifests/{}", pushed.digest)));

@@ -28,12 +28,12 @@ pub(in crate::http) async fn begin(
     if let Some(digest) = request.query.get("digest") {
         let digest = parse_digest(digest)?;
         let (length, chunks) = (request.content_length(), OwnChunks::take(body));
-        let (left, closed) = app.registry.upload_at_once(repository, digest, length, chunks).await;
+        let (left, closed) = app.registry.upload_at_once(&request.caller, repository, digest, length, chunks).await;
         OwnChunks::put_back(left, body);
         return Ok(stored(repository, &closed.map_err(fail)?.digest));
     }
     let start = start(request)?;
-    match app.registry.begin_upload(repository, start).await.map_err(fail)? {
+    match app.registry.begin_upload(&request.caller, repository, start).await.map_err(fail)? {
         Started::Mounted(digest) => Ok(stored(repository, &digest)),
         Started::Session(progress) => Ok(session_at(app, StatusCode::ACCEPTED, repository, &progress)),
     }
@@ -66,9 +66,14 @@ pub(in crate::http) fn progress(app: &App, repository: &RepositoryName, id: Opti
 }
 
 /// DELETE: the session is gone.
-pub(in crate::http) async fn cancel(app: &App, repository: &RepositoryName, id: Option<&UploadId>) -> Answer {
+pub(in crate::http) async fn cancel(
+    app: &App,
+    request: &Request,
+    repository: &RepositoryName,
+    id: Option<&UploadId>,
+) -> Answer {
     let id = known(repository, id)?;
-    app.registry.cancel_upload(repository, id).await.map_err(in_repository(repository))?;
+    app.registry.cancel_upload(&request.caller, repository, id).await.map_err(in_repository(repository))?;
     Ok(super::empty(StatusCode::NO_CONTENT))
 }
 
@@ -83,7 +88,8 @@ pub(in crate::http) async fn append(
     let (fail, id) = (in_repository(repository), known(repository, id)?);
     let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
     let length = request.content_length();
-    let progress = app.registry.append_upload(repository, id, chunk, length, &mut chunks(body)).await.map_err(&fail)?;
+    let (caller, mut body) = (&request.caller, chunks(body));
+    let progress = app.registry.append_upload(caller, repository, id, chunk, length, &mut body).await.map_err(&fail)?;
     Ok(session_at(app, StatusCode::ACCEPTED, repository, &progress))
 }
 
@@ -104,7 +110,8 @@ pub(in crate::http) async fn close(
     };
     let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
     let length = request.content_length();
-    let (left, closed) = app.registry.close_upload(repository, id, digest, chunk, length, OwnChunks::take(body)).await;
+    let (caller, chunks) = (&request.caller, OwnChunks::take(body));
+    let (left, closed) = app.registry.close_upload(caller, repository, id, digest, chunk, length, chunks).await;
     OwnChunks::put_back(left, body);
     Ok(stored(repository, &closed.map_err(&fail)?.digest))
 }

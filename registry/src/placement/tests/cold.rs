@@ -334,7 +334,7 @@ async fn manifests_and_small_blobs_come_back_whole() {
     let reference = Reference::Tag("latest".parse().unwrap());
     assert_eq!(registry.head_manifest(repository, &reference).await.unwrap().digest, manifest);
     let mount = Start::Mount(config.clone(), Some(repository.clone()));
-    let mounted = registry.begin_upload(&"b".parse().unwrap(), mount).await.unwrap();
+    let mounted = registry.begin_upload(&crate::service::Caller::local(), &"b".parse().unwrap(), mount).await.unwrap();
     assert!(matches!(mounted, crate::service::Started::Mounted(_)));
     node.faults.always(Call::Get, Fault::Fail(unavailable));
     let refused = registry.get_manifest(repository, &reference).await;
@@ -389,7 +389,11 @@ async fn uploads_wait_while_too_much_is_not_placed() {
     node.faults.always(Call::Put, Fault::Fail(unavailable));
     node.start();
     let digest = node.fixture.push_blob(b"more than ten").await;
-    let begun = node.fixture.registry.begin_upload(&node.fixture.repository, Start::Session(None)).await;
+    let begun = node
+        .fixture
+        .registry
+        .begin_upload(&crate::service::Caller::local(), &node.fixture.repository, Start::Session(None))
+        .await;
     assert!(matches!(begun, Err(Error::StagingFull)), "{begun:?}");
     assert!(node.fixture.has(&digest).await);
     node.faults.clear();

@@ -82,7 +82,11 @@ async fn run(steps: Vec<Step>) {
                 held.insert(number);
             }
             Step::Delete(number) => {
-                let deleted = node.fixture.registry.delete_blob(&node.fixture.repository, &name(number)).await;
+                let deleted = node
+                    .fixture
+                    .registry
+                    .delete_blob(&crate::service::Caller::local(), &node.fixture.repository, &name(number))
+                    .await;
                 assert_eq!(deleted.is_ok(), held.remove(&number), "{deleted:?}");
             }
             Step::Evict => evict(&node).await,

@@ -167,7 +167,11 @@ async fn content_above_a_unit_gets_its_roots_and_the_sweep_leaves_them() {
     // With its content the list goes, here and there.
     let manifest = node.fixture.registry.catalog.tag(&node.fixture.repository, &"latest".parse().unwrap());
     let reference = crate::oci::Reference::Digest(manifest.unwrap().unwrap());
-    node.fixture.registry.delete_manifest(&node.fixture.repository, &reference).await.unwrap();
+    node.fixture
+        .registry
+        .delete_manifest(&crate::service::Caller::local(), &node.fixture.repository, &reference)
+        .await
+        .unwrap();
     assert_eq!(gc::collect(&node.fixture.registry, false).await.unwrap().blobs, 1);
     assert!(!node.fixture.file(&roots.list).exists());
     node.until("unpinned", |node| node.places(&digest).is_empty() && node.places(&roots.list).is_empty()).await;

@@ -25,8 +25,7 @@ async fn ask(
 ) -> http::Response<axum::body::Body> {
     let registry = &node.fixture.registry;
     let door = Door::default();
-    let options = HttpOptions { idle_body_timeout: Duration::from_secs(9), chunk_max_length: 0, metrics: true };
-    door.open(Arc::clone(registry), Arc::clone(&registry.metrics), options);
+    door.open(Arc::clone(registry), Arc::clone(&registry.metrics), HttpOptions::for_tests());
     let mut request = Request::builder().method(method).uri(path).header("host", "x");
     if let Some((name, value)) = header {
         request = request.header(name, value);

@@ -1,0 +1,67 @@
+//! A line for each request, written when the last byte of its answer has left.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderName, Method, Response};
+use serving::{Sent, loggable, on_end};
+
+use super::headers::{DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID};
+use super::route::{Route, RouteError};
+use crate::service::Caller;
+
+/// Bytes shown of a path that is no route, and of a user agent.
+const MAX_PATH: usize = 256;
+const MAX_USER_AGENT: usize = 128;
+
+/// What is known of a request before its answer.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) caller: Caller,
+    pub(super) user_agent: String,
+    pub(super) method: Method,
+    pub(super) route: &'static str,
+    pub(super) path: String,
+    pub(super) received: u64,
+    pub(super) began: Instant,
+}
+
+/// The path for the log: of a route as it was understood, else as it came. The query is never logged.
+pub(super) fn path(route: &Result<Route, RouteError>, raw: &str) -> String {
+    match route {
+        Ok(route) => route.to_string(),
+        Err(_) => loggable(raw.as_bytes(), MAX_PATH),
+    }
+}
+
+/// How the client calls itself.
+pub(super) fn user_agent(headers: &HeaderMap) -> String {
+    headers.get(USER_AGENT).map_or_else(String::new, |value| loggable(value.as_bytes(), MAX_USER_AGENT))
+}
+
+impl Line {
+    /// Writes the line when the answer's body has ended. The session and the digest of a push stand in the headers of its
+    /// answers, which is how the lines of one push are found.
+    pub(super) fn write_at_end_of(self, response: Response<Body>) -> Response<Body> {
+        let text = |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let (upload, digest) = (text(DOCKER_UPLOAD_UUID), text(DOCKER_CONTENT_DIGEST));
+        let status = response.status().as_u16();
+        response.map(|body| {
+            on_end(body, move |sent: Sent| {
+                tracing::info!(
+                    target: "skyberth::access",
+                    { request.id = %self.caller.request, client = %self.caller.address,
+                    user_agent = self.user_agent, method = %self.method, route = self.route, path = self.path, status,
+                    received_bytes = self.received, sent_bytes = sent.bytes,
+                    duration_ms = self.began.elapsed().as_millis() as u64, upload.id = upload, digest,
+                    cut = (!sent.complete).then_some(true) },
+                    "request"
+                );
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

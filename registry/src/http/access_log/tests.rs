@@ -1,0 +1,206 @@
+//! The lines that requests leave in the log: a whole push, a pull, deletes, and what hostile clients send.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use serving::{AccessLog, TrustedProxies};
+use tower::ServiceExt as _;
+use tracing::subscriber::DefaultGuard;
+
+use crate::config::{Log, LogFormat};
+use crate::http::{Door, HttpOptions, Locations, router};
+use crate::oci::{Algorithm, Digest};
+use crate::telemetry::logs::subscriber;
+use crate::testing::Fixture;
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<Value> {
+        let text = String::from_utf8(std::mem::take(&mut *self.bytes())).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A registry whose log is kept, behind a proxy at 10.0.0.1.
+struct Site {
+    _fixture: Fixture,
+    door: Door,
+    lines: Lines,
+    _guard: DefaultGuard,
+}
+
+impl Site {
+    fn new(access_log: AccessLog, locations: Locations) -> Self {
+        let (lines, fixture, door) = (Lines::default(), Fixture::new(Duration::from_hours(1)), Door::default());
+        let writer = lines.clone();
+        let log = Log { level: "info".into(), format: LogFormat::Json, access: access_log };
+        let guard = tracing::subscriber::set_default(subscriber(&log, move || writer.clone()).unwrap());
+        let trusted_proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let options = HttpOptions { trusted_proxies, access_log, locations, ..HttpOptions::for_tests() };
+        door.open(Arc::clone(&fixture.registry), Arc::clone(&fixture.registry.metrics), options);
+        Site { _fixture: fixture, door, lines, _guard: guard }
+    }
+
+    /// Sends a request by the proxy for 192.0.2.1, and reads the answer to its end.
+    async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Response<()> {
+        let request = Request::builder().method(method).uri(path).header("x-forwarded-for", "192.0.2.1");
+        let request =
+            request.header("host", "inner").header("x-request-id", "proxy-7").header("user-agent", &b"judge/1\xff"[..]);
+        self.send_as("10.0.0.1:1", request.body(body.into()).unwrap()).await
+    }
+
+    async fn send_as(&self, peer: &str, mut request: Request<Body>) -> Response<()> {
+        request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
+        let (head, body) = router(self.door.clone()).oneshot(request).await.unwrap().into_parts();
+        body.collect().await.unwrap();
+        Response::from_parts(head, ())
+    }
+
+    /// A session, a PATCH, the closing PUT, and a manifest under `v1`; the session's path, the blob and the manifest.
+    async fn push(&self, content: &'static str) -> (String, Digest, Digest) {
+        let blob = Digest::of(Algorithm::Sha256, content.as_bytes());
+        let begun = self.send("POST", "/v2/a/blobs/uploads/", Body::empty()).await;
+        let session = begun.headers()["location"].to_str().unwrap().to_owned();
+        self.send("PATCH", &session, content).await;
+        self.send("PUT", &format!("{session}?digest={blob}"), Body::empty()).await;
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"a/b",
+            "digest":"{blob}","size":{}}},"layers":[]}}"#,
+            content.len()
+        );
+        let digest = Digest::of(Algorithm::Sha256, manifest.as_bytes());
+        assert_eq!(self.send("PUT", "/v2/a/manifests/v1", manifest).await.status(), 201);
+        (session, blob, digest)
+    }
+}
+
+fn requests(lines: &[Value]) -> Vec<&Value> {
+    lines.iter().filter(|line| line["message"] == "request").collect()
+}
+
+#[tokio::test]
+async fn one_push_is_found_by_its_session_and_its_digests() {
+    let site = Site::new(AccessLog::Writes, Locations::Relative);
+    let (session, blob, manifest) = site.push("some content").await;
+    let lines = site.lines.take();
+    let requests = requests(&lines);
+    let methods: Vec<_> = requests.iter().map(|line| line["method"].as_str().unwrap()).collect();
+    assert_eq!(methods, ["POST", "PATCH", "PUT", "PUT"], "{lines:?}");
+    let id = session.rsplit('/').next().unwrap();
+    for line in &requests[..3] {
+        assert!(line.to_string().contains(id), "{line} lacks its session");
+    }
+    assert_eq!((&requests[1]["received_bytes"], &requests[1]["status"]), (&12.into(), &202.into()));
+    assert_eq!((&requests[2]["digest"], &requests[3]["digest"]), (&blob.as_str().into(), &manifest.as_str().into()));
+    for line in requests {
+        assert_eq!((&line["client"], &line["request.id"]), (&"192.0.2.1".into(), &"proxy-7".into()), "{line}");
+        assert_eq!(line["user_agent"], "judge/1\\xff", "control characters are escaped");
+    }
+    let pushed = lines.iter().find(|line| line["message"] == "pushed a:v1").expect("a line of the push");
+    assert_eq!((&pushed["digest"], &pushed["references"]), (&manifest.as_str().into(), &blob.as_str().into()));
+}
+
+#[tokio::test]
+async fn a_pull_is_logged_at_its_end_with_the_bytes_that_were_sent() {
+    let site = Site::new(AccessLog::All, Locations::Relative);
+    let (_, blob, _) = site.push("some content").await;
+    site.lines.take();
+    site.send("GET", &format!("/v2/%61/blobs/{blob}?secret=1"), Body::empty()).await;
+    site.send("HEAD", &format!("/v2/a/blobs/{blob}"), Body::empty()).await;
+    let lines = site.lines.take();
+    let sent: Vec<_> = lines.iter().map(|line| line["sent_bytes"].as_u64()).collect();
+    assert_eq!(sent, [Some(12), Some(0)], "{lines:?}");
+    assert_eq!(lines[0]["path"], format!("/v2/a/blobs/{blob}"), "the decoded name, and no query");
+    assert_eq!(lines[0]["cut"], Value::Null);
+
+    let mut request = Request::get(format!("/v2/a/blobs/{blob}")).body(Body::empty()).unwrap();
+    request.extensions_mut().insert(ConnectInfo("192.0.2.7:1".parse::<SocketAddr>().unwrap()));
+    drop(router(site.door.clone()).oneshot(request).await.unwrap());
+    assert_eq!(site.lines.take()[0]["cut"], true, "a client that left got less");
+}
+
+#[tokio::test]
+async fn deletes_and_moved_tags_are_logged_though_the_access_log_is_off() {
+    let site = Site::new(AccessLog::Off, Locations::Relative);
+    let (.., first) = site.push("one").await;
+    let (_, blob, second) = site.push("two").await;
+    let cancelled = site.send("POST", "/v2/a/blobs/uploads/", Body::empty()).await;
+    site.send("DELETE", cancelled.headers()["location"].to_str().unwrap(), Body::empty()).await;
+    site.send("DELETE", "/v2/a/manifests/v1", Body::empty()).await;
+    site.send("DELETE", &format!("/v2/a/manifests/{second}"), Body::empty()).await;
+    site.send("DELETE", &format!("/v2/a/blobs/{blob}"), Body::empty()).await;
+    let lines = site.lines.take();
+    let changes: Vec<_> = lines.iter().filter(|line| line["target"] != "skyberth::push").collect();
+    let messages: Vec<_> = changes.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    let deleted = ["an upload was cancelled", "a tag was deleted", "a manifest was deleted", "a blob was deleted"];
+    assert_eq!(messages, [&["a tag was moved"][..], &deleted].concat());
+    assert_eq!((&changes[0]["from"], &changes[0]["to"]), (&first.as_str().into(), &second.as_str().into()));
+    assert!(changes.iter().all(|line| line["client"] == "192.0.2.1" && line["request.id"] == "proxy-7"));
+}
+
+#[tokio::test]
+async fn nobody_but_a_trusted_proxy_names_clients_and_requests() {
+    let site = Site::new(AccessLog::All, Locations::Requested);
+    let lies = [("x-forwarded-for", "203.0.113.9"), ("x-request-id", "mine"), ("x-forwarded-host", "evil.example")];
+    let mut request = Request::post("/v2/a/blobs/uploads/").header("host", "a.example:5000");
+    for (name, value) in lies {
+        request = request.header(name, value);
+    }
+    let answer = site.send_as("192.0.2.7:1", request.body(Body::empty()).unwrap()).await;
+    let location = answer.headers()["location"].to_str().unwrap();
+    assert!(location.starts_with("http://a.example:5000/v2/a/blobs/uploads/"), "{location}");
+    let line = &site.lines.take()[0];
+    assert_eq!(line["client"], "192.0.2.7");
+    assert_ne!(line["request.id"], "mine");
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_route_stays_on_its_line() {
+    let site = Site::new(AccessLog::All, Locations::Relative);
+    site.send("GET", &format!("/v2/{}%0a%1b%5B2J", "x".repeat(2000)), Body::empty()).await;
+    let line = &site.lines.take()[0];
+    assert!(line["path"].as_str().unwrap().len() < 300, "{line}");
+    assert_eq!((&line["route"], &line["status"]), (&"none".into(), &404.into()));
+}
+
+#[tokio::test]
+async fn locations_begin_as_the_operator_wants() {
+    for (locations, expected) in [
+        (Locations::Relative, "/v2/a/"),
+        (Locations::Requested, "http://inner/v2/a/"),
+        (Locations::Fixed("https://registry.example".into()), "https://registry.example/v2/a/"),
+    ] {
+        let site = Site::new(AccessLog::Off, locations);
+        let begun = site.send("POST", "/v2/a/blobs/uploads/", Body::empty()).await;
+        let session = begun.headers()["location"].to_str().unwrap();
+        assert!(session.starts_with(&format!("{expected}blobs/uploads/")), "{session}");
+        let path = &session[session.find("/v2/").unwrap()..];
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        let stored = site.send("PUT", &format!("{path}?digest={digest}"), "x").await;
+        assert_eq!(stored.headers()["location"], format!("{expected}blobs/{digest}"));
+    }
+}

@@ -1,0 +1,57 @@
+//! Absolute `Location`s, for the clients that do not follow relative ones.
+
+use std::net::IpAddr;
+
+use axum::body::Body;
+use http::header::LOCATION;
+use http::{HeaderMap, Response, Uri};
+use serving::TrustedProxies;
+
+use super::headers::value;
+use crate::config;
+
+/// What a `Location` begins with. `Link` is relative always, as distribution has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Locations {
+    /// The path: right behind any proxy.
+    #[default]
+    Relative,
+    /// Scheme and host that the client asked for.
+    Requested,
+    /// This URL.
+    Fixed(String),
+}
+
+impl From<&config::Server> for Locations {
+    fn from(server: &config::Server) -> Self {
+        match server.locations {
+            _ if !server.url.is_empty() => Locations::Fixed(server.url.clone()),
+            config::Locations::Relative => Locations::Relative,
+            config::Locations::Absolute => Locations::Requested,
+        }
+    }
+}
+
+impl Locations {
+    /// What a relative `Location` in the answer to this request gets before it; `None`: it stays as it is.
+    pub(super) fn base(
+        &self,
+        proxies: &TrustedProxies,
+        peer: IpAddr,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Option<String> {
+        match self {
+            Locations::Relative => None,
+            Locations::Requested => proxies.origin(peer, uri, headers),
+            Locations::Fixed(url) => Some(url.clone()),
+        }
+    }
+}
+
+/// Makes a `Location` absolute.
+pub(super) fn complete(response: &mut Response<Body>, base: &str) {
+    let Some(location) = response.headers().get(LOCATION).and_then(|location| location.to_str().ok()) else { return };
+    let absolute = value(&format!("{base}{location}"));
+    response.headers_mut().insert(LOCATION, absolute);
+}
