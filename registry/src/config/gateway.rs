@@ -10,9 +10,9 @@ use super::{InvalidListenAddress, ListenAddress};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gateway {
-    /// Address with port; empty: there is none.
+    /// Address and port of the read-only gateway of `skyberth serve`. Empty: there is none.
     pub listen: OptionalAddress,
-    /// URL under which clients reach it, such as `https://gateway.example`; empty: the host that they asked.
+    /// URL under which clients reach the gateway, such as `https://gateway.example`. Empty: the host of the request.
     pub url: String,
 }
 

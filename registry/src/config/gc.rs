@@ -9,11 +9,11 @@ use super::validate::Faults;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gc {
-    /// Time a blob without references is kept after its last upload, mount or existence answer.
+    /// Time that an unreferenced blob is kept after its last upload, mount or existence check.
     pub grace: TimeSpan,
-    /// Time from the end of one run to the start of the next; 0 leaves collecting to `skyberth gc`.
+    /// Time from the end of one collection to the start of the next. 0: only `skyberth gc` collects.
     pub interval: TimeSpan,
-    /// Time after the last byte at which an upload session is dropped.
+    /// Time after its last byte at which an upload session is dropped.
     pub upload_expiry: TimeSpan,
 }
 

@@ -12,50 +12,58 @@ use super::{ByteSize, ListenAddress, Secret, TimeSpan};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Portal {
-    /// Address with port of `skyberth portal`.
+    /// Address and port of `skyberth portal`, and of an attached portal.
     pub listen: ListenAddress,
-    /// Let `skyberth serve` run it as well, and keep its content there; see `config/attached.rs`.
+    /// Let `skyberth serve` run the portal too and store to it, as with `--with-portal`.
+    ///
+    /// See `config/attached.rs`.
     pub attached: bool,
     /// Directory of everything that `skyberth portal` writes.
     pub data: PathBuf,
-    /// URL under which clients reach the portal, such as `https://portal.example`; empty: the host that they asked.
+    /// URL under which clients reach the portal, such as `https://portal.example`. Empty: the host of the request.
     pub url: String,
-    /// The name below which each skylink has an origin of its own: `<base32 skylink>.<hostname>`.
+    /// Host name below which each skylink has an origin of its own: `<base32 skylink>.<hostname>`.
     pub hostname: String,
-    /// Whoever has one of these may write, sent as `Skynet-Api-Key` or as the password of Basic authentication. Empty: anybody
-    /// may add, and only programs on the same machine may unpin and change the block list.
+    /// Keys that allow writing, sent as `Skynet-Api-Key` or as the password of Basic authentication. Empty: everybody
+    /// may upload, and only programs on the same machine may unpin and block.
     pub api_keys: Vec<Secret>,
-    /// How uploads are cut: sector size, data pieces, parity pieces. Their skylinks depend on it: `4MiB/10+20` gives those of
-    /// release skyd. The sector size is that of the whole store and must not change; the pieces may.
+    /// How uploads are cut: sector size, data pieces, parity pieces. Skylinks depend on it; `4MiB/10+20` is the profile
+    /// of release skyd. The sector size of a store must not change.
     pub profile: Profile,
-    /// Bytes of one upload.
+    /// Bytes of content of one upload.
     pub max_upload: ByteSize,
-    /// Bytes of the metadata of one upload, held in memory; they grow with the number of files in it.
+    /// Bytes of metadata of one upload; they grow with the number of its files.
+    ///
+    /// They are held in memory.
     pub max_metadata: ByteSize,
-    /// Uploads whose bodies are taken at once; each holds about 6 MiB. More get 503.
+    /// Uploads whose bodies are received at once; further ones get 503. Each takes about 6 MiB.
     pub max_uploads: usize,
-    /// Archives (zip, tar) of skyfiles that are made at once, each while it is sent. More get 503.
+    /// Zip and tar archives that are made at once while they are sent; further ones get 503.
     pub max_archives: usize,
-    /// Bytes that uploads leave free on the disk; below, they get 507.
+    /// Bytes of the disk to keep free: uploads get 507 below it.
     pub disk_reserve: ByteSize,
-    /// From one sweep of sectors that no pin reaches to the next; an unpin causes one earlier.
+    /// Time from one sweep of sectors without a pin to the next; an unpin causes one earlier.
     pub sweep_interval: TimeSpan,
-    /// Bytes a second that are read to find damaged sectors; 0 turns that off.
+    /// Bytes a second that are read to find damaged sectors. 0: no check.
     pub scrub_rate: ByteSize,
-    /// Writes of registry entries per second that one address may make in the long run, ten seconds' worth at once; more get
-    /// 429. 0 for any number.
+    /// Writes of registry entries per second that one address may make in the long run; further ones get 429. 0: any
+    /// number.
+    ///
+    /// Ten seconds' worth may come at once.
     pub registry_rate: u32,
-    /// Registry entries kept; each takes a small file. Further ones get 507, those that are here can be updated.
+    /// Registry entries kept; further ones get 507. Each takes a small file.
     pub max_entries: u64,
-    /// Base URLs of other portals, `http://` only. Skylinks and entries that are missing here are asked for there, and checked
-    /// before they are used; entries written here are passed on to all of them. Each portal should list all the others.
+    /// URLs of portals that are asked for missing skylinks and entries, and told of each new entry. Each of them must
+    /// name all the others.
+    ///
+    /// Answers are checked before they are used.
     pub peers: Vec<String>,
-    /// The API key that peers ask for where they ask for one; all of them get the same.
+    /// API key sent to the peers. Empty: none is sent.
     pub peer_key: Secret,
-    /// Resumable uploads (TUS) that are remembered; the one that was finished first makes way. Where none is finished, more
-    /// get 503.
+    /// Resumable uploads remembered, finished ones included. The oldest finished one makes way; if none is finished,
+    /// further ones get 503.
     pub max_resumable_uploads: usize,
-    /// How long a resumable upload may be idle, and a finished one is remembered.
+    /// Time that a resumable upload may be idle, and that a finished one is remembered.
     pub upload_expiry: TimeSpan,
 }
 

@@ -11,26 +11,31 @@ use super::validate::Faults;
 pub struct Registry {
     /// Refuse a manifest whose blobs or children are not in the repository.
     pub reference_checks: bool,
-    /// What to do with a manifest whose descriptors state another size than the content has.
+    /// A manifest whose descriptors state another size than the content has. `check`: it is refused. `ignore`: it is taken,
+    /// for copies of old images.
     pub descriptor_sizes: DescriptorSizes,
-    /// Answer DELETE; else 405.
+    /// Let clients delete; otherwise DELETE is answered 405. `skyberth rm` deletes all the same.
     pub delete: bool,
-    /// Let clients delete a blob that a manifest of the repository still names.
+    /// Let clients delete a blob that a manifest of the repository still references.
     pub delete_referenced_blobs: bool,
-    /// Bytes of one manifest, held in memory while it is parsed; the spec asks for at least 4 MiB.
+    /// Bytes of one manifest.
+    ///
+    /// It is held in memory while it is parsed; the spec asks for at least 4 MiB.
     pub max_manifest_size: ByteSize,
-    /// Bytes of one blob; 0 means no limit but the disk's.
+    /// Bytes of one blob. 0: only the disk limits it.
     pub max_blob_size: ByteSize,
-    /// Bytes advertised as `OCI-Chunk-Max-Length`; 0 advertises nothing. 64 MiB stays under the 100 MiB per request
-    /// of Akash's ingress and of Cloudflare, and is the step at which an upload is synced to disk.
+    /// Bytes advertised to clients as `OCI-Chunk-Max-Length`. 0: nothing is advertised.
+    ///
+    /// 64 MiB stays under the 100 MiB per request of Akash's ingress and of Cloudflare, and is the step at which an
+    /// upload is synced to disk.
     pub chunk_max_length: ByteSize,
     /// Most results in one page of tags, repositories or referrers.
     pub page_size: usize,
     /// Most `tag` parameters on one manifest PUT.
     pub max_tags_per_put: usize,
-    /// Upload sessions open at once, over all repositories; each is a file on disk.
+    /// Upload sessions open at once, over all repositories.
     pub max_uploads: usize,
-    /// Bodies of blobs on their way at once, in either direction; each holds a thread and about 1 MiB of buffers.
+    /// Bodies of blobs in flight at once, in either direction. Each takes a thread and about 1 MiB of buffers.
     pub max_transfers: usize,
 }
 

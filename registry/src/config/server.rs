@@ -14,32 +14,39 @@ use super::{ByteSize, RunAs, TimeSpan};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
-    /// Address with port. `:5000` means every IPv4 interface.
+    /// Address and port to listen on; `:5000` is every IPv4 interface.
     pub listen: ListenAddress,
-    /// Connections open at once; at the limit no further one is accepted until one closes (the kernel queues them).
-    /// Each can need two descriptors (socket, blob) and about 0.5 MiB of buffers: 1024 stay under 1 GiB and under the
-    /// 4096 or more descriptors that containers usually get.
+    /// Connections open at once; further ones wait in the kernel. Each takes about 0.5 MiB of buffers and two
+    /// descriptors.
+    ///
+    /// 1024 stay under 1 GiB, and under the 4096 or more descriptors that containers usually get.
     pub max_connections: usize,
-    /// Time from the first byte of a request head (or from accepting) until the head must be complete.
+    /// Time in which the head of a request must be complete, from its first byte or from accepting the connection.
     pub header_timeout: TimeSpan,
-    /// Time a connection may wait for its next request. Clients pause between layers; nginx gives the same 75 s.
+    /// Time that an open connection may wait for its next request.
+    ///
+    /// Clients pause between layers; nginx gives the same 75 s.
     pub keep_alive_timeout: TimeSpan,
-    /// Time without any progress of a body, in either direction, after which the connection is cut. A slow body that
-    /// moves is never cut.
+    /// Time without progress of a body, in either direction, after which the connection is cut. A slow body that moves
+    /// is never cut.
     pub idle_body_timeout: TimeSpan,
-    /// Bytes of all header lines of one request; more are answered 431.
+    /// Bytes of all header lines of a request; more are answered 431. The `Range` of a partial pull by podman has up to
+    /// 26 KiB.
     pub max_header_bytes: ByteSize,
     /// Time that running requests get to finish after SIGTERM; then they are cut.
     pub shutdown_grace: TimeSpan,
     /// URL under which clients reach the registry, such as `https://registry.example`: `Location`s begin with it. Empty:
-    /// see `locations`.
+    /// `server.locations` decides.
     pub url: String,
-    /// How `Location`s begin where there is no `url`.
+    /// How `Location`s begin where `server.url` is empty. `relative`: with the path. `absolute`: with the host that the
+    /// client asked for.
     pub locations: Locations,
-    /// Networks of proxies that are believed when they name the client and the request's id; of nobody else that counts.
+    /// Networks of proxies that are believed when they name the client and the request's id
+    /// ([proxies](OPERATIONS.md#behind-a-proxy)).
     pub trusted_proxies: Vec<Network>,
-    /// `UID:GID` that a node started as root becomes before it opens anything; empty: it stays root. The data directory
-    /// is made that user's own first. A node that is not started as root stays who it is.
+    /// `UID:GID` that a node started as root becomes before it opens anything. Empty: it stays root.
+    ///
+    /// The data directory is given to that user first. A node that is not started as root stays who it is.
     pub run_as: RunAs,
 }
 

@@ -12,17 +12,18 @@ use super::validate::Faults;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Skynet {
-    /// URLs, in the order of preference.
+    /// URLs of the portals, in the order of preference.
     pub portals: Vec<String>,
-    /// On how many of them each piece of content is placed.
+    /// Number of portals on which each piece of content is placed.
     pub copies: u32,
-    /// How all of them lay out content: sector size, data and parity pieces. A portal of another profile stops the start.
+    /// Profile of all the portals, and of the gateway. A portal of another profile stops the start.
     pub profile: String,
-    /// Key of an account, sent as `Skynet-Api-Key`.
+    /// Key of an account, sent as `Skynet-Api-Key`. Give at most one of `api_key`, `cookie` and `skyd_password`. Empty:
+    /// none is sent.
     pub api_key: Secret,
-    /// Session of an account, sent as the cookie `skynet-jwt`.
+    /// Session of an account, sent as the cookie `skynet-jwt`. Empty: none is sent.
     pub cookie: Secret,
-    /// API password, where the addresses are of bare skyd without a portal before it.
+    /// API password, if the portals are bare skyd. Empty: none is sent.
     pub skyd_password: Secret,
 }
 

@@ -11,30 +11,35 @@ use super::{ByteSize, Skynet, TimeSpan};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
-    /// What keeps the content.
+    /// Where content is stored. `fs`: in local files. `skynet`: on Skynet portals, with the local files as staging area
+    /// and cache.
     pub backend: Backend,
-    /// Directory of everything the node writes.
+    /// Directory of everything that the node writes.
     pub data: PathBuf,
-    /// Bytes of the disk to keep free: uploads are refused below it, so that deletes still find room.
+    /// Bytes of the disk to keep free: uploads are refused below it.
+    ///
+    /// So deletes still find room.
     pub reserve: ByteSize,
-    /// Bytes of memory for the index's page cache.
+    /// Bytes of memory for the pages of the index.
     pub index_cache: ByteSize,
-    /// What an answer to a push promises: `local`, or `network` where there is a backend elsewhere.
+    /// What the answer to a push promises. `local`: the content is durable on this node. `network`: it is also on the
+    /// portals.
     pub acknowledge: Acknowledge,
-    /// Bytes of local content above which the least used goes that the backend has; 0 keeps everything.
+    /// Bytes of local content above which the least recently used is evicted. Only content that was read back from the
+    /// portals is evicted. 0: all stays.
     pub cache_size: ByteSize,
-    /// Bytes that are not at the backend yet at which no further upload can be begun; 0 means no limit but the disk's.
+    /// Bytes not yet on the portals at which further uploads get 503. 0: only the disk limits them.
     pub staging_limit: ByteSize,
-    /// Pieces of content on their way to the backend at once.
+    /// Pieces of content uploaded to the portals at once.
     pub transfers: usize,
-    /// Time that the answer to a read from the backend waits for the first verified bytes.
+    /// Time that a read from the portals waits for its first verified bytes before it is answered.
     pub cold_wait: TimeSpan,
-    /// Time that a stop may take to bring to the backend what is only here.
+    /// Time that a stop may take to upload to the portals what is only here.
     pub flush_timeout: TimeSpan,
-    /// So long a removal that was asked for may still take effect at the backend. Content that is pushed again meanwhile is
-    /// brought there anew, and its local file stays until it was read back after that time.
+    /// Time that a removal at the portals may still take effect after it was requested. Content pushed again meanwhile
+    /// is kept here, and checked at the portals afterwards.
     pub unpin_settle: TimeSpan,
-    /// Bytes per second that the background check of stored content reads; 0 turns it off.
+    /// Bytes a second that the background check of stored content reads. 0: no check.
     pub scrub_rate: ByteSize,
     /// The portals, where the backend is `skynet`.
     pub skynet: Skynet,

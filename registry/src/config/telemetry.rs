@@ -10,12 +10,15 @@ use super::validate::Faults;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,skyberth::server=debug`. Crates that are not
-    /// ours are heard from `warn` on, unless a directive names them.
+    /// What is logged: `error`, `warn`, `info`, `debug` or `trace`, or a level per module such as
+    /// `info,skyberth::server=debug`.
+    ///
+    /// Crates that are not ours are heard from `warn` on, unless a directive names them.
     pub level: String,
-    /// The form of a line.
+    /// Form of a log line. `text`: for people. `json`: one object a line.
     pub format: LogFormat,
-    /// Requests that get a line of their own at `info`: none, those that may change something, or all.
+    /// Requests that get a line each at `info` in the log ([logs](OPERATIONS.md#logs)). `off`: none. `writes`: those that
+    /// may change something. `all`: every one.
     pub access: AccessLog,
 }
 
@@ -47,7 +50,7 @@ impl Log {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
-    /// Whether the page is served.
+    /// Serve the page `/metrics`.
     pub enabled: bool,
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+mod reference;
+
 use super::keys::leaves;
 use super::*;
 
@@ -90,8 +92,8 @@ fn another_value(key: &str, default: &toml::Value) -> String {
         ("registry.max_blob_size", _) => "16GiB".into(),
         (_, toml::Value::Boolean(value)) => (!value).to_string(),
         (_, toml::Value::Integer(value)) => (value + 1).to_string(),
-        (_, toml::Value::String(text)) if text.parse::<TimeSpan>().is_ok() => "7m".into(),
         (_, toml::Value::String(text)) if text.parse::<ByteSize>().is_ok() => "7MiB".into(),
+        (_, toml::Value::String(text)) if text.parse::<TimeSpan>().is_ok() => "7m".into(),
         (_, toml::Value::String(text)) => format!("{text}-other"),
         (key, value) => panic!("no other value known for {key} = {value}"),
     }

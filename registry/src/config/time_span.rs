@@ -1,4 +1,4 @@
-//! Spans of time as people write them: `30s`, `15m`, `24h`, `1h30m`.
+//! Spans of time as people write them: `30s`, `15m`, `24h`, `1h30m`, `0`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -84,6 +84,10 @@ impl FromStr for TimeSpan {
         if text.is_empty() {
             return Err(InvalidTimeSpan::Empty);
         }
+        // No time is none in every unit.
+        if text == "0" {
+            return Ok(TimeSpan::ZERO);
+        }
         let (mut rest, mut total, mut next_unit) = (text, 0_u64, 0);
         while !rest.is_empty() {
             let (number, unit, tail) = split_part(rest)?;
@@ -146,6 +150,10 @@ impl de::Visitor<'_> for Visitor {
     fn visit_str<E: de::Error>(self, text: &str) -> Result<TimeSpan, E> {
         text.parse().map_err(E::custom)
     }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<TimeSpan, E> {
+        number.to_string().parse().map_err(E::custom)
+    }
 }
 
 #[cfg(test)]
@@ -156,6 +164,7 @@ mod tests {
     fn reads_and_prints_the_canonical_form() {
         for (text, millis, printed) in [
             ("0s", 0, "0s"),
+            ("0", 0, "0s"),
             ("30s", 30_000, "30s"),
             ("90s", 90_000, "1m30s"),
             ("15m", 900_000, "15m"),
@@ -178,6 +187,7 @@ mod tests {
         for (text, reason) in [
             ("", E::Empty),
             ("30", E::NoUnit("30".into())),
+            ("00", E::NoUnit("00".into())),
             ("1h30", E::NoUnit("30".into())),
             ("s", E::NotANumber("s".into())),
             ("-1s", E::NotANumber("-1s".into())),
