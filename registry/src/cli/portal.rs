@@ -23,7 +23,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let listen = config.portal.listen;
     let listener = TcpListener::bind(listen.0).await.with_context(|| format!("listen on {}", listen.0))?;
     let address = listener.local_addr()?;
-    let stop = server::signal::shutdown_token()?;
+    let stop = server::signal::shutdown_token(process::stop_deadline(&config))?;
     let data = DataDir::open(&config.portal.data, Kind::Portal)?;
     let (path, options) = (data.path().to_owned(), options(&config));
     let opening = tokio::task::spawn_blocking(move || Portal::open(&path, options));

@@ -1,6 +1,7 @@
 //! What a server's process needs before it opens anything: its user, its log, descriptors, threads.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -10,6 +11,14 @@ use crate::telemetry;
 
 /// Threads for file and index work besides those that uploads hold.
 const SPARE_BLOCKING_THREADS: usize = 128;
+/// What a stop takes after the grace of its requests: cutting the rest, finishing complete pushes, closing files. With
+/// the default grace that fits the 10 s that docker gives.
+const CLOSING: Duration = Duration::from_secs(4);
+
+/// Longest time that a stop takes, the upload of what is only here not counted.
+pub(super) fn stop_deadline(config: &Config) -> Duration {
+    config.server.shutdown_grace.duration() + CLOSING
+}
 
 /// Prepares a server that will write to `data`. Must be called while the process has one thread.
 pub(super) fn prepare(config: &Config, data: &Path) -> anyhow::Result<Runtime> {

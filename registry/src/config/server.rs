@@ -60,11 +60,11 @@ impl Default for Server {
             idle_body_timeout: TimeSpan::from_secs(60),
             // Bearer tokens with many scopes reach 8 to 16 KiB; a `Range` with podman's 1,024 chunks of a large layer 26.
             max_header_bytes: ByteSize::from_kib(64),
-            // Kubernetes kills 30 s after SIGTERM: be done before.
-            shutdown_grace: TimeSpan::from_secs(25),
             url: String::new(),
             locations: Locations::Relative,
             trusted_proxies: Vec::new(),
+            // Docker kills 10 s after SIGTERM: be done before.
+            shutdown_grace: TimeSpan::from_secs(5),
             run_as: RunAs(None),
         }
     }

@@ -57,8 +57,8 @@ impl Default for Storage {
             staging_limit: ByteSize::from_bytes(0),
             transfers: 4,
             cold_wait: TimeSpan::from_secs(1),
-            // Kubernetes kills after 30 s.
-            flush_timeout: TimeSpan::from_secs(20),
+            // Kubernetes kills 30 s after SIGTERM: be done before, the grace of requests included.
+            flush_timeout: TimeSpan::from_secs(15),
             unpin_settle: TimeSpan::from_secs(600),
             // A terabyte in a day and a half, for half a percent of a processor.
             scrub_rate: ByteSize::from_mib(8),

@@ -20,7 +20,7 @@ use crate::telemetry::metrics::Metrics;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Tasks that were cut end at their next await; one that still runs then is stuck, and is left behind.
-const CUT_TIME: Duration = Duration::from_secs(5);
+const CUT_TIME: Duration = Duration::from_secs(2);
 
 /// Serves `router` on `listener` until `shutdown`; then stops accepting, lets running requests finish within the
 /// grace, cuts the others, and returns. Requests carry `axum::extract::ConnectInfo<SocketAddr>` of their peer.

@@ -1,44 +1,69 @@
-//! The signals that end the process.
+//! The signals that end the process, and the time that its end may take.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// What shells report for a process that SIGINT ended: 128 + 2.
 const INTERRUPTED: i32 = 130;
+/// Exit status of a process whose stop did not end in time.
+const LATE: i32 = 2;
 
-/// A token that the first SIGTERM or SIGINT cancels; a second one exits at once. Call once, within the runtime, whose
-/// end also ends the task that listens.
-pub fn shutdown_token() -> io::Result<CancellationToken> {
-    let terminate = signal(SignalKind::terminate())?;
-    let interrupt = signal(SignalKind::interrupt())?;
+/// A token that the first SIGTERM or SIGINT cancels. From then on the process ends within `deadline`, and at once with a
+/// second signal. SIGHUP changes nothing. Call once, within the runtime, whose end also ends the task that listens.
+pub fn shutdown_token(deadline: Duration) -> io::Result<CancellationToken> {
+    let signals = Signals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        hangup: signal(SignalKind::hangup())?,
+    };
     let token = CancellationToken::new();
-    tokio::spawn(listen(terminate, interrupt, token.clone()));
+    tokio::spawn(listen(signals, token.clone(), deadline));
     Ok(token)
 }
 
-async fn listen(mut terminate: Signal, mut interrupt: Signal, token: CancellationToken) {
-    next(&mut terminate, &mut interrupt).await;
-    tracing::info!("shutting down; a second signal ends at once");
+async fn listen(mut signals: Signals, token: CancellationToken, deadline: Duration) {
+    signals.end().await;
+    tracing::info!(within_ms = deadline.as_millis() as u64, "stopping; a second signal ends the process at once");
+    // A thread, since blocking work can hold up the runtime's own end.
+    std::thread::spawn(move || {
+        std::thread::sleep(deadline);
+        tracing::error!("the stop took too long, so the process ends without it; the next start completes it");
+        std::process::exit(LATE);
+    });
     token.cancel();
-    next(&mut terminate, &mut interrupt).await;
+    signals.end().await;
     // Every acknowledged write is on disk already: ending here is no worse than a crash, which the next start handles.
     std::process::exit(INTERRUPTED);
 }
 
-async fn next(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Waits for a signal that ends the process. SIGHUP would end it without a flush if nobody took it.
+    async fn end(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                Some(()) = self.hangup.recv() => {
+                    tracing::info!("ignored SIGHUP: no setting can be reloaded, restart the node to apply a change");
+                }
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader, Lines};
-    use std::process::{ChildStdout, Command, Stdio};
-    use std::time::Duration;
+    use std::process::{Child, ChildStdout, Command, Stdio};
 
     use tokio::time::{sleep, timeout};
 
@@ -47,7 +72,8 @@ mod tests {
     #[tokio::test]
     #[ignore = "the child of `the_first_signal_cancels_and_the_second_exits`"]
     async fn child() {
-        let token = shutdown_token().unwrap();
+        let deadline = std::env::var(DEADLINE_MS).map_or(30_000, |text| text.parse().unwrap());
+        let token = shutdown_token(Duration::from_millis(deadline)).unwrap();
         println!("child: ready");
         // The parent ends this process long before.
         let patience = Duration::from_secs(30);
@@ -57,27 +83,63 @@ mod tests {
         }
     }
 
-    fn wait_for(lines: &mut Lines<BufReader<ChildStdout>>, text: &str) {
-        assert!(lines.any(|line| line.unwrap().ends_with(text)), "no `{text}`");
+    const DEADLINE_MS: &str = "SIGNAL_TEST_DEADLINE_MS";
+
+    struct Started {
+        child: Child,
+        lines: Lines<BufReader<ChildStdout>>,
+    }
+
+    impl Started {
+        fn new(deadline_ms: &str) -> Self {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "server::signal::tests::child", "--ignored", "--nocapture"])
+                .env(DEADLINE_MS, deadline_ms)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            let mut started = Started { child, lines };
+            started.wait_for("child: ready");
+            started
+        }
+
+        fn wait_for(&mut self, text: &str) {
+            assert!(self.lines.any(|line| line.unwrap().ends_with(text)), "no `{text}`");
+        }
+
+        fn send(&self, signal: &str) {
+            let pid = self.child.id().to_string();
+            assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        }
     }
 
     #[test]
     fn the_first_signal_cancels_and_the_second_exits() {
         for (first, second) in [("TERM", "TERM"), ("INT", "TERM")] {
-            let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "server::signal::tests::child", "--ignored", "--nocapture"])
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let pid = child.id().to_string();
-            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-            let send = |signal| assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
-            wait_for(&mut lines, "child: ready");
-            send(first);
-            wait_for(&mut lines, "child: cancelled");
-            assert!(child.try_wait().unwrap().is_none());
-            send(second);
-            assert_eq!(child.wait().unwrap().code(), Some(INTERRUPTED));
+            let mut started = Started::new("30000");
+            started.send(first);
+            started.wait_for("child: cancelled");
+            assert!(started.child.try_wait().unwrap().is_none());
+            started.send(second);
+            assert_eq!(started.child.wait().unwrap().code(), Some(INTERRUPTED));
         }
+    }
+
+    #[test]
+    fn a_hangup_does_not_end_the_process() {
+        let mut started = Started::new("30000");
+        started.send("HUP");
+        started.send("TERM");
+        started.wait_for("child: cancelled");
+        started.send("TERM");
+        assert_eq!(started.child.wait().unwrap().code(), Some(INTERRUPTED));
+    }
+
+    #[test]
+    fn a_stop_that_hangs_ends_at_its_deadline() {
+        let mut started = Started::new("200");
+        started.send("TERM");
+        assert_eq!(started.child.wait().unwrap().code(), Some(LATE));
     }
 }
