@@ -1,7 +1,8 @@
 //! The one table from what went wrong to status, OCI code and headers (spec, "Error Codes").
 //!
-//! 4xx answers say what the client can do about it. 5xx answers carry a code and the request id, never internals; the cause
-//! is logged once, where the answer is made.
+//! 4xx answers say what the client can do about it, with the codes of the specification. 5xx answers carry a code of the
+//! CNCF registry and the request id, never internals; the cause is logged once, where the answer is made. Docker tries a
+//! push again after `UNAVAILABLE` and `UNKNOWN`, and gives up at `DENIED` and `UNSUPPORTED`.
 
 use axum::body::Body;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER};
@@ -143,17 +144,21 @@ impl HttpError {
             Error::PreconditionFailed => plain(S::PRECONDITION_FAILED, "DENIED"),
             Error::BodyBroken => plain(S::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
             Error::BodyIdle => plain(S::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),
-            Error::TooMany(_) => plain(S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS").with(RETRY_AFTER, RETRY_SECONDS),
-            Error::DiskFull => plain(S::INSUFFICIENT_STORAGE, "DENIED").because(error),
-            Error::NoNewUploads | Error::StoreTroubled | Error::StagingFull | Error::ReadOnly => {
-                plain(S::SERVICE_UNAVAILABLE, "DENIED").with(RETRY_AFTER, RETRY_SECONDS).because(error)
+            // What all clients share is used up; it is none's own fault, and not ours either.
+            Error::TooMany(_) => plain(S::SERVICE_UNAVAILABLE, "UNAVAILABLE").with(RETRY_AFTER, RETRY_SECONDS),
+            Error::DiskFull | Error::NoNewUploads => {
+                plain(S::INSUFFICIENT_STORAGE, "UNAVAILABLE").with(RETRY_AFTER, RETRY_SECONDS).because(error)
             }
-            Error::Unavailable | Error::BackendUnavailable | Error::InDoubt => {
-                plain(S::SERVICE_UNAVAILABLE, "TOOMANYREQUESTS").with(RETRY_AFTER, RETRY_SECONDS).because(error)
+            Error::StoreTroubled
+            | Error::StagingFull
+            | Error::ReadOnly
+            | Error::Unavailable
+            | Error::BackendUnavailable
+            | Error::InDoubt => {
+                plain(S::SERVICE_UNAVAILABLE, "UNAVAILABLE").with(RETRY_AFTER, RETRY_SECONDS).because(error)
             }
             Error::ContentDamaged(_) | Error::Storage(_) | Error::Internal(_) => {
-                HttpError::new(S::INTERNAL_SERVER_ERROR, "UNSUPPORTED", "this node has an internal problem")
-                    .because(error)
+                HttpError::new(S::INTERNAL_SERVER_ERROR, "UNKNOWN", "this node has an internal problem").because(error)
             }
         }
     }
@@ -196,4 +201,29 @@ fn missing(digest: &crate::oci::Digest, child: bool) -> Entry {
         false => format!("blob {digest} is not in this repository; push it first"),
     };
     Entry { code: "MANIFEST_BLOB_UNKNOWN", message, detail: Some(json!({ "digest": digest })) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Docker gave up at `DENIED`, and took content that is elsewhere for a client's own excess.
+    #[test]
+    fn what_may_work_later_is_unavailable() {
+        for (error, status) in [
+            (Error::DiskFull, 507),
+            (Error::NoNewUploads, 507),
+            (Error::BackendUnavailable, 503),
+            (Error::InDoubt, 503),
+            (Error::ReadOnly, 503),
+            (Error::StagingFull, 503),
+            (Error::StoreTroubled, 503),
+            (Error::TooMany("open uploads"), 503),
+            (Error::Unavailable, 503),
+        ] {
+            let answer = HttpError::from_service(error, None);
+            assert_eq!((answer.status.as_u16(), answer.entries[0].code), (status, "UNAVAILABLE"), "{answer:?}");
+            assert!(answer.headers.iter().any(|(name, _)| name == RETRY_AFTER), "{answer:?}");
+        }
+    }
 }

@@ -78,7 +78,7 @@ fn refused_at_the_door(repo: &Repo, disk: &Mount, reserve: u64) -> anyhow::Resul
     let begun = repo.send(&Request::new("POST", repo.uploads()))?;
     note(&format!("{free} bytes are free of {reserve} to keep free: POST answers {}", begun.status));
     if free < reserve {
-        ensure!(begun.status == 503 && begun.header("Retry-After").is_some(), "POST answers {}", begun.status);
+        ensure!(begun.status == 507 && begun.header("Retry-After").is_some(), "POST answers {}", begun.status);
     }
     Ok(())
 }
