@@ -38,16 +38,21 @@ const NO_EFFECT: [(&str, &str); 3] = [
     ("REGISTRY_STORAGE_FILESYSTEM_MAXTHREADS", "see registry.max_transfers"),
 ];
 
-/// Families of variables that ask for protection this build does not have.
-const REFUSED: [(&str, &str); 3] = [
+/// Families of variables that ask for what this build does not have, and without which it would serve more, or something
+/// else, than its operator believes.
+const REFUSED: [(&str, &str); 4] = [
     ("REGISTRY_AUTH", "asks for authentication, which is not in this build; unset it to serve everyone"),
     ("REGISTRY_HTTP_TLS", "asks for TLS, which is not in this build; unset it to serve plain HTTP"),
     ("REGISTRY_STORAGE_MAINTENANCE_READONLY", "asks for a read-only registry, which is not in this build"),
+    (
+        "REGISTRY_PROXY",
+        "asks for a cache of another registry, which is not in this build; unset it to serve what is pushed",
+    ),
 ];
 
-/// Every name with a meaning, to suggest from.
+/// Every name that sets something, to suggest from.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().chain(&NO_EFFECT).map(|(name, _)| *name)
+    KEYS.iter().map(|(name, _)| *name)
 }
 
 /// What `name`, set to `text`, means.
@@ -84,10 +89,21 @@ mod tests {
 
     #[test]
     fn protection_that_cannot_be_given_is_refused() {
-        for name in ["REGISTRY_AUTH", "REGISTRY_AUTH_HTPASSWD_PATH", "REGISTRY_HTTP_TLS_CERTIFICATE"] {
+        for name in [
+            "REGISTRY_AUTH",
+            "REGISTRY_AUTH_HTPASSWD_PATH",
+            "REGISTRY_HTTP_TLS_CERTIFICATE",
+            "REGISTRY_PROXY_REMOTEURL",
+        ] {
             assert!(matches!(meaning(name, "x"), Meaning::Refused(_)), "{name}");
         }
         assert_eq!(meaning("REGISTRY_AUTHOR", "x"), Meaning::Unknown);
+    }
+
+    /// A variable that does nothing was proposed in place of another one that does nothing.
+    #[test]
+    fn only_names_with_an_effect_are_suggested() {
+        assert!(names().all(|name| matches!(meaning(name, "x"), Meaning::Key(..))));
     }
 
     #[test]
