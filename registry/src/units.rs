@@ -21,6 +21,13 @@ pub fn count(count: u64, thing: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
+    fn one_is_no_plural() {
+        assert_eq!(super::count(0, "tag", "tags"), "0 tags");
+        assert_eq!(super::count(1, "tag", "tags"), "1 tag");
+        assert_eq!(super::count(2, "tag", "tags"), "2 tags");
+    }
+
+    #[test]
     fn sizes_read_well() {
         assert_eq!(super::bytes(0), "0 B");
         assert_eq!(super::bytes(1023), "1023 B");

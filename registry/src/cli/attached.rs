@@ -33,7 +33,7 @@ use crate::data_dir::{self, DataDir, Kind};
 use crate::server;
 use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
-use crate::units::bytes;
+use crate::units::{bytes, count};
 
 /// Those who read from the portal at the end have at least so long.
 const LEAST_GRACE: Duration = Duration::from_secs(1);
@@ -152,7 +152,8 @@ impl Beside {
 fn begin_empty(registry: &Registry) -> anyhow::Result<()> {
     let forgotten = forget_places(registry)?;
     if forgotten > 0 {
-        tracing::warn!("the attached portal is new: {forgotten} blobs that were placed before are placed there anew");
+        let blobs = count(forgotten, "blob");
+        tracing::warn!("the attached portal is new: {blobs} placed before will be uploaded to it");
     }
     Ok(())
 }
@@ -177,11 +178,10 @@ pub(super) fn greet(attached: Option<&AttachedPortal>, node: &Node, tasks: &Task
         Ok(Absent { count: 0, .. }) => {
             tracing::info!("all content is here; nothing of it is only at the portal of an earlier start");
         }
-        Ok(Absent { count, bytes: size }) => {
-            let size = bytes(size);
-            tracing::warn!(
-                "{count} blobs, {size}, have no file here; start with --with-portal if that portal has them"
-            );
+        Ok(Absent { count: absent, bytes: size }) => {
+            let verb = if absent == 1 { "has" } else { "have" };
+            let (blobs, size) = (count(absent, "blob"), bytes(size));
+            tracing::warn!("{blobs} {verb} no file here ({size}); start with --with-portal if that portal has them");
         }
         Err(error) => tracing::warn!(%error, "cannot tell what is only at the portal of an earlier start"),
     });

@@ -14,6 +14,7 @@ use super::cold::ColdReads;
 use super::removals::Removals;
 use crate::catalog::{Backlog, Clock, Wanted};
 use crate::locks::DigestLocks;
+use crate::units;
 
 /// A backend that has said nothing for so long is not waited for, even if its own patience is longer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(8);
@@ -211,11 +212,10 @@ impl std::fmt::Display for Durability {
     /// `safe to close: no, 3 blobs, 41.0 MiB`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Backlog { count, bytes } = self.backlog;
-        match count {
-            0 => f.write_str("safe to close: yes"),
-            1 => write!(f, "safe to close: no, 1 blob, {}", crate::units::bytes(bytes)),
-            _ => write!(f, "safe to close: no, {count} blobs, {}", crate::units::bytes(bytes)),
+        if count == 0 {
+            return f.write_str("safe to close: yes");
         }
+        write!(f, "safe to close: no, {}, {}", units::count(count, "blob"), units::bytes(bytes))
     }
 }
 

@@ -5,6 +5,7 @@ use content_store::{StoreError, UploadId};
 use crate::catalog::command::{CommitError, ReadError, Refusal};
 use crate::oci::Digest;
 use crate::oci::manifest::InvalidManifest;
+use crate::units::count;
 
 /// How far an upload session is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ pub enum Error {
         stored: u64,
     },
     /// What the manifest refers to is not in its repository.
-    #[error("{} referenced digests are not in this repository", .digests.len())]
+    #[error("not in this repository: {}", count(.digests.len() as u64, "referenced digest"))]
     ReferencesMissing {
         /// Which.
         digests: Vec<Digest>,
@@ -89,7 +90,7 @@ pub enum Error {
         limit: u64,
     },
     /// More `?tag=` than `registry.max_tags_per_put`.
-    #[error("more than {limit} tags in one request")]
+    #[error("more than {} in one request", count(*.limit as u64, "tag"))]
     TooManyTags {
         /// The limit.
         limit: usize,
