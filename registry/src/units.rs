@@ -1,4 +1,4 @@
-//! Sizes and counts for people.
+//! Sizes, counts and dates for people.
 
 /// `12.3 MiB`
 pub fn bytes(count: u64) -> String {
@@ -18,6 +18,19 @@ pub fn count(count: u64, thing: &str) -> String {
     format!("{count} {thing}{plural}")
 }
 
+/// `2026-11-30`, in UTC, of milliseconds since the Unix epoch.
+pub fn date(time_ms: u64) -> String {
+    // Years that begin in March have their leap day at the end: from days to a date in the proleptic calendar.
+    let day = time_ms / 86_400_000 + 719_468;
+    let (era, day_of_era) = (day / 146_097, day % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{:02}", day_of_year - (153 * from_march + 2) / 5 + 1)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -25,6 +38,21 @@ mod tests {
         assert_eq!(super::count(0, "tag", "tags"), "0 tags");
         assert_eq!(super::count(1, "tag", "tags"), "1 tag");
         assert_eq!(super::count(2, "tag", "tags"), "2 tags");
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, date) in [
+            (0, "1970-01-01"),
+            (951_782_399, "2000-02-28"),
+            (951_782_400, "2000-02-29"),
+            (1_709_251_200, "2024-03-01"),
+            (1_795_996_800, "2026-11-30"),
+            (4_107_542_399, "2100-02-28"),
+            (4_107_542_400, "2100-03-01"),
+        ] {
+            assert_eq!(super::date(seconds * 1000), date);
+        }
     }
 
     #[test]

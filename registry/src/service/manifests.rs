@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::overview::image_size;
 use super::{Caller, Error, Registry};
-use crate::catalog::command::{Command, CommitError, Precondition, ReadError};
+use crate::catalog::command::{Command, CommitError, Precondition};
 use crate::catalog::fact::{Annotations, ManifestRecord};
 use crate::oci::manifest::{Manifest, Referenced};
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
@@ -16,8 +17,6 @@ const MAX_INLINE_ANNOTATIONS: usize = 4 * 1024;
 /// Referenced digests that the log names; images have fewer.
 const MAX_LOGGED: usize = 32;
 
-/// Indexes in indexes that a size is added up through.
-const MAX_NESTING: usize = 3;
 /// References that are added up; no image has as many, a hostile manifest may.
 const MAX_SUMMED: usize = 2000;
 
@@ -290,27 +289,8 @@ impl Registry {
     /// Bytes that a pull of the manifest moves, as far as they are in the repository: for people, not for clients.
     pub async fn image_size(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
         let (repository, digest) = (repository.clone(), digest.clone());
-        self.reading(move |catalog| {
-            let mut size = 0;
-            let mut waiting = vec![(digest, 0)];
-            let mut looked_at = 0;
-            while let Some((digest, depth)) = waiting.pop() {
-                looked_at += 1;
-                if looked_at > MAX_SUMMED {
-                    break;
-                }
-                if let Some(blob) = catalog.blob(&repository, &digest)? {
-                    size += blob;
-                } else if let Some(record) = catalog.manifest(&repository, &digest)?
-                    && depth < MAX_NESTING
-                {
-                    size += record.size;
-                    waiting.extend(record.references.into_iter().map(|child| (child, depth + 1)));
-                }
-            }
-            Ok(size)
-        })
-        .await
+        let size = self.reading(move |catalog| image_size(catalog, &repository, &digest, &mut { MAX_SUMMED }));
+        Ok(size.await?.0)
     }
 
     /// DELETE: by digest the manifest with all its tags, by tag only the tag.

@@ -14,6 +14,7 @@ mod kept_files;
 mod listing;
 mod manifests;
 mod mount;
+mod overview;
 mod push_report;
 mod referrers;
 mod sessions;
@@ -45,6 +46,7 @@ pub use kept_files::KeptFiles;
 pub use listing::{Names, Tags};
 pub use manifests::{ManifestContent, ManifestInfo, ManifestPush, PushedManifest, SMALL_MANIFEST};
 pub use referrers::{Descriptor, Referrers};
+pub use overview::{Overview, RepositoryOverview, TagOverview};
 pub use uploads::{ByteChunks, Chunk, Start, Started};
 
 /// What the operator allows. Each has a key of the same name in the configuration.
@@ -105,6 +107,7 @@ pub struct Registry {
     pushes: push_report::PushReports,
 }
 
+    overviews: overview::Overviews,
 /// How many manifests above [`SMALL_MANIFEST`] are in memory at once; bounds what hostile ones cost.
 const LARGE_MANIFESTS: usize = 16;
 
@@ -137,6 +140,7 @@ impl Registry {
             pushes: push_report::PushReports::new(),
             catalog,
             store,
+            overviews: overview::Overviews::new(),
             limits,
             metrics,
             sessions: sessions::Sessions::default(),

@@ -29,6 +29,16 @@ impl Catalog {
         self.read(|index| queries::tag(index, repository, tag))
     }
 
+    /// When a tag was set to a manifest, in milliseconds since the Unix epoch, if that is known.
+    pub fn tag_set_at(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tag: &Tag,
+    ) -> Result<Option<u64>, ReadError> {
+        self.read(|index| queries::tag_set_at(index, repository, digest, tag))
+    }
+
     /// Tags in byte order, those after `after`, which need not exist.
     pub fn tags(&self, repository: &RepositoryName, after: Option<&str>, limit: usize) -> Result<Page<Tag>, ReadError> {
         self.read(|index| queries::tags(index, repository, after, limit))

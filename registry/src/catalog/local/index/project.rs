@@ -37,7 +37,7 @@ pub(crate) fn project(fact: &Fact, stamp: Stamp, view: &mut View<'_>) -> Result<
         Fact::TagSet { repository, tag, digest } => {
             leave_tag(view, repository, tag)?;
             view.put(tag_key(repository, tag), IVec::from(digest.as_str()))?;
-            view.put(tag_of(repository, digest, tag), nothing())
+            view.put(tag_of(repository, digest, tag), value::time(stamp.time))
         }
         Fact::TagDeleted { repository, tag } => {
             leave_tag(view, repository, tag)?;

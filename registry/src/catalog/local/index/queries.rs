@@ -49,6 +49,17 @@ pub(crate) fn tag(source: &impl Source, repository: &RepositoryName, tag: &Tag) 
     payload.map(|payload| read_digest(&payload)).transpose()
 }
 
+/// When a tag was set to a manifest, if that is known.
+pub(crate) fn tag_set_at(
+    source: &impl Source,
+    repository: &RepositoryName,
+    digest: &Digest,
+    tag: &Tag,
+) -> Result<Option<u64>, Fault> {
+    let payload = source.get(&Key::of(Table::TagOf).repository(repository).digest(digest).tag(tag).bytes())?;
+    Ok(payload.and_then(|payload| value::read_time(&payload)))
+}
+
 /// True if the repository holds a manifest.
 pub(crate) fn has_manifests(source: &impl Source, repository: &RepositoryName) -> Result<bool, Fault> {
     any(source, &Key::of(Table::Manifest).repository(repository).bytes())

@@ -27,7 +27,7 @@ pub(crate) enum Table {
     Manifest = 3,
     /// repository, tag -> digest
     Tag = 4,
-    /// repository, digest, tag -> nothing: the tags of a manifest
+    /// repository, digest, tag -> when it was set, or nothing: the tags of a manifest
     TagOf = 5,
     /// repository, target, manifest -> nothing: what needs the target
     Reference = 6,

@@ -64,6 +64,16 @@ pub(crate) fn read_size(payload: &[u8]) -> Option<u64> {
     payload.try_into().ok().map(u64::from_be_bytes)
 }
 
+/// A time in milliseconds since the Unix epoch, as eight bytes.
+pub(crate) fn time(time: u64) -> Payload {
+    size(time)
+}
+
+/// Reads [`time`]; an index of before had nothing there.
+pub(crate) fn read_time(payload: &[u8]) -> Option<u64> {
+    read_size(payload)
+}
+
 /// A visibility as one byte.
 pub(crate) fn visibility(visibility: Visibility) -> Payload {
     IVec::from(match visibility {

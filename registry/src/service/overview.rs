@@ -1,0 +1,242 @@
+//! What the start page shows: names, tags, dates and sizes, read within bounds however many clients ask.
+//!
+//! One read runs at a time, on a blocking thread, and looks at a limited number of index entries. Its result serves
+//! everybody for a few seconds.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::{Error, Registry};
+use crate::catalog::Catalog;
+use crate::oci::{Digest, RepositoryName, Tag};
+
+/// Repositories on one page.
+const REPOSITORIES: usize = 50;
+/// Tags shown of each.
+const TAGS: usize = 20;
+/// Manifests and blobs looked up for the sizes of one page; sizes beyond that are left out.
+const LOOKUPS: usize = 2000;
+/// Indexes in indexes that a size is added up through.
+const MAX_NESTING: usize = 3;
+/// How long a page serves everybody.
+const FRESH: Duration = Duration::from_secs(5);
+/// How long a request waits for its turn to read.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Pages kept, some 250 KiB each at most.
+const PAGES: usize = 16;
+
+/// A page of repositories in byte order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// Those that hold a manifest.
+    pub repositories: Vec<RepositoryOverview>,
+    /// There are more after the last one.
+    pub more: bool,
+}
+
+/// A repository with its first tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryOverview {
+    /// Its name.
+    pub name: RepositoryName,
+    /// In byte order.
+    pub tags: Vec<TagOverview>,
+    /// There are more after the last one.
+    pub more: bool,
+}
+
+/// A tag with what it points at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagOverview {
+    /// The tag.
+    pub tag: Tag,
+    /// The manifest.
+    pub digest: Digest,
+    /// Bytes that a pull moves; absent where adding them up would have taken too long.
+    pub size: Option<u64>,
+    /// When the tag was set to the manifest, in milliseconds since the Unix epoch; absent if an older version set it.
+    pub set_at: Option<u64>,
+}
+
+/// Pages by the name that they begin after, each with when it was read.
+type Pages = HashMap<Option<String>, (Instant, Arc<Overview>)>;
+
+/// The pages that were read last, and the turn to read another one.
+#[derive(Debug)]
+pub(super) struct Overviews {
+    pages: Mutex<Pages>,
+    turn: Arc<Semaphore>,
+}
+
+impl Overviews {
+    pub(super) fn new() -> Self {
+        Overviews { pages: Mutex::default(), turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        // A map of whole pages is whole whoever panics.
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fresh(&self, after: Option<&String>) -> Option<Arc<Overview>> {
+        let pages = self.pages();
+        let (read, page) = pages.get(&after.cloned())?;
+        (read.elapsed() < FRESH).then(|| Arc::clone(page))
+    }
+
+    fn keep(&self, after: Option<String>, page: Overview) -> Arc<Overview> {
+        let (mut pages, page) = (self.pages(), Arc::new(page));
+        pages.retain(|_, (read, _)| read.elapsed() < FRESH);
+        if pages.len() < PAGES {
+            pages.insert(after, (Instant::now(), Arc::clone(&page)));
+        }
+        page
+    }
+}
+
+impl Registry {
+    /// Repositories after `after`, which need not exist, as they were a few seconds ago at most.
+    pub async fn overview(&self, after: Option<String>) -> Result<Arc<Overview>, Error> {
+        if let Some(page) = self.overviews.fresh(after.as_ref()) {
+            return Ok(page);
+        }
+        let Ok(Ok(turn)) = timeout(PATIENCE, Arc::clone(&self.overviews.turn).acquire_owned()).await else {
+            return Err(Error::TooMany("requests for this page"));
+        };
+        if let Some(page) = self.overviews.fresh(after.as_ref()) {
+            return Ok(page);
+        }
+        let from = after.clone();
+        let page = self.reading(move |catalog| {
+            let page = read(catalog, from.as_deref(), LOOKUPS);
+            // With the work, not with the request: a client that leaves makes no room for a second read.
+            drop(turn);
+            page
+        });
+        Ok(self.overviews.keep(after, page.await?))
+    }
+}
+
+fn read(catalog: &Catalog, after: Option<&str>, mut lookups: usize) -> Result<Overview, Error> {
+    let page = catalog.catalogued(after, REPOSITORIES)?;
+    let mut repositories = Vec::with_capacity(page.items.len());
+    for name in page.items {
+        let (tags, more) = read_tags(catalog, &name, &mut lookups)?;
+        repositories.push(RepositoryOverview { name, tags, more });
+    }
+    Ok(Overview { repositories, more: page.more })
+}
+
+fn read_tags(catalog: &Catalog, name: &RepositoryName, lookups: &mut usize) -> Result<(Vec<TagOverview>, bool), Error> {
+    let page = catalog.tags(name, None, TAGS)?;
+    let mut tags = Vec::with_capacity(page.items.len());
+    // Several tags often point at one manifest.
+    let mut sizes: HashMap<Digest, Option<u64>> = HashMap::new();
+    for tag in page.items {
+        // It may have been deleted since it was listed.
+        let Some(digest) = catalog.tag(name, &tag)? else { continue };
+        let size = if let Some(size) = sizes.get(&digest) {
+            *size
+        } else {
+            let (bytes, all) = image_size(catalog, name, &digest, lookups)?;
+            *sizes.entry(digest.clone()).or_insert(all.then_some(bytes))
+        };
+        let set_at = catalog.tag_set_at(name, &digest, &tag)?;
+        tags.push(TagOverview { tag, digest, size, set_at });
+    }
+    Ok((tags, page.more))
+}
+
+/// Bytes that a pull of the manifest moves, as far as they are in the repository, and whether those are all: adding up
+/// ends when `lookups` are used up. For people, not for clients.
+pub(super) fn image_size(
+    catalog: &Catalog,
+    repository: &RepositoryName,
+    digest: &Digest,
+    lookups: &mut usize,
+) -> Result<(u64, bool), Error> {
+    let mut size = 0_u64;
+    let mut waiting = vec![(digest.clone(), 0)];
+    while let Some((digest, depth)) = waiting.pop() {
+        let Some(left) = lookups.checked_sub(1) else { return Ok((size, false)) };
+        *lookups = left;
+        if let Some(blob) = catalog.blob(repository, &digest)? {
+            size = size.saturating_add(blob);
+        } else if let Some(record) = catalog.manifest(repository, &digest)?
+            && depth < MAX_NESTING
+        {
+            size = size.saturating_add(record.size);
+            // A record with more references than may be followed took long to read: no second one is.
+            if record.references.len() > *lookups {
+                *lookups = 0;
+                return Ok((size, false));
+            }
+            waiting.extend(record.references.into_iter().map(|child| (child, depth + 1)));
+        }
+    }
+    Ok((size, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Fixture;
+
+    const GRACE: Duration = Duration::from_hours(1);
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_page_has_sizes_and_dates() {
+        let fixture = Fixture::new(GRACE);
+        let config = fixture.push_blob(b"five!").await;
+        let digest = fixture.push_manifest(&config, 5).await;
+        let page = fixture.registry.overview(None).await.unwrap();
+        let [RepositoryOverview { name, tags, more: false }] = &page.repositories[..] else { panic!("{page:?}") };
+        let [TagOverview { tag, digest: shown, size: Some(size), set_at: Some(set_at) }] = &tags[..] else {
+            panic!("{page:?}")
+        };
+        assert_eq!((name, tag.as_str(), shown), (&fixture.repository, "latest", &digest));
+        let manifest = fixture.registry.stat_manifest(name, &crate::oci::Reference::Digest(digest.clone())).unwrap();
+        assert_eq!(*size, 5 + manifest.size);
+        let age =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64 - set_at;
+        assert!(age < 60_000, "{age} ms ago");
+    }
+
+    /// One request walked through 2,000 digests for each of 1,000 tags.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sizes_of_one_page_take_a_limited_number_of_lookups() {
+        let fixture = Fixture::new(GRACE);
+        let config = fixture.push_blob(b"five!").await;
+        fixture.push_manifest(&config, 5).await;
+        let catalog = fixture.registry.catalog();
+        let size = |lookups| read(catalog, None, lookups).unwrap().repositories[0].tags[0].size;
+        // The manifest and its config.
+        assert!(size(2).is_some());
+        assert_eq!(size(1), None);
+        assert_eq!(size(0), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_read_serves_everybody_for_a_while() {
+        let fixture = Fixture::new(GRACE);
+        let first = fixture.registry.overview(None).await.unwrap();
+        let config = fixture.push_blob(b"five!").await;
+        fixture.push_manifest(&config, 5).await;
+        assert!(Arc::ptr_eq(&first, &fixture.registry.overview(None).await.unwrap()));
+        let other = fixture.registry.overview(Some("A".to_owned())).await.unwrap();
+        assert_eq!(other.repositories.len(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn pages_that_nobody_can_share_are_bounded() {
+        let fixture = Fixture::new(GRACE);
+        for number in 0..2 * PAGES {
+            fixture.registry.overview(Some(number.to_string())).await.unwrap();
+        }
+        assert!(fixture.registry.overviews.pages().len() <= PAGES);
+    }
+}
