@@ -1,54 +1,42 @@
 //! Every metric of a portal.
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use serving::metrics::{Exposition, RequestDurations, exposition, request_durations};
 
-/// The type of the answer of `/metrics`.
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// A request by what it asked for and how it was answered.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RequestLabels {
-    /// The endpoint.
-    pub operation: &'static str,
-    /// The status of the answer.
-    pub status: u16,
-}
-
-/// Counters of one portal.
+/// What one portal measures.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Requests answered.
-    pub requests: Family<RequestLabels, Counter>,
+    /// Seconds from a request's head to the answer's.
+    pub request_duration: RequestDurations,
     /// Bytes of request bodies.
     pub received_bytes: Counter,
+    /// Bytes that can still be written; asked of the system when metrics are asked for. A gateway writes nothing.
+    pub(crate) disk_free_bytes: Option<Gauge>,
 }
 
 impl Metrics {
     /// All at zero.
-    pub fn new() -> Self {
+    pub(crate) fn new(writes: bool) -> Self {
         let mut registry = Registry::with_prefix("skyberth_portal");
-        let requests = Family::default();
+        let request_duration = request_durations();
         let received_bytes = Counter::default();
-        registry.register("http_requests", "Requests answered", requests.clone());
-        registry.register("http_received_bytes", "Bytes of request bodies", received_bytes.clone());
-        Metrics { registry, requests, received_bytes }
+        let help = "Time from the head of a request to the head of its answer";
+        registry.register_with_unit("http_request_duration", help, Unit::Seconds, request_duration.clone());
+        let help = "Bytes received in request bodies";
+        registry.register_with_unit("http_received", help, Unit::Bytes, received_bytes.clone());
+        let disk_free_bytes = writes.then(Gauge::default);
+        if let Some(free) = &disk_free_bytes {
+            let help = "Bytes that can still be written to the disk of the portal's directory";
+            registry.register_with_unit("disk_free", help, Unit::Bytes, free.clone());
+        }
+        Metrics { registry, request_duration, received_bytes, disk_free_bytes }
     }
 
-    /// As text for a scraper.
-    pub(crate) fn encode(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
-        text
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Metrics::new()
+    /// All of them, in the format that a client asks for by its `Accept` header.
+    pub(crate) fn page(&self, accept: Option<&str>) -> Exposition {
+        exposition(&self.registry, accept)
     }
 }

@@ -1,7 +1,7 @@
 //! The portal: one per process, shared by everything that serves or maintains it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,6 +40,8 @@ pub struct Portal {
 /// What a portal writes.
 #[derive(Debug)]
 pub(crate) struct Stores {
+    /// Where all of it lies.
+    pub(crate) directory: PathBuf,
     pub(crate) skyfiles: Skyfiles,
     pub(crate) entries: Arc<EntryStore>,
     pub(crate) registry_writes: RateLimit,
@@ -86,8 +88,9 @@ impl Portal {
         let archives = Arc::new(Semaphore::new(options.max_archives));
         let (reader, uploads) = ((*skyfiles).clone(), Arc::new(uploads));
         let [pinnings, repairs] = [PINNED_AT_ONCE, REPAIRED_AT_ONCE].map(|places| Arc::new(Semaphore::new(places)));
-        let stores = Some(Stores { skyfiles, entries, registry_writes, peers, pinnings, repairs, uploads });
-        Ok(Portal { options, metrics: Metrics::new(), opened: Instant::now(), reader, archives, stores })
+        let directory = directory.to_owned();
+        let stores = Some(Stores { directory, skyfiles, entries, registry_writes, peers, pinnings, repairs, uploads });
+        Ok(Portal { options, metrics: Metrics::new(true), opened: Instant::now(), reader, archives, stores })
     }
 
     /// A gateway: a portal that serves the skyfiles of somebody else, refuses every write, and says of itself that it is
@@ -96,7 +99,7 @@ impl Portal {
         let sectors = Sectors::Made(options.profile.sector_size(), source);
         let reader = SkyfileReader::new(sectors, Blocklist::none());
         let archives = Arc::new(Semaphore::new(options.max_archives));
-        Portal { options, metrics: Metrics::new(), opened: Instant::now(), reader, archives, stores: None }
+        Portal { options, metrics: Metrics::new(false), opened: Instant::now(), reader, archives, stores: None }
     }
 
     /// Whether it is a gateway.

@@ -1,11 +1,12 @@
 //! What every server of ours needs of HTTP besides its library: request bodies that end in time, ranges, conditions, query
-//! strings, the client behind proxies, and an access log. Knows neither registries nor portals.
+//! strings, the client behind proxies, an access log, and pages of metrics. Knows neither registries nor portals.
 
 mod access_log;
 mod client;
 mod conditions;
 mod forwarded;
 mod idle;
+pub mod metrics;
 mod multipart;
 mod origin;
 mod query;

@@ -10,6 +10,7 @@ use axum::extract::{ConnectInfo, State};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use serving::metrics::RequestLabels;
 use serving::{Query, REQUEST_ID, RequestBody, inbound_request_id, loggable, on_end};
 use skynet_formats::GATEWAY_HEADER;
 
@@ -21,7 +22,6 @@ use super::{
     trustless_file, tus,
 };
 use crate::Portal;
-use crate::metrics::RequestLabels;
 
 const PORTAL_API: HeaderName = HeaderName::from_static("skynet-portal-api");
 const SERVER_API: HeaderName = HeaderName::from_static("skynet-server-api");
@@ -65,8 +65,9 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     }
     let received = body.received();
     body.leave(expects_continue, head.version, &mut response);
-    let labels = RequestLabels { operation: label, status: response.status().as_u16() };
-    portal.metrics.requests.get_or_create(&labels).inc();
+    let labels =
+        RequestLabels { operation: label, method: (&request.method).into(), status: response.status().as_u16() };
+    portal.metrics.request_duration.get_or_create(&labels).observe(began.elapsed().as_secs_f64());
     if !portal.options.access_log.covers(&request.method) {
         return response;
     }
@@ -94,7 +95,7 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
     match route {
         Route::Root => Ok(root::page(portal)),
         Route::Live => Ok(health::live()),
-        Route::Metrics => health::metrics(portal),
+        Route::Metrics => health::metrics(portal, request).await,
         Route::Stats => Ok(stats::stats(portal)),
         Route::Portals => Ok(stats::portals(portal, request)),
         Route::Registry if request.method == Method::POST => registry::post(portal, request, body).await,

@@ -1,4 +1,4 @@
-//! What a node does for itself at regular times: collection and scrub.
+//! What a node does for itself at regular times: collection, scrub, counting what is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::gc;
-use crate::service::Registry;
+use crate::service::{Registry, keep_counting};
 
 /// Starts all of it, until `stop`.
 pub(super) fn start(config: &Config, registry: &Arc<Registry>, tasks: &TaskTracker, stop: &CancellationToken) {
     let interval = config.gc.interval;
     if !interval.is_zero() {
         tasks.spawn(collect_regularly(interval.duration(), Arc::clone(registry), stop.clone()));
+    }
+    if config.metrics.enabled {
+        tasks.spawn(keep_counting(Arc::clone(registry), stop.clone()));
     }
     let rate = config.storage.scrub_rate;
     if !rate.is_zero() {

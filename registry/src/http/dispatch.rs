@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use http::header::EXPECT;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use serving::metrics::RequestLabels;
 use serving::{Query, REQUEST_ID, RequestBody, inbound_request_id};
 
 use super::access_log::{self, Line};
@@ -20,7 +21,6 @@ use super::route::Route;
 use super::{App, Door};
 use super::{health, home, location, v2};
 use crate::service::Caller;
-use crate::telemetry::labels::{Operation, OperationLabel, RequestLabels};
 use crate::telemetry::metrics::Metrics;
 
 /// Handles every request.
@@ -82,10 +82,8 @@ fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Caller {
 
 /// Counted when the head of the answer is made; bodies stream on after that.
 fn count(metrics: &Metrics, label: &'static str, method: &Method, status: StatusCode, took: Duration) {
-    let operation = Operation(label);
-    let labels = RequestLabels { operation, method: method.into(), status: status.into() };
-    metrics.http_requests.get_or_create(&labels).inc();
-    metrics.http_request_duration.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
+    let labels = RequestLabels { operation: label, method: method.into(), status: status.as_u16() };
+    metrics.http_request_duration.get_or_create(&labels).observe(took.as_secs_f64());
 }
 
 async fn handle(app: &App, action: Action<'_>, request: &Request, body: &mut RequestBody) -> Answer {
@@ -110,7 +108,7 @@ async fn handle(app: &App, action: Action<'_>, request: &Request, body: &mut Req
         Action::CancelUpload(name, id) => uploads::cancel(app, request, name, id).await,
         Action::Live => Ok(health::live()),
         Action::Ready => Ok(health::ready(app)),
-        Action::Metrics => health::metrics(app),
+        Action::Metrics => health::metrics(app, request).await,
         Action::Home => home::page(app, request).await,
     }
 }

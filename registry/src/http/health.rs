@@ -3,16 +3,16 @@
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use content_store::ContentStore;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use super::App;
 use super::error::HttpError;
-use super::request::Answer;
+use super::request::{Answer, Request};
 use crate::catalog::CatalogState;
 use crate::service::Error;
-use crate::telemetry::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
 
 /// The process runs.
 pub(super) fn live() -> Response<Body> {
@@ -48,8 +48,8 @@ pub(super) fn ready(app: &App) -> Response<Body> {
     text(code, "application/json", format!("{body}\n"))
 }
 
-/// Prometheus text.
-pub(super) fn metrics(app: &App) -> Answer {
+/// What a scraper reads, in the format that it asks for.
+pub(super) async fn metrics(app: &App, request: &Request) -> Answer {
     if !app.options.metrics {
         return Err(HttpError::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "metrics are disabled"));
     }
@@ -57,7 +57,13 @@ pub(super) fn metrics(app: &App) -> Answer {
     app.metrics.journal_commits.inner().store(status.batches, Ordering::Relaxed);
     app.metrics.index_rebuilds.inner().store(status.rebuilds, Ordering::Relaxed);
     let (backlog, elsewhere) = (app.registry.catalog().backlog(), app.registry.catalog().elsewhere());
+    // A disk that does not say how full it is keeps its last figure.
+    if let Ok(free) = app.registry.blocking(ContentStore::free_space).await {
+        app.metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
+    }
+    let accepts = status.state == CatalogState::Ready && !app.registry.store().is_troubled();
     let gauges = [
+        (&app.metrics.accepts_pushes, accepts.into()),
         (&app.metrics.backlog, backlog.count),
         (&app.metrics.backlog_bytes, backlog.bytes),
         (&app.metrics.elsewhere, elsewhere.content),
@@ -66,7 +72,10 @@ pub(super) fn metrics(app: &App) -> Answer {
     for (gauge, value) in gauges {
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
     }
-    Ok(text(StatusCode::OK, CONTENT_TYPE_OF_METRICS, app.metrics.encode()))
+    let page = app.metrics.page(request.header(&ACCEPT));
+    let mut response = text(StatusCode::OK, page.media_type, page.text);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
 }
 
 /// A small text answer.

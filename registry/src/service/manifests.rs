@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::overview::image_size;
 use super::{Caller, Error, Registry};
-use crate::catalog::command::{Command, CommitError, Precondition};
+use crate::catalog::command::{Command, CommitError, Precondition, ReadError};
 use crate::catalog::fact::{Annotations, ManifestRecord};
 use crate::oci::manifest::{Manifest, Referenced};
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName, Tag};

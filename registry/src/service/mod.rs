@@ -20,6 +20,7 @@ mod referrers;
 mod sessions;
 mod upload_body;
 mod uploads;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -45,9 +46,10 @@ pub(crate) use grace::{GraceTable, Touch};
 pub use kept_files::KeptFiles;
 pub use listing::{Names, Tags};
 pub use manifests::{ManifestContent, ManifestInfo, ManifestPush, PushedManifest, SMALL_MANIFEST};
-pub use referrers::{Descriptor, Referrers};
 pub use overview::{Overview, RepositoryOverview, TagOverview};
+pub use referrers::{Descriptor, Referrers};
 pub use uploads::{ByteChunks, Chunk, Start, Started};
+pub use usage::keep_counting;
 
 /// What the operator allows. Each has a key of the same name in the configuration.
 #[derive(Clone, Debug)]
@@ -105,9 +107,9 @@ pub struct Registry {
     transfers: Arc<Semaphore>,
     large_manifests: Arc<Semaphore>,
     pushes: push_report::PushReports,
+    overviews: overview::Overviews,
 }
 
-    overviews: overview::Overviews,
 /// How many manifests above [`SMALL_MANIFEST`] are in memory at once; bounds what hostile ones cost.
 const LARGE_MANIFESTS: usize = 16;
 
@@ -138,9 +140,9 @@ impl Registry {
             notes: Vec::new(),
             hot: hot_content::HotContent::default(),
             pushes: push_report::PushReports::new(),
+            overviews: overview::Overviews::new(),
             catalog,
             store,
-            overviews: overview::Overviews::new(),
             limits,
             metrics,
             sessions: sessions::Sessions::default(),

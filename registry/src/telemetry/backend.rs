@@ -4,7 +4,7 @@ use backends::wrap::{Observation, Observer, Outcome};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 /// Labels of a call that went well.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -31,9 +31,11 @@ pub struct BackendMetrics {
 
 impl BackendMetrics {
     pub(super) fn register(&self, to: &mut Registry) {
-        to.register("backend_calls", "Calls of a backend's endpoint that ended well", self.calls.clone());
-        to.register("backend_failures", "Calls of a backend's endpoint that failed", self.failures.clone());
-        to.register("backend_bytes", "Bytes sent to and read from a backend's endpoint", self.bytes.clone());
+        to.register("backend_calls", "Successful calls to a portal, by endpoint and call", self.calls.clone());
+        let help = "Failed calls to a portal, by endpoint, call and kind of failure";
+        to.register("backend_failures", help, self.failures.clone());
+        let help = "Bytes sent to and read from a portal, by endpoint and call";
+        to.register_with_unit("backend", help, Unit::Bytes, self.bytes.clone());
     }
 
     /// For the endpoint of this name.

@@ -2,44 +2,23 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
+use serving::metrics::{Exposition, RequestDurations, exposition, request_durations};
 
 use super::backend::BackendMetrics;
-use super::labels::{GarbageLabel, OperationLabel, RefusalLabel, RequestLabels};
-
-/// Media type of what [`Metrics::encode`] returns.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Upper bounds in seconds: 0.5 ms to 100 ms for manifests and HEADs, 30 s where containerd gives up on headers, 60 s
-/// where ingresses cut, then the minutes of large blobs.
-const DURATION_BUCKETS: [f64; 15] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 1800.0];
-
-/// Makes the histogram of a new operation.
-#[derive(Clone, Debug)]
-pub struct DurationHistogram;
-
-impl MetricConstructor<Histogram> for DurationHistogram {
-    fn new_metric(&self) -> Histogram {
-        Histogram::new(DURATION_BUCKETS)
-    }
-}
+use super::labels::{GarbageLabel, RefusalLabel};
 
 /// All metrics. Clones of a single metric share its value; share the whole in an `Arc`.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     resident_memory: Gauge,
-    /// Finished requests; counted by `http` when the answer's head is made.
-    pub http_requests: Family<RequestLabels, Counter>,
     /// Seconds from a request's head to the answer's; observed by `http`.
-    pub http_request_duration: Family<OperationLabel, Histogram, DurationHistogram>,
+    pub http_request_duration: RequestDurations,
     /// Bytes of request bodies; counted by `http` per frame.
     pub http_received_bytes: Counter,
     /// Bytes of response bodies; counted by `http` per frame.
@@ -58,6 +37,14 @@ pub struct Metrics {
     pub stored_bytes: Counter,
     /// Bytes of blobs and manifests that the content store had already; counted by `service`.
     pub reused_bytes: Counter,
+    /// Files of the content store; set by `service` usage.
+    pub content_files: Gauge,
+    /// Their bytes.
+    pub content_bytes: Gauge,
+    /// Bytes that can still be written; asked of the system when metrics are asked for.
+    pub disk_free_bytes: Gauge,
+    /// 1 if pushes are accepted; taken from the catalog and the store when metrics are asked for.
+    pub accepts_pushes: Gauge,
     /// Synced batches; taken from the catalog when metrics are asked for.
     pub journal_commits: Counter,
     /// Rebuilds of the index while running; taken from the catalog when metrics are asked for.
@@ -116,8 +103,7 @@ impl Metrics {
         let mut metrics = Metrics {
             registry: Registry::default(),
             resident_memory: Gauge::default(),
-            http_requests: Family::default(),
-            http_request_duration: Family::new_with_constructor(DurationHistogram),
+            http_request_duration: request_durations(),
             http_received_bytes: Counter::default(),
             http_sent_bytes: Counter::default(),
             connections_open: Gauge::default(),
@@ -127,6 +113,10 @@ impl Metrics {
             manifests_pushed: Counter::default(),
             stored_bytes: Counter::default(),
             reused_bytes: Counter::default(),
+            content_files: Gauge::default(),
+            content_bytes: Gauge::default(),
+            disk_free_bytes: Gauge::default(),
+            accepts_pushes: Gauge::default(),
             journal_commits: Counter::default(),
             index_rebuilds: Counter::default(),
             gc_runs: Counter::default(),
@@ -161,74 +151,86 @@ impl Metrics {
         metrics
     }
 
-    /// The whole in the `OpenMetrics` text format, of type [`CONTENT_TYPE`].
-    pub fn encode(&self) -> String {
+    /// All of them, in the format that a client asks for by its `Accept` header.
+    pub fn page(&self, accept: Option<&str>) -> Exposition {
         if let Some(bytes) = resident_bytes() {
             self.resident_memory.set(bytes);
         }
-        let mut text = String::new();
-        encode(&mut text, &self.registry).expect("writing to a String cannot fail");
-        text
+        exposition(&self.registry, accept)
     }
 
     fn register_process(&self, to: &mut Registry) {
         let started = Gauge::<i64>::default();
         started.set(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64));
-        to.register_with_unit("process_start_time", "When this process began", Unit::Seconds, started);
-        let help = "Memory of this process that is in RAM";
-        to.register_with_unit("process_resident_memory", help, Unit::Bytes, self.resident_memory.clone());
+        to.register_with_unit("process_start_time", "Unix time at which this process started", Unit::Seconds, started);
+        add_bytes(to, "process_resident_memory", "Bytes of RAM that this process uses", &self.resident_memory);
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        to.register("skyberth_build", "What is running", build);
+        to.register("skyberth_build", "Version of this program", build);
     }
 
     fn register_http(&self, to: &mut Registry) {
-        add(to, "http_requests", "Finished requests", &self.http_requests);
-        let help = "From the head of a request to the head of its answer";
+        let help = "Time from the head of a request to the head of its answer";
         to.register_with_unit("http_request_duration", help, Unit::Seconds, self.http_request_duration.clone());
-        add_bytes(to, "http_received", "Received in request bodies", &self.http_received_bytes);
-        add_bytes(to, "http_sent", "Sent in response bodies", &self.http_sent_bytes);
-        add(to, "connections_open", "Open connections", &self.connections_open);
-        add(to, "connections_refused", "Connections ended by the server", &self.connections_refused);
+        add_bytes(to, "http_received", "Bytes received in request bodies", &self.http_received_bytes);
+        add_bytes(to, "http_sent", "Bytes sent in response bodies", &self.http_sent_bytes);
+        add(to, "connections_open", "Open client connections", &self.connections_open);
+        let help = "Connections that the server ended by itself, by reason";
+        add(to, "connections_refused", help, &self.connections_refused);
     }
 
     fn register_content(&self, to: &mut Registry) {
         add(to, "uploads_open", "Open upload sessions", &self.uploads_open);
-        add(to, "blobs_pushed", "Blobs linked by upload or mount", &self.blobs_pushed);
-        add(to, "manifests_pushed", "Manifests accepted", &self.manifests_pushed);
-        add_bytes(to, "stored", "Content that was new to the store", &self.stored_bytes);
-        add_bytes(to, "reused", "Content that the store had already", &self.reused_bytes);
+        add(to, "blobs_pushed", "Blobs added to a repository by upload or mount", &self.blobs_pushed);
+        add(to, "manifests_pushed", "Manifests pushed", &self.manifests_pushed);
+        let help = "Bytes of pushed blobs and manifests that the store did not have";
+        add_bytes(to, "stored", help, &self.stored_bytes);
+        let help = "Bytes of pushed blobs and manifests that the store had already";
+        add_bytes(to, "reused", help, &self.reused_bytes);
+        let help = "Blobs and manifests in local files at the last count, minutes ago at most";
+        add(to, "content_files", help, &self.content_files);
+        let help = "Bytes of blobs and manifests in local files at the last count, minutes ago at most";
+        add_bytes(to, "content", help, &self.content_bytes);
+        let help = "Bytes that can still be written to the disk of the data directory";
+        add_bytes(to, "disk_free", help, &self.disk_free_bytes);
+        let help = "1 if pushes are accepted, 0 while the node is read-only or its disk fails";
+        add(to, "accepts_pushes", help, &self.accepts_pushes);
     }
 
     fn register_upkeep(&self, to: &mut Registry) {
-        add(to, "journal_commits", "Synced batches of the journal", &self.journal_commits);
-        add(to, "index_rebuilds", "Rebuilds of the index from the journal", &self.index_rebuilds);
-        add(to, "gc_runs", "Finished collections of garbage", &self.gc_runs);
-        add(to, "gc_collected", "Objects collected", &self.gc_collected);
-        add_bytes(to, "gc_collected", "Collected", &self.gc_collected_bytes);
-        add_bytes(to, "scrub", "Read back and checked", &self.scrub_bytes);
-        add(to, "scrub_errors", "Files that are not what their digest says", &self.scrub_errors);
-        let help = "Content that was asked for and found missing or damaged";
+        add(to, "journal_commits", "Batches of changes synced to the journal", &self.journal_commits);
+        add(to, "index_rebuilds", "Rebuilds of the index while the node ran", &self.index_rebuilds);
+        add(to, "gc_runs", "Finished garbage collections", &self.gc_runs);
+        let help = "Unreferenced blobs and idle uploads removed by garbage collection";
+        add(to, "gc_collected", help, &self.gc_collected);
+        add_bytes(to, "gc_collected", "Bytes removed by garbage collection", &self.gc_collected_bytes);
+        add_bytes(to, "scrub", "Bytes of stored content checked in the background", &self.scrub_bytes);
+        add(to, "scrub_errors", "Files found damaged by the background check", &self.scrub_errors);
+        let help = "Times that content which a client asked for was missing or damaged";
         add(to, "content_damaged", help, &self.content_damaged);
     }
 }
 
 impl Metrics {
     fn register_placement(&self, to: &mut Registry) {
-        add_bytes(to, "placed", "Acknowledged by the backend", &self.placed_bytes);
-        add_bytes(to, "read_back", "Read back from the backend and checked", &self.read_back_bytes);
-        let help = "Content that the backend acknowledged and did not give back";
+        add_bytes(to, "placed", "Bytes that portals acknowledged", &self.placed_bytes);
+        add_bytes(to, "read_back", "Bytes read back from portals to check them", &self.read_back_bytes);
+        let help = "Checks of uploaded content that portals failed";
         add(to, "read_back_failures", help, &self.read_back_failures);
-        add(to, "placement_failures", "Attempts to place content that did not end well", &self.placement_failures);
-        add_bytes(to, "cold", "Read from the backend because it is not here", &self.cold_bytes);
+        add(to, "placement_failures", "Failed attempts to upload content to portals", &self.placement_failures);
+        add_bytes(to, "cold", "Bytes read from portals for clients", &self.cold_bytes);
         self.backend.register(to);
-        add(to, "cold_failures", "Cold reads that the backend interrupted", &self.cold_failures);
-        add_bytes(to, "evicted", "Local files that went because the backend has them", &self.evicted_bytes);
-        add(to, "unpinned", "Content removed at the backend", &self.unpinned);
-        add(to, "unpin_failures", "Requests that the backend did not carry out", &self.unpin_failures);
-        add(to, "backlog", "Content that is only on this node", &self.backlog);
-        add_bytes(to, "backlog", "Content that is only on this node", &self.backlog_bytes);
-        add(to, "elsewhere", "Content also at places that are not configured", &self.elsewhere);
-        add(to, "elsewhere_unpins", "Removals that wait for such places", &self.elsewhere_unpins);
+        add(to, "cold_failures", "Reads from portals for clients that broke off", &self.cold_failures);
+        let help = "Bytes of local files evicted because portals have the content";
+        add_bytes(to, "evicted", help, &self.evicted_bytes);
+        add(to, "unpinned", "Blobs and manifests removed at portals", &self.unpinned);
+        add(to, "unpin_failures", "Failed removals at portals", &self.unpin_failures);
+        add(to, "backlog", "Blobs and manifests that are only on this node", &self.backlog);
+        let help = "Bytes of blobs and manifests that are only on this node";
+        add_bytes(to, "backlog", help, &self.backlog_bytes);
+        let help = "Blobs and manifests that also have copies at portals that are not configured";
+        add(to, "elsewhere", help, &self.elsewhere);
+        let help = "Removals that wait until such portals are configured again";
+        add(to, "elsewhere_unpins", help, &self.elsewhere_unpins);
     }
 }
 
@@ -252,7 +254,9 @@ fn resident_bytes() -> Option<i64> {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use super::super::labels::{Garbage, Operation, Refusal};
+    use serving::metrics::RequestLabels;
+
+    use super::super::labels::{Garbage, Refusal};
     use super::*;
 
     /// Reads `OpenMetrics` text strictly enough to notice what a scraper would refuse: a sample without TYPE, a second
@@ -279,24 +283,16 @@ mod tests {
     #[test]
     fn the_text_parses_and_holds_what_was_counted() {
         let metrics = Metrics::new();
-        let operation = Operation("blob_get");
-        let labels = RequestLabels {
-            operation,
-            method: (&http::Method::GET).into(),
-            status: http::StatusCode::PARTIAL_CONTENT.into(),
-        };
-        metrics.http_requests.get_or_create(&labels).inc();
-        metrics.http_request_duration.get_or_create(&OperationLabel { operation }).observe(0.003);
+        let labels = RequestLabels { operation: "blob", method: (&http::Method::GET).into(), status: 206 };
+        metrics.http_request_duration.get_or_create(&labels).observe(0.003);
         metrics.http_sent_bytes.inc_by(4096);
         metrics.connections_open.inc();
         metrics.connections_refused.get_or_create(&RefusalLabel { reason: Refusal::tls }).inc();
         metrics.gc_collected.get_or_create(&GarbageLabel { kind: Garbage::blob }).inc_by(2);
         metrics.gc_collected_bytes.inc_by(10);
-        let samples = parse(&metrics.encode());
+        let samples = parse(&metrics.page(Some("application/openmetrics-text")).text);
         for (series, value) in [
-            ("skyberth_http_requests_total{operation=\"blob_get\",method=\"GET\",status=\"2xx\"}", 1.0),
-            ("skyberth_http_request_duration_seconds_bucket{le=\"0.005\",operation=\"blob_get\"}", 1.0),
-            ("skyberth_http_request_duration_seconds_bucket{le=\"0.0025\",operation=\"blob_get\"}", 0.0),
+            ("skyberth_http_request_duration_seconds_count{operation=\"blob\",method=\"GET\",status=\"206\"}", 1.0),
             ("skyberth_http_sent_bytes_total", 4096.0),
             ("skyberth_connections_open", 1.0),
             ("skyberth_connections_refused_total{reason=\"tls\"}", 1.0),

@@ -127,7 +127,7 @@ impl TestServer {
     }
 
     fn metric(&self, series: &str) -> Option<String> {
-        let text = self.metrics.encode();
+        let text = self.metrics.page(None).text;
         text.lines().find_map(|line| line.strip_prefix(series).map(|value| value.trim().to_owned()))
     }
 }

@@ -1,0 +1,79 @@
+//! How much content lies in local files, for the metrics: counted by walking the store from time to time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use content_store::{ContentStore, StoreError};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::Registry;
+
+/// Least time between two counts.
+const EVERY: Duration = Duration::from_secs(15);
+/// A count takes one percent of a thread at most: after it this many times as long passes as it took.
+const REST: u32 = 100;
+
+/// Files and bytes of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Usage {
+    files: u64,
+    bytes: u64,
+}
+
+/// Keeps the figures fresh until `stop`.
+pub async fn keep_counting(registry: Arc<Registry>, stop: CancellationToken) {
+    loop {
+        let (began, token) = (Instant::now(), stop.clone());
+        match registry.blocking(move |store| count(store, &token)).await {
+            Ok(Usage { files, bytes }) if !stop.is_cancelled() => {
+                registry.metrics.content_files.set(i64::try_from(files).unwrap_or(i64::MAX));
+                registry.metrics.content_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+            }
+            Ok(_) => return,
+            Err(error) => tracing::warn!(%error, "cannot count the stored content"),
+        }
+        let pause = EVERY.max(began.elapsed() * REST);
+        if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Ends early, with a part, at `stop`.
+fn count(store: &ContentStore, stop: &CancellationToken) -> Result<Usage, StoreError> {
+    let mut usage = Usage::default();
+    for content in store.walk().take_while(|_| !stop.is_cancelled()) {
+        match content {
+            Ok(content) => {
+                usage.files += 1;
+                usage.bytes += content.length;
+            }
+            Err(StoreError::Stranger(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Fixture;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn stored_content_is_counted() {
+        let fixture = Fixture::new(Duration::from_hours(1));
+        fixture.push_blob(b"five!").await;
+        fixture.push_blob(b"seven!!").await;
+        let stop = CancellationToken::new();
+        let counting = tokio::spawn(keep_counting(Arc::clone(&fixture.registry), stop.clone()));
+        let metrics = &fixture.registry.metrics;
+        while metrics.content_files.get() == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!((metrics.content_files.get(), metrics.content_bytes.get()), (2, 12));
+        stop.cancel();
+        counting.await.unwrap();
+    }
+}
