@@ -34,6 +34,13 @@ pub(super) fn give(top: &Path, to: Identity) -> io::Result<()> {
     if taken { Ok(()) } else { fchown(&directory, Some(to.uid), Some(to.gid)) }
 }
 
+/// True if the directory `top` is that user's already and closed to this process, which is root without
+/// `CAP_DAC_OVERRIDE`. All in it was given before the directory itself was; what came later shows when it is opened.
+pub(super) fn is_given_and_closed(top: &Path, to: Identity) -> bool {
+    let given = fs::metadata(top).is_ok_and(|meta| belongs(&meta, to));
+    given && fs::read_dir(top).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
 fn belongs(meta: &fs::Metadata, to: Identity) -> bool {
     meta.uid() == to.uid && meta.gid() == to.gid
 }

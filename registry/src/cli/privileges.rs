@@ -44,6 +44,9 @@ pub(super) fn drop_root_to_read(run_as: RunAs, data: &Path) -> anyhow::Result<()
 
 /// Only what a node may use is given away: never somebody else's directory that was named by mistake.
 fn take_over(data: &Path, identity: Identity) -> anyhow::Result<()> {
+    if ownership::is_given_and_closed(data, identity) {
+        return Ok(());
+    }
     let ours = DataDir::is_ours_or_empty(data)?;
     ensure!(ours, "{} is not empty and is no Skyberth data directory; its owner stays as it is", data.display());
     ownership::give(data, identity).with_context(|| {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use harness::client::Request;
+use harness::client::{Request, Target};
 use harness::report::Report;
 use harness::site::sha256;
 
@@ -26,6 +26,7 @@ pub fn run(engine: &Engine, workshop: &Workshop, report: &mut Report) {
     report.case("as root: the three capabilities are enough", || {
         as_root(engine, &[&RIGHTS[..], &["--security-opt=no-new-privileges"]].concat())
     });
+    report.case("as root: the three capabilities are enough for the image's own volume again", || own_volume(engine));
     report.case("as root: with a read-only root file system", || as_root(engine, &["--read-only"]));
     report.case("as root: without the capabilities it refuses and says which", || without_rights(engine));
     report.case("as root: a directory of somebody else's files stays as it is", || foreign(engine));
@@ -74,9 +75,18 @@ fn as_root(engine: &Engine, options: &[&str]) -> anyhow::Result<()> {
         let owner = fs::symlink_metadata(data.join(path))?.uid();
         ensure!(owner == USER, "{path} belongs to {owner}");
     }
-    push_blob(&container, "by-root")?;
+    push_blob(&container.target(), "by-root")?;
     let said = container.exec(&["status"])?;
     ensure!(said.contains("ready"), "status says {said}");
+    container.stop()
+}
+
+/// The image's own directory is closed to others, and to root without CAP_DAC_OVERRIDE once it is given away.
+fn own_volume(engine: &Engine) -> anyhow::Result<()> {
+    let container = Container::ready(engine, &RIGHTS, None)?;
+    container.stop()?;
+    container.again()?;
+    runs_as(&container, USER, USER)?;
     container.stop()
 }
 
@@ -115,7 +125,7 @@ fn stranger(engine: &Engine) -> anyhow::Result<()> {
     let user = format!("--user={STRANGER}:{STRANGER}");
     let container = Container::ready(engine, &[&user, "--cap-drop=ALL", "--read-only"], Some(&data))?;
     runs_as(&container, STRANGER, STRANGER)?;
-    push_blob(&container, "by-a-stranger")?;
+    push_blob(&container.target(), "by-a-stranger")?;
     container.exec(&["status"])?;
     container.stop()
 }
@@ -124,7 +134,7 @@ fn group_zero(engine: &Engine) -> anyhow::Result<()> {
     let user = format!("--user={STRANGER}:0");
     let container = Container::ready(engine, &[&user, "--cap-drop=ALL"], None)?;
     runs_as(&container, STRANGER, 0)?;
-    push_blob(&container, "by-group-zero")?;
+    push_blob(&container.target(), "by-group-zero")?;
     container.stop()
 }
 
@@ -173,7 +183,7 @@ fn itself(engine: &Engine, workshop: &Workshop) -> anyhow::Result<()> {
 fn over_restart(engine: &Engine) -> anyhow::Result<()> {
     let data = volume(engine, "restarted", 0)?;
     let container = Container::ready(engine, &[], Some(&data))?;
-    let (path, bytes) = push_blob(&container, "kept")?;
+    let (path, bytes) = push_blob(&container.target(), "kept")?;
     container.stop()?;
     drop(container);
     give(&data, 1234)?;
@@ -186,14 +196,14 @@ fn over_restart(engine: &Engine) -> anyhow::Result<()> {
 }
 
 /// A push by one request; answers where the blob is and what it is.
-fn push_blob(container: &Container, repository: &str) -> anyhow::Result<(String, Vec<u8>)> {
+pub fn push_blob(registry: &Target, repository: &str) -> anyhow::Result<(String, Vec<u8>)> {
     let bytes = format!("a blob of {repository}").into_bytes();
     let digest = sha256(&bytes);
     let target = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
-    let answer = container.target().send(&Request::new("POST", &target).body(bytes.clone()))?;
+    let answer = registry.send(&Request::new("POST", &target).body(bytes.clone()))?;
     ensure!(answer.status == 201, "status {} on a push", answer.status);
     let path = format!("/v2/{repository}/blobs/{digest}");
-    let answer = container.target().send(&Request::get(&path))?;
+    let answer = registry.send(&Request::get(&path))?;
     ensure!(answer.status == 200 && answer.body == bytes, "status {} on a pull", answer.status);
     Ok((path, bytes))
 }

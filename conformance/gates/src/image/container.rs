@@ -40,15 +40,26 @@ impl<'a> Container<'a> {
     /// As `start`, and waits until it answers on the published port.
     pub fn ready(engine: &'a Engine, options: &[&str], volume: Option<&Path>) -> anyhow::Result<Self> {
         let container = Container::start(engine, options, volume)?;
+        container.wait_ready()?;
+        Ok(container)
+    }
+
+    /// Starts it again after a stop.
+    pub fn again(&self) -> anyhow::Result<()> {
+        self.engine.docker()?.args(["start", &self.id]).run()?;
+        self.wait_ready()
+    }
+
+    fn wait_ready(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + READY;
         loop {
-            if container.target().send(&Request::get("/readyz")).is_ok_and(|answer| answer.status == 200) {
-                return Ok(container);
+            if self.target().send(&Request::get("/readyz")).is_ok_and(|answer| answer.status == 200) {
+                return Ok(());
             }
-            if container.inspect("{{.State.Status}}")? == "exited" {
-                bail!("it ended: {}", container.logs()?);
+            if self.inspect("{{.State.Status}}")? == "exited" {
+                bail!("it ended: {}", self.logs()?);
             }
-            ensure!(Instant::now() < deadline, "it is not ready after {READY:?}: {}", container.logs()?);
+            ensure!(Instant::now() < deadline, "it is not ready after {READY:?}: {}", self.logs()?);
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -98,11 +109,9 @@ impl<'a> Container<'a> {
         Ok(self.engine.docker()?.args(["wait", &self.id]).limit(READY).run()?.text().parse()?)
     }
 
-    /// SIGTERM; it must end with 0 long before docker would kill it.
+    /// SIGTERM, and SIGKILL when docker's own time is over; it must end with 0 before.
     pub fn stop(&self) -> anyhow::Result<()> {
-        let started = Instant::now();
-        self.engine.docker()?.args(["stop", "--time", "40", &self.id]).run()?;
-        ensure!(started.elapsed() < Duration::from_secs(30), "stopping took {:?}", started.elapsed());
+        self.engine.docker()?.args(["stop", &self.id]).run()?;
         let code = self.inspect("{{.State.ExitCode}}")?;
         ensure!(code == "0", "SIGTERM ended it with {code}: {}", self.logs()?);
         Ok(())
