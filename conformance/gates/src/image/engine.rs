@@ -73,6 +73,13 @@ impl Engine {
         docker(&self.workshop, &self.root, &self.socket)
     }
 
+    /// docker-compose, for this daemon.
+    pub fn compose(&self) -> anyhow::Result<Program> {
+        let home = self.root.join("home");
+        let compose = self.program("docker-compose")?.env("HOME", &home).env("DOCKER_CONFIG", &home);
+        Ok(compose.env("DOCKER_HOST", format!("unix://{}", self.socket.display())))
+    }
+
     /// Another program, with its words in the same log.
     pub fn program(&self, name: &str) -> anyhow::Result<Program> {
         Ok(Program::new(program::find(name, &self.workshop.tools)?, &self.workshop.log).limit(LIMIT))

@@ -2,6 +2,7 @@
 
 mod base;
 mod cases;
+mod compose;
 mod container;
 mod engine;
 
@@ -48,6 +49,8 @@ pub fn run(args: &ImageArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Res
     report.case("build: the runtime stage on a base made here", || build_runtime(&engine, args));
     if report.failed() == 0 {
         cases::run(&engine, &workshop, &mut report);
+        let what = "deploy/compose.yaml: it serves, stops in order, and has what was pushed when it is up again";
+        report.case(what, || compose::run(&engine, &args.context));
     }
     if scale == Scale::Full {
         report.case("build: both stages on bases made here, without a network", || build_both(&engine, args));
