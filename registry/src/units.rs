@@ -35,9 +35,9 @@ pub fn date(time_ms: u64) -> String {
 mod tests {
     #[test]
     fn one_is_no_plural() {
-        assert_eq!(super::count(0, "tag", "tags"), "0 tags");
-        assert_eq!(super::count(1, "tag", "tags"), "1 tag");
-        assert_eq!(super::count(2, "tag", "tags"), "2 tags");
+        assert_eq!(super::count(0, "tag"), "0 tags");
+        assert_eq!(super::count(1, "tag"), "1 tag");
+        assert_eq!(super::count(2, "tag"), "2 tags");
     }
 
     #[test]
