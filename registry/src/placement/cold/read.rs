@@ -78,11 +78,10 @@ impl ColdRead {
         };
         self.rest.start += bytes.len() as u64;
         let next = self.rest.start / UNIT;
-        if self.rest.is_empty() {
-            self.turn();
-        } else if next != unit {
+        if next != unit {
             self.cold.change(|state| state.advance(self.reader, next));
         }
+        self.turn();
         Ok(Some((bytes, self)))
     }
 

@@ -99,7 +99,14 @@ impl Units {
             return Step::Wait;
         }
         let wanted = self.readers.get(&reader).map_or(unit + 1, |wanted| wanted.end);
-        let end = (unit..wanted).find(|unit| self.here[*unit as usize]).unwrap_or(wanted);
+        // What another fetch has verified is on its way into the file.
+        let is_verified = |unit: u64| {
+            let mut fetches = self.fetches.iter();
+            fetches.any(|(number, range)| {
+                range.contains(&unit) && self.verified.get(number).is_some_and(|verified| unit < *verified)
+            })
+        };
+        let end = (unit..wanted).find(|unit| self.here[*unit as usize] || is_verified(*unit)).unwrap_or(wanted);
         let fetch = self.number();
         self.fetches.insert(fetch, unit..end);
         Step::Begin(fetch, unit..end)

@@ -1,5 +1,6 @@
 //! Content that went from here, and comes back when it is asked for.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -7,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use backends::wrap::{Call, Fault};
 use backends::{UNIT, UnitHash};
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
 use super::{GRACE, Node, large, settings, unavailable};
@@ -179,6 +181,34 @@ async fn several_ranges_cost_the_units_they_touch_and_come_in_the_order_asked() 
     assert!(pieces.unwrap().concat() == want.concat());
     assert_eq!(node.fetched(), 3 * UNIT + 9);
     assert_eq!(node.faults.calls(Call::Get) - before, 3, "neighbours come by one fetch");
+}
+
+#[test]
+fn ranges_in_any_order_are_their_bytes_and_cost_their_units() {
+    const UNITS: u64 = 6;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let bytes = large(UNITS * UNIT);
+    let (node, digest) = runtime.block_on(Node::with_cold(&bytes, settings()));
+    // Around the borders of units. The last unit is never touched, so that the file does not come back.
+    let range =
+        (1..UNITS - 1, -20..20_i64, prop_oneof![9 => 1..50_u64, 1 => 1..UNIT]).prop_map(|(unit, offset, length)| {
+            let start = (unit * UNIT).saturating_add_signed(offset);
+            start..(start + length).min((UNITS - 1) * UNIT)
+        });
+    proptest!(ProptestConfig::with_cases(32), |(ranges in prop::collection::vec(range, 1..12))| {
+        let before = node.fetched();
+        let pieces = runtime.block_on(async {
+            // What the reads before fetched is gone with the last of them.
+            let remote = node.fixture.registry.remote.as_ref().unwrap();
+            node.until("no cold read", |_| remote.cold_reads.get(&digest).is_none()).await;
+            let cold = node.cold(&digest).await;
+            cold.read_several(ranges.clone()).await.unwrap().into_stream().try_collect::<Vec<_>>().await.unwrap()
+        });
+        let want: Vec<&[u8]> = ranges.iter().map(|range| &bytes[range.start as usize..range.end as usize]).collect();
+        prop_assert!(pieces.concat() == want.concat());
+        let units: BTreeSet<u64> = ranges.iter().flat_map(|range| range.start / UNIT..range.end.div_ceil(UNIT)).collect();
+        prop_assert_eq!(node.fetched() - before, units.len() as u64 * UNIT);
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -107,6 +107,16 @@ impl Node {
         self.until("read back", |node| node.places(digest).iter().any(|placement| placement.read_back)).await;
     }
 
+    /// Waits for content to be in the storage, whatever was answered about it.
+    pub(crate) async fn until_there(&self, digest: &Digest, size: u64) {
+        let waiting = async {
+            while !self.is_there(digest, size).await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("the content gets there");
+    }
+
     /// Asked of the storage itself, behind all faults.
     pub(crate) async fn is_there(&self, digest: &Digest, size: u64) -> bool {
         let content = Content::new(digest.clone(), size).unwrap();
