@@ -81,7 +81,7 @@ fn as_root(engine: &Engine, options: &[&str]) -> anyhow::Result<()> {
     container.stop()
 }
 
-/// The image's own directory is closed to others, and to root without CAP_DAC_OVERRIDE once it is given away.
+/// The image's own directory is closed to others, and to root without `CAP_DAC_OVERRIDE` once it is given away.
 fn own_volume(engine: &Engine) -> anyhow::Result<()> {
     let container = Container::ready(engine, &RIGHTS, None)?;
     container.stop()?;
