@@ -42,7 +42,7 @@ pub struct Server {
     /// client asked for.
     pub locations: Locations,
     /// Networks of proxies that are believed when they name the client and the request's id
-    /// ([proxies](OPERATIONS.md#behind-a-proxy)).
+    /// ([proxies](how-to/proxy.md)).
     pub trusted_proxies: Vec<Network>,
     /// `UID:GID` that a node started as root becomes before it opens anything. Empty: it stays root.
     ///

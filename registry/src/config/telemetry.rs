@@ -17,7 +17,7 @@ pub struct Log {
     pub level: String,
     /// Form of a log line. `text`: for people. `json`: one object a line.
     pub format: LogFormat,
-    /// Requests that get a line each in the [log](OPERATIONS.md#logs). `off`: none. `writes`: those that
+    /// Requests that get a line each in the [log](reference/logs.md). `off`: none. `writes`: those that
     /// may change something. `all`: every one.
     pub access: AccessLog,
 }

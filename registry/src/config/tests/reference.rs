@@ -28,8 +28,8 @@ const HEAD: &str = "# Settings
 
 <!-- Made from the doc comments in registry/src/config; registry/src/config/tests/reference.rs says how. -->
 
-How a value is set, by file, variable or flag, is in [OPERATIONS](OPERATIONS.md#settings). Sizes are written with a unit
-(`64MiB`, `100MB`; a bare number is bytes), times too (`30s`, `1h30m`; `0` needs none).
+[Configuration](reference/configuration.md) says how to set a key by file, variable or flag. Sizes have a unit, such as `64MiB` or
+`100MB`; a bare number is bytes. Times have a unit too, such as `30s` or `1h30m`; `0` needs none.
 
 | key | default | meaning |
 |---|---|---|
@@ -138,7 +138,11 @@ fn every_documented_value_is_taken() {
 
 #[test]
 fn the_files_shown_in_documents_are_good() {
-    for page in [include_str!("../../../../README.md"), include_str!("../../../../docs/OPERATIONS.md")] {
+    for page in [
+        include_str!("../../../../README.md"),
+        include_str!("../../../../docs/reference/configuration.md"),
+        include_str!("../../../../docs/how-to/portals.md"),
+    ] {
         let mut examples = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).peekable();
         assert!(examples.peek().is_some(), "no example");
         for example in examples {
