@@ -13,7 +13,7 @@ pub struct Gc {
     pub grace: TimeSpan,
     /// Time from the end of one collection to the start of the next. 0: only `skyberth gc` collects.
     pub interval: TimeSpan,
-    /// Time after its last byte at which an upload session is dropped.
+    /// Time without a new byte after which an upload session is dropped.
     pub upload_expiry: TimeSpan,
 }
 

@@ -38,7 +38,7 @@ pub struct Portal {
     pub max_metadata: ByteSize,
     /// Uploads whose bodies are received at once; further ones get 503. Each takes about 6 MiB.
     pub max_uploads: usize,
-    /// Zip and tar archives that are made at once while they are sent; further ones get 503.
+    /// Zip and tar archives made and sent at once; further ones get 503.
     pub max_archives: usize,
     /// Bytes of the disk to keep free: uploads get 507 below it.
     pub disk_reserve: ByteSize,

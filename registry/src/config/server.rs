@@ -41,8 +41,7 @@ pub struct Server {
     /// How `Location`s begin where `server.url` is empty. `relative`: with the path. `absolute`: with the host that the
     /// client asked for.
     pub locations: Locations,
-    /// Networks of proxies that are believed when they name the client and the request's id
-    /// ([proxies](how-to/proxy.md)).
+    /// Networks of proxies that are trusted to name the client and the request's id ([proxies](how-to/proxy.md)).
     pub trusted_proxies: Vec<Network>,
     /// `UID:GID` that a node started as root becomes before it opens anything. Empty: it stays root.
     ///

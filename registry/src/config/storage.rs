@@ -34,7 +34,7 @@ pub struct Storage {
     pub transfers: usize,
     /// Time that a read from the portals waits for its first verified bytes before it is answered.
     pub cold_wait: TimeSpan,
-    /// Time that a stop may take to upload to the portals what is only here.
+    /// Time that a stop may take to upload content that is only on this node to the portals.
     pub flush_timeout: TimeSpan,
     /// Time that a removal at the portals may still take effect after it was requested. Content pushed again meanwhile
     /// is kept here, and checked at the portals afterwards.
