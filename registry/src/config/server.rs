@@ -38,8 +38,8 @@ pub struct Server {
     /// URL under which clients reach the registry, such as `https://registry.example`: `Location`s begin with it. Empty:
     /// `server.locations` decides.
     pub url: String,
-    /// How `Location`s begin where `server.url` is empty. `relative`: with the path. `absolute`: with the host that the
-    /// client asked for.
+    /// How URLs in Location headers begin, unless the registry has a URL of its own. `relative`: with the path.
+    /// `absolute`: with the host that the client asked for.
     pub locations: Locations,
     /// Networks of proxies that are trusted to name the client and the request's id ([proxies](how-to/proxy.md)).
     pub trusted_proxies: Vec<Network>,

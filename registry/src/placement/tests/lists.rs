@@ -12,6 +12,8 @@ use backends::{Backend, BackendError, Content, UNIT};
 
 use super::cold::read;
 use super::{GRACE, Node, large, settings, unavailable};
+use crate::admin::Item;
+use crate::admin::reply::Finding;
 use crate::catalog::UnitRootsList;
 use crate::catalog::command::Command;
 use crate::oci::Digest;
@@ -92,20 +94,21 @@ impl Node {
         self.until("the list is here", |_| fs::read(&file).is_ok_and(|kept| kept == list)).await;
     }
 
-    /// What `fsck` says, and whether it found nothing wrong.
-    async fn fsck(&self, repair: bool) -> (String, bool) {
+    /// What `fsck` finds, and whether nothing of it is a fault.
+    async fn fsck(&self, repair: bool) -> (Vec<Finding>, bool) {
         let (out, mut replies) = admin::Output::new();
         let registry = Arc::clone(&self.fixture.registry);
         let checking = tokio::spawn(async move { admin::run(&registry, admin::Command::Fsck { repair }, &out).await });
-        let (mut said, mut sound) = (Vec::new(), false);
+        let (mut found, mut sound) = (Vec::new(), false);
         while let Some(reply) = replies.recv().await {
             match reply {
                 admin::Reply::Done(well) => sound = well,
-                other => said.push(format!("{other:?}")),
+                admin::Reply::Item(Item::Finding(finding)) => found.push(finding),
+                _ => {}
             }
         }
         checking.await.unwrap();
-        (said.join("\n"), sound)
+        (found, sound)
     }
 }
 
@@ -297,13 +300,13 @@ async fn fsck_tells_a_lost_list_from_a_damaged_one() {
     let (node, digest, list) = Node::with_cold_and_list(&bytes).await;
     assert!(node.fsck(false).await.1);
     node.lose_file(&list);
-    let (said, sound) = node.fsck(true).await;
-    assert!(sound && said.contains(list.as_str()) && said.contains("missing"), "{said}");
+    let missing = Finding::ListMissing { digest: list.clone() };
+    assert_eq!(node.fsck(true).await, (vec![missing], true));
     fs::write(node.fixture.file(&list), b"rotten").unwrap();
-    for repair in [false, true] {
-        let (said, sound) = node.fsck(repair).await;
-        assert!(!sound && said.contains(list.as_str()) && !said.contains("push it again"), "{said}");
-    }
+    let damaged = Finding::ListDamaged { digest: list.clone() };
+    assert_eq!(node.fsck(false).await, (vec![damaged.clone()], false));
+    let put_aside = Finding::PutAside { digest: list.clone(), list: true };
+    assert_eq!(node.fsck(true).await, (vec![damaged, put_aside], false));
     assert!(!node.fixture.file(&list).exists() && node.fsck(false).await.1);
     node.assert_cheap(&digest, &bytes).await;
 }
