@@ -1,4 +1,4 @@
-// Judges deploy.yaml, then shows that it would have seen each of the mistakes below: one line a case.
+// Judges deploy.yaml, then shows that it would have seen each of the mistakes below: one line per case.
 import { readFileSync } from "node:fs";
 import { generateManifest, validateSDL } from "@akashnetwork/chain-sdk";
 import { parseDocument } from "yaml";
@@ -22,7 +22,7 @@ function faults(text) {
   return found;
 }
 
-// [mistake, what stands in deploy.yaml, what stands there instead, who has to see it]
+// [mistake, text in deploy.yaml, its replacement, the rule that must find it]
 const mistakes = [
   ["a body above the ingress's limit", "max_body_size: 104857600", "max_body_size: 104857601", "parser"],
   ["a timeout above the ingress's limit", "read_timeout: 60000", "read_timeout: 60001", "parser"],

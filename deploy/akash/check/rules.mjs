@@ -1,5 +1,5 @@
-// What Akash's chain and providers refuse although its parser in JavaScript lets it pass. Each rule answers the faults
-// that it finds in a parsed document (from the package `yaml`, which still knows how each scalar was written).
+// Rules of Akash's chain and providers that its parser in JavaScript does not check. Each rule returns the faults that
+// it finds in a parsed document (from the package `yaml`, which still knows how each scalar was written).
 import { isPair, isScalar, visit } from "yaml";
 
 const SERVICE_NAME = /^[a-z]([-a-z0-9]*[a-z0-9])?$/;
