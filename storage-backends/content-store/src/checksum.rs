@@ -3,7 +3,8 @@
 /// Bytes of a [`checksum`].
 pub const CHECKSUM_LENGTH: usize = 8;
 
-/// Tells a torn or damaged record from a whole one. It is no protection against an attacker, who could compute it as well.
+/// Distinguishes a whole record from a torn or damaged one. It does not protect against an attacker, who can compute it
+/// too.
 pub fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LENGTH] {
     let mut short = [0; CHECKSUM_LENGTH];
     short.copy_from_slice(&blake3::hash(bytes).as_bytes()[..CHECKSUM_LENGTH]);

@@ -10,14 +10,14 @@ use super::layout::{self, Place};
 use super::{ContentStore, StoreError, disk, unique_number};
 use crate::digest::Digest;
 
-/// How many pieces of content of one digest may be quarantined within one second.
+/// The limit on quarantined files of one digest within one second.
 const QUARANTINE_ATTEMPTS: u32 = 1000;
 
-/// Reads this much at a time where a file is compared or hashed, bytes.
+/// The read size in bytes when a file is compared or hashed.
 pub(super) const READ_STEP: usize = 256 * 1024;
 
 impl ContentStore {
-    /// The length of the content in bytes; `None` if it is not here.
+    /// The length of the content in bytes; `None` if it is not stored.
     pub fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         let Some(place) = self.layout().place(digest) else { return Ok(None) };
         match fs::metadata(&place.file) {
@@ -52,8 +52,8 @@ impl ContentStore {
         if computed == *digest { Ok(bytes) } else { Err(StoreError::Corrupt { path: place.file, computed }) }
     }
 
-    /// Stores small content, durably when it returns. Whatever stood under the digest is replaced by these bytes, unless
-    /// it is the same. The caller has verified the digest.
+    /// Stores small content, durably when it returns. A file already stored under the digest is replaced unless it has
+    /// the same bytes. The caller has verified the digest.
     ///
     /// Errors: [`StoreError::UnsupportedAlgorithm`], [`StoreError::DiskFull`].
     pub fn put_bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
@@ -62,7 +62,7 @@ impl ContentStore {
         if self.trusts_names(&place)
             && let Some(standing) = open_identical(&place.file, bytes)?
         {
-            // It may be a copied file, or one of another thread that has not synced the name yet.
+            // It may be a copied file, or a file of another thread that has not synced the name yet.
             self.watch(disk::sync_data(&standing).map_err(StoreError::io("sync", &place.file)))?;
             return self.sync_names(&place);
         }
@@ -70,14 +70,14 @@ impl ContentStore {
         let temporary = self.layout().uploads.join(&name);
         let _guard = self.protect(name);
         self.watch(write_and_move(&temporary, bytes, &place.file)).inspect_err(|_| {
-            // Best effort: what stays is swept by `uploads` later.
+            // Best effort: `uploads` later sweeps a file that stays.
             let _ = fs::remove_file(&temporary);
         })?;
-        // A crash after the rename: the file stands or not; if it does, nobody refers to it yet, and it is swept.
+        // A crash after the rename: the file exists or not. If it does, it is unreferenced and is swept.
         self.sync_names(&place)
     }
 
-    /// Removes content; `false` if it was not here. A crash before it returns may leave the file; it is unreferenced then.
+    /// Removes content; `false` if it was not stored. A crash before it returns may leave the file, unreferenced.
     pub fn remove(&self, digest: &Digest) -> Result<bool, StoreError> {
         let Some(place) = self.layout().place(digest) else { return Ok(false) };
         match fs::remove_file(&place.file) {
@@ -87,7 +87,7 @@ impl ContentStore {
         }
     }
 
-    /// Moves damaged content out of the way for a human to look at, and says where to.
+    /// Moves damaged content to the quarantine for inspection, and returns its new path.
     ///
     /// Errors: [`StoreError::Missing`].
     pub fn quarantine(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
@@ -110,13 +110,13 @@ impl ContentStore {
         Ok(target)
     }
 
-    /// Where content of this digest belongs.
+    /// The path of the content of this digest.
     pub(super) fn place(&self, digest: &Digest) -> Result<Place, StoreError> {
         let unsupported = || StoreError::UnsupportedAlgorithm { algorithm: digest.algorithm_name().to_owned() };
         self.layout().place(digest).ok_or_else(unsupported)
     }
 
-    /// The same for reading: what cannot be stored is merely not here.
+    /// The path of the content of this digest, for reading. Content of an unsupported algorithm is reported as missing.
     fn place_of_content(&self, digest: &Digest) -> Result<Place, StoreError> {
         self.layout().place(digest).ok_or_else(|| StoreError::Missing { digest: digest.clone() })
     }
@@ -133,7 +133,7 @@ impl ContentStore {
     }
 }
 
-/// A file with this content, durable, at `target`; the name is not synced yet.
+/// Writes a durable file with this content at `target`; the name is not synced yet.
 fn write_and_move(temporary: &Path, bytes: &[u8], target: &Path) -> Result<(), StoreError> {
     let file = create_staging(temporary)?;
     disk::write_at(&file, bytes, 0).map_err(StoreError::io("write", temporary))?;
@@ -151,7 +151,7 @@ pub(super) fn make_read_only(file: &File) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(disk::CONTENT_MODE))
 }
 
-/// The file at `path`, if it holds exactly these bytes.
+/// The file at `path`, if its content is exactly these bytes.
 fn open_identical(path: &Path, bytes: &[u8]) -> Result<Option<File>, StoreError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -164,7 +164,7 @@ fn open_identical(path: &Path, bytes: &[u8]) -> Result<Option<File>, StoreError>
     let mut buffer = vec![0; READ_STEP.min(bytes.len())];
     for expected in bytes.chunks(READ_STEP) {
         let found = &mut buffer[..expected.len()];
-        // Unreadable content is damaged content: let the fresh bytes replace it.
+        // Unreadable content is damaged content: the new bytes replace it.
         if file.read_exact(found).is_err() || found != expected {
             return Ok(None);
         }

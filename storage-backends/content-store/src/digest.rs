@@ -5,13 +5,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest digest that we take; sha512 needs 135.
+/// Longest accepted digest in bytes; sha512 needs 135.
 const MAX_LENGTH: usize = 255;
 
-/// An algorithm that we can compute.
+/// A supported algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
-    /// The one that every registry must know.
+    /// The algorithm that every registry must support.
     Sha256,
     /// Registered; 128 hex digits.
     Sha512,
@@ -32,7 +32,7 @@ impl Algorithm {
         }
     }
 
-    /// How many hex digits stand after the colon.
+    /// The number of hex digits after the colon.
     pub fn hex_length(self) -> usize {
         match self {
             Algorithm::Sha256 | Algorithm::Blake3 => 64,
@@ -40,24 +40,24 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of that name, if we can compute it.
+    /// The algorithm of that name, if it is supported.
     pub fn from_name(name: &str) -> Option<Self> {
         Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 }
 
-/// A grammatical digest. Its algorithm may be one that we cannot compute: manifests may name such content.
+/// A grammatical digest. Its algorithm may be unsupported, because manifests may name such content.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(Box<str>);
 
-/// The text is no digest.
+/// The text is not a digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    /// It does not follow the grammar at all.
+    /// It does not follow the grammar.
     #[error("not a digest: <algorithm>:<encoded>")]
     Malformed,
-    /// The algorithm is registered, and what follows is not its lower-case hex.
+    /// The algorithm is registered, but its lower-case hex does not follow.
     #[error("not a {} digest: {} lower-case hex digits", .0.name(), .0.hex_length())]
     WrongEncoding(Algorithm),
 }
@@ -76,22 +76,22 @@ impl Digest {
         Digest(text.into())
     }
 
-    /// The whole text.
+    /// The whole text, `<algorithm>:<encoded>`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What stands before the colon.
+    /// The text before the colon.
     pub fn algorithm_name(&self) -> &str {
         self.0.split_once(':').map_or("", |(name, _)| name)
     }
 
-    /// What stands after the colon.
+    /// The text after the colon.
     pub fn encoded(&self) -> &str {
         self.0.split_once(':').map_or("", |(_, encoded)| encoded)
     }
 
-    /// The algorithm, if it is one that we can compute.
+    /// The algorithm, if it is supported.
     pub fn algorithm(&self) -> Option<Algorithm> {
         Algorithm::from_name(self.algorithm_name())
     }

@@ -1,4 +1,4 @@
-//! The system calls that durability rests on, each in one place so that tests can make it fail there.
+//! The system calls that durability depends on, each wrapped once, so that tests can make it fail.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -7,14 +7,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Content is readable for all who may enter the store's directories, and writable for nobody.
+/// Content is readable for every user who may enter the store's directories, and read-only.
 pub(super) const CONTENT_MODE: u32 = 0o444;
-/// Staging is the process's own.
+/// Staging files are private to the process's user.
 pub(super) const STAGING_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 
-/// Makes an empty file that only this process may read and write. A leftover of the name is replaced, not opened: it may
-/// be read-only.
+/// Makes an empty file that only this user may read and write. A leftover of the name is replaced, not opened, because
+/// it may be read-only.
 pub(super) fn create_staging(path: &Path) -> io::Result<File> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -24,13 +24,13 @@ pub(super) fn create_staging(path: &Path) -> io::Result<File> {
     options.read(true).write(true).create_new(true).mode(STAGING_MODE).open(path)
 }
 
-/// Opens a file to be written past the page cache.
+/// Opens a file for writes that bypass the page cache.
 #[cfg(target_os = "linux")]
 pub(super) fn open_direct(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path)
 }
 
-/// Elsewhere there is no such thing, or another.
+/// Other systems have no such writes.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn open_direct(_: &Path) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
@@ -60,14 +60,14 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Renames, replacing what stands at `to`.
+/// Renames, replacing a file at `to`.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(any(test, feature = "testing"))]
     faults::check(faults::Step::Rename)?;
     std::fs::rename(from, to)
 }
 
-/// Makes one directory unless it is there.
+/// Makes one directory unless it exists.
 pub fn make_directory(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
@@ -75,8 +75,8 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Asks the kernel to begin writing a range out. Advice only: its failure is of no consequence, since a failing disk is
-/// reported by the `fdatasync` that follows.
+/// Asks the kernel to begin writing a range out. It is only advice: a failure does not matter, since the `fdatasync`
+/// that follows reports a failing disk.
 #[expect(unsafe_code, reason = "sync_file_range has no safe wrapper")]
 pub fn start_write_back(file: &File, offset: u64, length: u64) {
     // SAFETY: no memory is passed, and the descriptor is open for the duration of the call.
@@ -99,7 +99,7 @@ pub fn free_space(path: &Path) -> io::Result<u64> {
     Ok(answer.f_bavail.saturating_mul(answer.f_frsize))
 }
 
-/// Failures on demand, for the thread that asked for them.
+/// Failures on demand, only for the thread that plans them.
 #[cfg(any(test, feature = "testing"))]
 pub mod faults {
     use std::cell::RefCell;
@@ -110,11 +110,11 @@ pub mod faults {
     pub enum Step {
         /// Half of the bytes are written before it fails.
         Write,
-        /// Of a file.
+        /// Sync of a file.
         SyncData,
-        /// Of a directory.
+        /// Sync of a directory.
         SyncDirectory,
-        /// Of a file.
+        /// Rename of a file.
         Rename,
     }
 
@@ -127,7 +127,7 @@ pub mod faults {
         PLAN.set(Some((step, passes, errno)));
     }
 
-    /// Takes a plan back that nothing came to.
+    /// Removes a plan that no call has used.
     pub fn clear() {
         PLAN.set(None);
     }

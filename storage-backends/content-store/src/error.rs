@@ -1,4 +1,4 @@
-//! What can go wrong in the content store, told apart by what a caller would do about it.
+//! Errors of the content store, distinguished by the reaction that a caller has.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,37 +10,37 @@ use crate::digest::Digest;
 /// A failed operation of the content store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No file stands under this digest.
+    /// There is no file for this digest.
     #[error("{digest} is not in the content store")]
     Missing {
-        /// What was asked for.
+        /// The requested digest.
         digest: Digest,
     },
-    /// The file has not the length that was recorded for it.
+    /// The file's length differs from the recorded one.
     #[error("{} has {found} bytes instead of {expected}", path.display())]
     WrongLength {
         /// The file.
         path: PathBuf,
-        /// Bytes that should be there.
+        /// Expected length in bytes.
         expected: u64,
-        /// Bytes that are there.
+        /// Actual length in bytes.
         found: u64,
     },
-    /// The bytes of the file are not those that its name promises.
+    /// The bytes of the file do not match its digest.
     #[error("{} holds {computed}", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// The digest of what it holds.
+        /// The digest of its actual bytes.
         computed: Digest,
     },
-    /// The digest's algorithm cannot be computed here, so nothing can be stored under it.
+    /// The digest's algorithm is unsupported, so nothing can be stored under it.
     #[error("digest algorithm {algorithm} is not supported")]
     UnsupportedAlgorithm {
-        /// Its name.
+        /// The name of the algorithm.
         algorithm: String,
     },
-    /// A file or directory below `blobs/` that the store did not make. It is left alone.
+    /// A file or directory below `blobs/` that the store did not make. It is never touched.
     #[error("{} does not belong to the content store", .0.display())]
     Stranger(PathBuf),
     /// The store's directory cannot be written by this process.
@@ -48,27 +48,27 @@ pub enum StoreError {
     NotWritable {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The file system or the quota is full.
     #[error("cannot {action} {}: {source}", path.display())]
     DiskFull {
-        /// What was being done.
+        /// The failed action.
         action: &'static str,
-        /// To which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Any other refusal of the system.
+    /// Any other error of the system.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was being done.
+        /// The failed action.
         action: &'static str,
-        /// To which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A session of this id exists already.
@@ -77,31 +77,31 @@ pub enum StoreError {
     /// The owner's name does not fit into a state record.
     #[error("an upload's owner has at most {limit} bytes, not {length}")]
     OwnerTooLong {
-        /// Bytes of the name.
+        /// Length of the name in bytes.
         length: usize,
         /// [`OWNER_LIMIT`](super::OWNER_LIMIT).
         limit: usize,
     },
-    /// A write or sync of this upload failed before, so its bytes since the last sync point are not to be trusted.
-    /// Drop it; opening it again goes on from that point.
+    /// An earlier write or sync of this upload failed, so its bytes after the last sync point are unreliable. Drop it;
+    /// a reopened upload resumes at that point.
     #[error("upload {0} failed before; only its bytes up to the last sync point are left")]
     UploadPoisoned(UploadId),
-    /// The mark lies past the upload's offset: the upload went back behind it since.
+    /// The mark is stale: the upload was rolled back to an earlier offset since.
     #[error("upload {id} is at {offset}, before the mark at {mark}")]
     StaleMark {
         /// The upload.
         id: UploadId,
-        /// Where it is.
+        /// The upload's offset in bytes.
         offset: u64,
-        /// Where the mark is.
+        /// The mark's offset in bytes.
         mark: u64,
     },
-    /// The state record was written by a newer version of this program. It is left alone.
+    /// A newer version of this program wrote the state record. It is not touched.
     #[error("{} has format version {version}, which is newer than this program", path.display())]
     NewerFormat {
         /// The record.
         path: PathBuf,
-        /// Its format version.
+        /// The record's format version.
         version: u16,
     },
 }
@@ -116,7 +116,7 @@ impl From<RecordError> for StoreError {
 }
 
 impl StoreError {
-    /// Wraps what the system said; made for `map_err`.
+    /// Wraps an error of the system; made for `map_err`.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         let path = path.to_path_buf();
         move |source| match source.kind() {
@@ -126,29 +126,29 @@ impl StoreError {
         }
     }
 
-    /// Whether more room would have made it succeed.
+    /// True if it failed for lack of space.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, StoreError::DiskFull { .. })
     }
 }
 
-/// Why an upload did not become content.
+/// Reasons why an upload did not become content.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitUploadError {
-    /// The bytes are others than promised. The session is gone: its bytes are of no use to anybody.
+    /// The bytes do not match the promised digest. The session is removed, because its bytes are useless.
     #[error("the {length} bytes uploaded are {computed}, not {expected}")]
     DigestMismatch {
-        /// What the client said.
+        /// The digest that the client promised.
         expected: Digest,
-        /// What the bytes are, in the same algorithm.
+        /// The digest of the bytes, in the same algorithm.
         computed: Digest,
-        /// How many they are.
+        /// The number of bytes.
         length: u64,
     },
-    /// The digest's algorithm cannot be computed here. The session is kept, synced at its offset.
+    /// The digest's algorithm is unsupported. The session is kept, synced at its offset.
     #[error("digest algorithm {algorithm} is not supported")]
     UnsupportedAlgorithm {
-        /// Its name.
+        /// The name of the algorithm.
         algorithm: String,
     },
     /// The store failed. The session is kept as it was at its last sync point.
@@ -157,7 +157,7 @@ pub enum CommitUploadError {
 }
 
 impl CommitUploadError {
-    /// Whether more room would have made it succeed.
+    /// True if it failed for lack of space.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, CommitUploadError::Store(error) if error.is_disk_full())
     }

@@ -22,8 +22,8 @@ pub struct FinishedUpload {
 }
 
 impl Upload {
-    /// Ends the upload: checks that its bytes are what `digest` says, and makes them durable. Needs no lock; a digest of
-    /// another algorithm than the running one costs another read of the file.
+    /// Ends the upload: checks its bytes against `digest`, and makes them durable. It needs no lock. If the algorithm
+    /// of `digest` differs from the running hash, the file is read once more.
     ///
     /// Errors: see [`CommitUploadError`].
     pub fn finish(mut self, digest: &Digest) -> Result<FinishedUpload, CommitUploadError> {
@@ -41,7 +41,7 @@ impl Upload {
             discard(&self.id, &self.session);
             return Err(CommitUploadError::DigestMismatch { expected: digest.clone(), computed, length });
         }
-        // A crash up to here, or a failure: the session goes on from its last sync point.
+        // A crash up to here, or a failure: the session resumes from its last sync point.
         let data = layout::data_file(&self.session);
         self.store.watch(disk::sync_data(&self.file).map_err(StoreError::io("sync", &data)))?;
         let found = self.file.metadata().map_err(StoreError::io("stat", &data))?.len();
@@ -54,21 +54,21 @@ impl Upload {
 }
 
 impl FinishedUpload {
-    /// What it will be found under.
+    /// The digest of the upload.
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// Bytes.
+    /// Length in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Puts the bytes into the store, in place of whatever stands there, durably when it returns. The caller holds the
-    /// digest's lock.
+    /// Moves the bytes into the store, durably when it returns. An existing file of the digest is replaced. The caller
+    /// has the digest's lock.
     ///
-    /// Errors: before the file was moved, the session is kept at its last sync point; after it, the content may stand in
-    /// the store unreferenced, and the session is gone.
+    /// Errors: before the file is moved, the session is kept at its last sync point. After the move, the content may be
+    /// in the store unreferenced, and the session is gone.
     pub fn publish(self) -> Result<(), StoreError> {
         let data = layout::data_file(&self.session);
         self.store.ready_directory(&self.place)?;
@@ -76,7 +76,7 @@ impl FinishedUpload {
         //    without data; both are swept.
         let moved = disk::rename(&data, &self.place.file).map_err(StoreError::io("move into place", &self.place.file));
         self.store.watch(moved)?;
-        // Not earlier: a session must stay writable. Not essential either: it guards against mishaps of people.
+        // Not earlier, because a session must stay writable. It is not essential: it guards against accidental changes.
         if let Err(error) = make_read_only(&self.file) {
             tracing::warn!(blob.digest = %self.digest, %error, "content could not be made read-only");
         }
@@ -88,7 +88,8 @@ impl FinishedUpload {
     }
 }
 
-/// Removes a session of no more use. What cannot be removed is no session any more, or expires like one.
+/// Removes a session that is no longer needed. A remainder that cannot be removed is no session any more, or expires
+/// like one.
 fn discard(id: &UploadId, session: &std::path::Path) {
     if let Err(error) = UploadState::remove_session(session) {
         tracing::warn!(upload.id = %id, %error, "an upload that has ended could not be removed");

@@ -1,15 +1,15 @@
-//! A running hash of any known algorithm, whose state can outlive the process where the algorithm allows it.
+//! A running hash of any supported algorithm, whose state can outlive the process if the algorithm allows it.
 
 use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::digest::{Algorithm, Digest};
 
-/// First byte of an exported state: how the rest is laid out. sha2 keeps its layout within `0.11.x` only, so another
-/// minor version of it needs another number here; an unknown number makes the reader hash the bytes again.
+/// First byte of an exported state, the number of its layout. sha2 keeps its layout within `0.11.x` only, so another
+/// minor version needs another number here. With an unknown number, the reader hashes the bytes again.
 const SHA2_0_11: u8 = 1;
 
-/// Hashes bytes as they come. A clone goes its own way from where it was made.
+/// Hashes bytes as they arrive. A clone continues independently.
 #[derive(Clone, Debug)]
 pub struct Hasher(State);
 
@@ -22,7 +22,7 @@ enum State {
 }
 
 impl Hasher {
-    /// Starts at the empty input.
+    /// A hasher of the empty input.
     pub fn new(algorithm: Algorithm) -> Self {
         Hasher(match algorithm {
             Algorithm::Sha256 => State::Sha256(Sha256::new()),
@@ -31,7 +31,7 @@ impl Hasher {
         })
     }
 
-    /// What it computes.
+    /// The algorithm of the hash.
     pub fn algorithm(&self) -> Algorithm {
         match self.0 {
             State::Sha256(_) => Algorithm::Sha256,
@@ -40,7 +40,7 @@ impl Hasher {
         }
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             State::Sha256(hash) => hash.update(bytes),
@@ -51,7 +51,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of everything taken.
+    /// The digest of all bytes added.
     pub fn finish(self) -> Digest {
         let algorithm = self.algorithm();
         match self.0 {
@@ -61,8 +61,8 @@ impl Hasher {
         }
     }
 
-    /// The running state as bytes for [`Hasher::import`]; `None` for blake3, which cannot be exported.
-    /// It gives away the end of the input: treat it like the content itself.
+    /// The running state as bytes for [`Hasher::import`]; `None` for blake3, which cannot be exported. The state
+    /// reveals the end of the input, so treat it like the content itself.
     pub fn export(&self) -> Option<Vec<u8>> {
         let state: Vec<u8> = match &self.0 {
             State::Sha256(hash) => hash.serialize().to_vec(),
@@ -72,7 +72,7 @@ impl Hasher {
         Some([&[SHA2_0_11][..], &state].concat())
     }
 
-    /// Continues from an exported state; `None` if it is not one of this algorithm and of a layout known here.
+    /// Resumes from an exported state; `None` if it is of another algorithm or of an unknown layout.
     pub fn import(algorithm: Algorithm, exported: &[u8]) -> Option<Self> {
         let (&SHA2_0_11, state) = exported.split_first()? else { return None };
         let state = match algorithm {

@@ -1,4 +1,4 @@
-//! Which path holds what in a content store.
+//! The paths in a content store.
 //!
 //! ```text
 //! <root>/
@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::UploadId;
 use crate::digest::{Algorithm, Digest};
 
-/// How many directories the content of one algorithm is spread over.
+/// The number of directories for the content of one algorithm.
 pub(super) const SHARDS: usize = 256;
 
 /// The paths below one root.
@@ -28,7 +28,7 @@ pub(super) struct Layout {
     pub(super) quarantine: PathBuf,
 }
 
-/// Where the content of one digest stands, or would.
+/// The path of the content of one digest, whether or not it exists.
 #[derive(Debug)]
 pub(super) struct Place {
     /// A number for the directory, below `Algorithm::ALL.len() * SHARDS`.
@@ -51,8 +51,8 @@ impl Layout {
         }
     }
 
-    /// `None` if nothing can be stored under this algorithm. A digest of a known one is lower-case hex of full length,
-    /// so that its path cannot lead elsewhere.
+    /// The path of a digest; `None` if its algorithm is unsupported. A digest of a supported algorithm is lower-case
+    /// hex of full length, so its path cannot lead elsewhere.
     pub(super) fn place(&self, digest: &Digest) -> Option<Place> {
         let algorithm = digest.algorithm()?;
         let prefix = digest.encoded().get(..2)?;
@@ -67,7 +67,7 @@ impl Layout {
         self.uploads.join(id.as_str())
     }
 
-    /// A name in quarantine; `attempt` tells apart what is quarantined twice within a second.
+    /// A name in quarantine; `attempt` distinguishes files quarantined within the same second.
     pub(super) fn quarantined(&self, digest: &Digest, now: SystemTime, attempt: u32) -> PathBuf {
         let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
         let name = format!("{}-{}-{seconds}", digest.algorithm_name(), digest.encoded());
@@ -83,18 +83,18 @@ fn algorithm_number(algorithm: Algorithm) -> usize {
     }
 }
 
-/// The file of a session that holds its bytes.
+/// The file with the bytes of a session.
 pub(super) fn data_file(session: &Path) -> PathBuf {
     session.join("data")
 }
 
-/// The name of small content on its way into `blobs/`. Numbers are unique in a process; a file of an earlier process of
+/// The name of small content in flight to `blobs/`. Numbers are unique in a process; a file of an earlier process with
 /// the same id is a leftover and may be overwritten.
 pub(super) fn temporary_name(number: u64) -> String {
     format!("put-{}-{number}.tmp", std::process::id())
 }
 
-/// Whether [`temporary_name`] makes such names.
+/// True for names made by [`temporary_name`].
 pub(super) fn is_temporary(name: &str) -> bool {
     name.starts_with("put-") && Path::new(name).extension() == Some(OsStr::new("tmp"))
 }

@@ -1,8 +1,8 @@
 //! The local content store: immutable files named by digest, with the staging of uploads beside them.
 //!
-//! Everything here blocks; call it from threads that may. The store does not lock digests or sessions: callers hold a
-//! digest's lock around whatever changes its file, and let one [`Upload`] of a session exist at a time.
-//! See `layout.rs` for the paths and `docs/on-disk-format.md` for the format of the state record.
+//! Every call blocks, so call it from threads that may block. The store does not lock digests or sessions. Callers take
+//! a digest's lock around every change of its file, and keep at most one [`Upload`] per session. `layout.rs` has the
+//! paths and `docs/on-disk-format.md` the format of the state record.
 
 pub mod checksum;
 mod content;
@@ -57,34 +57,34 @@ pub struct ContentStore(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     layout: Layout,
-    /// For each directory of content: one of the `SHARD_*` values.
+    /// One of the `SHARD_*` values for each directory of content.
     shards: Box<[AtomicU8]>,
-    /// Names below `uploads/` that are being made right now, which a sweep must not take for leftovers.
+    /// Names below `uploads/` that are being made at this moment, which a sweep must not take for leftovers.
     in_flight: Mutex<HashSet<String>>,
     /// See `trouble.rs`.
     troubled: AtomicBool,
 }
 
-/// Not yet used by this process: it may be missing, or made by a killed one that had not synced its parent.
+/// Not yet used by this process. It may be missing, or a killed process made it without syncing its parent.
 const SHARD_UNKNOWN: u8 = 0;
 /// The directory itself is durable.
 const SHARD_DURABLE: u8 = 1;
-/// A sync of the directory failed. What stands in it may be on the disk or not, whatever a later sync says; only names
-/// written after this are to be believed.
+/// A sync of the directory failed. Its names may or may not be on the disk, even after a later successful sync. Only
+/// names written after this can be trusted.
 const SHARD_SUSPECT: u8 = 2;
 
 impl ContentStore {
-    /// Opens the store below `root`, making what is absent.
-    /// A full disk does not keep it from opening: reading and deleting are possible then.
+    /// Opens the store below `root`, and makes missing directories. A full disk is no error: reading and deleting are
+    /// possible then.
     ///
-    /// Errors: [`StoreError::NotWritable`] where files cannot be made, else what the system says.
+    /// Errors: [`StoreError::NotWritable`] where files cannot be made, else the error of the system.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let layout = Layout::new(root);
         make_durable_root(root)?;
         for directory in [&layout.blobs, &layout.uploads, &layout.quarantine] {
             disk::make_directory(directory).map_err(not_writable("make", directory))?;
         }
-        // A crash before this: some of the directories are gone, and are made again at the next start.
+        // A crash before this: some of the directories are missing, and are made at the next start.
         disk::sync_directory(root).map_err(StoreError::io("sync", root))?;
         for algorithm in Algorithm::ALL {
             let directory = layout.blobs.join(algorithm.name());
@@ -97,7 +97,7 @@ impl ContentStore {
         Ok(ContentStore::new(layout))
     }
 
-    /// Opens the store below `root` for reads only; makes nothing there, and what is absent has no content.
+    /// Opens the store below `root` only for reads. Makes nothing there; missing directories have no content.
     pub fn open_to_read(root: &Path) -> Self {
         ContentStore::new(Layout::new(root))
     }
@@ -121,8 +121,8 @@ impl ContentStore {
         &self.0.layout
     }
 
-    /// Makes the directory of a place, and durable at its first use: another thread may see it before the one that made
-    /// it has synced its parent, and must not rely on it then.
+    /// Makes the directory of a place, and syncs its parent at the first use. Another thread may see the directory
+    /// before that sync, and must not rely on it then.
     fn ready_directory(&self, place: &Place) -> Result<(), StoreError> {
         let shard = &self.0.shards[place.shard];
         if shard.load(Ordering::Acquire) == SHARD_DURABLE {
@@ -143,19 +143,19 @@ impl ContentStore {
         }))
     }
 
-    /// Whether a name that stands in a place's directory can be made durable by syncing it.
+    /// True if syncing the directory makes an existing name in it durable.
     fn trusts_names(&self, place: &Place) -> bool {
         self.0.shards[place.shard].load(Ordering::Acquire) != SHARD_SUSPECT
     }
 
-    /// Keeps a sweep of `uploads/` from a name until the guard is dropped.
+    /// Protects a name from a sweep of `uploads/` until the guard is dropped.
     fn protect(&self, name: String) -> InFlight<'_> {
         self.in_flight().insert(name.clone());
         InFlight { store: self, name }
     }
 
     fn in_flight(&self) -> MutexGuard<'_, HashSet<String>> {
-        // Inserting into and removing from a set leaves it whole whoever panics.
+        // A panic cannot leave a set half changed, so a poisoned lock is safe here.
         self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -172,13 +172,13 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// A number that is unique in this process, whichever stores it has open.
+/// A number that is unique in this process, across all stores.
 fn unique_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Makes the root with the directories above it that are missing, each durable in its parent.
+/// Makes the root and its missing parents, each durable in its parent.
 fn make_durable_root(root: &Path) -> Result<(), StoreError> {
     if root.is_dir() {
         return Ok(());
@@ -190,7 +190,7 @@ fn make_durable_root(root: &Path) -> Result<(), StoreError> {
 }
 
 fn check_writable(directory: &Path) -> Result<(), StoreError> {
-    // Should the process die between the two steps, an empty file stays, which the next probe or sweep removes.
+    // If the process dies between the two steps, an empty file stays, which the next probe or sweep removes.
     let probe = directory.join(layout::temporary_name(u64::MAX));
     match OpenOptions::new().write(true).create(true).truncate(true).open(&probe) {
         Ok(_) => std::fs::remove_file(&probe).map_err(not_writable("write to", directory)),

@@ -20,7 +20,7 @@ pub struct Format {
     limit: usize,
 }
 
-/// Why bytes are no record of a format.
+/// Reasons why bytes are not a valid record of a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undecodable {
     /// Torn, damaged, or something else.
@@ -29,48 +29,48 @@ pub enum Undecodable {
     Newer(u16),
 }
 
-/// What stands in the place of a record.
+/// The result of reading a record's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found<T> {
     /// No file.
     Nothing,
-    /// A file that is no record.
+    /// A file that is not a record.
     Garbage,
     /// A record.
     Record(T),
 }
 
-/// What can go wrong with a record. None of it says that there is none.
+/// Errors of records. None of them means that a record is absent.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The system refused.
+    /// An error of the system.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was being done.
+        /// The failed action.
         action: &'static str,
-        /// To which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It was written by a newer version of this program. It is left alone.
+    /// A newer version of this program wrote it. It is not touched.
     #[error("{} has format version {version}, which is newer than this program", path.display())]
     NewerFormat {
         /// The record.
         path: PathBuf,
-        /// Its format version.
+        /// The record's format version.
         version: u16,
     },
 }
 
 impl RecordError {
-    /// Wraps what the system said; made for `map_err`.
+    /// Wraps an error of the system; made for `map_err`.
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RecordError {
         let path = path.to_path_buf();
         move |source| RecordError::Io { action, path, source }
     }
 
-    /// Whether more room would have made it succeed.
+    /// True if it failed for lack of space.
     pub fn is_disk_full(&self) -> bool {
         // ENOSPC and EDQUOT.
         let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
@@ -89,12 +89,12 @@ impl<T> Found<T> {
 }
 
 impl Format {
-    /// Records that begin with `magic`, in their format `version`, with at most so many bytes of fields.
+    /// The kind of records that begin with `magic`, in format `version`, with at most `fields` bytes of fields.
     pub const fn new(magic: [u8; 8], version: u16, fields: usize) -> Self {
         Format { magic, version, limit: HEADER + fields + CHECKSUM_LENGTH }
     }
 
-    /// A record of two marks and what its fields are one after the other.
+    /// A record of two marks and the concatenated fields.
     pub fn encode(&self, marks: [u8; 2], fields: &[&[u8]]) -> Vec<u8> {
         let fields = fields.concat();
         let length = HEADER + fields.len() + CHECKSUM_LENGTH;
@@ -106,8 +106,8 @@ impl Format {
         record
     }
 
-    /// What `fields` makes of a whole record's marks and fields. If it makes nothing of them, or leaves some, they are
-    /// garbage.
+    /// The result of `fields` on a whole record's marks and fields. If it returns nothing, or leaves bytes unread, the
+    /// record is garbage.
     pub fn decode<T>(
         &self,
         record: &[u8],
@@ -124,7 +124,7 @@ impl Format {
             }
             let version = body.u16()?;
             if version > self.version {
-                // Everything after this may mean something else there.
+                // Later bytes may have another meaning there.
                 return Some(Err(Undecodable::Newer(version)));
             }
             let (marks, length) = (body.array()?, body.u32()?);
@@ -137,7 +137,7 @@ impl Format {
         decode().unwrap_or(Err(Undecodable::Garbage))
     }
 
-    /// What stands at `path`, decoded.
+    /// Reads the record at `path` and decodes it.
     pub fn read<T>(
         &self,
         path: &Path,
@@ -158,47 +158,46 @@ impl Format {
     }
 }
 
-/// Puts a record into its place, from `temporary` in the same file system. A crash leaves the old record or the new one,
-/// never a mixture, and possibly something under the temporary name. `durable`: so does a power cut; that it is the new one
-/// is certain when the caller has synced the directory of `place`.
+/// Replaces the record at `place`, by way of `temporary` in the same file system. A crash leaves the old record or the
+/// new one, never a mixture, and perhaps a file under the temporary name. With `durable`, a power cut does so, too. The
+/// new record is certain only when the caller has synced the directory of `place`.
 pub fn replace(record: &[u8], temporary: &Path, place: &Path, durable: bool) -> Result<(), RecordError> {
     let written = write_and_rename(record, temporary, place, durable);
     written.inspect_err(|_| {
-        // Best effort, to give its room back: the next attempt replaces what stays.
+        // Best effort, to free its space: the next attempt replaces a remaining file.
         let _ = fs::remove_file(temporary);
     })
 }
 
 fn write_and_rename(record: &[u8], temporary: &Path, place: &Path, durable: bool) -> Result<(), RecordError> {
-    // 1. The record, beside. A crash after this: what stood stands.
+    // 1. The record, under its temporary name. A crash after this: the old record is in place.
     let file = disk::create_staging(temporary).map_err(RecordError::io("create", temporary))?;
     disk::write_at(&file, record, 0).map_err(RecordError::io("write", temporary))?;
     if durable {
         disk::sync_data(&file).map_err(RecordError::io("sync", temporary))?;
     }
-    // 2. Its name. A crash after this: the new one stands, and after a power cut either of the two.
+    // 2. Its name. A crash after this: the new record is in place; after a power cut, either of the two.
     disk::rename(temporary, place).map_err(RecordError::io("move into place", place))
 }
 
-/// The fields of a record that are still to be read. Each method gives the next one, or nothing if there are not so many
-/// bytes.
+/// The unread fields of a record. Each method returns the next field, or `None` if too few bytes are left.
 #[derive(Debug)]
 pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// So many bytes.
+    /// The next `count` bytes.
     pub fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
         let (field, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(field)
     }
 
-    /// All that are left.
+    /// All remaining bytes.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 
-    /// So many bytes of UTF-8.
+    /// The next `count` bytes as UTF-8.
     pub fn text(&mut self, count: usize) -> Option<&'a str> {
         std::str::from_utf8(self.bytes(count)?).ok()
     }
@@ -223,7 +222,7 @@ impl<'a> Fields<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A time as [`time_field`] has it.
+    /// A time in the format of [`time_field`].
     pub fn time(&mut self) -> Option<SystemTime> {
         let since = Duration::from_millis(self.u64()?);
         Some(UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH))

@@ -12,24 +12,24 @@ use super::{ContentStore, StoreError, UploadId, content, layout, unique_number};
 use crate::digest::Algorithm;
 use crate::hasher::Hasher;
 
-/// A session as it lies on the disk.
+/// A session as found on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadInfo {
-    /// Its name.
+    /// The session's id.
     pub id: UploadId,
-    /// What was given at its creation.
+    /// The owner given at its creation.
     pub owner: String,
-    /// Where it would go on if it were opened now.
+    /// The offset in bytes at which it would resume now.
     pub offset: u64,
     /// When it was made.
     pub started: SystemTime,
-    /// When bytes came, or a sync point was made, last.
+    /// The time of the last bytes or sync point.
     pub last_activity: SystemTime,
 }
 
 impl ContentStore {
-    /// Makes a session; sha256 is hashed unless another algorithm is named. It survives the end of the process at once,
-    /// and a power cut from its first sync point on: before that there is nothing in it that a client would miss.
+    /// Makes a session; it hashes with sha256 unless another algorithm is named. It survives the end of the process at
+    /// once, and a power cut from its first sync point on. Before that it has no bytes that a client would miss.
     ///
     /// Errors: [`StoreError::UploadExists`], [`StoreError::OwnerTooLong`], [`StoreError::DiskFull`].
     pub fn create_upload(
@@ -42,7 +42,7 @@ impl ContentStore {
             return Err(StoreError::OwnerTooLong { length: owner.len(), limit: OWNER_LIMIT });
         }
         let session = self.layout().upload(id);
-        // Until the record is there, the session looks like the leftover of a crash.
+        // Until the record exists, the session looks like the leftover of a crash.
         let _guard = self.protect(id.to_string());
         self.watch(fs::create_dir(&session).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => StoreError::UploadExists(id.clone()),
@@ -67,13 +67,13 @@ impl ContentStore {
             Ok(upload)
         });
         self.watch(made).inspect_err(|_| {
-            // Best effort: what stays has no record and is swept.
+            // Best effort: a remainder has no record and is swept.
             let _ = UploadState::remove_session(&session);
         })
     }
 
-    /// Opens a session at the offset that is certain: the last sync point, or less if the data file is shorter.
-    /// `None` if there is no such session. No other [`Upload`] of it may exist.
+    /// Opens a session at its certain offset: the last sync point, or less if the data file is shorter. `None` if there
+    /// is no such session. No other [`Upload`] of it may exist.
     ///
     /// Errors: [`StoreError::NewerFormat`].
     pub fn open_upload(&self, id: &UploadId) -> Result<Option<Upload>, StoreError> {
@@ -102,14 +102,14 @@ impl ContentStore {
             lineage: unique_number(),
             poisoned: false,
         };
-        // The record's hash is of other bytes than those that may come now in their place.
+        // The record's hash covers other bytes than those that may replace them now.
         if offset < state.offset {
             upload.sync_point()?;
         }
         Ok(Some(upload))
     }
 
-    /// Removes a session with its bytes; `false` if there is none. An [`Upload`] of it fails from then on.
+    /// Removes a session with its bytes; `false` if there is none. An open [`Upload`] of it fails from then on.
     pub fn discard_upload(&self, id: &UploadId) -> Result<bool, StoreError> {
         let existed = UploadState::remove_session(&self.layout().upload(id))?;
         if existed {
@@ -119,22 +119,23 @@ impl ContentStore {
         Ok(existed)
     }
 
-    /// All sessions. Removes what crashes have left of others: data without a readable record (its creation did not
-    /// end), a record without data (it was published), and small content that did not reach its place.
-    /// Sessions of a newer format and files that are not ours are left alone.
+    /// All sessions. It removes leftovers of crashes: data without a readable record (interrupted creation), a record
+    /// without data (published), and small content that did not reach its place. Sessions of a newer format and foreign
+    /// files are not touched.
     pub fn uploads(&self) -> Result<Vec<UploadInfo>, StoreError> {
         let uploads = &self.layout().uploads;
         let mut found = Vec::new();
         for entry in fs::read_dir(uploads).map_err(StoreError::io("list", uploads))? {
             let entry = entry.map_err(StoreError::io("list", uploads))?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            // Asked after the listing: what is listed was protected before, and is finished if it is no more.
+            // Checked after the listing: a listed name was protected before, and is finished if it is not protected
+            // now.
             if self.in_flight().contains(&name) {
                 continue;
             }
             match name.parse::<UploadId>() {
                 Ok(id) if entry.path().is_dir() => match inspect_session(id, &entry) {
-                    // One that the disk does not give must not keep the others from being taken up.
+                    // One unreadable session must not keep the others from being resumed.
                     Err(error @ StoreError::Io { .. }) => tracing::error!(%error, "an upload session cannot be read"),
                     session => found.extend(session?),
                 },
@@ -156,15 +157,15 @@ fn read_session(session: &Path) -> Result<Option<(UploadState, File, u64)>, Stor
         Err(error) => return Err(StoreError::io("open", &data)(error)),
     };
     let metadata = file.metadata().map_err(StoreError::io("stat", &data))?;
-    // A second name would be that of published content, which must never be written to. File systems that rename
-    // atomically do not leave one.
+    // A second name would belong to published content, which must never be written to. File systems that rename
+    // atomically leave no second name.
     if metadata.nlink() > 1 {
         return Ok(None);
     }
     Ok(Some((state, file, metadata.len())))
 }
 
-/// What is told of a session; `None` if it was a leftover, which is removed, or cannot be understood.
+/// The description of a session. `None` if it was a leftover, which is removed, or is not understood.
 fn inspect_session(id: UploadId, entry: &DirEntry) -> Result<Option<UploadInfo>, StoreError> {
     let session = entry.path();
     match read_session(&session) {

@@ -1,4 +1,4 @@
-//! Content that comes in any order: a file of its full length beside the uploads, until it is whole.
+//! Content that arrives in any order: a file of full length beside the uploads, until it is complete.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,7 +14,8 @@ use super::{ContentStore, StoreError, disk, full_speed, layout, unique_number};
 use crate::digest::Digest;
 use crate::hasher::Hasher;
 
-/// A file that becomes content, or goes when this is dropped. A killed process leaves it to the sweep of uploads.
+/// A file that becomes content, or is removed when this is dropped. If the process is killed, the sweep of uploads
+/// removes it.
 #[derive(Debug)]
 pub struct Staged {
     store: ContentStore,
@@ -26,7 +27,7 @@ pub struct Staged {
 }
 
 impl ContentStore {
-    /// A file for so many bytes; those that were not written read as zeros. No space is reserved.
+    /// A file of `length` bytes. Unwritten bytes read as zeros, and no space is reserved.
     pub fn stage(&self, length: u64) -> Result<Staged, StoreError> {
         let name = layout::temporary_name(unique_number());
         let path = self.layout().uploads.join(&name);
@@ -50,13 +51,13 @@ impl ContentStore {
 }
 
 impl Staged {
-    /// To read from. It stays readable whatever becomes of this.
+    /// The file for reading. It stays readable after a drop or a publication.
     pub fn file(&self) -> &Arc<File> {
         &self.file
     }
 
-    /// Writes bytes at their place. Long ones, which stand where [`DIRECT_ALIGNMENT`](super::DIRECT_ALIGNMENT) says, may
-    /// be on the disk when this returns, and not in the page cache.
+    /// Writes bytes at `offset`. Long pieces with the alignment of [`DIRECT_ALIGNMENT`](super::DIRECT_ALIGNMENT) may be
+    /// on the disk when this returns, and not in the page cache.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
         let written = match self.direct.write_at(bytes, offset) {
             Ok(false) => disk::write_at(&self.file, bytes, offset),
@@ -65,11 +66,11 @@ impl Staged {
         self.store.watch(written.map_err(StoreError::io("write", &self.path)))
     }
 
-    /// True if the bytes are those of the digest; reads all of them.
+    /// True if the bytes match the digest; reads all of them.
     pub fn is(&self, digest: &Digest) -> Result<bool, StoreError> {
         self.store.place(digest)?;
         let mut hasher = Hasher::new(digest.algorithm().expect("a place is only made for a known algorithm"));
-        // A descriptor of its own: readers may share the other one's position.
+        // It needs its own descriptor, because readers may share the position of the other one.
         let mut file = File::open(&self.path).map_err(StoreError::io("open", &self.path))?;
         let hashed = hash_file(&mut file, self.length, &mut hasher, &mut full_speed);
         match hashed.map_err(StoreError::io("read", &self.path))? {
@@ -78,8 +79,8 @@ impl Staged {
         }
     }
 
-    /// Puts the file into the store, durably when it returns, in place of whatever stands there. The caller has seen that
-    /// it [is](Staged::is) the digest's content, and holds the digest's lock.
+    /// Moves the file into the store, durably when it returns. An existing file of the digest is replaced. The caller
+    /// has checked that it [is](Staged::is) the digest's content, and has the digest's lock.
     pub fn publish(&self, digest: &Digest) -> Result<(), StoreError> {
         let place = self.store.place(digest)?;
         self.store.ready_directory(&place)?;
@@ -88,7 +89,7 @@ impl Staged {
         self.store.watch(disk::sync_data(&self.file).map_err(StoreError::io("sync", &self.path)))?;
         let moved = disk::rename(&self.path, &place.file).map_err(StoreError::io("move into place", &place.file));
         self.store.watch(moved)?;
-        // A crash after the rename: the file stands or not; it is whole, and can be fetched again.
+        // A crash after the rename: the file exists or not; it is complete, and can be fetched again.
         self.store.sync_names(&place)
     }
 
@@ -102,7 +103,7 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        // Gone already if it was published.
+        // Already gone if it was published.
         let _ = fs::remove_file(&self.path);
         self.store.in_flight().remove(&self.name);
     }

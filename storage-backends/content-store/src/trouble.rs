@@ -1,8 +1,8 @@
-//! Whether the disk does what the store tells it: not after a write or sync that failed, until others are seen to succeed.
+//! Whether the disk is reliable: after a failed write or sync it is not, until a probe succeeds.
 //!
-//! After a failed sync nobody knows what is on the disk, and a second one that succeeds proves nothing about the bytes of
-//! the first: Linux reports a write-back that failed once and then takes the pages for clean. So what could not be synced is
-//! never published, and only a probe, with bytes and a name of its own, says that the disk is well again.
+//! After a failed sync the state of the disk is unknown, and a second sync that succeeds proves nothing about the first
+//! bytes. Linux reports a failed write-back once, and then treats the pages as clean. So bytes that could not be synced
+//! are never published. Only a probe, with its own bytes and name, shows that the disk is sound again.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -11,20 +11,20 @@ use std::time::Duration;
 
 use super::{ContentStore, Shared, StoreError, content, disk, layout, unique_number};
 
-/// From a failure to the first probe, and from one that failed to the next.
+/// The pause before the first probe, and between probes.
 const PROBE_PAUSE: Duration = Duration::from_secs(5);
 
-/// A sector and more, so that there is something to write.
+/// More than one disk sector, so that there is something to write.
 const PROBE_BYTES: usize = 4096;
 
 impl ContentStore {
-    /// True if a write or a sync failed, and not for lack of space, and no probe has succeeded since. What is stored can be
-    /// read; a caller should begin nothing new.
+    /// True if a write or a sync failed, other than for lack of space, and no probe has succeeded since. Stored content
+    /// can be read, but a caller should begin nothing new.
     pub fn is_troubled(&self) -> bool {
         self.0.troubled.load(Ordering::Acquire)
     }
 
-    /// Takes note if a step that changes the disk failed.
+    /// Records the failure if a step that changes the disk failed.
     pub(super) fn watch<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         result.inspect_err(|error| self.note(error))
     }
@@ -37,14 +37,14 @@ impl ContentStore {
         let store = Arc::downgrade(&self.0);
         let probing = thread::Builder::new().name("store-probe".into()).spawn(move || probe_until_sound(&store));
         if let Err(error) = probing {
-            // Nobody would ever take it back; the next failure tries again.
+            // Nothing would ever clear the state; the next failure starts a new attempt.
             tracing::error!(%error, "the content store cannot be probed, so uploads are not refused");
             self.0.troubled.store(false, Ordering::Release);
         }
     }
 
-    /// Writes a file, syncs it and its name, and removes it; if all of that succeeds, the store is troubled no more. A
-    /// crash at any step leaves a temporary file, which is swept.
+    /// Writes a file, syncs it and its name, and removes it. If all of that succeeds, the store is no longer in
+    /// trouble. A crash at any step leaves a temporary file, which is swept.
     pub fn probe(&self) -> Result<(), StoreError> {
         let name = layout::temporary_name(unique_number());
         let path = self.layout().uploads.join(&name);
@@ -54,7 +54,7 @@ impl ContentStore {
             disk::sync_data(&file).map_err(StoreError::io("sync", &path))?;
             disk::sync_directory(&self.layout().uploads).map_err(StoreError::io("sync", &self.layout().uploads))
         });
-        // Best effort: what stays is swept by `uploads` later.
+        // Best effort: `uploads` later sweeps a file that stays.
         let _ = std::fs::remove_file(&path);
         written?;
         self.0.troubled.store(false, Ordering::Release);

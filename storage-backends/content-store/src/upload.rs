@@ -11,15 +11,15 @@ use super::{ContentStore, StoreError, UploadId, disk, layout, unique_number};
 use crate::digest::Algorithm;
 use crate::hasher::Hasher;
 
-/// Write-back is started each time so many bytes have come, so that a sync finds little left to do.
+/// Bytes between two starts of write-back, so that a sync finds little left to do.
 const WRITE_BACK_STEP: u64 = 8 * 1024 * 1024;
 
-/// A sync point is made each time so many bytes have come: the most that a power cut takes back, and about the most
-/// that the closing sync still has to write.
+/// Bytes between two sync points. A power cut loses at most this much, and the closing sync has about this much left to
+/// write.
 pub const SYNC_STEP: u64 = 64 * 1024 * 1024;
 
-/// An upload in progress, which is alone in having this session open. Dropping it keeps the session on disk,
-/// at its last sync point.
+/// An upload in progress. It is the only handle of its session. Dropping it keeps the session on disk, at its last sync
+/// point.
 #[derive(Debug)]
 pub struct Upload {
     pub(super) store: ContentStore,
@@ -31,14 +31,14 @@ pub struct Upload {
     pub(super) hasher: Hasher,
     pub(super) offset: u64,
     pub(super) sync: SyncState,
-    /// Unique in this process; another one after each rollback. A mark of the same lineage has a hash of bytes that are
+    /// Unique in this process; it changes with each rollback. A mark of the same lineage has a hash of bytes that are
     /// still in the file.
     pub(super) lineage: u64,
-    /// Something failed after which the file's bytes past the last sync point are not known.
+    /// After a failure, the file's bytes past the last sync point are unknown.
     pub(super) poisoned: bool,
 }
 
-/// How far the disk has followed.
+/// The state of the upload on the disk.
 #[derive(Debug)]
 pub(super) struct SyncState {
     /// The offset of the last sync point that this handle completed.
@@ -51,7 +51,7 @@ pub(super) struct SyncState {
     pub(super) entry_durable: bool,
 }
 
-/// A point of an upload to go back to.
+/// A point in an upload that it can be rolled back to.
 #[derive(Clone, Debug)]
 pub struct Mark {
     offset: u64,
@@ -60,29 +60,29 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Bytes of the upload that lie before it.
+    /// Bytes of the upload before this point.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 }
 
 impl Upload {
-    /// The session's name.
+    /// The session's id.
     pub fn id(&self) -> &UploadId {
         &self.id
     }
 
-    /// What was given at the creation.
+    /// The owner given at the creation.
     pub fn owner(&self) -> &str {
         &self.owner
     }
 
-    /// Bytes taken so far.
+    /// Bytes received so far.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Of the running hash.
+    /// The algorithm of the running hash.
     pub fn algorithm(&self) -> Algorithm {
         self.hasher.algorithm()
     }
@@ -92,10 +92,10 @@ impl Upload {
         self.started
     }
 
-    /// Takes the next bytes: all of them, or none if it fails. Makes a sync point every 64 MiB.
+    /// Appends the next bytes: all of them, or none if it fails. Makes a sync point every 64 MiB.
     ///
-    /// Errors: [`StoreError::DiskFull`] leaves the upload usable at its offset before the call; after any other one, it
-    /// may answer [`StoreError::UploadPoisoned`] from then on.
+    /// Errors: [`StoreError::DiskFull`] leaves the upload usable at its offset before the call. After any other error,
+    /// the upload may return [`StoreError::UploadPoisoned`] from then on.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.check_sound()?;
         if let Err(error) = disk::write_at(&self.file, bytes, self.offset) {
@@ -110,15 +110,15 @@ impl Upload {
         }
         let Some(before) = before else { return Ok(()) };
         self.sync_point().inspect_err(|_| {
-            // It fails if the upload is poisoned, or leaves it so; the first error is the one that tells why.
+            // It fails if the upload is poisoned, or poisons it. The first error is the one that explains why.
             let _ = self.roll_back(before);
         })
     }
 
     /// Makes everything up to the offset survive a power cut.
     ///
-    /// Errors: after a failed sync of the data the upload is poisoned. A record that could not be written leaves the
-    /// upload usable, with the sync point before.
+    /// Errors: after a failed sync of the data the upload is poisoned. A failed write of the record leaves the upload
+    /// usable, with the previous sync point.
     pub fn sync_point(&mut self) -> Result<(), StoreError> {
         self.check_sound()?;
         if self.sync.completed == Some(self.offset) {
@@ -148,12 +148,12 @@ impl Upload {
         Ok(())
     }
 
-    /// Remembers this point.
+    /// A mark at the current offset.
     pub fn mark(&self) -> Mark {
         Mark { offset: self.offset, hasher: self.hasher.clone(), lineage: self.lineage }
     }
 
-    /// Forgets everything that came after the mark.
+    /// Discards all bytes after the mark.
     ///
     /// Errors: [`StoreError::StaleMark`]; other failures poison the upload.
     pub fn roll_back(&mut self, mark: Mark) -> Result<(), StoreError> {
@@ -169,18 +169,18 @@ impl Upload {
 
     fn cut(&mut self, mark: Mark) -> Result<(), StoreError> {
         let data = layout::data_file(&self.session);
-        // A mark from before another rollback may speak of bytes that were replaced: believe the file only.
+        // A mark from before another rollback may refer to replaced bytes: trust the file only.
         let hasher =
             if mark.lineage == self.lineage { mark.hasher } else { self.hash_again(self.algorithm(), mark.offset)? };
-        // The data first, since that frees the room which the record may need. A crash after this: the record states
-        // more than there is, so the bytes are hashed again.
+        // The data first, since that frees space for the record. A crash after this: the record states more bytes than
+        // the file has, so the bytes are hashed again.
         self.file.set_len(mark.offset).map_err(StoreError::io("cut", &data))?;
         self.hasher = hasher;
         self.offset = mark.offset;
         self.lineage = unique_number();
         self.sync.completed = None;
         self.sync.written_back = self.sync.written_back.min(mark.offset);
-        // New bytes past the recorded offset would be taken for those that the recorded hash is of.
+        // Otherwise new bytes past the recorded offset would be mistaken for those of the recorded hash.
         if self.sync.recorded > self.offset { self.sync_point() } else { Ok(()) }
     }
 
@@ -189,7 +189,7 @@ impl Upload {
         hash_again(&mut self.file, algorithm, length).map_err(StoreError::io("read", &layout::data_file(&self.session)))
     }
 
-    /// Writes the record of this very point.
+    /// Writes the record of the current offset.
     pub(super) fn write_record(&mut self, durable: bool) -> Result<(), StoreError> {
         let state = UploadState {
             owner: self.owner.clone(),
@@ -200,12 +200,12 @@ impl Upload {
             last_activity: SystemTime::now(),
         };
         state.replace(&self.session, durable)?;
-        // Until its name is synced, a crash may leave this record or the one before.
+        // Until its name is synced, a crash may leave this record or the previous one.
         self.sync.recorded = self.sync.recorded.max(self.offset);
         Ok(())
     }
 
-    /// Begins to write out what has come since the last time.
+    /// Starts write-back of the bytes added since the last time.
     pub(super) fn start_write_back(&mut self) {
         disk::start_write_back(&self.file, self.sync.written_back, self.offset - self.sync.written_back);
         self.sync.written_back = self.offset;
@@ -219,12 +219,12 @@ impl Upload {
         self.sync.completed.unwrap_or(self.sync.recorded).min(self.offset)
     }
 
-    /// After a failed write, cuts off the part of it that was written.
+    /// After a failed write, cuts off the bytes of it that were written.
     fn undo_write(&mut self, error: io::Error) -> StoreError {
         let data = layout::data_file(&self.session);
         let cut = self.file.set_len(self.offset);
         let error = StoreError::io("write", &data)(error);
-        // Only a full disk is known to leave what was written before untouched.
+        // Only a full disk is known to leave earlier bytes untouched.
         self.poisoned = cut.is_err() || !error.is_disk_full();
         self.store.note(&error);
         error
@@ -235,7 +235,7 @@ impl Upload {
     }
 }
 
-/// Hashes the first `length` bytes of a file; that there are fewer is an error.
+/// Hashes the first `length` bytes of a file; fewer bytes are an error.
 pub(super) fn hash_again(file: &mut File, algorithm: Algorithm, length: u64) -> io::Result<Hasher> {
     let mut hasher = Hasher::new(algorithm);
     file.rewind()?;

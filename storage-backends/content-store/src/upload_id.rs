@@ -3,17 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Names an upload session: 32 lower-case hex digits, or a UUID in lower case. Safe as a file name and in a URL.
+/// The name of an upload session: 32 lower-case hex digits, or a UUID in lower case. Safe as a file name and in a URL.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UploadId(Box<str>);
 
-/// The text is no upload id.
+/// The text is not an upload id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an upload id")]
 pub struct UploadIdError;
 
 impl UploadId {
-    /// Makes an id of 16 random bytes.
+    /// An id of 16 random bytes.
     pub fn from_random(bytes: [u8; 16]) -> Self {
         UploadId(format!("{:032x}", u128::from_be_bytes(bytes)).into())
     }

@@ -19,12 +19,12 @@ const HASH_STATE_LIMIT: usize = 1024;
 
 const FORMAT: Format = Format::new(*b"SKYUPLD\0", 1, NUMBERS + OWNER_LIMIT + HASH_STATE_LIMIT);
 
-/// What is known of a session at a sync point.
+/// The recorded state of a session at a sync point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UploadState {
     pub(super) owner: String,
     pub(super) algorithm: Algorithm,
-    /// So many bytes of the data file are durable and belong to the upload.
+    /// The number of bytes of the data file that are durable and belong to the upload.
     pub(super) offset: u64,
     /// The running hash of those bytes, if it can be exported.
     pub(super) hash_state: Option<Vec<u8>>,
@@ -64,14 +64,14 @@ impl UploadState {
         Ok(replace(&self.encode(), &session.join("state.tmp"), &session.join("state"), durable)?)
     }
 
-    /// The record of a session; `None` if there is none, or garbage.
+    /// The record of a session; `None` if it is missing or garbage.
     ///
-    /// Errors: [`StoreError::NewerFormat`], and a disk that does not answer: neither says that the session is useless.
+    /// Errors: [`StoreError::NewerFormat`], and failed reads. Neither means that the session is useless.
     pub(super) fn read(session: &Path) -> Result<Option<Self>, StoreError> {
         Ok(FORMAT.read(&session.join("state"), Self::decode)?.record())
     }
 
-    /// Removes a session's directory, the record first: whatever a crash leaves of it is no session then.
+    /// Removes a session's directory, the record first: after a crash, the remainder is no session.
     pub(super) fn remove_session(session: &Path) -> Result<bool, StoreError> {
         let had_state = gone(fs::remove_file(session.join("state"))).map_err(StoreError::io("remove", session))?;
         let had_directory = gone(fs::remove_dir_all(session)).map_err(StoreError::io("remove", session))?;

@@ -1,4 +1,4 @@
-//! Reading content to see whether it still is what its name says (scrub).
+//! Reading content to check that it still matches its digest (scrub).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,29 +9,29 @@ use super::{ContentStore, StoreError};
 use crate::digest::Digest;
 use crate::hasher::Hasher;
 
-/// What was found under a digest.
+/// The state of the content of a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The bytes that the digest promises.
+    /// The bytes match the digest.
     Sound,
-    /// Nothing.
+    /// There is no content.
     Missing,
-    /// Other bytes.
+    /// The bytes do not match the digest.
     Corrupt,
-    /// Unknown: the caller broke off.
+    /// Unknown: the caller stopped the check.
     Interrupted,
 }
 
-/// The pace of those who do not care about the load.
+/// A pace without pauses.
 pub fn full_speed(_bytes: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
 impl ContentStore {
-    /// Reads content whole and compares it to its digest. After each step of at most 256 KiB `pace` is called with the
-    /// step's bytes: it may sleep to bound the load, or break off.
+    /// Reads content completely and checks it against its digest. After each step of at most 256 KiB, `pace` is called
+    /// with the step's bytes. It may sleep to bound the load, or stop the check.
     ///
-    /// Errors: [`StoreError::Io`] where the disk does not give the bytes.
+    /// Errors: [`StoreError::Io`] if the bytes cannot be read.
     pub fn verify(&self, digest: &Digest, pace: &mut dyn FnMut(u64) -> ControlFlow<()>) -> Result<Verdict, StoreError> {
         let (place, mut file) = match self.open_file(digest) {
             Ok(opened) => opened,
@@ -47,8 +47,8 @@ impl ContentStore {
     }
 }
 
-/// Hashes the file from where it stands, at most `limit` bytes of it, and returns how many they were,
-/// unless `pace` breaks off.
+/// Hashes at most `limit` bytes of the file from its current position, and returns their number, unless `pace` stops
+/// it.
 pub(super) fn hash_file(
     file: &mut File,
     limit: u64,

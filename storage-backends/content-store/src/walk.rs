@@ -11,34 +11,34 @@ use crate::digest::{Algorithm, Digest};
 /// A file of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredContent {
-    /// Its name. Nothing was read to check it.
+    /// Its digest, taken from the name. The bytes were not read to check it.
     pub digest: Digest,
-    /// Bytes.
+    /// Length in bytes.
     pub length: u64,
-    /// When its bytes were written last.
+    /// The time of the last write to its bytes.
     pub modified: SystemTime,
 }
 
-/// Iterates over all content in no particular order. It holds three directory handles and no list.
-/// What is added or removed meanwhile may be seen or not. An error does not end it.
+/// Iterates over all content in no particular order. It has three open directories and no list. Content added or
+/// removed meanwhile may be included or not. An error does not end the iteration.
 #[derive(Debug)]
 pub struct Walk {
     blobs: PathBuf,
     started: bool,
-    /// `blobs/`, `blobs/<algorithm>/` and `blobs/<algorithm>/<prefix>/`, as far down as it is.
+    /// `blobs/`, `blobs/<algorithm>/` and `blobs/<algorithm>/<prefix>/`, down to the current level.
     levels: Vec<Level>,
 }
 
 #[derive(Debug)]
 struct Level {
     path: PathBuf,
-    /// Of the directory; the algorithm's name on the second level, the two digits on the third.
+    /// The directory's name: the algorithm on the second level, the two digits on the third.
     name: String,
     entries: ReadDir,
 }
 
 impl ContentStore {
-    /// All content. Names that the store does not make come as [`StoreError::Stranger`] and are never touched.
+    /// All content. Names that the store does not make are returned as [`StoreError::Stranger`] and never touched.
     pub fn walk(&self) -> Walk {
         Walk { blobs: self.layout().blobs.clone(), started: false, levels: Vec::with_capacity(3) }
     }
@@ -76,7 +76,7 @@ impl Iterator for Walk {
 }
 
 impl Walk {
-    /// Content, or `None` for a directory gone into, or something that vanished meanwhile.
+    /// Content, or `None` for a directory that was entered, or a file that disappeared meanwhile.
     fn visit(&mut self, entry: &DirEntry) -> Result<Option<StoredContent>, StoreError> {
         let path = entry.path();
         let Ok(name) = entry.file_name().into_string() else { return Err(StoreError::Stranger(path)) };

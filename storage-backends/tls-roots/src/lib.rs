@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
 
-/// The authorities that the system knows (`SSL_CERT_FILE` names others); Mozilla's list where it knows none, as in a
-/// bare container image.
+/// A client configuration with the system's certificate authorities (`SSL_CERT_FILE` names others). Without any, as in
+/// a bare container image, it has Mozilla's list.
 pub fn client_config() -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
