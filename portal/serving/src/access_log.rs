@@ -1,4 +1,4 @@
-//! What an access log needs: which requests it has, when their answers ended, and how hostile text is written.
+//! The parts of an access log: the choice of requests, the end of each answer, and an encoding for hostile text.
 
 use std::fmt::Write as _;
 use std::pin::Pin;
@@ -10,21 +10,21 @@ use http::Method;
 use http_body::{Frame, SizeHint};
 use serde::{Deserialize, Serialize};
 
-/// Which requests get a line.
+/// The requests that get a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AccessLog {
-    /// None.
+    /// No requests.
     Off,
-    /// Those that may change something.
+    /// Requests that may change something.
     #[default]
     Writes,
-    /// All.
+    /// All requests.
     All,
 }
 
 impl AccessLog {
-    /// Whether a request with this method gets one.
+    /// True if a request with this method gets a line.
     pub fn covers(self, method: &Method) -> bool {
         match self {
             AccessLog::Off => false,
@@ -34,16 +34,16 @@ impl AccessLog {
     }
 }
 
-/// What was sent of an answer's body.
+/// The part of an answer's body that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// Bytes handed to the connection.
+    /// Bytes passed to the connection.
     pub bytes: u64,
-    /// All of it was; else it failed, or the client left.
+    /// True if the whole body was sent. Otherwise it failed, or the client left.
     pub complete: bool,
 }
 
-/// The body, which calls `tell` once when it has ended or is dropped.
+/// Wraps a body so that `tell` is called once, when the body has ended or is dropped.
 pub fn on_end(body: Body, tell: impl FnOnce(Sent) + Send + 'static) -> Body {
     Body::new(Watched { body, sent: Sent { bytes: 0, complete: false }, tell: Some(Box::new(tell)) })
 }
@@ -79,7 +79,7 @@ impl http_body::Body for Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // A body that says that it has ended is not asked for its end again.
+        // A body that reports its end is not polled for it again.
         self.sent.complete |= http_body::Body::is_end_stream(&self.body);
         if let Some(tell) = self.tell.take() {
             tell(self.sent);
@@ -87,7 +87,8 @@ impl Drop for Watched {
     }
 }
 
-/// Text of a client for a line of the log: printable ASCII as it is, all else as `\xNN`, cut after `limit` bytes.
+/// Text of a client, encoded for a line of the log. Printable ASCII is unchanged, every other byte becomes `\xNN`, and
+/// the text is cut after `limit` bytes.
 pub fn loggable(text: &[u8], limit: usize) -> String {
     let mut shown = String::with_capacity(text.len().min(limit));
     for &byte in text.iter().take(limit) {

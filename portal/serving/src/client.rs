@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::forwarded;
 
-/// Proxies between us and a client that are looked at; no real chain has as many.
+/// The number of proxies that are examined between this server and a client; no real chain is as long.
 const MAX_HOPS: usize = 32;
 
-/// A network of proxies, such as `10.0.0.0/8`, or the address of one.
+/// A network of proxies, such as `10.0.0.0/8`, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Network(IpNet);
@@ -52,17 +52,17 @@ impl From<Network> for String {
     }
 }
 
-/// The proxies that are believed when they name a client. By default none is.
+/// The proxies that are trusted to name a client. The default is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<Network>);
 
 impl TrustedProxies {
-    /// Believes the proxies in these networks.
+    /// Trusts the proxies in these networks.
     pub fn new(networks: Vec<Network>) -> Self {
         TrustedProxies(networks)
     }
 
-    /// Whether a proxy at this address is believed.
+    /// True if a proxy at this address is trusted.
     pub fn trust(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.0.contains(&address))
@@ -70,8 +70,8 @@ impl TrustedProxies {
 
     /// The client of a request that came from `peer`. A trusted peer names the client in `X-Forwarded-For`, or in
     /// `Forwarded` if there is no `X-Forwarded-For`. Every proxy appends its own peer, so the client is the rightmost
-    /// address that is not a trusted proxy: further left stands what the client wrote. A trusted proxy that names no
-    /// address is the client itself.
+    /// address that is not a trusted proxy. Addresses further left were written by the client. A trusted proxy that
+    /// names no address is the client itself.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         if !self.trust(client) {
@@ -88,7 +88,7 @@ impl TrustedProxies {
     }
 }
 
-/// The network that counts as one client in limits: an IPv4 address, or the /64 of IPv6 that each customer has.
+/// The network that counts as one client in limits: an IPv4 address, or the IPv6 /64 that each customer has.
 pub fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

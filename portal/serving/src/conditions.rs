@@ -3,26 +3,26 @@
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-/// What `If-Match` or `If-None-Match` names.
+/// The versions in an `If-Match` or `If-None-Match`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntityTags<'a> {
-    /// `*`: whatever there is.
+    /// `*`: any existing version.
     Any,
     /// These versions.
     Listed(Vec<EntityTag<'a>>),
 }
 
-/// A version by its name.
+/// An entity tag: the name of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntityTag<'a> {
-    /// With its quotes.
+    /// The tag with its quotes.
     pub opaque: &'a str,
-    /// `W/` stands before it: content with the same meaning, perhaps not the same bytes.
+    /// True if it begins with `W/`: the content has the same meaning, perhaps not the same bytes.
     pub is_weak: bool,
 }
 
-/// The status that ends a GET or HEAD before its `Range` counts: 412 or 304 (RFC 9110 section 13.2.2). `etag` is the strong
-/// tag of what is there, if that has one.
+/// The status that ends a GET or HEAD before its `Range` counts: 412 or 304 (RFC 9110 section 13.2.2). `etag` is the
+/// strong tag of the existing content, if it has one.
 pub fn precondition(headers: &HeaderMap, etag: Option<&HeaderValue>) -> Option<StatusCode> {
     let etag = etag.and_then(|etag| etag.to_str().ok());
     if entity_tags(headers, &IF_MATCH).is_some_and(|tags| !tags.has(|tag| !tag.is_weak && Some(tag.opaque) == etag)) {
@@ -32,7 +32,7 @@ pub fn precondition(headers: &HeaderMap, etag: Option<&HeaderValue>) -> Option<S
     known.then_some(StatusCode::NOT_MODIFIED)
 }
 
-/// Whether `Range` counts: there is no `If-Range`, or it names this version. A date never does.
+/// True if `Range` counts: there is no `If-Range`, or it names this version. A date never does.
 pub fn range_applies(headers: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
     headers.get(IF_RANGE).is_none_or(|asked| Some(asked) == etag)
 }
@@ -41,7 +41,7 @@ pub fn range_applies(headers: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
 pub fn entity_tags<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<EntityTags<'a>> {
     let mut listed = Vec::new();
     for value in headers.get_all(name) {
-        // A line that is no text names no version.
+        // A line that is not text names no version.
         match value.to_str().unwrap_or_default().trim() {
             "*" => return Some(EntityTags::Any),
             line => listed.extend(tags(line)),
@@ -59,7 +59,7 @@ impl EntityTags<'_> {
     }
 }
 
-/// The tags of a line. A comma between quotes belongs to the tag; what is no tag is skipped.
+/// The tags of a line. A comma between quotes belongs to the tag. Invalid parts are skipped.
 fn tags(mut rest: &str) -> impl Iterator<Item = EntityTag<'_>> {
     std::iter::from_fn(move || {
         loop {

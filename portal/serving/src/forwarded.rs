@@ -1,5 +1,5 @@
-//! What proxies say of the request that they pass on, by `X-Forwarded-*` or `Forwarded` (RFC 7239). Where both are, the
-//! former counts: most proxies write that, and pass on what the client wrote into the other.
+//! The original request as proxies describe it, in `X-Forwarded-*` or `Forwarded` (RFC 7239). If both are present,
+//! `X-Forwarded-*` counts: most proxies write it, and pass on a client's own `Forwarded`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +11,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
-/// The addresses that the proxies name, from the first to the last; `None` where one names something else.
+/// The addresses that the proxies name, from the first to the last; `None` for an entry that is not an address.
 pub(crate) fn clients(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     if headers.contains_key(X_FORWARDED_FOR) {
         return elements(headers, &X_FORWARDED_FOR).map(|element| element.and_then(address)).collect();
@@ -20,7 +20,7 @@ pub(crate) fn clients(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     elements(headers, &FORWARDED).map(|element| element.and_then(named)).collect()
 }
 
-/// What the client asked for, as far as proxies tell.
+/// The origin that the client asked for, as far as proxies say.
 #[derive(Debug, Default)]
 pub(crate) struct Origin {
     pub(crate) proto: Option<String>,
@@ -28,7 +28,7 @@ pub(crate) struct Origin {
     pub(crate) port: Option<u16>,
 }
 
-/// Of several proxies the first one's word counts, which the client spoke to; as text, not checked.
+/// The first proxy's values, because the client spoke to that one. They are unchecked text.
 pub(crate) fn origin(headers: &HeaderMap) -> Origin {
     let first = |name: &HeaderName| elements(headers, name).next().flatten();
     let own = [X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT];
@@ -44,7 +44,7 @@ pub(crate) fn origin(headers: &HeaderMap) -> Origin {
     Origin { proto, host: parameter(element, "host"), port: None }
 }
 
-/// The elements of a list header over all its lines; `None` for a line that is no text.
+/// The elements of a list header over all its lines; `None` for a line that is not text.
 fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = Option<&'a str>> {
     headers.get_all(name).iter().flat_map(|line| match line.to_str() {
         Ok(text) => split(text, ',').into_iter().filter(|part| !part.is_empty()).map(Some).collect(),
@@ -61,8 +61,8 @@ fn parameter(element: &str, wanted: &str) -> Option<String> {
     Some(quoted.strip_suffix('"')?.replace('\\', ""))
 }
 
-/// Parts between separators that stand outside of quotes, trimmed. Quotes that do not match count as nothing: a client that
-/// opens one must not hide what the proxy appends.
+/// The trimmed parts between separators outside of quotes. Unbalanced quotes count as nothing: a client that opens one
+/// must not hide the text that the proxy appends.
 fn split(text: &str, separator: char) -> Vec<&str> {
     let (mut quoted, mut escaped) = (false, false);
     let mut separates = |character: char| {

@@ -1,4 +1,4 @@
-//! A body that fails when nothing of it came for a while.
+//! A body that fails when no data arrives for a while.
 
 use std::error::Error;
 use std::fmt;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A request body with a limit on the time between two frames. The clock runs only while a frame is waited for: a slow
-/// reader on our side does not count, and a slow body that moves is never cut.
+/// A request body with a limit on the time between two frames. The clock runs only while a frame is awaited. A slow
+/// reader on the server's side does not count, and a slow body that still moves is never cut.
 #[derive(Debug)]
 pub struct IdleTimeout<B> {
     body: B,
@@ -19,7 +19,7 @@ pub struct IdleTimeout<B> {
     waiting: bool,
 }
 
-/// Why a body with a limit ended early.
+/// The reason why a body with a limit ended early.
 #[derive(Debug)]
 pub enum IdleTimeoutError<E> {
     /// No frame came for this long.

@@ -1,5 +1,6 @@
-//! What every server of ours needs of HTTP besides its library: request bodies that end in time, ranges, conditions, query
-//! strings, the client behind proxies, an access log, and pages of metrics. Knows neither registries nor portals.
+//! HTTP parts that every server here needs besides its library: request bodies that end in time, ranges, conditions,
+//! query strings, the client behind proxies, an access log, and pages of metrics. It knows neither registries nor
+//! portals.
 
 mod access_log;
 mod client;

@@ -1,4 +1,4 @@
-//! What servers of ours measure of requests, and `/metrics` in the two text formats that scrapers ask for.
+//! Metrics of requests, and `/metrics` in the two text formats that scrapers ask for.
 
 use std::fmt::Write as _;
 
@@ -12,18 +12,19 @@ use prometheus_client::registry::Registry;
 const DURATION_BUCKETS: [f64; 15] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 1800.0];
 
-/// A request by what it asked for and how it was answered: words and codes of ours, so that no client can make new series.
+/// A request by its operation and its answer. All values are fixed words and codes, so that no client can create new
+/// series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
-    /// What was asked, such as `blob`.
+    /// The operation, such as `blob`.
     pub operation: &'static str,
-    /// How it was asked.
+    /// The request's method.
     pub method: MethodLabel,
     /// The status of the answer.
     pub status: u16,
 }
 
-/// Request methods worth telling apart; every other one is `other`.
+/// Request methods with a label of their own; every other one is `other`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MethodLabel(&'static str);
 
@@ -40,15 +41,15 @@ impl EncodeLabelValue for MethodLabel {
     }
 }
 
-/// Seconds of requests from their heads to the heads of their answers.
+/// Seconds from the head of each request to the head of its answer.
 pub type RequestDurations = Family<RequestLabels, Histogram, DurationBuckets>;
 
-/// None yet.
+/// An empty histogram.
 pub fn request_durations() -> RequestDurations {
     Family::new_with_constructor(DurationBuckets)
 }
 
-/// Makes the histogram of new labels.
+/// Makes the histogram for new labels.
 #[derive(Clone, Debug)]
 pub struct DurationBuckets;
 
@@ -61,14 +62,14 @@ impl MetricConstructor<Histogram> for DurationBuckets {
 /// A page of metrics with its media type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposition {
-    /// For `Content-Type`.
+    /// The value of `Content-Type`.
     pub media_type: &'static str,
     /// The body.
     pub text: String,
 }
 
-/// All metrics of `registry`: in `OpenMetrics` if the `Accept` header names that and prefers nothing else, otherwise in
-/// the text format of Prometheus, which every scraper reads.
+/// All metrics of `registry`. They are in `OpenMetrics` if the `Accept` header names that and prefers nothing else.
+/// Otherwise they are in the text format of Prometheus, which every scraper reads.
 pub fn exposition(registry: &Registry, accept: Option<&str>) -> Exposition {
     let mut open = String::new();
     prometheus_client::encoding::text::encode(&mut open, registry).expect("writing to a String cannot fail");
@@ -78,7 +79,7 @@ pub fn exposition(registry: &Registry, accept: Option<&str>) -> Exposition {
     Exposition { media_type: "text/plain; version=0.0.4; charset=utf-8", text: to_text_format(&open) }
 }
 
-/// RFC 9110 12.5.1, as far as two types need it.
+/// The rules of RFC 9110 12.5.1, as far as two types need them.
 fn prefers_open_metrics(accept: &str) -> bool {
     let (mut open, mut text) = (0.0_f32, 0.0_f32);
     for range in accept.split(',') {
@@ -95,8 +96,8 @@ fn prefers_open_metrics(accept: &str) -> bool {
     open > 0.0 && open >= text
 }
 
-/// The same samples with the comments of the older format: there a family has the name of its samples, information is a
-/// gauge of 1, and units and the end are not marked.
+/// Converts `OpenMetrics` into the older format, with the same samples and other comments. There a family has the name
+/// of its samples, information is a gauge of 1, and units and the end are not marked.
 fn to_text_format(open: &str) -> String {
     let (mut text, mut help) = (String::with_capacity(open.len()), None);
     for line in open.lines() {

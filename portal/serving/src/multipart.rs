@@ -9,7 +9,7 @@ use http::HeaderValue;
 
 use crate::ByteRange;
 
-/// Makes the pieces of the answer one by one, as they are sent.
+/// Makes the pieces of the answer one by one, while they are sent.
 #[derive(Clone, Debug)]
 pub struct Multipart {
     boundary: String,
@@ -22,7 +22,7 @@ pub struct Multipart {
 /// A piece of the answer's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// A part's head, or what ends the body.
+    /// A part's head, or the end of the body.
     Text(Bytes),
     /// These bytes of the content.
     Range(ByteRange),
@@ -30,7 +30,7 @@ pub enum Piece {
 
 #[derive(Clone, Copy, Debug)]
 enum Next {
-    /// The head of the first part, before which no line ends.
+    /// The head of the first part, which has no line break before it.
     FirstHead,
     Head,
     Range(ByteRange),
@@ -49,7 +49,7 @@ impl Multipart {
         HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("multipart/byteranges"))
     }
 
-    /// Bytes of the whole body.
+    /// Length of the whole body in bytes.
     pub fn length(&self) -> u64 {
         let length = |piece| match piece {
             Piece::Text(text) => text.len() as u64,
@@ -58,8 +58,7 @@ impl Multipart {
         self.clone().map(length).sum()
     }
 
-    /// The body, with the content's bytes taken from `bytes`: those of all ranges in order, no piece of which has bytes of
-    /// two ranges.
+    /// The body. `bytes` supplies the content of all ranges in order; none of its pieces may have bytes of two ranges.
     pub fn around<S>(self, bytes: S) -> impl Stream<Item = io::Result<Bytes>> + Send + use<S>
     where
         S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
@@ -106,9 +105,9 @@ impl Iterator for Multipart {
     }
 }
 
-/// Uploaders must not be able to guess it, else a file could pretend to have parts.
+/// A random boundary. Uploaders must not be able to guess it, else a file could pretend to have parts.
 fn boundary() -> String {
-    // Keys of the hasher are random, and new for each state.
+    // The keys of the hasher are random, and new for each state.
     let word = || RandomState::new().hash_one("boundary");
     format!("{:016x}{:016x}", word(), word())
 }
@@ -124,7 +123,7 @@ mod tests {
         Multipart::new(ranges, size, HeaderValue::from_static("text/plain"))
     }
 
-    /// The body over content in which each byte is its offset.
+    /// The body over content whose bytes are their offsets.
     fn body(multipart: &Multipart) -> Vec<u8> {
         let pieces = multipart.clone().map(|piece| match piece {
             Piece::Text(text) => text,

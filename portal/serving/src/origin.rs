@@ -1,4 +1,4 @@
-//! The URL under which a client reached us, which is not ours behind a proxy.
+//! The URL that a client used, which behind a proxy is not the server's own.
 
 use std::net::IpAddr;
 
@@ -7,13 +7,13 @@ use http::{HeaderMap, Uri};
 
 use crate::{TrustedProxies, forwarded};
 
-/// No host name is longer, with its port.
+/// Longest host name with its port, in bytes.
 const MAX_HOST: usize = 262;
 
 impl TrustedProxies {
     /// Scheme and host that the client of a request used, such as `https://registry.example`, without a path. A trusted
-    /// peer tells them by `X-Forwarded-Proto`, `-Host` and `-Port`, or by `Forwarded`; else they are `http` and the
-    /// request's own host. `None` if there is no host that could stand in a URL.
+    /// peer tells them by `X-Forwarded-Proto`, `-Host` and `-Port`, or by `Forwarded`. Otherwise they are `http` and
+    /// the request's own host. `None` if there is no host that is valid in a URL.
     pub fn origin(&self, peer: IpAddr, uri: &Uri, headers: &HeaderMap) -> Option<String> {
         let said = if self.trust(peer) { forwarded::origin(headers) } else { forwarded::Origin::default() };
         let scheme = said.proto.filter(|proto| matches!(proto.as_str(), "http" | "https"));
@@ -24,7 +24,8 @@ impl TrustedProxies {
             None => headers.get(HOST)?.to_str().ok().map(str::to_owned),
         };
         let mut host = said.host.filter(|host| is_host(host)).or_else(own).filter(|host| is_host(host))?;
-        // A client takes `example.org:443` for another host than `example.org`, and sends no credentials there.
+        // A client treats `example.org:443` and `example.org` as different hosts, and sends no credentials to the
+        // former.
         let default = if scheme == "https" { 443 } else { 80 };
         if let Some(port) = said.port.filter(|port| *port != default && !has_port(&host)) {
             host = format!("{host}:{port}");
@@ -37,7 +38,7 @@ fn has_port(host: &str) -> bool {
     host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'))
 }
 
-/// Only what a host and port can be made of: it goes into answers.
+/// True if the text has only characters of a host and port. It is copied into answers.
 fn is_host(host: &str) -> bool {
     let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     (1..=MAX_HOST).contains(&host.len()) && host.bytes().all(of_a_host)

@@ -2,17 +2,17 @@
 
 use percent_encoding::percent_decode_str;
 
-/// Decoded parameters; unknown ones are kept and never looked at.
+/// Decoded parameters; unknown ones are kept and ignored.
 #[derive(Clone, Debug, Default)]
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads what stands behind the `?` as a form: `+` is a space. It refuses nothing.
+    /// Parses the text behind the `?` as a form, where `+` is a space. No text is refused.
     pub fn parse(query: Option<&str>) -> Self {
         Query::decoded(query, |text| decode(&text.replace('+', " ")))
     }
 
-    /// Reads what stands behind the `?` as RFC 3986 has it: `+` is a plus. It refuses nothing.
+    /// Parses the text behind the `?` by RFC 3986, where `+` is a plus. No text is refused.
     pub fn parse_uri(query: Option<&str>) -> Self {
         Query::decoded(query, decode)
     }
@@ -29,18 +29,18 @@ impl Query {
         )
     }
 
-    /// The first of that name.
+    /// The first value of that name.
     pub fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.all(name).next()
     }
 
-    /// All of that name.
+    /// All values of that name.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// An encoding that is no UTF-8 becomes replacement characters, which no name has.
+/// Decodes one name or value. Invalid UTF-8 becomes replacement characters, which no name has.
 fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

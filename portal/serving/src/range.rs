@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// Ranges that one request may ask for; podman asks for up to 1,024 chunks of a `zstd:chunked` layer at once. A request
-/// for more gets the whole.
+/// Most ranges in one request; podman asks for up to 1,024 chunks of a `zstd:chunked` layer at once. A request for more
+/// gets the whole content.
 const MAX_RANGES: usize = 1024;
 
 /// Bytes `first..=last` of a blob.
@@ -16,12 +16,12 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
-    /// How many bytes; at least 1.
+    /// The number of bytes; at least 1.
     pub fn length(self) -> u64 {
         self.last - self.first + 1
     }
 
-    /// From the first byte to the one behind the last.
+    /// The offsets from the first byte to the one after the last.
     pub fn offsets(self) -> Range<u64> {
         self.first..self.last + 1
     }
@@ -32,20 +32,20 @@ impl ByteRange {
     }
 }
 
-/// What a `Range` header asks for.
+/// The meaning of a `Range` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ranges {
-    /// Nothing that counts: send the whole.
+    /// No range counts: send the whole content.
     Whole,
-    /// One for each satisfiable range, in the order asked; together at most as long as the content. Clients count the parts
-    /// and expect each range at its place, so none are merged, not even those that touch.
+    /// One range for each satisfiable one, in the order asked; together at most as long as the content. Clients count
+    /// the parts and expect each range at its position, so none are merged, even if they touch.
     Parts(Vec<ByteRange>),
     /// No range lies in the content: 416.
     Unsatisfiable,
 }
 
-/// Reads a `Range` header for content of the given size. What does not follow the grammar is ignored, except that a range
-/// that ends before it begins is answered 416, as the official suite demands.
+/// Parses a `Range` header for content of the given size. An ungrammatical header is ignored. A range that ends before
+/// it begins is answered 416, as the official suite demands.
 pub fn parse_range(header: &str, size: u64) -> Ranges {
     let Some(set) = header.trim().strip_prefix("bytes=") else {
         return Ranges::Whole;
@@ -69,18 +69,18 @@ pub fn parse_range(header: &str, size: u64) -> Ranges {
     if parts.is_empty() {
         return Ranges::Unsatisfiable;
     }
-    // Ranges that overlap so much that they are longer than the content are a flood, not a download.
+    // Overlapping ranges that add up to more than the content are a flood, not a download.
     let total: u128 = parts.iter().map(|range| u128::from(range.length())).sum();
     if total > u128::from(size) { Ranges::Whole } else { Ranges::Parts(parts) }
 }
 
-/// One member of a range set, held against the content's size.
+/// One member of a range set, compared with the content's size.
 enum Spec {
-    /// These bytes of it.
+    /// These bytes lie in the content.
     Within(ByteRange),
-    /// Nothing of it lies in the content.
+    /// No byte lies in the content.
     Outside,
-    /// It does not follow the grammar.
+    /// The member does not follow the grammar.
     Malformed,
 }
 
@@ -100,7 +100,7 @@ fn parse_spec(spec: &str, size: u64) -> Spec {
     }
 }
 
-/// Decimal digits only; more than a `u64` holds is as good as its largest.
+/// Parses decimal digits only. A number above the range of `u64` becomes its maximum.
 fn number(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

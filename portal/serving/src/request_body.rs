@@ -13,10 +13,10 @@ use prometheus_client::metrics::counter::Counter;
 
 use crate::idle::{IdleTimeout, IdleTimeoutError};
 
-/// Why a request's body ended early.
+/// The reason why a request's body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// Nothing of it came for the idle limit.
+    /// No bytes arrived for the idle limit.
     #[error("nothing of the body came for a while")]
     Idle,
     /// The connection broke, or the framing of the body is wrong.
@@ -24,12 +24,13 @@ pub enum BodyError {
     Broken,
 }
 
-/// How much of a body that nobody wants is read, so that the client sees our answer instead of a broken pipe.
+/// Bytes of an unwanted body that are still read, so that the client sees the answer instead of a broken pipe.
 const MAX_DRAIN: usize = 1024 * 1024;
-/// How long that may take.
+/// The time that this may take.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// A request's body. Ends with [`BodyError::Idle`] when nothing comes for the idle limit, however long it takes in all.
+/// A request's body. It ends with [`BodyError::Idle`] when no bytes arrive for the idle limit. The whole body may take
+/// any time.
 #[derive(Debug)]
 pub struct RequestBody {
     body: IdleTimeout<Body>,
@@ -39,21 +40,21 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    /// `received` counts its bytes.
+    /// Wraps `body` with an idle limit. `received` counts its bytes.
     pub fn new(body: Body, idle: Duration, received: Counter) -> Self {
         let ended = http_body::Body::is_end_stream(&body);
         RequestBody { body: IdleTimeout::new(body, idle), received, bytes: 0, ended }
     }
 
-    /// Takes the body out, for a task that goes on without the request. When the connection ends before all of it has
-    /// come, it breaks off as ever. What stays here is empty.
+    /// Takes the body out, for a task that outlives the request. It still breaks off if the connection ends early. The
+    /// remaining body is empty.
     #[must_use]
     pub fn take(&mut self) -> RequestBody {
         let empty = RequestBody::new(Body::empty(), Duration::ZERO, self.received.clone());
         std::mem::replace(self, empty)
     }
 
-    /// How many bytes of it have been read.
+    /// The number of bytes read so far.
     pub fn received(&self) -> u64 {
         self.bytes
     }
@@ -63,9 +64,9 @@ impl RequestBody {
         self.ended || http_body::Body::is_end_stream(&self.body)
     }
 
-    /// A body that was not read to its end would be taken for the next request: the connection closes, and what the
-    /// client is still sending is read for a while, so that it sees our answer. `expects_continue`: it asked whether to
-    /// send, and has sent nothing yet.
+    /// Ends the use of a body that was not read to its end. Its rest would be taken for the next request, so the
+    /// connection closes. Bytes that the client still sends are read for a while, so that it sees the answer. With
+    /// `expects_continue`, the client asked whether to send and has sent nothing yet.
     pub fn leave(self, expects_continue: bool, version: Version, response: &mut Response<Body>) {
         if self.is_ended() {
             return;
@@ -78,7 +79,7 @@ impl RequestBody {
         }
     }
 
-    /// Reads and drops a little of what is left.
+    /// Reads and drops a limited part of the remaining body.
     async fn drain(mut self) {
         let mut left = MAX_DRAIN;
         let all = async {
@@ -89,7 +90,7 @@ impl RequestBody {
                 }
             }
         };
-        // Whether it ended in time does not matter: the connection closes anyway.
+        // A timeout here does not matter, because the connection closes anyway.
         let _ = tokio::time::timeout(DRAIN_TIME, all).await;
     }
 }
@@ -103,7 +104,7 @@ impl Stream for RequestBody {
         }
         loop {
             let last = match ready!(http_body::Body::poll_frame(Pin::new(&mut self.body), cx)) {
-                // Trailers carry nothing that we use.
+                // Trailers have nothing that is used.
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         self.received.inc_by(data.len() as u64);

@@ -1,15 +1,15 @@
-//! The id of a request, by which its lines in logs are found on both sides of a proxy.
+//! The id of a request, which connects its log lines on both sides of a proxy.
 
 use http::{HeaderMap, HeaderName};
 
-/// `X-Request-Id`.
+/// The header `X-Request-Id`.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longer than any UUID or trace id.
+/// Longest accepted id in bytes; any UUID or trace id is shorter.
 const MAX_LENGTH: usize = 128;
 
-/// The id that came with a request, if it can stand in a log. Only a trusted proxy's is to be kept: others could make their
-/// requests look like somebody else's.
+/// The id that came with a request, if it is valid in a log. Keep only a trusted proxy's id: other peers could forge
+/// the ids of other clients' requests.
 pub fn inbound_request_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
     let in_id = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
