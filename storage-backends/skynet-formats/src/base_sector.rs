@@ -1,11 +1,11 @@
-//! Base sectors: layout, fanout, metadata and small content, one after the other in the sector that a skylink names.
+//! Base sectors: layout, fanout, metadata and small content, one after the other in the sector named by a skylink.
 
 use super::layout::{Layout, LayoutError};
 use super::profile::{Profile, SectorSize};
 use super::sector::{SectorRoot, sector_root};
 use super::skylink::Skylink;
 
-/// A base sector made here. Its bytes are those before the zeros that fill the sector.
+/// A base sector made here, without the zeros that fill the sector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseSector {
     bytes: Vec<u8>,
@@ -13,10 +13,10 @@ pub struct BaseSector {
     skylink: Skylink,
 }
 
-/// The parts make no base sector.
+/// The parts do not make a base sector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AssembleError {
-    /// Layout, metadata and content are more than a sector.
+    /// Layout, metadata and content are longer than a sector.
     #[error("{needed} bytes do not fit a base sector of {sector_size}")]
     ContentTooLarge {
         /// Bytes of all parts.
@@ -24,7 +24,7 @@ pub enum AssembleError {
         /// Bytes of the sector.
         sector_size: usize,
     },
-    /// The list of roots is longer than the base sector. skyd moves it to further sectors then; we do not.
+    /// The list of roots is longer than the base sector. skyd would move it to further sectors; that is not supported.
     #[error(
         "{file_size} bytes are too many for one skyfile: their fanout needs {needed} bytes of a base sector of {sector_size}"
     )]
@@ -36,12 +36,12 @@ pub enum AssembleError {
         /// Bytes of the sector.
         sector_size: usize,
     },
-    /// Not the number of roots that the content's length demands.
+    /// The number of roots does not fit the content's length.
     #[error("a fanout of {found} roots where {expected} belong")]
     WrongFanout {
-        /// As given.
+        /// The number of given roots.
         found: usize,
-        /// For that content.
+        /// The number of roots for that content.
         expected: u64,
     },
     /// Empty content has no fanout.
@@ -50,14 +50,14 @@ pub enum AssembleError {
 }
 
 impl BaseSector {
-    /// A skyfile whose content stands in the base sector.
+    /// A skyfile with its content in the base sector.
     pub fn small(sector_size: SectorSize, metadata: &[u8], content: &[u8]) -> Result<Self, AssembleError> {
         let layout = Layout::without_fanout(content.len() as u64, metadata.len() as u64);
         let bytes = [&layout.encode()[..], metadata, content].concat();
         BaseSector::new(sector_size, bytes)
     }
 
-    /// A skyfile whose content stands in sectors of their own, whose roots are the fanout.
+    /// A skyfile with its content in sectors of their own; their roots are the fanout.
     pub fn large(
         profile: Profile,
         file_size: u64,
@@ -101,17 +101,17 @@ impl BaseSector {
         Ok(BaseSector { bytes, root, skylink })
     }
 
-    /// What stands in it before the zeros.
+    /// The bytes of the sector before the zeros.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The same, owned.
+    /// The bytes of the sector before the zeros, owned.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// Root of the whole sector.
+    /// The root of the whole sector.
     pub fn root(&self) -> SectorRoot {
         self.root
     }
@@ -122,36 +122,36 @@ impl BaseSector {
     }
 }
 
-/// The parts of a base sector that somebody else made.
+/// The parts of a foreign base sector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BaseSectorParts<'a> {
-    /// How the skyfile is laid out.
+    /// The layout of the skyfile.
     pub layout: Layout,
-    /// The metadata as it was written; nothing says yet that it is metadata.
+    /// The metadata bytes, not yet checked to be metadata.
     pub metadata: &'a [u8],
-    /// Where the content is.
+    /// The location of the content.
     pub body: Body<'a>,
 }
 
-/// Where the content of a skyfile is.
+/// The location of a skyfile's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body<'a> {
     /// In the base sector: these bytes.
     Content(&'a [u8]),
-    /// In the sectors of these roots, chunk by chunk as the layout says.
+    /// In the sectors with these roots, chunk by chunk as in the layout.
     Fanout(&'a [[u8; 32]]),
 }
 
-/// The bytes are no base sector that we can read.
+/// The bytes are not a supported base sector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BaseSectorError {
-    /// The layout is at fault.
+    /// The layout is invalid.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// More bytes than the sector has.
+    /// There are more bytes than the sector has.
     #[error("more bytes than a sector of {0} has")]
     LongerThanSector(usize),
-    /// The parts are longer than the bytes at hand, though they would fit a sector.
+    /// The parts are longer than the given bytes, though they would fit a sector.
     #[error("the base sector is cut short: its parts need {needed} bytes, {found} are at hand")]
     Incomplete {
         /// Bytes of all parts.
@@ -159,15 +159,16 @@ pub enum BaseSectorError {
         /// Bytes given.
         found: usize,
     },
-    /// Fanout and metadata stand in further sectors.
+    /// Fanout and metadata are in further sectors.
     #[error("skyfiles whose fanout is larger than a base sector are not supported")]
     ExtendedFanout,
-    /// Without a fanout, more content than a sector holds.
+    /// There is no fanout, but more content than a sector can have.
     #[error("a skyfile without fanout claims {0} bytes of content")]
     ImpossibleContent(u64),
 }
 
-/// Takes a base sector apart; it may be given without the zeros at its end, or only as far as its skylink's fetch size.
+/// Splits a base sector into its parts. It may be given without the zeros at its end, or only up to the fetch size of
+/// its skylink.
 pub fn parse(bytes: &[u8], sector_size: SectorSize) -> Result<BaseSectorParts<'_>, BaseSectorError> {
     if bytes.len() > sector_size.bytes() {
         return Err(BaseSectorError::LongerThanSector(sector_size.bytes()));
@@ -189,7 +190,7 @@ pub fn parse(bytes: &[u8], sector_size: SectorSize) -> Result<BaseSectorParts<'_
     let (metadata, content) = rest.split_at(layout.metadata_size as usize);
     let body = match fanout.as_chunks() {
         ([], _) => Body::Content(content),
-        // The layout's fanout size is a multiple of a root's, or it was refused.
+        // The fanout size in the layout is a multiple of a root's size, or it was refused.
         (roots, _) => Body::Fanout(roots),
     };
     Ok(BaseSectorParts { layout, metadata, body })

@@ -2,7 +2,7 @@
 
 use blake2b_simd::{Params, State};
 
-/// BLAKE2b-256 of what `feed` gives.
+/// BLAKE2b-256 of the bytes that `feed` adds.
 pub(crate) fn hash(feed: impl FnOnce(&mut State)) -> [u8; 32] {
     let mut state = Params::new().hash_length(32).to_state();
     feed(&mut state);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::go_encoding::base64;
 
-/// More bytes than any field of an entry has: what is longer is refused while it is read.
+/// Limit in bytes above any field of an entry; longer values are refused while they are read.
 const BYTES_LIMIT: usize = 4096;
 
 /// Bytes, written in base64 as Go writes them.
@@ -58,7 +58,7 @@ impl<'de> Visitor<'de> for Forms {
         Ok(Bytes(bytes))
     }
 
-    /// What Go writes for no bytes.
+    /// Go writes `null` for no bytes.
     fn visit_unit<E: de::Error>(self) -> Result<Bytes, E> {
         Ok(Bytes::default())
     }

@@ -1,4 +1,4 @@
-//! The datakey of a registry entry: which of a key's entries it is. Sia calls it the tweak.
+//! The datakey of a registry entry, which selects one of a key's entries. Sia calls it the tweak.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,17 +10,17 @@ use thiserror::Error;
 /// Bytes of a [`DataKey`].
 pub const DATA_KEY_LENGTH: usize = 32;
 
-/// 32 bytes that the writer chose; as text 64 hex digits.
+/// 32 bytes chosen by the writer; 64 hex digits as text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DataKey([u8; DATA_KEY_LENGTH]);
 
-/// Text that is no datakey.
+/// The text is not a datakey.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("a datakey is 64 hex digits")]
 pub struct InvalidDataKey;
 
 impl DataKey {
-    /// These very bytes.
+    /// A datakey with these bytes.
     pub const fn from_bytes(bytes: [u8; DATA_KEY_LENGTH]) -> Self {
         DataKey(bytes)
     }

@@ -1,4 +1,4 @@
-//! Entries of the Skynet registry: what a writer signs under one datakey of its key.
+//! Entries of the Skynet registry: data that a writer signs under one datakey of its key.
 
 mod json;
 mod supersede;
@@ -19,24 +19,24 @@ use super::blake2b::hash;
 use super::datakey::DataKey;
 use super::public_key::{InvalidSignature, PublicKey};
 
-/// Most bytes of data in an entry: what is left of the 256 that a Sia host kept for one.
+/// Most bytes of data in an entry: the rest of the 256 bytes that a Sia host kept for one.
 pub const ENTRY_DATA_LIMIT: usize = 113;
 
 /// Bytes of a [`Signature`].
 pub const SIGNATURE_LENGTH: usize = 64;
 
-/// So many bytes of the hash of a host's key begin the data of an entry meant for that host.
+/// Bytes of the hash of a host's key, at the beginning of an entry's data meant for that host.
 pub const HOST_KEY_HASH_LENGTH: usize = 20;
 
 /// An Ed25519 signature.
 pub type Signature = [u8; SIGNATURE_LENGTH];
 
-/// What an entry's data is.
+/// The meaning of an entry's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryType {
-    /// Type 1: anything. What all SDKs write.
+    /// Type 1: any data. All SDKs write this type.
     Plain = 1,
-    /// Type 2: begins with the hash of a host's key, so that this host may tell that the entry was meant for it.
+    /// Type 2: the data begins with the hash of a host's key, so that this host recognizes an entry meant for it.
     HostKey = 2,
 }
 
@@ -44,7 +44,7 @@ pub enum EntryType {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryId([u8; 32]);
 
-/// An entry that nobody has signed yet.
+/// An unsigned entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     kind: EntryType,
@@ -53,7 +53,7 @@ pub struct Entry {
     revision: u64,
 }
 
-/// An entry whose signature was verified: there is no other way to have one.
+/// An entry with a verified signature. No other signed entry can be constructed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedEntry {
     public_key: PublicKey,
@@ -61,19 +61,19 @@ pub struct SignedEntry {
     signature: Signature,
 }
 
-/// Why something is no entry.
+/// Reasons why something is not an entry.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum EntryError {
-    /// More data than an entry holds. In skyd's words.
+    /// The data is longer than an entry allows. The words are skyd's.
     #[error("Registry data is too big: {0} > {ENTRY_DATA_LIMIT}")]
     TooMuchData(usize),
-    /// Of type 2 and too short for the hash of a key.
+    /// The entry is of type 2 and too short for the hash of a key.
     #[error("entry data is malformed")]
     NoHostKey,
     /// Neither type 1 nor type 2.
     #[error("unknown entry type")]
     UnknownType(u8),
-    /// Not signed by the key that it names, or not with these contents.
+    /// The signature is not by the named key, or not for these contents.
     #[error(transparent)]
     Signature(#[from] InvalidSignature),
 }
@@ -91,8 +91,8 @@ impl TryFrom<u8> for EntryType {
 }
 
 impl EntryId {
-    /// The id of the entry at a key and a datakey. The key goes in as Sia encodes one: a 16-byte word for the algorithm,
-    /// the length, the bytes.
+    /// The id of the entry at a key and a datakey. The key is encoded as in Sia: a 16-byte word for the algorithm, the
+    /// length, the bytes.
     pub fn of(public_key: &PublicKey, datakey: &DataKey) -> Self {
         EntryId(hash(|state| {
             state.update(b"ed25519\0\0\0\0\0\0\0\0\0").update(&32_u64.to_le_bytes());
@@ -100,7 +100,7 @@ impl EntryId {
         }))
     }
 
-    /// These very bytes.
+    /// An id with these bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         EntryId(bytes)
     }
@@ -124,8 +124,8 @@ impl fmt::Debug for EntryId {
 }
 
 impl Entry {
-    /// An entry of that content. Every revision is one, the highest number of all included: nothing follows it but an
-    /// entry with more work.
+    /// An entry with that content. Every revision is allowed, also the highest number, which only an entry with more
+    /// work can follow.
     pub fn new(kind: EntryType, datakey: DataKey, data: Vec<u8>, revision: u64) -> Result<Self, EntryError> {
         if data.len() > ENTRY_DATA_LIMIT {
             return Err(EntryError::TooMuchData(data.len()));
@@ -136,17 +136,17 @@ impl Entry {
         Ok(Entry { kind, datakey, data, revision })
     }
 
-    /// What its data is.
+    /// The type of its data.
     pub fn kind(&self) -> EntryType {
         self.kind
     }
 
-    /// Which of its key's entries it is.
+    /// Its datakey.
     pub fn datakey(&self) -> &DataKey {
         &self.datakey
     }
 
-    /// All of its data, the host's key included.
+    /// All of its data, including the host's key.
     pub fn data(&self) -> &[u8] {
         &self.data
     }
@@ -156,12 +156,12 @@ impl Entry {
         self.revision
     }
 
-    /// The hash that is signed. Entries of type 1 are older than types, so theirs says nothing of it.
+    /// The hash that is signed. Entries of type 1 are older than types, so their hash does not cover the type.
     pub fn message(&self) -> [u8; 32] {
         hash(|state| {
             self.feed(state, &self.data);
             if self.kind != EntryType::Plain {
-                // Sia encodes all integers in 8 bytes, a type too.
+                // Sia encodes all integers in 8 bytes, including a type.
                 state.update(&(self.kind as u64).to_le_bytes());
             }
         })
@@ -173,13 +173,13 @@ impl Entry {
         state.update(&self.revision.to_le_bytes());
     }
 
-    /// Signs it.
+    /// Signs the entry.
     pub fn sign(self, key: &SigningKey) -> SignedEntry {
         let signature = key.sign(&self.message()).to_bytes();
         SignedEntry { public_key: key.verifying_key().into(), entry: self, signature }
     }
 
-    /// Takes the signature that came with it, if it is one of this key.
+    /// Combines the entry with a received signature, if that is valid for this key.
     pub fn signed(self, public_key: PublicKey, signature: Signature) -> Result<SignedEntry, EntryError> {
         public_key.verify(&self.message(), &signature)?;
         Ok(SignedEntry { public_key, entry: self, signature })
@@ -187,12 +187,12 @@ impl Entry {
 }
 
 impl SignedEntry {
-    /// Who signed it.
+    /// The key that signed it.
     pub fn public_key(&self) -> &PublicKey {
         &self.public_key
     }
 
-    /// What was signed.
+    /// The signed entry.
     pub fn entry(&self) -> &Entry {
         &self.entry
     }
@@ -202,7 +202,7 @@ impl SignedEntry {
         &self.signature
     }
 
-    /// Its name.
+    /// The id of the entry.
     pub fn id(&self) -> EntryId {
         EntryId::of(&self.public_key, &self.entry.datakey)
     }

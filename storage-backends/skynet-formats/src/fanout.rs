@@ -1,8 +1,8 @@
-//! The fanout of content: the roots of the pieces that it is cut and coded into, computed while it comes.
+//! The fanout of content: the roots of its pieces, computed while the content arrives.
 //!
-//! A chunk is `data_pieces` sectors of content. Its 64-byte segments go to the data pieces in turn, and each row of
-//! segments is coded for itself, so parity pieces grow along with the data pieces: one stripe of 4 KiB a piece is all
-//! the memory that coding takes. With one data piece every piece is the content itself, and the fanout keeps one root.
+//! A chunk is `data_pieces` sectors of content. Its 64-byte segments go to the data pieces in turn. Each row of
+//! segments is coded separately, so parity pieces grow along with the data pieces. Coding needs memory for only one
+//! stripe of 4 KiB per piece. With one data piece every piece is the content itself, and the fanout keeps one root.
 
 use sia_reed_solomon::ReedSolomon;
 
@@ -10,26 +10,26 @@ use super::profile::Profile;
 use super::sector::{SectorHasher, SectorRoot};
 use super::unit_roots::UnitRoots;
 
-/// Content goes to the data pieces by so many bytes in turn.
+/// Bytes of content that go to one data piece before the next gets its turn.
 const SEGMENT_SIZE: usize = 64;
 
 /// Bytes of each piece that are coded together; a divisor of every sector size.
 const STRIPE_SIZE: usize = 4096;
 
-/// Some bytes of one piece, for storing it. Bytes of a piece that never come are zeros.
+/// A part of one piece, for storing it. Missing bytes of a piece are zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PiecePart<'a> {
-    /// Which chunk of the content.
+    /// The number of the chunk in the content.
     pub chunk: u64,
-    /// Which piece of the chunk: data pieces first. With one data piece, all pieces are piece 0.
+    /// The number of the piece in the chunk: data pieces first. With one data piece, all pieces are piece 0.
     pub piece: u8,
-    /// Where in the piece the bytes stand.
+    /// The offset of the bytes in the piece.
     pub offset: usize,
     /// The bytes.
     pub bytes: &'a [u8],
 }
 
-/// Cuts and codes content as it comes.
+/// Cuts and codes content as it arrives.
 #[derive(Debug)]
 pub struct Fanout(Coding);
 
@@ -40,7 +40,7 @@ enum Coding {
 }
 
 impl Fanout {
-    /// Starts with no content.
+    /// Starts with empty content.
     pub fn new(profile: Profile) -> Self {
         let sector_size = profile.sector_size();
         Fanout(match profile.data_pieces() {
@@ -49,12 +49,12 @@ impl Fanout {
         })
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.update_into(bytes, &mut |_| ());
     }
 
-    /// Takes the next bytes and gives out what they complete of the pieces.
+    /// Adds the next bytes, and passes newly completed parts of the pieces to `sink`.
     pub fn update_into(&mut self, bytes: &[u8], sink: &mut dyn FnMut(PiecePart<'_>)) {
         match &mut self.0 {
             Coding::Plain { roots, sector_size, taken } => {
@@ -66,7 +66,7 @@ impl Fanout {
         }
     }
 
-    /// The roots of the pieces of the chunks that are complete.
+    /// The roots of the pieces of all complete chunks.
     pub fn roots(&self) -> &[SectorRoot] {
         match &self.0 {
             Coding::Plain { roots, .. } => roots.complete(),
@@ -79,7 +79,7 @@ impl Fanout {
         self.finish_into(&mut |_| ())
     }
 
-    /// The same, giving out the last parts of the pieces.
+    /// The roots of all pieces, chunk by chunk. The last parts of the pieces go to `sink`.
     pub fn finish_into(self, sink: &mut dyn FnMut(PiecePart<'_>)) -> Vec<SectorRoot> {
         match self.0 {
             Coding::Plain { roots, .. } => roots.finish(),
@@ -106,7 +106,7 @@ struct PieceCoder {
     code: ReedSolomon,
     /// The started stripe, a buffer for each piece.
     stripe: Vec<[u8; STRIPE_SIZE]>,
-    /// Content bytes in it.
+    /// Content bytes in the stripe.
     filled: usize,
     hashers: Vec<SectorHasher>,
     chunk: u64,
@@ -160,7 +160,7 @@ impl PieceCoder {
         self.chunk += 1;
     }
 
-    /// The stripe's rest is zeros. So are all stripes after it, data and parity alike: the code is linear.
+    /// The rest of the stripe is zeros. So are all later stripes, data and parity alike, because the code is linear.
     fn finish(mut self, sink: &mut dyn FnMut(PiecePart<'_>)) -> Vec<SectorRoot> {
         if self.filled > 0 {
             self.complete_stripe(sink);

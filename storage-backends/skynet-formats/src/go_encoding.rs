@@ -1,7 +1,7 @@
-//! Base64 and base32 as Go reads them, and so skyd and most clients of registries.
+//! Base64 and base32 as Go decodes them, and thus skyd and most clients of registries.
 //!
-//! Go skips line ends (`\r` and `\n`) wherever they stand, and ignores the bits of the last character that no byte needs.
-//! Other decoders refuse both. Only decoders are here: what is written has one form.
+//! Go skips line ends (`\r` and `\n`) anywhere, and ignores unused bits of the last character. Other decoders refuse
+//! both. There are only decoders here, because encoded text has one form.
 
 use std::sync::LazyLock;
 
@@ -18,21 +18,21 @@ fn lenient(strict: &Encoding) -> Encoding {
     specification.encoding().expect("line ends are in none of these alphabets")
 }
 
-/// What `base64.StdEncoding` decodes: padding is required.
+/// Decodes like `base64.StdEncoding`: padding is required.
 pub fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    // One padding, at the end: the library also takes several such texts in a row.
+    // Only one padding, at the end: the library also accepts several such texts in a row.
     let padding = text.iter().position(|byte| *byte == b'=').unwrap_or(text.len());
     let is_one_text = text[padding..].iter().all(|byte| matches!(byte, b'=' | b'\r' | b'\n'));
     STANDARD.decode(text).ok().filter(|_| is_one_text)
 }
 
-/// What `base64.RawURLEncoding` decodes: without padding.
+/// Decodes like `base64.RawURLEncoding`: without padding.
 pub fn base64url(text: &[u8]) -> Option<Vec<u8>> {
     URL.decode(text).ok()
 }
 
-/// What `base32.HexEncoding` without padding decodes, in capitals. Of lengths that no encoder makes, Go drops the last
-/// characters in silence; here they are refused.
+/// Decodes like `base32.HexEncoding` without padding, in capitals. For lengths that no encoder makes, Go silently drops
+/// the last characters; here they are refused.
 pub fn base32hex(text: &[u8]) -> Option<Vec<u8>> {
     HEX.decode(text).ok()
 }

@@ -1,60 +1,59 @@
-//! The layout: the first 99 bytes of a base sector, which say how the rest of a skyfile is laid out.
+//! The layout: the first 99 bytes of a base sector, which describe the rest of a skyfile.
 
 use super::profile::SectorSize;
 use super::sector::SectorRoot;
 
-/// The only version there ever was.
+/// The only version that exists.
 const VERSION: u8 = 1;
 
 const KEY_DATA_SIZE: usize = 64;
 
-/// The cipher type of content that was not encrypted by the portal.
+/// The cipher type of content without encryption by the portal.
 const PLAIN: [u8; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
 
-/// How a plain skyfile is laid out. What a decoded one says of sizes is consistent, and may still be more than the base
-/// sector holds.
+/// The layout of a plain skyfile. The sizes of a decoded layout are consistent, but may exceed the base sector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Bytes of the content.
+    /// Length of the content in bytes.
     pub file_size: u64,
-    /// Bytes of the metadata.
+    /// Length of the metadata in bytes.
     pub metadata_size: u64,
-    /// Bytes of the fanout; none if the content stands in the base sector.
+    /// Length of the fanout in bytes; 0 if the content is in the base sector.
     pub fanout_size: u64,
-    /// Pieces that hold the content of a chunk; 0 is usual without a fanout.
+    /// Pieces with the content of a chunk; 0 is usual without a fanout.
     pub data_pieces: u8,
-    /// Pieces computed from those.
+    /// Pieces computed from the data pieces.
     pub parity_pieces: u8,
-    /// Of no meaning for a plain file, and part of its root all the same.
+    /// Meaningless for a plain file, but part of its root.
     pub key_data: [u8; KEY_DATA_SIZE],
 }
 
-/// The bytes are no layout that we can read.
+/// The bytes are not a supported layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// Fewer than 99 bytes.
     #[error("too short for a skyfile layout")]
     TooShort,
-    /// Another version than 1; bytes that are no skyfile look so too.
+    /// The version is not 1; bytes that are no skyfile look like this too.
     #[error("a skyfile of the unknown version {0}")]
     UnknownVersion(u8),
-    /// Encrypted by a portal's key, which we never have.
+    /// The content is encrypted with a portal's key, which is never available here.
     #[error("the skyfile is encrypted by a portal's key")]
     Encrypted,
-    /// A fanout without data pieces or without parity pieces.
+    /// A fanout without data pieces or parity pieces.
     #[error("a fanout of {data_pieces}+{parity_pieces} pieces")]
     Pieces {
-        /// As written.
+        /// The number in the layout.
         data_pieces: u8,
-        /// As written.
+        /// The number in the layout.
         parity_pieces: u8,
     },
-    /// The fanout is not as long as the content's length demands.
+    /// The length of the fanout does not fit the content's length.
     #[error("a fanout of {found} bytes where {expected} belong")]
     FanoutSize {
-        /// As written.
+        /// The length in the layout, in bytes.
         found: u64,
-        /// For that content.
+        /// The length for that content, in bytes.
         expected: u64,
     },
 }
@@ -63,7 +62,7 @@ impl Layout {
     /// Bytes of an encoded layout.
     pub const SIZE: usize = 99;
 
-    /// The layout of content that stands in the base sector.
+    /// The layout of content in the base sector.
     pub fn without_fanout(file_size: u64, metadata_size: u64) -> Self {
         Layout {
             file_size,
@@ -75,7 +74,7 @@ impl Layout {
         }
     }
 
-    /// The bytes, as they stand in the base sector.
+    /// The bytes as in the base sector.
     pub fn encode(&self) -> [u8; Layout::SIZE] {
         let mut bytes = [0; Layout::SIZE];
         bytes[0] = VERSION;
@@ -89,7 +88,7 @@ impl Layout {
         bytes
     }
 
-    /// Reads the layout at the beginning of a base sector of that size.
+    /// Decodes the layout at the beginning of a base sector of that size.
     pub fn decode(bytes: &[u8], sector_size: SectorSize) -> Result<Self, LayoutError> {
         let bytes: &[u8; Layout::SIZE] = bytes.first_chunk().ok_or(LayoutError::TooShort)?;
         if bytes[0] != VERSION {
@@ -132,13 +131,13 @@ impl Layout {
         Ok(())
     }
 
-    /// Chunks that the content is cut in, the last one perhaps in part; 0 without data pieces.
+    /// The number of chunks of the content, including a partial last one; 0 without data pieces.
     pub fn chunks(&self, sector_size: SectorSize) -> u64 {
         let chunk_size = u64::from(self.data_pieces) * sector_size.bytes() as u64;
         if chunk_size == 0 { 0 } else { self.file_size.div_ceil(chunk_size) }
     }
 
-    /// Roots that the fanout has of each chunk. With one data piece all pieces are the same, so it keeps one.
+    /// The number of roots per chunk in the fanout. With one data piece all pieces are equal, so it keeps one.
     pub fn chunk_roots(&self) -> u64 {
         match self.data_pieces {
             1 => 1,

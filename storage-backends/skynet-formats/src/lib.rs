@@ -1,6 +1,6 @@
 //! The formats of Skynet: skylinks, sectors and their Merkle trees, base sectors, fanouts, metadata, registry entries.
 //!
-//! Nothing here does input or output. Facts about skyd are from pcfreak30/skyd at 8e06847f.
+//! There is no input or output here. Facts about skyd are from pcfreak30/skyd at 8e06847f.
 
 pub mod base_sector;
 mod blake2b;
@@ -21,6 +21,6 @@ pub mod sector_tree;
 pub mod skylink;
 pub mod unit_roots;
 
-/// With this header each answer of a gateway says that it is one: what it serves is what a registry has on its disk, so
-/// that it must never count as another place where content is.
+/// The header by which each answer of a gateway says that it is one. A gateway serves from a registry's disk, so its
+/// content must never count as another copy.
 pub const GATEWAY_HEADER: &str = "skyberth-gateway";

@@ -1,4 +1,4 @@
-//! A profile: how a portal cuts files into sectors and pieces, which its skylinks depend on.
+//! A profile: the sizes by which a portal cuts files into sectors and pieces. Its skylinks depend on them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 /// Bytes of one leaf of a sector's Merkle tree.
 pub const LEAF_SIZE: usize = 64;
 
-/// Smallest sector: what skyd's testing builds use, and the finest step of a skylink's fetch size.
+/// Smallest sector, used by skyd's testing builds, and the finest step of a skylink's fetch size.
 const MIN_SECTOR_SIZE: u64 = 4 * 1024;
 
 /// Largest sector: a skylink cannot name bytes beyond it.
 const MAX_SECTOR_SIZE: u64 = 4 * 1024 * 1024;
 
-/// Most pieces of one chunk, data and parity together. GF(2^8) allows 256; nobody used more than 30, and one chunk of
-/// pieces may have to be held at once.
+/// Most pieces of one chunk, data and parity together. GF(2^8) allows 256. At most 30 are known to be in use, and one
+/// chunk of pieces may have to be in memory at once.
 const MAX_PIECES: u16 = 64;
 
 /// The size of a sector in bytes: a power of two from 4 KiB to 4 MiB.
@@ -26,10 +26,10 @@ impl SectorSize {
     /// Leaves of the largest sector.
     pub(super) const MAX_LEAVES: usize = MAX_SECTOR_SIZE as usize / LEAF_SIZE;
 
-    /// Of release builds, of Sia's hosts, and of the units by which blobs are verified.
+    /// The size of release builds, of Sia's hosts, and of the units by which blobs are verified.
     pub const STANDARD: SectorSize = SectorSize(MAX_SECTOR_SIZE as u32);
 
-    /// Takes a number of bytes.
+    /// A sector size of that many bytes.
     pub fn new(bytes: u64) -> Result<Self, ProfileError> {
         if !bytes.is_power_of_two() || !(MIN_SECTOR_SIZE..=MAX_SECTOR_SIZE).contains(&bytes) {
             return Err(ProfileError::SectorSize);
@@ -47,7 +47,7 @@ impl SectorSize {
         self.bytes() / LEAF_SIZE
     }
 
-    /// How many sectors so many bytes fill, the last one perhaps in part.
+    /// The number of sectors for `bytes` bytes, including a partial last one.
     pub fn sectors_for(self, bytes: u64) -> u64 {
         bytes.div_ceil(u64::from(self.0))
     }
@@ -62,25 +62,25 @@ pub struct Profile {
     parity_pieces: u8,
 }
 
-/// The text or the numbers are no profile.
+/// The text or the numbers are not a profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
-    /// It is not of the form at all.
+    /// The text does not have the form of a profile.
     #[error("not a profile: <sector size>/<data pieces>+<parity pieces>, for example 4MiB/1+4")]
     Malformed,
-    /// No sector has that size.
+    /// The sector size is invalid.
     #[error("a sector size is a power of two from 4KiB to 4MiB")]
     SectorSize,
-    /// No chunk is cut so.
+    /// The numbers of pieces are invalid.
     #[error("a profile has at least one data piece, at least one parity piece, and at most {MAX_PIECES} together")]
     Pieces,
 }
 
 impl Profile {
-    /// What our portals use: its fanout is the list of roots of the content's own 4 MiB units.
+    /// The profile of Skyberth's portals. Its fanout is the list of roots of the content's own 4 MiB units.
     pub const DEFAULT: Profile = Profile { sector_size: SectorSize::STANDARD, data_pieces: 1, parity_pieces: 4 };
 
-    /// Takes the three numbers. Without parity skyd panics, so one piece of it is the least.
+    /// A profile of these numbers. Without parity skyd panics, so at least one parity piece is required.
     pub fn new(sector_size: SectorSize, data_pieces: u8, parity_pieces: u8) -> Result<Self, ProfileError> {
         let pieces = u16::from(data_pieces) + u16::from(parity_pieces);
         if data_pieces == 0 || parity_pieces == 0 || pieces > MAX_PIECES {
@@ -89,27 +89,27 @@ impl Profile {
         Ok(Profile { sector_size, data_pieces, parity_pieces })
     }
 
-    /// Size of a sector, which is that of a piece too.
+    /// The size of a sector, and of a piece.
     pub fn sector_size(self) -> SectorSize {
         self.sector_size
     }
 
-    /// Pieces that together hold a chunk of the content.
+    /// The number of pieces with the content of a chunk.
     pub fn data_pieces(self) -> u8 {
         self.data_pieces
     }
 
-    /// Pieces that are computed from the data pieces.
+    /// The number of pieces computed from the data pieces.
     pub fn parity_pieces(self) -> u8 {
         self.parity_pieces
     }
 
-    /// Whether a fanout is the list of the roots of the content's own 4 MiB units, by which blobs are verified.
+    /// True if a fanout is the list of roots of the content's own 4 MiB units, by which blobs are verified.
     pub fn fanout_is_unit_roots(self) -> bool {
         self.data_pieces == 1 && self.sector_size == SectorSize::STANDARD
     }
 
-    /// Roots that a fanout has of each chunk. With one data piece all pieces are the same, so it keeps one.
+    /// The number of roots per chunk in a fanout. With one data piece all pieces are equal, so it keeps one.
     pub fn chunk_roots(self) -> usize {
         match self.data_pieces {
             1 => 1,

@@ -1,4 +1,4 @@
-//! `Skynet-Proof`: the entries that a portal passed on the way from a v2 skylink to v1, so that nobody has to believe it.
+//! `Skynet-Proof`: the entries that a portal followed from a v2 skylink to v1, so that clients need not trust it.
 
 use thiserror::Error;
 
@@ -9,25 +9,25 @@ use super::skylink::Skylink;
 /// The header's name.
 pub const PROOF_HEADER: &str = "skynet-proof";
 
-/// Longest header that is read; each of the two entries that it may hold takes less than 1 KiB.
+/// Longest accepted header in bytes; each of its at most two entries takes less than 1 KiB.
 const PROOF_LIMIT: usize = 4096;
 
-/// Why a header proves nothing.
+/// Reasons why a header proves nothing.
 #[derive(Debug, Error)]
 pub enum ProofError {
-    /// Longer than any proof.
+    /// The header is longer than any proof.
     #[error("a proof of {0} bytes, more than {PROOF_LIMIT}")]
     TooLong(usize),
-    /// Not a list of entries.
+    /// The header is not a list of entries.
     #[error("a proof that is no list of entries: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// One of the entries is none.
+    /// One of the entries is invalid.
     #[error("a proof with a bad entry: {0}")]
     Entry(#[from] EntryError),
-    /// The way ends before a v1 skylink.
+    /// The entries end before a v1 skylink.
     #[error("a proof that ends before a v1 skylink")]
     EndsEarly,
-    /// It has entries behind the v1 skylink, or any for a v1 skylink.
+    /// There are entries after the v1 skylink, or entries for a v1 skylink.
     #[error("a proof that goes on behind a v1 skylink")]
     GoesOn,
     /// The entries do not lead from one to the next.
@@ -35,7 +35,7 @@ pub enum ProofError {
     Resolve(#[from] ResolveError),
 }
 
-/// The header for these entries; none if there were none to pass.
+/// The header for these entries; `None` if there are none.
 pub fn proof_header(passed: &[SignedEntry]) -> Option<String> {
     if passed.is_empty() {
         return None;
@@ -44,8 +44,8 @@ pub fn proof_header(passed: &[SignedEntry]) -> Option<String> {
     Some(serde_json::to_string(&list).expect("texts and numbers are always JSON"))
 }
 
-/// What the skylink asked for resolves to by this header: every signature is verified, and every entry is the one that
-/// the link before it names. What this cannot show is that the entries are the newest.
+/// The target of the requested skylink according to this header. Every signature is verified, and every entry must be
+/// the one named by the link before it. The header cannot show that the entries are the newest.
 pub fn verify_proof(asked: Skylink, header: &str) -> Result<Resolved, ProofError> {
     if header.len() > PROOF_LIMIT {
         return Err(ProofError::TooLong(header.len()));

@@ -16,32 +16,32 @@ use super::byte_string::Bytes;
 /// Bytes of a [`PublicKey`].
 pub const PUBLIC_KEY_LENGTH: usize = 32;
 
-/// The only algorithm there is: Sia's consensus lets others stand and takes everything for signed by them.
+/// The only algorithm: Sia's consensus accepts others, and accepts every signature under them.
 const ALGORITHM: &str = "ed25519";
 
-/// An Ed25519 public key; as text `ed25519:` and 64 hex digits. Any 32 bytes may be one: whether they are a point of the
-/// curve shows when a signature is verified, and none verifies if they are not.
+/// An Ed25519 public key; as text `ed25519:` and 64 hex digits. Any 32 bytes are accepted. If they are not a point of
+/// the curve, no signature verifies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicKey([u8; PUBLIC_KEY_LENGTH]);
 
-/// Text that is no public key.
+/// The text is not a public key.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum InvalidPublicKey {
-    /// No colon, or another word before it.
+    /// There is no colon, or another word before it.
     #[error("a public key begins with \"ed25519:\"")]
     Algorithm,
-    /// Not 32 bytes.
+    /// The key does not have 32 bytes.
     #[error("an ed25519 public key has 32 bytes: 64 hex digits")]
     Key,
 }
 
-/// A signature that is none of this key for this message.
+/// The signature is not by this key for this message.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("invalid signature")]
 pub struct InvalidSignature;
 
 impl PublicKey {
-    /// These very bytes.
+    /// A key with these bytes.
     pub const fn from_bytes(bytes: [u8; PUBLIC_KEY_LENGTH]) -> Self {
         PublicKey(bytes)
     }
@@ -51,11 +51,11 @@ impl PublicKey {
         &self.0
     }
 
-    /// Accepts exactly what the `ed25519.Verify` of Go, and so skyd, accepts: an entry that one portal stores and another
-    /// refuses could not spread. So: S below the group order (a signature has no second form), R compared as bytes, no
-    /// cofactor. Keys of small order verify too, as there; whoever uses one shares it with everybody, and nobody else is
-    /// harmed. `verify_strict` would refuse those. tweetnacl, in the JavaScript SDKs, also takes an S past the order;
-    /// neither skyd nor we do.
+    /// Accepts exactly the signatures that Go's `ed25519.Verify`, and so skyd, accepts. Otherwise an entry stored by
+    /// one portal and refused by another could not spread. S must be below the group order (a signature has no second
+    /// form), R is compared as bytes, and there is no cofactor. Keys of small order verify as in Go: the owner of one
+    /// shares it with every writer, and harms no other key. `verify_strict` would refuse them. tweetnacl, in the
+    /// JavaScript SDKs, also accepts an S past the order; skyd does not, and neither does this.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8; 64]) -> Result<(), InvalidSignature> {
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| InvalidSignature)?;
         key.verify(message, &Signature::from_bytes(signature)).map_err(|_| InvalidSignature)
@@ -101,7 +101,7 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// As skyd writes it, in answers and proofs alike: `{"algorithm":"ed25519","key":"<base64>"}`.
+/// Writes skyd's form, in answers and proofs alike: `{"algorithm":"ed25519","key":"<base64>"}`.
 impl Serialize for PublicKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("PublicKey", 2)?;
@@ -111,7 +111,7 @@ impl Serialize for PublicKey {
     }
 }
 
-/// Reads the forms that skyd reads: the object with the key in base64 or as an array of bytes, or the text.
+/// Accepts the forms that skyd accepts: the object with the key in base64 or as an array of bytes, or the text.
 struct Forms;
 
 #[derive(Deserialize)]

@@ -1,28 +1,28 @@
-//! Proofs that bytes stand in a sector: the roots of the subtrees left of them, then of those right of them.
+//! Proofs that bytes belong to a sector: the roots of the subtrees to the left of them, then of those to the right.
 //!
-//! They are made by [`SectorTree`](super::sector_tree::SectorTree), and checked here.
-//! The order is that of siad's `MerkleRangeProof` and of the trustless portal reads, which append it to the bytes.
+//! [`SectorTree`](super::sector_tree::SectorTree) makes them, and they are checked here. The order is that of siad's
+//! `MerkleRangeProof` and of the trustless portal reads, which append it to the bytes.
 
 use std::ops::Range;
 
 use super::profile::SectorSize;
 use super::sector::{LEAF_SIZE, SectorRoot, Tree, subtree_height, subtree_root};
 
-/// The proof or the range is wrong.
+/// The proof or the range is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RangeProofError {
-    /// Proofs are of whole leaves of 64 bytes inside the sector, at least one.
+    /// The range is not one or more whole leaves of 64 bytes inside the sector.
     #[error("a range proof is of whole 64-byte leaves inside the sector")]
     InvalidRange,
-    /// A proof of this range has another number of hashes.
+    /// The number of hashes does not fit the range.
     #[error("a range proof of the wrong length")]
     WrongLength,
-    /// The bytes, the proof and the root do not belong together.
+    /// The bytes, the proof and the root do not match.
     #[error("the bytes are not those of the sector")]
     WrongRoot,
 }
 
-/// Checks that `bytes` stand at `offset` in the sector of that root. Nothing of the proof may be left over.
+/// Checks that `bytes` are at `offset` in the sector with that root. The proof must not have unused hashes.
 pub fn verify(
     size: SectorSize,
     root: &SectorRoot,
@@ -54,12 +54,12 @@ pub fn verify(
     }
 }
 
-/// Bytes of the proof of a range.
+/// Length in bytes of the proof of a range.
 pub fn proof_size(size: SectorSize, bytes: Range<usize>) -> Result<usize, RangeProofError> {
     Ok(outside(size, &bytes)?.into_iter().flat_map(subtrees).count() * SectorRoot::SIZE)
 }
 
-/// The leaves left of these bytes, and those right of them.
+/// The leaves to the left of these bytes, and those to the right.
 pub(super) fn outside(size: SectorSize, bytes: &Range<usize>) -> Result<[Range<usize>; 2], RangeProofError> {
     let leaves = leaves_of(size, bytes)?;
     Ok([0..leaves.start, leaves.end..size.leaves()])

@@ -1,45 +1,45 @@
-//! Entries as pointers: from a v2 skylink over the entries that it leads to, down to a v1 skylink.
+//! Entries as pointers: from a v2 skylink through its entries to a v1 skylink.
 
 use thiserror::Error;
 
 use super::entry::{Entry, EntryId, SignedEntry};
 use super::skylink::{Skylink, SkylinkError, Target};
 
-/// So many entries may lie between a skylink and the v1 skylink that it ends at: as in skyd's release builds.
+/// Most entries between a skylink and its v1 skylink, as in skyd's release builds.
 pub const RESOLVE_DEPTH_LIMIT: usize = 2;
 
-/// What a pointer holds after its target was taken back. It would also be a v1 skylink, of a sector that nobody can have.
+/// The data of a pointer after its target was removed. It would also be a v1 skylink, of a sector that cannot exist.
 const DELETED: [u8; Skylink::SIZE] = [0; Skylink::SIZE];
 
-/// What an entry points to.
+/// The target of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pointer {
     /// A skylink of any version.
     To(Skylink),
-    /// Nothing any more.
+    /// The target was removed.
     Deleted,
 }
 
-/// Why an entry is no pointer.
+/// Reasons why an entry is not a pointer.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum NotAPointer {
-    /// Its data is not as long as a skylink.
+    /// Its data does not have the length of a skylink.
     #[error("an entry with {0} bytes of data is no pointer: a skylink has {len}", len = Skylink::SIZE)]
     Length(usize),
-    /// It is as long as one.
+    /// Its data has the right length, but is not a skylink.
     #[error(transparent)]
     Skylink(#[from] SkylinkError),
 }
 
 impl Pointer {
-    /// Reads an entry's data, all of it whatever the type, as skyd does.
+    /// Reads all of an entry's data for every type, as skyd does.
     pub fn of(entry: &Entry) -> Result<Self, NotAPointer> {
         let data: &[u8; Skylink::SIZE] =
             entry.data().try_into().map_err(|_| NotAPointer::Length(entry.data().len()))?;
         if *data == DELETED { Ok(Pointer::Deleted) } else { Ok(Pointer::To(Skylink::from_bytes(data)?)) }
     }
 
-    /// The data of an entry that says so.
+    /// The data of an entry with this target.
     pub fn to_data(self) -> [u8; Skylink::SIZE] {
         match self {
             Pointer::To(skylink) => skylink.to_bytes(),
@@ -48,34 +48,34 @@ impl Pointer {
     }
 }
 
-/// Where a skylink led, and over what.
+/// The result of following a skylink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// A v1 skylink.
+    /// The v1 skylink at the end.
     pub skylink: Skylink,
-    /// The entries in the order passed; none if it was v1 from the start.
+    /// The entries followed, in order; empty if the skylink was v1.
     pub passed: Vec<SignedEntry>,
 }
 
-/// Why a skylink leads nowhere.
+/// Reasons why a skylink leads nowhere.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ResolveError {
-    /// More entries than [`RESOLVE_DEPTH_LIMIT`] lie on the way. In skyd's words.
+    /// There are more than [`RESOLVE_DEPTH_LIMIT`] entries on the way. The words are skyd's.
     #[error("skylink is nested more times than is supported")]
     TooDeep,
-    /// An entry on the way has another id than the one that was needed.
+    /// An entry on the way has another id than required.
     #[error("an entry of another id than the one asked for")]
     WrongEntry,
-    /// An entry on the way says that there is nothing any more.
+    /// An entry on the way says that the target was removed.
     #[error("the skylink was deleted")]
     Deleted,
-    /// An entry on the way holds something else than a skylink.
+    /// An entry on the way is not a pointer.
     #[error(transparent)]
     NotAPointer(#[from] NotAPointer),
 }
 
-/// Follows a skylink to v1. Whoever resolves looks entries up in a store, whoever verifies takes them from a proof: both
-/// through here, so that they cannot come to different ends.
+/// Follows a skylink to v1. A resolver looks entries up in a store, a verifier takes them from a proof. Both use this
+/// function, so they cannot get different results.
 pub fn resolve<E: From<ResolveError>>(
     skylink: Skylink,
     mut look_up: impl FnMut(EntryId) -> Result<SignedEntry, E>,

@@ -1,7 +1,9 @@
-//! The Merkle root of a sector, computed while its bytes come (Sia's `crypto/merkle.go`): 64-byte leaves, BLAKE2b-256.
+//! The Merkle root of a sector, computed while its bytes arrive (Sia's `crypto/merkle.go`): 64-byte leaves,
+//! BLAKE2b-256.
 //!
-//! The crate `sia_core` has the same tree, for whole sectors of 4 MiB only. Here bytes come as they come, profiles have
-//! other sector sizes, and the zeros that fill up a sector cost nothing. The vectors of the tests are its results.
+//! The crate `sia_core` has the same tree, only for whole sectors of 4 MiB. Here bytes arrive in any pieces, profiles
+//! have other sector sizes, and the zeros that fill up a sector cost nothing. The test vectors are results of
+//! `sia_core`.
 
 mod level;
 
@@ -16,7 +18,7 @@ use self::level::{hash_level, hash_one};
 pub use super::profile::LEAF_SIZE;
 use super::profile::SectorSize;
 
-/// Leaves that are hashed together: enough for SIMD to run at full width, and as many as the smallest sector has.
+/// Leaves that are hashed together: enough for full SIMD width, and equal to the leaves of the smallest sector.
 pub(super) const BLOCK_LEAVES: usize = 64;
 
 pub(super) const BLOCK_SIZE: usize = BLOCK_LEAVES * LEAF_SIZE;
@@ -47,7 +49,7 @@ static ZEROS: LazyLock<[Hash; MAX_HEIGHT + 1]> = LazyLock::new(|| {
 #[serde(try_from = "String", into = "String")]
 pub struct SectorRoot([u8; 32]);
 
-/// The text is no root.
+/// The text is not a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a sector root: 64 lower-case hex digits")]
 pub struct SectorRootError;
@@ -56,12 +58,12 @@ impl SectorRoot {
     /// Bytes of a root.
     pub const SIZE: usize = 32;
 
-    /// Takes the hash itself.
+    /// A root with this hash.
     pub const fn from_bytes(hash: [u8; 32]) -> Self {
         SectorRoot(hash)
     }
 
-    /// The hash itself.
+    /// The hash of the root.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -102,33 +104,33 @@ impl From<SectorRoot> for String {
     }
 }
 
-/// Computes a sector's root from bytes as they come; what is missing to the sector's size counts as zeros.
+/// Computes a sector's root from bytes in any pieces; missing bytes up to the sector's size count as zeros.
 #[derive(Clone, Debug)]
 pub struct SectorHasher {
     size: SectorSize,
     taken: usize,
-    /// The started block; its first `taken % BLOCK_SIZE` bytes are content.
+    /// The incomplete block; its first `taken % BLOCK_SIZE` bytes are content.
     block: Box<[u8; BLOCK_SIZE]>,
     tree: Tree,
 }
 
 impl SectorHasher {
-    /// Starts an empty sector.
+    /// A hasher of an empty sector.
     pub fn new(size: SectorSize) -> Self {
         SectorHasher { size, taken: 0, block: Box::new([0; BLOCK_SIZE]), tree: Tree::default() }
     }
 
-    /// Bytes taken so far.
+    /// Bytes added so far.
     pub fn taken(&self) -> usize {
         self.taken
     }
 
-    /// Whether it takes no more.
+    /// True if the sector is full.
     pub fn is_full(&self) -> bool {
         self.taken == self.size.bytes()
     }
 
-    /// Takes bytes up to the end of the sector; answers how many that were.
+    /// Adds bytes up to the end of the sector, and returns their number.
     #[must_use = "bytes beyond the sector are not taken"]
     pub fn update(&mut self, bytes: &[u8]) -> usize {
         let fits = bytes.len().min(self.size.bytes() - self.taken);
@@ -164,7 +166,8 @@ impl SectorHasher {
     }
 }
 
-/// The root of a sector that is at hand; shorter bytes count as followed by zeros, bytes beyond its size do not count.
+/// The root of a sector in memory. Shorter bytes count as followed by zeros; bytes beyond the sector's size are
+/// ignored.
 pub fn sector_root(size: SectorSize, bytes: &[u8]) -> SectorRoot {
     let mut hasher = SectorHasher::new(size);
     let _ = hasher.update(bytes);
@@ -190,7 +193,7 @@ impl Tree {
         self.stack.push((root, height));
     }
 
-    /// Adds zeros up to so many leaves.
+    /// Adds zeros up to `leaves` leaves.
     fn fill_with_zeros(&mut self, leaves: usize) {
         while self.leaves < leaves {
             let height = subtree_height(self.leaves, leaves);
@@ -198,20 +201,20 @@ impl Tree {
         }
     }
 
-    /// The root of a tree over a power of two of leaves.
+    /// The root of a tree over `2^n` leaves.
     pub(super) fn root(&self) -> Hash {
         debug_assert_eq!(self.stack.len(), 1, "the tree is complete");
         self.stack.first().map_or([0; 32], |(root, _)| *root)
     }
 }
 
-/// Height of the largest subtree that starts at leaf `start` and ends at `end` or before it.
+/// The height of the largest subtree that starts at leaf `start` and ends at or before `end`.
 pub(super) fn subtree_height(start: usize, end: usize) -> usize {
     debug_assert!(start < end, "a subtree has leaves");
     start.trailing_zeros().min((end - start).ilog2()) as usize
 }
 
-/// Root of a subtree over a power of two of leaves, of which the bytes are the beginning and zeros the rest.
+/// The root of a subtree over `2^n` leaves, which begin with the bytes and continue with zeros.
 pub(super) fn subtree_root(bytes: &[u8], leaves: usize) -> [u8; 32] {
     if leaves <= BLOCK_LEAVES {
         return subtree(bytes, leaves);
@@ -224,7 +227,7 @@ pub(super) fn subtree_root(bytes: &[u8], leaves: usize) -> [u8; 32] {
     tree.root()
 }
 
-/// The same for at most one block.
+/// The root of a subtree of at most one block.
 fn subtree(bytes: &[u8], leaves: usize) -> Hash {
     if bytes.is_empty() {
         return ZEROS[leaves.trailing_zeros() as usize];

@@ -11,12 +11,12 @@ use super::sector::{BLOCK_HEIGHT, BLOCK_LEAVES, BLOCK_SIZE, LEAF_SIZE, SectorRoo
 #[derive(Clone, Debug)]
 pub struct SectorTree {
     size: SectorSize,
-    /// The root is at 1, the children of `n` are at `2n` and `2n + 1`; the second half are the blocks.
+    /// The root is at 1, the children of `n` are at `2n` and `2n + 1`; the second half is the blocks.
     nodes: Vec<[u8; 32]>,
 }
 
 impl SectorTree {
-    /// Of a sector whose bytes are followed by zeros up to its size.
+    /// The tree of a sector, whose bytes are followed by zeros up to its size.
     pub fn new(size: SectorSize, sector: &[u8]) -> Self {
         let blocks = size.leaves() / BLOCK_LEAVES;
         let mut nodes = vec![[0; 32]; 2 * blocks];
@@ -36,8 +36,8 @@ impl SectorTree {
         SectorRoot::from_bytes(self.nodes[1])
     }
 
-    /// Proves these bytes of the sector, which are whole leaves. Of the sector at most the two blocks are read in which they
-    /// begin and end.
+    /// Proves these bytes of the sector, which must be whole leaves. At most the two blocks in which they begin and end
+    /// are read.
     ///
     /// Errors: those of `read`, and [`io::ErrorKind::InvalidInput`] for a range that has no proof.
     pub fn prove(

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::go_encoding::{base32hex, base64url};
 use super::sector::SectorRoot;
 
-/// A v1 skylink names no byte of its sector beyond this, whatever the sector size of the build: skyd's testing builds
+/// The end of the range that a v1 skylink can name, in bytes, for any sector size of the build. skyd's testing builds
 /// have smaller sectors and the same arithmetic.
 const MAX_FETCH_SIZE: u64 = 4 * 1024 * 1024;
 
 /// The finest step of offset and fetch size.
 const STEP: u64 = 4096;
 
-/// Most ones of the mode; eight of them are no mode.
+/// Most ones of the mode; eight ones are not a mode.
 const MAX_MODE: u32 = 7;
 
 /// The only bitfield of a v2 skylink.
@@ -25,7 +25,7 @@ const V2_BITFIELD: u16 = 1;
 const BASE64_LENGTH: usize = 46;
 const BASE32_LENGTH: usize = 55;
 
-/// A valid skylink. It prints as base64url; text is read as Go reads it, with any value of the bits that no byte needs.
+/// A valid skylink. It prints as base64url; text is decoded as in Go, with any value of the unused bits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Skylink {
@@ -33,43 +33,43 @@ pub struct Skylink {
     hash: [u8; 32],
 }
 
-/// What a skylink names.
+/// The target of a skylink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Bytes of a sector (v1).
     Sector {
-        /// Where they begin.
+        /// The offset of the first byte.
         offset: u64,
-        /// How many to fetch: the length that was named, rounded up to what a bitfield can say.
+        /// The number of bytes to fetch: the named length, rounded up to a value that a bitfield can express.
         fetch_size: u64,
-        /// Of the whole sector.
+        /// The root of the whole sector.
         root: SectorRoot,
     },
     /// A registry entry whose data is a skylink (v2): the entry's id.
     Entry([u8; 32]),
 }
 
-/// The text or the bytes are no skylink, or the range has none.
+/// The text or the bytes are not a skylink, or the range has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SkylinkError {
-    /// Neither 46 characters of base64url nor 55 of base32hex, or other characters in them.
+    /// The text is neither 46 characters of base64url nor 55 of base32hex, or has other characters.
     #[error("not a skylink: 46 characters of base64url or 55 of base32hex")]
     Malformed,
-    /// The two low bits name a version that was never defined, or v2 with more bits set.
+    /// The two low bits name an undefined version, or v2 with more bits set.
     #[error("a skylink of an unknown version")]
     UnknownVersion,
     /// The mode of a v1 bitfield has eight ones.
     #[error("a skylink with an impossible mode")]
     InvalidMode,
-    /// The range reaches beyond what skylinks can name.
+    /// The range reaches beyond the bytes that skylinks can name.
     #[error("a skylink cannot name bytes beyond 4 MiB")]
     OutOfBounds,
     /// A range of that length can begin only at multiples of a larger number.
     #[error("a skylink with a fetch size of {length} bytes cannot begin at {offset}")]
     Unaligned {
-        /// Where the range was to begin.
+        /// The requested offset in bytes.
         offset: u64,
-        /// How long it was to be.
+        /// The requested length in bytes.
         length: u64,
     },
 }
@@ -88,7 +88,7 @@ impl Skylink {
         Skylink { bitfield: V2_BITFIELD, hash: entry_id }
     }
 
-    /// Takes the raw form, as a resolver entry holds it.
+    /// Decodes the raw form, as in a resolver entry.
     pub fn from_bytes(bytes: &[u8; Skylink::SIZE]) -> Result<Self, SkylinkError> {
         let [low, high, hash @ ..] = *bytes;
         let bitfield = u16::from_le_bytes([low, high]);
@@ -108,16 +108,16 @@ impl Skylink {
         bytes
     }
 
-    /// Takes a skylink with or without `sia://` before it.
+    /// Parses a skylink with or without `sia://` before it.
     pub fn from_uri(text: &str) -> Result<Self, SkylinkError> {
         text.strip_prefix("sia://").unwrap_or(text).parse()
     }
 
-    /// What it names.
+    /// The target of the skylink.
     pub fn target(&self) -> Target {
         match decode_range(self.bitfield) {
             Ok((offset, fetch_size)) => Target::Sector { offset, fetch_size, root: SectorRoot::from_bytes(self.hash) },
-            // Both constructors from foreign bytes let only valid v1 bitfields and the one of v2 pass.
+            // Both constructors from foreign bytes accept only valid v1 bitfields and the one of v2.
             Err(_) => Target::Entry(self.hash),
         }
     }
@@ -127,14 +127,14 @@ impl Skylink {
         self.bitfield
     }
 
-    /// Lower-case base32hex, which can stand in a host name.
+    /// The skylink in lower-case base32hex, which is valid in a host name.
     pub fn to_base32(self) -> String {
         BASE32HEX_NOPAD.encode(&self.to_bytes()).to_ascii_lowercase()
     }
 }
 
 /// `(offset, fetch size)` of a v1 bitfield. From the low end: two zeros, `mode` ones and a zero, three bits of fetch
-/// size, and the offset in what is left.
+/// size, and the offset in the remaining bits.
 fn decode_range(bitfield: u16) -> Result<(u64, u64), SkylinkError> {
     if bitfield & 3 != 0 {
         return Err(SkylinkError::UnknownVersion);

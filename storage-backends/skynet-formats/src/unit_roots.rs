@@ -3,7 +3,7 @@
 use super::profile::SectorSize;
 use super::sector::{SectorHasher, SectorRoot};
 
-/// Computes the roots of content's units while it comes: 32 bytes of memory for each unit.
+/// Computes the roots of content's units while it arrives, with 32 bytes of memory for each unit.
 #[derive(Clone, Debug)]
 pub struct UnitRoots {
     hasher: SectorHasher,
@@ -11,12 +11,12 @@ pub struct UnitRoots {
 }
 
 impl UnitRoots {
-    /// Starts with no content. [`SectorSize::STANDARD`] is the unit that blobs are verified by.
+    /// Starts with empty content. Blobs are verified by units of [`SectorSize::STANDARD`].
     pub fn new(unit: SectorSize) -> Self {
         UnitRoots { hasher: SectorHasher::new(unit), roots: Vec::new() }
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -28,12 +28,12 @@ impl UnitRoots {
         }
     }
 
-    /// The roots of the units that are complete.
+    /// The roots of the complete units.
     pub fn complete(&self) -> &[SectorRoot] {
         &self.roots
     }
 
-    /// The roots; the last unit is filled up with zeros, and empty content has none.
+    /// The roots of all units. The last unit is filled up with zeros, and empty content has none.
     pub fn finish(mut self) -> Vec<SectorRoot> {
         if self.hasher.taken() > 0 {
             self.roots.push(self.hasher.finish());

@@ -10,8 +10,8 @@ use crate::byte_string::Bytes;
 use crate::datakey::DataKey;
 use crate::public_key::PublicKey;
 
-/// The body of `POST /skynet/registry`, and an element of that of `/skynet/registrymulti` (whose `hostkey` is ignored
-/// like every other unknown member). A field left out is empty or 0, as in skyd, where a signature can do without it.
+/// The body of `POST /skynet/registry`, and an element of the body of `/skynet/registrymulti` (whose `hostkey` is
+/// ignored like every other unknown member). As in skyd, a missing field is empty or 0, where a signature allows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryPost {
     publickey: PublicKey,
@@ -22,12 +22,12 @@ pub struct EntryPost {
     signature: Signature,
     #[serde(default)]
     data: Bytes,
-    /// 0 is what a Go client without types sends.
+    /// A Go client without types sends 0.
     #[serde(default, rename = "type")]
     kind: u8,
 }
 
-/// The answer to `GET /skynet/registry`, and a link of a `Skynet-Proof`. The members stand in skyd's order.
+/// The answer to `GET /skynet/registry`, and a link of a `Skynet-Proof`. The members are in skyd's order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryAnswer {
     #[serde(with = "hex")]
@@ -37,7 +37,7 @@ pub struct EntryAnswer {
     publickey: PublicKey,
     #[serde(with = "hex")]
     signature: Vec<u8>,
-    /// Portals from before the types leave it out.
+    /// Portals older than the types omit it.
     #[serde(default = "plain", rename = "type")]
     kind: u8,
 }
@@ -81,7 +81,7 @@ impl From<&SignedEntry> for EntryAnswer {
     }
 }
 
-/// What comes out is an entry of the id that it names, which need not be the id that was asked for.
+/// Returns an entry of the id that the answer names, which may differ from the requested id.
 impl TryFrom<EntryAnswer> for SignedEntry {
     type Error = EntryError;
 
@@ -106,8 +106,8 @@ mod hex {
     }
 }
 
-/// A signature as an array of numbers: the only form that skyd takes. It also fills up a short one and cuts a long one,
-/// which no signature survives, so here it has its length.
+/// A signature as an array of numbers, the only form that skyd accepts. skyd also pads a short one and cuts a long one.
+/// No signature survives that, so here the length must be right.
 mod numbers {
     use super::{Deserializer, SIGNATURE_LENGTH, SeqAccess, SerializeTuple, Serializer, Signature, Visitor, de};
 

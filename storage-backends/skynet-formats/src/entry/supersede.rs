@@ -1,30 +1,30 @@
-//! Which of two entries of one id stands.
+//! The choice between two entries of one id.
 
 use thiserror::Error;
 
 use super::{Entry, EntryType, HOST_KEY_HASH_LENGTH};
 use crate::blake2b::hash;
 
-/// Why an entry does not replace the one that stands. The words are skyd's: clients know them.
+/// Reasons why an entry does not replace the current one. The words are skyd's, because clients know them.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Refusal {
-    /// One of a higher revision stands.
+    /// The current entry has a higher revision.
     #[error("provided revision number is invalid")]
     LowerRevision,
-    /// One of the same revision and as much work stands: the same content. skyd hides this refusal and answers that the
-    /// update was a success, so whoever asks twice gets the same answer twice.
+    /// The current entry has the same revision and as much work, so the same content. skyd hides this refusal and
+    /// answers success, so a repeated request gets the same answer twice.
     #[error("provided revision number is already registered")]
     SameContent,
-    /// One of the same revision stands whose hash is smaller.
+    /// The current entry has the same revision and a smaller hash.
     #[error("entry doesn't have enough pow to replace existing entry")]
     InsufficientWork,
 }
 
-/// Whether `new` replaces `old`, both of the same id: the higher revision wins, and at the same revision the smaller hash
-/// of the content. Every node that applies this rule ends with the same entry, in whatever order entries reach it.
+/// `Ok` if `new` replaces `old`, both of the same id. The higher revision wins, and at the same revision the smaller
+/// hash of the content. Every node that applies this rule ends with the same entry, whatever the order of arrival.
 ///
-/// A Sia host has one rule more: of two entries with the same work it keeps the one that names the host itself. There are
-/// no hosts here, so nothing is ever meant for this one in particular, and the entry that stands stays.
+/// A Sia host has one more rule: of two entries with the same work it keeps the one that names the host itself. There
+/// are no hosts here, so no entry is ever meant for this one, and the current entry stays.
 pub fn supersedes(old: &Entry, new: &Entry) -> Result<(), Refusal> {
     debug_assert_eq!(old.datakey, new.datakey, "entries of two ids have nothing to do with each other");
     if new.revision != old.revision {
@@ -37,8 +37,8 @@ pub fn supersedes(old: &Entry, new: &Entry) -> Result<(), Refusal> {
     }
 }
 
-/// The less, the more work went into it. Neither the type nor the host's key counts, so that a content has the same work
-/// whatever host it is meant for.
+/// A measure of the work: less means more work. Neither the type nor the host's key counts, so that a content has the
+/// same work for every host.
 fn work(entry: &Entry) -> [u8; 32] {
     let data = match entry.kind {
         EntryType::Plain => &entry.data[..],

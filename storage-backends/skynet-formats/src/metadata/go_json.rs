@@ -17,7 +17,7 @@ pub(super) fn to_bytes(value: &impl Serialize) -> Vec<u8> {
 struct GoFormatter;
 
 impl Formatter for GoFormatter {
-    /// What JSON need not escape; Go escapes what HTML and JavaScript may misread.
+    /// Go also escapes characters that HTML and JavaScript may misread, which JSON need not escape.
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
         while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
@@ -30,7 +30,7 @@ impl Formatter for GoFormatter {
         writer.write_all(rest.as_bytes())
     }
 
-    /// Go before 1.22, which every skyd was built with, has no short form for backspace and form feed.
+    /// Go before 1.22, with which every skyd was built, has no short form for backspace and form feed.
     fn write_char_escape<W: ?Sized + io::Write>(&mut self, writer: &mut W, escape: CharEscape) -> io::Result<()> {
         match escape {
             CharEscape::Backspace => writer.write_all(b"\\u0008"),

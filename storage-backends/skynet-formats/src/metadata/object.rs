@@ -1,4 +1,4 @@
-//! Structs that are read from JSON objects only: serde alone would take an array of their fields as well.
+//! Structs that are read from JSON objects only: serde alone would also accept an array of their fields.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::Subfile;
 
-/// A struct that came as an object.
+/// A struct that was read from an object.
 pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

@@ -1,40 +1,40 @@
-//! What skyd demands of metadata, and that subfiles tile the content.
+//! The rules of skyd for metadata, and the rule that subfiles tile the content.
 
 use std::collections::BTreeMap;
 
 use super::{Metadata, Subfile};
 
-/// Statuses that an error page may stand for.
+/// Statuses that may have an error page.
 const ERROR_STATUSES: std::ops::RangeInclusive<u16> = 400..=599;
 
-/// The bytes are no metadata, or metadata that makes no sense.
+/// The bytes are not metadata, or the metadata is inconsistent.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
-    /// Not the JSON of skyfile metadata.
+    /// The JSON is not skyfile metadata.
     #[error("malformed skyfile metadata")]
     Malformed(#[source] serde_json::Error),
     /// A file name that is empty, absolute, or has empty, `.` or `..` parts.
     #[error("invalid file name {0:?}")]
     InvalidPath(String),
-    /// A subfile stands under another name than its own.
+    /// A subfile's key differs from its own name.
     #[error("the subfile {0:?} has another name in itself")]
     SubfileName(String),
     /// Lengths or offsets of subfiles do not add up to the length.
     #[error("the subfiles do not make up the {0} bytes of the file")]
     Lengths(u64),
-    /// Both a default path and none.
+    /// There is a default path, although it is disabled.
     #[error("defaultpath and disabledefaultpath exclude each other")]
     DefaultPathDisabled,
     /// No subfile at the root has that path.
     #[error("invalid default path {0:?}")]
     DefaultPath(String),
-    /// Try-files replace the default path.
+    /// Try-files and a default path exclude each other.
     #[error("tryfiles exclude defaultpath and disabledefaultpath")]
     TryFilesWithDefaultPath,
-    /// Empty, absolute and not a subfile, or a second absolute one.
+    /// The try-file is empty, an absolute path without subfile, or a second absolute one.
     #[error("invalid tryfile {0:?}")]
     TryFile(String),
-    /// Another status than 400 to 599.
+    /// The status is not in 400 to 599.
     #[error("an error page for the status {0}")]
     ErrorStatus(u16),
     /// Not the absolute path of a subfile.
@@ -43,7 +43,7 @@ pub enum MetadataError {
 }
 
 impl Metadata {
-    /// Checks all that skyd checks, and that subfiles lie in the content without overlap.
+    /// Checks all rules of skyd, and that subfiles lie in the content without overlap.
     pub fn validate(&self) -> Result<(), MetadataError> {
         validate_path(&self.filename)?;
         for (name, subfile) in &self.subfiles {
@@ -58,7 +58,7 @@ impl Metadata {
         self.validate_error_pages()
     }
 
-    /// The content's length: early files have it in their subfiles only.
+    /// The content's length. Early files have it in their subfiles only.
     pub fn content_length(&self) -> u64 {
         match self.length {
             0 => self.subfiles.values().fold(0, |sum, subfile| sum.saturating_add(subfile.len)),
@@ -70,7 +70,7 @@ impl Metadata {
         let length = self.content_length();
         let mut parts: Vec<&Subfile> = self.subfiles.values().collect();
         parts.sort_by_key(|subfile| (subfile.offset, subfile.len));
-        // An empty subfile may stand anywhere in the content; skyd gives it the offset of the next one.
+        // An empty subfile may be anywhere in the content; skyd gives it the offset of the next one.
         let end = parts.iter().try_fold(0_u64, |end, subfile| match subfile.len {
             0 => (subfile.offset <= length).then_some(end),
             len => (subfile.offset == end).then(|| end.checked_add(len)).flatten(),
@@ -129,7 +129,7 @@ fn is_absolute_subfile(subfiles: &BTreeMap<String, Subfile>, path: &str) -> bool
     path.strip_prefix('/').is_some_and(|name| subfiles.contains_key(name))
 }
 
-/// A relative path whose parts are names.
+/// Checks that the path is relative and its parts are names.
 fn validate_path(path: &str) -> Result<(), MetadataError> {
     if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(MetadataError::InvalidPath(path.to_owned()));

@@ -1,4 +1,4 @@
-//! One level of the tree: BLAKE2b-256 of blocks of 64 bytes behind a prefix, as many at once as the processor can.
+//! One level of the tree: BLAKE2b-256 of blocks of 64 bytes behind a prefix, as many at once as the processor supports.
 
 use blake2b_simd::Params;
 use blake2b_simd::many::{HashManyJob, hash_many};
@@ -6,13 +6,13 @@ use blake2b_simd::many::{HashManyJob, hash_many};
 /// Bytes of a block: a leaf, or the hashes of two nodes.
 pub(super) const BLOCK: usize = 64;
 
-/// A leaf, or two hashes beside each other.
+/// A leaf, or two adjacent hashes.
 pub(super) type Block = [u8; BLOCK];
 
 /// Blocks that are hashed together: a multiple of every SIMD width.
 const WIDTH: usize = 8;
 
-/// Hashes blocks; two hashes beside each other are one block of the level above.
+/// Hashes blocks; two adjacent hashes are one block of the level above.
 pub(super) fn hash_level(prefix: u8, blocks: &[Block], above: &mut [Block]) {
     debug_assert_eq!(above.len(), blocks.len().div_ceil(2), "a block for each two");
     #[cfg(target_arch = "x86_64")]
@@ -22,7 +22,7 @@ pub(super) fn hash_level(prefix: u8, blocks: &[Block], above: &mut [Block]) {
     hash_level_anywhere(prefix, blocks, above);
 }
 
-/// The same on any processor.
+/// Hashes blocks on any processor.
 fn hash_level_anywhere(prefix: u8, blocks: &[Block], above: &mut [Block]) {
     let params = params();
     for (blocks, above) in blocks.chunks(WIDTH).zip(above.chunks_mut(WIDTH / 2)) {
@@ -56,8 +56,9 @@ fn params() -> Params {
 
 #[cfg(target_arch = "x86_64")]
 mod wide {
-    //! Eight at once with AVX-512, one in each lane of 64 bits. `blake2b_simd` goes up to AVX2, hence four, and hashes
-    //! inputs of any length; of ours, which are 65 bytes, seven of sixteen message words are always zero.
+    //! Hashes eight blocks at once with AVX-512, one in each lane of 64 bits. `blake2b_simd` goes up to AVX2, hence
+    //! four, and hashes inputs of any length. The inputs here have 65 bytes, so seven of sixteen message words are
+    //! always zero.
 
     use std::arch::x86_64::{
         __m512i, _mm512_add_epi64, _mm512_loadu_si512, _mm512_or_si512, _mm512_ror_epi64, _mm512_set1_epi64,
@@ -88,7 +89,7 @@ mod wide {
         std::arch::is_x86_feature_detected!("avx512f")
     }
 
-    /// Only where [`is_available`] says so.
+    /// Call it only if [`is_available`] returns true.
     pub(super) fn hash_level(prefix: u8, blocks: &[Block], above: &mut [Block]) {
         debug_assert!(is_available(), "the caller has asked");
         for (blocks, above) in blocks.chunks(WIDTH).zip(above.chunks_mut(WIDTH / 2)) {
@@ -101,7 +102,7 @@ mod wide {
                 unsafe_code,
                 reason = "a function for some processors only is called behind a look at the processor"
             )]
-            // SAFETY: the caller has seen that the processor has AVX-512F.
+            // SAFETY: the caller has checked that the processor has AVX-512F.
             unsafe {
                 hash_eight(prefix, blocks, &mut hashes);
             }
@@ -135,7 +136,7 @@ mod wide {
                 v[$b] = _mm512_ror_epi64::<63>(_mm512_xor_si512(v[$b], v[$c]));
             };
         }
-        // Written out, not looped over a table: so the zeros of the message cost nothing.
+        // Unrolled instead of looped over a table, so the zeros of the message cost nothing.
         macro_rules! round {
             ($($s0:literal $s1:literal $s2:literal $s3:literal $s4:literal $s5:literal $s6:literal $s7:literal
                $s8:literal $s9:literal $s10:literal $s11:literal $s12:literal $s13:literal $s14:literal $s15:literal;)*)
@@ -184,7 +185,7 @@ mod wide {
         message
     }
 
-    /// From a block in each vector to a word of each block in each vector.
+    /// Transposes a block per vector to a word of each block per vector.
     #[target_feature(enable = "avx512f")]
     fn transposed(r: &[__m512i; 8]) -> [__m512i; 8] {
         let even: [_; 4] = std::array::from_fn(|i| _mm512_unpacklo_epi64(r[2 * i], r[2 * i + 1]));
@@ -194,7 +195,7 @@ mod wide {
         [w0, w1, w2, w3, w4, w5, w6, w7]
     }
 
-    /// From four words of a hash in each vector to two hashes beside each other in each.
+    /// Transposes four words of a hash per vector to two adjacent hashes per vector.
     #[target_feature(enable = "avx512f")]
     fn pairs(words: [__m512i; 4]) -> [__m512i; 4] {
         let [a, b, c, d] = words;
@@ -203,7 +204,7 @@ mod wide {
         quarters([even[0], even[1], odd[0], odd[1]])
     }
 
-    /// Four vectors of four parts of 128 bits: the first parts of all, then the second ones, and so on.
+    /// Transposes four vectors of four 128-bit parts: first the first parts of all, then the second parts, and so on.
     #[target_feature(enable = "avx512f")]
     fn quarters([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
         const EVEN: i32 = 0b10_00_10_00;
@@ -221,7 +222,7 @@ mod wide {
     #[target_feature(enable = "avx512f")]
     fn load(block: &Block) -> __m512i {
         #[expect(unsafe_code, reason = "std has no load from an array")]
-        // SAFETY: the block has the 64 bytes that are read, and they may stand anywhere.
+        // SAFETY: the block has the 64 bytes that are read, at any alignment.
         unsafe {
             _mm512_loadu_si512(block.as_ptr().cast())
         }
@@ -230,7 +231,7 @@ mod wide {
     #[target_feature(enable = "avx512f")]
     fn store(block: &mut Block, value: __m512i) {
         #[expect(unsafe_code, reason = "std has no store to an array")]
-        // SAFETY: the block has room for the 64 bytes that are written, and may stand anywhere.
+        // SAFETY: the block has room for the 64 bytes that are written, at any alignment.
         unsafe {
             _mm512_storeu_si512(block.as_mut_ptr().cast(), value);
         }
