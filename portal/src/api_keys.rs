@@ -1,28 +1,29 @@
-//! The keys that let a client write.
+//! The API keys that authorize writes.
 
 use std::fmt;
 
 use blake2b_simd::{Hash, blake2b};
 
-/// A set of keys, of which only hashes are kept. Empty: whoever asks may add, and programs on the same machine remove.
+/// A set of keys, stored only as hashes. If it is empty, every client may add, and programs on the same machine may
+/// remove.
 #[derive(Clone, Default)]
 pub struct ApiKeys(Vec<Hash>);
 
 impl ApiKeys {
-    /// Takes the keys as they are sent.
+    /// A set of these keys, given in plain text.
     pub fn new<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
         ApiKeys(keys.into_iter().map(|key| blake2b(key.as_bytes())).collect())
     }
 
-    /// Whether no key is asked for.
+    /// True if no key is required.
     pub(crate) fn are_open(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it is one of them. The time it takes tells neither which one nor how much of it is right.
+    /// True if the key is in the set. The time it takes does not reveal which key matched, or how much of it.
     pub(crate) fn contain(&self, key: &str) -> bool {
         let hash = blake2b(key.as_bytes());
-        // Hashes compare in constant time, and all of them are compared.
+        // Hashes compare in constant time, and every hash is compared.
         self.0.iter().filter(|known| **known == hash).count() > 0
     }
 }

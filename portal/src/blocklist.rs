@@ -1,6 +1,8 @@
-//! The skylinks that the operator does not serve: hashes of their sector roots, so that the list does not lead to them.
+//! The skylinks that the operator blocks, stored as hashes of their sector roots, so that the list does not lead to
+//! them.
 //!
-//! `blocklist` is a text file, one BLAKE2b-256 hash of a root a line, in lower-case hex and in order. It is replaced whole.
+//! `blocklist` is a text file with one BLAKE2b-256 hash of a root per line, in lower-case hex, sorted. It is replaced
+//! whole.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,7 +15,7 @@ use content_store::sync_directory;
 use data_encoding::HEXLOWER;
 use skynet_formats::sector::SectorRoot;
 
-/// Most hashes, which are all in memory; 65 bytes each in the file.
+/// Most hashes. All are in memory, and each takes 65 bytes in the file.
 const MAX_HASHES: usize = 1 << 20;
 
 /// The hash of a root.
@@ -45,14 +47,14 @@ pub(crate) struct Blocklist(Arc<Shared>);
 struct Shared {
     directory: PathBuf,
     hashes: RwLock<Arc<BTreeSet<BlockedHash>>>,
-    /// Held by the one that changes the list.
+    /// Locked by the thread that changes the list.
     changing: Mutex<()>,
 }
 
-/// Why the list was not changed.
+/// Reasons why the list was not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BlocklistError {
-    /// It would get too long.
+    /// The list would become too long.
     #[error("the blocklist holds at most {MAX_HASHES} hashes")]
     TooLong,
     /// The disk failed.
@@ -73,25 +75,25 @@ impl Blocklist {
         Ok(Blocklist(Arc::new(Shared { directory: directory.to_owned(), hashes, changing: Mutex::new(()) })))
     }
 
-    /// The list of a portal that has none, and where nobody can write one.
+    /// An empty list that cannot be changed.
     pub(crate) fn none() -> Self {
         let shared = Shared { directory: PathBuf::new(), hashes: RwLock::default(), changing: Mutex::default() };
         Blocklist(Arc::new(shared))
     }
 
-    /// Whether the sector is blocked.
+    /// True if the sector is blocked.
     pub(crate) fn contains(&self, root: &SectorRoot) -> bool {
         let hashes = self.hashes();
         !hashes.is_empty() && hashes.contains(&BlockedHash::of(root))
     }
 
-    /// The list as it is now, in order.
+    /// The current list, sorted.
     pub(crate) fn hashes(&self) -> Arc<BTreeSet<BlockedHash>> {
-        // It is replaced in one step, so that nobody leaves it half changed.
+        // The list is replaced in one step, so a panic cannot leave it half changed.
         Arc::clone(&self.0.hashes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds, then removes, durably. Blocks.
+    /// Adds, then removes hashes, durably. Blocks.
     pub(crate) fn change(&self, add: &[BlockedHash], remove: &[BlockedHash]) -> Result<(), BlocklistError> {
         let _alone = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut hashes = (*self.hashes()).clone();
@@ -115,7 +117,8 @@ impl Blocklist {
         }
         let directory = &self.0.directory;
         let temporary = directory.join("blocklist.tmp");
-        // 1. The new list beside the old one. A crash: the old one stands; the other is overwritten the next time.
+        // 1. The new list beside the old one. A crash: the old list is in place; the other is overwritten the next
+        // time.
         let mut file = File::create(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;

@@ -1,4 +1,4 @@
-//! Skyfiles from here or, as far as they are missing, from peers.
+//! Skyfiles from this portal, with missing sectors fetched from peers.
 
 use std::io;
 use std::sync::Arc;
@@ -12,14 +12,16 @@ use crate::peers::Peers;
 use crate::skyfile::{OpenError, Sectors, Skyfile};
 
 impl Portal {
-    /// Opens the skyfile of a v1 skylink; `None` if neither this portal nor, unless `only_here`, any peer has it.
+    /// Opens the skyfile of a v1 skylink; `None` if neither this portal nor any peer has it. With `only_here`, peers
+    /// are not asked.
     ///
-    /// Of one that only a peer has, the base sector is here then. The others come when they are read, and it is an error of
-    /// the reading if one of them does not. They are stored, unpinned: a cache, which a sweep takes once nobody reads it.
+    /// If only a peer has it, the base sector is local when this returns. The other sectors are fetched when they are
+    /// read, and a failed fetch is an error of the read. They are stored unpinned as a cache, and a sweep removes them
+    /// when no reader needs them.
     pub(crate) async fn open_skyfile(&self, skylink: &Skylink, only_here: bool) -> Result<Option<Skyfile>, OpenError> {
         let here = self.reader.open(skylink).await?;
         let Some(peers) = self.peers() else { return Ok(here) };
-        // One of which sectors are missing or damaged is as good as missing, and repaired in the same way.
+        // A base sector with missing or damaged sectors counts as missing, and is repaired in the same way.
         if let Some(skyfile) = here
             && self.reader.hold(&skyfile).await?
         {
@@ -34,7 +36,7 @@ impl Portal {
         let sectors = Sectors::Fetched(stores.skyfiles.sectors().clone(), fetch);
         let Some(skyfile) = self.reader.open_from(sectors, skylink).await? else { return Ok(None) };
         self.reader.hold(&skyfile).await?;
-        // Until here, so that no sweep comes in between.
+        // Kept until here, so that no sweep comes in between.
         drop(base);
         if stores.skyfiles.is_pinned(skylink).await?
             && let Ok(place) = Arc::clone(&stores.repairs).try_acquire_owned()
@@ -44,10 +46,11 @@ impl Portal {
         Ok(Some(skyfile))
     }
 
-    /// Pins a v1 skylink, after fetching what of it is not here; `false` if no peer has it either. Durable when it returns.
+    /// Pins a v1 skylink, after fetching its missing sectors; `false` if no peer has it either. Durable when it
+    /// returns.
     pub(crate) async fn pin(&self, skylink: &Skylink, only_here: bool) -> Result<bool, OpenError> {
         let stores = self.stores()?;
-        // Open, its sectors stay until they are pinned.
+        // While it is open, its sectors stay until they are pinned.
         let Some(skyfile) = self.open_skyfile(skylink, only_here).await? else { return Ok(false) };
         if skyfile.comes_from_peers() {
             let place = Arc::clone(&stores.pinnings).acquire_owned().await.map_err(io::Error::other)?;
@@ -57,7 +60,7 @@ impl Portal {
     }
 }
 
-/// Fetches all that is missing, also when nobody waits any more: clients that gave up come again.
+/// Fetches all missing sectors, even after the waiting client has left: clients that gave up come again.
 fn complete(skyfile: Skyfile, place: OwnedSemaphorePermit) -> JoinHandle<Result<(), OpenError>> {
     tokio::spawn(async move {
         let _place = place;

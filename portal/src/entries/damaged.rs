@@ -1,4 +1,4 @@
-//! Records that were found damaged, kept for a human to look at.
+//! Damaged records, kept for inspection.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use content_store::{rename, sync_directory};
 
 use super::EntryStoreError;
 
-/// How many records of one entry may be set aside within one second.
+/// The limit on damaged records of one entry within one second.
 const ASIDE_ATTEMPTS: u32 = 1000;
 
-/// Moves a file out of the way, into a directory for damaged ones, and says where to.
+/// Moves a damaged file into the directory for damaged ones, and returns its new path.
 pub(super) fn set_aside(file: &Path, directory: &Path) -> Result<PathBuf, EntryStoreError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
     let name = file.file_name().unwrap_or_default().to_string_lossy();

@@ -1,20 +1,20 @@
-//! What can go wrong in the store of entries, told apart by what a caller would do about it.
+//! Errors of the store of entries, distinguished by the reaction that a caller has.
 
 use std::io;
 use std::path::Path;
 
 use content_store::record::RecordError;
 
-/// A failed operation of the store of entries. None says that an entry is absent.
+/// A failed operation of the store of entries. No variant means that an entry is absent.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryStoreError {
     /// A file or a directory cannot be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// As many entries stand as the operator allows, and this would be one more.
+    /// The number of entries has reached the operator's limit.
     #[error("the registry of this portal is full: it holds {limit} entries")]
     TooManyEntries {
-        /// Entries.
+        /// The limit, in entries.
         limit: u64,
     },
     /// The thread that did the work panicked, or the process is about to end.
@@ -23,13 +23,13 @@ pub enum EntryStoreError {
 }
 
 impl EntryStoreError {
-    /// Wraps what the system said; made for `map_err`.
+    /// Wraps an error of the system; made for `map_err`.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> EntryStoreError {
         let wrap = RecordError::io(action, path);
         move |source| EntryStoreError::Record(wrap(source))
     }
 
-    /// Whether more room would have made it succeed.
+    /// True if it failed for lack of space.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, EntryStoreError::Record(error) if error.is_disk_full())
     }

@@ -1,4 +1,4 @@
-//! Signed registry entries, kept durably: one stands for each id.
+//! Signed registry entries, stored durably: one current entry for each id.
 //!
 //! ```text
 //! <root>/

@@ -22,7 +22,7 @@ pub(super) fn encode(signed: &SignedEntry) -> Vec<u8> {
     FORMAT.encode([entry.kind() as u8, 0], &fields)
 }
 
-/// The entry of this id. Its signature is verified again: a checksum tells damage, not forgery.
+/// Decodes the entry of this id. The signature is verified again, because a checksum detects damage, not forgery.
 pub(super) fn decode(record: &[u8], id: &EntryId) -> Result<SignedEntry, Undecodable> {
     FORMAT.decode(record, |marks, fields| {
         let [kind, 0] = marks else { return None };

@@ -1,4 +1,4 @@
-//! The store of entries. All of it blocks: call it on a blocking thread.
+//! The store of entries. Every call blocks, so call it on a blocking thread.
 
 use std::fs;
 use std::io;
@@ -15,49 +15,50 @@ use super::EntryStoreError;
 use super::damaged::set_aside;
 use super::record::{FORMAT, decode, encode};
 
-/// Directories, and locks: one for each first byte of an id.
+/// The number of directories, and of locks: one for each first byte of an id.
 const SHARDS: usize = 256;
 
 /// Entries in a directory that no other process uses.
 #[derive(Debug)]
 pub struct EntryStore {
     root: PathBuf,
-    /// Held for reading while an entry is read, for writing from the look at what stands until the new one is durable. So
-    /// no two writers of an entry both believe to have won, and nobody reads what a power cut could still take back.
+    /// Read-locked while an entry is read. Write-locked from the look at the current entry until the new one is
+    /// durable. So two writers of an entry cannot both win, and no reader sees an entry that a power cut could still
+    /// undo.
     shards: Box<[RwLock<Shard>]>,
-    /// How many entries stand. A replacement that failed in its last step may be missing here until the next start.
+    /// The number of current entries. It may miss a replacement that failed in its last step, until the next start.
     count: AtomicU64,
-    /// Most entries that may stand.
+    /// Most entries.
     limit: u64,
 }
 
 /// The entries whose ids begin with one byte.
 #[derive(Debug, Default)]
 struct Shard {
-    /// This process has seen the name of its directory on the disk.
+    /// True if this process has synced the name of the directory.
     directory_durable: bool,
 }
 
-/// What came of a [`put`](EntryStore::put).
+/// The result of a [`put`](EntryStore::put).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// It stands, durably.
+    /// The new entry is current and durable.
     Stored {
-        /// What stood until then.
+        /// The previous entry.
         replaced: Option<SignedEntry>,
     },
-    /// Another one stands and stays; durably, if the reason is [`Refusal::SameContent`].
+    /// The current entry stays. It is durable if the reason is [`Refusal::SameContent`].
     Refused {
-        /// Why.
+        /// The reason.
         refusal: Refusal,
-        /// Which one.
+        /// The current entry.
         standing: SignedEntry,
     },
 }
 
 impl EntryStore {
-    /// Opens the store in a directory, making it if it is not there (its parent must be), and sweeps what a crash left.
-    /// No more than `limit` entries may stand; those that do already stay and can be replaced.
+    /// Opens the store in a directory, and sweeps leftovers of a crash. A missing directory is made; its parent must
+    /// exist. There may be at most `limit` entries; existing ones beyond that stay and can be replaced.
     pub fn open(root: &Path, limit: u64) -> Result<Self, EntryStoreError> {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
         let store = EntryStore { root: root.to_path_buf(), shards, count: AtomicU64::new(0), limit };
@@ -73,7 +74,7 @@ impl EntryStore {
         Ok(store)
     }
 
-    /// The entry that stands under an id.
+    /// The current entry of an id.
     pub fn get(&self, id: &EntryId) -> Result<Option<SignedEntry>, EntryStoreError> {
         let found = {
             let _reading = self.read_lock(id);
@@ -83,16 +84,16 @@ impl EntryStore {
             Found::Nothing => Ok(None),
             Found::Record(entry) => Ok(Some(entry)),
             Found::Garbage => {
-                // Looked at again: it may have been replaced before this lock was held.
+                // Checked again: the entry may have been replaced before this lock was acquired.
                 let _writing = self.write_lock(id);
                 self.standing(id)
             }
         }
     }
 
-    /// Takes an entry if it supersedes the one that stands.
+    /// Stores an entry if it supersedes the current one.
     ///
-    /// Errors: after any, either of the two may stand, and the caller may put it again.
+    /// Errors: after any error, either of the two entries may be current, and the caller may put it again.
     pub fn put(&self, entry: &SignedEntry) -> Result<Put, EntryStoreError> {
         let id = entry.id();
         let mut shard = self.write_lock(&id);
@@ -102,8 +103,8 @@ impl EntryStore {
             return Ok(Put::Stored { replaced: None });
         };
         if let Err(refusal) = supersedes(standing.entry(), entry.entry()) {
-            // Of the same content the client will be told that it is safe. What was read may be in the page cache only, if
-            // a process was killed or a sync failed before: so it is written anew.
+            // With the same content, the client is told that it is safe. The bytes read may be only in the page cache,
+            // if a process was killed or a sync failed before, so they are written again.
             if refusal == Refusal::SameContent {
                 self.replace(&mut shard, &id, &standing)?;
             }
@@ -113,7 +114,7 @@ impl EntryStore {
         Ok(Put::Stored { replaced: Some(standing) })
     }
 
-    /// Puts the record of an entry into its place.
+    /// Replaces the record of an entry.
     fn replace(&self, shard: &mut Shard, id: &EntryId, entry: &SignedEntry) -> Result<(), EntryStoreError> {
         let temporary = self.temporary_directory().join(id.to_string());
         let (directory, path) = self.place(id);
@@ -130,7 +131,7 @@ impl EntryStore {
         sync_directory(&directory).map_err(EntryStoreError::io("sync", &directory))
     }
 
-    /// The entry that stands; damage is set aside, loudly. The shard is locked for writing.
+    /// The current entry. A damaged one is moved aside, and logged as an error. The shard is locked for writing.
     fn standing(&self, id: &EntryId) -> Result<Option<SignedEntry>, EntryStoreError> {
         match self.look(id)? {
             Found::Nothing => Ok(None),
@@ -152,7 +153,7 @@ impl EntryStore {
         Ok(FORMAT.read(&self.place(id).1, |record| decode(record, id))?)
     }
 
-    /// The ids of the entries that begin with this byte, damaged ones included.
+    /// The ids of the entries that begin with this byte, including damaged ones.
     pub fn ids(&self, first: u8) -> Result<Vec<EntryId>, EntryStoreError> {
         let directory = self.root.join(format!("{first:02x}"));
         let names = match fs::read_dir(&directory) {
@@ -163,24 +164,24 @@ impl EntryStore {
         let mut ids = Vec::new();
         for name in names {
             let name = name.map_err(EntryStoreError::io("read", &directory))?.file_name();
-            // An id looks like a datakey. Other names are left alone.
+            // An id looks like a datakey. Other names are not touched.
             let id = name.to_str().and_then(|name| name.parse::<DataKey>().ok());
             ids.extend(id.map(|id| EntryId::from_bytes(*id.as_bytes())));
         }
         Ok(ids)
     }
 
-    /// How many entries stand.
+    /// The number of entries.
     pub fn len(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Whether none does.
+    /// True if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Counts one more entry if one more may stand.
+    /// Counts one more entry, unless the limit is reached.
     fn make_room(&self) -> Result<(), EntryStoreError> {
         let one_more = |count| (count < self.limit).then_some(count + 1);
         let counted = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
@@ -192,7 +193,7 @@ impl EntryStore {
         let _ = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
     }
 
-    /// The records on the disk, damaged ones included.
+    /// The number of records on the disk, including damaged ones.
     fn count_files(&self) -> Result<u64, EntryStoreError> {
         let mut count = 0;
         for shard in 0..SHARDS {
@@ -206,7 +207,7 @@ impl EntryStore {
         Ok(count)
     }
 
-    /// Removes records that never got into their place. Other names are left alone.
+    /// Removes records that never reached their final name. Other names are not touched.
     fn sweep(&self) -> Result<(), EntryStoreError> {
         let directory = self.temporary_directory();
         for leftover in fs::read_dir(&directory).map_err(EntryStoreError::io("read", &directory))? {
@@ -237,7 +238,7 @@ impl EntryStore {
         self.root.join("damaged")
     }
 
-    // What they guard is whole between any two steps, so a panic in between breaks nothing.
+    // The guarded state is complete between any two steps, so a panic breaks nothing.
     fn read_lock(&self, id: &EntryId) -> RwLockReadGuard<'_, Shard> {
         self.shards[usize::from(id.as_bytes()[0])].read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,8 +1,9 @@
-//! Who may write: everybody, or whoever has one of the API keys.
+//! Authorization of writes: open to all clients, or only with an API key.
 //!
-//! Without keys everybody may add, which harms nobody but the disk; what takes away (unpins, changes of the block list) is
-//! for programs on the portal's own machine. A web page is none, though it may be open there: the portal answers pages of
-//! all origins, as SDKs need it. Cookies are never looked at, since browsers send them along whoever asks them to.
+//! Without keys every client may add, which at worst fills the disk. Removals (unpins, changes of the block list) are
+//! only for programs on the portal's own machine. A web page is no such program, even if it is open there: the portal
+//! answers pages of all origins, because SDKs need it. Cookies are ignored, since browsers send them for any page that
+//! asks.
 
 use http::header::{AUTHORIZATION, FORWARDED, ORIGIN, VIA};
 use http::{HeaderName, StatusCode};
@@ -18,8 +19,8 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// Lets a write pass, or answers 401. The key stands in `Skynet-Api-Key`, or is the password of Basic authentication, as
-/// for skyd.
+/// Allows a write, or answers 401. The key is in `Skynet-Api-Key`, or is the password of Basic authentication, as in
+/// skyd.
 pub(super) fn authorize_write(portal: &Portal, request: &Request) -> Result<(), HttpError> {
     let keys = &portal.options.api_keys;
     let allowed = keys.are_open()
@@ -28,7 +29,7 @@ pub(super) fn authorize_write(portal: &Portal, request: &Request) -> Result<(), 
     if allowed { Ok(()) } else { Err(HttpError::new(StatusCode::UNAUTHORIZED, "API authentication failed.")) }
 }
 
-/// Lets a removal pass, which has passed as a write, or answers 403.
+/// Allows a removal that is already allowed as a write, or answers 403.
 pub(super) fn authorize_removal(portal: &Portal, request: &Request) -> Result<(), HttpError> {
     if !portal.options.api_keys.are_open() || is_program_here(portal, request) {
         return Ok(());
@@ -38,18 +39,18 @@ pub(super) fn authorize_removal(portal: &Portal, request: &Request) -> Result<()
     Err(HttpError::new(StatusCode::FORBIDDEN, message))
 }
 
-/// Whether no web page asks, and nobody beyond a proxy, as far as requests can tell. Browsers name the origin with every
-/// POST, to the page's own origin as well: so a page whose name was made to lead here is known by it too.
+/// True for a local program: loopback peer, no browser or proxy headers. Browsers send an origin with every POST, even
+/// to the page's own origin, so a page on a name that was made to resolve to this machine is detected too.
 fn is_program_here(portal: &Portal, request: &Request) -> bool {
     let is_here = !request.is_proxied && request.client.is_some_and(|client| client.is_loopback());
-    // A portal that has a name of its own is reached over something that may well stand on its machine.
+    // A portal with a name of its own is reached through a proxy, which may well be on its machine.
     let is_public = !portal.options.url.is_empty();
     let marked = [ORIGIN, SEC_FETCH_SITE, FORWARDED, VIA, X_FORWARDED_FOR, X_REAL_IP];
     is_here && !is_public && !marked.iter().any(|name| request.headers.contains_key(name))
 }
 
-/// Whether a request to this endpoint that is no read takes something away that others count on. The id of a resumable
-/// upload is a secret of who made it, so that its removal needs nothing else.
+/// True if a request to this endpoint, other than a read, removes something that other clients rely on. The id of a
+/// resumable upload is a secret of its creator, so its removal needs nothing else.
 pub(super) fn takes_away(route: &Route) -> bool {
     matches!(route, Route::Unpin(_) | Route::Blocklist)
 }

@@ -1,4 +1,4 @@
-//! `/skynet/blocklist`: what this portal does not serve.
+//! `/skynet/blocklist`: the blocked skylinks.
 
 use axum::body::Body;
 use http::{Response, StatusCode};
@@ -17,11 +17,11 @@ use super::resolve::refuse;
 use crate::Portal;
 use crate::blocklist::{BlockedHash, BlocklistError};
 
-/// Bytes of a change: some 16,000 hashes.
+/// Most bytes of a change: about 16,000 hashes.
 const BODY_LIMIT: usize = 1 << 20;
 const ACTION: &str = "unable to update the skynet blocklist";
 
-/// What to add and to remove: skylinks, or hashes of roots.
+/// Skylinks, or hashes of roots, to add and to remove.
 #[derive(Debug, Deserialize)]
 struct Change {
     #[serde(default)]
@@ -32,13 +32,13 @@ struct Change {
     is_hash: bool,
 }
 
-/// The hashes; `blacklist` is what skyd called them before.
+/// Answers the hashes; `blacklist` is skyd's former name for them.
 pub(super) fn get(portal: &Portal) -> Response<Body> {
     let hashes: Vec<String> = portal.reader.blocklist().hashes().iter().map(|hash| hash.to_hex()).collect();
     json_answer(&json!({ "blacklist": null, "blocklist": hashes }))
 }
 
-/// 204 once the change is durable.
+/// Answers 204 once the change is durable.
 pub(super) async fn post(portal: &Portal, body: &mut RequestBody) -> Answer {
     portal.stores()?;
     let body = read_whole(body, BODY_LIMIT).await?;

@@ -1,4 +1,4 @@
-//! Request bodies that are read whole because they are small.
+//! Small request bodies, which are read whole.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -7,7 +7,7 @@ use serving::RequestBody;
 
 use super::error::HttpError;
 
-/// All of a body, if it is no longer than `limit` bytes.
+/// The whole body, if it is at most `limit` bytes long.
 pub(super) async fn read_whole(body: &mut RequestBody, limit: usize) -> Result<Bytes, HttpError> {
     let mut whole = BytesMut::new();
     while let Some(piece) = body.next().await {

@@ -1,7 +1,8 @@
-//! What browsers need to let a page of another origin use the portal: on every answer, errors and 304 included.
+//! The headers that browsers require before a page of another origin may use the portal. Every answer has them,
+//! including errors and 304.
 //!
-//! The origin is echoed with credentials allowed, as Skynet's portals did: SDKs send requests with cookies. So no cookie
-//! may ever authorize a write (see `[portal] api_keys`).
+//! The origin is echoed with credentials allowed, as on Skynet's portals, because SDKs send requests with cookies. So a
+//! cookie must never authorize a write (see `[portal] api_keys`).
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -10,7 +11,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method};
 
-/// What scripts may read of an answer besides the few headers that are always readable.
+/// Response headers that scripts may read besides the few that are always readable.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "Content-Length, Content-Range, Content-Disposition, Accept-Ranges, ETag, Location, Skynet-Skylink, Skynet-Proof, \
      Skynet-File-Layout, Skynet-Portal-Api, Skynet-Server-Api, Skynet-Requested-Skylink, Skyberth-Gateway, Tus-Resumable, Tus-Version, \
@@ -19,12 +20,12 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 );
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
-/// True if a browser asks what it may send.
+/// True if a browser asks for permission to send a request.
 pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS && headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Puts the headers of `request` onto its `answer`.
+/// Adds the headers for `request` to its `answer`.
 pub(super) fn allow(request: &HeaderMap, preflight: bool, answer: &mut HeaderMap) {
     answer.append(VARY, HeaderValue::from_static("Origin"));
     let Some(origin) = request.get(ORIGIN) else { return };

@@ -25,10 +25,10 @@ use crate::Portal;
 
 const PORTAL_API: HeaderName = HeaderName::from_static("skynet-portal-api");
 const SERVER_API: HeaderName = HeaderName::from_static("skynet-server-api");
-/// By this a registry knows that its own content, or another one's, is all that is behind the answer.
+/// Tells a registry that the answer comes only from the content of a registry, its own or another one.
 const GATEWAY: HeaderName = HeaderName::from_static(GATEWAY_HEADER);
 
-/// Bytes shown in the log of a path, and of a user agent.
+/// Most bytes of a path or user agent in the log.
 const MAX_LOGGED_PATH: usize = 256;
 const MAX_LOGGED_AGENT: usize = 128;
 
@@ -85,7 +85,8 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         return Ok(response);
     }
     if !request.method.is_safe() {
-        // Whatever the route: a gateway takes no write, and elsewhere one is allowed by name, or not at all.
+        // This holds for every route: a gateway refuses all writes, and other portals allow a write by name, or not at
+        // all.
         portal.stores()?;
         access::authorize_write(portal, request)?;
         if access::takes_away(route) {
@@ -123,7 +124,7 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
     }
 }
 
-/// HTTP/2 has the host in the URI.
+/// Copies the host from the URI, where HTTP/2 has it.
 fn name_host(head: &mut http::request::Parts) {
     if let Some(authority) = head.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -132,7 +133,7 @@ fn name_host(head: &mut http::request::Parts) {
     }
 }
 
-/// OPTIONS that is no browser's question.
+/// Answers an OPTIONS that is not a CORS preflight.
 fn options(portal: &Portal, route: &Route) -> Response<Body> {
     let mut response = empty(StatusCode::NO_CONTENT);
     response.headers_mut().insert(ALLOW, allowed(route));
@@ -153,7 +154,7 @@ fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// Turns an error into its answer. What is our fault is logged here, and nowhere else.
+/// Turns an error into its answer. Faults of the portal are logged here, and nowhere else.
 fn render(error: HttpError, id: &str, label: &'static str, method: &Method, path: &str) -> Response<Body> {
     if let Some(cause) = &error.cause {
         let reason = cause.source().map(ToString::to_string).unwrap_or_default();
@@ -174,7 +175,7 @@ fn finish(portal: &Portal, request: &Request, preflight: bool, id: &str, respons
     }
     cors::allow(&request.headers, preflight, headers);
     if request.method == Method::HEAD {
-        // The headers speak of the body that GET would have sent; where it has no length, HEAD says none either.
+        // The headers describe the body that GET would have sent. If its length is unknown, HEAD states none either.
         let length = response.body().size_hint().exact().filter(|length| *length > 0);
         if let Some(length) = length {
             response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
@@ -183,7 +184,7 @@ fn finish(portal: &Portal, request: &Request, preflight: bool, id: &str, respons
     }
 }
 
-/// A line of the access log: everything that it says of a request besides what [`Request`] has.
+/// A line of the access log: the facts about a request that [`Request`] does not have.
 struct Line {
     id: String,
     path: String,
@@ -214,7 +215,7 @@ impl Line {
     }
 }
 
-/// Unique in this process, which is all that its log needs.
+/// Unique in this process, which is enough for its log.
 fn next_request_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("p-{:x}", NEXT.fetch_add(1, Ordering::Relaxed))

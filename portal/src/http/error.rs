@@ -1,4 +1,4 @@
-//! What an error looks like: a status and `{"message": ...}`, as skyd's `WriteError` sends it.
+//! The form of an error: a status and `{"message": ...}`, as skyd's `WriteError` sends it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::peers::FetchError;
 use crate::read_only::ReadOnly;
 use crate::skyfile::{OpenError, WriteError};
 
-/// The entries that an answer was found over.
+/// The header with the entries that led to an answer.
 pub(super) const PROOF: HeaderName = HeaderName::from_static(PROOF_HEADER);
 
-/// Who finds all fetches from peers taken tries again after this.
+/// `Retry-After` when all peer-fetch slots are busy.
 const BUSY: Duration = Duration::from_secs(4);
 
 /// An error answer.
@@ -27,9 +27,9 @@ pub(crate) struct HttpError {
     status: StatusCode,
     message: String,
     retry_after: Option<Duration>,
-    /// The entries that say so.
+    /// The entries that prove the answer.
     proof: Option<HeaderValue>,
-    /// What it was on our side; logged, never sent.
+    /// The internal cause; logged, never sent.
     pub(super) cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -38,12 +38,12 @@ impl HttpError {
         HttpError { status, message: message.into(), retry_after: None, proof: None, cause: None }
     }
 
-    /// The request is wrong.
+    /// The request is invalid.
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         HttpError::new(StatusCode::BAD_REQUEST, message)
     }
 
-    /// What is asked for is not here.
+    /// The requested thing does not exist here.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         HttpError::new(StatusCode::NOT_FOUND, message)
     }
@@ -61,24 +61,24 @@ impl HttpError {
         }
     }
 
-    /// The same will do after this time.
+    /// Tells the client that the same request may succeed after this time.
     pub(crate) fn retry_after(self, wait: Duration) -> Self {
         HttpError { retry_after: Some(wait), ..self }
     }
 
-    /// A client can check by this that it is so.
+    /// Adds a proof with which a client can check the answer.
     pub(super) fn with_proof(self, proof: HeaderValue) -> Self {
         HttpError { proof: Some(proof), ..self }
     }
 
-    /// Our fault: `message` is what the client is told of it.
+    /// An internal fault; the client is told only `message`.
     pub(crate) fn internal(message: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         let error = HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, message);
         HttpError { cause: Some(Box::new(cause)), ..error }
     }
 
     pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
-        // Internals stay here; the id finds them in the log.
+        // The cause is not sent; the request's id finds it in the log.
         let message = match self.cause {
             Some(_) => format!("{} (request {request_id})", self.message),
             None => self.message,
@@ -95,7 +95,7 @@ impl HttpError {
             headers.insert(PROOF, proof);
         }
         if let Some(wait) = self.retry_after {
-            // Whole seconds, none of them too early.
+            // Rounded up to whole seconds, so that no client retries too early.
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
         }
         response
@@ -138,7 +138,7 @@ impl From<WriteError> for HttpError {
     }
 }
 
-/// A skyfile that only peers have.
+/// The answer when a skyfile that only peers have could not be fetched.
 fn not_fetched(error: &Arc<FetchError>) -> HttpError {
     let status = match **error {
         FetchError::Busy => StatusCode::SERVICE_UNAVAILABLE,
@@ -161,7 +161,7 @@ impl From<OpenError> for HttpError {
             OpenError::ReadOnly(error) => return error.into(),
             OpenError::Blocked => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
             OpenError::NotV1 | OpenError::Proof(_) => StatusCode::BAD_REQUEST,
-            // What the skylink names is here, and no skyfile: skyd answers so too.
+            // The sector of the skylink exists but is no skyfile: this is skyd's status too.
             OpenError::Layout(_) | OpenError::OutOfBounds | OpenError::Metadata(_) => StatusCode::INTERNAL_SERVER_ERROR,
             OpenError::Fetch(error) => return not_fetched(&error),
             OpenError::Io(_) => return HttpError::internal("failed to fetch skylink", error),

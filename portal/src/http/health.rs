@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz`, `/metrics`: for those who run the portal.
+//! `/livez`, `/readyz`, `/metrics`: endpoints for operators.
 
 use axum::body::Body;
 use content_store::free_space;
@@ -9,12 +9,12 @@ use super::error::HttpError;
 use super::request::{Answer, Request};
 use crate::Portal;
 
-/// The process runs; it listens only once its store is open, so that it is ready too.
+/// Answers that the process runs. It listens only once its store is open, so it is ready too.
 pub(super) fn live() -> Response<Body> {
     text("text/plain; charset=utf-8", "ok\n".to_owned())
 }
 
-/// What a scraper reads, in the format that it asks for.
+/// Answers with the metrics, in the format that the scraper asks for.
 pub(super) async fn metrics(portal: &Portal, request: &Request) -> Answer {
     if !portal.options.metrics {
         return Err(HttpError::not_found("metrics are disabled"));

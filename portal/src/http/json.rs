@@ -1,11 +1,11 @@
-//! Answers in JSON about what may be different the next time.
+//! JSON answers whose content may change.
 
 use axum::body::Body;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use serde::Serialize;
 
-/// As Go's encoder writes it, with a line break at the end.
+/// JSON as Go's encoder writes it, with a line break at the end.
 pub(super) fn json_answer(value: &impl Serialize) -> Response<Body> {
     let mut text = serde_json::to_string(value).expect("what is answered has text keys only");
     text.push('\n');

@@ -1,11 +1,11 @@
-//! Parts of Skynet's portals that this one leaves out, so that a client learns that instead of "not found".
+//! Features of Skynet's portals that this one does not have, so that a client gets a reason instead of "not found".
 
 const HNS: &str = "Handshake names, and MySky which is hosted at one, are not served by this portal";
 const SKYKEYS: &str = "this portal keeps no skykeys: encrypt before you upload";
 const SUBSCRIPTION: &str = "this portal has no registry subscriptions: ask for the entry again";
 const ACCOUNTS: &str = "this portal has no accounts: its operator hands out API keys";
 
-/// Why nothing is at this path.
+/// The reason why this path is not supported.
 pub(super) fn at_path(path: &str) -> Option<&'static str> {
     let below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let any = |prefixes: &[&str]| prefixes.iter().any(|prefix| below(prefix));
@@ -28,7 +28,7 @@ pub(super) fn at_path(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Why nothing is at the host of this name below the portal's own.
+/// The reason why the host with this label below the portal's own is not supported.
 pub(super) fn at_host(label: &str) -> Option<&'static str> {
     let label = label.to_ascii_lowercase();
     if label.rsplit('.').next() == Some("hns") {

@@ -13,7 +13,7 @@ use crate::Portal;
 
 const MAX_TIMEOUT_SECONDS: u64 = 900;
 
-/// A v1 skylink, and how it was found.
+/// A v1 skylink, and the way to it.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) v1: Skylink,
@@ -23,14 +23,14 @@ pub(super) struct Link {
     passed: Vec<SignedEntry>,
 }
 
-/// Reads the skylink of a path; what stands behind it does not matter.
+/// Parses the skylink of a path; the text after it is ignored.
 pub(super) fn parse(text: &str) -> Result<Skylink, HttpError> {
     let text = text.split('/').next().unwrap_or_default();
     text.parse().map_err(|error| HttpError::bad_request(format!("error parsing skylink: {error}")))
 }
 
 impl Link {
-    /// `action` is what fails if it leads nowhere, in skyd's words.
+    /// Resolves a skylink to v1. `action` is the failed action in skyd's words, for the error.
     pub(super) async fn resolve(
         portal: &Portal,
         request: &Request,
@@ -51,12 +51,12 @@ impl Link {
         }
     }
 
-    /// Whether it was asked for by an entry, which may lead elsewhere tomorrow.
+    /// True if an entry led to it, which may lead elsewhere later.
     pub(super) fn is_mutable(&self) -> bool {
         !self.passed.is_empty()
     }
 
-    /// Puts `Skynet-Skylink`, and the proof of a v2 skylink, onto an answer.
+    /// Adds `Skynet-Skylink`, and the proof of a v2 skylink, to an answer.
     pub(super) fn describe(&self, headers: &mut HeaderMap) {
         headers.insert(SKYNET_SKYLINK, value(&self.v1.to_string()));
         attach_proof(&self.passed, headers);

@@ -1,7 +1,7 @@
 //! The only place that knows HTTP: parse a request, call the portal, render the answer.
 //!
-//! One file per group of endpoints; `route` is the grammar of all paths, `error` what an error looks like, `cors` what
-//! browsers need on every answer.
+//! There is one file per group of endpoints. `route` is the grammar of all paths, `error` the form of errors, and
+//! `cors` has the headers that browsers need on every answer.
 
 mod access;
 mod blocklist;

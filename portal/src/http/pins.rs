@@ -1,4 +1,4 @@
-//! `/skynet/pin`, `/skynet/unpin`, `/skynet/health/skylink`: what is to stay, and how it is.
+//! `/skynet/pin`, `/skynet/unpin`, `/skynet/health/skylink`: pins and their state.
 
 use axum::body::Body;
 use http::header::CACHE_CONTROL;
@@ -11,7 +11,8 @@ use super::links::Link;
 use super::request::{Answer, Request};
 use crate::Portal;
 
-/// Pins what is here or at peers, from where it is fetched before the answer; the path in skyd's file system that it asks for is only echoed.
+/// Pins local content, or content of peers, which is fetched before the answer. The requested path in skyd's file
+/// system is only echoed.
 pub(super) async fn pin(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     const ACTION: &str = "failed to pin file to skynet";
     let link = Link::resolve(portal, request, skylink, ACTION).await?;
@@ -27,7 +28,7 @@ pub(super) async fn pin(portal: &Portal, request: &Request, skylink: &str) -> An
     Ok(response)
 }
 
-/// Unpins, whether or not it was pinned.
+/// Unpins; it also succeeds if there was no pin.
 pub(super) async fn unpin(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     const ACTION: &str = "failed to unpin skylink";
     let skyfiles = &portal.stores()?.skyfiles;
@@ -39,7 +40,8 @@ pub(super) async fn unpin(portal: &Portal, request: &Request, skylink: &str) -> 
     Ok(response)
 }
 
-/// How much of a skyfile is here. A piece more or less is a copy more or less on skyd's network of hosts; here is one copy.
+/// The local state of a skyfile. On skyd's network of hosts, pieces make the number of copies vary; here there is one
+/// copy.
 pub(super) async fn health(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     const ACTION: &str = "failed to get skylink health";
     let link = Link::resolve(portal, request, skylink, ACTION).await?;
@@ -57,7 +59,7 @@ pub(super) async fn health(portal: &Portal, request: &Request, skylink: &str) ->
         answer.insert("fanoutparitypieces".to_owned(), json!(health.parity_pieces));
         answer.insert("fanoutredundancy".to_owned(), json!(health.fanout));
     }
-    // Not of skyd: whether it stays here.
+    // Not in skyd: whether the skyfile is pinned here.
     answer.insert("pinned".to_owned(), json!(pinned));
     Ok(json_answer(&answer))
 }

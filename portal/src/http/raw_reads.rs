@@ -13,7 +13,7 @@ use super::request::{Answer, Request};
 use crate::Portal;
 use crate::skyfile::SkyfileStream;
 
-/// `/skynet/basesector/<skylink>`: the bytes that it names.
+/// `/skynet/basesector/<skylink>`: the named bytes.
 pub(super) async fn base_sector(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     const ACTION: &str = "failed to fetch base sector";
     let link = Link::resolve(portal, request, skylink, ACTION).await?;
@@ -24,8 +24,8 @@ pub(super) async fn base_sector(portal: &Portal, request: &Request, skylink: &st
     Ok(response)
 }
 
-/// `/skynet/trustless/basesector/<skylink>`: the bytes that it names, then the proof that they stand in a sector of that
-/// root, as libskynet checks it: the roots of the subtrees before them, then of those behind them.
+/// `/skynet/trustless/basesector/<skylink>`: the named bytes, then the proof that a sector with that root has them.
+/// libskynet checks it: the roots of the subtrees before them, then of those behind them.
 pub(super) async fn trustless(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     const ACTION: &str = "failed to fetch base sector";
     let link = Link::resolve(portal, request, skylink, ACTION).await?;
@@ -56,7 +56,7 @@ pub(super) async fn root(portal: &Portal, request: &Request) -> Answer {
     Ok(bytes(sector.ok_or_else(|| root_not_found("failed to fetch root"))?, length, Bytes::new(), false))
 }
 
-/// The bytes that a skylink names, from here or, if it is a skyfile, from peers.
+/// The bytes named by a skylink, from this portal or, if it is a skyfile, from peers.
 async fn find(
     portal: &Portal,
     request: &Request,
@@ -67,12 +67,12 @@ async fn find(
     if here.is_some() {
         return Ok(here);
     }
-    // Open, its base sector stays until that is open too.
+    // While it is open, its base sector stays until that is open too.
     let Some(_skyfile) = portal.open_skyfile(&link.v1, request.is_from_peer()).await? else { return Ok(None) };
     Ok(portal.reader.sector(&link.root, link.offset, length).await?)
 }
 
-/// As many of the bytes that a skylink names as there are: its arithmetic does not know how small our sectors may be.
+/// The number of named bytes that exist: a skylink's arithmetic does not know how small the sectors may be.
 fn available(portal: &Portal, link: &Link) -> u64 {
     let size = portal.options.profile.sector_size().bytes() as u64;
     link.fetch_size.min(size.saturating_sub(link.offset))
@@ -90,7 +90,7 @@ fn bytes(sector: SkyfileStream, length: u64, tail: Bytes, mutable: bool) -> Resp
     response
 }
 
-/// What is said of bytes that anybody may have made: no browser shall take them for a page.
+/// Adds headers for bytes that any client may have made: no browser shall treat them as a page.
 pub(super) fn describe(headers: &mut HeaderMap, mutable: bool) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

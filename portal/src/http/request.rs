@@ -1,4 +1,4 @@
-//! A request on its way through the handlers.
+//! The request that handlers get.
 
 use std::net::IpAddr;
 
@@ -11,47 +11,48 @@ use super::error::HttpError;
 use crate::PortalOptions;
 use crate::peers::PEER_HEADER;
 
-/// What a handler answers.
+/// The result of a handler.
 pub(crate) type Answer = Result<http::Response<Body>, HttpError>;
 
-/// What handlers see of a request; the body goes beside it.
+/// The parts of a request that handlers see; the body is passed separately.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// Address of the client: the other end of the connection, or the one that a trusted proxy there names.
+    /// Address of the client: the peer of the connection, or the client that a trusted proxy names.
     pub(crate) client: Option<IpAddr>,
-    /// A trusted proxy is at the other end.
+    /// True if the peer is a trusted proxy.
     pub(crate) is_proxied: bool,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
-    /// The query as it came, for redirects.
+    /// The query as received, for redirects.
     pub(crate) raw_query: Option<String>,
 }
 
 impl Request {
-    /// A header as text; one that is no text counts as absent.
+    /// A header as text; a header that is not text counts as absent.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Whether another portal asks: it shall get what is here, and nothing that peers have.
+    /// True if another portal asks. It gets local content only, nothing of peers.
     pub(crate) fn is_from_peer(&self) -> bool {
         self.headers.contains_key(PEER_HEADER)
     }
 
-    /// The host that the client asked, with its port, without anything that could not stand in one.
+    /// The host that the client used, with its port; `None` if it has characters that are invalid in a host.
     pub(crate) fn host(&self) -> Option<&str> {
         let is_host = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
         self.header(&HOST).filter(is_host).filter(|host| !host.is_empty())
     }
 
-    /// The portal's own URL as this client sees it, without a slash at the end: what SDKs compare and build links from.
+    /// The portal's own URL as this client sees it, without a slash at the end. SDKs compare it and build links from
+    /// it.
     pub(crate) fn portal_url(&self, options: &PortalOptions) -> String {
         if !options.url.is_empty() {
             return options.url.clone();
         }
         let host = self.host().unwrap_or(&options.hostname);
-        // A skylink's own origin is a label before the portal's name; it is no part of the portal's URL.
+        // A skylink's own origin is a label before the portal's name, not part of the portal's URL.
         let portal = match host.split_once('.') {
             Some((_, rest)) if rest.split(':').next() == Some(options.hostname.as_str()) => rest,
             _ => host,
@@ -60,10 +61,10 @@ impl Request {
     }
 }
 
-/// The skylink that an answer is of.
+/// The header with the skylink of an answer.
 pub(crate) const SKYNET_SKYLINK: HeaderName = HeaderName::from_static("skynet-skylink");
 
-/// A parameter that says yes or no, as Go's `strconv.ParseBool` reads it; absent or empty is no.
+/// A boolean parameter in the syntax of Go's `strconv.ParseBool`; absent or empty means false.
 pub(crate) fn parse_bool(request: &Request, name: &str) -> Result<bool, HttpError> {
     match request.query.get(name).unwrap_or_default() {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
@@ -74,7 +75,7 @@ pub(crate) fn parse_bool(request: &Request, name: &str) -> Result<bool, HttpErro
     }
 }
 
-/// A value made of our own, already valid, parts.
+/// A header value made of valid parts.
 pub(crate) fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -1,4 +1,4 @@
-//! `/skynet/resolve/<skylink>`: where it leads, with the proof.
+//! `/skynet/resolve/<skylink>`: the target of a skylink, with the proof.
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
@@ -15,7 +15,8 @@ use crate::registry::ResolveLinkError;
 
 const MAX_TIMEOUT_SECONDS: u64 = 900;
 
-/// Answers `{"skylink": <v1>}`, which for one of version 1 is itself; `skylink` is the end of the path, still encoded.
+/// Answers `{"skylink": <v1>}`. A skylink of version 1 resolves to itself. `skylink` is the end of the path, still
+/// encoded.
 pub(super) async fn resolve(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     let malformed = |error: SkylinkError| HttpError::bad_request(format!("Unable to parse skylink: {error}"));
     let skylink: Skylink = skylink.parse().map_err(malformed)?;
@@ -32,7 +33,7 @@ pub(super) async fn resolve(portal: &Portal, request: &Request, skylink: &str) -
     Ok(response)
 }
 
-/// The answer to a skylink that leads nowhere; `action` is what failed, in skyd's words.
+/// The answer for a skylink that cannot be resolved; `action` is the failed action, in skyd's words.
 pub(crate) fn refuse(action: &str, error: ResolveLinkError) -> HttpError {
     match error {
         ResolveLinkError::Unknown(_) => HttpError::not_found(format!("{action}: {error}")),
@@ -48,7 +49,7 @@ pub(crate) fn refuse(action: &str, error: ResolveLinkError) -> HttpError {
     }
 }
 
-/// Puts the entries that were passed on the way from v2 to v1 onto an answer; nothing if there were none.
+/// Adds the entries between v2 and v1 to an answer; does nothing if there are none.
 pub(crate) fn attach_proof(passed: &[SignedEntry], headers: &mut HeaderMap) {
     if let Some(proof) = proof_value(passed) {
         headers.insert(PROOF, proof);

@@ -1,6 +1,6 @@
-//! `POST /skynet/restore`: a skyfile whose base sector the client made.
+//! `POST /skynet/restore`: a skyfile with a base sector made by the client.
 //!
-//! Nothing of it is believed: root, skylink and fanout are computed here and compared.
+//! The base sector is not trusted: root, skylink and fanout are computed here and compared.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -14,7 +14,7 @@ use super::request::{Answer, SKYNET_SKYLINK, value};
 use crate::Portal;
 use crate::skyfile::{Admission, GivenBase, RESTORE_HEADER_SIZE, RestoreError, Skyfiles, WriteError};
 
-/// Takes header, base sector, and the content if that has a fanout.
+/// Reads header, base sector, and the content if it has a fanout.
 pub(super) async fn restore(portal: &Portal, body: &mut RequestBody) -> Answer {
     let profile = portal.options.profile;
     let skyfiles = &portal.stores()?.skyfiles;

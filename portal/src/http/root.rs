@@ -1,4 +1,4 @@
-//! `/`: what SDKs ask to learn whether a portal is there, and a page for people.
+//! `/`: SDKs request it to detect a portal, and people get a page.
 
 use axum::body::Body;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -14,7 +14,7 @@ const GATEWAY_PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><ti
 <h1>Skyberth gateway</h1><p>What a registry holds, at its skylinks: download from <code>/SKYLINK</code>. Nothing can be \
 uploaded here.";
 
-/// 200; what matters are the headers that every answer has.
+/// Answers 200; only the headers of every answer matter.
 pub(super) fn page(portal: &Portal) -> Response<Body> {
     let mut response = Response::new(Body::from(if portal.is_gateway() { GATEWAY_PAGE } else { PAGE }));
     let headers = response.headers_mut();

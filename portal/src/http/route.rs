@@ -1,11 +1,11 @@
-//! From host, method-free path to what is asked for: the grammar of the whole API on one page.
+//! From host and path to the requested endpoint: the grammar of the whole API on one page.
 
 use content_store::UploadId;
 
 use super::download::{Address, below};
 use super::left_out;
 
-/// What a request asks for.
+/// The endpoint of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     /// `/`.
@@ -26,7 +26,7 @@ pub(crate) enum Route {
     Resolve(String),
     /// `/skynet/portals`.
     Portals,
-    /// `/skynet/blocklist`, and `/skynet/blacklist` as it was called before.
+    /// `/skynet/blocklist`, and `/skynet/blacklist`, its former name.
     Blocklist,
     /// `/skynet/root`.
     SectorBytes,
@@ -44,24 +44,24 @@ pub(crate) enum Route {
     SkylinkHealth(String),
     /// `/skynet/restore`.
     Restore,
-    /// `/skynet/skyfile`; what stands behind it does not matter, it was a path in skyd's own file system.
+    /// `/skynet/skyfile`. The rest of the path is ignored; in skyd it was a path in its own file system.
     Skyfile,
     /// `/<skylink>[/path]`, `/skynet/skylink/<skylink>[/path]`, and any path on a skylink's own host.
     Download(Address),
     /// `/skynet/metadata/<skylink>`.
     Metadata(Address),
-    /// A part of other portals that this one does not have.
+    /// A feature of other portals that this one does not have.
     LeftOut(&'static str),
     /// `/skynet/tus`.
     Tus,
-    /// `/skynet/tus/:id`; `None`: no upload can have that id.
+    /// `/skynet/tus/:id`; `None` if no upload can have that id.
     TusUpload(Option<UploadId>),
-    /// `/skynet/upload/tus/:id`; the same.
+    /// `/skynet/upload/tus/:id`; `None` if no upload can have that id.
     TusSkylink(Option<UploadId>),
 }
 
 impl Route {
-    /// Reads the host and the path of a request. What lies below the portal's own name is no part of its API.
+    /// The route for the host and the path of a request. Hosts below the portal's own name do not belong to its API.
     pub(crate) fn at(host: Option<&str>, hostname: &str, path: &str) -> Option<Route> {
         let Some(label) = host.and_then(|host| below(host, hostname)) else { return Route::parse(path) };
         if let Some(address) = Address::on_host(host?, hostname, path) {
@@ -70,7 +70,7 @@ impl Route {
         left_out::at_host(label).map(Route::LeftOut).or_else(|| Route::parse(path))
     }
 
-    /// Reads the raw, still encoded path of a request.
+    /// The route for the raw, still encoded path of a request.
     pub(crate) fn parse(path: &str) -> Option<Route> {
         Some(match path {
             "/" | "" => Route::Root,
@@ -94,7 +94,7 @@ impl Route {
         })
     }
 
-    /// Paths that something follows.
+    /// Parses paths with a variable part.
     fn parse_prefixed(path: &str) -> Option<Route> {
         let (first, rest) = path.strip_prefix("/skynet/")?.split_once('/').unwrap_or((&path["/skynet/".len()..], ""));
         Some(match first {
@@ -129,7 +129,7 @@ impl Route {
         path.strip_prefix("/skynet/upload/tus/").map(|id| Route::TusSkylink(id.parse().ok()))
     }
 
-    /// True for what speaks TUS.
+    /// True for endpoints of TUS.
     pub(crate) fn is_tus(&self) -> bool {
         matches!(self, Route::Tus | Route::TusUpload(_))
     }
@@ -165,7 +165,7 @@ impl Route {
         }
     }
 
-    /// `Allow`.
+    /// The methods for `Allow`.
     pub(crate) fn methods(&self) -> &'static [http::Method] {
         use http::Method;
         match self {

@@ -1,4 +1,4 @@
-//! `/skynet/stats`, `/skynet/portals`: what kind of portal this is.
+//! `/skynet/stats`, `/skynet/portals`: the description of this portal.
 
 use axum::body::Body;
 use http::Response;
@@ -8,8 +8,8 @@ use super::json::json_answer;
 use super::request::Request;
 use crate::Portal;
 
-/// The part of skyd's answer that says something here, and the profile, by which clients know the skylinks of uploads
-/// before they send them.
+/// The part of skyd's answer that is meaningful here, and the profile. With the profile, clients know the skylinks of
+/// uploads before they send them.
 pub(super) fn stats(portal: &Portal) -> Response<Body> {
     let gateway = portal.is_gateway();
     json_answer(&json!({
@@ -22,7 +22,7 @@ pub(super) fn stats(portal: &Portal) -> Response<Body> {
     }))
 }
 
-/// The portals that this one knows of: itself.
+/// The list of known portals: only this one.
 pub(super) fn portals(portal: &Portal, request: &Request) -> Response<Body> {
     let url = request.portal_url(&portal.options);
     let (scheme, host) = url.split_once("://").unwrap_or(("", &url));

@@ -1,4 +1,4 @@
-//! `timeout`: how many seconds a client gives the portal.
+//! `timeout`: the seconds that a client allows the portal.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::error::HttpError;
 
 const DEFAULT: Duration = Duration::from_secs(30);
 
-/// What the client says, up to `most` seconds.
+/// The client's timeout, up to `most` seconds.
 pub(super) fn timeout(query: &Query, most: u64) -> Result<Duration, HttpError> {
     let Some(text) = query.get("timeout").filter(|text| !text.is_empty()) else { return Ok(DEFAULT) };
     match text.parse() {

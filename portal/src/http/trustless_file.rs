@@ -1,8 +1,9 @@
-//! `/skynet/trustless/file/v1/<skylink>`: part of a file, with all that proves it to who has nothing but the skylink.
+//! `/skynet/trustless/file/v1/<skylink>`: part of a file, with a complete proof for a client that has only the skylink.
 //!
-//! The format is that of skyd 1.6: the section size (u64), the leaves with the layout and their proof in the base sector;
-//! then of a file that stands in the base sector the leaves with the part, and their proof; of one with a fanout the part
-//! cut at multiples of the section size, each section with the proofs of its pieces. Numbers are little-endian.
+//! The format is that of skyd 1.6, with little-endian numbers. It begins with the section size (u64), then the leaves
+//! with the layout and their proof in the base sector. For a file in the base sector, the leaves with the part and
+//! their proof follow. For a file with a fanout, the part follows, cut at multiples of the section size, each section
+//! with the proofs of its pieces.
 
 use std::ops::Range;
 
@@ -22,10 +23,10 @@ use super::request::{Answer, Request};
 use crate::Portal;
 use crate::skyfile::{Skyfile, aligned};
 
-/// What failed, in skyd's words.
+/// The failed action, in skyd's words.
 const ACTION: &str = "failed to fetch skylink";
 
-/// `?offset=&length=`: without them all of the file, or what follows the offset.
+/// `?offset=&length=`: without them the whole file, or the rest after the offset.
 pub(super) async fn read(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     let link = Link::resolve(portal, request, skylink, ACTION).await?;
     let opened = portal.open_skyfile(&link.v1, request.is_from_peer()).await?;
@@ -50,17 +51,18 @@ pub(super) async fn read(portal: &Portal, request: &Request, skylink: &str) -> A
     Ok(response)
 }
 
-/// Bytes of a section: clients take no other than that of skyd's build with such sectors. A divisor of the sector.
+/// Bytes of a section: clients accept only that of the skyd build with such sectors. It is a divisor of the sector
+/// size.
 fn section_size(sector: SectorSize) -> u64 {
     match sector.bytes() as u64 {
-        // Those of its tests, and of its development.
+        // The sizes of skyd's testing and development builds.
         4096 => 512,
         0x4_0000 => 0x4_0000,
         bytes => bytes / 4,
     }
 }
 
-/// The bytes asked for, at least one and all of them in the file.
+/// The requested bytes: at least one, and all within the file.
 fn part(query: &Query, size: u64) -> Result<Range<u64>, HttpError> {
     let number = |name: &str| match query.get(name).unwrap_or_default() {
         "" => Ok(None),
@@ -77,14 +79,14 @@ fn part(query: &Query, size: u64) -> Result<Range<u64>, HttpError> {
     }
 }
 
-/// Where a part of a file without a fanout stands.
+/// The range in the base sector of a part of a file without a fanout.
 fn in_base_sector(link: &Link, skyfile: &Skyfile, part: &Range<u64>) -> Range<usize> {
-    // The file was opened, so that all of this is within the sector.
+    // The file was opened, so all of this is within the sector.
     let content = link.offset as usize + Layout::SIZE + skyfile.layout().metadata_size as usize;
     content + part.start as usize..content + part.end as usize
 }
 
-/// The leaves of the base sector that hold these bytes, then their proof; and the length of both.
+/// The leaves of the base sector with these bytes, then their proof; and the length of both.
 async fn proven(
     portal: &Portal,
     link: &Link,

@@ -32,10 +32,10 @@ const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 const UPLOAD_METADATA: HeaderName = HeaderName::from_static("upload-metadata");
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
-/// When to ask again.
+/// `Retry-After` of busy uploads.
 const RETRY_AFTER: Duration = Duration::from_secs(4);
 
-/// What OPTIONS says besides the methods.
+/// Adds the answer to OPTIONS besides the methods.
 pub(super) fn advertise(portal: &Portal, headers: &mut HeaderMap) {
     headers.insert(TUS_VERSION, VERSION);
     headers.insert(TUS_EXTENSION, EXTENSIONS);
@@ -44,17 +44,17 @@ pub(super) fn advertise(portal: &Portal, headers: &mut HeaderMap) {
     }
 }
 
-/// What every answer says, errors included.
+/// Adds the headers that every answer has, including errors.
 pub(super) fn mark(headers: &mut HeaderMap) {
     headers.insert(TUS_RESUMABLE, VERSION);
 }
 
-/// POST: a new upload, perhaps with its first bytes, or one that is made of others.
+/// POST: a new upload, perhaps with its first bytes, or a final upload made of parts.
 pub(super) async fn create(portal: &Arc<Portal>, request: &Request, body: &mut RequestBody) -> Answer {
     if let Some(refusal) = refuse_version(request) {
         return Ok(refusal);
     }
-    // Another type than that of TUS is what some HTTP clients send with any POST: the body is none of ours then.
+    // Some HTTP clients send another type than that of TUS with any POST. Their body is ignored then.
     let with_bytes = request.header(&CONTENT_TYPE) == Some(OFFSET_OCTET_STREAM);
     let status = match new_upload(request)? {
         NewUpload::Final(..) if with_bytes => return Err(TusError::ModifyFinal.into()),
@@ -72,7 +72,7 @@ pub(super) async fn create(portal: &Arc<Portal>, request: &Request, body: &mut R
     Ok(response)
 }
 
-/// HEAD, PATCH and DELETE of an upload; also as a POST that says which of them it is.
+/// HEAD, PATCH and DELETE of an upload; also a POST that names one of these methods.
 pub(super) async fn upload(
     portal: &Arc<Portal>,
     request: &Request,
@@ -110,7 +110,7 @@ async fn patch(portal: &Arc<Portal>, request: &Request, body: &mut RequestBody, 
     Ok(answer(StatusCode::NO_CONTENT, &status))
 }
 
-/// GET `/skynet/upload/tus/:id`: what an upload became, as skyd says it.
+/// GET `/skynet/upload/tus/:id`: the skylink of an upload, in skyd's form.
 pub(super) async fn skylink(portal: &Arc<Portal>, id: Option<&UploadId>) -> Answer {
     let found = match id {
         Some(id) => match portal.stores()?.uploads.skylink(id).await {
@@ -127,7 +127,7 @@ enum NewUpload {
     Final(Vec<UploadId>, UploadMetadata),
 }
 
-/// `SkynetMaxUploadSize` is not looked at: it comes from the front of a portal, and here it would come from anybody.
+/// `SkynetMaxUploadSize` is ignored. It comes from the front of a portal, and here any client could send it.
 fn new_upload(request: &Request) -> Result<NewUpload, HttpError> {
     let concatenation = Concatenation::parse(text(request, &UPLOAD_CONCAT)?)
         .map_err(|error| HttpError::bad_request(error.to_string()))?;
@@ -144,7 +144,7 @@ fn new_upload(request: &Request) -> Result<NewUpload, HttpError> {
     Ok(NewUpload::Bytes { partial, length: number(request, &UPLOAD_LENGTH)?, metadata })
 }
 
-/// A header that must be there at most once, and be text.
+/// A header that may occur at most once, and must be text.
 fn text<'a>(request: &'a Request, name: &HeaderName) -> Result<Option<&'a str>, HttpError> {
     let mut values = request.headers.get_all(name).iter();
     match (values.next().map(HeaderValue::to_str), values.next()) {
@@ -164,7 +164,7 @@ fn content_length(request: &Request) -> Option<u64> {
     request.header(&CONTENT_LENGTH)?.parse().ok()
 }
 
-/// HEAD is also what people look with, so that it may come without a version.
+/// HEAD may come without a version, because people use it to look at uploads.
 fn refuse_version(request: &Request) -> Option<Response<Body>> {
     let version = request.headers.get(TUS_RESUMABLE);
     if version == Some(&VERSION) || (version.is_none() && request.method == Method::HEAD) {
@@ -231,7 +231,8 @@ fn skylink_value(skylink: &Skylink) -> HeaderValue {
     value(&skylink.to_string())
 }
 
-/// tus-js-client gives up on any 4xx but 409 and 423, so that whatever may be better the next time is one of these or a 5xx.
+/// tus-js-client gives up on any 4xx but 409 and 423. Every error that a retry may fix is therefore one of these or a
+/// 5xx.
 impl From<TusError> for HttpError {
     fn from(error: TusError) -> Self {
         let message = error.to_string();

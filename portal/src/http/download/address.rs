@@ -1,31 +1,31 @@
-//! Where a download asks: which skylink, which path in it, and on whose origin.
+//! The address of a download: the skylink, the path in it, and the origin.
 
 use percent_encoding::percent_decode_str;
 use skynet_formats::skylink::{Skylink, SkylinkError};
 
-/// Characters of the text forms of a skylink.
+/// Lengths in characters of the two text forms of a skylink.
 const BASE64: usize = 46;
 const BASE32: usize = 55;
 
-/// A skylink and a path, as a URL names them.
+/// A skylink and a path, as named by a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
-    /// The skylink's text; it may be none.
+    /// The skylink's text, not yet validated.
     link: String,
-    /// What follows it, still encoded: nothing, or a slash and more.
+    /// The rest after it, still encoded: empty, or a slash and more.
     rest: String,
-    /// The host is the skylink's own, so that its documents share their origin with nothing else.
+    /// True if the host is the skylink's own, so that its documents share their origin with no others.
     own_origin: bool,
 }
 
 impl Address {
-    /// From `<skylink>[/path]`.
+    /// The address in a path `<skylink>[/path]`.
     pub(crate) fn in_path(text: &str) -> Self {
         let (link, rest) = text.split_at(text.find('/').unwrap_or(text.len()));
         Address { link: link.to_owned(), rest: rest.to_owned(), own_origin: false }
     }
 
-    /// From a path that has no other meaning: `None` if it cannot begin with a skylink.
+    /// The address in a path without another meaning; `None` if it cannot begin with a skylink.
     pub(crate) fn in_root(path: &str) -> Option<Self> {
         let address = Address::in_path(path.strip_prefix('/')?);
         let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -37,7 +37,7 @@ impl Address {
         is_link.then_some(address)
     }
 
-    /// From the host `<skylink>.<hostname>[:port]`, where all paths are those of the skyfile.
+    /// The address on the host `<skylink>.<hostname>[:port]`, where all paths belong to the skyfile.
     pub(crate) fn on_host(host: &str, hostname: &str, path: &str) -> Option<Self> {
         let label = below(host, hostname)?;
         let rest = if path.is_empty() { "/" } else { path };
@@ -52,27 +52,27 @@ impl Address {
         self.own_origin
     }
 
-    /// The path behind the skylink with its slash, still encoded.
+    /// The path after the skylink with its slash, still encoded.
     pub(super) fn rest(&self) -> &str {
         &self.rest
     }
 
-    /// The path in the skyfile; `None` if its escapes are none. skyd decodes paths like forms, so that `+` is a space.
+    /// The path in the skyfile; `None` if its escapes are invalid. skyd decodes paths like forms, so `+` is a space.
     pub(super) fn path(&self) -> Option<String> {
         decode(&self.rest.replace('+', " "))
     }
 
-    /// The same with `+` as it stands, which is what other servers serve.
+    /// The path in the skyfile with `+` unchanged, as other servers decode it.
     pub(super) fn literal_path(&self) -> Option<String> {
         decode(&self.rest)
     }
 
-    /// True if `/` is asked for without a slash, which relative links in a document would miss.
+    /// True if the root is requested without a slash, which would break relative links in a document.
     pub(super) fn lacks_slash(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// The address with a slash behind it, relative to where it was asked for.
+    /// The address with a slash at its end, relative to the requested URL.
     pub(super) fn with_slash(&self) -> String {
         format!("{}/", self.link)
     }
@@ -84,20 +84,20 @@ fn decode(rest: &str) -> Option<String> {
     if (0..bytes.len()).any(|at| bytes[at] == b'%' && !encoded(at)) {
         return None;
     }
-    // A second slash behind the skylink is as good as one.
+    // A second slash after the skylink counts as one.
     let path = rest.strip_prefix('/').filter(|path| path.starts_with('/')).unwrap_or(rest);
     let path = percent_decode_str(path).decode_utf8_lossy();
     Some(if path.is_empty() { "/".to_owned() } else { path.into_owned() })
 }
 
-/// What stands before `.hostname` in a host with or without a port.
+/// The text before `.hostname` in a host with or without a port.
 pub(crate) fn below<'a>(host: &'a str, hostname: &str) -> Option<&'a str> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let (label, dotted) = name.split_at_checked(name.len().checked_sub(hostname.len() + 1)?)?;
     dotted.strip_prefix('.')?.eq_ignore_ascii_case(hostname).then_some(label)
 }
 
-/// Hosts and their labels have no case.
+/// Hosts and their labels are case-insensitive.
 fn is_base32(text: &str) -> bool {
     text.len() == BASE32 && text.bytes().all(|byte| matches!(byte.to_ascii_lowercase(), b'0'..=b'9' | b'a'..=b'v'))
 }

@@ -1,4 +1,5 @@
-//! Bytes to a client: conditions, ranges and lengths as Go's `http.ServeContent` has them (RFC 9110 sections 13 and 14).
+//! Sending bytes to a client: conditions, ranges and lengths as in Go's `http.ServeContent` (RFC 9110 sections 13 and
+//! 14).
 
 use std::io;
 
@@ -15,16 +16,16 @@ use crate::http::request::value;
 use crate::served::{Piece, Selection};
 use crate::skyfile::Skyfile;
 
-/// What is sent.
+/// The content to send.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    /// Of a skyfile.
+    /// A selection of a skyfile.
     Selected(Box<(Skyfile, Selection)>),
-    /// In memory.
+    /// Bytes in memory.
     Held(Bytes),
 }
 
-/// Bytes on their way.
+/// A stream of bytes to a client.
 pub(super) type Bytestream = BoxStream<'static, io::Result<Bytes>>;
 
 impl Content {
@@ -39,7 +40,7 @@ impl Content {
         }
     }
 
-    /// `length` bytes from `first` on; nothing is read before it is polled.
+    /// `length` bytes from `first` on. No byte is read before the stream is polled.
     pub(super) fn stream(&self, first: u64, length: u64) -> Bytestream {
         match self {
             Content::Selected(selected) => read(&selected.0, selected.1.cut(first, length)),
@@ -58,16 +59,16 @@ fn read(skyfile: &Skyfile, pieces: Vec<Piece>) -> Bytestream {
     stream::iter(pieces).flat_map(move |piece| skyfile.stream(piece.first, piece.length)).boxed()
 }
 
-/// How content is told from other content.
+/// The identity of content.
 #[derive(Debug)]
 pub(super) struct Description {
     pub(super) media_type: HeaderValue,
-    /// Quoted.
+    /// The quoted entity tag.
     pub(super) etag: Option<HeaderValue>,
 }
 
-/// The answer to a request with these headers, and this range in the words of `Range`. HEAD is as GET: the body is
-/// dropped later, unread.
+/// The answer to a request with these headers and this range (in the syntax of `Range`). HEAD is treated as GET: the
+/// body is dropped later, unread.
 pub(super) fn respond(
     content: &Content,
     description: Description,
@@ -97,7 +98,7 @@ pub(super) fn respond(
 
 fn ranged(content: &Content, media_type: &HeaderValue, range: Option<&str>) -> Response<Body> {
     let size = content.size();
-    // Any range of nothing is all of it, as Go has it.
+    // As in Go, any range of empty content is all of it.
     let ranges = range.filter(|_| size > 0).map_or(Ranges::Whole, |range| parse_range(range, size));
     match ranges {
         Ranges::Whole => with_length(StatusCode::OK, content.stream(0, size), size),

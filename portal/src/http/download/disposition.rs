@@ -1,20 +1,20 @@
-//! `Content-Disposition`: whether to show or to save, and under which name.
+//! `Content-Disposition`: whether to show or to save content, and its file name.
 
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What an extended value (RFC 8187) need not encode.
+/// Characters that an extended value (RFC 8187) need not encode.
 const EXTENDED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What to do with the content.
+/// The use of the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Disposition {
     Inline,
     Attachment,
 }
 
-/// The header. The name is what stands behind the last slash of `path`, quoted as Go quotes strings: nothing in it can
-/// end the string or the line. One that is not ASCII is given once more in the form that browsers read reliably.
+/// The header. The name is the last part of `path`, quoted as Go quotes strings, so it cannot end the string or the
+/// line. A name that is not ASCII is repeated in the form that browsers read reliably.
 pub(super) fn content_disposition(disposition: Disposition, path: &str, extension: &str) -> HeaderValue {
     let name = format!("{}{extension}", base(path));
     let kind = match disposition {
@@ -29,7 +29,7 @@ pub(super) fn content_disposition(disposition: Disposition, path: &str, extensio
     HeaderValue::from_bytes(header.as_bytes()).unwrap_or_else(|_| HeaderValue::from_static("attachment"))
 }
 
-/// As Go's `filepath.Base`.
+/// The last part of a path, as in Go's `filepath.Base`.
 fn base(path: &str) -> &str {
     match path.trim_end_matches('/').rsplit('/').next() {
         Some("") | None if path.is_empty() => ".",
@@ -64,8 +64,8 @@ fn escape(kind: &str, digits: usize, character: char) -> String {
     format!("\\{kind}{:0digits$x}", u32::from(character))
 }
 
-/// False for what has no shape of its own: controls, blanks other than the space, private use, and what turns the
-/// direction of text, so that a name cannot pass for another.
+/// False for characters without a visible shape: controls, blanks other than the space, private use, and marks that
+/// change the direction of text. Such a name could pass for another.
 fn is_shown(character: char) -> bool {
     let hidden = character.is_control()
         || (character.is_whitespace() && character != ' ')

@@ -1,4 +1,4 @@
-//! `errorpages`: a directory's own pages for errors.
+//! `errorpages`: a directory's own error pages.
 
 use axum::body::Body;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};

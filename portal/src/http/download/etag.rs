@@ -1,14 +1,14 @@
-//! The entity tag of a download: by what is served, so that it changes when a resolver link points elsewhere.
+//! The entity tag of a download. It names the served content, so it changes when a resolver link points elsewhere.
 
 use data_encoding::HEXLOWER;
 use skynet_formats::skylink::Skylink;
 
 use super::format::Format;
 
-/// Changes all tags at once; skyd's value.
+/// A change of this value changes all tags; it is skyd's value.
 const GENERATION: &str = "1";
 
-/// The quoted tag of what stands at `path` of a v1 skylink in a format.
+/// The quoted tag of the content at `path` of a v1 skylink in a format.
 pub(super) fn etag(skylink: Skylink, path: &str, format: Format) -> String {
     let mut hasher = blake2b_simd::Params::new().hash_length(32).to_state();
     for part in [&skylink.to_string(), path, format.name(), GENERATION] {

@@ -1,22 +1,22 @@
-//! `format`: how what is at a path goes out.
+//! `format`: the form in which the content at a path is sent.
 
-/// As a query names it.
+/// A format as named by a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// Not given: files as they are, directories as [`Format::Zip`].
+    /// No format given: files unchanged, directories as [`Format::Zip`].
     Unspecified,
-    /// One file after the other, without anything between them.
+    /// All files concatenated, with nothing between them.
     Concat,
-    /// An archive.
+    /// A ZIP archive.
     Zip,
-    /// An archive, not compressed.
+    /// A TAR archive, not compressed.
     Tar,
-    /// The same, compressed.
+    /// A compressed TAR archive.
     TarGz,
 }
 
 impl Format {
-    /// In any case; `None` for what is no format.
+    /// Parses a format in upper or lower case; `None` if it is unknown.
     pub(super) fn parse(text: &str) -> Option<Self> {
         Some(match text.to_ascii_lowercase().as_str() {
             "" => Format::Unspecified,
@@ -28,7 +28,7 @@ impl Format {
         })
     }
 
-    /// As it enters entity tags.
+    /// The name of the format in entity tags.
     pub(super) fn name(self) -> &'static str {
         match self {
             Format::Unspecified => "",
@@ -39,7 +39,7 @@ impl Format {
         }
     }
 
-    /// What an archive's name ends with.
+    /// The extension of an archive's name.
     pub(super) fn extension(self) -> &'static str {
         match self {
             Format::Unspecified | Format::Concat => "",

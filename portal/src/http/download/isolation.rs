@@ -1,7 +1,8 @@
-//! Keeps documents of different skylinks apart in a browser: all share the portal's origin, anybody may upload one.
+//! Keeps documents of different skylinks apart in a browser. All share the portal's origin, and any client may upload
+//! one.
 //!
-//! On the portal's own origin a document that could run scripts is sandboxed; someone who navigates to one is sent to the
-//! skylink's own host, where it runs with an origin of its own.
+//! On the portal's own origin, a document with scripts is sandboxed. A browser that navigates to one is redirected to
+//! the skylink's own host, where the document runs with an origin of its own.
 
 use http::header::{CONTENT_SECURITY_POLICY, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -14,18 +15,18 @@ use crate::http::request::Request;
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// True for what a browser may run scripts of, shown as a document. The type comes from whoever uploaded it.
+/// True for types whose scripts a browser may run in a document. The type comes from the uploader.
 pub(super) fn is_active(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let Some((kind, subtype)) = essence.split_once('/') else { return true };
     let is_token =
         |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b));
     if !is_token(kind) || !is_token(subtype) {
-        // Browsers guess what this is.
+        // Browsers guess the type in this case.
         return true;
     }
     match (kind, subtype) {
-        // Those of several parts may have a document among them.
+        // A type of several parts may have a document among them.
         ("text", "html" | "xml" | "xsl")
         | ("application", "xml" | "unknown")
         | ("multipart" | "message" | "unknown", _) => true,
@@ -33,13 +34,13 @@ pub(super) fn is_active(media_type: &str) -> bool {
     }
 }
 
-/// Takes the powers of a document on the portal's origin.
+/// Sandboxes a document on the portal's origin.
 pub(super) fn sandbox(headers: &mut HeaderMap) {
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
-/// The answer depends on whether a browser navigates or fetches.
+/// Marks the answer as dependent on whether a browser navigates or fetches.
 pub(super) fn vary(headers: &mut HeaderMap) {
     headers.append(VARY, HeaderValue::from_static("Sec-Fetch-Dest, Sec-Fetch-Mode"));
 }
@@ -50,8 +51,8 @@ pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
     is(&FETCH_DEST, "document") || is(&FETCH_MODE, "navigate")
 }
 
-/// The same path on the skylink's own host. `None` if this client may not reach it: it asked for the portal under a name
-/// that is not the configured one, such as an address, and nothing says that the other resolves for it.
+/// The URL of the path on the skylink's own host. `None` if this client may be unable to reach it. Such a client used a
+/// name other than the configured one, such as an address, so the other name may not resolve for it.
 pub(super) fn own_url(request: &Request, options: &PortalOptions, skylink: Skylink, rest: &str) -> Option<HeaderValue> {
     let asked = request.portal_url(options);
     let (scheme, authority) = asked.split_once("://")?;

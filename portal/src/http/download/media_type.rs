@@ -1,4 +1,4 @@
-//! `Content-Type`: what the upload said, else by the name, else by the first bytes.
+//! `Content-Type`: the uploader's, else by the name, else by the first bytes.
 
 use futures_util::StreamExt;
 use http::HeaderValue;
@@ -8,11 +8,11 @@ use crate::http::error::HttpError;
 use crate::media_type::{SNIFFED, of_bytes, of_name};
 use crate::skyfile::OpenError;
 
-/// Of content that may have to be looked at.
+/// The media type of content, which may have to be read for it.
 pub(super) async fn media_type(content: &Content) -> Result<HeaderValue, HttpError> {
     if let Content::Selected(selected) = content {
         let selection = &selected.1;
-        // What is no header is as good as nothing.
+        // An invalid header value counts as absent.
         if let Some(declared) = selection.declared_type().and_then(|declared| HeaderValue::from_str(declared).ok()) {
             return Ok(declared);
         }

@@ -37,15 +37,15 @@ use super::request::{Answer, Request, value};
 use crate::Portal;
 use crate::served::{Selection, serve_path};
 
-/// Who finds all places for archives taken tries again after this.
+/// `Retry-After` when all archive slots are busy.
 const ARCHIVES_BUSY: Duration = Duration::from_secs(4);
 
 const LAYOUT: HeaderName = HeaderName::from_static("skynet-file-layout");
 
-/// Answers with what stands at an address.
+/// Answers with the content at an address.
 pub(super) async fn handle(portal: &Portal, request: &Request, address: &Address) -> Answer {
     let mut parameters = Parameters::parse(&request.query, &request.headers)?;
-    // What anybody pushed to a registry is nothing to open in a browser.
+    // Content pushed to a registry by any client must not be opened in a browser.
     parameters.attachment |= portal.is_gateway();
     let opened = resolve::open(portal, request, address, parameters.timeout).await?;
     let download = Download { portal, request, address, parameters, opened };
@@ -54,7 +54,7 @@ pub(super) async fn handle(portal: &Portal, request: &Request, address: &Address
     Ok(response)
 }
 
-/// A download whose skyfile was found.
+/// A download with its open skyfile.
 struct Download<'a> {
     portal: &'a Portal,
     request: &'a Request,
@@ -67,7 +67,7 @@ impl Download<'_> {
     async fn answer(&self) -> Answer {
         let metadata = self.opened.skyfile.metadata();
         let mut path = asked_path(self.address, metadata)?;
-        // With a format, paths mean what they say: so also what was uploaded with senseless default paths can be had.
+        // With a format, paths are literal, so that uploads with useless default paths can also be downloaded.
         if self.parameters.format == Format::Unspecified {
             let served = serve_path(metadata, &path);
             if path == "/" && served != path && self.wants_slash(metadata) {
@@ -81,7 +81,7 @@ impl Download<'_> {
         }
     }
 
-    /// An app without the slash would look for its files beside the skylink. A lone file has none to look for.
+    /// An app without the slash would look for its files beside the skylink. A single file has none to look for.
     fn wants_slash(&self, metadata: &Metadata) -> bool {
         let is_app = metadata.subfiles.len() > 1 && self.address.lacks_slash();
         is_app && !self.parameters.attachment && self.request.method == Method::GET
@@ -110,7 +110,7 @@ impl Download<'_> {
         Ok(response)
     }
 
-    /// The bytes themselves.
+    /// Answers with the bytes themselves.
     async fn shown(&self, selection: Selection, etag: HeaderValue) -> Answer {
         let content = Content::selected(&self.opened.skyfile, selection);
         let media_type = match self.portal.is_gateway() {
@@ -141,7 +141,7 @@ impl Download<'_> {
         let skyfile = self.opened.skyfile.clone();
         let open = move |piece: crate::served::Piece| skyfile.stream(piece.first, piece.length);
         let body = archive::archive(format, files.into_iter().map(entry).collect(), open);
-        // The place is free again when the last byte has gone, or the client.
+        // The slot is free again when the last byte is sent, or the client leaves.
         let body = body.inspect(move |_| _ = &place);
         let mut response = Response::new(Body::from_stream(body));
         response.headers_mut().insert(CONTENT_TYPE, media_type);
@@ -149,7 +149,7 @@ impl Download<'_> {
         Ok(response)
     }
 
-    /// Nothing stands at the path; the skyfile may have a page that says so.
+    /// Answers that the path does not exist; the skyfile may have an error page.
     async fn missing(&self, path: &str) -> Answer {
         match error_page::error_page(&self.opened.skyfile, StatusCode::NOT_FOUND).await? {
             Some((page, media_type)) => Ok(self.isolated(&media_type, || page)),
@@ -157,7 +157,7 @@ impl Download<'_> {
         }
     }
 
-    /// Lets content of this type go out only where it can do no harm (see [`isolation`]).
+    /// Sends content of this type only where it can do no harm (see [`isolation`]).
     fn isolated(&self, media_type: &HeaderValue, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
         let active = media_type.to_str().map_or(true, isolation::is_active);
         if self.address.is_own_origin() || !active {
@@ -193,7 +193,7 @@ impl Download<'_> {
     }
 }
 
-/// skyd reads `+` as a space; where only the literal name exists, that is meant.
+/// skyd decodes `+` as a space. If only the literal name exists, the literal name is used.
 fn asked_path(address: &Address, metadata: &Metadata) -> Result<String, HttpError> {
     let invalid = || HttpError::bad_request("error parsing skylink: invalid URL escape in the path");
     let (path, literal) = (address.path().ok_or_else(invalid)?, address.literal_path().ok_or_else(invalid)?);

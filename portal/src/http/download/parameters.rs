@@ -1,4 +1,4 @@
-//! The query of a download, held against what skyd takes.
+//! The query of a download, checked against skyd's rules.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use serving::Query;
 use super::format::Format;
 use crate::http::error::HttpError;
 
-/// The most that can be asked for.
+/// Longest timeout that can be requested.
 const MAX_TIMEOUT_SECONDS: u64 = 900;
 
-/// What a download's query asks for.
+/// The options in a download's query.
 #[derive(Debug)]
 pub(super) struct Parameters {
-    /// To be saved, not shown.
+    /// Save the content instead of showing it.
     pub(super) attachment: bool,
     pub(super) format: Format,
     /// Send `Skynet-File-Layout`.
     pub(super) include_layout: bool,
-    /// Of `Range`, or of `start` and `end` in its words.
+    /// The value of `Range`, or `start` and `end` in that syntax.
     pub(super) range: Option<String>,
-    /// How long the first byte may take.
+    /// The time limit for the first byte.
     pub(super) timeout: Duration,
 }
 
 impl Parameters {
-    /// Unknown parameters are ignored: clients send `skykeyname` and the like.
+    /// Parses the query. Unknown parameters are ignored: clients send `skykeyname` and the like.
     pub(super) fn parse(query: &Query, headers: &HeaderMap) -> Result<Self, HttpError> {
         let format = Format::parse(query.get("format").unwrap_or_default()).ok_or_else(|| {
             let allowed = "allowed values are: 'concat', 'tar', 'targz' and 'zip'";
@@ -43,17 +43,17 @@ impl Parameters {
     }
 }
 
-/// As far as downloads may be patient.
+/// The timeout, within the limit for downloads.
 pub(super) fn timeout(query: &Query) -> Result<Duration, HttpError> {
     crate::http::timeout::timeout(query, MAX_TIMEOUT_SECONDS)
 }
 
-/// A parameter without a value is as good as none.
+/// A parameter without a value counts as absent.
 fn given<'a>(query: &'a Query, name: &'a str) -> Option<&'a str> {
     query.get(name).filter(|text| !text.is_empty())
 }
 
-/// The words of Go's `ParseBool`.
+/// A boolean in the syntax of Go's `ParseBool`.
 fn flag(query: &Query, name: &str) -> Result<bool, HttpError> {
     match given(query, name) {
         None | Some("0" | "f" | "F" | "FALSE" | "false" | "False") => Ok(false),
@@ -80,7 +80,7 @@ fn range(query: &Query, headers: &HeaderMap) -> Result<Option<String>, HttpError
     if start > end {
         return Err(HttpError::bad_request("'start' param should be less than or equal to 'end' param"));
     }
-    // `end` is exclusive, but equal ones mean one byte.
+    // `end` is exclusive, but equal values mean one byte.
     Ok(Some(format!("bytes={start}-{}", end.saturating_sub(1).max(start))))
 }
 

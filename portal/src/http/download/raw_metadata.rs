@@ -8,7 +8,7 @@ use super::{Address, parameters};
 use crate::Portal;
 use crate::http::request::{Answer, Request};
 
-/// Answers with the JSON, which is as the uploader's portal wrote it.
+/// Answers with the JSON as the uploader's portal wrote it.
 pub(in crate::http) async fn handle(portal: &Portal, request: &Request, address: &Address) -> Answer {
     let timeout = parameters::timeout(&request.query)?;
     let opened = open(portal, request, address, timeout).await?;

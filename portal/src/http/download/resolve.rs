@@ -1,4 +1,4 @@
-//! From the skylink asked for to the skyfile that it stands for now.
+//! From the requested skylink to the skyfile that it currently names.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::http::request::{Request, SKYNET_SKYLINK, value};
 use crate::http::resolve::{self, attach_proof};
 use crate::skyfile::Skyfile;
 
-/// What failed, in skyd's words.
+/// The failed action, in skyd's words.
 const ACTION: &str = "failed to fetch skylink";
 
-/// What a v1 skylink names never changes.
+/// The content of a v1 skylink never changes.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// A resolver link may lead elsewhere tomorrow.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
@@ -28,13 +28,13 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) skyfile: Skyfile,
-    /// As the client named it.
+    /// The skylink named by the client.
     pub(super) asked: Skylink,
-    /// The entries between the two.
+    /// The entries between the two skylinks.
     passed: Vec<SignedEntry>,
 }
 
-/// Opens what an address names, within the time that the client gives.
+/// Opens the skyfile of an address, within the client's timeout.
 pub(super) async fn open(
     portal: &Portal,
     request: &Request,
@@ -43,7 +43,7 @@ pub(super) async fn open(
 ) -> Result<Opened, HttpError> {
     let asked = address.skylink().map_err(|error| HttpError::bad_request(format!("error parsing skylink: {error}")))?;
     tokio::time::timeout(timeout, find(portal, request, asked)).await.unwrap_or_else(|_| {
-        // skyd's status, which clients know as one to try again after.
+        // skyd's status, after which clients retry.
         let message = format!("{ACTION}: timed out after {}s", timeout.as_secs());
         Err(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, message))
     })
@@ -57,7 +57,7 @@ async fn find(portal: &Portal, request: &Request, asked: Skylink) -> Result<Open
 }
 
 impl Opened {
-    /// What every answer about the skyfile says.
+    /// Adds the headers that every answer about the skyfile has.
     pub(super) fn describe(&self, response: &mut Response<Body>) {
         let cacheable = response.status().as_u16() < 400;
         let headers = response.headers_mut();

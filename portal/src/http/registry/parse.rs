@@ -1,4 +1,4 @@
-//! From bodies and queries to entries, and ids, with what skyd says when they are none.
+//! From bodies and queries to entries and ids, with skyd's messages for invalid ones.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use skynet_formats::public_key::PublicKey;
 
 use crate::http::error::HttpError;
 
-/// Most entries of one request: as many hosts as a renter of Sia had.
+/// Most entries in one request: as many as a renter of Sia had hosts.
 const ENTRIES_LIMIT: usize = 128;
 
-/// An element of the body of `/skynet/registrymulti`: skyd sends each entry to the host that it names.
+/// An element of the body of `/skynet/registrymulti`. skyd sends each entry to the host that it names.
 #[derive(Deserialize)]
 struct HostPost {
     #[serde(flatten)]
@@ -22,12 +22,12 @@ struct HostPost {
     hostkey: Option<PublicKey>,
 }
 
-/// The entry in the body of a POST; its signature is good.
+/// The entry in the body of a POST, with a valid signature.
 pub(super) fn entry(body: &[u8]) -> Result<SignedEntry, HttpError> {
     signed(json::<EntryPost>(body)?)
 }
 
-/// The entries in the body of a POST of several; their signatures are good.
+/// The entries in the body of a POST of several, with valid signatures.
 pub(super) fn entries(body: &[u8]) -> Result<Vec<SignedEntry>, HttpError> {
     let posts = json::<Vec<HostPost>>(body)?;
     if posts.is_empty() {
@@ -43,7 +43,7 @@ pub(super) fn entries(body: &[u8]) -> Result<Vec<SignedEntry>, HttpError> {
     posts.into_iter().map(|post| signed(post.entry)).collect()
 }
 
-/// The first value of a body; like Go's decoder, this does not look at what follows it.
+/// The first JSON value of a body; like Go's decoder, it ignores the rest.
 fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, HttpError> {
     T::deserialize(&mut serde_json::Deserializer::from_slice(body))
         .map_err(|error| HttpError::bad_request(format!("Failed to decode request: {error}")))
@@ -52,7 +52,7 @@ fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, HttpError> {
 fn signed(post: EntryPost) -> Result<SignedEntry, HttpError> {
     SignedEntry::try_from(post).map_err(|error| {
         HttpError::bad_request(match error {
-            // skyd finds this before anything else, and says it without a prefix.
+            // skyd detects this before anything else, and reports it without a prefix.
             EntryError::TooMuchData(_) => error.to_string(),
             EntryError::Signature(_) => {
                 format!("Unable to update the registry: failed to verify signature of entry: {error}")
@@ -62,8 +62,8 @@ fn signed(post: EntryPost) -> Result<SignedEntry, HttpError> {
     })
 }
 
-/// The entry that a query asks for: `publickey` and `datakey`, or its id alone. What is missing of the keys is as wrong as
-/// what cannot be read.
+/// The id of the requested entry, from `publickey` and `datakey`, or from `entryid` alone. A missing key is as wrong as
+/// an invalid one.
 pub(super) fn wanted(query: &Query) -> Result<EntryId, HttpError> {
     match (given(query, "publickey"), given(query, "datakey"), given(query, "entryid")) {
         // An id is 32 bytes of hex, as a datakey is.
@@ -75,7 +75,7 @@ pub(super) fn wanted(query: &Query) -> Result<EntryId, HttpError> {
     }
 }
 
-/// The same for the health of an entry, where skyd first looks whether there is all that it needs.
+/// The id in a query for the health of an entry, where skyd first checks that all parameters are present.
 pub(super) fn wanted_of_health(query: &Query) -> Result<EntryId, HttpError> {
     match (given(query, "publickey"), given(query, "datakey"), given(query, "entryid")) {
         (Some(_), Some(_), _) | (None, None, Some(_)) => wanted(query),
@@ -83,7 +83,7 @@ pub(super) fn wanted_of_health(query: &Query) -> Result<EntryId, HttpError> {
     }
 }
 
-/// A parameter without a value is as good as none.
+/// A parameter without a value counts as absent.
 fn given<'a>(query: &'a Query, name: &'a str) -> Option<&'a str> {
     query.get(name).filter(|text| !text.is_empty())
 }

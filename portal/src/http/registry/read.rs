@@ -1,4 +1,4 @@
-//! Reading: the entry that stands, and how many copies of it there are.
+//! Reading: the current entry, and its number of copies.
 
 use http::StatusCode;
 use serde_json::json;
@@ -21,7 +21,7 @@ pub(crate) async fn get(portal: &Portal, request: &Request) -> Answer {
     }
 }
 
-/// `GET /skynet/health/entry`: zeros if there is no such entry. This portal is the one host that it asks.
+/// `GET /skynet/health/entry`: zeros if there is no such entry. This portal counts as the only host.
 pub(crate) async fn health(portal: &Portal, request: &Request) -> Answer {
     let entry = look_up(portal, request, parse::wanted_of_health(&request.query)?).await?;
     let copies = u64::from(entry.is_some());

@@ -17,23 +17,23 @@ use crate::http::error::HttpError;
 use crate::http::request::{Answer, Request};
 use crate::registry::PutEntryError;
 
-/// Bytes of a body. An entry in its longest form, with every byte a number and spaces between them, has 2 KiB.
+/// Most bytes of a body. The longest form of an entry, with every byte a number and spaces between them, has 2 KiB.
 const BODY_LIMIT: usize = 16 * 1024;
-/// Bytes of a body of several: what the nginx of Skynet's portals let pass.
+/// Most bytes of a body with several entries: the limit of nginx on Skynet's portals.
 const MULTI_BODY_LIMIT: usize = 128 * 1024;
 
 const NOT_TAKEN: &str = "Unable to update the registry";
 
-/// `POST /skynet/registry`, JSON whatever the `Content-Type` says: skynet-js sends it as a form.
+/// `POST /skynet/registry`. The body is parsed as JSON for any `Content-Type`, because skynet-js sends it as a form.
 pub(crate) async fn post(portal: &Portal, request: &Request, body: &mut RequestBody) -> Answer {
-    // Before the body is looked at: verifying a signature is what a flood would cost most.
+    // Before the body is parsed: verifying signatures would be the main cost of a flood.
     pace(portal, request, 1)?;
     let entry = parse::entry(&read_whole(body, BODY_LIMIT).await?)?;
     put(portal, request, vec![entry]).await
 }
 
-/// `POST /skynet/registrymulti`: an entry for each of several hosts. Here is one host, which takes all that they are meant
-/// for; as in skyd, a refusal does not take back what was stored before it.
+/// `POST /skynet/registrymulti`: an entry for each of several hosts. This portal is the only host, and accepts all of
+/// them. As in skyd, a refusal does not undo the entries stored before it.
 pub(crate) async fn post_multi(portal: &Portal, request: &Request, body: &mut RequestBody) -> Answer {
     pace(portal, request, 1)?;
     let body = read_whole(body, MULTI_BODY_LIMIT).await?;
@@ -44,9 +44,9 @@ pub(crate) async fn post_multi(portal: &Portal, request: &Request, body: &mut Re
     put(portal, request, entries).await
 }
 
-/// Takes from the client's share.
+/// Counts the writes against the client's rate.
 fn pace(portal: &Portal, request: &Request, writes: usize) -> Result<(), HttpError> {
-    // Without an address all clients are one.
+    // Without an address, all clients count as one.
     let client = request.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     portal.stores()?.registry_writes.take(client, writes, Instant::now()).map_err(|wait| {
         let message = "too many registry updates from this address, try again later";

@@ -1,21 +1,21 @@
-//! `Content-Disposition` of a part of a form, as Go's `mime.ParseMediaType` reads it.
+//! `Content-Disposition` of a part of a form, parsed as in Go's `mime.ParseMediaType`.
 //!
-//! Not as the multipart library does: names may be percent-encoded (`filename*`), have escaped quotes, and paths must stay
-//! whole.
+//! The multipart library parses it differently. Names may be percent-encoded (`filename*`) and have escaped quotes, and
+//! paths must stay whole.
 
 use percent_encoding::percent_decode_str;
 
 /// Name and file name of a part.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Disposition {
-    /// Of the form's field.
+    /// The name of the form's field.
     pub(super) name: String,
-    /// With its path.
+    /// The file name with its path.
     pub(super) filename: String,
 }
 
 impl Disposition {
-    /// Reads the header; what is not there is empty. `None` if it is malformed.
+    /// Parses the header; missing parts are empty. `None` if it is malformed.
     pub(super) fn parse(header: &str) -> Option<Self> {
         let (_, mut rest) = header.split_once(';').unwrap_or((header, ""));
         let mut parsed = Disposition::default();
@@ -54,14 +54,14 @@ fn next_parameter(text: &str) -> Option<Option<(String, String, &str)>> {
     Some(Some((name.trim().to_ascii_lowercase(), value, rest)))
 }
 
-/// What stands before the closing quote, and what after it.
+/// The text before the closing quote, and the text after it.
 fn unquote(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices().peekable();
     while let Some((at, character)) = characters.next() {
         match character {
             '"' => return Some((value, &text[at + 1..])),
-            // Other backslashes stand for themselves: old browsers sent paths with them.
+            // Other backslashes are literal: old browsers sent paths with them.
             '\\' => match characters.next_if(|(_, next)| matches!(next, '"' | '\\')) {
                 Some((_, escaped)) => value.push(escaped),
                 None => value.push('\\'),

@@ -18,7 +18,7 @@ use super::request::{Answer, Request, SKYNET_SKYLINK, value};
 use crate::Portal;
 use params::UploadParams;
 
-/// Takes a raw body as one file, or a form as one file or a directory.
+/// Accepts a raw body as one file, or a form as one file or a directory.
 pub(super) async fn upload(portal: &Portal, request: &Request, body: &mut RequestBody) -> Answer {
     let skyfiles = &portal.stores()?.skyfiles;
     let UploadParams { mut metadata, dry_run, boundary } = UploadParams::parse(request)?;
@@ -37,7 +37,7 @@ pub(super) async fn upload(portal: &Portal, request: &Request, body: &mut Reques
     Ok(uploaded(skylink))
 }
 
-/// What SDKs read of an upload.
+/// The answer to an upload, as SDKs read it.
 pub(crate) fn uploaded(skylink: Skylink) -> http::Response<axum::body::Body> {
     let root = match skylink.target() {
         Target::Sector { root, .. } => root.to_string(),

@@ -17,12 +17,12 @@ use super::params::parse_mode;
 use crate::http::error::HttpError;
 use crate::skyfile::{SkyfileWriter, WriteError};
 
-/// Bytes between two parts, headers of the next one included. The library would gather any number of them.
+/// Most bytes between two parts, including headers of the next one. The library would buffer any number of them.
 const MAX_BETWEEN: usize = 64 * 1024;
-/// What a subfile takes in the metadata besides its texts, about.
+/// Approximate bytes of a subfile in the metadata besides its texts.
 const SUBFILE_OVERHEAD: usize = 64;
 
-/// Takes all parts, and adds them to the metadata.
+/// Reads all parts, and adds them to the metadata.
 pub(super) async fn receive(
     body: &mut RequestBody,
     boundary: String,
@@ -59,7 +59,7 @@ pub(super) async fn receive(
     Ok(())
 }
 
-/// What stands behind the last boundary, so that the connection can be used again.
+/// Reads the rest after the last boundary, so that the connection can be used again.
 async fn read_epilogue(body: &mut RequestBody) -> Result<(), HttpError> {
     let mut left = MAX_BETWEEN;
     while let Some(bytes) = body.next().await {
@@ -98,8 +98,8 @@ async fn receive_part(
     Ok(Subfile { mode, filename: disposition.filename, content_type, offset, len: writer.length() - offset })
 }
 
-/// A body that is given out one piece a poll: the library gathers all that it can get at once. It fails when too much comes
-/// without anything being made of it.
+/// A body that yields one piece per poll, because the library buffers everything it can get at once. It fails if too
+/// many bytes arrive without completing a piece.
 struct Paced<'a> {
     body: &'a mut RequestBody,
     /// Bytes since the last piece of a part.
@@ -107,7 +107,7 @@ struct Paced<'a> {
     yielded: bool,
 }
 
-/// Why the library was given no more.
+/// The reason why the body was stopped.
 #[derive(Debug, thiserror::Error)]
 enum PacedError {
     #[error(transparent)]
@@ -124,7 +124,7 @@ impl Stream for Paced<'_> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // What came last may be content, however long it is.
+        // The last bytes may be content of any length.
         if self.between.load(Ordering::Relaxed) > MAX_BETWEEN {
             return Poll::Ready(Some(Err(PacedError::TooLong)));
         }

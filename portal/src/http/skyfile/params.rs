@@ -1,4 +1,4 @@
-//! The parameters of an upload, read and checked as skyd's `parseUploadHeadersAndRequestParameters` does.
+//! The parameters of an upload, parsed and checked as in skyd's `parseUploadHeadersAndRequestParameters`.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use skynet_formats::metadata::Metadata;
 use crate::http::error::HttpError;
 use crate::http::request::{Request, parse_bool};
 
-/// What the request says of the file, besides its bytes.
+/// The description of a file in a request, without its bytes.
 #[derive(Debug)]
 pub(super) struct UploadParams {
-    /// The parameters that multipart uploads put into their metadata, and raw ones only the name and the mode of.
+    /// The metadata parameters. Multipart uploads use all of them, raw ones only name and mode.
     pub(super) metadata: Metadata,
-    /// Compute the skylink, store nothing.
+    /// Compute the skylink, but store nothing.
     pub(super) dry_run: bool,
     /// The boundary of a multipart body; raw bodies have none.
     pub(super) boundary: Option<String>,
@@ -42,7 +42,7 @@ impl UploadParams {
                 let message = "DefaultPath and DisableDefaultPath can only be set on multipart uploads";
                 return Err(HttpError::bad_request(message));
             }
-            // Of a raw upload, nothing else gets into the metadata.
+            // A raw upload puts nothing else into the metadata.
             metadata.try_files.clear();
             metadata.error_pages.clear();
         }
@@ -50,7 +50,7 @@ impl UploadParams {
     }
 }
 
-/// The parameters that say what to serve for which path.
+/// Reads the parameters that map paths to files.
 fn read_paths(request: &Request, metadata: &mut Metadata) -> Result<(), HttpError> {
     let query = &request.query;
     metadata.default_path = match query.get("defaultpath").unwrap_or_default() {
@@ -61,7 +61,7 @@ fn read_paths(request: &Request, metadata: &mut Metadata) -> Result<(), HttpErro
     metadata.disable_default_path = parse_bool(request, "disabledefaultpath")?;
     let has_default = metadata.disable_default_path || !metadata.default_path.is_empty();
     metadata.try_files = match query.get("tryfiles") {
-        // Absent and empty differ: absent, there is a default.
+        // Absent and empty differ: absent means the default.
         None if has_default => Vec::new(),
         None => vec!["index.html".to_owned()],
         Some("") => Vec::new(),
@@ -87,7 +87,7 @@ fn read_paths(request: &Request, metadata: &mut Metadata) -> Result<(), HttpErro
     Ok(())
 }
 
-/// What skyd would do with keys or files that this portal does not keep.
+/// Refuses options that in skyd need keys or files that this portal does not have.
 fn refuse_what_needs_accounts(request: &Request) -> Result<(), HttpError> {
     // SDKs send empty ones.
     let given = |name| request.query.get(name).is_some_and(|value| !value.is_empty());
@@ -100,7 +100,7 @@ fn refuse_what_needs_accounts(request: &Request) -> Result<(), HttpError> {
     Ok(())
 }
 
-/// The boundary, if the body is multipart. A content type must be there, whatever it is.
+/// The boundary, if the body is multipart. A content type of any value is required.
 fn boundary(content_type: &str) -> Result<Option<String>, HttpError> {
     let wrong = |why| HttpError::bad_request(format!("failed parsing 'Content-Type' header: mime: {why}"));
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
@@ -116,7 +116,7 @@ fn boundary(content_type: &str) -> Result<Option<String>, HttpError> {
     Ok(Some(boundary))
 }
 
-/// An octal mode; the empty text is none.
+/// Parses an octal mode; empty text counts as no mode.
 pub(super) fn parse_mode(text: &str) -> Option<u32> {
     if text.is_empty() { Some(0) } else { u32::from_str_radix(text, 8).ok() }
 }

@@ -1,4 +1,4 @@
-//! Several files as one stream: an archive that is made while it is sent, of which nothing but a buffer is ever held.
+//! Several files as one stream: an archive that is made while it is sent, with only a buffer in memory.
 
 mod tar;
 mod zip;
@@ -13,7 +13,7 @@ use skynet_formats::metadata::Subfile;
 use super::format::Format;
 use crate::served::Piece;
 
-/// So much is compressed at once, which takes a millisecond or two.
+/// Bytes that are compressed at once, which takes a millisecond or two.
 const STEP: usize = 64 * 1024;
 
 /// A file of an archive.
@@ -23,13 +23,13 @@ pub(super) struct Entry {
     pub(super) name: String,
     /// Permission bits; 0 for unknown ones.
     pub(super) mode: u32,
-    /// Where its bytes stand in the skyfile.
+    /// The pieces of the skyfile with its bytes.
     pub(super) pieces: Vec<Piece>,
 }
 
 impl Entry {
-    /// A subfile. Metadata is checked against paths that leave the archive, but not for readers that take a backslash
-    /// for a slash.
+    /// An entry for a subfile. Metadata is already checked for paths that leave the archive. It is not checked for
+    /// readers that treat a backslash as a slash, so this does it.
     pub(super) fn new(file: &Subfile, pieces: Vec<Piece>) -> Self {
         let leaves = file.filename.split(['/', '\\']).any(|part| part == "..");
         let name = if leaves { file.filename.replace('\\', "_") } else { file.filename.clone() };
@@ -40,7 +40,7 @@ impl Entry {
         self.pieces.iter().map(|piece| piece.length).sum()
     }
 
-    /// Unknown permissions are those of a plain file: one that nobody may read is of no use.
+    /// The permission bits. Unknown ones become those of a plain file, because an unreadable file is useless.
     fn permissions(&self) -> u32 {
         match self.mode & 0o777 {
             0 => 0o644,
@@ -49,21 +49,21 @@ impl Entry {
     }
 }
 
-/// Writes an archive into a buffer of its own.
+/// Writes an archive into its own buffer.
 trait Writer: Send {
-    /// The next file comes.
+    /// Begins the next file.
     fn begin(&mut self, entry: &Entry) -> io::Result<()>;
-    /// The next bytes of the file.
+    /// Writes the next bytes of the file.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// The file has come whole.
+    /// Ends the file.
     fn end(&mut self) -> io::Result<()>;
-    /// No file comes any more.
+    /// Ends the archive.
     fn finish(&mut self) -> io::Result<()>;
-    /// What has been written since the last call.
+    /// The bytes written since the last call.
     fn take(&mut self) -> Vec<u8>;
 }
 
-/// Of the archive formats.
+/// The media type of an archive format.
 pub(super) fn media_type(format: Format) -> Option<HeaderValue> {
     let kind = match format {
         Format::Zip => "application/zip",
@@ -74,7 +74,7 @@ pub(super) fn media_type(format: Format) -> Option<HeaderValue> {
     Some(HeaderValue::from_static(kind))
 }
 
-/// The archive of these files; `open` reads bytes of the skyfile.
+/// An archive of these files; `open` reads bytes of the skyfile.
 pub(super) fn archive<S>(
     format: Format,
     entries: Vec<Entry>,
@@ -109,11 +109,11 @@ struct Archive<S, O> {
     writer: Box<dyn Writer>,
     entries: std::vec::IntoIter<Entry>,
     open: O,
-    /// Of the file that is being written, those not yet begun.
+    /// The pieces of the current file that were not begun.
     pieces: Option<std::vec::IntoIter<Piece>>,
-    /// Of the piece that is being written, with what is missing of it.
+    /// The stream of the current piece, with its number of missing bytes.
     content: Option<(S, u64)>,
-    /// Read, and not yet written.
+    /// Bytes that were read but not yet written.
     pending: Bytes,
 }
 
@@ -122,7 +122,7 @@ where
     S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
     O: Fn(Piece) -> S,
 {
-    /// Writes a little; false at the end.
+    /// Writes a little; `false` at the end.
     async fn step(&mut self) -> io::Result<bool> {
         if !self.pending.is_empty() {
             let part = self.pending.split_to(self.pending.len().min(STEP));
@@ -130,7 +130,7 @@ where
         } else if let Some((content, missing)) = &mut self.content {
             match content.next().await.transpose()? {
                 Some(bytes) => {
-                    // The length stands in the header already.
+                    // The header already has the length.
                     *missing = missing.checked_sub(bytes.len() as u64).ok_or(io::ErrorKind::InvalidData)?;
                     self.pending = bytes;
                 }

@@ -8,16 +8,16 @@ use flate2::write::GzEncoder;
 
 use super::{Entry, Writer};
 
-/// All of an archive comes in blocks of so many bytes.
+/// An archive consists of blocks of this many bytes.
 const BLOCK: u64 = 512;
 
-/// Names up to here, of ASCII, stand in the header itself.
+/// ASCII names up to this length, in bytes, fit the header itself.
 const SHORT_NAME: usize = 100;
 
 /// An archive.
 pub(super) struct TarWriter {
     sink: Sink,
-    /// Of the file that is being written.
+    /// Length of the current file in bytes.
     length: u64,
 }
 
@@ -49,7 +49,7 @@ impl TarWriter {
         if over == 0 { Ok(()) } else { self.put(&[0; BLOCK as usize][over as usize..]) }
     }
 
-    /// What a name is that does not fit a header: a file before the file, which names it.
+    /// Writes a name that does not fit the header: an extra file before the file, with the name as its content.
     fn put_long_name(&mut self, name: &str) -> io::Result<()> {
         let record = pax_record("path", name);
         let mut header = header("PaxHeaders.0", record.len() as u64, 0o644);
@@ -71,7 +71,7 @@ pub(super) fn pax_record(key: &str, value: &str) -> Vec<u8> {
     format!("{length}{rest}").into_bytes()
 }
 
-/// Of a plain file of nobody, of the beginning of time. A longer name is cut.
+/// The header of a plain file without owner, at the epoch. A longer name is cut.
 fn header(name: &str, length: u64, mode: u32) -> Header {
     let mut header = Header::new_ustar();
     let cut = &name.as_bytes()[..name.len().min(SHORT_NAME)];

@@ -1,4 +1,4 @@
-//! ZIP, written without going back: sizes and checksums stand behind each file's content.
+//! ZIP, written without seeking: sizes and checksums follow each file's content.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,10 +8,11 @@ use ::zip::{CompressionMethod, ZipWriter};
 
 use super::{Entry, Writer};
 
-/// Content from here on gets the fields of 64 bits; below, even incompressible bytes stay within 32.
+/// Content of at least this many bytes gets the 64-bit fields. Shorter content stays within 32 bits even if it is
+/// incompressible.
 const LARGE: u64 = 4_000_000_000;
 
-/// Fast: archives are made while a client waits, and most of the web is compressed already.
+/// The fast level: archives are made while a client waits, and most of the web is already compressed.
 const LEVEL: i64 = 1;
 
 /// An archive; the writer is gone once it is finished.
@@ -20,7 +21,7 @@ pub(super) struct ZipFile {
     buffer: Buffer,
 }
 
-/// What the writer, which keeps its sink to itself, has written.
+/// The output of the writer, which does not give its sink away.
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
 
@@ -48,8 +49,8 @@ impl ZipFile {
 
 impl Writer for ZipFile {
     fn begin(&mut self, entry: &Entry) -> io::Result<()> {
-        // Deflated even where that saves nothing: one who reads from a pipe finds the end of stored content only by
-        // its length, which comes behind it. The time is that of the format's beginning, so that archives are alike.
+        // Deflated even if that saves nothing: a reader from a pipe finds the end of stored content only by its length,
+        // which follows it. The time is the earliest of the format, so that archives are reproducible.
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
             .compression_level(Some(LEVEL))
