@@ -117,8 +117,7 @@ impl Blocklist {
         }
         let directory = &self.0.directory;
         let temporary = directory.join("blocklist.tmp");
-        // 1. The new list beside the old one. A crash: the old list is in place; the other is overwritten the next
-        // time.
+        // 1. The new list beside the old one. A crash: the old one stands; the other is overwritten the next time.
         let mut file = File::create(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;

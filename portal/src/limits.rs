@@ -1,4 +1,4 @@
-//! How often one client may do something: a token bucket for each address, in a table of bounded size.
+//! Rate limits per client: a token bucket for each address, in a table of bounded size.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 
 use serving::client_network;
 
-/// Addresses that have a bucket of their own at once; further ones share one until others are full again.
+/// Addresses with a bucket of their own. Further ones share one bucket until others are full again.
 const BUCKETS: usize = 10_000;
 
-/// A bucket holds what comes in within so many seconds.
+/// Seconds of income that a bucket can store.
 const BURST_SECONDS: f64 = 10.0;
 
-/// The table is looked through for full buckets at most this often.
+/// The table is searched for full buckets at most this often.
 const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
-/// A limit on something, per address.
+/// A rate limit per address.
 #[derive(Debug)]
 pub(crate) struct RateLimit {
-    /// Per second; 0 for no limit.
+    /// Units per second; 0 for no limit.
     rate: f64,
     table: Mutex<Table>,
 }
@@ -27,33 +27,33 @@ pub(crate) struct RateLimit {
 #[derive(Debug)]
 struct Table {
     buckets: HashMap<IpAddr, Bucket>,
-    /// Of all for whom the table had no room.
+    /// The bucket of all addresses for which the table has no room.
     shared: Bucket,
     swept: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
-    /// What was taken and has not come in again.
+    /// Units taken and not yet refilled.
     taken: f64,
-    /// When that was computed.
+    /// The time of that value.
     at: Option<Instant>,
 }
 
 impl RateLimit {
-    /// Allows so many per second and address in the long run, and ten seconds' worth at once. 0 allows everything.
+    /// Allows `rate` units per second and address in the long run, and ten seconds' worth at once. 0 allows everything.
     pub(crate) fn new(rate: u32) -> Self {
         let table = Table { buckets: HashMap::new(), shared: Bucket::default(), swept: None };
         RateLimit { rate: f64::from(rate), table: Mutex::new(table) }
     }
 
-    /// Takes `count` for an address, or says after what time to try again. More than a bucket holds is as much as it
-    /// holds: it is waited for, and paid for afterwards.
+    /// Takes `count` units for an address, or returns the time to wait before a retry. A count above a bucket's
+    /// capacity waits for a full bucket, and is paid for afterwards.
     pub(crate) fn take(&self, client: IpAddr, count: usize, now: Instant) -> Result<(), Duration> {
         if self.rate == 0.0 {
             return Ok(());
         }
-        // Any call leaves the table whole.
+        // Any call leaves the table consistent.
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.bucket(client_network(client), self.rate, now).take(count as f64, self.rate, now)
     }
@@ -68,7 +68,7 @@ impl Table {
         if known || self.buckets.len() < BUCKETS { self.buckets.entry(client).or_default() } else { &mut self.shared }
     }
 
-    /// Forgets the buckets that are full, which are as good as new ones.
+    /// Drops full buckets, which are equal to new ones.
     fn sweep(&mut self, rate: f64, now: Instant) {
         if self.swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP_PERIOD) {
             return;

@@ -5,20 +5,21 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use serving::metrics::{Exposition, RequestDurations, exposition, request_durations};
 
-/// What one portal measures.
+/// The metrics of one portal.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Seconds from a request's head to the answer's.
+    /// Seconds from a request's head to the answer's head.
     pub request_duration: RequestDurations,
     /// Bytes of request bodies.
     pub received_bytes: Counter,
-    /// Bytes that can still be written; asked of the system when metrics are asked for. A gateway writes nothing.
+    /// Bytes that can still be written, read from the system at each scrape. `None` for a gateway, which writes
+    /// nothing.
     pub(crate) disk_free_bytes: Option<Gauge>,
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All metrics at zero.
     pub(crate) fn new(writes: bool) -> Self {
         let mut registry = Registry::with_prefix("skyberth_portal");
         let request_duration = request_durations();
@@ -35,7 +36,7 @@ impl Metrics {
         Metrics { registry, request_duration, received_bytes, disk_free_bytes }
     }
 
-    /// All of them, in the format that a client asks for by its `Accept` header.
+    /// All metrics, in the format that the client's `Accept` header asks for.
     pub(crate) fn page(&self, accept: Option<&str>) -> Exposition {
         exposition(&self.registry, accept)
     }

@@ -1,4 +1,4 @@
-//! What the operator of a portal chooses; each has a key of the same name in the configuration.
+//! The settings of a portal; each has a key of the same name in the configuration.
 
 use std::time::Duration;
 
@@ -10,48 +10,49 @@ use crate::{ApiKeys, PeerKey};
 /// The settings of one portal.
 #[derive(Clone, Debug)]
 pub struct PortalOptions {
-    /// Base URL under which clients reach the portal, such as `https://portal.example`; empty: what the request's `Host`
-    /// says, over plain HTTP.
+    /// Base URL under which clients reach the portal, such as `https://portal.example`. If empty, it is taken from the
+    /// request's `Host`, with plain HTTP.
     pub url: String,
-    /// Name of the host below which every skylink has its own origin, `<base32 skylink>.<hostname>`.
+    /// Host below which every skylink has its own origin, `<base32 skylink>.<hostname>`.
     pub hostname: String,
-    /// A body of which nothing comes for so long is given up.
+    /// Longest time without a byte of a request body.
     pub idle_body_timeout: Duration,
     /// Serve `/metrics`.
     pub metrics: bool,
-    /// Proxies that are believed when they name the client.
+    /// Proxies that are trusted to name the client.
     pub trusted_proxies: TrustedProxies,
-    /// Which requests get a line in the log.
+    /// Requests that get a line in the log.
     pub access_log: AccessLog,
-    /// Who may write.
+    /// The keys that authorize writes.
     pub api_keys: ApiKeys,
-    /// How uploads are cut into sectors and pieces, on which their skylinks depend. Other layouts can be read, and restored.
+    /// The sizes by which uploads are cut into sectors and pieces; their skylinks depend on it. Other layouts can be
+    /// read and restored.
     pub profile: Profile,
-    /// Bytes of content of one upload.
+    /// Most bytes of content in one upload.
     pub max_upload: u64,
-    /// Bytes of metadata of one upload, which grows with the number of its files.
+    /// Most bytes of metadata in one upload, which grows with the number of its files.
     pub max_metadata: usize,
-    /// Uploads whose bodies are taken at once; each holds about 6 MiB.
+    /// Uploads whose bodies are received at once; each takes about 6 MiB of memory.
     pub max_uploads: usize,
-    /// Archives that are made at once while they are sent.
+    /// Archives that are made and sent at once.
     pub max_archives: usize,
     /// Bytes that uploads leave free on the disk.
     pub disk_reserve: u64,
-    /// From one sweep of unpinned sectors to the next; an unpin causes one earlier.
+    /// Time between two sweeps of unpinned sectors; an unpin causes an earlier one.
     pub sweep_interval: Duration,
-    /// Bytes a second that are read to find damaged sectors; 0 is never.
+    /// Bytes per second read to find damaged sectors; 0 disables it.
     pub scrub_rate: u64,
-    /// Writes of registry entries per second that one address may make in the long run; 0 for any number.
+    /// Writes of registry entries per second and address in the long run; 0 for no limit.
     pub registry_rate: u32,
-    /// Most registry entries that the portal keeps; each takes a file.
+    /// Most registry entries; each takes a file.
     pub max_entries: u64,
-    /// Base URLs of portals that are asked for what is missing here, and that entries are passed on to.
+    /// Base URLs of portals from which missing content is fetched, and to which entries are passed on.
     pub peers: Vec<String>,
-    /// What this portal shows to its peers to be let in.
+    /// The API key of this portal at its peers.
     pub peer_key: PeerKey,
-    /// Resumable uploads that are remembered, finished ones among them.
+    /// Most resumable uploads in the table, including finished ones.
     pub max_resumable_uploads: usize,
-    /// How long a resumable upload may be idle, and a finished one is remembered.
+    /// Longest idle time of a resumable upload, and the time for which a finished one is remembered.
     pub upload_expiry: Duration,
 }
 
@@ -59,7 +60,7 @@ pub struct PortalOptions {
 const MAX_ARCHIVES_OF_GATEWAY: usize = 32;
 
 impl PortalOptions {
-    /// Those of a gateway, to which whatever concerns writing means nothing.
+    /// The options of a gateway, to which settings about writing do not apply.
     pub fn of_gateway(profile: Profile, url: String, idle_body_timeout: Duration, metrics: bool) -> Self {
         PortalOptions {
             url,

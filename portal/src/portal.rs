@@ -1,4 +1,4 @@
-//! The portal: one per process, shared by everything that serves or maintains it.
+//! The portal: one per process, shared by all serving and maintenance tasks.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,60 +18,61 @@ use crate::skyfile::{Sectors, SkyfileReader, Skyfiles};
 use crate::tus::Uploads;
 use crate::{Metrics, PortalOptions};
 
-/// Skyfiles that are fetched whole at once to be pinned; further ones wait.
+/// Skyfiles that are fetched whole at once for a pin; further ones wait.
 const PINNED_AT_ONCE: usize = 8;
 
-/// Skyfiles of which lost sectors are fetched at once without a reader of them; those of others wait for theirs.
+/// Skyfiles with lost sectors that are repaired at once without a reader. Readers of other skyfiles wait for their own
+/// sectors.
 const REPAIRED_AT_ONCE: usize = 1;
 
-/// A portal that is open.
+/// An open portal.
 #[derive(Debug)]
 pub struct Portal {
     pub(crate) options: PortalOptions,
     pub(crate) metrics: Metrics,
     pub(crate) opened: Instant,
     pub(crate) reader: SkyfileReader,
-    /// Places for archives that are being made.
+    /// Permits for archives that are being made.
     pub(crate) archives: Arc<Semaphore>,
-    /// What can be written; a gateway has nothing.
+    /// The writable stores; a gateway has none.
     stores: Option<Stores>,
 }
 
-/// What a portal writes.
+/// The stores that a portal writes.
 #[derive(Debug)]
 pub(crate) struct Stores {
-    /// Where all of it lies.
+    /// The directory of all stores.
     pub(crate) directory: PathBuf,
     pub(crate) skyfiles: Skyfiles,
     pub(crate) entries: Arc<EntryStore>,
     pub(crate) registry_writes: RateLimit,
     pub(crate) peers: Peers,
-    /// Places for skyfiles that are fetched whole to be pinned.
+    /// Permits for skyfiles that are fetched whole to be pinned.
     pub(crate) pinnings: Arc<Semaphore>,
-    /// Places for pinned skyfiles of which what was lost is fetched.
+    /// Permits for the repair of pinned skyfiles with lost sectors.
     pub(crate) repairs: Arc<Semaphore>,
     pub(crate) uploads: Arc<Uploads>,
 }
 
-/// Why a portal cannot be opened.
+/// Reasons why a portal cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenPortalError {
     /// The directory cannot be made, read or written.
     #[error("cannot use the portal's directory")]
     Io(#[from] io::Error),
-    /// The same of its registry entries.
+    /// The directory of its registry entries cannot be used.
     #[error(transparent)]
     Entries(#[from] EntryStoreError),
-    /// The list of peers is wrong.
+    /// The list of peers is invalid.
     #[error(transparent)]
     Peers(#[from] InvalidPeer),
-    /// What was uploaded so far cannot be read.
+    /// The resumable uploads cannot be read.
     #[error("cannot take up the resumable uploads")]
     Uploads(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Portal {
-    /// Opens the portal whose files lie below `directory`, which nobody else may use meanwhile. Blocks.
+    /// Opens the portal with its files below `directory`, which must not be used by another process meanwhile. Blocks.
     pub fn open(directory: &Path, options: PortalOptions) -> Result<Self, OpenPortalError> {
         Portal::open_with(directory, options, Timing::default())
     }
@@ -93,8 +94,8 @@ impl Portal {
         Ok(Portal { options, metrics: Metrics::new(true), opened: Instant::now(), reader, archives, stores })
     }
 
-    /// A gateway: a portal that serves the skyfiles of somebody else, refuses every write, and says of itself that it is
-    /// no place to rely on. What it serves are files to keep, not pages to open.
+    /// A gateway: a portal that serves foreign skyfiles, refuses every write, and tells clients that it is no reliable
+    /// copy. Its content is for download, not for opening in a browser.
     pub fn gateway(source: Arc<dyn SectorSource>, options: PortalOptions) -> Self {
         let sectors = Sectors::Made(options.profile.sector_size(), source);
         let reader = SkyfileReader::new(sectors, Blocklist::none());
@@ -102,17 +103,17 @@ impl Portal {
         Portal { options, metrics: Metrics::new(false), opened: Instant::now(), reader, archives, stores: None }
     }
 
-    /// Whether it is a gateway.
+    /// True for a gateway.
     pub(crate) fn is_gateway(&self) -> bool {
         self.stores.is_none()
     }
 
-    /// What can be written.
+    /// The writable stores.
     pub(crate) fn stores(&self) -> Result<&Stores, ReadOnly> {
         self.stores.as_ref().ok_or(ReadOnly)
     }
 
-    /// The peers, if there are any to ask.
+    /// The peers, if there are any.
     pub(crate) fn peers(&self) -> Option<&Peers> {
         self.stores.as_ref().map(|stores| &stores.peers).filter(|peers| !peers.is_empty())
     }

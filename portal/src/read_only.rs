@@ -1,4 +1,4 @@
-//! What a gateway answers to every write.
+//! The answer of a gateway to every write.
 
 /// A gateway was asked to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
-//! Media types by the end of a file's name.
+//! Media types by the extension of a file name.
 
-/// Those that Go knows by itself, whatever the machine, come first and win; then what the web is made of, as in the
-/// tables of Linux distributions, which Go reads where there are any. Text without a charset is UTF-8.
+/// The types that Go knows on every machine come first and win. Then come the common types of the web, from the tables
+/// of Linux distributions, which Go reads if they exist. Text without a charset is UTF-8.
 const TYPES: &[(&str, &str)] = &[
     ("avif", "image/avif"),
     ("css", "text/css; charset=utf-8"),
@@ -86,7 +86,7 @@ const TYPES: &[(&str, &str)] = &[
     ("zst", "application/zstd"),
 ];
 
-/// The type of what stands behind the last dot of the last part of a path.
+/// The type for the extension of the last part of a path.
 pub(crate) fn of_name(name: &str) -> Option<&'static str> {
     let last = name.rsplit('/').next().unwrap_or(name);
     let (_, extension) = last.rsplit_once('.')?;

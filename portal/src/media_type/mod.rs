@@ -1,4 +1,5 @@
-//! The media type of content that came without one: by its name, else by its first bytes, as Go's `http.ServeContent`.
+//! The media type of content without a declared one: by its name, else by its first bytes, as in Go's
+//! `http.ServeContent`.
 
 mod extension;
 mod sniff;

@@ -1,13 +1,13 @@
 //! Media types by first bytes: the patterns of <https://mimesniff.spec.whatwg.org/> that Go's `DetectContentType` knows.
 
-/// So many bytes of content decide.
+/// The number of first bytes that decide.
 pub(crate) const SNIFFED: usize = 512;
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 const UNKNOWN: &str = "application/octet-stream";
 
-/// What an HTML document begins with, behind white space and before a space or `>`, in any case.
+/// The tags with which an HTML document begins, after white space and before a space or `>`, in any case.
 const HTML_TAGS: &[&str] = &[
     "<!doctype html",
     "<html",
@@ -28,14 +28,14 @@ const HTML_TAGS: &[&str] = &[
     "<!--",
 ];
 
-/// Bytes that must stand at an offset.
+/// Bytes required at an offset.
 type Part = (usize, &'static [u8]);
 
-/// All parts of a pattern must be there; the first pattern that is decides.
+/// All parts of a pattern must match; the first matching pattern decides.
 const PATTERNS: &[(&[Part], &str)] = &[
     (&[(0, b"%PDF-")], "application/pdf"),
     (&[(0, b"%!PS-Adobe-")], "application/postscript"),
-    // Byte order marks. Go wants the first two in front of two bytes more, the last one in front of one.
+    // Byte order marks. Go requires two more bytes after the first two, and one after the last.
     (&[(0, b"\xfe\xff"), (4, b"")], "text/plain; charset=utf-16be"),
     (&[(0, b"\xff\xfe"), (4, b"")], "text/plain; charset=utf-16le"),
     (&[(0, b"\xef\xbb\xbf"), (4, b"")], TEXT),
@@ -67,7 +67,7 @@ const PATTERNS: &[(&[Part], &str)] = &[
     (&[(0, b"\0asm")], "application/wasm"),
 ];
 
-/// The type of content that begins with `bytes`, of which no more than [`SNIFFED`] count.
+/// The type of content that begins with `bytes`; at most [`SNIFFED`] of them count.
 pub(crate) fn of_bytes(bytes: &[u8]) -> &'static str {
     let bytes = &bytes[..bytes.len().min(SNIFFED)];
     let blank = bytes.iter().take_while(|byte| b"\t\n\x0c\r ".contains(byte)).count();
@@ -78,7 +78,7 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> &'static str {
     if shown.starts_with(b"<?xml") {
         return "text/xml; charset=utf-8";
     }
-    // Go looks for MP4 among audio and video; no pattern before or after it can match the same bytes.
+    // Go checks for MP4 among audio and video. No pattern before or after it can match the same bytes.
     if is_mp4(bytes) {
         return "video/mp4";
     }
@@ -97,7 +97,7 @@ fn begins_with_tag(bytes: &[u8], tag: &str) -> bool {
     }
 }
 
-/// A box of the type `ftyp` whose brands include one that begins with `mp4`.
+/// True for a box of type `ftyp` with a brand that begins with `mp4`.
 fn is_mp4(bytes: &[u8]) -> bool {
     let Some((length, _)) = bytes.split_first_chunk::<4>() else { return false };
     let length = u32::from_be_bytes(*length) as usize;
@@ -109,7 +109,7 @@ fn is_mp4(bytes: &[u8]) -> bool {
     brands.into_iter().any(|(_, brand)| brand.starts_with(b"mp4"))
 }
 
-/// Control characters that no text has.
+/// True for control characters that text never has.
 fn is_binary(byte: u8) -> bool {
     matches!(byte, 0..=8 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f)
 }

@@ -1,4 +1,4 @@
-//! One peer: requests to it, with bounded answers that are verified before anybody sees them.
+//! One peer: requests to it, with bounded answers that are verified before use.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -13,19 +13,19 @@ use tokio::task::spawn_blocking;
 use super::error::PeerError;
 use super::timing::Timing;
 
-/// Says that the portal asked shall not ask its own peers.
+/// The header that tells a portal not to ask its own peers.
 pub(crate) const PEER_HEADER: HeaderName = HeaderName::from_static("skyberth-peer");
 
-/// Carries the key with which one may write.
+/// The header with the key that authorizes writes.
 const API_KEY: HeaderName = HeaderName::from_static("skynet-api-key");
 
-/// Bytes of an entry as JSON: one takes less than 1 KiB.
+/// Most bytes of an entry as JSON; one takes less than 1 KiB.
 const ENTRY_LIMIT: usize = 4096;
 
-/// Something in the list of peers that is none.
+/// An entry in the list of peers is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidPeer {
-    /// Not the URL of an HTTP server.
+    /// The text is not the URL of an HTTP server.
     #[error("the peer {0:?} is not a URL such as http://portal.example:9980")]
     Url(String),
     /// The HTTP client cannot be made.
@@ -33,16 +33,16 @@ pub enum InvalidPeer {
     Client(#[from] reqwest::Error),
 }
 
-/// The API key of this portal at its peers; none if they ask for none.
+/// The API key of this portal at its peers; none if they require none.
 #[derive(Clone, Debug, Default)]
 pub struct PeerKey(Option<HeaderValue>);
 
 impl PeerKey {
-    /// Takes the key as it is sent. What cannot stand in a header is no key.
+    /// A key in plain text. A key that is invalid in a header counts as none.
     pub fn new(key: &str) -> Self {
         let value = HeaderValue::from_str(key).ok().filter(|value| !value.is_empty());
         PeerKey(value.map(|mut value| {
-            // So that no log shows it.
+            // This hides it in logs.
             value.set_sensitive(true);
             value
         }))
@@ -52,13 +52,13 @@ impl PeerKey {
 /// Another portal.
 #[derive(Debug)]
 pub(super) struct Peer {
-    /// Without a slash at the end.
+    /// The base URL without a slash at the end.
     url: String,
     key: PeerKey,
     client: Client,
 }
 
-/// Whether a text is the base URL of a portal that can be a peer.
+/// True if a text is the base URL of a portal that can be a peer.
 pub fn is_peer_url(text: &str) -> bool {
     let is_base = |url: &Url| {
         let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
@@ -67,7 +67,7 @@ pub fn is_peer_url(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| is_base(&url))
 }
 
-/// The client for all peers. It follows no redirects, which could lead to any host, and uses no proxy.
+/// The client for all peers. It follows no redirects, because they could lead to any host, and uses no proxy.
 pub(super) fn http_client(timing: &Timing) -> Result<Client, InvalidPeer> {
     let client = Client::builder()
         .tls_backend_preconfigured(tls_roots::client_config())
@@ -76,7 +76,7 @@ pub(super) fn http_client(timing: &Timing) -> Result<Client, InvalidPeer> {
         .timeout(timing.answer)
         .redirect(Policy::none())
         .no_proxy()
-        // skyd answers nobody else.
+        // skyd answers only this user agent.
         .user_agent(concat!("Sia-Agent skyberth-portal/", env!("CARGO_PKG_VERSION")));
     Ok(client.build()?)
 }
@@ -89,7 +89,7 @@ impl Peer {
         Ok(Peer { url: url.trim_end_matches('/').to_owned(), key: key.clone(), client })
     }
 
-    /// For logs.
+    /// The URL for logs.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
@@ -102,7 +102,7 @@ impl Peer {
         if entry.id() == id { Ok(entry) } else { Err(PeerError::WrongEntry) }
     }
 
-    /// Passes an entry on.
+    /// Passes an entry on to the peer.
     pub(super) async fn post_entry(&self, entry: &SignedEntry) -> Result<(), PeerError> {
         let request = self.client.post(format!("{}/skynet/registry", self.url)).header(PEER_HEADER, "1");
         let request = match &self.key {
@@ -113,14 +113,14 @@ impl Peer {
         if response.status().is_success() { Ok(()) } else { Err(PeerError::Status(response.status())) }
     }
 
-    /// What the base sector of a skylink holds before the zeros at its end.
+    /// The bytes of a skylink's base sector, without the zeros at its end.
     pub(super) async fn base_sector(
         &self,
         skylink: Skylink,
         root: SectorRoot,
         size: SectorSize,
     ) -> Result<Bytes, PeerError> {
-        // As far as the skylink names it, which is all of it but zeros for whatever was uploaded as a skyfile.
+        // It covers the bytes named by the skylink. For any content uploaded as a skyfile, the rest is zeros.
         let named = self.get(&format!("/skynet/basesector/{skylink}"), size.bytes()).await?;
         match verified(named, root, size).await {
             Err(PeerError::WrongBytes) => self.sector(root, size).await,
@@ -128,7 +128,7 @@ impl Peer {
         }
     }
 
-    /// What a sector holds before the zeros at its end.
+    /// The bytes of a sector, without the zeros at its end.
     pub(super) async fn sector(&self, root: SectorRoot, size: SectorSize) -> Result<Bytes, PeerError> {
         let path = format!("/skynet/root?root={root}&offset=0&length={}", size.bytes());
         verified(self.get(&path, size.bytes()).await?, root, size).await
@@ -145,7 +145,7 @@ impl Peer {
     }
 }
 
-/// All of an answer, if it is no longer than `limit`.
+/// The whole answer, if it is at most `limit` bytes long.
 async fn read(mut response: Response, limit: usize) -> Result<Bytes, PeerError> {
     let announced = response.content_length().unwrap_or(0);
     if announced > limit as u64 {
@@ -161,7 +161,7 @@ async fn read(mut response: Response, limit: usize) -> Result<Bytes, PeerError> 
     Ok(body.freeze())
 }
 
-/// The bytes, if they are those of the sector of this root.
+/// The bytes, if they match the root of the sector.
 async fn verified(bytes: Bytes, root: SectorRoot, size: SectorSize) -> Result<Bytes, PeerError> {
     let is_right = {
         let bytes = bytes.clone();

@@ -1,4 +1,4 @@
-//! Entries that are not here, from peers.
+//! Entries of peers.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use super::Peers;
 use super::error::PeerError;
 
 impl Peers {
-    /// The best entry of an id that peers have. A peer that does not answer in time counts as one that has none.
+    /// The best entry of an id among all peers. A peer that does not answer in time counts as having none.
     pub(crate) async fn entry(&self, id: EntryId) -> Option<SignedEntry> {
         let timing = &self.0.timing;
-        // Never closed; the reader's own timeout ends the wait.
+        // The semaphore is never closed; the reader's own timeout ends the wait.
         let _permit = self.0.entry_lookups.acquire().await.ok()?;
         let mut until = Instant::now() + timing.entry;
         let mut answers: FuturesUnordered<_> =

@@ -1,29 +1,29 @@
-//! What a peer does wrong.
+//! Faults of peers.
 
 use http::StatusCode;
 
-/// Why a peer gave nothing that can be used.
+/// Reasons why a peer gave nothing usable.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PeerError {
-    /// It says that it does not have it.
+    /// The peer says that it does not have it.
     #[error("it is not there")]
     Absent,
-    /// It cannot be reached, broke off, or took too long.
+    /// The peer is unreachable, broke off, or took too long.
     #[error("no answer")]
     NoAnswer(#[from] reqwest::Error),
-    /// Neither the thing nor that it is absent.
+    /// The peer answered neither with the requested thing nor that it is absent.
     #[error("it answered {0}")]
     Status(StatusCode),
-    /// More bytes than asked for.
+    /// The peer sent more bytes than requested.
     #[error("it sent more than {limit} bytes")]
     TooLong {
-        /// Bytes.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// Not the bytes that the root names.
+    /// The bytes do not match the root.
     #[error("it sent other bytes than those asked for")]
     WrongBytes,
-    /// Not an entry of the id asked for, with a good signature.
+    /// The answer is not an entry of the requested id with a valid signature.
     #[error("it sent something else than the entry asked for")]
     WrongEntry,
     /// The thread that verified panicked, or the process ends.
@@ -32,12 +32,12 @@ pub(super) enum PeerError {
 }
 
 impl PeerError {
-    /// Whether an honest and healthy peer would not have done this.
+    /// True if an honest and healthy peer would not have done this.
     pub(super) fn is_suspicious(&self) -> bool {
         matches!(self, PeerError::TooLong { .. } | PeerError::WrongBytes | PeerError::WrongEntry)
     }
 
-    /// Whether the same may succeed later.
+    /// True if a retry may succeed.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             PeerError::NoAnswer(_) | PeerError::Aborted(_) => true,

@@ -1,6 +1,6 @@
-//! The slow comparison of all entries that are here with those of the peers, for what either side missed.
+//! The slow comparison of all local entries with those of the peers, to find entries that either side missed.
 //!
-//! Each portal compares what it has itself: an entry that only a peer has comes with the peer's own exchange.
+//! Each portal compares its own entries. An entry that only a peer has arrives with the peer's own exchange.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use super::Peers;
 use super::error::PeerError;
 use crate::entries::EntryStoreError;
 
-/// What is left to do after a look at one entry of one peer.
+/// The remaining work after comparing one entry with one peer.
 enum Difference {
     None,
-    /// Ours is newer, or the only one.
+    /// The local entry is newer, or the only one.
     Ours(SignedEntry),
     Theirs(SignedEntry),
 }
 
 impl Peers {
-    /// Compares all entries again and again. Never ends.
+    /// Compares all entries in an endless loop.
     pub(crate) async fn exchange_forever(&self) {
         if self.is_empty() {
             return std::future::pending().await;
@@ -45,7 +45,7 @@ impl Peers {
         }
     }
 
-    /// A peer that fails is left alone for the rest of them.
+    /// Compares these entries. A peer that fails is skipped for the rest of them.
     async fn exchange_some(&self, ids: Vec<EntryId>) {
         let mut failed = HashSet::new();
         for id in ids {

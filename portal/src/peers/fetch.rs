@@ -1,4 +1,4 @@
-//! Fetching the sectors of a skyfile that are not here, each when it is needed, verified before it is stored.
+//! Fetching the missing sectors of a skyfile, each when it is needed, verified before it is stored.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,11 +18,11 @@ use super::race::first_good;
 use crate::sectors::{Held, SectorStore, StagedSector};
 
 impl Peers {
-    /// Begins to fetch a skyfile: its base sector is here, and kept while the second part of the answer lives. `None` if no
-    /// peer has it.
+    /// Begins to fetch a skyfile. Its base sector is local, and kept while the second part of the result lives. `None`
+    /// if no peer has it.
     pub(crate) async fn fetch(&self, skylink: Skylink) -> Result<Option<(Arc<Fetch>, Held)>, Arc<FetchError>> {
         let Target::Sector { root, .. } = skylink.target() else { return Ok(None) };
-        // Before anybody looks whether it is here: what is swept after that would be missed.
+        // Before the check for the sector: a sector swept after the check would be missed.
         let mut held = self.0.sectors.hold();
         held.add(root);
         let fetch = Arc::new(Fetch::new(self.clone()));
@@ -31,23 +31,23 @@ impl Peers {
     }
 }
 
-/// Where one reader of a skyfile gets sectors from that are missing. Readers share what is on its way.
+/// The source of missing sectors for one reader of a skyfile. Readers share fetches in flight.
 #[derive(Debug)]
 pub(crate) struct Fetch {
     peers: Peers,
     asking: Mutex<Asking>,
 }
 
-/// Whom to ask, learned from sector to sector.
+/// The peers to ask, learned from sector to sector.
 #[derive(Clone, Debug)]
 struct Asking {
-    /// The one that gave the last sector first; without those that misbehaved.
+    /// The peer that gave the last sector first; peers that misbehaved are left out.
     order: Vec<usize>,
-    /// Twice what the last sector took: before that it makes no sense to ask another peer too.
+    /// Twice the time of the last sector; earlier it is useless to ask another peer too.
     stagger: Duration,
 }
 
-/// A sector that is here, or on its way as long as this is kept.
+/// A sector that is local, or in flight while this is kept.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     root: SectorRoot,
@@ -55,7 +55,7 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    /// Waits until the sector is here.
+    /// Waits until the sector is local.
     pub(crate) async fn wait(&self) -> Result<(), Arc<FetchError>> {
         match self.flight.clone()?.end().await? {
             true => Ok(()),
@@ -70,8 +70,8 @@ impl Fetch {
         Fetch { peers, asking: Mutex::new(asking) }
     }
 
-    /// Begins to fetch a sector that the base sector lists, if it is missing. Whoever reads it holds it meanwhile, so that
-    /// no sweep takes it.
+    /// Begins to fetch a sector listed in the base sector, if it is missing. The reader holds it meanwhile, so that no
+    /// sweep removes it.
     pub(crate) fn sector(self: &Arc<Self>, root: SectorRoot) -> Arrival {
         Arrival { root, flight: self.begin(Wanted::Data(root), root) }
     }
@@ -81,10 +81,10 @@ impl Fetch {
         Ok(self.peers.0.flights.join(wanted, async move { fetch.bring(wanted, root).await })?)
     }
 
-    /// Stores a sector unless it is here; `false` if no peer gives it.
+    /// Stores a sector unless it is local; `false` if no peer has it.
     async fn bring(&self, wanted: Wanted, root: SectorRoot) -> Result<bool, FetchError> {
         let sectors = self.peers.0.sectors.clone();
-        // One that is damaged is put aside by opening it, and repaired here.
+        // Opening a damaged sector moves it to the quarantine, and it is repaired here.
         if spawn_blocking(move || sectors.open_sector(&root)).await??.is_some() {
             return Ok(true);
         }
@@ -116,7 +116,7 @@ impl Fetch {
         bytes
     }
 
-    /// Refuses what this portal does not fetch.
+    /// Refuses skyfiles that this portal does not fetch.
     fn check_base(&self, skylink: Skylink, sector: &[u8]) -> Result<(), FetchError> {
         let Target::Sector { offset, fetch_size, .. } = skylink.target() else { return Ok(()) };
         let within = |at: u64| (sector.len() as u64).min(at) as usize;
@@ -129,7 +129,7 @@ impl Fetch {
         }
     }
 
-    /// What the first peer that gives something good gives.
+    /// The first good answer of a peer.
     async fn ask<T, F>(&self, request: impl Fn(Arc<Peer>) -> F) -> Option<T>
     where
         F: Future<Output = Result<T, PeerError>>,
@@ -158,7 +158,7 @@ impl Fetch {
     }
 
     fn asking(&self) -> MutexGuard<'_, Asking> {
-        // Changed in single steps only.
+        // Every change is a single step, so a panic leaves it consistent.
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Why a fetch from peers failed.
+//! Reasons why a fetch from peers failed.
 
 use std::io;
 
@@ -6,27 +6,27 @@ use skynet_formats::base_sector::BaseSectorError;
 use skynet_formats::sector::SectorRoot;
 use tokio::task::JoinError;
 
-/// Why a skyfile that some peer has could not be fetched.
+/// Reasons why a skyfile of a peer could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
-    /// As many fetches wait as are allowed to.
+    /// The queue of fetches is full.
     #[error("too many skyfiles are being fetched from peers, try again later")]
     Busy,
-    /// What the skylink names is no skyfile.
+    /// The content of the skylink is not a skyfile.
     #[error(transparent)]
     Malformed(#[from] BaseSectorError),
-    /// It is larger than any that this portal takes.
+    /// The skyfile is larger than this portal accepts.
     #[error("the skyfile has {size} bytes, this portal takes {limit}")]
     TooLarge {
-        /// Bytes of the content.
+        /// Length of the content in bytes.
         size: u64,
-        /// Most that are taken.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// One of its sectors could not be had from any peer.
+    /// No peer has one of its sectors.
     #[error("no peer gives the sector {0} of the skyfile")]
     Incomplete(SectorRoot),
-    /// The disk has no more room than what is reserved.
+    /// The disk has no more room than the reserve.
     #[error("the portal's disk is full")]
     DiskFull,
     /// The disk failed.

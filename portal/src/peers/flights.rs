@@ -1,4 +1,4 @@
-//! One fetch of a sector for all who need it.
+//! One shared fetch per sector for all readers that need it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,28 +10,28 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::fetch_error::FetchError;
 
-/// Sectors that are fetched or wait for it, from which on no further skyfile is begun.
+/// The number of sectors fetched or queued at which no further skyfile is begun.
 const WAITING: usize = 256;
 
 /// Sectors with content that are fetched at once; each is in memory until it is stored.
 const DATA_AT_ONCE: usize = 8;
 
-/// The same of base sectors: the head of an answer does not wait for the content of others.
+/// Base sectors that are fetched at once: the head of an answer does not wait for the content of others.
 const BASES_AT_ONCE: usize = 4;
 
-/// What is fetched.
+/// The target of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Wanted {
-    /// The base sector of a skyfile, which is taken only if it is one.
+    /// The base sector of a skyfile, which is stored only if it is one.
     Base(Skylink),
-    /// A sector that some base sector lists.
+    /// A sector listed in some base sector.
     Data(SectorRoot),
 }
 
-/// What came of a fetch, for each who waited: whether the sector is here now.
+/// The result of a fetch for each waiter: whether the sector is local now.
 pub(super) type Outcome = Result<bool, Arc<FetchError>>;
 
-/// A sector on its way. The fetch stops when nobody has the flight any more.
+/// A sector in flight. The fetch stops when the last reference is dropped.
 #[derive(Debug)]
 pub(super) struct Flight {
     outcome: watch::Receiver<Option<Outcome>>,
@@ -43,7 +43,7 @@ impl Flight {
     pub(super) async fn end(&self) -> Outcome {
         let aborted = || Arc::new(FetchError::Aborted);
         let mut outcome = self.outcome.clone();
-        // The sender is gone without an outcome if the fetch panicked.
+        // If the fetch panicked, the sender is gone without an outcome.
         let ended = outcome.wait_for(Option::is_some).await.map_err(|_| aborted())?;
         ended.clone().ok_or_else(aborted)?
     }
@@ -51,7 +51,7 @@ impl Flight {
 
 type Table = HashMap<Wanted, Weak<Flight>>;
 
-/// The fetches that are under way.
+/// The fetches in flight.
 #[derive(Debug)]
 pub(super) struct Flights {
     table: Mutex<Table>,
@@ -67,7 +67,7 @@ impl Default for Flights {
 }
 
 impl Flights {
-    /// The fetch of this sector that is under way, or `fetch`.
+    /// The fetch of this sector that is in flight, or else `fetch`.
     pub(super) fn join(
         &self,
         wanted: Wanted,
@@ -78,7 +78,7 @@ impl Flights {
             return Ok(flight);
         }
         table.retain(|_, flight| under_way(flight).is_some());
-        // Who reads a skyfile already has a few sectors on their way, and gets the next ones.
+        // A reader of a skyfile already has a few sectors in flight, and gets the next ones.
         if table.len() >= WAITING && matches!(wanted, Wanted::Base(_)) {
             return Err(FetchError::Busy);
         }
@@ -91,23 +91,23 @@ impl Flights {
         Ok(flight)
     }
 
-    /// Waits until a sector can be taken into memory, where it is as long as the answer.
+    /// A permit for one sector in memory, which is kept as long as the sector.
     pub(super) async fn room(&self, wanted: Wanted) -> Option<SemaphorePermit<'_>> {
         let places = match wanted {
             Wanted::Base(_) => &self.bases,
             Wanted::Data(_) => &self.data,
         };
-        // Never closed.
+        // The semaphore is never closed.
         places.acquire().await.ok()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        // Each use is single calls on the map.
+        // Each use is a single call on the map.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What came of one that has ended is not news to whoever comes now.
+/// The fetch if it is in flight; the outcome of one that has ended is stale.
 fn under_way(flight: &Weak<Flight>) -> Option<Arc<Flight>> {
     flight.upgrade().filter(|flight| !flight.task.is_finished() && flight.outcome.borrow().is_none())
 }

@@ -1,13 +1,14 @@
-//! Other portals that this one works with: what is missing here is fetched from them, entries are passed on to them.
+//! Peers: missing content is fetched from them, and entries are passed on to them.
 //!
-//! Nobody is believed: sectors are taken if their bytes hash to the root asked for, entries if their signature and id are
-//! right. Peers are asked for their own things only: a request with the header [`PEER_HEADER`] is answered from what is
-//! there, and what it brings is not passed on. So peers cannot send each other in circles, and entries reach every portal
-//! if each has all the others as peers.
+//! Peers are not trusted. Sectors are accepted if their bytes hash to the requested root, entries if their signature
+//! and id are valid. Peers are asked only for their own content: a request with the header [`PEER_HEADER`] is answered
+//! from local content, and its entries are not passed on. So peers cannot send requests in circles, and entries reach
+//! every portal if each has all the others as peers.
 //!
 //! An entry that is here is served without asking anybody whether there is a newer one. So what a portal missed while it was
-//! down must come by itself: it waits in the `outbox` of those that have it, and is found by an `exchange` where that was
-//! lost.
+//! A local entry is served without asking peers for a newer one. So entries that a portal missed while it was down must
+//! arrive without a request. They wait in the `outbox` of the portals that have them, and an `exchange` finds those
+//! that an outbox lost.
 
 mod client;
 mod entries;
@@ -40,7 +41,7 @@ pub(crate) use fetch::{Arrival, Fetch};
 pub(crate) use fetch_error::FetchError;
 pub(crate) use timing::Timing;
 
-/// Entries that are being looked for at peers at once; further readers wait.
+/// Lookups of entries at peers at once; further readers wait.
 const ENTRY_LOOKUPS: usize = 64;
 
 /// The peers of a portal. Clones share them.
@@ -55,13 +56,13 @@ struct Shared {
     entry_lookups: Semaphore,
     entries: Arc<EntryStore>,
     sectors: SectorStore,
-    /// Bytes of content of one skyfile that are fetched at most.
+    /// Most bytes of content in a fetched skyfile.
     max_size: u64,
     flights: Flights,
 }
 
 impl Peers {
-    /// The peers that the options name; entries and sectors that they give go into these stores.
+    /// The peers in the options; their entries and sectors go into these stores.
     pub(crate) fn new(
         options: &PortalOptions,
         entries: &Arc<EntryStore>,
@@ -84,7 +85,7 @@ impl Peers {
         })))
     }
 
-    /// Whether there is none.
+    /// True if there are no peers.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.peers.is_empty()
     }

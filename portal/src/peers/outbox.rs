@@ -1,7 +1,7 @@
-//! Entries on their way to one peer.
+//! Entries in flight to one peer.
 //!
-//! A peer that is away gets them when it is back. In memory only: what a crash takes from here, or finds no room, stands in
-//! the store, and the next [exchange](super::exchange) finds that the peer lacks it.
+//! A peer that is away gets them when it is back. They are only in memory. Entries that a crash removes, or that find
+//! no room, are in the store, and the next [exchange](super::exchange) finds that the peer lacks them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use super::error::PeerError;
 use super::timing::Timing;
 use crate::entries::EntryStore;
 
-/// Entries that wait; further ones are left to the exchange.
+/// Most waiting entries; further ones are left to the exchange.
 const CAPACITY: usize = 10_000;
 
 /// Entries that are sent at once.
@@ -25,21 +25,21 @@ const SENDERS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Outbox {
     peer: Arc<Peer>,
-    /// Where what the peer knows better goes.
+    /// The store for newer entries of the peer.
     entries: Arc<EntryStore>,
     timing: Timing,
     waiting: Mutex<Waiting>,
 }
 
-/// What waits, once for each id.
+/// The waiting entries, one per id.
 #[derive(Debug, Default)]
 struct Waiting {
     entries: HashMap<EntryId, SignedEntry>,
     order: VecDeque<EntryId>,
     senders: usize,
-    /// Since the last one that found room.
+    /// Entries dropped since the last one that found room.
     dropped: u64,
-    /// The last attempts have all failed; told once.
+    /// True if the last attempts have all failed; logged once.
     away: bool,
 }
 
@@ -48,7 +48,7 @@ impl Outbox {
         Outbox { peer, entries, timing, waiting: Mutex::default() }
     }
 
-    /// Takes an entry to send. One that waits under the same id is replaced if it is older.
+    /// Queues an entry. A waiting entry with the same id is replaced if it is older.
     pub(super) fn offer(self: Arc<Self>, entry: SignedEntry) {
         let begin = self.waiting().add(entry, self.peer.url());
         if begin {
@@ -67,7 +67,7 @@ impl Outbox {
         }
     }
 
-    /// False if the peer may take it later.
+    /// Sends an entry; `false` if the peer may accept it later.
     async fn send(&self, entry: &SignedEntry) -> bool {
         let mut retries = self.timing.retries.iter();
         loop {
@@ -79,7 +79,7 @@ impl Outbox {
                 Err(error) => error,
             };
             if !error.is_passing() {
-                // Mostly because it has a newer one.
+                // Mostly because the peer has a newer one.
                 if matches!(error, PeerError::Status(StatusCode::BAD_REQUEST)) {
                     self.is_back();
                     self.learn(entry.id()).await;
@@ -108,17 +108,17 @@ impl Outbox {
         }
     }
 
-    /// Takes over what the peer has.
+    /// Stores the peer's entry of this id here.
     async fn learn(&self, id: EntryId) {
         if let Ok(entry) = self.peer.entry(id).await {
             self.take_over(entry).await;
         }
     }
 
-    /// Stores an entry of the peer, unless what stands is better.
+    /// Stores an entry of the peer, unless the current one is better.
     pub(super) async fn take_over(&self, entry: SignedEntry) {
         let (entries, id) = (Arc::clone(&self.entries), entry.id());
-        // What fails here is tried again with the next exchange.
+        // A failure is retried with the next exchange.
         match spawn_blocking(move || entries.put(&entry)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(entry.id = %id, %error, "an entry of a peer could not be stored"),
@@ -127,13 +127,13 @@ impl Outbox {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // Each method leaves it whole.
+        // Each method leaves the queue consistent.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Waiting {
-    /// Whether one more sender shall begin.
+    /// Adds an entry; `true` if one more sender shall begin.
     fn add(&mut self, entry: SignedEntry, peer: &str) -> bool {
         let id = entry.id();
         if self.replace(&entry) {
@@ -154,8 +154,8 @@ impl Waiting {
         begin
     }
 
-    /// Lets one that could not be sent wait again, behind all others. Of two of the same id the newer one waits: an older one
-    /// may have been put back meanwhile by another sender.
+    /// Queues an entry again, behind all others. Of two with the same id the newer one waits, because another sender
+    /// may have put an older one back meanwhile.
     fn put_back(&mut self, entry: SignedEntry) {
         let id = entry.id();
         if !self.replace(&entry) && self.order.len() < CAPACITY {
@@ -164,7 +164,7 @@ impl Waiting {
         }
     }
 
-    /// Whether one of this id waits, which is then the newer of the two.
+    /// True if an entry with this id waits, which is then the newer of the two.
     fn replace(&mut self, entry: &SignedEntry) -> bool {
         let Some(waiting) = self.entries.get_mut(&entry.id()) else { return false };
         if supersedes(waiting.entry(), entry.entry()).is_ok() {
@@ -173,7 +173,7 @@ impl Waiting {
         true
     }
 
-    /// The next to send; without one, the caller is a sender no more.
+    /// The next entry to send. Without one, the caller stops being a sender.
     fn next(&mut self) -> Option<SignedEntry> {
         let next = self.order.pop_front().and_then(|id| self.entries.remove(&id));
         if next.is_none() {

@@ -8,11 +8,12 @@ use tokio::time::sleep;
 
 use super::error::PeerError;
 
-/// Peers that are asked for the same at once; each may have a sector in memory.
+/// Peers that are asked for the same thing at once; each may have a sector in memory.
 const AT_ONCE: usize = 3;
 
-/// The first good answer, with who gave it. The next in `order` is asked as soon as one fails, or when the last one asked has
-/// taken `stagger` and few are asked; those asked before may still win. The others are cut when one has.
+/// The first good answer, with its peer. The next peer in `order` is asked as soon as one fails. It is also asked when
+/// the last one has taken `stagger` and few are asked; the earlier ones may still win. The others are cancelled when
+/// one has won.
 pub(super) async fn first_good<T, F>(order: &[usize], stagger: Duration, ask: impl Fn(usize) -> F) -> Option<(usize, T)>
 where
     F: Future<Output = Result<T, PeerError>>,

@@ -1,33 +1,33 @@
-//! How long peers are waited for.
+//! Timeouts and pauses for peers.
 
 use std::time::Duration;
 
 const RETRIES: &[Duration] = &[Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
 
-/// Times. Tests have shorter ones.
+/// All times; tests use shorter ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Timing {
-    /// To connect.
+    /// Timeout of a connection.
     pub(super) connect: Duration,
-    /// Without a byte.
+    /// Longest time without a byte.
     pub(super) idle: Duration,
-    /// For one answer in all: a sector in this time is 35 KiB a second.
+    /// Timeout of one whole answer: a sector in this time is 35 KiB per second.
     pub(super) answer: Duration,
-    /// For all peers to say whether they have an entry.
+    /// Timeout for all peers to say whether they have an entry.
     pub(super) entry: Duration,
-    /// The same once one of them has given it.
+    /// Timeout for the other peers once one of them has given the entry.
     pub(super) more_entries: Duration,
-    /// Until the next peer is asked for a sector too.
+    /// Time until the next peer is asked for a sector too.
     pub(super) stagger: Duration,
-    /// Before each further attempt to pass an entry on.
+    /// Pause before each retry of passing an entry on.
     pub(super) retries: &'static [Duration],
-    /// After all of them have failed, until the next round of attempts.
+    /// Pause after all retries have failed, until the next round.
     pub(super) away: Duration,
-    /// From the start to the first exchange with peers.
+    /// Time from the start to the first exchange with peers.
     pub(super) first_exchange: Duration,
-    /// From the end of an exchange to the next one.
+    /// Time from the end of an exchange to the next one.
     pub(super) between_exchanges: Duration,
-    /// Before each entry of an exchange and each peer: 20 a second, a million in 14 hours.
+    /// Pause before each entry of an exchange and each peer: 20 a second, a million in 14 hours.
     pub(super) exchange_step: Duration,
 }
 

@@ -1,17 +1,19 @@
-//! Pins: which skyfiles are to stay.
+//! Pins: the skyfiles that a sweep keeps.
 //!
-//! A pin is an empty file, `pins/<first byte of the root>/<skylink>`: its name is all that it says, so that it is there or
-//! not, and never torn. A sweep removes the sectors that no pin reaches. Why it cannot take what somebody counts on:
+//! A pin is an empty file, `pins/<first byte of the root>/<skylink>`. Its name is its whole content, so it exists or
+//! not, and is never torn. A sweep removes the sectors that no pin reaches. It cannot remove a sector that is needed,
+//! for these reasons:
 //!
-//! - Whoever was told that a skyfile is stored has a durable pin: it is made before the answer, after all sectors that it
+//! - A client is told that a skyfile is stored only after its pin is durable. The pin is made after all sectors that it
 //!   reaches are durable. A pin reaches its base sector and the data pieces that its fanout lists.
-//! - A sweep first lets every end of a hold count as reached, then reads all pins, then removes what is neither reached nor
-//!   held. An upload holds each sector from before it has its name until its pin is durable. If the hold ends before the
-//!   sweep begins, the sweep reads the pin; if later, the sectors are held or reached. A pin of what is here already holds
-//!   its sectors before it looks whether they stand. Both happen under the lock under which the sweep unlinks.
-//! - A pin that cannot be read stops the sweep before it removes anything. A base sector that is missing or damaged does
-//!   not: what it lists cannot be found without it, and comes again with whoever uploads it again.
-//! - A crash ends all holds and all uploads with them; what they left is unreached.
+//! - A sweep first makes sectors of every ended hold count as reached, then reads all pins, then removes sectors that are
+//!   neither reached nor held. An upload holds each sector from before it has its name until its pin is durable. If the
+//!   hold ends before the sweep begins, the sweep reads the pin; if later, the sectors are held or reached. A pin of
+//!   local content holds its sectors before it checks that they exist. Both happen under the lock under which the sweep
+//!   unlinks.
+//! - A pin that cannot be read stops the sweep before it removes anything. A missing or damaged base sector does not:
+//!   without it the sectors of its list cannot be found, and a new upload brings them again.
+//! - A crash ends all holds and all uploads with them; their sectors are unreached.
 
 #[cfg(test)]
 mod tests;
@@ -41,15 +43,15 @@ impl Pins {
         Ok(Pins(Arc::new(directory)))
     }
 
-    /// Pins a v1 skylink, durably. Its sectors are durable, and held, before.
+    /// Pins a v1 skylink, durably. Its sectors must be durable and held before.
     pub(crate) fn add(&self, skylink: &Skylink) -> io::Result<()> {
         let (directory, file) = self.place(skylink);
         match OpenOptions::new().write(true).create_new(true).mode(0o400).open(file) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            // One that stands may be another thread's, not synced yet.
+            // An existing pin may be another thread's, not synced yet.
             _ => {}
         }
-        // A crash before this: the pin stands or not, and nobody was told that it does.
+        // A crash before this: the pin exists or not, and no client was told that it does.
         sync_directory(&directory)
     }
 
@@ -57,19 +59,19 @@ impl Pins {
     pub(crate) fn remove(&self, skylink: &Skylink) -> io::Result<bool> {
         let (directory, file) = self.place(skylink);
         match fs::remove_file(file) {
-            // A crash before this: the pin stands or not, and nobody was told that it does not.
+            // A crash before this: the pin exists or not, and no client was told that it does not.
             Ok(()) => sync_directory(&directory).map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Whether a skylink is pinned.
+    /// True if a skylink is pinned.
     pub(crate) fn contains(&self, skylink: &Skylink) -> io::Result<bool> {
         self.place(skylink).1.try_exists()
     }
 
-    /// Visits all pins, one directory at a time. Strange names are left alone.
+    /// Visits all pins, one directory at a time. Invalid names are left alone.
     pub(crate) fn walk(&self, mut visit: impl FnMut(Skylink) -> io::Result<()>) -> io::Result<()> {
         for shard in fs::read_dir(&*self.0)? {
             for entry in fs::read_dir(shard?.path())? {

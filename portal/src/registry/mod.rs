@@ -1,4 +1,4 @@
-//! What a portal does with registry entries, free of HTTP.
+//! Operations on registry entries, free of HTTP.
 
 #[cfg(test)]
 mod tests;
@@ -14,13 +14,13 @@ use crate::Portal;
 use crate::entries::{EntryStoreError, Put};
 use crate::read_only::ReadOnly;
 
-/// Why an entry was not taken.
+/// Reasons why an entry was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PutEntryError {
     /// A gateway has no entries.
     #[error(transparent)]
     ReadOnly(#[from] ReadOnly),
-    /// One stands that is as good or better.
+    /// The current entry is as good or better.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The store failed.
@@ -28,14 +28,14 @@ pub(crate) enum PutEntryError {
     Store(#[from] EntryStoreError),
 }
 
-/// Why a skylink does not resolve here.
+/// Reasons why a skylink does not resolve here.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResolveLinkError {
-    /// An entry on the way is not here. In skyd's words for a network where not every host answered, which the tests of
-    /// skynet-js expect.
+    /// An entry on the way is not here. The words are skyd's for a network where not every host answered, and tests of
+    /// skynet-js expect them.
     #[error("registry entry not found within given time")]
     Unknown(EntryId),
-    /// The last of these entries says that there is nothing any more.
+    /// The last of these entries says that the target was removed.
     #[error("{}", ResolveError::Deleted)]
     Deleted(Vec<SignedEntry>),
     /// The entries lead nowhere.
@@ -47,7 +47,7 @@ pub(crate) enum ResolveLinkError {
 }
 
 impl Portal {
-    /// The entry that stands under an id; if none does, the best one that peers have, unless `only_here`.
+    /// The current entry of an id. If there is none, it is the best one that peers have, unless `only_here`.
     pub(crate) async fn entry(&self, id: EntryId, only_here: bool) -> Result<Option<SignedEntry>, EntryStoreError> {
         let Ok(stores) = self.stores() else { return Ok(None) };
         let entries = Arc::clone(&stores.entries);
@@ -57,18 +57,19 @@ impl Portal {
         let (entries, entry) = (Arc::clone(&stores.entries), found.clone());
         match spawn_blocking(move || entries.put(&entry)).await? {
             Ok(Put::Stored { .. }) => Ok(Some(found)),
-            // Another one came meanwhile.
+            // Another entry arrived meanwhile.
             Ok(Put::Refused { standing, .. }) => Ok(Some(standing)),
             Err(error) => {
-                // It is what was asked for, whether or not there is room for it.
+                // It is the requested entry, whether or not it can be stored.
                 tracing::warn!(entry.id = %id, %error, "an entry of a peer could not be stored");
                 Ok(Some(found))
             }
         }
     }
 
-    /// Takes entries, one after the other until one is refused; those before it stay. One that says the same as the entry
-    /// that stands is taken, as clients repeat what they got no answer to. What was new goes to peers, unless `only_here`.
+    /// Stores entries, one after the other until one is refused; those before it stay. An entry equal to the current
+    /// one is accepted, because clients repeat requests that got no answer. New entries go to peers, unless
+    /// `only_here`.
     pub(crate) async fn put_entries(&self, signed: Vec<SignedEntry>, only_here: bool) -> Result<(), PutEntryError> {
         let stores = self.stores()?;
         let entries = Arc::clone(&stores.entries);
@@ -96,10 +97,10 @@ impl Portal {
         result
     }
 
-    /// Where a skylink leads, and over which entries: the proof. One of version 1 leads to itself.
+    /// The target of a skylink, with the entries that lead to it: the proof. A skylink of version 1 resolves to itself.
     pub(crate) async fn resolve(&self, skylink: &Skylink) -> Result<Resolved, ResolveLinkError> {
-        // The way is walked by the one function that also verifies proofs, over the entries found so far. It says which one
-        // it needs next, until it has all; there are no more of them than it allows.
+        // The function that also verifies proofs follows the entries found so far. It names the next entry it needs,
+        // until it has all; it limits their number.
         let mut found: Vec<SignedEntry> = Vec::new();
         loop {
             let mut known = found.iter();

@@ -1,4 +1,4 @@
-//! The sectors of one upload: written out as they come, durable together.
+//! The sectors of one upload: written out as they arrive, made durable together.
 
 use std::collections::VecDeque;
 use std::io;
@@ -7,11 +7,11 @@ use skynet_formats::sector::SectorRoot;
 
 use super::{Held, SectorStore, StagedSector};
 
-/// Sectors whose write-back was begun and that were not waited for: 64 MiB of full ones, so that the end of an upload
-/// finds little left to write.
+/// Sectors with begun write-back that were not waited for: 64 MiB of full ones, so that the end of an upload has little
+/// left to write.
 const UNSYNCED: usize = 16;
 
-/// Sectors on their way into the store. Dropping it leaves those that got there to the sweep.
+/// Sectors in flight to the store. After a drop, a sweep removes those already stored.
 #[derive(Debug)]
 pub(crate) struct Batch {
     store: SectorStore,
@@ -25,10 +25,10 @@ impl Batch {
         Batch { store, unsynced: VecDeque::new(), held }
     }
 
-    /// Takes a sector that is complete, with the root of its bytes.
+    /// Adds a complete sector with the root of its bytes.
     pub(crate) fn add(&mut self, sector: StagedSector, root: SectorRoot) -> io::Result<()> {
         sector.finish()?;
-        // Held before it has its name: a sweep that sees the file sees this too.
+        // Held before it gets its name: a sweep that sees the file also sees the hold.
         self.held.add(root);
         self.unsynced.push_back((sector, root));
         if self.unsynced.len() > UNSYNCED {
@@ -37,7 +37,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Makes all of them durable. They are kept from the sweep while the answer lives.
+    /// Makes all of them durable. They are protected from the sweep while the result lives.
     pub(crate) fn finish(mut self) -> io::Result<Held> {
         while !self.unsynced.is_empty() {
             self.publish_first()?;

@@ -1,9 +1,9 @@
-//! Which sectors must not be swept, whether or not a pin reaches them.
+//! Holds: sectors that must not be swept, whether or not a pin reaches them.
 //!
-//! One table for the whole store. Whoever is about to rely on a sector adds it here *before* looking whether it stands, or
-//! before it gets its name; the sweep looks here and unlinks under the table's lock. So either the sweep sees the hold and
-//! keeps the file, or the file was gone before anybody relied on it. A hold ends after the pin is durable; a sweep that is
-//! under way may have read the pins before, so what a hold was of counts as reached in it.
+//! There is one table for the whole store. A task that needs a sector adds it here *before* checking that it exists, or
+//! before it gets its name. The sweep looks here and unlinks under the table's lock. So either the sweep sees the hold
+//! and keeps the file, or the file was gone before the check. A hold ends after the pin is durable. A running sweep may
+//! have read the pins before that, so sectors of an ended hold count as reached in it.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,36 +13,36 @@ use skynet_formats::sector::SectorRoot;
 
 use super::reached::Reached;
 
-/// The table.
+/// The table of holds.
 #[derive(Debug, Default)]
 pub(super) struct Holds(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
     held: HashMap<SectorRoot, u32>,
-    /// Of the sweep that is under way.
+    /// The sectors reached in the running sweep.
     reached: Option<Reached>,
 }
 
 impl Holds {
     fn table(&self) -> MutexGuard<'_, Table> {
-        // Each change of the table is one call on a map or of bits, which leaves it whole whoever panics.
+        // Each change of the table is one call on a map or on bits, so a panic leaves it consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a sweep. There is one at a time.
+    /// Begins a sweep. Only one may run at a time.
     pub(super) fn begin_sweep(&self, reached: Reached) {
         self.table().reached = Some(reached);
     }
 
-    /// A pin reaches the sector.
+    /// Records that a pin reaches the sector.
     pub(super) fn mark(&self, root: &SectorRoot) {
         if let Some(reached) = &mut self.table().reached {
             reached.add(root);
         }
     }
 
-    /// Runs `unlink` if nobody needs the sector, before anybody else can begin to.
+    /// Runs `unlink` if the sector is neither held nor reached, before a new hold can begin.
     pub(super) fn unless_needed(&self, root: &SectorRoot, unlink: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
         let table = self.table();
         let is_reached = table.reached.as_ref().is_none_or(|reached| reached.contains(root));
@@ -57,11 +57,11 @@ impl Holds {
     }
 }
 
-/// Holds of one upload or pin; dropping it ends them.
+/// The holds of one upload or pin; dropping it ends them.
 #[derive(Debug)]
 pub(crate) struct Held {
     holds: Arc<Holds>,
-    /// Not more than a base sector has room for in its fanout, since that is where they are listed in the end.
+    /// At most as many roots as a base sector's fanout has room for, since they are listed there in the end.
     roots: Vec<SectorRoot>,
 }
 
@@ -70,13 +70,13 @@ impl Held {
         Held { holds, roots: Vec::new() }
     }
 
-    /// Holds one more.
+    /// Holds one more sector.
     pub(crate) fn add(&mut self, root: SectorRoot) {
         *self.holds.table().held.entry(root).or_default() += 1;
         self.roots.push(root);
     }
 
-    /// What is held.
+    /// The held sectors.
     pub(crate) fn roots(&self) -> &[SectorRoot] {
         &self.roots
     }

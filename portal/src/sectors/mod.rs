@@ -1,15 +1,15 @@
-//! The sector store: immutable files named by the Merkle root of the sector they hold.
+//! The sector store: immutable files named by the Merkle root of their sector.
 //!
 //! ```text
 //! sectors/<first 2 hex>/<root hex>       a sector's bytes without the zeros at its end; mode 0400
-//! incoming/<n>.tmp                       sectors on their way here; emptied at each start
-//! quarantine/<root hex>-<unix time>      sectors found damaged
+//! incoming/<n>.tmp                       sectors in flight; emptied at each start
+//! quarantine/<root hex>-<unix time>      damaged sectors
 //! ```
-//! A file below `sectors/` got there by a rename of a file whose bytes had been hashed to that root and synced, so that it
-//! is there whole or not at all. What stands there already is replaced by the same bytes, fresh: an upload heals a damaged
-//! sector. Nothing here tells whether a sector is wanted; see `pins`.
+//! A file below `sectors/` was renamed into place after its bytes had been hashed to that root and synced, so it is
+//! complete or absent. An existing file is replaced by the new bytes, so an upload heals a damaged sector. This module
+//! does not know whether a sector is needed; see `pins`.
 //!
-//! Everything here blocks; call it from threads that may.
+//! Every call blocks, so call it from threads that may block.
 
 mod batch;
 mod hold;
@@ -47,7 +47,7 @@ pub(crate) use sweep::Swept;
 
 use hold::Holds;
 
-/// How many directories the sectors are spread over, one for each first byte of a root.
+/// The number of directories of sectors, one for each first byte of a root.
 const SHARDS: usize = 256;
 
 /// Sectors of one size below one directory. Clones share it.
@@ -60,21 +60,21 @@ struct Shared {
     incoming: PathBuf,
     quarantine: PathBuf,
     size: SectorSize,
-    /// Uploads are refused when the disk has less left, bytes.
+    /// Uploads are refused if fewer free bytes are left on the disk.
     reserve: u64,
     next_name: AtomicU64,
     holds: Arc<Holds>,
 }
 
 impl SectorStore {
-    /// Opens the store below `root`, making what is absent. Leftovers of uploads go.
+    /// Opens the store below `root`, and makes missing directories. Leftovers of uploads are removed.
     pub(crate) fn open(root: &Path, size: SectorSize, reserve: u64) -> io::Result<Self> {
         let [sectors, incoming, quarantine] = ["sectors", "incoming", "quarantine"].map(|name| root.join(name));
         for directory in [&sectors, &incoming, &quarantine] {
             make_directory(directory)?;
         }
         make_shards(&sectors)?;
-        // A crash before this: some of the directories are gone, and are made again at the next start.
+        // A crash before this: some of the directories are missing, and are made at the next start.
         sync_directory(root)?;
         for entry in fs::read_dir(&incoming)? {
             fs::remove_file(entry?.path())?;
@@ -84,12 +84,12 @@ impl SectorStore {
         Ok(SectorStore(Arc::new(Shared { sectors, incoming, quarantine, size, reserve, next_name, holds })))
     }
 
-    /// Of every sector here.
+    /// The size of every sector in this store.
     pub(crate) fn sector_size(&self) -> SectorSize {
         self.0.size
     }
 
-    /// Opens a sector. One that is damaged in a way that shows without reading it is quarantined, and is not here.
+    /// Opens a sector; `None` if it is missing. Damage that shows without reading the bytes moves it to the quarantine.
     pub(crate) fn open_sector(&self, root: &SectorRoot) -> io::Result<Option<Sector>> {
         let file = match File::open(self.path(root)) {
             Ok(file) => file,
@@ -104,7 +104,7 @@ impl SectorStore {
         Ok(None)
     }
 
-    /// Whether a sector stands here; nothing is read to check it.
+    /// True if a file of the sector exists; its bytes are not checked.
     pub(crate) fn contains(&self, root: &SectorRoot) -> io::Result<bool> {
         self.path(root).try_exists()
     }
@@ -114,25 +114,25 @@ impl SectorStore {
         Batch::new(self.clone())
     }
 
-    /// Keeps a sector that is here, or will be, from being swept while the answer lives.
+    /// Protects sectors from being swept while the result lives, whether or not they exist yet.
     pub(crate) fn hold(&self) -> Held {
         Held::new(Arc::clone(&self.0.holds))
     }
 
-    /// Whether there is room for uploads.
+    /// True if there is room for uploads.
     pub(crate) fn has_room(&self) -> io::Result<bool> {
         Ok(free_space(&self.0.sectors)? >= self.0.reserve)
     }
 
-    /// Moves a damaged sector out of the way for a human to look at. Later reads do not find it.
+    /// Moves a damaged sector to the quarantine for inspection. Later reads do not find it.
     pub(crate) fn quarantine(&self, root: &SectorRoot) -> io::Result<()> {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
         let target = self.0.quarantine.join(format!("{root}-{seconds}"));
         tracing::error!(sector.root = %root, quarantined = %target.display(), "a sector is damaged");
         match fs::rename(self.path(root), target) {
-            // Somebody else did it meanwhile.
+            // Another thread moved it meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            // A crash before the name is gone for good: it is found damaged again.
+            // A crash before the old name is durably gone: the damage is found again.
             result => result,
         }
     }

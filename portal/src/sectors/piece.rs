@@ -1,4 +1,4 @@
-//! A data piece of content that stands in a file: the segments of a chunk go to its pieces in turn.
+//! A data piece of content in a file: the segments of a chunk go to its pieces in turn.
 
 use std::io;
 
@@ -6,13 +6,13 @@ use skynet_formats::sector::LEAF_SIZE;
 
 use super::stretch::Stretch;
 
-/// Segments are as long as leaves.
+/// The length of a segment in bytes, equal to a leaf's.
 const SEGMENT: u64 = LEAF_SIZE as u64;
 
-/// Bytes of the chunk that are read at a time, but for at least one row of segments.
+/// Bytes of the chunk that are read at a time, but at least one row of segments.
 const STEP: u64 = 256 * 1024;
 
-/// One of the data pieces of a chunk. It ends with the content; zeros follow.
+/// One of the data pieces of a chunk. It ends with the content, and zeros follow.
 #[derive(Clone, Debug)]
 pub struct Piece {
     chunk: Stretch,
@@ -21,7 +21,7 @@ pub struct Piece {
 }
 
 impl Piece {
-    /// The piece with this number, from 0 on, of a chunk that is cut into so many.
+    /// The piece with number `index`, from 0, of a chunk with `pieces` data pieces.
     pub fn new(chunk: Stretch, index: u8, pieces: u8) -> Self {
         Piece { chunk, index: u64::from(index), pieces: u64::from(pieces.max(1)) }
     }
@@ -32,7 +32,7 @@ impl Piece {
         rows * SEGMENT + rest.saturating_sub(self.index * SEGMENT).min(SEGMENT)
     }
 
-    /// Fills `buffer` with what stands at `offset`, where the piece has so much.
+    /// Fills `buffer` from `offset`; the piece must have that many bytes there.
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let rows_at_once = (STEP / self.row()).max(1);
         let mut read = Vec::new();
@@ -41,7 +41,7 @@ impl Piece {
             let position = offset + filled as u64;
             let (first, within) = (position / SEGMENT, position % SEGMENT);
             let rows = (within + (buffer.len() - filled) as u64).div_ceil(SEGMENT).min(rows_at_once);
-            // From its segment in the first of these rows to the end of that in the last.
+            // From its segment in the first of these rows to the end of its segment in the last one.
             let start = first * self.row() + self.index * SEGMENT;
             let end = (start + (rows - 1) * self.row() + SEGMENT).min(self.chunk.length);
             read.resize(end.checked_sub(start).ok_or(io::ErrorKind::UnexpectedEof)? as usize, 0);
@@ -62,7 +62,7 @@ impl Piece {
         Ok(())
     }
 
-    /// Bytes of one segment for each piece.
+    /// Bytes of a row, which has one segment of each piece.
     fn row(&self) -> u64 {
         SEGMENT * self.pieces
     }

@@ -1,13 +1,13 @@
-//! Which sectors some pin reaches: a Bloom filter, so that the memory of a sweep does not grow with the store.
+//! The sectors that pins reach, as a Bloom filter, so that the memory of a sweep does not grow with the store.
 //!
-//! It may say yes for a sector that no pin reaches, which then stays until the next sweep, whose filter has other salts. It
-//! never says no for one that was added.
+//! It may report an unreached sector as reached. Such a sector stays until the next sweep, whose filter has other
+//! salts. It never misses a sector that was added.
 
 use skynet_formats::sector::SectorRoot;
 
 /// Bits for each expected sector: with four hashes, one of 400 unreached sectors stays.
 const BITS_PER_SECTOR: u64 = 16;
-/// 64 MiB of memory, for 33 million sectors; of more, a larger share stays each time.
+/// 64 MiB of memory, enough for 33 million sectors. With more sectors, a larger share stays each time.
 const MAX_BITS: u64 = 1 << 29;
 const MIN_BITS: u64 = 1 << 16;
 const HASHES: usize = 4;
@@ -16,13 +16,13 @@ const HASHES: usize = 4;
 #[derive(Debug)]
 pub(super) struct Reached {
     bits: Vec<u64>,
-    /// The number of bits is two to the power of 64 less this.
+    /// 64 minus the binary logarithm of the number of bits.
     shift: u32,
     salts: [u64; HASHES],
 }
 
 impl Reached {
-    /// An empty set for about so many sectors.
+    /// An empty set for about `sectors` sectors.
     pub(super) fn new(sectors: u64, salts: [u64; HASHES]) -> Self {
         let bits = sectors.saturating_mul(BITS_PER_SECTOR).clamp(MIN_BITS, MAX_BITS).next_power_of_two();
         Reached { bits: vec![0; (bits / 64) as usize], shift: 64 - bits.ilog2(), salts }
@@ -38,7 +38,7 @@ impl Reached {
         self.positions(root).iter().all(|bit| self.bits[(bit / 64) as usize] & (1 << (bit % 64)) != 0)
     }
 
-    /// A root is four numbers that are random already.
+    /// A root serves as four numbers that are random already.
     fn positions(&self, root: &SectorRoot) -> [u64; HASHES] {
         let (parts, _) = root.as_bytes().as_chunks();
         std::array::from_fn(|index| {

@@ -11,15 +11,15 @@ use skynet_formats::sector::{SectorHasher, SectorRoot, sector_root};
 use super::piece::Piece;
 use super::stretch::Stretch;
 
-/// Reads this much at a time to compute a root, bytes.
+/// Bytes read at a time to compute a root.
 const READ_STEP: usize = 256 * 1024;
 
 /// An open sector; it stays readable after a removal.
 #[derive(Debug)]
 pub struct Sector {
-    /// The first bytes, where they are in no file.
+    /// The first bytes, if they are not in a file.
     head: Bytes,
-    /// The bytes behind them.
+    /// The bytes after them.
     rest: Rest,
     /// Bytes of both; zeros follow up to the sector's size.
     stored: u64,
@@ -40,7 +40,7 @@ impl Sector {
         Sector::made(size, Bytes::new(), Some(Stretch { file: Arc::new(file), start: 0, length }))
     }
 
-    /// A sector of bytes in memory, then of part of a file, then of zeros. What is longer than a sector is none.
+    /// A sector made of bytes in memory, then part of a file, then zeros. It fails if that is longer than a sector.
     pub fn made(size: SectorSize, head: Bytes, stretch: Option<Stretch>) -> io::Result<Self> {
         let length = stretch.as_ref().map_or(0, |stretch| stretch.length);
         let stored = length.checked_add(head.len() as u64).ok_or(io::ErrorKind::InvalidData)?;
@@ -58,7 +58,7 @@ impl Sector {
         self.stored
     }
 
-    /// Fills `buffer` with what stands at `offset`, zeros beyond what is stored. Nothing is beyond the sector's size.
+    /// Fills `buffer` from `offset`, with zeros after the stored bytes. An error beyond the sector's size.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let end = offset.saturating_add(buffer.len() as u64);
         if end > self.size.bytes() as u64 {
@@ -70,7 +70,7 @@ impl Sector {
         self.read_stored(content, offset)
     }
 
-    /// Fills `buffer` with what is stored at `offset`, where so much is stored.
+    /// Fills `buffer` from `offset`; that many bytes must be stored there.
     fn read_stored(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let in_head = (self.head.len() as u64).saturating_sub(offset).min(buffer.len() as u64) as usize;
         let (first, rest) = buffer.split_at_mut(in_head);
@@ -88,7 +88,7 @@ impl Sector {
         }
     }
 
-    /// The root of what is here; `pace` is told of each step's bytes before they are hashed.
+    /// The root of the stored bytes; `pace` gets the bytes of each step before they are hashed.
     pub(crate) fn compute_root(&self, mut pace: impl FnMut(usize)) -> io::Result<SectorRoot> {
         let mut hasher = SectorHasher::new(self.size);
         let mut buffer = vec![0; READ_STEP.min(self.size.bytes())];
@@ -103,8 +103,9 @@ impl Sector {
         Ok(hasher.finish())
     }
 
-    /// A sector is stored without its last zeros. So a file that is too long, ends with a zero, or is empty though its
-    /// sector is not, was damaged: a power cut that took the end of a file leaves it so.
+    /// False if the file was damaged in a way that its end shows. A sector is stored without its last zeros, so no
+    /// valid file is too long, ends with a zero, or is empty for a sector with content. A power cut that removed the
+    /// end of a file leaves it so.
     pub(super) fn has_plausible_end(&self, root: &SectorRoot) -> io::Result<bool> {
         if self.stored == 0 {
             return Ok(*root == zero_root(self.size));

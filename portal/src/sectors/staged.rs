@@ -1,4 +1,4 @@
-//! A sector being made: written to a file of its own as its bytes come.
+//! An unfinished sector: written to its own file as its bytes arrive.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -10,7 +10,7 @@ use skynet_formats::sector::SectorRoot;
 
 use super::SectorStore;
 
-/// Sectors are the portal's own and never change.
+/// Sectors are private to the portal's user and never change.
 const MODE: u32 = 0o400;
 /// Bytes copied at a time.
 const COPY_STEP: u64 = 256 * 1024;
@@ -22,7 +22,7 @@ pub(crate) struct StagedSector {
     path: PathBuf,
     /// End of the last byte that is not zero.
     significant: u64,
-    /// It is another name of a file that somebody else made.
+    /// True if it is another name of an existing file.
     taken_over: bool,
     published: bool,
 }
@@ -34,8 +34,8 @@ impl StagedSector {
         Ok(StagedSector { file, path, significant: 0, taken_over: false, published: false })
     }
 
-    /// A sector whose bytes stand in a file already: the first `length` of it. The file gets a second name, and must not
-    /// be changed any more; what cannot have one, or is not stored as it is, is copied.
+    /// A sector whose bytes are the first `length` bytes of an existing file. The file gets a second name, and must not
+    /// be changed afterwards. It is copied if it cannot have a second name, or is not stored unchanged.
     pub(crate) fn take_over(store: &SectorStore, from: &Path, length: u64) -> io::Result<Self> {
         let source = File::open(from)?;
         let mut last = [0];
@@ -58,22 +58,22 @@ impl StagedSector {
         Ok(copy)
     }
 
-    /// Puts bytes at `offset`; the sector's size is for the caller to keep. What is never written is zeros.
+    /// Writes bytes at `offset`; the caller keeps within the sector's size. Unwritten bytes are zeros.
     pub(crate) fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        // The zeros at the end of a sector are not stored, however they are given.
+        // Zeros at the end of a sector are never stored.
         let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { return Ok(()) };
         self.file.write_all_at(&bytes[..=last], offset)?;
         self.significant = self.significant.max(offset + last as u64 + 1);
         Ok(())
     }
 
-    /// Begins to write the sector out; nothing is written to it any more.
+    /// Starts the write-back of the sector; no writes may follow.
     pub(super) fn finish(&self) -> io::Result<()> {
         start_write_back(&self.file, 0, self.significant);
         self.file.set_permissions(Permissions::from_mode(MODE))
     }
 
-    /// Puts the sector under its name, which is that of its bytes.
+    /// Renames the file to the root of its bytes.
     pub(super) fn publish(mut self, store: &SectorStore, root: &SectorRoot) -> io::Result<()> {
         // 1. The bytes. A crash after this: a file in `incoming/`, removed at the next start.
         sync_data(&self.file)?;
@@ -82,7 +82,7 @@ impl StagedSector {
         fs::rename(&self.path, store.path(root))?;
         self.published = true;
         if self.taken_over {
-            // Two names of one file stay two: if an earlier attempt got here, the sector stands there under its name.
+            // Both names of one file may exist: if an earlier attempt got here, the sector is stored under its name.
             let _ = fs::remove_file(&self.path);
         }
         Ok(())
@@ -92,7 +92,7 @@ impl StagedSector {
 impl Drop for StagedSector {
     fn drop(&mut self) {
         if !self.published {
-            // What stays is removed at the next start.
+            // A file that stays is removed at the next start.
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -1,4 +1,4 @@
-//! Part of a file that holds content.
+//! Part of a file with content.
 
 use std::fs::File;
 use std::io;
@@ -10,14 +10,14 @@ use std::sync::Arc;
 pub struct Stretch {
     /// The file, which has all of the part.
     pub file: Arc<File>,
-    /// Where the part begins.
+    /// The offset of the part in bytes.
     pub start: u64,
-    /// Its bytes.
+    /// The length in bytes.
     pub length: u64,
 }
 
 impl Stretch {
-    /// Fills `buffer` with what stands at `offset`; the stretch has so much.
+    /// Fills `buffer` from `offset`; the stretch must have that many bytes there.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, self.start + offset)
     }

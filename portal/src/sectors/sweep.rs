@@ -1,4 +1,4 @@
-//! Walking over all sectors: to remove those that nobody needs, and to find damaged ones.
+//! Walking over all sectors: to remove unneeded ones, and to find damaged ones.
 
 use std::fs;
 use std::io;
@@ -8,13 +8,13 @@ use skynet_formats::sector::SectorRoot;
 use super::reached::Reached;
 use super::{SHARDS, SectorStore};
 
-/// A sweep that is under way. What it was told is reached stays; so does whatever is held while it runs.
+/// A running sweep. Sectors marked as reached stay, and so do sectors held while it runs.
 #[derive(Debug)]
 pub(crate) struct Sweep<'a> {
     store: &'a SectorStore,
 }
 
-/// What a sweep removed, or found.
+/// The result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Swept {
     /// Sectors that were removed.
@@ -24,7 +24,7 @@ pub(crate) struct Swept {
 }
 
 impl SectorStore {
-    /// Begins a sweep. The caller runs one at a time, and marks what is reached *after* this.
+    /// Begins a sweep. The caller runs one at a time, and marks reached sectors *after* this call.
     pub(crate) fn begin_sweep(&self, salts: [u64; 4]) -> io::Result<Sweep<'_>> {
         let mut sectors = 0;
         self.walk(|_, _| {
@@ -35,14 +35,14 @@ impl SectorStore {
         Ok(Sweep { store: self })
     }
 
-    /// Reads all sectors, and puts aside those whose bytes are not what their name says; answers how many those were.
+    /// Reads all sectors, moves those with wrong bytes to the quarantine, and returns their number.
     pub(crate) fn scrub(&self, mut pace: impl FnMut(usize), stop: impl Fn() -> bool) -> io::Result<u64> {
         let mut damaged = 0;
         self.walk(|root, _| {
             if stop() {
                 return Ok(());
             }
-            // One that is gone meanwhile was swept, or is put aside by opening it.
+            // A missing one was swept meanwhile, or was quarantined when it was opened.
             let Some(sector) = self.open_sector(&root)? else { return Ok(()) };
             match sector.compute_root(&mut pace) {
                 Ok(found) if found == root => {}
@@ -50,7 +50,7 @@ impl SectorStore {
                     damaged += 1;
                     self.quarantine(&root)?;
                 }
-                // The disk may give it another time, and the others deserve their look now.
+                // The disk may read it another time, and the others are to be checked now.
                 Err(error) => tracing::error!(sector.root = %root, %error, "the scrub could not read a sector"),
             }
             Ok(())
@@ -58,7 +58,7 @@ impl SectorStore {
         Ok(damaged)
     }
 
-    /// Visits all sectors with their lengths, one directory at a time. Strange names are left alone.
+    /// Visits all sectors with their lengths, one directory at a time. Invalid names are left alone.
     pub(crate) fn walk(&self, mut visit: impl FnMut(SectorRoot, u64) -> io::Result<()>) -> io::Result<()> {
         for shard in 0..SHARDS {
             for entry in fs::read_dir(self.0.sectors.join(format!("{shard:02x}")))? {
@@ -67,7 +67,7 @@ impl SectorStore {
                 let Some(root) = root else { continue };
                 match entry.metadata() {
                     Ok(metadata) => visit(root, metadata.len())?,
-                    // Gone meanwhile.
+                    // Removed meanwhile.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(error),
                 }
@@ -78,12 +78,12 @@ impl SectorStore {
 }
 
 impl Sweep<'_> {
-    /// A pin reaches the sector.
+    /// Records that a pin reaches the sector.
     pub(crate) fn mark(&self, root: &SectorRoot) {
         self.store.0.holds.mark(root);
     }
 
-    /// Removes what nothing reaches. A crash leaves some of it, for the next sweep.
+    /// Removes unreached sectors. A crash leaves some of them for the next sweep.
     pub(crate) fn remove_unreached(&self) -> io::Result<Swept> {
         let mut swept = Swept::default();
         self.store.walk(|root, length| {

@@ -1,4 +1,4 @@
-//! What of a skyfile a request gets, without HTTP: as skyd decides it (`SkyfileMetadata::ServePath`, `ForPath`).
+//! The part of a skyfile that a request gets, without HTTP, by skyd's rules (`SkyfileMetadata::ServePath`, `ForPath`).
 
 mod path;
 mod selection;

@@ -1,15 +1,15 @@
-//! From the path asked for to the path served: single subfiles, default paths, tryfiles.
+//! From the requested path to the served path: single subfiles, default paths, tryfiles.
 
 use super::Metadata;
 
-/// Served at the root of a directory that names no default path and has a file of this name.
+/// Served at the root of a directory without a default path, if it has a file of this name.
 const INDEX: &str = "index.html";
 
-/// The path that is served when `path` is asked for. Whether anything is there is another question. Paths begin with a
-/// slash, subfiles' names do not.
+/// The path that is served for the requested `path`; it may not exist. Paths begin with a slash, subfiles' names do
+/// not.
 pub(crate) fn serve_path(metadata: &Metadata, path: &str) -> String {
     if path == "/" && !metadata.disable_default_path {
-        // A lone subfile is served at the root, whatever the tryfiles say.
+        // A single subfile is served at the root, whatever the tryfiles are.
         if let Some(name) = only_subfile(metadata) {
             return absolute(name);
         }
@@ -50,8 +50,8 @@ fn default_path(metadata: &Metadata) -> Option<&str> {
     Some(&metadata.default_path)
 }
 
-/// The first tryfile that applies, if nothing has the name asked for. An absolute one applies anywhere; a relative one in
-/// the directory asked for.
+/// The first applicable tryfile, if no subfile has the requested name. An absolute tryfile applies anywhere, a relative
+/// one in the requested directory.
 fn by_try_files(metadata: &Metadata, path: &str) -> Option<String> {
     let asked = path.trim_matches('/');
     if has(metadata, asked) {
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(serve_path(&metadata, "/dir_with_idx/"), "/dir_with_idx/");
         metadata.default_path = "/dir_with_idx/about.html".to_owned();
         assert_eq!(serve_path(&metadata, "/"), "/dir_with_idx/about.html");
-        // Written without its slash by old uploads.
+        // Old uploads wrote it without its slash.
         metadata.default_path = "index.html".to_owned();
         assert_eq!(serve_path(&metadata, "/"), "/index.html");
         metadata.default_path = "/missing.html".to_owned();

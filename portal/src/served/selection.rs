@@ -2,41 +2,41 @@
 
 use super::{Metadata, Subfile};
 
-/// Bytes of a skyfile's content.
+/// A range of a skyfile's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
-    /// Where they begin.
+    /// The offset of the first byte.
     pub(crate) first: u64,
-    /// How many.
+    /// The number of bytes.
     pub(crate) length: u64,
 }
 
-/// What stands at a path.
+/// The content at a path.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
     /// The path, or the skyfile's own name at the root.
     pub(crate) name: String,
-    /// The subfiles in the order of their bytes; none in a skyfile that has none.
+    /// The subfiles in the order of their bytes; empty if the skyfile has none.
     pub(crate) files: Vec<Subfile>,
-    /// The path is that of a subfile.
+    /// True if the path is that of a subfile.
     pub(crate) is_file: bool,
-    /// The bytes, joined where they touch.
+    /// The ranges of bytes; adjacent ones are joined.
     pub(crate) pieces: Vec<Piece>,
 }
 
-/// Why nothing can be served at a path.
+/// Reasons why nothing can be served at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SelectError {
     /// There is neither a subfile nor a directory.
     #[error("no such path")]
     NotFound,
-    /// The metadata, which anybody may have written, says of subfiles what cannot be.
+    /// The metadata, written by any client, describes impossible subfiles.
     #[error("the metadata names bytes that the skyfile does not have")]
     OutOfBounds,
 }
 
 impl Selection {
-    /// What stands at `path` in a skyfile of `size` bytes; `/` is all of it.
+    /// The content at `path` in a skyfile of `size` bytes; `/` is all of it.
     pub(crate) fn new(metadata: &Metadata, size: u64, path: &str) -> Result<Self, SelectError> {
         if path == "/" {
             let pieces = if size == 0 { Vec::new() } else { vec![Piece { first: 0, length: size }] };
@@ -53,12 +53,12 @@ impl Selection {
         Ok(Selection { name: path.to_owned(), files, is_file: exact.is_some(), pieces })
     }
 
-    /// Bytes in all.
+    /// Length of the selection in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.length).sum()
     }
 
-    /// What an upload said of the type; only a lone subfile has one.
+    /// The media type declared by the uploader; only a single subfile has one.
     pub(crate) fn declared_type(&self) -> Option<&str> {
         match self.files.as_slice() {
             [file] if !file.content_type.is_empty() => Some(&file.content_type),
@@ -66,7 +66,7 @@ impl Selection {
         }
     }
 
-    /// A directory, which goes out as an archive unless another format is asked for.
+    /// True for a directory, which is sent as an archive unless another format is requested.
     pub(crate) fn is_directory(&self) -> bool {
         match self.files.as_slice() {
             [] => false,
@@ -75,7 +75,7 @@ impl Selection {
         }
     }
 
-    /// The files of an archive, each with its bytes. A skyfile without subfiles is one file.
+    /// The files of an archive, each with its ranges. A skyfile without subfiles is one file.
     pub(crate) fn archived(&self, size: u64) -> Result<Vec<(Subfile, Vec<Piece>)>, SelectError> {
         if self.files.is_empty() {
             let file = Subfile { filename: self.name.clone(), len: self.size(), ..Subfile::default() };
@@ -85,7 +85,7 @@ impl Selection {
         Ok(self.files.iter().map(|file| (file.clone(), piece(file).into_iter().collect())).collect())
     }
 
-    /// `length` bytes of the selection from its byte `first` on, as pieces of the skyfile.
+    /// `length` bytes of the selection from its byte `first` on, as ranges of the skyfile.
     pub(crate) fn cut(&self, first: u64, length: u64) -> Vec<Piece> {
         let (mut skip, mut left) = (first, length);
         let mut cut = Vec::new();
@@ -105,7 +105,7 @@ impl Selection {
     }
 }
 
-/// The files of a directory and of those in it.
+/// The files of a directory and its subdirectories.
 fn below(metadata: &Metadata, directory: &str) -> Vec<Subfile> {
     let prefix = format!("{}/", directory.strip_suffix('/').unwrap_or(directory));
     let from_there = metadata.subfiles.range(prefix.clone()..);
@@ -114,7 +114,7 @@ fn below(metadata: &Metadata, directory: &str) -> Vec<Subfile> {
 
 fn in_order<'a>(files: impl Iterator<Item = &'a Subfile>) -> Vec<Subfile> {
     let mut files: Vec<Subfile> = files.cloned().collect();
-    // Empty files stand where the next one begins.
+    // An empty file has the offset of the next one.
     files.sort_by_key(|file| (file.offset, file.len));
     files
 }
@@ -123,7 +123,8 @@ fn piece(file: &Subfile) -> Option<Piece> {
     (file.len > 0).then_some(Piece { first: file.offset, length: file.len })
 }
 
-/// The bytes of files in order. Files that overlap would let a small skyfile become an endless download.
+/// The ranges of files, in order. Overlapping files are refused: they would let a small skyfile become an endless
+/// download.
 fn pieces(files: &[Subfile], size: u64) -> Result<Vec<Piece>, SelectError> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut end = 0;

@@ -1,4 +1,4 @@
-//! The sectors of part of a skyfile that come from peers while it is read, fetched a little ahead of the reader.
+//! The sectors of part of a skyfile that are fetched from peers while it is read, a little ahead of the reader.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -8,11 +8,11 @@ use super::sectors::Sectors;
 use super::source::Source;
 use crate::peers::{Arrival, Fetch, FetchError};
 
-/// Sectors beyond those that are read now which are on their way. They begin after the first has come, which is waited for.
+/// Sectors in flight beyond those being read. They begin after the first sector has arrived.
 const AHEAD: usize = 2;
 
-/// Sectors in the order of the content. Nothing is fetched before it is waited for; dropping it ends what nobody else waits
-/// for.
+/// Sectors in the order of the content. Nothing is fetched before the first wait. A drop ends fetches that no other
+/// reader waits for.
 #[derive(Debug)]
 pub(super) struct Arrivals {
     source: Arc<Source>,
@@ -21,14 +21,14 @@ pub(super) struct Arrivals {
     chunk_size: u64,
     /// Sectors of a chunk.
     pieces: u64,
-    /// The sectors that have not come, by their places in the content.
+    /// The missing sectors, by their position in the content.
     missing: Range<u64>,
-    /// Those that were begun, from the first missing one on.
+    /// The sectors in flight, from the first missing one on.
     coming: VecDeque<Arrival>,
 }
 
 impl Arrivals {
-    /// Those of a range of the content; `None` if none of them has to come.
+    /// The missing sectors of a range of the content; `None` if none is missing.
     pub(super) fn of(source: &Arc<Source>, range: Range<u64>) -> Option<Self> {
         let Sectors::Fetched(_, fetch) = &source.sectors else { return None };
         let (chunk_size, pieces) = source.chunk().map(|(size, pieces)| (size as u64, pieces as u64))?;
@@ -38,7 +38,7 @@ impl Arrivals {
         Some(Arrivals { source, fetch, chunk_size, pieces, missing, coming: VecDeque::new() })
     }
 
-    /// Whether all content before `end` has come.
+    /// True if all content before `end` has arrived.
     pub(super) fn has_reached(&self, end: u64) -> bool {
         self.missing.start >= self.missing.end.min(end.div_ceil(self.chunk_size) * self.pieces)
     }
@@ -57,7 +57,7 @@ impl Arrivals {
         Ok(())
     }
 
-    /// Begins sectors until so many are coming, or there are no more.
+    /// Begins sectors until `count` are in flight, or none is left.
     fn begin(&mut self, count: usize) {
         let begun = self.missing.start + self.coming.len() as u64;
         for piece in (begun..self.missing.end).take(count.saturating_sub(self.coming.len())) {

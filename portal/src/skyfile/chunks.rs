@@ -1,7 +1,7 @@
-//! Content that is larger than a base sector: its data pieces become sectors as they come.
+//! Content that is larger than a base sector: its data pieces become sectors while they arrive.
 //!
-//! All that is in memory is what the coding takes. Parity pieces are hashed for the fanout and not stored: they can be
-//! computed again.
+//! Only the buffers of the coding are in memory. Parity pieces are hashed for the fanout and not stored, because they
+//! can be computed again.
 
 use skynet_formats::base_sector::AssembleError;
 use skynet_formats::fanout::{Fanout, PiecePart};
@@ -13,22 +13,22 @@ use super::destination::{self, Destination};
 use super::error::WriteError;
 use crate::sectors::{Batch, SectorStore, StagedSector};
 
-/// Content on its way into sectors.
+/// Content in flight to its sectors.
 #[derive(Debug)]
 pub(super) struct Chunks {
     profile: Profile,
     fanout: Fanout,
-    /// Absent in a dry run, and where the sectors' files are taken over in the end.
+    /// Absent in a dry run, and if the sectors' files are taken over at the end.
     storing: Option<Storing>,
     length: u64,
 }
 
-/// The stored side.
+/// The part that stores sectors.
 #[derive(Debug)]
 struct Storing {
     sectors: SectorStore,
     batch: Batch,
-    /// The data pieces of the chunk that was begun; none between two chunks.
+    /// The data pieces of the current chunk; empty between two chunks.
     pieces: Vec<StagedSector>,
 }
 
@@ -40,7 +40,7 @@ impl Chunks {
         Chunks { profile: *profile, fanout: Fanout::new(*profile), storing, length: 0 }
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         let chunk_size = self.profile.chunk_size();
         let mut rest = bytes;
@@ -63,7 +63,7 @@ impl Chunks {
         Ok(())
     }
 
-    /// Ends the content. The sectors are not durable before the batch is.
+    /// Ends the content. The sectors become durable with the batch, not before.
     pub(super) fn finish(self) -> Result<(Option<Batch>, Vec<SectorRoot>), WriteError> {
         let Some(mut storing) = self.storing else { return Ok((None, self.fanout.finish())) };
         let mut result = Ok(());
@@ -74,7 +74,7 @@ impl Chunks {
         Ok((Some(storing.batch), roots))
     }
 
-    /// Gives up as soon as the disk is full, or the fanout cannot fit the base sector any more.
+    /// Begins a chunk. Fails as soon as the disk is full, or the fanout can no longer fit the base sector.
     fn begin_chunk(&mut self) -> Result<(), WriteError> {
         let sector_size = self.profile.sector_size().bytes();
         let needed = Layout::SIZE + (self.fanout.roots().len() + self.profile.chunk_roots()) * SectorRoot::SIZE;
@@ -108,7 +108,7 @@ impl Storing {
         result
     }
 
-    /// Writes a part of a data piece, unless one before it failed.
+    /// Writes a part of a data piece, unless an earlier write failed.
     fn keep(&mut self, part: PiecePart<'_>, result: &mut Result<(), WriteError>) {
         if let (Ok(()), Some(piece)) = (&result, self.pieces.get_mut(usize::from(part.piece))) {
             *result = piece.write_at(part.bytes, part.offset as u64).map_err(WriteError::from);

@@ -1,4 +1,4 @@
-//! From content to sectors: what an upload is while its bytes come, without anything asynchronous.
+//! From content to sectors: the synchronous part of an upload.
 
 use std::path::PathBuf;
 
@@ -12,13 +12,13 @@ use super::destination::{Destination, Storing};
 use super::error::{RestoreError, WriteError};
 use super::restore::GivenBase;
 
-/// Content as far as it has come. Dropping it abandons the upload; sectors that were stored already are swept.
+/// The content received so far. Dropping it abandons the upload; sectors already stored are swept.
 #[derive(Debug)]
 pub(super) struct Content {
     destination: Destination,
-    /// All of it while it may still fit a base sector.
+    /// All of the content, while it may still fit a base sector.
     small: Vec<u8>,
-    /// From then on.
+    /// The chunks from then on.
     chunks: Option<Chunks>,
     length: u64,
 }
@@ -28,7 +28,7 @@ impl Content {
         Content { destination, small: Vec::new(), chunks: None, length: 0 }
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.length += bytes.len() as u64;
         let room = self.destination.profile.sector_size().bytes() - Layout::SIZE;
@@ -39,13 +39,13 @@ impl Content {
         self.chunks()?.write(bytes)
     }
 
-    /// Ends the content: all of it is stored, durable and pinned afterwards. Where sectors are taken over, these are their
-    /// files, each with the number of its bytes that count.
+    /// Ends the content, which is stored, durable and pinned when this returns. If sectors are taken over, `files` are
+    /// their files, each with its number of valid bytes.
     pub(super) fn finish(mut self, metadata: &[u8], files: &[(PathBuf, u64)]) -> Result<Skylink, WriteError> {
         if self.chunks.is_none() {
             match BaseSector::small(self.destination.profile.sector_size(), metadata, &self.small) {
                 Ok(base) => return self.destination.store(None, base.bytes(), base.root(), base.skylink()),
-                // Not with its metadata: it gets a fanout after all.
+                // It does not fit together with its metadata, so it gets a fanout after all.
                 Err(AssembleError::ContentTooLarge { .. }) if !self.small.is_empty() => drop(self.chunks()?),
                 Err(error) => return Err(error.into()),
             }
@@ -59,7 +59,7 @@ impl Content {
         self.destination.store(batch, base.bytes(), base.root(), base.skylink())
     }
 
-    /// Ends the content of a base sector that a client made: stored only if they belong together.
+    /// Ends the content of a base sector made by a client. It is stored only if both match.
     pub(super) fn restore(mut self, base: &GivenBase) -> Result<Skylink, WriteError> {
         if self.length != base.content_length() {
             return Err(RestoreError::Length { expected: base.content_length(), found: self.length }.into());
@@ -77,14 +77,14 @@ impl Content {
         self.destination.store(batch, base.bytes(), base.root(), base.skylink())
     }
 
-    /// The content as chunks, to which what was held back goes first.
+    /// The content as chunks; buffered bytes are added first.
     fn chunks(&mut self) -> Result<&mut Chunks, WriteError> {
         if self.chunks.is_none() {
             let mut chunks = Chunks::new(&self.destination);
             chunks.write(&std::mem::take(&mut self.small))?;
             self.chunks = Some(chunks);
         }
-        // It was put there, or stood there.
+        // It was set just now, or earlier.
         self.chunks.as_mut().ok_or(WriteError::Failed)
     }
 }

@@ -1,4 +1,4 @@
-//! Where an upload's sectors go, and its last steps.
+//! The destination of an upload's sectors, and the last steps of an upload.
 
 use std::path::PathBuf;
 
@@ -11,30 +11,30 @@ use crate::blocklist::Blocklist;
 use crate::pins::Pins;
 use crate::sectors::{Batch, SectorStore, StagedSector};
 
-/// Where an upload's sectors go.
+/// The destination of an upload's sectors.
 #[derive(Clone, Debug)]
 pub(super) struct Destination {
     pub(super) sectors: SectorStore,
     pub(super) pins: Pins,
     pub(super) blocklist: Blocklist,
-    /// How the content is cut.
+    /// The profile by which the content is cut.
     pub(super) profile: Profile,
     pub(super) storing: Storing,
 }
 
-/// What becomes of an upload's sectors.
+/// The way in which an upload's sectors are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Storing {
-    /// They are written as their bytes come.
+    /// They are written while their bytes arrive.
     Written,
-    /// Their files are there in the end.
+    /// Their files are taken over at the end.
     TakenOver,
-    /// The skylink is all that is wanted.
+    /// They are not stored; only the skylink is computed.
     Nothing,
 }
 
 impl Destination {
-    /// A batch of sectors whose files are these.
+    /// A batch of the sectors in these files.
     pub(super) fn take_over(&self, files: &[(PathBuf, u64)], roots: &[SectorRoot]) -> Result<Batch, WriteError> {
         if files.len() != roots.len() {
             return Err(WriteError::Failed);
@@ -46,7 +46,7 @@ impl Destination {
         Ok(batch)
     }
 
-    /// The last steps of an upload: after them it survives anything but the loss of the disk.
+    /// The last steps of an upload. After them it survives any failure except the loss of the disk.
     pub(super) fn store(
         &self,
         batch: Option<Batch>,

@@ -1,4 +1,4 @@
-//! What can go wrong with a skyfile.
+//! Errors of skyfiles.
 
 use std::io;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use skynet_formats::range_proof::RangeProofError;
 use crate::peers::FetchError;
 use crate::read_only::ReadOnly;
 
-/// Why a skyfile cannot be read.
+/// Reasons why a skyfile cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
-    /// A gateway was to change something.
+    /// A gateway was asked to change something.
     #[error(transparent)]
     ReadOnly(#[from] ReadOnly),
     /// The operator blocked it.
@@ -24,19 +24,19 @@ pub(crate) enum OpenError {
     /// The skylink is that of a registry entry, which has to be resolved first.
     #[error("not a v1 skylink")]
     NotV1,
-    /// What the skylink names is no skyfile.
+    /// The content of the skylink is not a skyfile.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// Its parts would reach beyond what the skylink names.
+    /// Its parts would reach beyond the bytes named by the skylink.
     #[error("base sector is malformed: its parts do not fit what the skylink names")]
     OutOfBounds,
-    /// Its metadata makes no sense.
+    /// Its metadata is invalid.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// Peers have it, and it could not be fetched from them.
+    /// Peers have it, but it could not be fetched from them.
     #[error(transparent)]
     Fetch(#[from] Arc<FetchError>),
-    /// Proofs are of whole leaves inside a sector.
+    /// The range of a proof is not whole leaves inside a sector.
     #[error(transparent)]
     Proof(#[from] RangeProofError),
     /// The disk failed.
@@ -45,7 +45,7 @@ pub(crate) enum OpenError {
 }
 
 impl From<io::Error> for OpenError {
-    /// A stream of content has no other way to say that a sector does not come.
+    /// A stream of content can report a missing sector only as an `io::Error`.
     fn from(error: io::Error) -> Self {
         match error.downcast() {
             Ok(fetch) => OpenError::Fetch(fetch),
@@ -54,31 +54,31 @@ impl From<io::Error> for OpenError {
     }
 }
 
-/// Why a skyfile cannot be written.
+/// Reasons why a skyfile cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
-    /// The disk has no more room than what is reserved.
+    /// The disk has no more room than the reserve.
     #[error("the portal's disk is full")]
     DiskFull,
-    /// As many uploads as the portal allows are under way.
+    /// The number of uploads in progress has reached the limit.
     #[error("too many uploads at once, try again later")]
     TooManyUploads,
-    /// More content than the portal takes.
+    /// The content is longer than the portal accepts.
     #[error("upload exceeds the limit of {limit} bytes")]
     TooLarge {
-        /// Bytes.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// Longer metadata than the portal takes.
+    /// The metadata is longer than the portal accepts.
     #[error("skyfile metadata exceeds the limit of {limit} bytes")]
     MetadataTooLarge {
-        /// Bytes.
+        /// The limit in bytes.
         limit: usize,
     },
     /// The operator blocked it.
     #[error("skylink is blocked")]
     Blocked,
-    /// What a client made itself is wrong.
+    /// The base sector made by a client is wrong.
     #[error(transparent)]
     Restore(#[from] RestoreError),
     /// The parts do not fit a base sector.
@@ -92,36 +92,36 @@ pub(crate) enum WriteError {
     Io(#[source] io::Error),
 }
 
-/// Why a base sector that a client made is not taken.
+/// Reasons why a base sector made by a client is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RestoreError {
-    /// Another header than skyd's backups have.
+    /// The header differs from that of skyd's backups.
     #[error("wrong header")]
     Header,
-    /// The bytes end before the base sector begins, or go on behind all that belongs to the skyfile.
+    /// The body ends before the base sector begins, or continues after the end of the skyfile.
     #[error("the body is not that of a backup: {0}")]
     Body(&'static str),
-    /// It cannot be taken apart.
+    /// It is not a valid base sector.
     #[error(transparent)]
     Base(#[from] BaseSectorError),
-    /// Its metadata makes no sense.
+    /// Its metadata is invalid.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// Pieces that no profile has.
+    /// No profile has its numbers of pieces.
     #[error(transparent)]
     Pieces(#[from] ProfileError),
     /// The skylink is not that of the base sector.
     #[error("the skylink is not that of the base sector")]
     Skylink,
-    /// More or less content than the layout says.
+    /// The length of the content differs from the layout.
     #[error("{found} bytes of content where the layout says {expected}")]
     Length {
-        /// By the layout.
+        /// The length in the layout, in bytes.
         expected: u64,
-        /// Bytes that came.
+        /// Received bytes.
         found: u64,
     },
-    /// The fanout is that of other content.
+    /// The fanout belongs to other content.
     #[error("the fanout is not that of the content")]
     Fanout,
 }

@@ -1,21 +1,21 @@
-//! How much of a skyfile is here.
+//! The local part of a skyfile.
 
 use std::io;
 
 use super::Skyfile;
 
-/// In the terms of a network of hosts: this portal is one that has one copy of what it has.
+/// The health in terms of a network of hosts: this portal is one host, with one copy of its content.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Health {
-    /// Pieces of a chunk that hold content, and those computed from them; both 0 without a fanout.
+    /// Pieces of a chunk with content, and pieces computed from them; both 0 without a fanout.
     pub(crate) data_pieces: u8,
     pub(crate) parity_pieces: u8,
-    /// For each chunk the part of its content that is here, 1 for all.
+    /// For each chunk the local part of its content; 1 means all.
     pub(crate) fanout: Vec<f64>,
 }
 
 impl Health {
-    /// Looks for each sector. Blocks.
+    /// Checks each sector. Blocks.
     pub(super) fn of(skyfile: &Skyfile) -> io::Result<Self> {
         let sectors = skyfile.sectors();
         let mut fanout = Vec::new();

@@ -1,4 +1,4 @@
-//! Skyfiles: what a skylink names, written to and read from the sector store.
+//! Skyfiles: the content of skylinks, written to and read from the sector store.
 
 mod arrivals;
 mod chunks;
@@ -54,17 +54,17 @@ pub(crate) struct Skyfiles {
     profile: Profile,
     limits: Limits,
     uploads: Arc<Semaphore>,
-    /// Something became unreachable.
+    /// Notified when a pin was removed.
     pub(crate) unpinned: Arc<Notify>,
 }
 
-/// A place for one upload, of which there are so many as the portal takes at once.
+/// A permit for one upload; their number is limited.
 #[derive(Debug)]
 pub(crate) struct Admission {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Opens a skyfile whose base sector is held before anybody looks whether it stands.
+/// Opens a skyfile whose base sector is held before the check that it exists.
 fn open_held(sectors: &SectorStore, skylink: Skylink, held: &mut Held) -> Result<Option<Skyfile>, OpenError> {
     let Target::Sector { root, .. } = skylink.target() else { return Err(OpenError::NotV1) };
     held.add(root);
@@ -80,7 +80,7 @@ impl Deref for Skyfiles {
 }
 
 impl Skyfiles {
-    /// Over these sectors and pins.
+    /// The skyfiles over these sectors and pins.
     pub(crate) fn new(sectors: SectorStore, pins: Pins, blocklist: Blocklist, options: &PortalOptions) -> Self {
         let limits = Limits { content: options.max_upload, metadata: options.max_metadata };
         let uploads = Arc::new(Semaphore::new(options.max_uploads));
@@ -88,41 +88,41 @@ impl Skyfiles {
         Skyfiles { reader, sectors, pins, profile: options.profile, limits, uploads, unpinned: Arc::default() }
     }
 
-    /// The sectors below.
+    /// The sector store.
     pub(crate) fn sectors(&self) -> &SectorStore {
         &self.sectors
     }
 
-    /// Begins an upload, which is cut by the portal's profile.
+    /// Begins an upload with the portal's profile.
     pub(crate) fn writer(&self) -> Result<SkyfileWriter, WriteError> {
         self.begin(self.admit()?, self.profile, Storing::Written)
     }
 
-    /// The same for content that stands in files of one sector each, which become sectors in the end. Where sectors are
-    /// no plain stretches of the content, it is written like any other.
+    /// Begins an upload of content in files of one sector each, which become sectors at the end. If sectors are not
+    /// contiguous parts of the content, it is written like any other.
     pub(crate) fn taker(&self) -> Result<SkyfileWriter, WriteError> {
         let storing = if self.profile.data_pieces() == 1 { Storing::TakenOver } else { Storing::Written };
         self.begin(self.admit()?, self.profile, storing)
     }
 
-    /// The same, which stores nothing: its end is the skylink alone.
+    /// Begins an upload that stores nothing and only computes the skylink.
     pub(crate) fn dry_writer(&self) -> Result<SkyfileWriter, WriteError> {
         self.begin(self.admit()?, self.profile, Storing::Nothing)
     }
 
-    /// Takes one of the places for uploads.
+    /// Acquires a permit for an upload.
     pub(crate) fn admit(&self) -> Result<Admission, WriteError> {
         let permit = Arc::clone(&self.uploads).try_acquire_owned();
         permit.map(|permit| Admission { _permit: permit }).map_err(|_| WriteError::TooManyUploads)
     }
 
-    /// Begins the upload of the content of a base sector that the client made, cut as that says. It may be empty. The
-    /// place was taken before the base sector was read, which is as much in memory as an upload.
+    /// Begins the upload of the content of a base sector made by the client, with its layout. The content may be empty.
+    /// The permit was acquired before the base sector was read, which takes as much memory as an upload.
     pub(crate) fn restorer(&self, admission: Admission, base: &GivenBase) -> Result<SkyfileWriter, WriteError> {
         self.begin(admission, base.profile(), Storing::Written)
     }
 
-    /// Pins what is here already; `false` if some of it is not. Durable when it returns.
+    /// Pins local content; `false` if some of it is missing. Durable when it returns.
     pub(crate) async fn pin(&self, skylink: &Skylink) -> Result<bool, OpenError> {
         self.refuse_blocked(skylink)?;
         let (sectors, pins, skylink) = (self.sectors.clone(), self.pins.clone(), *skylink);
@@ -131,12 +131,12 @@ impl Skyfiles {
             let Some(skyfile) = open_held(&sectors, skylink, &mut held)? else { return Ok(false) };
             for root in skyfile.roots() {
                 held.add(root);
-                // Only now: it might be swept between a look and the hold.
+                // Checked only now: before the hold, it could be swept after the check.
                 if !sectors.contains(&root)? {
                     return Ok(false);
                 }
             }
-            // They may be what an upload left that broke off before it synced their names.
+            // They may be left by an upload that broke off before it synced their names.
             sectors.sync_names(held.roots())?;
             pins.add(&skylink)?;
             Ok(true)
@@ -144,7 +144,7 @@ impl Skyfiles {
         pinning.await.map_err(std::io::Error::from)?
     }
 
-    /// Removes the pin, durably; `false` if there was none. The sectors go with a sweep.
+    /// Removes the pin, durably; `false` if there was none. A sweep removes the sectors.
     pub(crate) async fn unpin(&self, skylink: &Skylink) -> std::io::Result<bool> {
         let (pins, skylink) = (self.pins.clone(), *skylink);
         let removed = spawn_blocking(move || pins.remove(&skylink)).await??;
@@ -154,7 +154,7 @@ impl Skyfiles {
         Ok(removed)
     }
 
-    /// Whether it is pinned.
+    /// True if it is pinned.
     pub(crate) async fn is_pinned(&self, skylink: &Skylink) -> std::io::Result<bool> {
         let (pins, skylink) = (self.pins.clone(), *skylink);
         spawn_blocking(move || pins.contains(&skylink)).await?

@@ -1,4 +1,4 @@
-//! Proofs of what stands in sectors, without hashing a whole sector for each.
+//! Proofs for bytes of sectors, without hashing a whole sector for each.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -14,19 +14,19 @@ use tokio::sync::Semaphore;
 use super::sectors::Sectors;
 use crate::sectors::Sector;
 
-/// Proofs that are made at once; each may have a sector in memory, and has a core to itself.
+/// Proofs that are made at once; each may have a sector in memory, and uses one core.
 const MAX_PROOFS: usize = 4;
 
-/// Trees that are kept, of at most 64 KiB each: two chunks of as many data pieces as a skyfile can have.
+/// Trees in the cache, of at most 64 KiB each: enough for two chunks with the most data pieces that a skyfile can have.
 const MAX_TREES: usize = 512;
 
-/// What proofs are made with. A tree is made once, and used for all sections of a file until others have pushed it out.
+/// The state for making proofs. A tree is made once, and used for all sections of a file until it is evicted.
 #[derive(Debug)]
 pub(super) struct Proofs {
-    /// Held only while a proof is made, not while a slow client takes it.
+    /// Held only while a proof is made, not while a slow client reads it.
     pub(super) permits: Arc<Semaphore>,
     trees: Mutex<Trees>,
-    /// Sectors that were read and hashed whole.
+    /// Number of sectors that were read and hashed whole.
     #[cfg(test)]
     hashed: AtomicU64,
 }
@@ -38,7 +38,7 @@ struct Trees {
     order: VecDeque<SectorRoot>,
 }
 
-/// A sector that is open, with its tree.
+/// An open sector with its tree.
 #[derive(Debug)]
 pub(super) struct Provable {
     sector: Sector,
@@ -58,7 +58,7 @@ impl Default for Proofs {
 }
 
 impl Proofs {
-    /// Opens a sector to prove what it holds; `None` if it is not here. Blocks.
+    /// Opens a sector for proofs; `None` if it is missing. Blocks.
     pub(super) fn open(&self, sectors: &Sectors, root: &SectorRoot) -> io::Result<Option<Provable>> {
         let Some(sector) = sectors.open_sector(root)? else { return Ok(None) };
         let known = self.trees().by_root.get(root).map(Arc::clone);
@@ -69,7 +69,7 @@ impl Proofs {
         Ok(Some(Provable { sector, tree }))
     }
 
-    /// Two at once for the same sector do the same work twice, which is rare and harms nobody.
+    /// Two concurrent calls for one sector do the same work twice, which is rare and harmless.
     fn make_tree(&self, sectors: &Sectors, sector: &Sector, root: &SectorRoot) -> io::Result<Arc<SectorTree>> {
         let mut content = vec![0; sector.stored() as usize];
         sector.read_at(&mut content, 0)?;
@@ -84,14 +84,14 @@ impl Proofs {
         Ok(tree)
     }
 
-    /// How many sectors were hashed whole since the start.
+    /// The number of sectors that were hashed whole since the start.
     #[cfg(test)]
     pub(crate) fn hashed(&self) -> u64 {
         self.hashed.load(Ordering::Relaxed)
     }
 
     fn trees(&self) -> MutexGuard<'_, Trees> {
-        // A tree that is in one of the two and not in the other is found, or goes, all the same.
+        // A tree that is in only one of the two collections is still found, or evicted.
         self.trees.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,7 +111,7 @@ impl Trees {
 }
 
 impl Provable {
-    /// The proof of these bytes, which are whole leaves.
+    /// The proof of these bytes, which must be whole leaves.
     pub(super) fn prove(&self, bytes: &Range<usize>) -> io::Result<Vec<u8>> {
         self.tree.prove(bytes, |block| {
             let mut content = vec![0; block.len()];
@@ -120,7 +120,7 @@ impl Provable {
         })
     }
 
-    /// Appends these bytes, which are whole leaves, and the proof of them.
+    /// Appends these bytes, which must be whole leaves, and their proof.
     pub(super) fn append_proven(&self, bytes: &Range<usize>, to: &mut Vec<u8>) -> io::Result<()> {
         let start = to.len();
         to.resize(start + bytes.len(), 0);
@@ -129,7 +129,7 @@ impl Provable {
         Ok(())
     }
 
-    /// The root that stands there.
+    /// The root stored at this offset.
     pub(super) fn root_at(&self, place: usize) -> io::Result<SectorRoot> {
         let mut root = [0; SectorRoot::SIZE];
         self.sector.read_at(&mut root, place as u64)?;

@@ -16,8 +16,8 @@ use super::reader::Skyfile;
 use super::sectors::Sectors;
 
 impl Skyfile {
-    /// The range of the content, which has a fanout, cut at multiples of `section`: that divides a sector. Only one section
-    /// is in memory, and each sector is hashed once for all sections that have bytes of it.
+    /// The range of content with a fanout, cut at multiples of `section`, which divides a sector. Only one section is
+    /// in memory, and each sector is hashed once for all sections with its bytes.
     pub(super) fn proven_sections(
         &self,
         proofs: &Arc<Proofs>,
@@ -38,7 +38,7 @@ impl Skyfile {
                 }
                 let permit = Arc::clone(&proofs.permits).acquire_owned().await.map_err(io::Error::other)?;
                 let making = spawn_blocking(move || {
-                    // Even if nobody waits any more, the sectors are in memory until the end.
+                    // Even if the client has left, the sectors are in memory until the end.
                     let _permit = permit;
                     skyfile.proven_section(&proofs, first..end)
                 });
@@ -47,8 +47,8 @@ impl Skyfile {
         })
     }
 
-    /// For each data piece of the chunk: where its root stands in the base sector (u32), the leaves with that root and their
-    /// proof, then the piece's leaves of that range and their proof. The range is within one chunk.
+    /// A section within one chunk. For each data piece of the chunk it has the position of its root in the base sector
+    /// (u32), then the leaves with that root and their proof. The piece's leaves of that range and their proof follow.
     fn proven_section(&self, proofs: &Proofs, range: Range<u64>) -> io::Result<Bytes> {
         let sectors = self.sectors();
         let chunk_size = u64::from(self.layout().data_pieces) * sectors.sector_size().bytes() as u64;
@@ -79,14 +79,15 @@ fn open(proofs: &Proofs, sectors: &Sectors, root: &SectorRoot) -> io::Result<Pro
     })
 }
 
-/// The bytes of each data piece that hold these bytes of a chunk: its segments go to the pieces in turn, so whole rows.
+/// The bytes of each data piece that contain these bytes of a chunk. Its segments go to the pieces in turn, so these
+/// are whole rows.
 fn leaves_of_pieces(chunk_bytes: Range<u64>, data_pieces: u8) -> Range<usize> {
     let row = LEAF_SIZE as u64 * u64::from(data_pieces);
     let rows = chunk_bytes.start / row..chunk_bytes.end.div_ceil(row);
     rows.start as usize * LEAF_SIZE..rows.end as usize * LEAF_SIZE
 }
 
-/// The whole leaves that hold these bytes.
+/// The whole leaves that contain these bytes.
 pub(crate) fn aligned(bytes: Range<usize>) -> Range<usize> {
     bytes.start / LEAF_SIZE * LEAF_SIZE..bytes.end.next_multiple_of(LEAF_SIZE)
 }

@@ -1,4 +1,4 @@
-//! A skyfile that is open: its base sector taken apart, with any layout, made by anybody.
+//! An open skyfile: its parsed base sector, with any layout, made by any client.
 
 use std::io;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use super::sectors::Sectors;
 use super::source::{Place, Source, read};
 use super::stream::SkyfileStream;
 
-/// A skyfile. It stays readable as far as its sectors stand.
+/// A skyfile. It stays readable as long as its sectors exist.
 #[derive(Clone, Debug)]
 pub(crate) struct Skyfile {
     skylink: Skylink,
@@ -27,14 +27,14 @@ pub(crate) struct Skyfile {
 }
 
 impl Skyfile {
-    /// Opens the skyfile of a v1 skylink; `None` if it is not here. Blocks.
+    /// Opens the skyfile of a v1 skylink; `None` if it is missing. Blocks.
     ///
-    /// What the base sector says is checked against what the skylink names before anything is allocated for it.
+    /// The base sector is checked against the range of the skylink before memory is allocated for it.
     pub(crate) fn open(sectors: &Sectors, skylink: Skylink) -> Result<Option<Self>, OpenError> {
         let Target::Sector { offset, fetch_size, root } = skylink.target() else { return Err(OpenError::NotV1) };
         let Some((sector, sectors)) = sectors.open_base(&root)? else { return Ok(None) };
         let size = sectors.sector_size();
-        // A skylink of a smaller sector names bytes in steps that may be larger than it.
+        // A skylink of a smaller sector names bytes in steps that may be larger than the sector.
         let available = fetch_size.min((size.bytes() as u64).saturating_sub(offset));
         let layout = Layout::decode(&read(&sector, offset, available.min(Layout::SIZE as u64))?, size)?;
         let head = check_bounds(&layout, available)?;
@@ -55,12 +55,12 @@ impl Skyfile {
         Ok(Some(Skyfile { skylink, layout, raw_metadata: rest, metadata: Arc::new(metadata), content }))
     }
 
-    /// What it was opened by.
+    /// The skylink with which it was opened.
     pub(crate) fn skylink(&self) -> Skylink {
         self.skylink
     }
 
-    /// As its base sector states it.
+    /// The layout in its base sector.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -75,7 +75,7 @@ impl Skyfile {
         &self.metadata
     }
 
-    /// Bytes of the content.
+    /// Length of the content in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.layout.file_size
     }
@@ -84,7 +84,7 @@ impl Skyfile {
         &self.content.sectors
     }
 
-    /// The roots of all sectors that it needs: the base sector, then those of its content in order.
+    /// The roots of all its sectors: the base sector, then those of its content in order.
     pub(crate) fn roots(&self) -> impl Iterator<Item = SectorRoot> {
         let base = match self.skylink.target() {
             Target::Sector { root, .. } => Some(root),
@@ -93,12 +93,12 @@ impl Skyfile {
         base.into_iter().chain(self.content.data_roots())
     }
 
-    /// Holds its sectors as long as this is open, or a stream of it, also those that come later; `false` if one of them is
-    /// missing.
+    /// Holds its sectors, including those still to be fetched, as long as this or a stream of it is open; `false` if
+    /// one of them is missing.
     pub(super) fn hold(&self) -> io::Result<bool> {
         let Some(sectors) = self.content.sectors.store() else { return Ok(true) };
         let mut held = sectors.hold();
-        // Before the look: what is swept after it would be missed.
+        // Held before the check: a sector swept after the check would be missed.
         self.roots().for_each(|root| held.add(root));
         self.content.keep(held);
         for root in self.roots() {
@@ -109,12 +109,12 @@ impl Skyfile {
         Ok(true)
     }
 
-    /// Whether some of its sectors may have to come first.
+    /// True if some of its sectors may have to be fetched first.
     pub(crate) fn comes_from_peers(&self) -> bool {
         matches!(self.content.sectors, Sectors::Fetched(..))
     }
 
-    /// Waits until all of its sectors are here.
+    /// Waits until all of its sectors are local.
     pub(crate) async fn complete(&self) -> Result<(), OpenError> {
         let all = 0..self.size();
         match self.arrivals(all.clone()) {
@@ -123,7 +123,7 @@ impl Skyfile {
         }
     }
 
-    /// The sectors with this part of the content that may have to come; `None` if they are here.
+    /// The sectors of this part of the content that may have to be fetched; `None` if all are local.
     pub(super) fn arrivals(&self, range: Range<u64>) -> Option<Arrivals> {
         Arrivals::of(&self.content, range)
     }
@@ -137,13 +137,13 @@ impl Skyfile {
         })
     }
 
-    /// Part of the content. A range that reaches beyond it ends with an error, as does a sector that is not here any more.
+    /// Part of the content. A range that reaches beyond it ends with an error, as does a missing sector.
     pub(crate) fn stream(&self, first: u64, length: u64) -> SkyfileStream {
         SkyfileStream::new(Arc::clone(&self.content), first, length)
     }
 }
 
-/// Bytes before the content, if everything that the base sector holds is within the bytes that the skylink names.
+/// The number of bytes before the content, if all parts of the base sector lie within the bytes named by the skylink.
 fn check_bounds(layout: &Layout, available: u64) -> Result<u64, OpenError> {
     let head =
         (Layout::SIZE as u64).checked_add(layout.fanout_size).and_then(|sum| sum.checked_add(layout.metadata_size));

@@ -1,4 +1,4 @@
-//! What a portal does with skyfiles without changing any: opening, reading, proving.
+//! Read-only operations on skyfiles: opening, reading, proving.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::source::Source;
 use super::{Health, OpenError, Sectors, Skyfile, SkyfileStream};
 use crate::blocklist::Blocklist;
 
-/// Reads skyfiles, wherever their sectors come from. Clones share it.
+/// Reads skyfiles from any source of sectors. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct SkyfileReader {
     sectors: Sectors,
@@ -24,30 +24,30 @@ pub(crate) struct SkyfileReader {
 }
 
 impl SkyfileReader {
-    /// Over these sectors, but for those that are blocked.
+    /// A reader over these sectors, except for blocked ones.
     pub(crate) fn new(sectors: Sectors, blocklist: Blocklist) -> Self {
         SkyfileReader { sectors, blocklist, proofs: Arc::default() }
     }
 
-    /// Opens the skyfile of a v1 skylink; `None` if it is not here.
+    /// Opens the skyfile of a v1 skylink; `None` if it is missing.
     pub(crate) async fn open(&self, skylink: &Skylink) -> Result<Option<Skyfile>, OpenError> {
         self.open_from(self.sectors.clone(), skylink).await
     }
 
-    /// The same where its sectors come from elsewhere.
+    /// Opens the skyfile of a v1 skylink from these sectors; `None` if it is missing.
     pub(crate) async fn open_from(&self, sectors: Sectors, skylink: &Skylink) -> Result<Option<Skyfile>, OpenError> {
         self.refuse_blocked(skylink)?;
         let skylink = *skylink;
         spawn_blocking(move || Skyfile::open(&sectors, skylink)).await.map_err(std::io::Error::from)?
     }
 
-    /// Keeps what an open skyfile is read from, and what of it is still to come; `false` if some of it is missing.
+    /// Holds the sectors of an open skyfile, including those still to be fetched; `false` if some are missing.
     pub(crate) async fn hold(&self, skyfile: &Skyfile) -> Result<bool, OpenError> {
         let skyfile = skyfile.clone();
         Ok(spawn_blocking(move || skyfile.hold()).await.map_err(std::io::Error::from)??)
     }
 
-    /// Bytes of a sector, which need not belong to a skyfile that is here; `None` if it is not here.
+    /// Bytes of a sector, which need not belong to a local skyfile; `None` if the sector is missing.
     pub(crate) async fn sector(
         &self,
         root: &SectorRoot,
@@ -65,7 +65,7 @@ impl SkyfileReader {
         opening.await.map_err(std::io::Error::from)?
     }
 
-    /// The proof that those bytes stand in that sector; whole leaves of 64 bytes. `None` if it is not here.
+    /// The proof that those bytes are in that sector; whole leaves of 64 bytes. `None` if the sector is missing.
     pub(crate) async fn range_proof(
         &self,
         root: &SectorRoot,
@@ -82,7 +82,7 @@ impl SkyfileReader {
         proving.await.map_err(std::io::Error::from)?
     }
 
-    /// Part of the content of a skyfile that has a fanout, in sections with their proofs.
+    /// Part of the content of a skyfile with a fanout, in sections with their proofs.
     pub(crate) fn proven_sections(
         &self,
         skyfile: &Skyfile,
@@ -92,20 +92,20 @@ impl SkyfileReader {
         skyfile.proven_sections(&self.proofs, section, range)
     }
 
-    /// How many sectors were hashed whole to prove something, since the start.
+    /// The number of sectors that were hashed whole for proofs since the start.
     #[cfg(test)]
     pub(crate) fn hashed_for_proofs(&self) -> u64 {
         self.proofs.hashed()
     }
 
-    /// How much of a skyfile is here; `None` if its base sector is not.
+    /// The local part of a skyfile; `None` if its base sector is missing.
     pub(crate) async fn health(&self, skylink: &Skylink) -> Result<Option<Health>, OpenError> {
         let Some(skyfile) = self.open(skylink).await? else { return Ok(None) };
         let looking = spawn_blocking(move || Health::of(&skyfile));
         Ok(Some(looking.await.map_err(std::io::Error::from)??))
     }
 
-    /// What is blocked.
+    /// The block list.
     pub(crate) fn blocklist(&self) -> &Blocklist {
         &self.blocklist
     }

@@ -1,4 +1,4 @@
-//! A base sector that a client made itself, as a backup of skyd holds it.
+//! A base sector made by a client, as in a backup of skyd.
 
 use skynet_formats::base_sector::{self, Body};
 use skynet_formats::layout::Layout;
@@ -12,27 +12,27 @@ use super::error::RestoreError;
 /// Bytes before the base sector.
 pub(crate) const HEADER_SIZE: usize = 92;
 
-/// Everything of the header but the skylink: two texts and the length of the third, each behind its length.
+/// The header except the skylink: two texts and the length of the third, each after its length.
 const HEADER: &[u8; HEADER_SIZE - SKYLINK_SIZE] =
     b"\x0f\0\0\0\0\0\0\0Skyfile Backup\n\x07\0\0\0\0\0\0\0v1.5.5\n\x2e\0\0\0\0\0\0\0";
 
 const SKYLINK_SIZE: usize = 46;
 
-/// A base sector whose skylink was computed here, and is the one that the client expects.
+/// A base sector whose skylink was computed here, and equals the one that the client expects.
 #[derive(Debug)]
 pub(crate) struct GivenBase {
     bytes: Vec<u8>,
     root: SectorRoot,
     skylink: Skylink,
     profile: Profile,
-    /// Where the fanout stands in the bytes; none if the content is there too.
+    /// The range of the fanout in the bytes; `None` if the content is in the base sector too.
     fanout: Option<std::ops::Range<usize>>,
     content_length: u64,
 }
 
 impl GivenBase {
-    /// Checks a header and a base sector, which may end before the zeros that fill it. `profile` is for base sectors
-    /// without a fanout.
+    /// Checks a header and a base sector, which may end before the zeros that fill it. `profile` is used for base
+    /// sectors without a fanout.
     pub(crate) fn check(header: &[u8; HEADER_SIZE], bytes: Vec<u8>, profile: Profile) -> Result<Self, RestoreError> {
         let skylink = parse_header(header)?;
         let sector_size = profile.sector_size();
@@ -85,13 +85,13 @@ fn parse_header(header: &[u8; HEADER_SIZE]) -> Result<Skylink, RestoreError> {
     skylink.parse().map_err(|_| RestoreError::Header)
 }
 
-/// Where the parts of a base sector end. Parsing it has checked that they fit.
+/// The end of the parts of a base sector. Parsing it has checked that they fit.
 fn base_sector_end(layout: &Layout) -> u64 {
     let content = if layout.fanout_size == 0 { layout.file_size } else { 0 };
     Layout::SIZE as u64 + layout.fanout_size + layout.metadata_size + content
 }
 
-/// The root, if the skylink names the whole base sector at the beginning of a sector of that root.
+/// The root, if the skylink names the whole base sector at the beginning of a sector with that root.
 fn check_skylink(skylink: Skylink, bytes: &[u8], end: u64, size: SectorSize) -> Result<SectorRoot, RestoreError> {
     let root = sector_root(size, bytes);
     match skylink.target() {

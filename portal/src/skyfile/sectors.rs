@@ -1,4 +1,4 @@
-//! Where the sectors of skyfiles are read from: a store of them, peers, or whatever else can give them.
+//! The sources of skyfiles' sectors: a store, peers, or a source that makes them.
 
 use std::io;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use skynet_formats::sector::SectorRoot;
 use crate::peers::Fetch;
 use crate::sectors::{Sector, SectorSource, SectorStore, SourceFile, Stretch, zero_root};
 
-/// Where the sectors of skyfiles are, or those of one of them.
+/// The source of the sectors of all skyfiles, or of one skyfile.
 #[derive(Clone, Debug)]
 pub(crate) enum Sectors {
-    /// As files of their own.
+    /// Stored as files of their own.
     Stored(SectorStore),
-    /// The same of one skyfile, of which some are missing: they are fetched before they are opened.
+    /// The sectors of one skyfile with missing ones, which are fetched before they are opened.
     Fetched(SectorStore, Arc<Fetch>),
-    /// Made when they are asked for.
+    /// Made on request.
     Made(SectorSize, Arc<dyn SectorSource>),
-    /// The same of one skyfile.
+    /// The sectors of one skyfile, made on request.
     OfOne(SectorSize, Arc<dyn SourceFile>),
 }
 
 impl Sectors {
-    /// Of every sector here.
+    /// The size of every sector.
     pub(crate) fn sector_size(&self) -> SectorSize {
         match self {
             Sectors::Stored(store) | Sectors::Fetched(store, _) => store.sector_size(),
@@ -36,7 +36,7 @@ impl Sectors {
     pub(crate) fn open_sector(&self, root: &SectorRoot) -> io::Result<Option<Sector>> {
         match self {
             Sectors::Stored(store) | Sectors::Fetched(store, _) => store.open_sector(root),
-            // Content that ends early in its last chunk leaves such pieces; nobody has to hold them.
+            // Content that ends early in its last chunk leaves such pieces; they need not be stored.
             Sectors::Made(size, _) if *root == zero_root(*size) => Sector::made(*size, Bytes::new(), None).map(Some),
             Sectors::Made(_, source) => match source.find(root)? {
                 Some(file) => file.open(root),
@@ -46,7 +46,7 @@ impl Sectors {
         }
     }
 
-    /// Opens a base sector; with it, where the other sectors of its skyfile are.
+    /// Opens a base sector; returns it with the source of the other sectors of its skyfile.
     pub(crate) fn open_base(&self, root: &SectorRoot) -> io::Result<Option<(Sector, Sectors)>> {
         let sectors = match self {
             Sectors::Stored(_) | Sectors::Fetched(..) | Sectors::OfOne(..) => self.clone(),
@@ -58,7 +58,7 @@ impl Sectors {
         Ok(sectors.open_sector(root)?.map(|sector| (sector, sectors)))
     }
 
-    /// All content of one skyfile, where it stands in one piece.
+    /// The whole content of one skyfile, if it is contiguous in a file.
     pub(crate) fn content(&self) -> Option<Stretch> {
         match self {
             Sectors::OfOne(_, file) => file.content(),
@@ -66,7 +66,7 @@ impl Sectors {
         }
     }
 
-    /// Whether a sector is here.
+    /// True if a sector is local.
     pub(crate) fn contains(&self, root: &SectorRoot) -> io::Result<bool> {
         match self {
             Sectors::Stored(store) | Sectors::Fetched(store, _) => store.contains(root),
@@ -74,7 +74,7 @@ impl Sectors {
         }
     }
 
-    /// The store from which sectors may be swept; what is made when it is asked for is not.
+    /// The store from which sectors may be swept; sectors made on request are not swept.
     pub(crate) fn store(&self) -> Option<&SectorStore> {
         match self {
             Sectors::Stored(store) | Sectors::Fetched(store, _) => Some(store),

@@ -1,4 +1,4 @@
-//! Content of a skyfile as its sectors hold it.
+//! The content of a skyfile, read from its sectors.
 
 use std::io;
 use std::sync::OnceLock;
@@ -10,26 +10,26 @@ use skynet_formats::sector::{LEAF_SIZE, SectorRoot};
 use super::sectors::Sectors;
 use crate::sectors::{Held, Sector, Stretch};
 
-/// Where the content of a skyfile is read from.
+/// The source of a skyfile's content.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) sectors: Sectors,
     size: u64,
     place: Place,
-    /// Keeps the sectors from being swept.
+    /// Protects the sectors from being swept.
     held: OnceLock<Held>,
 }
 
 #[derive(Debug)]
 pub(super) enum Place {
-    /// In the base sector, from this offset on.
+    /// In the base sector, from this offset in bytes on.
     Base { sector: Sector, offset: u64 },
-    /// In sectors whose roots these are: for each chunk the data pieces, then the parity pieces. Where the content stands in
-    /// one piece too, it is read from there.
+    /// In sectors with these roots: for each chunk the data pieces, then the parity pieces. If the content is also
+    /// contiguous in a file, it is read from there.
     Fanout { roots: Bytes, data_pieces: usize, chunk_roots: usize, content: Option<Stretch> },
 }
 
-/// The open sectors of the chunk that was read last.
+/// The open sectors of the last chunk that was read.
 #[derive(Debug, Default)]
 pub(super) struct OpenChunk {
     index: Option<u64>,
@@ -43,12 +43,12 @@ pub(super) fn read(sector: &Sector, offset: u64, length: u64) -> io::Result<Byte
 }
 
 impl Source {
-    /// Content of this length at its place.
+    /// Content of this length, in bytes, at its place.
     pub(super) fn new(sectors: Sectors, size: u64, place: Place) -> Self {
         Source { sectors, size, place, held: OnceLock::new() }
     }
 
-    /// All of one sector.
+    /// The whole of one sector.
     pub(super) fn of_sector(sectors: &Sectors, sector: Sector) -> Self {
         let size = sectors.sector_size().bytes() as u64;
         Source::new(sectors.clone(), size, Place::Base { sector, offset: 0 })
@@ -58,7 +58,7 @@ impl Source {
         self.size
     }
 
-    /// Bytes of a chunk and its data pieces; `None` if the content is in the base sector.
+    /// Bytes of a chunk and its number of data pieces; `None` if the content is in the base sector.
     pub(super) fn chunk(&self) -> Option<(usize, usize)> {
         match &self.place {
             Place::Base { .. } => None,
@@ -66,7 +66,7 @@ impl Source {
         }
     }
 
-    /// Keeps the sectors as long as this lives. A second hold has the same.
+    /// Holds the sectors as long as this lives. A second hold is of the same sectors.
     pub(super) fn keep(&self, held: Held) {
         let _ = self.held.set(held);
     }
@@ -76,14 +76,14 @@ impl Source {
         (0..).map_while(|piece| self.data_root(piece))
     }
 
-    /// The root of a data piece, counted over all chunks.
+    /// The root of a data piece, numbered over all chunks.
     pub(super) fn data_root(&self, piece: u64) -> Option<SectorRoot> {
         let Place::Fanout { roots, data_pieces, chunk_roots, .. } = &self.place else { return None };
         let (chunk, piece) = (piece as usize / data_pieces, piece as usize % data_pieces);
         roots.as_chunks().0.get(chunk * chunk_roots + piece).map(|root| SectorRoot::from_bytes(*root))
     }
 
-    /// Some of the bytes at `position`, at least one and at most `limit`. The position is within the content.
+    /// Some of the bytes at `position`: at least one, at most `limit`. The position must be within the content.
     pub(super) fn read(&self, chunk: &mut OpenChunk, position: u64, limit: usize) -> io::Result<Bytes> {
         let limit = (self.size - position).min(limit as u64);
         match &self.place {
@@ -123,7 +123,7 @@ impl OpenChunk {
         if let [piece] = &self.pieces[..] {
             return read(piece, start, length);
         }
-        // Whole rows, of which the ends are cut off.
+        // Whole rows, with the surplus at both ends cut off.
         let row = (LEAF_SIZE * self.pieces.len()) as u64;
         let (first, end) = (start / row, (start + length).div_ceil(row));
         let rows = (end - first) as usize;

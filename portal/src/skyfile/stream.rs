@@ -1,4 +1,4 @@
-//! The content of a skyfile as a stream, read a little ahead of whoever takes it.
+//! The content of a skyfile as a stream, read a little ahead of its consumer.
 
 use std::io;
 use std::pin::Pin;
@@ -13,23 +13,23 @@ use tokio::task::spawn_blocking;
 use super::arrivals::Arrivals;
 use super::source::{OpenChunk, Source};
 
-/// Bytes read at a time; as many are read ahead.
+/// Bytes read at a time; the same number is read ahead.
 const STEP: usize = 128 * 1024;
 
-/// Part of a skyfile's content. A thread is used only while something is read: a slow client holds none, and one that
-/// leaves causes no further read. It is what comes next, or nothing when it has ended, well or not.
+/// Part of a skyfile's content. A thread is used only during a read: a slow client occupies none, and a client that
+/// leaves causes no further read. The field is the next step, or `None` after the end or an error.
 pub(crate) struct SkyfileStream(Option<Step>);
 
-/// Some bytes, and what is left to read behind them.
+/// Some bytes, and the unread rest after them.
 type Step = BoxFuture<'static, io::Result<(Bytes, Cursor)>>;
 
-/// What is left to read.
+/// The unread rest.
 struct Cursor {
     source: Arc<Source>,
     position: u64,
     end: u64,
     chunk: OpenChunk,
-    /// Where sectors have to come before they are read.
+    /// The sectors that must be fetched before they are read.
     arrivals: Option<Arrivals>,
 }
 
@@ -38,13 +38,13 @@ impl SkyfileStream {
         let end = first.saturating_add(length);
         let arrivals = Arrivals::of(&source, first..end);
         let cursor = Cursor { source, position: first, end, chunk: OpenChunk::default(), arrivals };
-        // Nothing is read before it is asked for.
+        // Nothing is read before the first poll.
         SkyfileStream((length > 0).then(|| cursor.read_once_here().boxed()))
     }
 }
 
 impl Cursor {
-    /// Begins to read what comes next, whether or not anybody asks, unless it has to come first.
+    /// Begins to read the next bytes before they are polled, unless they must be fetched first.
     fn read_ahead(self) -> Option<Step> {
         let is_here = self.arrivals.as_ref().is_none_or(|arrivals| arrivals.has_reached(self.position + 1));
         let is_unfinished = self.position < self.end;
@@ -58,7 +58,7 @@ impl Cursor {
         self.read().await
     }
 
-    /// Reads on a thread from now on, also before it is polled.
+    /// Starts a read on a thread now, even before it is polled.
     fn read(mut self) -> impl Future<Output = io::Result<(Bytes, Self)>> + Send {
         let reading = spawn_blocking(move || {
             if self.end > self.source.size() {

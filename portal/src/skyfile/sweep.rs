@@ -1,4 +1,4 @@
-//! The sweep: marks what pins reach, removes the rest.
+//! The sweep: marks sectors that pins reach, removes the rest.
 
 use std::io;
 
@@ -8,8 +8,8 @@ use super::{OpenError, Skyfile, Skyfiles};
 use crate::sectors::Swept;
 
 impl Skyfiles {
-    /// Removes the sectors that no pin reaches, unless `stop` says so first. Callers run one sweep at a time. Blocks.
-    /// Why it takes nothing that somebody counts on: see [`Pins`](crate::pins::Pins).
+    /// Removes the sectors that no pin reaches, unless `stop` returns true first. Callers run one sweep at a time.
+    /// Blocks. [`Pins`](crate::pins::Pins) explains why it removes no sector that is needed.
     pub(crate) fn sweep(&self, salts: [u64; 4], stop: impl Fn() -> bool) -> io::Result<Swept> {
         // Before any pin is read.
         let sweep = self.sectors.begin_sweep(salts)?;
@@ -21,7 +21,7 @@ impl Skyfiles {
                 Ok(Some(skyfile)) => skyfile.roots().for_each(|root| sweep.mark(&root)),
                 Ok(None) => tracing::warn!(%skylink, "the base sector of a pinned skyfile is not here"),
                 Err(OpenError::Io(error)) => return Err(error),
-                // No way of ours leads to such a pin.
+                // The portal itself never makes such a pin.
                 Err(error) => {
                     tracing::warn!(%skylink, %error, "a pinned skyfile cannot be read");
                     if let Target::Sector { root, .. } = skylink.target() {

@@ -1,4 +1,4 @@
-//! An upload's content as an asynchronous caller gives it: in any pieces, with bounded memory.
+//! The asynchronous side of an upload's content: pieces of any size, with bounded memory.
 
 use std::path::PathBuf;
 
@@ -12,12 +12,12 @@ use super::destination::Destination;
 use super::error::WriteError;
 use super::restore::GivenBase;
 
-/// Bytes that are handed over to a thread at a time. As many again are gathered meanwhile.
+/// Bytes that are passed to a thread at a time. The same number is buffered meanwhile.
 const STEP: usize = 512 * 1024;
 
-/// Content on its way into the store. Dropping it abandons the upload.
+/// Content in flight to the store. Dropping it abandons the upload.
 ///
-/// A thread is used only while there is something to hash and write: a slow client holds none.
+/// A thread is used only while there are bytes to hash and write: a slow client occupies none.
 #[derive(Debug)]
 pub(crate) struct SkyfileWriter {
     state: State,
@@ -28,12 +28,12 @@ pub(crate) struct SkyfileWriter {
     _admission: Admission,
 }
 
-/// What an upload may be at most.
+/// The limits of an upload.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Bytes of content.
+    /// Most bytes of content.
     pub(super) content: u64,
-    /// Bytes of metadata.
+    /// Most bytes of metadata.
     pub(super) metadata: usize,
 }
 
@@ -57,12 +57,12 @@ impl SkyfileWriter {
         }
     }
 
-    /// Bytes taken so far.
+    /// Bytes received so far.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    /// Takes the next bytes of the content.
+    /// Adds the next bytes of the content.
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), WriteError> {
         self.length += bytes.len() as u64;
         if self.length > self.limits.content {
@@ -83,13 +83,13 @@ impl SkyfileWriter {
         Ok(())
     }
 
-    /// Ends the content: the skyfile with this metadata, which is taken as it is, is durable and pinned afterwards.
+    /// Ends the content. The skyfile with this metadata, used unchanged, is durable and pinned when this returns.
     pub(crate) async fn finish(self, metadata: Vec<u8>) -> Result<Skylink, WriteError> {
         self.finish_taking_over(metadata, Vec::new()).await
     }
 
-    /// The same for content that stands in these files, one for each sector, with the number of bytes that count of it.
-    /// They become sectors if it is for that, and nobody may change them any more.
+    /// Ends content that is in these files, one for each sector, each with its number of valid bytes. If this writer
+    /// takes over files, they become sectors and must not be changed afterwards.
     pub(crate) async fn finish_taking_over(
         mut self,
         metadata: Vec<u8>,
@@ -101,7 +101,8 @@ impl SkyfileWriter {
         self.end(move |content| content.finish(&metadata, &files)).await
     }
 
-    /// Ends the content of a base sector that the client made. Both are durable and pinned afterwards, or neither is.
+    /// Ends the content of a base sector made by the client. Both are durable and pinned when this returns, or neither
+    /// is.
     pub(crate) async fn restore(mut self, base: GivenBase) -> Result<Skylink, WriteError> {
         self.end(move |content| content.restore(&base)).await
     }
@@ -119,10 +120,10 @@ impl SkyfileWriter {
         last.await.unwrap_or(Err(WriteError::Failed))
     }
 
-    /// The content when the thread is done with what it was given before.
+    /// The content once the thread has processed all earlier bytes.
     async fn idle(&mut self) -> Result<Box<Content>, WriteError> {
         if let State::Busy(step) = &mut self.state {
-            // A panicking step is logged by the panic hook.
+            // The panic hook logs a panicking step.
             let done = step.await.unwrap_or(Err(WriteError::Failed));
             self.state = State::Failed;
             return done;
@@ -136,7 +137,7 @@ impl SkyfileWriter {
 
 impl Drop for SkyfileWriter {
     fn drop(&mut self) {
-        // Abandoned content removes its files, which is work for a thread that may block; without a runtime it is done here.
+        // Abandoned content removes its files on a thread that may block. Without a runtime, that is done here.
         if let (State::Idle(content), Ok(runtime)) =
             (std::mem::replace(&mut self.state, State::Failed), tokio::runtime::Handle::try_current())
         {

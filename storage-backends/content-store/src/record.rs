@@ -170,13 +170,13 @@ pub fn replace(record: &[u8], temporary: &Path, place: &Path, durable: bool) -> 
 }
 
 fn write_and_rename(record: &[u8], temporary: &Path, place: &Path, durable: bool) -> Result<(), RecordError> {
-    // 1. The record, under its temporary name. A crash after this: the old record is in place.
+    // 1. The record, beside. A crash after this: what stood stands.
     let file = disk::create_staging(temporary).map_err(RecordError::io("create", temporary))?;
     disk::write_at(&file, record, 0).map_err(RecordError::io("write", temporary))?;
     if durable {
         disk::sync_data(&file).map_err(RecordError::io("sync", temporary))?;
     }
-    // 2. Its name. A crash after this: the new record is in place; after a power cut, either of the two.
+    // 2. Its name. A crash after this: the new one stands, and after a power cut either of the two.
     disk::rename(temporary, place).map_err(RecordError::io("move into place", place))
 }
 
