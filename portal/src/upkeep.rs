@@ -1,4 +1,4 @@
-//! What a portal does by itself: sweeps, a scrub, exchanges with peers, the end of idle uploads.
+//! The background work of a portal: sweeps, a scrub, exchanges with peers, the end of idle uploads.
 
 use std::io;
 use std::sync::Arc;
@@ -11,29 +11,29 @@ use crate::Portal;
 use crate::portal::Stores;
 use crate::sectors::{SectorStore, Swept};
 
-/// From an unpin to the sweep that it causes: others may follow.
+/// Time from an unpin to its sweep: more unpins may follow.
 const AFTER_UNPIN: Duration = Duration::from_secs(10);
-/// From the start to the first pass of the scrub: others have enough to read then.
+/// Time from the start to the first scrub: other work reads enough then.
 const FIRST_SCRUB: Duration = Duration::from_mins(5);
-/// A pause between two passes, so that a small store is not read without end.
+/// Pause between two scrubs, so that a small store is not read without end.
 const BETWEEN_SCRUBS: Duration = Duration::from_hours(1);
-/// Longest sleep without looking whether the portal stops.
+/// Longest sleep without a check for a stop.
 const NAP: Duration = Duration::from_millis(200);
 
 impl Portal {
-    /// Runs until `stop`. One at a time: it is alone in sweeping.
+    /// Runs until `stop`. Only one may run, because sweeps must not overlap.
     pub async fn keep_up(self: Arc<Self>, stop: CancellationToken) {
-        // What a gateway serves is kept up by whoever has it.
+        // The owner of a gateway's content maintains it.
         let Ok(stores) = self.stores() else { return };
         let scrub = {
             let (sectors, rate, stop) = (stores.skyfiles.sectors().clone(), self.options.scrub_rate, stop.clone());
-            // Ends soon after `stop`; it holds nothing that others wait for.
+            // It ends soon after `stop`, and has nothing that others wait for.
             spawn_blocking(move || scrub_forever(&sectors, rate, &stop))
         };
         let sweeps = self.sweep_forever(stores, &stop);
         let exchanges = stop.run_until_cancelled(stores.peers.exchange_forever());
         tokio::join!(sweeps, stores.uploads.expire_forever(&stop), exchanges);
-        // A panic of it is in the log.
+        // Its panic is in the log.
         let _ = scrub.await;
     }
 
@@ -53,7 +53,7 @@ impl Portal {
             stores.skyfiles.unpinned.notified().await;
             tokio::time::sleep(AFTER_UNPIN).await;
         };
-        // Whichever it is.
+        // Either event starts a sweep.
         let _ = tokio::time::timeout(self.options.sweep_interval, unpinned).await;
     }
 }
@@ -74,7 +74,8 @@ fn salts() -> io::Result<[u64; 4]> {
     Ok(salts)
 }
 
-/// Reads all sectors again and again at `rate` bytes a second, and puts aside those that are damaged. 0 is never.
+/// Reads all sectors again and again at `rate` bytes per second, and moves damaged ones to the quarantine. A rate of 0
+/// disables it.
 fn scrub_forever(sectors: &SectorStore, rate: u64, stop: &CancellationToken) {
     if rate == 0 {
         return;

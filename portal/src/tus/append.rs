@@ -1,5 +1,5 @@
-//! Bytes for an upload: frames of a request's body go through a bounded channel to one blocking thread that writes, and
-//! ahead into the store where that is possible.
+//! Adding bytes to an upload. Frames of a request's body pass through a bounded channel to one blocking thread, which
+//! writes them, and if possible stores them ahead.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,7 +17,7 @@ use super::{Status, TusError, Uploads};
 
 /// Frames between the socket and the disk, each of at most 128 KiB.
 const CHANNEL_DEPTH: usize = 2;
-/// How often the free space is looked at, bytes.
+/// Bytes between two checks of the free space.
 const SPACE_CHECK_EVERY: u64 = 4 * 1024 * 1024;
 
 enum Piece {
@@ -26,8 +26,8 @@ enum Piece {
 }
 
 impl Uploads {
-    /// PATCH: takes the bytes from `offset` on. `length` is the body's, where the request states one. A body that breaks
-    /// off leaves what came of it; one that goes beyond the upload leaves nothing. The last bytes finish the upload.
+    /// PATCH: adds the bytes from `offset` on. `length` is that of the body, if the request states one. If the body
+    /// breaks off, the received bytes stay. If it goes beyond the upload, none stay. The last bytes finish the upload.
     pub(crate) async fn append<B>(
         self: &Arc<Self>,
         id: &UploadId,
@@ -47,7 +47,7 @@ impl Uploads {
         if offset != at {
             return Err(TusError::WrongOffset(at));
         }
-        // A repeated closing request comes with nothing that would be missing; like others, we do not look at its body.
+        // A repeated closing request has no missing bytes. Like other servers, this one ignores its body.
         if !session.is_complete() {
             if length.is_some_and(|length| length > session.length - at) {
                 return Err(TusError::BeyondLength(session.length));
@@ -73,7 +73,7 @@ impl Uploads {
         let mut ahead = self.ahead_at(session, held.take());
         let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
         let (uploads, written) = (Arc::clone(self), Arc::clone(session));
-        // If this future is dropped, the thread sees the channel close and takes the body for broken off.
+        // If this future is dropped, the thread sees the channel close and treats the body as broken off.
         let writer = self.tasks.spawn_blocking(move || {
             let _permit = permit;
             let result = uploads.write(&written, receiver);
@@ -93,7 +93,7 @@ impl Uploads {
                 None => Piece::End,
             };
             let end = matches!(piece, Piece::End);
-            // A closed channel means that the thread has failed; its result says how.
+            // A closed channel means that the thread has failed; its result has the reason.
             if sender.send(piece).await.is_err() || end {
                 break;
             }
@@ -107,8 +107,8 @@ impl Uploads {
         }
     }
 
-    /// What goes ahead from here: what went so far, or a whole upload from its first byte on. Parts cannot, since nobody
-    /// knows yet what comes before them.
+    /// The content to store ahead from here: the content so far, or a whole upload from its first byte on. Parts cannot
+    /// be stored ahead, because the content before them is not known yet.
     fn ahead_at(&self, session: &Session, so_far: Option<Ahead>) -> Option<Ahead> {
         let offset = session.view().offset;
         if let Some(ahead) = so_far.filter(|ahead| ahead.writer.length() == offset) {
@@ -118,7 +118,7 @@ impl Uploads {
             return None;
         }
         let permit = Arc::clone(&self.ahead).try_acquire_owned().ok()?;
-        // That it cannot begin now is no failure: the upload is fed from its file at the end.
+        // This is no failure: without a permit now, the upload is stored from its file at the end.
         let writer = self.skyfiles.taker().ok()?;
         Some(Ahead { writer, _permit: permit })
     }
@@ -140,7 +140,7 @@ impl Uploads {
         let mut view = session.view();
         view.offset = staging.recorded();
         view.last_activity = SystemTime::now();
-        // The first error is the one that tells why.
+        // The first error is the one with the reason.
         outcome.and(kept)
     }
 
@@ -173,7 +173,7 @@ async fn go_ahead(ahead: &mut Option<Ahead>, data: &Bytes) {
     if let Some(Ahead { writer, .. }) = ahead
         && let Err(error) = writer.write(data.clone()).await
     {
-        // The upload goes on without; the end says so if it stays like that.
+        // The upload continues without it; the end reports the error if it persists.
         tracing::warn!(%error, "the content of an upload cannot go ahead into the store");
         *ahead = None;
     }

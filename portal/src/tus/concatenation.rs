@@ -1,22 +1,22 @@
-//! `Upload-Concat`: uploads that are parts of another one (TUS 1.0, concatenation).
+//! `Upload-Concat`: uploads that are parts of another upload (TUS 1.0, concatenation).
 
 use content_store::UploadId;
 
 /// Most parts of one upload.
 pub(crate) const PARTS_LIMIT: usize = 1024;
 
-/// What an upload is to others.
+/// The relation of an upload to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Concatenation {
-    /// Nothing.
+    /// A single upload.
     None,
-    /// A part of a later one.
+    /// A part of a later upload.
     Partial,
-    /// Made of these parts, in this order.
+    /// A final upload, made of these parts in this order.
     Final(Vec<UploadId>),
 }
 
-/// The header is not what TUS says.
+/// The header does not follow TUS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ConcatenationError {
     #[error("Upload-Concat is neither \"partial\" nor \"final;\" with a list of uploads")]
@@ -30,7 +30,7 @@ pub(crate) enum ConcatenationError {
 }
 
 impl Concatenation {
-    /// Reads the header. Parts are named by URLs, absolute or not; only the last segment counts, since clients reach a
+    /// Parses the header. Parts are named by URLs, absolute or not. Only the last segment counts, since clients reach a
     /// portal under several names.
     pub(crate) fn parse(header: Option<&str>) -> Result<Self, ConcatenationError> {
         let header = match header {
@@ -42,7 +42,7 @@ impl Concatenation {
         for url in header.split(' ').filter(|url| !url.is_empty()) {
             let url = url.strip_suffix('/').unwrap_or(url);
             let id = url.rsplit('/').next().unwrap_or(url).parse().map_err(|_| ConcatenationError::NoUpload)?;
-            // Each part is consumed once.
+            // Each part is used only once.
             if parts.contains(&id) {
                 return Err(ConcatenationError::Repeated);
             }

@@ -1,4 +1,4 @@
-//! New uploads: empty ones, and those that are made of others.
+//! New uploads: empty ones, and final ones made of parts.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,7 +14,7 @@ use super::upload_metadata::UploadMetadata;
 use super::{Status, TusError, Uploads};
 
 impl Uploads {
-    /// Makes an upload of `length` bytes, or a part of one. One without bytes is finished at once.
+    /// Makes an upload of `length` bytes, or a part of one. An upload without bytes is finished at once.
     pub(crate) async fn create(
         self: &Arc<Self>,
         partial: bool,
@@ -44,7 +44,7 @@ impl Uploads {
         Ok(self.status_of(&session))
     }
 
-    /// Makes an upload of complete parts, and finishes it. The same parts with the same metadata are the same upload.
+    /// Makes a final upload of complete parts, and finishes it. Equal parts with equal metadata are the same upload.
     pub(crate) async fn concatenate(
         self: &Arc<Self>,
         parts: Vec<UploadId>,
@@ -73,7 +73,7 @@ impl Uploads {
         Ok(self.status_of(&session))
     }
 
-    /// Puts a final upload into the table and makes the parts its own, all at once, unless it is there already.
+    /// Adds a final upload to the table and claims its parts, all at once, unless it is in the table already.
     fn claim(&self, id: &UploadId, parts: Vec<UploadId>, metadata: UploadMetadata) -> Result<Claimed, TusError> {
         let mut table = self.sessions.lock();
         if let Some(session) = table.get(id) {
@@ -98,7 +98,7 @@ impl Uploads {
         self.check_metadata(&metadata, length, id)?;
         let record = new_record(Concatenation::Final(parts), length, length, metadata);
         let session = Arc::new(Session::new(id.clone(), &record));
-        // Held until its files are there. Nobody else can have it.
+        // Locked until its files exist. No other request can have the lock.
         let held = session.try_hold()?;
         for part in claimed {
             part.view().claimed_by = Some(id.clone());
@@ -112,7 +112,7 @@ impl Uploads {
         if length > limit { Err(TusError::TooLarge { length, limit }) } else { Ok(()) }
     }
 
-    /// Better to refuse them now than after many bytes.
+    /// Checks the metadata now, because a refusal is better before many bytes than after them.
     fn check_metadata(&self, metadata: &UploadMetadata, length: u64, id: &UploadId) -> Result<(), TusError> {
         let limit = self.limits.max_metadata;
         match skyfile_metadata(metadata, length, id)?.len() {
@@ -128,11 +128,11 @@ impl Uploads {
     }
 }
 
-/// What became of a request to make a final upload.
+/// The result of a request for a final upload.
 enum Claimed {
-    /// An earlier one made it.
+    /// An earlier request made it.
     Before(Arc<Session>),
-    /// It is in the table, and has no files yet.
+    /// It is in the table now, and has no files yet.
     Now(Arc<Session>, Record, Held),
 }
 
@@ -141,7 +141,8 @@ fn new_record(concatenation: Concatenation, length: u64, offset: u64, metadata: 
     Record { concatenation, length, offset, metadata, skylink: None, started: now, last_activity: now }
 }
 
-/// Nobody can guess it who does not know the parts, and whoever repeats the request gets the same.
+/// The id of a final upload. It cannot be guessed without the ids of the parts, and a repeated request gets the same
+/// one.
 fn final_id(parts: &[UploadId], metadata: &UploadMetadata) -> UploadId {
     let parts: Vec<&str> = parts.iter().map(UploadId::as_str).collect();
     let text = format!("final upload\n{}\n{}", parts.join(" "), metadata.to_header());

@@ -1,4 +1,4 @@
-//! What can go wrong with a resumable upload, told apart by what its client should do.
+//! Errors of resumable uploads, distinguished by the reaction that a client should have.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,95 +13,95 @@ use crate::skyfile::WriteError;
 /// A failed operation on a resumable upload.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TusError {
-    /// Never made, expired, or terminated.
+    /// The upload was never made, has expired, or was terminated.
     #[error("upload not found")]
     Unknown,
     /// Another request writes to it.
     #[error("the upload is in use by another request")]
     Busy,
-    /// Its bytes are on their way into the store.
+    /// Its bytes are in flight to the store.
     #[error("the upload is being finished, ask again")]
     Finishing,
-    /// The client is at another offset than the upload.
+    /// The client's offset differs from the upload's.
     #[error("the upload is at offset {0}")]
     WrongOffset(u64),
-    /// More bytes than the portal takes.
+    /// The upload is longer than the portal accepts.
     #[error("upload exceeds maximum size: {length} > {limit}")]
     TooLarge {
-        /// That the upload would have.
+        /// Length of the upload in bytes.
         length: u64,
-        /// That it may have.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// More bytes than were announced.
+    /// The body is longer than announced.
     #[error("the body goes beyond the {0} bytes of the upload")]
     BeyondLength(u64),
-    /// Bytes for an upload that is made of others.
+    /// A final upload accepts no bytes.
     #[error("modifying a final upload is not allowed")]
     ModifyFinal,
-    /// A part that was made as a whole upload.
+    /// The part was made as a single upload.
     #[error("can't concat non-partial uploads")]
     NotPartial,
-    /// A part that is not complete.
+    /// The part is not complete.
     #[error("one of the partial uploads is not finished")]
     PartIncomplete,
-    /// A part that was, or is being, made a part of something else.
+    /// The part belongs to another upload.
     #[error("one of the partial uploads is part of another upload")]
     PartUsed,
-    /// `Upload-Metadata` cannot be read.
+    /// `Upload-Metadata` is invalid.
     #[error(transparent)]
     UploadMetadata(#[from] UploadMetadataError),
     /// `filename` or `filetype` is not UTF-8.
     #[error("{0:?} in Upload-Metadata is not UTF-8")]
     NotUtf8(&'static str),
-    /// A skyfile cannot have such metadata.
+    /// The metadata is invalid for a skyfile.
     #[error("invalid metadata: {0}")]
     Metadata(#[from] MetadataError),
-    /// `skyfilemetadata` speaks of other content.
+    /// `skyfilemetadata` describes content of another length.
     #[error("skyfilemetadata is of {metadata} bytes, the upload has {length}")]
     MetadataLength {
-        /// Bytes that the metadata speak of.
+        /// The length in the metadata, in bytes.
         metadata: u64,
-        /// Bytes of the upload.
+        /// Length of the upload in bytes.
         length: u64,
     },
-    /// Metadata that do not fit into a base sector.
+    /// The metadata does not fit into a base sector.
     #[error("{length} bytes of skyfile metadata, {limit} are possible")]
     MetadataTooLong {
-        /// Bytes of the metadata.
+        /// Length of the metadata in bytes.
         length: usize,
-        /// That they may have.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// No more uploads at a time.
+    /// The number of open uploads has reached the limit.
     #[error("too many uploads are open, try again later")]
     TooMany,
     /// The file system is full, or nearly.
     #[error("the portal has no room for this upload")]
     DiskFull,
-    /// The body ended early. What came is kept.
+    /// The body ended early. Received bytes are kept.
     #[error("the body broke off: {0}")]
     Body(#[from] BodyError),
-    /// The store did not take the content.
+    /// The store refused the content.
     #[error("the content cannot be stored")]
     Store(#[from] WriteError),
-    /// Fewer bytes are staged than the record says.
+    /// Fewer bytes are staged than recorded.
     #[error("{} has lost bytes", .0.display())]
     Damaged(PathBuf),
     /// The state record cannot be read or replaced.
     #[error(transparent)]
     Record(RecordError),
-    /// Any other refusal of the system.
+    /// Any other error of the system.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was being done.
+        /// The failed action.
         action: &'static str,
-        /// To which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A thread that worked on the upload panicked.
+    /// A thread with work on the upload panicked.
     #[error("work on the upload ended unexpectedly")]
     Panicked,
 }
@@ -113,7 +113,7 @@ impl From<RecordError> for TusError {
 }
 
 impl TusError {
-    /// Wraps what the system said; made for `map_err`.
+    /// Wraps an error of the system; made for `map_err`.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TusError {
         let path = path.to_path_buf();
         move |source| match source.kind() {

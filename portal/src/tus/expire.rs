@@ -1,4 +1,4 @@
-//! The end of uploads that nobody finishes, of those that were finished long ago, and of those that a client gives up.
+//! The removal of abandoned uploads, of old finished ones, and of those that a client terminates.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 use super::session::{Held, Session};
 use super::{TusError, Uploads};
 
-/// Uploads are looked through so often.
+/// Time between two searches for expired uploads.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
-/// Content that went ahead is given up after so long without more: it holds one of the store's uploads.
+/// Longest idle time of content stored ahead, which occupies one of the store's uploads.
 const AHEAD_EXPIRY: Duration = Duration::from_mins(1);
 
 impl Uploads {
-    /// DELETE: the upload is gone, whatever its state. A skyfile that it became stays.
+    /// DELETE: removes the upload in any state. The skyfile of a finished upload stays.
     pub(crate) async fn terminate(self: &Arc<Self>, id: &UploadId) -> Result<(), TusError> {
         let session = self.sessions.find(id)?;
         let held = session.try_hold()?;
@@ -26,7 +26,7 @@ impl Uploads {
         self.blocking(move || uploads.remove(&session, held)).await
     }
 
-    /// Removes uploads that were idle for too long at `now`; answers how many. Blocks.
+    /// Removes uploads that were idle for too long at `now`; returns their number. Blocks.
     pub(crate) fn expire(&self, now: SystemTime) -> Result<usize, TusError> {
         let idle = |limit| -> Vec<Arc<Session>> {
             self.sessions.lock().values().filter(|session| session.is_idle(now, limit)).cloned().collect()
@@ -38,7 +38,8 @@ impl Uploads {
         }
         let mut expired = 0;
         for session in idle(self.limits.expiry) {
-            // One that is written to, or finished, right now is not idle, however slow. Parts go after their whole.
+            // An upload with a write or a finish in progress is not idle, however slow it is. Parts are removed after
+            // their final upload.
             if session.view().claimed_by.is_some() {
                 continue;
             }
@@ -51,7 +52,7 @@ impl Uploads {
         Ok(expired)
     }
 
-    /// Runs until `stop`.
+    /// Removes expired uploads until `stop`.
     pub(crate) async fn expire_forever(self: &Arc<Self>, stop: &CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(SWEEP_EVERY)).await.is_some() {
             let uploads = Arc::clone(self);
@@ -63,7 +64,7 @@ impl Uploads {
         }
     }
 
-    /// Makes room in the table for one more: the upload that was finished first makes way. Blocks.
+    /// Makes room in the table for one more upload: the one that was finished first is removed. Blocks.
     pub(super) fn make_place(&self) -> Result<(), TusError> {
         let oldest = {
             let table = self.sessions.lock();
@@ -80,7 +81,7 @@ impl Uploads {
 
     fn remove(&self, session: &Session, held: Held) -> Result<(), TusError> {
         self.sessions.remove(session);
-        // A crash before this: the upload is there again after the start.
+        // A crash before this: the upload exists again after the start.
         self.directory.remove(&session.id)?;
         drop(held);
         Ok(())

@@ -15,20 +15,20 @@ use super::skyfile_metadata::skyfile_metadata;
 use super::{TusError, Uploads};
 use crate::skyfile::{SkyfileWriter, WriteError};
 
-/// Staged bytes are read so many at a time.
+/// Bytes read at a time from staged files.
 const READ_STEP: usize = 512 * 1024;
-/// The store is asked for a place this often, this many times: other uploads end meanwhile.
+/// Pause before the store is asked again for a permit; other uploads end meanwhile.
 const STORE_RETRY: Duration = Duration::from_millis(500);
 const STORE_RETRIES: usize = 120;
 
 impl Uploads {
-    /// Finishes a complete upload unless that is done. Whoever else is at it is waited for.
+    /// Finishes a complete upload, unless that is done. If another task is finishing it, this waits for that task.
     pub(super) async fn finish(self: &Arc<Self>, session: &Arc<Session>) -> Result<(), TusError> {
         let held = session.hold().await?;
         self.finish_held(session, held).await
     }
 
-    /// The same for whoever has the right to change it. The work goes on when nobody waits for it any more.
+    /// Finishes a complete upload for the owner of its lock. The work continues even if the caller stops waiting.
     pub(super) async fn finish_held(self: &Arc<Self>, session: &Arc<Session>, held: Held) -> Result<(), TusError> {
         if session.view().skylink.is_some() {
             return Ok(());
@@ -52,7 +52,7 @@ impl Uploads {
             Some(ahead) if ahead.writer.length() == session.length => ahead.writer,
             _ => self.staged_content(session).await?,
         };
-        // A crash before this: nothing of it is pinned, and the staged bytes are all there.
+        // A crash before this: nothing of it is pinned, and all staged bytes are still there.
         let skylink = match session.concatenation {
             Concatenation::None => {
                 let files = self.directory.files(&session.id, session.length);
@@ -63,7 +63,7 @@ impl Uploads {
         let (uploads, session) = (Arc::clone(self), Arc::clone(session));
         self.blocking(move || {
             uploads.mark_finished(&session, skylink)?;
-            // A crash here, or a failure: the next start goes on with the parts.
+            // A crash here, or a failure: the next start continues with the parts.
             for part in uploads.sessions.parts(&session) {
                 if let Err(error) = uploads.mark_finished(&part, skylink) {
                     tracing::error!(upload.id = %part.id, %error, "a part that was used cannot be dropped");
@@ -75,7 +75,7 @@ impl Uploads {
         .await
     }
 
-    /// The content of an upload, or of its parts, read from where it was staged.
+    /// The content of an upload, or of its parts, read from its staged files.
     async fn staged_content(&self, session: &Session) -> Result<SkyfileWriter, TusError> {
         let mut writer = self.place_in_store(session).await?;
         for (path, length) in self.sources(session)? {
@@ -107,7 +107,7 @@ impl Uploads {
         for _ in 0..STORE_RETRIES {
             let writer = match session.concatenation {
                 Concatenation::None => self.skyfiles.taker(),
-                // Sectors do not begin where parts do.
+                // Sectors do not begin where parts begin.
                 _ => self.skyfiles.writer(),
             };
             match writer {
@@ -122,7 +122,7 @@ impl Uploads {
         Err(TusError::TooMany)
     }
 
-    /// Parts of finished uploads that a crash kept from being marked as such. Blocks.
+    /// Marks parts of finished uploads as finished where a crash prevented it. Blocks.
     pub(super) fn finish_parts_of_finished(&self) -> Result<(), TusError> {
         let all: Vec<Arc<Session>> = self.sessions.lock().values().cloned().collect();
         for whole in all {
@@ -136,7 +136,7 @@ impl Uploads {
         Ok(())
     }
 
-    /// Writes down what an upload became; its bytes are not needed any more. Blocks.
+    /// Records the skylink of an upload, whose bytes are no longer needed. Blocks.
     fn mark_finished(&self, session: &Session, skylink: Skylink) -> Result<(), TusError> {
         let mut record = self.directory.read(&session.id)?.ok_or(TusError::Unknown)?;
         record.skylink = Some(skylink);

@@ -1,22 +1,24 @@
 //! Resumable uploads as Skynet portals offer them (TUS 1.0), free of HTTP.
 //!
-//! Bytes are staged in a directory for each upload, at any granularity: `upload_metadata` and `concatenation` are what
-//! clients say of an upload, `record`, `segments` and `staging` what lies on the disk, `session` what is known in memory;
-//! `create`, `append`, `finish` and `expire` are what can be done with it.
+//! Bytes are staged in a directory per upload, in pieces of any size. `upload_metadata` and `concatenation` are the
+//! client's description of an upload. `record`, `segments` and `staging` are the state on disk, `session` is the state
+//! in memory. `create`, `append`, `finish` and `expire` are the operations.
 //!
-//! **When is an upload finished?** The answer to the closing request (the last PATCH, the POST of a final upload, or one
-//! without bytes) comes when the skylink is durable: skynet-js asks once, by HEAD, right after that answer, and fails for
-//! good if there is no skylink then. The roots of the content are computed while its bytes arrive, and bytes are staged in
-//! files of a sector each, which the store takes over as they are: so the end usually has little left to do, and nothing
-//! is written twice. Where it has more (after a restart, with parts, with several data pieces, or with many uploads at
-//! once), a closing request may take long. tus-js-client waits without a limit; a proxy does not, and its 504 makes the client ask by HEAD.
-//! So finishing is work of the portal, not of the request, and goes on when the client leaves. A HEAD waits a while for it
-//! and then says 423, which is the one answer that makes tus-js-client ask again (after 5, 15, 60, 300 and 600 s with the
-//! settings of skynet-js), where any other failure makes it send everything once more. A HEAD that says 200 with all bytes
-//! always has the skylink, unless the upload is a part.
+//! **When is an upload finished?** The closing request is the last PATCH, the POST of a final upload, or a POST without
+//! bytes. Its answer is sent when the skylink is durable. skynet-js asks once, by HEAD, right after that answer, and
+//! fails for good if there is no skylink then. The roots of the content are computed while its bytes arrive. Bytes are
+//! staged in files of one sector each, which the store takes over unchanged. So the end usually has little left to do,
+//! and nothing is written twice.
 //!
-//! A repeated POST of the same final upload finds the one that it made before, whatever became of its answer: the id of a
-//! final upload is made of its parts and metadata.
+//! A closing request may take long after a restart, with parts, with several data pieces, or with many uploads at once.
+//! tus-js-client waits without a limit; a proxy does not, and after its 504 the client asks by HEAD. So finishing is
+//! work of the portal, not of the request, and continues when the client leaves. A HEAD waits a while for it and then
+//! answers 423. This is the only answer after which tus-js-client asks again (after 5, 15, 60, 300 and 600 s with the
+//! settings of skynet-js). After any other failure it sends everything again. A HEAD answered 200 with all bytes always
+//! has the skylink, unless the upload is a part.
+//!
+//! A repeated POST of the same final upload finds the first one, even if its answer was lost: the id of a final upload is
+//! derived from its parts and metadata.
 //!
 //! Order of durable steps: bytes synced -> record of their offset -> answer to a PATCH; all bytes recorded -> skyfile
 //! durable and pinned -> record of the skylink -> the same for parts -> staged bytes dropped -> answer. After a crash
@@ -57,7 +59,7 @@ use crate::skyfile::Skyfiles;
 use session::{Session, Sessions};
 use staging::Directory;
 
-/// How long a HEAD waits for an upload to be finished: less than what proxies grant an answer.
+/// Longest wait of a HEAD for an upload to be finished: less than proxies allow for an answer.
 const FINISHING_WAIT: Duration = Duration::from_secs(20);
 
 /// All resumable uploads of a portal.
@@ -67,17 +69,17 @@ pub(crate) struct Uploads {
     sessions: Sessions,
     skyfiles: Skyfiles,
     limits: Limits,
-    /// Bodies that stream in at once; each has a thread.
+    /// Permits for bodies that arrive at once; each has a thread.
     bodies: Arc<Semaphore>,
-    /// Uploads whose content may go ahead into the store.
+    /// Permits for uploads whose content is stored ahead.
     ahead: Arc<Semaphore>,
     tasks: TaskTracker,
-    /// Told each time that a complete upload finds no place in the store, and waits for one.
+    /// Notified each time a complete upload gets no permit of the store, and waits for one.
     #[cfg(test)]
     waits_for_store: tokio::sync::Notify,
 }
 
-/// What the operator allows.
+/// The operator's limits.
 #[derive(Clone, Debug)]
 struct Limits {
     max_upload: u64,
@@ -89,20 +91,20 @@ struct Limits {
     wait: Duration,
 }
 
-/// How an upload stands.
+/// The state of an upload.
 #[derive(Clone, Debug)]
 pub(crate) struct Status {
     pub(crate) id: UploadId,
-    /// Bytes that are there.
+    /// Received bytes.
     pub(crate) offset: u64,
-    /// What it became, if it is finished.
+    /// The skylink, if it is finished.
     pub(crate) skylink: Option<Skylink>,
-    /// When it goes unless more bytes come; `None` once it is finished.
+    /// The time at which it expires unless more bytes arrive; `None` once it is finished.
     pub(crate) expires: Option<SystemTime>,
 }
 
 impl Uploads {
-    /// Opens the uploads below `root`, taking up those that are there. Blocks.
+    /// Opens the uploads below `root`, and resumes existing ones. Blocks.
     pub(crate) fn open(root: &Path, skyfiles: Skyfiles, options: &PortalOptions) -> Result<Self, TusError> {
         let path = root.join("uploads");
         make_directory(&path).map_err(TusError::io("make", &path))?;
@@ -117,7 +119,7 @@ impl Uploads {
             expiry: options.upload_expiry,
             wait: FINISHING_WAIT,
         };
-        // Each holds one of the store's uploads, of which most shall be left to others.
+        // Each occupies one of the store's uploads, most of which shall be left to others.
         let ahead = Arc::new(Semaphore::new(options.max_uploads / 4));
         let bodies = Arc::new(Semaphore::new(options.max_uploads));
         let tasks = TaskTracker::new();
@@ -136,7 +138,7 @@ impl Uploads {
         Ok(uploads)
     }
 
-    /// How an upload stands, with its record. One that is complete is finished first.
+    /// The state of an upload, with its record. A complete upload is finished first.
     pub(crate) async fn status(self: &Arc<Self>, id: &UploadId) -> Result<(Status, Record), TusError> {
         let session = self.sessions.find(id)?;
         if session.is_to_be_finished() {
@@ -148,12 +150,12 @@ impl Uploads {
         Ok((self.status_of(&session), record))
     }
 
-    /// What a complete upload became.
+    /// The skylink of a complete upload.
     pub(crate) async fn skylink(self: &Arc<Self>, id: &UploadId) -> Result<Option<Skylink>, TusError> {
         Ok(self.status(id).await?.0.skylink)
     }
 
-    /// The largest upload, bytes.
+    /// Longest upload in bytes.
     pub(crate) fn max_upload(&self) -> u64 {
         self.limits.max_upload
     }
@@ -164,7 +166,7 @@ impl Uploads {
         Status { id: session.id.clone(), offset: view.offset, skylink: view.skylink, expires }
     }
 
-    /// File work, off the threads that serve. It ends also if nobody waits for it any more.
+    /// Runs file work on a blocking thread. It runs to its end even if the caller stops waiting.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, TusError> + Send + 'static,

@@ -11,27 +11,27 @@ use super::upload_metadata::{UPLOAD_METADATA_LIMIT, UploadMetadata};
 
 /// Bytes of the fields before the list of parts.
 const NUMBERS: usize = 76;
-/// Bytes of an id in the list of parts, and of the space between two.
+/// Bytes of an id in the list of parts, including the space between two.
 const PART: usize = 37;
 
 pub(super) const FORMAT: Format = Format::new(*b"SKYTUSU\0", 1, NUMBERS + PARTS_LIMIT * PART + UPLOAD_METADATA_LIMIT);
 
-/// What is known of an upload.
+/// The recorded state of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// Whether it is a part, or made of parts.
+    /// Whether it is a single upload, a part, or made of parts.
     pub(crate) concatenation: Concatenation,
-    /// Bytes that it will have.
+    /// Length of the whole upload in bytes.
     pub(crate) length: u64,
-    /// So many of them are there.
+    /// The number of bytes already received.
     pub(crate) offset: u64,
-    /// What the client said of it.
+    /// The client's metadata.
     pub(crate) metadata: UploadMetadata,
-    /// What it became: it is finished, and its bytes are in the store. Of a part: what it became a part of.
+    /// The skylink of a finished upload, whose bytes are in the store. For a part, it is that of its final upload.
     pub(crate) skylink: Option<Skylink>,
-    /// When it was made.
+    /// The time of its creation.
     pub(crate) started: SystemTime,
-    /// When bytes came last, or it was finished.
+    /// The time of the last bytes, or of its end.
     pub(crate) last_activity: SystemTime,
 }
 

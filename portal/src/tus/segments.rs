@@ -1,6 +1,6 @@
-//! The bytes of an upload: files of one sector each, in their order, so that the store can take them over as they are.
+//! The bytes of an upload: files of one sector each, in order, so that the store can take them over unchanged.
 //!
-//! Everything here blocks.
+//! Every call blocks.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -12,19 +12,19 @@ use content_store::{start_write_back, sync_data};
 
 use super::TusError;
 
-/// Full segments whose write-back was begun and that were not waited for: 64 MiB of the usual ones, so that a sync point
-/// finds little left to write.
+/// Full segments with begun write-back that were not waited for: 64 MiB of the usual ones, so that a sync point has
+/// little left to write.
 const UNSYNCED: usize = 16;
 
-/// The name of the first segment, with which the others begin.
+/// The name of the first segment, and the prefix of the others' names.
 const NAME: &str = "data";
 
-/// The file of a segment below the directory of its upload.
+/// The file of a segment in the directory of its upload.
 fn path(session: &Path, number: u64) -> PathBuf {
     session.join(if number == 0 { NAME.to_owned() } else { format!("{NAME}.{number}") })
 }
 
-/// The number of a segment by its file's name.
+/// The number of a segment, from its file's name.
 fn number(name: &str) -> Option<u64> {
     match name.strip_prefix(NAME)? {
         "" => Some(0),
@@ -32,17 +32,17 @@ fn number(name: &str) -> Option<u64> {
     }
 }
 
-/// The files of so many bytes, each with the bytes that count of it.
+/// The files of `length` bytes, each with its number of valid bytes.
 pub(super) fn files(session: &Path, size: u64, length: u64) -> Vec<(PathBuf, u64)> {
     (0..length.div_ceil(size)).map(|number| (path(session, number), size.min(length - number * size))).collect()
 }
 
-/// Makes the first segment, without bytes.
+/// Makes the first segment, empty.
 pub(super) fn create(session: &Path) -> Result<(), TusError> {
     create_file(&path(session, 0)).map(drop)
 }
 
-/// Bytes that are there one after the other; `None` if there is no segment.
+/// The number of contiguous bytes from the start; `None` if there is no segment.
 pub(super) fn available(session: &Path, size: u64) -> Result<Option<u64>, TusError> {
     let mut available = None;
     for number in 0.. {
@@ -77,20 +77,20 @@ pub(super) fn remove_from(session: &Path, first: u64) -> Result<(), TusError> {
     Ok(())
 }
 
-/// The segments of an upload that takes bytes.
+/// The segments of an upload in progress.
 #[derive(Debug)]
 pub(super) struct Segments {
     session: PathBuf,
     size: u64,
     length: u64,
-    /// The one that the last bytes went to, if it has room.
+    /// The last segment, if it has room.
     open: Option<(u64, File)>,
-    /// Full ones that may not be durable yet.
+    /// Full segments that may not be durable yet.
     unsynced: VecDeque<(u64, File)>,
 }
 
 impl Segments {
-    /// Opens what is there, and cuts it to this length, which it has at least.
+    /// Opens the existing segments, and truncates them to `length`, which they have at least.
     pub(super) fn open(session: &Path, size: u64, length: u64) -> Result<Self, TusError> {
         let session = session.to_path_buf();
         let mut segments = Segments { session, size, length, open: None, unsynced: VecDeque::new() };
@@ -103,7 +103,7 @@ impl Segments {
         let before = self.length;
         let written = self.write(bytes);
         if written.is_err() {
-            // The part that was written goes, or else the next sync point may not state more than the last one.
+            // The written part is removed. Otherwise the next sync point must not state more than the last one.
             self.cut(before)?;
         }
         written
@@ -142,7 +142,7 @@ impl Segments {
         sync_data(&file).map_err(TusError::io("sync", &path(&self.session, number)))
     }
 
-    /// Makes the bytes of all segments survive a power cut; their names do when the directory is synced.
+    /// Makes the bytes of all segments durable; their names become durable when the directory is synced.
     pub(super) fn sync(&mut self) -> Result<(), TusError> {
         while !self.unsynced.is_empty() {
             self.sync_first()?;
@@ -153,11 +153,11 @@ impl Segments {
         }
     }
 
-    /// Forgets everything from `length` on.
+    /// Removes all bytes from `length` on.
     pub(super) fn cut(&mut self, length: u64) -> Result<(), TusError> {
         self.length = length;
         let (number, rest) = (length / self.size, length % self.size);
-        // The first one is never removed: without it there would be no upload.
+        // The first segment is never removed: without it there would be no upload.
         remove_from(&self.session, length.div_ceil(self.size).max(1))?;
         self.unsynced.retain(|(other, _)| *other < number);
         self.open = None;
@@ -171,8 +171,8 @@ impl Segments {
     }
 }
 
-/// Opens a segment for writing. What the store has taken over already is another name of the same file, and must not
-/// change: then it is a copy that takes its place.
+/// Opens a segment for writing. If the store has taken it over, it is another name of a sector's file and must not
+/// change. Then a copy replaces it.
 fn open_own(path: &Path) -> io::Result<File> {
     let metadata = fs::metadata(path)?;
     if metadata.nlink() > 1 || metadata.permissions().readonly() {
@@ -191,7 +191,7 @@ pub(super) fn create_file(path: &Path) -> Result<File, TusError> {
     options.open(path).map_err(TusError::io("create", path))
 }
 
-/// That nothing was there to remove is no failure.
+/// Treats a missing file as removed.
 pub(super) fn gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,4 +1,4 @@
-//! The table of resumable uploads: what each one is, who writes to it, which parts belong to which whole.
+//! The table of resumable uploads: their state, their writers, and the parts of final uploads.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,33 +19,33 @@ pub(super) struct Session {
     pub(super) id: UploadId,
     pub(super) concatenation: Concatenation,
     pub(super) length: u64,
-    /// Held by whoever writes to the upload or finishes it, on the thread that does so: it is released only when the upload
-    /// is in a settled state, also if the client has left meanwhile.
+    /// Locked by the thread that writes to the upload or finishes it. It is released only when the upload is in a
+    /// settled state, even if the client has left meanwhile.
     pub(super) lock: Arc<tokio::sync::Mutex<Option<Ahead>>>,
     view: Mutex<View>,
 }
 
-/// The right to change an upload.
+/// The exclusive right to change an upload.
 pub(super) type Held = OwnedMutexGuard<Option<Ahead>>;
 
-/// The content of an upload on its way into the store while its bytes still come.
+/// Content that is stored ahead while its bytes still arrive.
 #[derive(Debug)]
 pub(super) struct Ahead {
     pub(super) writer: SkyfileWriter,
     pub(super) _permit: OwnedSemaphorePermit,
 }
 
-/// What changes.
+/// The variable state.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     /// Bytes that are certain.
     pub(super) offset: u64,
-    /// What it became.
+    /// The skylink, once it is finished.
     pub(super) skylink: Option<Skylink>,
     pub(super) last_activity: SystemTime,
-    /// The whole that it is a part of.
+    /// The final upload that it is a part of.
     pub(super) claimed_by: Option<UploadId>,
-    /// Its files are gone, or about to go.
+    /// True if its files are removed, or about to be.
     pub(super) gone: bool,
 }
 
@@ -67,28 +67,28 @@ impl Session {
     }
 
     pub(super) fn view(&self) -> MutexGuard<'_, View> {
-        // Fields are set one by one, which leaves the view whole whoever panics.
+        // Fields are set one by one, so a panic leaves the view consistent.
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True if all bytes are there.
+    /// True if all bytes have been received.
     pub(super) fn is_complete(&self) -> bool {
         self.view().offset == self.length
     }
 
-    /// True if it is complete, is no part, and has not become a skyfile yet.
+    /// True if it is complete, not a part, and not yet finished.
     pub(super) fn is_to_be_finished(&self) -> bool {
         let view = self.view();
         view.offset == self.length && view.skylink.is_none() && self.concatenation != Concatenation::Partial
     }
 
-    /// Takes the right to change it, if nobody has it.
+    /// Acquires the right to change it, if it is free.
     pub(super) fn try_hold(&self) -> Result<Held, TusError> {
         let held = Arc::clone(&self.lock).try_lock_owned().map_err(|_| TusError::Busy)?;
         if self.view().gone { Err(TusError::Unknown) } else { Ok(held) }
     }
 
-    /// The same, when whoever has it is done.
+    /// Acquires the right to change it, waiting until it is free.
     pub(super) async fn hold(&self) -> Result<Held, TusError> {
         let held = Arc::clone(&self.lock).lock_owned().await;
         if self.view().gone { Err(TusError::Unknown) } else { Ok(held) }
@@ -117,7 +117,7 @@ impl Sessions {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
-        // Each change of the table is one call on a map, which leaves it whole whoever panics.
+        // Each change of the table is one call on a map, so a panic leaves it consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -125,14 +125,14 @@ impl Sessions {
         self.lock().get(id).cloned().ok_or(TusError::Unknown)
     }
 
-    /// Those parts of a whole that are there.
+    /// The existing parts of a final upload.
     pub(super) fn parts(&self, whole: &Session) -> Vec<Arc<Session>> {
         let Concatenation::Final(parts) = &whole.concatenation else { return Vec::new() };
         let table = self.lock();
         parts.iter().filter_map(|part| table.get(part).cloned()).collect()
     }
 
-    /// Takes an upload out; its parts are free again.
+    /// Removes an upload from the table; its parts become free again.
     pub(super) fn remove(&self, session: &Session) {
         session.view().gone = true;
         for part in self.parts(session) {

@@ -1,4 +1,4 @@
-//! The skyfile metadata of a resumable upload, made as skyd makes it (`skymodules/renter/tus.go` of v1.6.0).
+//! The skyfile metadata of a resumable upload, as skyd makes it (`skymodules/renter/tus.go` of v1.6.0).
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use skynet_formats::metadata::{Metadata, Subfile};
 use super::TusError;
 use super::upload_metadata::UploadMetadata;
 
-/// The metadata of `length` bytes: those that the client gave in `skyfilemetadata`, byte for byte, or one subfile with
-/// `filename` and `filetype`. An upload without a name gets its id's, since skyd draws one at random.
+/// The metadata for `length` bytes. It is the client's `skyfilemetadata`, byte for byte, or one subfile with `filename`
+/// and `filetype`. An upload without a name gets one from its id, where skyd draws one at random.
 pub(crate) fn skyfile_metadata(upload: &UploadMetadata, length: u64, id: &UploadId) -> Result<Vec<u8>, TusError> {
     if let Some(given) = upload.get("skyfilemetadata") {
         let said = Metadata::parse(given)?.content_length();
-        // skyd does not compare them; a link whose metadata lie about the length cannot be read to its end.
+        // skyd does not compare them. A skylink with a wrong length in its metadata cannot be read to its end.
         if said != length {
             return Err(TusError::MetadataLength { metadata: said, length });
         }

@@ -1,6 +1,6 @@
-//! The directory of one upload: its bytes as they come, and its state record.
+//! The directory of one upload: its received bytes, and its state record.
 //!
-//! Everything here blocks. One [`Staging`] of an upload exists at a time.
+//! Every call blocks. At most one [`Staging`] of an upload exists at a time.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
@@ -15,27 +15,27 @@ use super::concatenation::Concatenation;
 use super::record::{FORMAT, Record};
 use super::segments::{self, Segments, gone};
 
-/// A sync point is made each time so many bytes have come: the most that a power cut takes back.
+/// Bytes between two sync points: a power cut loses at most this much.
 const SYNC_STEP: u64 = 64 * 1024 * 1024;
 
 /// All uploads below one directory.
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    /// Bytes of a segment: those of a sector, which never change in a data directory.
+    /// Bytes of a segment, equal to a sector's, which never change in a data directory.
     segment: u64,
 }
 
-/// An upload that is open for writing. Dropping it keeps the upload at its last sync point.
+/// An upload open for writing. Dropping it keeps the upload at its last sync point.
 #[derive(Debug)]
 pub(super) struct Staging {
     root: PathBuf,
     session: PathBuf,
     segments: Segments,
     record: Record,
-    /// The offset that the record on disk states.
+    /// The offset in the record on disk.
     recorded: u64,
-    /// Whether the session's directory is known to be durable.
+    /// True if the session's directory is known to be durable.
     entry_durable: bool,
 }
 
@@ -48,7 +48,7 @@ impl Directory {
         &self.path
     }
 
-    /// The files with an upload's bytes, each with the number of them.
+    /// The files with an upload's bytes, each with its number of bytes.
     pub(super) fn files(&self, id: &UploadId, length: u64) -> Vec<(PathBuf, u64)> {
         segments::files(&self.session(id), self.segment, length)
     }
@@ -57,52 +57,52 @@ impl Directory {
         self.path.join(id.as_str())
     }
 
-    /// Makes an upload. It survives the end of the process at once, and a power cut from its first sync point on: before
-    /// that there is nothing in it that a client would miss.
+    /// Makes an upload. It survives the end of the process at once, and a power cut from its first sync point on.
+    /// Before that it has no bytes that a client would miss.
     pub(super) fn create(&self, id: &UploadId, record: &Record) -> Result<(), TusError> {
         let session = self.session(id);
         DirBuilder::new().mode(0o700).create(&session).map_err(TusError::io("make", &session))?;
         let made = match record.concatenation {
-            // Its bytes are those of its parts.
+            // Its bytes are in its parts.
             Concatenation::Final(_) => Ok(()),
             _ => segments::create(&session),
         };
         // A crash before this: no record, so no upload; swept by `list`.
         made.and_then(|()| replace_record(&session, record, false)).inspect_err(|_| {
-            // Best effort: what stays has no record and is swept.
+            // Best effort: a remainder has no record and is swept.
             let _ = self.remove(id);
         })
     }
 
-    /// What is known of an upload; `None` if there is none.
+    /// The recorded state of an upload; `None` if there is none.
     pub(super) fn read(&self, id: &UploadId) -> Result<Option<Record>, TusError> {
         Ok(FORMAT.read(&self.session(id).join("state"), Record::decode)?.record())
     }
 
-    /// Writes down what an upload became, then drops its bytes.
+    /// Records the result of an upload, then removes its bytes.
     pub(super) fn finish(&self, id: &UploadId, record: &Record) -> Result<(), TusError> {
         let session = self.session(id);
-        // A crash before this: the upload is complete and not finished; whoever asks for it next finishes it again, to
+        // A crash before this: the upload is complete but not finished. The next request for it finishes it again, with
         // the same skylink.
         replace_record(&session, record, true)?;
-        // A crash before this: bytes that nobody needs, dropped at the next start.
+        // A crash before this: unneeded bytes, removed at the next start.
         self.drop_data(id)
     }
 
-    /// Drops the bytes of a finished upload.
+    /// Removes the bytes of a finished upload.
     pub(super) fn drop_data(&self, id: &UploadId) -> Result<(), TusError> {
         segments::remove_from(&self.session(id), 0)
     }
 
-    /// Removes an upload, the record first: whatever a crash leaves of it is no upload then.
+    /// Removes an upload, the record first: after a crash, the remainder is no upload.
     pub(super) fn remove(&self, id: &UploadId) -> Result<(), TusError> {
         let session = self.session(id);
         gone(fs::remove_file(session.join("state"))).map_err(TusError::io("remove", &session))?;
         gone(fs::remove_dir_all(&session)).map_err(TusError::io("remove", &session))
     }
 
-    /// All uploads, as far as their bytes are there. Leftovers of crashes go: a directory without a readable record, bytes
-    /// of what is finished, a record whose bytes are gone. Records of a newer format and files that are not ours stay.
+    /// All uploads whose bytes exist. Leftovers of crashes are removed: a directory without a readable record, bytes of
+    /// finished uploads, a record without its bytes. Records of a newer format and foreign files stay.
     pub(super) fn list(&self) -> Result<Vec<(UploadId, Record)>, TusError> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(TusError::io("list", &self.path))? {
@@ -115,7 +115,7 @@ impl Directory {
             match self.inspect(&id) {
                 Ok(Some(record)) => found.push((id, record)),
                 Ok(None) => self.remove(&id)?,
-                // One that the disk does not give must not keep the others from being taken up.
+                // One unreadable upload must not keep the others from being resumed.
                 Err(error) => tracing::error!(%error, upload.id = %id, "an upload cannot be read"),
             }
         }
@@ -138,8 +138,8 @@ impl Directory {
         }))
     }
 
-    /// Opens an upload that takes bytes, at the offset that is certain: the last sync point, or less if the data file is
-    /// shorter. `None` if there is no such upload.
+    /// Opens an upload for writing at its certain offset: the last sync point, or less if the data file is shorter.
+    /// `None` if there is no such upload.
     pub(super) fn open(&self, id: &UploadId) -> Result<Option<Staging>, TusError> {
         let session = self.session(id);
         let Some(mut record) = self.read(id)? else { return Ok(None) };
@@ -149,7 +149,7 @@ impl Directory {
         let segments = Segments::open(&session, self.segment, record.offset)?;
         let mut staging =
             Staging { root: self.path.clone(), session, segments, record, recorded, entry_durable: false };
-        // A record that states more than there is would make lost bytes out of those that come now.
+        // If the record stated more bytes than exist, new bytes would be mistaken for the lost ones.
         if staging.record.offset < recorded {
             staging.sync_point()?;
         }
@@ -158,25 +158,25 @@ impl Directory {
 }
 
 impl Staging {
-    /// What is known of the upload, with the bytes taken so far.
+    /// The state of the upload, including the bytes received so far.
     pub(super) fn record(&self) -> &Record {
         &self.record
     }
 
-    /// The offset that is certain.
+    /// The recorded offset, which is certain.
     pub(super) fn recorded(&self) -> u64 {
         self.recorded
     }
 
-    /// Takes the next bytes: all of them, or none if it fails. Makes a sync point every 64 MiB.
+    /// Appends the next bytes: all of them, or none if it fails. Makes a sync point every 64 MiB.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), TusError> {
         self.segments.append(bytes)?;
         self.record.offset += bytes.len() as u64;
         if self.record.offset - self.recorded >= SYNC_STEP { self.sync_point() } else { Ok(()) }
     }
 
-    /// Makes everything up to the offset survive a power cut. After a failure the upload must be opened again: what the
-    /// disk did with the bytes since the last sync point is not known.
+    /// Makes everything up to the offset survive a power cut. After a failure the upload must be reopened, because the
+    /// state of the bytes since the last sync point is unknown.
     pub(super) fn sync_point(&mut self) -> Result<(), TusError> {
         // 1. The data. A crash after this: the old record stands, and the data is cut to what it says.
         self.segments.sync()?;
@@ -191,17 +191,17 @@ impl Staging {
         Ok(())
     }
 
-    /// Forgets everything from `offset` on.
+    /// Discards all bytes from `offset` on.
     pub(super) fn roll_back(&mut self, offset: u64) -> Result<(), TusError> {
         self.record.offset = self.record.offset.min(offset);
-        // The record first: one that states more than there is would be of other bytes than those that come next.
-        // A crash after this: the data is cut when it is opened.
+        // The record first: a record with a larger offset would cover bytes other than the next ones. A crash after
+        // this: the data is truncated when it is opened.
         self.sync_point()?;
         self.segments.cut(self.record.offset)
     }
 }
 
-/// Puts a record into its place; `durable`: when this returns, it stays there.
+/// Replaces the record. With `durable`, it is durable when this returns.
 fn replace_record(session: &Path, record: &Record, durable: bool) -> Result<(), TusError> {
     replace(&record.encode(), &session.join("state.tmp"), &session.join("state"), durable)?;
     if durable { sync_directory(session).map_err(TusError::io("sync", session)) } else { Ok(()) }

@@ -1,16 +1,16 @@
-//! `Upload-Metadata`: what a client says of its upload (TUS 1.0, creation).
+//! `Upload-Metadata`: the client's description of its upload (TUS 1.0, creation).
 
 use data_encoding::BASE64;
 use skynet_formats::go_encoding::base64;
 
-/// Longest header, bytes: room for the `skyfilemetadata` of a directory with several hundred files.
+/// Longest header in bytes: room for the `skyfilemetadata` of a directory with several hundred files.
 pub(crate) const UPLOAD_METADATA_LIMIT: usize = 64 * 1024;
 
-/// Keys, unique and in their order, with their decoded values.
+/// Unique keys in their order, with their decoded values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UploadMetadata(Vec<(String, Vec<u8>)>);
 
-/// The header is not what TUS says.
+/// The header does not follow TUS.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UploadMetadataError {
     #[error("Upload-Metadata is longer than {UPLOAD_METADATA_LIMIT} bytes")]
@@ -24,7 +24,7 @@ pub(crate) enum UploadMetadataError {
 }
 
 impl UploadMetadata {
-    /// Reads the header. Other servers pass over what they cannot read; here a slip shall not cost a file its name.
+    /// Parses the header. Other servers skip invalid parts; here a slip shall not cost a file its name.
     pub(crate) fn parse(header: &str) -> Result<Self, UploadMetadataError> {
         if header.len() > UPLOAD_METADATA_LIMIT {
             return Err(UploadMetadataError::TooLong);
@@ -34,7 +34,7 @@ impl UploadMetadata {
             return Ok(UploadMetadata(pairs));
         }
         for pair in header.split(',') {
-            // An empty value may come with or without the space before it.
+            // The space before an empty value is optional.
             let (key, value) = pair.trim().split_once(' ').unwrap_or((pair.trim(), ""));
             if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
                 return Err(UploadMetadataError::Key);
@@ -48,7 +48,7 @@ impl UploadMetadata {
         Ok(UploadMetadata(pairs))
     }
 
-    /// The header that says this; empty for nothing.
+    /// The header for this metadata; empty if there is none.
     pub(crate) fn to_header(&self) -> String {
         let pairs: Vec<String> = self
             .0
@@ -66,7 +66,7 @@ impl UploadMetadata {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_slice())
     }
 
-    /// The same with another value for a key.
+    /// The metadata with another value for a key.
     #[must_use]
     pub(crate) fn with(mut self, key: &str, value: &str) -> Self {
         self.0.retain(|(name, _)| name != key);
@@ -75,7 +75,7 @@ impl UploadMetadata {
     }
 }
 
-/// Enough of a foreign key for a message.
+/// The first characters of a foreign key, for a message.
 fn shorten(key: &str) -> &str {
     key.get(..40).unwrap_or(key)
 }
