@@ -1,4 +1,4 @@
-//! What is to be kept: its digest, its length, and what its parts can be checked by.
+//! The description of content: its digest, its length, and the roots and hashes of its parts.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ pub const UNIT: u64 = 4 * 1024 * 1024;
 /// The Merkle root of one unit: that of a Sia sector with the unit's bytes and zeros after them.
 pub type UnitRoot = SectorRoot;
 
-/// The BLAKE3 hash of one unit: it says as much as the root and takes a fifth of the time, but no address commits to it.
-/// Only who computed it from the same bytes as the root can know it.
+/// The BLAKE3 hash of one unit. It proves as much as the root in a fifth of the time, but no address commits to it. It
+/// is valid only if computed from the same bytes as the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnitHash([u8; UnitHash::SIZE]);
 
@@ -24,12 +24,12 @@ impl UnitHash {
     /// Its length in bytes.
     pub const SIZE: usize = blake3::OUT_LEN;
 
-    /// Of these bytes of a unit.
+    /// The hash of these bytes of a unit.
     pub fn of(unit: &[u8]) -> Self {
         UnitHash(*blake3::hash(unit).as_bytes())
     }
 
-    /// One that is known.
+    /// A known hash.
     pub const fn from_bytes(bytes: [u8; UnitHash::SIZE]) -> Self {
         UnitHash(bytes)
     }
@@ -40,7 +40,7 @@ impl UnitHash {
     }
 }
 
-/// What the bytes of one unit must have.
+/// The root, and perhaps the hash, that the bytes of one unit must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnitCheck {
     hash: Option<UnitHash>,
@@ -48,14 +48,14 @@ pub struct UnitCheck {
 }
 
 impl UnitCheck {
-    /// Whether these bytes have the hash, if it is known, or the root. Takes a millisecond or more for a whole unit.
+    /// True if these bytes have the hash, if it is known, or the root. It takes a millisecond or more for a whole unit.
     pub fn accepts(self, unit: &[u8]) -> bool {
-        // Bytes of another hash may still be right: then the hashes are those of something else, and the roots decide.
+        // Bytes with another hash may still be right, if the hashes are wrong. Then the roots decide.
         self.hash.is_some_and(|hash| UnitHash::of(unit) == hash) || sector_root(SectorSize::STANDARD, unit) == self.root
     }
 }
 
-/// A piece of content by what it must be. Clones share the roots and hashes.
+/// A piece of content, described by what its bytes must match. Clones share the roots and hashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
     digest: Digest,
@@ -65,18 +65,18 @@ pub struct Content {
     unit_hashes: Option<Arc<[UnitHash]>>,
 }
 
-/// The parts do not make content.
+/// The parts do not describe content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
-    /// Nobody here can compute the digest, so nothing could ever be checked.
+    /// The digest's algorithm is unsupported, so the content could never be verified.
     #[error("digests of the algorithm {0} cannot be computed")]
     UnknownAlgorithm(String),
-    /// There must be one root, or hash, for each unit begun.
+    /// The number of roots or hashes does not fit the number of units.
     #[error("{found} unit roots or hashes for {length} bytes")]
     WrongNumber {
-        /// How long the content is.
+        /// Length of the content in bytes.
         length: u64,
-        /// How many came.
+        /// The number of given roots or hashes.
         found: u64,
     },
 }
@@ -89,14 +89,14 @@ impl Content {
         Ok(Content { digest, algorithm, length, unit_roots: None, unit_hashes: None })
     }
 
-    /// The same with the roots of its units, in order.
+    /// This content with the roots of its units, in order.
     pub fn with_unit_roots(self, roots: Arc<[UnitRoot]>) -> Result<Self, ContentError> {
         self.check_number(roots.len())?;
         Ok(Content { unit_roots: Some(roots), ..self })
     }
 
-    /// The same with the hashes of its units, in order, which must have been computed from the same bytes as the roots:
-    /// what has them is not held against those.
+    /// This content with the hashes of its units, in order. They must have been computed from the same bytes as the
+    /// roots, because bytes with the right hash are not checked against the root.
     pub fn with_unit_hashes(self, hashes: Arc<[UnitHash]>) -> Result<Self, ContentError> {
         self.check_number(hashes.len())?;
         Ok(Content { unit_hashes: Some(hashes), ..self })
@@ -112,34 +112,34 @@ impl Content {
         &self.digest
     }
 
-    /// Of the digest.
+    /// The algorithm of the digest.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// In bytes.
+    /// Length in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The roots, if they are known. Content of up to [`UNIT`] bytes does without.
+    /// The roots, if they are known. Content of up to [`UNIT`] bytes needs none.
     pub fn unit_roots(&self) -> Option<&Arc<[UnitRoot]>> {
         self.unit_roots.as_ref()
     }
 
-    /// What a unit must have; `None` if the roots are not known, or there is no such unit.
+    /// The check for a unit; `None` if the roots are not known, or there is no such unit.
     pub fn unit_check(&self, number: u64) -> Option<UnitCheck> {
         let number = usize::try_from(number).ok()?;
         let hash = self.unit_hashes.as_ref().and_then(|hashes| hashes.get(number)).copied();
         self.unit_roots.as_ref()?.get(number).map(|root| UnitCheck { hash, root: *root })
     }
 
-    /// How many units there are, the last of which may be shorter.
+    /// The number of units; the last one may be shorter.
     pub fn units(&self) -> u64 {
         self.length.div_ceil(UNIT)
     }
 
-    /// Says no to a range that does not lie within the content.
+    /// Refuses a range that does not lie within the content.
     pub fn check_range(&self, range: &Range<u64>) -> Result<(), BackendError> {
         if range.start <= range.end && range.end <= self.length {
             return Ok(());

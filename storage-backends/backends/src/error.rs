@@ -1,93 +1,93 @@
-//! What can go wrong between us and a backend, by what it means for the one who asked.
+//! Errors of backends, distinguished by their meaning for the caller.
 
 use std::error::Error;
 use std::time::Duration;
 
 use super::SourceError;
 
-/// What a backend's own error says; for the log, not for decisions.
+/// The backend's own error; for the log, not for decisions.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why a backend did not do what was asked.
+/// Reasons why a backend did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    /// It says that it does not have it. Of a stream: no longer.
+    /// The backend says that it does not have the content. In a stream: no longer.
     #[error("not there")]
     NotFound,
-    /// It will not, now or later: blocked content, credentials that are not accepted, a request that it does not take.
+    /// It refuses now and later: blocked content, rejected credentials, or a request that it does not accept.
     #[error("refused: {cause}")]
     Refused {
-        /// In whose words.
+        /// The backend's own error.
         cause: Cause,
     },
-    /// It cannot at the moment, or could not be reached, or broke off.
+    /// It is unavailable at the moment, unreachable, or broke off.
     #[error("unavailable: {cause}")]
     Unavailable {
-        /// How long to stay away, where it said so.
+        /// The time to stay away, if it gave one.
         retry_after: Option<Duration>,
-        /// In whose words.
+        /// The backend's own error.
         cause: Cause,
     },
-    /// It did not answer, or did not go on, in time.
+    /// It did not answer, or did not continue, in time.
     #[error("no {waited_for} within {after:?}")]
     TimedOut {
-        /// What did not come.
+        /// The expected event.
         waited_for: &'static str,
-        /// How long it was waited for.
+        /// The length of the wait.
         after: Duration,
     },
-    /// The bytes that it gave are not those that were asked for.
+    /// Its bytes do not match the content.
     #[error("corrupt: bytes {start} to {end} are not those of the content")]
     Corrupt {
-        /// Where what was checked begins.
+        /// The start of the checked range, in bytes.
         start: u64,
-        /// Where it ends.
+        /// The end of the checked range, in bytes.
         end: u64,
     },
-    /// The content is longer than it takes.
+    /// The content is longer than it accepts.
     #[error("too large: it takes {limit} bytes at most")]
     TooLarge {
-        /// The longest that it takes.
+        /// The limit in bytes.
         limit: u64,
     },
     /// It has no room left.
     #[error("full: {cause}")]
     Full {
-        /// In whose words.
+        /// The backend's own error.
         cause: Cause,
     },
     /// It broke the protocol in a way that no honest backend does, such as another address than the bytes have.
     #[error("misbehaves: {cause}")]
     Misbehaves {
-        /// How.
+        /// The violation.
         cause: Cause,
     },
-    /// It is not the backend that the configuration means, such as one of another profile.
+    /// It is not the configured backend, such as one of another profile.
     #[error("not the backend that is configured: {cause}")]
     Unsuitable {
-        /// Why not.
+        /// The difference.
         cause: Cause,
     },
-    /// The bytes to be stored could not be had, or are not the content's: our side's fault.
+    /// The bytes to be stored could not be read, or do not match the content: a local fault.
     #[error("the source: {0}")]
     Source(#[from] SourceError),
     /// The range does not lie within the content: the caller's mistake.
     #[error("{start}..{end} is not within {length} bytes")]
     OutOfRange {
-        /// Where it begins.
+        /// The start of the range, in bytes.
         start: u64,
-        /// Where it ends.
+        /// The end of the range, in bytes.
         end: u64,
-        /// How long the content is.
+        /// Length of the content in bytes.
         length: u64,
     },
-    /// The content is above one unit and its roots are not known, without which this cannot be done.
+    /// The content is longer than one unit, and its required roots are not known.
     #[error("the unit roots are not known")]
     UnitRootsUnknown,
 }
 
 impl BackendError {
-    /// True if the same request at the same backend may go well later.
+    /// True if a retry at this backend may succeed.
     pub fn is_retryable(&self) -> bool {
         match self {
             BackendError::Unavailable { .. } | BackendError::TimedOut { .. } | BackendError::Full { .. } => true,
@@ -103,7 +103,7 @@ impl BackendError {
         }
     }
 
-    /// How long to stay away, where the backend said so.
+    /// The time to stay away, if the backend gave one.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             BackendError::Unavailable { retry_after, .. } => *retry_after,
@@ -111,7 +111,7 @@ impl BackendError {
         }
     }
 
-    /// True if another copy of the same content may still do: the fault lies with this backend, not with the request.
+    /// True if another copy of the content may still serve the request: the fault is this backend's, not the request's.
     pub fn concerns_backend_only(&self) -> bool {
         !matches!(self, BackendError::Source(_) | BackendError::OutOfRange { .. } | BackendError::UnitRootsUnknown)
     }

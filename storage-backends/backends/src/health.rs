@@ -1,18 +1,18 @@
-//! How a backend has been doing lately.
+//! The recent health of a backend.
 
 use std::time::Duration;
 
-/// The state of each thing that a backend talks to.
+/// The state of each endpoint of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     /// At least one.
     pub endpoints: Vec<EndpointHealth>,
 }
 
-/// The state of one of them.
+/// The state of one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointHealth {
-    /// A name for people, without credentials.
+    /// A readable name, without credentials.
     pub name: String,
     /// How it is.
     pub state: EndpointState,
@@ -23,9 +23,9 @@ pub struct EndpointHealth {
 pub enum EndpointState {
     /// Yes.
     Available,
-    /// It failed too often lately, and is left alone for this long.
+    /// It failed too often lately, and is not asked for this time.
     Resting(Duration),
-    /// It answered what no honest one does. It is not used again by this process.
+    /// It gave an answer that no honest endpoint gives. This process does not use it again.
     Distrusted,
 }
 
@@ -35,12 +35,12 @@ impl Health {
         Health { endpoints: vec![EndpointHealth { name: name.into(), state: EndpointState::Available }] }
     }
 
-    /// True if something of it can be asked now.
+    /// True if some endpoint can be asked now.
     pub fn is_available(&self) -> bool {
         self.endpoints.iter().any(|endpoint| endpoint.state == EndpointState::Available)
     }
 
-    /// When it is worth asking again: at once where something is available, never where all are distrusted.
+    /// The time until an endpoint can be asked: zero if one is available, `None` if all are distrusted.
     pub fn available_in(&self) -> Option<Duration> {
         let wait = |endpoint: &EndpointHealth| match endpoint.state {
             EndpointState::Available => Some(Duration::ZERO),

@@ -94,7 +94,7 @@ pub trait Backend: Debug + Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
-    /// Those that keep the content, as its locators name them; empty where they name none.
+    /// Endpoint names, as in [`Locator::endpoints`]; empty if its locators name none.
     fn endpoints(&self) -> Vec<String> {
         Vec::new()
     }

@@ -1,16 +1,16 @@
-//! Where a backend keeps bytes, in words that a stranger can use.
+//! The location of content at a backend, in a portable form.
 
 use serde::{Deserialize, Serialize};
 
 /// The codec of bytes that are stored as they are.
 pub const PLAIN: &str = "plain";
 
-/// Where a backend keeps bytes; enough for a stranger elsewhere to fetch them.
+/// The location of stored bytes, sufficient for any other node to fetch them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Locator {
     /// The kind of backend, such as `skynet`.
     pub kind: String,
-    /// The layout that the address is made for, such as `4MiB/1+4`; empty where there is only one.
+    /// The layout to which the address belongs, such as `4MiB/1+4`; empty if there is only one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub profile: String,
     /// The address within that kind, such as a skylink.
@@ -18,14 +18,14 @@ pub struct Locator {
     /// Base URLs that had it when this was written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
-    /// How the stored bytes are made from the plaintext; `plain` = as they are.
+    /// The encoding of the stored bytes; `plain` = unchanged.
     pub codec: String,
-    /// How many bytes the backend stores.
+    /// Length of the stored bytes.
     pub stored_size: u64,
 }
 
 impl Locator {
-    /// True if both name the same bytes in the same way, whoever has them.
+    /// True if both name the same bytes in the same way, at any endpoints.
     pub fn same_place(&self, other: &Locator) -> bool {
         let place = |locator: &Locator| {
             let Locator { kind, profile, address, codec, stored_size, endpoints: _ } = locator.clone();

@@ -16,7 +16,7 @@ use super::{
     Resume, ResumeToken, Source, SourceError, Stat, UNIT, UnitRoot,
 };
 
-/// So many broken-off uploads are remembered; the oldest goes first.
+/// Interrupted uploads that are remembered; the oldest is dropped first.
 const MAX_UPLOADS: usize = 16;
 
 /// Keeps everything in memory. Clones share it, so that a clone is another instance over the same storage.
@@ -24,7 +24,7 @@ const MAX_UPLOADS: usize = 16;
 pub struct MemoryBackend {
     state: Arc<Mutex<State>>,
     max_object_size: Option<u64>,
-    /// What locators call it, if anything.
+    /// The name in locators, if any.
     name: Option<Arc<str>>,
 }
 
@@ -61,7 +61,7 @@ impl MemoryBackend {
         MemoryBackend { name: Some(name.into()), ..self }
     }
 
-    /// The same storage, holding these bytes under the digest, whatever they are.
+    /// The same storage with these bytes under the digest, valid or not.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn holding(self, digest: Digest, bytes: Bytes) -> Self {
@@ -76,7 +76,7 @@ impl MemoryBackend {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No change is in steps that a panic could part.
+        // A panic cannot leave a change half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,7 +107,7 @@ impl MemoryBackend {
         self.state().finish(number, content)
     }
 
-    /// Where the upload of the token stands, or a new one.
+    /// The number and offset of the token's upload, or of a new one.
     async fn take_up(&self, content: &Content, resume: &dyn Resume) -> (u64, u64) {
         let number = resume.last().and_then(|token| token.as_str().parse::<u64>().ok());
         if let Some(number) = number
@@ -137,7 +137,7 @@ impl State {
         self.next_upload
     }
 
-    /// Takes bytes if they are the next ones, and says which are next. Two may feed one upload.
+    /// Appends bytes at `offset` if they are the next ones, and returns the next offset. Two puts may feed one upload.
     fn append(&mut self, number: u64, offset: u64, bytes: &[u8]) -> Result<u64, BackendError> {
         let partial = self.uploads.get_mut(&number).ok_or_else(pushed_out)?;
         if partial.bytes.len() as u64 == offset {
@@ -148,7 +148,7 @@ impl State {
 
     fn finish(&mut self, number: u64, content: &Content) -> Result<(), BackendError> {
         let Some(partial) = self.uploads.remove(&number) else {
-            // The other one that fed it was first.
+            // The other put that fed it was first.
             return if self.objects.contains_key(content.digest()) { Ok(()) } else { Err(pushed_out()) };
         };
         let (start, end) = (0, content.length());

@@ -1,14 +1,15 @@
-//! What a broken-off upload needs to go on later, kept by the caller.
+//! The state that an interrupted upload needs to resume, kept by the caller.
 
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-/// No token is longer, in bytes.
+/// Longest token in bytes.
 pub const MAX_TOKEN: usize = 8 * 1024;
 
-/// Only its backend can read it. It may give access to the upload: treat it as a secret, and what it says as hostile.
+/// A token that only its backend understands. It may give access to the upload: treat it as a secret, and its content
+/// as hostile.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ResumeToken(Box<str>);
@@ -45,18 +46,18 @@ impl std::fmt::Debug for ResumeToken {
     }
 }
 
-/// Where the token of one piece of content at one backend is kept. The caller forgets it once the content is placed or
-/// not to be placed any more.
+/// The storage for the token of one piece of content at one backend. The caller removes the token once the content is
+/// placed or is no longer to be placed.
 pub trait Resume: Send + Sync {
-    /// The token that was kept last.
+    /// The last token kept.
     fn last(&self) -> Option<ResumeToken>;
 
-    /// Keeps this one instead, durably when it returns if resuming is to survive a crash. One that cannot be kept costs
-    /// a repetition, not the upload: so there is no way to say so.
+    /// Replaces the token, durably when it returns if resuming is to survive a crash. A failure costs a repetition, not
+    /// the upload, so it is not reported.
     fn keep(&self, token: ResumeToken) -> BoxFuture<'_, ()>;
 }
 
-/// Keeps a token for as long as it lives.
+/// Keeps a token in memory.
 #[derive(Debug, Default)]
 pub struct ResumeInMemory(Mutex<Option<ResumeToken>>);
 

@@ -1,4 +1,4 @@
-//! Bytes on their way to a backend: read by range, as often and in which order the backend needs them.
+//! Bytes in flight to a backend: read by range, as often and in any order that the backend needs.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -13,25 +13,25 @@ use futures_util::future::BoxFuture;
 
 use super::{Content, ContentError};
 
-/// A source is asked for at most so many bytes at once.
+/// Most bytes of one read.
 pub const MAX_READ: u64 = 1024 * 1024;
 
 /// Content that can be read here.
 pub trait Source: Debug + Send + Sync {
-    /// What it is.
+    /// The content.
     fn content(&self) -> &Content;
 
-    /// Exactly these bytes of it: within the content, at most [`MAX_READ`]. They are not verified.
+    /// Exactly these bytes, within the content and at most [`MAX_READ`]. They are not verified.
     fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SourceError>>;
 }
 
-/// The bytes to be stored could not be had.
+/// The bytes to be stored could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The content was removed meanwhile.
     #[error("gone")]
     Gone,
-    /// They are not what the digest and the roots say.
+    /// They do not match the digest or the roots.
     #[error("bytes {start} to {end} are not those of the content")]
     Damaged {
         /// Where what was checked begins.
@@ -39,12 +39,12 @@ pub enum SourceError {
         /// Where it ends.
         end: u64,
     },
-    /// The disk did not give them.
+    /// The disk failed to read them.
     #[error("read: {0}")]
     Io(#[from] io::Error),
 }
 
-/// What of `start..end` fits into one read, and never another number of bytes.
+/// Reads as much of `start..end` as fits into one read, exactly.
 pub(crate) async fn read_piece(source: &dyn Source, start: u64, end: u64) -> Result<Bytes, SourceError> {
     let end = end.min(start + MAX_READ);
     let bytes = source.read(start..end).await?;
@@ -59,7 +59,7 @@ pub struct FileSource {
 }
 
 impl FileSource {
-    /// The file holds this content and nothing else.
+    /// A source of this file, whose content must be exactly this.
     pub fn new(file: File, content: Content) -> Self {
         FileSource { file: Arc::new(file), content }
     }
@@ -78,7 +78,7 @@ impl Source for FileSource {
                 file.read_exact_at(&mut bytes, range.start)?;
                 Ok(Bytes::from(bytes))
             };
-            // The thread only fails to come back if it panicked or the runtime ends.
+            // The thread fails to return only if it panicked or the runtime ends.
             tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
         })
     }
@@ -103,12 +103,12 @@ impl BytesSource {
         BytesSource { bytes, content }
     }
 
-    /// All of them, whatever the content claims to be.
+    /// All bytes, even if they do not match the content.
     pub fn read_all(&self) -> Bytes {
         self.bytes.clone()
     }
 
-    /// The same with the roots of its units, in order.
+    /// This source with the roots of its units, in order.
     pub fn with_unit_roots(self, roots: Arc<[super::UnitRoot]>) -> Result<Self, ContentError> {
         Ok(BytesSource { content: self.content.with_unit_roots(roots)?, bytes: self.bytes })
     }

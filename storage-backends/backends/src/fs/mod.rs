@@ -1,7 +1,7 @@
 //! A backend in another directory, such as a mounted disk: a content store of its own.
 //!
-//! All durable steps are those of the content store; what a crash leaves is a session there, which the next put of the
-//! same content takes up.
+//! All durable steps are those of the content store. A crash leaves a session there, which the next put of the same
+//! content resumes.
 
 mod sessions;
 
@@ -21,13 +21,13 @@ use super::{
     PLAIN, Resume, Source, Stat,
 };
 
-/// Where the directory is.
+/// The location of the directory.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FsBackendConfig {
-    /// Made if it is missing.
+    /// The directory; made if it is missing.
     pub directory: PathBuf,
-    /// Tells this directory from other ones in locators; it stays the same when the directory moves.
+    /// The name of this directory in locators. It stays the same when the directory moves.
     #[serde(default)]
     pub label: String,
 }
@@ -43,7 +43,7 @@ pub struct FsBackend {
 #[derive(Debug, Default)]
 struct Shared {
     sessions: SessionsInUse,
-    /// Held, on blocking threads only, while content enters or leaves.
+    /// Locked, on blocking threads only, while content is published or removed.
     names: Mutex<()>,
 }
 
@@ -78,7 +78,7 @@ impl FsBackend {
     }
 
     fn has(&self, content: &Content) -> Result<bool, BackendError> {
-        // Of another length it is damaged, and to be replaced.
+        // A file of another length is damaged, and is to be replaced.
         Ok(self.store.stat(content.digest()).map_err(failed)? == Some(content.length()))
     }
 

@@ -1,4 +1,4 @@
-//! Puts as sessions of the content store, which the next put of the same content takes up.
+//! Puts as sessions of the content store; the next put of the same content resumes an interrupted one.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,19 +11,19 @@ use super::{FsBackend, failed};
 use crate::source::read_piece;
 use crate::{BackendError, Content, Source, SourceError};
 
-/// Which sessions a put is feeding right now.
+/// The sessions that puts are using now.
 #[derive(Debug, Default)]
 pub(super) struct SessionsInUse {
     ids: Mutex<HashSet<UploadId>>,
-    /// For puts beside another one of the same content.
+    /// The number for a second concurrent put of the same content.
     next: AtomicU64,
 }
 
-/// A session, alone in being used.
+/// A session in exclusive use.
 #[derive(Debug)]
 struct Session {
     upload: Upload,
-    /// After the upload, so that it is closed when others may open it.
+    /// Declared after the upload, so that the upload is closed before others may open it.
     guard: SessionGuard,
 }
 
@@ -50,19 +50,19 @@ impl FsBackend {
                 break;
             }
             let bytes = read_piece(source, offset, content.length()).await?;
-            // Should the future be dropped here, the session goes with the thread, and is kept on the disk.
+            // If the future is dropped here, the thread closes the session, and it stays on the disk.
             session = self.blocking(move |_| session.upload.append(&bytes).map(|()| session).map_err(failed)).await?;
         }
         self.blocking(move |backend| backend.finish(session, &content)).await
     }
 
-    /// The session of this content; `None` if the content is there.
+    /// The session of this content; `None` if the content is already stored.
     fn begin(&self, content: &Content) -> Result<Option<Session>, BackendError> {
         if self.has(content)? {
             return Ok(None);
         }
         let id = session_id(content.digest(), None);
-        // Another put is feeding it: this one goes by itself, and what a crash leaves of it is removed by `check`.
+        // Another put uses the session, so this one gets its own. After a crash, `check` removes it.
         let guard = self.claim(id).unwrap_or_else(|| self.claim_fresh(content));
         let upload = match self.store.open_upload(&guard.id).map_err(failed)? {
             Some(upload) if upload.offset() <= content.length() && upload.owner() == owner(content) => upload,
@@ -88,7 +88,7 @@ impl FsBackend {
         Ok(())
     }
 
-    /// Removes what a broken-off put has left of this content.
+    /// Removes the session of an interrupted put of this content.
     pub(super) fn discard_session(&self, digest: &Digest) -> Result<(), BackendError> {
         if let Some(unused) = self.claim(session_id(digest, None)) {
             self.store.discard_upload(&unused.id).map_err(failed)?;
@@ -96,7 +96,7 @@ impl FsBackend {
         Ok(())
     }
 
-    /// Removes sessions that nobody will take up: those of puts beside another one that a crash ended.
+    /// Removes sessions that cannot be resumed: those of second concurrent puts, left by a crash.
     pub(super) fn sweep(&self) -> Result<(), BackendError> {
         for session in self.store.uploads().map_err(failed)? {
             let known = session.owner.parse::<Digest>().is_ok_and(|digest| session_id(&digest, None) == session.id);
@@ -130,7 +130,7 @@ fn owner(content: &Content) -> &str {
     content.digest().as_str()
 }
 
-/// The first session of a digest has always the same name: so a put finds what a broken-off one has left.
+/// The first session of a digest always has the same name, so that a put finds the one of an interrupted put.
 fn session_id(digest: &Digest, number: Option<u64>) -> UploadId {
     let hash = blake3::hash(format!("{digest} {number:?}").as_bytes());
     let mut name = [0; 16];

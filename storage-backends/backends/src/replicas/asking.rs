@@ -1,4 +1,4 @@
-//! One question to several backends, for which the first answer is enough.
+//! One question to several backends; the first answer wins.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! One read from several backends: where one fails it goes on elsewhere, and where one is slow another one is asked
-//! too.
+//! One read from several backends: it continues at another one after a failure, and also asks another one if one is
+//! slow.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use futures_util::stream::FuturesUnordered;
 use super::{Replicas, name, nobody, worst_last};
 use crate::{BackendError, ByteStream, Content, Locator};
 
-/// So many are asked for the same bytes at once, at most: each holds a unit of memory.
+/// Most backends asked for the same bytes at once: each uses a unit of memory.
 const MAX_ATTEMPTS: usize = 2;
 
-/// A read that has come so far.
+/// A read in progress.
 pub(super) struct Anywhere {
     replicas: Replicas,
     content: Content,
     locator: Locator,
     rest: Range<u64>,
-    /// The one that bytes came from last.
+    /// The backend that gave the last bytes.
     current: Option<(usize, ByteStream)>,
 }
 
-/// One member's next bytes.
+/// A request to one member for the next bytes.
 struct Attempt {
     number: usize,
     result: Result<(Bytes, ByteStream), BackendError>,
@@ -37,13 +37,13 @@ impl Anywhere {
         Anywhere { replicas: replicas.clone(), content, locator, rest, current: None }
     }
 
-    /// The next bytes from whoever has them first.
+    /// The next bytes, from the first member that has them.
     pub(super) async fn next(mut self) -> Result<Option<(Bytes, Self)>, BackendError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
         let mut attempts = FuturesUnordered::new();
-        // Those not asked for these bytes yet.
+        // The members not asked for these bytes yet.
         let mut others = self.replicas.in_order();
         if let Some((number, open)) = self.current.take() {
             others.retain(|other| *other != number);
@@ -77,7 +77,7 @@ impl Anywhere {
                 Err(error) => {
                     self.tell(attempt.number, &error);
                     failure = Some(worst_last(failure, error));
-                    // At once, also while a slow one is still to answer.
+                    // At once, even while a slow one may still answer.
                     attempts.extend(others.pop().map(|number| self.begin(number)));
                 }
             }

@@ -1,4 +1,4 @@
-//! The Skynet backend as it is used: portals of one profile, each with all its wrappers.
+//! The complete Skynet backend: portals of one profile, each with all its wrappers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use super::portal::Portal;
 use crate::wrap::{Breaker, Jitter, Limit, Retry, Verify};
 use crate::{Backend, BackendError, Replicas};
 
-/// Builds the backend. Whatever it gives is verified, portal by portal: so a portal that gives wrong bytes is found
-/// out, and the next one is asked. Of content with roots that is its units: who reads everything holds it against the
-/// digest, by [`Verify`] around all of it. Nothing is asked before its `check`.
+/// Builds the backend. Its bytes are verified portal by portal, so a portal with wrong bytes is detected and the next
+/// one is asked. Content with roots is verified by units; wrap the whole in [`Verify`] to check the digest of a full
+/// read. No portal is contacted before `check`.
 ///
 /// Errors: [`BackendError::Unsuitable`].
 pub fn skynet_backend(config: &SkynetConfig) -> Result<Arc<dyn Backend>, BackendError> {
     skynet_backend_with(config, |_, portal| portal)
 }
 
-/// The same with something put around each portal, given its address: to count what each one does.
+/// Builds the backend, with a wrapper around each portal, given its address: to count its calls.
 pub fn skynet_backend_with(
     config: &SkynetConfig,
     around: impl Fn(&str, Arc<dyn Backend>) -> Arc<dyn Backend>,

@@ -1,7 +1,7 @@
-//! The canonical form: the one skyfile, hence the one skylink, that content has in a profile.
+//! The canonical form: the single skyfile, hence the single skylink, of content in a profile.
 //!
-//! Its metadata says nothing but digest and length, whatever the transport; the content stands in the base sector if it
-//! fits, else in a fanout. So the skylink is known before anything is sent.
+//! Its metadata has only digest and length, for any transport. The content is in the base sector if it fits, else in
+//! sectors of a fanout. So the skylink is known before anything is sent.
 
 use content_store::digest::Digest;
 use skynet_formats::base_sector::{AssembleError, BaseSector};
@@ -9,7 +9,7 @@ use skynet_formats::layout::Layout;
 use skynet_formats::profile::Profile;
 use skynet_formats::sector::SectorRoot;
 
-/// Where the content of a canonical skyfile stands, which decides how it is sent.
+/// The location of a canonical skyfile's content, which decides how it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// In the base sector: sent raw, in one request.
@@ -19,7 +19,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// The form of so much content in a profile.
+    /// The form of content of this length in a profile.
     pub fn of(digest: &Digest, length: u64, profile: Profile) -> Form {
         let head = (Layout::SIZE + metadata(digest, length).len()) as u64;
         let fits = head.checked_add(length).is_some_and(|needed| needed <= profile.sector_size().bytes() as u64);
@@ -37,7 +37,7 @@ pub fn metadata(digest: &Digest, length: u64) -> Vec<u8> {
     format!(r#"{{"filename":"{}","length":{length}}}"#, file_name(digest)).into_bytes()
 }
 
-/// What stands before the content in the base sector of small content, which need not be read for it.
+/// The bytes before the content in the base sector of small content; the content need not be read for them.
 pub fn small_head(digest: &Digest, length: u64) -> Vec<u8> {
     let metadata = metadata(digest, length);
     [&Layout::without_fanout(length, metadata.len() as u64).encode()[..], &metadata].concat()
@@ -48,8 +48,9 @@ pub fn small(digest: &Digest, content: &[u8], profile: Profile) -> Result<BaseSe
     BaseSector::small(profile.sector_size(), &metadata(digest, content.len() as u64), content)
 }
 
-/// The base sector of large content, from its fanout alone. With one data piece, that is the list of unit roots with
-/// the profile's sector size as unit; with several, each of which has every so many segments of the content, it is not.
+/// The base sector of large content, from its fanout alone. With one data piece, the fanout is the list of unit roots,
+/// with the profile's sector size as unit. With several it is not, because each piece has every n-th segment of the
+/// content.
 pub fn large(
     digest: &Digest,
     length: u64,
@@ -59,7 +60,8 @@ pub fn large(
     BaseSector::large(profile, length, &metadata(digest, length), fanout)
 }
 
-/// Whether the fanout of large content fits its base sector: else it is no skyfile, which need not be read to know that.
+/// True if the fanout of large content fits its base sector. Otherwise it is no skyfile, and this is known without
+/// reading it.
 pub fn fanout_fits(digest: &Digest, length: u64, profile: Profile) -> bool {
     !matches!(large(digest, length, profile, &[]), Err(AssembleError::FanoutTooLarge { .. }))
 }

@@ -1,4 +1,4 @@
-//! HTTP with one portal: credentials, deadlines, and answers that are never read further than they are of use.
+//! HTTP with one portal: credentials, deadlines, and bounded answers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,13 +14,13 @@ use super::config::{Access, Deadlines, PortalConfig, PortalUrl};
 use super::problem::{Meaning, PortalError, Problem, Refusal, sanitized};
 use crate::{BackendError, ByteStream, UNIT};
 
-/// Of an error's body, so many bytes are looked at.
+/// Bytes of an error's body that are read.
 const MAX_ERROR_BODY: u64 = 4 * 1024;
 
-/// Whatever a portal asks for, it is not left alone for longer.
+/// Longest time to stay away, whatever a portal asks for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
-/// The progress of an upload is looked at so often.
+/// Time between two checks of an upload's progress.
 const PROGRESS_STEP: Duration = Duration::from_secs(1);
 
 /// Speaks with one portal. Clones share its connections.
@@ -56,21 +56,21 @@ impl Client {
         &self.name
     }
 
-    /// What locators call the portal.
+    /// The portal's name in locators.
     pub(super) fn recorded_as(&self) -> &PortalUrl {
         self.config.recorded_as.as_ref().unwrap_or(&self.config.url)
     }
 
-    /// True if skyd stands there without a portal before it.
+    /// True for a bare skyd, without a portal before it.
     pub(super) fn is_bare(&self) -> bool {
         matches!(self.config.access, Access::Skyd(_))
     }
 
-    /// A request with everything that the portal wants to see in each.
+    /// A request with the headers that the portal requires in each.
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let agent = if self.is_bare() { "Sia-Agent" } else { "skyberth" };
         let request = self.http.request(method, self.config.url.at(path)).header(USER_AGENT, agent);
-        // A portal of ours shall speak for itself: what only its peers have does not count as a copy there.
+        // A Skyberth portal shall answer from its own content: content that only its peers have is no copy there.
         let request = request.header("skyberth-peer", "1");
         match self.config.access.header() {
             Some((name, value)) => request.header(name, value),
@@ -78,7 +78,8 @@ impl Client {
         }
     }
 
-    /// Sends a request with a body of so many bytes, and waits for the head of the answer, which must have this status.
+    /// Sends a request with a body of this many bytes, and waits for the head of the answer, which must have this
+    /// status.
     pub(super) async fn send(
         &self,
         action: &'static str,
@@ -90,7 +91,7 @@ impl Client {
         if response.status() == expected { Ok(response) } else { Err(self.refusal(action, response).await) }
     }
 
-    /// The same with whatever status.
+    /// Sends a request with a body, and accepts any status.
     pub(super) async fn send_any(
         &self,
         action: &'static str,
@@ -105,8 +106,7 @@ impl Client {
         }
     }
 
-    /// The same for a body that is made while it is sent: the portal must take each piece of it in time, and then
-    /// answer.
+    /// Sends a body that is made while it is sent: the portal must accept each piece of it in time, and then answer.
     pub(super) async fn send_streamed(
         &self,
         action: &'static str,
@@ -151,14 +151,14 @@ impl Client {
         Ok(body)
     }
 
-    /// The answer's bytes as they come: exactly so many, or an error.
+    /// The answer's bytes as they arrive: exactly `expected`, or an error.
     pub(super) fn stream(&self, action: &'static str, response: Response, expected: u64) -> ByteStream {
         let total = self.deadlines.first_byte + self.deadlines.transfer(expected);
         let reader = Reader { client: self.clone(), action, response, expected, found: 0, end: Instant::now() + total };
         stream::try_unfold(reader, Reader::next).boxed()
     }
 
-    /// What an answer of another status than the one hoped for means.
+    /// The meaning of an answer with an unexpected status.
     pub(super) async fn refusal(&self, action: &'static str, mut response: Response) -> BackendError {
         let status = response.status();
         let retry_after = retry_after(&response);
@@ -173,7 +173,7 @@ impl Client {
                 }
             }
         };
-        // What has come by then must do.
+        // The bytes received by then must suffice.
         let _ = timeout(self.deadlines.idle, read).await;
         let message = String::from_utf8_lossy(&body);
         let refusal = Refusal { status, is_html, message: &message };
@@ -192,7 +192,7 @@ impl Client {
     }
 
     pub(super) fn transport(&self, action: &'static str, error: reqwest::Error) -> BackendError {
-        // Its address is told already, and a query may hold what nobody else should read.
+        // The error already names the address, and a query may have secrets.
         self.error(action, Problem::Transport(error.without_url())).unavailable(None)
     }
 }
@@ -207,17 +207,17 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 
-/// Who is waited for while a body is sent. Clones share it.
+/// The side that is waited for while a body is sent. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Progress(Arc<Mutex<Option<Instant>>>);
 
 impl Progress {
-    /// The portal, from now on.
+    /// The portal is waited for from now on.
     pub(super) fn new() -> Self {
         Progress(Arc::new(Mutex::new(Some(Instant::now()))))
     }
 
-    /// The same pieces, noting who is waited for: the source for the next one, else the portal.
+    /// The unchanged pieces. Records which side is waited for: the source during the next piece, else the portal.
     pub(super) fn watch<S>(&self, pieces: S) -> impl Stream<Item = S::Item> + Send + 'static
     where
         S: Stream + Send + 'static,

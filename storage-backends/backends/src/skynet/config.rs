@@ -1,4 +1,4 @@
-//! What an operator decides about a Skynet backend.
+//! The operator's settings of a Skynet backend.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use skynet_formats::profile::Profile;
 use super::secret::Secret;
 use crate::wrap::{BreakerConfig, LimitConfig, RetryConfig};
 
-/// No more portals than these; each read may ask all of them.
+/// Most portals; each read may ask all of them.
 pub const MAX_PORTALS: usize = 16;
 
 /// Several portals of one profile.
@@ -19,26 +19,26 @@ pub const MAX_PORTALS: usize = 16;
 pub struct SkynetConfig {
     /// In the order of preference; at least one, at most [`MAX_PORTALS`], none twice.
     pub portals: Vec<PortalConfig>,
-    /// How all of them lay out content.
+    /// The profile of all of them.
     pub profile: Profile,
-    /// On how many of them content is placed.
+    /// The number of portals on which content is placed.
     pub copies: u32,
     /// The longest content to be placed, in bytes, where the profile allows more.
     pub max_object_size: Option<u64>,
-    /// How long each portal is waited for.
+    /// The timeouts of each portal.
     pub deadlines: Deadlines,
-    /// How long a read waits for bytes of one portal before it asks another one too.
+    /// Time that a read waits for bytes of one portal before it asks another one too.
     pub patience: Duration,
-    /// What may happen at each portal at once.
+    /// Limits on concurrent work at each portal.
     pub limit: LimitConfig,
-    /// How often each portal is tried.
+    /// Retries at each portal.
     pub retry: RetryConfig,
-    /// When a portal is left alone.
+    /// The conditions under which a portal is not asked.
     pub breaker: BreakerConfig,
 }
 
 impl SkynetConfig {
-    /// One portal, with everything else as usual.
+    /// The default settings for these portals.
     pub fn new(portals: Vec<PortalConfig>) -> Self {
         SkynetConfig {
             portals,
@@ -54,25 +54,25 @@ impl SkynetConfig {
     }
 }
 
-/// A portal, and what lets us in.
+/// A portal, with its credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortalConfig {
-    /// Where it is.
+    /// Its address.
     pub url: PortalUrl,
-    /// What it wants to see.
+    /// Its credentials.
     pub access: Access,
-    /// The address by which locators name it, where that is not the one of now: it is the same portal, moved.
+    /// The address that locators use, if it differs from the current one: the same portal, moved.
     pub recorded_as: Option<PortalUrl>,
 }
 
 impl PortalConfig {
-    /// A portal that is where it was.
+    /// A portal that has not moved.
     pub fn new(url: PortalUrl, access: Access) -> Self {
         PortalConfig { url, access, recorded_as: None }
     }
 }
 
-/// What a portal wants to see.
+/// The credentials that a portal requires.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Access {
     /// Nothing.
@@ -82,7 +82,8 @@ pub enum Access {
     ApiKey(Secret),
     /// The session of an account, in the cookie `skynet-jwt`.
     Cookie(Secret),
-    /// It is a bare skyd without a portal before it: its API password, and what the portal would add.
+    /// The API password of a bare skyd without a portal before it. Requests then also have the headers that a portal
+    /// would add.
     Skyd(Secret),
 }
 
@@ -103,13 +104,14 @@ impl Access {
         Some((name, value))
     }
 
-    /// Whether the credential can be sent at all.
+    /// True if the credential is valid in a header.
     pub fn is_sendable(&self) -> bool {
         *self == Access::Open || self.header().is_some()
     }
 }
 
-/// Where a portal is: `http` or `https`, a host, perhaps a path before all others. No credentials, query or fragment.
+/// The address of a portal: `http` or `https`, a host, and perhaps a path before all others. No credentials, query or
+/// fragment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PortalUrl(Url);
 
@@ -154,23 +156,23 @@ impl fmt::Debug for PortalUrl {
     }
 }
 
-/// How long a portal is waited for.
+/// The timeouts of a portal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// For a connection.
+    /// Timeout of a connection.
     pub connect: Duration,
-    /// For the beginning of an answer, once the request is sent.
+    /// Timeout of the beginning of an answer, once the request is sent.
     pub first_byte: Duration,
-    /// Between two pieces of an answer.
+    /// Longest time between two pieces of an answer.
     pub idle: Duration,
-    /// For an answer to the question whether it answers at all.
+    /// Timeout of a ping.
     pub ping: Duration,
-    /// The slowest transfer that is put up with, in bytes per second: it bounds the whole of each request.
+    /// The slowest acceptable transfer, in bytes per second: it bounds each whole request.
     pub least_rate: u64,
 }
 
 impl Deadlines {
-    /// How long so many bytes may take at most.
+    /// The longest time allowed for `bytes` bytes.
     pub(super) fn transfer(&self, bytes: u64) -> Duration {
         Duration::from_secs(bytes / self.least_rate.max(1))
     }

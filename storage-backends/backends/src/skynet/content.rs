@@ -1,7 +1,7 @@
-//! Content on its way to a portal: its canonical form, and its bytes, checked before they leave.
+//! Content in flight to a portal: its canonical form, and its bytes, checked before they are sent.
 //!
-//! A portal is judged by the address that it answers. So what is sent must be what the address was computed for: a disk
-//! that gives wrong bytes is found here, and not blamed on the portal.
+//! A portal is judged by the address it answers, so the sent bytes must be those of the computed address. Wrong bytes
+//! of a disk are detected here, and not blamed on the portal.
 
 use std::sync::Arc;
 
@@ -20,17 +20,17 @@ use super::canonical::{self, Form};
 use super::roots::{RecentRoots, Roots, check_digest};
 use crate::{BackendError, Source, SourceError, UNIT, read_piece};
 
-/// More than the metadata of any digest that can be computed here.
+/// More bytes than the metadata of any supported digest.
 const MAX_METADATA: u64 = 256;
 
-/// The one skyfile that content is in a profile.
+/// The single skyfile of content in a profile.
 #[derive(Clone, Debug)]
 pub(super) struct Canonical {
     pub(super) skylink: Skylink,
     pub(super) body: Body,
 }
 
-/// How it is sent.
+/// The way in which it is sent.
 #[derive(Clone, Debug)]
 pub(super) enum Body {
     /// In one piece.
@@ -94,7 +94,7 @@ async fn read_whole(source: &dyn Source) -> Result<Bytes, BackendError> {
     Ok(bytes.freeze())
 }
 
-/// The bytes from one offset to another, in units that were checked by these roots. While one is sent the next one is read
+/// The bytes between two offsets, in units checked against these roots. While one unit is sent, the next one is read
 /// and checked, so two are in memory.
 pub(super) fn checked_bytes(
     source: Arc<dyn Source>,
@@ -133,7 +133,7 @@ impl Checked {
         Ok(Some((wanted, self)))
     }
 
-    /// Reads and checks the unit that begins there. If nobody wants it in the end, it was read in vain.
+    /// Reads and checks the unit that begins at `first`. The read is wasted if the unit is not needed in the end.
     fn begin(&self, first: u64) -> JoinHandle<Result<Bytes, BackendError>> {
         let source = Arc::clone(&self.source);
         let root = self.units.get((first / UNIT) as usize).copied();

@@ -1,4 +1,5 @@
-//! Portals of Skynet as a backend. What a skylink commits to is computed here, never asked for.
+//! Portals of Skynet as a backend. Everything that a skylink commits to is computed here; portals are never trusted for
+//! it.
 
 mod backend;
 mod blocking;

@@ -1,4 +1,4 @@
-//! Sending large content to a portal: a TUS upload that goes on where it was acknowledged.
+//! Sending large content to a portal: a TUS upload that resumes at the acknowledged offset.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,8 @@ use super::problem::Problem;
 use super::tus::{self, TusId};
 use crate::{BackendError, Resume, ResumeToken, Source};
 
-/// About so many bytes go in one request: enough that the pauses between them do not count. skyd takes whole chunks only.
+/// Approximate bytes per request: enough that the pauses between requests do not matter. skyd accepts whole chunks
+/// only.
 const PART: u64 = 64 * 1024 * 1024;
 
 /// One piece of content at one portal.
@@ -21,19 +22,19 @@ pub(super) struct Large<'a> {
     pub(super) client: &'a Client,
     pub(super) chunk_size: u64,
     pub(super) source: Arc<dyn Source>,
-    /// Of its units.
+    /// The roots of its units.
     pub(super) units: Arc<[SectorRoot]>,
     pub(super) skylink: Skylink,
 }
 
-/// An upload under way.
+/// An upload in progress.
 struct Session {
     id: TusId,
     offset: u64,
 }
 
 impl Large<'_> {
-    /// Sends what is missing, and answers the skylink that the portal tells.
+    /// Sends the missing bytes, and returns the skylink in the portal's answer.
     pub(super) async fn send(&self, resume: &dyn Resume) -> Result<Skylink, BackendError> {
         let length = self.source.content().length();
         let (mut part, mut renewed) = (self.part(), false);
@@ -57,7 +58,7 @@ impl Large<'_> {
         }
         let skylink = self.ask_skylink(&session.id).await?;
         if skylink != self.skylink {
-            // Nobody should take it up again.
+            // This prevents an attempt to resume it.
             resume.keep(ResumeToken::try_from(String::new()).expect("it is short")).await;
         }
         Ok(skylink)
@@ -67,15 +68,15 @@ impl Large<'_> {
         (PART / self.chunk_size).max(1) * self.chunk_size
     }
 
-    /// The portal has lost the upload, or it is stuck: skyd goes on at whole chunks only.
+    /// True if the portal has lost the upload, or it is stuck: skyd resumes only at whole chunks.
     async fn is_lost(&self, session: &Session, error: &BackendError) -> bool {
         let stuck = !session.offset.is_multiple_of(self.chunk_size);
         match error {
             BackendError::NotFound => true,
-            // It says that it will go on: another request may just be ending, of a process that was killed.
+            // The portal will continue: the request of a killed process may just be ending.
             BackendError::Unavailable { retry_after: Some(_), .. } => false,
             BackendError::Refused { .. } | BackendError::Unavailable { .. } if stuck => true,
-            // skyd forgets an idle upload even while it works on a part of it, and then says one thing or another.
+            // skyd forgets an idle upload even while it works on a part of it, and its answers then differ.
             BackendError::Unavailable { .. } => {
                 matches!(tus::state(self.client, &session.id).await, Err(BackendError::NotFound))
             }
@@ -107,7 +108,7 @@ impl Large<'_> {
         Ok(Session { id, offset: 0 })
     }
 
-    /// Of another content, the token is of no use.
+    /// The upload in a token; a token of other content is useless.
     fn read_token(&self, token: &ResumeToken) -> Option<TusId> {
         let (skylink, id) = token.as_str().split_once(' ')?;
         if skylink == self.skylink.to_string() { id.parse().ok() } else { None }
@@ -115,7 +116,7 @@ impl Large<'_> {
 
     async fn send_part(&self, session: &Session, end: u64) -> Result<u64, BackendError> {
         let bytes = checked_bytes(Arc::clone(&self.source), Arc::clone(&self.units), session.offset, end);
-        // Whoever sends the body only says that it broke off; why is kept here.
+        // The sender of the body only reports that it broke off; the reason is kept here.
         let failure = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&failure);
         let bytes = bytes.map(move |item| {

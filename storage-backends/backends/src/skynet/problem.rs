@@ -1,4 +1,4 @@
-//! What a portal did wrong, and what that means to the one who asked.
+//! Faults of a portal, and their meaning for the caller.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,22 +8,22 @@ use skynet_formats::skylink::Skylink;
 
 use crate::BackendError;
 
-/// So much of what a portal says goes into a log, in characters.
+/// Most characters of a portal's message in the log.
 const MAX_MESSAGE: usize = 200;
 
-/// A portal's failure, as the log tells it.
+/// A portal's failure, as written to the log.
 #[derive(Debug, thiserror::Error)]
 #[error("{portal}: {action}: {problem}")]
 pub(super) struct PortalError {
     /// Its address.
     pub(super) portal: Arc<str>,
-    /// What it was asked to do.
+    /// The requested action.
     pub(super) action: &'static str,
-    /// What it did instead.
+    /// The fault.
     pub(super) problem: Problem,
 }
 
-/// What a portal did.
+/// The fault of a portal.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
     /// It answered this status; the message is its own, shortened, without control characters.
@@ -35,22 +35,22 @@ pub(super) enum Problem {
     /// Its answer ended before it was complete.
     #[error("the answer ended after {found} of {expected} bytes")]
     EndedEarly { expected: u64, found: u64 },
-    /// Its answer was not what the protocol has there.
+    /// Its answer does not follow the protocol.
     #[error("no {0} in the answer")]
     Malformed(&'static str),
-    /// Its answer was longer than any that is of use.
+    /// Its answer was longer than any useful one.
     #[error("an answer of more than {0} bytes")]
     TooLong(u64),
-    /// It took a part of an upload and is no further than before: skyd where it cannot keep a part that it has begun.
+    /// It accepted a part of an upload without progress, as skyd does when it cannot keep a part that it has begun.
     #[error("the upload is still at {0} bytes")]
     NoProgress(u64),
-    /// It took the content for another one.
+    /// It mistook the content for another one.
     #[error("the content is at {expected}, and it says {found}")]
     OtherAddress { expected: Skylink, found: Skylink },
     /// It lays out content in another way.
     #[error("its profile is {found:?} instead of {expected}")]
     OtherProfile { expected: String, found: String },
-    /// It serves what a registry holds, perhaps this one, and keeps nothing.
+    /// It serves the content of a registry, perhaps this one, and stores nothing.
     #[error("it is the read-only gateway of a registry, where nothing can be placed")]
     Gateway,
     /// It answered other bytes than those asked for.
@@ -75,7 +75,7 @@ impl PortalError {
     }
 }
 
-/// An answer that is not the one hoped for, as far as it matters.
+/// The relevant parts of an unexpected answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refusal<'a> {
     pub(super) status: StatusCode,
@@ -83,22 +83,22 @@ pub(super) struct Refusal<'a> {
     pub(super) message: &'a str,
 }
 
-/// What the one who asked should do about an answer.
+/// The reaction that an answer calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// It is not there.
     Absent,
-    /// It may go well later, or elsewhere.
+    /// A retry may succeed, or another portal.
     Later,
-    /// It will not go well here.
+    /// It will not succeed here.
     Never,
     /// It has no room.
     Full,
 }
 
 impl Refusal<'_> {
-    /// Portals answer in their own way: a download that took too long is a 500 of skyd and sometimes a 404, and what
-    /// stands before skyd answers pages in HTML.
+    /// The meaning of the status. Portals differ: a download that took too long is a 500 of skyd and sometimes a 404,
+    /// and servers before skyd answer pages in HTML.
     pub(super) fn meaning(&self) -> Meaning {
         let timed_out = ["timed out", "timeout", "did not succeed"].iter().any(|words| self.message.contains(words));
         match self.status.as_u16() {
@@ -117,7 +117,7 @@ impl Refusal<'_> {
     }
 }
 
-/// A message that can stand in a line of a log.
+/// A message that is valid in a line of a log.
 pub(super) fn sanitized(message: &str) -> String {
     message.chars().filter(|character| !character.is_control()).take(MAX_MESSAGE).collect()
 }

@@ -1,9 +1,10 @@
-//! The roots that content on its way to a portal needs: its fanout, which its skylink commits to, and those of its units.
+//! The roots that content in flight to a portal needs: its fanout, to which its skylink commits, and those of its
+//! units.
 //!
-//! Both come from one pass over the source, in the memory of one stripe, and the pass checks the digest. With several data
-//! pieces it codes the parity, which the portal does once more: parity is three quarters of the work of a pass over
-//! `4MiB/10+20`, and nobody but the portal needs its bytes. So what a pass gave is remembered until other content has
-//! pushed it out: asking for the address and each copy after it take nothing more.
+//! Both come from one pass over the source, in the memory of one stripe, and the pass checks the digest. With several
+//! data pieces it also codes the parity, as the portal does again. Parity is three quarters of the work of a pass over
+//! `4MiB/10+20`, and only the portal needs its bytes. So the result of a pass is cached until other content evicts it.
+//! Asking for the address, and each copy after it, then cost nothing more.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,15 +19,15 @@ use skynet_formats::unit_roots::UnitRoots;
 use super::blocking::blocking;
 use crate::{BackendError, Content, Source, SourceError, UNIT, read_piece};
 
-/// So many roots are remembered in all, 32 bytes each; one content of more than that is remembered alone.
+/// Most roots in the cache, 32 bytes each; content with more roots is cached alone.
 const MAX_REMEMBERED: usize = 128 * 1024;
 
 /// The roots of one content in one profile. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Roots {
-    /// Of the pieces, chunk by chunk.
+    /// The roots of the pieces, chunk by chunk.
     pub(super) fanout: Arc<[SectorRoot]>,
-    /// Of the content's 4 MiB units, by which it is checked before it leaves.
+    /// The roots of the content's 4 MiB units, against which it is checked before it is sent.
     pub(super) units: Arc<[SectorRoot]>,
 }
 
@@ -36,7 +37,7 @@ impl Roots {
     }
 }
 
-/// What was computed not long ago, for all portals of one backend, which have one profile.
+/// A cache of recent results, for all portals of one backend, which have one profile.
 #[derive(Debug, Default)]
 pub(super) struct RecentRoots(Mutex<VecDeque<(Digest, Roots)>>);
 
@@ -66,7 +67,7 @@ impl RecentRoots {
         recent.iter().find(|(name, _)| name == digest).map(|(_, roots)| roots.clone())
     }
 
-    /// The oldest go where they are too many.
+    /// Caches roots, and evicts the oldest ones beyond the limit.
     fn remember(&self, digest: Digest, roots: Roots) {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         recent.retain(|(name, _)| *name != digest);
@@ -81,7 +82,7 @@ impl RecentRoots {
 struct Pass {
     hasher: Hasher,
     fanout: Fanout,
-    /// Where the caller did not know them.
+    /// The unit roots, if the caller did not know them.
     units: Option<UnitRoots>,
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-/// Whoever holds it may do as we may. It shows neither in logs nor in errors.
+/// A credential. It never appears in logs or errors.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(Box<str>);

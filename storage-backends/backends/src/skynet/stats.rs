@@ -1,4 +1,4 @@
-//! What a portal says of itself.
+//! The statistics of a portal.
 
 use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
@@ -12,13 +12,13 @@ use crate::BackendError;
 /// The longest answer, in bytes.
 const MAX_ANSWER: u64 = 256 * 1024;
 
-/// Our portals announce how they lay out content. skyd does not; it is found out at the first upload.
+/// Skyberth's portals announce their profile. skyd does not; it is discovered at the first upload.
 #[derive(Deserialize)]
 struct Stats {
     profile: Option<String>,
 }
 
-/// Asks the portal whether it lays out content as we expect.
+/// Checks that the portal has the expected profile.
 pub(super) async fn check_profile(client: &Client, expected: Profile) -> Result<(), BackendError> {
     const ACTION: &str = "ask for its profile";
     let response = client.send(ACTION, client.request(Method::GET, "/skynet/stats"), 0, StatusCode::OK).await?;
@@ -38,7 +38,7 @@ pub(super) async fn check_profile(client: &Client, expected: Profile) -> Result<
     Err(BackendError::Unsuitable { cause: Box::new(error) })
 }
 
-/// No place to rely on: content that is found there may be our own.
+/// Refuses a gateway, which is no reliable copy: content found there may be this node's own.
 pub(super) fn refuse_gateway(client: &Client, action: &'static str, answer: &Response) -> Result<(), BackendError> {
     if !answer.headers().contains_key(GATEWAY_HEADER) {
         return Ok(());

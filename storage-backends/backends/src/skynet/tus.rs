@@ -17,16 +17,16 @@ use super::client::{Client, Progress};
 use super::problem::Problem;
 use crate::BackendError;
 
-/// An upload that another request still holds is asked for so often: one that was broken off holds it for a moment.
+/// Retries of an upload locked by another request, because an interrupted request keeps the lock for a moment.
 const LOCKED_TRIES: u32 = 20;
 
-/// Between those.
+/// Pause between those retries.
 const LOCKED_PAUSE: Duration = Duration::from_millis(250);
 
 /// The longest answer of the calls here, in bytes.
 const MAX_ANSWER: u64 = 64 * 1024;
 
-/// Names an upload at a portal. The portal gave it, so it is no more than safe to put into a path.
+/// The name of an upload at a portal. The portal chose it, and it is only checked to be safe in a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TusId(Box<str>);
 
@@ -46,7 +46,7 @@ impl fmt::Display for TusId {
     }
 }
 
-/// What `HEAD` says of an upload.
+/// The state of an upload in the answer to `HEAD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TusState {
     /// Bytes that the portal has acknowledged.
@@ -61,7 +61,7 @@ fn request(client: &Client, method: Method, id: &TusId) -> RequestBuilder {
     client.request(method, &format!("/skynet/tus/{id}")).header("Tus-Resumable", "1.0.0")
 }
 
-/// Begins an upload of so many bytes.
+/// Begins an upload of this many bytes.
 pub(super) async fn create(
     client: &Client,
     length: u64,
@@ -83,13 +83,13 @@ pub(super) async fn create(
         request = request.header("SkynetMaxUploadSize", length);
     }
     let response = client.send(ACTION, request, 0, StatusCode::CREATED).await?;
-    // Only its name: the address is the portal's, whatever stands before it thinks of itself.
+    // Only its name is used: the address is the portal's, whatever a proxy before it believes.
     let location = text(response.headers(), LOCATION.as_str()).unwrap_or_default();
     let name = location.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     name.parse().map_err(|()| client.error(ACTION, Problem::Malformed("name of the upload")).misbehaves())
 }
 
-/// How far an upload is; [`BackendError::NotFound`] if the portal has none of that name.
+/// The progress of an upload; [`BackendError::NotFound`] if the portal has none of that name.
 pub(super) async fn state(client: &Client, id: &TusId) -> Result<TusState, BackendError> {
     const ACTION: &str = "ask for an upload";
     let mut tries = 0;
@@ -110,7 +110,7 @@ pub(super) async fn state(client: &Client, id: &TusId) -> Result<TusState, Backe
     Ok(TusState { offset, length: number("upload-length"), skylink: skylink(response.headers()) })
 }
 
-/// Sends bytes from an offset on, and answers the new offset.
+/// Sends bytes from an offset on, and returns the new offset.
 pub(super) async fn patch(
     client: &Client,
     id: &TusId,
@@ -135,7 +135,7 @@ pub(super) async fn patch(
     }
 }
 
-/// The skylink of an upload as bare skyd tells it.
+/// The skylink of an upload at a bare skyd.
 pub(super) async fn skylink_of_bare(client: &Client, id: &TusId) -> Result<Skylink, BackendError> {
     const ACTION: &str = "ask for the skylink of an upload";
     #[derive(Deserialize)]
@@ -150,7 +150,7 @@ pub(super) async fn skylink_of_bare(client: &Client, id: &TusId) -> Result<Skyli
     skylink.ok_or_else(|| client.error(ACTION, Problem::Malformed("skylink")).misbehaves())
 }
 
-/// In `Skynet-Skylink`, where portals copy it to, or in the metadata, where skyd puts it.
+/// The skylink in `Skynet-Skylink`, to which portals copy it, or in the metadata, where skyd puts it.
 fn skylink(headers: &HeaderMap) -> Option<Skylink> {
     if let Some(copied) = text(headers, "skynet-skylink") {
         return Skylink::from_uri(copied).ok();

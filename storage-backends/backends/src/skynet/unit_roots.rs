@@ -1,4 +1,4 @@
-//! The unit roots of content from a portal: the fanout of a base sector that makes the skylink.
+//! The unit roots of content at a portal: the fanout of the base sector, checked against the skylink.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::canonical::{self, Form};
 use super::client::Client;
 use crate::{BackendError, Content, UNIT, UnitRoot};
 
-/// `None` where the skylink does not commit to them, or to them alone.
+/// The roots; `None` if the skylink does not commit to them, or not to them alone.
 pub(super) async fn fetch(
     client: &Client,
     profile: Profile,
@@ -28,13 +28,13 @@ pub(super) async fn fetch(
     let response = client.send(ACTION, request, 0, StatusCode::OK).await?;
     let sector = client.short_body(ACTION, response, UNIT).await?;
     let content = content.clone();
-    // The root of a sector is some milliseconds of work, which others should not wait for.
+    // The root of a sector takes some milliseconds to compute, which others should not wait for.
     let checking = tokio::task::spawn_blocking(move || of_sector(&sector, profile, &content, skylink));
     let ended = |error| BackendError::Unavailable { retry_after: None, cause: Box::new(error) };
     checking.await.map_err(ended)?.map(Some)
 }
 
-/// Nothing that the sector says of itself is believed: with its fanout, the canonical form must have the skylink.
+/// The sector is not trusted: with its fanout, the canonical form must have the skylink.
 fn of_sector(
     sector: &[u8],
     profile: Profile,

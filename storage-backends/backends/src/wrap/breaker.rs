@@ -1,4 +1,4 @@
-//! Leaves a backend alone that fails again and again, and for good one that lies.
+//! Stops asking a backend that fails again and again, and permanently one that lies.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,20 +12,20 @@ use crate::{
     Locator, Resume, Source, Stat, UnitRoot,
 };
 
-/// When to leave a backend alone, and for how long.
+/// When to stop asking a backend, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerConfig {
-    /// So many failures in a row are enough. Wrong bytes are enough by themselves.
+    /// Consecutive failures that suffice. Wrong bytes suffice alone.
     pub failures: u32,
-    /// The first rest. It doubles from one to the next, until a call goes well.
+    /// The first rest. It doubles each time, until a call succeeds.
     pub first_rest: Duration,
     /// The longest rest.
     pub longest_rest: Duration,
 }
 
 impl Default for BreakerConfig {
-    /// A refusal costs a portal that is down next to nothing, and a longer rest would outlast the outage: after half a minute
-    /// of failures, reads and placements would wait for minutes.
+    /// A rejected call costs a portal that is down almost nothing, and a longer rest would outlast the outage: after
+    /// half a minute of failures, reads and placements would wait for minutes.
     fn default() -> Self {
         BreakerConfig { failures: 5, first_rest: Duration::from_secs(10), longest_rest: Duration::from_secs(30) }
     }
@@ -48,9 +48,9 @@ struct Switch {
 
 #[derive(Debug, Default)]
 struct State {
-    /// In a row.
+    /// Consecutive failures.
     failures: u32,
-    /// In a row, which makes the next one longer.
+    /// Consecutive rests, which make the next one longer.
     rests: u32,
     resting_until: Option<Instant>,
     distrusted: bool,
@@ -70,7 +70,7 @@ impl Switch {
         rest.filter(|rest| !rest.is_zero()).map_or(EndpointState::Available, EndpointState::Resting)
     }
 
-    /// Says no while the backend rests.
+    /// Refuses while the backend rests.
     fn admit(&self) -> Result<(), BackendError> {
         match self.endpoint_state() {
             EndpointState::Available => Ok(()),
@@ -98,7 +98,7 @@ impl Switch {
                 self.rest(Duration::ZERO);
             }
             error if error.is_retryable() => self.fail(error),
-            // It works; it only does not have it, or not for us.
+            // It works; it only lacks the content, or refuses it.
             _ => {}
         }
     }
@@ -110,7 +110,7 @@ impl Switch {
             // After a rest, one failure is enough for the next.
             state.failures >= self.config.failures || state.rests > 0
         };
-        // Told to stay away, nobody asks the same again.
+        // Other calls must respect a request to stay away, too.
         if enough || error.retry_after().is_some() {
             self.rest(error.retry_after().unwrap_or_default());
         }
@@ -173,7 +173,7 @@ impl Backend for Breaker {
         self.guard(|| self.inner.ping())
     }
 
-    /// Asks nobody, so it works during a rest too.
+    /// It contacts no endpoint, so it works during a rest too.
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         self.inner.locate(source)
     }
@@ -196,7 +196,7 @@ impl Backend for Breaker {
                     return error;
                 }
             };
-            // How it goes on is noted too; that it began says little.
+            // The end of the stream counts too; its beginning says little.
             let state = (open, Arc::clone(&self.switch));
             let watched = stream::unfold(state, |(mut open, switch)| async move {
                 let item = open.next().await?;

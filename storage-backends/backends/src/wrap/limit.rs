@@ -1,4 +1,4 @@
-//! Lets only so much happen at a backend at a time: calls, and bytes per second in each direction.
+//! Limits the work at a backend: concurrent calls, and bytes per second in each direction.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,14 +15,14 @@ use crate::{
     SourceError, Stat, UnitRoot,
 };
 
-/// What may happen at once.
+/// The limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitConfig {
-    /// Puts under way; 0 counts as 1, here and below.
+    /// Concurrent puts; 0 counts as 1, here and below.
     pub puts: usize,
-    /// Reads under way: from the call to the end of the stream.
+    /// Concurrent reads, from the call to the end of the stream.
     pub gets: usize,
-    /// Other calls under way.
+    /// Other concurrent calls.
     pub calls: usize,
     /// Bytes per second that puts take from their sources, all together.
     pub put_rate: Option<u64>,
@@ -31,7 +31,7 @@ pub struct LimitConfig {
 }
 
 impl Default for LimitConfig {
-    /// What one address may do at a portal of the public network, nearly.
+    /// About as much as a portal of the public network allows one address.
     fn default() -> Self {
         LimitConfig { puts: 4, gets: 32, calls: 16, put_rate: None, get_rate: None }
     }
@@ -73,7 +73,7 @@ async fn enter(gate: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     Arc::clone(gate).acquire_owned().await.expect("the semaphore is never closed")
 }
 
-/// A rate shared by many: each one's bytes push back the moment when the next may go.
+/// A rate shared by many tasks: the bytes of each delay the next.
 #[derive(Debug)]
 struct Pace {
     bytes_per_second: Option<u64>,
@@ -85,7 +85,7 @@ impl Pace {
         Pace { bytes_per_second: bytes_per_second.map(|rate| rate.max(1)), free_at: Mutex::new(None) }
     }
 
-    /// Waits until these bytes may go.
+    /// Waits until these bytes may pass.
     async fn wait(&self, bytes: u64) {
         let Some(rate) = self.bytes_per_second else { return };
         let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
@@ -100,7 +100,7 @@ impl Pace {
     }
 }
 
-/// A source whose bytes come at a pace.
+/// A source with a limited rate.
 #[derive(Debug)]
 struct PacedSource {
     inner: Arc<dyn Source>,

@@ -1,4 +1,4 @@
-//! Tells an observer of every call: what it was, how it ended, how long it took, and its bytes.
+//! Reports every call to an observer: its kind, outcome, duration and bytes.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -17,7 +17,7 @@ use crate::{
     SourceError, Stat, UnitRoot,
 };
 
-/// What was asked.
+/// The kind of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     /// See [`Backend::check`].
@@ -54,33 +54,33 @@ impl Call {
     }
 }
 
-/// How a call ended.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Well.
+    /// Success.
     Done,
     /// With an error of this [kind](BackendError::kind).
     Failed(&'static str),
-    /// The caller did not wait for its end.
+    /// The caller dropped it before its end.
     Dropped,
 }
 
-/// One call that has ended.
+/// One finished call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observation {
-    /// What was asked.
+    /// Its kind.
     pub call: Call,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// Bytes taken from the source of a put, or given by a stream.
+    /// Bytes read from the source of a put, or returned by a stream.
     pub bytes: u64,
-    /// From the call to its end.
+    /// The time from the call to its end.
     pub took: Duration,
 }
 
-/// Is told of calls.
+/// A receiver of observations.
 pub trait Observer: Debug + Send + Sync {
-    /// A call has ended. To be answered at once.
+    /// A call has ended. This must return at once.
     fn ended(&self, observation: Observation);
 }
 
@@ -118,13 +118,13 @@ impl Metrics {
     }
 }
 
-/// A call under way, told of when it is dropped.
+/// A call in progress, reported when this is dropped.
 struct Watch {
     observer: Arc<dyn Observer>,
     call: Call,
     outcome: Outcome,
     bytes: Arc<AtomicU64>,
-    /// Of a stream: so many bytes are all of it. Who has them need not wait for the end.
+    /// The length of a whole stream in bytes. A reader with all of them need not wait for the end.
     all: Option<u64>,
     begun: Instant,
 }
@@ -134,7 +134,7 @@ impl Watch {
         Arc::new(CountedSource { inner, bytes: Arc::clone(&self.bytes) })
     }
 
-    /// The end of a stream, well unless an error came before.
+    /// The end of a stream: a success unless an error came before.
     fn end(&mut self) {
         if self.outcome == Outcome::Dropped {
             self.outcome = Outcome::Done;

@@ -1,8 +1,8 @@
-//! Wrappers: what several backends need, each a backend itself around another one.
+//! Wrappers: functions that several backends need, each a backend itself around another one.
 //!
-//! From the outside in, `Breaker(Metrics(Verify(Retry(Limit(backend)))))` is the usual order: what is tried again waits
-//! for its turn again, what is counted is what the caller saw, nothing comes out unverified, and who gives wrong bytes
-//! is left alone.
+//! From the outside in, `Breaker(Metrics(Verify(Retry(Limit(backend)))))` is the usual order. A retry waits for its
+//! permit again, metrics count what the caller saw, all bytes are verified, and a backend with wrong bytes is no longer
+//! asked.
 
 mod breaker;
 #[cfg(any(test, feature = "testing"))]

@@ -1,4 +1,5 @@
-//! Tries again what may go well later: a few times, ever more rarely, and never before the backend asked for it.
+//! Retries calls that may succeed later: a few times, with growing pauses, and never before the time the backend asked
+//! for.
 
 use std::fmt::{self, Debug};
 use std::future::Future;
@@ -13,14 +14,14 @@ use crate::{
     UnitRoot,
 };
 
-/// How often, and how long apart.
+/// The number of attempts, and the pauses between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryConfig {
-    /// Attempts of one call, the first one included; of a stream, attempts to go on.
+    /// Attempts of one call, including the first; for a stream, attempts to resume.
     pub attempts: u32,
-    /// The pause after the first attempt; it doubles from one to the next.
+    /// The pause after the first attempt; it doubles each time.
     pub first_pause: Duration,
-    /// The longest pause. A backend that asks for more is not waited for: its error goes to the caller at once.
+    /// The longest pause. If a backend asks for a longer one, its error goes to the caller at once.
     pub longest_pause: Duration,
 }
 
@@ -30,7 +31,7 @@ impl Default for RetryConfig {
     }
 }
 
-/// Where the randomness of pauses comes from: it answers a number from 0 to 255, each as likely as the others.
+/// The randomness of pauses: a function that returns a uniform number from 0 to 255.
 #[derive(Clone)]
 pub struct Jitter(Arc<dyn Fn() -> u8 + Send + Sync>);
 
@@ -49,7 +50,7 @@ impl Jitter {
         })
     }
 
-    /// Half of the pause to all of it: so that those who failed together do not come back together.
+    /// Between half of the pause and all of it, so that callers that failed together do not return together.
     fn apply(&self, pause: Duration) -> Duration {
         pause / 2 + pause * u32::from((self.0)()) / 510
     }
@@ -61,7 +62,7 @@ impl Debug for Jitter {
     }
 }
 
-/// Tries again around another backend.
+/// Retries around another backend.
 #[derive(Clone, Debug)]
 pub struct Retry {
     inner: Arc<dyn Backend>,
@@ -78,7 +79,7 @@ struct Policy {
 }
 
 impl Policy {
-    /// How long to wait before another attempt, after so many failed ones; `None` if there is to be none.
+    /// The pause before the next attempt after `failed` failed ones; `None` if there is to be none.
     fn pause(&self, failed: u32, error: &BackendError) -> Option<Duration> {
         if !error.is_retryable() || failed >= self.config.attempts {
             return None;
@@ -117,15 +118,15 @@ impl Retry {
         Retry { inner, policy: Policy { name, config, jitter }, opens_again: true }
     }
 
-    /// The same, but a read that cannot be begun, or begun again after it broke off, is not tried further: where others
-    /// have the same content, they are asked sooner.
+    /// Gives up earlier on a read that cannot be begun, or resumed after it broke off: other backends with the same
+    /// content are then asked sooner.
     #[must_use]
     pub fn opening_once(self) -> Self {
         Retry { opens_again: false, ..self }
     }
 }
 
-/// A stream that is opened again where it broke off.
+/// A stream that is reopened where it broke off.
 struct Resumed {
     inner: Arc<dyn Backend>,
     policy: Policy,
@@ -193,7 +194,7 @@ impl Backend for Retry {
         Box::pin(self.policy.run(|| self.inner.check()))
     }
 
-    /// Once: it asks how things stand now.
+    /// Only once: it asks for the current state.
     fn ping(&self) -> Answer<'_, ()> {
         self.inner.ping()
     }

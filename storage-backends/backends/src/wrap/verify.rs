@@ -1,13 +1,14 @@
-//! Lets no byte out before it is known to be the content's.
+//! Verifies content before it is returned.
 //!
-//! Content of up to one unit is fetched whole and held against its digest. Longer content is fetched in whole units,
-//! each held against its root, or its hash where that is known, before any byte of it goes on; a read of everything is
-//! held against the digest too, before its last unit goes on. Without roots only everything can be read, and what comes
-//! before the last piece is unverified until the digest is: a mismatch is an error instead of the end.
+//! Content of up to one unit is fetched whole and checked against its digest. Longer content is fetched in whole units.
+//! Each is checked against its root, or its hash if known, before any of its bytes is returned. A read of everything is
+//! also checked against the digest, before its last unit is returned. Without roots only everything can be read. Then
+//! the bytes before the last piece are unverified until the digest is checked; a mismatch is an error instead of the
+//! end.
 //!
-//! Nothing is done twice: of what verifies units itself, only the digest of everything is held against what came. And
-//! nothing waits that need not: while one unit is verified the next one comes, and the digest follows on a thread of its
-//! own. That takes three units of memory at the most.
+//! No check is done twice: if the inner backend verifies units itself, only the digest is checked. Checks run
+//! concurrently: while one unit is verified the next one arrives, and the digest is computed on a thread of its own.
+//! This takes three units of memory at most.
 
 mod digest;
 
@@ -28,13 +29,13 @@ use crate::{
     UNIT, UnitRoot,
 };
 
-/// Verifies what comes out of another backend.
+/// Verifies the bytes of another backend.
 #[derive(Clone, Debug)]
 pub struct Verify {
     inner: Arc<dyn Backend>,
-    /// Units are held against their roots: the inner one does not do it itself.
+    /// True if units are checked here, because the inner backend does not do it.
     units: bool,
-    /// Everything is held against its digest, though each of its units was held against its root.
+    /// True if everything is checked against its digest, although each unit was checked against its root.
     digest: bool,
 }
 
@@ -45,7 +46,7 @@ impl Verify {
         Verify { inner, units, digest: true }
     }
 
-    /// For one of several, where whoever puts their units together wraps all of them once more: where there are roots,
+    /// A verifier for one of several backends, whose combination is verified once more as a whole. If there are roots,
     /// they alone decide.
     pub fn of_units(inner: Arc<dyn Backend>) -> Self {
         Verify { digest: false, ..Verify::new(inner) }
@@ -82,7 +83,7 @@ impl Verify {
     }
 }
 
-/// Takes a stream apart at other places than its items.
+/// Splits a stream at positions other than its items.
 struct Collector {
     open: ByteStream,
     left: Bytes,
@@ -95,7 +96,7 @@ impl Collector {
         Collector { open, left: Bytes::new(), taken: BytesMut::new() }
     }
 
-    /// The next bytes, which are said to be those of the range. May be dropped, and called again with the same range.
+    /// The next bytes, expected to be those of the range. It may be dropped, and called again with the same range.
     async fn take(&mut self, range: Range<u64>) -> Result<Bytes, BackendError> {
         let length = (range.end - range.start) as usize;
         if self.taken.is_empty() {
@@ -112,14 +113,14 @@ impl Collector {
         Ok(std::mem::take(&mut self.taken).freeze())
     }
 
-    /// There are no bytes beyond those taken. Only what has come is looked at: an end that does not come harms nobody.
+    /// Checks that there are no bytes beyond those taken. Only received bytes are checked: a missing end is harmless.
     fn expect_end(&self, position: u64) -> Result<(), BackendError> {
         let left = self.left.len() as u64;
         if left == 0 { Ok(()) } else { Err(BackendError::Corrupt { start: position, end: position + left }) }
     }
 }
 
-/// An empty buffer at a place from which the disk can take what will stand there.
+/// An empty buffer with the alignment that direct writes of its bytes need.
 fn aligned(length: usize) -> BytesMut {
     let mut buffer = BytesMut::with_capacity(length + DIRECT_ALIGNMENT);
     let before = buffer.as_ptr().align_offset(DIRECT_ALIGNMENT).min(DIRECT_ALIGNMENT);
@@ -131,11 +132,11 @@ fn aligned(length: usize) -> BytesMut {
 /// A read in whole units.
 struct Units {
     collector: Collector,
-    /// The unit after the one that was verified, if it came meanwhile.
+    /// The unit after the verified one, if it has already arrived.
     ahead: Option<Result<Bytes, BackendError>>,
     content: Content,
     wanted: Range<u64>,
-    /// What was not verified yet.
+    /// The range not verified yet.
     rest: Range<u64>,
 }
 
@@ -164,10 +165,10 @@ impl Units {
         self.rest.start..self.rest.end.min(self.rest.start + UNIT)
     }
 
-    /// Holds a unit against what it must have. The next one may come meanwhile, and is not waited for.
+    /// Checks a unit against its root or hash. The next unit may arrive meanwhile, and is not waited for.
     async fn is_sound(&mut self, unit: Bytes, start: u64) -> Result<bool, BackendError> {
         let check = self.content.unit_check(start / UNIT);
-        // Some milliseconds of work, which others should not wait for.
+        // This takes some milliseconds, which others should not wait for.
         let mut hashing = spawn_blocking(move || check.is_some_and(|check| check.accepts(&unit)));
         let following = self.first_of_rest();
         tokio::select! {

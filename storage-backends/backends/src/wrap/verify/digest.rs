@@ -11,14 +11,14 @@ use crate::{BackendError, ByteStream, Content};
 /// Pieces shorter than this are hashed at once: handing them to a thread would take longer.
 const SHORT: usize = 64 * 1024;
 
-/// Bytes that are hashed as they pass. A piece does not wait for its own hash, so it is in memory for a while after it
-/// was given out.
+/// Bytes that are hashed as they pass. A piece does not wait for its own hash, so it stays in memory for a while after
+/// it was returned.
 pub(super) struct Digested {
     open: ByteStream,
     content: Content,
     position: u64,
     hashing: Hashing,
-    /// What reaches to the end.
+    /// The piece that reaches the end.
     held: Option<Bytes>,
 }
 
@@ -54,7 +54,7 @@ impl Digested {
             self.held = Some(bytes);
         }
         let Some(last) = self.held.take() else {
-            // The end was given out before, unless it has not come.
+            // The end was returned before, unless it has not arrived.
             let over = self.position == length;
             return if over { Ok(None) } else { Err(BackendError::Corrupt { start: 0, end: length }) };
         };
@@ -76,7 +76,7 @@ impl Digested {
         Ok(())
     }
 
-    /// The hash of all that has passed.
+    /// The hash of all bytes that have passed.
     async fn idle(&mut self) -> Result<Box<Hasher>, BackendError> {
         match std::mem::replace(&mut self.hashing, Hashing::Over) {
             Hashing::Idle(hasher) => Ok(hasher),
