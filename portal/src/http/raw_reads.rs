@@ -25,7 +25,7 @@ pub(super) async fn base_sector(portal: &Portal, request: &Request, skylink: &st
 }
 
 /// `/skynet/trustless/basesector/<skylink>`: the named bytes, then the proof that a sector with that root has them.
-/// libskynet checks it: the roots of the subtrees before them, then of those behind them.
+/// libskynet checks the proof. It is the roots of the subtrees before the bytes, then of those behind them.
 pub(super) async fn trustless(portal: &Portal, request: &Request, skylink: &str) -> Answer {
     const ACTION: &str = "failed to fetch base sector";
     let link = Link::resolve(portal, request, skylink, ACTION).await?;

@@ -5,7 +5,6 @@
 //! from local content, and its entries are not passed on. So peers cannot send requests in circles, and entries reach
 //! every portal if each has all the others as peers.
 //!
-//! An entry that is here is served without asking anybody whether there is a newer one. So what a portal missed while it was
 //! A local entry is served without asking peers for a newer one. So entries that a portal missed while it was down must
 //! arrive without a request. They wait in the `outbox` of the portals that have them, and an `exchange` finds those
 //! that an outbox lost.

@@ -6,11 +6,11 @@
 //!
 //! - A client is told that a skyfile is stored only after its pin is durable. The pin is made after all sectors that it
 //!   reaches are durable. A pin reaches its base sector and the data pieces that its fanout lists.
-//! - A sweep first makes sectors of every ended hold count as reached, then reads all pins, then removes sectors that are
-//!   neither reached nor held. An upload holds each sector from before it has its name until its pin is durable. If the
-//!   hold ends before the sweep begins, the sweep reads the pin; if later, the sectors are held or reached. A pin of
-//!   local content holds its sectors before it checks that they exist. Both happen under the lock under which the sweep
-//!   unlinks.
+//! - A sweep first makes sectors of every ended hold count as reached, then reads all pins. Then it removes sectors
+//!   that are neither reached nor held. An upload holds each sector from before it has its name until its pin is
+//!   durable. If the hold ends before the sweep begins, the sweep reads the pin; if later, the sectors are held or
+//!   reached. A pin of local content holds its sectors before it checks that they exist. Both happen under the lock
+//!   under which the sweep unlinks.
 //! - A pin that cannot be read stops the sweep before it removes anything. A missing or damaged base sector does not:
 //!   without it the sectors of its list cannot be found, and a new upload brings them again.
 //! - A crash ends all holds and all uploads with them; their sectors are unreached.

@@ -9,7 +9,7 @@ const INDEX: &str = "index.html";
 /// not.
 pub(crate) fn serve_path(metadata: &Metadata, path: &str) -> String {
     if path == "/" && !metadata.disable_default_path {
-        // A single subfile is served at the root, whatever the tryfiles are.
+        // A single subfile is served at the root, also with tryfiles.
         if let Some(name) = only_subfile(metadata) {
             return absolute(name);
         }

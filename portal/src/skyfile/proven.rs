@@ -47,8 +47,8 @@ impl Skyfile {
         })
     }
 
-    /// A section within one chunk. For each data piece of the chunk it has the position of its root in the base sector
-    /// (u32), then the leaves with that root and their proof. The piece's leaves of that range and their proof follow.
+    /// A section within one chunk. For each data piece it has the position of its root in the base sector (u32), then
+    /// the leaves with that root and their proof. The piece's leaves of that range and their proof follow.
     fn proven_section(&self, proofs: &Proofs, range: Range<u64>) -> io::Result<Bytes> {
         let sectors = self.sectors();
         let chunk_size = u64::from(self.layout().data_pieces) * sectors.sector_size().bytes() as u64;

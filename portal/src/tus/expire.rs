@@ -1,4 +1,4 @@
-//! The removal of abandoned uploads, of old finished ones, and of those that a client terminates.
+//! The removal of abandoned uploads, of finished ones after a while, and of those that a client terminates.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

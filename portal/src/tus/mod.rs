@@ -17,8 +17,8 @@
 //! settings of skynet-js). After any other failure it sends everything again. A HEAD answered 200 with all bytes always
 //! has the skylink, unless the upload is a part.
 //!
-//! A repeated POST of the same final upload finds the first one, even if its answer was lost: the id of a final upload is
-//! derived from its parts and metadata.
+//! A repeated POST of the same final upload finds the first one, even if its answer was lost. The id of a final upload
+//! is derived from its parts and metadata.
 //!
 //! Order of durable steps: bytes synced -> record of their offset -> answer to a PATCH; all bytes recorded -> skyfile
 //! durable and pinned -> record of the skylink -> the same for parts -> staged bytes dropped -> answer. After a crash

@@ -91,7 +91,7 @@ pub trait Backend: Debug + Send + Sync {
     /// The `profile` of its locators.
     fn profile(&self) -> &str;
 
-    /// What it can do.
+    /// Its capabilities.
     fn capabilities(&self) -> Capabilities;
 
     /// Endpoint names, as in [`Locator::endpoints`]; empty if its locators name none.

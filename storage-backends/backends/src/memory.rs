@@ -49,19 +49,19 @@ impl MemoryBackend {
         MemoryBackend { state: Arc::default(), max_object_size: None, name: None }
     }
 
-    /// The same storage, refusing longer content.
+    /// This storage, refusing longer content.
     #[must_use]
     pub fn with_max_object_size(self, bytes: u64) -> Self {
         MemoryBackend { max_object_size: Some(bytes), ..self }
     }
 
-    /// The same storage, called so by its locators.
+    /// This storage with a name for its locators.
     #[must_use]
     pub fn named(self, name: &str) -> Self {
         MemoryBackend { name: Some(name.into()), ..self }
     }
 
-    /// The same storage with these bytes under the digest, valid or not.
+    /// This storage with these bytes under the digest, valid or not.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn holding(self, digest: Digest, bytes: Bytes) -> Self {
@@ -69,7 +69,7 @@ impl MemoryBackend {
         self
     }
 
-    /// What it holds.
+    /// The stored content.
     #[cfg(any(test, feature = "testing"))]
     pub fn digests(&self) -> Vec<Digest> {
         self.state().objects.keys().cloned().collect()

@@ -34,9 +34,9 @@ pub enum SourceError {
     /// They do not match the digest or the roots.
     #[error("bytes {start} to {end} are not those of the content")]
     Damaged {
-        /// Where what was checked begins.
+        /// The start of the checked range, in bytes.
         start: u64,
-        /// Where it ends.
+        /// The end of the checked range, in bytes.
         end: u64,
     },
     /// The disk failed to read them.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::go_encoding::{base32hex, base64url};
 use super::sector::SectorRoot;
 
-/// The end of the range that a v1 skylink can name, in bytes, for any sector size of the build. skyd's testing builds
-/// have smaller sectors and the same arithmetic.
+/// The end of the range that a v1 skylink can name, in bytes, for any sector size. skyd's testing builds have smaller
+/// sectors and the same arithmetic.
 const MAX_FETCH_SIZE: u64 = 4 * 1024 * 1024;
 
 /// The finest step of offset and fetch size.

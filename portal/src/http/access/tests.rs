@@ -1,4 +1,4 @@
-//! Who may write.
+//! Authorization of writes and removals.
 
 use std::net::SocketAddr;
 

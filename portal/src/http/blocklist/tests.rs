@@ -1,4 +1,4 @@
-//! What is blocked answers 451 everywhere.
+//! Blocked skylinks are not served.
 
 use crate::http::tests::{TestPortal, get, json, post, upload};
 

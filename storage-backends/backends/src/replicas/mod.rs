@@ -1,7 +1,7 @@
 //! Several backends of one kind and profile as one: placed on some of them, read from any.
 //!
-//! A put goes to one after the other, so that it holds the memory of one. A read goes on elsewhere where one fails, and
-//! tries elsewhere where one is slow.
+//! A put goes to one after the other, so that it uses the memory of one. A read continues at another one after a
+//! failure, and also asks another one if one is slow.
 
 mod asking;
 mod reading;
@@ -33,9 +33,10 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    /// Places on so many of them. Where bytes of a read do not come within `patience`, another one is asked too.
+    /// Places content on `copies` of them. If bytes of a read do not arrive within `patience`, another one is asked
+    /// too.
     ///
-    /// Errors: [`BackendError::Unsuitable`] if there are not so many, or they are of several kinds or profiles.
+    /// Errors: [`BackendError::Unsuitable`] if there are fewer members, or they are of several kinds or profiles.
     pub fn new(members: Vec<Arc<dyn Backend>>, copies: u32, patience: Duration) -> Result<Self, BackendError> {
         let unsuitable = |cause: &'static str| Err(BackendError::Unsuitable { cause: cause.into() });
         let [first, others @ ..] = &members[..] else { return unsuitable("there is none to place content on") };
@@ -48,7 +49,7 @@ impl Replicas {
         Ok(Replicas { members: members.into(), copies, patience })
     }
 
-    /// Those that can be asked now first, each group in its order; those that are not trusted are left out.
+    /// The available members first, each group in its order. Distrusted members are left out.
     fn in_order(&self) -> Vec<usize> {
         let rank = |number: &usize| match self.members[*number].health() {
             health if health.is_available() => Some(0),
@@ -89,7 +90,7 @@ impl Replicas {
     }
 }
 
-/// The same place with the endpoints of both.
+/// This place with the endpoints of both locators.
 fn joined(placed: Option<Locator>, mut locator: Locator) -> Result<Locator, BackendError> {
     let Some(before) = placed else { return Ok(locator) };
     if !before.same_place(&locator) {
@@ -108,8 +109,8 @@ fn nobody() -> BackendError {
     BackendError::Unavailable { retry_after: None, cause: "none of them is to be trusted".into() }
 }
 
-/// Of two failures, the one to report: one that may pass before one that stays, and absence last, since it is only true
-/// if all agree on it.
+/// The one of two failures to report. A temporary failure comes before a permanent one. Absence comes last, since it is
+/// true only if all members agree.
 fn worst_last(before: Option<BackendError>, error: BackendError) -> BackendError {
     let rank = |error: &BackendError| match error {
         error if error.is_retryable() => 0,
@@ -136,7 +137,7 @@ impl Backend for Replicas {
         self.members[0].profile()
     }
 
-    /// What all of them can do.
+    /// The capabilities that all of them have.
     fn capabilities(&self) -> Capabilities {
         let all = || self.members.iter().map(|member| member.capabilities());
         let smallest = |limits: Vec<Option<u64>>| limits.into_iter().flatten().min();
@@ -171,12 +172,12 @@ impl Backend for Replicas {
                     Err(error) => failure = Some(worst_last(failure, error)),
                 }
             }
-            // One that answers is enough to begin with: the others may come up.
+            // One available member is enough to begin with: the others may come up.
             if sound > 0 { Ok(()) } else { Err(failure.unwrap_or_else(nobody)) }
         })
     }
 
-    /// One that answers is enough.
+    /// One answer is enough.
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(asking::first(self, Duration::ZERO, |member| member.ping()))
     }
@@ -200,7 +201,7 @@ impl Backend for Replicas {
                 return Ok(stream::empty().boxed());
             }
             let anywhere = Anywhere::new(self, content, locator, range);
-            // With the first bytes it is known whether there are any.
+            // The first bytes show whether there are any.
             let first = anywhere.next().await?;
             let Some((bytes, anywhere)) = first else { return Ok(stream::empty().boxed()) };
             let others = stream::try_unfold(anywhere, Anywhere::next);
@@ -212,7 +213,7 @@ impl Backend for Replicas {
         Box::pin(asking::first(self, self.patience, move |member| member.unit_roots(content, locator)))
     }
 
-    /// All are asked: it is there if one has it, and not there if all say so.
+    /// All are asked. Content is present if one has it, and absent if all say so.
     fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
         Box::pin(async move {
             let asked = self.in_order().into_iter().map(|number| self.members[number].stat(content, locator));
@@ -235,7 +236,7 @@ impl Backend for Replicas {
         })
     }
 
-    /// All are told; that one could not be told is an error even if it has nothing.
+    /// All are asked to delete. An unreachable one is an error even if it has nothing.
     fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
         Box::pin(async move {
             let told = self.members.iter().map(|member| member.delete(content, locator));

@@ -22,7 +22,7 @@ use crate::{
     Stat, UnitRoot,
 };
 
-/// The `kind` of our locators.
+/// The `kind` of locators made here.
 pub const KIND: &str = "skynet";
 
 /// The longest answer to an upload, in bytes.
@@ -41,7 +41,8 @@ pub struct Portal {
 }
 
 impl Portal {
-    /// A portal of this profile; nothing is asked yet. `random` names files at a bare skyd, which wants each to be new.
+    /// A portal of this profile; it is not contacted yet. `random` names files at a bare skyd, which requires a new
+    /// name for each.
     pub fn new(
         config: PortalConfig,
         profile: Profile,
@@ -61,7 +62,7 @@ impl Portal {
         })
     }
 
-    /// The same, sharing what is computed with other portals of its profile.
+    /// This portal, sharing the cache of roots with other portals of its profile.
     pub(super) fn sharing(self, recent: &Arc<RecentRoots>) -> Self {
         Portal { recent: Arc::clone(recent), ..self }
     }
@@ -77,7 +78,7 @@ impl Portal {
         }
     }
 
-    /// The skylink of a locator, which must be one of ours: it becomes part of a path.
+    /// The skylink of a locator. It must be a valid one, because it becomes part of a path.
     fn skylink(&self, content: &Content, locator: &Locator) -> Result<Skylink, BackendError> {
         let ours = locator.kind == KIND
             && *locator.profile == *self.profile_name
@@ -87,7 +88,7 @@ impl Portal {
         skylink.ok_or_else(|| BackendError::Refused { cause: "the locator is not one of this backend".into() })
     }
 
-    /// A bare skyd has them below another path than a portal.
+    /// The path of a skylink; it differs at a bare skyd.
     fn path(&self, skylink: &Skylink) -> String {
         if self.client.is_bare() { format!("/skynet/skylink/{skylink}") } else { format!("/{skylink}") }
     }
@@ -112,8 +113,8 @@ impl Portal {
         }
     }
 
-    /// Makes what is there stay: a portal may have it in passing only, from a peer or after somebody's unpin. A bare skyd
-    /// has only what was uploaded to it.
+    /// Makes the content stay. A portal may have it only for a while, from a peer or after an unpin. A bare skyd has
+    /// only uploaded content.
     async fn keeps(&self, skylink: &Skylink) -> Result<bool, BackendError> {
         const ACTION: &str = "pin a skylink";
         if self.client.is_bare() {
@@ -137,7 +138,7 @@ impl Portal {
         }
         let canonical = canonical(&*source, self.profile, &self.recent).await?;
         let locator = self.locator(&canonical.skylink, content.length(), self.endpoints());
-        // It may have been acknowledged before, and not recorded.
+        // It may have been acknowledged before, but not recorded.
         if !again && self.has(&canonical.skylink, content.length()).await? && self.keeps(&canonical.skylink).await? {
             return Ok(locator);
         }
@@ -158,7 +159,7 @@ impl Portal {
         struct Answer {
             skylink: String,
         }
-        // A portal makes up the path of a file; a bare skyd wants one, and a new one for each attempt.
+        // A portal chooses the path of a file. A bare skyd requires one, and a new one for each attempt.
         let path = match self.client.is_bare() {
             true => format!("/skynet/skyfile/skyberth/{:032x}", u128::from_be_bytes((self.random)())),
             false => "/skynet/skyfile".to_owned(),
@@ -178,7 +179,7 @@ impl Portal {
         skylink.ok_or_else(|| self.client.error(ACTION, Problem::Malformed("skylink")).misbehaves())
     }
 
-    /// Another skylink than the one computed is the worst that a portal can answer to an upload.
+    /// Compares the portal's skylink with the computed one. A different one is the worst answer to an upload.
     pub(super) fn compare(&self, expected: Skylink, found: Skylink) -> Result<(), BackendError> {
         if expected == found {
             return Ok(());
@@ -235,7 +236,7 @@ impl Backend for Portal {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             known_address: true,
-            // What is in flight of a part, and the unit that was being read.
+            // The bytes in flight of a part, and the unit that was being read.
             resume_step: Some(2 * self.profile.chunk_size().max(crate::UNIT)),
             asynchronous_delete: true,
             address_reads_all: !self.profile.fanout_is_unit_roots(),

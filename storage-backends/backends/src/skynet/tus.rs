@@ -83,7 +83,7 @@ pub(super) async fn create(
         request = request.header("SkynetMaxUploadSize", length);
     }
     let response = client.send(ACTION, request, 0, StatusCode::CREATED).await?;
-    // Only its name is used: the address is the portal's, whatever a proxy before it believes.
+    // Only its name is used: the portal's address is the configured one, even if its answer names another.
     let location = text(response.headers(), LOCATION.as_str()).unwrap_or_default();
     let name = location.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     name.parse().map_err(|()| client.error(ACTION, Problem::Malformed("name of the upload")).misbehaves())

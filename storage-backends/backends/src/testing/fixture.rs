@@ -1,4 +1,4 @@
-//! What the contract is held against, and samples of content.
+//! The fixture of the contract suite, and samples of content.
 
 use std::future::Future;
 use std::ops::Range;
@@ -12,12 +12,12 @@ use skynet_formats::unit_roots::UnitRoots;
 
 use crate::{Backend, BackendError, BytesSource, Locator, Source as _, UNIT};
 
-/// A backend's storage, made for one test.
+/// The storage of a backend, made for one test.
 pub trait Fixture: Send + Sync {
     /// Empty storage.
     fn start() -> impl Future<Output = Self> + Send;
 
-    /// A backend over this storage, checked. Another call is what a restart is.
+    /// A backend over this storage, checked. Another call simulates a restart.
     fn instance(&self) -> impl Future<Output = Arc<dyn Backend>> + Send;
 }
 

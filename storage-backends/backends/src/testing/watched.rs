@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::{BytesSource, Content, Source, SourceError};
 
-/// What happens to a read that goes beyond the offset.
+/// The effect on a read that goes beyond the offset.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
     FailAt(u64),

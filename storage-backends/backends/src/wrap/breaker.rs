@@ -24,7 +24,7 @@ pub struct BreakerConfig {
 }
 
 impl Default for BreakerConfig {
-    /// A rejected call costs a portal that is down almost nothing, and a longer rest would outlast the outage: after
+    /// A rejected call costs a portal that is down almost nothing, and a longer rest would outlast the outage. After
     /// half a minute of failures, reads and placements would wait for minutes.
     fn default() -> Self {
         BreakerConfig { failures: 5, first_rest: Duration::from_secs(10), longest_rest: Duration::from_secs(30) }

@@ -1,4 +1,4 @@
-//! For tests: a backend that does wrong when it is told to.
+//! For tests: a backend that fails on request.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use crate::{
     UnitRoot,
 };
 
-/// One way to do wrong.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
     /// Answers this error instead of doing anything.
@@ -25,15 +25,15 @@ pub enum Fault {
     Stall,
     /// Answers rightly after this time.
     Late(Duration),
-    /// Of a stream: changes the byte at this place in it.
+    /// For a stream: changes the byte at this offset in it.
     WrongByte(u64),
-    /// Of a stream: ends cleanly after so many bytes.
+    /// For a stream: ends cleanly after this many bytes.
     EndAfter(u64),
-    /// Of a stream: gives these bytes after the right ones.
+    /// For a stream: gives these bytes after the right ones.
     Superfluous(&'static [u8]),
-    /// Of a stream: gives an error after so many bytes.
+    /// For a stream: gives an error after this many bytes.
     BreakAfter(u64, fn() -> BackendError),
-    /// Of a stream: gives nothing more after so many bytes.
+    /// For a stream: stalls after this many bytes.
     StallAfter(u64),
 }
 
@@ -96,7 +96,7 @@ impl Faults {
         change(&mut self.plan.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Does the call as its fault wants it.
+    /// Does the call with its fault.
     fn call<'a, T: Send + 'a>(&'a self, call: Call, right: Answer<'a, T>) -> Answer<'a, T> {
         let fault = self.next(call);
         Box::pin(async move {
@@ -128,7 +128,7 @@ impl Backend for Faults {
     }
 
     fn capabilities(&self) -> Capabilities {
-        // What passes here may be made wrong.
+        // Bytes that pass here may be changed.
         Capabilities { verified: false, ..self.inner.capabilities() }
     }
 
@@ -192,7 +192,7 @@ impl Backend for Faults {
     }
 }
 
-/// The stream with its fault; of others than those of streams, as it is.
+/// The stream with its fault; unchanged if the fault is not one of streams.
 fn distorted(open: ByteStream, fault: Fault) -> ByteStream {
     match fault {
         Fault::WrongByte(at) => stream::unfold((open, 0_u64), move |(mut open, begin)| async move {

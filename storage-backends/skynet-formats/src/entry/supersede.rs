@@ -12,7 +12,7 @@ pub enum Refusal {
     #[error("provided revision number is invalid")]
     LowerRevision,
     /// The current entry has the same revision and as much work, so the same content. skyd hides this refusal and
-    /// answers success, so a repeated request gets the same answer twice.
+    /// answers success. A repeated request thus gets the same answer twice.
     #[error("provided revision number is already registered")]
     SameContent,
     /// The current entry has the same revision and a smaller hash.
@@ -21,7 +21,7 @@ pub enum Refusal {
 }
 
 /// `Ok` if `new` replaces `old`, both of the same id. The higher revision wins, and at the same revision the smaller
-/// hash of the content. Every node that applies this rule ends with the same entry, whatever the order of arrival.
+/// hash of the content. Every node that applies this rule ends with the same entry, in any order of arrival.
 ///
 /// A Sia host has one more rule: of two entries with the same work it keeps the one that names the host itself. There
 /// are no hosts here, so no entry is ever meant for this one, and the current entry stays.

@@ -21,7 +21,7 @@ use super::store::Store;
 use super::trouble::{Plan, Route, Trouble};
 use crate::skynet::config::{Access, PortalConfig};
 
-/// The skylink of 100 KiB that nobody uploads here.
+/// A skylink of 100 KiB that is never uploaded here.
 const OTHER_SKYLINK: &str = "jABRRYVY0o26TnXq_u5R4azOMUWRLV3sK3OdYWg4qaCTRA";
 
 /// A portal that lives as long as this.
@@ -56,7 +56,7 @@ impl TestPortal {
         TestPortal::start_with(profile, Access::Open).await
     }
 
-    /// A portal, or a bare skyd, that wants to see this.
+    /// Opens a portal, or a bare skyd, that requires these credentials.
     pub async fn start_with(profile: Profile, access: Access) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -71,7 +71,7 @@ impl TestPortal {
         TestPortal { address, shared, server }
     }
 
-    /// What a client needs to know.
+    /// The configuration of a client for it.
     pub fn config(&self) -> PortalConfig {
         let url = format!("http://{}", self.address).parse().expect("an address makes a URL");
         PortalConfig::new(url, self.shared.access.clone())
@@ -149,7 +149,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
 }
 
-/// Who answers without reading a body closes the connection, and the answer may be lost with it.
+/// An answer before the body is read would close the connection, and might be lost with it.
 async fn drain(request: Request) {
     let mut body = request.into_body().into_data_stream();
     while let Some(Ok(_)) = body.next().await {}
@@ -370,7 +370,7 @@ fn body(bytes: Bytes, trouble: Option<Trouble>) -> Body {
     match trouble {
         Some(Trouble::BreakAfter(length)) => {
             let end = async {
-                // What has been given should go out before the connection breaks.
+                // Lets the bytes already given go out before the connection breaks.
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 Err(std::io::Error::other("broken"))
             };

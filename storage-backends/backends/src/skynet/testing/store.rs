@@ -1,4 +1,4 @@
-//! What a test portal holds: skyfiles by skylink, and uploads that have not ended.
+//! The content of a test portal: skyfiles by skylink, and unfinished uploads.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ struct Inner {
     files: HashMap<String, File>,
     uploads: HashMap<String, Upload>,
     next_upload: u64,
-    /// Of a bare skyd.
+    /// The paths at a bare skyd.
     paths: HashSet<String>,
 }
 
@@ -118,7 +118,7 @@ impl Store {
         self.inner().uploads.clear();
     }
 
-    /// What a part that has ended or broken off leaves: whole chunks only, as skyd does.
+    /// Keeps the whole chunks of an ended or interrupted part, as skyd does.
     pub(super) fn end_part(&self, id: &str) {
         let chunk = self.profile.chunk_size() as usize;
         let complete = self.with_upload(id, |upload| {

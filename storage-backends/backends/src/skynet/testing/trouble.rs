@@ -1,9 +1,9 @@
-//! What a test portal does wrong, and when.
+//! The faults of a test portal, and when they happen.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// What a portal is asked.
+/// The kind of a request to a portal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
     /// `GET /skynet/stats`
@@ -33,7 +33,7 @@ pub enum Route {
 pub enum Trouble {
     /// Answers this status, content type and body instead of doing anything.
     Answer(u16, &'static str, &'static str),
-    /// The same with this `Retry-After`.
+    /// Answers this status with this `Retry-After`.
     Busy(u16, &'static str),
     /// Does it, and answers this status.
     AnswerAfterwards(u16),
@@ -43,21 +43,21 @@ pub enum Trouble {
     WrongSkylink,
     /// Answers a body without end.
     Endless,
-    /// Of a read: changes the byte at this offset of the content.
+    /// For a read: changes the byte at this offset of the content.
     WrongByte(u64),
-    /// Of a read: breaks off after so many bytes.
+    /// For a read: breaks off after this many bytes.
     BreakAfter(u64),
-    /// Of a read: gives nothing more after so many bytes.
+    /// For a read: stalls after this many bytes.
     StallAfter(u64),
-    /// Of a read: answers the whole, whatever range was asked for.
+    /// For a read: answers the whole content for any range.
     IgnoreRange,
-    /// Says of itself that it is a gateway.
+    /// Claims to be a gateway.
     Gateway,
-    /// Of an upload's part: takes so many bytes, then breaks off.
+    /// For a part of an upload: accepts this many bytes, then breaks off.
     TakeOnly(u64),
-    /// Of an upload's part: takes it, keeps nothing of it, and says so.
+    /// For a part of an upload: accepts it, keeps nothing of it, and says so.
     TakeNothing,
-    /// Of an upload's part: has forgotten the upload when it is taken.
+    /// For a part of an upload: forgets the upload once the part is received.
     Forget,
 }
 

@@ -101,7 +101,7 @@ async fn is_there(backend: &dyn Backend, source: &BytesSource, locator: &Locator
     }
 }
 
-/// Where it would be, at a backend that can tell.
+/// The locator, if the backend can compute it.
 async fn located(backend: &dyn Backend, source: &BytesSource) -> Option<Locator> {
     let locator = backend.locate(Arc::new(source.clone())).await.expect("locating sound content succeeds");
     assert_eq!(locator.is_some(), backend.capabilities().known_address);

@@ -48,7 +48,7 @@ pub async fn a_put_of_what_is_there_takes_nothing<F: Fixture>() {
         assert!(first.same_place(&second), "{first:?} became {second:?}");
         let capabilities = backend.capabilities();
         if capabilities.known_address {
-            // What the first put computed is remembered.
+            // The result of the first put is cached.
             let for_address = if length > UNIT { 0 } else { length * u64::from(capabilities.copies) };
             assert!(watched.taken() <= for_address, "{} bytes were read again", watched.taken());
         }
@@ -134,7 +134,7 @@ pub async fn a_put_again_outlives_a_late_delete<F: Fixture>() {
         backend.delete(source.content(), &locator).await.expect("a delete succeeds");
         let again = backend.put_again(Arc::new(source.clone()), &ResumeInMemory::default()).await;
         assert!(again.expect("a put-again succeeds").same_place(&locator));
-        // Whatever was to come of the delete has come by then.
+        // Any late effect of the delete has happened by then.
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert!(read(&*backend, &source, &locator, 0..length).await.expect("it stays") == source.read_all());
     }

@@ -59,7 +59,7 @@ pub async fn a_broken_off_put_goes_on<F: Fixture>() {
     located(&*first, &source).await;
     break_off(&*first, &source, stall, &resume).await;
     drop(first);
-    // What survives a restart is the text of the token.
+    // Only the text of the token survives a restart.
     let resume = ResumeInMemory::new(resume.last());
     let second = fixture.instance().await;
     let watched = Watched::new(source.clone());
@@ -67,7 +67,7 @@ pub async fn a_broken_off_put_goes_on<F: Fixture>() {
     let Capabilities { resume_step, copies, address_reads_all, .. } = second.capabilities();
     if let Some(step) = resume_step {
         let kept = stall.saturating_sub(MAX_READ + step);
-        // The first copy goes on; others may not have been begun.
+        // The first copy resumes; others may not have been begun.
         let (length, for_address) = (source.content().length(), u64::from(address_reads_all));
         let most = (u64::from(copies) + for_address) * length - kept;
         assert!(watched.taken() <= most, "{} instead of {most} bytes: {:?}", watched.taken(), watched.reads());
@@ -118,7 +118,7 @@ pub async fn the_source_is_read_in_small_steps<F: Fixture>() {
     }
 }
 
-/// Drops a put at the moment when it wants bytes beyond the offset.
+/// Drops a put at the moment when it requests bytes beyond the offset.
 async fn break_off(backend: &dyn Backend, source: &BytesSource, offset: u64, resume: &ResumeInMemory) {
     let watched = Watched::new(source.clone()).stalling_at(offset);
     tokio::select! {
