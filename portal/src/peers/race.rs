@@ -42,7 +42,7 @@ mod tests {
 
     const STAGGER: Duration = Duration::from_secs(1);
 
-    /// Each peer answers after so many seconds, well or badly.
+    /// Each peer answers after this many seconds, well or badly.
     async fn race(peers: &[(u64, bool)]) -> (Option<usize>, Duration) {
         let started = tokio::time::Instant::now();
         let order: Vec<usize> = (0..peers.len()).collect();

@@ -1,4 +1,4 @@
-//! What sweeps keep and remove.
+//! The sectors that sweeps keep and remove.
 
 use bytes::Bytes;
 use skynet_formats::skylink::Skylink;
@@ -100,7 +100,7 @@ async fn a_pin_saves_what_was_unpinned_until_it_is_swept() {
     assert!(!portal.stores().unwrap().skyfiles.is_pinned(&skylink).await.unwrap());
 }
 
-/// Uploads, unpins and sweeps of the same content race; whoever got a skylink last finds all of it.
+/// Uploads, unpins and sweeps of the same content race; the last client with a skylink finds all of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_survives_any_sweep() {
     let (portal, _directory) = portal();

@@ -242,7 +242,7 @@ fn no_base_sector_harms() {
         let root = plant(&store, &[&layout.encode()[..], &tail].concat());
         let opened = runtime.block_on(store.skyfiles.open(&Skylink::v1(root, 0, 4096).unwrap()));
         if let Ok(Some(skyfile)) = opened {
-            // Whatever it claims, it ends.
+            // For any claimed size, the read ends.
             let _ = runtime.block_on(read(&skyfile, 0, skyfile.size().min(10_000)));
         }
         Ok(())

@@ -137,7 +137,7 @@ pub(super) mod tests {
 
     fn resolve_among(skylink: Skylink, entries: &[SignedEntry]) -> Result<Resolved, ResolveError> {
         resolve(skylink, |id| {
-            // What is not there is answered with something else, as by a store that cannot be trusted.
+            // A missing entry is answered with another one, as by an untrusted store.
             Ok(entries.iter().find(|entry| entry.id() == id).unwrap_or(&entries[0]).clone())
         })
     }

@@ -61,7 +61,7 @@ fn run(operations: Vec<Operation>) {
             }
             Operation::PutToFullDisk(entry) => {
                 plan(Step::Write, 0, libc::ENOSPC);
-                // What is refused needs no room.
+                // A refused entry needs no room.
                 match fixture.store.put(&entry) {
                     Err(error) => assert!(error.is_disk_full()),
                     Ok(answer) => assert_eq!(answer, put(&mut model, entry)),

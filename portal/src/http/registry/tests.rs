@@ -85,7 +85,7 @@ async fn byte_arrays_of_a_script_are_read_under_any_content_type() {
         let response = portal.send(request.body(Body::from(body.to_string())).unwrap()).await;
         assert_eq!(status_and_text(response).await, (204, String::new()), "{content_type}");
     }
-    // Go's decoder reads one value, whatever follows it.
+    // Go's decoder reads one value, and ignores the rest.
     assert_eq!(portal.send(post_to("/skynet/registry", format!("{body}\n{{"))).await.status(), 204);
 }
 

@@ -1,4 +1,4 @@
-//! What a portal missed while it was away comes to it.
+//! A portal gets the entries that it missed while it was away.
 
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;

@@ -125,7 +125,7 @@ impl Node {
         crate::http::router(Arc::clone(&self.portal))
     }
 
-    /// Stores so many bytes.
+    /// Stores `length` bytes.
     async fn upload(&self, length: usize) -> (Skylink, Vec<u8>) {
         let content: Vec<u8> = (0..length).map(|at| (at * 7 + at / 251 + length) as u8).collect();
         let mut writer = self.portal.stores().unwrap().skyfiles.writer().unwrap();

@@ -8,7 +8,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::peers::client::http_client;
 
-/// What a peer does when it is asked for a sector.
+/// The reaction of a peer to a request for a sector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Act {
     Gives,
@@ -215,7 +215,7 @@ async fn what_nobody_gives_rightly_ends_in_a_broken_connection() {
         let front = node.serve().await;
         let mut answer = get(&front, &format!("/{skylink}"), None).await;
         let taken = take(&mut answer, usize::MAX).await;
-        // What the server had not sent when it broke off is lost.
+        // Bytes that the server had not sent when it broke off are lost.
         assert!(taken.len() <= 3 * SECTOR && content.starts_with(&taken), "{:?}: {}", script(3), taken.len());
         // Without a length only this tells the client.
         let archive = get(&front, &format!("/{skylink}?format=tar"), None).await;

@@ -118,7 +118,7 @@ async fn a_skyfile_that_nobody_wrote_down_is_made_again() {
     after.reopen();
     assert!(after.uploads.sessions.find(&id).unwrap().is_to_be_finished());
     assert_eq!(after.head(&id).await.unwrap(), finished);
-    // The same, and the record was written down: only the bytes are left over.
+    // Here the record was written too: only the bytes are left over.
     std::fs::copy(before.session(&id).join("data"), after.session(&id).join("data")).unwrap();
     after.reopen();
     assert!(!after.session(&id).join("data").exists());

@@ -53,7 +53,7 @@ impl Fixture {
         self.uploads = Arc::new(uploads);
     }
 
-    /// What another process finds if this one is killed now.
+    /// The state that another process finds if this one is killed now.
     fn killed(&self) -> Fixture {
         let directory = tempfile::tempdir().unwrap();
         copy(self.directory.path(), directory.path());
@@ -79,7 +79,7 @@ impl Fixture {
         self.uploads.status(id).await.map(|(status, _)| (status.offset, status.skylink))
     }
 
-    /// What content with the usual metadata becomes.
+    /// The skylink of content with the usual metadata.
     async fn skylink_of(&self, content: &[u8]) -> Skylink {
         // An id that is never looked at, since there is a name.
         let id = UploadId::from_random([0; 16]);
@@ -120,7 +120,7 @@ fn body(bytes: &[u8]) -> impl Stream<Item = Result<Bytes, BodyError>> + Unpin + 
     futures_util::stream::iter(pieces)
 }
 
-/// The same, and then nothing more comes; the receiver hears when all before was taken.
+/// A body that stalls after these bytes; the receiver is notified when all of them were read.
 fn stalling_after(
     bytes: &[u8],
 ) -> (impl Stream<Item = Result<Bytes, BodyError>> + Unpin + Send + use<>, tokio::sync::oneshot::Receiver<()>) {
@@ -132,7 +132,7 @@ fn stalling_after(
     (body(bytes).chain(silence.boxed()), taken)
 }
 
-/// The same, and then the connection breaks.
+/// A body that breaks off after these bytes.
 fn broken(bytes: &[u8]) -> impl Stream<Item = Result<Bytes, BodyError>> + Unpin + Send + use<> {
     body(bytes).chain(futures_util::stream::iter([Err(BodyError::Broken)]))
 }

@@ -6,7 +6,7 @@ use super::*;
 
 #[derive(Clone, Debug)]
 enum Operation {
-    /// So many bytes more, from an offset that is right or off by so much.
+    /// Appends `length` bytes, at an offset that is right or off by some bytes.
     Append {
         length: usize,
         off_by: isize,

@@ -127,7 +127,7 @@ async fn bytes_beyond_the_length_are_refused_and_leave_nothing() {
     let id = fixture.create(content.len()).await;
     fixture.append(&id, 0, &content[..1500]).await.unwrap();
     assert!(matches!(fixture.append(&id, 1500, &[0; 3501]).await, Err(TusError::BeyondLength(5000))));
-    // The same without a stated length, where it shows only in the end.
+    // Without a stated length, it shows only at the end.
     let too_much = fixture.uploads.append(&id, 1500, None, &mut body(&[0; 4000])).await;
     assert!(matches!(too_much, Err(TusError::BeyondLength(5000))));
     assert_eq!(fixture.head(&id).await.unwrap(), (1500, None));

@@ -1,4 +1,4 @@
-//! What the contract does not ask: how a broken-off put goes on, and what is left in the directory.
+//! Beyond the contract: how an interrupted put resumes, and the files left in the directory.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the wrappers add, each around a backend in memory that does wrong when told to.
+//! The effect of each wrapper around a backend in memory that fails on request.
 
 mod contract;
 mod limit;

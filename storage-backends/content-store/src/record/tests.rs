@@ -27,7 +27,7 @@ fn decode(record: &[u8]) -> Result<Content, Undecodable> {
     decode_as(FORMAT, record)
 }
 
-/// The same body with a checksum that fits.
+/// The body with a valid checksum.
 fn with_sum(mut body: Vec<u8>) -> Vec<u8> {
     let sum = checksum(&body);
     body.extend_from_slice(&sum);

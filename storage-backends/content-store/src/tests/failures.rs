@@ -1,4 +1,4 @@
-//! What stays true when a system call fails.
+//! Guarantees that hold when a system call fails.
 
 use std::fs;
 

@@ -16,7 +16,7 @@ enum Operation {
     RollBack(prop::sample::Index),
     /// The process ends and another one opens the session.
     Reopen,
-    /// The same, and the data file has lost its end.
+    /// Reopens after the data file has lost its end.
     CutAndReopen(prop::sample::Index),
 }
 
@@ -32,7 +32,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// What the upload should be.
+/// The expected state of the upload.
 #[derive(Default)]
 struct Model {
     bytes: Vec<u8>,

@@ -10,7 +10,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// A skyfile of so many bytes, none like its neighbours.
+/// A byte at an offset, different from its neighbours.
 fn byte(at: u64) -> u8 {
     (at % 251) as u8
 }

@@ -1,4 +1,4 @@
-//! What an answer says of its content.
+//! The headers that describe an answer's content.
 
 use super::*;
 

@@ -50,7 +50,7 @@ async fn who_navigates_to_a_document_is_sent_to_its_own_host() {
             assert_eq!(header(&response, "cache-control"), "no-store");
         }
     }
-    // What cannot run stays, and so does what is saved.
+    // Content without scripts stays, and so does content to be saved.
     for rest in ["/css/style.css", "/about.html?attachment=true", "/?format=zip", "/missing"] {
         let status = portal.get_with(&format!("/{link}{rest}"), &NAVIGATION).await.status().as_u16();
         assert_eq!(status, if rest == "/missing" { 404 } else { 200 }, "{rest}");

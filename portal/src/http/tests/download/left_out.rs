@@ -1,4 +1,4 @@
-//! What this portal says of parts that it does not have.
+//! The answers for features that this portal does not have.
 
 use super::*;
 

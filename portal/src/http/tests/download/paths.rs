@@ -1,4 +1,4 @@
-//! Which file a path is.
+//! The file served for a path.
 
 use super::*;
 

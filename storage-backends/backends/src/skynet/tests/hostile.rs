@@ -170,7 +170,7 @@ async fn a_locator_of_others_leads_nowhere() {
         assert_eq!(portal(&test).delete(source.content(), &locator).await.unwrap_err().kind(), "refused");
     }
     assert_eq!(test.requests().len(), asked, "nobody was asked");
-    // Whatever endpoints it names, only the portal of the configuration is asked.
+    // For any endpoints in a locator, only the configured portal is asked.
     let elsewhere = Locator { endpoints: vec!["http://127.0.0.1:1".into()], ..sound };
     assert_eq!(read(&portal(&test), &source, &elsewhere, 0..1000).await.unwrap(), source.read_all());
 }
@@ -192,7 +192,7 @@ async fn roots_are_believed_only_if_they_make_the_skylink() {
     let locator = put(&portal(&test), &large).await.unwrap();
     let roots = portal(&test).unit_roots(large.content(), &locator).await.unwrap();
     assert_eq!(roots.as_ref(), large.content().unit_roots());
-    // Of the layout: its version, the content's length, the pieces; then of the fanout.
+    // Bytes in the layout: its version, the content's length, the pieces. Then bytes in the fanout.
     for at in [0, 1, 25, 26, 27, 99, 100, 99 + 32, 99 + 95] {
         test.always(Route::BaseSector, Trouble::WrongByte(at));
         let error = portal(&test).unit_roots(large.content(), &locator).await;

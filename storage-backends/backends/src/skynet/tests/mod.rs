@@ -46,7 +46,7 @@ async fn put(backend: &dyn Backend, source: &BytesSource) -> Result<Locator, Bac
     backend.put(Arc::new(source.clone()), &ResumeInMemory::default()).await
 }
 
-/// Drops a put at the moment when it wants bytes beyond the offset.
+/// Drops a put at the moment when it requests bytes beyond the offset.
 async fn break_off(backend: &dyn Backend, source: &BytesSource, offset: u64, resume: &ResumeInMemory) {
     let watched = Watched::new(source.clone()).stalling_at(offset);
     tokio::select! {

@@ -1,4 +1,4 @@
-//! What is sent, and in which order.
+//! The requests that are sent, and their order.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ async fn small_content_is_one_question_and_one_request() {
     assert_eq!(test.requests(), expected);
     assert_eq!(locator.endpoints, [test.config().url.to_string()]);
     put(&portal(&test), &source).await.unwrap();
-    // What is found is made to stay.
+    // Content found there is pinned.
     assert_eq!(test.requests()[2..], [expected[0].clone(), format!("POST /skynet/pin/{}", locator.address)]);
 }
 
@@ -220,7 +220,7 @@ async fn an_upload_of_ten_data_pieces_goes_on_at_a_chunk() {
     let resume = ResumeInMemory::default();
     test.at(Route::TusPatch, 1, Trouble::TakeOnly(UNIT + 5));
     first.put(Arc::new(source.clone()), &resume).await.unwrap_err();
-    // What this instance has computed it remembers: only what was not acknowledged is read.
+    // This instance caches computed roots: only unacknowledged bytes are read.
     let watched = Watched::new(source.clone());
     let locator = first.put(Arc::new(watched.clone()), &resume).await.unwrap();
     assert_eq!((test.calls(Route::TusCreate), test.calls(Route::TusPatch)), (1, 3));

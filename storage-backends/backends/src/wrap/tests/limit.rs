@@ -1,4 +1,4 @@
-//! Only so much happens at a time.
+//! The limits on concurrent work and on rates.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What an observer is told.
+//! The reports to an observer.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is tried again, how often, and when.
+//! The calls that are retried, how often, and when.
 
 use std::sync::Arc;
 use std::time::Duration;
