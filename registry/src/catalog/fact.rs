@@ -102,7 +102,7 @@ pub enum Fact {
         locator: Locator,
         /// They were read back whole from there and matched the digest.
         read_back: bool,
-        /// The endpoints one of which gave them back then; absent if it was one of all that the locator names.
+        /// Endpoints the read-back may have come from. Empty: any in `locator`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         read_among: Vec<String>,
         /// When this took the place of an `UnpinPending`, in milliseconds since the Unix epoch: a removal that was asked

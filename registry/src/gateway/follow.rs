@@ -219,8 +219,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// Removes the records of content that nobody holds any more. None is removed that is wanted: whoever begins to hold
-    /// it after it was asked about writes a fact that was not looked at yet.
+    /// Removes the records of unreferenced content. Race-free: a reference added after the check produces a fact that
+    /// was not processed yet.
     pub(super) async fn sweep(&self) -> Result<(), FollowError> {
         let (catalog, records) = (self.registry.catalog().clone(), self.records.clone());
         let sweeping = spawn_blocking(move || {

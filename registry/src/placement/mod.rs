@@ -11,8 +11,8 @@
 //! 5. `placed` is committed: it is read back after the next start;
 //! 6. it was read back whole and `placed` with `read_back` is committed: from here on the local file may go.
 //!
-//! Where addresses do not commit to unit roots, their list goes through 3 to 6 as well, as content of its own: from 2 on it
-//! is held, and whatever end there was, it lacks a place until it has one.
+//! Where addresses do not commit to unit roots, their list goes through 3 to 6 as well, as content of its own. From 2 on
+//! it is referenced. After any crash it stays queued until placed.
 
 mod attempts;
 mod cold;

@@ -41,7 +41,7 @@ impl Registry {
         let deadline = Instant::now() + patience;
         loop {
             changes.mark_unchanged();
-            // Placed in whatever order: what is at the end keeps the others from being asked again and again.
+            // Check the last digest first; while it is unplaced, skip the rest.
             digests = self
                 .reading(move |catalog| {
                     while let Some(last) = digests.pop() {

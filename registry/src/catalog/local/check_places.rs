@@ -8,8 +8,8 @@
 //!   `Placed` says when it took the place of an `UnpinPending`: whoever evicts waits for a reading back some time after.
 //! - What a worker did about one state of affairs is recorded only if that very one still stands, told by its sequence.
 //! - A locator may name endpoints that are not configured any more. Their copies stay recorded, so that they count again
-//!   if they are configured again, as long as nothing can have removed them: what a removal was ever asked for is only
-//!   where it was placed after that. So an `UnpinPending`, and what came of it until it was read back, hands no endpoint
+//!   if they are configured again, as long as nothing can have removed them. After any removal request, only endpoints
+//!   written since then count. So an `UnpinPending`, and what came of it until it was read back, hands no endpoint
 //!   on to a `Placed`; and a removal that some endpoints answered stands for the others.
 //! - An acknowledgement that comes when nobody holds the content any more becomes an `UnpinPending` at once, a new one even
 //!   where one stands: the backend may have answered that before the bytes came.

@@ -81,7 +81,7 @@ impl Units {
         self.readers.remove(&reader);
     }
 
-    /// Numbers only grow: a failure of before is one with a smaller number.
+    /// A number for the current moment. Numbers are monotonic; failures with smaller ones predate the reader.
     pub(super) fn now(&mut self) -> u64 {
         self.number()
     }
