@@ -21,7 +21,7 @@ impl Portal {
     pub(crate) async fn open_skyfile(&self, skylink: &Skylink, only_here: bool) -> Result<Option<Skyfile>, OpenError> {
         let here = self.reader.open(skylink).await?;
         let Some(peers) = self.peers() else { return Ok(here) };
-        // A base sector with missing or damaged sectors counts as missing, and is repaired in the same way.
+        // A skyfile with missing or damaged sectors counts as missing, and is repaired in the same way.
         if let Some(skyfile) = here
             && self.reader.hold(&skyfile).await?
         {

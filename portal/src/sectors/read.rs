@@ -58,7 +58,7 @@ impl Sector {
         self.stored
     }
 
-    /// Fills `buffer` from `offset`, with zeros after the stored bytes. An error beyond the sector's size.
+    /// Fills `buffer` from `offset`, with zeros after the stored bytes. It fails beyond the sector's size.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let end = offset.saturating_add(buffer.len() as u64);
         if end > self.size.bytes() as u64 {
