@@ -172,7 +172,7 @@ impl Bench {
         }
     }
 
-    /// Runs a row if it is wanted; [`NotHere`] says why it does not apply.
+    /// Runs a row if it is wanted; [`harness::expect::NotHere`] says why it does not apply.
     pub fn row(&mut self, name: &str, run: impl FnOnce(&Bench) -> anyhow::Result<()>) {
         if !self.wants(name) {
             return;
