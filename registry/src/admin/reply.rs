@@ -133,7 +133,7 @@ impl Status {
             free_bytes: None,
             reserve_bytes: None,
             copies: None,
-            safety: Safety { safe: Safe::NotKnown, backlog: None, backlog_bytes: None, running: 0, trouble: None },
+            safety: Safety::of(Safe::NotKnown),
             elsewhere: Elsewhere::default(),
             notes: Vec::new(),
             trouble: None,
@@ -222,11 +222,32 @@ pub struct Safety {
     /// Their bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog_bytes: Option<u64>,
+    /// Pieces of content that no place gave back whole yet, the backlog included, by the records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_read_back: Option<u64>,
+    /// The copies are at the attached portal only, on this machine's own disk.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_this_disk: bool,
     /// Pieces of content on their way.
     pub running: u64,
     /// What went wrong last, if nothing has gone well since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+}
+
+impl Safety {
+    /// Of a node of which no more is known.
+    pub fn of(safe: Safe) -> Self {
+        Safety {
+            safe,
+            backlog: None,
+            backlog_bytes: None,
+            not_read_back: None,
+            on_this_disk: false,
+            running: 0,
+            trouble: None,
+        }
+    }
 }
 
 /// A repository.

@@ -12,6 +12,7 @@ use super::{Item, Output};
 use crate::catalog::CatalogState;
 use crate::placement::Remote;
 use crate::service::{Error, Registry};
+use crate::units::count;
 
 /// How long files are counted, and the backend is waited for: the answer has to come within 5 s.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,7 +21,13 @@ pub(super) async fn status(registry: &Arc<Registry>, out: &Output) -> Result<(),
     let (figures, safety) = tokio::join!(figures(registry), safety(registry));
     let state = Some(state(registry, registry.catalog().state()));
     let (program, open_uploads) = (Some(env!("CARGO_PKG_VERSION").to_owned()), Some(registry.open_uploads() as u64));
-    let status = Status { node: Running::Running, state, program, open_uploads, safety, ..figures? };
+    let mut status = Status { node: Running::Running, state, program, open_uploads, safety, ..figures? };
+    if let Some(kept) = registry.kept.asked_for() {
+        let minutes = count(kept.as_secs() / 60, "minute");
+        status
+            .notes
+            .push(format!("a backup has kept all files of content for {minutes}: none is collected or evicted"));
+    }
     out.item(Item::Status(Box::new(status))).await;
     Ok(())
 }
@@ -36,7 +43,8 @@ pub async fn of_stopped(registry: &Arc<Registry>) -> Result<Status, Error> {
 async fn figures(registry: &Arc<Registry>) -> Result<Status, Error> {
     let figures = registry.catalog().status();
     let journal_bytes = registry.reading(|catalog| Ok(catalog.journal_bytes())).await?;
-    let (stored, free) = registry.blocking(|store| Ok((stored(store, PATIENCE)?, store.free_space()?))).await?;
+    let ((stored, trouble), free) =
+        registry.blocking(|store| Ok((stored(store, PATIENCE), store.free_space()?))).await?;
     Ok(Status {
         catalog: Some(CatalogFigures {
             sequence: figures.sequence,
@@ -51,16 +59,15 @@ async fn figures(registry: &Arc<Registry>) -> Result<Status, Error> {
         copies: registry.remote.as_deref().map(copies),
         elsewhere: registry.catalog().elsewhere(),
         notes: registry.notes().to_vec(),
+        trouble,
         ..Status::of(Running::Stopped)
     })
 }
 
-/// Counts the files of a content store, for as long as `patience` lasts. Blocks.
-fn stored(store: &ContentStore, patience: Duration) -> Result<Stored, StoreError> {
-    /// Files between two looks at the clock.
-    const LOOKS: u64 = 256;
+/// Counts the files of a content store, for as long as `patience` lasts, and says why it left some out. Blocks.
+fn stored(store: &ContentStore, patience: Duration) -> (Stored, Option<String>) {
     let started = Instant::now();
-    let mut stored = Stored { complete: true, ..Stored::default() };
+    let (mut stored, mut trouble) = (Stored { complete: true, ..Stored::default() }, None);
     for content in store.walk() {
         match content {
             Ok(content) => {
@@ -68,13 +75,18 @@ fn stored(store: &ContentStore, patience: Duration) -> Result<Stored, StoreError
                 stored.bytes += content.length;
             }
             Err(StoreError::Stranger(_)) => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                stored.complete = false;
+                trouble
+                    .get_or_insert_with(|| format!("some files cannot be counted: {:#}", anyhow::Error::from(error)));
+            }
         }
-        if stored.files.is_multiple_of(LOOKS) && started.elapsed() > patience {
-            return Ok(Stored { complete: false, ..stored });
+        if started.elapsed() > patience {
+            stored.complete = false;
+            break;
         }
     }
-    Ok(stored)
+    (stored, trouble)
 }
 
 fn state(registry: &Registry, catalog: CatalogState) -> State {
@@ -87,7 +99,7 @@ fn state(registry: &Registry, catalog: CatalogState) -> State {
     }
 }
 
-/// That nothing lacks a copy is what the records say; they count for nothing while the backend does not answer.
+/// That all content was read back from its places is what the records say; they count for nothing while the backend does not answer.
 async fn safety(registry: &Arc<Registry>) -> Safety {
     let safety = by_records(registry);
     match &registry.remote {
@@ -100,10 +112,17 @@ async fn safety(registry: &Arc<Registry>) -> Safety {
 
 fn by_records(registry: &Registry) -> Safety {
     let Some(durability) = registry.durability() else {
-        return Safety { safe: Safe::NoCopies, backlog: None, backlog_bytes: None, running: 0, trouble: None };
+        return Safety::of(Safe::NoCopies);
     };
+    let not_read_back = registry.catalog().unsettled_count();
+    // Of several copies, one at least is at another portal.
+    let on_this_disk =
+        registry.remote.as_ref().is_some_and(|remote| remote.has_attached && remote.backend.capabilities().copies <= 1);
+    let is_safe = durability.backlog.count == 0 && not_read_back == 0 && !on_this_disk;
     Safety {
-        safe: if durability.backlog.count == 0 { Safe::Yes } else { Safe::No },
+        safe: if is_safe { Safe::Yes } else { Safe::No },
+        not_read_back: Some(not_read_back),
+        on_this_disk,
         backlog: Some(durability.backlog.count),
         backlog_bytes: Some(durability.backlog.bytes),
         running: durability.running as u64,
@@ -123,4 +142,40 @@ fn copies(remote: &Remote) -> Copies {
     };
     let endpoints = remote.backend.health().endpoints.into_iter().map(endpoint).collect();
     Copies { wanted: remote.backend.capabilities().copies.max(1), endpoints }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_the_rest_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ContentStore::open(folder.path()).unwrap();
+        let blobs = folder.path().join("blobs");
+        std::fs::remove_dir_all(&blobs).unwrap();
+        // No directory: a disk that does not give it fails likewise, and root reads all others.
+        std::fs::write(&blobs, "x").unwrap();
+        let (stored, trouble) = stored(&store, PATIENCE);
+        assert!(!stored.complete);
+        assert!(trouble.unwrap().starts_with("some files cannot be counted: "));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_backup_that_keeps_files_is_told() {
+        let fixture = crate::testing::Fixture::new(Duration::ZERO);
+        let notes = async || {
+            let (out, mut replies) = Output::new();
+            status(&fixture.registry, &out).await.unwrap();
+            match replies.recv().await {
+                Some(super::super::Reply::Item(Item::Status(status))) => status.notes.join(";"),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(notes().await, "");
+        let kept = fixture.registry.keep_files();
+        assert!(notes().await.contains("a backup has kept all files of content for 0 minutes"));
+        drop(kept);
+        assert_eq!(notes().await, "");
+    }
 }

@@ -71,7 +71,7 @@ enum Command {
     },
     /// Say how a node is, running or stopped. Exit code 0: ready; 3: not ready; 4: stopped.
     Status {
-        /// Also ask whether this machine may be lost. Exit code 5: it may not; 6: the backend does not answer.
+        /// Also ask whether all content is at portals of other machines. Exit code 5: it is not; 6: they do not answer.
         #[arg(long)]
         safe: bool,
         #[command(flatten)]

@@ -57,7 +57,7 @@ impl Node {
         if let Some(backend) = &backend {
             let settings = backend::settings(&config.storage);
             let remote = Remote::open(Arc::clone(backend), settings, Clock::system(), directories(&data))?;
-            registry = registry.placing_at(remote);
+            registry = registry.placing_at(remote.attached(beside.portal.is_some()));
         }
         if let Some(note) = beside.note {
             registry = registry.noting(note);
@@ -85,7 +85,7 @@ impl Node {
         if let Some(backend) = &backend {
             let settings = backend::settings(&config.storage);
             let remote = Remote::open_to_read(Arc::clone(backend), settings, Clock::system(), directories(&data));
-            registry = registry.placing_at(remote);
+            registry = registry.placing_at(remote.attached(beside.portal.is_some()));
         }
         if let Some(note) = beside.note {
             registry = registry.noting(note);

@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn scripts_learn_from_the_exit_code_how_a_node_is() {
         let of = |node, state, safe| {
-            let safety = Safety { safe, backlog: None, backlog_bytes: None, running: 0, trouble: None };
+            let safety = Safety::of(safe);
             Status { state, safety, ..Status::of(node) }
         };
         let running = |state, safe| of(Running::Running, Some(state), safe);

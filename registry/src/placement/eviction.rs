@@ -43,6 +43,10 @@ pub(super) async fn run(registry: &Arc<Registry>, remote: &Arc<Remote>, stop: &C
 
 /// Brings the local files below the budget, as far as they may go; says how many went.
 pub(super) async fn pass(registry: &Arc<Registry>, budget: u64, stop: &CancellationToken) -> Result<u64, Error> {
+    // None may go while a backup copies them, so there is no need to look at all of them.
+    if registry.kept.is_asked_for() {
+        return Ok(0);
+    }
     let (mut evicted, mut after) = (0, None);
     loop {
         let from: Option<Age> = after.take();

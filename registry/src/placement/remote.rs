@@ -97,6 +97,8 @@ pub struct Remote {
     pub(crate) cold_reads: ColdReads,
     pub(crate) cold_fetches: Semaphore,
     pub(crate) settings: Settings,
+    /// The first portal is the attached one, whose copies lie on this machine's own disk.
+    pub(crate) has_attached: bool,
     pub(crate) clock: Clock,
     /// Resume tokens, a file for each upload that broke off.
     pub(crate) tokens: PathBuf,
@@ -156,6 +158,7 @@ impl Remote {
             cold_fetches: Semaphore::new(settings.cold_fetches.max(1)),
             backend,
             settings,
+            has_attached: false,
             clock,
             tokens,
             unit_hashes,
@@ -165,6 +168,12 @@ impl Remote {
             pinged: tokio::sync::Mutex::new(None),
             trouble: Mutex::new(None),
         }
+    }
+
+    /// The same, with whether its first portal is attached.
+    #[must_use]
+    pub fn attached(self, has_attached: bool) -> Self {
+        Remote { has_attached, ..self }
     }
 
     /// When content counts as placed at this backend.

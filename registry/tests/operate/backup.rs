@@ -230,7 +230,8 @@ async fn names_alone_are_enough_where_portals_have_the_content() {
         ended.with(0).contains("on portals by the records, which were not asked: 3 blobs, 5.0 MiB")
     })
     .await;
-    run_with(with_portal(), &data, &["status", "--safe"]).with(0);
+    wait("read back, and so safe", async || run_with(with_portal(), &data, &["status", "--safe"]).code == Some(0))
+        .await;
     let tags = node.pull_all("a").await;
     node.kill();
     let stopped = run_with(with_portal(), &data, &["status", "--safe"]).with(4);

@@ -95,7 +95,7 @@ impl<'a> Walk<'a> {
             .replace("DIGEST", &self.manifest);
         match line.as_str() {
             serve if serve.starts_with("skyberth serve") => self.serve(serve),
-            "skyberth status" => self.wait_until_safe(),
+            "skyberth status" => self.wait_until_placed(),
             list if list.starts_with("skyberth ls") && list.contains('@') => self.find_places(list),
             list if list.starts_with("skyberth ls") => self.find_tag(list),
             fetch if fetch.contains("SKYLINK") => self.fetch(fetch),
@@ -143,11 +143,11 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn wait_until_safe(&self) -> anyhow::Result<()> {
+    fn wait_until_placed(&self) -> anyhow::Result<()> {
         let mut said = String::new();
         let safe = wait_until(ROW / 2, || {
             said = self.shell("skyberth status").unwrap_or_default();
-            said.contains("safe to close: yes")
+            said.contains("all of it is at the attached portal")
         });
         ensure!(safe, "still: {said}");
         Ok(())

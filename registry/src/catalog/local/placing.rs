@@ -34,6 +34,8 @@ pub(super) struct Placing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counted {
     pub(super) backlog: Backlog,
+    /// Digests whose places are not to be relied upon yet, those of the backlog among them.
+    pub(super) unsettled: u64,
     pub(super) elsewhere: Elsewhere,
 }
 
@@ -46,6 +48,8 @@ pub(super) struct BacklogChange {
     ended: Vec<u64>,
     /// What was elsewhere of the digests concerned, and what will be.
     elsewhere: (Elsewhere, Elsewhere),
+    /// How many of them were unsettled, and will be.
+    unsettled: (u64, u64),
     touched: bool,
 }
 
@@ -65,6 +69,8 @@ impl Placing {
             change.touched = true;
             let (before, after) =
                 (placing::stands(index, digest, &self.wanted)?, placing::stands(after, digest, &self.wanted)?);
+            change.unsettled.0 += u64::from(before.unsettled);
+            change.unsettled.1 += u64::from(after.unsettled);
             change.elsewhere.0 = sum(change.elsewhere.0, before.elsewhere);
             change.elsewhere.1 = sum(change.elsewhere.1, after.elsewhere);
             match (before.lacking, after.lacking) {
@@ -86,6 +92,8 @@ impl Placing {
                 content: elsewhere.content.saturating_sub(before.content),
                 unpins: elsewhere.unpins.saturating_sub(before.unpins),
             };
+            let (before, after) = change.unsettled;
+            counted.unsettled = (counted.unsettled + after).saturating_sub(before);
             let backlog = &mut counted.backlog;
             backlog.count = (backlog.count + change.began.len() as u64).saturating_sub(change.ended.len() as u64);
             let began: u64 = change.began.iter().map(|(_, size)| size).sum();
@@ -111,6 +119,10 @@ impl Placing {
 
     pub(super) fn backlog(&self) -> Backlog {
         self.lock().backlog
+    }
+
+    pub(super) fn unsettled(&self) -> u64 {
+        self.lock().unsettled
     }
 
     pub(super) fn elsewhere(&self) -> Elsewhere {
@@ -143,6 +155,7 @@ pub(super) fn count(source: &impl Source, wanted: &Wanted) -> Result<Counted, Fa
         let stands = placing::stands(source, &digest, wanted)?;
         counted.backlog.count += u64::from(stands.lacking.is_some());
         counted.backlog.bytes += stands.lacking.unwrap_or_default();
+        counted.unsettled += u64::from(stands.unsettled);
         counted.elsewhere.content += stands.elsewhere.content;
         after = Some(digest);
     }

@@ -102,11 +102,25 @@ impl Catalog {
         self.inner.shared.placing.as_ref().map_or_else(Backlog::default, local::Placing::backlog)
     }
 
-    /// The same, counted anew: for those who doubt it.
+    /// How many pieces of content have no place to rely upon, as they were counted along: those of the backlog, and those
+    /// that were acknowledged and not read back.
+    pub fn unsettled_count(&self) -> u64 {
+        self.inner.shared.placing.as_ref().map_or(0, local::Placing::unsettled)
+    }
+
+    /// The same as [`Catalog::backlog`], counted anew: for those who doubt it.
     pub fn recount_backlog(&self) -> Result<Backlog, ReadError> {
         match self.wanted() {
             Some(wanted) => self.read(|index| Ok(local::count(index, wanted)?.backlog)),
             None => Ok(Backlog::default()),
+        }
+    }
+
+    /// The same as [`Catalog::unsettled_count`], counted anew.
+    pub fn recount_unsettled(&self) -> Result<u64, ReadError> {
+        match self.wanted() {
+            Some(wanted) => self.read(|index| Ok(local::count(index, wanted)?.unsettled)),
+            None => Ok(0),
         }
     }
 

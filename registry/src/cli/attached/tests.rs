@@ -173,6 +173,8 @@ async fn a_node_that_had_one_says_so_and_knows_what_is_only_there() {
     for config in [&with, &without] {
         let node = Node::open(config, Beside::of_stopped(config).unwrap(), Arc::new(Metrics::new())).unwrap();
         assert_eq!(node.registry.durability().unwrap().to_string(), "safe to close: yes");
+        let safety = crate::admin::of_stopped(&node.registry).await.unwrap().safety;
+        assert!(safety.safe == crate::admin::reply::Safe::No && safety.on_this_disk, "{safety:?}");
         assert!(node.registry.notes()[0].contains("does not run in any node"));
         node.registry.catalog().close();
     }

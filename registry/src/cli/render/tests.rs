@@ -4,7 +4,7 @@ use super::*;
 use crate::admin::reply::Stored;
 
 fn safety(safe: Safe, backlog: u64) -> Safety {
-    Safety { safe, backlog: Some(backlog), backlog_bytes: Some(backlog << 20), running: 0, trouble: None }
+    Safety { backlog: Some(backlog), backlog_bytes: Some(backlog << 20), ..Safety::of(safe) }
 }
 
 fn said(node: Running, safety: Safety) -> String {
@@ -21,6 +21,15 @@ fn yes_is_said_only_where_the_backend_was_asked_just_now() {
     for node in [Running::Starting, Running::NotAnswering] {
         assert!(!said(node, safety(Safe::NotKnown, 0)).contains("safe to close"), "{node:?}");
     }
+}
+
+#[test]
+fn yes_is_said_neither_of_copies_on_the_same_disk_nor_of_those_never_read_back() {
+    let attached = Safety { on_this_disk: true, not_read_back: Some(0), ..safety(Safe::No, 0) };
+    let attached = said(Running::Running, attached);
+    assert!(attached.contains("safe to close: no, all of it is at the attached portal"), "{attached}");
+    let unread = said(Running::Running, Safety { not_read_back: Some(1), ..safety(Safe::No, 0) });
+    assert!(unread.contains("safe to close: no, 1 blob placed and not read back yet"), "{unread}");
 }
 
 #[test]

@@ -82,6 +82,8 @@ pub(crate) fn lacking(source: &impl Source, digest: &Digest, wanted: &Wanted) ->
 pub(crate) struct Stands {
     /// Its length, if it is held and not placed often enough.
     pub(crate) lacking: Option<u64>,
+    /// It is held, and its places are not to be relied upon yet.
+    pub(crate) unsettled: bool,
     /// What it adds to what is elsewhere.
     pub(crate) elsewhere: Elsewhere,
 }
@@ -91,14 +93,18 @@ pub(crate) fn stands(source: &impl Source, digest: &Digest, wanted: &Wanted) -> 
     let placements = placements(source, digest, usize::MAX)?;
     let stuck = placements.iter().filter(|placement| placement.unpin_pending && !wanted.reaches(&placement.locator));
     let mut elsewhere = Elsewhere { content: 0, unpins: stuck.count() as u64 };
-    let Some(holder) = holders(source, digest, 1)?.pop() else { return Ok(Stands { lacking: None, elsewhere }) };
+    let Some(holder) = holders(source, digest, 1)?.pop() else {
+        return Ok(Stands { lacking: None, unsettled: false, elsewhere });
+    };
     let away = |placement: &Placement| !placement.unpin_pending && wanted.is_partly_elsewhere(&placement.locator);
     elsewhere.content = placements.iter().any(away).into();
     // Repositories come first.
     let only_a_list = matches!(holder, Holder::Content(_));
-    let placed = (only_a_list && !wanted.lists) || wanted.is_met(&placements);
+    let needs_none = only_a_list && !wanted.lists;
+    let unsettled = !needs_none && !wanted.is_safe(&placements);
+    let placed = needs_none || wanted.is_met(&placements);
     let lacking = if placed { None } else { size_by(source, digest, &holder)? };
-    Ok(Stands { lacking, elsewhere })
+    Ok(Stands { lacking, unsettled, elsewhere })
 }
 
 /// The length of content that is held and whose places are not `enough`.

@@ -144,8 +144,10 @@ fn a_late_unpin_closes_nothing_but_itself() {
     let (catalog, _) = Catalog::open(placing(options(place.path()))).unwrap();
     let unplaced = |standing| Command::RecordUnplaced { digest: digest(7), locator: locator(1), standing };
     catalog.commit_blocking(vec![link("a", 7), placed(7, 1)]).unwrap();
+    assert_eq!((catalog.backlog(), catalog.unsettled_count()), (Backlog::default(), 1), "it was acknowledged only");
     let read = read_back(&only(&catalog, 7), &[]);
     catalog.commit_blocking(vec![read.clone()]).unwrap();
+    assert_eq!(catalog.unsettled_count(), 0);
     assert!(wanted().is_safe(&[only(&catalog, 7)]));
     catalog.commit_blocking(vec![unlink(7)]).unwrap();
     let first = only(&catalog, 7);
@@ -336,6 +338,7 @@ impl Model {
         assert_eq!(pending.len(), self.places.values().filter(|stands| stands.pending).count());
         assert_eq!(catalog.backlog(), self.backlog());
         assert_eq!(catalog.recount_backlog().unwrap(), self.backlog());
+        assert_eq!(catalog.recount_unsettled().unwrap(), catalog.unsettled_count());
     }
 }
 
