@@ -259,10 +259,10 @@ fn run(command: Command) -> anyhow::Result<u8> {
             found_faults(operate::fsck(&loaded, repair, json.form()))
         }
         Command::Backup { file, content, settings } => {
-            // Before anything else: where the archive goes may be root's.
-            let target = Place::from(file);
+            let (config, target) = (settings.load_to_read()?.config, Place::from(file));
+            // Before anything is copied, and as the user who gives it its name at the end.
             let output = backup::Partial::of(&target)?;
-            found_faults(backup::make(&settings.load_to_read()?.config, &target, output, content))
+            found_faults(backup::make(&config, &target, output, content))
         }
         Command::Restore { file, settings } => {
             let input = Place::from(file).open()?;

@@ -194,6 +194,41 @@ async fn a_restore_that_is_killed_leaves_no_node() {
     assert!(refused.code == Some(2) && refused.err.contains("is not empty"), "{refused:?}");
 }
 
+#[test]
+fn a_backup_as_root_fails_before_it_copies_where_the_nodes_user_cannot_write() {
+    let (folder, data) = folder();
+    Server::start(&data).terminate();
+    let root = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) == 0;
+    if root {
+        assert!(Command::new("chown").args(["-R", "65532:65532"]).arg(folder.path()).status().unwrap().success());
+    }
+    let closed = folder.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o555)).unwrap();
+    let archive = closed.join("backup.tar");
+    let mut command = skyberth();
+    command.env("SKYBERTH_SERVER_RUN_AS", "65532:65532");
+    let refused = run_with(command, &data, &["backup", archive.to_str().unwrap()]);
+    assert!(refused.code == Some(2) && refused.err.contains("as the user of server.run_as"), "{refused:?}");
+    assert_eq!(fs::read_dir(&closed).unwrap().count(), 0);
+    let directory = run(&data, &["backup", folder.path().to_str().unwrap()]);
+    assert!(directory.code == Some(2) && directory.err.contains("is a directory"), "{directory:?}");
+}
+
+#[test]
+fn two_backups_to_one_file_do_not_write_into_each_other() {
+    let (folder, data) = folder();
+    Server::start(&data).terminate();
+    let archive = folder.path().join("backup.tar");
+    // As one that runs, or an enemy's link, at the name that was used once.
+    let elsewhere = folder.path().join("elsewhere");
+    fs::write(&elsewhere, "precious").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, folder.path().join("backup.tar.partial")).unwrap();
+    backup(&data, &archive, &[], 0);
+    assert_eq!(fs::read(&elsewhere).unwrap(), b"precious");
+    assert!(archive.is_file());
+}
+
 #[tokio::test]
 async fn a_backup_that_lacks_content_says_so() {
     let (folder, data) = folder();

@@ -61,6 +61,12 @@ async fn ls_status_and_fsck_read_a_copy_without_write_bits_of_another_owner() {
     assert!(listed.starts_with("a:x\tsha256:"), "{listed}");
     assert!(run_with(stranger(), &copy, &["status"]).with(4).contains("stopped"));
     assert!(run_with(stranger(), &copy, &["fsck"]).with(0).contains("0 of them damaged or missing"));
+    let out = folder.path().join("out");
+    fs::create_dir(&out).unwrap();
+    fs::set_permissions(&out, fs::Permissions::from_mode(0o777)).unwrap();
+    let archive = out.join("backup.tar");
+    run_with(stranger(), &copy, &["backup", archive.to_str().unwrap()]).with(0);
+    assert_eq!(fs::metadata(&archive).unwrap().mode() & 0o777, 0o600, "others can read the backup");
     assert_eq!(state(&copy), before, "something was written");
     set_modes(&copy, 0o755, 0o644);
     run(&copy, &["fsck"]).with(0);

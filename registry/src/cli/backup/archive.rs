@@ -14,6 +14,8 @@ pub(super) const END: &str = "skyberth-backup-end.json";
 
 /// Longest first or last entry that is read.
 const MAX_JSON: u64 = 64 << 10;
+/// Longest name of an entry, with its zero byte: `blobs/sha512/` and a digest, or a file of the journal.
+const MAX_NAME: u64 = 512;
 /// Copied at a time.
 const STEP: usize = 256 << 10;
 
@@ -160,11 +162,17 @@ pub(super) type Take<'a> = dyn FnMut(&str, u64, &mut dyn Read) -> anyhow::Result
 /// thrown away after an error.
 pub(super) fn read(input: impl Read, take: &mut Take<'_>) -> anyhow::Result<(Head, End)> {
     let mut archive = Archive::new(input);
-    let (mut head, mut end, mut sum) = (None, None, blake3::Hasher::new());
-    for entry in archive.entries().map_err(Refused::Read)? {
+    let (mut head, mut end, mut sum, mut long_name) = (None, None, blake3::Hasher::new(), None);
+    // Raw: else entries with names and attributes would be read into memory whole, however long they are.
+    for entry in archive.entries().map_err(Refused::Read)?.raw(true) {
         let mut entry = entry.map_err(|error| broken(error, head.is_none()))?;
-        let name = String::from_utf8(entry.path_bytes().into_owned()).map_err(|_| damaged("a name is no text"))?;
         let length = entry.size();
+        if entry.header().entry_type() == EntryType::GNULongName && long_name.is_none() && end.is_none() {
+            long_name = Some(self::long_name(&mut entry, length)?);
+            continue;
+        }
+        let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
+        let name = String::from_utf8(name).map_err(|_| damaged("a name is no text"))?;
         if end.is_some() || entry.header().entry_type() != EntryType::Regular {
             return Err(damaged(format!("{name:?} does not belong in it")).into());
         }
@@ -178,10 +186,7 @@ pub(super) fn read(input: impl Read, take: &mut Take<'_>) -> anyhow::Result<(Hea
             if name != HEAD {
                 return Err(Refused::NoBackup.into());
             }
-            head = Some(json::<Head>(&mut bytes, length)?).filter(|head| head.format == FORMAT);
-            if head.is_none() {
-                return Err(Refused::Newer(FORMAT + 1).into());
-            }
+            head = Some(self::head(&mut bytes, length)?);
             continue;
         }
         take(&name, length, &mut bytes)?;
@@ -195,6 +200,36 @@ pub(super) fn read(input: impl Read, take: &mut Take<'_>) -> anyhow::Result<(Hea
         return Err(damaged("its checksum does not match").into());
     }
     Ok((head, end))
+}
+
+/// The format comes first: another one may have other members.
+fn head(bytes: &mut dyn Read, length: u64) -> Result<Head, Refused> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let head: serde_json::Value = json(bytes, length)?;
+    let wrong = |error: serde_json::Error| damaged(error.to_string());
+    match Format::deserialize(&head).map_err(wrong)?.format {
+        FORMAT => Head::deserialize(&head).map_err(wrong),
+        other => Err(Refused::Newer(other)),
+    }
+}
+
+/// The name of the next entry, where it is too long for a header.
+fn long_name(entry: &mut dyn Read, length: u64) -> Result<Vec<u8>, Refused> {
+    if length > MAX_NAME {
+        return Err(damaged(format!("a name of {length} bytes")));
+    }
+    let mut name = Vec::new();
+    entry.take(MAX_NAME).read_to_end(&mut name).map_err(|error| broken(error, false))?;
+    if name.len() as u64 != length {
+        return Err(Refused::CutOff);
+    }
+    if name.last() == Some(&0) {
+        name.pop();
+    }
+    Ok(name)
 }
 
 fn damaged(why: impl Into<String>) -> Refused {

@@ -1,8 +1,8 @@
 //! Making a backup.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail, ensure};
 use content_store::hasher::Hasher;
 use content_store::{ContentStore, StoreError};
+use tempfile::NamedTempFile;
 
 use super::Place;
 use super::archive::{ArchiveWriter, Content, Counts, FORMAT, Head};
@@ -30,6 +31,8 @@ use crate::units::{bytes, count};
 const BATCH: usize = 256;
 /// A compaction may take a file away while the journal is copied; the next one is far off then.
 const ATTEMPTS: u32 = 20;
+/// Where something else went wrong, such as a disk that is full.
+const HOPELESS_ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes a backup; `false` if it is not complete: content is missing that is nowhere else.
@@ -57,10 +60,10 @@ pub(in crate::cli) fn make(
             counts
         }
         Some(partial) => {
-            let (counts, mut file) = state.write(&head, BufWriter::new(&partial.file))?;
+            let (counts, mut file) = state.write(&head, BufWriter::new(partial.file.as_file()))?;
             file.flush()?;
             drop(file);
-            partial.file.sync_all()?;
+            partial.file.as_file().sync_all()?;
             kept.check()?;
             partial.publish()?;
             counts
@@ -140,7 +143,7 @@ impl State {
             attempt += 1;
             match State::open_copy(config, path, scratch.path(), backend.as_deref().map(Remote::wanted)) {
                 Ok(opened) => break opened,
-                Err(error) if attempt == ATTEMPTS || matches!(kept, Kept::ByLock { .. }) => return Err(error),
+                Err(error) if matches!(kept, Kept::ByLock { .. }) || attempt >= attempts(&error) => return Err(error),
                 Err(_) => thread::sleep(PAUSE),
             }
         };
@@ -162,7 +165,10 @@ impl State {
         }
         fs::create_dir(&to)?;
         for name in journal::files(&from)?.iter().rev() {
-            fs::copy(from.join(name), to.join(name)).with_context(|| format!("copy {name} of the journal"))?;
+            let copy = to.join(name);
+            fs::copy(from.join(name), &copy).with_context(|| format!("copy {name} of the journal"))?;
+            // The copy is completed as at a start, though the original may not be writable.
+            fs::set_permissions(&copy, Permissions::from_mode(0o600))?;
         }
         // Opening would cut records that were there once and cannot be read now.
         let findings = journal::verify(&to, known_end(&data.join("index")))?;
@@ -251,6 +257,12 @@ impl State {
     }
 }
 
+/// How often the journal is copied before such an error is the answer.
+fn attempts(error: &anyhow::Error) -> u32 {
+    let is_gone = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
+    if is_gone { ATTEMPTS } else { HOPELESS_ATTEMPTS }
+}
+
 /// Other bytes than the digest says end the backup: it would be refused when it is needed.
 fn add<W: Write>(archive: &mut ArchiveWriter<W>, digest: &Digest, size: u64, file: File) -> anyhow::Result<()> {
     let algorithm = digest.algorithm().context("content of an unknown algorithm is here")?;
@@ -277,40 +289,38 @@ impl Read for Checked {
     }
 }
 
-/// A file that gets its name when it is whole, so that a backup that breaks off takes no earlier one's place.
+/// A file that gets its name when it is whole, so that a backup that breaks off takes no earlier one's place. Until then
+/// it has a name that no other backup has.
 #[derive(Debug)]
 pub(in crate::cli) struct Partial {
-    file: File,
-    path: PathBuf,
+    file: NamedTempFile,
     target: PathBuf,
-    published: bool,
 }
 
 impl Partial {
     /// `None` for standard output.
     pub(in crate::cli) fn of(target: &Place) -> anyhow::Result<Option<Self>> {
         let Place::File(target) = target else { return Ok(None) };
+        ensure!(!target.is_dir(), "{} is a directory; the backup needs a file name", target.display());
         let mut name = target.file_name().context("the backup needs a file name")?.to_owned();
-        name.push(".partial");
-        let path = target.with_file_name(name);
-        // The archive holds all that the registry does.
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        let file = file.with_context(|| format!("create {}", path.display()))?;
-        Ok(Some(Partial { file, path, target: target.clone(), published: false }))
+        name.push(".");
+        // Readable by its owner only: the archive holds all that the registry does.
+        let file = tempfile::Builder::new().prefix(&name).suffix(".partial").tempfile_in(directory_of(target));
+        let file = file.with_context(|| {
+            format!(
+                "create a file beside {} (as the user of server.run_as, if one is set; - is standard output)",
+                target.display()
+            )
+        })?;
+        Ok(Some(Partial { file, target: target.clone() }))
     }
 
-    fn publish(mut self) -> anyhow::Result<()> {
-        fs::rename(&self.path, &self.target).with_context(|| format!("create {}", self.target.display()))?;
-        self.published = true;
-        let parent = self.target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok(File::open(parent)?.sync_all()?)
+    fn publish(self) -> anyhow::Result<()> {
+        self.file.persist(&self.target).with_context(|| format!("create {}", self.target.display()))?;
+        Ok(File::open(directory_of(&self.target))?.sync_all()?)
     }
 }
 
-impl Drop for Partial {
-    fn drop(&mut self) {
-        if !self.published {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
+fn directory_of(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -45,15 +45,12 @@ fn tell(data: &Path, head: &Head, counts: Counts) {
     let files = count(counts.files, "file");
     print(&format!("restored {} up to record {}: {} in {files}", head.journal, head.sequence, bytes(counts.bytes)));
     if counts.elsewhere > 0 {
-        let size = bytes(counts.elsewhere_bytes);
-        print(&format!(
-            "on portals only, by the records: {} blobs, {size}; configure the same portals",
-            counts.elsewhere
-        ));
+        let (blobs, size) = (count(counts.elsewhere, "blob"), bytes(counts.elsewhere_bytes));
+        print(&format!("on portals only, by the records: {blobs}, {size}; configure the same portals"));
     }
     if counts.missing > 0 {
-        let size = bytes(counts.missing_bytes);
-        print(&format!("NOT COMPLETE: {} blobs, {size}, were not in the backup; push them again", counts.missing));
+        let (blobs, size) = (count(counts.missing, "blob"), bytes(counts.missing_bytes));
+        print(&format!("NOT COMPLETE: not in the backup, to be pushed again: {blobs}, {size}"));
     }
     print(&format!("start it with: skyberth serve --data {}", data.display()));
 }

@@ -62,4 +62,32 @@ fn what_is_no_backup_or_a_newer_one_is_called_so() {
     }
     let newer = archive(&Head { format: FORMAT + 1, ..head() });
     assert!(read(&newer).unwrap_err().starts_with("the backup has format"));
+    // With other members than those of today.
+    let newest = tar_of(tar::EntryType::Regular, archive::HEAD, br#"{"format":9,"other":true}"#);
+    assert!(read(&newest).unwrap_err().starts_with("the backup has format 9"), "{:?}", read(&newest));
+}
+
+/// An archive of one entry.
+fn tar_of(kind: tar::EntryType, name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(bytes.len() as u64);
+    tar.append_data(&mut header, name, bytes).unwrap();
+    tar.into_inner().unwrap()
+}
+
+#[test]
+fn entries_that_no_backup_has_are_refused_unread() {
+    for kind in [tar::EntryType::XHeader, tar::EntryType::XGlobalHeader, tar::EntryType::GNULongLink] {
+        let said = read(&tar_of(kind, "x", &[b'a'; 4096])).unwrap_err();
+        assert!(said.contains("\"x\" does not belong in it"), "{kind:?}: {said}");
+    }
+    // Gigabytes are announced, and not waited for.
+    let mut header = tar::Header::new_gnu();
+    header.set_path("x").unwrap();
+    header.set_entry_type(tar::EntryType::GNULongName);
+    header.set_size(8 << 30);
+    header.set_cksum();
+    assert!(read(header.as_bytes()).unwrap_err().contains("a name of 8589934592 bytes"));
 }
