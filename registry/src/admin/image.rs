@@ -120,10 +120,10 @@ impl Known {
 #[derive(Deserialize)]
 struct Body {
     config: Option<Descriptor>,
-    #[serde(default)]
-    layers: Vec<Descriptor>,
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
+    /// Some tools write `null` for none.
+    layers: Option<Vec<Descriptor>>,
+    /// The same.
+    manifests: Option<Vec<Descriptor>>,
 }
 
 #[derive(Deserialize)]
@@ -148,8 +148,8 @@ struct Platform {
 fn descriptors(body: &[u8]) -> HashMap<Digest, Known> {
     let Ok(Body { config, layers, manifests }) = serde_json::from_slice(body) else { return HashMap::new() };
     let config = config.into_iter().map(|descriptor| (Role::Config, descriptor));
-    let layers = layers.into_iter().map(|descriptor| (Role::Layer, descriptor));
-    let manifests = manifests.into_iter().map(|descriptor| (Role::Platform, descriptor));
+    let layers = layers.into_iter().flatten().map(|descriptor| (Role::Layer, descriptor));
+    let manifests = manifests.into_iter().flatten().map(|descriptor| (Role::Platform, descriptor));
     let known = |(role, Descriptor { digest, media_type, platform }): (Role, Descriptor)| {
         let platform = platform.map(|Platform { os, architecture, variant }| {
             let parts = [os, architecture, variant];
@@ -181,6 +181,8 @@ mod tests {
         assert_eq!(found[&c.parse().unwrap()].role, Role::Config);
         assert_eq!(found[&d.parse().unwrap()].role, Role::Layer);
         assert_eq!(found.len(), 2);
+        let null = format!(r#"{{"config":{{"digest":"{c}"}},"layers":null,"manifests":null}}"#);
+        assert_eq!(descriptors(null.as_bytes())[&c.parse().unwrap()].role, Role::Config, "null lists");
         assert!(descriptors(b"[").is_empty());
     }
 }
