@@ -3,11 +3,13 @@
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::server::short;
+use super::server::{ShortPath, short};
 use super::{Command, Item, PROTOCOL, Reply, Request};
 
 /// Longest line of a reply. Items are bounded by what one manifest or one status can say.
@@ -28,9 +30,10 @@ pub struct Connection(BufReader<UnixStream>);
 impl Connection {
     /// `None` if no node takes commands there.
     ///
-    /// Errors: the node is another user's, or what the system says.
+    /// Errors: of the kind `TimedOut` if the node takes none within [`ANSWERS_WITHIN`]; the node is another user's; or
+    /// what the system says.
     pub fn open(socket: &Path) -> io::Result<Option<Self>> {
-        match UnixStream::connect(short(socket)?.as_path()) {
+        match connect(short(socket)?, ANSWERS_WITHIN) {
             Ok(stream) => Ok(Some(Connection(BufReader::new(stream)))),
             // None was ever there, or its process has ended.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
@@ -45,13 +48,14 @@ impl Connection {
         let deadline = Instant::now() + ANSWERS_WITHIN;
         let mut line = serde_json::to_vec(&Request { version: PROTOCOL, command })?;
         line.push(b'\n');
+        self.0.get_ref().set_write_timeout(Some(ANSWERS_WITHIN))?;
         self.0.get_mut().write_all(&line)?;
         match self.reply_before(Some(deadline))? {
             Reply::Node { version: PROTOCOL, .. } => Ok(()),
             Reply::Node { version, program } => {
                 bail!("the node is Skyberth {program}, with commands of version {version}: use that program")
             }
-            Reply::Failed(why) => bail!(why),
+            Reply::Failed(why) => bail!("{why} (the node did not send its version, and may run another one)"),
             _ => bail!("the node did not send its version: it runs another version of this program"),
         }
     }
@@ -106,5 +110,45 @@ impl Connection {
             }
         }
         serde_json::from_slice(&line).context("the node's reply cannot be understood")
+    }
+}
+
+/// A process that takes no connection lets others wait for ever once enough of them wait: for those there is a thread,
+/// which ends with the process.
+fn connect(socket: ShortPath, within: Duration) -> io::Result<UnixStream> {
+    let (done, connected) = mpsc::channel();
+    thread::spawn(move || done.send(UnixStream::connect(socket.as_path())));
+    connected.recv_timeout(within).unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_takes_no_connection_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        #[expect(unsafe_code, reason = "std does not say how many may wait")]
+        // SAFETY: numbers only.
+        let shortened = unsafe { libc::listen(listener.as_raw_fd(), 0) };
+        assert_eq!(shortened, 0);
+        let limit = Duration::from_millis(200);
+        let attempt = || connect(short(&socket).unwrap(), limit);
+        let results: Vec<_> = (0..3).map(|_| attempt()).collect();
+        let waited = results.iter().filter(|result| result.as_ref().is_err_and(|e| e.kind() == ErrorKind::TimedOut));
+        assert!(waited.count() >= 1, "{results:?}");
+    }
+
+    #[test]
+    fn a_refusal_before_the_version_is_told_with_its_likely_reason() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"{\"failed\":\"not a command\"}\n").unwrap();
+        let error = Connection(BufReader::new(ours)).ask(Command::Status).unwrap_err().to_string();
+        assert!(error.contains("not a command") && error.contains("may run another"), "{error}");
     }
 }

@@ -66,6 +66,7 @@ pub(super) fn running(path: &Path) -> anyhow::Result<Option<Connection>> {
                 .context("a node of another user runs there, ask as that user")?;
             Ok(None)
         }
+        Err(error) if error.kind() == ErrorKind::TimedOut => bail!(NotAnswering),
         connection => connection.with_context(|| format!("ask the node on {}", path.display())),
     }
 }
@@ -80,9 +81,11 @@ pub(super) fn busy(error: anyhow::Error, path: &Path) -> anyhow::Error {
 
 /// Prints how a node is, and gives the exit code that says it in short; with `safe`, whether it could be lost, too.
 pub(super) fn status(loaded: &Loaded, safe: bool, form: Form) -> anyhow::Result<u8> {
-    let status = match running(&loaded.config.storage.data)? {
-        Some(node) => of_running(node)?,
-        None => of_stopped(&loaded.config)?,
+    let status = match running(&loaded.config.storage.data) {
+        Ok(Some(node)) => of_running(node)?,
+        Ok(None) => of_stopped(&loaded.config)?,
+        Err(error) if error.is::<NotAnswering>() => Status::of(Running::NotAnswering),
+        Err(error) => return Err(error),
     };
     let code = code(&status, safe);
     form.print(&Item::Status(Box::new(status)));
