@@ -48,7 +48,8 @@ fn text(item: &Item) -> String {
         Item::Collection { dry_run, collected } => collection(*dry_run, *collected),
         Item::Finding(finding) => self::finding(finding),
         Item::Checked { records, files, bad, put_aside } => format!(
-            "journal: {records} records read, all sound\ncontent: {} held, {bad} of them damaged or missing, {put_aside} put aside",
+            "journal: {} read, all sound\ncontent: {} held, {bad} of them damaged or missing, {put_aside} put aside",
+            count(*records, "record"),
             count(*files, "file")
         ),
         Item::Held => "all files of content are kept".to_owned(),
@@ -69,7 +70,8 @@ fn status(status: &Status) -> String {
         line("sequence", format!("{} (snapshot at {})", catalog.sequence, catalog.snapshot_sequence));
         line("journal", bytes(catalog.journal_bytes));
         let rebuilds = count(catalog.rebuilds, "rebuild");
-        line("index", format!("{} entries, {rebuilds} since the start", catalog.index_entries));
+        let entries = if catalog.index_entries == 1 { "entry" } else { "entries" };
+        line("index", format!("{} {entries}, {rebuilds} since the start", catalog.index_entries));
     }
     if let Some(open) = status.open_uploads {
         line("open uploads", open.to_string());
@@ -155,10 +157,10 @@ fn safety(node: Running, safety: &Safety) -> Vec<String> {
 
 /// What is recorded where this node does not go any more.
 fn elsewhere(Elsewhere { content, unpins }: Elsewhere) -> Vec<String> {
-    let places = "is also recorded at places that are not configured; copies there do not count";
-    let wait = "wait until their places are configured again: nobody else can remove them there";
-    let content = (content > 0).then(|| format!("{content} pieces of content: each {places}"));
-    content.into_iter().chain((unpins > 0).then(|| format!("{unpins} removals {wait}"))).collect()
+    let places = "recorded at places that are not configured too; copies there do not count";
+    let wait = "waiting for places that are not configured now; nobody else can remove content there";
+    let content = (content > 0).then(|| format!("{}, {places}", count(content, "blob")));
+    content.into_iter().chain((unpins > 0).then(|| format!("{}, {wait}", count(unpins, "removal")))).collect()
 }
 
 fn manifest(manifest: &Manifest) -> String {
@@ -218,7 +220,7 @@ fn collection(dry_run: bool, done: Collected) -> String {
         format!("{verb} {} ({})", count(done.blobs, "unreferenced blob"), bytes(done.bytes)),
         format!("{verb} {}", count(done.files, "unreferenced file")),
         format!("{verb} {}", count(done.uploads, "idle upload")),
-        format!("kept {} that are young or being pushed to", count(done.kept, "unreferenced blob")),
+        format!("kept {}, young or being pushed to", count(done.kept, "unreferenced blob")),
     ]
     .join("\n")
 }
