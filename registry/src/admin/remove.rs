@@ -46,7 +46,7 @@ async fn remove_all(registry: &Arc<Registry>, repository: &RepositoryName) -> Re
 }
 
 /// `false` if a client was faster.
-async fn remove_one(registry: &Registry, repository: &RepositoryName, digest: Digest) -> Result<bool, Error> {
+async fn remove_one(registry: &Arc<Registry>, repository: &RepositoryName, digest: Digest) -> Result<bool, Error> {
     match registry.remove_manifest(&Caller::local(), repository, &Reference::Digest(digest)).await {
         Ok(()) => Ok(true),
         Err(Error::ManifestUnknown) => Ok(false),

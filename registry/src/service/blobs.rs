@@ -164,7 +164,7 @@ impl Registry {
 
     /// DELETE of a blob: the repository no longer holds it; the file goes with its last holder.
     pub async fn delete_blob(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         repository: &RepositoryName,
         digest: &Digest,
@@ -177,13 +177,20 @@ impl Registry {
             digest: digest.clone(),
             even_if_referenced: self.limits.delete_referenced_blobs,
         };
-        let committed = self.catalog.commit(vec![command]).await.map_err(|error| match error.into() {
-            Error::RepositoryUnknown => Error::BlobUnknown,
-            other => other,
-        })?;
-        tracing::info!(request.id = %caller.request, client = %caller.address, %repository, %digest, "a blob was deleted");
-        self.remove_orphans(committed.orphaned).await;
-        Ok(())
+        // Its own task: a client that leaves shall not keep the delete out of the log.
+        let (registry, caller) = (Arc::clone(self), caller.clone());
+        let (repository, digest) = (repository.clone(), digest.clone());
+        let done = self.tasks.spawn(async move {
+            let committed = registry.catalog.commit(vec![command]).await.map_err(|error| match error.into() {
+                Error::RepositoryUnknown => Error::BlobUnknown,
+                other => other,
+            })?;
+            tracing::info!(request.id = %caller.request, client = %caller.address, %repository, %digest,
+                "a blob was deleted");
+            registry.remove_orphans(committed.orphaned).await;
+            Ok(())
+        });
+        done.await.unwrap_or(Err(Error::Internal("deleting the blob panicked")))
     }
 
     /// The file is gone though the catalog holds it: the client is told that we do not have it, so that a push brings it

@@ -295,7 +295,7 @@ impl Registry {
 
     /// DELETE: by digest the manifest with all its tags, by tag only the tag.
     pub async fn delete_manifest(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         repository: &RepositoryName,
         reference: &Reference,
@@ -308,6 +308,19 @@ impl Registry {
 
     /// The same for the operator, whom `registry.delete` does not bind.
     pub(crate) async fn remove_manifest(
+        self: &Arc<Self>,
+        caller: &Caller,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<(), Error> {
+        // Its own task: a client that leaves shall stop neither the steps of a long delete nor the line in the log.
+        let (registry, caller) = (Arc::clone(self), caller.clone());
+        let (repository, reference) = (repository.clone(), reference.clone());
+        let done = self.tasks.spawn(async move { registry.take_manifest_out(&caller, &repository, &reference).await });
+        done.await.unwrap_or(Err(Error::Internal("deleting the manifest panicked")))
+    }
+
+    async fn take_manifest_out(
         &self,
         caller: &Caller,
         repository: &RepositoryName,
@@ -326,10 +339,7 @@ impl Registry {
                         self.touch(repository, needed).await;
                     }
                 }
-                // Its own task: one with many tags goes in several steps, and a client that leaves shall not stop between.
-                let (catalog, repository, digest) = (self.catalog.clone(), repository.clone(), digest.clone());
-                let done = self.tasks.spawn(async move { catalog.delete_manifest(repository, digest).await });
-                done.await.map_err(|_| Error::Internal("deleting the manifest panicked"))??
+                self.catalog.delete_manifest(repository.clone(), digest.clone()).await?
             }
         };
         tracing::info!(request.id = %caller.request, client = %caller.address, %repository, %reference,

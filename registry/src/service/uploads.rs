@@ -139,10 +139,11 @@ impl Registry {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Result<(), Error> {
-        self.drop_session(repository, id).await?;
+        let session = self.end_session(repository, id)?;
+        // Before anything waits: the session is gone, whether or not the client stays for the answer.
         tracing::info!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
             "an upload was cancelled");
-        Ok(())
+        self.discard(session).await
     }
 
     pub(super) async fn drop_session(
@@ -150,11 +151,22 @@ impl Registry {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Result<(), Error> {
+        let session = self.end_session(repository, id)?;
+        self.discard(session).await
+    }
+
+    /// From here on nobody finds the session.
+    fn end_session(&self, repository: &RepositoryName, id: &UploadId) -> Result<Arc<Session>, Error> {
         let session = self.sessions.find(repository, id)?;
         if !session.cancel() {
             return Err(Error::UploadUnknown);
         }
         self.forget(id);
+        Ok(session)
+    }
+
+    /// Removes the files of a session that has ended.
+    async fn discard(self: &Arc<Self>, session: Arc<Session>) -> Result<(), Error> {
         let free = Arc::clone(&session.upload).try_lock_owned().ok();
         let is_free = free.is_some();
         let registry = Arc::clone(self);

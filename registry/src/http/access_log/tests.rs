@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use futures_util::FutureExt as _;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -47,7 +48,7 @@ impl io::Write for Lines {
 
 /// A registry whose log is kept, behind a proxy at 10.0.0.1.
 struct Site {
-    _fixture: Fixture,
+    fixture: Fixture,
     door: Door,
     lines: Lines,
     _guard: DefaultGuard,
@@ -62,7 +63,7 @@ impl Site {
         let trusted_proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
         let options = HttpOptions { trusted_proxies, access_log, locations, ..HttpOptions::for_tests() };
         door.open(Arc::clone(&fixture.registry), Arc::clone(&fixture.registry.metrics), options);
-        Site { _fixture: fixture, door, lines, _guard: guard }
+        Site { fixture, door, lines, _guard: guard }
     }
 
     /// Sends a request by the proxy for 192.0.2.1, and reads the answer to its end.
@@ -78,6 +79,14 @@ impl Site {
         let (head, body) = router(self.door.clone()).oneshot(request).await.unwrap().into_parts();
         body.collect().await.unwrap();
         Response::from_parts(head, ())
+    }
+
+    /// Sends a request and leaves before the answer.
+    fn leave(&self, method: &str, path: &str, body: Body) {
+        let mut request = Request::builder().method(method).uri(path).body(body).unwrap();
+        request.extensions_mut().insert(ConnectInfo("192.0.2.7:1".parse::<SocketAddr>().unwrap()));
+        let answer = router(self.door.clone()).oneshot(request).now_or_never();
+        assert!(answer.is_none(), "{method} {path} was answered at once");
     }
 
     /// A session, a PATCH, the closing PUT, and a manifest under `v1`; the session's path, the blob and the manifest.
@@ -160,6 +169,28 @@ async fn deletes_and_moved_tags_are_logged_though_the_access_log_is_off() {
     assert_eq!(messages, [&["a tag was moved"][..], &deleted].concat());
     assert_eq!((&changes[0]["from"], &changes[0]["to"]), (&first.as_str().into(), &second.as_str().into()));
     assert!(changes.iter().all(|line| line["client"] == "192.0.2.1" && line["request.id"] == "proxy-7"));
+}
+
+/// The tag was gone, and no line said so: the line stood behind the wait that the client ended.
+#[tokio::test]
+async fn a_delete_is_logged_though_its_client_leaves_at_once() {
+    let site = Site::new(AccessLog::Off, Locations::Relative);
+    let (_, blob, manifest) = site.push("some content").await;
+    let begun = site.send("POST", "/v2/a/blobs/uploads/", Body::empty()).await;
+    site.lines.take();
+    for (path, message) in [
+        (begun.headers()["location"].to_str().unwrap(), "an upload was cancelled"),
+        ("/v2/a/manifests/v1", "a tag was deleted"),
+        (&format!("/v2/a/manifests/{manifest}"), "a manifest was deleted"),
+        (&format!("/v2/a/blobs/{blob}"), "a blob was deleted"),
+    ] {
+        site.leave("DELETE", path, Body::empty());
+        site.fixture.registry.finish().await;
+        let lines = site.lines.take();
+        let [line] = &lines[..] else { panic!("{path}: {lines:?}") };
+        assert_eq!((&line["message"], &line["client"]), (&message.into(), &"192.0.2.7".into()));
+    }
+    assert!(!site.fixture.file(&blob).exists(), "content that nobody holds goes");
 }
 
 #[tokio::test]
