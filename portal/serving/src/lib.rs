@@ -15,7 +15,7 @@ mod range;
 mod request_body;
 mod request_id;
 
-pub use access_log::{AccessLog, Sent, loggable, on_end};
+pub use access_log::{AccessLog, CLIENT_LEFT, Pending, Sent, loggable, loggable_method, on_end};
 pub use client::{InvalidNetwork, Network, TrustedProxies, client_network};
 pub use conditions::{EntityTag, EntityTags, entity_tags, precondition, range_applies};
 pub use idle::{IdleTimeout, IdleTimeoutError};

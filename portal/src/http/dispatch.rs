@@ -1,6 +1,6 @@
 //! From a request to its handler and back: the one place that sets common headers, counts and logs failures.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -11,7 +11,9 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serving::metrics::RequestLabels;
-use serving::{Query, REQUEST_ID, RequestBody, inbound_request_id, loggable, on_end};
+use serving::{
+    CLIENT_LEFT, Pending, Query, REQUEST_ID, RequestBody, Sent, inbound_request_id, loggable, loggable_method, on_end,
+};
 use skynet_formats::GATEWAY_HEADER;
 
 use super::error::HttpError;
@@ -53,6 +55,13 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     let label = route.as_ref().map_or("none", Route::label);
     let is_tus = route.as_ref().is_some_and(Route::is_tus);
     let mut body = RequestBody::new(body, portal.options.idle_body_timeout, portal.metrics.received_bytes.clone());
+    let line = portal.options.access_log.covers(&request.method).then(|| Line::new(&id, path, label, began, &request));
+    let pending = Pending::new(line, |line: Option<Line>| {
+        count(&portal, label, &request.method, CLIENT_LEFT, began);
+        if let Some(line) = line {
+            line.write(None, Sent { bytes: 0, complete: false });
+        }
+    });
     let answer = match route {
         _ if preflight => Ok(empty(StatusCode::NO_CONTENT)),
         Some(route) => answer(&portal, &route, &request, &mut body).await,
@@ -65,14 +74,17 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     }
     let received = body.received();
     body.leave(expects_continue, head.version, &mut response);
-    let labels =
-        RequestLabels { operation: label, method: (&request.method).into(), status: response.status().as_u16() };
-    portal.metrics.request_duration.get_or_create(&labels).observe(began.elapsed().as_secs_f64());
-    if !portal.options.access_log.covers(&request.method) {
-        return response;
+    let line = pending.answered();
+    count(&portal, label, &request.method, response.status().as_u16(), began);
+    match line {
+        Some(line) => line.write_at_end_of(response, &request.method, received),
+        None => response,
     }
-    let line = Line { id, path: loggable(path.as_bytes(), MAX_LOGGED_PATH), route: label, received, began };
-    line.write_at_end_of(response, &request)
+}
+
+fn count(portal: &Portal, label: &'static str, method: &Method, status: u16, began: Instant) {
+    let labels = RequestLabels { operation: label, method: method.into(), status };
+    portal.metrics.request_duration.get_or_create(&labels).observe(began.elapsed().as_secs_f64());
 }
 
 async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &mut RequestBody) -> Answer {
@@ -158,8 +170,8 @@ fn empty(status: StatusCode) -> Response<Body> {
 fn render(error: HttpError, id: &str, label: &'static str, method: &Method, path: &str) -> Response<Body> {
     if let Some(cause) = &error.cause {
         let reason = cause.source().map(ToString::to_string).unwrap_or_default();
-        let path = loggable(path.as_bytes(), MAX_LOGGED_PATH);
-        tracing::error!(request.id = %id, operation = label, %method, path, error = %cause, %reason, "request failed");
+        let (method, path) = (loggable_method(method), loggable(path.as_bytes(), MAX_LOGGED_PATH));
+        tracing::error!(request.id = %id, operation = label, method, path, error = %cause, %reason, "request failed");
     }
     error.into_response(id)
 }
@@ -184,34 +196,56 @@ fn finish(portal: &Portal, request: &Request, preflight: bool, id: &str, respons
     }
 }
 
-/// A line of the access log: the facts about a request that [`Request`] does not have.
+/// A line of the access log: what is known of a request before its answer.
 struct Line {
     id: String,
+    client: Option<IpAddr>,
+    user_agent: Option<String>,
+    method: String,
     path: String,
     route: &'static str,
-    received: u64,
     began: Instant,
 }
 
+/// What is known with the answer.
+struct Answered {
+    status: u16,
+    received: u64,
+    skylink: Option<String>,
+}
+
 impl Line {
+    fn new(id: &str, path: &str, route: &'static str, began: Instant, request: &Request) -> Self {
+        let user_agent = request.headers.get(USER_AGENT);
+        Line {
+            id: id.to_owned(),
+            client: request.client,
+            user_agent: user_agent.map(|value| loggable(value.as_bytes(), MAX_LOGGED_AGENT)),
+            method: loggable_method(&request.method),
+            path: loggable(path.as_bytes(), MAX_LOGGED_PATH),
+            route,
+            began,
+        }
+    }
+
     /// Writes the line when the answer's body has ended.
-    fn write_at_end_of(self, response: Response<Body>, request: &Request) -> Response<Body> {
-        let (client, method) = (request.client, request.method.clone());
-        let user_agent = request.headers.get(USER_AGENT).map(|value| loggable(value.as_bytes(), MAX_LOGGED_AGENT));
+    fn write_at_end_of(self, response: Response<Body>, method: &Method, received: u64) -> Response<Body> {
         let skylink = response.headers().get(SKYNET_SKYLINK).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let status = response.status().as_u16();
-        response.map(|body| {
-            on_end(body, move |sent| {
-                tracing::info!(
-                    target: "portal::access",
-                    { request.id = self.id, client = client.map(tracing::field::display), user_agent, %method,
-                    route = self.route, path = self.path, status, received_bytes = self.received,
-                    sent_bytes = sent.bytes, duration_ms = self.began.elapsed().as_millis() as u64, skylink,
-                    cut = (!sent.complete).then_some(true) },
-                    "request"
-                );
-            })
-        })
+        let answer = Answered { status: response.status().as_u16(), received, skylink };
+        on_end(response, method, move |sent| self.write(Some(&answer), sent))
+    }
+
+    /// `answer` is absent if the request ended before it.
+    fn write(self, answer: Option<&Answered>, sent: Sent) {
+        tracing::info!(
+            target: "portal::access",
+            { request.id = self.id, client = self.client.map(tracing::field::display), user_agent = self.user_agent,
+            method = self.method, route = self.route, path = self.path, status = answer.map(|answer| answer.status),
+            received_bytes = answer.map(|answer| answer.received), sent_bytes = sent.bytes,
+            duration_ms = self.began.elapsed().as_millis() as u64,
+            skylink = answer.and_then(|answer| answer.skylink.as_deref()), cut = (!sent.complete).then_some(true) },
+            "request"
+        );
     }
 }
 

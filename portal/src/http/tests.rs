@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
+use futures_util::FutureExt as _;
 use http::{Request, Response, StatusCode};
 use tower::ServiceExt;
 
@@ -108,6 +109,16 @@ async fn a_preflight_is_granted_what_it_asks() {
     assert_eq!(response.status(), StatusCode::NO_CONTENT);
     assert_eq!(response.headers()["access-control-allow-headers"], "tus-resumable, x-anything");
     assert!(response.headers()["access-control-allow-methods"].to_str().unwrap().contains("PATCH"));
+}
+
+/// A client that left while its answer was made was not counted at all.
+#[tokio::test]
+async fn a_request_whose_client_leaves_before_the_answer_is_counted() {
+    let portal = TestPortal::new();
+    let never = Body::from_stream(futures_util::stream::pending::<std::io::Result<bytes::Bytes>>());
+    assert!(portal.send(post("/skynet/skyfile?filename=a", never)).now_or_never().is_none());
+    let page = portal.portal().metrics.page(None).text;
+    assert!(page.contains(r#"method="POST",status="499"} 1"#), "{page}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::body::Body;
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, Method, Response};
-use serving::{Sent, loggable, on_end};
+use serving::{Sent, loggable, loggable_method, on_end};
 
 use super::headers::{DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID};
 use super::route::{Route, RouteError};
@@ -20,10 +20,8 @@ const MAX_USER_AGENT: usize = 128;
 pub(super) struct Line {
     pub(super) caller: Caller,
     pub(super) user_agent: String,
-    pub(super) method: Method,
     pub(super) route: &'static str,
     pub(super) path: String,
-    pub(super) received: u64,
     pub(super) began: Instant,
 }
 
@@ -40,26 +38,45 @@ pub(super) fn user_agent(headers: &HeaderMap) -> String {
     headers.get(USER_AGENT).map_or_else(String::new, |value| loggable(value.as_bytes(), MAX_USER_AGENT))
 }
 
+/// What is known with the answer.
+struct Answered {
+    upload: Option<String>,
+    digest: Option<String>,
+    status: u16,
+    received: u64,
+}
+
 impl Line {
     /// Writes the line when the answer's body has ended. The session and the digest of a push stand in the headers of its
     /// answers, which is how the lines of one push are found.
-    pub(super) fn write_at_end_of(self, response: Response<Body>) -> Response<Body> {
+    pub(super) fn write_at_end_of(self, response: Response<Body>, method: &Method, received: u64) -> Response<Body> {
         let text = |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
-        let (upload, digest) = (text(DOCKER_UPLOAD_UUID), text(DOCKER_CONTENT_DIGEST));
-        let status = response.status().as_u16();
-        response.map(|body| {
-            on_end(body, move |sent: Sent| {
-                tracing::info!(
-                    target: "skyberth::access",
-                    { request.id = %self.caller.request, client = %self.caller.address,
-                    user_agent = self.user_agent, method = %self.method, route = self.route, path = self.path, status,
-                    received_bytes = self.received, sent_bytes = sent.bytes,
-                    duration_ms = self.began.elapsed().as_millis() as u64, upload.id = upload, digest,
-                    cut = (!sent.complete).then_some(true) },
-                    "request"
-                );
-            })
-        })
+        let answer = Answered {
+            upload: text(DOCKER_UPLOAD_UUID),
+            digest: text(DOCKER_CONTENT_DIGEST),
+            status: response.status().as_u16(),
+            received,
+        };
+        let shown = loggable_method(method);
+        on_end(response, method, move |sent| self.write(&shown, Some(&answer), sent))
+    }
+
+    /// Writes the line of a request that ended before its answer.
+    pub(super) fn write_unanswered(self, method: &Method) {
+        self.write(&loggable_method(method), None, Sent { bytes: 0, complete: false });
+    }
+
+    fn write(self, method: &str, answer: Option<&Answered>, sent: Sent) {
+        tracing::info!(
+            target: "skyberth::access",
+            { request.id = %self.caller.request, client = %self.caller.address, user_agent = self.user_agent, method,
+            route = self.route, path = self.path, status = answer.map(|answer| answer.status),
+            received_bytes = answer.map(|answer| answer.received), sent_bytes = sent.bytes,
+            duration_ms = self.began.elapsed().as_millis() as u64,
+            upload.id = answer.and_then(|answer| answer.upload.as_deref()),
+            digest = answer.and_then(|answer| answer.digest.as_deref()), cut = (!sent.complete).then_some(true) },
+            "request"
+        );
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use http::header::EXPECT;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use serving::metrics::RequestLabels;
-use serving::{Query, REQUEST_ID, RequestBody, inbound_request_id};
+use serving::{CLIENT_LEFT, Pending, Query, REQUEST_ID, RequestBody, inbound_request_id, loggable_method};
 
 use super::access_log::{self, Line};
 use super::action::Action;
@@ -20,7 +20,7 @@ use super::request::{Answer, Request};
 use super::route::Route;
 use super::{App, Door};
 use super::{health, home, location, v2};
-use crate::service::Caller;
+use crate::service::{Caller, Error};
 use crate::telemetry::metrics::Metrics;
 
 /// Handles every request.
@@ -39,6 +39,19 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     let base = app.options.locations.base(&app.options.trusted_proxies, peer, &head.uri, &head.headers);
     let request = Request { caller, headers: head.headers, query: Query::parse_uri(head.uri.query()) };
     let mut body = RequestBody::new(body, app.options.idle_body_timeout, app.metrics.http_received_bytes.clone());
+    let line = app.options.access_log.covers(&method).then(|| Line {
+        user_agent: access_log::user_agent(&request.headers),
+        route: label,
+        path: access_log::path(&route, head.uri.path()),
+        began,
+        caller: request.caller.clone(),
+    });
+    let pending = Pending::new(line, |line: Option<Line>| {
+        count(&app.metrics, label, &method, CLIENT_LEFT, began.elapsed());
+        if let Some(line) = line {
+            line.write_unanswered(&method);
+        }
+    });
     let answer = match &route {
         Ok(route) => match route.action(&method) {
             Some(action) => handle(app, action, &request, &mut body).await,
@@ -49,20 +62,13 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     let path = || access_log::path(&route, head.uri.path());
     let mut response = answer.unwrap_or_else(|error| render(error, &request.caller, label, &method, &path()));
     finish(&mut response, &request.caller.request, &method, base.as_deref());
-    let line = app.options.access_log.covers(&method).then(|| Line {
-        user_agent: access_log::user_agent(&request.headers),
-        method: method.clone(),
-        route: label,
-        path: path(),
-        received: body.received(),
-        began,
-        caller: request.caller,
-    });
+    let received = body.received();
     body.leave(expects_continue, head.version, &mut response);
     let response = response.map(|body| Body::new(Counted::new(body, app.metrics.http_sent_bytes.clone())));
-    count(&app.metrics, label, &method, response.status(), began.elapsed());
+    let line = pending.answered();
+    count(&app.metrics, label, &method, response.status().as_u16(), began.elapsed());
     match line {
-        Some(line) => line.write_at_end_of(response),
+        Some(line) => line.write_at_end_of(response, &method, received),
         None => response,
     }
 }
@@ -81,8 +87,8 @@ fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Caller {
 }
 
 /// Counted when the head of the answer is made; bodies stream on after that.
-fn count(metrics: &Metrics, label: &'static str, method: &Method, status: StatusCode, took: Duration) {
-    let labels = RequestLabels { operation: label, method: method.into(), status: status.as_u16() };
+fn count(metrics: &Metrics, label: &'static str, method: &Method, status: u16, took: Duration) {
+    let labels = RequestLabels { operation: label, method: method.into(), status };
     metrics.http_request_duration.get_or_create(&labels).observe(took.as_secs_f64());
 }
 
@@ -113,13 +119,19 @@ async fn handle(app: &App, action: Action<'_>, request: &Request, body: &mut Req
     }
 }
 
-/// Turns an error into its answer. What is our fault is logged here, and nowhere else.
+/// Turns an error into its answer. A failure of ours, or a limit that was reached, is logged here, and nowhere else.
 fn render(error: HttpError, caller: &Caller, label: &'static str, method: &Method, path: &str) -> Response<Body> {
     if let Some(cause) = &error.cause {
+        let (method, is_limit) = (loggable_method(method), matches!(**cause, Error::TooMany(_)));
         let cause: &dyn std::error::Error = cause.as_ref();
         let reason = cause.source().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(request.id = %caller.request, client = %caller.address, operation = label, %method, path,
-            error = %cause, %reason, "request failed");
+        if is_limit {
+            tracing::warn!(request.id = %caller.request, client = %caller.address, operation = label, method, path,
+                error = %cause, "request refused");
+        } else {
+            tracing::error!(request.id = %caller.request, client = %caller.address, operation = label, method, path,
+                error = %cause, %reason, "request failed");
+        }
     }
     error.into_response(&caller.request)
 }

@@ -34,7 +34,7 @@ pub(crate) struct HttpError {
     pub(crate) status: StatusCode,
     entries: Vec<Entry>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// Why, for the log; only where the fault is ours.
+    /// Why, for the log; only where the client can do nothing but try again.
     pub(crate) cause: Option<Box<Error>>,
 }
 
@@ -144,12 +144,12 @@ impl HttpError {
             Error::PreconditionFailed => plain(S::PRECONDITION_FAILED, "DENIED"),
             Error::BodyBroken => plain(S::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
             Error::BodyIdle => plain(S::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),
-            // What all clients share is used up; it is none's own fault, and not ours either.
-            Error::TooMany(_) => plain(S::SERVICE_UNAVAILABLE, "UNAVAILABLE").with(RETRY_AFTER, RETRY_SECONDS),
             Error::DiskFull | Error::NoNewUploads => {
                 plain(S::INSUFFICIENT_STORAGE, "UNAVAILABLE").with(RETRY_AFTER, RETRY_SECONDS).because(error)
             }
-            Error::StoreTroubled
+            // Of these, `TooMany` is no failure: clients used up what they share.
+            Error::TooMany(_)
+            | Error::StoreTroubled
             | Error::StagingFull
             | Error::ReadOnly
             | Error::Unavailable

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
@@ -169,6 +170,36 @@ async fn deletes_and_moved_tags_are_logged_though_the_access_log_is_off() {
     assert_eq!(messages, [&["a tag was moved"][..], &deleted].concat());
     assert_eq!((&changes[0]["from"], &changes[0]["to"]), (&first.as_str().into(), &second.as_str().into()));
     assert!(changes.iter().all(|line| line["client"] == "192.0.2.1" && line["request.id"] == "proxy-7"));
+}
+
+/// A client that left while its answer was made was in neither the log nor the metrics.
+#[tokio::test]
+async fn a_request_whose_client_leaves_before_the_answer_is_logged_and_counted() {
+    let site = Site::new(AccessLog::All, Locations::Relative);
+    site.leave("PUT", "/v2/a/manifests/v1", Body::from_stream(futures_util::stream::pending::<io::Result<Bytes>>()));
+    let lines = site.lines.take();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((&line["method"], &line["path"]), (&"PUT".into(), &"/v2/a/manifests/v1".into()));
+    assert_eq!((&line["cut"], &line["status"]), (&true.into(), &Value::Null));
+    let page = site.fixture.registry.metrics.page(None).text;
+    assert!(page.contains(r#"method="PUT",status="499"} 1"#), "{page}");
+}
+
+/// 503 with a request id that no line had.
+#[tokio::test]
+async fn a_limit_that_refuses_requests_leaves_one_line() {
+    let site = Site::new(AccessLog::Off, Locations::Relative);
+    for _ in 0..site.fixture.registry.limits().max_uploads {
+        site.send("POST", "/v2/a/blobs/uploads/", Body::empty()).await;
+    }
+    site.lines.take();
+    for _ in 0..3 {
+        assert_eq!(site.send("POST", "/v2/a/blobs/uploads/", Body::empty()).await.status(), 503);
+    }
+    let lines = site.lines.take();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((&line["message"], &line["level"]), (&"request refused".into(), &"WARN".into()));
+    assert_eq!(line["request.id"], "proxy-7");
 }
 
 /// The tag was gone, and no line said so: the line stood behind the wait that the client ended.
