@@ -16,7 +16,6 @@ use crate::Portal;
 
 const API_KEY: HeaderName = HeaderName::from_static("skynet-api-key");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Allows a write, or answers 401. The key is in `Skynet-Api-Key`, or is the password of Basic authentication, as in
@@ -42,11 +41,13 @@ pub(super) fn authorize_removal(portal: &Portal, request: &Request) -> Result<()
 /// True for a local program: loopback peer, no browser or proxy headers. Browsers send an origin with every POST, even
 /// to the page's own origin, so a page on a name that was made to resolve to this machine is detected too.
 fn is_program_here(portal: &Portal, request: &Request) -> bool {
-    let is_here = !request.is_proxied && request.client.is_some_and(|client| client.is_loopback());
-    // A portal with a name of its own is reached through a proxy, which may well be on its machine.
+    let is_here = request.client.is_some_and(|client| client.is_loopback());
+    // A portal that has a name of its own is reached over something that may well stand on its machine.
     let is_public = !portal.options.url.is_empty();
-    let marked = [ORIGIN, SEC_FETCH_SITE, FORWARDED, VIA, X_FORWARDED_FOR, X_REAL_IP];
-    is_here && !is_public && !marked.iter().any(|name| request.headers.contains_key(name))
+    // A proxy on the same machine, trusted or not, is known by what it writes, not by its address: programs share that.
+    let marks = [ORIGIN, SEC_FETCH_SITE, FORWARDED, VIA, X_REAL_IP];
+    let is_mark = |name: &HeaderName| marks.contains(name) || name.as_str().starts_with("x-forwarded-");
+    is_here && !is_public && !request.headers.keys().any(is_mark)
 }
 
 /// True if a request to this endpoint, other than a read, removes something that other clients rely on. The id of a

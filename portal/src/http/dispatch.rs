@@ -45,12 +45,12 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let proxies = &portal.options.trusted_proxies;
     let client = peer.map(|peer| proxies.client(peer, &head.headers));
-    let is_proxied = peer.is_some_and(|peer| proxies.trust(peer));
-    let inbound = is_proxied.then(|| inbound_request_id(&head.headers)).flatten();
+    let is_trusted = peer.is_some_and(|peer| proxies.trust(peer));
+    let inbound = is_trusted.then(|| inbound_request_id(&head.headers)).flatten();
     let id = inbound.unwrap_or_else(next_request_id);
     let raw_query = head.uri.query().map(str::to_owned);
     let query = Query::parse(raw_query.as_deref());
-    let request = Request { client, is_proxied, method: head.method, headers: head.headers, query, raw_query };
+    let request = Request { client, method: head.method, headers: head.headers, query, raw_query };
     let route = Route::at(request.host(), &portal.options.hostname, path);
     let label = route.as_ref().map_or("none", Route::label);
     let is_tus = route.as_ref().is_some_and(Route::is_tus);

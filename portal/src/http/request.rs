@@ -19,8 +19,6 @@ pub(crate) type Answer = Result<http::Response<Body>, HttpError>;
 pub(crate) struct Request {
     /// Address of the client: the peer of the connection, or the client that a trusted proxy names.
     pub(crate) client: Option<IpAddr>,
-    /// True if the peer is a trusted proxy.
-    pub(crate) is_proxied: bool,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,

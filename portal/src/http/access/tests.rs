@@ -82,6 +82,8 @@ async fn without_keys_only_programs_on_the_same_machine_take_away() {
         ("origin", "http://localhost:9980"),
         ("sec-fetch-site", "same-origin"),
         ("x-forwarded-for", "192.0.2.1"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-proto", "https"),
         ("x-real-ip", "192.0.2.1"),
         ("forwarded", "for=192.0.2.1"),
         ("via", "1.1 proxy"),
@@ -102,6 +104,20 @@ async fn without_keys_only_programs_on_the_same_machine_take_away() {
     }
     let named = TestPortal::with(|options| options.url = "https://portal.example".to_owned());
     assert_eq!(status(&named, &unpin, Some(here[0]), &[]).await, 403, "others reach it over something");
+}
+
+/// With a trusted proxy on the same machine, a node's own portal refused the unpins of the node's own registry.
+#[tokio::test]
+async fn a_program_beside_a_trusted_proxy_takes_away_and_the_proxy_does_not() {
+    let loopback = || vec!["127.0.0.0/8".parse().unwrap()];
+    let portal = TestPortal::with(|options| options.trusted_proxies = serving::TrustedProxies::new(loopback()));
+    let link = crate::http::tests::upload(&portal, "a", "kept").await;
+    let unpin = || Request::post(format!("/skynet/unpin/{link}"));
+    for (name, value) in [("x-forwarded-for", "127.0.0.1"), ("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=_x")] {
+        let proxied = unpin().header(name, value).body(Body::empty()).unwrap();
+        assert_eq!(portal.send(proxied).await.status(), 403, "{name}: {value}");
+    }
+    assert_eq!(portal.send(unpin().body(Body::empty()).unwrap()).await.status(), 204);
 }
 
 #[tokio::test]
