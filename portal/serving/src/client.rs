@@ -163,6 +163,15 @@ mod tests {
         assert_eq!(client("10.0.0.1", &[(X_FORWARDED_FOR, "192.0.2.1, x, 10.2.2.2")]), ip("10.2.2.2"));
     }
 
+    /// One byte that is no text made the proxy's own address count.
+    #[test]
+    fn bytes_that_are_no_text_do_not_hide_what_the_proxy_appends() {
+        for (name, value) in [(X_FORWARDED_FOR, &b"\xff, 192.0.2.1"[..]), ("forwarded", b"for=\x80,for=192.0.2.1")] {
+            let line = (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
+            assert_eq!(trusted().client(ip("10.0.0.1"), &headers_of(&[line])), ip("192.0.2.1"), "{name}");
+        }
+    }
+
     #[test]
     fn several_lines_are_one_list() {
         let name = HeaderName::from_static(X_FORWARDED_FOR);
@@ -219,9 +228,11 @@ mod tests {
         fn what_the_client_writes_does_not_change_its_address(
             name in prop::sample::select(vec![X_FORWARDED_FOR, "forwarded"]),
             written in "[ -~]{0,40}|(for=|\"|;|,|\\\\){0,20}",
+            no_text in prop::collection::vec(0x80_u8.., 0..4),
         ) {
-            let own = if name == "forwarded" { "for=192.0.2.1" } else { "192.0.2.1" };
-            let headers = headers_of(&[(HeaderName::from_static(name), format!("{written}, {own}").parse().unwrap())]);
+            let own: &[u8] = if name == "forwarded" { b", for=192.0.2.1" } else { b", 192.0.2.1" };
+            let value = HeaderValue::from_bytes(&[written.as_bytes(), &no_text, own].concat()).unwrap();
+            let headers = headers_of(&[(HeaderName::from_static(name), value)]);
             prop_assert_eq!(trusted().client(ip("10.0.0.1"), &headers), ip("192.0.2.1"));
         }
     }

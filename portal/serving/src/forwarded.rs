@@ -14,10 +14,10 @@ const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port")
 /// The addresses that the proxies name, from the first to the last; `None` for an entry that is not an address.
 pub(crate) fn clients(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     if headers.contains_key(X_FORWARDED_FOR) {
-        return elements(headers, &X_FORWARDED_FOR).map(|element| element.and_then(address)).collect();
+        return elements(headers, &X_FORWARDED_FOR).map(|element| address(&element)).collect();
     }
-    let named = |element: &str| address(&parameter(element, "for")?);
-    elements(headers, &FORWARDED).map(|element| element.and_then(named)).collect()
+    let named = |element: String| address(&parameter(&element, "for")?);
+    elements(headers, &FORWARDED).map(named).collect()
 }
 
 /// The origin that the client asked for, as far as proxies say.
@@ -30,25 +30,27 @@ pub(crate) struct Origin {
 
 /// The first proxy's values, because the client spoke to that one. They are unchecked text.
 pub(crate) fn origin(headers: &HeaderMap) -> Origin {
-    let first = |name: &HeaderName| elements(headers, name).next().flatten();
+    let first = |name: &HeaderName| elements(headers, name).next();
     let own = [X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT];
     if own.iter().any(|name| headers.contains_key(name)) {
         return Origin {
-            proto: first(&X_FORWARDED_PROTO).map(str::to_ascii_lowercase),
-            host: first(&X_FORWARDED_HOST).map(str::to_owned),
+            proto: first(&X_FORWARDED_PROTO).map(|proto| proto.to_ascii_lowercase()),
+            host: first(&X_FORWARDED_HOST),
             port: first(&X_FORWARDED_PORT).and_then(|port| port.parse().ok()),
         };
     }
     let Some(element) = first(&FORWARDED) else { return Origin::default() };
-    let proto = parameter(element, "proto").map(|proto| proto.to_ascii_lowercase());
-    Origin { proto, host: parameter(element, "host"), port: None }
+    let proto = parameter(&element, "proto").map(|proto| proto.to_ascii_lowercase());
+    Origin { proto, host: parameter(&element, "host"), port: None }
 }
 
-/// The elements of a list header over all its lines; `None` for a line that is not text.
-fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = Option<&'a str>> {
-    headers.get_all(name).iter().flat_map(|line| match line.to_str() {
-        Ok(text) => split(text, ',').into_iter().filter(|part| !part.is_empty()).map(Some).collect(),
-        Err(_) => vec![None],
+/// The elements of a list header over all its lines. Bytes that are no text spoil only the element that they stand in: a
+/// client that sends one must not hide what the proxy appends.
+fn elements(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> {
+    headers.get_all(name).iter().flat_map(|line| {
+        let text = String::from_utf8_lossy(line.as_bytes());
+        let parts = split(&text, ',').into_iter().filter(|part| !part.is_empty());
+        parts.map(str::to_owned).collect::<Vec<_>>()
     })
 }
 
