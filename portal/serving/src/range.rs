@@ -47,9 +47,12 @@ pub enum Ranges {
 /// Parses a `Range` header for content of the given size. An ungrammatical header is ignored. A range that ends before
 /// it begins is answered 416, as the official suite demands.
 pub fn parse_range(header: &str, size: u64) -> Ranges {
-    let Some(set) = header.trim().strip_prefix("bytes=") else {
+    let Some((unit, set)) = header.trim().split_once('=') else {
         return Ranges::Whole;
     };
+    if !unit.eq_ignore_ascii_case("bytes") {
+        return Ranges::Whole;
+    }
     let mut parts = Vec::new();
     let mut asked = 0;
     for spec in set.split(',').map(str::trim).filter(|spec| !spec.is_empty()) {
@@ -126,6 +129,7 @@ mod tests {
         assert_eq!(parts("bytes=5-", 10), [(5, 9)]);
         assert_eq!(parts("bytes=-3", 10), [(7, 9)]);
         assert_eq!(parts("bytes=-30", 10), [(0, 9)]);
+        assert_eq!(parts("Bytes=1-2", 10), [(1, 2)], "the unit's case does not count");
         assert_eq!(parts("bytes=2-5000", 10), [(2, 9)]);
         assert_eq!(parts("bytes=2-99999999999999999999999", 10), [(2, 9)]);
     }
