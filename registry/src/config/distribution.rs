@@ -68,8 +68,25 @@ pub(super) fn meaning(name: &str, text: &str) -> Meaning {
     REFUSED.iter().find(|(prefix, _)| family(prefix)).map_or(Meaning::Unknown, |(_, why)| Meaning::Refused(why))
 }
 
+/// Variables that say yes or no.
+const BOOLEANS: [&str; 3] = [
+    "REGISTRY_HTTP_RELATIVEURLS",
+    "REGISTRY_STORAGE_DELETE_ENABLED",
+    "REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED",
+];
+
+/// A boolean as YAML and Go write it, in our words; distribution reads its variables as YAML.
+fn boolean(text: &str) -> &str {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "1" | "yes" | "y" | "on" => "true",
+        "false" | "f" | "0" | "no" | "n" | "off" => "false",
+        _ => text,
+    }
+}
+
 /// Distribution's words for values in ours.
 fn translate(name: &str, text: &str) -> String {
+    let text = if BOOLEANS.contains(&name) { boolean(text) } else { text };
     match (name, text) {
         ("REGISTRY_STORAGE", "filesystem") => "fs",
         ("REGISTRY_HTTP_HOST", url) => url.trim_end_matches('/'),
@@ -114,6 +131,15 @@ mod tests {
         assert_eq!(host, Meaning::Key("server.url", "https://registry.example".into()));
         let relative = meaning("REGISTRY_HTTP_RELATIVEURLS", "false");
         assert_eq!(relative, Meaning::Key("server.locations", "absolute".into()));
+        // These stopped the start, though distribution takes them.
+        for text in ["True", "TRUE", "1", "yes", "on"] {
+            let relative = meaning("REGISTRY_HTTP_RELATIVEURLS", text);
+            assert_eq!(relative, Meaning::Key("server.locations", "relative".into()), "{text}");
+            let delete = meaning("REGISTRY_STORAGE_DELETE_ENABLED", text);
+            assert_eq!(delete, Meaning::Key("registry.delete", "true".into()), "{text}");
+        }
+        let delete = meaning("REGISTRY_STORAGE_DELETE_ENABLED", "Off");
+        assert_eq!(delete, Meaning::Key("registry.delete", "false".into()));
         assert!(matches!(meaning("REGISTRY_HTTP_SECRET", "x"), Meaning::NoEffect(_)));
     }
 }
