@@ -106,6 +106,9 @@ impl Units {
                 range.contains(&unit) && self.verified.get(number).is_some_and(|verified| unit < *verified)
             })
         };
+        if is_verified(unit) {
+            return Step::Wait;
+        }
         let end = (unit..wanted).find(|unit| self.here[*unit as usize] || is_verified(*unit)).unwrap_or(wanted);
         let fetch = self.number();
         self.fetches.insert(fetch, unit..end);
@@ -257,6 +260,18 @@ mod tests {
         assert_eq!(units.step(reader, 1, since), Step::Failed);
         let later = units.now();
         assert!(matches!(units.step(reader, 1, later), Step::Begin(_, range) if range == (1..3)));
+    }
+
+    /// A fetch of nothing was begun, again and again.
+    #[test]
+    fn what_a_far_fetch_has_verified_is_waited_for() {
+        let mut units = Units::new(100);
+        let (whole, part) = (units.enter(0..100), units.enter(50..52));
+        let since = units.now();
+        let Step::Begin(fetch, _) = units.step(whole, 0, since) else { panic!() };
+        units.note_verified(fetch, 51);
+        assert_eq!(units.step(part, 50, since), Step::Wait, "it is on its way into the file");
+        assert!(matches!(units.step(part, 51, since), Step::Begin(_, range) if range == (51..52)));
     }
 
     #[test]
