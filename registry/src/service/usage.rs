@@ -11,8 +11,10 @@ use super::Registry;
 
 /// Least time between two counts.
 const EVERY: Duration = Duration::from_secs(15);
-/// A count takes one percent of a thread at most: after it this many times as long passes as it took.
+/// A count takes one percent of a thread: after it this many times as long passes as it took.
 const REST: u32 = 100;
+/// Most time between two counts, however long they take.
+const AT_LEAST_EVERY: Duration = Duration::from_mins(10);
 
 /// Files and bytes of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,11 +35,15 @@ pub async fn keep_counting(registry: Arc<Registry>, stop: CancellationToken) {
             Ok(_) => return,
             Err(error) => tracing::warn!(%error, "cannot count the stored content"),
         }
-        let pause = EVERY.max(began.elapsed() * REST);
-        if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+        if stop.run_until_cancelled(sleep(pause(began.elapsed()))).await.is_none() {
             return;
         }
     }
+}
+
+/// How long to wait after a count.
+fn pause(took: Duration) -> Duration {
+    took.saturating_mul(REST).clamp(EVERY, AT_LEAST_EVERY)
 }
 
 /// Ends early, with a part, at `stop`.
@@ -60,6 +66,15 @@ fn count(store: &ContentStore, stop: &CancellationToken) -> Result<Usage, StoreE
 mod tests {
     use super::*;
     use crate::testing::Fixture;
+
+    /// A walk of a minute left the figures old for two hours.
+    #[test]
+    fn figures_are_never_older_than_ten_minutes_and_a_count() {
+        assert_eq!(pause(Duration::ZERO), EVERY);
+        assert_eq!(pause(Duration::from_secs(1)), Duration::from_secs(100));
+        assert_eq!(pause(Duration::from_mins(1)), AT_LEAST_EVERY);
+        assert_eq!(pause(Duration::MAX), AT_LEAST_EVERY);
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn stored_content_is_counted() {
