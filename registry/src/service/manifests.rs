@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::overview::image_size;
 use super::{Caller, Error, Registry};
-use crate::catalog::command::{Command, CommitError, Precondition, ReadError};
+use crate::catalog::command::{Command, CommitError, Precondition};
 use crate::catalog::fact::{Annotations, ManifestRecord};
 use crate::oci::manifest::{Manifest, Referenced};
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
@@ -118,7 +118,7 @@ impl Registry {
         manifest: Manifest,
         push: ManifestPush,
     ) -> Result<PushedManifest, Error> {
-        let sizes = self.sizes(&repository, &manifest)?;
+        let sizes = self.sizes(&repository, &manifest).await?;
         let moved = self.moved_tags(&repository, &digest, &push)?;
         let command = self.put_command(&repository, &digest, &manifest, &push);
         let size = push.body.len() as u64;
@@ -161,15 +161,21 @@ impl Registry {
     }
 
     /// What is referenced, with the size that it has: what descriptors state may be wrong.
-    fn sizes(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<Vec<(Digest, u64)>, Error> {
-        let size = |reference: &Referenced| match self.limits.descriptor_sizes {
-            true => Ok(reference.size),
-            false => self.catalog.blob(repository, &reference.digest).map(Option::unwrap_or_default),
-        };
+    async fn sizes(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<Vec<(Digest, u64)>, Error> {
         let references = manifest.references.iter();
-        Ok(references
-            .map(|reference| Ok((reference.digest.clone(), size(reference)?)))
-            .collect::<Result<_, ReadError>>()?)
+        let mut sizes: Vec<_> = references.map(|reference| (reference.digest.clone(), reference.size)).collect();
+        if self.limits.descriptor_sizes {
+            return Ok(sizes);
+        }
+        let repository = repository.clone();
+        // A manifest may have tens of thousands.
+        let read = self.reading(move |catalog| {
+            for (digest, size) in &mut sizes {
+                *size = catalog.blob(&repository, digest)?.unwrap_or_default();
+            }
+            Ok(sizes)
+        });
+        read.await
     }
 
     /// The tags of a push that point at something else now.
