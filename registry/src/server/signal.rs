@@ -1,7 +1,8 @@
 //! The signals that end the process, and the time that its end may take.
 
-use std::io;
+use std::sync::mpsc;
 use std::time::Duration;
+use std::{io, thread};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -26,17 +27,31 @@ pub fn shutdown_token(deadline: Duration) -> io::Result<CancellationToken> {
 
 async fn listen(mut signals: Signals, token: CancellationToken, deadline: Duration) {
     signals.end().await;
-    tracing::info!(within_ms = deadline.as_millis() as u64, "stopping; a second signal ends the process at once");
-    // A thread, since blocking work can hold up the runtime's own end.
-    std::thread::spawn(move || {
-        std::thread::sleep(deadline);
-        tracing::error!("the stop took too long, so the process ends without it; the next start completes it");
+    // A thread, since blocking work can hold up the runtime's own end. Before the first line, which may block.
+    thread::spawn(move || {
+        thread::sleep(deadline);
+        say(|| tracing::error!("the stop took too long, so the process ends without it; the next start completes it"));
         std::process::exit(LATE);
     });
+    let within_ms = deadline.as_millis() as u64;
+    say(move || tracing::info!(within_ms, "stopping; a second signal ends the process at once"));
     token.cancel();
     signals.end().await;
     // Every acknowledged write is on disk already: ending here is no worse than a crash, which the next start handles.
     std::process::exit(INTERRUPTED);
+}
+
+/// Longest time that a line may hold up the end of the process.
+const LINE_TIME: Duration = Duration::from_millis(100);
+
+/// Writes a line, and goes on without it where standard error takes none: its reader may hang.
+fn say(line: impl FnOnce() + Send + 'static) {
+    let (written, wait) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        line();
+        drop(written);
+    });
+    let _ = wait.recv_timeout(LINE_TIME);
 }
 
 struct Signals {
@@ -53,7 +68,7 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 Some(()) = self.hangup.recv() => {
-                    tracing::info!("ignored SIGHUP: no setting can be reloaded, restart the node to apply a change");
+                    say(|| tracing::info!("ignored SIGHUP: no setting can be reloaded, restart the node to apply a change"));
                 }
             }
         }
@@ -65,14 +80,21 @@ mod tests {
     use std::io::{BufRead, BufReader, Lines};
     use std::process::{Child, ChildStdout, Command, Stdio};
 
+    use serving::AccessLog;
     use tokio::time::{sleep, timeout};
 
     use super::*;
+    use crate::config::{Log, LogFormat};
+    use crate::telemetry::logs::subscriber;
 
     #[tokio::test]
     #[ignore = "the child of `the_first_signal_cancels_and_the_second_exits`"]
     async fn child() {
         let deadline = std::env::var(DEADLINE_MS).map_or(30_000, |text| text.parse().unwrap());
+        if std::env::var_os(LOG_HANGS).is_some() {
+            let log = Log { level: "info".into(), format: LogFormat::Text, access: AccessLog::Off };
+            tracing::subscriber::set_global_default(subscriber(&log, || Hanging).unwrap()).unwrap();
+        }
         let token = shutdown_token(Duration::from_millis(deadline)).unwrap();
         println!("child: ready");
         // The parent ends this process long before.
@@ -84,6 +106,22 @@ mod tests {
     }
 
     const DEADLINE_MS: &str = "SIGNAL_TEST_DEADLINE_MS";
+    const LOG_HANGS: &str = "SIGNAL_TEST_LOG_HANGS";
+
+    /// A pipe that nobody reads.
+    struct Hanging;
+
+    impl io::Write for Hanging {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            loop {
+                thread::park();
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     struct Started {
         child: Child,
@@ -92,9 +130,14 @@ mod tests {
 
     impl Started {
         fn new(deadline_ms: &str) -> Self {
+            Started::with(deadline_ms, &[])
+        }
+
+        fn with(deadline_ms: &str, variables: &[(&str, &str)]) -> Self {
             let mut child = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "server::signal::tests::child", "--ignored", "--nocapture"])
                 .env(DEADLINE_MS, deadline_ms)
+                .envs(variables.iter().copied())
                 .stdout(Stdio::piped())
                 .spawn()
                 .unwrap();
@@ -134,6 +177,16 @@ mod tests {
         started.wait_for("child: cancelled");
         started.send("TERM");
         assert_eq!(started.child.wait().unwrap().code(), Some(INTERRUPTED));
+    }
+
+    /// The first line blocked the stop and the watch over it, so that only SIGKILL ended the process.
+    #[test]
+    fn a_log_that_hangs_holds_up_no_stop() {
+        let mut started = Started::with("200", &[(LOG_HANGS, "1")]);
+        started.send("HUP");
+        started.send("TERM");
+        started.wait_for("child: cancelled");
+        assert_eq!(started.child.wait().unwrap().code(), Some(LATE));
     }
 
     #[test]
