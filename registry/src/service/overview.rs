@@ -26,8 +26,10 @@ const MAX_NESTING: usize = 3;
 const FRESH: Duration = Duration::from_secs(5);
 /// How long a request waits for its turn to read.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Pages kept, some 250 KiB each at most.
+/// Pages kept besides the first one, some 250 KiB each at most.
 const PAGES: usize = 16;
+/// Requests that read or wait for their turn at once; further ones are refused.
+const WAITING: usize = 32;
 
 /// A page of repositories in byte order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,11 +72,16 @@ type Pages = HashMap<Option<String>, (Instant, Arc<Overview>)>;
 pub(super) struct Overviews {
     pages: Mutex<Pages>,
     turn: Arc<Semaphore>,
+    waiting: Semaphore,
 }
 
 impl Overviews {
     pub(super) fn new() -> Self {
-        Overviews { pages: Mutex::default(), turn: Arc::new(Semaphore::new(1)) }
+        Overviews {
+            pages: Mutex::default(),
+            turn: Arc::new(Semaphore::new(1)),
+            waiting: Semaphore::new(WAITING),
+        }
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
@@ -91,7 +98,9 @@ impl Overviews {
     fn keep(&self, after: Option<String>, page: Overview) -> Arc<Overview> {
         let (mut pages, page) = (self.pages(), Arc::new(page));
         pages.retain(|_, (read, _)| read.elapsed() < FRESH);
-        if pages.len() < PAGES {
+        // The first page, which most ask for, has a place of its own.
+        let others = pages.keys().filter(|after| after.is_some()).count();
+        if after.is_none() || others < PAGES {
             pages.insert(after, (Instant::now(), Arc::clone(&page)));
         }
         page
@@ -100,24 +109,27 @@ impl Overviews {
 
 impl Registry {
     /// Repositories after `after`, which need not exist, as they were a few seconds ago at most.
-    pub async fn overview(&self, after: Option<String>) -> Result<Arc<Overview>, Error> {
+    pub async fn overview(self: &Arc<Self>, after: Option<String>) -> Result<Arc<Overview>, Error> {
         if let Some(page) = self.overviews.fresh(after.as_ref()) {
             return Ok(page);
         }
+        let busy = |_| Error::TooMany("requests for this page");
+        let _waiting = self.overviews.waiting.try_acquire().map_err(busy)?;
         let Ok(Ok(turn)) = timeout(PATIENCE, Arc::clone(&self.overviews.turn).acquire_owned()).await else {
             return Err(Error::TooMany("requests for this page"));
         };
         if let Some(page) = self.overviews.fresh(after.as_ref()) {
             return Ok(page);
         }
-        let from = after.clone();
+        let registry = Arc::clone(self);
         let page = self.reading(move |catalog| {
-            let page = read(catalog, from.as_deref(), LOOKUPS);
-            // With the work, not with the request: a client that leaves makes no room for a second read.
+            let page = read(catalog, after.as_deref(), LOOKUPS).map(|page| registry.overviews.keep(after, page));
+            // With the work, not with the request: a client that leaves makes no room for a second read, and what was
+            // read serves others.
             drop(turn);
             page
         });
-        Ok(self.overviews.keep(after, page.await?))
+        page.await
     }
 }
 
@@ -183,6 +195,8 @@ pub(super) fn image_size(
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::testing::Fixture;
 
@@ -238,5 +252,33 @@ mod tests {
             fixture.registry.overview(Some(number.to_string())).await.unwrap();
         }
         assert!(fixture.registry.overviews.pages().len() <= PAGES);
+        // With as many others, the page that most ask for was read again by each of them.
+        let first = fixture.registry.overview(None).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &fixture.registry.overview(None).await.unwrap()));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn requests_that_wait_for_a_page_are_bounded() {
+        let fixture = Fixture::new(GRACE);
+        let turn = Arc::clone(&fixture.registry.overviews.turn).acquire_owned().await.unwrap();
+        let mut waiting: Vec<_> =
+            (0..WAITING).map(|number| Box::pin(fixture.registry.overview(Some(number.to_string())))).collect();
+        for request in &mut waiting {
+            assert!(request.as_mut().now_or_never().is_none());
+        }
+        let further = fixture.registry.overview(None).now_or_never().expect("it is refused at once");
+        assert!(matches!(further, Err(Error::TooMany(_))), "{further:?}");
+        drop((turn, waiting));
+        fixture.registry.overview(None).await.unwrap();
+    }
+
+    /// A client that left in the middle left nothing to those who came after it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_page_is_kept_though_its_client_leaves() {
+        let fixture = Fixture::new(GRACE);
+        assert!(fixture.registry.overview(None).now_or_never().is_none());
+        // The turn is free again when the read has ended.
+        drop(fixture.registry.overviews.turn.acquire().await.unwrap());
+        assert!(fixture.registry.overviews.fresh(None).is_some());
     }
 }
