@@ -171,16 +171,17 @@ pub(super) fn image_size(
     digest: &Digest,
     lookups: &mut usize,
 ) -> Result<(u64, bool), Error> {
-    let mut size = 0_u64;
+    let (mut size, mut all) = (0_u64, true);
     let mut waiting = vec![(digest.clone(), 0)];
     while let Some((digest, depth)) = waiting.pop() {
         let Some(left) = lookups.checked_sub(1) else { return Ok((size, false)) };
         *lookups = left;
         if let Some(blob) = catalog.blob(repository, &digest)? {
             size = size.saturating_add(blob);
-        } else if let Some(record) = catalog.manifest(repository, &digest)?
-            && depth < MAX_NESTING
-        {
+        } else if depth >= MAX_NESTING {
+            // Not looked at: a record may be long.
+            all = false;
+        } else if let Some(record) = catalog.manifest(repository, &digest)? {
             size = size.saturating_add(record.size);
             // A record with more references than may be followed took long to read: no second one is.
             if record.references.len() > *lookups {
@@ -190,7 +191,7 @@ pub(super) fn image_size(
             waiting.extend(record.references.into_iter().map(|child| (child, depth + 1)));
         }
     }
-    Ok((size, true))
+    Ok((size, all))
 }
 
 #[cfg(test)]
@@ -198,6 +199,8 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::oci::Reference;
+    use crate::service::ManifestPush;
     use crate::testing::Fixture;
 
     const GRACE: Duration = Duration::from_hours(1);
@@ -232,6 +235,35 @@ mod tests {
         assert!(size(2).is_some());
         assert_eq!(size(1), None);
         assert_eq!(size(0), None);
+    }
+
+    /// What lay deeper was read, left out of the sum, and the sum called whole.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_size_that_leaves_out_deep_manifests_is_none() {
+        let fixture = Fixture::new(GRACE);
+        let config = fixture.push_blob(b"five!").await;
+        let mut inner = fixture.push_manifest(&config, 5).await;
+        for depth in 1..=MAX_NESTING {
+            let media_type = if depth == 1 { "manifest" } else { "index" };
+            let size = fixture.registry.catalog().manifest(&fixture.repository, &inner).unwrap().unwrap().size;
+            let body = format!(
+                r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{{
+                "mediaType":"application/vnd.oci.image.{media_type}.v1+json","digest":"{inner}","size":{size}}}]}}"#
+            );
+            let push = ManifestPush {
+                reference: Reference::Tag(format!("depth-{depth}").parse().unwrap()),
+                digest: None,
+                tags: Vec::new(),
+                content_type: None,
+                precondition: None,
+                body: body.into(),
+            };
+            let caller = crate::service::Caller::local();
+            inner = fixture.registry.put_manifest(&caller, &fixture.repository, push).await.unwrap().digest;
+        }
+        let page = read(fixture.registry.catalog(), None, LOOKUPS).unwrap();
+        let known: Vec<_> = page.repositories[0].tags.iter().map(|tag| tag.size.is_some()).collect();
+        assert_eq!(known, [true, true, false, true], "depth 1 to 3, and the image");
     }
 
     #[tokio::test(flavor = "multi_thread")]
