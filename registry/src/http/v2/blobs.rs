@@ -52,10 +52,13 @@ pub(in crate::http) async fn head(
 
 /// GET: the whole blob, or the ranges asked for.
 pub(in crate::http) async fn get(app: &App, request: &Request, repository: &RepositoryName, digest: &Digest) -> Answer {
-    let found = app.registry.open_blob(repository, digest).await.map_err(in_repository(repository))?;
-    if not_modified(&request.headers, digest)? {
-        return Ok(describe(super::empty(StatusCode::NOT_MODIFIED), digest));
+    let condition = not_modified(&request.headers, digest);
+    if !matches!(condition, Ok(false)) {
+        // Neither 304 nor 412 needs the bytes, only that they could be had.
+        app.registry.stat_blob(repository, digest).await.map_err(in_repository(repository))?;
+        return condition.map(|_| describe(super::empty(StatusCode::NOT_MODIFIED), digest));
     }
+    let found = app.registry.open_blob(repository, digest).await.map_err(in_repository(repository))?;
     let size = found.size();
     let ranges = match request.header(&RANGE) {
         Some(header) if range_applies(&request.headers, digest) => parse_range(header, size),

@@ -63,6 +63,23 @@ async fn they_look_like_any_other() {
     assert_eq!(other.status(), StatusCode::PRECONDITION_FAILED);
 }
 
+/// A file of the blob's size was made for an answer without a body.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_that_fails_stages_nothing() {
+    let (node, digest) = Node::with_cold(&large(UNIT + 10), settings()).await;
+    // What is staged lies there: with it gone, staging fails.
+    std::fs::remove_dir_all(node.fixture.folder.path().join("uploads")).unwrap();
+    let etag = format!("\"{digest}\"");
+    let same = ask(&node, "GET", &path(&digest), Some((IF_NONE_MATCH, &etag))).await;
+    assert_eq!(same.status(), StatusCode::NOT_MODIFIED);
+    let other = ask(&node, "GET", &path(&digest), Some((IF_MATCH, "\"other\""))).await;
+    assert_eq!(other.status(), StatusCode::PRECONDITION_FAILED);
+    let absent = Digest::of(crate::oci::Algorithm::Sha256, b"absent");
+    let missing = ask(&node, "GET", &path(&absent), Some((IF_MATCH, "\"other\""))).await;
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    assert!(ask(&node, "GET", &path(&digest), None).await.status().is_server_error(), "the test would notice");
+}
+
 /// The parts of a multipart answer, whose lengths are exact.
 async fn parts(answer: http::Response<axum::body::Body>) -> Vec<(String, Vec<u8>)> {
     assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT);
