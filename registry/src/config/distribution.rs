@@ -69,11 +69,8 @@ pub(super) fn meaning(name: &str, text: &str) -> Meaning {
 }
 
 /// Variables that say yes or no.
-const BOOLEANS: [&str; 3] = [
-    "REGISTRY_HTTP_RELATIVEURLS",
-    "REGISTRY_STORAGE_DELETE_ENABLED",
-    "REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED",
-];
+const BOOLEANS: [&str; 3] =
+    ["REGISTRY_HTTP_RELATIVEURLS", "REGISTRY_STORAGE_DELETE_ENABLED", "REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED"];
 
 /// A boolean as YAML and Go write it, in our words; distribution reads its variables as YAML.
 fn boolean(text: &str) -> &str {

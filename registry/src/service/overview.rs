@@ -77,11 +77,7 @@ pub(super) struct Overviews {
 
 impl Overviews {
     pub(super) fn new() -> Self {
-        Overviews {
-            pages: Mutex::default(),
-            turn: Arc::new(Semaphore::new(1)),
-            waiting: Semaphore::new(WAITING),
-        }
+        Overviews { pages: Mutex::default(), turn: Arc::new(Semaphore::new(1)), waiting: Semaphore::new(WAITING) }
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
