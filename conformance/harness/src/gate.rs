@@ -22,7 +22,7 @@ impl GateArgs {
         self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
     }
 
-    /// Runs a case if it is wanted; [`NotHere`] says why it cannot be provoked on this machine.
+    /// Runs a case if it is wanted; [`crate::expect::NotHere`] says why it cannot be provoked on this machine.
     pub fn case(&self, report: &mut Report, name: &str, run: impl FnOnce() -> anyhow::Result<()>) {
         if !self.wants(name) {
             return;

@@ -116,7 +116,8 @@ async fn a_preflight_is_granted_what_it_asks() {
 async fn a_request_whose_client_leaves_before_the_answer_is_counted() {
     let portal = TestPortal::new();
     let never = Body::from_stream(futures_util::stream::pending::<std::io::Result<bytes::Bytes>>());
-    assert!(portal.send(post("/skynet/skyfile?filename=a", never)).now_or_never().is_none());
+    let request = Request::post("/skynet/skyfile?filename=a").header("content-type", "application/octet-stream");
+    assert!(portal.send(request.body(never).unwrap()).now_or_never().is_none());
     let page = portal.portal().metrics.page(None).text;
     assert!(page.contains(r#"method="POST",status="499"} 1"#), "{page}");
 }
