@@ -120,7 +120,7 @@ impl Bench<'_> {
         let folder = self.folder.join("tokens");
         std::fs::create_dir_all(&folder)?;
         let port = free_port()?;
-        // It challenges whoever comes without a token, and takes any; what the judge asks for is seen at the issuer.
+        // This mode challenges requests without a token and accepts any token. The issuer records what the judge asked for.
         let auth = format!("auth: {{silly: {{realm: \"{}\", service: judged}}}}\n", issuer.realm());
         let daemon = start(&folder, port, "", &auth)?;
         Ok(Registry { url: format!("http://127.0.0.1:{port}"), ca: None, _daemon: daemon })

@@ -83,7 +83,7 @@ pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Skyberth's own policy is asked of whoever answered.
+    /// True if the registry that answered is also judged by Skyberth's own policy.
     pub own: bool,
 }
 

@@ -15,7 +15,7 @@ const PASSWORD: &str = "CONFORMANCE_PASSWORD";
 const LIFE: Duration = Duration::from_mins(1);
 /// A token is not used for its last seconds: the request has to arrive too.
 const MARGIN: Duration = Duration::from_secs(5);
-/// Tokens that are kept; with more, all are fetched anew.
+/// Most tokens in the cache. One more empties it.
 const TOKENS: usize = 1000;
 
 /// A name and its password.

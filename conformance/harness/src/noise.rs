@@ -13,7 +13,7 @@ pub struct Noise {
     left: u64,
 }
 
-/// The same in memory.
+/// The first `length` bytes of the noise with this label.
 pub fn noise(label: &str, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     Noise::stream(label).fill(&mut bytes);

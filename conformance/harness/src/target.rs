@@ -52,7 +52,7 @@ impl Target {
         format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.authority())
     }
 
-    /// The same without its login.
+    /// This registry, addressed without a login.
     pub fn anonymous(&self) -> Self {
         Target { login: None, ..self.clone() }
     }

@@ -122,7 +122,7 @@ struct Body {
     config: Option<Descriptor>,
     /// Some tools write `null` for none.
     layers: Option<Vec<Descriptor>>,
-    /// The same.
+    /// Some tools write `null` here, too.
     manifests: Option<Vec<Descriptor>>,
 }
 

@@ -121,7 +121,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Of a node of which nothing else is known.
+    /// The status of a node when only its process state is known.
     pub fn of(node: Running) -> Self {
         Status {
             node,
@@ -236,7 +236,7 @@ pub struct Safety {
 }
 
 impl Safety {
-    /// Of a node of which no more is known.
+    /// A verdict without figures.
     pub fn of(safe: Safe) -> Self {
         Safety {
             safe,
@@ -362,7 +362,7 @@ pub enum Finding {
         /// Which.
         what: String,
     },
-    /// The journal was made anew of what can be read.
+    /// The journal was rebuilt from its readable records.
     JournalRepaired {
         /// Records in it.
         kept: u64,

@@ -24,7 +24,7 @@ struct Pair {
     name: &'static str,
     files: usize,
     size: usize,
-    /// Which files the second image has anew.
+    /// True for the numbers of files that differ in the second image.
     is_new: fn(usize) -> bool,
     /// The second pull may take this much of the layer, in percent.
     share: u64,
@@ -97,7 +97,7 @@ fn content(pair: &Pair, tag: &str, number: usize) -> Vec<u8> {
     noise(&format!("{} {version} {number}", pair.name), pair.size)
 }
 
-/// The same bytes to the registry that they are to be pulled from; in ours they are already.
+/// Copies the image to the registry under test, unless it was pushed there already.
 fn copy(round: &Round, pair: &Pair, tag: &str, target: &Target) -> anyhow::Result<()> {
     if target.port == round.target.port {
         return Ok(());

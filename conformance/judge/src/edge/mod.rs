@@ -76,7 +76,7 @@ pub fn run(options: &EdgeOptions, folder: Option<&Path>) -> anyhow::Result<()> {
     let mut report = Report::new("edge");
     for (index, outcome, took) in run_all(&rows, &target, workshop.as_ref())? {
         let (level, _) = source(rows[index].number);
-        // Of others a recommendation is none that they break.
+        // Another registry does not fail by ignoring a recommendation.
         let outcome = match outcome {
             Outcome::Fail(why) if level == Level::Should && !target.own => Outcome::Advice(why),
             other => other,
