@@ -1,7 +1,7 @@
 //! Skyberth, an OCI container registry that survives the loss of any machine, portal or provider.
 //!
-//! Three layers, one direction: [`http`] parses requests and renders answers, [`service`] is what a registry does, and
-//! below it are the [`catalog`] (who holds what, in durable order) and `content_store` (bytes).
+//! Calls go one way: [`http`] parses requests and renders answers, and [`service`] does what a registry does. Below
+//! these are the [`catalog`] (which repository references what, in durable order) and `content_store` (bytes).
 
 pub mod admin;
 pub mod catalog;

@@ -1,7 +1,8 @@
-//! One lock per digest, held while content of that name enters or leaves the store.
+//! One lock per digest, taken while content of that digest enters or leaves the store.
 //!
-//! Publishing a file and recording who holds it are two steps, and so are seeing that nobody holds a file and removing it.
-//! Both pairs run under the digest's lock, so collection can never remove what a push is about to record.
+//! Publishing a file and committing its reference are two steps. Checking that a file is unreferenced and removing it
+//! are two more. Each pair runs under the digest's lock, so collection never removes a file whose reference a push is
+//! about to commit.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -10,10 +11,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::oci::Digest;
 
-/// How many locks there are. Two digests may share one: that costs a wait, never correctness, since no one holds two.
+/// Number of locks. Two digests may share one. That costs a wait, never correctness, since no task takes two.
 const STRIPES: usize = 1024;
 
-/// The right to let content of a digest enter or leave the store.
+/// Permission to let content of one digest enter or leave the store.
 pub(crate) type DigestLock = OwnedMutexGuard<()>;
 
 /// The locks; cheap to clone.
@@ -31,12 +32,12 @@ impl DigestLocks {
         }
     }
 
-    /// Waits for the digest's lock. Never call it while holding another one of these.
+    /// Waits for the digest's lock. The caller must not have another of these locks.
     pub(crate) async fn lock(&self, digest: &Digest) -> DigestLock {
         self.stripe(digest).lock_owned().await
     }
 
-    /// The digest's lock, if nobody has it.
+    /// The digest's lock, if it is free.
     pub(crate) fn try_lock(&self, digest: &Digest) -> Option<DigestLock> {
         self.stripe(digest).try_lock_owned().ok()
     }

@@ -1,4 +1,4 @@
-//! The `skyberth` binary: hands the arguments to `cli` and its answer to the system.
+//! The `skyberth` binary: passes the arguments to `cli` and its exit code to the system.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! A registry in a temporary directory, for tests of what is above the catalog and the store.
+//! A registry in a temporary directory, for tests of the layers above the catalog and the store.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,21 +28,21 @@ impl Fixture {
         Fixture::with(grace, |_| {})
     }
 
-    /// With a catalog of its own kind.
+    /// A fixture whose catalog options are adjusted by `change`.
     pub(crate) fn with(grace: Duration, change: impl FnOnce(&mut CatalogOptions)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let registry = open(folder.path(), grace, change);
         Fixture { registry: Arc::new(registry), repository: "a".parse().unwrap(), folder, numbers: AtomicU64::new(0) }
     }
 
-    /// With a backend. Nothing is placed until somebody runs [`crate::placement::run`].
+    /// A fixture with a backend. Nothing is placed until [`crate::placement::run`] runs.
     pub(crate) fn placing(grace: Duration, backend: &Arc<dyn Backend>, settings: &placement::Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let registry = open_placing(folder.path(), grace, backend, settings);
         Fixture { registry: Arc::new(registry), repository: "a".parse().unwrap(), folder, numbers: AtomicU64::new(0) }
     }
 
-    /// Ends the registry without ado and opens it again.
+    /// Drops the registry without a flush and opens it again.
     pub(crate) fn reopen(self, grace: Duration, backend: &Arc<dyn Backend>, settings: &placement::Settings) -> Self {
         self.registry.catalog.close();
         let Fixture { registry, repository, folder, numbers } = self;
@@ -63,13 +63,13 @@ impl Fixture {
         digest
     }
 
-    /// Bytes that this fixture has not given before.
+    /// Bytes that this fixture has not returned before.
     pub(crate) fn next_bytes(&self) -> Bytes {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         Bytes::from(format!("content {number}"))
     }
 
-    /// As docker does it: a session, the bytes, the end; with the session's name.
+    /// Pushes as docker does: opens a session, sends the bytes, closes it. Also returns the session's id.
     pub(crate) async fn upload(&self, bytes: Bytes) -> (UploadId, Digest, Result<Closed, Error>) {
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let begun = self
@@ -87,7 +87,7 @@ impl Fixture {
         (id, digest, closed)
     }
 
-    /// The closing PUT, without a body.
+    /// Sends the closing PUT, without a body.
     pub(crate) async fn close(&self, id: &UploadId, digest: &Digest) -> Result<Closed, Error> {
         let empty = stream::iter(Vec::<Result<Bytes, Error>>::new());
         self.registry
@@ -104,7 +104,7 @@ impl Fixture {
             .1
     }
 
-    /// Under the tag `latest`.
+    /// Pushes a manifest under the tag `latest`.
     pub(crate) async fn push_manifest(&self, config: &Digest, size: usize) -> Digest {
         self.try_push_manifest(config, size).await.unwrap().digest
     }

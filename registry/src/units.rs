@@ -1,4 +1,4 @@
-//! Sizes, counts and dates for people.
+//! Sizes, counts and dates as people read them.
 
 /// `12.3 MiB`
 pub fn bytes(count: u64) -> String {
@@ -18,9 +18,9 @@ pub fn count(count: u64, thing: &str) -> String {
     format!("{count} {thing}{plural}")
 }
 
-/// `2026-11-30`, in UTC, of milliseconds since the Unix epoch.
+/// `2026-11-30`, in UTC, from milliseconds since the Unix epoch.
 pub fn date(time_ms: u64) -> String {
-    // Years that begin in March have their leap day at the end: from days to a date in the proleptic calendar.
+    // In years that begin in March the leap day is the last day. This turns days into a proleptic Gregorian date.
     let day = time_ms / 86_400_000 + 719_468;
     let (era, day_of_era) = (day / 146_097, day % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -1,15 +1,16 @@
-//! Collection: blobs that nothing refers to, files that nobody holds, sessions that nobody uses.
+//! Collection: removes unreferenced blobs, files that no repository references, and idle upload sessions.
 //!
-//! Why it cannot take what somebody counts on:
+//! Why it cannot take content that a client relies on:
 //!
-//! - Every manifest that was not deleted is a root, tagged or not; collection only ever looks at blobs that no manifest of
-//!   their repository refers to. Whether one does is asked by the catalog's one writer, in order with all manifest pushes.
-//! - Whoever was told that a blob exists (upload, mount, HEAD, GET) has the grace period from that answer on. The answer
-//!   touches the blob *before* it looks; collection marks the blob as being collected in the same table, under the digest's
-//!   lock. So an answer either comes before the mark, which then finds the blob young, or waits for the lock and finds it gone.
+//! - Every manifest that was not deleted is a root, tagged or not. Collection takes a blob only if no manifest of its
+//!   repository references it. The catalog's one writer checks that, in order with all manifest pushes.
+//! - A client that was told that a blob exists (upload, mount, HEAD, GET) has the grace period from that answer on. The
+//!   answer touches the blob *before* it looks. Collection marks the blob as being collected in the same table, under
+//!   the digest's lock. So either the answer comes first, and the mark finds the blob young; or the answer waits for
+//!   the lock and finds the blob gone.
 //! - A repository with an open upload session is left alone: its client may be about to push a manifest.
-//! - A file goes only under its digest's lock, after asking that nobody holds it. A push holds that lock from the rename
-//!   into the store to the commit that records the holder.
+//! - A file is removed only under its digest's lock, after a check that it is unreferenced. A push keeps that lock from
+//!   the rename into the store until the reference is committed.
 
 mod scrub;
 mod sweep;
@@ -28,28 +29,28 @@ use crate::oci::{Digest, RepositoryName};
 use crate::service::{Error, Registry};
 use crate::telemetry::labels::{Garbage, GarbageLabel};
 
-/// Entries of the index looked at in one go.
+/// Index entries read in one go.
 const BATCH: usize = 256;
 
 /// What a collection did, or with a dry run would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collected {
-    /// Blobs that their repository no longer holds.
+    /// Blobs removed from their repository.
     pub blobs: u64,
-    /// Their bytes; the same content in several repositories counts each time.
+    /// Bytes of these blobs. Content in several repositories counts once for each.
     pub bytes: u64,
-    /// Unreferenced blobs whose grace period goes on, or whose repository is being pushed to.
+    /// Unreferenced blobs that stay: their grace period goes on, or their repository has an open upload.
     pub kept: u64,
-    /// Files of content that nobody held.
+    /// Files of unreferenced content.
     pub files: u64,
     /// Idle upload sessions.
     pub uploads: u64,
 }
 
-/// Runs one collection. Two at once would get into each other's way, so the second waits.
+/// Runs one collection. A second one waits for the first, since two would get in each other's way.
 pub async fn collect(registry: &Arc<Registry>, dry_run: bool) -> Result<Collected, Error> {
     let _one_at_a_time = registry.collecting.lock().await;
-    // Sessions first: an expired one no longer keeps its repository from being collected.
+    // Sessions first: an open session protects its repository, an expired one no longer does.
     let mut collected = Collected { uploads: registry.expire_uploads(dry_run).await?, ..Collected::default() };
     let mut after = None;
     loop {
@@ -118,7 +119,7 @@ async fn collect_repository(
     }
 }
 
-/// Check, record and unlink of one blob under its lock; true if it went.
+/// Checks, records and unlinks one blob under its lock; true if the blob was removed.
 async fn collect_blob(
     registry: &Arc<Registry>,
     repository: &RepositoryName,
@@ -141,6 +142,6 @@ async fn collect_blob(
     registry.grace.end_collecting(repository, digest);
     result?;
     removed?;
-    // A manifest may have come to refer to it since it was listed: then nothing was done.
+    // If a manifest came to reference the blob after it was listed, nothing was removed.
     Ok(registry.catalog.blob(repository, digest)?.is_none())
 }

@@ -1,4 +1,4 @@
-//! The scrub: reads every stored file again and again, slowly, and puts aside what is no longer what its name says.
+//! The scrub: reads all stored files slowly, over and over, and quarantines those that do not match their digest.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use crate::oci::Digest;
 use crate::service::Registry;
 
-/// From the start of a node to its first pass: others have enough to read then.
+/// From the start of a node to its first pass, since a starting node reads much already.
 const FIRST_PASS_AFTER: Duration = Duration::from_mins(5);
-/// A pause between two passes, so that a small store is not read without end.
+/// A pause between two passes, so that a small store is not read all the time.
 const BETWEEN_PASSES: Duration = Duration::from_hours(1);
-/// Longest sleep without looking whether the node stops.
+/// Longest sleep between two checks whether the node stops.
 const NAP: Duration = Duration::from_millis(200);
 
 /// Scrubs until `stop`, at `rate` bytes a second. Runs on a thread of its own.
@@ -54,7 +54,7 @@ pub(super) fn pass(
         match registry.store.verify(&content.digest, &mut pace) {
             Ok(Verdict::Corrupt) => runtime.block_on(put_aside(registry, &content.digest)),
             Ok(Verdict::Sound | Verdict::Missing | Verdict::Interrupted) => files += 1,
-            // The disk may give it another time, and the others deserve their look now.
+            // Another try may succeed in the next pass. The other files are checked now.
             Err(error) => {
                 registry.metrics.scrub_errors.inc();
                 tracing::error!(digest = %content.digest, %error, "the scrub could not read stored content");

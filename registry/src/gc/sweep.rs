@@ -1,4 +1,4 @@
-//! The sweep: files of the content store that nobody holds, left by crashes between a rename and its commit.
+//! The sweep: removes unreferenced files of the content store, left by crashes between a rename and its commit.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use tokio::sync::mpsc;
 use crate::oci::Digest;
 use crate::service::{Error, Registry};
 
-/// Files found and not yet dealt with.
+/// Files found but not yet checked under their lock.
 const QUEUE: usize = 64;
 
-/// Walks the whole store; answers how many files went, or with a dry run would go.
+/// Walks the whole store; returns how many files were removed, or with a dry run would be.
 pub(super) async fn sweep(registry: &Arc<Registry>, dry_run: bool) -> Result<u64, Error> {
     let (sender, mut found) = mpsc::channel(QUEUE);
     let (store, catalog) = (registry.store.clone(), registry.catalog.clone());
@@ -20,7 +20,7 @@ pub(super) async fn sweep(registry: &Arc<Registry>, dry_run: bool) -> Result<u64
             let content = match content {
                 Ok(content) => content,
                 Err(StoreError::Stranger(path)) => {
-                    tracing::warn!(path = %path.display(), "a file that is not ours lies in the content store, leaving it");
+                    tracing::warn!(path = %path.display(), "a foreign file lies in the content store and stays there");
                     continue;
                 }
                 Err(error) => return Err(error.into()),

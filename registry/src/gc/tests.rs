@@ -87,7 +87,8 @@ async fn pushes_and_collections_at_once_lose_nothing() {
             let mut pushed = 0;
             for _ in 0..100 {
                 let digest = fixture.push_blob(b"shared").await;
-                // With no grace at all the blob may go before the manifest comes: then the push is refused, not lost.
+                // With no grace the blob may be collected before the manifest comes. The push must then be refused, and
+                // lose nothing.
                 let Ok(stored) = fixture.try_push_manifest(&digest, 6).await else { continue };
                 assert!(fixture.file(&digest).exists(), "a manifest stands without its blob");
                 pushed += 1;
@@ -103,7 +104,7 @@ async fn pushes_and_collections_at_once_lose_nothing() {
     };
     while !pushing.is_finished() {
         fixture.collect().await;
-        // So that some pushes get through between two collections.
+        // Lets some pushes through between two collections.
         tokio::time::sleep(Duration::from_millis(4)).await;
     }
     assert!(pushing.await.unwrap() > 0);

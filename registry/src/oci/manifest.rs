@@ -1,4 +1,4 @@
-//! Reading a pushed manifest: what the registry must know of it. The bytes themselves are kept as they came.
+//! Parses a pushed manifest into what the registry must know of it. The bytes are stored unchanged.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,43 +7,44 @@ use skynet_formats::go_encoding::base64;
 
 use super::{Digest, ManifestKind};
 
-/// What a manifest says that concerns a registry.
+/// The parts of a manifest that concern a registry.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// Its media type, by the request or the body.
+    /// Media type, from the request or else the body.
     pub kind: ManifestKind,
-    /// The manifest that it is about.
+    /// The manifest that this one refers to as its subject.
     pub subject: Option<Referenced>,
-    /// `artifactType`, else the config's media type of an image manifest.
+    /// `artifactType`; without it, for an image manifest, the config's media type.
     pub artifact_type: Option<String>,
     /// `annotations`.
     pub annotations: BTreeMap<String, String>,
-    /// Config, layers and child manifests, each digest once, in order.
+    /// Config, layers and child manifests: each digest once, in order.
     pub references: Vec<Referenced>,
-    /// One digest is said to have two sizes.
+    /// Set if two descriptors of one digest state different sizes.
     pub two_sizes: Option<InvalidManifest>,
 }
 
-/// Content that a manifest refers to.
+/// Content that a manifest references.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Referenced {
-    /// Which.
+    /// Digest of the content.
     pub digest: Digest,
-    /// Its length by the descriptor.
+    /// Length in bytes, by the descriptor.
     pub size: u64,
-    /// It is the subject, or it has `urls` and a type that is never pushed: it need not be there.
+    /// True for the subject, and for content with `urls` whose type is never pushed: it need not be in the registry.
     pub may_be_absent: bool,
 }
 
-/// Why bytes are no manifest that we take; the text is for the person who pushed.
+/// Why a body is not an accepted manifest, in words for the user that pushed it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidManifest(String);
 
-/// Deepest nesting that we take: real manifests have 5 levels, and a client's parser may recurse.
+/// Deepest accepted nesting. Real manifests have 5 levels, and a client's parser may recurse.
 const MAX_DEPTH: usize = 64;
 
-/// How deep brackets nest, strings aside. Fields that we skip are skipped without recursion, so nothing else counts it.
+/// How deep brackets nest outside strings. The parser skips unknown fields without recursion, so it does not limit
+/// this.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
     for byte in json.bytes() {
@@ -66,7 +67,7 @@ fn invalid<T>(why: impl Into<String>) -> Result<T, InvalidManifest> {
     Err(InvalidManifest(why.into()))
 }
 
-// Known fields only: the rest is skipped without being held, so a 4 MiB manifest costs little more than itself.
+// Only the known fields. Others are skipped, not kept, so a 4 MiB manifest costs little more than its own size.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire {
@@ -92,7 +93,7 @@ struct WireDescriptor {
     data: Option<String>,
 }
 
-/// A list of an index. `null` is how Go writes an empty one, and distribution takes it for that.
+/// The list of an index. `null` is how Go writes an empty list, and distribution accepts it as one.
 #[derive(Default)]
 enum List {
     #[default]
@@ -115,7 +116,7 @@ impl List {
 }
 
 impl Manifest {
-    /// Reads `body` as pushed with the given `Content-Type`, if it had one.
+    /// Parses `body`, pushed with the given `Content-Type` if the request had one.
     pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Self, InvalidManifest> {
         let stated = content_type.map(|text| known_kind("Content-Type", text)).transpose()?.flatten();
         let text = std::str::from_utf8(body).map_err(|_| InvalidManifest("the manifest is not UTF-8".into()))?;
@@ -129,7 +130,7 @@ impl Manifest {
         let kind = kind(stated, own, &wire)?;
         check_shape(kind, &wire)?;
         let subject = wire.subject.as_ref().map(|subject| subject.check("subject")).transpose()?;
-        // A referrer may come before what it is about.
+        // A referrer may be pushed before its subject.
         let subject = subject.map(|subject| Referenced { may_be_absent: true, ..subject });
         let artifact_type = wire.artifact_type.filter(|kind| !kind.is_empty()).or_else(|| {
             let config = wire.config.as_ref().filter(|_| !kind.is_index())?;
@@ -151,15 +152,15 @@ impl Manifest {
     }
 }
 
-/// The kind that a media type names, if it is not empty. Another type comes before all other faults: by its own rules the
-/// manifest may be right.
+/// The kind that a media type names; `None` if it is empty. An unknown type is reported before any other fault, since
+/// the manifest may be right by the rules of its own type.
 fn known_kind(from: &str, media_type: &str) -> Result<Option<ManifestKind>, InvalidManifest> {
     if media_type.trim().is_empty() {
         return Ok(None);
     }
     match ManifestKind::parse(media_type) {
         Some(kind) => Ok(Some(kind)),
-        None => invalid(format!("{from} {:?} is no manifest type that this registry takes", shorten(media_type))),
+        None => invalid(format!("{from} {:?} is not a manifest type that this registry accepts", shorten(media_type))),
     }
 }
 
@@ -171,22 +172,22 @@ fn check_schema_version(version: Option<u64>) -> Result<(), InvalidManifest> {
     }
 }
 
-/// The media type: of the request, which must agree with the body's own; else the body's; else by shape.
+/// The media type: from the request, which must agree with the body's `mediaType`; else from the body; else by shape.
 fn kind(stated: Option<ManifestKind>, own: Option<ManifestKind>, wire: &Wire) -> Result<ManifestKind, InvalidManifest> {
     match (stated, own) {
         (Some(stated), Some(body)) if stated != body => {
-            invalid(format!("Content-Type is {stated}, the manifest's mediaType is {body}"))
+            invalid(format!("Content-Type is {stated}, but the manifest's mediaType is {body}"))
         }
         (Some(kind), _) | (None, Some(kind)) => Ok(kind),
         (None, None) if !matches!(wire.manifests, List::Absent) && wire.config.is_none() => Ok(ManifestKind::OciIndex),
         (None, None) if wire.config.is_some() && !matches!(wire.manifests, List::Items(_)) => {
             Ok(ManifestKind::OciImage)
         }
-        (None, None) => invalid("neither Content-Type nor mediaType says what this manifest is"),
+        (None, None) => invalid("neither Content-Type nor mediaType says what kind of manifest this is"),
     }
 }
 
-/// An image has a config, an index a list; one that has the other's fields could be read as either (CVE-2021-41190).
+/// Refuses a manifest with fields of the other shape, since clients could read it as either (CVE-2021-41190).
 fn check_shape(kind: ManifestKind, wire: &Wire) -> Result<(), InvalidManifest> {
     match kind.is_index() {
         true if matches!(wire.manifests, List::Absent) => invalid("an index must have manifests"),
@@ -197,7 +198,7 @@ fn check_shape(kind: ManifestKind, wire: &Wire) -> Result<(), InvalidManifest> {
     }
 }
 
-/// Each digest once, in order, with the first size stated; and whether one has two.
+/// References with each digest once, in order, with the first size stated. Also the fault if one digest has two sizes.
 fn references(descriptors: &[&WireDescriptor]) -> Result<(Vec<Referenced>, Option<InvalidManifest>), InvalidManifest> {
     let mut two_sizes = None;
     let mut places = HashMap::new();
@@ -211,7 +212,7 @@ fn references(descriptors: &[&WireDescriptor]) -> Result<(Vec<Referenced>, Optio
                 first.may_be_absent &= reference.may_be_absent;
                 if first.size != reference.size {
                     let (digest, one, other) = (&first.digest, first.size, reference.size);
-                    let why = format!("{digest} is said to have {one} bytes and {other}");
+                    let why = format!("two descriptors of {digest} state different sizes: {one} and {other}");
                     two_sizes.get_or_insert(InvalidManifest(why));
                 }
             }
@@ -235,21 +236,21 @@ impl WireDescriptor {
         Ok(Referenced { digest, size, may_be_absent })
     }
 
-    /// Embedded data that can be decoded must be what the digest says (image-spec, descriptor.md#embedded-content).
+    /// Checks embedded data against the digest, if it can be decoded (image-spec, descriptor.md#embedded-content).
     fn check_data(&self, digest: &Digest) -> Result<(), InvalidManifest> {
         let Some(data) = self.data.as_deref().and_then(|data| base64(data.as_bytes())) else {
             return Ok(());
         };
         match digest.algorithm() {
             Some(algorithm) if Digest::of(algorithm, &data) != *digest => {
-                invalid(format!("descriptor {digest}: its data is not the content of that digest"))
+                invalid(format!("descriptor {digest}: its embedded data does not match the digest"))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Layer types that clients leave where their `urls` say.
+/// True for types of layers that clients never push, but fetch from their `urls`.
 fn is_never_pushed(media_type: &str) -> bool {
     media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
         || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")

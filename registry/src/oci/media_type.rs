@@ -1,11 +1,11 @@
-//! Manifest media types: what a pushed manifest may be.
+//! Media types of manifests.
 
 use std::fmt;
 
-/// A kind of manifest that we take.
+/// A kind of manifest that the registry accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestKind {
-    /// `application/vnd.oci.image.manifest.v1+json`, also the carrier of all artifacts.
+    /// `application/vnd.oci.image.manifest.v1+json`, which also carries all artifacts.
     OciImage,
     /// `application/vnd.oci.image.index.v1+json`
     OciIndex,
@@ -19,7 +19,7 @@ impl ManifestKind {
     const ALL: [ManifestKind; 4] =
         [ManifestKind::OciImage, ManifestKind::OciIndex, ManifestKind::DockerImage, ManifestKind::DockerList];
 
-    /// The media type on the wire.
+    /// The media type as sent in headers.
     pub fn media_type(self) -> &'static str {
         match self {
             ManifestKind::OciImage => "application/vnd.oci.image.manifest.v1+json",
@@ -29,13 +29,13 @@ impl ManifestKind {
         }
     }
 
-    /// Reads a media type; parameters such as `; charset=utf-8` are dropped, case does not matter (RFC 9110 8.3.1).
+    /// Parses a media type. Parameters such as `; charset=utf-8` are dropped, and case is ignored (RFC 9110 8.3.1).
     pub fn parse(text: &str) -> Option<Self> {
         let essence = text.split(';').next().unwrap_or_default().trim();
         Self::ALL.into_iter().find(|kind| kind.media_type().eq_ignore_ascii_case(essence))
     }
 
-    /// True if it lists other manifests rather than a config and layers.
+    /// True for a list of manifests, false for a manifest with config and layers.
     pub fn is_index(self) -> bool {
         matches!(self, ManifestKind::OciIndex | ManifestKind::DockerList)
     }

@@ -4,12 +4,12 @@ use std::fmt;
 
 use super::{Digest, Tag};
 
-/// What a manifest is asked for by.
+/// How a request names a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {
-    /// By a name that may move.
+    /// By tag, which may move.
     Tag(Tag),
-    /// By content.
+    /// By digest.
     Digest(Digest),
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest name that we take. Clients cap host and name together at 255, so no client can send a longer one.
+/// Longest accepted name. Clients limit host and name together to 255, so they cannot send a longer one.
 const MAX_LENGTH: usize = 255;
 
 /// A valid repository name, such as `library/alpine`.
@@ -13,13 +13,13 @@ const MAX_LENGTH: usize = 255;
 #[serde(try_from = "String", into = "String")]
 pub struct RepositoryName(Box<str>);
 
-/// The text is no repository name.
+/// The error for text that is not a repository name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a repository name: lower-case letters and digits, separated by . _ __ or -, in parts separated by /")]
 pub struct InvalidRepositoryName;
 
 impl RepositoryName {
-    /// The name as it stands in URLs.
+    /// The name as it appears in URLs.
     pub fn as_str(&self) -> &str {
         &self.0
     }

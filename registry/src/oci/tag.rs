@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Tag(Box<str>);
 
-/// The text is no tag.
+/// The error for text that is not a tag.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a tag: 1 to 128 letters, digits, _ . or -, the first no . or -")]
 pub struct InvalidTag;
 
 impl Tag {
-    /// The tag as it stands in URLs.
+    /// The tag as it appears in URLs.
     pub fn as_str(&self) -> &str {
         &self.0
     }

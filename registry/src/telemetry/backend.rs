@@ -1,4 +1,4 @@
-//! What each endpoint of the backend does, call by call.
+//! Metrics of the calls to each endpoint of the backend.
 
 use backends::wrap::{Observation, Observer, Outcome};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -6,14 +6,14 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
-/// Labels of a call that went well.
+/// Labels of a successful call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CallLabels {
     endpoint: String,
     call: &'static str,
 }
 
-/// Labels of a call that did not.
+/// Labels of a failed call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FailureLabels {
     endpoint: String,
@@ -38,13 +38,13 @@ impl BackendMetrics {
         to.register_with_unit("backend", help, Unit::Bytes, self.bytes.clone());
     }
 
-    /// For the endpoint of this name.
+    /// An observer that counts for the endpoint of this name.
     pub fn of(&self, endpoint: &str) -> EndpointMetrics {
         EndpointMetrics { endpoint: endpoint.to_owned(), metrics: self.clone() }
     }
 }
 
-/// Counts for one endpoint.
+/// Counts the calls to one endpoint.
 #[derive(Clone, Debug)]
 pub struct EndpointMetrics {
     endpoint: String,
@@ -59,7 +59,7 @@ impl Observer for EndpointMetrics {
         match observation.outcome {
             Outcome::Done => self.metrics.calls.get_or_create(&labels).inc(),
             Outcome::Failed(kind) => self.metrics.failures.get_or_create(&FailureLabels { endpoint, call, kind }).inc(),
-            // Whoever asked has left.
+            // The caller has left.
             Outcome::Dropped => 0,
         };
     }

@@ -1,29 +1,29 @@
-//! The labels of metrics: fixed words, so that no client can make new series.
+//! The labels of metrics: fixed words, so that clients cannot create new series.
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 
-/// Why a connection was answered or cut by the server itself.
+/// Why the server itself answered or closed a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the derive writes variant names as label values, which are lower case")]
 pub enum Refusal {
-    /// A TLS handshake came to the plain port.
+    /// The client began a TLS handshake on the plain port.
     tls,
-    /// The first bytes of a connection did not come in time.
+    /// The first request did not come in time.
     silent,
     /// The peer stopped reading.
     stalled,
-    /// Nothing was asked for too long.
+    /// No request for too long.
     idle,
 }
 
 /// Label of a refused connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RefusalLabel {
-    /// Why.
+    /// The reason.
     pub reason: Refusal,
 }
 
-/// What a collection removed.
+/// The kinds of objects that a collection removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the derive writes variant names as label values, which are lower case")]
 pub enum Garbage {
@@ -36,6 +36,6 @@ pub enum Garbage {
 /// Label of collected objects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct GarbageLabel {
-    /// What kind.
+    /// The kind of object.
     pub kind: Garbage,
 }

@@ -1,4 +1,4 @@
-//! Log lines on standard error, as text or as JSON.
+//! Log lines on standard error, as text or JSON.
 
 mod repeats;
 
@@ -15,10 +15,10 @@ use repeats::Counted;
 /// Logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The level is no filter; `Config::validate` finds that earlier.
+    /// The level is not a valid filter. `Config::validate` reports that earlier.
     #[error("log.level: {0}")]
     Level(#[from] InvalidLogFilter),
-    /// Another logger is in place already.
+    /// A logger is installed already.
     #[error("logging is set up already: {0}")]
     Twice(#[from] TryInitError),
 }

@@ -12,20 +12,20 @@ use serving::metrics::{Exposition, RequestDurations, exposition, request_duratio
 use super::backend::BackendMetrics;
 use super::labels::{GarbageLabel, RefusalLabel};
 
-/// All metrics. Clones of a single metric share its value; share the whole in an `Arc`.
+/// All metrics. Clones of one metric share its value. To share all, use an `Arc`.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     resident_memory: Gauge,
-    /// Seconds from a request's head to the answer's; observed by `http`.
+    /// Seconds from a request's head to its answer's head; observed by `http`.
     pub http_request_duration: RequestDurations,
     /// Bytes of request bodies; counted by `http` per frame.
     pub http_received_bytes: Counter,
     /// Bytes of response bodies; counted by `http` per frame.
     pub http_sent_bytes: Counter,
-    /// Open connections; kept by `server`.
+    /// Open connections; set by `server`.
     pub connections_open: Gauge,
-    /// Connections that `server` ended by itself.
+    /// Connections that the server ended itself.
     pub connections_refused: Family<RefusalLabel, Counter>,
     /// Open upload sessions; set by `service` uploads.
     pub uploads_open: Gauge,
@@ -35,19 +35,19 @@ pub struct Metrics {
     pub manifests_pushed: Counter,
     /// Bytes of blobs and manifests that entered the content store; counted by `service`.
     pub stored_bytes: Counter,
-    /// Bytes of blobs and manifests that the content store had already; counted by `service`.
+    /// Bytes of pushed blobs and manifests that the content store already had; counted by `service`.
     pub reused_bytes: Counter,
     /// Files of the content store; set by `service` usage.
     pub content_files: Gauge,
-    /// Their bytes.
+    /// Bytes of these files.
     pub content_bytes: Gauge,
-    /// Bytes that can still be written; asked of the system when metrics are asked for.
+    /// Bytes that can still be written; asked of the system at each scrape.
     pub disk_free_bytes: Gauge,
-    /// 1 if pushes are accepted; taken from the catalog and the store when metrics are asked for.
+    /// 1 if pushes are accepted; taken from the catalog and the store at each scrape.
     pub accepts_pushes: Gauge,
-    /// Synced batches; taken from the catalog when metrics are asked for.
+    /// Batches synced to the journal; taken from the catalog at each scrape.
     pub journal_commits: Counter,
-    /// Rebuilds of the index while running; taken from the catalog when metrics are asked for.
+    /// Rebuilds of the index while the node runs; taken from the catalog at each scrape.
     pub index_rebuilds: Counter,
     /// Finished collections; counted by `gc`.
     pub gc_runs: Counter,
@@ -55,39 +55,39 @@ pub struct Metrics {
     pub gc_collected: Family<GarbageLabel, Counter>,
     /// Bytes collected; counted by `gc`.
     pub gc_collected_bytes: Counter,
-    /// Bytes read back and checked; counted by `gc` scrub.
+    /// Bytes read and checked; counted by `gc` scrub.
     pub scrub_bytes: Counter,
-    /// Files whose bytes are not what their digest says; counted by `gc` scrub.
+    /// Files that are damaged or could not be read; counted by `gc` scrub.
     pub scrub_errors: Counter,
-    /// Content that was asked for and found missing or damaged; counted by `service` blobs.
+    /// Reads of content that was missing or damaged; counted by `service` blobs and the gateway.
     pub content_damaged: Counter,
     /// Bytes that a backend acknowledged; counted by `placement`.
     pub placed_bytes: Counter,
-    /// Bytes read back from a backend to see whether they are there; counted by `placement`.
+    /// Bytes read back from a backend to check them; counted by `placement`.
     pub read_back_bytes: Counter,
-    /// Content that a backend acknowledged and did not give back; counted by `placement`.
+    /// Content that a backend acknowledged and then did not return; counted by `placement`.
     pub read_back_failures: Counter,
-    /// Attempts to place or read back content that did not end well; counted by `placement`.
+    /// Failed attempts to place or read back content; counted by `placement`.
     pub placement_failures: Counter,
-    /// Bytes read from a backend because they are not here; counted by `placement`.
+    /// Bytes read from a backend because they are not on this node; counted by `placement`.
     pub cold_bytes: Counter,
-    /// What each endpoint of the backend does.
+    /// Calls to each endpoint of the backend.
     pub backend: BackendMetrics,
-    /// Cold reads that the backend interrupted; counted by `placement`.
+    /// Cold reads that the backend broke off; counted by `placement`.
     pub cold_failures: Counter,
-    /// Bytes of local files that went because a backend has them; counted by `placement`.
+    /// Bytes of local files evicted because a backend has them; counted by `placement`.
     pub evicted_bytes: Counter,
     /// Content removed at a backend; counted by `placement`.
     pub unpinned: Counter,
-    /// Requests to remove content that a backend did not carry out; counted by `placement`.
+    /// Failed removals at a backend; counted by `placement`.
     pub unpin_failures: Counter,
-    /// Content that is only here; taken from the catalog when metrics are asked for.
+    /// Content that is only on this node; taken from the catalog at each scrape.
     pub backlog: Gauge,
-    /// Its bytes.
+    /// Bytes of that content.
     pub backlog_bytes: Gauge,
-    /// Content that places have which are not configured any more; taken like the backlog.
+    /// Content with copies at endpoints that are no longer configured; taken from the catalog at each scrape.
     pub elsewhere: Gauge,
-    /// Removals that wait until such places are configured again.
+    /// Removals that wait until such endpoints are configured again.
     pub elsewhere_unpins: Gauge,
 }
 
@@ -98,7 +98,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All metrics at zero.
+    /// All metrics, at zero.
     pub fn new() -> Self {
         let mut metrics = Metrics {
             registry: Registry::default(),
@@ -151,7 +151,7 @@ impl Metrics {
         metrics
     }
 
-    /// All of them, in the format that a client asks for by its `Accept` header.
+    /// All metrics, in the format that the client's `Accept` header asks for.
     pub fn page(&self, accept: Option<&str>) -> Exposition {
         if let Some(bytes) = resident_bytes() {
             self.resident_memory.set(bytes);
@@ -204,8 +204,8 @@ impl Metrics {
         add(to, "gc_collected", help, &self.gc_collected);
         add_bytes(to, "gc_collected", "Bytes removed by garbage collection", &self.gc_collected_bytes);
         add_bytes(to, "scrub", "Bytes of stored content checked in the background", &self.scrub_bytes);
-        add(to, "scrub_errors", "Files found damaged by the background check", &self.scrub_errors);
-        let help = "Times that content which a client asked for was missing or damaged";
+        add(to, "scrub_errors", "Files that the background check found damaged or could not read", &self.scrub_errors);
+        let help = "Times that content was missing or damaged when it was read";
         add(to, "content_damaged", help, &self.content_damaged);
     }
 }
@@ -242,7 +242,7 @@ fn add_bytes(to: &mut Registry, name: &str, help: &str, metric: &(impl Metric + 
     to.register_with_unit(name, help, Unit::Bytes, metric.clone());
 }
 
-/// `VmRSS` of this process (proc(5)); none where there is no `/proc`.
+/// `VmRSS` of this process (proc(5)); `None` on systems without `/proc`.
 fn resident_bytes() -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -259,8 +259,8 @@ mod tests {
     use super::super::labels::{Garbage, Refusal};
     use super::*;
 
-    /// Reads `OpenMetrics` text strictly enough to notice what a scraper would refuse: a sample without TYPE, a second
-    /// TYPE, a second sample of the same series, a value that is no number, a missing end.
+    /// Parses `OpenMetrics` text as strictly as a scraper: refuses a sample without TYPE, a second TYPE, a second
+    /// sample of a series, a value that is not a number, and a missing end.
     fn parse(text: &str) -> BTreeMap<String, f64> {
         let (mut types, mut samples) = (BTreeSet::new(), BTreeMap::new());
         let body = text.strip_suffix("# EOF\n").expect("the end is marked");

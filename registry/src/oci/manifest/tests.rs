@@ -1,4 +1,4 @@
-//! What is taken for a manifest, what is read from it, and that nothing makes it panic.
+//! Which bodies are accepted as manifests, what is parsed from them, and that no input panics.
 
 use super::*;
 use proptest::prelude::*;
@@ -49,7 +49,7 @@ fn what_is_no_manifest_is_refused() {
 #[test]
 fn the_reason_is_the_fault_that_comes_first() {
     let artifact = "application/vnd.oci.artifact.manifest.v1+json";
-    let foreign = format!("\"{artifact}\" is no manifest type that this registry takes");
+    let foreign = format!("\"{artifact}\" is not a manifest type that this registry accepts");
     let (of_request, of_body) = (format!("Content-Type {foreign}"), format!("mediaType {foreign}"));
     let own = format!(r#""mediaType":"{artifact}""#);
     let cases = [
@@ -65,7 +65,11 @@ fn the_reason_is_the_fault_that_comes_first() {
         (Some(OCI_IMAGE), r#"{"schemaVersion":null}"#.to_owned(), "schemaVersion is missing: it must be 2"),
         (None, r#"{"schemaVersion":1,"fsLayers":[]}"#.to_owned(), "schemaVersion is 1: only 2 is supported"),
         (Some(OCI_IMAGE), r#"{"schemaVersion":3}"#.to_owned(), "schemaVersion is 3: only 2 is supported"),
-        (None, r#"{"schemaVersion":2}"#.to_owned(), "neither Content-Type nor mediaType says what this manifest is"),
+        (
+            None,
+            r#"{"schemaVersion":2}"#.to_owned(),
+            "neither Content-Type nor mediaType says what kind of manifest this is",
+        ),
         (Some(OCI_IMAGE), r#"{"schemaVersion":2}"#.to_owned(), "an image manifest must have a config"),
     ];
     for (kind, body, reason) in cases {
@@ -109,7 +113,7 @@ fn foreign_layers_with_urls_may_be_absent() {
     assert!(!absent(""));
 }
 
-/// A descriptor in every shape that a client could send, most of them wrong somewhere.
+/// A descriptor in every shape that a client could send, most of them invalid.
 fn descriptors() -> impl Strategy<Value = String> {
     let digest = "sha256:[0-9a-f]{64}|sha512:[0-9a-f]{10}|[a-z]{0,6}:?[a-zA-Z0-9=_-]{0,10}";
     let size = prop_oneof![any::<i64>().prop_map(|size| size.to_string()), "[0-9.eE-]{0,6}"];

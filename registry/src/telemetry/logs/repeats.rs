@@ -1,4 +1,4 @@
-//! Failures that come again and again are counted: one line, then how often it came since.
+//! Repeated failures are written once, then counted: a later line says how often they came.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,17 +13,17 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// From one line of the same failure to the next.
+/// Time for which repeats of a failure are counted instead of written.
 const INTERVAL: Duration = Duration::from_secs(30);
-/// Different failures that are told apart at once; further ones are all written.
+/// Number of different failures that are counted at once. Any beyond these are written each time.
 const MAX_FAILURES: usize = 256;
-/// Fields that tell one warning of trouble from another, where it names its error. What else it names differs each time: the
-/// same outage concerns all content.
+/// Fields that identify a warning which has an `error` field. Its other fields are ignored, since one outage concerns
+/// all content.
 const TROUBLE: [&str; 6] = ["message", "error", "reason", "backend", "portal", "peer"];
-/// Fields of the request that failed, which never make it another failure.
+/// Fields of the failed request. They never make a failure a different one.
 const OF_REQUEST: [&str; 4] = ["request.id", "client", "method", "path"];
 
-/// A format that leaves out warnings and errors which were written a short while ago.
+/// A format that suppresses warnings and errors written within the last [`INTERVAL`].
 #[derive(Debug)]
 pub(super) struct Counted<F> {
     inner: F,
@@ -43,7 +43,7 @@ impl<F> Counted<F> {
         Counted { inner, json, recent: Mutex::default() }
     }
 
-    /// Whether to write this failure, and the counts that are due: message and how often it came unwritten.
+    /// Whether to write this failure; and the counts that are due, each a message with how often it was suppressed.
     fn look(&self, failure: Option<(u64, String)>, now: Instant) -> (bool, Vec<(String, u64)>) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let mut due = Vec::new();
@@ -95,8 +95,8 @@ where
     }
 }
 
-/// What tells a failure from others, and its message. An error is told by all that it names, since damaged content must not
-/// hide behind other damaged content.
+/// A key that identifies a failure, and its message. An error is identified by all its fields, since one damaged file
+/// must not hide another.
 fn key(event: &Event<'_>) -> (u64, String) {
     let mut fields = Fields(Vec::new());
     event.record(&mut fields);
