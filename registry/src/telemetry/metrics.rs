@@ -219,17 +219,17 @@ impl Metrics {
         add(to, "placement_failures", "Failed attempts to upload content to portals", &self.placement_failures);
         add_bytes(to, "cold", "Bytes read from portals for clients", &self.cold_bytes);
         self.backend.register(to);
-        add(to, "cold_failures", "Reads from portals for clients that broke off", &self.cold_failures);
-        let help = "Bytes of local files evicted because portals have the content";
+        add(to, "cold_failures", "Interrupted reads from portals for clients", &self.cold_failures);
+        let help = "Bytes of evicted local files, whose content is on portals";
         add_bytes(to, "evicted", help, &self.evicted_bytes);
-        add(to, "unpinned", "Blobs and manifests removed at portals", &self.unpinned);
-        add(to, "unpin_failures", "Failed removals at portals", &self.unpin_failures);
-        add(to, "backlog", "Blobs and manifests that are only on this node", &self.backlog);
-        let help = "Bytes of blobs and manifests that are only on this node";
+        add(to, "unpinned", "Removals of blobs and manifests that portals carried out", &self.unpinned);
+        add(to, "unpin_failures", "Removals of blobs and manifests that failed at portals", &self.unpin_failures);
+        add(to, "backlog", "Blobs and manifests with too few copies on portals", &self.backlog);
+        let help = "Bytes of blobs and manifests with too few copies on portals";
         add_bytes(to, "backlog", help, &self.backlog_bytes);
         let help = "Blobs and manifests that also have copies at portals that are not configured";
         add(to, "elsewhere", help, &self.elsewhere);
-        let help = "Removals that wait until such portals are configured again";
+        let help = "Removals that wait for portals that are not configured";
         add(to, "elsewhere_unpins", help, &self.elsewhere_unpins);
     }
 }
