@@ -10,12 +10,13 @@ const HEAD: &str = "\
 
 Written by `conformance rows > conformance/ROWS.md`; a test fails while they differ.
 
-*Level* says how strongly a row is asked for. MUST and SHOULD are those of the source: a section of the OCI distribution
-specification unless it names another. *Own policy* is Skyberth's choice where specifications leave one; other registries are
-asked for it with `--own` only. Some MUST and SHOULD rows have parts of own policy: the codes in error bodies, relative
-Locations, the algorithms sha512 and blake3, a push by one POST.
+*Level* says how binding a row is. MUST and SHOULD are those of the *source*. It is a section of the OCI distribution
+specification unless it names another document. *Own policy* is Skyberth's choice where specifications leave one.
+Other registries are judged by it only with `--own`. Some MUST and SHOULD rows have parts that are own policy: the
+codes in error bodies, relative Locations, the algorithms sha512 and blake3, a push by one POST.
 
-*Where* says what a row runs against: any registry, or only a `skyberth` that it starts with settings of its own.
+*Where* says what a row needs. *any*: any registry. *skyberth*: a `skyberth` binary, which the row starts with
+settings of its own. *nowhere yet*: something that the judge does not have, such as a second account or node.
 
 | row | level | source | where | what |
 |---|---|---|---|---|
