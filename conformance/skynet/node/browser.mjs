@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { equal, row, that } from "./rows.mjs";
+import { typeRows } from "./types.mjs";
 
 const [modules, portal, unique, settings, reports] = process.argv.slice(2);
 const require = createRequire(join(modules, "_"));
@@ -15,6 +16,8 @@ const puppeteer = require("puppeteer-core");
 const { convertSkylinkToBase32 } = require("skynet-js");
 const say = (line) => console.log(JSON.stringify(line));
 const HOUR = 3_600_000;
+// A name of the portal that it does not know.
+const STRANGER = "portal.example";
 
 async function bundle(entry) {
   const result = await esbuild.build({
@@ -143,12 +146,13 @@ const server = await serve(await bundle("page.mjs"));
 const browser = await puppeteer.launch({
   executablePath: "/usr/bin/chromium",
   // Root has no sandbox to drop into; small containers have a small /dev/shm.
-  args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+  args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", `--host-resolver-rules=MAP ${STRANGER} 127.0.0.1`],
   protocolTimeout: HOUR,
 });
 try {
   await sdkRows(browser, `http://127.0.0.1:${server.address().port}/`);
   await appRows(browser);
+  await typeRows(say, browser, portal, `http://${STRANGER}:${new URL(portal).port}`);
 } finally {
   await browser.close();
   server.close();

@@ -54,6 +54,7 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     let route = Route::at(request.host(), &portal.options.hostname, path);
     let label = route.as_ref().map_or("none", Route::label);
     let is_tus = route.as_ref().is_some_and(Route::is_tus);
+    let is_shared = !route.as_ref().is_some_and(Route::is_own_origin);
     let mut body = RequestBody::new(body, portal.options.idle_body_timeout, portal.metrics.received_bytes.clone());
     let line = portal.options.access_log.covers(&request.method).then(|| Line::new(&id, path, label, began, &request));
     let pending = Pending::new(line, |line: Option<Line>| {
@@ -69,6 +70,9 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     };
     let mut response = answer.unwrap_or_else(|error| render(error, &id, label, &request.method, path));
     finish(&portal, &request, preflight, &id, &mut response);
+    if is_shared {
+        download::restrict(response.headers_mut());
+    }
     if is_tus {
         tus::mark(response.headers_mut());
     }

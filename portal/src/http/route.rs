@@ -129,6 +129,11 @@ impl Route {
         path.strip_prefix("/skynet/upload/tus/").map(|id| Route::TusSkylink(id.parse().ok()))
     }
 
+    /// True on a skylink's own host, whose origin nothing else shares.
+    pub(crate) fn is_own_origin(&self) -> bool {
+        matches!(self, Route::Download(address) if address.is_own_origin())
+    }
+
     /// True for endpoints of TUS.
     pub(crate) fn is_tus(&self) -> bool {
         matches!(self, Route::Tus | Route::TusUpload(_))

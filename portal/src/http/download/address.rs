@@ -48,7 +48,7 @@ impl Address {
         self.link.parse()
     }
 
-    pub(super) fn is_own_origin(&self) -> bool {
+    pub(in crate::http) fn is_own_origin(&self) -> bool {
         self.own_origin
     }
 

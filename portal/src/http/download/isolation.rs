@@ -1,8 +1,9 @@
 //! Keeps documents of different skylinks apart in a browser. All share the portal's origin, and any client may upload
 //! one.
 //!
-//! On the portal's own origin, a document with scripts is sandboxed. A browser that navigates to one is redirected to
-//! the skylink's own host, where the document runs with an origin of its own.
+//! Every answer of the shared origin is sandboxed and may not be sniffed. A browser that navigates to anything but
+//! harmless content is also redirected to the skylink's own host. There a document runs with an origin of its own, and
+//! has no policy of ours.
 
 use http::header::{CONTENT_SECURITY_POLICY, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -15,28 +16,79 @@ use crate::http::request::Request;
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
+/// Media types that browsers show without running anything, or save. Others are active, known or not.
+const PASSIVE: &[&str] = &[
+    "application/gzip",
+    "application/java-archive",
+    "application/javascript",
+    "application/json",
+    "application/octet-stream",
+    "application/wasm",
+    "application/x-7z-compressed",
+    "application/x-bzip2",
+    "application/x-gzip",
+    "application/x-tar",
+    "application/zip",
+    "application/zstd",
+    "audio/aac",
+    "audio/flac",
+    "audio/mp4",
+    "audio/mpeg",
+    "audio/ogg",
+    "audio/wav",
+    "audio/wave",
+    "audio/webm",
+    "audio/x-wav",
+    "font/collection",
+    "font/otf",
+    "font/ttf",
+    "font/woff",
+    "font/woff2",
+    "image/apng",
+    "image/avif",
+    "image/bmp",
+    "image/gif",
+    "image/heic",
+    "image/jpeg",
+    "image/jxl",
+    "image/png",
+    "image/tiff",
+    "image/vnd.microsoft.icon",
+    "image/webp",
+    "image/x-icon",
+    "text/css",
+    "text/csv",
+    "text/javascript",
+    "text/markdown",
+    "text/plain",
+    "text/vtt",
+    "video/mp2t",
+    "video/mp4",
+    "video/mpeg",
+    "video/ogg",
+    "video/quicktime",
+    "video/webm",
+    "video/x-matroska",
+];
+
 /// True for types whose scripts a browser may run in a document. The type comes from the uploader.
+///
+/// Browsers read a `Content-Type` as a list (<https://fetch.spec.whatwg.org/#concept-header-extract-mime-type>), and
+/// disagree about commas in quotes. So the parts between all commas count, and each must be passive.
 pub(super) fn is_active(media_type: &str) -> bool {
-    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let Some((kind, subtype)) = essence.split_once('/') else { return true };
-    let is_token =
-        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b));
-    if !is_token(kind) || !is_token(subtype) {
-        // Browsers guess the type in this case.
-        return true;
-    }
-    match (kind, subtype) {
-        // A type of several parts may have a document among them.
-        ("text", "html" | "xml" | "xsl")
-        | ("application", "xml" | "unknown")
-        | ("multipart" | "message" | "unknown", _) => true,
-        (_, subtype) => subtype.ends_with("+xml"),
-    }
+    !media_type.split(',').all(|part| PASSIVE.contains(&essence(part).as_str()))
 }
 
-/// Sandboxes a document on the portal's origin.
-pub(super) fn sandbox(headers: &mut HeaderMap) {
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+/// Type and subtype (<https://mimesniff.spec.whatwg.org/#parse-a-mime-type>); if the standard refuses the text, it is no
+/// known type either.
+fn essence(media_type: &str) -> String {
+    let essence = media_type.split(';').next().unwrap_or_default();
+    essence.trim_matches(['\t', '\n', '\r', ' ']).to_ascii_lowercase()
+}
+
+/// Restricts an answer of the portal's own origin, whatever it is. A policy that is already there stays.
+pub(in crate::http) fn restrict(headers: &mut HeaderMap) {
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static("sandbox"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
@@ -89,7 +141,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn documents_that_run_scripts_are_known() {
+    fn types_that_may_run_scripts_are_active() {
         for kind in [
             "text/html",
             "Text/HTML; charset=utf-8",
@@ -102,19 +154,40 @@ mod tests {
             "text/xsl",
             "multipart/x-mixed-replace; boundary=a",
             "message/rfc822",
+            "application/pdf",
+            "application/x-unheard-of",
             "",
             "html",
             "*/*",
             "text/",
             "unknown/unknown",
-            "text/html,text/plain",
+            "text/plain html",
+            "text/plain(text/html)",
         ] {
             assert!(is_active(kind), "{kind}");
         }
-        for kind in ["text/plain; charset=utf-8", "application/json", "image/png", "text/javascript", "application/pdf"]
+        for kind in
+            ["text/plain; charset=utf-8", "Application/JSON", "image/png", "text/javascript", "\ttext/css ;x=\"a\""]
         {
             assert!(!is_active(kind), "{kind}");
         }
+    }
+
+    /// `text/plain;charset=gbk,text/html` was taken for text, and ran in browsers.
+    #[test]
+    fn every_part_of_a_list_counts() {
+        for kind in [
+            "text/plain;charset=gbk,text/html",
+            "text/html,text/plain",
+            "text/plain;a=',text/html;'",
+            "text/plain;a=\",text/html;\"",
+            "text/plain;,text/html;x",
+            "text/plain,",
+            "text/plain,*/*",
+        ] {
+            assert!(is_active(kind), "{kind}");
+        }
+        assert!(!is_active("text/plain;charset=gbk, text/plain"));
     }
 
     #[test]
@@ -131,8 +204,10 @@ mod tests {
     proptest! {
         #[test]
         fn html_is_active_however_it_is_written(case in "(?i)text/html", rest in "|;.{0,10}", blank in "[ \t]{0,2}") {
-            let written = format!("{blank}{case}{blank}{rest}");
-            prop_assert!(is_active(&written), "{}", written);
+            for before in ["", "text/plain,", "image/png;a=b,"] {
+                let written = format!("{before}{blank}{case}{blank}{rest}");
+                prop_assert!(is_active(&written), "{}", written);
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use skynet_formats::metadata::Metadata;
 
 pub(crate) use address::{Address, below};
+pub(super) use isolation::restrict;
 pub(super) use raw_metadata::handle as metadata;
 
 use self::archive::Entry;
@@ -157,7 +158,7 @@ impl Download<'_> {
         }
     }
 
-    /// Sends content of this type only where it can do no harm (see [`isolation`]).
+    /// Sends a browser that navigates to active content to the skylink's own host (see [`isolation`]).
     fn isolated(&self, media_type: &HeaderValue, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
         let active = media_type.to_str().map_or(true, isolation::is_active);
         if self.address.is_own_origin() || !active {
@@ -174,7 +175,6 @@ impl Download<'_> {
             }
             None => answer(),
         };
-        isolation::sandbox(response.headers_mut());
         isolation::vary(response.headers_mut());
         response
     }

@@ -20,7 +20,7 @@ pub const ROWS: &[SurfaceRow] = &[
     row("a path on a raw file is not found", path_on_a_file),
     row("a file over one sector comes back", over_a_sector),
     ours("a v1 skylink may be kept for a year, an error never", caching),
-    ours("pages and drawings are harmless on the portal's own origin", sandbox),
+    ours("all content is harmless on the portal's own origin", sandbox),
     ours("a browser that opens a page is led to its subdomain", navigation),
     ours("metadata and skylinks cannot be confused by a query", queries),
 ];
@@ -187,6 +187,8 @@ fn sandbox(site: &Site) -> anyhow::Result<()> {
         ("page.xhtml", "application/xhtml+xml"),
         ("feed.xml", "text/xml"),
         ("odd", "text/html; charset=utf-8"),
+        ("list", "text/plain;charset=gbk,text/html"),
+        ("plain.txt", "text/plain"),
     ] {
         let form = Form::new().file("file", name, Some(media_type), page);
         let check = || {

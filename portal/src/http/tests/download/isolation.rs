@@ -4,8 +4,9 @@ use super::*;
 
 const NAVIGATION: [(&str, &str); 2] = [("sec-fetch-dest", "document"), ("sec-fetch-mode", "navigate")];
 
+/// Only types known as active were, so others could be stored and run.
 #[tokio::test]
-async fn documents_on_the_portals_origin_are_sandboxed() {
+async fn all_content_on_the_portals_origin_is_sandboxed() {
     let portal = TestPortal::new();
     for (name, declared, active) in [
         ("a.html", "", true),
@@ -15,21 +16,43 @@ async fn documents_on_the_portals_origin_are_sandboxed() {
         ("a.txt", "application/xhtml+xml; charset=utf-8", true),
         ("a.txt", "multipart/x-mixed-replace; boundary=x", true),
         ("a.txt", "nonsense", true),
+        ("a.txt", "text/plain;charset=gbk,text/html", true),
+        ("a.pdf", "", true),
         ("a.txt", "", false),
         ("a.js", "", false),
         ("a.png", "", false),
     ] {
         let link = portal.upload_directory(&[(name, declared, "x")], |_| ()).await;
-        let (csp, nosniff) = if active { ("sandbox", "nosniff") } else { ("", "") };
         for headers in [&[][..], &[("sec-fetch-mode", "cors")], &[("range", "bytes=0-0")]] {
             let response = portal.get_with(&format!("/{link}"), headers).await;
             assert!(response.status().is_success());
-            assert_eq!(header(&response, "content-security-policy"), csp, "{name} {declared}");
-            assert_eq!(header(&response, "x-content-type-options"), nosniff, "{name} {declared}");
+            assert_eq!(header(&response, "content-security-policy"), "sandbox", "{name} {declared}");
+            assert_eq!(header(&response, "x-content-type-options"), "nosniff", "{name} {declared}");
         }
+        let navigated = portal.get_with(&format!("/{link}"), &NAVIGATION).await.status();
+        assert_eq!(navigated == 307, active, "{name} {declared}");
         let host = format!("{}.localhost", link.to_base32());
         let own = portal.get_with("/", &[("host", &host), NAVIGATION[0], NAVIGATION[1]]).await;
         assert_eq!((own.status().as_u16(), header(&own, "content-security-policy")), (200, ""), "{name} {declared}");
+        assert_eq!(header(&own, "x-content-type-options"), "", "{name} {declared}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_the_portals_origin_answers_has_a_policy() {
+    let portal = TestPortal::new();
+    for (path, policy) in [
+        ("/", "default-src 'none'"),
+        ("/nothing/here", "sandbox"),
+        ("/skynet/stats", "sandbox"),
+        ("/metrics", "sandbox"),
+        ("/skynet/skylink/xyz", "sandbox"),
+        ("/skynet/metadata/xyz", "sandbox"),
+        ("/skynet/tus/xyz", "sandbox"),
+    ] {
+        let response = portal.get(path).await;
+        assert_eq!(header(&response, "content-security-policy"), policy, "{path}");
+        assert_eq!(header(&response, "x-content-type-options"), "nosniff", "{path}");
     }
 }
 
