@@ -1,21 +1,21 @@
-//! The data directory: that it is ours, that it is ours alone, and where things lie in it.
+//! The data directory: its format, its lock, and the paths inside it.
 //!
 //! ```text
 //! skyberth.json   what this directory is: format version, journal id
-//! lock            held by the one process that may write here
-//! admin.sock      where a running node takes commands
-//! journal/        the truth: what happened, in order
-//! index/          a view of the journal; may be deleted when no node runs
+//! lock            locked by the one process that may write here
+//! admin.sock      where a running node accepts commands
+//! journal/        the truth: all changes, in order
+//! index/          a view of the journal; may be deleted while no node runs
 //! blobs/          content, named by digest
-//! uploads/        sessions that are not finished
-//! quarantine/     content that was found damaged
-//! resume/         uploads to the backend that broke off
-//! unit-hashes/    what cold reads are verified by beside roots; may be deleted when no node runs
-//! gateway/        which content stands at which skylink; may be deleted when no node runs
+//! uploads/        unfinished sessions
+//! quarantine/     damaged content
+//! resume/         interrupted uploads to the backend
+//! unit-hashes/    hashes that verify cold reads, beside roots; may be deleted while no node runs
+//! gateway/        which content has which skylink; may be deleted while no node runs
 //! portal/         the directory of an attached portal
 //! ```
 //!
-//! A portal has a directory of its own, with the same marker and lock; see the crate `portal` for the rest.
+//! A portal has its own directory, with the same marker and lock. The crate `portal` describes the rest of it.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -27,35 +27,35 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// The layout that this program reads and writes.
+/// The newest layout that this program reads, and the one that it writes.
 const FORMAT: u32 = 1;
 const MARKER: &str = "skyberth.json";
 const MARKER_IN_THE_MAKING: &str = "skyberth.json.tmp";
 const LOCK: &str = "lock";
-/// Made by mkfs at the root of a file system, and none of ours.
+/// Directory that mkfs makes at the root of a file system.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
-/// Why a directory cannot be used.
+/// Why a directory cannot be used as a data directory.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// Something else lives there.
-    #[error("{} is not empty and is no Skyberth data directory", .0.display())]
+    /// It has files, but no Skyberth marker.
+    #[error("{} is not empty and is not a Skyberth data directory", .0.display())]
     Foreign(PathBuf),
-    /// Something is in a directory that was to be filled.
+    /// It should be empty, since it is about to be filled.
     #[error("{} is not empty", .0.display())]
     NotEmpty(PathBuf),
-    /// Another process has it.
+    /// Another process has its lock.
     #[error("{} is in use by another skyberth process", .0.display())]
     InUse(PathBuf),
-    /// The other program's: a portal's where a registry should run, or the other way round.
+    /// It belongs to the other program: to a portal where a registry should run, or the reverse.
     #[error("{} belongs to a {found}", path.display())]
     OtherKind {
         /// The directory.
         path: PathBuf,
-        /// Whose it is.
+        /// The program that it belongs to.
         found: Kind,
     },
-    /// A newer program made it.
+    /// It was made by a newer program.
     #[error("{} has format {found}; this program reads {FORMAT}", path.display())]
     Newer {
         /// The directory.
@@ -63,25 +63,25 @@ pub enum DataDirError {
         /// Its format.
         found: u32,
     },
-    /// The marker file cannot be read.
+    /// The marker file cannot be parsed.
     #[error("{} is damaged: {why}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// How.
+        /// The reason.
         why: String,
     },
-    /// It cannot be made, read or written.
+    /// It cannot be created, read or written.
     #[error("cannot use {}", path.display())]
     Io {
-        /// What.
+        /// The file or directory.
         path: PathBuf,
-        /// By the system.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// What runs on a data directory.
+/// The program that a data directory belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -113,10 +113,10 @@ struct Marker {
     format: u32,
     #[serde(default, skip_serializing_if = "Kind::is_registry")]
     kind: Kind,
-    /// Absent while the directory is being made.
+    /// Absent until the journal has been created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     journal: Option<String>,
-    /// Of an attached portal: how it is named where content was placed there.
+    /// For an attached portal: its name in the records of content placed there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     recorded_as: Option<String>,
 }
@@ -130,17 +130,17 @@ impl Marker {
     }
 }
 
-/// A data directory that this process may use until it is dropped, and no other unless both only read.
+/// A data directory locked for this process. Others can share it only if all of them only read.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     marker: Marker,
-    /// The lock ends with the file. A copy without a lock file, or with one that is not ours to read, has none.
+    /// Closing the file ends the lock. `None` for a copy without a lock file, or with one that we may not open.
     _lock: Option<File>,
 }
 
 impl DataDir {
-    /// Takes a directory, making it if it does not exist or is empty.
+    /// Locks a directory for a node; creates it if it does not exist, and its marker if it is empty.
     pub fn open(path: &Path, kind: Kind) -> Result<Self, DataDirError> {
         let at = |source| DataDirError::Io { path: path.to_owned(), source };
         make_durable(path).map_err(at)?;
@@ -149,7 +149,7 @@ impl DataDir {
         }
         let lock = lock(path)?;
         if !path.join(MARKER).exists() {
-            // Before anything else is made, so that a crash in what follows does not make the directory look foreign.
+            // The marker comes first, so that after a crash the directory does not look foreign.
             write_marker(path, &Marker { format: FORMAT, kind, journal: None, recorded_as: None })?;
         }
         let marker = read_marker(path)?;
@@ -157,9 +157,9 @@ impl DataDir {
         Ok(DataDir { path: path.to_owned(), marker, _lock: Some(lock) })
     }
 
-    /// Takes a directory for reads only, beside others that do the same; no node starts on it meanwhile. Changes nothing.
+    /// Locks a directory for reading, shared with other readers. No node can start on it meanwhile. Changes nothing.
     ///
-    /// Errors: [`DataDirError::InUse`] while a node has it.
+    /// Errors: [`DataDirError::InUse`] while a node runs on it.
     pub fn open_to_read(path: &Path, kind: Kind) -> Result<Self, DataDirError> {
         let lock = lock_to_read(path)?;
         let marker = read_marker(path)?;
@@ -167,14 +167,15 @@ impl DataDir {
         Ok(DataDir { path: path.to_owned(), marker, _lock: lock })
     }
 
-    /// The same without its lock: a node may start on it from here on.
+    /// Releases the lock but keeps the directory: from here on a node may start on it.
     #[must_use]
     pub fn unlocked(self) -> Self {
         DataDir { _lock: None, ..self }
     }
 
-    /// True if a node may be opened on this directory, which must exist; changes nothing. `lost+found` does not count: a
-    /// volume with a new ext4 file system has it. Nor does what a crash leaves before there is a marker.
+    /// True if a node may be opened on this existing directory; changes nothing. Three entries do not count:
+    /// `lost+found`, which a new ext4 file system has, and the two files that a crash may leave before the marker
+    /// exists.
     pub fn is_ours_or_empty(path: &Path) -> Result<bool, DataDirError> {
         let at = |source| DataDirError::Io { path: path.to_owned(), source };
         let mut empty = true;
@@ -185,29 +186,29 @@ impl DataDir {
         Ok(empty || path.join(MARKER).exists())
     }
 
-    /// The id of the journal in a directory, if it has one; takes nothing, changes nothing.
+    /// The id of the journal in a directory, if it has one. Takes no lock and changes nothing.
     pub fn journal_in(path: &Path) -> Result<Option<String>, DataDirError> {
         Ok(read_marker(path)?.journal)
     }
 
-    /// True if a node could run here; changes nothing.
+    /// True if the directory has a marker; changes nothing.
     pub fn exists(path: &Path) -> bool {
         path.join(MARKER).exists()
     }
 
-    /// The id of the journal that belongs here, once there is one.
+    /// The id of this directory's journal, once it has been created.
     pub fn journal_id(&self) -> Option<&str> {
         self.marker.journal.as_deref()
     }
 
-    /// Remembers the journal that was made.
+    /// Writes the id of the new journal into the marker.
     pub fn set_journal_id(&mut self, id: String) -> Result<(), DataDirError> {
         self.marker.journal = Some(id);
         write_marker(&self.path, &self.marker)
     }
 
-    /// Remembers how an attached portal is named in records from now on, unless it has a name: it may be reached at
-    /// another address with each start.
+    /// Writes the name of an attached portal into the marker, unless it has one. Records use this name, since the
+    /// portal's address may differ at each start.
     pub fn keep_name(&mut self, name: &str) -> Result<(), DataDirError> {
         if self.marker.recorded_as.is_some() {
             return Ok(());
@@ -216,12 +217,12 @@ impl DataDir {
         write_marker(&self.path, &self.marker)
     }
 
-    /// The name of the attached portal in this directory, if it is one that was started before.
+    /// The recorded name of the attached portal in this directory; `None` if it never started.
     pub fn name_in(path: &Path) -> Result<Option<String>, DataDirError> {
         if DataDir::exists(path) { Ok(read_marker(path)?.recorded_as) } else { Ok(None) }
     }
 
-    /// Where it is.
+    /// Path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -231,17 +232,17 @@ impl DataDir {
         self.path.join("journal")
     }
 
-    /// Directory of what is remembered of uploads to the backend that broke off.
+    /// Directory of interrupted uploads to the backend.
     pub fn resume(&self) -> PathBuf {
         self.path.join("resume")
     }
 
-    /// Directory of the hashes of units of content.
+    /// Directory of unit hashes.
     pub fn unit_hashes(&self) -> PathBuf {
         self.path.join("unit-hashes")
     }
 
-    /// Directory of what the gateway knows of skylinks.
+    /// Directory of the gateway's index of skylinks.
     pub fn gateway(&self) -> PathBuf {
         self.path.join("gateway")
     }
@@ -252,7 +253,7 @@ impl DataDir {
     }
 }
 
-/// A directory that becomes a node's when it is published. Until then no node starts on it, once something is in it.
+/// A directory reserved for a node that is published later. Until then no node starts on it, once it has files.
 #[derive(Debug)]
 pub struct NewDataDir {
     path: PathBuf,
@@ -260,7 +261,7 @@ pub struct NewDataDir {
 }
 
 impl NewDataDir {
-    /// Takes an empty directory, making it if it does not exist.
+    /// Locks an empty directory; creates it if it does not exist.
     ///
     /// Errors: [`DataDirError::NotEmpty`], [`DataDirError::InUse`].
     pub fn reserve(path: &Path) -> Result<Self, DataDirError> {
@@ -268,7 +269,8 @@ impl NewDataDir {
         make_durable(path).map_err(at)?;
         let is_empty =
             || -> Result<bool, DataDirError> { Ok(DataDir::is_ours_or_empty(path)? && !DataDir::exists(path)) };
-        // Asked twice: nothing is written into a directory of somebody else, and no node came in between.
+        // Checked twice. Before locking: a foreign directory gets no lock file. After locking: no node started in
+        // between.
         if !is_empty()? {
             return Err(DataDirError::NotEmpty(path.to_owned()));
         }
@@ -279,23 +281,23 @@ impl NewDataDir {
         Ok(NewDataDir { path: path.to_owned(), _lock: lock })
     }
 
-    /// Makes it the directory of a node with this journal.
+    /// Writes the marker, which makes this the data directory of a node with this journal.
     pub fn publish(self, kind: Kind, journal: String) -> Result<(), DataDirError> {
         write_marker(&self.path, &Marker { format: FORMAT, kind, journal: Some(journal), recorded_as: None })
     }
 }
 
-/// Where the portal has its directory that runs within the node on this one.
+/// Directory of the portal that is attached to the node on this data directory.
 pub fn attached_portal(path: &Path) -> PathBuf {
     path.join("portal")
 }
 
-/// Where a node on this directory takes commands.
+/// Socket where the node on this data directory accepts commands.
 pub fn socket(path: &Path) -> PathBuf {
     path.join("admin.sock")
 }
 
-/// Makes a directory and those above it, each synced into its parent: a power cut shall not take the whole of it.
+/// Creates a directory and its missing parents. Each is synced into its parent, so that a power cut cannot lose them.
 fn make_durable(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -309,7 +311,7 @@ fn make_durable(path: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-/// A command that asks whether a node runs has the lock for a moment, and must not end the start of one.
+/// How long a start waits for the lock: a command that checks whether a node runs takes it for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 fn lock(path: &Path) -> Result<File, DataDirError> {
@@ -326,7 +328,7 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
     }
 }
 
-/// `None` where there is no lock file that can be opened: a copy without one, or of another owner.
+/// Takes the lock for reading. `None` without a lock file that we may open, as in a copy or with another owner.
 fn lock_to_read(path: &Path) -> Result<Option<File>, DataDirError> {
     let at = |source| DataDirError::Io { path: path.join(LOCK), source };
     let file = match File::open(path.join(LOCK)) {
@@ -354,7 +356,7 @@ fn read_marker(path: &Path) -> Result<Marker, DataDirError> {
     Ok(marker)
 }
 
-/// Whole and synced under another name, then renamed: a crash leaves the old marker or the new one.
+/// Writes and syncs a temporary file, then renames it: a crash leaves the old marker or the new one.
 fn write_marker(path: &Path, marker: &Marker) -> Result<(), DataDirError> {
     let target = path.join(MARKER);
     let at = |source| DataDirError::Io { path: target.clone(), source };

@@ -1,4 +1,4 @@
-//! What the catalog says of places elsewhere, beside the files that are here.
+//! Compares the catalog's placements with the local files.
 
 use super::fsck::held_by;
 use crate::catalog::Placement;
@@ -6,21 +6,21 @@ use crate::catalog::command::Command;
 use crate::oci::Digest;
 use crate::service::{Error, Registry};
 
-/// Repositories looked at in one go.
+/// Repositories read in one go.
 const BATCH: usize = 256;
 /// Commands committed in one go.
 const COMMANDS: usize = 256;
 
-/// Content that is held and has no file here, although it was placed. What several repositories hold counts for each.
+/// Content that is referenced and placed, but has no local file. Content of several repositories counts once for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Absent {
-    /// Pieces of content.
+    /// Number of pieces of content.
     pub count: u64,
-    /// Their bytes.
+    /// Bytes of that content.
     pub bytes: u64,
 }
 
-/// Counts it, until `stopped`. Blocks.
+/// Counts absent content until `stopped` says so. Blocks.
 pub fn count_absent(registry: &Registry, stopped: impl Fn() -> bool) -> Result<Absent, Error> {
     let mut absent = Absent::default();
     for_each_held(registry, |digest| {
@@ -36,9 +36,10 @@ pub fn count_absent(registry: &Registry, stopped: impl Fn() -> bool) -> Result<A
     Ok(absent)
 }
 
-/// Forgets the places of all content that has its file here, so that it is placed anew: at a backend that is known to
-/// be empty. So it does with lists of unit roots that are here, or are made again from content that is. Places that are
-/// to be removed stay. Says how much it was. Blocks; to be called before anything is placed.
+/// Removes the placements of all content that has a local file, so that it is placed again. This serves a backend known
+/// to be empty. Lists of unit roots are included if their file, or that of their content, is local. Placements that
+/// wait for removal stay. Returns how many pieces of content were concerned. Blocks, and must run before anything is
+/// placed.
 pub fn forget_places(registry: &Registry) -> Result<u64, Error> {
     let (mut commands, mut forgotten) = (Vec::new(), 0);
     for_each_held(registry, |digest| {
@@ -63,7 +64,7 @@ pub fn forget_places(registry: &Registry) -> Result<u64, Error> {
     Ok(forgotten)
 }
 
-/// 1 if there is anything to forget.
+/// Returns 1 if there was a placement to remove, else 0.
 fn forget(registry: &Registry, digest: &Digest, commands: &mut Vec<Command>) -> Result<u64, Error> {
     let before = commands.len();
     for Placement { locator, sequence, unpin_pending, .. } in registry.catalog.placements(digest)? {
@@ -74,7 +75,7 @@ fn forget(registry: &Registry, digest: &Digest, commands: &mut Vec<Command>) -> 
     Ok(u64::from(commands.len() > before))
 }
 
-/// Until `look` says that it is enough.
+/// Calls `look` with all referenced content, until `look` returns false.
 fn for_each_held(registry: &Registry, mut look: impl FnMut(Digest) -> Result<bool, Error>) -> Result<(), Error> {
     let mut after = None;
     loop {

@@ -12,15 +12,15 @@ use anyhow::{Context, bail};
 use super::server::{ShortPath, short};
 use super::{Command, Item, PROTOCOL, Reply, Request};
 
-/// Longest line of a reply. Items are bounded by what one manifest or one status can say.
+/// Longest line of a reply. The longest items describe one manifest or one status.
 const MAX_REPLY: u64 = 4 << 20;
 
-/// How long a node may take for the first line of its reply.
+/// Longest time that a node may take for the first line of its reply.
 pub const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The node did not answer within [`ANSWERS_WITHIN`].
 #[derive(Debug, thiserror::Error)]
-#[error("the node does not answer: it took the command and sent nothing for {} s", ANSWERS_WITHIN.as_secs())]
+#[error("the node does not answer: it accepted the command and sent nothing for {} s", ANSWERS_WITHIN.as_secs())]
 pub struct NotAnswering;
 
 /// A connection to a running node.
@@ -28,22 +28,22 @@ pub struct NotAnswering;
 pub struct Connection(BufReader<UnixStream>);
 
 impl Connection {
-    /// `None` if no node takes commands there.
+    /// Connects to the node; `None` if none accepts commands on this socket.
     ///
-    /// Errors: of the kind `TimedOut` if the node takes none within [`ANSWERS_WITHIN`]; the node is another user's; or
-    /// what the system says.
+    /// Errors: `TimedOut` if the node does not accept the connection within [`ANSWERS_WITHIN`]; else the system's
+    /// error, for example if the node belongs to another user.
     pub fn open(socket: &Path) -> io::Result<Option<Self>> {
         match connect(short(socket)?, ANSWERS_WITHIN) {
             Ok(stream) => Ok(Some(Connection(BufReader::new(stream)))),
-            // None was ever there, or its process has ended.
+            // No node was ever there, or its process has ended.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Sends the command, and waits for the first line of the reply, which names the node's version.
+    /// Sends the command and waits for the first line of the reply, which states the node's version.
     ///
-    /// Errors: [`NotAnswering`].
+    /// Errors: [`NotAnswering`]; the node has another version, or refuses the command.
     pub fn ask(&mut self, command: Command) -> anyhow::Result<()> {
         let deadline = Instant::now() + ANSWERS_WITHIN;
         let mut line = serde_json::to_vec(&Request { version: PROTOCOL, command })?;
@@ -60,7 +60,7 @@ impl Connection {
         }
     }
 
-    /// Gives all items to `take`; true if the command found nothing wrong. After the deadline, if there is one, it is
+    /// Gives all items to `take`; returns true if the command found no fault. After `deadline`, the error is
     /// [`NotAnswering`].
     pub fn items(&mut self, deadline: Option<Instant>, take: &mut dyn FnMut(Item)) -> anyhow::Result<bool> {
         loop {
@@ -73,12 +73,12 @@ impl Connection {
         }
     }
 
-    /// Waits until the node keeps all files of content, which it does until this connection ends.
+    /// Waits until the node keeps all files of content. It keeps them until this connection ends.
     pub fn wait_until_held(&mut self) -> anyhow::Result<()> {
         match self.reply_before(None)? {
             Reply::Item(Item::Held) => Ok(()),
             Reply::Failed(why) => bail!(why),
-            _ => bail!("the node does not keep its files"),
+            _ => bail!("the node did not confirm that it keeps its files"),
         }
     }
 
@@ -99,8 +99,8 @@ impl Connection {
             self.0.get_ref().set_read_timeout(left)?;
             let limit = MAX_REPLY - line.len() as u64;
             match (&mut self.0).take(limit).read_until(b'\n', &mut line) {
-                Ok(0) if line.len() as u64 == MAX_REPLY => bail!("the node sends a line without an end"),
-                Ok(0) => bail!("the node stopped before the command was done"),
+                Ok(0) if line.len() as u64 == MAX_REPLY => bail!("the node sent a line longer than any reply"),
+                Ok(0) => bail!("the node stopped before the command finished"),
                 Ok(_) if line.ends_with(b"\n") => break,
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -109,12 +109,12 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             }
         }
-        serde_json::from_slice(&line).context("the node's reply cannot be understood")
+        serde_json::from_slice(&line).context("the node's reply is invalid")
     }
 }
 
-/// A process that takes no connection lets others wait for ever once enough of them wait: for those there is a thread,
-/// which ends with the process.
+/// Connects within a time limit. Once a process that accepts nothing has enough connections waiting, `connect` blocks
+/// forever. So it runs in a thread, which ends with this process.
 fn connect(socket: ShortPath, within: Duration) -> io::Result<UnixStream> {
     let (done, connected) = mpsc::channel();
     thread::spawn(move || done.send(UnixStream::connect(socket.as_path())));

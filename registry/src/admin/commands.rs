@@ -1,4 +1,4 @@
-//! Which command is carried out where.
+//! Runs a command on a registry.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use super::{Command, Item, Output, Reply, fsck, hold, list, remove, status};
 use crate::gc::collect;
 use crate::service::{Error, Registry};
 
-/// Entries fetched at once.
+/// Index entries read in one go.
 pub(super) const BATCH: usize = 256;
 
-/// Carries out a command; its last reply says how it ended.
+/// Runs a command. The last reply says how it ended.
 pub async fn run(registry: &Arc<Registry>, command: Command, out: &Output) {
     out.end(Reply::node()).await;
     let result = match command {

@@ -1,4 +1,4 @@
-//! `fsck`: reads the journal and everything that is held, and compares it with what it should be.
+//! `fsck`: reads the journal and all referenced content, and verifies them.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use super::{Item, Output};
 use crate::oci::Digest;
 use crate::service::{Error, Registry};
 
-/// Findings that wait to be told.
+/// Findings that wait to be sent.
 const QUEUE: usize = 64;
-/// Entries of the index looked at in one go.
+/// Index entries read in one go.
 const BATCH: usize = 256;
 
-/// True if nothing was wrong: what was put aside is still to be pushed again.
+/// True if nothing was wrong. Content that was quarantined counts as wrong, since it must be pushed again.
 pub(super) async fn check(registry: &Arc<Registry>, repair: bool, out: &Output) -> Result<bool, Error> {
     let records = check_journal(registry).await?;
     let (sender, mut findings) = mpsc::channel(QUEUE);
@@ -39,7 +39,7 @@ pub(super) async fn check(registry: &Arc<Registry>, repair: bool, out: &Output) 
     Ok(bad == 0)
 }
 
-/// The content that is damaged or missing, and whether it is a list of unit roots.
+/// Digest of the damaged or missing content, and whether it is a list of unit roots. `None` for other findings.
 fn fault(finding: &Finding) -> Option<(Digest, bool)> {
     match finding {
         Finding::Damaged { digest } | Finding::Missing { digest } | Finding::Unreadable { digest } => {
@@ -66,7 +66,7 @@ async fn check_journal(registry: &Arc<Registry>) -> Result<u64, Error> {
         .await
 }
 
-/// Everything that some repository holds, each digest as often as it is held, but read once where it follows itself.
+/// Verifies all referenced content. Content of several repositories is usually read once.
 fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Result<u64, Error> {
     let mut checked = 0;
     let mut seen: std::collections::HashSet<Digest> = std::collections::HashSet::new();
@@ -75,7 +75,8 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Resul
         let page = registry.catalog.repositories(after.as_deref(), BATCH)?;
         for name in &page.items {
             for digest in held_by(registry, name)? {
-                // Bounded: past it content that several repositories hold is read again, which costs only time.
+                // At this limit the set is cleared. Content of several repositories may then be read again, which costs
+                // only time.
                 if seen.len() >= 1_000_000 {
                     seen.clear();
                 }
@@ -93,7 +94,7 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Resul
                     Err(StoreError::Io { .. }) => Finding::Unreadable { digest: name },
                     Err(error) => return Err(error.into()),
                 };
-                // Not if it was deleted since it was listed.
+                // Nothing is reported for content that was deleted after it was listed.
                 if registry.catalog.is_held(&digest)? {
                     let _ = findings.blocking_send(finding);
                 }
@@ -108,8 +109,8 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Resul
     Ok(checked)
 }
 
-/// The list of unit roots of content that is held, if it is known. That it is missing is no fault: it comes from the
-/// backend, or is made again from the content.
+/// Verifies the list of unit roots of referenced content, if there is one. A missing list is no fault: it is fetched
+/// from the backend, or computed again from the content.
 fn check_list(registry: &Registry, of: &Digest, findings: &mpsc::Sender<Finding>) -> Result<(), Error> {
     let Some(roots) = registry.catalog.unit_roots(of)? else { return Ok(()) };
     match registry.store.verify(&roots.list, &mut full_speed) {
@@ -125,7 +126,7 @@ fn check_list(registry: &Registry, of: &Digest, findings: &mpsc::Sender<Finding>
     Ok(())
 }
 
-/// What a repository holds, some of it perhaps twice.
+/// Digests that a repository references; some may appear twice.
 pub(super) fn held_by(registry: &Registry, name: &crate::oci::RepositoryName) -> Result<Vec<Digest>, Error> {
     let mut held = Vec::new();
     let mut after = None;

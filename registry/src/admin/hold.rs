@@ -1,11 +1,11 @@
-//! Keeping all files of content while a backup copies them.
+//! Keeps all files of content while a backup copies them.
 
 use std::sync::Arc;
 
 use super::{Item, Output};
 use crate::service::Registry;
 
-/// Keeps files until the caller leaves. Files of content deleted meanwhile go with the next collection.
+/// Keeps files until the caller leaves. Files of content that is deleted meanwhile are removed by the next collection.
 pub(super) async fn hold(registry: &Arc<Registry>, out: &Output) {
     let _kept = registry.keep_files();
     tracing::info!("a backup begins: no file of content is removed until it ends");

@@ -1,4 +1,4 @@
-//! `ls NAME:TAG` and `ls NAME@DIGEST`: the tags of a manifest, what it needs, and where that is.
+//! `ls NAME:TAG` and `ls NAME@DIGEST`: the tags of a manifest, the content that it references, and where that is.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(super) async fn describe(
     list_parts(registry, name, &digest, out).await
 }
 
-/// All but the one that was asked for.
+/// Lists all tags of the manifest except the one asked for.
 async fn list_tags(
     registry: &Arc<Registry>,
     name: &RepositoryName,
@@ -69,7 +69,7 @@ async fn list_parts(
         .reading(move |catalog| catalog.manifest(&repository, &manifest)?.ok_or(Error::ManifestUnknown))
         .await?;
     let (wanted, size) = (digest.clone(), record.size);
-    // Bytes that are not here are not fetched for this, and damaged ones say nothing.
+    // Bytes that are not local are not fetched for this. Damaged bytes describe nothing.
     let body = registry.blocking(move |store| Ok(store.read_verified(&wanted, size).ok())).await?;
     let described = body.map(|body| descriptors(&body)).unwrap_or_default();
     for needed in std::iter::once(digest).chain(&record.references) {
@@ -103,7 +103,7 @@ fn copy(placement: Placement, wanted: Option<&Wanted>) -> Copy {
     Copy { placement, not_configured }
 }
 
-/// What a manifest says of something that it needs.
+/// What a manifest says of content that it references.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
     role: Role,
@@ -120,7 +120,7 @@ impl Known {
 #[derive(Deserialize)]
 struct Body {
     config: Option<Descriptor>,
-    /// Some tools write `null` for none.
+    /// Some tools write `null` for no layers.
     layers: Option<Vec<Descriptor>>,
     /// Some tools write `null` here, too.
     manifests: Option<Vec<Descriptor>>,
@@ -144,7 +144,7 @@ struct Platform {
     variant: String,
 }
 
-/// By digest; nothing of a body that cannot be read.
+/// The descriptors by digest; empty if the body cannot be parsed.
 fn descriptors(body: &[u8]) -> HashMap<Digest, Known> {
     let Ok(Body { config, layers, manifests }) = serde_json::from_slice(body) else { return HashMap::new() };
     let config = config.into_iter().map(|descriptor| (Role::Config, descriptor));

@@ -1,4 +1,4 @@
-//! `ls`: repositories, the tags and manifests of one, one manifest.
+//! `ls`: lists repositories, or the tags and manifests of one repository.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ async fn repositories(registry: &Arc<Registry>, out: &Output) -> Result<(), Erro
     }
 }
 
-/// By tag, then those without one.
+/// Lists the manifests of each tag, then those without a tag.
 async fn manifests(registry: &Arc<Registry>, name: &RepositoryName, out: &Output) -> Result<(), Error> {
     let mut after = None;
     loop {
@@ -78,7 +78,7 @@ async fn untagged(registry: &Arc<Registry>, name: &RepositoryName, out: &Output)
     }
 }
 
-/// What is told of a manifest in one line.
+/// A manifest as one line of the list.
 pub(super) async fn manifest(
     registry: &Arc<Registry>,
     name: &RepositoryName,

@@ -1,8 +1,8 @@
-//! Commands for the operator of a node: the same whether it runs (over a socket in its data directory) or is stopped (on
-//! the data directory itself).
+//! Commands for the operator of a node. They are the same for a running node (over a socket in its data directory) and
+//! a stopped one (on the data directory itself).
 //!
-//! A request is one JSON object on one line. The reply is a JSON object a line: the node's version, then what was found,
-//! item by item, then how it ended. Text for people is made of the items by `cli`.
+//! A request is one JSON object on one line. A reply has one JSON object per line: the node's version, then each item
+//! found, then the outcome. `cli` turns the items into text.
 
 mod absent;
 pub mod client;
@@ -26,64 +26,64 @@ pub use reply::Item;
 pub use status::of_stopped;
 pub use target::{InvalidTarget, Target};
 
-/// The version of requests and replies; a node and a command of different ones do not understand each other.
+/// Version of requests and replies. A node and a command with different versions refuse each other.
 pub const PROTOCOL: u32 = 1;
 
-/// What is asked for, by a command of this version.
+/// A command, as sent to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// [`PROTOCOL`] of the caller.
     pub version: u32,
-    /// What.
+    /// The command.
     pub command: Command,
 }
 
-/// What may be asked.
+/// What an operator can ask of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Command {
-    /// How the node is.
+    /// Show the state of the node.
     Status,
-    /// Repositories, or what one of them has.
+    /// List repositories, or the content of one.
     Ls {
-        /// Which one, or which image of it.
+        /// The repository, or an image in it. Absent: all repositories.
         target: Option<Target>,
     },
     /// Remove a tag, a manifest, or all tags and manifests of a repository.
     Rm {
-        /// Which.
+        /// The repository, tag or manifest.
         target: Target,
     },
-    /// Collect what nobody needs.
+    /// Remove unreferenced content.
     Gc {
-        /// Only say what would go.
+        /// Only report what would be removed.
         dry_run: bool,
     },
-    /// Check everything stored.
+    /// Verify everything stored.
     Fsck {
-        /// Put damaged content aside, so that a push brings it back.
+        /// Quarantine damaged content, so that a push can bring it back.
         repair: bool,
     },
     /// Keep all files of content until the caller leaves.
     Hold,
 }
 
-/// A line of the answer; the last one is `done` or `failed`.
+/// A line of the reply. The last one is `done` or `failed`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reply {
     /// The first line: the node's version.
     Node {
-        /// Its [`PROTOCOL`].
+        /// The node's [`PROTOCOL`].
         version: u32,
-        /// Its program's version.
+        /// The version of its program.
         program: String,
     },
-    /// Something that was found or done.
+    /// An item found or an action done.
     Item(Item),
-    /// It is done; `false` if faults were found that stay.
+    /// The command finished; `false` if faults remain.
     Done(bool),
-    /// It could not be done.
+    /// The command failed, with the reason.
     Failed(String),
 }
 
@@ -93,26 +93,26 @@ impl Reply {
     }
 }
 
-/// Lines that the other side has not read yet; a slow reader slows the command down.
+/// Replies that the caller has not read yet. A slow caller slows the command down.
 const REPLIES: usize = 64;
 
-/// Where a command's items go.
+/// The sending end of a command's items.
 #[derive(Clone, Debug)]
 pub struct Output(mpsc::Sender<Reply>);
 
 impl Output {
-    /// An output and its other end.
+    /// An output and its receiving end.
     pub fn new() -> (Self, mpsc::Receiver<Reply>) {
         let (sender, receiver) = mpsc::channel(REPLIES);
         (Output(sender), receiver)
     }
 
-    /// Sends an item. A caller that has left misses it; the command goes on.
+    /// Sends an item. If the caller has left, the command goes on without it.
     pub async fn item(&self, item: Item) {
         let _ = self.0.send(Reply::Item(item)).await;
     }
 
-    /// Waits until the reader has left.
+    /// Waits until the caller has left.
     async fn left(&self) {
         self.0.closed().await;
     }

@@ -1,4 +1,4 @@
-//! `rm`: the DELETE of the operator. `registry.delete` binds clients only.
+//! `rm`: the operator's DELETE. `registry.delete` limits only clients.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ pub(super) async fn remove(registry: &Arc<Registry>, target: Target, out: &Outpu
     Ok(())
 }
 
-/// All manifests with their tags, those included that are pushed meanwhile. Its blobs go with a collection, since a push
-/// may be about to need them. A crash in the middle leaves the rest, to be removed by the same command.
+/// Removes all manifests with their tags, and those pushed meanwhile. Blobs are left to a collection, since a push may
+/// be about to need them. After a crash the same command removes the rest.
 async fn remove_all(registry: &Arc<Registry>, repository: &RepositoryName) -> Result<u64, Error> {
     let name = repository.clone();
     if registry.reading(move |catalog| Ok(catalog.repository(&name)?)).await?.is_none() {
@@ -45,7 +45,7 @@ async fn remove_all(registry: &Arc<Registry>, repository: &RepositoryName) -> Re
     }
 }
 
-/// `false` if a client was faster.
+/// Returns `false` if the manifest was already gone.
 async fn remove_one(registry: &Arc<Registry>, repository: &RepositoryName, digest: Digest) -> Result<bool, Error> {
     match registry.remove_manifest(&Caller::local(), repository, &Reference::Digest(digest)).await {
         Ok(()) => Ok(true),

@@ -1,4 +1,4 @@
-//! What commands find, as structs: the members of each are what `--json` prints.
+//! What commands find, as structs. `--json` prints their members.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,44 +6,44 @@ use crate::catalog::{Elsewhere, Placement};
 use crate::gc::Collected;
 use crate::oci::{Digest, RepositoryName, Tag};
 
-/// One thing that a command found or did.
+/// One item that a command found or did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Item {
-    /// How a node is.
+    /// The state of a node.
     Status(Box<Status>),
     /// A repository.
     Repository(Repository),
-    /// A manifest, with the tag that it was found by.
+    /// A manifest, with the tag under which it was found.
     Manifest(Manifest),
-    /// Another tag of the manifest before it.
+    /// Another tag of the preceding manifest.
     Tag {
         /// The tag.
         tag: Tag,
     },
-    /// What the manifest before it refers to; or that manifest itself, as content.
+    /// Content that the preceding manifest references, or that manifest's own content.
     Part(Part),
-    /// What was removed.
+    /// What `rm` removed.
     Removed(Removed),
     /// What a collection did.
     Collection {
-        /// It only said what it would do.
+        /// True if it only reported what it would do.
         dry_run: bool,
-        /// How much.
+        /// The numbers of what it removed.
         #[serde(flatten)]
         collected: Collected,
     },
-    /// What a check found.
+    /// A finding of `fsck`.
     Finding(Finding),
-    /// How a check of all content ended.
+    /// The outcome of `fsck`.
     Checked {
         /// Records of the journal that were read.
         records: u64,
         /// Files of content that were read.
         files: u64,
-        /// Those that are damaged or missing.
+        /// Files that are damaged or missing.
         bad: u64,
-        /// Those that were put aside.
+        /// Files that were quarantined.
         put_aside: u64,
     },
     /// All files of content stay until the caller leaves.
@@ -54,13 +54,13 @@ pub enum Item {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Running {
-    /// It answers.
+    /// It runs and answers.
     Running,
-    /// A process has the directory and takes no commands yet, or no more.
+    /// A process has locked the directory, but accepts no commands yet or no longer does.
     Starting,
-    /// A process takes commands and did not answer in time.
+    /// A process accepts commands, but did not answer in time.
     NotAnswering,
-    /// No process has the directory.
+    /// No process has locked the directory.
     Stopped,
 }
 
@@ -68,60 +68,60 @@ pub enum Running {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// It can.
+    /// Yes.
     Ready,
-    /// It can, and takes no pushes: the disk of the content store fails.
+    /// Yes, but pushes are refused: the disk of the content store fails.
     Degraded,
-    /// It can, and takes no changes: the journal failed.
+    /// Yes, but changes are refused: the journal failed.
     ReadOnly,
-    /// It cannot: the index is being rebuilt.
+    /// No: the index is being rebuilt.
     Rebuilding,
-    /// It cannot: it stops.
+    /// No: the node is stopping.
     Stopping,
 }
 
-/// How a node is. What is not known is absent.
+/// The state of a node. Unknown values are absent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Whether it runs.
     pub node: Running,
-    /// Whether it can answer.
+    /// Whether it can answer clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// The version of the program that runs.
+    /// Version of the running program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
-    /// The catalog.
+    /// Figures of the catalog.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalog: Option<CatalogFigures>,
-    /// Upload sessions that are open.
+    /// Open upload sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_uploads: Option<u64>,
-    /// What lies in the content store.
+    /// Files of the content store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<Stored>,
-    /// Bytes of the disk that are free.
+    /// Free bytes on the disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_bytes: Option<u64>,
     /// Bytes of the disk that uploads leave free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserve_bytes: Option<u64>,
-    /// Where copies go.
+    /// The backend's endpoints. Absent without a backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<Copies>,
-    /// Whether this node could be lost now.
+    /// Whether this node's disk could be lost without losing content.
     pub safety: Safety,
-    /// What is recorded where this node does not go any more.
+    /// Records of endpoints that are no longer configured.
     pub elsewhere: Elsewhere,
-    /// What the operator should read.
+    /// Messages for the operator.
     pub notes: Vec<String>,
-    /// Why something is not known.
+    /// Why a value is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
 }
 
 impl Status {
-    /// The status of a node when only its process state is known.
+    /// The status of a node of which only the process state is known.
     pub fn of(node: Running) -> Self {
         Status {
             node,
@@ -141,12 +141,12 @@ impl Status {
     }
 }
 
-/// The catalog in numbers.
+/// Figures of the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogFigures {
-    /// The last record.
+    /// Number of the last record.
     pub sequence: u64,
-    /// The last one that the snapshot covers.
+    /// Number of the last record that the snapshot covers.
     pub snapshot_sequence: u64,
     /// Bytes of the journal's files.
     pub journal_bytes: u64,
@@ -159,78 +159,78 @@ pub struct CatalogFigures {
 /// Files of the content store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
-    /// How many.
+    /// Number of files.
     pub files: u64,
-    /// Their bytes.
+    /// Bytes of these files.
     pub bytes: u64,
-    /// All were counted; `false` where there was no time for that.
+    /// False if the count stopped early.
     pub complete: bool,
 }
 
-/// Where copies go.
+/// Where copies are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copies {
-    /// How many each piece of content should have.
+    /// Copies wanted of each piece of content.
     pub wanted: u32,
-    /// Where.
+    /// The configured endpoints.
     pub endpoints: Vec<Endpoint>,
 }
 
-/// One place of copies.
+/// An endpoint that keeps copies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Its name.
     pub name: String,
-    /// Whether it is worth asking: `available`, `resting` or `distrusted`.
+    /// Whether calls go to it: `available`, `resting` or `distrusted`.
     pub state: EndpointState,
 }
 
-/// Whether an endpoint is worth asking.
+/// Whether calls go to an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndpointState {
-    /// Yes.
+    /// They do.
     Available,
-    /// It failed too often lately.
+    /// Not for now: it failed too often lately.
     Resting,
-    /// It answered what no honest one does.
+    /// They do not: it gave an answer that no honest endpoint gives.
     Distrusted,
 }
 
-/// Whether a node could be lost.
+/// Whether a node's disk could be lost without losing content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Safe {
-    /// Nothing lacks a copy, by the records, and the backend answered just now.
+    /// Yes: by the records all content has its copies, and the backend answered just now.
     Yes,
-    /// Something lacks a copy.
+    /// No: some content lacks a copy.
     No,
-    /// This node keeps no copies elsewhere.
+    /// No: this node keeps no copies elsewhere.
     NoCopies,
-    /// The backend did not answer just now, or was not asked.
+    /// Unknown: the backend did not answer just now, or was not asked.
     NotKnown,
 }
 
-/// Whether this node could be lost now, in numbers.
+/// Whether this node's disk could be lost, in figures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Safety {
-    /// The short answer.
+    /// The verdict.
     pub safe: Safe,
     /// Pieces of content that lack a copy, by the records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog: Option<u64>,
-    /// Their bytes.
+    /// Bytes of that content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog_bytes: Option<u64>,
-    /// Pieces of content that no place gave back whole yet, the backlog included, by the records.
+    /// Pieces of content not read back whole from any endpoint yet, including the backlog, by the records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_read_back: Option<u64>,
-    /// The copies are at the attached portal only, on this machine's own disk.
+    /// True if copies are only at the attached portal, on this node's own disk.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub on_this_disk: bool,
-    /// Pieces of content on their way.
+    /// Pieces of content being placed now.
     pub running: u64,
-    /// What went wrong last, if nothing has gone well since.
+    /// The last failure, if nothing has succeeded since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
 }
@@ -255,31 +255,31 @@ impl Safety {
 pub struct Repository {
     /// Its name.
     pub name: RepositoryName,
-    /// How many tags were counted.
+    /// Number of tags counted.
     pub tags: u64,
-    /// There are more.
+    /// True if there are more.
     pub more_tags: bool,
 }
 
 /// A manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Whose.
+    /// The repository.
     pub repository: RepositoryName,
-    /// The tag that it was found by; absent if it has none, or was asked for by its digest.
+    /// The tag under which it was found. Absent if it has none, or was asked for by digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
     /// Its digest.
     pub digest: Digest,
-    /// Bytes of all that it needs, as far as they are in the repository.
+    /// Bytes of all content that it references, as far as the repository has it.
     pub image_bytes: u64,
-    /// Its type.
+    /// The media type.
     pub media_type: String,
-    /// Some tag points at it.
+    /// True if some tag points to it.
     pub tagged: bool,
 }
 
-/// What content is to a manifest.
+/// The role of content in a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -289,31 +289,31 @@ pub enum Role {
     Config,
     /// A layer of an image.
     Layer,
-    /// An image of an index, for a platform.
+    /// An image of an index, for one platform.
     Platform,
-    /// Not known: the manifest's bytes are not here.
+    /// Unknown: the manifest's bytes are not on this node.
     Needed,
 }
 
-/// Content that a manifest needs.
+/// Content that a manifest references.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// What it is.
+    /// Its role.
     pub role: Role,
     /// Its digest.
     pub digest: Digest,
-    /// Its bytes; of a platform, those of all that it needs. Absent if the repository does not have it.
+    /// Bytes. For a platform, the bytes of everything it references. Absent if the repository does not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Its type, by the descriptor.
+    /// The media type, by the descriptor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// `os/architecture/variant`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// Its file is here.
+    /// True if it has a local file.
     pub here: bool,
-    /// Copies elsewhere, on a node that keeps some.
+    /// Copies elsewhere, if the node has a backend.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<Copy>,
 }
@@ -321,10 +321,10 @@ pub struct Part {
 /// A copy elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copy {
-    /// What is recorded of it.
+    /// Its record in the catalog.
     #[serde(flatten)]
     pub placement: Placement,
-    /// Those of its endpoints that are not configured.
+    /// Endpoints of the copy that are not configured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_configured: Vec<String>,
 }
@@ -332,83 +332,83 @@ pub struct Copy {
 /// What `rm` removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
-    /// From which repository.
+    /// The repository.
     pub repository: RepositoryName,
-    /// The tag, if only that.
+    /// The tag, if only a tag was removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
-    /// The manifest with all its tags, if it was one.
+    /// The manifest, if one was removed with all its tags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// How many manifests.
+    /// Number of manifests removed.
     pub manifests: u64,
 }
 
-/// What a check found.
+/// A finding of `fsck`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "finding", rename_all = "kebab-case")]
 pub enum Finding {
-    /// Something is wrong with a file of the journal.
+    /// A damaged file of the journal.
     Journal {
-        /// Which.
+        /// The file.
         file: String,
-        /// From which byte on.
+        /// The first damaged byte.
         offset: u64,
-        /// What.
+        /// The damage.
         what: String,
     },
     /// Records are lost.
     Lost {
-        /// Which.
+        /// The records.
         what: String,
     },
     /// The journal was rebuilt from its readable records.
     JournalRepaired {
-        /// Records in it.
+        /// Records that it contains.
         kept: u64,
-        /// Where the damaged files are.
+        /// The directory of the damaged files.
         moved_to: String,
     },
-    /// A file is not what its digest says.
+    /// A file does not match its digest.
     Damaged {
-        /// Which.
+        /// The digest of its content.
         digest: Digest,
     },
     /// A file is missing.
     Missing {
-        /// Which.
+        /// The digest of its content.
         digest: Digest,
     },
-    /// The disk does not give a file.
+    /// The disk fails to read a file.
     Unreadable {
-        /// Which.
+        /// The digest of its content.
         digest: Digest,
     },
     /// A list of unit roots is damaged.
     ListDamaged {
-        /// Which.
+        /// The digest of the list.
         digest: Digest,
     },
     /// A list of unit roots is missing, which is no fault.
     ListMissing {
-        /// Which.
+        /// The digest of the list.
         digest: Digest,
     },
-    /// A damaged file was put aside.
+    /// A damaged file was quarantined.
     PutAside {
-        /// Which.
+        /// The digest of its content.
         digest: Digest,
-        /// It is a list of unit roots.
+        /// True for a list of unit roots.
         list: bool,
     },
-    /// A file in the content store is not ours, which is no fault.
+    /// A foreign file lies in the content store, which is no fault.
     Stranger {
-        /// Which.
+        /// Its path.
         path: String,
     },
     /// Unreferenced files, which are no fault.
     Unreferenced {
-        /// How many.
+        /// Number of files.
         files: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! Takes commands on a local socket in the data directory.
+//! Accepts commands on a local socket in the data directory.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -13,10 +13,10 @@ use tokio_util::task::TaskTracker;
 use super::{Command, Output, PROTOCOL, Reply, Request, run};
 use crate::service::Registry;
 
-/// Longest command line that is read.
+/// Longest command line accepted.
 const MAX_COMMAND: u64 = 64 * 1024;
 
-/// A socket that only this user can talk to; what an earlier process left there is replaced, since the directory is ours.
+/// A socket that only this user can connect to. It replaces the socket of an earlier process.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -27,7 +27,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// A socket's path must fit 108 bytes: a longer one is named relative to an open directory.
+/// A path for a socket. Such paths are limited to 108 bytes, so a longer one is made relative to an open directory.
 pub(super) fn short(path: &Path) -> io::Result<ShortPath> {
     const LONGEST: usize = 100;
     if path.as_os_str().len() <= LONGEST {
@@ -42,7 +42,7 @@ pub(super) fn short(path: &Path) -> io::Result<ShortPath> {
     Ok(ShortPath { path, _directory: Some(directory) })
 }
 
-/// A path that is right as long as this lives.
+/// A path that is valid while this value lives.
 pub(super) struct ShortPath {
     path: std::path::PathBuf,
     _directory: Option<fs::File>,
@@ -54,7 +54,7 @@ impl ShortPath {
     }
 }
 
-/// Serves until `stop`.
+/// Serves commands until `stop`.
 pub async fn serve(listener: UnixListener, registry: Arc<Registry>, stop: CancellationToken) {
     let tasks = TaskTracker::new();
     loop {
@@ -70,14 +70,14 @@ pub async fn serve(listener: UnixListener, registry: Arc<Registry>, stop: Cancel
                         () = stop.cancelled() => {}
                         result = answer(stream, &registry) => {
                             if let Err(error) = result {
-                                tracing::debug!(%error, "a local command broke off");
+                                tracing::debug!(%error, "the connection of a local command broke off");
                             }
                         }
                     }
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "the local socket refuses connections");
+                tracing::warn!(%error, "cannot accept a connection on the local socket");
                 tokio::time::sleep(std::time::Duration::from_millis(200)).await;
             }
         }
@@ -103,9 +103,9 @@ async fn answer(stream: UnixStream, registry: &Arc<Registry>) -> io::Result<()> 
         run(registry, command, &out).await;
         drop(out);
     };
-    // It owns the replies: when the other side has left, the command's items go nowhere instead of waiting.
+    // Owns the replies. Once the caller has left, the command's items are dropped instead of waiting.
     let sending = async move {
-        // The other side says nothing more; the end of it means that it has left.
+        // The caller sends nothing more. The end of its bytes means that it has left.
         let mut nothing = [0; 1];
         loop {
             let reply = tokio::select! {
@@ -124,9 +124,9 @@ fn understand(line: &str) -> Result<Command, String> {
     match serde_json::from_str(line) {
         Ok(Request { version: PROTOCOL, command }) => Ok(command),
         Ok(Request { version, .. }) => {
-            Err(format!("this node takes commands of version {PROTOCOL}, not {version}: use the node's own program"))
+            Err(format!("this node accepts commands of version {PROTOCOL}, not {version}: use the node's own program"))
         }
-        Err(error) => Err(format!("not a command: {error}")),
+        Err(error) => Err(format!("invalid command: {error}")),
     }
 }
 

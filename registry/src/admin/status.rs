@@ -1,4 +1,4 @@
-//! `status`: how a node is, in figures, within seconds.
+//! `status`: the state of a node in figures, within seconds.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::placement::Remote;
 use crate::service::{Error, Registry};
 use crate::units::count;
 
-/// How long files are counted, and the backend is waited for: the answer has to come within 5 s.
+/// Longest time to count files, and to wait for the backend. The answer must come within 5 s.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn status(registry: &Arc<Registry>, out: &Output) -> Result<(), Error> {
@@ -32,14 +32,14 @@ pub(super) async fn status(registry: &Arc<Registry>, out: &Output) -> Result<(),
     Ok(())
 }
 
-/// The status of a stopped node, by its files. Its backend is not asked.
+/// The status of a stopped node, from its files. The backend is not asked.
 pub async fn of_stopped(registry: &Arc<Registry>) -> Result<Status, Error> {
     let safety = by_records(registry);
     let safe = if safety.safe == Safe::Yes { Safe::NotKnown } else { safety.safe };
     Ok(Status { safety: Safety { safe, ..safety }, ..figures(registry).await? })
 }
 
-/// What a running node and a stopped one have in common.
+/// The figures that running and stopped nodes share.
 async fn figures(registry: &Arc<Registry>) -> Result<Status, Error> {
     let figures = registry.catalog().status();
     let journal_bytes = registry.reading(|catalog| Ok(catalog.journal_bytes())).await?;
@@ -64,7 +64,7 @@ async fn figures(registry: &Arc<Registry>) -> Result<Status, Error> {
     })
 }
 
-/// Counts the files of a content store, for as long as `patience` lasts, and says why it left some out. Blocks.
+/// Counts the files of a content store for at most `patience`. Also returns why some were left out. Blocks.
 fn stored(store: &ContentStore, patience: Duration) -> (Stored, Option<String>) {
     let started = Instant::now();
     let (mut stored, mut trouble) = (Stored { complete: true, ..Stored::default() }, None);
@@ -99,7 +99,8 @@ fn state(registry: &Registry, catalog: CatalogState) -> State {
     }
 }
 
-/// That all content was read back from its places is what the records say; they count for nothing while the backend does not answer.
+/// Whether all content was read back from its endpoints, by the records. Without an answer of the backend now, that is
+/// unknown.
 async fn safety(registry: &Arc<Registry>) -> Safety {
     let safety = by_records(registry);
     match &registry.remote {
@@ -115,7 +116,7 @@ fn by_records(registry: &Registry) -> Safety {
         return Safety::of(Safe::NoCopies);
     };
     let not_read_back = registry.catalog().unsettled_count();
-    // Of several copies, one at least is at another portal.
+    // With several copies, at least one is at another portal.
     let on_this_disk =
         registry.remote.as_ref().is_some_and(|remote| remote.has_attached && remote.backend.capabilities().copies <= 1);
     let is_safe = durability.backlog.count == 0 && not_read_back == 0 && !on_this_disk;
@@ -130,7 +131,7 @@ fn by_records(registry: &Registry) -> Safety {
     }
 }
 
-/// Where copies go, by the configuration.
+/// The endpoints where copies go, by the configuration.
 fn copies(remote: &Remote) -> Copies {
     let endpoint = |endpoint: backend::EndpointHealth| Endpoint {
         name: endpoint.name,
@@ -154,7 +155,7 @@ mod tests {
         let store = ContentStore::open(folder.path()).unwrap();
         let blobs = folder.path().join("blobs");
         std::fs::remove_dir_all(&blobs).unwrap();
-        // No directory: a disk that does not give it fails likewise, and root reads all others.
+        // A file in place of the directory stands for a failing disk, since root could read any directory.
         std::fs::write(&blobs, "x").unwrap();
         let (stored, trouble) = stored(&store, PATIENCE);
         assert!(!stored.complete);

@@ -1,4 +1,4 @@
-//! What a command is about: a repository, or an image of it.
+//! The target of a command: a repository, or an image in it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,11 +13,11 @@ use crate::oci::{Reference, RepositoryName};
 pub struct Target {
     /// The repository.
     pub repository: RepositoryName,
-    /// The image; absent: all of the repository.
+    /// The image. Absent: the whole repository.
     pub reference: Option<Reference>,
 }
 
-/// The text names no image or repository; the message is for the operator.
+/// The text is not a repository or image. The message is for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidTarget(String);

@@ -1,4 +1,4 @@
-//! What one connection is doing: which requests are in flight, for which of them it is the peer's turn.
+//! What one connection is doing: its requests in flight, and which of their responses wait for the peer.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,41 +10,41 @@ use tokio::time::Instant;
 
 use super::Limits;
 
-/// A write of no more bytes than this is h2 control frames: an answer to PING has 17, to SETTINGS 9.
+/// A write of at most this many bytes is h2 control frames: a PING answer has 17, a SETTINGS answer 9.
 const CONTROL_FRAMES: usize = 64;
 
-/// Shared by the transport, the gate and the watch of one connection.
+/// The activity of one connection, shared by its transport, gate and watch.
 #[derive(Debug)]
 pub(super) struct Activity(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Requests between head and end of response.
+    /// Requests whose response has not ended.
     open: usize,
-    /// Responses of which a frame was handed out, with no further one asked for yet.
+    /// Responses that have passed on a frame and were not asked for the next one yet.
     peers_turn: usize,
-    /// Requests begun so far.
+    /// Requests begun since the connection opened.
     begun: u64,
-    /// Whether the handler of the last one has not run yet.
+    /// True until the handler of the last request runs.
     handler_is_due: bool,
-    /// Whether the last request came with a body, so that more of it may be on its way when we close.
+    /// True if the last request had a body, so that more of it may arrive while we close.
     body_expected: bool,
-    /// Whether the kernel takes no more at the moment; then the transport's clock is in charge.
+    /// True while the kernel accepts no more bytes. The transport's timer is then in charge.
     write_waits: bool,
-    /// The last beginning, end or movement of a response.
+    /// When a response last began, ended or moved.
     since: Instant,
 }
 
-/// What the watch of an h2 connection finds.
+/// What the watch of an h2 connection finds, and what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Look again then.
+    /// Nothing wrong: look again at this time.
     Fine(Instant),
-    /// No request at all in time.
+    /// No first request in time.
     Silent,
     /// No further request for too long.
     Idle,
-    /// Every response waits for a peer that takes nothing.
+    /// Every response waits for a peer that reads nothing.
     Stalled,
 }
 
@@ -61,34 +61,34 @@ impl Activity {
         })))
     }
 
-    /// The fields are plain counters: a panic elsewhere while the lock is held cannot leave them half changed.
+    /// A panic under the lock leaves plain counters, never a half-changed state, so a poisoned lock stays usable.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// If the next bytes of an HTTP/1 connection belong to a request's head: how many requests came before it.
+    /// The number of requests before, if the next bytes of an HTTP/1 connection belong to a request's head.
     pub(super) fn awaits_head(&self) -> Option<u64> {
         let state = self.state();
         (state.open == 0).then_some(state.begun)
     }
 
-    /// Whether the peer may still be sending a body.
+    /// True if the peer may still be sending a body.
     pub(super) fn body_expected(&self) -> bool {
         self.state().body_expected
     }
 
-    /// The last request, if its handler has not run yet.
+    /// The number of the last request, if its handler has not run yet.
     pub(super) fn due_to_a_handler(&self) -> Option<u64> {
         let state = self.state();
         state.handler_is_due.then_some(state.begun)
     }
 
-    /// Notes that the kernel takes no more for now.
+    /// Records that the kernel accepts no more bytes for now.
     pub(super) fn write_waits(&self) {
         self.state().write_waits = true;
     }
 
-    /// Notes that it took `bytes`. Answers to a peer's PING are no movement of a response.
+    /// Records a write of `bytes`. Answers to a peer's PING do not count as movement of a response.
     pub(super) fn wrote(&self, bytes: usize) {
         let mut state = self.state();
         state.write_waits = false;
@@ -109,7 +109,7 @@ impl Activity {
         InFlight { activity: Arc::clone(self), peers_turn: false }
     }
 
-    /// Judges an h2 connection, whose stalls and pauses the HTTP library does not limit.
+    /// Judges an h2 connection. The HTTP library does not limit its stalls and pauses.
     pub(super) fn verdict(&self, limits: &Limits) -> Verdict {
         let state = self.state();
         let (limit, verdict): (Duration, _) = match (state.open, state.begun > 0) {
@@ -118,7 +118,8 @@ impl Activity {
             (open, _) if state.peers_turn == open && !state.write_waits => {
                 (limits.write_stall_timeout, Verdict::Stalled)
             }
-            // A handler is at work, or the transport waits: their own limits hold. Look again when a stall could have come about.
+            // A handler is at work, or the transport waits. Both have limits of their own. Look again when a stall is
+            // possible.
             _ => return Verdict::Fine(Instant::now() + limits.write_stall_timeout),
         };
         let due = state.since + limit;
@@ -146,14 +147,14 @@ impl InFlight {
         self.peers_turn = peers_turn;
     }
 
-    /// Notes that its handler runs.
+    /// Records that the request's handler runs.
     pub(super) fn handler_runs(&self) {
         self.activity.state().handler_is_due = false;
     }
 
     /// Ties the request to the body of its response.
     pub(super) fn watch<B>(mut self, body: B) -> Watched<B> {
-        // The head is on its way; the first frame is asked for when the peer lets it be.
+        // The head is being sent. The HTTP library asks for the first frame when the peer allows it.
         self.set_peers_turn(true);
         Watched { body, in_flight: self }
     }
@@ -166,7 +167,7 @@ impl Drop for InFlight {
     }
 }
 
-/// The body of a response, telling the activity when it moves.
+/// The body of a response. It reports each frame to the activity.
 #[derive(Debug)]
 pub(super) struct Watched<B> {
     body: B,

@@ -25,19 +25,19 @@ use super::transport::Transport;
 use crate::telemetry::labels::{Refusal, RefusalLabel};
 use crate::telemetry::metrics::Metrics;
 
-/// Answer to a TLS handshake. Go's clients, docker and podman among them, recognize the bytes `HTTP/` and tell the
-/// user, or fall back to plain HTTP where that is allowed.
+/// Answer to a TLS handshake. Go's clients, including docker and podman, recognize `HTTP/`. They then tell the user, or
+/// use plain HTTP where allowed.
 const PLAIN_HTTP_ONLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 33\r\nConnection: close\r\n\r\nthis port speaks plain HTTP only\n";
 
-/// Bytes read from an HTTP/1.1 peer at once, and so of a frame of a body. hyper's own limit is three times that, which
-/// many uploads at once on a slow disk would all have in memory, several frames each.
+/// Bytes read from an HTTP/1.1 peer at once, which is also the largest frame of a body. hyper's default is three times
+/// as much. Many uploads at once on a slow disk would have several such frames each in memory.
 const H1_BUFFER: usize = 128 * 1024;
 
-/// h2 bytes that a peer may send ahead: 8 MiB per stream keep a gigabit busy at 60 ms; per connection eight such.
+/// Bytes that an h2 peer may send ahead. 8 MiB per stream fill a gigabit at 60 ms; a connection has eight times that.
 const H2_STREAM_WINDOW: u32 = 8 << 20;
 const H2_CONNECTION_WINDOW: u32 = 64 << 20;
-/// Time for the last frames of an h2 connection that is told to go; the transport lingers within it.
+/// Time for the last frames of an h2 connection after GOAWAY. The transport lingers within this time.
 const H2_GOODBYE: Duration = Duration::from_secs(3);
 
 /// What all connections of a listener share.
@@ -46,7 +46,7 @@ pub(super) struct Shared {
     pub(super) router: Router,
     pub(super) limits: Arc<Limits>,
     pub(super) metrics: Arc<Metrics>,
-    /// Finish what runs, begin nothing.
+    /// Finish the requests in flight and begin none.
     pub(super) shutdown: CancellationToken,
     /// End now.
     pub(super) cut: CancellationToken,
@@ -59,7 +59,7 @@ impl Shared {
     }
 }
 
-/// Serves `stream` until it ends by itself, by a limit, or by the end of the server.
+/// Serves `stream` until it closes, a limit ends it, or the server ends.
 pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     let due = Instant::now() + shared.limits.header_timeout;
     let first = tokio::select! {
@@ -98,7 +98,7 @@ async fn serve_protocol(
     }
 }
 
-/// The transport lingers at the end, so that the answer is not lost to a reset for the unread handshake.
+/// Answers and closes. The transport lingers, since a reset for the unread handshake could lose the answer.
 async fn refuse_tls(mut transport: Transport<TcpStream>, shared: &Shared) {
     shared.refused(Refusal::tls);
     let answer = async {
@@ -113,14 +113,14 @@ async fn serve_http1(transport: Transport<TcpStream>, gate: Gate, activity: &Act
     let limits = &shared.limits;
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        // The transport limits the head from its first byte; this one limits the wait for it.
+        // The transport limits the head from its first byte on. This timer limits the wait for that byte.
         .header_read_timeout(limits.keep_alive_timeout.max(limits.header_timeout))
         .max_header_size(limits.hard_head_bytes())
         .max_buf_size(H1_BUFFER.max(limits.hard_head_bytes()))
         .serve_connection(TokioIo::new(transport), gate);
     let mut connection = pin!(connection);
     let result = tokio::select! {
-        // First the connection: a request that has come already is still answered.
+        // The connection first: a request that has arrived is still answered.
         biased;
         result = connection.as_mut() => result,
         () = shared.shutdown.cancelled() => {
@@ -167,7 +167,7 @@ async fn serve_http2(transport: Transport<TcpStream>, gate: Gate, activity: &Act
     report(result, activity, shared);
 }
 
-/// Most ends are nobody's fault; those that a limit made are counted.
+/// Counts the ends that a limit caused. The others are normal.
 fn report(result: hyper::Result<()>, activity: &Activity, shared: &Shared) {
     let Err(error) = result else { return };
     let of_the_transport = std::error::Error::source(&error)
@@ -183,7 +183,7 @@ fn report(result: hyper::Result<()>, activity: &Activity, shared: &Shared) {
     tracing::debug!(%error, "connection ended early");
 }
 
-/// Runs h2 streams as tasks of the server, which end with it.
+/// Runs h2 streams as tasks of the server, which end with the server.
 #[derive(Clone, Debug)]
 struct Streams {
     tasks: TaskTracker,

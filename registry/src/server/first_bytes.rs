@@ -1,29 +1,29 @@
-//! The first bytes of a connection, which tell HTTP/1, HTTP/2 with prior knowledge, and TLS apart.
+//! Reads the first bytes of a connection, which distinguish HTTP/1, HTTP/2 with prior knowledge, and TLS.
 
 use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// What an h2 client sends first (RFC 9113 3.4).
+/// The first bytes that an h2 client sends (RFC 9113 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The type of a TLS handshake record (RFC 8446 5.1), which no HTTP method can start with.
+/// The type of a TLS handshake record (RFC 8446 5.1). No HTTP method starts with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// What a connection speaks.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
-    /// HTTP/1.0 or 1.1, or something that its parser will refuse.
+    /// HTTP/1.0 or 1.1, or bytes that its parser will refuse.
     Http1,
     /// HTTP/2 without TLS.
     Http2,
-    /// TLS, to a port that has none.
+    /// TLS, on a port without it.
     Tls,
     /// Closed without a byte.
     Nothing,
 }
 
-/// Reads no further than needed to tell; what was read must be handed to the parser.
+/// Reads only as far as needed. The caller must hand the returned bytes to the parser.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Protocol, Bytes)> {
     let mut bytes = BytesMut::with_capacity(H2_PREFACE.len());
     loop {

@@ -1,4 +1,4 @@
-//! The door between a connection and the router: heads over a limit are answered here.
+//! The gate between a connection and the router. It refuses heads over a limit.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -48,7 +48,7 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
     }
 }
 
-/// The answer to a head that is over a limit or cannot be trusted.
+/// The answer to a head that is over a limit, or that has an unknown transfer encoding.
 fn refuse<B>(request: &Request<B>, limits: &Limits) -> Option<Response<Body>> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let (status, message) = if target > limits.max_uri_bytes {
@@ -63,28 +63,28 @@ fn refuse<B>(request: &Request<B>, limits: &Limits) -> Option<Response<Body>> {
     Some(answer(request.version(), status, message))
 }
 
-/// The router gives every answer the length of its body, which is 0 also where there must be none (204), or where the
-/// length would be that of the content which is not sent (304, RFC 9110 8.6).
+/// Removes a Content-Length that must not be there. The router sets it on every answer, but a 204 must have none, and a
+/// 304 must not state 0 for content that it does not send (RFC 9110 8.6).
 fn drop_needless_length(response: &mut Response<Body>) {
     if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         response.headers_mut().remove(header::CONTENT_LENGTH);
     }
 }
 
-/// The header lines as HTTP/1.1 writes them.
+/// Bytes of the header lines, as HTTP/1.1 writes them.
 fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + ": \r\n".len() + value.len()).sum()
 }
 
-/// The HTTP library takes any list that ends in `chunked` and would hand out, for example, gzip as content. Codings
-/// that a server does not understand are answered 501 (RFC 9112 6.1).
+/// True if the transfer encoding is absent or `chunked`. The HTTP library accepts any list that ends in `chunked` and
+/// would pass on gzip, for example, as content. Unknown codings are answered 501 (RFC 9112 6.1).
 fn transfer_encoding_is_understood(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
     values.next().is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked")) && values.next().is_none()
 }
 
-/// An error in the form of the OCI distribution spec ("Error Codes"); the connection ends with it, as its body, if
-/// any, will not be read.
+/// An error in the form of the OCI distribution spec ("Error Codes"). It closes the connection, since the request's
+/// body is not read.
 fn answer(version: Version, status: StatusCode, message: &str) -> Response<Body> {
     let json = format!(r#"{{"errors":[{{"code":"UNSUPPORTED","message":"{message}"}}]}}"#);
     let mut response = Response::new(Body::from(json));

@@ -4,25 +4,25 @@ use std::time::Duration;
 
 use crate::config;
 
-/// Limits in force while serving, made from `[server]`.
+/// Limits in force while serving, from `[server]`.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections open at once; at the limit accepting stops until one closes.
+    /// Most open connections. At the limit no further one is accepted until one closes.
     pub max_connections: usize,
-    /// From accepting, or from the first byte of a later request, to the end of the head. Also the time of an h2 peer
-    /// from accepting to its first request.
+    /// Longest time for a request's head: from accepting, or from the first byte of a later request. For an h2 peer,
+    /// also the longest time from accepting to its first request.
     pub header_timeout: Duration,
-    /// Without a request in flight, until the connection is closed.
+    /// Longest time without a request in flight. Then the connection is closed.
     pub keep_alive_timeout: Duration,
-    /// Without the peer taking a single byte of what is written to it, until the connection is cut.
+    /// Longest time in which the peer takes no byte of what is written. Then the connection is cut.
     pub write_stall_timeout: Duration,
-    /// Bytes of all header lines of a request; more are answered 431.
+    /// Most bytes of all header lines of a request. More are answered 431.
     pub max_header_bytes: usize,
-    /// Bytes of a request target; more are answered 414. RFC 9110 4.1 asks for at least 8000.
+    /// Most bytes of a request target. More are answered 414. RFC 9110 4.1 asks for at least 8000.
     pub max_uri_bytes: usize,
-    /// Requests in flight on one h2 connection.
+    /// Most requests in flight on one h2 connection.
     pub max_streams: u32,
-    /// For running requests to finish after the shutdown began.
+    /// Time for running requests to finish after the shutdown began.
     pub shutdown_grace: Duration,
 }
 

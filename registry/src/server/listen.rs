@@ -1,4 +1,4 @@
-//! Accepting connections until told to stop, then seeing them off.
+//! Accepts connections until the shutdown, then lets them finish.
 
 use std::io;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use super::Limits;
 use super::connection::{Shared, serve};
 use crate::telemetry::metrics::Metrics;
 
-/// Pauses after a failed accept, the first and the longest. Out of descriptors, accepting fails at once for as long as
-/// that lasts, and would take a whole processor.
+/// First and longest pause after a failed accept. Without descriptors each accept fails at once, and retrying without a
+/// pause would use a whole processor.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Tasks that were cut end at their next await; one that still runs then is stuck, and is left behind.
+/// Time in which cut tasks must end. They do at their next await; a task that still runs is stuck and is left behind.
 const CUT_TIME: Duration = Duration::from_secs(2);
 
-/// Serves `router` on `listener` until `shutdown`; then stops accepting, lets running requests finish within the
-/// grace, cuts the others, and returns. Requests carry `axum::extract::ConnectInfo<SocketAddr>` of their peer.
+/// Serves `router` on `listener` until `shutdown`. Then it stops accepting, lets running requests finish within the
+/// grace, cuts the rest, and returns. Requests carry `axum::extract::ConnectInfo<SocketAddr>` of their peer.
 pub async fn run(
     listener: TcpListener,
     router: Router,
@@ -39,7 +39,7 @@ pub async fn run(
         cut: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
-    // Dropping the future of this function must not leave connections behind.
+    // If the caller drops this future, no connection may be left behind.
     let cut_on_drop = shared.cut.clone().drop_guard();
     accept_until_shutdown(&listener, &shared).await;
     drop(listener);
@@ -71,21 +71,21 @@ async fn accept_until_shutdown(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// Takes a place first: at the limit nothing is accepted, and the kernel's queue pushes back.
+/// Waits for a permit first. At the limit nothing is accepted, and the kernel's queue pushes back.
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
     let (stream, _) = listener.accept().await?;
     Ok((stream, place))
 }
 
-/// Whether the connection died in the queue, which says nothing about the next one.
+/// True if this one connection died in the queue, which says nothing about the next one.
 fn is_of_the_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 fn spawn(stream: TcpStream, place: OwnedSemaphorePermit, shared: &Arc<Shared>) {
-    // Without it a small answer waits for the peer's delayed acknowledgement, about 40 ms.
+    // Without TCP_NODELAY a small answer waits for the peer's delayed acknowledgement, about 40 ms.
     let (Ok(()), Ok(peer)) = (stream.set_nodelay(true), stream.peer_addr()) else { return };
     let connection = Arc::clone(shared);
     let open = Open::count(Arc::clone(&shared.metrics));
@@ -100,14 +100,14 @@ async fn drain(shared: &Shared) {
     if timeout(shared.limits.shutdown_grace, shared.tasks.wait()).await.is_ok() {
         return;
     }
-    tracing::warn!(tasks = shared.tasks.len(), "cutting what did not finish in time");
+    tracing::warn!(tasks = shared.tasks.len(), "cutting requests that did not finish within the grace");
     shared.cut.cancel();
     if timeout(CUT_TIME, shared.tasks.wait()).await.is_err() {
-        tracing::error!(tasks = shared.tasks.len(), "leaving behind tasks that do not end");
+        tracing::error!(tasks = shared.tasks.len(), "leaving behind tasks that did not end after the cut");
     }
 }
 
-/// Counts an open connection for as long as it lives, also when its task panics.
+/// Counts an open connection while it lives, even if its task panics.
 #[derive(Debug)]
 struct Open(Arc<Metrics>);
 

@@ -1,7 +1,7 @@
-//! The accept loop: connections with limits in time, bytes and number, over plain HTTP/1.1 and h2c on one port.
+//! The accept loop. Its connections have limits of time, bytes and number, and speak plain HTTP/1.1 or h2c on one port.
 //!
-//! Every connection is one task; h2 streams are tasks of the same tracker. All end on one token, or are cut after the
-//! grace. What the HTTP library does by itself and what is added here stands beside each limit in [`Limits`].
+//! Every connection is one task. h2 streams are tasks of the same tracker. All end on one token, or are cut after the
+//! grace. [`Limits`] describes each limit.
 
 mod activity;
 mod connection;

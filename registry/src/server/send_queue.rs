@@ -1,12 +1,12 @@
-//! How much of what was written a peer has not taken yet.
+//! Measures how many written bytes a peer has not acknowledged.
 
 use std::os::fd::AsRawFd;
 
 use tokio::net::TcpStream;
 
-/// A stream whose send queue can be measured.
+/// A stream that can measure its send queue.
 pub(super) trait SendQueue {
-    /// Bytes handed to the kernel that the peer has not acknowledged; none if that cannot be told.
+    /// Bytes given to the kernel that the peer has not acknowledged; `None` if unknown.
     fn bytes_queued(&self) -> Option<usize>;
 }
 

@@ -1,4 +1,4 @@
-//! The signals that end the process, and the time that its end may take.
+//! The signals that end the process, and the deadline of a stop.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 /// What shells report for a process that SIGINT ended: 128 + 2.
 const INTERRUPTED: i32 = 130;
-/// Exit status of a process whose stop did not end in time.
+/// Exit status if the stop did not finish before its deadline.
 const LATE: i32 = 2;
 
-/// A token that the first SIGTERM or SIGINT cancels. From then on the process ends within `deadline`, and at once with a
-/// second signal. SIGHUP changes nothing. Call once, within the runtime, whose end also ends the task that listens.
+/// A token that the first SIGTERM or SIGINT cancels. From then on the process has `deadline` to end; a second signal
+/// ends it at once. SIGHUP changes nothing. Call this once, within the runtime. The listening task ends with the
+/// runtime.
 pub fn shutdown_token(deadline: Duration) -> io::Result<CancellationToken> {
     let signals = Signals {
         terminate: signal(SignalKind::terminate())?,
@@ -27,24 +28,25 @@ pub fn shutdown_token(deadline: Duration) -> io::Result<CancellationToken> {
 
 async fn listen(mut signals: Signals, token: CancellationToken, deadline: Duration) {
     signals.end().await;
-    // A thread, since blocking work can hold up the runtime's own end. Before the first line, which may block.
+    // A thread, since blocking work can delay the end of the runtime. It starts before the first log line, which may
+    // block.
     thread::spawn(move || {
         thread::sleep(deadline);
-        say(|| tracing::error!("the stop took too long, so the process ends without it; the next start completes it"));
+        say(|| tracing::error!("the stop took too long, so the process exits now; the next start completes it"));
         std::process::exit(LATE);
     });
     let within_ms = deadline.as_millis() as u64;
     say(move || tracing::info!(within_ms, "stopping; a second signal ends the process at once"));
     token.cancel();
     signals.end().await;
-    // Every acknowledged write is on disk already: ending here is no worse than a crash, which the next start handles.
+    // Every acknowledged write is on disk already. Ending here is no worse than a crash, which the next start handles.
     std::process::exit(INTERRUPTED);
 }
 
-/// Longest time that a line may hold up the end of the process.
+/// Longest time that a log line may delay the end of the process.
 const LINE_TIME: Duration = Duration::from_millis(100);
 
-/// Writes a line, and goes on without it where standard error takes none: its reader may hang.
+/// Writes a log line, but does not wait long for it: the reader of standard error may hang.
 fn say(line: impl FnOnce() + Send + 'static) {
     let (written, wait) = mpsc::channel::<()>();
     thread::spawn(move || {
@@ -61,7 +63,7 @@ struct Signals {
 }
 
 impl Signals {
-    /// Waits for a signal that ends the process. SIGHUP would end it without a flush if nobody took it.
+    /// Waits for SIGTERM or SIGINT. It also receives SIGHUP, which would otherwise end the process without a flush.
     async fn end(&mut self) {
         loop {
             tokio::select! {

@@ -1,4 +1,4 @@
-//! The byte stream under a connection, with the time limits that the HTTP library does not have.
+//! The byte stream of a connection, with time limits that the HTTP library lacks.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,28 +13,28 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::activity::Activity;
 use super::send_queue::SendQueue;
 
-/// After closing our side, how long what the peer still sends is read and dropped. Closing with unread bytes makes
-/// the kernel reset the connection, and the peer may lose an answer it has not read yet (RFC 9112 9.6).
+/// How long the peer's bytes are read and dropped after our side has closed. Closing with unread bytes makes the kernel
+/// reset the connection, and the peer may lose an answer that it has not read yet (RFC 9112 9.6).
 const LINGER_TIME: Duration = Duration::from_secs(2);
-/// How many bytes are read and dropped then.
+/// Most bytes that are read and dropped then.
 const LINGER_BYTES: usize = 16 << 20;
 
-/// A stream whose head must come in time, whose peer must read, whose end lingers.
+/// A stream with a deadline for heads, a limit for stalled writes, and a lingering close.
 #[derive(Debug)]
 pub(super) struct Transport<S> {
     stream: S,
-    /// What was read to tell the protocol, still to be handed out.
+    /// Bytes read to detect the protocol, not passed on yet.
     first_bytes: Bytes,
     activity: Arc<Activity>,
     header_timeout: Duration,
     write_stall_timeout: Duration,
-    /// The clock of the head that follows so many requests.
+    /// Timer of a head, with the number of requests before it.
     head_due: Option<(u64, Timer)>,
-    /// The clock of a write that waits, with the length of the kernel's queue when it was set.
+    /// Timer of a stalled write, with the length of the kernel's queue when the timer started.
     write_due: Option<(Option<usize>, Timer)>,
-    /// Whether heads cannot be told from other bytes, and the peer may send some at any time.
+    /// True for h2: heads look like other bytes, and the peer may send at any time.
     multiplexed: bool,
-    /// The request for which the end of what the peer sends was held back.
+    /// The request for which the end of the peer's bytes was delayed.
     end_waited_for: Option<u64>,
     closing: Closing,
 }
@@ -64,25 +64,25 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Demands the first request's head until then.
+    /// Sets the deadline of the first request's head.
     pub(super) fn head_due(mut self, due: Instant) -> Self {
         self.head_due = Some((0, Box::pin(sleep_until(due))));
         self
     }
 
-    /// Leaves heads to the watch of an h2 connection.
+    /// Marks the stream as h2, whose heads are timed by the connection's watch.
     pub(super) fn multiplexed(mut self) -> Self {
         self.multiplexed = true;
         self
     }
 
-    /// The clock of a head runs from its first byte, so that waiting between requests does not count.
+    /// Fails if a head is late. Its timer starts with its first byte, so that waiting between requests does not count.
     fn watch_head(&mut self, cx: &mut Context<'_>, bytes_came: bool) -> io::Result<()> {
         let (false, Some(served)) = (self.multiplexed, self.activity.awaits_head()) else {
             self.head_due = None;
             return Ok(());
         };
-        // A request may come and be answered between two reads: its clock must not run on for the next one.
+        // A request may arrive and be answered between two reads. Its timer must not continue for the next one.
         let mut running = self.head_due.take().filter(|(request, _)| *request == served);
         if running.is_none() && bytes_came {
             running = Some((served, Box::pin(sleep_until(Instant::now() + self.header_timeout))));
@@ -94,8 +94,9 @@ impl<S> Transport<S> {
         Ok(())
     }
 
-    /// An end that comes along with a request is told one turn later: the library drops a request at once whose peer has
-    /// left, and a peer that has sent everything may leave. What its handler does then is the handler's to say.
+    /// True if the end of the peer's bytes must wait for one turn, since it came along with a request. The HTTP library
+    /// drops a request at once if its peer has left. But a peer that has sent everything may leave, and its handler
+    /// decides what to do.
     fn end_waits(&mut self, cx: &mut Context<'_>) -> bool {
         let request = self.activity.due_to_a_handler().filter(|_| !self.multiplexed);
         if request.is_none() || request == self.end_waited_for {
@@ -106,7 +107,7 @@ impl<S> Transport<S> {
         true
     }
 
-    /// Whether the peer may be in the middle of sending: a body, a head that was refused half-way, h2 frames.
+    /// True if the peer may be in the middle of sending: a body, a head that was refused half-way, or h2 frames.
     fn more_may_come(&self) -> bool {
         let half_a_head =
             self.head_due.as_ref().is_some_and(|(request, _)| Some(*request) == self.activity.awaits_head());
@@ -115,9 +116,9 @@ impl<S> Transport<S> {
 }
 
 impl<S: SendQueue> Transport<S> {
-    /// The clock of a write runs from when the kernel took nothing more, and stops when it takes a byte. The kernel
-    /// asks for more only when a third of its queue, often a megabyte, is free: until then a shrinking queue shows that
-    /// the peer reads, however slowly.
+    /// Fails if a write stalls. Its timer starts when the kernel accepts no more, and stops at the next byte accepted.
+    /// The kernel asks for more only when a third of its queue, often a megabyte, is free. Until then a shrinking queue
+    /// shows that the peer reads, however slowly.
     fn watch_write(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(written) = polled {
             self.write_due = None;
@@ -140,7 +141,7 @@ impl<S: SendQueue> Transport<S> {
 }
 
 impl<S: AsyncRead + Unpin> Transport<S> {
-    /// Reads and drops until the peer closes, goes silent or sends too much.
+    /// Reads and drops until the peer closes, the time is over, or the bytes are too many.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Closing::Lingering { due, bytes_left } = &mut self.closing else { return Poll::Ready(()) };
         let mut memory = [0_u8; 8 * 1024];
@@ -200,7 +201,8 @@ impl<S: AsyncRead + AsyncWrite + SendQueue + Unpin> AsyncWrite for Transport<S> 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if matches!(self.closing, Closing::Open) {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            // Where nothing can be on its way, an idle client that never looks at its socket would only hold us up.
+            // If no bytes can be on their way, close now: an idle client that never reads its socket would only delay
+            // us.
             self.closing = if self.more_may_come() {
                 let due = Box::pin(sleep_until(Instant::now() + LINGER_TIME));
                 Closing::Lingering { due, bytes_left: LINGER_BYTES }
