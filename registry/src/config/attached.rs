@@ -1,8 +1,8 @@
-//! `portal.attached`: what its sections must agree on when a portal runs within `skyberth serve`.
+//! `portal.attached`: validates the sections that must agree when a portal runs within `skyberth serve`.
 //!
-//! The portal has the settings of `[portal]`, except for its directory, which is `portal` in the registry's. It is the
-//! first of the portals that the registry stores to; those of `storage.skynet.portals` follow if `storage.backend` is
-//! `skynet`. Of `storage.skynet.copies` it is one.
+//! The portal has the settings of `[portal]`, except that its directory is `portal` within the registry's. It is the
+//! first portal that the registry stores to. If `storage.backend` is `skynet`, those of `storage.skynet.portals`
+//! follow. It counts as one of `storage.skynet.copies`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,18 +19,25 @@ impl Config {
             return;
         }
         if skynet.profile.parse() != Ok(portal.profile) {
-            faults.add("storage.skynet.profile", format!("must be that of the attached portal, {}", portal.profile));
+            faults.add(
+                "storage.skynet.profile",
+                format!("must be the profile of the attached portal, {}", portal.profile),
+            );
         }
         if !portal.api_keys.iter().take(1).all(|key| key.expose().bytes().all(|byte| byte.is_ascii_graphic())) {
-            faults.add("portal.api_keys", "the first must be visible ASCII characters: the registry itself sends it");
+            faults
+                .add("portal.api_keys", "the first key must be visible ASCII characters: the registry itself sends it");
         }
-        // Twice in the list, it would count as two.
+        // A portal named in the list, too, would count as two.
         for named in skynet.portals.iter().filter(|named| is_loopback(named, portal.listen.0.port())) {
-            faults.add("storage.skynet.portals", format!("`{named}` is the attached portal, which is one by itself"));
+            faults.add(
+                "storage.skynet.portals",
+                format!("`{named}` is the attached portal: remove it from the list, it counts already"),
+            );
         }
     }
 
-    /// What is allowed, and may not be what was meant.
+    /// Warns of settings that are allowed but probably not meant.
     pub(super) fn warn_attached(&self, sources: &BTreeMap<String, Source>, warnings: &mut Vec<String>) {
         if !self.portal.attached {
             return;
@@ -43,7 +50,7 @@ impl Config {
         }
         let skynet = &self.storage.skynet;
         if self.storage.backend == Backend::Skynet && !skynet.portals.is_empty() && skynet.copies == 1 {
-            let why = "storage.skynet.copies is 1: the attached portal has each blob, and the others get none";
+            let why = "storage.skynet.copies is 1: the attached portal gets each blob, and the others get none";
             warnings.push(format!("{why} while it answers"));
         }
         if self.storage.backend == Backend::Fs && !skynet.portals.is_empty() {
@@ -53,7 +60,7 @@ impl Config {
     }
 }
 
-/// True if a URL leads to this port of this machine. Port 0 is none yet.
+/// True if a URL leads to this port of this machine. Port 0 never matches, since the real port is not chosen yet.
 fn is_loopback(url: &str, port: u16) -> bool {
     let Ok(url) = Url::parse(url) else { return false };
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);

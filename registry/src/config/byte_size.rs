@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Accepted units: powers of 1024 with an `i`, powers of 1000 without. A bare `M` is refused, as it means both.
+/// Accepted units: powers of 1024 with an `i`, powers of 1000 without. A bare `M` is refused, since it may mean either.
 const UNITS: [(&str, u64); 10] = [
     ("TiB", 1 << 40),
     ("TB", 1_000_000_000_000),
@@ -23,13 +23,13 @@ const UNITS: [(&str, u64); 10] = [
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(u64);
 
-/// The text is no amount of bytes.
+/// Why a text is not a number of bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidByteSize {
-    /// No digit at the start: empty, a sign, a word.
-    #[error("`{0}` is no whole number of bytes; write for example 4MiB, 100MB or 65536")]
+    /// It does not start with a digit: it is empty, or starts with a sign or a word.
+    #[error("`{0}` is not a whole number of bytes; write for example 4MiB, 100MB or 65536")]
     NotANumber(String),
-    /// A unit nobody knows, or one with two meanings.
+    /// The unit is unknown, or has two meanings.
     #[error("unknown unit `{0}` (units: B, kB, MB, GB, TB, KiB, MiB, GiB, TiB)")]
     UnknownUnit(String),
     /// More than TOML's integers or a file offset can hold.
@@ -58,12 +58,12 @@ impl ByteSize {
         self.0
     }
 
-    /// Whether there are none, which many keys read as "no limit" or "off".
+    /// True for zero, which many keys read as "no limit" or "off".
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
 
-    /// The number of bytes for a buffer in memory; saturates on machines of 32 bits.
+    /// The number of bytes for a buffer in memory; saturates on 32-bit machines.
     pub fn in_memory(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -96,7 +96,7 @@ impl FromStr for ByteSize {
 }
 
 impl fmt::Display for ByteSize {
-    /// The largest unit that divides the number exactly, so nothing is rounded.
+    /// Writes the largest unit that divides the number exactly, so nothing is rounded.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match UNITS.iter().find(|(_, factor)| *factor > 1 && self.0 > 0 && self.0.is_multiple_of(*factor)) {
             Some((unit, factor)) => write!(f, "{}{unit}", self.0 / factor),

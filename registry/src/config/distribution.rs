@@ -1,22 +1,23 @@
-//! Variables of the CNCF registry (`distribution`, versions 2 and 3) that mean something here.
+//! Variables of the CNCF registry (`distribution`, versions 2 and 3) that have a meaning here.
 
 /// Prefix of distribution's variables.
 pub(super) const PREFIX: &str = "REGISTRY_";
 
-/// What one variable means to us.
+/// The meaning of one variable.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// It sets this key to this text.
+    /// It sets this key to this value.
     Key(&'static str, String),
-    /// It is understood, and nothing needs doing.
+    /// It is known, and this registry needs nothing for it.
     NoEffect(&'static str),
-    /// Starting without what it asks for would leave the registry more open than its operator believes.
+    /// It asks for a protection that is missing here. A start without it would leave the registry more open than its
+    /// operator believes.
     Refused(&'static str),
-    /// Nothing of that name is known.
+    /// It is unknown.
     Unknown,
 }
 
-/// Variables that set one of our keys.
+/// Variables that set a key of ours.
 const KEYS: [(&str, &str); 11] = [
     ("REGISTRY_HTTP_ADDR", "server.listen"),
     ("REGISTRY_HTTP_HOST", "server.url"),
@@ -31,31 +32,31 @@ const KEYS: [(&str, &str); 11] = [
     ("REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED", "metrics.enabled"),
 ];
 
-/// Variables that need nothing done.
+/// Variables that this registry needs nothing for.
 const NO_EFFECT: [(&str, &str); 3] = [
     ("REGISTRY_HTTP_SECRET", "upload sessions are kept on disk and carry no signed state"),
     ("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "the index holds the descriptors"),
     ("REGISTRY_STORAGE_FILESYSTEM_MAXTHREADS", "see registry.max_transfers"),
 ];
 
-/// Families of variables that ask for what this build does not have, and without which it would serve more, or something
-/// else, than its operator believes.
+/// Families of variables that ask for features missing in this build. A start without these would serve more, or
+/// something else, than the operator believes.
 const REFUSED: [(&str, &str); 4] = [
     ("REGISTRY_AUTH", "asks for authentication, which is not in this build; unset it to serve everyone"),
     ("REGISTRY_HTTP_TLS", "asks for TLS, which is not in this build; unset it to serve plain HTTP"),
     ("REGISTRY_STORAGE_MAINTENANCE_READONLY", "asks for a read-only registry, which is not in this build"),
     (
         "REGISTRY_PROXY",
-        "asks for a cache of another registry, which is not in this build; unset it to serve what is pushed",
+        "asks for a cache of another registry, which is not in this build; unset it to serve only pushed content",
     ),
 ];
 
-/// Every name that sets something, to suggest from.
+/// Names of all variables that set a key, for suggestions.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     KEYS.iter().map(|(name, _)| *name)
 }
 
-/// What `name`, set to `text`, means.
+/// The meaning of variable `name` with value `text`.
 pub(super) fn meaning(name: &str, text: &str) -> Meaning {
     let entry = |table: &[(&str, &'static str)]| table.iter().find(|(known, _)| *known == name).map(|(_, what)| *what);
     if let Some(key) = entry(&KEYS) {
@@ -68,11 +69,11 @@ pub(super) fn meaning(name: &str, text: &str) -> Meaning {
     REFUSED.iter().find(|(prefix, _)| family(prefix)).map_or(Meaning::Unknown, |(_, why)| Meaning::Refused(why))
 }
 
-/// Variables that say yes or no.
+/// Variables with a boolean value.
 const BOOLEANS: [&str; 3] =
     ["REGISTRY_HTTP_RELATIVEURLS", "REGISTRY_STORAGE_DELETE_ENABLED", "REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED"];
 
-/// A boolean as YAML and Go write it, in our words; distribution reads its variables as YAML.
+/// A boolean of YAML or Go as `true` or `false`. Distribution parses its variables as YAML.
 fn boolean(text: &str) -> &str {
     match text.to_ascii_lowercase().as_str() {
         "true" | "t" | "1" | "yes" | "y" | "on" => "true",
@@ -81,7 +82,7 @@ fn boolean(text: &str) -> &str {
     }
 }
 
-/// Distribution's words for values in ours.
+/// Translates distribution's values into ours.
 fn translate(name: &str, text: &str) -> String {
     let text = if BOOLEANS.contains(&name) { boolean(text) } else { text };
     match (name, text) {
@@ -114,7 +115,7 @@ mod tests {
         assert_eq!(meaning("REGISTRY_AUTHOR", "x"), Meaning::Unknown);
     }
 
-    /// A variable that does nothing was proposed in place of another one that does nothing.
+    /// The suggested variable had no effect, just like the unknown one.
     #[test]
     fn only_names_with_an_effect_are_suggested() {
         assert!(names().all(|name| matches!(meaning(name, "x"), Meaning::Key(..))));
@@ -128,7 +129,7 @@ mod tests {
         assert_eq!(host, Meaning::Key("server.url", "https://registry.example".into()));
         let relative = meaning("REGISTRY_HTTP_RELATIVEURLS", "false");
         assert_eq!(relative, Meaning::Key("server.locations", "absolute".into()));
-        // These stopped the start, though distribution takes them.
+        // These values stopped the start, though distribution accepts them.
         for text in ["True", "TRUE", "1", "yes", "on"] {
             let relative = meaning("REGISTRY_HTTP_RELATIVEURLS", text);
             assert_eq!(relative, Meaning::Key("server.locations", "relative".into()), "{text}");

@@ -1,4 +1,4 @@
-//! The environment: `SKYBERTH_*` for every key, some of distribution's `REGISTRY_*`, warnings about the others.
+//! The environment: `SKYBERTH_*` for every key, some `REGISTRY_*` of distribution, and warnings about unknown ones.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use super::{Fault, Override, Source};
 /// Prefix of our own variables.
 const PREFIX: &str = "SKYBERTH_";
 
-/// The variable of the key at `path`: `server.listen` is `SKYBERTH_SERVER_LISTEN`.
+/// The variable for the key at `path`: `server.listen` is `SKYBERTH_SERVER_LISTEN`.
 pub fn variable_name(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
 }
 
-/// What the environment sets, weakest first: `REGISTRY_*`, then `SKYBERTH_*`. An empty variable counts as unset,
-/// because compose files and templates leave such behind.
+/// The values set by the environment, weakest first: `REGISTRY_*`, then `SKYBERTH_*`. An empty variable counts as
+/// unset, since compose files and templates leave empty ones behind.
 pub(super) fn read(
     variables: impl Iterator<Item = (String, String)>,
     defaults: &Table,
@@ -31,7 +31,7 @@ pub(super) fn read(
         if let Some(key) = known.get(&name) {
             collect(key, &text, source, defaults, faults, &mut own);
         } else if is_service_link(&name) {
-            // Kubernetes sets these for a service that bears our name.
+            // Kubernetes sets these for a service named `skyberth`.
         } else if name.starts_with(PREFIX) {
             warnings.push(unknown(&name, known.keys().map(String::as_str)));
         } else if name.starts_with(distribution::PREFIX) {
@@ -71,7 +71,7 @@ fn unknown<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String 
     )
 }
 
-/// Reads `text` as the kind of value that `default` is; a list is separated by commas.
+/// Parses `text` as the type of `default`. Commas separate the items of a list.
 fn value_like(default: &Value, text: &str) -> Result<Value, String> {
     match default {
         Value::Boolean(_) => match text {
@@ -79,8 +79,8 @@ fn value_like(default: &Value, text: &str) -> Result<Value, String> {
             "false" | "0" => Ok(Value::Boolean(false)),
             _ => Err(format!("`{text}` is neither true nor false")),
         },
-        Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| format!("`{text}` is no whole number")),
-        Value::Float(_) => text.parse().map(Value::Float).map_err(|_| format!("`{text}` is no number")),
+        Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| format!("`{text}` is not a whole number")),
+        Value::Float(_) => text.parse().map(Value::Float).map_err(|_| format!("`{text}` is not a number")),
         Value::Array(_) => {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             Ok(Value::Array(parts.map(|part| Value::String(part.to_owned())).collect()))
@@ -89,7 +89,7 @@ fn value_like(default: &Value, text: &str) -> Result<Value, String> {
     }
 }
 
-/// Whether Kubernetes made this variable for a service (`*_SERVICE_HOST`, `*_SERVICE_PORT*`, `*_PORT`, `*_PORT_<n>_*`).
+/// True if Kubernetes made this variable for a service (`*_SERVICE_HOST`, `*_SERVICE_PORT*`, `*_PORT`, `*_PORT_<n>_*`).
 fn is_service_link(name: &str) -> bool {
     if name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.ends_with("_PORT") {
         return true;

@@ -1,4 +1,4 @@
-//! The configuration file: its values with the line of each, its unknown keys with the nearest known one.
+//! The configuration file: each value with its line, and each unknown key with the nearest known one.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use toml::{Spanned, Table, Value};
 use super::keys::{get, leaves, nearest};
 use super::{ConfigError, Fault, Override, Source};
 
-/// Reads `path`. Values of known keys become overrides, everything else becomes faults.
+/// Reads `path`. Values of known keys become overrides, all others become faults.
 pub(super) fn read(path: &Path, defaults: &Table, faults: &mut Vec<Fault>) -> Result<Vec<Override>, ConfigError> {
     let text =
         std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
     parse(&text, path, defaults, faults)
 }
 
-/// Reads `text`, which came from `path`.
+/// Parses `text`, the content of `path`.
 pub(super) fn parse(
     text: &str,
     path: &Path,
@@ -49,7 +49,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// `spans` and `values` are the same table, once with places and once with plain values.
+    /// Reads one table. `spans` and `values` are that table, with positions and with plain values.
     fn table(&mut self, spans: &DeTable<'_>, values: &Table, prefix: &str) {
         for (name, place) in spans {
             let key = format!("{prefix}{}", name.get_ref());
@@ -74,7 +74,7 @@ impl Reader<'_> {
     }
 
     fn unknown(&self, key: &str, value: &Value) -> String {
-        // A misspelt section is best told by the section that it resembles.
+        // For an unknown section, suggest a section.
         let near = if value.is_table() {
             nearest(key, self.defaults.keys().map(String::as_str))
         } else {

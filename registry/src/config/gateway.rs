@@ -1,12 +1,12 @@
-//! `[gateway]`: what anybody may pull, at its skylinks too.
+//! `[gateway]`: the read-only portal for what anonymous clients may pull.
 
 use serde::{Deserialize, Serialize};
 
 use super::validate::Faults;
 use super::{InvalidListenAddress, ListenAddress};
 
-/// A read-only portal beside the registry, over the same files. Its profile is `storage.skynet.profile`, so that content
-/// has the skylinks that it has, or would have, at the portals of a `skynet` backend.
+/// A read-only portal beside the registry, over the same files. It uses the profile of `storage.skynet.profile`. So
+/// content has the same skylinks here as at the portals of a `skynet` backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gateway {
@@ -16,7 +16,7 @@ pub struct Gateway {
     pub url: String,
 }
 
-/// A listening address, or none, written as an empty text.
+/// A listening address, or none, written as an empty string.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct OptionalAddress(pub Option<ListenAddress>);

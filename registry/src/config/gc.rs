@@ -1,11 +1,11 @@
-//! `[gc]`: when what nobody needs is collected.
+//! `[gc]`: when unreferenced content is collected.
 
 use serde::{Deserialize, Serialize};
 
 use super::TimeSpan;
 use super::validate::Faults;
 
-/// Times of the collection of garbage.
+/// Times of garbage collection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gc {

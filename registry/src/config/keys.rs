@@ -1,4 +1,4 @@
-//! Paths of keys in a TOML tree: listing, reading, writing, the nearest to a misspelt one.
+//! Paths of keys in a TOML tree: lists, reads and writes them, and finds the one nearest to a misspelt path.
 
 use toml::{Table, Value};
 
@@ -26,7 +26,7 @@ pub(super) fn get<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
     }
 }
 
-/// Puts `value` at `path`, whose tables must exist; says whether they do.
+/// Puts `value` at `path`; returns false if a table on the way is missing.
 pub(super) fn set(table: &mut Table, path: &str, value: Value) -> bool {
     match path.split_once('.') {
         None => {
@@ -39,7 +39,7 @@ pub(super) fn set(table: &mut Table, path: &str, value: Value) -> bool {
     }
 }
 
-/// The candidate most like `name`, if any is like it at all.
+/// The candidate most like `name`, if one is similar enough.
 pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()

@@ -1,4 +1,5 @@
-//! Loading: defaults < file < environment < flags, with the source of every value kept.
+//! Loads the configuration from defaults, file, environment and flags, the last strongest, and keeps each value's
+//! source.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +12,10 @@ use super::keys::{get, leaves, set};
 use super::validate::Faults;
 use super::{Config, Fault, environment, file};
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Nobody set it.
+    /// The default.
     Default,
     /// The configuration file.
     File {
@@ -40,7 +41,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// One value that somebody set.
+/// One value that replaces a default.
 #[derive(Debug)]
 pub(super) struct Override {
     pub(super) key: String,
@@ -48,20 +49,20 @@ pub(super) struct Override {
     pub(super) source: Source,
 }
 
-/// Which of our servers the flags are for.
+/// The program that the flags belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Program {
-    /// `skyberth serve`, and all that operates on its data directory.
+    /// `skyberth serve`, and all commands on its data directory.
     #[default]
     Registry,
     /// `skyberth portal`.
     Portal,
 }
 
-/// What the command line sets.
+/// Values set on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
-    /// Whose address and directory.
+    /// The program whose address and directory they set.
     pub program: Program,
     /// `--listen ADDR`, as typed.
     pub listen: Option<String>,
@@ -100,18 +101,18 @@ impl Flags {
     }
 }
 
-/// A configuration without faults.
+/// A valid configuration.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The values.
     pub config: Config,
-    /// What the operator should know, one sentence each.
+    /// Warnings for the operator, one sentence each.
     pub warnings: Vec<String>,
     /// The source of every key.
     pub sources: BTreeMap<String, Source>,
 }
 
-/// The configuration cannot be used.
+/// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -119,20 +120,20 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         error: std::io::Error,
     },
-    /// The file is no TOML.
-    #[error("{}:{line}: not TOML: {message}", path.display())]
+    /// The file is not valid TOML.
+    #[error("{}:{line}: invalid TOML: {message}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
         /// The line of the fault, counted from 1.
         line: usize,
-        /// What the parser says.
+        /// The parser's message.
         message: String,
     },
-    /// Keys or values are wrong: all of them.
+    /// Invalid keys or values: all that were found.
     #[error("{} in the configuration:\n{}", count(.0), lines(.0))]
     Faults(Vec<Fault>),
 }
@@ -146,8 +147,8 @@ fn lines(faults: &[Fault]) -> String {
 }
 
 impl Config {
-    /// Loads from all four sources. `variables` is the environment; those that are no UTF-8 must be left out, as
-    /// `std::env::vars` panics on them.
+    /// Loads the configuration from all four sources. `variables` is the environment. Variables that are not UTF-8 must
+    /// be left out, since `std::env::vars` panics on them.
     pub fn load(
         file: Option<&Path>,
         variables: impl Iterator<Item = (String, String)>,
@@ -176,14 +177,14 @@ impl Config {
                 }
             }
             Err(error) => {
-                // Each value was tried alone before, so this is a key whose values are good alone but not together.
+                // Each value was tried alone before, so this key's values are valid alone, but not together.
                 faults.push(Fault { key: "configuration".to_owned(), source: None, message: error.to_string() });
                 Err(ConfigError::Faults(faults))
             }
         }
     }
 
-    /// The configuration as TOML; every key is in it, so the list of known keys can be read from it.
+    /// The configuration as TOML. It contains every key, so it also serves as the list of known keys.
     pub(super) fn to_table(&self) -> Table {
         Table::try_from(self).expect("the configuration is made of text, numbers and booleans only")
     }
@@ -197,8 +198,8 @@ impl Config {
     }
 }
 
-/// Lays `overrides` over `defaults`, the later the stronger. A value that its key cannot hold becomes a fault and is
-/// left out, so that the other faults can still be found.
+/// Puts `overrides` over `defaults`, the last strongest. A value of the wrong type becomes a fault and is left out, so
+/// that the remaining values can be checked.
 fn merge(defaults: &Table, overrides: Vec<Override>, faults: &mut Vec<Fault>) -> (Table, BTreeMap<String, Source>) {
     let mut table = defaults.clone();
     let mut sources: BTreeMap<String, Source> =
@@ -221,7 +222,7 @@ fn merge(defaults: &Table, overrides: Vec<Override>, faults: &mut Vec<Fault>) ->
 }
 
 impl Loaded {
-    /// The whole configuration as TOML, each value with its source as a comment.
+    /// The whole configuration as TOML, each value with its source in a comment.
     pub fn effective(&self) -> String {
         let mut text = String::new();
         let mut section = String::new();
@@ -240,7 +241,7 @@ impl Loaded {
     /// All keys with their values, section by section.
     pub fn settings(&self) -> Vec<Setting> {
         let table = self.config.to_table();
-        // By section: what follows `[storage.skynet]` would be taken for a part of it.
+        // Sorted by section, since TOML would take all that follows `[storage.skynet]` as part of it.
         let mut keys: Vec<_> = self.sources.iter().collect();
         keys.sort_by_key(|(key, _)| key.rsplit_once('.').unwrap_or(("", key)).0);
         let setting = |(key, source): (&String, &Source)| {
@@ -250,13 +251,13 @@ impl Loaded {
     }
 }
 
-/// A key of the configuration.
+/// A key of the configuration with its value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Setting {
     /// Its path.
     pub key: String,
     /// The value in force.
     pub value: Value,
-    /// Where that comes from.
+    /// The source of that value.
     pub source: String,
 }

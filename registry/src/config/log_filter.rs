@@ -1,40 +1,40 @@
-//! `log.level`: which lines are written, by level and module.
+//! `log.level`: selects log lines by level and module.
 
 use std::fmt;
 
-/// Our own crates. Other crates are heard at `debug` only where the filter names them: their lines are about connections
-/// and frames, and there are many.
+/// Our own crates. Others write no `debug` lines unless the filter names them: theirs are about connections and frames,
+/// and there are many.
 const OURS: [&str; 7] = ["skyberth", "portal", "serving", "backends", "content_store", "skynet_formats", "tls_roots"];
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
-/// The text is no filter; silence would be all that came of it.
+/// Why a text is not a valid filter. Without this error, an invalid filter would silence the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLogFilter {
-    /// Neither a level nor a directive.
+    /// A part is neither a level nor a directive.
     #[error(
-        "`{part}` is no level{hint}; write error, warn, info, debug or trace, or directives such as info,skyberth::server=debug"
+        "`{part}` is not a level{hint}; write error, warn, info, debug or trace, or directives such as info,skyberth::server=debug"
     )]
     NotALevel {
         /// The part of the filter.
         part: String,
-        /// What was meant, if that can be guessed.
+        /// The level that was probably meant.
         hint: &'static str,
     },
-    /// The module of a directive is none.
-    #[error("`{0}` names no module; write for example skyberth::server=debug")]
+    /// The module of a directive is not a module path.
+    #[error("`{0}` is not a module; write for example skyberth::server=debug")]
     NotAModule(String),
-    /// There is nothing between two commas.
-    #[error("it is empty; write for example info")]
+    /// A part between commas is empty.
+    #[error("a level is empty; write for example info")]
     Empty,
 }
 
 /// A valid `log.level`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFilter {
-    /// The level of what no directive names.
+    /// The level of modules without a directive.
     level: String,
-    /// Module and level.
+    /// Directives: a module and its level.
     directives: Vec<(String, String)>,
 }
 
@@ -55,7 +55,7 @@ impl std::str::FromStr for LogFilter {
     }
 }
 
-/// One of the levels, in any case.
+/// Parses a level, ignoring case.
 fn level(text: &str) -> Result<String, InvalidLogFilter> {
     let lower = text.to_ascii_lowercase();
     if LEVELS.contains(&lower.as_str()) {
@@ -76,7 +76,7 @@ fn is_module(text: &str) -> bool {
 }
 
 impl fmt::Display for LogFilter {
-    /// As directives: what is chatty elsewhere is cut to warnings.
+    /// Writes the filter as directives. Other crates are limited to warnings, since some log a lot.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let others = if matches!(self.level.as_str(), "error" | "off") { &self.level } else { "warn" };
         f.write_str(others)?;
@@ -123,7 +123,7 @@ mod tests {
         assert!(shown("skyberth::server=debug").contains("skyberth=info,"), "a module alone silences nothing else");
     }
 
-    /// A crate that is missing here would be mute at `info`.
+    /// A crate missing from the list would log nothing at `info`.
     #[test]
     fn all_our_crates_are_known() {
         let workspace = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).unwrap();

@@ -1,7 +1,7 @@
-//! The configuration: one struct per concern, every limit with its unit.
+//! The configuration: one struct per section, every limit with its unit.
 //!
-//! Every key has a default that is not absent (0 or an empty text is "off"), so that the serialized default
-//! configuration lists every key there is: environment variables and suggestions are made from that list.
+//! Every key has a default, where 0 or an empty text means "off". So the serialized default configuration lists every
+//! key. Environment variables and suggestions are made from that list.
 
 mod attached;
 mod byte_size;
@@ -55,11 +55,11 @@ use validate::Faults;
 pub struct Config {
     /// The listening socket.
     pub server: Server,
-    /// Where the bytes lie.
+    /// Where content is stored.
     pub storage: Storage,
     /// What the registry accepts.
     pub registry: Registry,
-    /// Collection of garbage.
+    /// Garbage collection.
     pub gc: Gc,
     /// Log lines.
     pub log: Log,
@@ -67,12 +67,12 @@ pub struct Config {
     pub metrics: Metrics,
     /// The Skynet portal.
     pub portal: Portal,
-    /// The read-only portal over what the registry holds.
+    /// The read-only portal over the registry's content.
     pub gateway: Gateway,
 }
 
 impl Config {
-    /// All that is wrong with the values, not only the first.
+    /// Checks all values and returns every fault, not only the first.
     pub fn validate(&self) -> Result<(), Vec<Fault>> {
         let mut faults = Faults::default();
         self.find_faults(&mut faults);

@@ -1,4 +1,4 @@
-//! `[portal]`: the Skynet portal, by itself.
+//! `[portal]`: the Skynet portal's own settings.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use skynet_formats::profile::Profile;
 use super::validate::Faults;
 use super::{ByteSize, ListenAddress, Secret, TimeSpan};
 
-/// A portal with its names.
+/// Settings of a portal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Portal {
@@ -94,7 +94,7 @@ impl Default for Portal {
     }
 }
 
-/// More peers than this would all be asked for each missing entry.
+/// Most peers, since each missing entry is asked of all of them.
 const MAX_PEERS: usize = 16;
 
 impl Portal {
@@ -105,7 +105,7 @@ impl Portal {
         faults.url("portal.url", &self.url);
         let in_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
         if self.hostname.is_empty() || !self.hostname.bytes().all(in_name) {
-            faults.add("portal.hostname", "write a host name in lower case, without port");
+            faults.add("portal.hostname", "write a host name in lower case, without a port");
         }
         if !self.peer_key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
             faults.add("portal.peer_key", "must be visible ASCII characters");
@@ -117,7 +117,7 @@ impl Portal {
             faults.add("portal.peers", "write URLs such as https://portal.example");
         }
         if self.api_keys.iter().any(|key| key.expose().is_empty()) {
-            faults.add("portal.api_keys", "an empty key would let anybody write");
+            faults.add("portal.api_keys", "an empty key would let anyone write");
         }
         faults.at_least_one("portal.max_uploads", self.max_uploads);
         faults.at_least_one("portal.max_archives", self.max_archives);

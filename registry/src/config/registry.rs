@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::ByteSize;
 use super::validate::Faults;
 
-/// Rules for content, lists and sessions.
+/// Limits and rules for manifests, blobs, lists and upload sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Registry {
@@ -39,13 +39,13 @@ pub struct Registry {
     pub max_transfers: usize,
 }
 
-/// What becomes of a manifest that states wrong sizes.
+/// What happens to a manifest that states wrong sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DescriptorSizes {
-    /// It is refused: clients would fail to pull it, or read past the end.
+    /// It is refused: clients would fail to pull it, or would read past the end.
     Check,
-    /// It is taken. Old images of other registries have such manifests, and are to be copied as they are.
+    /// It is accepted. Old images in other registries have such manifests, and must be copied unchanged.
     Ignore,
 }
 
@@ -62,7 +62,7 @@ impl Default for Registry {
             page_size: 1000,
             max_tags_per_put: 64,
             max_uploads: 4096,
-            // Half of tokio's 512 blocking threads: the other half is for the index and small files.
+            // Half of tokio's 512 blocking threads. The other half serves the index and small files.
             max_transfers: 256,
         }
     }
@@ -70,7 +70,7 @@ impl Default for Registry {
 
 impl Registry {
     pub(super) fn validate(&self, faults: &mut Faults) {
-        // The record of a manifest, which lists what it refers to, must fit one of the journal.
+        // A manifest's record lists all its references and must fit into a record of the journal.
         let (least, most) = (ByteSize::from_bytes(1), ByteSize::from_mib(8));
         faults.size_within("registry.max_manifest_size", self.max_manifest_size, least, most);
         faults.at_least_one("registry.page_size", self.page_size);

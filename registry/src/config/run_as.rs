@@ -1,27 +1,27 @@
-//! The user that a node started as root becomes.
+//! The user that a node becomes if root starts it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// `UID:GID` in numbers, or nobody: then the node stays who it was started as.
+/// `UID:GID` in numbers. `None`: the node keeps the user that started it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunAs(pub Option<Identity>);
 
-/// A user with a group, by number. Neither is root.
+/// A user and a group, by number. Neither is root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// User.
+    /// The user's number.
     pub uid: u32,
-    /// Its only group.
+    /// The number of its only group.
     pub gid: u32,
 }
 
-/// The text is no user with a group.
+/// The error for text that is not a user with a group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no UID:GID in numbers above 0, such as 65532:65532")]
+#[error("`{0}` is not UID:GID in numbers above 0, such as 65532:65532")]
 pub struct InvalidRunAs(String);
 
 impl FromStr for RunAs {
@@ -32,7 +32,7 @@ impl FromStr for RunAs {
             return Ok(RunAs(None));
         }
         let number = |part: &str| match part.parse() {
-            // The highest means "no change" to the system calls.
+            // For the system calls, the highest number means "no change".
             Ok(0 | u32::MAX) | Err(_) => None,
             Ok(number) => Some(number),
         };

@@ -1,13 +1,13 @@
-//! Values that are read and never shown again.
+//! Values that are read and never printed.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What stands for a secret wherever the configuration is shown.
+/// The text printed in place of a secret.
 const SHOWN: &str = "(secret)";
 
-/// A text that only its user sees.
+/// A text that is never printed.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -18,7 +18,7 @@ impl Secret {
         &self.0
     }
 
-    /// True if there is none.
+    /// True if it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -32,7 +32,7 @@ impl fmt::Debug for Secret {
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // That there is none may be seen.
+        // An empty secret is shown as empty.
         serializer.serialize_str(if self.is_empty() { "" } else { SHOWN })
     }
 }

@@ -10,7 +10,7 @@ use serving::{Network, TrustedProxies};
 use super::validate::Faults;
 use super::{ByteSize, RunAs, TimeSpan};
 
-/// Where the server listens, with what it allows to a connection.
+/// The listening address, and the limits of its connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
@@ -57,12 +57,13 @@ impl Default for Server {
             header_timeout: TimeSpan::from_secs(15),
             keep_alive_timeout: TimeSpan::from_secs(75),
             idle_body_timeout: TimeSpan::from_secs(60),
-            // Bearer tokens with many scopes reach 8 to 16 KiB; a `Range` with podman's 1,024 chunks of a large layer 26.
+            // Bearer tokens with many scopes reach 8 to 16 KiB. A `Range` with podman's 1,024 chunks of a large layer
+            // has 26 KiB.
             max_header_bytes: ByteSize::from_kib(64),
             url: String::new(),
             locations: Locations::Relative,
             trusted_proxies: Vec::new(),
-            // Docker kills 10 s after SIGTERM: be done before.
+            // Docker kills a container 10 s after SIGTERM. The stop must finish before.
             shutdown_grace: TimeSpan::from_secs(5),
             run_as: RunAs(None),
         }
@@ -70,7 +71,7 @@ impl Default for Server {
 }
 
 impl Server {
-    /// The proxies that are believed.
+    /// The trusted proxies.
     pub fn trusted(&self) -> TrustedProxies {
         TrustedProxies::new(self.trusted_proxies.clone())
     }
@@ -81,7 +82,7 @@ impl Server {
         faults.not_zero("server.header_timeout", self.header_timeout);
         faults.not_zero("server.keep_alive_timeout", self.keep_alive_timeout);
         faults.not_zero("server.idle_body_timeout", self.idle_body_timeout);
-        // Below 8 KiB a bearer token does not fit; above 1 MiB a head is an attack.
+        // A bearer token does not fit into less than 8 KiB. A head of more than 1 MiB is an attack.
         let (least, most) = (ByteSize::from_kib(8), ByteSize::from_mib(1));
         faults.size_within("server.max_header_bytes", self.max_header_bytes, least, most);
     }
@@ -93,7 +94,7 @@ impl Server {
 pub enum Locations {
     /// With the path.
     Relative,
-    /// With the scheme and host that the client asked for; a trusted proxy tells them.
+    /// With the scheme and host of the request, which a trusted proxy may override.
     Absolute,
 }
 
@@ -103,15 +104,15 @@ pub enum Locations {
 pub struct ListenAddress(pub SocketAddr);
 
 impl ListenAddress {
-    /// This machine only.
+    /// A port on the loopback address.
     pub(super) fn local(port: u16) -> Self {
         ListenAddress(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
     }
 }
 
-/// The text is no address with a port.
+/// The error for text that is not an address with a port.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no address with a port; write for example 127.0.0.1:5000, [::]:5000 or :5000")]
+#[error("`{0}` is not an address with a port; write for example 127.0.0.1:5000, [::]:5000 or :5000")]
 pub struct InvalidListenAddress(String);
 
 impl FromStr for ListenAddress {

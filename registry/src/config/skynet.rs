@@ -1,4 +1,4 @@
-//! `[storage.skynet]`: the portals that keep the content.
+//! `[storage.skynet]`: the portals that keep copies.
 
 use backends::skynet::MAX_PORTALS;
 use backends::skynet::PortalUrl;
@@ -8,7 +8,7 @@ use skynet_formats::profile::Profile;
 use super::Secret;
 use super::validate::Faults;
 
-/// Portals of one profile, with what lets us in.
+/// The portals, their profile, and the credentials for them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Skynet {
@@ -41,7 +41,7 @@ impl Default for Skynet {
 }
 
 impl Skynet {
-    /// `named`: the backend is this one. `attached`: it is one portal more than those named, or the only one.
+    /// Reports faults. `named`: the backend is `skynet`. `attached`: an attached portal is one more, or the only one.
     pub(super) fn validate(&self, named: bool, attached: bool, faults: &mut Faults) {
         let used = named || attached;
         let portals = if named { self.portals.len() } else { 0 } + usize::from(attached);

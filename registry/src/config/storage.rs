@@ -1,4 +1,4 @@
-//! `[storage]`: where the bytes lie.
+//! `[storage]`: where content is stored.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::validate::Faults;
 use super::{ByteSize, Skynet, TimeSpan};
 
-/// The content store with its budgets.
+/// The content store, its limits, and its backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
@@ -57,10 +57,11 @@ impl Default for Storage {
             staging_limit: ByteSize::from_bytes(0),
             transfers: 4,
             cold_wait: TimeSpan::from_secs(1),
-            // Kubernetes kills 30 s after SIGTERM: be done before, the grace of requests included.
+            // Kubernetes kills a pod 30 s after SIGTERM. The flush and the grace of running requests must finish
+            // before.
             flush_timeout: TimeSpan::from_secs(15),
             unpin_settle: TimeSpan::from_secs(600),
-            // A terabyte in a day and a half, for half a percent of a processor.
+            // Reads a terabyte in a day and a half, for half a percent of a processor.
             scrub_rate: ByteSize::from_mib(8),
             skynet: Skynet::default(),
         }
@@ -68,7 +69,7 @@ impl Default for Storage {
 }
 
 impl Storage {
-    /// `attached`: a portal runs beside, and is one more.
+    /// Reports faults. `attached`: an attached portal is one more portal.
     pub(super) fn validate(&self, attached: bool, faults: &mut Faults) {
         if self.data.as_os_str().is_empty() {
             faults.add("storage.data", "must name a directory");
@@ -82,29 +83,29 @@ impl Storage {
     }
 }
 
-/// What an answer to a push promises.
+/// What the answer to a push promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Acknowledge {
-    /// That the content is durable on this node.
+    /// The content is durable on this node.
     Local,
-    /// That it is at the backend.
+    /// The content is at the backend.
     Network,
 }
 
-/// A kind of storage that this build has.
+/// A kind of storage in this build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", rename_all = "lowercase")]
 pub enum Backend {
     /// Files on a local disk.
     Fs,
-    /// The same, as a stage and a cache of what Skynet portals keep.
+    /// Files on a local disk, as staging area and cache for Skynet portals.
     Skynet,
 }
 
-/// The named backend exists elsewhere or nowhere, but not here.
+/// The error for a backend that this build does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("backend `{0}` is not in this build (in it: fs, skynet)")]
+#[error("backend `{0}` is not in this build, which has fs and skynet")]
 pub struct UnknownBackend(String);
 
 impl TryFrom<String> for Backend {

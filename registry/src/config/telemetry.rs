@@ -1,4 +1,4 @@
-//! `[log]` and `[metrics]`: what the node tells its operator.
+//! `[log]` and `[metrics]`: log lines and metrics for the operator.
 
 use serde::{Deserialize, Serialize};
 use serving::AccessLog;
@@ -6,7 +6,7 @@ use serving::AccessLog;
 use super::LogFilter;
 use super::validate::Faults;
 
-/// What is logged to standard error.
+/// The log on standard error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
@@ -26,7 +26,7 @@ pub struct Log {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text, for people.
     Text,
     /// One JSON object per line.
     Json,

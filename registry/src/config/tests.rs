@@ -1,4 +1,4 @@
-//! What the four sources make of a configuration.
+//! How the four sources combine into a configuration.
 
 use std::path::PathBuf;
 
@@ -62,7 +62,7 @@ fn each_source_wins_over_the_weaker_ones() {
     }
 }
 
-/// Another value than the default, as text, that the key can hold.
+/// A valid value for the key, as text, that differs from the default.
 fn another_value(key: &str, default: &toml::Value) -> String {
     match (key, default) {
         ("storage.backend", _) => "fs".into(),
@@ -112,7 +112,7 @@ fn every_key_is_reachable_by_its_own_variable() {
         assert_eq!(loaded.sources[key], Source::Environment(name.clone()));
         let table = loaded.config.to_table();
         let now = keys::get(&table, key).unwrap();
-        // A secret is read, and shown as one.
+        // A secret is shown as the placeholder.
         let shown = match key.as_str() {
             "portal.api_keys" => r#"["(secret)"]"#,
             "portal.peer_key" | "storage.skynet.api_key" | "storage.skynet.cookie" | "storage.skynet.skyd_password" => {

@@ -6,26 +6,26 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Units from the largest to the smallest, in milliseconds: the order in which they may follow each other.
+/// Units from largest to smallest, in milliseconds. A text must name them in this order.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// A span of time in whole milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimeSpan(u64);
 
-/// The text is no span of time.
+/// Why a text is not a span of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTimeSpan {
-    /// There is nothing to read.
+    /// It is empty.
     #[error("empty; write a span of time such as 30s, 15m or 1h30m")]
     Empty,
-    /// A number stands alone: seconds and milliseconds would both be guesses.
+    /// A number has no unit, which could mean seconds or milliseconds.
     #[error("`{0}` has no unit; write for example {0}s (units: d, h, m, s, ms)")]
     NoUnit(String),
-    /// A unit without a number, a sign, a fraction or a blank.
-    #[error("`{0}` is no whole number followed by a unit (d, h, m, s, ms)")]
+    /// A unit without a number, a sign, a fraction, or a space.
+    #[error("`{0}` is not a whole number followed by a unit (d, h, m, s, ms)")]
     NotANumber(String),
-    /// A unit nobody knows.
+    /// The unit is unknown.
     #[error("unknown unit `{0}` (units: d, h, m, s, ms)")]
     UnknownUnit(String),
     /// `30m1h` or `1h1h`.
@@ -50,18 +50,18 @@ impl TimeSpan {
         TimeSpan(millis)
     }
 
-    /// The span as the standard library has it.
+    /// The span as a standard `Duration`.
     pub const fn duration(self) -> Duration {
         Duration::from_millis(self.0)
     }
 
-    /// Whether the span is zero, which many keys read as "off".
+    /// True for zero, which many keys read as "off".
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
 }
 
-/// Splits what starts with a number and a unit into number, unit and the rest.
+/// Splits a text into its first number, that number's unit, and the rest.
 fn split_part(text: &str) -> Result<(u64, &str, &str), InvalidTimeSpan> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, rest) = text.split_at(digits);
@@ -84,7 +84,7 @@ impl FromStr for TimeSpan {
         if text.is_empty() {
             return Err(InvalidTimeSpan::Empty);
         }
-        // No time is none in every unit.
+        // Zero needs no unit.
         if text == "0" {
             return Ok(TimeSpan::ZERO);
         }
@@ -110,7 +110,7 @@ impl FromStr for TimeSpan {
 }
 
 impl fmt::Display for TimeSpan {
-    /// Never in days: `24h` reads back as it was written.
+    /// Never writes days, so `24h` is printed as written.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 == 0 {
             return f.write_str("0s");

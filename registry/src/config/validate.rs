@@ -1,17 +1,17 @@
-//! The list of faults of one configuration, each with the path of its key.
+//! The faults of a configuration, each with the path of its key.
 
 use std::fmt;
 
 use super::{ByteSize, Source, TimeSpan};
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Path of the key, such as `server.listen`.
     pub key: String,
-    /// Where the value was given, if that is known.
+    /// The source of the value, if known.
     pub source: Option<Source>,
-    /// What is wrong, with what would be right.
+    /// What is wrong, and what would be right.
     pub message: String,
 }
 
@@ -24,7 +24,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All that is wrong, in the order of finding.
+/// All faults, in the order found.
 #[derive(Debug, Default)]
 pub(super) struct Faults(pub(super) Vec<Fault>);
 
@@ -45,7 +45,7 @@ impl Faults {
         }
     }
 
-    /// An `http` or `https` URL that paths can be put behind, or nothing.
+    /// Adds a fault unless the text is empty, or an `http` or `https` URL that can be followed by a path.
     pub(super) fn url(&mut self, key: &str, url: &str) {
         let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
         let in_url = |byte: u8| byte.is_ascii_graphic() && !b"?#@\"<>\\".contains(&byte);

@@ -1,7 +1,7 @@
-//! `docs/settings.md` is made from the doc comments and defaults of this code, and every special value in it is tried.
+//! `docs/settings.md` is made from the doc comments and defaults of this code. Every special value in it is tried.
 //!
-//! The first paragraph of a field's doc comment says what an operator must know, later ones why it is so. To write the
-//! page after a change: `WRITE_SETTINGS=1 cargo test -p skyberth --lib settings_page`.
+//! The first paragraph of a field's doc comment says what an operator must know. Later paragraphs give the reasons. To
+//! write the page after a change: `WRITE_SETTINGS=1 cargo test -p skyberth --lib settings_page`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -84,11 +84,11 @@ fn settings_page_is_that_of_this_code() {
     }
     let written = std::fs::read_to_string(&path).unwrap();
     let differs = written.lines().zip(page.lines()).find(|(written, made)| written != made);
-    assert!(written == page, "docs/settings.md is not that of this code; {differs:?}; {}", "run with WRITE_SETTINGS=1");
+    assert!(written == page, "docs/settings.md differs from this code; {differs:?}; {}", "run with WRITE_SETTINGS=1");
 }
 
-/// The values that a row names besides its default: `0: ...`, `Empty: ...`, `` `word`: ... ``, and every word in
-/// backticks where the default itself is a word.
+/// The special values that a row names: `0: ...`, `Empty: ...`, `` `word`: ... ``. If the default is such a word, every
+/// word in backticks.
 fn special(setting: &Setting) -> Vec<Value> {
     let text = &setting.meaning;
     let words: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
@@ -108,14 +108,14 @@ fn special(setting: &Setting) -> Vec<Value> {
     values
 }
 
-/// `gc.interval = "0"` was documented and refused.
+/// `gc.interval = "0"` was documented, but refused.
 #[test]
 fn every_documented_value_is_taken() {
     let mut tried = Vec::new();
     for setting in settings() {
         let (section, field) = setting.key.rsplit_once('.').unwrap();
         for value in std::iter::once(setting.default.clone()).chain(special(&setting)) {
-            // A whole number is an integer where the default is one.
+            // A whole number is an integer if the default is one.
             if setting.default.is_integer() && value.as_str() == Some("0") {
                 continue;
             }
