@@ -147,8 +147,8 @@ mod tests {
     #[test]
     fn a_refusal_before_the_version_is_told_with_its_likely_reason() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        theirs.write_all(b"{\"failed\":\"not a command\"}\n").unwrap();
+        theirs.write_all(b"{\"failed\":\"invalid command\"}\n").unwrap();
         let error = Connection(BufReader::new(ours)).ask(Command::Status).unwrap_err().to_string();
-        assert!(error.contains("not a command") && error.contains("may run another"), "{error}");
+        assert!(error.contains("invalid command") && error.contains("may run another"), "{error}");
     }
 }

@@ -1,16 +1,16 @@
-//! The attached portal: a whole portal within `skyberth serve`, to which the registry stores as to any other.
+//! The attached portal: a whole portal within `skyberth serve`. The registry stores to it as to any other.
 //!
-//! Its store is `portal` in the registry's data directory, with a marker and a lock of its own. The order, and what an
-//! end right after each step leaves behind:
+//! Its store is `portal` in the registry's data directory, with its own marker and lock. The steps, and what a crash
+//! right after each leaves behind:
 //!
-//! 1. Its socket is bound: with that, its URL is known, and the node is opened with it as a backend. Left: nothing.
-//! 2. If it has no store yet, what the catalog says to be placed and is here as well is taken for not placed. Left: the
-//!    same as before, or content that is placed anew.
-//! 3. Its directory is taken, its address kept there if none is (it is what the portal is called in records, whatever its
-//!    address is later), its store opened, it answers. Left: a portal that holds what it held.
+//! 1. Its socket is bound. Now its URL is known, and the node is opened with it as a backend. Left: nothing.
+//! 2. If it has no store yet, the placements of all content with a local file are removed. Left: the same as before, or
+//!    content that is placed again.
+//! 3. Its directory is locked. If the directory records no address, this one is recorded: records name the portal by
+//!    it, even when the portal moves. Its store is opened, and it answers. Left: a portal with the content that it had.
 //! 4. The node checks it, as any backend, and is served.
-//! 5. At the end the registry's connections are served out, what is only here is placed, and then the portal ends.
-//!    Left, at any moment: content that the portal has not acknowledged, which the next start places.
+//! 5. At a stop the registry's connections end first. Then content that is only on the node is placed, and the portal
+//!    ends. Left, at any moment: content that the portal has not acknowledged. The next start places it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -35,20 +35,20 @@ use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
 use crate::units::{bytes, count};
 
-/// Those who read from the portal at the end have at least so long.
+/// Shortest time that a stop gives readers of the portal.
 const LEAST_GRACE: Duration = Duration::from_secs(1);
 
-/// A portal that will be attached: it has an address, and does not answer yet.
+/// A portal that will be attached. Its socket is bound, but it does not answer yet.
 #[derive(Debug)]
 pub(super) struct Attachment {
     listener: TcpListener,
     address: SocketAddr,
-    /// How the registry reaches it.
+    /// Its configuration as one of the registry's portals.
     own: PortalConfig,
 }
 
 impl Attachment {
-    /// `None` on a node without.
+    /// Binds the portal's socket. `None` for a node without an attached portal.
     pub(super) async fn listen(config: &Config) -> anyhow::Result<Option<Self>> {
         if !config.portal.attached {
             return Ok(None);
@@ -65,16 +65,17 @@ impl Attachment {
 #[derive(Debug)]
 pub(super) struct AttachedPortal {
     address: SocketAddr,
-    /// Ends it when it is dropped, as at a start that fails: nothing of it may keep the process.
+    /// Stops the portal when it is dropped, as in a start that fails. Otherwise its tasks would keep the process
+    /// running.
     stop: DropGuard,
     serving: JoinHandle<()>,
     upkeep: JoinHandle<()>,
-    /// Kept last: the lock goes when all else is closed.
+    /// The last field, so that the lock is released after all else is closed.
     data: DataDir,
 }
 
 impl AttachedPortal {
-    /// Before the node's backend is asked anything.
+    /// Opens and serves the portal. This must come before the node asks its backend anything.
     pub(super) async fn start(
         attachment: Option<Attachment>,
         config: &Config,
@@ -92,7 +93,7 @@ impl AttachedPortal {
             data.keep_name(&name)?;
             Ok((Portal::open(data.path(), options)?, data))
         });
-        let (portal, data) = opening.await.context("opening it panicked")??;
+        let (portal, data) = opening.await.context("opening the attached portal panicked")??;
         let (portal, stop) = (Arc::new(portal), CancellationToken::new());
         let upkeep = tokio::spawn(Arc::clone(&portal).keep_up(stop.clone()));
         let limits = server::Limits::from(&config.server);
@@ -101,12 +102,12 @@ impl AttachedPortal {
         Ok(Some(AttachedPortal { address, stop: stop.drop_guard(), serving, upkeep, data }))
     }
 
-    /// Ends it. Whoever is still connected has what is left of the grace.
+    /// Stops the portal. Connected clients have the rest of the grace.
     pub(super) async fn stop(mut self, grace: Duration) -> anyhow::Result<()> {
         drop(self.stop);
         if timeout(grace.max(LEAST_GRACE), &mut self.serving).await.is_err() {
-            tracing::warn!("cutting what still uses the attached portal");
-            // Its connections are cut as its future is dropped.
+            tracing::warn!("cutting connections that still use the attached portal");
+            // Dropping its future cuts its connections.
             self.serving.abort();
         }
         self.upkeep.await.context("the portal's upkeep panicked")?;
@@ -116,7 +117,7 @@ impl AttachedPortal {
 }
 
 impl Beside {
-    /// Of a node that is to be served, with its portal if it has one.
+    /// For a node that will be served, with its portal if it has one.
     pub(super) fn of_running(config: &Config, attachment: Option<&Attachment>) -> Self {
         let place = data_dir::attached_portal(&config.storage.data);
         let shown = place.display();
@@ -126,29 +127,30 @@ impl Beside {
                 Beside { portal: Some(own.clone()), note: Some(note) }
             }
             None if DataDir::exists(&place) => {
-                let note = format!("{shown} is left from a start with --with-portal, and not used by this process");
+                let note = format!("{shown} is left from a start with --with-portal; this process does not use it");
                 Beside { portal: None, note: Some(note) }
             }
             None => Beside::default(),
         }
     }
 
-    /// Of a node that runs no more. One that has a portal's directory and no other backend was served with it, whatever
-    /// its configuration says: what is placed there is not lost. Nothing is asked of it.
+    /// For a stopped node. If it has a portal's directory and no other backend, it was served with that portal,
+    /// whatever the configuration says now. So content placed there is not reported as lost. The portal is not asked.
     pub(super) fn of_stopped(config: &Config) -> anyhow::Result<Self> {
         let place = data_dir::attached_portal(&config.storage.data);
         if !DataDir::exists(&place) && !config.portal.attached {
             return Ok(Beside::default());
         }
-        let note = format!("the portal that keeps a copy in {} does not run in any node now", place.display());
-        // It may be one of those that are named, served by itself.
+        let note = format!("the portal with a copy in {} does not run now", place.display());
+        // With a `skynet` backend it may be one of the named portals, run by itself.
         let is_one_more = config.portal.attached || config.storage.backend == Backend::Fs;
         let portal = is_one_more.then(|| own(config, config.portal.listen.0)).transpose()?;
         Ok(Beside { portal, note: Some(note) })
     }
 }
 
-/// What was placed elsewhere, or at a portal whose directory is gone, is not at this one.
+/// Removes placements of local content: copies at other endpoints, or at a portal whose directory is gone, are not at
+/// this one.
 fn begin_empty(registry: &Registry) -> anyhow::Result<()> {
     let forgotten = forget_places(registry)?;
     if forgotten > 0 {
@@ -158,14 +160,13 @@ fn begin_empty(registry: &Registry) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says where the portal is; on a node without one, that there was one, and soon after, what may be there only.
+/// Prints the portal's address. For a node without a portal but with a portal's directory, prints notes, and later logs
+/// how much content may be only at that portal.
 pub(super) fn greet(attached: Option<&AttachedPortal>, node: &Node, tasks: &TaskTracker, stop: &CancellationToken) {
     if let Some(AttachedPortal { address, .. }) = attached {
         let address =
             if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
-        return print(&format!(
-            "portal:         http://{address} (skyberth ls NAME@DIGEST says at which skylinks things are)"
-        ));
+        return print(&format!("portal:         http://{address} (skyberth ls NAME@DIGEST prints skylinks)"));
     }
     for note in node.registry.notes() {
         print(&format!("note:           {note}"));
@@ -176,19 +177,19 @@ pub(super) fn greet(attached: Option<&AttachedPortal>, node: &Node, tasks: &Task
     let (registry, stop) = (Arc::clone(&node.registry), stop.clone());
     tasks.spawn_blocking(move || match count_absent(&registry, || stop.is_cancelled()) {
         Ok(Absent { count: 0, .. }) => {
-            tracing::info!("all content is here; nothing of it is only at the portal of an earlier start");
+            tracing::info!("all content has local files; none is only at the portal of an earlier start");
         }
         Ok(Absent { count: absent, bytes: size }) => {
             let verb = if absent == 1 { "has" } else { "have" };
             let (blobs, size) = (count(absent, "blob"), bytes(size));
             tracing::warn!("{blobs} {verb} no file here ({size}); start with --with-portal if that portal has them");
         }
-        Err(error) => tracing::warn!(%error, "cannot tell what is only at the portal of an earlier start"),
+        Err(error) => tracing::warn!(%error, "cannot tell which content is only at the portal of an earlier start"),
     });
 }
 
-/// The portal as the registry sees it: over loopback where it listens on all addresses, with the first of its keys; the
-/// same one as before in records, wherever it listens now.
+/// The portal's configuration for the registry. If the portal listens on all addresses, it is reached over loopback.
+/// The registry sends the first of its API keys. Its recorded name stays the same, wherever it listens.
 fn own(config: &Config, address: SocketAddr) -> anyhow::Result<PortalConfig> {
     let loopback: IpAddr = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,4 +1,4 @@
-//! The backend that the configuration names, and how it is used.
+//! Builds the configured backend and its settings.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::config::{self, Storage};
 use crate::placement::{Acknowledgement, Settings};
 use crate::telemetry::BackendMetrics;
 
-/// `None` where content stays on the local disk. An attached portal comes before those that the configuration names.
+/// The configured backend; `None` if content stays on the local disk. An attached portal comes first in its list.
 pub(super) fn backend(
     storage: &Storage,
     attached: Option<&PortalConfig>,
@@ -30,7 +30,7 @@ pub(super) fn backend(
     Ok(Some(skynet_backend_with(&config, counted).context("[storage.skynet]")?))
 }
 
-/// What it may do, by the configuration.
+/// Limits and times of placement, from the configuration.
 pub(super) fn settings(storage: &Storage) -> Settings {
     Settings {
         transfers: storage.transfers,
@@ -47,14 +47,14 @@ pub(super) fn settings(storage: &Storage) -> Settings {
     }
 }
 
-/// Asks the backend what it is. One that means something else than the configuration stops the start; one that does not
-/// answer may come up later, and is asked again with each use.
+/// Checks the backend. A backend that contradicts the configuration stops the start. One that does not answer only
+/// causes a warning: it may come up later, and each use asks it again.
 pub(super) async fn check(backend: &dyn Backend) -> anyhow::Result<()> {
     match backend.check().await {
         Ok(()) => Ok(()),
         Err(error @ BackendError::Unsuitable { .. }) => Err(error).context("the storage backend"),
         Err(error) => {
-            tracing::warn!(%error, "the storage backend does not answer, content waits here for it");
+            tracing::warn!(%error, "the storage backend does not answer, so content waits on this node");
             Ok(())
         }
     }
@@ -67,7 +67,7 @@ fn skynet(skynet: &config::Skynet, portals: Vec<PortalConfig>, copies: u32) -> a
     Ok(config)
 }
 
-/// The portals of the configuration, all with the same key.
+/// The portals of the configuration, all with the same credentials.
 fn named(skynet: &config::Skynet) -> impl Iterator<Item = anyhow::Result<PortalConfig>> {
     let secret = |key: &config::Secret| Secret::new(key.expose());
     let access = if !skynet.api_key.is_empty() {

@@ -12,7 +12,7 @@ struct Checked<'a> {
     warnings: &'a [String],
 }
 
-/// Loading has already refused what is wrong; this prints what is in force.
+/// Prints the configuration in force. Loading has already refused an invalid one.
 pub(super) fn check(loaded: &Loaded, form: Form) -> anyhow::Result<()> {
     match form {
         Form::Text => print(loaded.effective().trim_end()),

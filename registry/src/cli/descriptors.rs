@@ -1,19 +1,19 @@
-//! The number of files and sockets that this process may have open.
+//! The limit of files and sockets that this process may have open.
 
 use std::io;
 
-/// Raises the soft limit to the hard one, and answers it. The soft default of 1024 is for programs that use `select`,
-/// which breaks above it; each connection here may need two descriptors.
+/// Raises the soft limit to the hard one and returns it. The usual soft limit of 1024 is for programs that use
+/// `select`, which fails above it. Each connection here may need two descriptors.
 pub(super) fn raise_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    #[expect(unsafe_code, reason = "std knows no resource limits")]
+    #[expect(unsafe_code, reason = "std has no resource limits")]
     // SAFETY: the pointer is to a live local of the type that the call writes.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
         return Err(io::Error::last_os_error());
     }
     if limit.rlim_cur < limit.rlim_max {
         limit.rlim_cur = limit.rlim_max;
-        #[expect(unsafe_code, reason = "std knows no resource limits")]
+        #[expect(unsafe_code, reason = "std has no resource limits")]
         // SAFETY: the pointer is to a live local, which the call only reads.
         if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
             return Err(io::Error::last_os_error());

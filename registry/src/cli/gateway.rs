@@ -1,4 +1,4 @@
-//! The gateway beside `skyberth serve`.
+//! Runs the gateway within `skyberth serve`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::server;
 
-/// Listens for the gateway, if there is to be one.
+/// Binds the gateway's address, if one is configured.
 pub(super) async fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     let Some(listen) = config.gateway.listen.0 else { return Ok(None) };
     let listener = TcpListener::bind(listen.0).await;
     listener.map(Some).with_context(|| format!("listen on {} for the gateway", listen.0))
 }
 
-/// A gateway that serves, until it is told to stop.
+/// A running gateway.
 #[derive(Debug)]
 pub(super) struct GatewayServer {
     address: SocketAddr,
@@ -30,7 +30,7 @@ pub(super) struct GatewayServer {
     following: JoinHandle<()>,
 }
 
-/// Serves what the node holds until `stop`.
+/// Serves the node's public content until `stop`.
 pub(super) async fn start(
     config: &Config,
     node: &Node,
@@ -41,7 +41,7 @@ pub(super) async fn start(
     let (registry, directory) = (Arc::clone(&node.registry), node.data.gateway());
     let journal = node.report.journal.to_string();
     let opening = tokio::task::spawn_blocking(move || Gateway::open(registry, &directory, profile, journal));
-    let gateway = opening.await.context("opening the gateway panicked")?.context("the records of the gateway")?;
+    let gateway = opening.await.context("opening the gateway panicked")?.context("open the records of the gateway")?;
     let mut options = PortalOptions::of_gateway(
         profile,
         config.gateway.url.clone(),
@@ -59,12 +59,12 @@ pub(super) async fn start(
 }
 
 impl GatewayServer {
-    /// Where it is.
+    /// Prints the gateway's address.
     pub(super) fn greet(&self) {
         print(&format!("gateway:        http://{}/SKYLINK", self.address));
     }
 
-    /// Waits for both parts to end after a stop.
+    /// After a stop, waits until both parts have ended.
     pub(super) async fn finish(self) -> anyhow::Result<()> {
         self.serving.await.context("the gateway's server panicked")?;
         self.following.await.context("the gateway panicked")

@@ -38,7 +38,7 @@ struct Cli {
     command: Command,
 }
 
-/// The version, or what the build was told to call itself, such as `0.1.0 (commit 1a2b3c4)`.
+/// The version, or the one given at build time, such as `0.1.0 (commit 1a2b3c4)`.
 const VERSION: &str = match option_env!("SKYBERTH_BUILD_VERSION") {
     Some(version) => version,
     None => env!("CARGO_PKG_VERSION"),
@@ -53,7 +53,7 @@ enum Command {
         /// Address and port to listen on [default: 127.0.0.1:5000].
         #[arg(long, value_name = "ADDR")]
         listen: Option<String>,
-        /// Run a Skynet portal too, and keep all content there as well.
+        /// Also run a Skynet portal in this process, and keep a copy of all content there.
         #[arg(long)]
         with_portal: bool,
     },
@@ -69,9 +69,9 @@ enum Command {
         #[arg(long, value_name = "ADDR")]
         listen: Option<String>,
     },
-    /// Say how a node is, running or stopped. Exit code 0: ready; 3: not ready; 4: stopped.
+    /// Show the state of a node, running or stopped. Exit code 0: ready; 3: not ready; 4: stopped.
     Status {
-        /// Also ask whether all content is at portals of other machines. Exit code 5: it is not; 6: they do not answer.
+        /// Also check that all content is on portals of other machines. Exit code 5: it is not; 6: they do not answer.
         #[arg(long)]
         safe: bool,
         #[command(flatten)]
@@ -79,7 +79,7 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
-    /// List repositories, or the tags and digests of one, or what an image needs.
+    /// List repositories, or the tags and digests of one, or the content of an image.
     Ls {
         /// NAME, NAME:TAG or NAME@DIGEST.
         name: Option<String>,
@@ -88,11 +88,11 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Remove a tag, a manifest with its tags, or all of a repository.
+    /// Remove a tag, a manifest with its tags, or a whole repository.
     Rm {
         /// NAME:TAG, NAME@DIGEST, or NAME with --yes.
         name: String,
-        /// All tags and manifests of NAME are meant.
+        /// Confirm that all tags and manifests of NAME are removed.
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
@@ -100,9 +100,9 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Remove what nobody needs any more.
+    /// Remove unreferenced content.
     Gc {
-        /// Only say what would be removed.
+        /// Only report what would be removed.
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
@@ -110,9 +110,9 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Check everything stored, byte by byte.
+    /// Read and check everything stored.
     Fsck {
-        /// Put damaged content aside, and mend a damaged journal as far as that can be done.
+        /// Quarantine damaged content, and repair a damaged journal as far as possible.
         #[arg(long)]
         repair: bool,
         #[command(flatten)]
@@ -120,35 +120,35 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Write a node, running or stopped, to one tar archive. Exit code 1: content is missing that is nowhere else.
+    /// Write a running or stopped node to one tar archive. Exit code 1: content is missing that is nowhere else.
     Backup {
         /// The archive; - is standard output.
         file: PathBuf,
-        /// Which content is in it, besides names, tags, links and where copies are.
+        /// The content to include, besides names, tags, links and records of copies.
         #[arg(long, value_enum, default_value_t)]
         content: backup::Content,
         #[command(flatten)]
         settings: Settings,
     },
-    /// Make a node of an archive, in an empty data directory. Exit code 1: the archive was not complete.
+    /// Create a node from an archive, in an empty data directory. Exit code 1: the archive was not complete.
     Restore {
         /// The archive; - is standard input.
         file: PathBuf,
         #[command(flatten)]
         settings: Settings,
     },
-    /// Look at the configuration.
+    /// Check and print the configuration.
     Config {
         #[command(subcommand)]
         action: ConfigAction,
     },
-    /// Push, kill, lose the index and verify, all by itself, in a temporary directory.
+    /// Demonstrate a push, a kill, a lost index and lost content, on a server in a temporary directory.
     Try,
 }
 
 #[derive(Subcommand)]
 enum ConfigAction {
-    /// Say what is wrong with it, or print what is in force and where each value comes from.
+    /// Report what is invalid, or print all values in force with their sources.
     Check {
         #[command(flatten)]
         json: Json,
@@ -159,7 +159,7 @@ enum ConfigAction {
 
 #[derive(Args, Clone, Copy, Debug)]
 struct Json {
-    /// Print JSON for programs, one object a line; sizes are bytes.
+    /// Print JSON, one object per line, with sizes in bytes.
     #[arg(long = "json")]
     wanted: bool,
 }
@@ -181,12 +181,12 @@ struct Settings {
 }
 
 impl Settings {
-    /// Reads the configuration; warnings go to stderr.
+    /// Reads the configuration and prints its warnings on stderr.
     fn load(&self, listen: Option<String>) -> anyhow::Result<Loaded> {
         self.load_with(Flags { listen, ..Flags::default() })
     }
 
-    /// The data directory of the flags is that of these settings.
+    /// Reads the configuration, with the data directory of these settings.
     fn load_with(&self, flags: Flags) -> anyhow::Result<Loaded> {
         let flags = Flags { data: self.data.clone(), ..flags };
         let loaded = Config::load(self.config.as_deref(), environment(), flags)?;
@@ -203,8 +203,8 @@ impl Settings {
         Ok(loaded)
     }
 
-    /// Reads the configuration for a command on the data directory: as the user that the node is, never as root, whose
-    /// files the node could not read.
+    /// Reads the configuration for a command that writes to the data directory. The command runs as the node's user,
+    /// never as root, since the node could not read root's files.
     fn load_to_operate(&self) -> anyhow::Result<Loaded> {
         let loaded = self.load(None)?;
         privileges::drop_root(loaded.config.server.run_as, &loaded.config.storage.data, false)?;
@@ -212,12 +212,12 @@ impl Settings {
     }
 }
 
-/// The variables that are text; others are not ours.
+/// The environment variables that are UTF-8. No setting needs others.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// Runs the command that the arguments name.
+/// Runs the command given by the arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli.command) {
@@ -230,7 +230,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The exit code.
+/// Runs a command and returns its exit code.
 fn run(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Serve { settings, listen, with_portal } => {
@@ -260,7 +260,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         }
         Command::Backup { file, content, settings } => {
             let (config, target) = (settings.load_to_read()?.config, Place::from(file));
-            // Before anything is copied, and as the user who gives it its name at the end.
+            // Before anything is copied, and as the user that will rename it.
             let output = backup::Partial::of(&target)?;
             found_faults(backup::make(&config, &target, output, content))
         }
@@ -277,17 +277,17 @@ fn run(command: Command) -> anyhow::Result<u8> {
     }
 }
 
-/// 1 if a command found faults.
+/// Exit code 1 if a command found faults, else 0.
 fn found_faults(sound: anyhow::Result<bool>) -> anyhow::Result<u8> {
     sound.map(|sound| u8::from(!sound))
 }
 
-/// A line of a command's result. A reader that went away, such as `head`, is no failure of the command.
+/// Prints a line of a command's result. A reader that has left, such as `head`, does not fail the command.
 fn print(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
-/// A line about trouble, before the log is set up and for commands that have none.
+/// Prints a warning or error, for commands without a log and before the log is set up.
 fn warn(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "skyberth: {line}");
 }

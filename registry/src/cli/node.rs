@@ -1,4 +1,4 @@
-//! Opens a data directory as a node: lock, journal, index, content, sessions.
+//! Opens a data directory as a node: lock, journal, index, content, upload sessions.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,32 +19,33 @@ use crate::placement::{Directories, Remote};
 use crate::service::{Limits, Registry};
 use crate::telemetry::metrics::Metrics;
 
-/// A node that is open, and not yet served.
+/// An open node that is not served yet.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) registry: Arc<Registry>,
     pub(super) metrics: Arc<Metrics>,
-    /// What opening found.
+    /// How the journal and index were opened.
     pub(super) report: OpenReport,
-    /// Where content goes besides here.
+    /// The backend that keeps copies.
     pub(super) backend: Option<Arc<dyn Backend>>,
-    /// The index of a node that was opened for reads only.
+    /// The temporary index of a node that is opened only for reading.
     _scratch: Option<TempDir>,
-    /// Kept last: the lock goes when all else is closed.
+    /// The last field, so that the lock is released after all else is closed.
     pub(super) data: DataDir,
 }
 
-/// What a node knows of a portal in its directory.
+/// What a node knows of the attached portal in its directory.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
-    /// It is one of those that the node stores to.
+    /// Its configuration, if the node stores to it.
     pub(super) portal: Option<PortalConfig>,
-    /// What `status` says of it.
+    /// What `status` says about it.
     pub(super) note: Option<String>,
 }
 
 impl Node {
-    /// Blocks, for minutes if a large index must be built anew. A directory that cannot be written is refused here.
+    /// Opens a node for serving or for a command. Blocks, for minutes if a large index must be rebuilt. Fails if the
+    /// directory cannot be written.
     pub(super) fn open(config: &Config, beside: Beside, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let mut data = DataDir::open(&config.storage.data, Kind::Registry)?;
         let backend = backend::backend(&config.storage, beside.portal.as_ref(), &metrics.backend)?;
@@ -65,18 +66,19 @@ impl Node {
         Ok(Node { registry: Arc::new(registry), metrics, report, backend, _scratch: None, data })
     }
 
-    /// For reads only; nothing is written to the data directory, which may be a copy that cannot be written. The index
-    /// is made anew in the system's directory for temporary files. Blocks for as long as that takes.
+    /// Opens a node only for reading, and writes nothing to the data directory, which may be a read-only copy. The
+    /// index is rebuilt in the system's temporary directory. Blocks for as long as that takes.
     pub(super) fn open_to_read(config: &Config, beside: Beside) -> anyhow::Result<Self> {
         let data = DataDir::open_to_read(&config.storage.data, Kind::Registry)?;
         Node::of_files(config, beside, data)
     }
 
-    /// As [`Node::open_to_read`], on a directory that the caller has taken.
+    /// Opens a node only for reading, on a directory that the caller has locked.
     pub(super) fn of_files(config: &Config, beside: Beside, data: DataDir) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new());
         let backend = backend::backend(&config.storage, beside.portal.as_ref(), &metrics.backend)?;
-        let scratch = tempfile::tempdir().context("a temporary directory for the index (TMPDIR says where)")?;
+        let scratch =
+            tempfile::tempdir().context("create a temporary directory for the index (set TMPDIR to choose where)")?;
         let mut options = options(config, &data, scratch.path().into(), backend.as_deref())?;
         options.journal.known_end = known_end(&data.index());
         let (catalog, report) = Catalog::open_to_read(options)?;
@@ -102,10 +104,10 @@ fn options(
 ) -> anyhow::Result<CatalogOptions> {
     let mut options = CatalogOptions::new(data.journal(), index);
     options.index_cache_bytes = config.storage.index_cache.bytes();
-    // Less than uploads leave free, so that what was uploaded can still be committed.
+    // Less than uploads leave free, so that uploaded content can still be committed.
     options.index_reserve_bytes = config.storage.reserve.bytes() / 2;
     options.expected_journal =
-        data.journal_id().map(str::parse).transpose().context("skyberth.json names no journal id")?;
+        data.journal_id().map(str::parse).transpose().context("skyberth.json has no valid journal id")?;
     options.placement = backend.map(Remote::wanted);
     Ok(options)
 }
@@ -114,14 +116,14 @@ fn directories(data: &DataDir) -> Directories {
     Directories { tokens: data.resume(), unit_hashes: data.unit_hashes() }
 }
 
-/// Opens content and catalog at the same time: neither needs the other, and both wait for the disk, a new node most of all.
-/// A crash in between leaves any part of the directories that either makes, which the next start completes.
+/// Opens content store and catalog at the same time. They are independent, and both wait for the disk, most of all on a
+/// new node. A crash in between may leave any part of the directories that they create. The next start completes them.
 fn open_both(directory: &Path, options: CatalogOptions) -> anyhow::Result<(ContentStore, (Catalog, OpenReport))> {
     thread::scope(|scope| {
         let store = scope.spawn(|| ContentStore::open(directory));
         let catalog = Catalog::open(options);
         let store = store.join().map_err(|_| anyhow!("opening the content store panicked"))?;
-        // First what is wrong with the directory as such.
+        // The store's error first, since it concerns the directory itself.
         Ok((store?, catalog?))
     })
 }

@@ -1,6 +1,6 @@
-//! `status`, `ls`, `rm`, `gc` and `fsck`: asked of the running node if there is one, else done on its files.
+//! `status`, `ls`, `rm`, `gc` and `fsck`: sent to the running node if there is one, else done on its files.
 //!
-//! Commands that only read write nothing into a stopped node's directory, which may be a copy that cannot be written.
+//! Commands that only read write nothing to a stopped node's directory, which may be a read-only copy.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -20,17 +20,17 @@ use crate::config::{Config, Loaded};
 use crate::data_dir::{self, DataDir, DataDirError, Kind};
 use crate::telemetry::metrics::Metrics;
 
-/// A node has the directory and cannot be asked now.
+/// A node has locked the directory, but does not accept commands now.
 #[derive(Debug, thiserror::Error)]
-#[error("a node is starting or stopping on {0}, and takes no commands now")]
+#[error("a node is starting or stopping on {0}, and accepts no commands now")]
 pub(super) struct NotReady(String);
 
-/// Carries out a command that only reads; `false` if it found faults.
+/// Runs a command that only reads. Returns `false` if it found faults.
 pub(super) fn read(loaded: &Loaded, command: Command, form: Form) -> anyhow::Result<bool> {
     operate(loaded, command, form, Node::open_to_read)
 }
 
-/// Carries out a command that may change things; `false` if it found faults.
+/// Runs a command that may change things. Returns `false` if it found faults.
 pub(super) fn change(loaded: &Loaded, command: Command, form: Form) -> anyhow::Result<bool> {
     operate(loaded, command, form, |config, beside| Node::open(config, beside, Arc::new(Metrics::new())))
 }
@@ -56,14 +56,14 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
 }
 
-/// The node that takes commands on a data directory, if there is one.
+/// The node that accepts commands on a data directory, if there is one.
 pub(super) fn running(path: &Path) -> anyhow::Result<Option<Connection>> {
-    ensure!(DataDir::exists(path), "{} is no Skyberth data directory", path.display());
+    ensure!(DataDir::exists(path), "{} is not a Skyberth data directory", path.display());
     match Connection::open(&data_dir::socket(path)) {
-        // A copy may have the socket of another user; no node takes commands there if none has the directory.
+        // A copy may contain another user's socket. If no node has the directory's lock, none accepts commands there.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             DataDir::open_to_read(path, Kind::Registry)
-                .context("a node of another user runs there, ask as that user")?;
+                .context("another user's node runs there: run this command as that user")?;
             Ok(None)
         }
         Err(error) if error.kind() == ErrorKind::TimedOut => bail!(NotAnswering),
@@ -71,7 +71,7 @@ pub(super) fn running(path: &Path) -> anyhow::Result<Option<Connection>> {
     }
 }
 
-/// Says so if a directory cannot be taken because a node has it.
+/// Turns a failed lock into [`NotReady`].
 pub(super) fn busy(error: anyhow::Error, path: &Path) -> anyhow::Error {
     match error.downcast_ref::<DataDirError>() {
         Some(DataDirError::InUse(_)) => NotReady(path.display().to_string()).into(),
@@ -79,7 +79,8 @@ pub(super) fn busy(error: anyhow::Error, path: &Path) -> anyhow::Error {
     }
 }
 
-/// Prints how a node is, and gives the exit code that says it in short; with `safe`, whether it could be lost, too.
+/// Prints the status and returns the exit code for it. With `safe`, the code also says whether the node's disk could be
+/// lost.
 pub(super) fn status(loaded: &Loaded, safe: bool, form: Form) -> anyhow::Result<u8> {
     let status = match running(&loaded.config.storage.data) {
         Ok(Some(node)) => of_running(node)?,
@@ -102,21 +103,21 @@ fn of_running(mut node: Connection) -> anyhow::Result<Status> {
     match node.ask(Command::Status).and_then(|()| node.items(Some(deadline), &mut take)) {
         Err(error) if error.is::<NotAnswering>() => Ok(Status::of(Running::NotAnswering)),
         Err(error) => Err(error),
-        Ok(_) => found.context("the node says nothing of itself"),
+        Ok(_) => found.context("the node sent no status"),
     }
 }
 
 fn of_stopped(config: &Config) -> anyhow::Result<Status> {
     let data = match DataDir::open_to_read(&config.storage.data, Kind::Registry) {
         Err(DataDirError::InUse(_)) => return Ok(Status::of(Running::Starting)),
-        // Figures may take a while, and a question must not keep a node from starting.
+        // Figures may take a while. Without the lock, a node can start meanwhile.
         data => data?.unlocked(),
     };
     let by_files = || -> anyhow::Result<Status> {
         let node = Node::of_files(config, Beside::of_stopped(config)?, data)?;
         Ok(runtime()?.block_on(admin::of_stopped(&node.registry))?)
     };
-    // That it is stopped is certain, whatever else cannot be said.
+    // Even if the rest is unknown, the node is certainly stopped.
     let trouble = |error: anyhow::Error| Status { trouble: Some(format!("{error:#}")), ..Status::of(Running::Stopped) };
     Ok(by_files().unwrap_or_else(trouble))
 }
@@ -134,7 +135,7 @@ fn code(status: &Status, safe: bool) -> u8 {
     }
 }
 
-/// `fsck` looks at a stopped node's journal before anything else opens it: opening refuses a damaged one.
+/// Runs `fsck`. On a stopped node it checks the journal first, since opening refuses a damaged one.
 pub(super) fn fsck(loaded: &Loaded, repair: bool, form: Form) -> anyhow::Result<bool> {
     let path = &loaded.config.storage.data;
     if running(path)?.is_none() && !check_journal(path, repair, form).map_err(|error| busy(error, path))? {
@@ -144,7 +145,7 @@ pub(super) fn fsck(loaded: &Loaded, repair: bool, form: Form) -> anyhow::Result<
     if repair { change(loaded, command, form) } else { read(loaded, command, form) }
 }
 
-/// True if the journal can be opened now.
+/// True if the journal can be opened now. With `repair`, repairs it first.
 fn check_journal(path: &Path, repair: bool, form: Form) -> anyhow::Result<bool> {
     let data = match repair {
         true => DataDir::open(path, Kind::Registry)?,
@@ -162,7 +163,7 @@ fn check_journal(path: &Path, repair: bool, form: Form) -> anyhow::Result<bool> 
         return Ok(true);
     }
     if !repair {
-        warn("the journal is damaged; `skyberth fsck --repair` keeps what can be read and says what is lost");
+        warn("the journal is damaged; `skyberth fsck --repair` keeps the readable records and lists the lost ones");
         return Ok(false);
     }
     repair_journal(&data, form)?;
@@ -187,7 +188,7 @@ async fn run_here(node: &Node, command: Command, form: Form) -> anyhow::Result<b
     let (out, mut replies) = admin::Output::new();
     let registry = Arc::clone(&node.registry);
     let running = tokio::spawn(async move { admin::run(&registry, command, &out).await });
-    let mut result = Err(anyhow::anyhow!("the command ended without a word"));
+    let mut result = Err(anyhow::anyhow!("the command ended without a reply"));
     while let Some(reply) = replies.recv().await {
         match reply {
             Reply::Node { .. } => {}
@@ -200,7 +201,7 @@ async fn run_here(node: &Node, command: Command, form: Form) -> anyhow::Result<b
     result
 }
 
-/// What `rm` is about. All of a repository goes only if that is said twice.
+/// The command of `rm`. To remove a whole repository, the operator must add `--yes`.
 pub(super) fn removal(target: &str, yes: bool) -> anyhow::Result<Command> {
     let target: admin::Target = target.parse()?;
     if target.reference.is_none() && !yes {

@@ -1,7 +1,7 @@
-//! Giving a data directory with all that lies in it to a user.
+//! Changes the owner of a data directory and all its contents.
 //!
-//! Goes from open directory to open directory and follows no link, so that whoever could write there before cannot lead
-//! a process of root's to files outside.
+//! Walks from open directory to open directory and follows no links. So a user that could write there before cannot
+//! lead a root process to files outside.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use crate::config::Identity;
 use crate::data_dir::LOST_AND_FOUND;
 
-/// Deeper than any data directory is; each level holds a descriptor.
+/// Deeper than any data directory. Each level keeps a descriptor open.
 const MAX_DEPTH: usize = 16;
 
-/// Gives the directory `top` to `to`. If it is that user's already, then only those of its entries that are not, so that
+/// Gives the directory `top` to the user `to`. If it already belongs to `to`, only entries that do not are changed, so
 /// a usual start looks at a handful of files.
 pub(super) fn give(top: &Path, to: Identity) -> io::Result<()> {
     let directory = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(top)?;
@@ -30,12 +30,12 @@ pub(super) fn give(top: &Path, to: Identity) -> io::Result<()> {
             give_entry(&entry, &entry_meta, to, meta.dev(), 1)?;
         }
     }
-    // Last: a start that was cut off before begins anew.
+    // The directory itself last: after an interrupted start, the next one does it all again.
     if taken { Ok(()) } else { fchown(&directory, Some(to.uid), Some(to.gid)) }
 }
 
-/// True if the directory `top` is that user's already and closed to this process, which is root without
-/// `CAP_DAC_OVERRIDE`. All in it was given before the directory itself was; what came later shows when it is opened.
+/// True if `top` already belongs to `to` and this process may not read it, as root without `CAP_DAC_OVERRIDE`. Its
+/// contents were given before it was. Anything that came later is noticed when it is opened.
 pub(super) fn is_given_and_closed(top: &Path, to: Identity) -> bool {
     let given = fs::metadata(top).is_ok_and(|meta| belongs(&meta, to));
     given && fs::read_dir(top).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
@@ -45,17 +45,17 @@ fn belongs(meta: &fs::Metadata, to: Identity) -> bool {
     meta.uid() == to.uid && meta.gid() == to.gid
 }
 
-/// Children before their directory: a directory that is another's already might not be readable any more.
+/// Children before their directory: once given away, a directory might not be readable any more.
 fn give_entry(path: &Path, meta: &fs::Metadata, to: Identity, device: u64, depth: usize) -> io::Result<()> {
     if !meta.is_dir() {
         return lchown(path, Some(to.uid), Some(to.gid));
     }
     if depth > MAX_DEPTH {
-        return Err(io::Error::other(format!("more than {MAX_DEPTH} directories in each other")));
+        return Err(io::Error::other(format!("directories nested more than {MAX_DEPTH} deep")));
     }
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
     let directory = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    // Another file system mounted below is not ours to give.
+    // Another file system mounted below is not part of the data directory.
     if directory.metadata()?.dev() != device {
         return Ok(());
     }
@@ -65,7 +65,7 @@ fn give_entry(path: &Path, meta: &fs::Metadata, to: Identity, device: u64, depth
     fchown(&directory, Some(to.uid), Some(to.gid))
 }
 
-/// Paths that lead through the descriptor of the open directory, whatever becomes of its name.
+/// Paths of the entries, through the directory's descriptor, so that renaming the directory changes nothing.
 fn entries(directory: &File) -> io::Result<Vec<PathBuf>> {
     let through = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
     fs::read_dir(&through)?.map(|entry| Ok(through.join(entry?.file_name()))).collect()
@@ -98,7 +98,7 @@ mod tests {
         give(&folder.path().join("data"), myself()).unwrap();
     }
 
-    /// Needs root to give files away; as another user it is checked that the refusal is told.
+    /// Only root can give files away. As another user, this checks that the failure is reported.
     #[test]
     fn a_foreign_tree_changes_hands_and_links_are_not_followed() {
         let (folder, to) = (tree(), Identity { uid: 65532, gid: 65532 });
@@ -114,7 +114,7 @@ mod tests {
         for alone in ["outside", "data/lost+found"] {
             assert_eq!(fs::symlink_metadata(folder.path().join(alone)).unwrap().uid(), 0, "{alone}");
         }
-        // What a command run as root left behind later is found without a walk through everything.
+        // Files that a command of root left later are found without a full walk.
         fs::create_dir(data.join("journal")).unwrap();
         fs::write(data.join("journal/segment"), "x").unwrap();
         give(&data, to).unwrap();

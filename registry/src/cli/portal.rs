@@ -29,7 +29,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let opening = tokio::task::spawn_blocking(move || Portal::open(&path, options));
     let portal = Arc::new(opening.await.context("opening the portal panicked")??);
     greet(address, &data)?;
-    // The portal counts its requests itself; these are the connections.
+    // The portal counts its own requests. These metrics count connections.
     let limits = server::Limits::from(&config.server);
     let upkeep = tokio::spawn(Arc::clone(&portal).keep_up(stop.clone()));
     server::run(listener, portal::http::router(portal), limits, Arc::new(Metrics::new()), stop).await;
@@ -38,7 +38,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The portal's own settings.
+/// The portal's options from the configuration.
 pub(super) fn options(config: &Config) -> PortalOptions {
     PortalOptions {
         url: config.portal.url.clone(),
@@ -65,7 +65,7 @@ pub(super) fn options(config: &Config) -> PortalOptions {
     }
 }
 
-/// What a person needs to begin.
+/// Prints the address and the first steps.
 fn greet(address: SocketAddr, data: &DataDir) -> anyhow::Result<()> {
     let host =
         if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };

@@ -1,11 +1,11 @@
-//! From root to a user without rights, before anything is opened: `server.run_as`.
+//! Changes from root to a user without privileges, before anything is opened: `server.run_as`.
 //!
-//! The order, and what an end right after each step leaves behind:
+//! The steps, and what a crash right after each leaves behind:
 //!
-//! 1. The data directory is made if it does not exist. Left: an empty directory of root's, as volumes are.
-//! 2. What lies in it is given to the user, the deepest first and the directory itself last. Left: a directory that is
-//!    still another's, so that the next start goes through all of it again.
-//! 3. Groups, group and user are changed for good. Nothing is left behind: this is the process's own state.
+//! 1. The data directory is created if it does not exist. Left: an empty directory owned by root, as a new volume is.
+//! 2. Its contents are given to the user, the deepest first and the directory itself last. Left: a directory that still
+//!    has another owner, so that the next start goes through all of it again.
+//! 3. Groups, group and user are changed for good. Left: nothing, since this is the process's own state.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -17,8 +17,8 @@ use super::ownership;
 use crate::config::{Identity, RunAs};
 use crate::data_dir::DataDir;
 
-/// Becomes the user of `server.run_as`, if it names one and this process is root; else does nothing. `create` makes the
-/// data directory if it does not exist. Must be called while the process has one thread and no socket.
+/// Becomes the user of `server.run_as`, if one is set and this process is root; otherwise does nothing. `create`
+/// creates a missing data directory. The process must still have one thread and no socket.
 pub(super) fn drop_root(run_as: RunAs, data: &Path, create: bool) -> anyhow::Result<()> {
     let Some(identity) = run_as.0 else { return Ok(()) };
     if !is_root() {
@@ -31,54 +31,55 @@ pub(super) fn drop_root(run_as: RunAs, data: &Path, create: bool) -> anyhow::Res
         take_over(data, identity)?;
     }
     become_for_good(identity).with_context(|| {
-        format!("become {identity} (started as root with server.run_as; that takes CAP_SETUID and CAP_SETGID)")
+        format!("become {identity} (started as root with server.run_as; this needs CAP_SETUID and CAP_SETGID)")
     })
 }
 
-/// The same for commands that only read: nothing changes hands. The directory of a third user is read as root.
+/// Becomes that user for a command that only reads, without changing owners. A directory of a third user is read as
+/// root.
 pub(super) fn drop_root_to_read(run_as: RunAs, data: &Path) -> anyhow::Result<()> {
     let Some(identity) = run_as.0.filter(|_| is_root()) else { return Ok(()) };
     let owner = std::fs::metadata(data).map(|meta| meta.uid());
     if owner.is_ok_and(|owner| owner == identity.uid) { become_for_good(identity) } else { Ok(()) }
 }
 
-/// Only what a node may use is given away: never somebody else's directory that was named by mistake.
+/// Changes the owner of a directory that a node may use. A foreign directory, named by mistake, keeps its owner.
 fn take_over(data: &Path, identity: Identity) -> anyhow::Result<()> {
     if ownership::is_given_and_closed(data, identity) {
         return Ok(());
     }
     let ours = DataDir::is_ours_or_empty(data)?;
-    ensure!(ours, "{} is not empty and is no Skyberth data directory; its owner stays as it is", data.display());
+    ensure!(ours, "{} is not empty and is not a Skyberth data directory; its owner stays as it is", data.display());
     ownership::give(data, identity).with_context(|| {
-        format!("give {} to {identity} (started as root with server.run_as; that takes CAP_CHOWN)", data.display())
+        format!("give {} to {identity} (started as root with server.run_as; this needs CAP_CHOWN)", data.display())
     })
 }
 
 fn is_root() -> bool {
-    #[expect(unsafe_code, reason = "std does not say who runs the process")]
+    #[expect(unsafe_code, reason = "std cannot tell the user of the process")]
     // SAFETY: reads a number of the process, cannot fail.
     let uid = unsafe { libc::geteuid() };
     uid == 0
 }
 
-/// Groups first, user last: each step needs the rights that the last one gives up.
+/// Gives up groups first and the user last, since each step needs the privileges that the last one gives up.
 fn become_for_good(identity: Identity) -> anyhow::Result<()> {
-    #[expect(unsafe_code, reason = "std changes users only for children")]
+    #[expect(unsafe_code, reason = "std changes users only for child processes")]
     // SAFETY: no pointer is read, as the list of groups is empty.
     check(unsafe { libc::setgroups(0, std::ptr::null()) }).context("setgroups")?;
-    #[expect(unsafe_code, reason = "std changes users only for children")]
+    #[expect(unsafe_code, reason = "std changes users only for child processes")]
     // SAFETY: numbers only.
     check(unsafe { libc::setresgid(identity.gid, identity.gid, identity.gid) }).context("setresgid")?;
-    #[expect(unsafe_code, reason = "std changes users only for children")]
+    #[expect(unsafe_code, reason = "std changes users only for child processes")]
     // SAFETY: numbers only.
     check(unsafe { libc::setresuid(identity.uid, identity.uid, identity.uid) }).context("setresuid")?;
     #[expect(unsafe_code, reason = "no safe wrapper")]
     // SAFETY: numbers only; a process may always give this up.
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).context("no_new_privs")?;
-    #[expect(unsafe_code, reason = "std changes users only for children")]
+    #[expect(unsafe_code, reason = "std changes users only for child processes")]
     // SAFETY: numbers only.
     let back = unsafe { libc::setresuid(0, 0, 0) };
-    ensure!(back != 0, "this process could become root again");
+    ensure!(back != 0, "this process can still become root");
     let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
     holds_nothing_but(&status, identity)
 }
@@ -87,19 +88,19 @@ fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether `status`, which is in the form of proc(5), is of a process of this user without capabilities.
+/// Checks that `status`, in the form of proc(5), is that of a process of this user without capabilities.
 fn holds_nothing_but(status: &str, identity: Identity) -> anyhow::Result<()> {
     let (uid, gid) = (identity.uid.to_string(), identity.gid.to_string());
     let words = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     for (name, wanted) in [("Uid", &uid), ("Gid", &gid)] {
-        let found = words(name).with_context(|| format!("/proc/self/status does not say {name}"))?;
+        let found = words(name).with_context(|| format!("/proc/self/status has no {name}"))?;
         ensure!(found.split_whitespace().all(|word| word == wanted), "{name} is {found} instead of {wanted}");
     }
-    let groups = words("Groups").context("/proc/self/status does not say Groups")?;
+    let groups = words("Groups").context("/proc/self/status has no Groups")?;
     ensure!(groups.trim().is_empty(), "still in the groups {groups}");
     for name in ["CapPrm", "CapEff", "CapAmb"] {
-        let found = words(name).with_context(|| format!("/proc/self/status does not say {name}"))?;
-        ensure!(found.trim().bytes().all(|digit| digit == b'0'), "still holds capabilities: {name} {found}");
+        let found = words(name).with_context(|| format!("/proc/self/status has no {name}"))?;
+        ensure!(found.trim().bytes().all(|digit| digit == b'0'), "still has capabilities: {name} {found}");
     }
     Ok(())
 }

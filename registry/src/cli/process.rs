@@ -1,4 +1,4 @@
-//! What a server's process needs before it opens anything: its user, its log, descriptors, threads.
+//! Prepares a server process before it opens anything: its user, log, descriptors and threads.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use super::{descriptors, privileges};
 use crate::config::Config;
 use crate::telemetry;
 
-/// Threads for file and index work besides those that uploads hold.
+/// Threads for files and the index, besides those that uploads occupy.
 const SPARE_BLOCKING_THREADS: usize = 128;
-/// What a stop takes after the grace of its requests: cutting the rest, finishing complete pushes, closing files. With
-/// the default grace that fits the 10 s that docker gives.
+/// Time that a stop takes after the grace of its requests: cutting the rest, finishing complete pushes, closing files.
+/// With the default grace this fits into docker's 10 s.
 const CLOSING: Duration = Duration::from_secs(4);
 
-/// Longest time that a stop takes, the upload of what is only here not counted.
+/// Longest time of a stop, without the upload of content that is only on this node.
 pub(super) fn stop_deadline(config: &Config) -> Duration {
     config.server.shutdown_grace.duration() + CLOSING
 }
 
 /// Prepares a server that will write to `data`. Must be called while the process has one thread.
 pub(super) fn prepare(config: &Config, data: &Path) -> anyhow::Result<Runtime> {
-    // First of all: nothing below has rights that it does not need.
+    // First, so that nothing below has privileges that it does not need.
     privileges::drop_root(config.server.run_as, data, true)?;
     telemetry::logs::init(&config.log)?;
     match descriptors::raise_limit() {
@@ -31,7 +31,7 @@ pub(super) fn prepare(config: &Config, data: &Path) -> anyhow::Result<Runtime> {
     }
     let mut threads = config.registry.max_transfers + SPARE_BLOCKING_THREADS;
     if config.portal.attached {
-        // So that neither of the two waits for the other's.
+        // So that registry and portal do not wait for each other's threads.
         threads += config.portal.max_uploads + SPARE_BLOCKING_THREADS;
     }
     Ok(Builder::new_multi_thread().enable_all().max_blocking_threads(threads).build()?)

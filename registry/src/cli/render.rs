@@ -1,4 +1,4 @@
-//! What commands print: text for people, JSON for programs.
+//! The output of commands: text for people, JSON for programs.
 
 use crate::admin::Item;
 use crate::admin::reply::{
@@ -10,12 +10,12 @@ use crate::gc::Collected;
 use crate::placement::Durability;
 use crate::units::{bytes, count};
 
-/// For whom.
+/// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// People.
+    /// Text, for people.
     Text,
-    /// Programs: one object a line.
+    /// JSON, one object per line, for programs.
     Json,
 }
 
@@ -24,11 +24,11 @@ impl Form {
         if json { Form::Json } else { Form::Text }
     }
 
-    /// An item, in one line or several.
+    /// Prints an item, in one line or several.
     pub(super) fn print(self, item: &Item) {
         match self {
             Form::Text => super::print(&text(item)),
-            // Text, numbers and lists: nothing that JSON does not have.
+            // Items are text, numbers and lists, so JSON can always express them.
             Form::Json => super::print(&serde_json::to_string(item).unwrap_or_default()),
         }
     }
@@ -48,7 +48,7 @@ fn text(item: &Item) -> String {
         Item::Collection { dry_run, collected } => collection(*dry_run, *collected),
         Item::Finding(finding) => self::finding(finding),
         Item::Checked { records, files, bad, put_aside } => format!(
-            "journal: {} read, all sound\ncontent: {} held, {bad} of them damaged or missing, {put_aside} put aside",
+            "journal: {} read, all sound\ncontent: {} checked, {bad} of them damaged or missing, {put_aside} quarantined",
             count(*records, "record"),
             count(*files, "file")
         ),
@@ -105,8 +105,8 @@ fn status(status: &Status) -> String {
 fn running(node: Running) -> &'static str {
     match node {
         Running::Running => "running",
-        Running::Starting => "starting or stopping: a process has the directory and takes no commands",
-        Running::NotAnswering => "does not answer: a process takes commands and says nothing",
+        Running::Starting => "starting or stopping: a process uses the directory and accepts no commands",
+        Running::NotAnswering => "does not answer: a process accepts commands but sends no reply",
         Running::Stopped => "stopped",
     }
 }
@@ -150,15 +150,15 @@ fn safety(node: Running, safety: &Safety) -> Vec<String> {
         }
         (Safe::NotKnown, _) => return Vec::new(),
     };
-    let running = if safety.running > 0 { format!(" ({} on their way)", safety.running) } else { String::new() };
+    let running = if safety.running > 0 { format!(" ({} being placed)", safety.running) } else { String::new() };
     let trouble = safety.trouble.iter().map(|trouble| format!("last trouble: {trouble}"));
     std::iter::once(said + &running).chain(trouble).collect()
 }
 
-/// What is recorded where this node does not go any more.
+/// Lines about records of endpoints that are no longer configured.
 fn elsewhere(Elsewhere { content, unpins }: Elsewhere) -> Vec<String> {
-    let places = "recorded at places that are not configured too; copies there do not count";
-    let wait = "waiting for places that are not configured now; nobody else can remove content there";
+    let places = "also recorded at portals that are not configured; copies there do not count";
+    let wait = "waiting for portals that are not configured now; only they can remove their copies";
     let content = (content > 0).then(|| format!("{}, {places}", count(content, "blob")));
     content.into_iter().chain((unpins > 0).then(|| format!("{}, {wait}", count(unpins, "removal")))).collect()
 }
@@ -173,7 +173,7 @@ fn manifest(manifest: &Manifest) -> String {
     format!("{name}\t{digest}\t{}\t{media_type}", bytes(*image_bytes))
 }
 
-/// The digest first, then its copies, each on a line that begins with spaces.
+/// The digest with its details, then each copy on an indented line.
 fn part(part: &Part) -> String {
     let role = match (part.role, &part.platform) {
         (Role::Manifest, _) => "manifest".to_owned(),
@@ -220,7 +220,7 @@ fn collection(dry_run: bool, done: Collected) -> String {
         format!("{verb} {} ({})", count(done.blobs, "unreferenced blob"), bytes(done.bytes)),
         format!("{verb} {}", count(done.files, "unreferenced file")),
         format!("{verb} {}", count(done.uploads, "idle upload")),
-        format!("kept {}, young or being pushed to", count(done.kept, "unreferenced blob")),
+        format!("kept {}, within the grace period or a running push", count(done.kept, "unreferenced blob")),
     ]
     .join("\n")
 }
@@ -234,16 +234,16 @@ fn finding(finding: &Finding) -> String {
         }
         Finding::Damaged { digest } => format!("{digest}: the file is damaged"),
         Finding::Missing { digest } => format!("{digest}: the file is missing"),
-        Finding::Unreadable { digest } => format!("{digest}: the disk does not give the file"),
+        Finding::Unreadable { digest } => format!("{digest}: the disk cannot read the file"),
         Finding::ListDamaged { digest } => {
-            format!("{digest}: this list of unit roots is damaged; what it says is known elsewhere")
+            format!("{digest}: this list of unit roots is damaged; its contents are known elsewhere")
         }
         Finding::ListMissing { digest } => {
-            format!("{digest}: this list of unit roots is missing; it comes back when it is needed")
+            format!("{digest}: this list of unit roots is missing; it is restored when it is needed")
         }
-        Finding::PutAside { digest, list: false } => format!("{digest}: put aside; push it again to bring it back"),
-        Finding::PutAside { digest, list: true } => format!("{digest}: put aside; it comes back when it is needed"),
-        Finding::Stranger { path } => format!("{path}: not a file of ours, left alone"),
+        Finding::PutAside { digest, list: false } => format!("{digest}: quarantined; push it again to bring it back"),
+        Finding::PutAside { digest, list: true } => format!("{digest}: quarantined; it is restored when it is needed"),
+        Finding::Stranger { path } => format!("{path}: a foreign file, left alone"),
         Finding::Unreferenced { files } => {
             format!("{}; `skyberth gc` removes them", count(*files, "unreferenced file"))
         }

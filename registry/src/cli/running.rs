@@ -1,31 +1,31 @@
-//! A node that is served: what starts before what, what stops before what, and why.
+//! A served node: the order in which its parts start and stop, and why.
 //!
-//! A start, in this order:
+//! The steps of a start:
 //!
-//! 1. All addresses are bound: one that is taken ends the start before anything is made. The attached portal's URL is
-//!    known from here on, and the node is opened with it.
-//! 2. The registry's address is served: opening may take minutes if the index must be built anew, and health checks want
+//! 1. All addresses are bound, so that an address in use ends the start before anything is created. From here on the
+//!    attached portal's URL is known, and the node is opened with it.
+//! 2. The registry's address is served. Opening may take minutes if the index must be rebuilt, and health checks want
 //!    an answer meanwhile.
-//! 3. The node is opened. All that follows needs it.
-//! 4. The gateway, before the backend is asked what it is: a backend that is this very gateway is found out then.
-//! 5. The attached portal, for it is the backend, or one of its portals.
-//! 6. The backend is asked. One that does not suit ends the start before anything is placed there.
-//! 7. Placement, before the first push, which may wait for it.
-//! 8. The local socket, the door, upkeep: the node is there for everybody.
+//! 3. The node is opened. All later steps need it.
+//! 4. The gateway starts before the backend is checked: a backend that is this very gateway is detected then.
+//! 5. The attached portal starts, since it is the backend, or one of its portals.
+//! 6. The backend is checked. An unsuitable one ends the start before anything is placed there.
+//! 7. Placement starts before the first push, which may wait for it.
+//! 8. The local socket, requests and upkeep start: the node is ready.
 //!
-//! A stop, in this order, of all that was started; so it is also the end of a start that failed half-way:
+//! The steps of a stop. It stops only parts that were started, so it also ends a start that failed half-way:
 //!
-//! 1. Nothing new begins: addresses are left, upkeep ends at its next step.
-//! 2. Upkeep and local commands end, and connections within the grace: nobody asks for anything any more.
-//! 3. The gateway, which reads the catalog until then.
-//! 4. Pushes that were complete are brought to their end though their clients have left. Sessions stay where they are, on
-//!    disk.
-//! 5. What is only here is placed, within a limit, and then placement ends: nobody writes to the catalog any more.
+//! 1. Nothing new begins: addresses are closed, upkeep ends at its next step.
+//! 2. Upkeep and local commands end, and connections within the grace. From here on there are no callers.
+//! 3. The gateway ends. It reads the catalog until then.
+//! 4. Complete pushes are finished, even if their clients have left. Upload sessions stay on disk.
+//! 5. Content that is only on this node is placed, within a time limit. Then placement ends, and nothing writes to the
+//!    catalog any more.
 //! 6. The catalog is closed, so that the next start can use the index.
-//! 7. The attached portal, since all of the above stores there.
-//! 8. The locks of the data directories go.
+//! 7. The attached portal ends, since all steps above store there.
+//! 8. The locks of the data directories are released.
 //!
-//! A crash instead of a stop costs nothing that was acknowledged: each part says what it leaves behind.
+//! A crash instead of a stop loses nothing that was acknowledged. Each part documents what it leaves behind.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,24 +47,24 @@ use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
 use crate::{admin, data_dir, placement, server};
 
-/// All that runs in the process of a node; while it starts and stops, a part of that.
+/// All parts of a node's process. Some are absent while it starts and stops.
 #[derive(Debug)]
 pub(super) struct Running {
     config: Config,
     metrics: Arc<Metrics>,
     door: Door,
-    /// Cancelled when nothing new shall begin.
+    /// Cancelled when nothing new may begin.
     stop: CancellationToken,
     connections: Option<JoinHandle<()>>,
     node: Option<Arc<Node>>,
     gateway: Option<GatewayServer>,
     attached: Option<AttachedPortal>,
     placing: Option<Placing>,
-    /// Local commands and upkeep.
+    /// Local commands, and upkeep.
     tasks: TaskTracker,
 }
 
-/// The addresses of a node, bound and not served.
+/// The addresses of a node, bound but not served.
 #[derive(Debug)]
 struct Sockets {
     registry: TcpListener,
@@ -84,8 +84,8 @@ impl Sockets {
 }
 
 impl Running {
-    /// Starts a node; a token that is cancelled meanwhile does not break that off. If something fails, what was started
-    /// before is stopped.
+    /// Starts a node. A stop requested meanwhile does not interrupt it. If a step fails, the parts started before are
+    /// stopped.
     pub(super) async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let sockets = Sockets::bind(&config).await?;
         let mut running = Running {
@@ -102,12 +102,12 @@ impl Running {
         };
         let Err(error) = running.start_on(sockets).await else { return Ok(running) };
         if let Err(another) = running.stop().await {
-            tracing::error!(error = format!("{another:#}"), "what had been started did not stop in order");
+            tracing::error!(error = format!("{another:#}"), "a failed start could not stop all that it had started");
         }
         Err(error)
     }
 
-    /// The order of a start, as above.
+    /// The steps of a start, as above.
     async fn start_on(&mut self, sockets: Sockets) -> anyhow::Result<()> {
         let Sockets { registry, address, gateway, attached } = sockets;
         self.serve(registry);
@@ -129,7 +129,8 @@ impl Running {
         self.connections = Some(tokio::spawn(server::run(listener, router, limits, metrics, self.stop.clone())));
     }
 
-    /// A rebuild of the index cannot be broken off; a stop waits for it, and a second signal ends the process at once.
+    /// Opens the node. A rebuild of the index cannot be interrupted: a stop waits for it, and a second signal ends the
+    /// process.
     async fn open(&mut self, beside: Beside) -> anyhow::Result<Arc<Node>> {
         let (config, metrics) = (self.config.clone(), Arc::clone(&self.metrics));
         let opening = spawn_blocking(move || Node::open(&config, beside, metrics));
@@ -162,8 +163,7 @@ impl Running {
         Ok(())
     }
 
-    /// The order of a stop, as above. A part that does not stop as it should keeps no other from it; the first error is
-    /// the one that is told.
+    /// The steps of a stop, as above. All are done even if one fails. The first error is returned.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         let Running { config, stop, connections, node, gateway, attached, placing, tasks, .. } = self;
         let began = Instant::now();
@@ -191,7 +191,7 @@ impl Running {
     }
 }
 
-/// Ends all that writes to the catalog, and closes it.
+/// Ends all that writes to the catalog, then closes the catalog.
 async fn finish(registry: &Arc<Registry>, placing: Option<Placing>) -> anyhow::Result<()> {
     registry.finish().await;
     let mut result = Ok(());
@@ -202,7 +202,7 @@ async fn finish(registry: &Arc<Registry>, placing: Option<Placing>) -> anyhow::R
     result.and(spawn_blocking(move || catalog.close()).await.context("closing the catalog panicked"))
 }
 
-/// What brings content to the backend, if there is one.
+/// The task that places content at the backend, if there is one.
 #[derive(Debug)]
 struct Placing {
     task: JoinHandle<()>,
@@ -215,7 +215,7 @@ impl Placing {
         Placing { task: tokio::spawn(placement::run(Arc::clone(registry), end.clone())), end }
     }
 
-    /// Goes on until what is only here is placed, or there is no hope or time for it.
+    /// Continues until all content on this node is placed, or until time runs out or further attempts are hopeless.
     async fn finish(self, registry: &Arc<Registry>) -> anyhow::Result<()> {
         if let Some(durability) = placement::flush(registry).await {
             if durability.backlog.count == 0 {
@@ -229,7 +229,7 @@ impl Placing {
     }
 }
 
-/// What a person needs to begin.
+/// Prints the address and the first steps.
 fn greet(address: SocketAddr, node: &Node) -> anyhow::Result<()> {
     let data = node.data.path().canonicalize()?;
     let host =

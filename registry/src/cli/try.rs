@@ -1,7 +1,8 @@
-//! `skyberth try`: shows in seconds, without docker, that what was pushed survives.
+//! `skyberth try`: shows in seconds, without docker, that pushed content survives.
 //!
-//! A server of its own with an attached portal, in a temporary directory, gets a tiny image. A layer is fetched by its
-//! skylink. Then the server is killed and loses its index, and killed again and loses all its content; each time it is
+//! It starts a server with an attached portal in a temporary directory, pushes a tiny image, and fetches a layer by its
+//! skylink. Then it kills the server and deletes its index, and kills it again and deletes all content. After each
+//! start it compares every byte.
 //! started again and every byte is compared.
 
 use std::net::TcpListener;
@@ -21,12 +22,12 @@ use crate::oci::{Algorithm, Digest};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const REPOSITORY: &str = "try/image";
-/// How long a server may take to be ready, and to place an image.
+/// Longest time for a server to be ready, and to place an image.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes of the image's one layer: more than one sector of a portal.
+/// Bytes of the image's only layer: more than one sector of a portal.
 const LAYER_BYTES: usize = 5 * 1024 * 1024;
 
-/// An image small enough to hold in memory.
+/// A tiny image, in memory.
 struct Image {
     /// The config and the layer.
     blobs: Vec<(Digest, Vec<u8>)>,
@@ -74,7 +75,7 @@ async fn step<T>(what: &str, work: impl Future<Output = anyhow::Result<T>>) -> a
 
 impl Image {
     fn make() -> anyhow::Result<Self> {
-        // Random, so that no earlier run's content can stand in for it.
+        // Random, so that content of an earlier run cannot take its place.
         let seed: [u8; 32] = crate::ids::random();
         let mut layer = vec![0; LAYER_BYTES];
         blake3::Hasher::new_keyed(&seed).finalize_xof().fill(&mut layer);
@@ -98,7 +99,7 @@ impl Image {
     }
 }
 
-/// A node that is started again and again, and how it is talked to.
+/// A node that is started several times, and the client for it.
 struct Node {
     data: PathBuf,
     url: String,
@@ -108,15 +109,15 @@ struct Node {
 
 impl Node {
     fn new(data: PathBuf) -> anyhow::Result<Self> {
-        // Both are held until both are known, so that they differ.
+        // Both are open at the same time, so that they differ.
         let free = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
         let [registry, portal] = free.map(|listener| listener.local_addr());
         let client = Client::builder().tls_backend_preconfigured(tls_roots::client_config()).no_proxy().build()?;
         Ok(Node { data, url: format!("http://{}", registry?), portal: format!("http://{}", portal?), client })
     }
 
-    /// Without settings of whoever runs this: they are of another node. That may name a user, too, who is not let into
-    /// the temporary directory.
+    /// A command without the caller's settings, which are for another node. These may also name a user without access
+    /// to the temporary directory.
     fn command(&self, name: &str) -> anyhow::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         for (key, _) in std::env::vars_os() {
@@ -146,7 +147,7 @@ impl Node {
         self.wait("it was not safe to close", |answer| answer["durability"]["backlog"] == 0).await
     }
 
-    /// Until `/readyz` says so.
+    /// Waits until `/readyz` reports it.
     async fn wait(&self, trouble: &str, is_so: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !matches!(self.readiness().await, Ok(answer) if is_so(&answer)) {
@@ -181,16 +182,16 @@ impl Node {
         let url = &self.url;
         for reference in ["latest", image.digest.as_str()] {
             let body = self.get(&format!("{url}/v2/{REPOSITORY}/manifests/{reference}")).await?;
-            ensure!(body == image.manifest, "the manifest by {reference} is not what was pushed");
+            ensure!(body == image.manifest, "the manifest by {reference} differs from what was pushed");
         }
         for (digest, bytes) in &image.blobs {
             let body = self.get(&format!("{url}/v2/{REPOSITORY}/blobs/{digest}")).await?;
-            ensure!(body == *bytes, "{digest} is not what was pushed");
+            ensure!(body == *bytes, "{digest} differs from what was pushed");
         }
         Ok(())
     }
 
-    /// As a person would: in what `skyberth ls` prints below the layer.
+    /// Finds the skylink as a person would: in the lines that `skyberth ls` prints below the layer.
     async fn skylink_of_layer(&self, image: &Image) -> anyhow::Result<String> {
         let said = self.command("ls")?.arg(format!("{REPOSITORY}@{}", image.digest)).output().await?;
         ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
@@ -205,7 +206,7 @@ impl Node {
     async fn fetch_layer(&self, image: &Image, skylink: &str) -> anyhow::Result<()> {
         let body = self.get(&format!("{}/{skylink}", self.portal)).await?;
         let digest = Digest::of(Algorithm::Sha256, &body);
-        ensure!(digest == image.layer().0, "it is {digest}");
+        ensure!(digest == image.layer().0, "its digest is {digest}");
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! What a node does for itself at regular times: collection, scrub, counting what is stored.
+//! Regular tasks of a node: collection, scrub, counting stored files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::gc;
 use crate::service::{Registry, keep_counting};
 
-/// Starts all of it, until `stop`.
+/// Starts these tasks. They run until `stop`.
 pub(super) fn start(config: &Config, registry: &Arc<Registry>, tasks: &TaskTracker, stop: &CancellationToken) {
     let interval = config.gc.interval;
     if !interval.is_zero() {
@@ -36,11 +36,11 @@ async fn collect_regularly(interval: Duration, registry: Arc<Registry>, stop: Ca
                     bytes = done.bytes,
                     files = done.files,
                     uploads = done.uploads,
-                    "collected"
+                    "collected garbage"
                 );
             }
             Ok(_) => {}
-            Err(error) => tracing::error!(%error, "collection failed, the next one will try again"),
+            Err(error) => tracing::error!(%error, "garbage collection failed; the next one retries"),
         }
     }
 }

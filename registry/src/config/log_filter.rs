@@ -99,12 +99,12 @@ mod tests {
         for (text, said) in [
             ("warning", "called warn"),
             ("verbose", "called debug"),
-            ("loud", "`loud` is no level;"),
-            ("info,skyberth", "`skyberth` is no level"),
-            ("info,skyberth=loud", "`loud` is no level"),
-            ("3", "`3` is no level"),
-            ("===", "no module"),
-            ("a b=info", "no module"),
+            ("loud", "`loud` is not a level;"),
+            ("info,skyberth", "`skyberth` is not a level"),
+            ("info,skyberth=loud", "`loud` is not a level"),
+            ("3", "`3` is not a level"),
+            ("===", "is not a module"),
+            ("a b=info", "is not a module"),
             ("", "empty"),
             ("info,", "empty"),
         ] {

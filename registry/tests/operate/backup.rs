@@ -127,7 +127,7 @@ async fn a_stopped_node_is_backed_up_through_pipes() {
     let mut saving = skyberth().args(["backup", "-", "--data"]).arg(&data).stdout(Stdio::piped()).spawn().unwrap();
     let mut reading = skyberth();
     reading.stdin(saving.stdout.take().unwrap());
-    assert!(run_with(reading, &copy, &["restore", "-"]).with(0).contains("start it with: skyberth serve"));
+    assert!(run_with(reading, &copy, &["restore", "-"]).with(0).contains("start the node with: skyberth serve"));
     assert!(saving.wait().unwrap().success());
     assert_eq!(Server::start(&copy).pull_all("a").await, tags);
     // Onto what is there nothing is restored.
@@ -262,7 +262,7 @@ async fn names_alone_are_enough_where_portals_have_the_content() {
     // Read back as well: an acknowledgement is not enough to leave content out.
     wait("all of it is on the portal", async || {
         let ended = run_with(with_portal(), &data, &["backup", archive.to_str().unwrap()]);
-        ended.with(0).contains("on portals by the records, which were not asked: 3 blobs, 5.0 MiB")
+        ended.with(0).contains("on portals by the records (portals were not asked): 3 blobs, 5.0 MiB")
     })
     .await;
     wait("read back, and so safe", async || run_with(with_portal(), &data, &["status", "--safe"]).code == Some(0))

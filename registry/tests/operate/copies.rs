@@ -88,6 +88,6 @@ async fn damage_is_found_on_a_copy_too_and_left_as_it_is() {
     assert_eq!((&objects[0]["finding"], &objects[0]["digest"]), (&"damaged".into(), &digest.into()), "{objects:?}");
     assert_eq!((&objects[1]["kind"], &objects[1]["bad"]), (&"checked".into(), &1.into()), "{objects:?}");
     assert_eq!(state(&data), before, "something was written");
-    assert!(run(&data, &["fsck", "--repair"]).with(1).contains("put aside; push it again"));
+    assert!(run(&data, &["fsck", "--repair"]).with(1).contains("quarantined; push it again"));
     assert!(!file.exists());
 }

@@ -86,9 +86,9 @@ fn operated(round: &Round) -> anyhow::Result<()> {
     };
     all(&server.options, "runs in this process", "here", running)?;
     let options = server.terminate(ROW / 2)?;
-    all(&options, "does not run in any node", "here", stopped)?;
+    all(&options, "does not run now", "here", stopped)?;
     std::fs::remove_dir_all(options.data.join("blobs"))?;
-    all(&options, "does not run in any node", "not here", stopped)?;
+    all(&options, "does not run now", "not here", stopped)?;
     let server = options.start()?;
     all(&server.options, "runs in this process", "not here", running)?;
     verify::registry_holds(&server.target(), REPOSITORY, "v1", &image)

@@ -27,7 +27,7 @@ pub fn foreign(bench: &Bench) -> anyhow::Result<()> {
     std::fs::create_dir(&data)?;
     std::fs::write(data.join("thesis.tex"), "not ours")?;
     let said = refused(&bench.server(&data)?)?;
-    ensure!(said.contains("documents") && said.contains("no Skyberth data directory"), "unclear: {said}");
+    ensure!(said.contains("documents") && said.contains("not a Skyberth data directory"), "unclear: {said}");
     let names: Vec<_> = std::fs::read_dir(&data)?.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
     ensure!(names == ["thesis.tex"], "it left something there: {names:?}");
     ensure!(std::fs::read(data.join("thesis.tex"))? == b"not ours", "it changed the file");

@@ -104,7 +104,7 @@ fn foreign(engine: &Engine) -> anyhow::Result<()> {
     fs::write(data.join("thesis.tex"), "x")?;
     let container = Container::start(engine, &[], Some(&data))?;
     let (code, said) = (container.wait()?, container.logs()?);
-    ensure!(code == 2 && said.contains("no Skyberth data directory"), "it ended with {code}: {said}");
+    ensure!(code == 2 && said.contains("not a Skyberth data directory"), "it ended with {code}: {said}");
     let owners = [fs::metadata(&data)?.uid(), fs::metadata(data.join("thesis.tex"))?.uid()];
     ensure!(owners == [0, 0], "owners are {owners:?} now");
     Ok(())

@@ -12,10 +12,10 @@ use crate::oci::{Algorithm, Digest};
 use crate::placement;
 use crate::service::Error;
 
-/// Longer than anything here takes on a busy machine.
+/// Longer than any step takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A node that places what it holds.
+/// A node whose placement runs.
 struct Running {
     node: Node,
     attached: Option<AttachedPortal>,
@@ -118,7 +118,7 @@ async fn it_is_one_placement_of_those_that_are_wanted() {
     assert_eq!((wanted.copies, wanted.counts(&places[0])), (1, 1));
     running.stop().await;
 
-    // Nobody answers at the other one: two are not reached.
+    // The other portal does not answer, so two copies are impossible.
     let mut two = one.clone();
     two.storage.backend = Backend::Skynet;
     two.storage.skynet.portals = vec!["http://127.0.0.1:1".to_owned()];
@@ -127,7 +127,7 @@ async fn it_is_one_placement_of_those_that_are_wanted() {
     let running = start(&two).await;
     running.push(b"twice").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    // What had one place is lacking too.
+    // Content with one copy lacks a copy, too.
     assert_eq!(running.backlog(), Backlog { count: 2, bytes: 9 });
     running.stop().await;
 }
@@ -147,7 +147,7 @@ async fn its_keys_let_the_registry_in_and_nobody_else() {
     let port = running.attached.as_ref().unwrap().address.port();
     let digest = running.push(b"with a key").await;
     running.until_safe().await;
-    // It listens everywhere, and is reached over loopback.
+    // It listens on all addresses, and is reached over loopback.
     assert_eq!(running.places(&digest)[0].locator.endpoints, [format!("http://[::1]:{port}")]);
     let client =
         reqwest::Client::builder().tls_backend_preconfigured(tls_roots::client_config()).no_proxy().build().unwrap();
@@ -169,16 +169,16 @@ async fn a_node_that_had_one_says_so_and_knows_what_is_only_there() {
     running.stop().await;
     delete_file(&with, &digests[1]);
 
-    // Stopped: by the directory, whatever the configuration says.
+    // Stopped: the directory decides, whatever the configuration says.
     for config in [&with, &without] {
         let node = Node::open(config, Beside::of_stopped(config).unwrap(), Arc::new(Metrics::new())).unwrap();
         assert_eq!(node.registry.durability().unwrap().to_string(), "safe to close: yes");
         let safety = crate::admin::of_stopped(&node.registry).await.unwrap().safety;
         assert!(safety.safe == crate::admin::reply::Safe::No && safety.on_this_disk, "{safety:?}");
-        assert!(node.registry.notes()[0].contains("does not run in any node"));
+        assert!(node.registry.notes()[0].contains("does not run now"));
         node.registry.catalog().close();
     }
-    // Its portal served by itself where it was, and named.
+    // Its portal now runs by itself at the same address, and is named in the configuration.
     let mut named = without.clone();
     named.storage.backend = Backend::Skynet;
     named.storage.skynet.portals = vec![url.clone()];
@@ -186,18 +186,18 @@ async fn a_node_that_had_one_says_so_and_knows_what_is_only_there() {
     assert_eq!(node.registry.durability().unwrap().to_string(), "safe to close: yes");
     node.registry.catalog().close();
     drop(node);
-    // Served without: no backend, and no secret about it.
+    // Served without a portal: no backend, and a note says so.
     let running = start(&without).await;
     assert!(running.node.backend.is_none() && running.node.registry.durability().is_none());
     assert!(running.node.registry.notes()[0].contains("left from a start with --with-portal"));
     assert_eq!(count_absent(&running.node.registry, || false).unwrap(), Absent { count: 1, bytes: 5 });
     running.stop().await;
-    // With it again, nothing is missing, at whatever address.
+    // With the portal again nothing is missing, at whatever address.
     let running = start(&with).await;
     assert_eq!(running.backlog(), Backlog::default());
     assert_eq!(running.node.registry.catalog().wanted().unwrap().endpoints, *std::slice::from_ref(&url));
     running.stop().await;
-    // Nobody else may be where it was.
+    // No other process may listen at its old address.
     let mut both = named.clone();
     both.portal = with.portal.clone();
     let attachment = Attachment::listen(&both).await.unwrap();
@@ -212,7 +212,7 @@ async fn a_new_portal_has_nothing_whatever_was_placed_before() {
     let config = config(&folder);
     let running = start(&config).await;
     let digests = [running.push(b"here").await, running.push(b"not here").await];
-    // Else the new portal is asked for the second one, does not have it, and nobody has.
+    // Without that, the new portal would be asked for the second copy, which no portal has.
     for digest in &digests {
         running.until_read_back(digest).await;
     }
@@ -223,21 +223,21 @@ async fn a_new_portal_has_nothing_whatever_was_placed_before() {
 
     let running = start(&config).await;
     running.until_read_back(&digests[0]).await;
-    // The other one is nowhere that is known.
+    // The recorded place of the other content is unknown.
     running.until(|running| running.backlog().count == 1 || running.url() == old).await;
     let endpoints = &running.places(&digests[0])[0].locator.endpoints;
     assert!(*endpoints == [running.url()] || running.url() == old, "{endpoints:?}");
-    // What is not here cannot be placed anew, and may still be elsewhere.
+    // Content without a local file cannot be placed again. It may still be elsewhere.
     let after = running.places(&digests[1]);
     assert_eq!(after[0].locator, before[0].locator);
-    // The new portal really has it.
+    // The new portal does have it.
     let locator = &running.places(&digests[0])[0].locator;
     let content = backends::Content::new(digests[0].clone(), 4).unwrap();
     assert!(running.node.backend.as_ref().unwrap().stat(&content, locator).await.is_ok());
     running.stop().await;
 }
 
-/// A list of unit roots that is a blob of its own is content of that portal too.
+/// A list of unit roots that is also a blob counts as content of that portal, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_portal_has_no_lists_of_unit_roots_either() {
     let folder = tempfile::tempdir().unwrap();
@@ -246,7 +246,7 @@ async fn a_new_portal_has_no_lists_of_unit_roots_either() {
     config.storage.skynet.profile = "64KiB/2+1".to_owned();
     assert_eq!(config.validate(), Ok(()));
     let running = start(&config).await;
-    // Of the first all is here, of the second the list, of the third the content, of the fourth nothing.
+    // The first has everything local, the second only its list, the third only its content, the fourth nothing.
     let mut pushed = Vec::new();
     for byte in 0..4 {
         let digest = running.push(vec![byte; (UNIT + 5) as usize]).await;
@@ -263,7 +263,7 @@ async fn a_new_portal_has_no_lists_of_unit_roots_either() {
     std::fs::remove_dir_all(data_dir::attached_portal(&config.storage.data)).unwrap();
 
     let running = start(&config).await;
-    // Two contents and a list are nowhere that is known.
+    // Two pieces of content and a list are at no known place.
     running.until(|running| running.backlog().count == if running.url() == old { 0 } else { 3 }).await;
     let backend = running.node.backend.as_ref().unwrap();
     let there = async |digest: &Digest| {

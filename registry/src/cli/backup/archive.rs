@@ -1,38 +1,38 @@
-//! The archive: a tar file that begins with what it is, and ends with a checksum of all before.
+//! The archive: a tar file with a header entry first, and a checksum of all entries last.
 
 use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, EntryType, Header};
 
-/// The layout that this program reads and writes.
+/// The format that this program reads and writes.
 pub(super) const FORMAT: u32 = 1;
 /// The first entry.
 pub(super) const HEAD: &str = "skyberth-backup.json";
-/// The last one.
+/// The last entry.
 pub(super) const END: &str = "skyberth-backup-end.json";
 
-/// Longest first or last entry that is read.
+/// Longest first or last entry accepted.
 const MAX_JSON: u64 = 64 << 10;
 /// Longest name of an entry, with its zero byte: `blobs/sha512/` and a digest, or a file of the journal.
 const MAX_NAME: u64 = 512;
-/// Copied at a time.
+/// Bytes copied at a time.
 const STEP: usize = 256 << 10;
 
-/// Which content is in an archive.
+/// Selects the content in an archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::cli) enum Content {
-    /// What has no copy elsewhere, by the records: all of it on a node without portals.
+    /// Content without a copy elsewhere, by the records. Without portals, all content.
     #[default]
     Needed,
-    /// All that is here.
+    /// All content with a local file.
     All,
-    /// None: names, tags, links, and where copies are.
+    /// No content: only names, tags, links, and records of copies.
     None,
 }
 
-/// What an archive is.
+/// The first entry: describes the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) format: u32,
@@ -42,31 +42,31 @@ pub(super) struct Head {
     pub(super) time: u64,
     /// The journal's id.
     pub(super) journal: String,
-    /// Its last record.
+    /// Number of the last record in the journal.
     pub(super) sequence: u64,
-    /// Which content was asked for.
+    /// The selected content.
     pub(super) content: Content,
 }
 
-/// How an archive ends.
+/// The last entry: checksum and counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct End {
-    /// BLAKE3 of all entries before: of each its name, a zero byte, its length in 8 bytes, and its bytes.
+    /// BLAKE3 of all entries before. Each contributes its name, a zero byte, its length in 8 bytes, and its bytes.
     pub(super) blake3: String,
     #[serde(flatten)]
     pub(super) counts: Counts,
 }
 
-/// Content in an archive, and besides it.
+/// Counts of the content in an archive, and of the content left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counts {
-    /// Files in it.
+    /// Files of content in the archive.
     pub(super) files: u64,
     pub(super) bytes: u64,
-    /// Content that is not in it, and has a copy elsewhere by the records.
+    /// Content not in the archive that has a copy elsewhere, by the records.
     pub(super) elsewhere: u64,
     pub(super) elsewhere_bytes: u64,
-    /// Content that is nowhere else.
+    /// Content that is neither in the archive nor elsewhere.
     pub(super) missing: u64,
     pub(super) missing_bytes: u64,
 }
@@ -87,9 +87,9 @@ impl<W: Write> ArchiveWriter<W> {
         Ok(writer)
     }
 
-    /// The next entry.
+    /// Adds the next entry.
     ///
-    /// Errors: of the kind `UnexpectedEof` if there are fewer bytes.
+    /// Errors: `UnexpectedEof` if the source has fewer than `length` bytes.
     pub(super) fn add(&mut self, name: &str, length: u64, source: &mut dyn Read) -> io::Result<()> {
         begin_entry(&mut self.sum, name, length);
         let mut source = Summed { source, left: length, sum: &mut self.sum };
@@ -117,7 +117,7 @@ fn begin_entry(sum: &mut blake3::Hasher, name: &str, length: u64) {
     sum.update(name.as_bytes()).update(&[0]).update(&length.to_le_bytes());
 }
 
-/// Exactly so many bytes, which are hashed on the way.
+/// Reads exactly `left` bytes and hashes them.
 struct Summed<'a> {
     source: &'a mut dyn Read,
     left: u64,
@@ -143,7 +143,7 @@ impl Read for Summed<'_> {
 /// Why an archive is refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
-    #[error("this is no backup: it does not begin with {HEAD}")]
+    #[error("this is not a backup: it does not begin with {HEAD}")]
     NoBackup,
     #[error("the backup has format {0}; this program reads {FORMAT}")]
     Newer(u32),
@@ -155,15 +155,15 @@ pub(super) enum Refused {
     Read(#[source] io::Error),
 }
 
-/// Takes the entries between head and end, in order: the name, the length, the bytes, all of which it must read.
+/// Takes one entry between head and end: its name, its length, and its bytes, which must be read to the end.
 pub(super) type Take<'a> = dyn FnMut(&str, u64, &mut dyn Read) -> anyhow::Result<()> + 'a;
 
-/// Reads a whole archive; gives `take` what is in it before the end could be checked, so that all of that is to be
-/// thrown away after an error.
+/// Reads a whole archive, and gives each entry to `take`. The checksum is compared only at the end. After an error the
+/// caller must discard everything taken.
 pub(super) fn read(input: impl Read, take: &mut Take<'_>) -> anyhow::Result<(Head, End)> {
     let mut archive = Archive::new(input);
     let (mut head, mut end, mut sum, mut long_name) = (None, None, blake3::Hasher::new(), None);
-    // Raw: else entries with names and attributes would be read into memory whole, however long they are.
+    // Raw entries: otherwise tar would read long names and attributes into memory, whatever their length.
     for entry in archive.entries().map_err(Refused::Read)?.raw(true) {
         let mut entry = entry.map_err(|error| broken(error, head.is_none()))?;
         let length = entry.size();
@@ -172,9 +172,9 @@ pub(super) fn read(input: impl Read, take: &mut Take<'_>) -> anyhow::Result<(Hea
             continue;
         }
         let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
-        let name = String::from_utf8(name).map_err(|_| damaged("a name is no text"))?;
+        let name = String::from_utf8(name).map_err(|_| damaged("a name is not UTF-8"))?;
         if end.is_some() || entry.header().entry_type() != EntryType::Regular {
-            return Err(damaged(format!("{name:?} does not belong in it")).into());
+            return Err(damaged(format!("unexpected entry {name:?}")).into());
         }
         if name == END {
             end = Some(json::<End>(&mut entry, length)?);
@@ -202,7 +202,7 @@ pub(super) fn read(input: impl Read, take: &mut Take<'_>) -> anyhow::Result<(Hea
     Ok((head, end))
 }
 
-/// The format comes first: another one may have other members.
+/// Checks the format first, since another format may have other members.
 fn head(bytes: &mut dyn Read, length: u64) -> Result<Head, Refused> {
     #[derive(Deserialize)]
     struct Format {
@@ -216,7 +216,7 @@ fn head(bytes: &mut dyn Read, length: u64) -> Result<Head, Refused> {
     }
 }
 
-/// The name of the next entry, where it is too long for a header.
+/// The name of the next entry, if it is too long for a header.
 fn long_name(entry: &mut dyn Read, length: u64) -> Result<Vec<u8>, Refused> {
     if length > MAX_NAME {
         return Err(damaged(format!("a name of {length} bytes")));
@@ -236,7 +236,7 @@ fn damaged(why: impl Into<String>) -> Refused {
     Refused::Damaged(why.into())
 }
 
-/// tar tells a damaged header by the kind of error only.
+/// Classifies an error of the tar reader, which marks a damaged header only by the error's kind.
 fn broken(error: io::Error, is_first: bool) -> Refused {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Refused::CutOff,
@@ -255,7 +255,7 @@ fn json<T: for<'a> Deserialize<'a>>(bytes: &mut dyn Read, length: u64) -> Result
     serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))
 }
 
-/// Copies all bytes, a step at a time.
+/// Copies all bytes, up to [`STEP`] at a time.
 pub(super) fn copy(source: &mut dyn Read, mut step: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut buffer = vec![0; STEP];
     loop {

@@ -1,4 +1,4 @@
-//! Making a backup.
+//! Makes a backup.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Read, Write};
@@ -27,15 +27,15 @@ use crate::placement::Remote;
 use crate::telemetry::metrics::Metrics;
 use crate::units::{bytes, count};
 
-/// Digests looked at in one go.
+/// Digests read in one go.
 const BATCH: usize = 256;
-/// A compaction may take a file away while the journal is copied; the next one is far off then.
+/// Attempts to copy the journal when a compaction removes a file meanwhile. The next compaction is then far off.
 const ATTEMPTS: u32 = 20;
-/// Where something else went wrong, such as a disk that is full.
+/// Attempts after any other error, such as a full disk.
 const HOPELESS_ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Makes a backup; `false` if it is not complete: content is missing that is nowhere else.
+/// Makes a backup. Returns `false` if content is missing from it that is nowhere else.
 pub(in crate::cli) fn make(
     config: &Config,
     target: &Place,
@@ -85,19 +85,19 @@ fn tell(target: &Place, head: &Head, counts: Counts) {
     ));
     if counts.elsewhere > 0 {
         let pieces = pieces(counts.elsewhere, counts.elsewhere_bytes);
-        say(&format!("not in it, but on portals by the records, which were not asked: {pieces}"));
+        say(&format!("not in the backup, but on portals by the records (portals were not asked): {pieces}"));
     }
     if counts.missing > 0 {
         let pieces = pieces(counts.missing, counts.missing_bytes);
-        say(&format!("NOT COMPLETE: neither in it nor on portals by the records: {pieces}"));
+        say(&format!("NOT COMPLETE: neither in the backup nor on portals by the records: {pieces}"));
     }
 }
 
-/// Sees to it that files of content stay.
+/// Keeps files of content from being removed.
 enum Kept {
-    /// The node that runs has promised it.
+    /// The running node keeps them while the connection is open.
     ByNode(Connection),
-    /// No node can start while this lives.
+    /// The lock keeps a node from starting.
     ByLock { _data: DataDir },
 }
 
@@ -118,25 +118,26 @@ impl Kept {
             Kept::ByNode(node) => node.is_open(),
             Kept::ByLock { .. } => true,
         };
-        ensure!(is_kept, "the node stopped while it was backed up, and may have removed files since: begin again");
+        ensure!(is_kept, "the node stopped during the backup and may have removed files since: run the backup again");
         Ok(())
     }
 }
 
-/// What is held at one moment.
+/// The journal and store as of one moment.
 struct State {
     catalog: Catalog,
     report: OpenReport,
     store: ContentStore,
-    /// With the copy of the journal, and the index of that.
+    /// The directory of the copied journal and its index.
     scratch: tempfile::TempDir,
 }
 
 impl State {
     fn copy(config: &Config, kept: &Kept) -> anyhow::Result<Self> {
         let path = &config.storage.data;
-        let scratch = tempfile::tempdir().context("a temporary directory for the journal (TMPDIR says where)")?;
-        // The attached portal lies in the same directory and is lost with it: its copies do not count.
+        let scratch =
+            tempfile::tempdir().context("create a temporary directory for the journal (set TMPDIR to choose where)")?;
+        // The attached portal is in the same directory and would be lost with it, so its copies do not count.
         let backend = backend::backend(&config.storage, None, &Metrics::new().backend)?;
         let mut attempt = 0;
         let (catalog, report) = loop {
@@ -150,7 +151,7 @@ impl State {
         Ok(State { catalog, report, store: ContentStore::open_to_read(path), scratch })
     }
 
-    /// Copies the journal and opens the copy, which completes what a crash at that moment would have interrupted.
+    /// Copies the journal and opens the copy. Opening completes what a crash at that moment would have interrupted.
     fn open_copy(
         config: &Config,
         data: &Path,
@@ -167,18 +168,18 @@ impl State {
         for name in journal::files(&from)?.iter().rev() {
             let copy = to.join(name);
             fs::copy(from.join(name), &copy).with_context(|| format!("copy {name} of the journal"))?;
-            // The copy is completed as at a start, though the original may not be writable.
+            // Opening the copy may write to it, even if the original is read-only.
             fs::set_permissions(&copy, Permissions::from_mode(0o600))?;
         }
-        // Opening would cut records that were there once and cannot be read now.
+        // Check first: opening would cut off records that have become unreadable.
         let findings = journal::verify(&to, known_end(&data.join("index")))?;
         if let Some(fault) = findings.iter().find(|finding| finding.kind == journal::FindingKind::Damage) {
             bail!("the journal is damaged, run `skyberth fsck`: {} at byte {}", fault.what, fault.offset);
         }
         let mut options = CatalogOptions::new(&to, index);
-        let id = DataDir::journal_in(data)?.context("this node was never started, there is nothing to back up")?;
-        options.expected_journal = Some(id.parse().context("skyberth.json names no journal id")?);
-        // Its files go into the archive as they are.
+        let id = DataDir::journal_in(data)?.context("this node was never started, so there is nothing to back up")?;
+        options.expected_journal = Some(id.parse().context("skyberth.json has no valid journal id")?);
+        // The journal's files go into the archive unchanged.
         options.journal.compact_at_least = u64::MAX;
         options.index_cache_bytes = config.storage.index_cache.bytes();
         options.placement = placement;
@@ -237,7 +238,7 @@ impl State {
                 counts.elsewhere += 1;
                 counts.elsewhere_bytes += size;
             }
-            // It is made again of what it lists.
+            // A missing list of unit roots is computed again from its content.
             None if self.catalog.is_only_a_list(digest)? => {}
             None => {
                 counts.missing += 1;
@@ -247,7 +248,7 @@ impl State {
         Ok(())
     }
 
-    /// `None` if it is not here, or plainly damaged.
+    /// Opens content; `None` if its file is missing or has the wrong length.
     fn open(&self, digest: &Digest, size: u64) -> anyhow::Result<Option<File>> {
         match self.store.open_content(digest, size) {
             Ok(file) => Ok(Some(file)),
@@ -257,22 +258,22 @@ impl State {
     }
 }
 
-/// How often the journal is copied before such an error is the answer.
+/// How often copying the journal is tried before this error is reported.
 fn attempts(error: &anyhow::Error) -> u32 {
     let is_gone = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
     if is_gone { ATTEMPTS } else { HOPELESS_ATTEMPTS }
 }
 
-/// Other bytes than the digest says end the backup: it would be refused when it is needed.
+/// Adds content, and fails if it does not match its digest: a restore would refuse that archive.
 fn add<W: Write>(archive: &mut ArchiveWriter<W>, digest: &Digest, size: u64, file: File) -> anyhow::Result<()> {
-    let algorithm = digest.algorithm().context("content of an unknown algorithm is here")?;
+    let algorithm = digest.algorithm().context("the node has content with an unknown digest algorithm")?;
     let mut checked = Checked { file, hasher: Hasher::new(algorithm) };
     let (algorithm, hex) = (digest.algorithm_name(), digest.encoded());
     archive
         .add(&format!("blobs/{algorithm}/{}/{hex}", &hex[..2]), size, &mut checked)
         .with_context(|| format!("copy {digest}"))?;
     let found = checked.hasher.finish();
-    ensure!(found == *digest, "the file of {digest} is damaged: run `skyberth fsck --repair`, then begin again");
+    ensure!(found == *digest, "the file of {digest} is damaged: run `skyberth fsck --repair`, then the backup again");
     Ok(())
 }
 
@@ -289,8 +290,8 @@ impl Read for Checked {
     }
 }
 
-/// A file that gets its name when it is whole, so that a backup that breaks off takes no earlier one's place. Until then
-/// it has a name that no other backup has.
+/// A temporary file that gets its final name when it is complete. So a failed backup never replaces an earlier one. The
+/// temporary name is unique.
 #[derive(Debug)]
 pub(in crate::cli) struct Partial {
     file: NamedTempFile,
@@ -298,13 +299,13 @@ pub(in crate::cli) struct Partial {
 }
 
 impl Partial {
-    /// `None` for standard output.
+    /// Creates the file; `None` for standard output.
     pub(in crate::cli) fn of(target: &Place) -> anyhow::Result<Option<Self>> {
         let Place::File(target) = target else { return Ok(None) };
         ensure!(!target.is_dir(), "{} is a directory; the backup needs a file name", target.display());
         let mut name = target.file_name().context("the backup needs a file name")?.to_owned();
         name.push(".");
-        // Readable by its owner only: the archive holds all that the registry does.
+        // Readable only by its owner, since the archive contains all content of the registry.
         let file = tempfile::Builder::new().prefix(&name).suffix(".partial").tempfile_in(directory_of(target));
         let file = file.with_context(|| {
             format!(

@@ -1,16 +1,17 @@
-//! `skyberth backup` and `skyberth restore`: a node's names, tags, links and records of copies as of one moment, with as
-//! much of its content as is asked for, in one tar archive (`docs/on-disk-format.md`, "Backup").
+//! `skyberth backup` and `skyberth restore`: a node's names, tags, links and records of copies at one moment, with the
+//! selected content, in one tar archive (`docs/on-disk-format.md`, "Backup").
 //!
-//! A backup of a running node, in this order:
+//! The steps of a backup of a running node:
 //!
 //! 1. The node is told to keep all files of content until the backup ends.
-//! 2. The journal is copied to a temporary directory, newest file first: each older one was complete before the newer
-//!    one was begun, so the copy is what a power cut at some moment would have left.
-//! 3. The copy is opened as at a start, and tells what is held. All of it was held after step 1, so its files stay.
-//! 4. Journal and files go into the archive; each file is compared to its digest on the way.
-//! 5. The node must have kept its word until here: one that stopped meanwhile may have removed files since.
+//! 2. The journal is copied to a temporary directory, newest file first. Each older file was complete before the newer
+//!    one was begun. So the copy is what a power cut at some moment would have left.
+//! 3. The copy is opened as at a start, and lists the referenced content. All of it was referenced after step 1, so its
+//!    files stay.
+//! 4. Journal and files go into the archive. Each file is compared with its digest on the way.
+//! 5. The node must still be running. If it stopped, it may have removed files.
 //!
-//! A stopped node cannot start while a backup of it is made, and the same steps are taken without it.
+//! A stopped node is locked, so that it cannot start during the backup. Steps 2 to 4 are the same.
 
 mod archive;
 mod make;
@@ -26,7 +27,7 @@ pub(super) use archive::Content;
 pub(super) use make::{Partial, make};
 pub(super) use restore::restore;
 
-/// Where an archive is.
+/// The location of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// Standard output or input.
@@ -42,7 +43,7 @@ impl From<PathBuf> for Place {
 }
 
 impl Place {
-    /// To read from.
+    /// Opens the archive for reading.
     pub(super) fn open(&self) -> anyhow::Result<Box<dyn Read>> {
         match self {
             Place::Stream => Ok(Box::new(io::stdin().lock())),

@@ -1,11 +1,12 @@
-//! Restoring a backup onto an empty directory.
+//! Restores a backup into an empty directory.
 //!
-//! The order, and what an end right after each step leaves behind:
+//! The steps, and what a crash right after each leaves behind:
 //!
-//! 1. The directory is made and locked. Left: an empty directory.
-//! 2. `journal/` is made, then the archive's entries are written and synced, content after it was compared to its digest.
-//!    Left: a directory that is not empty and has no `skyberth.json`. No node starts on it, and no restore either.
+//! 1. The directory is created and locked. Left: an empty directory.
+//! 2. `journal/` is created, then the archive's entries are written and synced. Content is compared with its digest
+//!    first. Left: a directory that is not empty and has no `skyberth.json`. Neither a node nor a restore starts on it.
 //! 3. The archive's checksum is compared, the journal is checked, all directories are synced. Left: the same.
+//! 4. `skyberth.json` is written. Left: a node.
 //! 4. `skyberth.json` is written. Left: a node.
 
 use std::fs::{self, File};
@@ -23,14 +24,14 @@ use crate::data_dir::{Kind, NewDataDir};
 use crate::oci::Digest;
 use crate::units::{bytes, count};
 
-/// What is made in the directory before it is a node's.
+/// Subdirectories that exist before the directory becomes a node's.
 const MADE: [&str; 4] = ["journal", "blobs", "uploads", "quarantine"];
 
-/// Restores a backup; `false` if that was not complete.
+/// Restores a backup. Returns `false` if the backup was not complete.
 pub(in crate::cli) fn restore(data: &Path, input: impl Read) -> anyhow::Result<bool> {
     let target = NewDataDir::reserve(data)?;
     let restored = fill(data, input).inspect_err(|_| {
-        // Best effort: what stays cannot be taken for a node.
+        // Best effort: any remains cannot be mistaken for a node.
         for name in MADE {
             let _ = fs::remove_dir_all(data.join(name));
         }
@@ -50,29 +51,29 @@ fn tell(data: &Path, head: &Head, counts: Counts) {
     }
     if counts.missing > 0 {
         let (blobs, size) = (count(counts.missing, "blob"), bytes(counts.missing_bytes));
-        print(&format!("NOT COMPLETE: not in the backup, to be pushed again: {blobs}, {size}"));
+        print(&format!("NOT COMPLETE: the backup lacks {blobs}, {size}; push them again"));
     }
-    print(&format!("start it with: skyberth serve --data {}", data.display()));
+    print(&format!("start the node with: skyberth serve --data {}", data.display()));
 }
 
 fn fill(data: &Path, input: impl Read) -> anyhow::Result<(Head, End)> {
     let journal = data.join("journal");
-    // First of all: from here on the directory is not empty.
+    // The first entry: from here on the directory is not empty.
     fs::create_dir(&journal).with_context(|| format!("create {}", journal.display()))?;
     let store = ContentStore::open(data)?;
     let mut found = Counts::default();
     let (head, end) = archive::read(input, &mut |name, length, bytes| {
         if let Some(file) = name.strip_prefix("journal/") {
-            ensure!(journal::is_file(file), "the backup is damaged: {name:?} is no file of a journal");
+            ensure!(journal::is_file(file), "the backup is damaged: {name:?} is not a journal file");
             return write_journal(&journal.join(file), bytes);
         }
-        let digest = digest(name).with_context(|| format!("the backup is damaged: {name:?} does not belong in it"))?;
+        let digest = digest(name).with_context(|| format!("the backup is damaged: unexpected entry {name:?}"))?;
         found.files += 1;
         found.bytes += length;
         write_content(&store, &digest, length, bytes)
     })?;
     let same = (found.files, found.bytes) == (end.counts.files, end.counts.bytes);
-    ensure!(same, "the backup is damaged: it has not as many files as it says");
+    ensure!(same, "the backup is damaged: its number of files or bytes differs from its last entry");
     check_journal(&journal, &head)?;
     for directory in [&journal, data] {
         File::open(directory)?.sync_all()?;
@@ -95,7 +96,7 @@ fn digest(name: &str) -> Option<Digest> {
 }
 
 fn write_content(store: &ContentStore, digest: &Digest, length: u64, source: &mut dyn Read) -> anyhow::Result<()> {
-    let algorithm = digest.algorithm().context("an algorithm that cannot be computed")?;
+    let algorithm = digest.algorithm().context("unknown digest algorithm")?;
     let (staged, mut hasher, mut offset) = (store.stage(length)?, Hasher::new(algorithm), 0);
     archive::copy(source, |bytes| {
         staged.write_at(bytes, offset)?;
@@ -104,13 +105,13 @@ fn write_content(store: &ContentStore, digest: &Digest, length: u64, source: &mu
         Ok(())
     })?;
     let found = hasher.finish();
-    ensure!(found == *digest, "the backup is damaged: what should be {digest} is {found}");
+    ensure!(found == *digest, "the backup is damaged: the content of {digest} has the digest {found}");
     Ok(staged.publish(digest)?)
 }
 
-/// The journal can be opened, and is the one that the backup says.
+/// Checks that the journal can be opened, and that it is the one named by the backup.
 fn check_journal(directory: &Path, head: &Head) -> anyhow::Result<()> {
-    let expected: JournalId = head.journal.parse().context("the backup names no journal id")?;
+    let expected: JournalId = head.journal.parse().context("the backup has no valid journal id")?;
     let known_end = Some((expected, head.sequence));
     let findings = journal::verify(directory, known_end)?;
     let fault = findings.iter().find(|finding| finding.kind != FindingKind::TornTail);
@@ -118,6 +119,9 @@ fn check_journal(directory: &Path, head: &Head) -> anyhow::Result<()> {
         return Err(io::Error::other(format!("{}: {what}", file.display()))).context("the backup's journal is damaged");
     }
     let (_, opened) = journal::open_to_read(directory, Some(expected), known_end)?;
-    ensure!(opened.last_sequence == head.sequence, "the backup is damaged: its journal ends elsewhere");
+    ensure!(
+        opened.last_sequence == head.sequence,
+        "the backup is damaged: its journal ends at another record than it says"
+    );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Archives that are whole, cut off, and damaged.
+//! Archives that are complete, cut off, or damaged.
 
 use std::io::Read;
 
@@ -58,16 +58,16 @@ fn a_changed_byte_of_any_content_is_refused() {
 #[test]
 fn what_is_no_backup_or_a_newer_one_is_called_so() {
     for bytes in [&b"not a tar file at all"[..], &[0; 4096], b""] {
-        assert!(read(bytes).unwrap_err().starts_with("this is no backup"), "{:?}", read(bytes));
+        assert!(read(bytes).unwrap_err().starts_with("this is not a backup"), "{:?}", read(bytes));
     }
     let newer = archive(&Head { format: FORMAT + 1, ..head() });
     assert!(read(&newer).unwrap_err().starts_with("the backup has format"));
-    // With other members than those of today.
+    // A future format with other members.
     let newest = tar_of(tar::EntryType::Regular, archive::HEAD, br#"{"format":9,"other":true}"#);
     assert!(read(&newest).unwrap_err().starts_with("the backup has format 9"), "{:?}", read(&newest));
 }
 
-/// An archive of one entry.
+/// An archive with a single entry.
 fn tar_of(kind: tar::EntryType, name: &str, bytes: &[u8]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
@@ -81,9 +81,9 @@ fn tar_of(kind: tar::EntryType, name: &str, bytes: &[u8]) -> Vec<u8> {
 fn entries_that_no_backup_has_are_refused_unread() {
     for kind in [tar::EntryType::XHeader, tar::EntryType::XGlobalHeader, tar::EntryType::GNULongLink] {
         let said = read(&tar_of(kind, "x", &[b'a'; 4096])).unwrap_err();
-        assert!(said.contains("\"x\" does not belong in it"), "{kind:?}: {said}");
+        assert!(said.contains("unexpected entry \"x\""), "{kind:?}: {said}");
     }
-    // Gigabytes are announced, and not waited for.
+    // The header announces gigabytes. The reader must not wait for them.
     let mut header = tar::Header::new_gnu();
     header.set_path("x").unwrap();
     header.set_entry_type(tar::EntryType::GNULongName);

@@ -1,4 +1,4 @@
-//! Lines that people read, and members that programs do.
+//! The text for people, and the JSON members for programs.
 
 use super::*;
 use crate::admin::reply::Stored;
@@ -61,7 +61,7 @@ fn one_of_a_thing_is_no_plural() {
     assert!(said.contains("1 blob,") && said.contains("1 removal,"), "{said}");
     assert!(text(&Item::Checked { records: 1, files: 1, bad: 0, put_aside: 0 }).starts_with("journal: 1 record read"));
     let collected = collection(false, Collected { kept: 1, ..Collected::default() });
-    assert!(collected.ends_with("kept 1 unreferenced blob, young or being pushed to"), "{collected}");
+    assert!(collected.ends_with("kept 1 unreferenced blob, within the grace period or a running push"), "{collected}");
 }
 
 #[test]

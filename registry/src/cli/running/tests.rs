@@ -1,4 +1,4 @@
-//! Starts that fail half-way, and the order of a stop.
+//! Starts that fail half-way, and the steps of a stop.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::data_dir::{DataDir, Kind, attached_portal};
 use crate::oci::{Algorithm, Digest};
 use crate::service::Error;
 
-/// Longer than anything here takes on a busy machine, and shorter than the limit of a flush.
+/// Longer than any step takes on a busy machine, and shorter than the limit of a flush.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An address that nobody had a moment ago.
+/// An address that was free a moment ago.
 fn free_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Everything that a node can have, each on an address of its own.
+/// A configuration with every part of a node, each on an address of its own.
 fn config(folder: &TempDir) -> Config {
     let mut config = Config::default();
     config.storage.data = folder.path().join("data");
@@ -49,7 +49,7 @@ async fn stop(running: Running) {
     timeout(PATIENCE, running.stop()).await.expect("no end of the stop").unwrap();
 }
 
-/// Whoever comes next can have all that a node takes.
+/// Checks that the next process can use every address and lock of the node.
 fn assert_nothing_is_held(config: &Config) {
     let addresses = [config.server.listen, config.gateway.listen.0.unwrap(), config.portal.listen];
     for address in addresses {
@@ -59,7 +59,7 @@ fn assert_nothing_is_held(config: &Config) {
     drop(DataDir::open(&attached_portal(&config.storage.data), Kind::Portal).unwrap());
 }
 
-/// How the last run left the index.
+/// The state in which the last run left the index.
 fn index_of(config: &Config) -> IndexOrigin {
     let node = Node::open(config, Beside::default(), Arc::new(Metrics::new())).unwrap();
     node.registry.catalog().close();
@@ -83,7 +83,7 @@ async fn an_address_that_is_taken_ends_the_start_before_anything_is_made() {
         assert!(!config.storage.data.exists());
         drop(taken);
     }
-    // None of those that were bound before it is kept.
+    // No address that was bound before stays bound.
     stop(start(&config).await.unwrap()).await;
 }
 
@@ -94,7 +94,7 @@ async fn a_foreign_directory_is_left_as_it_is() {
     std::fs::create_dir(&config.storage.data).unwrap();
     std::fs::write(config.storage.data.join("thesis.tex"), "x").unwrap();
     let error = fails(&config).await;
-    assert!(error.contains("no Skyberth data directory"), "{error}");
+    assert!(error.contains("not a Skyberth data directory"), "{error}");
     assert_eq!(names(&config.storage.data), ["thesis.tex"]);
     std::fs::remove_file(config.storage.data.join("thesis.tex")).unwrap();
     assert_nothing_is_held(&config);
@@ -110,7 +110,7 @@ async fn a_backend_that_does_not_suit_ends_gateway_and_attached_portal_too() {
     let error = fails(&config).await;
     assert!(error.contains("4KiB/1+4"), "{error}");
     assert_nothing_is_held(&config);
-    // Its catalog was closed as at any stop.
+    // Its catalog was closed, as at any stop.
     config.storage.backend = Backend::Fs;
     assert_eq!(index_of(&config), IndexOrigin::Reused);
 }
