@@ -1,9 +1,10 @@
-//! The fanouts of content whose sectors are not its own 4 MiB units: computed once, as they cost a pass over the content.
+//! Stores the fanouts of content whose sectors are not its own 4 MiB units. Each is computed once, since that takes a
+//! pass over the content.
 //!
 //! ```text
 //! fanouts/<first 2 hex>/<algorithm>-<hex>    SHA-256 of profile, digest and roots in hex, a line break, the roots
 //! ```
-//! A file that is not so is as good as none. Everything here blocks.
+//! A file in any other form counts as missing. All functions here block.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -18,10 +19,10 @@ use skynet_formats::sector::SectorRoot;
 use super::files;
 use crate::oci::{Algorithm, Digest};
 
-/// Bytes before the roots.
+/// Bytes of the file before the roots.
 const HEAD: usize = 65;
 
-/// All fanouts of a profile. Clones share the directory.
+/// All fanouts of one profile. Clones share the directory.
 #[derive(Clone, Debug)]
 pub(super) struct Fanouts {
     directory: PathBuf,
@@ -35,7 +36,7 @@ impl Fanouts {
         Ok(Fanouts { directory, profile })
     }
 
-    /// The roots of all pieces of content, chunk by chunk, if they are known.
+    /// The roots of all pieces of the content, chunk by chunk; `None` if they are unknown.
     pub(super) fn get(&self, digest: &Digest) -> io::Result<Option<Arc<[SectorRoot]>>> {
         let Some(path) = self.path(digest) else { return Ok(None) };
         let file = match File::open(path) {
@@ -43,7 +44,7 @@ impl Fanouts {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        // A base sector holds no more roots.
+        // A base sector cannot hold more roots than this.
         let limit = (HEAD + self.profile.sector_size().bytes()) as u64;
         let mut bytes = Vec::new();
         file.take(limit).read_to_end(&mut bytes)?;
@@ -53,14 +54,14 @@ impl Fanouts {
         Ok(sound.then(|| fanout.iter().map(|root| SectorRoot::from_bytes(*root)).collect()))
     }
 
-    /// Keeps a fanout, durably.
+    /// Stores a fanout durably.
     pub(super) fn put(&self, digest: &Digest, fanout: &[SectorRoot]) -> io::Result<()> {
         let Some(path) = self.path(digest) else { return Ok(()) };
         let roots: Vec<u8> = fanout.iter().flat_map(SectorRoot::as_bytes).copied().collect();
         files::replace(&path, &[self.head(digest, &roots).as_bytes(), &roots])
     }
 
-    /// Removes those that `keep` says no to, and what is no fanout. They need not be gone after a power cut.
+    /// Removes fanouts that `keep` returns false for, and foreign files. They may come back after a power cut.
     pub(super) fn retain<E: From<io::Error>>(&self, mut keep: impl FnMut(&Digest) -> Result<bool, E>) -> Result<(), E> {
         for path in files::each(&self.directory)? {
             let path = path?;
@@ -81,7 +82,7 @@ impl Fanouts {
         format!("{}\n", hasher.finish().encoded())
     }
 
-    /// `None` of content that nothing here can compute the digest of.
+    /// `None` for content with an unknown digest algorithm.
     fn path(&self, digest: &Digest) -> Option<PathBuf> {
         digest.algorithm()?;
         Some(self.directory.join(digest.encoded().get(..2)?).join(file_name(digest)))

@@ -1,4 +1,4 @@
-//! Small files that are replaced whole, below directories by their first two characters.
+//! Small files that are replaced as a whole, in subdirectories named by their first two characters.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use content_store::{make_directory, sync_data, sync_directory};
 
-/// What a file in the making ends with; no name of a whole one does.
+/// Suffix of a file that is being written. No finished file has it.
 const IN_THE_MAKING: &str = ".tmp";
 
-/// Makes a directory with one for each first two hex digits, durably but for its own name.
+/// Creates a directory with a subdirectory for each first two hex digits. All but the directory's own name is durable.
 pub(super) fn make_sharded(directory: &Path) -> io::Result<()> {
     make_directory(directory)?;
     for shard in 0..=u8::MAX {
@@ -18,8 +18,8 @@ pub(super) fn make_sharded(directory: &Path) -> io::Result<()> {
     sync_directory(directory)
 }
 
-/// Writes a file in place of what stands there; it is durable once it and its directory are synced. A crash before that may
-/// leave it, or nothing, or an empty file.
+/// Replaces a file. It is durable once it and its directory are synced. A crash before that may leave the new file, no
+/// file, or an empty file.
 pub(super) fn write(path: &Path, parts: &[&[u8]]) -> io::Result<File> {
     let new = in_the_making(path);
     let mut file = File::create(&new)?;
@@ -28,7 +28,7 @@ pub(super) fn write(path: &Path, parts: &[&[u8]]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Writes a file, durably. A crash before the end leaves what stood there.
+/// Replaces a file durably. A crash before the end leaves the old file.
 pub(super) fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let new = in_the_making(path);
     let mut file = File::create(&new)?;
@@ -38,7 +38,7 @@ pub(super) fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_directory)
 }
 
-/// All files below the directories of a sharded one, one shard after the other.
+/// All files of a sharded directory, one shard after the other.
 pub(super) fn each(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<PathBuf>> + use<>> {
     let shards = fs::read_dir(directory)?;
     Ok(shards.flat_map(|shard| match shard.and_then(|shard| fs::read_dir(shard.path())) {

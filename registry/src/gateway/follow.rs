@@ -1,13 +1,13 @@
-//! Keeps the records up with the journal: whatever it says is held gets the record of its base sector.
+//! Follows the journal: all referenced content gets a record of its base sector.
 //!
-//! The first time, and when the journal does not reach back far enough any more, all content that is held is walked over, in
-//! the order of digests. Then what the journal says is taken in, page by page.
+//! At the first start, a walk visits all referenced content in the order of digests. So it does when the journal no
+//! longer reaches back to the recorded state. Then the facts of the journal are processed, page by page.
 //!
 //! Durable steps, and what a crash after each leaves behind:
 //!
-//! 1. the fanout of large content is kept, one by one: it is not computed again;
-//! 2. the records of a page are synced: they are found already, and not written again;
-//! 3. the state names the last content of the page, or the last fact: the next page begins behind it.
+//! 1. the fanout of large content is stored, one by one: it is not computed again;
+//! 2. the records of a page are synced: they are found, and not written again;
+//! 3. the state names the last content of the page, or the last fact: the next page begins after it.
 
 use std::collections::HashSet;
 use std::io;
@@ -25,20 +25,20 @@ use crate::catalog::{FactsSinceError, Replay, ReplayError};
 use crate::oci::Digest;
 use crate::service::Error;
 
-/// Between two looks at whether the journal has grown: about so long after a push its skylinks can be had.
+/// Interval between checks whether the journal has grown. Skylinks of a push are available about this long after it.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// After a failure.
+/// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
-/// From one removal of records whose content is gone to the next.
+/// Interval between sweeps, which remove the records of unreferenced content.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
-/// Facts whose records become durable together.
+/// Number of facts whose records become durable together.
 const PAGE: usize = 256;
-/// The same of digests that are walked over.
+/// Number of digests in a page of a walk.
 pub(super) const WALK_PAGE: usize = if cfg!(test) { 4 } else { 64 };
-/// Roots that wait in memory for that; where one content has more, it is written by itself.
+/// Most roots waiting in memory to be written. Content with more roots is written at once.
 const MAX_WAITING: usize = 64 * 1024;
 
-/// Why the records stay behind.
+/// Why the records fall behind the journal.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FollowError {
     #[error("cannot read the journal")]
@@ -49,7 +49,7 @@ pub(super) enum FollowError {
     Content(#[from] Error),
     #[error("cannot use the records of the gateway")]
     Records(#[from] io::Error),
-    #[error("the work on records panicked")]
+    #[error("the task that writes records panicked")]
     Panicked(#[from] tokio::task::JoinError),
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn follow(gateway: &Gateway, stop: &CancellationToken) {
         };
         if let Err(error) = result {
             let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(%error, %reason, "the gateway does not know all content, and will try again");
+            tracing::warn!(%error, %reason, "the gateway does not know all content yet, and will retry");
             pause = PAUSE;
         }
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
@@ -90,7 +90,7 @@ impl Gateway {
         self.catch_up(state, stop).await
     }
 
-    /// How far the records go. Those of something else are forgotten.
+    /// The state in force. If it belongs to another journal, profile or format, all records are removed.
     pub(super) async fn begin(&self) -> Result<State, FollowError> {
         let last = self.registry.catalog().status().sequence;
         let fresh = self.all_anew(last);
@@ -110,13 +110,13 @@ impl Gateway {
         Ok(beginning.await??)
     }
 
-    /// Before a walk over what is held at a sequence.
+    /// The state before a walk over all content referenced at `sequence`.
     fn all_anew(&self, sequence: u64) -> State {
         let (journal, profile) = (self.journal.clone(), self.profile.to_string());
         State { format: FORMAT, journal, profile, sequence, walk: Some(Walk::default()) }
     }
 
-    /// Takes in what is not known yet.
+    /// Processes all facts that are not processed yet.
     pub(super) async fn catch_up(&self, state: &mut State, stop: &CancellationToken) -> Result<(), FollowError> {
         while !stop.is_cancelled() {
             if let Some(walk) = state.walk.clone() {
@@ -137,11 +137,11 @@ impl Gateway {
         Ok(())
     }
 
-    /// Goes on with a walk, to its end unless the node stops.
+    /// Continues a walk, to its end unless the node stops.
     async fn walk(&self, walk: Walk, state: &mut State, stop: &CancellationToken) -> Result<(), FollowError> {
         tracing::info!(
             after = walk.after.as_ref().map(tracing::field::display),
-            "looking at all content for its skylinks"
+            "walking over all content to find its skylinks"
         );
         let mut after = walk.after;
         loop {
@@ -159,7 +159,7 @@ impl Gateway {
         }
     }
 
-    /// Learns what comes after the state's sequence.
+    /// Processes the facts after the state's sequence.
     async fn take_in(&self, mut facts: Replay, state: &mut State, stop: &CancellationToken) -> Result<(), FollowError> {
         loop {
             let (rest, page) = spawn_blocking(move || read_page(facts)).await?;
@@ -178,7 +178,7 @@ impl Gateway {
         }
     }
 
-    /// Makes the records of content, durably; `false` if the node stops first.
+    /// Writes the records of content durably; `false` if the node stops first.
     async fn learn_page(
         &self,
         contents: impl IntoIterator<Item = Digest>,
@@ -202,7 +202,7 @@ impl Gateway {
                 self.write(std::mem::take(&mut waiting)).await?;
             }
         }
-        // What a stop made of it is looked at again.
+        // After a stop these records are found again, so they are not lost.
         self.write(waiting).await?;
         Ok(!stop.is_cancelled())
     }
@@ -212,7 +212,7 @@ impl Gateway {
         Ok(spawn_blocking(move || records.put(&waiting.found)).await??)
     }
 
-    /// Remembers, durably, how far the records go.
+    /// Records durably how far the records go.
     async fn reached(&self, state: &mut State, new: State) -> Result<(), FollowError> {
         let file = self.records.state.clone();
         *state = spawn_blocking(move || file.set(&new).map(|()| new)).await??;
@@ -227,12 +227,12 @@ impl Gateway {
             records.retain(|digest| -> Result<bool, FollowError> { Ok(catalog.is_held(digest)?) })
         });
         let removed = sweeping.await??;
-        tracing::debug!(removed, "looked for records of content that is gone");
+        tracing::debug!(removed, "removed records of unreferenced content");
         Ok(())
     }
 }
 
-/// The content whose record a fact may allow.
+/// The content that may get a record because of this fact.
 fn content_of(fact: Fact) -> Option<Digest> {
     match fact {
         Fact::BlobLinked { digest, .. } | Fact::ManifestStored { digest, .. } | Fact::Placed { digest, .. } => {
@@ -243,7 +243,7 @@ fn content_of(fact: Fact) -> Option<Digest> {
     }
 }
 
-/// The next facts with their sequences; fewer than a page at the end.
+/// The next facts with their sequences; fewer than a page at the end of the journal.
 fn read_page(mut facts: Replay) -> (Replay, Result<Vec<(u64, Fact)>, ReplayError>) {
     let page = facts.by_ref().take(PAGE).map(|record| record.map(|record| (record.sequence, record.fact)));
     let page = page.collect();

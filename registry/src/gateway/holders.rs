@@ -1,11 +1,12 @@
-//! Which skyfiles have a data sector: lists of pairs of roots, spread over files by the first byte of the sector's.
+//! Stores which skyfiles contain a data sector, as pairs of roots, in files by the first byte of the sector's root.
 //!
 //! ```text
-//! sectors/<first 2 hex>    for each sector, and each skyfile with it, 64 bytes: its root, then that of the base sector
+//! sectors/<first 2 hex>    for each sector and each skyfile with it, 64 bytes: its root, then the root of the base
+//! sector
 //! ```
-//! A pair is a hint: whoever follows it finds out by the skyfile's record and fanout whether it is true. So pairs may stand
-//! twice, or be of a skyfile that is gone, until a sweep. They are durable before the record of their skyfile is written.
-//! Everything here blocks.
+//! A pair is a hint, checked by its reader against the skyfile's record and fanout. So until a sweep, a pair may appear
+//! twice, or name a removed skyfile. Pairs are durable before the record of their skyfile is written. All functions
+//! here block.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
@@ -18,13 +19,13 @@ use skynet_formats::sector::SectorRoot;
 
 use super::files;
 
-/// The root of a sector, and of the base sector of a skyfile with it.
+/// The root of a sector, and the root of the base sector of a skyfile with it.
 pub(super) type Pair = (SectorRoot, SectorRoot);
 
 const PAIR: usize = 2 * SectorRoot::SIZE;
-/// Bytes read at a time; whole pairs.
+/// Bytes read at a time: a multiple of the size of a pair.
 const STEP: usize = 1024 * PAIR;
-/// Skyfiles that are looked at for one sector, those that came last.
+/// Most skyfiles examined for one sector: the newest ones.
 const MAX_HOLDERS: usize = 256;
 
 /// All pairs. Clones share the directory.
@@ -40,7 +41,7 @@ impl Holders {
         Ok(Holders { directory })
     }
 
-    /// The base sectors of skyfiles with this sector, the last first.
+    /// The base sectors of skyfiles with this sector, the newest first.
     pub(super) fn of(&self, sector: &SectorRoot) -> io::Result<Vec<SectorRoot>> {
         let mut found = VecDeque::new();
         each_pair(&self.path(sector.as_bytes()[0]), |(root, base)| {
@@ -52,7 +53,7 @@ impl Holders {
         Ok(found.into())
     }
 
-    /// Adds pairs, durably.
+    /// Adds pairs durably.
     pub(super) fn add(&self, mut pairs: Vec<Pair>) -> io::Result<()> {
         pairs.sort_unstable();
         let mut is_new = false;
@@ -60,17 +61,17 @@ impl Holders {
             let path = self.path(pairs[0].0.as_bytes()[0]);
             is_new |= !path.try_exists()?;
             let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-            // What a crash left of a pair is written over.
+            // Part of a pair, left by a crash, is overwritten.
             let end = file.metadata()?.len() / PAIR as u64 * PAIR as u64;
             file.write_all_at(&bytes_of(pairs), end)?;
             sync_data(&file)?;
         }
-        // A crash before this: the pairs may be gone. No record speaks of them yet.
+        // A crash before this may lose the pairs. No record depends on them yet.
         if is_new { sync_directory(&self.directory) } else { Ok(()) }
     }
 
-    /// Removes the pairs of skyfiles that `keep` says no to, and those that stand twice. One file is in memory at a time:
-    /// of 10 TiB in sectors of 4 MiB some 640 KiB.
+    /// Removes duplicates, and the pairs of skyfiles for which `keep` returns false. It has one file in memory at a
+    /// time: about 640 KiB for 10 TiB in sectors of 4 MiB.
     pub(super) fn retain(&self, mut keep: impl FnMut(&SectorRoot) -> io::Result<bool>) -> io::Result<()> {
         for shard in 0..=u8::MAX {
             let path = self.path(shard);
@@ -94,7 +95,7 @@ impl Holders {
         Ok(())
     }
 
-    /// Removes all. They need not be gone after a power cut.
+    /// Removes all pairs. They may come back after a power cut.
     pub(super) fn clear(&self) -> io::Result<()> {
         fs::read_dir(&self.directory)?.try_for_each(|entry| fs::remove_file(entry?.path()))
     }
@@ -104,7 +105,7 @@ impl Holders {
     }
 }
 
-/// All pairs of a file, which may be absent.
+/// Calls `each` with all pairs of a file, which may be absent.
 fn each_pair(path: &Path, mut each: impl FnMut(Pair)) -> io::Result<()> {
     let mut file = match File::open(path) {
         Ok(file) => file,

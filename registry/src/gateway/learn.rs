@@ -1,4 +1,4 @@
-//! What the base sector of content is, and what sectors it lists: from what is known already where that is enough.
+//! Finds the base sector of content and the sectors that it lists, from existing records where these suffice.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -23,21 +23,21 @@ use crate::oci::Digest;
 use crate::placement;
 use crate::service::{Error, Registry};
 
-/// Bytes coded between two looks at whether the node stops.
+/// Bytes processed between two checks whether the node stops.
 const STEP: usize = 256 * 1024;
 
-/// What a pass over content came to.
+/// The outcome of a pass over content.
 enum Pass {
     Fanout(Vec<SectorRoot>),
     Stopped,
-    /// It is not here, or not in its length.
+    /// The file is missing, or has the wrong length.
     Unreadable(StoreError),
-    /// Its bytes are others.
+    /// The bytes do not match the digest.
     Damaged,
 }
 
 impl Gateway {
-    /// What is to be recorded of content; `None` if there is nothing to make it from now, or it has no skylink.
+    /// The record for content. `None` if it has no skylink, or if nothing on this node can compute it now.
     pub(super) async fn learn(
         &self,
         digest: &Digest,
@@ -71,7 +71,7 @@ impl Gateway {
         Ok(making.await?)
     }
 
-    /// As a place of this profile names it.
+    /// The base sector that a placement of this profile names.
     fn placed(&self, digest: &Digest) -> Result<Option<SectorRoot>, FollowError> {
         let places = self.registry.catalog().placements(digest)?.into_iter().map(|placement| placement.locator);
         let mut ours = places.filter(|locator| locator.kind == KIND && locator.profile.parse() == Ok(self.profile));
@@ -82,7 +82,7 @@ impl Gateway {
         }))
     }
 
-    /// Of content that is read whole for it.
+    /// The base sector of small content, which is read whole to compute it.
     async fn small_base(&self, digest: &Digest, length: u64) -> Result<Option<SectorRoot>, FollowError> {
         let (registry, name, profile) = (Arc::clone(&self.registry), digest.clone(), self.profile);
         let reading = spawn_blocking(move || {
@@ -95,7 +95,7 @@ impl Gateway {
         }
     }
 
-    /// The fanout of large content, computed and kept if it is not known yet.
+    /// The fanout of large content. It is computed and stored if it is unknown.
     async fn fanout(
         &self,
         digest: &Digest,
@@ -103,7 +103,8 @@ impl Gateway {
         stop: &CancellationToken,
     ) -> Result<Option<Arc<[SectorRoot]>>, FollowError> {
         let is_kept = self.has_unit_roots(length);
-        // With a backend, placement computes them before it places content; the fact that says so will be met too.
+        // With a backend, placement computes unit roots before it places content. The fact that records them comes
+        // here, too.
         if is_kept
             && self.registry.remote.is_none()
             && !placement::keep_unit_roots(&self.registry, digest, length, stop).await?
@@ -125,7 +126,7 @@ impl Gateway {
             Pass::Stopped => Ok(None),
             Pass::Unreadable(error) => self.unreadable(digest, error).await.map(|()| None),
             Pass::Damaged => {
-                // As a pull does; looks again, since a push may have replaced it.
+                // As a pull does. It checks again, since a push may have replaced the file.
                 let aside = self.registry.put_aside(digest).await?;
                 let aside = aside.as_ref().map(|path| tracing::field::display(path.display()));
                 tracing::error!(%digest, quarantine = aside, "content is damaged");
@@ -135,7 +136,7 @@ impl Gateway {
         }
     }
 
-    /// The fanout of large content, if it is known. Blocks.
+    /// The fanout of large content; `None` if it is unknown. Blocks.
     pub(super) fn known_fanout(&self, digest: &Digest, length: u64) -> Result<Option<Arc<[SectorRoot]>>, FollowError> {
         if self.has_unit_roots(length) {
             Ok(placement::unit_roots(&self.registry, digest)?)
@@ -144,12 +145,12 @@ impl Gateway {
         }
     }
 
-    /// Whether the registry itself keeps the fanout of large content.
+    /// True if the registry itself stores the fanout of large content, as unit roots.
     fn has_unit_roots(&self, length: u64) -> bool {
         self.profile.fanout_is_unit_roots() && length > UNIT
     }
 
-    /// Content that was evicted, or is lost or damaged, has no skylink here.
+    /// Handles content that cannot be read. Evicted, lost or damaged content gets no skylink here.
     async fn unreadable(&self, digest: &Digest, error: StoreError) -> Result<(), FollowError> {
         if matches!(error, StoreError::Missing { .. }) {
             return Ok(());
@@ -161,12 +162,12 @@ impl Gateway {
     }
 }
 
-/// The roots of a fanout that hold content.
+/// The roots of a fanout that lead to content, not parity.
 pub(super) fn data_roots(profile: Profile, fanout: &[SectorRoot]) -> impl Iterator<Item = &SectorRoot> {
     fanout.chunks(profile.chunk_roots()).flat_map(move |chunk| chunk.iter().take(usize::from(profile.data_pieces())))
 }
 
-/// A pass over the content, in the memory of one stripe. Blocks.
+/// Computes a fanout in one pass over the content, with one stripe in memory. Blocks.
 fn compute(
     registry: &Registry,
     digest: &Digest,

@@ -1,4 +1,4 @@
-//! Sectors made from content: a base sector is written when it is asked for, the others are stretches of the file.
+//! Makes sectors from content. A base sector is built on request; other sectors are ranges of the content's file.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::records::Record;
 use crate::oci::Digest;
 use crate::service::Blob;
 
-/// The sectors of all content that anybody may read and that is here.
+/// The sectors of all local content that anonymous clients may read.
 #[derive(Debug)]
 pub(super) struct Made {
     gateway: Gateway,
@@ -29,9 +29,9 @@ impl Made {
         Made { gateway, runtime }
     }
 
-    /// The content, if it may be served and is here.
+    /// The content, if it is public and has a local file.
     fn content(&self, record: &Record) -> io::Result<Option<Blob>> {
-        // Asked each time: it may have been deleted, or its last public repository may be private now.
+        // Checked each time: the content may have been deleted, or its last public repository may now be private.
         if !self.gateway.registry.catalog().is_public(&record.digest).map_err(io::Error::other)? {
             return Ok(None);
         }
@@ -46,7 +46,7 @@ impl Made {
         }
     }
 
-    /// What a pull does with a damaged file. Nobody waits for it here.
+    /// Quarantines a damaged file, as a pull does. No caller waits for it.
     fn put_aside(&self, digest: Digest, error: StoreError) {
         let registry = Arc::clone(&self.gateway.registry);
         self.runtime.spawn(async move {
@@ -67,7 +67,7 @@ impl Made {
                 let Some(roots) = known else { return Ok(None) };
                 let made = canonical::large(digest, *length, profile, &roots).map_err(io::Error::other)?;
                 if made.root() != *base {
-                    tracing::warn!(%digest, sector.root = %base, "a record of the gateway is wrong");
+                    tracing::warn!(%digest, sector.root = %base, "a record of the gateway names the wrong content");
                     return Ok(None);
                 }
                 (made.into_bytes(), Some(roots))
@@ -87,7 +87,7 @@ impl SectorSource for Made {
     }
 
     fn find_data(&self, root: &SectorRoot) -> io::Result<Option<Sector>> {
-        // Some may be gone, or private: one that may be read is enough.
+        // Some skyfiles may be removed or private. One readable skyfile is enough.
         for base in self.gateway.records.holders.of(root)? {
             if let Some(sector) = self.file(&base)?.map(|file| file.data(root)).transpose()?.flatten() {
                 return Ok(Some(sector));
@@ -101,7 +101,7 @@ impl SectorSource for Made {
 enum Place {
     /// Read whole and verified.
     Memory(Bytes),
-    /// Open: a deletion meanwhile does not cut the client.
+    /// An open file, so that a deletion does not interrupt the reader.
     File(Arc<std::fs::File>),
 }
 
@@ -109,9 +109,9 @@ enum Place {
 #[derive(Debug)]
 struct MadeFile {
     base: SectorRoot,
-    /// The base sector as far as it is not content.
+    /// The base sector without the content that it includes.
     head: Bytes,
-    /// The roots of the pieces, where the content has sectors of its own.
+    /// The roots of the pieces, if the content has sectors of its own.
     fanout: Option<Arc<[SectorRoot]>>,
     bytes: Place,
     length: u64,
@@ -129,10 +129,10 @@ impl MadeFile {
         }
     }
 
-    /// A sector with content. Parity is nowhere: whoever wants it can compute it.
+    /// A sector with content. Sectors with parity are not served, since their readers can compute them.
     fn data(&self, root: &SectorRoot) -> io::Result<Option<Sector>> {
         let Some(fanout) = &self.fanout else { return Ok(None) };
-        // Pieces of one root have the same bytes.
+        // Pieces with the same root have the same bytes.
         let Some(position) = data_roots(self.profile, fanout).position(|other| other == root) else { return Ok(None) };
         let (size, pieces) = (self.profile.sector_size(), self.profile.data_pieces());
         let (chunk, piece) = (position as u64 / u64::from(pieces), (position % usize::from(pieces)) as u8);

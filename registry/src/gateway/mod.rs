@@ -1,13 +1,13 @@
-//! The gateway: what anybody may pull is served at its skylink too, from the same files.
+//! The gateway: serves public content at skylinks, from the content store's files.
 //!
-//! A skylink says nothing of a digest, so that the way back is kept in `records`: a small file for each piece of content,
-//! named by the root of its base sector; beside them, which skyfiles have a data sector (`holders`), and fanouts that the
-//! registry has no other use for (`fanouts`). That is a view of the journal like the index, made by `follow`, which goes on
-//! where it was (`state`), out of what `learn` finds; it is safe to delete. A base sector is made when it is asked for
-//! (`made`); the others, and the content, are bytes of the content store.
+//! A skylink does not contain a digest, so `records` maps it back: a small file for each piece of content, named by the
+//! root of its base sector. `holders` lists which skyfiles contain a data sector. `fanouts` stores fanouts that only
+//! the gateway needs. Together they are a view of the journal, like the index, and safe to delete. `follow` makes them
+//! from what `learn` finds, and continues after a start from the recorded `state`. `made` builds a base sector on
+//! request. The other sectors are bytes of the content store.
 //!
-//! Nothing here is a place where content is kept: what is not on this node's disk is not fetched for the gateway, and its
-//! answers say what they come from, so that no registry takes it for a portal.
+//! The gateway keeps no copies. Content without a local file is not fetched for it. Its answers name their source, so
+//! that no registry takes it for a portal.
 
 mod fanouts;
 mod files;
@@ -34,21 +34,21 @@ use crate::service::Registry;
 use made::Made;
 use records::Records;
 
-/// What is served at skylinks.
+/// The records of content at skylinks, and the registry that they belong to.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     registry: Arc<Registry>,
     records: Records,
     profile: Profile,
     journal: String,
-    /// Content that was looked at to record it.
+    /// Number of times that content was examined for its record.
     #[cfg(test)]
     looked_at: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Gateway {
-    /// Opens the records in `directory`, made if need be. Their skylinks are those of the profile; they are of the journal
-    /// with this id. Blocks.
+    /// Opens the records in `directory`, which is created if it is missing. They belong to this profile, and to the
+    /// journal with this id. Blocks.
     pub fn open(registry: Arc<Registry>, directory: &Path, profile: Profile, journal: String) -> io::Result<Self> {
         let records = Records::open(directory, profile)?;
         Ok(Gateway {
@@ -61,12 +61,12 @@ impl Gateway {
         })
     }
 
-    /// What a portal's HTTP serves. Called within a runtime.
+    /// The source of sectors for a portal's HTTP server. Must be called within a runtime.
     pub fn source(&self) -> Arc<dyn SectorSource> {
         Arc::new(Made::new(self.clone(), Handle::current()))
     }
 
-    /// Keeps the records up with the journal until `stop`. One at a time.
+    /// Follows the journal until `stop`. The caller must not run it twice at once.
     pub async fn follow(self, stop: CancellationToken) {
         follow::follow(&self, &stop).await;
     }

@@ -1,12 +1,13 @@
-//! What the gateway knows of content: a file for each base sector, beside the lists of `holders` and `fanouts`.
+//! Stores the gateway's records: a file for each base sector, beside the files of `holders` and `fanouts`.
 //!
 //! ```text
-//! links/<first 2 hex>/<root hex> the digest and the length of the content with that base sector, and what is listed of it
+//! links/<first 2 hex>/<root hex> digest and length of the content with that base sector, and whether its sectors are
+//! listed
 //! sectors/                       see `holders`
 //! fanouts/                       see `fanouts`
 //! state.json                     see `state`
 //! ```
-//! All of it can be made again. A record that cannot be read is as good as none. Everything here blocks.
+//! All of it can be rebuilt. An unreadable record counts as missing. All functions here block.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
@@ -23,15 +24,15 @@ use super::holders::Holders;
 use super::state::StateFile;
 use crate::oci::Digest;
 
-/// No record is longer: the longest digest, a number, a word.
+/// Longest record: the longest digest, a number, a word.
 const MAX_RECORD: u64 = 512;
 
-/// Content, as its record names it.
+/// The record of a piece of content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) digest: Digest,
     pub(super) length: u64,
-    /// All of its data sectors have their pairs; else only its skylink was known.
+    /// True if all its data sectors have pairs. False if only its skylink was known.
     pub(super) listed: bool,
 }
 
@@ -41,7 +42,7 @@ impl Record {
         format!("{} {} {listed}\n", self.digest, self.length)
     }
 
-    /// The line break is part of it: one that was cut off is none.
+    /// Parses a record. Without its line break a record is incomplete, and counts as missing.
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.strip_suffix('\n')?.split(' ');
         let (digest, length) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
@@ -54,12 +55,12 @@ impl Record {
     }
 }
 
-/// Content whose base sector was found out.
+/// Content and its base sector, to be recorded.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) base: SectorRoot,
     pub(super) record: Record,
-    /// The sectors that hold the content, where the base sector does not.
+    /// The sectors that contain the content, if the base sector does not.
     pub(super) sectors: Vec<SectorRoot>,
 }
 
@@ -70,7 +71,7 @@ pub(super) struct Records {
     pub(super) holders: Holders,
     pub(super) fanouts: Fanouts,
     pub(super) state: StateFile,
-    /// The root of a sector of zeros, which is everywhere and nobody's.
+    /// The root of a sector of zeros. It gets no pairs, since any content may have such sectors.
     zeros: SectorRoot,
 }
 
@@ -85,7 +86,7 @@ impl Records {
         Ok(Records { links, holders, fanouts, state, zeros: sector_root(profile.sector_size(), &[]) })
     }
 
-    /// What has this base sector.
+    /// The record of this base sector; `None` if there is none.
     pub(super) fn get(&self, root: &SectorRoot) -> io::Result<Option<Record>> {
         let file = match File::open(self.path(root)) {
             Ok(file) => file,
@@ -100,10 +101,11 @@ impl Records {
         }
     }
 
-    /// Makes these records, durably, but for those that stand.
+    /// Writes records durably, except those that exist unchanged.
     ///
-    /// A crash after the pairs leaves some that lead to no record: they are added again with it, and a sweep removes the
-    /// doubles. One while records are written may leave them, or nothing, or empty files, which are none.
+    /// A crash after the pairs leaves pairs without a record. They are added again with the record, and a sweep removes
+    /// the duplicates. A crash while records are written may leave them, no files, or empty files, which count as
+    /// missing.
     pub(super) fn put(&self, found: &[Found]) -> io::Result<()> {
         let mut new = Vec::new();
         let mut seen = HashSet::new();
@@ -121,7 +123,7 @@ impl Records {
         self.holders.add(pairs.collect())?;
         let mut shards = BTreeSet::new();
         let mut files = Vec::new();
-        // Those that list more last.
+        // For one base sector, a listed record is written last and wins.
         new.sort_by_key(|one| one.record.listed);
         for one in new {
             let path = self.path(&one.base);
@@ -132,8 +134,8 @@ impl Records {
         shards.iter().try_for_each(|shard| sync_directory(shard))
     }
 
-    /// Removes the records that `keep` says no to, what is no record, and all that is listed of them; answers how many
-    /// went.
+    /// Removes the records for which `keep` returns false, invalid files, and the pairs and fanouts of both. Returns
+    /// how many records were removed.
     pub(super) fn retain<E: From<io::Error>>(
         &self,
         mut keep: impl FnMut(&Digest) -> Result<bool, E>,
@@ -151,16 +153,16 @@ impl Records {
         }
         self.fanouts.retain(keep)?;
         if removed > 0 {
-            // Before the pairs: a record that a power cut brings back would have none.
+            // Records first: if a power cut brought a record back after its pairs were removed, it would have none.
             shards.iter().try_for_each(|shard| sync_directory(shard))?;
             self.holders.retain(|base| self.path(base).try_exists())?;
         }
         Ok(removed)
     }
 
-    /// Forgets everything.
+    /// Removes all records.
     pub(super) fn clear(&self) -> io::Result<()> {
-        // First: if the rest stays after a power cut, nobody takes it for something.
+        // The state first: any files that remain after a power cut are then ignored.
         self.state.remove()?;
         files::each(&self.links)?.try_for_each(|path| fs::remove_file(path?))?;
         self.fanouts.retain(|_| io::Result::Ok(false))?;
@@ -238,7 +240,7 @@ mod tests {
         }
         fs::write(records.path(&root(3)), [0xff, 0xfe]).unwrap();
         assert_eq!(records.get(&root(3)).unwrap(), None);
-        // The pairs came, and the record did not.
+        // A crash after the pairs and before the record.
         records.holders.add(vec![(root(30), root(3))]).unwrap();
         records.put(&[found(3, true, &[30])]).unwrap();
         assert_eq!(records.holders.of(&root(30)).unwrap(), [root(3)]);

@@ -1,4 +1,4 @@
-//! How far the gateway's records go, as a file: what a start reads to go on where the last one ended.
+//! The state file: how far the gateway's records go. The next start continues from there.
 
 use std::fs;
 use std::io;
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::files;
 use crate::oci::Digest;
 
-/// Of what stands beside the file. Records of another format are made anew.
+/// Format of all files of the gateway. Records of another format are rebuilt.
 pub(super) const FORMAT: u32 = 2;
 
-/// All content has its record that was held at this sequence of the journal, but for what a walk has not come to.
+/// All content referenced at `sequence` of the journal has its record, except content that `walk` has not reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
     pub(super) format: u32,
@@ -23,14 +23,14 @@ pub(super) struct State {
     pub(super) walk: Option<Walk>,
 }
 
-/// A look at all content that is held, in the order of digests, which is the same after a crash and after a compaction.
+/// A walk over all referenced content in the order of digests. That order survives crashes and compactions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Walk {
-    /// All up to this one has its record; `None` at the beginning.
+    /// The last digest that the walk has passed; `None` at the beginning.
     pub(super) after: Option<Digest>,
 }
 
-/// The file.
+/// The file with the state.
 #[derive(Clone, Debug)]
 pub(super) struct StateFile(PathBuf);
 
@@ -39,18 +39,18 @@ impl StateFile {
         StateFile(directory.join("state.json"))
     }
 
-    /// `None` if it cannot be told. Blocks.
+    /// The state; `None` if the file is missing or invalid. Blocks.
     pub(super) fn get(&self) -> Option<State> {
         serde_json::from_slice(&fs::read(&self.0).ok()?).ok()
     }
 
-    /// Says, durably, how far they go: after those records are durable. Blocks.
+    /// Writes the state durably. The records that it covers must be durable already. Blocks.
     pub(super) fn set(&self, state: &State) -> io::Result<()> {
-        // A crash before the end: what comes after the old state is looked at again.
+        // After a crash before the end, the content after the old state is examined again.
         files::replace(&self.0, &[&serde_json::to_vec(state)?])
     }
 
-    /// Forgets it, durably. Blocks.
+    /// Removes the file durably. Blocks.
     pub(super) fn remove(&self) -> io::Result<()> {
         match fs::remove_file(&self.0) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(file.get(), Some(state));
         fs::write(&file.0, "{").unwrap();
         assert_eq!(file.get(), None);
-        // Of the first format.
+        // A state of the first format.
         fs::write(&file.0, r#"{"journal":"j","profile":"4MiB/1+4","sequence":7}"#).unwrap();
         assert_eq!(file.get(), None);
         file.remove().unwrap();

@@ -1,4 +1,4 @@
-//! The records follow the journal, and go on where they were.
+//! The records follow the journal, and continue after a restart.
 
 use std::pin::pin;
 
@@ -16,7 +16,7 @@ async fn lost_records_are_made_again() {
         let digest = node.push(content).await;
         links.push(portal.upload(&digest, content).await);
     }
-    // Lost, of another journal, of another profile, half written.
+    // Lost, from another journal, from another profile, half written.
     let folder = node.fixture.folder.path().join("gateway");
     let state = node.gateway.records.state.get().unwrap();
     let after = Some("sha256:7".to_owned() + &"0".repeat(63));
@@ -70,7 +70,7 @@ async fn the_records_follow_what_is_pushed() {
     following.await.unwrap();
 }
 
-/// Opens the gateway of a registry that has these records, as after a crash.
+/// Opens the gateway of a registry with these records, as after a crash.
 fn again(node: Node, profile: &str) -> Node {
     let Node { fixture, .. } = node;
     Node::with(fixture, profile)
@@ -111,7 +111,7 @@ async fn a_first_build_that_breaks_off_goes_on_where_it_was() {
         node = again(node, profile);
     }
     assert_eq!(breaks, 4);
-    // Nothing but the page that was begun is looked at again.
+    // Only the page in progress is examined again.
     assert!(looked_at <= CONTENTS + 4 * WALK_PAGE as u64, "{looked_at} looks at {CONTENTS} contents");
     let portal = Uploader::of(profile, Vec::new());
     for content in &contents {
@@ -119,7 +119,7 @@ async fn a_first_build_that_breaks_off_goes_on_where_it_was() {
         let link = portal.upload(&digest, content).await;
         assert!(bytes(node.get(&format!("/{link}")).await).await == *content);
     }
-    // All of it holds at the next start.
+    // The whole state survives the next start.
     let node = again(node, profile);
     node.catch_up().await;
     assert_eq!(node.gateway.looked_at.load(std::sync::atomic::Ordering::Relaxed), 0);
@@ -132,7 +132,7 @@ async fn a_fanout_is_not_computed_twice() {
     let content = noise(50_000, 3);
     let digest = node.push(&content).await;
     let link = Uploader::of(profile, Vec::new()).upload(&digest, &content).await;
-    // The state is lost, and what was computed is not: without its file, content has its record again.
+    // The state is lost, but not the computed fanout: content without a file gets its record again.
     let state = node.gateway.records.state.get().unwrap();
     node.gateway.records.state.set(&State { walk: Some(Walk::default()), ..state }).unwrap();
     let root = link.parse::<Skylink>().unwrap();
@@ -158,7 +158,7 @@ async fn damaged_content_gets_no_skylink_and_is_put_aside() {
     fs::write(&file, damaged).unwrap();
     node.catch_up().await;
     assert_eq!((count(&node), file.exists()), (0, false));
-    // Pushed again, and held by one more, so that the journal says so, it is there.
+    // After it is pushed again and mounted elsewhere, so that a fact names it, it is there again.
     node.fixture.push_blob(&content).await;
     let link =
         Command::LinkBlob { repository: "open".parse().unwrap(), digest: digest.clone(), size: content.len() as u64 };

@@ -1,4 +1,4 @@
-//! The whole gateway in process: a registry, the records, and a portal's HTTP over them.
+//! The whole gateway in one process: a registry, the records, and a portal's HTTP server.
 
 mod following;
 mod sectors;
@@ -88,7 +88,7 @@ async fn bytes(response: Response<Body>) -> Vec<u8> {
     to_bytes(response.into_body(), 64 * MIB).await.unwrap().to_vec()
 }
 
-/// A portal that stores, and what it makes of content.
+/// A portal with a store, for comparison.
 struct Uploader(Arc<Portal>, #[expect(dead_code, reason = "it goes with the portal")] tempfile::TempDir);
 
 impl Uploader {
@@ -133,7 +133,7 @@ fn count(node: &Node) -> usize {
     shards.map(|shard| fs::read_dir(shard.unwrap().path()).unwrap().count()).sum()
 }
 
-/// Its repository is private from the first.
+/// Its repository is private from the start.
 fn private(profile: &str) -> Node {
     let fixture = Fixture::with(Duration::from_hours(1), |options| {
         let (mut journal, _) = Journal::open(&options.journal_dir, None, options.journal.clone()).unwrap();

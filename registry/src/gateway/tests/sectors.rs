@@ -1,4 +1,4 @@
-//! Any profile, and any sector with content by its root alone.
+//! Sectors in any profile, and content sectors requested by root.
 
 use skynet_formats::base_sector;
 use skynet_formats::profile::{Profile, SectorSize};
@@ -17,7 +17,7 @@ fn path(root: &SectorRoot, length: usize) -> String {
     format!("/skynet/root?root={root}&offset=0&length={length}")
 }
 
-/// The roots of a base sector, those of parity among them.
+/// The roots in a base sector, including those of parity.
 async fn roots(portal: &Uploader, link: &str, profile: &str) -> Vec<SectorRoot> {
     let base = bytes(portal.get(&format!("/skynet/basesector/{link}")).await).await;
     let parts = base_sector::parse(&base, SectorSize::new(size_of(profile) as u64).unwrap()).unwrap();
@@ -46,7 +46,7 @@ async fn every_profile_is_served_as_a_portal_of_it_does() {
                 assert_eq!(here.status(), there.status(), "{profile} {length} {path}");
                 let (here, mut there) = (bytes(here).await, bytes(there).await);
                 if path.contains("health") {
-                    // Nothing is pinned at a gateway.
+                    // A gateway pins nothing.
                     there = String::from_utf8(there).unwrap().replace("\"pinned\":true", "\"pinned\":false").into();
                 }
                 assert!(here == there, "{profile} {length} {path}");
@@ -95,7 +95,7 @@ async fn hostile_sector_requests_are_refused() {
     ] {
         assert_eq!(node.status(&of(query.clone())).await, status, "{query}");
     }
-    // Zeros are the same everywhere.
+    // Sectors of zeros have the same root in all content.
     let zeros = sector_root(SectorSize::new(4096).unwrap(), &[]);
     assert!(bytes(node.get(&path(&zeros, 4096)).await).await == [0; 4096]);
 }
@@ -129,7 +129,7 @@ async fn a_sector_is_served_as_long_as_somebody_may_read_content_with_it() {
         node.fixture.registry.catalog().commit(vec![link(0)]).await.unwrap();
         assert_eq!((node.status(&first).await, node.status(&own).await, node.status(&other).await), (200, 200, 404));
         node.fixture.registry.catalog().commit(vec![link(1)]).await.unwrap();
-        // The other has it still.
+        // The other skyfile still contains it.
         node.fixture.registry.delete_blob(&crate::service::Caller::local(), &open, &digests[0]).await.unwrap();
         assert_eq!((node.status(&first).await, node.status(&own).await, node.status(&other).await), (200, 404, 200));
         node.fixture.registry.delete_blob(&crate::service::Caller::local(), &open, &digests[1]).await.unwrap();

@@ -1,11 +1,11 @@
-//! What is read at skylinks is what a portal gives, of public content that is here.
+//! Public local content at skylinks is served exactly as a portal serves it.
 
 use super::*;
 
 #[tokio::test]
 async fn what_is_pushed_is_what_a_portal_serves_at_the_same_skylink() {
     let (node, portal) = (Node::new(), Uploader::new());
-    // Verified whole, sent from a file, one unit with a fanout, two units and more.
+    // Read whole and verified; sent from a file; one unit with a fanout; two units and more.
     for length in [0, 1, 1000, 70_000, 4 * MIB - 300, 4 * MIB - 100, 4 * MIB, 9 * MIB + 5] {
         let content = noise(length, length as u64);
         let digest = node.push(&content).await;
@@ -58,7 +58,7 @@ async fn ranges_and_conditions_are_those_of_a_portal() {
     let ask = |name: &'static str, value: String| {
         node.send(Request::get(format!("/{link}")).header(name, value).body(Body::empty()).unwrap())
     };
-    // Over the edge between two units, and to the end.
+    // Across the border of two units, and up to the end.
     let (first, last) = (4 * MIB - 10, 8 * MIB + 10);
     let part = ask("range", format!("bytes={first}-{last}")).await;
     assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
@@ -117,7 +117,7 @@ async fn what_is_deleted_is_gone_and_its_record_too() {
         node.catch_up().await;
         node.gateway.sweep().await.unwrap();
         assert_eq!(count(&node), 0);
-        // Pushed again, it is there again.
+        // After a second push it is there again.
         node.push(&content).await;
         assert!(bytes(node.get(&format!("/{link}")).await).await == content);
         node.fixture
@@ -140,7 +140,7 @@ async fn what_only_private_repositories_hold_is_not_served() {
         for path in ["", "skynet/skylink/", "skynet/metadata/", "skynet/basesector/", "skynet/trustless/basesector/"] {
             assert_eq!(node.status(&format!("/{path}{link}")).await, 404, "{length} {path}");
         }
-        // A public repository that holds it too is enough.
+        // One public repository that references it is enough.
         let other = Command::LinkBlob { repository: "open".parse().unwrap(), digest, size: length as u64 };
         node.fixture.registry.catalog().commit(vec![other]).await.unwrap();
         assert!(bytes(node.get(&format!("/{link}")).await).await == content, "{length}");
@@ -164,7 +164,7 @@ async fn what_is_not_here_is_not_served() {
     for link in &links {
         assert_eq!(node.status(&format!("/{link}")).await, 404);
     }
-    // As a pull does it.
+    // As a pull does.
     for _ in 0..500 {
         if !file.exists() {
             return;
