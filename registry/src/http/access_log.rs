@@ -1,4 +1,4 @@
-//! A line for each request, written when the last byte of its answer has left.
+//! Logs a line for each request, when the last byte of its answer has been sent.
 
 use std::time::Instant;
 
@@ -11,11 +11,11 @@ use super::headers::{DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID};
 use super::route::{Route, RouteError};
 use crate::service::Caller;
 
-/// Bytes shown of a path that is no route, and of a user agent.
+/// Most bytes logged of an invalid path, and of a user agent.
 const MAX_PATH: usize = 256;
 const MAX_USER_AGENT: usize = 128;
 
-/// What is known of a request before its answer.
+/// The parts of a log line that are known before the answer.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) caller: Caller,
@@ -25,7 +25,7 @@ pub(super) struct Line {
     pub(super) began: Instant,
 }
 
-/// The path for the log: of a route as it was understood, else as it came. The query is never logged.
+/// The path for the log: the parsed route, or an invalid path as received. The query is never logged.
 pub(super) fn path(route: &Result<Route, RouteError>, raw: &str) -> String {
     match route {
         Ok(route) => route.to_string(),
@@ -33,12 +33,12 @@ pub(super) fn path(route: &Result<Route, RouteError>, raw: &str) -> String {
     }
 }
 
-/// How the client calls itself.
+/// The client's user agent, shortened for the log.
 pub(super) fn user_agent(headers: &HeaderMap) -> String {
     headers.get(USER_AGENT).map_or_else(String::new, |value| loggable(value.as_bytes(), MAX_USER_AGENT))
 }
 
-/// What is known with the answer.
+/// The parts of a log line that are known with the answer's head.
 struct Answered {
     upload: Option<String>,
     digest: Option<String>,
@@ -47,8 +47,8 @@ struct Answered {
 }
 
 impl Line {
-    /// Writes the line when the answer's body has ended. The session and the digest of a push stand in the headers of its
-    /// answers, which is how the lines of one push are found.
+    /// Logs the line when the answer's body has ended. Answers of a push have its session and digest in their headers.
+    /// These are logged, so that the lines of one push can be found.
     pub(super) fn write_at_end_of(self, response: Response<Body>, method: &Method, received: u64) -> Response<Body> {
         let text = |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let answer = Answered {
@@ -61,7 +61,7 @@ impl Line {
         on_end(response, method, move |sent| self.write(&shown, Some(&answer), sent))
     }
 
-    /// Writes the line of a request that ended before its answer.
+    /// Logs the line of a request whose client left before the answer.
     pub(super) fn write_unanswered(self, method: &Method) {
         self.write(&loggable_method(method), None, Sent { bytes: 0, complete: false });
     }

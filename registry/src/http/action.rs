@@ -1,6 +1,6 @@
-//! What a request does: one [`Action`] for each operation of the API, made of route and method.
+//! What a request does: one [`Action`] for each operation of the API, from its route and method.
 //!
-//! `Route::action` is the one table of methods: the dispatcher matches on what it returns, and `Allow` is read from it.
+//! `Route::action` is the only table of methods. The dispatcher matches on its result, and `Allow` is derived from it.
 
 use content_store::UploadId;
 use http::Method;
@@ -8,14 +8,14 @@ use http::Method;
 use super::route::Route;
 use crate::oci::{Digest, Reference, RepositoryName};
 
-/// Every method that some route takes, in the order in which `Allow` names them.
+/// Every method that some route accepts, in the order of `Allow`.
 const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
-/// One operation with what its path names. HEAD has an action of its own where it does less work than GET; elsewhere it
-/// is GET, and the body is cut where the answer is sent.
+/// An operation, with the names in its path. HEAD is an action of its own only where it does less work than GET.
+/// Elsewhere it is handled as GET, and the dispatcher drops the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action<'a> {
-    /// Says that this is a registry.
+    /// Confirms that this is a registry.
     Base,
     /// Lists extensions.
     DiscoverExtensions,
@@ -23,13 +23,13 @@ pub(crate) enum Action<'a> {
     ListRepositories,
     /// Lists a repository's tags.
     ListTags(&'a RepositoryName),
-    /// Lists what refers to a digest.
+    /// Lists the manifests whose subject is a digest.
     ListReferrers(&'a RepositoryName, &'a Digest),
     /// Pulls a manifest.
     GetManifest(&'a RepositoryName, &'a Reference),
     /// Describes a manifest.
     HeadManifest(&'a RepositoryName, &'a Reference),
-    /// Pushes a manifest; by tag, it moves the tag.
+    /// Pushes a manifest. If pushed by tag, the tag points to it.
     PutManifest(&'a RepositoryName, &'a Reference),
     /// Deletes a tag, or a manifest with all its tags.
     DeleteManifest(&'a RepositoryName, &'a Reference),
@@ -39,28 +39,28 @@ pub(crate) enum Action<'a> {
     HeadBlob(&'a RepositoryName, &'a Digest),
     /// Deletes a blob.
     DeleteBlob(&'a RepositoryName, &'a Digest),
-    /// Begins an upload, mounts a blob of another repository, or uploads one whole: the query says which.
+    /// Begins an upload, mounts a blob from another repository, or uploads a whole blob. The query decides which.
     BeginUpload(&'a RepositoryName),
-    /// Says how far an upload is.
+    /// Reports the offset of an upload.
     UploadProgress(&'a RepositoryName, Option<&'a UploadId>),
     /// Appends to an upload.
     AppendUpload(&'a RepositoryName, Option<&'a UploadId>),
-    /// Ends an upload: its bytes become a blob.
+    /// Ends an upload, whose bytes become a blob.
     CloseUpload(&'a RepositoryName, Option<&'a UploadId>),
-    /// Gives an upload up.
+    /// Cancels an upload.
     CancelUpload(&'a RepositoryName, Option<&'a UploadId>),
-    /// Says that the process lives.
+    /// Reports that the process runs.
     Live,
-    /// Says whether the node is ready.
+    /// Reports whether the node is ready.
     Ready,
-    /// Shows the metrics.
+    /// Returns the metrics.
     Metrics,
-    /// Shows the page for browsers.
+    /// Returns the page for browsers.
     Home,
 }
 
 impl Route {
-    /// The operation that `method` asks of this route; `None` if the route does not take the method.
+    /// The operation that `method` requests on this route; `None` if the route does not accept the method.
     pub(crate) fn action(&self, method: &Method) -> Option<Action<'_>> {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         match self {
@@ -97,7 +97,7 @@ impl Route {
         }
     }
 
-    /// The methods that it takes, as `Allow` lists them.
+    /// The methods that this route accepts, as `Allow` lists them.
     pub(crate) fn allow(&self) -> String {
         let taken = METHODS.iter().filter(|method| self.action(method).is_some());
         taken.map(Method::as_str).collect::<Vec<_>>().join(", ")

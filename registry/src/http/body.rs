@@ -1,4 +1,4 @@
-//! Bodies: a request's as the service takes it, a file's as a response.
+//! Bodies: a request's body as a stream for the service, and a file as a response body.
 
 use std::fs::File;
 use std::future::Future;
@@ -19,16 +19,17 @@ use tokio::task::JoinHandle;
 use super::file_read::{read_cached, read_exactly};
 use crate::service::{ByteChunks, Error};
 
-/// Bytes read from a file at once. A download has two such buffers, one being sent and one being filled; small enough
-/// that a thousand downloads fit in memory, and the processor's cache holds a buffer until it is sent.
+/// Bytes read from a file at once. A download has two such buffers: one is sent while the other is filled. They are
+/// small enough that a thousand downloads fit in memory, and that the processor's cache keeps a buffer until it is
+/// sent.
 const READ_SIZE: u64 = 128 * 1024;
 
-/// The body as the service takes it.
+/// The request body as a stream for the service.
 pub(crate) fn chunks(body: &mut RequestBody) -> impl ByteChunks {
     body.map_err(fault)
 }
 
-/// The same for work that may outlive the request.
+/// The request body as an owned stream, for work that may outlive the request.
 #[derive(Debug)]
 pub(crate) struct OwnChunks(RequestBody);
 
@@ -38,7 +39,7 @@ impl OwnChunks {
         OwnChunks(body.take())
     }
 
-    /// Puts back what was left of it; without, as after a panic, there is nothing to be left.
+    /// Puts the rest of the body back into the request. `None`, as after a panic, leaves the request without a body.
     pub(crate) fn put_back(left: Option<Self>, body: &mut RequestBody) {
         if let Some(OwnChunks(left)) = left {
             *body = left;
@@ -61,7 +62,7 @@ fn fault(error: BodyError) -> Error {
     }
 }
 
-/// A response body whose bytes are counted as they go out.
+/// A response body that counts its bytes as they are sent.
 #[derive(Debug)]
 pub(crate) struct Counted {
     body: Body,
@@ -97,23 +98,24 @@ impl http_body::Body for Counted {
     }
 }
 
-/// A response body made of ranges of one open file and, where they are several, the texts of a multipart answer.
+/// A response body of one or several ranges of an open file. For several, it includes the texts of the multipart
+/// format.
 #[derive(Debug)]
 pub(crate) struct FileBody {
     file: Arc<File>,
-    /// What is left of the range that is being sent.
+    /// The rest of the range being sent.
     range: Range<u64>,
-    /// What follows it.
+    /// The parts that follow it.
     rest: Option<Multipart>,
     remaining: u64,
-    /// Used in turns: the bytes of one may still be on their way out while the other is filled.
+    /// Two buffers in alternation. The bytes of one may still be sent while the other is filled.
     buffers: [BytesMut; 2],
-    /// A read that waits for the disk.
+    /// A read waiting for the disk.
     reading: Option<JoinHandle<io::Result<BytesMut>>>,
 }
 
 impl FileBody {
-    /// The bytes of `file` between these offsets.
+    /// A body of the bytes at these offsets.
     pub(crate) fn range(file: File, bytes: Range<u64>) -> Self {
         let remaining = bytes.end - bytes.start;
         FileBody {
@@ -126,12 +128,12 @@ impl FileBody {
         }
     }
 
-    /// All parts of a multipart answer of this length.
+    /// A multipart body of this total length.
     pub(crate) fn multipart(file: File, parts: Multipart, length: u64) -> Self {
         FileBody { rest: Some(parts), remaining: length, ..FileBody::range(file, 0..0) }
     }
 
-    /// The text that comes next, if it is not a range's turn.
+    /// The next text of the multipart format, unless a range comes first.
     fn next_text(&mut self) -> Option<Bytes> {
         if !self.range.is_empty() {
             return None;
@@ -143,7 +145,7 @@ impl FileBody {
         None
     }
 
-    /// Reads the next piece of the file's current range: at once if the page cache has it, else on a thread.
+    /// Reads the next bytes of the current range: at once if they are in the page cache, else on a thread.
     fn read_next(&mut self) -> io::Result<Option<BytesMut>> {
         if self.range.is_empty() {
             return Ok(None);
@@ -164,7 +166,7 @@ impl FileBody {
         Ok(None)
     }
 
-    /// Hands out what a buffer holds; the buffer is used again once those bytes are sent.
+    /// Sends the buffer's bytes. The buffer is reused once they are sent.
     fn send(&mut self, mut buffer: BytesMut) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let bytes = buffer.split().freeze();
         self.buffers[0] = buffer;
@@ -177,7 +179,7 @@ impl http_body::Body for FileBody {
     type Data = Bytes;
     type Error = io::Error;
 
-    /// A failed read cuts the connection: the client must never take what it got for the whole.
+    /// A failed read cuts the connection, so that the client cannot take a partial body for the whole.
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if self.reading.is_none() {
             if let Some(text) = self.next_text() {

@@ -1,4 +1,4 @@
-//! `If-Match`, `If-None-Match` and `If-Range` against digests as strong entity tags (RFC 9110 section 13).
+//! `If-Match`, `If-None-Match` and `If-Range`, with digests as strong entity tags (RFC 9110 section 13).
 
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, StatusCode};
@@ -10,8 +10,8 @@ use crate::catalog::command::Precondition;
 use crate::oci::{Digest, Reference};
 use crate::service::Error;
 
-/// What the conditions of a GET or HEAD make of content that is there: true if the client has it already (304), an error
-/// if it wants another version only (412).
+/// Checks the conditions of a GET or HEAD of existing content. True: the client already has it (304). Error: the client
+/// wants only another version (412).
 pub(crate) fn not_modified(headers: &HeaderMap, digest: &Digest) -> Result<bool, HttpError> {
     match serving::precondition(headers, Some(&etag(digest))) {
         Some(StatusCode::PRECONDITION_FAILED) => Err(HttpError::from_service(Error::PreconditionFailed, None)),
@@ -19,12 +19,12 @@ pub(crate) fn not_modified(headers: &HeaderMap, digest: &Digest) -> Result<bool,
     }
 }
 
-/// True if `Range` counts: there is no `If-Range`, or it names this content.
+/// True if `Range` applies: there is no `If-Range`, or it names this content.
 pub(crate) fn range_applies(headers: &HeaderMap, digest: &Digest) -> bool {
     serving::range_applies(headers, Some(&etag(digest)))
 }
 
-/// The precondition of a manifest PUT; a tag guarded by `If-Match` is how clients keep from overwriting each other.
+/// The precondition of a manifest PUT. With `If-Match` on a tag, clients avoid overwriting each other's push.
 pub(crate) fn precondition(headers: &HeaderMap, reference: &Reference) -> Option<Precondition> {
     if let Some(tags) = entity_tags(headers, &IF_MATCH) {
         return Some(match (reference, tags) {

@@ -1,4 +1,4 @@
-//! From a request to its handler and back: the one place that sets common headers, counts and logs failures.
+//! Dispatches requests to handlers. The only place that sets common headers, counts requests and logs failures.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -73,10 +73,10 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     }
 }
 
-/// Of a request that came by no connection.
+/// The address of a request without a connection.
 const NO_PEER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// The one place where it is found out who asks.
+/// The caller of a request. No other code decides this.
 fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Caller {
     let proxies = &app.options.trusted_proxies;
     let inbound = proxies.trust(peer).then(|| inbound_request_id(headers)).flatten();
@@ -86,7 +86,7 @@ fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Caller {
     }
 }
 
-/// Counted when the head of the answer is made; bodies stream on after that.
+/// Counts a request when the head of its answer is ready. Its body may still be streaming.
 fn count(metrics: &Metrics, label: &'static str, method: &Method, status: u16, took: Duration) {
     let labels = RequestLabels { operation: label, method: method.into(), status };
     metrics.http_request_duration.get_or_create(&labels).observe(took.as_secs_f64());
@@ -119,7 +119,7 @@ async fn handle(app: &App, action: Action<'_>, request: &Request, body: &mut Req
     }
 }
 
-/// Turns an error into its answer. A failure of ours, or a limit that was reached, is logged here, and nowhere else.
+/// Turns an error into its answer. Server failures and exhausted limits are logged here, and nowhere else.
 fn render(error: HttpError, caller: &Caller, label: &'static str, method: &Method, path: &str) -> Response<Body> {
     if let Some(cause) = &error.cause {
         let (method, is_limit) = (loggable_method(method), matches!(**cause, Error::TooMany(_)));
@@ -144,7 +144,7 @@ fn finish(response: &mut Response<Body>, id: &str, method: &Method, base: Option
     headers.insert(DOCKER_API_VERSION, HeaderValue::from_static("registry/2.0"));
     headers.insert(REQUEST_ID, value(id));
     if *method == Method::HEAD {
-        // The headers speak of the body that GET would have sent.
+        // The headers describe the body that GET would have sent.
         *response.body_mut() = Body::empty();
     }
 }

@@ -1,8 +1,8 @@
-//! The one table from what went wrong to status, OCI code and headers (spec, "Error Codes").
+//! The only table from errors to status, OCI code and headers (spec, "Error Codes").
 //!
-//! 4xx answers say what the client can do about it, with the codes of the specification. 5xx answers carry a code of the
-//! CNCF registry and the request id, never internals; the cause is logged once, where the answer is made. Docker tries a
-//! push again after `UNAVAILABLE` and `UNKNOWN`, and gives up at `DENIED` and `UNSUPPORTED`.
+//! 4xx answers tell the client what it can do, with the codes of the specification. 5xx answers have a code of the CNCF
+//! registry and the request id, and no internals; the dispatcher logs their cause once. Docker retries a push after
+//! `UNAVAILABLE` and `UNKNOWN`, and gives up after `DENIED` and `UNSUPPORTED`.
 
 use axum::body::Body;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER};
@@ -14,13 +14,13 @@ use super::route::{Route, RouteError};
 use crate::oci::RepositoryName;
 use crate::service::{Error, Progress};
 
-/// Seconds after which a client should try again when we are busy or out of space.
+/// Seconds after which a client should retry if the node is busy or out of space.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// Errors listed in one answer; a manifest of 4 MiB can have a hundred thousand.
+/// Most errors listed in one answer. A manifest of 4 MiB can cause a hundred thousand.
 const MAX_ENTRIES: usize = 1000;
 
-/// One entry of the body's `errors`.
+/// One entry of `errors` in the body.
 #[derive(Debug)]
 struct Entry {
     code: &'static str,
@@ -28,13 +28,13 @@ struct Entry {
     detail: Option<serde_json::Value>,
 }
 
-/// An answer that is no success.
+/// An error answer.
 #[derive(Debug)]
 pub(crate) struct HttpError {
     pub(crate) status: StatusCode,
     entries: Vec<Entry>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// Why, for the log; only where the client can do nothing but try again.
+    /// The cause, for the log. Set only if the client can do nothing but retry.
     pub(crate) cause: Option<Box<Error>>,
 }
 
@@ -54,32 +54,33 @@ impl HttpError {
         self
     }
 
-    /// `n` that is no count.
+    /// 400 for an invalid `n`.
     pub(crate) fn page_size_invalid(text: &str) -> Self {
         let text: String = text.chars().take(40).collect();
-        HttpError::new(StatusCode::BAD_REQUEST, "UNSUPPORTED", format!("n must be a count of results, not {text:?}"))
+        HttpError::new(StatusCode::BAD_REQUEST, "UNSUPPORTED", format!("n must be a number of results, not {text:?}"))
     }
 
-    /// 405 with the methods that the route has.
+    /// 405, with the methods that the route accepts.
     pub(crate) fn method_not_allowed(route: &Route) -> Self {
         let allowed = route.allow();
-        let error = HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", format!("this path takes {allowed}"));
+        let error =
+            HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", format!("this path accepts only {allowed}"));
         error.with(ALLOW, value(&allowed))
     }
 
-    /// 416 of a pull.
+    /// 416 for a pull.
     pub(crate) fn range_not_satisfiable(size: u64) -> Self {
-        let message = format!("the blob has {size} bytes, nothing of the range lies in it");
+        let message = format!("the requested range is outside the blob's {size} bytes");
         let error = HttpError::new(StatusCode::RANGE_NOT_SATISFIABLE, "UNSUPPORTED", message);
         error.with(CONTENT_RANGE, value(&format!("bytes */{size}")))
     }
 
-    /// 400 for a digest that is none or that we cannot compute.
+    /// 400 for an invalid digest, or an unknown algorithm.
     pub(crate) fn digest_invalid(message: impl Into<String>) -> Self {
         HttpError::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", message)
     }
 
-    /// A path that is no route; the status depends on whether something was to be read or changed.
+    /// The error for an invalid path. The status depends on whether the request reads or writes.
     pub(crate) fn route(error: &RouteError, method: &Method) -> Self {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         match error {
@@ -92,14 +93,14 @@ impl HttpError {
             RouteError::TagInvalid if *method == Method::PUT => {
                 HttpError::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", crate::oci::InvalidTag.to_string())
             }
-            // The old conformance suite asks for a tag that none can have, and wants 404.
+            // The old conformance suite requests an invalid tag and expects 404.
             RouteError::TagInvalid => {
                 HttpError::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", crate::oci::InvalidTag.to_string())
             }
         }
     }
 
-    /// Errors of an upload tell where the session is and how far.
+    /// Adds the session's location and offset to the error of an upload.
     fn with_progress(self, repository: Option<&RepositoryName>, progress: &Progress) -> Self {
         match repository {
             Some(repository) => self
@@ -109,7 +110,7 @@ impl HttpError {
         }
     }
 
-    /// The table.
+    /// The error for each service error: the table.
     pub(crate) fn from_service(error: Error, repository: Option<&RepositoryName>) -> Self {
         use StatusCode as S;
         let message = error.to_string();
@@ -147,7 +148,7 @@ impl HttpError {
             Error::DiskFull | Error::NoNewUploads => {
                 plain(S::INSUFFICIENT_STORAGE, "UNAVAILABLE").with(RETRY_AFTER, RETRY_SECONDS).because(error)
             }
-            // Of these, `TooMany` is no failure: clients used up what they share.
+            // `TooMany` is not a failure: clients have used up a shared limit.
             Error::TooMany(_)
             | Error::StoreTroubled
             | Error::StagingFull
@@ -158,12 +159,12 @@ impl HttpError {
                 plain(S::SERVICE_UNAVAILABLE, "UNAVAILABLE").with(RETRY_AFTER, RETRY_SECONDS).because(error)
             }
             Error::ContentDamaged(_) | Error::Storage(_) | Error::Internal(_) => {
-                HttpError::new(S::INTERNAL_SERVER_ERROR, "UNKNOWN", "this node has an internal problem").because(error)
+                HttpError::new(S::INTERNAL_SERVER_ERROR, "UNKNOWN", "internal error on this node").because(error)
             }
         }
     }
 
-    /// Renders the answer. HEAD gets the same headers; its body is cut where it is sent.
+    /// Renders the answer. For HEAD the dispatcher drops the body later.
     pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
         let ours = self.status.is_server_error();
         let errors: Vec<_> = self
@@ -207,7 +208,7 @@ fn missing(digest: &crate::oci::Digest, child: bool) -> Entry {
 mod tests {
     use super::*;
 
-    /// Docker gave up at `DENIED`, and took content that is elsewhere for a client's own excess.
+    /// Docker gave up at `DENIED`, and blamed its own request for content that was only elsewhere.
     #[test]
     fn what_may_work_later_is_unavailable() {
         for (error, status) in [

@@ -1,4 +1,4 @@
-//! Reads of a file into a buffer that is used again and never cleared, with or without waiting for the disk.
+//! Reads files into a reused buffer that is never cleared. One function never waits for the disk, the other does.
 
 use std::fs::File;
 use std::io;
@@ -6,13 +6,13 @@ use std::os::fd::AsRawFd;
 
 use bytes::BytesMut;
 
-/// Appends up to `length` bytes at `offset`, as far as they are in the page cache: no thread is needed for that.
-/// `None` if the disk would have to be waited for, or the file system cannot tell.
+/// Appends up to `length` bytes at `offset` from the page cache, so it needs no thread. `None` if it would have to wait
+/// for the disk, or if the file system cannot tell.
 pub(super) fn read_cached(file: &File, buffer: &mut BytesMut, length: usize, offset: u64) -> io::Result<Option<usize>> {
     match read_once(file, buffer, length, offset, libc::RWF_NOWAIT) {
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
         Ok(read) => Ok(Some(read)),
-        // Interrupted; not cached; not known to this file system, to this kernel.
+        // Interrupted; not cached; unsupported by this file system; unsupported by this kernel.
         Err(error) => match error.raw_os_error() {
             Some(libc::EINTR | libc::EAGAIN | libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS) => Ok(None),
             _ => Err(error),
@@ -34,7 +34,7 @@ pub(super) fn read_exactly(file: &File, buffer: &mut BytesMut, length: usize, of
     Ok(())
 }
 
-#[expect(unsafe_code, reason = "std has neither preadv2 nor, in stable form, reads into memory that was not cleared")]
+#[expect(unsafe_code, reason = "std has no preadv2, and no stable reads into uninitialized memory")]
 fn read_once(file: &File, buffer: &mut BytesMut, length: usize, offset: u64, flags: i32) -> io::Result<usize> {
     buffer.reserve(length);
     let room = &mut buffer.spare_capacity_mut()[..length];
@@ -42,7 +42,7 @@ fn read_once(file: &File, buffer: &mut BytesMut, length: usize, offset: u64, fla
     // SAFETY: the descriptor is open and the vector describes memory that is ours to write, both for the whole call.
     let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const vector, 1, offset as i64, flags) };
     let Ok(read) = usize::try_from(read) else { return Err(io::Error::last_os_error()) };
-    // SAFETY: the kernel has written so many bytes to the beginning of the room behind the length.
+    // SAFETY: the kernel has initialized exactly this many bytes after the current length.
     unsafe { buffer.set_len(buffer.len() + read) };
     Ok(read)
 }

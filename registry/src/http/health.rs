@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz`, `/metrics`: for those who run the node.
+//! `/livez`, `/readyz` and `/metrics`, for operators.
 
 use std::sync::atomic::Ordering;
 
@@ -14,12 +14,12 @@ use super::request::{Answer, Request};
 use crate::catalog::CatalogState;
 use crate::service::Error;
 
-/// The process runs.
+/// 200 while the process runs.
 pub(super) fn live() -> Response<Body> {
     text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned())
 }
 
-/// What a node says before its data directory is open: that it lives, and to everything else to come back.
+/// The answer before the data directory is open: `/livez` succeeds, all other requests get 503.
 pub(super) fn starting(path: &str) -> Response<Body> {
     if path == "/livez" {
         return live();
@@ -27,7 +27,7 @@ pub(super) fn starting(path: &str) -> Response<Body> {
     HttpError::from_service(Error::Unavailable, None).into_response("starting")
 }
 
-/// The node can answer; one that takes no pushes, or no changes at all, still can, and says so.
+/// 200 if the node can answer requests, even when it refuses pushes or all changes. The body names that state.
 pub(super) fn ready(app: &App) -> Response<Body> {
     let status = app.registry.catalog().status();
     let (code, state) = match status.state {
@@ -48,7 +48,7 @@ pub(super) fn ready(app: &App) -> Response<Body> {
     text(code, "application/json", format!("{body}\n"))
 }
 
-/// What a scraper reads, in the format that it asks for.
+/// The metrics, in the format that the scraper accepts.
 pub(super) async fn metrics(app: &App, request: &Request) -> Answer {
     if !app.options.metrics {
         return Err(HttpError::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "metrics are disabled"));
@@ -57,7 +57,7 @@ pub(super) async fn metrics(app: &App, request: &Request) -> Answer {
     app.metrics.journal_commits.inner().store(status.batches, Ordering::Relaxed);
     app.metrics.index_rebuilds.inner().store(status.rebuilds, Ordering::Relaxed);
     let (backlog, elsewhere) = (app.registry.catalog().backlog(), app.registry.catalog().elsewhere());
-    // A disk that does not say how full it is keeps its last figure.
+    // If the disk does not report its free space, the last figure stays.
     if let Ok(free) = app.registry.blocking(ContentStore::free_space).await {
         app.metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
     }
@@ -78,7 +78,7 @@ pub(super) async fn metrics(app: &App, request: &Request) -> Answer {
     Ok(response)
 }
 
-/// A small text answer.
+/// A short text answer.
 pub(super) fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;

@@ -1,4 +1,4 @@
-//! `GET /`: what this registry holds, for a person with a browser; no JavaScript.
+//! `GET /`: a page of repositories and tags for browsers, without JavaScript.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ td,th{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid #e3e
 .fixed{white-space:nowrap}\
 code{font:13px ui-monospace,monospace;user-select:all;overflow-wrap:anywhere}.dim{color:#6b7a89}a{color:#0a5ea8}";
 
-/// The page that begins after `?last=`. What it shows is read for everybody; `Host` is of this request.
+/// The page after `?last=`. Its data is shared by all clients, but `Host` is from this request.
 pub(super) async fn page(app: &App, request: &Request) -> Answer {
     let host = request.header(&HOST).filter(|host| is_host(host)).unwrap_or("localhost:5000");
     let overview = app.registry.overview(request.query.get("last").map(str::to_owned)).await;
@@ -55,7 +55,7 @@ fn render(host: &str, overview: &Overview, durability: Option<&str>) -> String {
     html
 }
 
-/// Names, tags and digests hold nothing that HTML would read otherwise: their grammars have no such character.
+/// Appends a repository. Names, tags and digests need no escaping: their grammars have no characters special to HTML.
 fn add_repository(html: &mut String, host: &str, RepositoryOverview { name, tags, more }: &RepositoryOverview) {
     let _ = write!(html, "<h2>{name}</h2><table><tr><th>tag<th>digest<th>size<th>tagged<th>pull");
     for TagOverview { tag, digest, size, set_at } in tags {
@@ -73,7 +73,7 @@ fn add_repository(html: &mut String, host: &str, RepositoryOverview { name, tags
     }
 }
 
-/// `Host` goes into the page: only what a host and port can be made of.
+/// True for a valid host and port. `Host` is copied into the page, so nothing else is allowed.
 fn is_host(host: &str) -> bool {
     !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
 }

@@ -1,4 +1,4 @@
-//! Absolute `Location`s, for the clients that do not follow relative ones.
+//! Absolute `Location` headers, for clients that cannot follow relative ones.
 
 use std::net::IpAddr;
 
@@ -10,13 +10,13 @@ use serving::TrustedProxies;
 use super::headers::value;
 use crate::config;
 
-/// What a `Location` begins with. `Link` is relative always, as distribution has it.
+/// The start of a `Location`. `Link` is always relative, as in distribution.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Locations {
-    /// The path: right behind any proxy.
+    /// The path, which is valid behind any proxy.
     #[default]
     Relative,
-    /// Scheme and host that the client asked for.
+    /// The scheme and host of the request.
     Requested,
     /// This URL.
     Fixed(String),
@@ -33,7 +33,7 @@ impl From<&config::Server> for Locations {
 }
 
 impl Locations {
-    /// What a relative `Location` in the answer to this request gets before it; `None`: it stays as it is.
+    /// The prefix for a relative `Location` in the answer to this request; `None` leaves it relative.
     pub(super) fn base(
         &self,
         proxies: &TrustedProxies,

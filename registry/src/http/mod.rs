@@ -1,7 +1,7 @@
-//! The only place that knows HTTP: parse a request, call the service once, render the answer.
+//! The only module that knows the registry's HTTP: it parses a request, calls the service once, and renders the answer.
 //!
-//! axum cannot match a wildcard in the middle of a path and repository names contain slashes, so every request goes to one
-//! `dispatch`, which reads the raw path into a `Route`.
+//! axum cannot match a wildcard in the middle of a path, and repository names contain slashes. So every request goes to
+//! one `dispatch`, which parses the raw path into a `Route`.
 
 mod access_log;
 mod action;
@@ -33,26 +33,26 @@ pub use location::Locations;
 use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
 
-/// What handlers need besides the registry.
+/// Settings of the HTTP layer.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// A body of which nothing comes for so long is given up.
+    /// Longest time without a byte of a request body. Then the request fails.
     pub idle_body_timeout: Duration,
-    /// Advertised as `OCI-Chunk-Max-Length`; 0 = not advertised.
+    /// Advertised as `OCI-Chunk-Max-Length`; 0: not advertised.
     pub chunk_max_length: u64,
     /// Serve `/metrics`.
     pub metrics: bool,
-    /// Proxies that are believed when they name the client.
+    /// Proxies that are trusted to name the client.
     pub trusted_proxies: TrustedProxies,
-    /// Which requests get a line in the log.
+    /// The requests that are logged.
     pub access_log: AccessLog,
-    /// How `Location`s begin.
+    /// The start of `Location` headers.
     pub locations: Locations,
 }
 
 #[cfg(test)]
 impl HttpOptions {
-    /// With time for a busy machine.
+    /// Options with limits that suit a busy machine.
     fn for_tests() -> Self {
         HttpOptions {
             idle_body_timeout: Duration::from_secs(30),
@@ -73,20 +73,20 @@ struct App {
     request_ids: request::RequestIds,
 }
 
-/// Where the registry will be once it is open: opening may take minutes, and whoever asks meanwhile shall get an answer.
+/// A handle to the registry once it is open. Opening may take minutes, and requests get an answer meanwhile.
 #[derive(Clone, Debug, Default)]
 pub struct Door(Arc<OnceLock<App>>);
 
 impl Door {
-    /// From now on requests are answered by this registry.
+    /// Opens the door: from now on this registry answers requests.
     pub fn open(&self, registry: Arc<Registry>, metrics: Arc<Metrics>, options: HttpOptions) {
         let app = App { registry, metrics, options, request_ids: request::RequestIds::new() };
-        // A door that is open stays as it is.
+        // Only the first call has an effect.
         let _ = self.0.set(app);
     }
 }
 
-/// The whole API.
+/// A router for the whole API.
 pub fn router(door: Door) -> Router {
     Router::new().fallback(dispatch::dispatch).with_state(door)
 }

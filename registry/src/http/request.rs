@@ -1,4 +1,4 @@
-//! A request on its way through the handlers.
+//! A parsed request, as handlers see it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use super::error::HttpError;
 use crate::oci::RepositoryName;
 use crate::service::{Caller, Chunk, Error, Progress};
 
-/// What handlers see of a request. The body goes beside it: the dispatcher keeps it, and drains what a handler leaves.
+/// A request without its body. The dispatcher keeps the body, and drains the part that a handler does not read.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) caller: Caller,
@@ -22,29 +22,29 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A header as text; one that is no text counts as absent.
+    /// A header as text; `None` if it is absent or not text.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body's length, where the request states one.
+    /// The body's length, if the request states it.
     pub(crate) fn content_length(&self) -> Option<u64> {
         self.header(&CONTENT_LENGTH)?.parse().ok()
     }
 
-    /// `n`: how many results, at most `cap`. Absent or empty is `cap`, as distribution has it.
+    /// The number of results requested by `n`, at most `cap`. Absent or empty `n` means `cap`, as in distribution.
     pub(crate) fn page_limit(&self, cap: usize) -> Result<usize, HttpError> {
         let Some(text) = self.query.get("n").filter(|text| !text.is_empty()) else {
             return Ok(cap);
         };
-        // The largest that distribution's clients send fits an i64; beyond that it is a mistake worth naming.
+        // The largest `n` of distribution's clients fits an i64. A larger one is reported as a mistake.
         match text.parse::<i64>().ok().and_then(|n| usize::try_from(n).ok()) {
             Some(n) => Ok(n.min(cap)),
             None => Err(HttpError::page_size_invalid(text)),
         }
     }
 
-    /// Where a chunk belongs. One that cannot be read is answered as if it were out of order.
+    /// The position of a chunk. An invalid `Content-Range` is answered like a chunk out of order.
     pub(crate) fn chunk(&self, progress: impl FnOnce() -> Result<Progress, Error>) -> Result<Chunk, Error> {
         let Some(header) = self.headers.get(CONTENT_RANGE) else {
             return Ok(Chunk::Stream);
@@ -56,15 +56,15 @@ impl Request {
     }
 }
 
-/// What a handler answers: success, or an error with the repository that it is about.
+/// A handler's result: a response, or an error.
 pub(crate) type Answer = Result<http::Response<axum::body::Body>, HttpError>;
 
-/// Puts the repository to a service error, for the headers that name it.
+/// Attaches the repository to a service error, for the headers that name it.
 pub(crate) fn in_repository(repository: &RepositoryName) -> impl Fn(Error) -> HttpError + '_ {
     move |error| HttpError::from_service(error, Some(repository))
 }
 
-/// Makes request ids: unique over restarts, cheap, and without meaning.
+/// Makes request ids: unique across restarts, cheap, and without meaning.
 #[derive(Debug)]
 pub(crate) struct RequestIds {
     process: String,

@@ -1,7 +1,7 @@
-//! The grammar of the whole API on one page: method and path to [`Route`].
+//! The grammar of all paths on one page: parses a path into a [`Route`].
 //!
-//! Repository names contain slashes and may contain every word of the API (`a/manifests/b`, `tags/list`), so paths are
-//! read from the right. What a method does there, `action` says.
+//! Repository names contain slashes and may contain every word of the API (`a/manifests/b`, `tags/list`). So paths are
+//! parsed from the right. `action` decides what a method does there.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::oci::{Digest, DigestError, Reference, RepositoryName};
 
-/// What a request is for.
+/// The path of a request, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     /// `/v2/` (end-1)
@@ -27,7 +27,7 @@ pub(crate) enum Route {
     Blob(RepositoryName, Digest),
     /// `/v2/<name>/blobs/uploads/` (end-4, 11)
     Uploads(RepositoryName),
-    /// `/v2/<name>/blobs/uploads/<id>` (end-5, 6, 13, 14); `None`: an id that we never gave
+    /// `/v2/<name>/blobs/uploads/<id>` (end-5, 6, 13, 14); `None` for an id that this registry cannot have made
     Upload(RepositoryName, Option<UploadId>),
     /// `/v2/<name>/referrers/<digest>` (end-12)
     Referrers(RepositoryName, Digest),
@@ -41,21 +41,21 @@ pub(crate) enum Route {
     Home,
 }
 
-/// Why a path is no route.
+/// Why a path is not a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RouteError {
     /// No such path.
     NotFound,
-    /// The path of an operation, with a name that no repository has.
+    /// The path of an operation, with an invalid repository name.
     NameInvalid,
-    /// A digest that is none.
+    /// An invalid digest.
     DigestInvalid(DigestError),
     /// A reference that is neither a tag nor a digest.
     TagInvalid,
 }
 
 impl Route {
-    /// Reads a request's raw path.
+    /// Parses a request's raw path.
     pub(crate) fn parse(path: &str) -> Result<Self, RouteError> {
         match path {
             "/" => return Ok(Route::Home),
@@ -87,7 +87,7 @@ impl Route {
         }
     }
 
-    /// A short constant name, for metrics and logs.
+    /// A constant name of the route, for metrics and logs.
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Route::Base => "base",
@@ -107,7 +107,7 @@ impl Route {
     }
 }
 
-/// The one way to write a route's path.
+/// Writes the route's path. All paths are written by this code.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -129,14 +129,15 @@ impl fmt::Display for Route {
     }
 }
 
-/// A name is decoded once, after the raw path was routed: an encoded slash can be part of a name (Portainer sends it), and
-/// never part of the structure. What is encoded twice has a `%` left, which no name has; no more has it dot segments.
+/// Parses a name, decoding it once, after the raw path was routed. An encoded slash can so be part of a name (Portainer
+/// sends it), but never of the path's structure. A name that was encoded twice still contains `%`, which is invalid, as
+/// are dot segments.
 fn repository(segments: &[&str]) -> Result<RepositoryName, RouteError> {
     let name = decode(&segments.join("/")).ok_or(RouteError::NameInvalid)?;
     name.parse().map_err(|_| RouteError::NameInvalid)
 }
 
-/// Clients send `sha256%3A...` too: decoded once.
+/// Decodes a segment once. Clients also send `sha256%3A...`.
 fn decode(segment: &str) -> Option<String> {
     percent_decode_str(segment).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
@@ -226,7 +227,8 @@ mod tests {
         assert_eq!(Route::parse("/v2/_catalog/"), Ok(Route::Catalog));
     }
 
-    /// Every word of the API, so that random paths are often routes, and what attackers put between them.
+    /// Every word of the API, so that random paths are often routes, and the characters that attackers put between
+    /// them.
     fn segments() -> impl Strategy<Value = String> {
         let digest_as_sent = DIGEST.replace(':', "%3A");
         let words = [

@@ -1,4 +1,4 @@
-//! What reaches the service from clients that leave.
+//! Requests of clients that leave, and what reaches the service.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use crate::service::{Progress, Start, Started};
 use crate::testing::Fixture;
 use crate::{config, server};
 
-/// Longer than anything here takes on a busy machine.
+/// Longer than any step takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A client is seen to have left sooner or later: some at each moment.
+/// Clients in a test, enough that the server notices at every stage that one has left.
 const CLIENTS: usize = 20;
 
 struct Site {
@@ -52,7 +52,7 @@ impl Site {
         id
     }
 
-    /// Sends a request with the first bytes of a body of this length, and leaves.
+    /// Sends a request with only the first bytes of a body of this length, then closes the connection.
     async fn send(&self, line: &str, length: usize, body: &[u8]) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = format!("{line} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n");
@@ -68,7 +68,7 @@ impl Site {
         tokio::time::timeout(PATIENCE, waiting).await.expect("what was sent whole is not there");
     }
 
-    /// Everything has ended once this returns, whether somebody waited for it or not.
+    /// Waits until all tasks have ended, even those without a waiting caller.
     async fn stop(self) -> Fixture {
         self.stop.cancel();
         self.serving.await.unwrap();
@@ -77,7 +77,7 @@ impl Site {
     }
 }
 
-/// Small enough to be sent in one piece, or not.
+/// A blob: for even numbers small enough to be sent in one piece.
 fn content(number: usize) -> (Bytes, Digest) {
     let length = if number.is_multiple_of(2) { 2_000 } else { 1_000_000 };
     let bytes = Bytes::from(vec![u8::try_from(number).unwrap(); length]);
@@ -94,7 +94,7 @@ async fn a_client_that_leaves_after_the_last_byte_of_its_closing_put_has_pushed(
         let path = format!("/v2/a/blobs/uploads/{id}?digest={digest}");
         site.send(&format!("PUT {path}"), bytes.len(), &bytes).await;
         site.until_there(&digest).await;
-        // Whoever did not hear of it hears now.
+        // Clients that left before the answer ask again.
         assert_eq!(site.fixture.close(&id, &digest).await.unwrap().digest, digest);
     }
     assert_eq!(site.stop().await.registry.open_uploads(), 0);
@@ -143,7 +143,7 @@ async fn a_client_that_leaves_before_the_last_byte_leaves_the_session_as_it_was(
     for number in 0..CLIENTS {
         let (bytes, _) = content(number);
         let half = bytes.slice(..bytes.len() / 2);
-        // What has come is the whole of it by its digest, and by its length it is not.
+        // The bytes that arrived match the digest, but not the length.
         let digest = Digest::of(Algorithm::Sha256, &half);
         let id = site.session().await;
         site.send(&format!("PUT /v2/a/blobs/uploads/{id}?digest={digest}"), bytes.len(), &half).await;
@@ -151,7 +151,7 @@ async fn a_client_that_leaves_before_the_last_byte_leaves_the_session_as_it_was(
         sessions.push((id, digest));
     }
     let fixture = site.stop().await;
-    // Of the POSTs nothing is left.
+    // The POSTs leave nothing behind.
     assert_eq!(fixture.registry.open_uploads(), CLIENTS);
     for (id, digest) in sessions {
         assert_eq!(fixture.registry.upload_progress(&fixture.repository, &id).unwrap().offset, 0);

@@ -1,4 +1,4 @@
-//! The lines that requests leave in the log: a whole push, a pull, deletes, and what hostile clients send.
+//! The log lines of a whole push, a pull, deletes, and hostile requests.
 
 use std::io;
 use std::net::SocketAddr;
@@ -47,11 +47,11 @@ impl io::Write for Lines {
     }
 }
 
-/// A second subscriber. While there is only one, tracing decides by the thread that comes first whether a place in the code is
-/// ever logged; tests without a log on other threads made lines go missing here.
+/// A second subscriber. With only one, tracing caches per callsite whether it is enabled, as seen by the first thread
+/// that reaches it. Other tests run without a log, and so made lines go missing here.
 static SECOND: LazyLock<tracing::Dispatch> = LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
 
-/// A registry whose log is kept, behind a proxy at 10.0.0.1.
+/// A registry with a captured log, behind a proxy at 10.0.0.1.
 struct Site {
     fixture: Fixture,
     door: Door,
@@ -72,7 +72,7 @@ impl Site {
         Site { fixture, door, lines, _guard: guard }
     }
 
-    /// Sends a request by the proxy for 192.0.2.1, and reads the answer to its end.
+    /// Sends a request through the proxy for 192.0.2.1, and reads the whole answer.
     async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Response<()> {
         let request = Request::builder().method(method).uri(path).header("x-forwarded-for", "192.0.2.1");
         let request =
@@ -87,7 +87,7 @@ impl Site {
         Response::from_parts(head, ())
     }
 
-    /// Sends a request and leaves before the answer.
+    /// Sends a request and closes the connection before the answer.
     fn leave(&self, method: &str, path: &str, body: Body) {
         let mut request = Request::builder().method(method).uri(path).body(body).unwrap();
         request.extensions_mut().insert(ConnectInfo("192.0.2.7:1".parse::<SocketAddr>().unwrap()));
@@ -95,7 +95,8 @@ impl Site {
         assert!(answer.is_none(), "{method} {path} was answered at once");
     }
 
-    /// A session, a PATCH, the closing PUT, and a manifest under `v1`; the session's path, the blob and the manifest.
+    /// Pushes with a session, a PATCH, the closing PUT, and a manifest tagged `v1`. Returns the session's path, the
+    /// blob and the manifest.
     async fn push(&self, content: &'static str) -> (String, Digest, Digest) {
         let blob = Digest::of(Algorithm::Sha256, content.as_bytes());
         let begun = self.send("POST", "/v2/a/blobs/uploads/", Body::empty()).await;
@@ -177,7 +178,7 @@ async fn deletes_and_moved_tags_are_logged_though_the_access_log_is_off() {
     assert!(changes.iter().all(|line| line["client"] == "192.0.2.1" && line["request.id"] == "proxy-7"));
 }
 
-/// A client that left while its answer was made was in neither the log nor the metrics.
+/// A client that left before its answer appeared in neither the log nor the metrics.
 #[tokio::test]
 async fn a_request_whose_client_leaves_before_the_answer_is_logged_and_counted() {
     let site = Site::new(AccessLog::All, Locations::Relative);
@@ -190,7 +191,7 @@ async fn a_request_whose_client_leaves_before_the_answer_is_logged_and_counted()
     assert!(page.contains(r#"method="PUT",status="499"} 1"#), "{page}");
 }
 
-/// 503 with a request id that no line had.
+/// The answer was 503 with a request id that no log line had.
 #[tokio::test]
 async fn a_limit_that_refuses_requests_leaves_one_line() {
     let site = Site::new(AccessLog::Off, Locations::Relative);
@@ -207,7 +208,7 @@ async fn a_limit_that_refuses_requests_leaves_one_line() {
     assert_eq!(line["request.id"], "proxy-7");
 }
 
-/// The tag was gone, and no line said so: the line stood behind the wait that the client ended.
+/// The tag was deleted, but not logged: the log call came after a wait that ended when the client left.
 #[tokio::test]
 async fn a_delete_is_logged_though_its_client_leaves_at_once() {
     let site = Site::new(AccessLog::Off, Locations::Relative);

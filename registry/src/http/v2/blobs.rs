@@ -18,12 +18,12 @@ use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::{Digest, RepositoryName};
 use crate::service::{Blob, Error, Found};
 
-/// Content never changes under its digest.
+/// Clients may cache content forever, since it never changes under its digest.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
 
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// DELETE.
+/// Handles DELETE.
 pub(in crate::http) async fn delete(
     app: &App,
     request: &Request,
@@ -34,7 +34,7 @@ pub(in crate::http) async fn delete(
     Ok(super::empty(StatusCode::ACCEPTED))
 }
 
-/// HEAD. `Range` is ignored: the headers describe the whole blob.
+/// Handles HEAD. `Range` is ignored: the headers describe the whole blob.
 pub(in crate::http) async fn head(
     app: &App,
     request: &Request,
@@ -50,11 +50,11 @@ pub(in crate::http) async fn head(
     Ok(response)
 }
 
-/// GET: the whole blob, or the ranges asked for.
+/// Handles GET: the whole blob, or the requested ranges.
 pub(in crate::http) async fn get(app: &App, request: &Request, repository: &RepositoryName, digest: &Digest) -> Answer {
     let condition = not_modified(&request.headers, digest);
     if !matches!(condition, Ok(false)) {
-        // Neither 304 nor 412 needs the bytes, only that they could be had.
+        // 304 and 412 need no bytes, only the knowledge that the blob exists.
         app.registry.stat_blob(repository, digest).await.map_err(in_repository(repository))?;
         return condition.map(|_| describe(super::empty(StatusCode::NOT_MODIFIED), digest));
     }
@@ -100,7 +100,7 @@ async fn single(found: Found, range: ByteRange) -> Result<Response<Body>, Error>
     Ok(response)
 }
 
-/// The bytes between these offsets. Those of a blob that is not here follow as they come and are verified.
+/// The bytes at these offsets. Those of a cold blob are sent as they arrive and are verified.
 async fn stretch(found: Found, bytes: Range<u64>) -> Result<Body, Error> {
     Ok(match found {
         Found::Here(Blob::Bytes(all)) => Body::from(cut(&all, bytes)),
@@ -109,7 +109,7 @@ async fn stretch(found: Found, bytes: Range<u64>) -> Result<Body, Error> {
     })
 }
 
-/// `multipart/byteranges` (RFC 9110 14.6).
+/// A `multipart/byteranges` answer (RFC 9110 14.6).
 async fn multipart(found: Found, ranges: Vec<ByteRange>) -> Result<Response<Body>, Error> {
     let bytes: Vec<Range<u64>> = ranges.iter().map(|range| range.offsets()).collect();
     let parts = Multipart::new(ranges, found.size(), OCTET_STREAM);
@@ -127,7 +127,7 @@ async fn multipart(found: Found, ranges: Vec<ByteRange>) -> Result<Response<Body
     Ok(response)
 }
 
-/// Blobs held as bytes are small, so offsets fit.
+/// The bytes at these offsets. Blobs in memory are small, so offsets fit a usize.
 fn cut(all: &Bytes, bytes: Range<u64>) -> Bytes {
     all.slice(bytes.start as usize..bytes.end as usize)
 }

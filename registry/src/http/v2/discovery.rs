@@ -1,4 +1,4 @@
-//! What there is to find: the base (end-1), extensions, repositories and tags (end-8a, 8b).
+//! Discovery: the base (end-1), extensions, repositories and tags (end-8a, 8b).
 
 use axum::body::Body;
 use http::Response;
@@ -9,12 +9,12 @@ use crate::http::error::HttpError;
 use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::RepositoryName;
 
-/// `GET /v2/`: 200, since anonymous access is all there is.
+/// `GET /v2/`: always 200, since this build has only anonymous access.
 pub(in crate::http) fn base() -> Response<Body> {
     super::json("application/json", &json!({}))
 }
 
-/// `GET /v2/_oci/ext/discover` (extensions/_oci.md): `_catalog` and the discovery itself.
+/// `GET /v2/_oci/ext/discover` (extensions/_oci.md): lists `_catalog` and this extension.
 pub(in crate::http) fn extensions() -> Response<Body> {
     let extensions = json!({
         "extensions": [
@@ -35,7 +35,7 @@ pub(in crate::http) fn extensions() -> Response<Body> {
     super::json("application/json", &extensions)
 }
 
-/// `GET /v2/_catalog`: a page of the repositories that hold a manifest, in byte order.
+/// `GET /v2/_catalog`: a page of the repositories with a manifest, in byte order.
 pub(in crate::http) async fn repositories(app: &App, request: &Request) -> Answer {
     let limit = request.page_limit(app.registry.limits().page_size)?;
     let last = request.query.get("last").map(str::to_owned);
@@ -47,13 +47,13 @@ pub(in crate::http) async fn repositories(app: &App, request: &Request) -> Answe
     Ok(response)
 }
 
-/// `GET /v2/<name>/tags/list`: a page, in byte order.
+/// `GET /v2/<name>/tags/list`: a page of tags, in byte order.
 pub(in crate::http) async fn tags(app: &App, request: &Request, repository: &RepositoryName) -> Answer {
     let limit = request.page_limit(app.registry.limits().page_size)?;
     let last = request.query.get("last").map(str::to_owned);
     let page = app.registry.tags(repository, last, limit).await.map_err(in_repository(repository))?;
     let mut response = super::json("application/json", &json!({ "name": repository, "tags": page.tags }));
-    // n=0 asks for nothing, so nothing follows (spec, end-8b).
+    // n=0 requests no tags, so there is no next page (spec, end-8b).
     if let (true, Some(last)) = (page.more, page.tags.last()) {
         super::link_next(&mut response, &format!("/v2/{repository}/tags/list?last={last}&n={limit}"));
     }

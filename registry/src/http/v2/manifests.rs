@@ -16,7 +16,7 @@ use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::{Digest, InvalidTag, Reference, RepositoryName, Tag};
 use crate::service::{Error, ManifestInfo, ManifestPush, SMALL_MANIFEST};
 
-/// GET. `Accept` is ignored: a manifest is sent as it was pushed.
+/// Handles GET. `Accept` is ignored: a manifest is sent as it was pushed.
 pub(in crate::http) async fn get(
     app: &App,
     request: &Request,
@@ -27,7 +27,7 @@ pub(in crate::http) async fn get(
     answer(request, &manifest.info, manifest.body)
 }
 
-/// HEAD, without reading the manifest's bytes.
+/// Handles HEAD, without reading the manifest's bytes.
 pub(in crate::http) async fn head(
     app: &App,
     request: &Request,
@@ -38,7 +38,7 @@ pub(in crate::http) async fn head(
     answer(request, &info, Bytes::new())
 }
 
-/// DELETE: by tag the tag, by digest the manifest with all its tags.
+/// Handles DELETE: by tag it deletes the tag, by digest the manifest with all its tags.
 pub(in crate::http) async fn delete(
     app: &App,
     request: &Request,
@@ -64,7 +64,7 @@ fn answer(request: &Request, info: &ManifestInfo, body: Bytes) -> Answer {
     Ok(response)
 }
 
-/// PUT, with the tags that the query adds.
+/// Handles PUT, with the tags in the query.
 pub(in crate::http) async fn put(
     app: &App,
     request: &Request,
@@ -105,7 +105,7 @@ pub(in crate::http) async fn put(
     Ok(response)
 }
 
-/// The whole body, and its place among the large manifests if it needs one. One byte too many ends it.
+/// Reads the whole body, and takes a permit if it is large. Fails as soon as the body exceeds the limit.
 async fn read(app: &App, body: &mut RequestBody, limit: u64) -> Result<(Bytes, Option<impl Drop + use<>>), Error> {
     let (mut whole, mut place) = (Vec::new(), None);
     let mut body = chunks(body);
@@ -123,7 +123,7 @@ async fn read(app: &App, body: &mut RequestBody, limit: u64) -> Result<(Bytes, O
     Ok((whole.into(), place))
 }
 
-/// `?tag=` counts on a push by digest only; each tag once, in the order given.
+/// The `?tag=` parameters, each tag once, in order. They count only on a push by digest.
 fn tags(request: &Request, reference: &Reference, limit: usize) -> Result<Vec<Tag>, HttpError> {
     let mut tags: Vec<Tag> = Vec::new();
     if matches!(reference, Reference::Tag(_)) {
@@ -143,7 +143,7 @@ fn tags(request: &Request, reference: &Reference, limit: usize) -> Result<Vec<Ta
     Ok(tags)
 }
 
-/// `PUT manifests/<tag>?digest=`: how regclient tags a sha512 manifest where `?tag=` is not understood.
+/// The digest of `PUT manifests/<tag>?digest=`: regclient tags a sha512 manifest this way if `?tag=` is unsupported.
 fn digest_parameter(request: &Request, reference: &Reference) -> Result<Option<Digest>, HttpError> {
     match (reference, request.query.get("digest")) {
         (Reference::Tag(_), Some(text)) => {

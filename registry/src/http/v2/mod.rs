@@ -32,7 +32,7 @@ fn json(content_type: &'static str, body: &serde_json::Value) -> Response<Body> 
     response
 }
 
-/// `Link` to the next page (RFC 5988), relative.
+/// Sets `Link` to the next page (RFC 5988), as a relative URL.
 fn link_next(response: &mut Response<Body>, target: &str) {
     response.headers_mut().insert(LINK, value(&format!("<{target}>; rel=\"next\"")));
 }

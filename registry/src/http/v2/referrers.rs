@@ -11,7 +11,7 @@ use crate::oci::{Digest, RepositoryName};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// A page, as an image index. Never 404: an unknown subject or repository has an empty list.
+/// A page of referrers as an image index. Never 404: an unknown subject or repository has an empty list.
 pub(in crate::http) async fn list(
     app: &App,
     request: &Request,

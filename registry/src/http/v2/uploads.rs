@@ -17,7 +17,7 @@ use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::service::{Error, Progress, Start, Started};
 
-/// POST: a session, a mount, or a whole blob at once.
+/// Handles POST: begins a session, mounts a blob, or stores a whole blob.
 pub(in crate::http) async fn begin(
     app: &App,
     request: &Request,
@@ -42,7 +42,7 @@ pub(in crate::http) async fn begin(
 fn start(request: &Request) -> Result<Start, HttpError> {
     let query = &request.query;
     if let Some(mount) = query.get("mount") {
-        // A source that has no valid name cannot hold the blob: the client gets a session.
+        // A source with an invalid name cannot have the blob, so the client gets a session.
         return Ok(match query.get("from").filter(|from| !from.is_empty()).map(str::parse) {
             None => Start::Mount(parse_digest(mount)?, None),
             Some(Ok(from)) => Start::Mount(parse_digest(mount)?, Some(from)),
@@ -58,14 +58,14 @@ fn start(request: &Request) -> Result<Start, HttpError> {
     }
 }
 
-/// GET: how far a session is.
+/// Handles GET: reports the session's offset.
 pub(in crate::http) fn progress(app: &App, repository: &RepositoryName, id: Option<&UploadId>) -> Answer {
     let id = known(repository, id)?;
     let progress = app.registry.upload_progress(repository, id).map_err(in_repository(repository))?;
     Ok(session_at(app, StatusCode::NO_CONTENT, repository, &progress))
 }
 
-/// DELETE: the session is gone.
+/// Handles DELETE: cancels the session.
 pub(in crate::http) async fn cancel(
     app: &App,
     request: &Request,
@@ -77,7 +77,7 @@ pub(in crate::http) async fn cancel(
     Ok(super::empty(StatusCode::NO_CONTENT))
 }
 
-/// PATCH: a chunk.
+/// Handles PATCH: appends a chunk.
 pub(in crate::http) async fn append(
     app: &App,
     request: &Request,
@@ -93,7 +93,7 @@ pub(in crate::http) async fn append(
     Ok(session_at(app, StatusCode::ACCEPTED, repository, &progress))
 }
 
-/// PUT: the last chunk, and the digest of the whole.
+/// Handles PUT: appends the last chunk, and closes the session with the digest of the whole.
 pub(in crate::http) async fn close(
     app: &App,
     request: &Request,
@@ -106,7 +106,7 @@ pub(in crate::http) async fn close(
     let digest = match (digests.next(), digests.next()) {
         (Some(digest), None) => parse_digest(digest)?,
         (None, _) => return Err(HttpError::digest_invalid("the closing PUT needs ?digest=")),
-        (Some(_), Some(_)) => return Err(HttpError::digest_invalid("the closing PUT takes one ?digest=")),
+        (Some(_), Some(_)) => return Err(HttpError::digest_invalid("the closing PUT accepts only one ?digest=")),
     };
     let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
     let length = request.content_length();
@@ -116,12 +116,12 @@ pub(in crate::http) async fn close(
     Ok(stored(repository, &closed.map_err(&fail)?.digest))
 }
 
-/// An id that this registry cannot have made is unknown like any other.
+/// The session id. One that this registry cannot have made is answered like any unknown id.
 fn known<'a>(repository: &RepositoryName, id: Option<&'a UploadId>) -> Result<&'a UploadId, HttpError> {
     id.ok_or_else(|| HttpError::from_service(Error::UploadUnknown, Some(repository)))
 }
 
-/// Where a session stands.
+/// An answer with the session's location and offset.
 fn session_at(app: &App, status: StatusCode, repository: &RepositoryName, progress: &Progress) -> Response<Body> {
     let mut response = super::empty(status);
     let headers = response.headers_mut();
@@ -134,7 +134,7 @@ fn session_at(app: &App, status: StatusCode, repository: &RepositoryName, progre
     response
 }
 
-/// 201: the blob can be pulled from here.
+/// 201 with the location of the stored blob.
 fn stored(repository: &RepositoryName, digest: &Digest) -> Response<Body> {
     let mut response = super::empty(StatusCode::CREATED);
     response.headers_mut().insert(LOCATION, blob_location(repository, digest));

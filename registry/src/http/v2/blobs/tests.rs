@@ -1,4 +1,4 @@
-//! Blobs that are only at the backend, as clients see them.
+//! Blobs that are only at the backend, as clients get them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,11 +63,11 @@ async fn they_look_like_any_other() {
     assert_eq!(other.status(), StatusCode::PRECONDITION_FAILED);
 }
 
-/// A file of the blob's size was made for an answer without a body.
+/// An answer without a body created a file of the blob's size.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_condition_that_fails_stages_nothing() {
     let (node, digest) = Node::with_cold(&large(UNIT + 10), settings()).await;
-    // What is staged lies there: with it gone, staging fails.
+    // Staged files are in this directory. Without it, staging fails.
     std::fs::remove_dir_all(node.fixture.folder.path().join("uploads")).unwrap();
     let etag = format!("\"{digest}\"");
     let same = ask(&node, "GET", &path(&digest), Some((IF_NONE_MATCH, &etag))).await;
@@ -80,7 +80,7 @@ async fn a_condition_that_fails_stages_nothing() {
     assert!(ask(&node, "GET", &path(&digest), None).await.status().is_server_error(), "the test would notice");
 }
 
-/// The parts of a multipart answer, whose lengths are exact.
+/// The parts of a multipart answer. Checks that its lengths are exact.
 async fn parts(answer: http::Response<axum::body::Body>) -> Vec<(String, Vec<u8>)> {
     assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT);
     assert_eq!(text(answer.headers(), &ACCEPT_RANGES), "bytes");
