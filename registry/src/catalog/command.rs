@@ -1,220 +1,224 @@
-//! What may be asked of the catalog, and why it may say no.
+//! Commands to the catalog, and the reasons for which it refuses them.
 
 use crate::catalog::fact::{Locator, ManifestRecord};
 use crate::oci::{Digest, RepositoryName, Tag};
 
-/// One change. The catalog checks its preconditions in the order of commits, so that no two commands can both be right
-/// where only one may be.
+/// One change. The catalog checks the preconditions of commands in commit order, so of two conflicting commands only
+/// one succeeds.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// A verified blob is in the content store and shall be held by a repository. Makes the repository if need be.
+    /// Adds a verified blob in the content store to a repository. Creates the repository if it is new.
     LinkBlob {
-        /// The holder to be.
+        /// The repository.
         repository: RepositoryName,
         /// The blob.
         digest: Digest,
-        /// Its length.
+        /// Length in bytes.
         size: u64,
     },
-    /// A repository shall hold a blob that another one holds. [`Refusal::BlobUnknown`] if the source does not.
+    /// Adds a blob of another repository to a repository. [`Refusal::BlobUnknown`] if the source does not have it.
     MountBlob {
-        /// The holder to be.
+        /// The target repository.
         repository: RepositoryName,
         /// The blob.
         digest: Digest,
-        /// A present holder.
+        /// The source repository.
         from: RepositoryName,
     },
-    /// A client deletes a blob from a repository.
+    /// Removes a blob from a repository, for a client.
     UnlinkBlob {
-        /// The holder.
+        /// The repository.
         repository: RepositoryName,
         /// The blob.
         digest: Digest,
-        /// Go ahead although manifests need it; else [`Refusal::BlobReferenced`].
+        /// Removes the blob even if manifests reference it. Otherwise that is [`Refusal::BlobReferenced`].
         even_if_referenced: bool,
     },
-    /// The collector takes a blob from a repository, if no manifest there needs it. Else, or if the repository does not
-    /// hold it, nothing happens.
+    /// Removes a blob from a repository, for the collection. Nothing happens if a manifest of the repository references
+    /// it, or if the repository does not have it.
     CollectBlob {
-        /// The holder.
+        /// The repository.
         repository: RepositoryName,
         /// The blob.
         digest: Digest,
     },
-    /// A manifest whose bytes are in the content store shall be held by a repository, under these tags.
+    /// Adds a manifest in the content store to a repository, and sets these tags to it.
     PutManifest {
-        /// The holder to be; made if need be.
+        /// The repository; created if it is new.
         repository: RepositoryName,
-        /// The digest it was pushed under.
+        /// The digest under which it was pushed.
         digest: Digest,
-        /// What to remember of it.
+        /// The manifest's record.
         manifest: ManifestRecord,
-        /// Content that must be in the repository, as blob or manifest. Empty where reference checks are off.
+        /// Content that must be in the repository, as blob or manifest. Empty if reference checks are off.
         required: Vec<Digest>,
-        /// Content that must have this size *if* it is in the repository. Empty where sizes are not checked.
+        /// Content that must have this size *if* it is in the repository. Empty if sizes are not checked.
         compare: Vec<(Digest, u64)>,
-        /// Tags to set to it.
+        /// Tags to set.
         tags: Vec<Tag>,
-        /// What must be true of the one tag or digest that the request names.
+        /// A condition on the tag or digest in the request.
         precondition: Option<Precondition>,
     },
-    /// A manifest, all its tags and its place among referrers go. [`Refusal::TooManyTags`] if those are more than fit one
-    /// batch: see [`crate::catalog::Catalog::delete_manifest`].
+    /// Removes a manifest, all its tags, and its entry among referrers. [`Refusal::TooManyTags`] if one batch cannot
+    /// remove that many tags: see [`crate::catalog::Catalog::delete_manifest`].
     DeleteManifest {
-        /// The holder.
+        /// The repository.
         repository: RepositoryName,
         /// The manifest.
         digest: Digest,
     },
-    /// Some tags of a manifest go, as many as fit one batch. Nothing happens if it has none.
+    /// Removes tags of a manifest, as many as one batch can. Nothing happens if it has none.
     UntagManifest {
-        /// The holder.
+        /// The repository.
         repository: RepositoryName,
         /// The manifest.
         digest: Digest,
     },
-    /// A tag goes; what it points at stays.
+    /// Removes a tag. Its manifest stays.
     DeleteTag {
-        /// Where.
+        /// The repository.
         repository: RepositoryName,
-        /// Which.
+        /// The tag.
         tag: Tag,
     },
-    /// The list of unit roots of content is in the content store. Nothing happens if nobody holds that content any more.
+    /// Records that the list of unit roots of content is in the content store. Nothing happens if the content is
+    /// unreferenced.
     RecordUnitRoots {
         /// The content.
         digest: Digest,
-        /// The content file that is its list.
+        /// The content file with the list.
         list: Digest,
-        /// How many roots the list has.
+        /// Number of roots in the list.
         units: u64,
     },
-    /// A backend acknowledged content. If nobody holds that any more, it is to be removed there again.
+    /// Records that a backend acknowledged content. If the content is unreferenced by now, an unpin is recorded
+    /// instead.
     RecordPlaced {
         /// The content.
         digest: Digest,
-        /// Where it is.
+        /// The copy.
         locator: Locator,
     },
-    /// A backend may have content of which it was never recorded, and which nobody holds any more: it is to be removed
-    /// there, anew if a removal was asked for already. Nothing happens if somebody holds it.
+    /// Records that unreferenced content may be at a backend without a record, and must be unpinned there. A pending
+    /// unpin is requested again. Nothing happens if the content is referenced.
     RecordAbandoned {
         /// The content.
         digest: Digest,
-        /// Where it may be.
+        /// Where the copy may be.
         locator: Locator,
     },
-    /// Content came back whole from where it was placed. Nothing happens if it was placed anew or given up since.
+    /// Records that content was read back whole. Nothing happens if it was placed again or unpinned since.
     RecordReadBack {
         /// The content.
         digest: Digest,
-        /// Where it is.
+        /// The copy.
         locator: Locator,
-        /// The [`crate::catalog::Placement::sequence`] that was read.
+        /// The [`crate::catalog::Placement::sequence`] of the copy that was read.
         placed: u64,
-        /// Those of the locator's endpoints that were asked.
+        /// The endpoints of the locator that were asked.
         among: Vec<String>,
     },
-    /// A backend no longer has content, because it was removed there or lost: the endpoints that the locator names, or
-    /// all. What is known of others stays. Nothing happens if it was placed anew, or is to be removed anew, since.
+    /// Records that a backend no longer has content, because it was removed or lost there: at the endpoints in the
+    /// locator, or at all. Records of other endpoints stay. Nothing happens if the content was placed or unpinned again
+    /// since.
     RecordUnplaced {
         /// The content.
         digest: Digest,
-        /// Where it was.
+        /// Where the copy was.
         locator: Locator,
-        /// The [`crate::catalog::Placement::sequence`] that was acted upon.
+        /// The [`crate::catalog::Placement::sequence`] that the caller acted on.
         standing: u64,
     },
 }
 
-/// `If-Match` and `If-None-Match: *` of a manifest PUT (RFC 9110 section 13).
+/// A condition of a manifest PUT: `If-Match` or `If-None-Match: *` (RFC 9110 section 13).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// The tag points at one of these digests.
+    /// The tag points to one of these digests.
     TagIs(Tag, Vec<Digest>),
-    /// The tag points at something.
+    /// The tag exists.
     TagExists(Tag),
     /// The tag does not exist.
     TagAbsent(Tag),
-    /// The repository holds the manifest.
+    /// The repository has the manifest.
     ManifestExists(Digest),
-    /// The repository does not hold the manifest.
+    /// The repository does not have the manifest.
     ManifestAbsent(Digest),
 }
 
-/// Why a command was not carried out; nothing of its batch was.
+/// Why a command was refused. No command of its commit had an effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No such repository.
+    /// The repository does not exist.
     #[error("repository is not known")]
     RepositoryUnknown,
-    /// The repository does not hold the blob.
+    /// The repository does not have the blob.
     #[error("blob is not known")]
     BlobUnknown,
-    /// The repository does not hold the manifest.
+    /// The repository does not have the manifest.
     #[error("manifest is not known")]
     ManifestUnknown,
     /// The repository does not have the tag.
     #[error("tag is not known")]
     TagUnknown,
-    /// What a manifest refers to is not in its repository.
+    /// The repository lacks content that the manifest references.
     #[error("{} referenced digests are not in this repository", .0.len())]
     ReferencesMissing(Vec<Digest>),
     /// A descriptor states another size than the content has.
-    #[error("{digest} has {stored} bytes, the manifest says {stated}")]
+    #[error("{digest} has {stored} bytes, but the manifest states {stated}")]
     SizeMismatch {
-        /// Of which content.
+        /// The content.
         digest: Digest,
-        /// By the descriptor.
+        /// Size in the descriptor.
         stated: u64,
-        /// In the store.
+        /// Size in the store.
         stored: u64,
     },
-    /// The manifest has more tags than one batch takes away.
-    #[error("manifest has too many tags to go at once")]
+    /// The manifest has more tags than one batch can remove.
+    #[error("manifest has too many tags to delete in one batch")]
     TooManyTags,
-    /// Manifests of the repository need the blob; at most 10 are named.
-    #[error("blob is needed by {} or more manifests", .0.len())]
+    /// Manifests of the repository reference the blob. At most 10 are listed.
+    #[error("blob is referenced by at least {} manifests", .0.len())]
     BlobReferenced(Vec<Digest>),
     /// `If-Match` or `If-None-Match` does not hold.
     #[error("precondition does not hold")]
     PreconditionFailed,
-    /// A locator that no journal should keep: without a kind or an address, with a zero byte, or too long.
+    /// The locator is invalid: without a kind or an address, with a zero byte, or too long.
     #[error("locator is not valid")]
     LocatorInvalid,
 }
 
-/// What a commit did.
+/// The result of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// The sequence of the last fact, or of the last one before if nothing changed.
+    /// The sequence of the commit's last fact. If it changed nothing, the last sequence before it.
     pub sequence: u64,
-    /// Content that nobody holds any more: its file can go, under the digest's lock and after asking again.
+    /// Content that is no longer referenced. Its file can be removed, under the digest's lock and after another check.
     pub orphaned: Vec<Digest>,
 }
 
-/// Why a commit did not happen.
+/// Why a commit failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The request is at fault.
+    /// A command was refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Nothing can be written until there is space; deletes still can.
+    /// The disk is full. Only deletes are still possible.
     #[error("the disk is full")]
     DiskFull,
-    /// The journal failed: nothing can be written until the node is restarted. What was in flight is in doubt.
+    /// The journal failed, and commits in flight may or may not be durable. The node must be restarted before it can
+    /// write.
     #[error("the journal failed, this node is read-only")]
     ReadOnly,
-    /// The index is being rebuilt, the queue is full, or the node stops. Try again.
+    /// The index is being rebuilt, the queue is full, or the node is stopping. Retry later.
     #[error("the catalog is busy")]
     Unavailable,
 }
 
-/// Why a read did not happen.
+/// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The index is being rebuilt. Try again.
+    /// The index is being rebuilt. Retry later.
     #[error("the index is being rebuilt")]
     Rebuilding,
 }

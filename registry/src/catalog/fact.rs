@@ -1,8 +1,8 @@
-//! What happened: the facts that the journal keeps for good and every view is made of.
+//! Facts: the changes that the journal keeps forever. All views are made from them.
 //!
-//! A fact is an upsert or a removal of one thing, named by its [`Fact::key`]; what a command does to several things is
-//! several facts. So the state at any time is, for each key, the last fact that stands, and a snapshot is a merge by key.
-//! `docs/on-disk-format.md` has the JSON of each.
+//! A fact sets or removes one thing, named by its [`Fact::key`]. A command that changes several things becomes several
+//! facts. So the state at any time is the last fact of each key, and a snapshot is a merge by key.
+//! `docs/on-disk-format.md` has the JSON of each fact.
 
 use std::collections::BTreeMap;
 
@@ -12,148 +12,148 @@ pub use backends::Locator;
 
 use crate::oci::{Digest, RepositoryName, Tag};
 
-/// A fact with its place in the order of things.
+/// A fact with its position in the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Grows by at least one from record to record; gaps mean nothing.
+    /// Increases by at least one from record to record. Gaps mean nothing.
     pub sequence: u64,
-    /// Milliseconds since the Unix epoch, by the clock of the node that wrote it.
+    /// Time of the commit in milliseconds since the Unix epoch, by the node's clock.
     pub time: u64,
-    /// What happened.
+    /// The change.
     #[serde(flatten)]
     pub fact: Fact,
 }
 
-/// One thing that came to be, changed or went.
+/// One thing that was created, changed or removed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "kebab-case")]
 pub enum Fact {
-    /// A repository exists, with this visibility.
+    /// A repository exists with this visibility.
     Repository {
         /// Its name.
         repository: RepositoryName,
-        /// Who may know of it.
+        /// Who may see it.
         visibility: Visibility,
     },
-    /// A repository holds a blob.
+    /// A repository has a blob.
     BlobLinked {
-        /// The holder.
+        /// The repository.
         repository: RepositoryName,
-        /// The digest it was pushed under.
+        /// The digest under which it was pushed.
         digest: Digest,
-        /// Its length in bytes.
+        /// Length in bytes.
         size: u64,
     },
-    /// A repository no longer holds a blob.
+    /// A repository no longer has a blob.
     BlobUnlinked {
-        /// The former holder.
+        /// The repository.
         repository: RepositoryName,
         /// The blob.
         digest: Digest,
     },
-    /// A repository holds a manifest.
+    /// A repository has a manifest.
     ManifestStored {
-        /// The holder.
+        /// The repository.
         repository: RepositoryName,
-        /// The digest it was pushed under.
+        /// The digest under which it was pushed.
         digest: Digest,
-        /// What the index needs to know of it.
+        /// The manifest's record.
         #[serde(flatten)]
         manifest: ManifestRecord,
     },
-    /// A repository no longer holds a manifest. Its tags are removed by facts of their own, written before this one; where
-    /// they are many, in earlier batches.
+    /// A repository no longer has a manifest. Facts before this one remove its tags; if there are many, in earlier
+    /// batches.
     ManifestDeleted {
-        /// The former holder.
+        /// The repository.
         repository: RepositoryName,
         /// The manifest.
         digest: Digest,
     },
-    /// A tag points at a manifest.
+    /// A tag points to a manifest.
     TagSet {
-        /// Where.
+        /// The repository.
         repository: RepositoryName,
         /// The tag.
         tag: Tag,
-        /// The digest, algorithm included, it was set with.
+        /// The digest that it was set with, in that algorithm.
         digest: Digest,
     },
-    /// A tag is gone.
+    /// A tag was removed.
     TagDeleted {
-        /// Where.
+        /// The repository.
         repository: RepositoryName,
         /// The tag.
         tag: Tag,
     },
-    /// The list of Merkle roots of a blob's 4 MiB units is known; kept as a content file of its own.
+    /// The list of Merkle roots of a blob's 4 MiB units is known, and stored as a content file of its own.
     UnitRoots {
         /// The blob.
         digest: Digest,
-        /// The content file that holds the roots.
+        /// The content file with the roots.
         list: Digest,
-        /// How many there are; 0 = the list is given up, with its blob.
+        /// Number of roots; 0: the list is removed, with its blob.
         units: u64,
     },
-    /// A backend acknowledged the bytes.
+    /// A backend acknowledged content.
     Placed {
         /// The blob or manifest.
         digest: Digest,
-        /// Where they are.
+        /// Where the copy is.
         locator: Locator,
-        /// They were read back whole from there and matched the digest.
+        /// True if it was read back whole from there, and matched the digest.
         read_back: bool,
         /// Endpoints the read-back may have come from. Empty: any in `locator`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         read_among: Vec<String>,
-        /// When this took the place of an `UnpinPending`, in milliseconds since the Unix epoch: a removal that was asked
-        /// for before may still arrive there. Absent again once the bytes were read back after that.
+        /// Set if this fact replaced an `UnpinPending`: the time of the replacement, in milliseconds since the Unix
+        /// epoch. A removal requested before may still take effect. Absent after the next read-back.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after_unpin: Option<u64>,
     },
-    /// A backend no longer has the bytes.
+    /// A backend no longer has content.
     Unplaced {
         /// The blob or manifest.
         digest: Digest,
-        /// Where they were.
+        /// Where the copy was.
         locator: Locator,
     },
-    /// The bytes are to be removed from a backend; stands until an `Unplaced`.
+    /// Content must be removed from a backend; in force until an `Unplaced`.
     UnpinPending {
         /// The blob or manifest.
         digest: Digest,
-        /// Where they still are.
+        /// Where the copy still is.
         locator: Locator,
     },
 }
 
-/// Who may know of a repository.
+/// Who may see a repository.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Visibility {
-    /// Anyone who reaches the registry.
+    /// Any client.
     #[default]
     Public,
-    /// Those who are let in.
+    /// Authorized clients.
     Private,
 }
 
-/// What the index needs to know of a manifest; the bytes are a content file.
+/// The index's data on a manifest. Its bytes are a content file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ManifestRecord {
-    /// As pushed, without parameters.
+    /// The media type as pushed, without parameters.
     pub media_type: String,
     /// Length in bytes.
     pub size: u64,
-    /// The digest of the manifest that it is about, as written: its algorithm may be one that we cannot compute.
+    /// The digest of the subject as written. Its algorithm may be unknown here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Digest>,
-    /// `artifactType`, or the config's media type of an image manifest without one.
+    /// `artifactType`; without it, for an image manifest, the config's media type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// Only kept where there is a subject: they are listed in its referrers.
+    /// Annotations. Only kept with a subject, since the list of referrers shows them.
     #[serde(default, skip_serializing_if = "Annotations::is_none")]
     pub annotations: Annotations,
-    /// Digests of the config, layers and child manifests that must stay as long as this manifest does.
+    /// Digests of the config, layers and child manifests. They must stay as long as the manifest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<Digest>,
 }
@@ -162,12 +162,12 @@ pub struct ManifestRecord {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Annotations {
-    /// There are none, or nobody will ask for them.
+    /// It has none, or no client can ask for them.
     #[default]
     None,
-    /// All of them; at most 4 KiB as JSON.
+    /// All annotations, at most 4 KiB as JSON.
     Inline(BTreeMap<String, String>),
-    /// Too large for a record: read the manifest's body.
+    /// Too large for a record: read them from the manifest.
     InBody,
 }
 
@@ -178,8 +178,8 @@ impl Annotations {
 }
 
 impl Fact {
-    /// Names the thing that the fact is about. Facts of one key replace each other; keys sort by kind, then by name,
-    /// with repositories first, so that replaying a snapshot meets a holder before what it holds.
+    /// The key of the thing that the fact is about. Facts with one key replace each other. Keys sort by kind, then by
+    /// name. Repositories come first, so that a replay meets a repository before its content.
     pub fn key(&self) -> Vec<u8> {
         let parts: (u8, &[&str]) = match self {
             Fact::Repository { repository, .. } => (b'0', &[repository.as_str()]),
@@ -207,7 +207,7 @@ impl Fact {
         key
     }
 
-    /// True if the thing is gone with this fact: a snapshot leaves it out.
+    /// True if the fact removes its thing, so that a snapshot omits it.
     pub fn is_removal(&self) -> bool {
         matches!(
             self,

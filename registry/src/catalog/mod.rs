@@ -1,4 +1,4 @@
-//! The one seam between the service and metadata.
+//! The only interface between the service and its metadata.
 
 pub mod command;
 pub mod fact;

@@ -1,10 +1,10 @@
-//! A part of a listing.
+//! A page of a listing.
 
-/// Items in order, and whether there are more.
+/// Items in order, and whether more follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
-    /// At most as many as were asked for.
+    /// At most as many items as requested.
     pub items: Vec<T>,
-    /// There is at least one after these; for a limit of 0: there is one at all.
+    /// True if more items follow. With a limit of 0: true if there are any items.
     pub more: bool,
 }

@@ -1,28 +1,28 @@
-//! Where content is beside this node, as the catalog tells it.
+//! The catalog's records of copies at a backend.
 
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::fact::Locator;
 use crate::oci::Digest;
 
-/// When content counts as placed.
+/// The copies that this node wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The kind of backend, as in its locators.
     pub kind: String,
-    /// The profile, the same.
+    /// The profile, as in its locators.
     pub profile: String,
-    /// The endpoints that count, as locators name them; none, where they name none.
+    /// The endpoints that count, as locators name them. Empty if locators name none.
     pub endpoints: Vec<String>,
-    /// How many of these must have acknowledged it; a locator without endpoints is one.
+    /// Number of these endpoints that must have acknowledged the content. A locator without endpoints counts as one.
     pub copies: usize,
-    /// Lists of unit roots are placed too; else the layout that the profile names has them in itself.
+    /// True if lists of unit roots are placed, too. False if the profile's layout contains them.
     pub lists: bool,
 }
 
 impl Wanted {
-    /// Copies that a placement counts for. Those at endpoints that are not of this backend, or not any more, may be
-    /// there for ever and gone tomorrow: nobody asks them.
+    /// Number of copies that a placement counts for. Copies at endpoints that are not configured do not count: no one
+    /// checks whether they still exist.
     pub fn counts(&self, placement: &Placement) -> usize {
         match &placement.locator {
             _ if placement.unpin_pending => 0,
@@ -32,27 +32,27 @@ impl Wanted {
         }
     }
 
-    /// Those of a locator's endpoints that count.
+    /// The endpoints of a locator that count.
     pub fn among(&self, locator: &Locator) -> Vec<String> {
         locator.endpoints.iter().filter(|endpoint| self.endpoints.contains(endpoint)).cloned().collect()
     }
 
-    /// True if the backend of this node can be asked for it: it is of its kind and layout.
+    /// True if this node's backend can be asked for the copy: kind and profile match.
     pub fn is_mine(&self, locator: &Locator) -> bool {
         locator.kind == self.kind && locator.profile == self.profile
     }
 
-    /// True if what a locator names can be removed by this backend, or some of it.
+    /// True if this backend can remove the copy from some of its endpoints.
     pub fn reaches(&self, locator: &Locator) -> bool {
         self.is_mine(locator) && (locator.endpoints.is_empty() || !self.among(locator).is_empty())
     }
 
-    /// True if a locator names endpoints that do not count.
+    /// True if some endpoints of a locator do not count.
     pub fn is_partly_elsewhere(&self, locator: &Locator) -> bool {
         !self.is_mine(locator) || self.among(locator).len() < locator.endpoints.len()
     }
 
-    /// True if it was read back, and from an endpoint that counts.
+    /// True if the copy was read back from endpoints that count.
     pub fn is_read_back(&self, placement: &Placement) -> bool {
         let from = match &placement.read_among[..] {
             [] => &placement.locator.endpoints[..],
@@ -61,13 +61,13 @@ impl Wanted {
         placement.read_back && from.iter().all(|endpoint| self.endpoints.contains(endpoint))
     }
 
-    /// True if these are enough.
+    /// True if these placements have enough copies.
     pub fn is_met(&self, placements: &[Placement]) -> bool {
         placements.iter().map(|placement| self.counts(placement)).sum::<usize>() >= self.copies
     }
 
-    /// True if the local copy is not the only one to rely on: enough endpoints have it, one of them gave all of it back,
-    /// and no removal that was once asked for can still be on its way.
+    /// True if the node can do without the local file. Enough endpoints have a copy, one was read back whole, and no
+    /// earlier removal request can still take effect.
     pub fn is_safe(&self, placements: &[Placement]) -> bool {
         let mut mine = placements.iter().filter(|placement| self.is_mine(&placement.locator));
         let settled = mine.clone().all(|placement| !placement.unpin_pending && placement.after_unpin.is_none());
@@ -76,24 +76,24 @@ impl Wanted {
     }
 }
 
-/// Content at a backend.
+/// A copy of content at a backend, as recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
-    /// Where.
+    /// Where the copy is.
     pub locator: Locator,
-    /// It was read back whole and matched.
+    /// True if it was read back whole and matched the digest.
     pub read_back: bool,
     /// See [`crate::catalog::fact::Fact::Placed`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub read_among: Vec<String>,
-    /// It is to be removed there.
+    /// True if it must be removed there.
     pub unpin_pending: bool,
     /// See [`crate::catalog::fact::Fact::Placed`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_unpin: Option<u64>,
-    /// Of the fact that says so: it names this state of affairs, and no later one of the same locator.
+    /// Sequence of the fact behind this record. It identifies this state, and no later one of the same locator.
     pub sequence: u64,
-    /// When that was written, milliseconds since the Unix epoch.
+    /// Time of that fact, in milliseconds since the Unix epoch.
     pub time: u64,
 }
 
@@ -102,45 +102,44 @@ pub struct Placement {
 pub struct UnitRootsList {
     /// The content file with the roots.
     pub list: Digest,
-    /// How many there are.
+    /// Number of roots.
     pub units: u64,
 }
 
-/// Content that is held and not placed often enough.
+/// Referenced content without enough copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lacking {
-    /// Which.
+    /// The digest.
     pub digest: Digest,
-    /// Its length.
+    /// Length in bytes.
     pub size: u64,
-    /// Somebody may read it without credentials; else it must not leave this node as it is.
+    /// True if it may be read somewhere without credentials. Otherwise it must not leave this node unencrypted.
     pub public: bool,
 }
 
-/// A part of all that lacks a place.
+/// A page of content that lacks copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LackingPage {
-    /// What was found.
+    /// The content found.
     pub items: Vec<Lacking>,
-    /// Where to go on, although nothing may have been found; `None` at the end.
+    /// Where to continue, even if nothing was found; `None` at the end.
     pub next: Option<Digest>,
 }
 
-/// What the records say of places that the backend of this node cannot reach: at portals that are not configured any
-/// more, or of another kind.
+/// Records of endpoints that this node's backend cannot reach: portals that are no longer configured, or another kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elsewhere {
-    /// Pieces of content that are held and have such a place, which does not count.
+    /// Pieces of referenced content with such copies, which do not count.
     pub content: u64,
-    /// Pieces of content that are to be removed from such a place, which cannot be done.
+    /// Pieces of content to be removed there, which is impossible for now.
     pub unpins: u64,
 }
 
-/// How much is held and not placed often enough.
+/// How much referenced content lacks copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Digests.
+    /// Number of digests.
     pub count: u64,
-    /// Their bytes.
+    /// Bytes of that content.
     pub bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! From commands to facts: preconditions against the state that the earlier commands of the batch would leave.
+//! Turns commands into facts. Preconditions are checked against the state after the earlier commands of the batch.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -8,49 +8,49 @@ use crate::catalog::command::{Command, Precondition, Refusal};
 use crate::catalog::fact::{Fact, ManifestRecord, Visibility};
 use crate::oci::{Digest, RepositoryName, Tag};
 
-/// How many manifests a [`Refusal::BlobReferenced`] names.
+/// Most manifests listed by a [`Refusal::BlobReferenced`].
 const NAMED_REFERRING: usize = 10;
 
-/// Most tags of a manifest that go in one batch. It bounds how long others wait for the writer; and so many facts, of the
-/// longest names, are half of what the journal's reserve holds on a full disk.
+/// Most tags of a manifest removed in one batch. It limits how long other requests wait for the writer. This many facts
+/// with the longest names fill half of the journal's reserve for a full disk.
 pub(super) const MOST_TAGS_AT_ONCE: usize = 1024;
 
-/// The facts of one batch, and the index as they would leave it.
+/// The facts of one batch, and the index as it will be after them.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
     pub(super) view: View<'a>,
     pub(super) facts: Vec<Fact>,
-    /// Of the first fact.
+    /// Stamp of the first fact.
     pub(super) first: Stamp,
 }
 
-/// A request that can be carried out.
+/// An accepted request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Accepted {
-    /// Its facts within the batch.
+    /// Range of its facts in the batch.
     pub(super) facts: Range<usize>,
-    /// Content that nobody holds after it.
+    /// Content that is unreferenced after it.
     pub(super) orphaned: Vec<Digest>,
 }
 
-/// Why a request is not carried out.
+/// Why a request was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Rejection {
-    /// It is at fault.
+    /// The request is refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The index is.
+    /// The index failed.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
 
 impl<'a> Batch<'a> {
-    /// An empty batch whose first fact will have this sequence, and all of them this time.
+    /// An empty batch. `first` is the stamp of its first fact. The others share its time.
     pub(super) fn new(index: &'a Index, first: Stamp) -> Self {
         Batch { view: View::new(index), facts: Vec::new(), first }
     }
 
-    /// Adds the facts of a request: of all its commands, or none.
+    /// Adds the facts of all commands of a request, or of none.
     pub(super) fn add(&mut self, commands: &[Command]) -> Result<Accepted, Rejection> {
         let (point, start) = (self.view.rollback_point(), self.facts.len());
         let outcome = commands.iter().try_for_each(|command| self.carry_out(command));
@@ -65,7 +65,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// As [`Batch::add`], but takes back a request that changes something: `None`.
+    /// Like [`Batch::add`], but leaves out a request that changes something, and returns `None` for it.
     pub(super) fn add_if_nothing_changes(&mut self, commands: &[Command]) -> Result<Option<Accepted>, Rejection> {
         let (point, start) = (self.view.rollback_point(), self.facts.len());
         let accepted = self.add(commands)?;
@@ -225,7 +225,7 @@ impl<'a> Batch<'a> {
         if tags.len() > MOST_TAGS_AT_ONCE {
             return Err(Refusal::TooManyTags.into());
         }
-        // Tags first: no prefix of these facts has a tag that points at nothing.
+        // Tags first, so that no prefix of these facts leaves a tag without its manifest.
         self.delete_tags(repository, tags)?;
         self.record(Fact::ManifestDeleted { repository: repository.clone(), digest: digest.clone() })
     }
@@ -267,12 +267,12 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Of the next fact.
+    /// Stamp of the next fact.
     pub(super) fn stamp(&self) -> Stamp {
         Stamp { sequence: self.first.sequence + self.facts.len() as u64, ..self.first }
     }
 
-    /// What the facts from `start` on took from its last holder, lists of unit roots included.
+    /// Content, including lists of unit roots, that the facts from `start` on left unreferenced.
     pub(super) fn orphans(&self, start: usize) -> Result<Vec<Digest>, Fault> {
         let mut orphaned = Vec::new();
         for fact in &self.facts[start..] {

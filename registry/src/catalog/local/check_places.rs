@@ -1,17 +1,19 @@
-//! Commands about where content is besides here.
+//! Commands about copies of content at a backend.
 //!
-//! Why a delete, a push of the same content and a late unpin never lose data:
+//! Why a delete, a push of the same content, and a late unpin never lose data:
 //!
-//! - The facts that take content from its last holder stand in one batch with an `UnpinPending` of each place it has: no
-//!   crash leaves a place that nobody knows.
-//! - What is to be removed does not count as placed. So content that is pushed again meanwhile is uploaded again, and its
-//!   `Placed` says when it took the place of an `UnpinPending`: whoever evicts waits for a reading back some time after.
-//! - What a worker did about one state of affairs is recorded only if that very one still stands, told by its sequence.
-//! - A locator may name endpoints that are not configured any more. Their copies stay recorded, so that they count again
-//!   if they are configured again, as long as nothing can have removed them. After any removal request, only endpoints
-//!   written since then count. So an `UnpinPending`, and what came of it until it was read back, hands no endpoint
-//!   on to a `Placed`; and a removal that some endpoints answered stands for the others.
-//! - An acknowledgement that comes when nobody holds the content any more becomes an `UnpinPending` at once, a new one even
+//! - The facts that remove the last reference to content share a batch with an `UnpinPending` for each of its copies.
+//!   So no crash leaves a copy without a record.
+//! - A copy with a pending unpin does not count as placed. Content that is pushed again meanwhile is uploaded again.
+//!   Its `Placed` records when it replaced an `UnpinPending`. Eviction then waits for a read-back some time after that.
+//! - A worker's result is recorded only if the record that it acted on is still in force, as identified by its
+//!   sequence.
+//! - A locator may name endpoints that are no longer configured. Their copies stay recorded and count again if they are
+//!   configured again, unless they may have been removed. After any removal request, only endpoints written since then
+//!   count. So a `Placed` inherits no endpoints from an `UnpinPending`, nor from its successors before a read-back. If
+//!   only some endpoints answered a removal, it stays pending for the others.
+//! - An acknowledgement for content that is unreferenced by now becomes an `UnpinPending`. It is recorded even if one
+//!   is already pending: the backend may have answered that one before the bytes arrived.
 //!   where one stands: the backend may have answered that before the bytes came.
 
 use super::check::{Batch, Rejection};
@@ -20,9 +22,9 @@ use crate::catalog::command::Refusal;
 use crate::catalog::fact::{Fact, Locator};
 use crate::oci::Digest;
 
-/// Longest kind, profile or address, and longest URL of an endpoint, in bytes.
+/// Longest kind, profile, address, or URL of an endpoint, in bytes.
 const LONGEST_TEXT: usize = 2048;
-/// Most endpoints of one locator.
+/// Most endpoints in one locator.
 const MAX_ENDPOINTS: usize = 64;
 
 impl Batch<'_> {
@@ -33,7 +35,7 @@ impl Batch<'_> {
             return Ok(());
         }
         if let Some(wrong) = known {
-            // It was made of a damaged file. It goes as if its content did, with its places.
+            // The known list came from a damaged file. It is removed with its copies, as if its content were.
             self.record(Fact::UnitRoots { digest: digest.clone(), list: wrong.list, units: 0 })?;
         }
         self.record(Fact::UnitRoots { digest: digest.clone(), list: list.clone(), units })
@@ -48,7 +50,7 @@ impl Batch<'_> {
         let (locator, after_unpin) = match standing {
             Some(standing) if standing.unpin_pending => (locator.clone(), Some(self.first.time)),
             Some(standing) if standing.after_unpin.is_some() && standing.locator == *locator => return Ok(()),
-            // What other endpoints have may be gone by now.
+            // Copies at the other endpoints may have been removed by now.
             Some(standing) if standing.after_unpin.is_some() => (locator.clone(), standing.after_unpin),
             Some(standing) => {
                 let known = &standing.locator.endpoints;
@@ -59,15 +61,15 @@ impl Batch<'_> {
             }
             None => (locator.clone(), None),
         };
-        // One endpoint more is not relied upon for what others gave back.
+        // A new endpoint does not inherit the read-back of the others.
         let (digest, read_among) = (digest.clone(), Vec::new());
         self.record(Fact::Placed { digest, locator, read_back: false, read_among, after_unpin })
     }
 
-    /// It may be wherever it was known to be as well.
+    /// Records an unpin at the locator's endpoints, and at all those recorded before.
     fn record_unpin(&mut self, digest: &Digest, locator: &Locator) -> Result<(), Rejection> {
         let locator = match placing::placement(&self.view, digest, locator)? {
-            // None named is all.
+            // A locator without endpoints means all.
             Some(standing) if standing.locator.endpoints.is_empty() => standing.locator,
             Some(standing) if !locator.endpoints.is_empty() => with_endpoints_of(locator, &standing.locator),
             _ => locator.clone(),
@@ -97,7 +99,7 @@ impl Batch<'_> {
             return Ok(());
         }
         let mut locator = standing.locator;
-        // Nobody asked the others whether the removal took what they had.
+        // The other endpoints were not asked, so the removal may have taken their copies.
         if standing.after_unpin.is_some() && !among.is_empty() {
             locator.endpoints = among.to_vec();
         }
@@ -125,11 +127,11 @@ impl Batch<'_> {
         })
     }
 
-    /// What the facts from `start` on took from its last holder, with what only that needed: its list of unit roots and
-    /// its places.
+    /// Content that the facts from `start` on left unreferenced. Also removes its list of unit roots, and records
+    /// unpins of its copies.
     pub(super) fn release_orphans(&mut self, start: usize) -> Result<Vec<Digest>, Rejection> {
         let mut orphaned = self.orphans(start)?;
-        // A list of roots may have been pushed as content too, and a list may have a list: each is looked at once.
+        // A list of roots may also be pushed as content, and so have a list of its own. Each digest is processed once.
         let mut looked_at = 0;
         while let Some(digest) = orphaned.get(looked_at).cloned() {
             looked_at += 1;
@@ -150,7 +152,8 @@ impl Batch<'_> {
     }
 }
 
-/// The locator with what another one of the same place names as well; of too many, those that were named first go.
+/// The locator with the endpoints of another locator for the same address. Above the limit, the last endpoints of
+/// `other` are left out.
 fn with_endpoints_of(locator: &Locator, other: &Locator) -> Locator {
     let mut joined = locator.clone();
     let others = other.endpoints.iter().filter(|endpoint| !locator.endpoints.contains(endpoint));

@@ -1,4 +1,5 @@
-//! Compactions of the journal beside the writer: it starts them and puts them to use, and never waits for one.
+//! Runs compactions of the journal beside the writer, which starts them and installs their results, but never waits for
+//! one.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -11,13 +12,13 @@ use super::journal::{CompactionError, FinishedCompaction, Journal};
 use super::request::Message;
 use super::shared::Shared;
 
-/// After one that failed; twice as long after each further one, up to the longest.
+/// Pause after a failed compaction, doubled after each further failure up to the longest.
 const PAUSE: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 type Outcome = Result<FinishedCompaction, CompactionError>;
 
-/// The compaction under way, if there is one.
+/// The running compaction, if there is one.
 #[derive(Debug)]
 pub(super) struct Compactor {
     writer: WeakSender<Message>,
@@ -27,13 +28,13 @@ pub(super) struct Compactor {
 }
 
 impl Compactor {
-    /// `writer` is woken when one is done.
+    /// `writer` is woken when a compaction is done.
     pub(super) fn new(writer: WeakSender<Message>) -> Self {
         Compactor { writer, running: None, not_before: None, pause: PAUSE }
     }
 
-    /// Starts one if the journal wants it and `room` says that the disk can hold it: the first of several that fail
-    /// begins a new segment for nothing.
+    /// Starts a compaction if the journal needs one and `room` says that it fits on the disk. Without that check, each
+    /// failed attempt would begin a new segment for nothing.
     pub(super) fn start(&mut self, journal: &mut Journal, shared: &Shared, room: impl FnOnce(u64) -> bool) {
         let too_early = self.not_before.is_some_and(|time| Instant::now() < time);
         if self.running.is_some() || too_early || !journal.needs_compaction() {
@@ -46,7 +47,7 @@ impl Compactor {
             Ok(Some(compaction)) => compaction,
             Ok(None) => return,
             Err(error) => {
-                // A segment that could not be made is a failed write like any other.
+                // Failing to create a segment is a failed write like any other.
                 shared.read_only.fetch_or(journal.is_failed(), Ordering::AcqRel);
                 return self.put_off(&error);
             }
@@ -55,7 +56,7 @@ impl Compactor {
         let writer = self.writer.clone();
         let work = move || {
             let _ = sender.send(compaction.run());
-            // A full queue wakes the writer as well.
+            // If the queue is full, the writer wakes anyway.
             if let Some(writer) = writer.upgrade() {
                 let _ = writer.try_send(Message::Wake);
             }
@@ -66,7 +67,7 @@ impl Compactor {
         }
     }
 
-    /// Puts one to use that is done.
+    /// Installs the result of a finished compaction.
     pub(super) fn collect(&mut self, journal: &mut Journal, shared: &Shared) {
         let Some((receiver, _)) = &self.running else { return };
         match receiver.try_recv() {
@@ -77,12 +78,12 @@ impl Compactor {
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => {
                 self.running = None;
-                self.put_off(&"its thread ended early");
+                self.put_off(&"its thread ended without a result");
             }
         }
     }
 
-    /// Waits for the one under way.
+    /// Waits for the running compaction.
     pub(super) fn join(&mut self, journal: &mut Journal, shared: &Shared) {
         let Some((receiver, thread)) = self.running.take() else { return };
         if let Ok(outcome) = receiver.recv() {

@@ -1,4 +1,4 @@
-//! The catalog of one node: a journal that is the truth, an index that is a view of it, one writer of both.
+//! The catalog of one node: a journal that is the truth, an index that is a view of it, and one writer for both.
 
 mod check;
 mod check_places;
@@ -45,10 +45,10 @@ pub use journal::{FactsSinceError, Replay, ReplayError};
 pub use options::{CatalogOptions, Clock, IndexOrigin, OpenCatalogError, OpenReport, RebuildReason};
 pub use shared::{CatalogState, CatalogStatus};
 
-/// How long a commit waits for a place in the queue.
+/// How long a commit waits for space in the queue.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The catalog. Clones are the same one; it closes with [`Catalog::close`] or when the last clone is dropped.
+/// The catalog. Clones share it. It closes on [`Catalog::close`], or when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     inner: Arc<Inner>,
@@ -64,7 +64,7 @@ struct Inner {
 }
 
 impl Catalog {
-    /// Opens journal and index, and starts the writer. Blocks, for minutes if a large index must be built anew.
+    /// Opens journal and index, and starts the writer. Blocks, for minutes if a large index must be rebuilt.
     pub fn open(options: CatalogOptions) -> Result<(Self, OpenReport), OpenCatalogError> {
         let started = Instant::now();
         let mut journal_options = options.journal.clone();
@@ -115,7 +115,7 @@ impl Catalog {
         Ok((Catalog { inner: Arc::new(Inner { shared, queue, journal: reader, journal_dir, writer }) }, report))
     }
 
-    /// Carries out all commands or none, durably. A caller that stops waiting does not undo it.
+    /// Runs all commands or none, durably. Dropping the future does not undo them.
     pub async fn commit(&self, commands: Vec<Command>) -> Result<Committed, CommitError> {
         self.check_open()?;
         let (answer, outcome) = oneshot::channel();
@@ -132,7 +132,7 @@ impl Catalog {
         outcome.await.unwrap_or_else(|_| Err(self.writer_gone()))
     }
 
-    /// [`Catalog::commit`] for threads outside of an async runtime.
+    /// [`Catalog::commit`] for threads outside an async runtime.
     pub fn commit_blocking(&self, commands: Vec<Command>) -> Result<Committed, CommitError> {
         self.check_open()?;
         let (answer, outcome) = oneshot::channel();
@@ -141,11 +141,11 @@ impl Catalog {
         outcome.blocking_recv().unwrap_or_else(|_| Err(self.writer_gone()))
     }
 
-    /// Takes a manifest from a repository, with all its tags. Where those are more than fit one batch, they go in several
-    /// before it, and others are served in between.
+    /// Removes a manifest and all its tags from a repository. If the tags exceed one batch, several batches remove them
+    /// first, and other requests are served in between.
     ///
-    /// Durable steps, and what a crash after each leaves behind: each batch of tags: the manifest with fewer tags, as if a
-    /// client had deleted those; the last one: the manifest is gone.
+    /// Durable steps, and what a crash after each leaves behind: each batch of tags: the manifest with fewer tags, as
+    /// if a client had deleted those; the last batch: the manifest is gone.
     pub async fn delete_manifest(&self, repository: RepositoryName, digest: Digest) -> Result<Committed, CommitError> {
         loop {
             let (name, manifest) = (repository.clone(), digest.clone());
@@ -166,32 +166,32 @@ impl Catalog {
         }
     }
 
-    /// A writer that ended without being told to has failed in the middle of something.
+    /// The error when the writer has ended. If it was not told to end, it failed in the middle of a commit.
     fn writer_gone(&self) -> CommitError {
         if self.inner.shared.is_stopping() { CommitError::Unavailable } else { CommitError::ReadOnly }
     }
 
-    /// All facts after `sequence` up to now, in order. Reading them may wait for the disk.
+    /// All facts after `sequence` up to now, in order. Reading them may block on the disk.
     pub fn facts_since(&self, sequence: u64) -> Result<Replay, FactsSinceError> {
         self.inner.journal.facts_since(sequence)
     }
 
-    /// The whole state as facts: the snapshot's, then those after it. Reading them may wait for the disk.
+    /// The whole state as facts: those of the snapshot, then those after it. Reading them may block on the disk.
     pub fn replay_state(&self) -> Result<Replay, ReplayError> {
         self.inner.journal.replay_state()
     }
 
-    /// Whether it can be read and written.
+    /// Whether the catalog can be read and written.
     pub fn state(&self) -> CatalogState {
         self.inner.shared.state()
     }
 
-    /// Bytes of the journal's files. Looks at its directory.
+    /// Bytes of the journal's files. Blocks.
     pub fn journal_bytes(&self) -> u64 {
         directory_bytes(&self.inner.journal_dir)
     }
 
-    /// How things stand.
+    /// The catalog's state, with figures.
     pub fn status(&self) -> CatalogStatus {
         let shared = &self.inner.shared;
         CatalogStatus {
@@ -204,7 +204,7 @@ impl Catalog {
         }
     }
 
-    /// Has the index built anew: someone knows it to be wrong. Reads and commits are turned away until it is done.
+    /// Discards the index as damaged, so that the writer rebuilds it. Reads and commits are refused until then.
     pub fn mark_damaged(&self) {
         if let Some(index) = self.inner.shared.index() {
             self.distrust(&index, &Fault::Sum);
@@ -217,15 +217,15 @@ impl Catalog {
         }
     }
 
-    /// Ends the writer after what it is at, waits for a compaction under way, and closes the index so that the next
-    /// start can use it. Blocks. Commits and reads are turned away from then on.
+    /// Ends the writer after its current batch, waits for a running compaction, and closes the index so that the next
+    /// start can use it. From then on commits and reads are refused. Blocks.
     pub fn close(&self) {
         self.inner.close();
     }
 }
 
 impl Inner {
-    /// A writer whose queue is full looks around without being told.
+    /// If the queue is full, the writer checks for changes anyway.
     fn wake(&self) {
         let _ = self.queue.try_send(Message::Wake);
     }
@@ -248,13 +248,13 @@ impl Drop for Inner {
     }
 }
 
-/// What the journal is known to hold, by the mark that the last run left in the directory of the index.
+/// The last known sequence of the journal, from the mark that the last run left in the index directory.
 pub fn known_end(index_dir: &std::path::Path) -> Option<(JournalId, u64)> {
     let known = index::directory::mark_in(index_dir)?.journal?;
     Some((known.id.parse().ok()?, known.sequence))
 }
 
-/// A writer that panics has failed in the middle of something: from then on the catalog says that it cannot be written.
+/// Makes the catalog read-only if the writer panics, since it may have failed in the middle of a commit.
 struct PanicGuard(Arc<Shared>);
 
 impl Drop for PanicGuard {

@@ -1,4 +1,4 @@
-//! Which index to start with: the one that is there, if it can be believed, or a new one.
+//! Chooses the index to start with: the existing one if it is valid, otherwise a new one.
 
 use super::index::directory::{KnownEnd, Mark};
 use super::index::schema::VERSION;
@@ -7,7 +7,7 @@ use super::journal::{JournalReader, Opened};
 use super::options::{IndexOrigin, RebuildReason};
 use super::rebuild::{RebuildError, Workshop, catch_up};
 
-/// Opens the index that is there and brings it up to date, or makes it anew.
+/// Opens the existing index and applies missing facts, or rebuilds it.
 pub(super) fn open_index(
     workshop: &Workshop,
     journal: &JournalReader,
@@ -18,11 +18,12 @@ pub(super) fn open_index(
     let directory = &workshop.directory;
     let (mark, newest) = (directory.mark(), directory.newest()?);
     let open = Mark { boot: boot.to_owned(), clean: None, journal: Some(known_end(opened)) };
-    // Nothing could be believed by mistake, and a journal that was made just now has nothing to lose yet.
+    // No old index can be trusted by mistake here, and a new journal has nothing to lose yet.
     let is_new = opened.created && mark.is_none() && newest.is_none();
-    // Before sled writes anything: from here on, a machine crash must be seen as one.
+    // Before sled writes anything: from now on a machine crash must be recognized.
     if let Err(error) = if is_new { directory.first_mark(&open) } else { directory.set_mark(&open) } {
-        // On a full disk: an index without a mark is not believed either, and deletes shall be able to make room.
+        // On a full disk, go on without a mark: such an index is not trusted after a crash either, and deletes can free
+        // space.
         tracing::warn!(%error, "the index cannot be marked as open");
         directory.remove_mark()?;
     }
@@ -42,7 +43,7 @@ pub(super) fn open_index(
         },
     };
     let (index, facts) = match workshop.rebuild(journal, &mut || {}) {
-        // The disk may have room for one index only, and the old one is of no use any more.
+        // The disk may have room for only one index, and the old one is useless by now.
         Err(RebuildError::Fault(_) | RebuildError::Directory(_)) => {
             directory.clear()?;
             workshop.rebuild(journal, &mut || {})?
@@ -53,14 +54,14 @@ pub(super) fn open_index(
     Ok((index, IndexOrigin::Rebuilt { facts, because }))
 }
 
-/// Opening has synced what there is.
+/// The end of the journal, which opening has synced.
 fn known_end(opened: &Opened) -> KnownEnd {
     KnownEnd { id: opened.id.to_string(), sequence: opened.last_sequence }
 }
 
 type Reuse = Result<(Index, u64), RebuildReason>;
 
-/// The outer error ends the start, the inner one makes a rebuild.
+/// The outer error ends the start. The inner one causes a rebuild.
 fn reuse(
     workshop: &Workshop,
     generation: u64,
@@ -90,7 +91,7 @@ fn reuse(
     }
 }
 
-/// The sequence that an index is at, if it is a sound view of this journal.
+/// The sequence of an index, if it is a valid view of this journal.
 fn judge(index: &Index, journal: &str, opened: &Opened) -> Result<u64, RebuildReason> {
     let meta = index.meta();
     if meta.version != VERSION {

@@ -1,4 +1,4 @@
-//! A catalog for reads only, of a journal that is not to be changed: its index is made elsewhere, anew with each opening.
+//! A read-only catalog over a journal that must not change. Each opening builds a new index in another directory.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -14,9 +14,9 @@ use super::shared::Shared;
 use super::{Catalog, Inner};
 
 impl Catalog {
-    /// Opens a journal for reads only. `index_dir` of the options must be an empty directory outside of the journal's:
-    /// nothing is written elsewhere. Commits are refused as on a node whose journal failed. Blocks for as long as making
-    /// an index takes.
+    /// Opens a journal only for reading. The options' `index_dir` must be an empty directory outside the journal's;
+    /// nothing else is written. Commits are refused, as on a node whose journal failed. Blocks until the index is
+    /// built.
     pub fn open_to_read(options: CatalogOptions) -> Result<(Self, OpenReport), OpenCatalogError> {
         let started = Instant::now();
         let CatalogOptions { journal_dir, index_dir, expected_journal, index_cache_bytes, placement, .. } = options;
@@ -38,7 +38,7 @@ impl Catalog {
         let placing = placing.map_err(|fault| OpenCatalogError::Index(fault.to_string()))?;
         let shared = Arc::new(Shared::new(index, placing, last_sequence, snapshot_sequence));
         shared.set_read_only();
-        // Never used: commits to a read-only catalog are refused before.
+        // Never used: a read-only catalog refuses commits earlier.
         let (queue, _) = mpsc::channel(1);
         let inner = Inner { shared, queue, journal: reader, journal_dir, writer: Mutex::new(None) };
         Ok((Catalog { inner: Arc::new(inner) }, report))

@@ -1,4 +1,4 @@
-//! How a local catalog is opened, and what opening it found.
+//! Options for opening a local catalog, and the report on what was found.
 
 use std::fmt;
 use std::io;
@@ -18,12 +18,12 @@ const INDEX_RESERVE_BYTES: u64 = 64 << 20;
 /// Default of [`CatalogOptions::queue_requests`].
 const QUEUE_REQUESTS: usize = 1024;
 
-/// Tells milliseconds since the Unix epoch.
+/// A clock in milliseconds since the Unix epoch.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 impl Clock {
-    /// A clock of one's own.
+    /// A clock that calls `now_ms`.
     pub fn new(now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Clock(Arc::new(now_ms))
     }
@@ -35,7 +35,7 @@ impl Clock {
         })
     }
 
-    /// What it shows.
+    /// The current time of this clock.
     pub fn now_ms(&self) -> u64 {
         (self.0)()
     }
@@ -47,35 +47,35 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// How to open a catalog.
+/// Options for opening a catalog.
 #[derive(Clone, Debug)]
 pub struct CatalogOptions {
-    /// Where the journal is; made if need be.
+    /// Directory of the journal; created if it is missing.
     pub journal_dir: PathBuf,
-    /// Where the index is; may be deleted while the catalog is closed.
+    /// Directory of the index. It may be deleted while the catalog is closed.
     pub index_dir: PathBuf,
-    /// The journal that must be there, if one is known to have been.
+    /// Id that the journal must have, if one is known.
     pub expected_journal: Option<JournalId>,
-    /// How the journal is kept.
+    /// Options of the journal.
     pub journal: journal::Options,
-    /// Memory for pages of the index.
+    /// Memory for index pages.
     pub index_cache_bytes: u64,
-    /// With less free space beside the index, only commits that free space are taken: on a disk that is really full
-    /// sled fails for reads as well.
+    /// Least free space beside the index. Below it, only commits that free space are accepted: on a full disk sled
+    /// fails even for reads.
     pub index_reserve_bytes: u64,
-    /// How many commits may wait for the writer; more wait at the door.
+    /// Most commits waiting for the writer. Callers beyond that wait for space in the queue.
     pub queue_requests: usize,
-    /// When content counts as placed; `None` where there is nowhere to place it.
+    /// When content counts as placed; `None` without a backend.
     pub placement: Option<Wanted>,
-    /// The time of facts.
+    /// The clock for facts.
     pub clock: Clock,
-    /// Names this boot of the machine: an index that was open when the machine stopped is not believed.
-    /// Empty if it cannot be told.
+    /// Identifies this boot of the machine. An index that was open when the machine stopped is not trusted. Empty if
+    /// unknown.
     pub boot_id: String,
 }
 
 impl CatalogOptions {
-    /// The defaults, at these places.
+    /// Default options for these directories.
     pub fn new(journal_dir: impl Into<PathBuf>, index_dir: impl Into<PathBuf>) -> Self {
         CatalogOptions {
             journal_dir: journal_dir.into(),
@@ -92,45 +92,45 @@ impl CatalogOptions {
     }
 }
 
-/// Empty where the kernel does not tell.
+/// This boot's id; empty if the kernel does not provide it.
 fn this_boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// What opening found.
+/// What opening a catalog found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenReport {
-    /// The journal's name.
+    /// The journal's id.
     pub journal: JournalId,
-    /// It was made just now.
+    /// True if the journal is new.
     pub created: bool,
-    /// The journal ended in a batch that was never acknowledged, which is removed.
+    /// The cut at the journal's end, if it ended in a batch that was never acknowledged.
     pub cut: Option<journal::Cut>,
     /// The last sequence.
     pub sequence: u64,
-    /// Where the index comes from.
+    /// How the index was obtained.
     pub index: IndexOrigin,
-    /// How many entries it has.
+    /// Number of its entries.
     pub entries: u64,
-    /// How long opening took.
+    /// Duration of the opening.
     pub took: Duration,
 }
 
-/// Where an index comes from.
+/// How an index was obtained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IndexOrigin {
-    /// It was as the journal is.
+    /// It was up to date.
     Reused,
-    /// It lacked the last facts.
+    /// It lacked the last facts, which were applied.
     CaughtUp {
-        /// How many.
+        /// Number of facts.
         facts: u64,
     },
-    /// It was made anew.
+    /// It was rebuilt.
     Rebuilt {
-        /// From how many facts.
+        /// Number of facts it was built from.
         facts: u64,
-        /// Why.
+        /// The reason.
         because: RebuildReason,
     },
 }
@@ -145,51 +145,51 @@ impl fmt::Display for IndexOrigin {
     }
 }
 
-/// Why an index was not used.
+/// Why an existing index was not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RebuildReason {
-    /// There was none.
+    /// There was no index.
     #[error("there was no index")]
     Absent,
     /// An earlier rebuild was interrupted.
-    #[error("an earlier rebuild did not end")]
+    #[error("an earlier rebuild did not finish")]
     Unfinished,
-    /// Another version of this program made it.
+    /// It was built by another version of this program.
     #[error("it has another schema")]
     OtherSchema,
-    /// It is a view of another journal.
-    #[error("it is of another journal")]
+    /// It belongs to another journal.
+    #[error("it belongs to another journal")]
     OtherJournal,
-    /// The facts that it lacks are compacted.
+    /// The journal no longer has the facts that it lacks, since they were compacted.
     #[error("it is older than the journal's snapshot")]
     OlderThanSnapshot,
-    /// It knows of facts that the journal does not have.
+    /// It has facts that the journal does not have.
     #[error("it is ahead of the journal")]
     PastJournalEnd,
-    /// The machine stopped while it was open; sled does not sync what it writes.
+    /// The machine stopped while it was open. Since sled does not sync its writes, it may be damaged.
     #[error("the machine stopped while it was open")]
     MachineCrash,
-    /// It could not be read, or a check of all entries failed.
+    /// It could not be read, or failed the check of all entries.
     #[error("it is damaged: {0}")]
     Damaged(String),
 }
 
-/// Why a catalog cannot be opened.
+/// Why a catalog could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenCatalogError {
-    /// The journal does not open.
+    /// The journal could not be opened.
     #[error(transparent)]
     Journal(#[from] journal::OpenError),
-    /// The journal cannot be read for the index.
+    /// The journal could not be read for the index.
     #[error(transparent)]
     Replay(#[from] journal::ReplayError),
-    /// The directory of the index refuses something.
-    #[error("the index directory: {0}")]
+    /// The index directory could not be used.
+    #[error("cannot use the index directory: {0}")]
     Directory(#[from] io::Error),
     /// The index is still open, in this process or another.
     #[error("the index is in use")]
     Locked,
-    /// A new index cannot be written.
+    /// A new index could not be built.
     #[error("the index cannot be built: {0}")]
     Index(String),
 }

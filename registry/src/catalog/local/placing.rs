@@ -1,6 +1,6 @@
-//! What the writer tells those who place content: how much lacks a place, what began to, and when things changed.
+//! The writer's news for placement: how much content lacks a copy, which content began to, and when placements changed.
 //!
-//! Only a catalog that was opened with [`super::CatalogOptions::placement`] has it; any other pays nothing.
+//! Only a catalog with [`super::CatalogOptions::placement`] has this. For others it costs nothing.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +14,12 @@ use crate::catalog::fact::{Fact, Locator};
 use crate::catalog::placement::{Backlog, Elsewhere, Wanted};
 use crate::oci::Digest;
 
-/// Digests that began to lack a place and that nobody has taken up yet; those above it are found by a scan.
+/// Most digests in the channel of news. Those beyond it are found by a scan.
 const NEWS: usize = 1024;
-/// Pending unpins looked at in one step of a count.
+/// Pending unpins read per step of a count.
 const LOOKS: usize = 1024;
 
-/// See the module.
+/// The counts, the news, and the watch of changes.
 #[derive(Debug)]
 pub(super) struct Placing {
     pub(super) wanted: Wanted,
@@ -30,31 +30,31 @@ pub(super) struct Placing {
     changed: watch::Sender<u64>,
 }
 
-/// What is counted along.
+/// The counts, updated with each batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counted {
     pub(super) backlog: Backlog,
-    /// Digests whose places are not to be relied upon yet, those of the backlog among them.
+    /// Digests without a safe placement, including those of the backlog.
     pub(super) unsettled: u64,
     pub(super) elsewhere: Elsewhere,
 }
 
-/// What a batch does to these.
+/// The change of the counts by a batch.
 #[derive(Debug, Default)]
 pub(super) struct BacklogChange {
-    /// Digests that lack a place from now on.
+    /// Digests that begin to lack a copy.
     began: Vec<(Digest, u64)>,
-    /// Sizes of those that no longer do.
+    /// Sizes of digests that no longer lack one.
     ended: Vec<u64>,
-    /// What was elsewhere of the digests concerned, and what will be.
+    /// Counts elsewhere of the digests concerned, before and after.
     elsewhere: (Elsewhere, Elsewhere),
-    /// How many of them were unsettled, and will be.
+    /// How many of them are unsettled, before and after.
     unsettled: (u64, u64),
     touched: bool,
 }
 
 impl Placing {
-    /// Counts what there is.
+    /// Counts the existing content.
     pub(super) fn new(wanted: Wanted, index: &Index) -> Result<Self, Fault> {
         let counted = Mutex::new(count(index, &wanted)?);
         let (news, receiver) = mpsc::channel(NEWS);
@@ -62,7 +62,7 @@ impl Placing {
         Ok(Placing { wanted, counted, news, receiver, missed, changed: watch::Sender::new(0) })
     }
 
-    /// Compares how the digests of these facts stand in the index with how they will.
+    /// Compares the state of the digests in these facts, before and after them.
     pub(super) fn compare(&self, index: &Index, after: &impl Source, facts: &[Fact]) -> Result<BacklogChange, Fault> {
         let mut change = BacklogChange::default();
         for digest in facts.iter().filter_map(concerned).collect::<BTreeSet<_>>() {
@@ -82,7 +82,7 @@ impl Placing {
         Ok(change)
     }
 
-    /// The batch is applied.
+    /// Applies a change after its batch was applied.
     pub(super) fn publish(&self, change: BacklogChange, sequence: u64) {
         {
             let mut counted = self.lock();
@@ -109,7 +109,7 @@ impl Placing {
         }
     }
 
-    /// Another index is in use: counts anew.
+    /// Counts again, for a new index.
     pub(super) fn recount(&self, index: &Index, sequence: u64) -> Result<(), Fault> {
         *self.lock() = count(index, &self.wanted)?;
         self.missed.store(true, Ordering::Release);
@@ -129,12 +129,12 @@ impl Placing {
         self.lock().elsewhere
     }
 
-    /// Those who ask first get it.
+    /// The receiver of news, for the first caller only.
     pub(super) fn take_news(&self) -> Option<mpsc::Receiver<Digest>> {
         self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// True once after news were lost, and once at the start.
+    /// True once after news were lost, and once after the start.
     pub(super) fn take_missed(&self) -> bool {
         self.missed.swap(false, Ordering::AcqRel)
     }
@@ -148,7 +148,7 @@ impl Placing {
     }
 }
 
-/// Counts by looking at all that is held and all that is to be removed.
+/// Counts by reading all referenced content and all pending unpins.
 pub(super) fn count(source: &impl Source, wanted: &Wanted) -> Result<Counted, Fault> {
     let (mut counted, mut after) = (Counted::default(), None);
     while let Some(digest) = placing::next_held(source, after.as_ref())? {
@@ -175,7 +175,7 @@ fn sum(one: Elsewhere, other: Elsewhere) -> Elsewhere {
     Elsewhere { content: one.content + other.content, unpins: one.unpins + other.unpins }
 }
 
-/// The content whose holders or places a fact changes.
+/// The content whose references or placements a fact changes.
 fn concerned(fact: &Fact) -> Option<&Digest> {
     match fact {
         Fact::BlobLinked { digest, .. }

@@ -1,5 +1,5 @@
-//! Reads of the catalog. Point reads take tens of microseconds and may be called anywhere; pages belong on blocking
-//! threads. A read that meets damage is never answered: [`ReadError::Rebuilding`], until the index is made anew.
+//! Reads of the catalog. Point reads take tens of microseconds and may be called anywhere. Page reads belong on
+//! blocking threads. A read that meets damage returns [`ReadError::Rebuilding`], until the index is rebuilt.
 
 use super::Catalog;
 use super::index::{Fault, Index, queries};
@@ -9,27 +9,27 @@ use crate::catalog::page::Page;
 use crate::oci::{Digest, RepositoryName, Tag};
 
 impl Catalog {
-    /// The visibility of a repository, if it exists.
+    /// The visibility of a repository; `None` if it does not exist.
     pub fn repository(&self, repository: &RepositoryName) -> Result<Option<Visibility>, ReadError> {
         self.read(|index| queries::repository(index, repository))
     }
 
-    /// The size of a blob that a repository holds.
+    /// The size of a blob; `None` if the repository does not have it.
     pub fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, ReadError> {
         self.read(|index| queries::blob(index, repository, digest))
     }
 
-    /// A manifest that a repository holds.
+    /// A manifest's record; `None` if the repository does not have it.
     pub fn manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<ManifestRecord>, ReadError> {
         self.read(|index| queries::manifest(index, repository, digest))
     }
 
-    /// What a tag points at.
+    /// The digest that a tag points to.
     pub fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, ReadError> {
         self.read(|index| queries::tag(index, repository, tag))
     }
 
-    /// When a tag was set to a manifest, in milliseconds since the Unix epoch, if that is known.
+    /// When a tag was set to a manifest, in milliseconds since the Unix epoch, if known.
     pub fn tag_set_at(
         &self,
         repository: &RepositoryName,
@@ -39,22 +39,22 @@ impl Catalog {
         self.read(|index| queries::tag_set_at(index, repository, digest, tag))
     }
 
-    /// Tags in byte order, those after `after`, which need not exist.
+    /// Tags after `after`, which need not exist, in byte order.
     pub fn tags(&self, repository: &RepositoryName, after: Option<&str>, limit: usize) -> Result<Page<Tag>, ReadError> {
         self.read(|index| queries::tags(index, repository, after, limit))
     }
 
-    /// All repositories in byte order, those after `after`, which need not exist.
+    /// All repositories after `after`, which need not exist, in byte order.
     pub fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Page<RepositoryName>, ReadError> {
         self.read(|index| queries::repositories(index, false, after, limit))
     }
 
-    /// As [`Catalog::repositories`], those only that hold a manifest.
+    /// Repositories with at least one manifest, after `after`, in byte order.
     pub fn catalogued(&self, after: Option<&str>, limit: usize) -> Result<Page<RepositoryName>, ReadError> {
         self.read(|index| queries::repositories(index, true, after, limit))
     }
 
-    /// Manifests in the order of their digests.
+    /// Manifests by digest.
     pub fn manifests(
         &self,
         repository: &RepositoryName,
@@ -64,7 +64,7 @@ impl Catalog {
         self.read(|index| queries::manifests(index, repository, after, limit))
     }
 
-    /// Blobs and their sizes in the order of their digests.
+    /// Blobs with their sizes, by digest.
     pub fn blobs(
         &self,
         repository: &RepositoryName,
@@ -74,7 +74,7 @@ impl Catalog {
         self.read(|index| queries::blobs(index, repository, after, limit))
     }
 
-    /// Manifests with this subject, which need not exist, in the order of their digests.
+    /// Manifests with this subject, which need not exist, by digest.
     pub fn referrers(
         &self,
         repository: &RepositoryName,
@@ -85,7 +85,7 @@ impl Catalog {
         self.read(|index| queries::referrers(index, repository, subject, after, limit))
     }
 
-    /// Tags that point at a manifest in byte order, those after `after`, which need not exist.
+    /// Tags after `after` that point to a manifest, in byte order. `after` need not exist.
     pub fn tags_of(
         &self,
         repository: &RepositoryName,
@@ -96,7 +96,7 @@ impl Catalog {
         self.read(|index| queries::tags_of(index, repository, digest, after, limit))
     }
 
-    /// The first manifests that need this content.
+    /// The first manifests that reference this content.
     pub fn referring(
         &self,
         repository: &RepositoryName,
@@ -106,12 +106,12 @@ impl Catalog {
         self.read(|index| queries::referring(index, repository, digest, limit))
     }
 
-    /// The first repositories that hold this content as a blob.
+    /// The first repositories that have this content as a blob.
     pub fn holders(&self, digest: &Digest, limit: usize) -> Result<Vec<RepositoryName>, ReadError> {
         self.read(|index| queries::holders(index, digest, limit))
     }
 
-    /// True if any repository holds this content, as a blob or a manifest.
+    /// True if any repository has this content, as a blob or a manifest, or if it is a list of unit roots.
     pub fn is_held(&self, digest: &Digest) -> Result<bool, ReadError> {
         self.read(|index| queries::is_held(index, digest))
     }

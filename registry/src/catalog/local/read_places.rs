@@ -1,4 +1,4 @@
-//! Reads of the catalog about where content is. What is said of other reads in `read` holds for these.
+//! Reads of the catalog about copies of content. They behave like the reads in `read`.
 
 use tokio::sync::{mpsc, watch};
 
@@ -10,49 +10,49 @@ use crate::catalog::page::Page;
 use crate::catalog::placement::{Backlog, Elsewhere, LackingPage, Placement, UnitRootsList, Wanted};
 use crate::oci::Digest;
 
-/// Places of one digest that are answered at most: a node has one backend, and few more in its life.
+/// Most placements returned for one digest. A node has one backend, and few others over its life.
 const MAX_PLACEMENTS: usize = 256;
 
-/// Digests of the same bytes that are answered at most: there is one for each algorithm.
+/// Most digests returned for one list: content may have one digest per algorithm.
 const MAX_LISTED: usize = 16;
 
 impl Catalog {
-    /// The places of content, those included that it is to be removed from.
+    /// The placements of content, including those with a pending unpin.
     pub fn placements(&self, digest: &Digest) -> Result<Vec<Placement>, ReadError> {
         self.read(|index| placing::placements(index, digest, MAX_PLACEMENTS))
     }
 
-    /// The list of unit roots of content, if it is known.
+    /// The list of unit roots of content; `None` if it is unknown.
     pub fn unit_roots(&self, digest: &Digest) -> Result<Option<UnitRootsList>, ReadError> {
         self.read(|index| placing::unit_roots(index, digest))
     }
 
-    /// The content that this is the list of unit roots of: one piece of it under each of its digests.
+    /// The content whose unit roots this list contains: the same bytes under each of their digests.
     pub fn listed(&self, list: &Digest) -> Result<Vec<Digest>, ReadError> {
         self.read(|index| placing::listed(index, list, MAX_LISTED))
     }
 
-    /// The length of content that somebody holds.
+    /// The length of content; `None` if it is unreferenced.
     pub fn held_size(&self, digest: &Digest) -> Result<Option<u64>, ReadError> {
         self.read(|index| placing::held_size(index, digest))
     }
 
-    /// The digests that are held after one, in an order that stays, so many at most; fewer at the end.
+    /// Up to `limit` referenced digests after `after`, in a fixed order. Fewer means the end.
     pub fn held_after(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<Digest>, ReadError> {
         self.read(|index| placing::held_after(index, after, limit))
     }
 
-    /// True if content is held as a list of unit roots, and as nothing else.
+    /// True if content is a list of unit roots and nothing else references it.
     pub fn is_only_a_list(&self, digest: &Digest) -> Result<bool, ReadError> {
         self.read(|index| placing::is_only_a_list(index, digest))
     }
 
-    /// True if content may be read without credentials somewhere; any other is never placed as it is.
+    /// True if content may be read somewhere without credentials. Other content is never placed unencrypted.
     pub fn is_public(&self, digest: &Digest) -> Result<bool, ReadError> {
         self.read(|index| placing::is_public(index, digest))
     }
 
-    /// Placements that are to be removed, in the order of digest and locator, those after one only.
+    /// Placements with a pending unpin after `after`, in the order of digest and locator.
     pub fn pending_unpins(
         &self,
         after: Option<&(Digest, Locator)>,
@@ -61,18 +61,18 @@ impl Catalog {
         self.read(|index| placing::pending_unpins(index, after, limit))
     }
 
-    /// When content counts as placed; `None` if this catalog was opened without saying so.
+    /// When content counts as placed; `None` if this catalog has no backend.
     pub fn wanted(&self) -> Option<&Wanted> {
         self.inner.shared.placing.as_ref().map(|placing| &placing.wanted)
     }
 
-    /// Looks at up to `looks` digests that are held after `after`, for those that lack a place. Without
-    /// [`Catalog::wanted`] nothing does.
+    /// Examines up to `looks` referenced digests after `after`, and returns those that lack a copy. Empty without
+    /// [`Catalog::wanted`].
     pub fn lacking(&self, after: Option<&Digest>, looks: usize) -> Result<LackingPage, ReadError> {
         self.held_page(after, looks, Wanted::is_met)
     }
 
-    /// As [`Catalog::lacking`], for those as well that have a place and are not to be relied upon there yet.
+    /// Like [`Catalog::lacking`], but also returns content whose copies are not yet safe to rely on.
     pub fn unsettled(&self, after: Option<&Digest>, looks: usize) -> Result<LackingPage, ReadError> {
         self.held_page(after, looks, Wanted::is_safe)
     }
@@ -89,7 +89,7 @@ impl Catalog {
         }
     }
 
-    /// The length of content that is held and lacks a place; `None` of any other.
+    /// The length of referenced content that lacks a copy; `None` for other content.
     pub fn is_lacking(&self, digest: &Digest) -> Result<Option<u64>, ReadError> {
         match self.wanted() {
             Some(wanted) => self.read(|index| placing::lacking(index, digest, wanted)),
@@ -97,18 +97,18 @@ impl Catalog {
         }
     }
 
-    /// How much lacks a place, as it was counted along.
+    /// How much content lacks a copy, by the running count.
     pub fn backlog(&self) -> Backlog {
         self.inner.shared.placing.as_ref().map_or_else(Backlog::default, local::Placing::backlog)
     }
 
-    /// How many pieces of content have no place to rely upon, as they were counted along: those of the backlog, and those
-    /// that were acknowledged and not read back.
+    /// Number of pieces of content without a safe placement, by the running count: those in the backlog, and those
+    /// acknowledged but not read back.
     pub fn unsettled_count(&self) -> u64 {
         self.inner.shared.placing.as_ref().map_or(0, local::Placing::unsettled)
     }
 
-    /// The same as [`Catalog::backlog`], counted anew: for those who doubt it.
+    /// The backlog, counted again to check [`Catalog::backlog`].
     pub fn recount_backlog(&self) -> Result<Backlog, ReadError> {
         match self.wanted() {
             Some(wanted) => self.read(|index| Ok(local::count(index, wanted)?.backlog)),
@@ -116,7 +116,7 @@ impl Catalog {
         }
     }
 
-    /// The same as [`Catalog::unsettled_count`], counted anew.
+    /// The number of unsettled pieces of content, counted again to check [`Catalog::unsettled_count`].
     pub fn recount_unsettled(&self) -> Result<u64, ReadError> {
         match self.wanted() {
             Some(wanted) => self.read(|index| Ok(local::count(index, wanted)?.unsettled)),
@@ -124,12 +124,12 @@ impl Catalog {
         }
     }
 
-    /// What is recorded at places that do not count, as it was counted along.
+    /// Records of endpoints that do not count, by the running count.
     pub fn elsewhere(&self) -> Elsewhere {
         self.inner.shared.placing.as_ref().map_or_else(Elsewhere::default, local::Placing::elsewhere)
     }
 
-    /// The same, counted anew.
+    /// The records of endpoints that do not count, counted again to check [`Catalog::elsewhere`].
     pub fn recount_elsewhere(&self) -> Result<Elsewhere, ReadError> {
         match self.wanted() {
             Some(wanted) => self.read(|index| Ok(local::count(index, wanted)?.elsewhere)),
@@ -137,17 +137,17 @@ impl Catalog {
         }
     }
 
-    /// What begins to lack a place; for the one who asks first.
+    /// Receives content that begins to lack a copy; `None` for all but the first caller.
     pub fn take_placement_news(&self) -> Option<mpsc::Receiver<Digest>> {
         self.inner.shared.placing.as_ref()?.take_news()
     }
 
-    /// True once after news were lost, and once at the start: a scan finds what they would have told.
+    /// True once after news were lost, and once after the start. A scan finds the content that they were about.
     pub fn missed_placement_news(&self) -> bool {
         self.inner.shared.placing.as_ref().is_some_and(local::Placing::take_missed)
     }
 
-    /// Changes whenever holders or places of any content did; `None` without [`Catalog::wanted`].
+    /// Notified when references or placements of any content change; `None` without [`Catalog::wanted`].
     pub fn placement_changes(&self) -> Option<watch::Receiver<u64>> {
         Some(self.inner.shared.placing.as_ref()?.changes())
     }

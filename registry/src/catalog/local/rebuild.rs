@@ -1,4 +1,4 @@
-//! The index from the journal: the whole of it anew, or what one lacks.
+//! Builds the index from the journal: all of it, or the facts that an index lacks.
 
 use std::io;
 use std::thread;
@@ -10,26 +10,26 @@ use super::journal::{FactsSinceError, JournalReader, ReplayError};
 use super::options::OpenCatalogError;
 use crate::catalog::fact::Record;
 
-/// Facts that are applied as one sled batch when nobody reads meanwhile.
+/// Most facts applied as one sled batch while no reads run.
 const CHUNK_FACTS: usize = 4096;
 
-/// Changed keys that end a chunk early: one manifest may have thousands.
+/// Most changed keys of a chunk. A single manifest may change thousands.
 const CHUNK_KEYS: usize = 32_768;
 
-/// How often, and how long apart, a database that is still being closed is tried.
+/// Attempts to open a database that is still being closed, and the pause between them.
 const LOCK_ATTEMPTS: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Where indexes of one journal are made.
+/// Builds indexes of one journal in one directory.
 #[derive(Clone, Debug)]
 pub(super) struct Workshop {
     pub(super) directory: IndexDirectory,
     pub(super) cache_bytes: u64,
-    /// The journal's name.
+    /// The journal's id.
     pub(super) journal: String,
 }
 
-/// Why an index could not be made or brought up to date.
+/// Why an index could not be built or updated.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RebuildError {
     #[error(transparent)]
@@ -38,7 +38,7 @@ pub(super) enum RebuildError {
     Directory(#[from] io::Error),
     #[error(transparent)]
     Fault(#[from] Fault),
-    #[error("the facts are compacted")]
+    #[error("the facts that it lacks were compacted")]
     Compacted,
     #[error("the index is in use")]
     Locked,
@@ -56,7 +56,7 @@ impl From<RebuildError> for OpenCatalogError {
 }
 
 impl Workshop {
-    /// Opens a database, trying again without sled's summaries, and for a while if it is still being closed.
+    /// Opens a database. Retries without sled's snapshots if it fails, and for a while if it is still being closed.
     pub(super) fn open(&self, generation: u64) -> Result<Index, RebuildError> {
         match self.open_unlocked(generation) {
             Err(RebuildError::Fault(_)) => {
@@ -78,8 +78,8 @@ impl Workshop {
         Err(RebuildError::Locked)
     }
 
-    /// Makes an index anew under the next number. Returns it with the count of facts it was made from.
-    /// `between` is called between chunks. A crash leaves a database without applied sequence, which is never used.
+    /// Builds an index under the next number, and returns it with the number of facts it was built from. `between` is
+    /// called between chunks. A crash leaves a database without an applied sequence, which is never used.
     pub(super) fn rebuild(
         &self,
         journal: &JournalReader,
@@ -88,7 +88,7 @@ impl Workshop {
         let generation = self.directory.newest()?.map_or(1, |newest| newest + 1);
         let outcome = self.build(generation, journal, between);
         if outcome.is_err() {
-            // It is of no use, and attempts may be many. What cannot be removed now goes at the next start.
+            // Remove it, since it is useless, and attempts may be many. The next start removes any remains.
             let _ = self.directory.remove(generation);
         }
         outcome
@@ -104,14 +104,14 @@ impl Workshop {
         let records = journal.replay_state()?;
         let sequence = records.last_sequence();
         let facts = carry_in(&index, records, |_| None, between)?;
-        // Records of a snapshot stand in the order of their keys and say nothing of what is gone: only now is the
-        // index at a sequence.
+        // A snapshot's records are sorted by key and omit what was removed. So the index has a sequence only from here
+        // on.
         index.apply(View::new(&index).into_changes(), Some(sequence))?;
         Ok((index, facts))
     }
 }
 
-/// Brings an index that is at `from` up to the end of the journal. Returns how many facts it lacked.
+/// Applies to an index at `from` the facts up to the end of the journal. Returns their number.
 pub(super) fn catch_up(index: &Index, journal: &JournalReader, from: u64) -> Result<u64, RebuildError> {
     let records = journal.facts_since(from).map_err(|error| match error {
         FactsSinceError::Compacted { .. } => RebuildError::Compacted,
@@ -147,7 +147,7 @@ fn carry_in(
     Ok(facts)
 }
 
-/// sled says so in words only.
+/// True if the database is locked. sled reports that only in the error's text.
 fn is_lock(fault: &Fault) -> bool {
     matches!(fault, Fault::Engine(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock"))
 }

@@ -1,20 +1,20 @@
-//! What waits for the writer.
+//! Messages to the writer.
 
 use tokio::sync::oneshot;
 
 use super::check::MOST_TAGS_AT_ONCE;
 use crate::catalog::command::{Command, CommitError, Committed};
 
-/// To the writer.
+/// A message to the writer.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Commit this.
+    /// Commit a request.
     Commit(Request),
-    /// Something changed: look around.
+    /// Check for changes.
     Wake,
 }
 
-/// Commands that are carried out together or not at all, and who wants to know.
+/// Commands that run together or not at all, and the channel for the answer.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) commands: Vec<Command>,
@@ -22,7 +22,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// True if all it does is free space: it may use the journal's reserve.
+    /// True if the request only frees space, so that it may use the journal's reserve.
     pub(super) fn is_releasing(&self) -> bool {
         self.commands.iter().all(|command| match command {
             Command::UnlinkBlob { .. }
@@ -30,7 +30,7 @@ impl Request {
             | Command::DeleteManifest { .. }
             | Command::UntagManifest { .. }
             | Command::DeleteTag { .. }
-            // Only what is known to be elsewhere can make room here.
+            // Records of copies count too: content can be evicted only if its copies are known.
             | Command::RecordUnitRoots { .. }
             | Command::RecordPlaced { .. }
             | Command::RecordAbandoned { .. }
@@ -40,7 +40,7 @@ impl Request {
         })
     }
 
-    /// About how many facts and digests it will write.
+    /// Approximate number of facts and digests that it will write.
     pub(super) fn weight(&self) -> usize {
         let weight = |command: &Command| match command {
             Command::PutManifest { manifest, tags, .. } => 1 + tags.len() + manifest.references.len(),
@@ -50,7 +50,7 @@ impl Request {
         self.commands.iter().map(weight).sum()
     }
 
-    /// A caller that no longer waits does not hear it; what was done stays done.
+    /// Sends the answer. If the caller has left, the commit stays in force.
     pub(super) fn answer(self, outcome: Result<Committed, CommitError>) {
         let _ = self.answer.send(outcome);
     }

@@ -1,4 +1,4 @@
-//! What the writer and the readers share: which index answers, and how things stand.
+//! State shared by the writer and readers: the index in use, and the state of the catalog.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
@@ -6,42 +6,42 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use super::index::{Fault, Index};
 use super::placing::Placing;
 
-/// How a catalog stands.
+/// The state of a catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CatalogState {
-    /// Reads and commits.
+    /// It accepts reads and commits.
     Ready,
-    /// Neither: the index is being built anew.
+    /// It refuses both: the index is being rebuilt.
     Rebuilding,
-    /// Reads only: the journal failed.
+    /// It accepts only reads: the journal failed.
     ReadOnly,
-    /// Neither, any more.
+    /// It refuses both, for good.
     Closed,
 }
 
-/// How a catalog stands, in numbers.
+/// The state of a catalog, with figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogStatus {
-    /// What it can do.
+    /// The state.
     pub state: CatalogState,
-    /// The last sequence that reads see.
+    /// The last sequence visible to reads.
     pub sequence: u64,
-    /// The journal's snapshot holds everything up to it.
+    /// The last sequence in the journal's snapshot.
     pub snapshot_sequence: u64,
     /// Entries in the index.
     pub index_entries: u64,
-    /// How often the index was built anew since the start.
+    /// Rebuilds of the index since the start.
     pub rebuilds: u64,
-    /// How many batches were made durable since the start.
+    /// Batches made durable since the start.
     pub batches: u64,
 }
 
-/// See the module. The slot is empty while the index is being built, and after closing.
+/// The shared state. The slot is empty while the index is being rebuilt, and after closing.
 #[derive(Debug)]
 pub(super) struct Shared {
     slot: RwLock<Option<Arc<Index>>>,
     pub(super) placing: Option<Placing>,
-    /// The last one that was found damaged, and its number.
+    /// The index last found damaged, with its number.
     retired: Mutex<Option<(Weak<Index>, u64)>>,
     pub(super) stopping: AtomicBool,
     pub(super) closed: AtomicBool,
@@ -68,12 +68,12 @@ impl Shared {
         }
     }
 
-    /// The index that answers, if there is one.
+    /// The index in use; `None` during a rebuild and after closing.
     pub(super) fn index(&self) -> Option<Arc<Index>> {
         self.slot.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From here on this index answers.
+    /// Puts an index into use.
     pub(super) fn install(&self, index: Index) {
         *self.slot.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(index));
     }
@@ -83,23 +83,23 @@ impl Shared {
         self.slot.write().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Takes an index out of use that was found damaged; true if it was the one in use.
+    /// Takes a damaged index out of use. True if it was in use.
     pub(super) fn distrust(&self, index: &Index, fault: &Fault) -> bool {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         let Some(current) = slot.take_if(|current| current.generation() == index.generation()) else { return false };
-        tracing::error!(error = %fault, "the index is damaged and will be built anew from the journal");
+        tracing::error!(error = %fault, "the index is damaged and will be rebuilt from the journal");
         let retired = (Arc::downgrade(&current), current.generation());
         *self.retired.lock().unwrap_or_else(PoisonError::into_inner) = Some(retired);
         true
     }
 
-    /// The number of the index that was found damaged last, once no read has it open any more.
+    /// The number of the index last found damaged, once no read uses it any more.
     pub(super) fn take_retired(&self) -> Option<u64> {
         let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner).take();
         retired.filter(|(index, _)| index.strong_count() == 0).map(|(_, generation)| generation)
     }
 
-    /// From here on commits are refused.
+    /// Makes the catalog refuse commits from now on.
     pub(super) fn set_read_only(&self) {
         self.read_only.store(true, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! The one writer: it checks what waits, appends the facts, applies them to the index, then answers.
+//! The only writer: checks the waiting requests, appends their facts, applies them to the index, then answers.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -20,19 +20,19 @@ use super::request::{Message, Request};
 use super::shared::Shared;
 use crate::catalog::command::{CommitError, Committed};
 
-/// A batch takes no further request when it weighs as much. It bounds how long reads wait while sled applies it.
+/// Weight at which a batch takes no further requests. It limits how long reads wait while sled applies the batch.
 const BATCH_WEIGHT: usize = 1024;
 
-/// Between two attempts to build an index.
+/// Pause between two attempts to build an index.
 const REBUILD_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long closing waits for reads that are under way.
+/// How long closing waits for running reads.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A step of waiting.
+/// Interval of checks while waiting.
 const STEP: Duration = Duration::from_millis(10);
 
-/// What the writer's thread owns.
+/// The state of the writer's thread.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
@@ -45,11 +45,11 @@ pub(super) struct Writer {
     pub(super) boot: String,
 }
 
-/// Which requests a batch is made of.
+/// Which requests a batch accepts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Admit {
     All,
-    /// The disk is full, or nearly so: only what frees space.
+    /// Only requests that free space: the disk is full, or nearly so.
     Releasing,
 }
 
@@ -83,7 +83,7 @@ impl Writer {
         self.close();
     }
 
-    /// A file system that does not tell is taken to have space.
+    /// Which requests to accept. If the file system does not report its free space, all.
     fn admit(&self) -> Admit {
         match free_space(self.workshop.directory.path()) {
             Ok(free) if free < self.reserve_bytes => Admit::Releasing,
@@ -91,7 +91,7 @@ impl Writer {
         }
     }
 
-    /// What waits already: it shares the one sync.
+    /// Collects the waiting requests, so that they share one sync.
     fn gather(&mut self, first: Request) -> Vec<Request> {
         let mut weight = first.weight();
         let mut requests = vec![first];
@@ -107,10 +107,10 @@ impl Writer {
     }
 
     /// Durable steps, and what a crash after each leaves behind:
-    /// 1. the journal's append with its one sync: facts that nobody was told of; the next start carries them in;
-    /// 2. the batch in sled, not synced: the next start carries in what sled lost, or builds the index anew.
+    /// 1. the journal's append with its one sync: facts that no caller was told of; the next start applies them;
+    /// 2. the batch in sled, not synced: the next start applies what sled lost, or rebuilds the index.
     ///
-    /// Nothing is answered before both, not even a refusal: it may rest on facts of the same batch.
+    /// No request is answered before both. Even a refusal may depend on facts of this batch.
     fn process(&mut self, requests: Vec<Request>, admit: Admit) {
         let Some(index) = self.shared.index() else { return answer_all(requests, || CommitError::Unavailable) };
         let before = self.journal.last_sequence();
@@ -150,7 +150,7 @@ impl Writer {
                     }
                 }
                 self.shared.sequence.store(*range.end(), Ordering::Release);
-                // A new index was counted whole.
+                // A new index has been counted as a whole.
                 if let (Ok(()), Some(placing), Some(backlog)) = (applied, &self.shared.placing, backlog) {
                     placing.publish(backlog, *range.end());
                 }
@@ -158,14 +158,14 @@ impl Writer {
             }
             Err(AppendError::DiskFull) if admit == Admit::All => self.process(requests, Admit::Releasing),
             Err(AppendError::DiskFull) => answer_all(requests, || CommitError::DiskFull),
-            // Alone, each but the culprit has room.
+            // One by one, all but the oversized request fit.
             Err(AppendError::TooLarge) if requests.len() > 1 => {
                 for request in requests {
                     self.process(vec![request], admit);
                 }
             }
             Err(AppendError::TooLarge) => {
-                tracing::error!(facts = facts.len(), "one request has more facts than a batch of the journal may have");
+                tracing::error!(facts = facts.len(), "a request has more facts than fit into a batch of the journal");
                 answer_all(requests, || CommitError::Unavailable);
             }
             Err(AppendError::Failed) => {
@@ -186,7 +186,7 @@ impl Writer {
         Ok(range)
     }
 
-    /// Builds the index anew; if that fails, waits before the next attempt.
+    /// Rebuilds the index. After a failure it waits before the next attempt.
     fn restore(&mut self) {
         if self.renew() {
             return;
@@ -199,8 +199,8 @@ impl Writer {
         }
     }
 
-    /// True if there is a new index in use. On a full disk sled stops also for reads: the old index makes room for the
-    /// new one, or pulls would stop with pushes.
+    /// Rebuilds the index; true on success. If that fails, it removes the old indexes and retries: on a full disk sled
+    /// fails even for reads, so pulls would stop too.
     fn renew(&mut self) -> bool {
         if self.rebuild() {
             return true;
@@ -211,12 +211,12 @@ impl Writer {
         self.rebuild()
     }
 
-    /// True if there is a new index in use. What waits meanwhile is turned away: clients give up after 30 s.
+    /// Rebuilds the index; true on success. Waiting requests are refused meanwhile, since clients give up after 30 s.
     fn rebuild(&mut self) -> bool {
         let (queue, workshop, journal) = (&mut self.queue, &self.workshop, self.journal.reader());
         match workshop.rebuild(&journal, &mut || refuse_waiting(queue)) {
             Ok((index, facts)) => {
-                tracing::warn!(facts, "the index was built anew");
+                tracing::warn!(facts, "the index was rebuilt");
                 if let Some(placing) = &self.shared.placing
                     && let Err(fault) = placing.recount(&index, self.journal.last_sequence())
                 {
@@ -236,7 +236,7 @@ impl Writer {
         }
     }
 
-    /// If a read still has it open, the next start removes it.
+    /// Moves the damaged index aside. If a read still uses it, the next start removes it.
     fn set_retired_aside(&mut self) {
         if let Some(generation) = self.shared.take_retired()
             && let Err(error) = self.workshop.directory.set_aside(generation, self.clock.now_ms())
@@ -258,9 +258,9 @@ impl Writer {
     }
 }
 
-/// Closes a database so that the next start can believe it even after a power cut.
+/// Closes a database so that the next start can trust it even after a power cut.
 ///
-/// Durable steps: all files synced, then the mark. A crash between them: as if it had not been closed.
+/// Durable steps: all files are synced, then the mark is written. A crash in between has the effect of no close at all.
 fn close_index(index: Arc<Index>, workshop: &Workshop, boot: &str, sequence: u64) -> Result<(), String> {
     let generation = index.generation();
     let mut index = Some(index);
@@ -269,7 +269,7 @@ fn close_index(index: Arc<Index>, workshop: &Workshop, boot: &str, sequence: u64
         match index.take().map(Arc::try_unwrap) {
             Some(Err(shared)) if waited < CLOSE_PATIENCE => index = Some(shared),
             Some(Ok(alone)) => break alone,
-            _ => return Err("a read does not end".into()),
+            _ => return Err("a read did not end".into()),
         }
         thread::sleep(STEP);
         waited += STEP;
@@ -285,7 +285,7 @@ fn close_index(index: Arc<Index>, workshop: &Workshop, boot: &str, sequence: u64
     synced.map_err(|error| error.to_string())
 }
 
-/// The outer error is the index's.
+/// The verdict on a request. The outer error is a failure of the index.
 fn judge(batch: &mut Batch<'_>, request: &Request, admit: Admit) -> Result<Verdict, super::index::Fault> {
     let outcome = if admit == Admit::All || request.is_releasing() {
         batch.add(&request.commands).map(Some)
@@ -299,14 +299,14 @@ fn judge(batch: &mut Batch<'_>, request: &Request, admit: Admit) -> Result<Verdi
     }
 }
 
-/// Only a batch that does nothing but free space may use the reserve.
+/// The kind of append. Only a batch that does nothing but free space may use the reserve.
 fn kind(requests: &[Request], verdicts: &[Verdict]) -> AppendKind {
     let writes = |verdict: &Verdict| verdict.as_ref().is_ok_and(|accepted| !accepted.facts.is_empty());
     let ordinary = requests.iter().zip(verdicts).any(|(request, verdict)| writes(verdict) && !request.is_releasing());
     if ordinary { AppendKind::Ordinary } else { AppendKind::Releasing }
 }
 
-/// `before` is the last sequence before the batch; its facts have the next ones.
+/// Answers each request. `before` is the last sequence before the batch.
 fn answer_each(requests: Vec<Request>, verdicts: Vec<Verdict>, before: u64) {
     for (request, verdict) in requests.into_iter().zip(verdicts) {
         request.answer(

@@ -1,8 +1,8 @@
-//! The directory of the index: one numbered directory per database, and a mark that says how the last run ended.
+//! The directory of the index: a numbered directory per database, and a mark that says how the last run ended.
 //!
-//! A rebuild goes to a new number while reads may still hold the old database: sled writes some of its files by path, so
-//! that an open database can be neither renamed nor replaced. The highest number counts; a rebuild that did not end has
-//! no applied sequence and is not used.
+//! A rebuild uses a new number, since reads may still use the old database. sled writes some files by path, so an open
+//! database can be neither renamed nor replaced. The highest number is in use. An unfinished rebuild has no applied
+//! sequence and is not used.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 const MARK: &str = "mark";
 const DAMAGED: &str = "damaged-";
 
-/// Where the index lives.
+/// The directory with all databases.
 #[derive(Clone, Debug)]
 pub(crate) struct IndexDirectory {
     path: PathBuf,
@@ -22,16 +22,16 @@ pub(crate) struct IndexDirectory {
 /// How the last run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
-    /// The boot that the index was last open in; empty if it cannot be told.
+    /// The boot in which the index was last open; empty if unknown.
     pub(crate) boot: String,
-    /// The number that was closed, with all its files synced; `None` while it is open.
+    /// The number of the database that was closed with all files synced; `None` while one is open.
     pub(crate) clean: Option<u64>,
-    /// What the journal is known to hold, synced.
+    /// The synced end of the journal, as known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) journal: Option<KnownEnd>,
 }
 
-/// A journal, and a record that it reached.
+/// A journal and one of its records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KnownEnd {
     /// The journal's id.
@@ -40,29 +40,29 @@ pub(crate) struct KnownEnd {
     pub(crate) sequence: u64,
 }
 
-/// The mark in the directory of an index; `None` if there is none that can be read.
+/// The mark in an index directory; `None` if it is missing or unreadable.
 pub(crate) fn mark_in(directory: &Path) -> Option<Mark> {
     serde_json::from_slice(&fs::read(directory.join(MARK)).ok()?).ok()
 }
 
 impl IndexDirectory {
-    /// Makes the directory if need be.
+    /// Creates the directory if it is missing.
     pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&path)?;
         Ok(IndexDirectory { path })
     }
 
-    /// Where all are.
+    /// Path of the directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the database of a number is.
+    /// Directory of the database with this number.
     pub(crate) fn database(&self, generation: u64) -> PathBuf {
         self.path.join(generation.to_string())
     }
 
-    /// The highest number.
+    /// The highest number; `None` without a database.
     pub(crate) fn newest(&self) -> io::Result<Option<u64>> {
         Ok(self.generations()?.into_iter().max())
     }
@@ -92,13 +92,13 @@ impl IndexDirectory {
         fs::remove_dir_all(self.database(generation))
     }
 
-    /// Keeps a closed database for a look at what happened to it, and removes what was kept before.
+    /// Moves a closed, damaged database aside for inspection, and removes the one moved aside before.
     pub(crate) fn set_aside(&self, generation: u64, time_ms: u64) -> io::Result<()> {
         self.remove_damaged()?;
         fs::rename(self.database(generation), self.path.join(format!("{DAMAGED}{time_ms}")))
     }
 
-    /// Removes all databases, for their space: the next index is made anew anyway.
+    /// Removes all databases to free space, before a rebuild.
     pub(crate) fn clear(&self) -> io::Result<()> {
         self.generations()?.into_iter().try_for_each(|generation| self.remove(generation))?;
         self.remove_damaged()
@@ -114,7 +114,8 @@ impl IndexDirectory {
         Ok(())
     }
 
-    /// Removes sled's summaries of its log: an emptied one keeps the log, which has all, from being read.
+    /// Removes sled's snapshots of its log. An emptied snapshot would prevent sled from reading the log, which has all
+    /// data.
     pub(crate) fn remove_snapshots(&self, generation: u64) -> io::Result<()> {
         for entry in fs::read_dir(self.database(generation))? {
             let entry = entry?;
@@ -125,12 +126,12 @@ impl IndexDirectory {
         Ok(())
     }
 
-    /// The mark; `None` if there is none that can be read.
+    /// The mark; `None` if it is missing or unreadable.
     pub(crate) fn mark(&self) -> Option<Mark> {
         mark_in(&self.path)
     }
 
-    /// Replaces the mark, and syncs it. A crash on the way leaves the old mark or the new one.
+    /// Replaces the mark and syncs it. A crash meanwhile leaves the old mark or the new one.
     pub(crate) fn set_mark(&self, mark: &Mark) -> io::Result<()> {
         let new = self.path.join("mark.new");
         let mut file = File::create(&new)?;
@@ -140,13 +141,13 @@ impl IndexDirectory {
         File::open(&self.path)?.sync_all()
     }
 
-    /// Makes the mark where there is none, for an index that is not there yet. Not synced: what a power cut leaves of it is
-    /// no mark, or one of an earlier boot, and neither lets an index be believed.
+    /// Writes the first mark, before there is an index. It is not synced: a power cut leaves no mark, or one of an
+    /// earlier boot, and with neither is an index trusted.
     pub(crate) fn first_mark(&self, mark: &Mark) -> io::Result<()> {
         fs::write(self.path.join(MARK), serde_json::to_vec(mark)?)
     }
 
-    /// Removes the mark: then no index is believed at the next start.
+    /// Removes the mark, so that the next start trusts no index.
     pub(crate) fn remove_mark(&self) -> io::Result<()> {
         match fs::remove_file(self.path.join(MARK)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

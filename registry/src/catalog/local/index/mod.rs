@@ -1,4 +1,4 @@
-//! The index: a view of the journal in sled that answers reads, and that may be lost at any time.
+//! The index: a view of the journal in sled. It answers reads, and may be lost at any time.
 
 pub(crate) mod directory;
 pub(crate) mod placing;

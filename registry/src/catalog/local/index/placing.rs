@@ -1,4 +1,4 @@
-//! What can be asked about where content is, and about what has no place yet; of the index and of a view alike.
+//! Queries about copies of content, and about content that lacks them. They work on the index and on a view.
 
 use super::queries::{self, page, read_json};
 use super::schema::{HolderKind, Key, KeyReader, Table};
@@ -11,28 +11,28 @@ use crate::oci::{Digest, RepositoryName};
 /// Bytes of one root in a list of unit roots.
 const ROOT_BYTES: u64 = 32;
 
-/// Sorts after the holders of a digest: no kind of holder has this byte.
+/// Sorts after all holders of a digest, since no kind of holder has this byte.
 const AFTER_HOLDERS: u8 = 0xff;
 
-/// The list of unit roots of content, if it is known.
+/// The list of unit roots of content; `None` if it is unknown.
 pub(crate) fn unit_roots(source: &impl Source, digest: &Digest) -> Result<Option<UnitRootsList>, Fault> {
     let payload = source.get(&Key::of(Table::UnitRoots).digest(digest).bytes())?;
     payload.map(|payload| read_json(&payload)).transpose()
 }
 
-/// What is known of content at one place.
+/// The record of one copy of content.
 pub(crate) fn placement(source: &impl Source, digest: &Digest, locator: &Locator) -> Result<Option<Placement>, Fault> {
     let payload = source.get(&Key::of(Table::Placement).digest(digest).locator(locator).bytes())?;
     payload.map(|payload| read_json(&payload)).transpose()
 }
 
-/// The places of content, those included that it is to be removed from.
+/// The placements of content, including those with a pending unpin.
 pub(crate) fn placements(source: &impl Source, digest: &Digest, limit: usize) -> Result<Vec<Placement>, Fault> {
     let prefix = Key::of(Table::Placement).digest(digest).bytes();
     Ok(page(source, &prefix, None, limit, |_, payload| serde_json::from_slice(payload).ok())?.items)
 }
 
-/// Placements that are to be removed, in the order of digest and locator, those after one only.
+/// Placements with a pending unpin after `after`, in the order of digest and locator.
 pub(crate) fn pending_unpins(
     source: &impl Source,
     after: Option<&(Digest, Locator)>,
@@ -46,7 +46,7 @@ pub(crate) fn pending_unpins(
     let mut items = Vec::with_capacity(found.items.len());
     for (digest, place) in found.items {
         let key = [Key::of(Table::Placement).digest(&digest).bytes(), place].concat();
-        // One that was closed since the scan is not listed.
+        // An entry removed since the scan is skipped.
         if let Some(payload) = source.get(&key)? {
             items.push((digest, read_json(&payload)?));
         }
@@ -54,7 +54,7 @@ pub(crate) fn pending_unpins(
     Ok(Page { items, more: found.more })
 }
 
-/// The length of content that is held.
+/// The length of content; `None` if it is unreferenced.
 pub(crate) fn held_size(source: &impl Source, digest: &Digest) -> Result<Option<u64>, Fault> {
     match holders(source, digest, 1)?.pop() {
         Some(holder) => size_by(source, digest, &holder),
@@ -72,23 +72,23 @@ fn size_by(source: &impl Source, digest: &Digest, holder: &Holder) -> Result<Opt
     }
 }
 
-/// The length of content that is held and not placed often enough; `None` of any other.
+/// The length of referenced content without enough copies; `None` for other content.
 pub(crate) fn lacking(source: &impl Source, digest: &Digest, wanted: &Wanted) -> Result<Option<u64>, Fault> {
     held_unless(source, digest, wanted, Wanted::is_met)
 }
 
-/// How a piece of content stands with the backend of this node.
+/// The state of a piece of content at this node's backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stands {
-    /// Its length, if it is held and not placed often enough.
+    /// Its length, if it is referenced and lacks copies.
     pub(crate) lacking: Option<u64>,
-    /// It is held, and its places are not to be relied upon yet.
+    /// True if it is referenced, and its copies are not yet safe to rely on.
     pub(crate) unsettled: bool,
-    /// What it adds to what is elsewhere.
+    /// Its share in the counts of copies elsewhere.
     pub(crate) elsewhere: Elsewhere,
 }
 
-/// All that is counted of a piece of content.
+/// The state of a piece of content, for the counts.
 pub(crate) fn stands(source: &impl Source, digest: &Digest, wanted: &Wanted) -> Result<Stands, Fault> {
     let placements = placements(source, digest, usize::MAX)?;
     let stuck = placements.iter().filter(|placement| placement.unpin_pending && !wanted.reaches(&placement.locator));
@@ -98,7 +98,7 @@ pub(crate) fn stands(source: &impl Source, digest: &Digest, wanted: &Wanted) -> 
     };
     let away = |placement: &Placement| !placement.unpin_pending && wanted.is_partly_elsewhere(&placement.locator);
     elsewhere.content = placements.iter().any(away).into();
-    // Repositories come first.
+    // Repositories sort first.
     let only_a_list = matches!(holder, Holder::Content(_));
     let needs_none = only_a_list && !wanted.lists;
     let unsettled = !needs_none && !wanted.is_safe(&placements);
@@ -107,10 +107,10 @@ pub(crate) fn stands(source: &impl Source, digest: &Digest, wanted: &Wanted) -> 
     Ok(Stands { lacking, unsettled, elsewhere })
 }
 
-/// The length of content that is held and whose places are not `enough`.
+/// The length of referenced content whose placements are not `enough`.
 fn held_unless(source: &impl Source, digest: &Digest, wanted: &Wanted, enough: Enough) -> Result<Option<u64>, Fault> {
     let Some(holder) = holders(source, digest, 1)?.pop() else { return Ok(None) };
-    // Repositories come first.
+    // Repositories sort first.
     let only_a_list = matches!(holder, Holder::Content(_));
     if (only_a_list && !wanted.lists) || enough(wanted, &placements(source, digest, usize::MAX)?) {
         return Ok(None);
@@ -118,24 +118,24 @@ fn held_unless(source: &impl Source, digest: &Digest, wanted: &Wanted, enough: E
     size_by(source, digest, &holder)
 }
 
-/// The content that this is the list of unit roots of.
+/// The content whose unit roots are in this list.
 pub(crate) fn listed(source: &impl Source, list: &Digest, limit: usize) -> Result<Vec<Digest>, Fault> {
     let prefix = Key::of(Table::Holder).digest(list).kind(HolderKind::UnitRoots).bytes();
     Ok(page(source, &prefix, None, limit, |mut key, _| key.digest())?.items)
 }
 
-/// True if content is held as a list of unit roots, and as nothing else.
+/// True if content is a list of unit roots and nothing else references it.
 pub(crate) fn is_only_a_list(source: &impl Source, digest: &Digest) -> Result<bool, Fault> {
-    // Repositories come first.
+    // Repositories sort first.
     Ok(matches!(holders(source, digest, 1)?.first(), Some(Holder::Content(_))))
 }
 
-/// True if a public repository holds the content, or that which it lists the unit roots of.
+/// True if a public repository references the content, or the content whose unit roots it lists.
 pub(crate) fn is_public(source: &impl Source, digest: &Digest) -> Result<bool, Fault> {
     for holder in holders(source, digest, usize::MAX)? {
         let public = match holder {
             Holder::Repository(_, name) => queries::repository(source, &name)? == Some(Visibility::Public),
-            // A list of lists is none of ours: it is not followed further.
+            // Lists of lists are not made by this program, so they are not followed further.
             Holder::Content(of) => {
                 let mut public = false;
                 for holder in holders(source, &of, usize::MAX)? {
@@ -153,10 +153,10 @@ pub(crate) fn is_public(source: &impl Source, digest: &Digest) -> Result<bool, F
     Ok(false)
 }
 
-/// What makes a digest of no interest to a scan.
+/// Decides whether placements suffice.
 pub(crate) type Enough = fn(&Wanted, &[Placement]) -> bool;
 
-/// Looks at up to `looks` digests that are held after `after`, for those whose places are not `enough`.
+/// Examines up to `looks` referenced digests after `after`, and returns those whose placements are not `enough`.
 pub(crate) fn held_page(
     source: &impl Source,
     wanted: &Wanted,
@@ -178,7 +178,7 @@ pub(crate) fn held_page(
     Ok(found)
 }
 
-/// The digests that are held after one, so many at most; fewer at the end.
+/// Up to `limit` referenced digests after `after`. Fewer means the end.
 pub(crate) fn held_after(source: &impl Source, after: Option<&Digest>, limit: usize) -> Result<Vec<Digest>, Fault> {
     let mut found: Vec<Digest> = Vec::new();
     while found.len() < limit {
@@ -188,7 +188,7 @@ pub(crate) fn held_after(source: &impl Source, after: Option<&Digest>, limit: us
     Ok(found)
 }
 
-/// The next digest that is held.
+/// The next referenced digest.
 pub(crate) fn next_held(source: &impl Source, after: Option<&Digest>) -> Result<Option<Digest>, Fault> {
     let prefix = Key::of(Table::Holder);
     let after = after.map(|digest| [prefix.clone().digest(digest).bytes(), vec![AFTER_HOLDERS]].concat());
@@ -196,7 +196,7 @@ pub(crate) fn next_held(source: &impl Source, after: Option<&Digest>) -> Result<
     Ok(page(source, &prefix, after.as_deref(), 1, |mut key, _| key.digest())?.items.pop())
 }
 
-/// Who holds content.
+/// A reference to content.
 enum Holder {
     Repository(HolderKind, RepositoryName),
     Content(Digest),

@@ -1,4 +1,4 @@
-//! What a fact does to the tables: the one place that the writer, catching up and a rebuild share.
+//! Applies a fact to the tables. The writer, catching up, and a rebuild share this code.
 
 use sled::IVec;
 
@@ -11,14 +11,14 @@ use crate::catalog::fact::{Fact, Locator, ManifestRecord};
 use crate::catalog::placement::{Placement, UnitRootsList};
 use crate::oci::{Digest, RepositoryName, Tag};
 
-/// A fact's place in the order of things, as in its [`crate::catalog::fact::Record`].
+/// Position and time of a fact, as in its [`crate::catalog::fact::Record`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) sequence: u64,
     pub(crate) time: u64,
 }
 
-/// Carries a fact into a view. Facts are upserts and removals, so that carrying one in twice does no harm.
+/// Applies a fact to a view. Facts set or remove things, so applying one twice is harmless.
 pub(crate) fn project(fact: &Fact, stamp: Stamp, view: &mut View<'_>) -> Result<(), Fault> {
     match fact {
         Fact::Repository { repository, visibility } => {
@@ -49,7 +49,7 @@ pub(crate) fn project(fact: &Fact, stamp: Stamp, view: &mut View<'_>) -> Result<
             view.remove(unpin(digest, locator))?;
             place(view, digest, &Placement { read_back, read_among, after_unpin, ..unread(locator, stamp) })
         }
-        // Whether it was read back no longer matters: what is to be removed does not count as placed.
+        // An earlier read-back no longer matters, since a pending unpin does not count as placed.
         Fact::UnpinPending { digest, locator } => {
             view.put(unpin(digest, locator), nothing())?;
             place(view, digest, &Placement { unpin_pending: true, ..unread(locator, stamp) })
@@ -61,7 +61,7 @@ pub(crate) fn project(fact: &Fact, stamp: Stamp, view: &mut View<'_>) -> Result<
     }
 }
 
-/// The list is held as long as it is known; that the blob is too is for the writer to see to.
+/// References the list while it is known. The writer ensures that its blob is referenced, too.
 fn keep_roots(view: &mut View<'_>, digest: &Digest, list: &Digest, units: u64) -> Result<(), Fault> {
     if let Some(old) = placing::unit_roots(view, digest)? {
         view.remove(roots_holder(&old.list, digest))?;
@@ -144,7 +144,7 @@ fn unread(locator: &Locator, stamp: Stamp) -> Placement {
     }
 }
 
-/// What a manifest needs; never itself.
+/// The content that a manifest references, except itself.
 fn needed<'a>(digest: &'a Digest, manifest: &'a ManifestRecord) -> impl Iterator<Item = &'a Digest> {
     manifest.references.iter().filter(move |target| *target != digest)
 }

@@ -1,4 +1,4 @@
-//! What can be asked of the tables, typed; of the index and of a view alike.
+//! Typed queries of the tables. They work on the index and on a view.
 
 use std::ops::ControlFlow;
 
@@ -9,19 +9,19 @@ use crate::catalog::fact::{ManifestRecord, Visibility};
 use crate::catalog::page::Page;
 use crate::oci::{Digest, RepositoryName, Tag};
 
-/// The visibility of a repository, if it exists.
+/// The visibility of a repository; `None` if it does not exist.
 pub(crate) fn repository(source: &impl Source, repository: &RepositoryName) -> Result<Option<Visibility>, Fault> {
     let payload = source.get(&Key::of(Table::Repository).repository(repository).bytes())?;
     payload.map(|payload| value::read_visibility(&payload).ok_or(Fault::Form)).transpose()
 }
 
-/// The size of a blob that a repository holds.
+/// The size of a blob; `None` if the repository does not have it.
 pub(crate) fn blob(source: &impl Source, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Fault> {
     let payload = source.get(&Key::of(Table::Blob).repository(repository).digest(digest).bytes())?;
     payload.map(|payload| value::read_size(&payload).ok_or(Fault::Form)).transpose()
 }
 
-/// A manifest that a repository holds.
+/// A manifest's record; `None` if the repository does not have it.
 pub(crate) fn manifest(
     source: &impl Source,
     repository: &RepositoryName,
@@ -31,7 +31,7 @@ pub(crate) fn manifest(
     payload.map(|payload| read_json(&payload)).transpose()
 }
 
-/// The size of a blob or manifest that a repository holds.
+/// The size of a blob or manifest; `None` if the repository does not have it.
 pub(crate) fn content_size(
     source: &impl Source,
     repository: &RepositoryName,
@@ -43,13 +43,13 @@ pub(crate) fn content_size(
     }
 }
 
-/// What a tag points at.
+/// The digest that a tag points to.
 pub(crate) fn tag(source: &impl Source, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, Fault> {
     let payload = source.get(&Key::of(Table::Tag).repository(repository).tag(tag).bytes())?;
     payload.map(|payload| read_digest(&payload)).transpose()
 }
 
-/// When a tag was set to a manifest, if that is known.
+/// When a tag was set to a manifest, if known.
 pub(crate) fn tag_set_at(
     source: &impl Source,
     repository: &RepositoryName,
@@ -60,17 +60,17 @@ pub(crate) fn tag_set_at(
     Ok(payload.and_then(|payload| value::read_time(&payload)))
 }
 
-/// True if the repository holds a manifest.
+/// True if the repository has a manifest.
 pub(crate) fn has_manifests(source: &impl Source, repository: &RepositoryName) -> Result<bool, Fault> {
     any(source, &Key::of(Table::Manifest).repository(repository).bytes())
 }
 
-/// True if a repository holds the content as a blob or a manifest.
+/// True if a repository has the content as a blob or manifest, or if it is a list of unit roots.
 pub(crate) fn is_held(source: &impl Source, digest: &Digest) -> Result<bool, Fault> {
     any(source, &Key::of(Table::Holder).digest(digest).bytes())
 }
 
-/// The tags of a repository in byte order.
+/// The tags of a repository, in byte order.
 pub(crate) fn tags(
     source: &impl Source,
     repository: &RepositoryName,
@@ -82,7 +82,7 @@ pub(crate) fn tags(
     page(source, &prefix.bytes(), after.as_deref(), limit, |mut key, _| key.tag())
 }
 
-/// All repositories, or those that hold a manifest, in byte order.
+/// All repositories, or only those with a manifest, in byte order.
 pub(crate) fn repositories(
     source: &impl Source,
     catalogued_only: bool,
@@ -94,7 +94,7 @@ pub(crate) fn repositories(
     page(source, &prefix.bytes(), after.as_deref(), limit, |mut key, _| key.repository())
 }
 
-/// The manifests of a repository in the order of their digests.
+/// The manifests of a repository, by digest.
 pub(crate) fn manifests(
     source: &impl Source,
     repository: &RepositoryName,
@@ -105,7 +105,7 @@ pub(crate) fn manifests(
     digests(source, prefix, after, limit, |payload| serde_json::from_slice(payload).ok())
 }
 
-/// The blobs of a repository with their sizes in the order of their digests.
+/// The blobs of a repository with their sizes, by digest.
 pub(crate) fn blobs(
     source: &impl Source,
     repository: &RepositoryName,
@@ -115,7 +115,7 @@ pub(crate) fn blobs(
     digests(source, Key::of(Table::Blob).repository(repository), after, limit, value::read_size)
 }
 
-/// The manifests of a repository that have this subject, in the order of their digests.
+/// The manifests of a repository with this subject, by digest.
 pub(crate) fn referrers(
     source: &impl Source,
     repository: &RepositoryName,
@@ -127,7 +127,7 @@ pub(crate) fn referrers(
     let found = digests(source, prefix, after, limit, |_| Some(()))?;
     let mut items = Vec::with_capacity(found.items.len());
     for (digest, ()) in found.items {
-        // One that was deleted since the scan is not listed.
+        // A manifest deleted since the scan is skipped.
         if let Some(record) = manifest(source, repository, &digest)? {
             items.push((digest, record));
         }
@@ -135,7 +135,7 @@ pub(crate) fn referrers(
     Ok(Page { items, more: found.more })
 }
 
-/// Tags that point at a manifest, in byte order.
+/// Tags that point to a manifest, in byte order.
 pub(crate) fn tags_of(
     source: &impl Source,
     repository: &RepositoryName,
@@ -148,7 +148,7 @@ pub(crate) fn tags_of(
     Ok(page(source, &prefix.bytes(), after.as_deref(), limit, |mut key, _| key.tag())?.items)
 }
 
-/// The first manifests of a repository that need this content.
+/// The first manifests of a repository that reference this content.
 pub(crate) fn referring(
     source: &impl Source,
     repository: &RepositoryName,
@@ -159,7 +159,7 @@ pub(crate) fn referring(
     Ok(page(source, &prefix, None, limit, |mut key, _| key.digest())?.items)
 }
 
-/// The first repositories that hold this content as a blob.
+/// The first repositories that have this content as a blob.
 pub(crate) fn holders(source: &impl Source, digest: &Digest, limit: usize) -> Result<Vec<RepositoryName>, Fault> {
     let prefix = Key::of(Table::Holder).digest(digest).kind(HolderKind::Blob).bytes();
     Ok(page(source, &prefix, None, limit, |mut key, _| key.repository())?.items)

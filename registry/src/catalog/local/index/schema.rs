@@ -1,19 +1,19 @@
-//! The index's tables: one byte of prefix each, and how their keys are written and read.
+//! The index's tables, each with a prefix of one byte, and the encoding of their keys.
 //!
-//! Names end in a zero byte, which sorts below every byte a name may have, so that a scan gives byte order and no name
-//! is the prefix of another one's keys. Digests sort as their text does too, although those of algorithms that we know
-//! are written as raw bytes, half of their text: the algorithm's name and colon stay in front.
+//! Names end in a zero byte, which sorts below any byte of a name. So a scan returns byte order, and no name is a
+//! prefix of another one's keys. Digests of known algorithms are written as raw bytes, half the length of their text.
+//! They sort like their text, since the algorithm's name and colon stay in front.
 
 use crate::catalog::fact::Locator;
 use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
 
-/// The sled tree that holds all tables. Another layout is another name, and a rebuild.
+/// The sled tree with all tables. A change of the layout changes this name and causes a rebuild.
 pub(crate) const TREE: &str = "index.v1";
 
-/// The version that the meta record must carry.
+/// The version expected in the meta record.
 pub(crate) const VERSION: u32 = 1;
 
-/// What a key is about; the first byte of the key.
+/// The table of a key: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Table {
@@ -29,35 +29,35 @@ pub(crate) enum Table {
     Tag = 4,
     /// repository, digest, tag -> when it was set, or nothing: the tags of a manifest
     TagOf = 5,
-    /// repository, target, manifest -> nothing: what needs the target
+    /// repository, target, manifest -> nothing: the manifests that reference the target
     Reference = 6,
     /// repository, subject, manifest -> nothing
     Referrer = 7,
-    /// digest, kind, repository or digest -> nothing: who holds this content, and as what
+    /// digest, kind, repository or digest -> nothing: the references to content, by kind
     Holder = 8,
-    /// repository -> nothing, if it holds a manifest
+    /// repository -> nothing, if it has a manifest
     Catalogued = 9,
     /// digest -> list of unit roots
     UnitRoots = 10,
     /// digest, locator -> placement
     Placement = 11,
-    /// digest, locator -> nothing: placements that are to be removed
+    /// digest, locator -> nothing: placements with a pending unpin
     Unpin = 12,
 }
 
-/// As what content is held.
+/// The kind of a reference to content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum HolderKind {
-    /// By a blob link of a repository.
+    /// A blob link of a repository.
     Blob = 0,
-    /// As a manifest of a repository.
+    /// A manifest of a repository.
     Manifest = 1,
-    /// As the list of unit roots of other content that is held.
+    /// The list of unit roots of other, referenced content.
     UnitRoots = 2,
 }
 
-/// Writes a key, or the prefix of several, part by part.
+/// Builds a key, or a prefix of keys, part by part.
 #[derive(Clone, Debug)]
 pub(crate) struct Key(Vec<u8>);
 
@@ -74,7 +74,7 @@ impl Key {
         Key(bytes)
     }
 
-    /// Appends a name of a grammar without zero bytes, or any text to start a scan after.
+    /// Appends a name without zero bytes. To start a scan, any text will do.
     pub(crate) fn name(mut self, name: &str) -> Self {
         self.0.extend_from_slice(name.as_bytes());
         self.0.push(0);
@@ -100,29 +100,29 @@ impl Key {
         self
     }
 
-    /// Appends what tells the places of content apart.
+    /// Appends the parts of a locator that identify a copy.
     pub(crate) fn locator(self, locator: &Locator) -> Self {
         self.name(&locator.kind).name(&locator.profile).name(&locator.address)
     }
 
-    /// Appends how content is held.
+    /// Appends the kind of a reference.
     pub(crate) fn kind(mut self, kind: HolderKind) -> Self {
         self.0.push(kind as u8);
         self
     }
 
-    /// The key as written.
+    /// The key's bytes.
     pub(crate) fn bytes(self) -> Vec<u8> {
         self.0
     }
 }
 
-/// Reads the parts of a key that follow a prefix. `None` means that the key is not what the table holds.
+/// Reads the parts of a key after a prefix. `None` means that the key does not have its table's form.
 #[derive(Debug)]
 pub(crate) struct KeyReader<'a>(&'a [u8]);
 
 impl<'a> KeyReader<'a> {
-    /// Reads what follows `prefix`.
+    /// Reads the key after `prefix`.
     pub(crate) fn after(prefix: &[u8], key: &'a [u8]) -> Option<Self> {
         key.strip_prefix(prefix).map(KeyReader)
     }
@@ -144,12 +144,12 @@ impl<'a> KeyReader<'a> {
         self.name()?.parse().ok()
     }
 
-    /// All that is left.
+    /// The unread rest.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.0
     }
 
-    /// The next part as how content is held.
+    /// The next part as the kind of a reference.
     pub(crate) fn kind(&mut self) -> Option<HolderKind> {
         let (kind, rest) = self.0.split_first()?;
         self.0 = rest;
@@ -172,7 +172,7 @@ impl<'a> KeyReader<'a> {
     }
 }
 
-/// A digest of a known algorithm has lower-case hex of even length by construction.
+/// Decodes the hex of a digest. A known algorithm guarantees lower-case hex of even length.
 fn unhex(hex: &str) -> impl Iterator<Item = u8> + '_ {
     let nibble = |byte: u8| if byte.is_ascii_digit() { byte - b'0' } else { byte - b'a' + 10 };
     hex.as_bytes().chunks_exact(2).map(move |pair| nibble(pair[0]) << 4 | nibble(pair[1]))

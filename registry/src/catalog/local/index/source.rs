@@ -1,20 +1,20 @@
-//! What a table can be read from: the index, or a view of it with changes on top.
+//! The interface for reading tables, from the index or from a view with changes on top.
 
 use std::ops::ControlFlow;
 
 use super::value::Payload;
 
-/// The index cannot be believed any more: it must be built anew.
+/// Why the index cannot be trusted any more. It must be rebuilt.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// A value is not what was written under its key.
+    /// A stored value does not match its checksum.
     #[error("a checksum does not match")]
     Checksum,
-    /// A key or payload does not have the form that its table has.
-    #[error("an entry has no known form")]
+    /// A key or payload does not have its table's form.
+    #[error("an entry has an unknown form")]
     Form,
-    /// Number or sum of the entries differ from what the index says of itself.
-    #[error("entries are missing, too many or old")]
+    /// The number or the sum of the entries differs from the meta record.
+    #[error("entries are missing, extra or stale")]
     Sum,
     /// The engine failed.
     #[error("sled failed")]
@@ -24,7 +24,7 @@ pub(crate) enum Fault {
     Panicked,
 }
 
-/// What a scan calls with each key and payload.
+/// Called by a scan with each key and payload.
 pub(crate) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault> + 'a;
 
 /// Point reads and ordered scans.
@@ -32,6 +32,6 @@ pub(crate) trait Source {
     /// The payload under a key.
     fn get(&self, key: &[u8]) -> Result<Option<Payload>, Fault>;
 
-    /// Visits the keys that start with `prefix` in byte order, those after `after` only, until told to stop.
+    /// Calls `visit` with the keys that start with `prefix`, after `after`, in byte order, until it breaks.
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), Fault>;
 }

@@ -1,4 +1,4 @@
-//! The sled tree that the index lives in: checked reads, and batches that carry their own account.
+//! The sled tree of the index: checked reads, and batches that update the meta record.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
@@ -12,22 +12,22 @@ use super::schema::{Key, TREE, Table, VERSION};
 use super::source::{Fault, Source, Visit};
 use super::value::{self, Meta, Payload, checksum, seal, unseal};
 
-/// How often sled's own thread syncs its log. Nothing waits for it: the journal is what lasts.
+/// How often sled's thread syncs its log. No caller waits for it, since the journal makes changes durable.
 const FLUSH_EVERY_MS: u64 = 500;
 
-/// What becomes of one key.
+/// The change of one key.
 #[derive(Debug)]
 pub(crate) struct Change {
-    /// The checksum of what the index has under it.
+    /// Checksum of the current value; `None` if there is none.
     pub(crate) before: Option<u64>,
-    /// The payload that it gets; `None` removes it.
+    /// The new payload; `None` removes the key.
     pub(crate) now: Option<Payload>,
 }
 
 /// The changes of a batch, by key.
 pub(crate) type Changes = BTreeMap<Vec<u8>, Change>;
 
-/// What a walk calls with each key and what is stored under it.
+/// Called by a walk with each key and its stored value.
 type VisitStored<'a> = dyn FnMut(&[u8], &IVec) -> Result<ControlFlow<()>, Fault> + 'a;
 
 /// An open index.
@@ -35,18 +35,18 @@ type VisitStored<'a> = dyn FnMut(&[u8], &IVec) -> Result<ControlFlow<()>, Fault>
 pub(crate) struct Index {
     database: sled::Db,
     tree: sled::Tree,
-    /// Only the writer changes it.
+    /// Changed only by the writer.
     meta: Mutex<Meta>,
-    /// Which directory it lives in; readers name it when they find it damaged.
+    /// Number of its directory. Readers name it when they find it damaged.
     generation: u64,
-    /// The next batch fails.
+    /// Makes the next batch fail.
     #[cfg(test)]
     pub(crate) fail_next: std::sync::atomic::AtomicBool,
 }
 
 impl Index {
-    /// Opens the database in `directory` for a view of `journal`. An index of another journal or schema opens as well:
-    /// [`Index::meta`] says what it is, and an empty one is new.
+    /// Opens the database in `directory` as a view of `journal`. An index of another journal or schema also opens: the
+    /// caller must check [`Index::meta`]. A new one is empty.
     pub(crate) fn open(directory: &Path, generation: u64, cache_bytes: u64, journal: &str) -> Result<Self, Fault> {
         guarded(|| {
             let database = sled::Config::new()
@@ -74,17 +74,17 @@ impl Index {
         })
     }
 
-    /// What the index says of itself.
+    /// The meta record.
     pub(crate) fn meta(&self) -> Meta {
         self.meta.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Which directory it lives in.
+    /// Number of its directory.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// A payload with its checksum.
+    /// The payload of a key, with its checksum.
     pub(crate) fn get_with_checksum(&self, key: &[u8]) -> Result<Option<(u64, Payload)>, Fault> {
         match guarded(|| Ok(self.tree.get(key)?))? {
             Some(stored) => unseal(key, &stored).map(Some).ok_or(Fault::Checksum),
@@ -92,7 +92,7 @@ impl Index {
         }
     }
 
-    /// Applies changes and the account of them in one batch: after a crash both are there, or neither. Not synced.
+    /// Applies changes and the new meta record in one batch. After a crash both are there, or neither. Not synced.
     pub(crate) fn apply(&self, changes: Changes, applied: Option<u64>) -> Result<(), Fault> {
         let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Meta { applied, ..meta.clone() };
@@ -128,7 +128,7 @@ impl Index {
         Ok(())
     }
 
-    /// Reads everything, and compares it with what the index says of itself.
+    /// Reads all entries, and compares them with the meta record.
     pub(crate) fn verify(&self) -> Result<(), Fault> {
         let meta = self.meta();
         let (mut entries, mut sum) = (0_u64, 0_u64);
@@ -143,7 +143,7 @@ impl Index {
         if (entries, sum) == (meta.entries, meta.sum) { Ok(()) } else { Err(Fault::Sum) }
     }
 
-    /// Hands what sled holds in memory to the operating system.
+    /// Writes the data that sled keeps in memory to the operating system.
     pub(crate) fn flush(&self) -> Result<(), Fault> {
         guarded(|| Ok(self.database.flush().map(drop)?))
     }
@@ -158,7 +158,7 @@ impl Index {
         Ok(())
     }
 
-    /// Changes a stored value behind the account's back.
+    /// Changes a stored value without updating the meta record.
     #[cfg(test)]
     pub(crate) fn damage(&self, key: &[u8]) {
         let mut stored = self.tree.get(key).unwrap().expect("a key to damage").to_vec();
@@ -167,7 +167,7 @@ impl Index {
         self.tree.insert(key, stored).unwrap();
     }
 
-    /// Loses a key behind the account's back.
+    /// Removes a key without updating the meta record.
     #[cfg(test)]
     pub(crate) fn lose(&self, key: &[u8]) {
         self.tree.remove(key).unwrap().expect("a key to lose");
@@ -191,7 +191,7 @@ impl Source for Index {
     }
 }
 
-/// On a damaged file sled panics where it should return an error.
+/// Turns panics into errors. On a damaged file sled panics where it should return an error.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Fault::Panicked))
 }

@@ -1,4 +1,4 @@
-//! A view reads as if its changes were in the index, and goes back to where it was.
+//! Reads of a view are as if its changes were in the index. A rollback restores the earlier view.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -21,7 +21,7 @@ enum Step {
     Apply,
 }
 
-/// Short keys over three letters, so that some are prefixes of others.
+/// Short keys over three letters, so that some keys are prefixes of others.
 fn a_key() -> impl Strategy<Value = Vec<u8>> {
     vec(b'a'..=b'c', 1..4)
 }

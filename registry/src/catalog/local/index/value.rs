@@ -1,4 +1,4 @@
-//! How values are written: a checksum over key and payload, then the payload.
+//! The encoding of values: a checksum over key and payload, then the payload.
 
 use serde::{Deserialize, Serialize};
 use sled::IVec;
@@ -8,7 +8,7 @@ use crate::catalog::fact::Visibility;
 /// Bytes of checksum before each payload.
 const CHECKSUM_LENGTH: usize = 8;
 
-/// A payload whose checksum was right.
+/// A payload with a correct checksum.
 pub(crate) type Payload = IVec;
 
 /// The first eight bytes of BLAKE3 over the key's length, the key and the payload.
@@ -27,25 +27,25 @@ pub(crate) fn seal(checksum: u64, payload: &[u8]) -> Vec<u8> {
     [&checksum.to_le_bytes(), payload].concat()
 }
 
-/// The payload of a stored value and its checksum; `None` if it was not written so under this key.
+/// The checksum and payload of a stored value; `None` if it does not match this key.
 pub(crate) fn unseal(key: &[u8], value: &IVec) -> Option<(u64, Payload)> {
     let (stored, payload) = value.split_first_chunk::<CHECKSUM_LENGTH>()?;
     let stored = u64::from_le_bytes(*stored);
     (stored == checksum(key, payload)).then(|| (stored, value.subslice(CHECKSUM_LENGTH, payload.len())))
 }
 
-/// What the index knows of itself. Written with the data, in one batch.
+/// The index's record about itself. Each batch writes it together with the data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Meta {
-    /// Of the schema.
+    /// Version of the schema.
     pub(crate) version: u32,
-    /// The journal that this is a view of.
+    /// The journal that this index is a view of.
     pub(crate) journal: String,
-    /// The last sequence that was applied; `None` while a rebuild is under way.
+    /// The last sequence applied; `None` during a rebuild.
     pub(crate) applied: Option<u64>,
-    /// How many keys there are, this one not counted.
+    /// Number of keys, without this record's.
     pub(crate) entries: u64,
-    /// The wrapping sum of their checksums: a value that sled lost or brought back from the past shows here.
+    /// Wrapping sum of their checksums. It reveals values that sled lost or restored from the past.
     pub(crate) sum: u64,
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn time(time: u64) -> Payload {
     size(time)
 }
 
-/// Reads [`time`]; an index of before had nothing there.
+/// Reads [`time`]. An older index has no time here.
 pub(crate) fn read_time(payload: &[u8]) -> Option<u64> {
     read_size(payload)
 }

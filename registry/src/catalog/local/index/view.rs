@@ -1,4 +1,4 @@
-//! The index with changes on top that are not yet in it.
+//! The index with pending changes on top.
 
 use std::ops::{Bound, ControlFlow};
 
@@ -6,30 +6,30 @@ use super::source::{Fault, Source, Visit};
 use super::store::{Change, Changes, Index};
 use super::value::Payload;
 
-/// Reads see the changes first. At the end, the changes are the batch that is applied.
+/// A view of the index. Reads see its changes first. In the end the changes become the batch to apply.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
     index: &'a Index,
     changes: Changes,
-    /// What each write met, newest last.
+    /// The state before each write, newest last.
     undo: Vec<(Vec<u8>, Met)>,
 }
 
-/// What stood in the changes before a write.
+/// The pending change of a key before a write.
 #[derive(Debug)]
 enum Met {
-    /// Nothing about this key.
+    /// There was none.
     Nothing,
     /// This payload, or a removal.
     Payload(Option<Payload>),
 }
 
-/// A place to go back to.
+/// A point to roll back to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RollbackPoint(usize);
 
 impl<'a> View<'a> {
-    /// The index without changes.
+    /// A view without changes.
     pub(crate) fn new(index: &'a Index) -> Self {
         View { index, changes: Changes::new(), undo: Vec::new() }
     }
@@ -56,12 +56,12 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// Remembers how things stand.
+    /// Marks the current state.
     pub(crate) fn rollback_point(&self) -> RollbackPoint {
         RollbackPoint(self.undo.len())
     }
 
-    /// Forgets what changed since then.
+    /// Undoes all changes since `point`.
     pub(crate) fn roll_back(&mut self, point: RollbackPoint) {
         while self.undo.len() > point.0
             && let Some((key, met)) = self.undo.pop()
@@ -73,12 +73,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// How many keys change.
+    /// Number of changed keys.
     pub(crate) fn len(&self) -> usize {
         self.changes.len()
     }
 
-    /// The batch.
+    /// The changes, as a batch.
     pub(crate) fn into_changes(self) -> Changes {
         self.changes
     }

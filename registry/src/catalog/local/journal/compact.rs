@@ -1,4 +1,4 @@
-//! Compaction: a new snapshot is the merge of the one before and the sealed segments since.
+//! Compaction: merges the previous snapshot and the sealed segments since then into a new snapshot.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,21 +16,21 @@ use super::replay::{self, SegmentRecords};
 use super::segment;
 use super::snapshot::{self, SnapshotHeader, SnapshotReader, SnapshotWriter};
 
-/// A compaction that is to be run, on any thread; the journal can be appended to meanwhile. Dropping it gives it up.
+/// A compaction ready to run on any thread. The journal can be appended to meanwhile. Dropping it cancels it.
 #[derive(Debug)]
 pub struct Compaction {
     directory: PathBuf,
     id: JournalId,
     disk: Arc<dyn Disk>,
     previous: Option<u64>,
-    /// All sealed.
+    /// Segments to merge, all sealed.
     segments: Vec<u64>,
     sequence: u64,
     tail_bytes: u64,
     under_way: Arc<()>,
 }
 
-/// A new snapshot that is durable and was read back; [`Journal::finish_compaction`] puts it to use.
+/// A new snapshot, durable and read back. [`Journal::finish_compaction`] puts it into use.
 #[derive(Debug)]
 pub struct FinishedCompaction {
     sequence: u64,
@@ -41,24 +41,24 @@ pub struct FinishedCompaction {
 }
 
 impl FinishedCompaction {
-    /// Everything up to it is in the snapshot.
+    /// The last record in the snapshot.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// Size of the snapshot's file.
+    /// Bytes of the snapshot's file.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// How many records stand.
+    /// Number of records in the snapshot.
     pub fn records(&self) -> u64 {
         self.records
     }
 }
 
 impl Journal {
-    /// True if the tail is long enough to be merged, and no compaction is under way.
+    /// True if the tail is long enough to be merged and no compaction is running.
     pub fn needs_compaction(&self) -> bool {
         self.is_worth_merging(self.tail_bytes) && !self.failed && self.compacting.strong_count() == 0
     }
@@ -69,14 +69,14 @@ impl Journal {
         bytes > (self.snapshot_bytes / 2).clamp(least, most)
     }
 
-    /// About how many bytes a compaction writes at most: the previous snapshot and the tail, merged.
+    /// Most bytes that a compaction writes, approximately: those of the previous snapshot and the tail.
     pub fn compaction_bytes(&self) -> u64 {
         self.snapshot_bytes + self.tail_bytes
     }
 
-    /// Seals the current segment, so that everything up to now can be merged; none if nothing came since the last time.
-    /// Where what is sealed is worth a compaction by itself, the current segment is left alone: compactions that fail one
-    /// after another would each begin a segment and leave the one before nearly empty.
+    /// Seals the current segment, so that all records up to now can be merged. `None` if there are no records since the
+    /// last compaction. If the sealed segments are enough for a compaction, the current segment stays open. Otherwise
+    /// each of several failing compactions would begin a segment and leave a nearly empty one behind.
     ///
     /// Durable steps: those of a roll, or none.
     pub fn begin_compaction(&mut self) -> Result<Option<Compaction>, CompactionError> {
@@ -96,7 +96,7 @@ impl Journal {
             })?;
         }
         let mut files = self.layout.files();
-        // One that is empty begins after the last record, whether or not the layout knows of it already.
+        // An empty segment begins after the last record, whether or not the layout has it already.
         let sequence = match files.segments.back() {
             Some(current) if !self.current.is_empty() => *current - 1,
             _ => self.last,
@@ -116,8 +116,8 @@ impl Journal {
         }))
     }
 
-    /// Readers begin with the new snapshot, and what it covers is removed. An error leaves files that the next
-    /// compaction or the next open removes; nothing is lost.
+    /// Puts the new snapshot into use for readers, and removes the files that it covers. After an error, files remain
+    /// that the next compaction or the next open removes. Nothing is lost.
     ///
     /// Durable steps: the older snapshots are removed, then the covered segments, then the directory is synced. A crash
     /// at any point leaves some of them, and the next open removes the rest.
@@ -138,7 +138,7 @@ impl Journal {
     }
 }
 
-/// Where the last record about a thing lies.
+/// The position of the last record about a thing.
 #[derive(Clone, Copy, Debug)]
 struct Latest {
     segment: usize,
@@ -148,12 +148,12 @@ struct Latest {
 }
 
 impl Compaction {
-    /// Everything up to it will be in the snapshot.
+    /// The last record that the snapshot will contain.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// Writes the snapshot. Memory: the keys of the tail, which [`super::Options::compact_at_most`] bounds.
+    /// Writes the snapshot. Its memory use is the keys of the tail, which [`super::Options::compact_at_most`] limits.
     ///
     /// Durable steps, and what a crash after each leaves behind:
     /// 1. written as `snapshot-….tmp`, synced, read back from the disk: a temporary file, removed at open;
@@ -164,7 +164,7 @@ impl Compaction {
         let temporary = target.with_extension("tmp");
         let result = self.write_and_check(&temporary);
         if result.is_err() {
-            // Its space is worth more elsewhere; if it stays, the next open removes it.
+            // Best effort, to free the space. The next open removes any remains.
             let _ = fs::remove_file(&temporary);
         }
         let verified = result?;
@@ -263,12 +263,12 @@ impl Compaction {
     }
 }
 
-/// True if the tail has a later word on the thing; then it comes next in the tail.
+/// True if the tail has a later record about the thing. That record is then next in the tail.
 fn is_replaced<V>(tail: &mut Peekable<impl Iterator<Item = (Vec<u8>, V)>>, key: &[u8]) -> bool {
     tail.peek().is_some_and(|(next, _)| next == key)
 }
 
-/// Reads a record again, with its checksum.
+/// Reads a record again and verifies its checksum.
 fn read_payload(file: &File, id: &JournalId, latest: Latest, payload: &mut Vec<u8>) -> Result<(), String> {
     let mut header = [0; FRAME_HEADER_BYTES];
     file.read_exact_at(&mut header, latest.offset).map_err(|error| error.to_string())?;
@@ -284,7 +284,7 @@ fn read_payload(file: &File, id: &JournalId, latest: Latest, payload: &mut Vec<u
     Ok(())
 }
 
-/// Syncs a new file and makes sure that reading it asks the disk.
+/// Syncs a new file, and drops it from the page cache so that the next read comes from the disk.
 pub(super) fn make_durable(disk: &dyn Disk, file: &File) -> io::Result<()> {
     disk.sync(file)?;
     disk::forget_pages(file);

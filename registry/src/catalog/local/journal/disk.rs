@@ -1,4 +1,4 @@
-//! What the journal asks of the operating system: a seam, so that tests can make a disk fail.
+//! The journal's interface to the operating system, so that tests can make a disk fail.
 
 use std::fmt;
 use std::fs::File;
@@ -7,22 +7,22 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Reserving, writing and syncing. Reads are not part of it: what was read is checked anyway, and what cannot be read
-/// is seen to in `reading.rs`.
+/// Reserves, writes and syncs. Reads are not included: data read is verified by checksum, and `reading.rs` handles
+/// unreadable data.
 pub trait Disk: fmt::Debug + Send + Sync {
-    /// Reserves the first `length` bytes of a file, so that writing them cannot meet a full disk; new bytes read as
-    /// zeros. Idempotent.
+    /// Reserves the first `length` bytes of a file, so that writing them cannot fail for lack of space. New bytes read
+    /// as zeros. Idempotent.
     fn allocate(&self, file: &File, length: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`.
     fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Makes the content of a file or a directory durable. Only `fdatasync`: lengths are fixed before anything counts.
+    /// Makes the content of a file or a directory durable. `fdatasync` is enough, since lengths are fixed beforehand.
     fn sync(&self, file: &File) -> io::Result<()>;
 }
 
-/// The real one.
+/// The real disk.
 ///
-/// Copy-on-write file systems (btrfs, ZFS) can run out of space also within reserved bytes; there a full disk may
-/// show as a failed write, after which the node is read-only until it is restarted.
+/// On copy-on-write file systems (btrfs, ZFS), writes to reserved bytes can still fail for lack of space. A full disk
+/// may then show as a failed write, after which the node is read-only until it is restarted.
 #[derive(Debug)]
 pub struct SystemDisk;
 
@@ -44,7 +44,7 @@ impl Disk for SystemDisk {
     }
 }
 
-/// True for the errors that mean: no space, or no right to more of it.
+/// True for errors that mean no space, or no quota for more.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
@@ -54,7 +54,8 @@ pub(super) fn sync_directory(disk: &dyn Disk, directory: &Path) -> io::Result<()
     disk.sync(&File::open(directory)?)
 }
 
-/// Drops a synced file from the page cache, so that reading it again asks the disk. Only advice: errors mean nothing.
+/// Drops a synced file from the page cache, so that the next read comes from the disk. This is only advice, so errors
+/// are ignored.
 pub(super) fn forget_pages(file: &File) {
     // SAFETY: the descriptor is open as long as `file` is borrowed; no memory is passed.
     #[expect(unsafe_code, reason = "posix_fadvise has no safe wrapper in std")]

@@ -1,69 +1,69 @@
-//! Why the journal may refuse to open, to take a batch or to be read.
+//! Errors of opening, appending to, and reading a journal.
 
 use std::io;
 use std::path::PathBuf;
 
 use super::record::JournalId;
 
-/// Why a journal cannot be opened. Nothing was changed.
+/// Why a journal could not be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The operating system refused something.
+    /// The operating system reported an error.
     #[error("{}: {source}", path.display())]
     Io {
-        /// What it was about.
+        /// The file or directory.
         path: PathBuf,
-        /// What it said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Bytes that were durable are no longer what they were, or are gone.
+    /// Durable bytes have changed or are gone.
     #[error("the journal is damaged: {} at byte {offset}: {why}; run `skyberth fsck`", file.display())]
     Damaged {
         /// The file.
         file: PathBuf,
-        /// From which byte on.
+        /// The first damaged byte.
         offset: u64,
-        /// What is wrong.
+        /// The damage.
         why: String,
     },
-    /// It is the journal of another registry.
-    #[error("{} belongs to journal {found}, this registry's is {expected}; put the right one back, or see `skyberth fsck`", file.display())]
+    /// The journal of another registry.
+    #[error("{} belongs to journal {found}, but this registry's is {expected}; restore the right one, or run `skyberth fsck`", file.display())]
     Foreign {
-        /// The file that says so.
+        /// The file with the other id.
         file: PathBuf,
-        /// The one that was asked for.
+        /// The expected journal.
         expected: JournalId,
-        /// The one that is there.
+        /// The journal found.
         found: JournalId,
     },
-    /// There is no journal although one is known to have been.
-    #[error("journal {expected} is not in {}: its files are gone", directory.display())]
+    /// There is no journal, although one is known to have existed.
+    #[error("journal {expected} is missing from {}: its files are gone", directory.display())]
     Missing {
-        /// Where it should be.
+        /// Its directory.
         directory: PathBuf,
-        /// The one that was asked for.
+        /// The expected journal.
         expected: JournalId,
     },
-    /// A later version wrote it.
+    /// A newer program wrote it.
     #[error("{} has format version {version}, newer than this program can read; use the newer program", file.display())]
     NewerFormat {
-        /// The file that says so.
+        /// The file with the newer format.
         file: PathBuf,
         /// Its version.
         version: u32,
     },
-    /// An intact record says something that this program does not know: a later version wrote it.
-    #[error("{} at byte {offset}: a record that only a newer program can read; use that", file.display())]
+    /// An intact record that this program does not know, so a newer program wrote it.
+    #[error("{} at byte {offset}: a record that only a newer program can read; use the newer program", file.display())]
     UnknownRecord {
         /// The file.
         file: PathBuf,
-        /// Where the record begins.
+        /// Start of the record.
         offset: u64,
     },
-    /// Another process has it open.
+    /// Another process has opened it.
     #[error("{} is in use by another process", directory.display())]
     Locked {
-        /// The journal.
+        /// The journal's directory.
         directory: PathBuf,
     },
 }
@@ -78,48 +78,48 @@ impl OpenError {
 /// Why a batch was not appended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// No space. Nothing was written; deletes may still find room in the reserve.
+    /// There is no space. Nothing was written. Deletes may still use the reserve.
     #[error("no space left for the journal")]
     DiskFull,
-    /// A write or a sync failed, now or earlier: whether the batch is on disk is not known, and nothing more is written
-    /// until the journal is opened again.
-    #[error("the journal failed and takes no more records")]
+    /// A write or sync failed, now or earlier. Whether the batch is on disk is unknown. Nothing more is written until
+    /// the journal is opened again.
+    #[error("the journal failed and accepts no more records")]
     Failed,
-    /// A record is longer than [`super::MAX_PAYLOAD_BYTES`] or the batch than [`super::MAX_BATCH_BYTES`]. Nothing was
+    /// A record exceeds [`super::MAX_PAYLOAD_BYTES`], or the batch exceeds [`super::MAX_BATCH_BYTES`]. Nothing was
     /// written.
     #[error("a record or a batch is too large for the journal")]
     TooLarge,
 }
 
-/// Why the state was not compacted. The journal is as good as before.
+/// Why a compaction failed. The journal is unchanged in content.
 #[derive(Debug, thiserror::Error)]
 pub enum CompactionError {
-    /// One is under way.
-    #[error("a compaction is under way")]
+    /// Another compaction is running.
+    #[error("another compaction is running")]
     Busy,
-    /// No space for the next segment or for the snapshot.
+    /// There is no space for the next segment or for the snapshot.
     #[error("no space left for a compaction")]
     DiskFull,
-    /// The journal has failed earlier, or while its segment was sealed.
-    #[error("the journal failed and takes no more records")]
+    /// The journal failed, earlier or while its segment was sealed.
+    #[error("the journal failed and accepts no more records")]
     Failed,
-    /// The operating system refused something.
+    /// The operating system reported an error.
     #[error("{}: {source}", path.display())]
     Io {
-        /// What it was about.
+        /// The file or directory.
         path: PathBuf,
-        /// What it said.
+        /// The system's error.
         source: io::Error,
     },
-    /// What was read to be merged is damaged.
+    /// A file to be merged is damaged.
     #[error(transparent)]
     Read(#[from] ReplayError),
-    /// The new snapshot was read back and is not what was written.
+    /// The new snapshot differs from what was written, when read back.
     #[error("{} was read back damaged: {why}", path.display())]
     BadSnapshot {
         /// The snapshot, still under its temporary name.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
 }
@@ -130,19 +130,19 @@ pub enum CompactionError {
 pub struct ReplayError {
     /// The file.
     pub file: PathBuf,
-    /// From which byte on.
+    /// Start of the fault.
     pub offset: u64,
-    /// What is wrong.
+    /// The fault.
     pub why: String,
 }
 
-/// Why facts since a sequence cannot be told.
+/// Why the facts since a sequence are unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsSinceError {
-    /// They were merged into a snapshot: start anew from the whole state.
+    /// They were merged into a snapshot. The caller must start again from the whole state.
     #[error("records up to {snapshot_sequence} are compacted")]
     Compacted {
-        /// The snapshot holds everything up to it.
+        /// The last record in the snapshot.
         snapshot_sequence: u64,
     },
     /// A file could not be opened.

@@ -1,7 +1,7 @@
-//! The journal: the durable order of facts, in segments and snapshots (`docs/on-disk-format.md`, "Journal").
+//! The journal: all facts in durable order, in segments and snapshots (`docs/on-disk-format.md`, "Journal").
 //!
-//! One [`Journal`] appends; any number of [`JournalReader`]s read what is durable. Nothing here is asynchronous: every
-//! call may wait for the disk.
+//! One [`Journal`] appends, and any number of [`JournalReader`]s read the durable records. Nothing here is
+//! asynchronous: every call may block on the disk.
 
 mod compact;
 mod disk;
@@ -38,29 +38,29 @@ use record::{Role, SEAL_BYTES, TooLarge};
 use replay::Layout;
 use segment::{HEADER_BYTES, Unused};
 
-/// Length of a segment unless [`Options`] say otherwise.
+/// Default length of a segment.
 pub const SEGMENT_BYTES: u64 = 8 << 20;
-/// The end of each segment that ordinary batches leave free, unless [`Options`] say otherwise: room for some thousand deletes.
+/// Default reserve at the end of each segment, closed to ordinary batches: room for some thousand deletes.
 pub const RESERVE_BYTES: u64 = 1 << 20;
-/// Longest segment: one that holds a single batch of the largest size, and a reserve.
+/// Longest segment: one with a single batch of the largest size, and a reserve.
 pub const MAX_SEGMENT_BYTES: u64 = MAX_BATCH_BYTES as u64 + (16 << 20);
 
-/// How a journal shall behave.
+/// Options of a journal.
 #[derive(Clone)]
 pub struct Options {
-    /// Length of a segment; at least the reserve and some records. One batch that needs more gets a longer segment.
+    /// Length of a segment; at least the reserve and some records. A batch that needs more gets a longer segment.
     pub segment_bytes: u64,
-    /// The end of each segment that only [`AppendKind::Releasing`] may use.
+    /// Bytes at the end of each segment that only [`AppendKind::Releasing`] may use.
     pub reserve_bytes: u64,
-    /// A tail of fewer bytes is never worth a compaction.
+    /// Least bytes in the tail for a compaction.
     pub compact_at_least: u64,
-    /// A tail of more bytes is always worth one, so that starts stay short.
+    /// Bytes in the tail that always cause a compaction, so that starts stay short.
     pub compact_at_most: u64,
-    /// That this journal once held everything up to this record, synced: one that ends before it has lost some.
+    /// A record that this journal is known to have synced. A journal that ends before it has lost records.
     pub known_end: Option<(JournalId, u64)>,
-    /// What to write with.
+    /// The disk to write to.
     pub disk: Arc<dyn Disk>,
-    /// Makes the id of a new journal.
+    /// Generates the id of a new journal.
     pub new_id: fn() -> std::io::Result<JournalId>,
 }
 
@@ -87,64 +87,64 @@ impl fmt::Debug for Options {
 /// Whether a batch may use the reserve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppendKind {
-    /// It may not: [`AppendError::DiskFull`] comes earlier.
+    /// It may not. [`AppendError::DiskFull`] comes earlier.
     Ordinary,
-    /// It frees space (a delete, a cancel, a collection), so it may.
+    /// It may, since it frees space (a delete, a cancel, a collection).
     Releasing,
 }
 
-/// The journal, open for appending. There is one per directory: it holds the directory's lock.
+/// A journal open for appending. It locks its directory, so there is one at a time.
 #[derive(Debug)]
 pub struct Journal {
     directory: PathBuf,
     options: Options,
     id: JournalId,
-    /// What readers may see.
+    /// The files that readers may see.
     layout: Arc<Layout>,
     current: Current,
-    /// The next segment, allocated ahead.
+    /// The next segment, allocated in advance.
     spare: Option<Unused>,
-    /// Allocation ahead is tried once per segment, so that a full disk does not slow every append.
+    /// Allocation in advance is tried once per segment, so that a full disk does not slow every append.
     spare_tried: bool,
     last: u64,
-    /// Framed bytes since the snapshot.
+    /// Bytes of frames since the snapshot.
     tail_bytes: u64,
     snapshot_bytes: u64,
     failed: bool,
-    /// Alive while a compaction is under way.
+    /// Alive while a compaction runs.
     compacting: Weak<()>,
-    /// Held until the journal is dropped.
+    /// Locked until the journal is dropped.
     _lock: File,
 }
 
-/// The segment that is appended to.
+/// The segment that batches are appended to.
 #[derive(Debug)]
 struct Current {
     file: File,
-    /// Where the next batch goes.
+    /// Offset of the next batch.
     end: u64,
     length: u64,
 }
 
 impl Current {
-    /// An empty segment is replaced rather than followed by another that would begin with the same sequence.
+    /// True without batches. An empty segment is replaced, since its successor would begin with the same sequence.
     fn is_empty(&self) -> bool {
         self.end == HEADER_BYTES as u64
     }
 
-    /// Framed bytes in it.
+    /// Bytes of its frames.
     fn used(&self) -> u64 {
         self.end - HEADER_BYTES as u64
     }
 
     fn has_room(&self, bytes: u64, reserve: u64) -> bool {
-        // A seal must always fit.
+        // The seal must always fit.
         self.end + bytes + reserve + SEAL_BYTES as u64 <= self.length
     }
 }
 
 impl Journal {
-    /// Names the journal.
+    /// The journal's id.
     pub fn id(&self) -> JournalId {
         self.id
     }
@@ -154,12 +154,12 @@ impl Journal {
         self.last
     }
 
-    /// True after a failed write or sync: no append will ever succeed again.
+    /// True after a failed write or sync. No append will succeed any more.
     pub fn is_failed(&self) -> bool {
         self.failed
     }
 
-    /// A handle that reads while this one appends.
+    /// A reader, to be used while the journal is appended to.
     pub fn reader(&self) -> JournalReader {
         JournalReader::new(Arc::clone(&self.layout))
     }
@@ -174,11 +174,11 @@ impl Journal {
         self.reader().facts_since(sequence)
     }
 
-    /// Appends a batch and makes it durable; gives the sequences of its records, an empty range if there are none.
-    /// `time_ms`: milliseconds since the Unix epoch.
+    /// Appends a batch and makes it durable. Returns the sequences of its records; the range is empty if there are
+    /// none. `time_ms`: milliseconds since the Unix epoch.
     ///
     /// Durable steps, and what a crash after each leaves behind:
-    /// 1. if the batch needs a new segment, it is made first: a crash leaves an empty last segment;
+    /// 1. if the batch needs a new segment, it is created first: a crash leaves an empty last segment;
     /// 2. one write: nothing, or a torn batch, which the next open cuts, or the whole batch, never acknowledged;
     /// 3. one fdatasync: the batch.
     pub fn append(
@@ -219,7 +219,7 @@ impl Journal {
     /// Seals the current segment and begins the next one, with room for an ordinary batch of `bytes`.
     ///
     /// Durable steps, and what a crash after each leaves behind:
-    /// 1. space reserved (often done ahead): a temporary file, removed at open. Here a full disk is noticed;
+    /// 1. space is reserved (often in advance): a temporary file, removed at open. A full disk is noticed here;
     /// 2. [`segment::enter`]: an empty last segment, and the one before has no seal: the next open writes it;
     /// 3. the seal: an empty last segment.
     fn roll(&mut self, bytes: u64) -> Result<(), AppendError> {
@@ -230,7 +230,7 @@ impl Journal {
             None => match segment::allocate(&*disk, &self.directory, length) {
                 Ok(unused) => unused,
                 Err(error) if disk::is_full(&error) => return Err(AppendError::DiskFull),
-                Err(error) => return Err(self.fail("the next segment could not be made", &error)),
+                Err(error) => return Err(self.fail("the next segment could not be created", &error)),
             },
         };
         let first = self.last + 1;
@@ -253,7 +253,7 @@ impl Journal {
         if needed <= self.options.segment_bytes { self.options.segment_bytes } else { needed.next_multiple_of(4096) }
     }
 
-    /// Best effort: if it fails, the roll tries again and says why.
+    /// Allocates the next segment in advance. If that fails, the roll retries and reports the error.
     fn allocate_ahead(&mut self) {
         if self.spare.is_some() || self.spare_tried || self.current.end < self.current.length / 2 {
             return;
@@ -262,8 +262,8 @@ impl Journal {
         self.spare = segment::allocate(&*self.options.disk, &self.directory, self.options.segment_bytes).ok();
     }
 
-    /// Writes at the end of the current segment and syncs. After an error nobody knows what is on disk (Linux drops
-    /// pages whose write-back failed and reports it once), so nothing may follow.
+    /// Writes at the end of the current segment and syncs. After an error the content on disk is unknown: Linux drops
+    /// pages whose write-back failed, and reports the error only once. So no further write may follow.
     fn write(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
         let disk = Arc::clone(&self.options.disk);
         let written = disk.write(&self.current.file, bytes, self.current.end);

@@ -1,4 +1,4 @@
-//! Opening: everything is read, what a crash interrupted is completed, anything else is refused.
+//! Opens a journal: reads everything, completes what a crash interrupted, and refuses anything else.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -15,46 +15,46 @@ use super::segment::{self, HEADER_BYTES, Unused};
 use super::survey::{self, Finding, FindingKind, GoodSegment, Survey};
 use super::{Current, Journal, Options};
 
-/// What opening found.
+/// What opening a journal found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// Names the journal.
+    /// The journal's id.
     pub id: JournalId,
-    /// Everything up to it is in a snapshot; 0 if there is none.
+    /// The last record in the snapshot; 0 without one.
     pub snapshot_sequence: u64,
-    /// The last record; 0 if there is none.
+    /// The last record; 0 if there are none.
     pub last_sequence: u64,
-    /// A torn batch was removed.
+    /// The torn batch that was removed, if any.
     pub cut: Option<Cut>,
-    /// Newer snapshots that are bad; an older one and the segments since it were used instead.
+    /// Bad snapshots, newer than the one used. An older one and the segments since then replaced them.
     pub bad_snapshots: Vec<Finding>,
-    /// The journal is new.
+    /// True if the journal is new.
     pub created: bool,
 }
 
-/// What was removed of a batch that had not been acknowledged.
+/// The torn batch that was removed. It was never acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// The segment.
     pub file: PathBuf,
-    /// The byte where the batch began.
+    /// Start of the batch.
     pub offset: u64,
-    /// How many bytes were set to zero from there on.
+    /// Number of bytes set to zero from there.
     pub bytes: u64,
 }
 
 impl Journal {
-    /// Opens the journal in a directory; makes one if the directory is empty or absent and none is expected.
+    /// Opens the journal in a directory. Creates one if the directory is empty or missing, and no journal is expected.
     ///
-    /// Durable steps, and what a crash after each leaves behind: each only completes what an earlier crash
-    /// interrupted and finds it again at the next open.
-    /// 1. the directory is synced: a new segment's or snapshot's name may have been read from the cache only. Then
-    ///    temporary files and what a compaction has covered are removed;
+    /// Durable steps, and what a crash after each leaves behind: each only completes what an earlier crash interrupted,
+    /// and finds the same at the next open.
+    /// 1. the directory is synced, since a new segment's or snapshot's name may have been read only from the cache.
+    ///    Then temporary files and files covered by a compaction are removed;
     /// 2. a torn batch is set to zero and synced;
-    /// 3. a seal that is missing is written and synced;
-    /// 4. the last batch is written again, as it is, and synced: it may have been read from the page cache only, and
+    /// 3. a missing seal is written and synced;
+    /// 4. the last batch is written again, unchanged, and synced: it may have been read only from the page cache, and
     ///    after a failed sync the cache does not know that it never reached the disk;
-    /// 5. a new journal: its first segment, then the directory's name.
+    /// 5. for a new journal: its first segment, then the directory's name.
     pub fn open(directory: &Path, expected: Option<JournalId>, options: Options) -> Result<(Self, Opened), OpenError> {
         if expected.is_none() {
             fs::create_dir_all(directory).map_err(OpenError::io(directory))?;
@@ -134,8 +134,8 @@ impl Journal {
     }
 }
 
-/// Reads a journal that must not be changed, as far as it is durable and whole; a torn batch at its end is left out. The
-/// directory may be read-only, and a node may append meanwhile. A journal without records has an id of zeros.
+/// Opens the durable, whole part of a journal only for reading; a torn batch at its end is omitted. The directory may
+/// be read-only, and a node may append meanwhile. The id of a journal without records is all zeros.
 pub fn open_to_read(
     directory: &Path,
     expected: Option<JournalId>,
@@ -174,11 +174,11 @@ fn missing(directory: &Path, expected: Option<JournalId>) -> OpenError {
     }
 }
 
-/// How long a lock may be held by one who is about to let go: a process that ends, or a child of the last owner that was
-/// forked and has not yet replaced itself.
+/// How long to wait for the lock. Its owner may be about to release it: an ending process, or a forked child of the
+/// last owner that has not called exec yet.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Two processes that append would destroy each other's records.
+/// Locks a journal's directory. Two processes that append would destroy each other's records.
 pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     let lock = File::open(directory).map_err(OpenError::io(directory))?;
     let deadline = Instant::now() + LOCK_PATIENCE;
@@ -221,7 +221,7 @@ pub(super) fn remove(paths: &[PathBuf]) -> io::Result<()> {
     paths.iter().try_for_each(fs::remove_file)
 }
 
-/// Completes what a crash interrupted.
+/// Completes the steps that a crash interrupted.
 fn mend(directory: &Path, options: &Options, survey: &Survey) -> io::Result<Option<Cut>> {
     let disk = &*options.disk;
     disk::sync_directory(disk, directory)?;
@@ -231,7 +231,7 @@ fn mend(directory: &Path, options: &Options, survey: &Survey) -> io::Result<Opti
     if newest.walk.records.is_empty()
         && let Some(before) = older.last()
     {
-        // Written again even if it is there: see step 4.
+        // Written even if it exists: see step 4.
         write_seal(disk, before, &id, newest.first)?;
     }
     let cut = cut_tail(disk, newest)?;
@@ -244,7 +244,7 @@ fn write_seal(disk: &dyn Disk, segment: &GoodSegment, id: &JournalId, next: u64)
     let mut bytes = Vec::new();
     record::encode(&mut bytes, id, next, Role::Seal, &[]);
     let seal = segment.walk.last_batch.end;
-    // What a crash left of a seal may not be longer than one, but nothing after it may stay either.
+    // The remains of a seal cannot be longer than a seal. But no bytes may remain after it either.
     bytes.resize(bytes.len().max(segment.walk.rest.used.end.saturating_sub(seal)), 0);
     disk.write(&file, &bytes, seal as u64)?;
     disk.sync(&file)

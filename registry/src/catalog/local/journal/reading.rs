@@ -1,4 +1,4 @@
-//! Reading files of which a part may be unreadable, since a disk may have sectors that it can no longer read.
+//! Reads files that may be partly unreadable, since disks lose single sectors.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,14 +6,14 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// What is given up at a time: the kernel reads no less than a page.
+/// Bytes given up at a time. The kernel reads no less than a page.
 pub(super) const PAGE: usize = 4096;
 
-/// What could be read of a file. What could not be is zeros, of which no frame consists.
+/// The readable bytes of a file. Unreadable bytes are zeros, which are never part of a valid frame.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) bytes: Vec<u8>,
-    /// In ascending order, with something readable between two of them.
+    /// The unreadable parts in ascending order, with readable bytes between them.
     pub(super) unreadable: Vec<Range<usize>>,
 }
 
@@ -26,7 +26,7 @@ impl Loaded {
     }
 }
 
-/// True for the errors that mean: these bytes are lost, others may not be.
+/// True for errors that mean that these bytes are lost, but others may be readable.
 pub(super) fn is_unreadable(error: &io::Error) -> bool {
     // EIO of most disks and file systems, ENODATA of a medium error, EILSEQ of dm-integrity, EBADMSG and EUCLEAN of
     // checksums.
@@ -34,7 +34,7 @@ pub(super) fn is_unreadable(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|error| errors.contains(&error))
 }
 
-/// Reads the first `limit` bytes of a file, around what cannot be read.
+/// Reads the first `limit` bytes of a file, skipping unreadable pages.
 pub(super) fn load(path: &Path, limit: u64) -> io::Result<Loaded> {
     let file = File::open(path)?;
     let length = file.metadata()?.len().min(limit) as usize;
@@ -42,7 +42,7 @@ pub(super) fn load(path: &Path, limit: u64) -> io::Result<Loaded> {
     let (mut offset, mut end) = (0, length);
     while offset < length {
         match read_at(&file, &mut loaded.bytes[offset..end], offset as u64) {
-            // Somebody has cut it since.
+            // The file was truncated meanwhile.
             Ok(0) => {
                 loaded.bytes.truncate(offset);
                 break;
@@ -52,7 +52,7 @@ pub(super) fn load(path: &Path, limit: u64) -> io::Result<Loaded> {
             Err(error) if is_unreadable(&error) => {
                 let page_end = (offset + 1).next_multiple_of(PAGE).min(length);
                 if end > page_end {
-                    // A long read may fail for a sector far behind its start.
+                    // A long read may fail because of a sector far from its start, so retry a single page.
                     end = page_end;
                 } else {
                     loaded.bytes[offset..page_end].fill(0);
@@ -66,7 +66,7 @@ pub(super) fn load(path: &Path, limit: u64) -> io::Result<Loaded> {
     Ok(loaded)
 }
 
-/// A file that is read from its beginning.
+/// A file read from its beginning.
 #[derive(Debug)]
 pub(super) struct Input {
     file: File,
@@ -93,7 +93,7 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     file.read_at(buffer, offset)
 }
 
-/// Sectors that cannot be read, for the thread that asked for them.
+/// Simulates unreadable sectors, for the current thread.
 #[cfg(test)]
 pub(super) mod faults {
     use std::cell::RefCell;
@@ -107,13 +107,13 @@ pub(super) mod faults {
         static PLAN: RefCell<Vec<(u64, Range<u64>)>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// From now on these bytes of the file that stands at `path` cannot be read, under whichever name.
+    /// Makes bytes of the file at `path` unreadable from now on, even if it is renamed.
     pub(in super::super) fn plan(path: &Path, bytes: Range<u64>) {
         let inode = fs::metadata(path).unwrap().ino();
         PLAN.with_borrow_mut(|plan| plan.push((inode, bytes)));
     }
 
-    /// The part of the buffer that can be filled.
+    /// The readable start of the buffer.
     pub(super) fn check<'a>(file: &File, buffer: &'a mut [u8], offset: u64) -> io::Result<&'a mut [u8]> {
         let inode = file.metadata()?.ino();
         let mut length = buffer.len() as u64;

@@ -1,4 +1,4 @@
-//! The frame that a record lies in, byte by byte (`docs/on-disk-format.md`, "Journal").
+//! The frame around a record, byte by byte (`docs/on-disk-format.md`, "Journal").
 
 use std::fmt;
 use std::fs::File;
@@ -8,21 +8,21 @@ use serde::Serialize;
 
 use crate::catalog::fact::{Fact, Record};
 
-/// Longest JSON of one record. A manifest is at most 4 MiB, and its record lists no more than what stands in it.
+/// Longest JSON of one record. A manifest is at most 4 MiB, and its record is no longer.
 pub const MAX_PAYLOAD_BYTES: usize = 8 << 20;
-/// Most bytes of one batch, framed.
+/// Most bytes of one batch, including frames.
 pub const MAX_BATCH_BYTES: usize = 64 << 20;
 
 /// Bytes before the payload of a frame.
 pub(super) const FRAME_HEADER_BYTES: usize = 24;
-/// The frame of a seal: it has no payload.
+/// The frame of a seal, which has no payload.
 pub(super) const SEAL_BYTES: usize = FRAME_HEADER_BYTES;
 
 const LAST_OF_BATCH: u32 = 1 << 31;
 const SEAL: u32 = LAST_OF_BATCH - 1;
 const ENTRY: u32 = LAST_OF_BATCH - 2;
 
-/// Names a journal; part of every checksum in it, so that nothing of another journal passes for its own.
+/// The id of a journal. It is part of every checksum, so that records of another journal are invalid.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JournalId([u8; 16]);
 
@@ -34,18 +34,18 @@ impl JournalId {
         Ok(Self(bytes))
     }
 
-    /// From what [`Self::as_bytes`] gave.
+    /// The id with these bytes, from [`Self::as_bytes`].
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// For keeping it elsewhere.
+    /// The bytes of the id.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }
 
-/// The text is not 32 lower-case hex digits.
+/// The error for text that is not 32 lower-case hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a journal id: 32 hex digits")]
 pub struct InvalidJournalId;
@@ -71,14 +71,14 @@ impl fmt::Debug for JournalId {
     }
 }
 
-/// What a frame is for.
+/// The purpose of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// A record of a segment. A batch that lacks one of its frames never happened.
+    /// A record of a segment. If a frame of its batch is missing, the batch never happened.
     InBatch {
-        /// Place in its batch, from 0.
+        /// Position in its batch, from 0.
         index: u32,
-        /// The batch ends here.
+        /// True for the last record of its batch.
         last: bool,
     },
     /// The end of a segment; the sequence is the first of the next segment.
@@ -105,7 +105,7 @@ impl Role {
     }
 }
 
-/// A frame whose checksum holds.
+/// A frame with a correct checksum.
 #[derive(Debug)]
 pub(super) struct Frame<'a> {
     pub(super) role: Role,
@@ -114,12 +114,12 @@ pub(super) struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// Bytes on disk, padding included.
+    /// Bytes on disk, including padding.
     pub(super) fn size(&self) -> usize {
         frame_size(self.payload.len())
     }
 
-    /// The record in it, which must say the sequence that its frame says.
+    /// The record in the frame. Its sequence must be that of the frame.
     pub(super) fn record(&self) -> Result<Record, FrameError> {
         let record: Record = serde_json::from_slice(self.payload).map_err(|_| FrameError::Payload)?;
         if record.sequence == self.sequence { Ok(record) } else { Err(FrameError::Payload) }
@@ -137,13 +137,13 @@ pub(super) enum FrameError {
     Length,
     #[error("the checksum of a record does not match")]
     Checksum,
-    #[error("a record stands where another should")]
+    #[error("a record is at the position of another")]
     Misplaced,
-    #[error("a record is intact but says something that this version does not know")]
+    #[error("a record is intact, but this version does not know its content")]
     Payload,
 }
 
-/// Bytes that a payload of this length takes with its header and its padding to 8.
+/// Bytes of a frame with a payload of this length: header, payload, and padding to 8.
 pub(super) fn frame_size(payload: usize) -> usize {
     (FRAME_HEADER_BYTES + payload).next_multiple_of(8)
 }
@@ -160,7 +160,7 @@ pub(super) fn encode(out: &mut Vec<u8>, id: &JournalId, sequence: u64, role: Rol
     out.resize(out.len().next_multiple_of(8), 0);
 }
 
-/// The frame at the start of `bytes`, which may go on after it.
+/// The frame at the start of `bytes`. More bytes may follow it.
 pub(super) fn decode<'a>(bytes: &'a [u8], id: &JournalId) -> Result<Frame<'a>, FrameError> {
     let header = bytes.first_chunk::<FRAME_HEADER_BYTES>().ok_or(FrameError::Short)?;
     let payload_length = payload_length(header)?;
@@ -175,7 +175,7 @@ pub(super) fn decode<'a>(bytes: &'a [u8], id: &JournalId) -> Result<Frame<'a>, F
     Ok(Frame { role: Role::decode(u32::from_le_bytes(role)), sequence, payload })
 }
 
-/// The payload's length according to a frame's header; [`FrameError::Unused`] if the header is all zeros.
+/// The payload's length in a frame's header; [`FrameError::Unused`] if the header is all zeros.
 pub(super) fn payload_length(header: &[u8; FRAME_HEADER_BYTES]) -> Result<usize, FrameError> {
     if header.iter().all(|byte| *byte == 0) {
         return Err(FrameError::Unused);
@@ -195,12 +195,12 @@ pub(super) fn short_hash(hasher: &blake3::Hasher) -> [u8; 8] {
     part(hasher.finalize().as_bytes(), 0)
 }
 
-/// `N` bytes of a fixed layout.
+/// `N` bytes at `offset`.
 pub(super) fn part<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
     bytes[offset..offset + N].try_into().expect("a slice of N bytes is an array of N bytes")
 }
 
-/// Why a batch cannot be written whatever the disk does.
+/// The error for a record or batch that exceeds its limit.
 #[derive(Debug)]
 pub(super) struct TooLarge;
 
@@ -228,7 +228,7 @@ pub(super) fn encode_batch(id: &JournalId, first: u64, time: u64, facts: &[Fact]
     Ok(out)
 }
 
-/// Reads frames one after another with a buffer of one frame.
+/// Reads frames one after another, with a buffer of one frame.
 #[derive(Debug)]
 pub(super) struct FrameReader<R> {
     input: R,
@@ -260,7 +260,7 @@ impl<R: Read> FrameReader<R> {
         Ok(decode(&self.buffer, id)?)
     }
 
-    /// The bytes of the frame that [`Self::next`] gave last.
+    /// The bytes of the last frame that [`Self::next`] returned.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.buffer
     }

@@ -1,4 +1,4 @@
-//! What `skyberth fsck` does: name all that is wrong, or make a sound journal of what still validates.
+//! The work of `skyberth fsck`: lists all faults, and builds a valid journal from the valid records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -15,51 +15,52 @@ use super::segment::{self, HEADER_BYTES, SegmentHeader};
 use super::snapshot::{self, SnapshotHeader, SnapshotReader, SnapshotWriter};
 use super::survey::{self, Finding, Names, Survey};
 
-/// How far a repaired journal skips ahead: more records than can have been in files that are gone without a trace.
+/// How far the sequence of a repaired journal skips ahead: more than the number of records that can have been lost
+/// without a trace.
 const SKIP: u64 = 1 << 32;
 
-/// Reads everything that counts and names what is wrong; changes nothing. Empty = sound.
+/// Reads all files in use and returns all faults; empty for a valid journal. Changes nothing.
 pub fn verify(directory: &Path, known_end: Option<(JournalId, u64)>) -> Result<Vec<Finding>, OpenError> {
     Ok(survey::survey(directory, known_end)?.findings)
 }
 
-/// What a repair did.
+/// The result of a repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repaired {
-    /// Where all files of the old journal are now; none if nothing was damaged, then nothing was changed.
+    /// Directory of all files of the old journal; `None` if nothing was damaged, and so nothing was changed.
     pub moved_to: Option<PathBuf>,
-    /// What was wrong.
+    /// The faults found.
     pub findings: Vec<Finding>,
-    /// What could not be read.
+    /// The records lost.
     pub missing: Vec<MissingRecords>,
-    /// How many records the journal holds now.
+    /// Number of records in the new journal.
     pub kept: u64,
-    /// The new journal goes on after it. No old record has it, nor one that may have been lost: so every view made of
-    /// the old journal is older than the new snapshot, and is made anew.
+    /// The sequence after which the new journal continues. No old or lost record can have it. So every view of the old
+    /// journal is older than the new snapshot, and is rebuilt.
     pub sequence: u64,
 }
 
-/// Records that are lost.
+/// Lost records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingRecords {
-    /// All of them, by sequence.
+    /// All records of this range.
     Exactly {
         /// The first.
         from: u64,
         /// The last.
         to: u64,
     },
-    /// A snapshot that covered these is damaged and its segments are gone: of the facts in it, those that validate were
-    /// kept, also such as a later record, lost now, may have replaced.
+    /// Some of the records that a damaged snapshot covered. Their segments are gone. Facts of the snapshot that are
+    /// valid were kept, even if a later, lost record may have replaced them.
     SomeOf {
         /// The first.
         from: u64,
         /// The last.
         to: u64,
     },
-    /// Damage lies after the last record that can be read: what was there, if anything, is not known.
+    /// Damage after the last readable record. Whether it contained records is unknown.
     After {
-        /// The last that can be read.
+        /// The last readable record.
         sequence: u64,
     },
 }
@@ -69,40 +70,40 @@ impl std::fmt::Display for MissingRecords {
         match self {
             MissingRecords::Exactly { from, to } => write!(f, "records {from} to {to}"),
             MissingRecords::SomeOf { from, to } => write!(f, "some of records {from} to {to}"),
-            MissingRecords::After { sequence } => write!(f, "whatever came after record {sequence}"),
+            MissingRecords::After { sequence } => write!(f, "any records after {sequence}"),
         }
     }
 }
 
-/// Why nothing was repaired. The journal is as it was.
+/// Why a journal was not repaired. It is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
-    /// It cannot be read, or is not ours to repair: another's, newer, in use.
+    /// It cannot be read, or must not be repaired: it is another registry's, newer, or in use.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// No file says whose journal this is, so no record can be validated.
-    #[error("no header in the journal can be read: give the journal's id")]
+    /// No file has the journal's id, so no record can be verified.
+    #[error("no header in the journal is readable, so its id is unknown")]
     UnknownId,
-    /// The operating system refused something.
+    /// The operating system reported an error.
     #[error("{}: {source}", path.display())]
     Io {
-        /// What it was about.
+        /// The file or directory.
         path: PathBuf,
-        /// What it said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Makes a sound journal of all records that validate. Changes nothing unless there is damage. `time_ms` names the
-/// directory that the old files go to. Sectors that cannot be read are damage like any other: what lies around them is
-/// kept. Memory: the facts that stand and one file.
+/// Builds a valid journal from all valid records. Changes nothing unless there is damage. `time_ms` names the directory
+/// for the old files. Unreadable sectors count as damage: the records around them are kept. Its memory use is the facts
+/// in force and one file.
 ///
 /// Durable steps, and what a crash after each leaves behind:
-/// 1. unfinished files are removed, every old file is linked (or copied) into `damaged-<time>/`: the damaged journal, and
-///    spare names for it;
+/// 1. unfinished files are removed, and each old file is linked (or copied) into `damaged-<time>/`: the damaged
+///    journal, with second names for its files;
 /// 2. the new snapshot is written as `.tmp`, synced, read back: the same;
-/// 3. the new empty segment: the damaged journal; repairing again takes a higher sequence;
-/// 4. the snapshot gets its name: the new journal; the next open removes what it covers;
+/// 3. the new empty segment is created: the damaged journal; another repair takes a higher sequence;
+/// 4. the snapshot gets its name: the new journal; the next open removes the files that it covers;
 /// 5. the old names are removed: the new journal.
 pub fn repair(
     directory: &Path,
@@ -123,7 +124,7 @@ pub fn repair(
     salvage.read(directory, &id, &names).map_err(error(directory))?;
     let sequence = salvage.last.max(known_end.map_or(0, |(_, end)| end)) + SKIP;
 
-    // Before the new segment, which is made under the name of one of them.
+    // Before the new segment is created, since that uses one of these names.
     open::remove(&names.temporary).map_err(error(directory))?;
     let moved_to = directory.join(format!("damaged-{time_ms:013}"));
     set_aside(directory, &names, &moved_to).map_err(error(&moved_to))?;
@@ -150,7 +151,7 @@ fn nothing_to_do(survey: Survey) -> Repaired {
     Repaired { moved_to: None, findings: survey.findings, missing: Vec::new(), kept, sequence }
 }
 
-/// Gives every old file a second name. Copies where the file system has no links, with zeros for what cannot be read.
+/// Gives every old file a second name. If the file system has no links, copies it, with zeros for unreadable bytes.
 fn set_aside(directory: &Path, names: &Names, target: &Path) -> io::Result<()> {
     fs::create_dir(target)?;
     for path in old_files(directory, names) {
@@ -175,7 +176,7 @@ fn old_files(directory: &Path, names: &Names) -> Vec<PathBuf> {
     snapshots.chain(names.segments.iter().map(|first| segment::path(directory, *first))).collect()
 }
 
-/// The last word on a thing.
+/// The last record about a thing.
 #[derive(Debug)]
 struct Word {
     sequence: u64,
@@ -183,25 +184,25 @@ struct Word {
     payload: Vec<u8>,
 }
 
-/// Everything that validates.
+/// All valid records.
 #[derive(Debug, Default)]
 struct Salvage {
     words: BTreeMap<Vec<u8>, Word>,
-    /// Of records in segments.
+    /// Sequences found in segments.
     found: BTreeSet<u64>,
-    /// The newest whole snapshot.
+    /// Sequence of the newest valid snapshot.
     base: u64,
-    /// The newest damaged snapshot.
+    /// Sequence of the newest damaged snapshot.
     partial: u64,
-    /// The last record that is known to have been.
+    /// The last record known to have existed.
     last: u64,
-    /// More may have been.
+    /// True if more records may have existed.
     is_open_ended: bool,
 }
 
 impl Salvage {
     fn read(&mut self, directory: &Path, id: &JournalId, names: &Names) -> io::Result<()> {
-        // Entries of a snapshot older than a whole one may have been removed since: those are not looked at.
+        // Snapshots older than a valid one are skipped, since their entries may have been removed later.
         for &sequence in names.snapshots.iter().rev() {
             let path = snapshot::path(directory, sequence);
             self.last = self.last.max(sequence);
@@ -301,7 +302,7 @@ impl Salvage {
         missing
     }
 
-    /// A gap up to a damaged snapshot's sequence is one of which something is known.
+    /// Reports a gap. Up to a damaged snapshot's sequence, some of its records may have been kept.
     fn report_gap(&self, missing: &mut Vec<MissingRecords>, from: u64, to: u64) {
         let covered = to.min(self.partial);
         if from <= covered {

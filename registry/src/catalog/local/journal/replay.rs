@@ -1,4 +1,4 @@
-//! Reading records back, in bounded memory and while others are appended.
+//! Reads records in limited memory, while others are appended.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,7 +13,7 @@ use super::record::{FrameError, FrameReader, JournalId, ReadFrameError, Role};
 use super::segment::{self, HEADER_BYTES};
 use super::snapshot::{self, SnapshotFault, SnapshotReader};
 
-/// Which files make the journal now; shared by the one that appends and those that read.
+/// The current files of the journal, shared by the journal and its readers.
 #[derive(Debug)]
 pub(super) struct Layout {
     directory: PathBuf,
@@ -24,7 +24,7 @@ pub(super) struct Layout {
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     pub(super) snapshot: Option<u64>,
-    /// First sequences, ascending; never empty.
+    /// First sequences, ascending. Never empty.
     pub(super) segments: VecDeque<u64>,
     pub(super) last: u64,
 }
@@ -40,7 +40,7 @@ impl Layout {
         Self { directory, id, files: Mutex::new(Files { snapshot, segments, last }) }
     }
 
-    /// A poisoned lock is taken all the same: each change under it is a single assignment or push.
+    /// A poisoned lock stays usable, since each change under it is a single assignment or push.
     fn lock(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -57,8 +57,8 @@ impl Layout {
         self.lock().clone()
     }
 
-    /// From now on readers begin with this snapshot; gives the segments that it covers, oldest first. A reader that
-    /// opened them before keeps them.
+    /// Makes readers begin with this snapshot. Returns the segments that it covers, oldest first. Readers that have
+    /// them open can go on.
     pub(super) fn set_snapshot(&self, sequence: u64) -> Vec<u64> {
         let mut files = self.lock();
         files.snapshot = Some(sequence);
@@ -86,10 +86,10 @@ impl JournalReader {
         self.layout.lock().last
     }
 
-    /// What makes the whole state as of now: the snapshot's records in the order of [`crate::catalog::fact::Fact::key`],
-    /// then all later ones in the order of sequence, removals included.
+    /// The whole current state: the snapshot's records in the order of [`crate::catalog::fact::Fact::key`], then all
+    /// later records in order, including removals.
     pub fn replay_state(&self) -> Result<Replay, ReplayError> {
-        // The lock keeps the files from being removed until all are open.
+        // The lock keeps the files from being removed until they are open.
         let files = self.layout.lock();
         let snapshot = files.snapshot.map(|sequence| self.open_snapshot(sequence)).transpose()?;
         let mut replay = self.open_segments(&files, files.snapshot.unwrap_or(0))?;
@@ -97,7 +97,7 @@ impl JournalReader {
         Ok(replay)
     }
 
-    /// The records after `sequence` as of now, in order.
+    /// All current records after `sequence`, in order.
     pub fn facts_since(&self, sequence: u64) -> Result<Replay, FactsSinceError> {
         let files = self.layout.lock();
         match files.snapshot {
@@ -135,7 +135,7 @@ pub(super) fn snapshot_error(path: &Path, fault: &SnapshotFault) -> ReplayError 
     ReplayError { file: path.to_owned(), offset: fault.offset, why: fault.why.to_string() }
 }
 
-/// The records of one segment, read one by one.
+/// Reads the records of one segment.
 #[derive(Debug)]
 pub(super) struct SegmentRecords {
     path: PathBuf,
@@ -157,7 +157,7 @@ impl SegmentRecords {
         Ok(Self { path, id, frames, offset, expected: first })
     }
 
-    /// The next record after the sequence `after`, with its offset; none at the seal.
+    /// The next record after the sequence `after`, with its offset; `None` at the seal.
     pub(super) fn next(&mut self, after: u64) -> Result<Option<(u64, Record)>, ReplayError> {
         loop {
             let offset = self.offset;
@@ -185,26 +185,26 @@ impl SegmentRecords {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
+#[expect(clippy::large_enum_variant, reason = "only one exists at a time")]
 enum Step {
     Record(Record),
-    /// Checked, and not asked for.
+    /// Verified, but not requested.
     Passed,
     Sealed,
 }
 
-/// Records in order. An error ends it.
+/// Records in order. The iterator ends after an error.
 #[derive(Debug)]
 pub struct Replay {
     snapshot: Option<(PathBuf, SnapshotReader)>,
     segments: VecDeque<SegmentRecords>,
-    /// Records of segments up to it are not given.
+    /// Records of segments up to this one are skipped.
     after: u64,
     last: u64,
 }
 
 impl Replay {
-    /// The last record there will be: what was durable when this was asked for.
+    /// The last record that it will return: the last durable one when the replay began.
     pub fn last_sequence(&self) -> u64 {
         self.last
     }

@@ -1,4 +1,4 @@
-//! One segment file: its name, its header, and what its bytes say.
+//! One segment file: its name, its header, and its frames.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Seek, SeekFrom};
@@ -9,11 +9,11 @@ use super::disk::{self, Disk};
 use super::reading::{self, Loaded};
 use super::record::{self, Frame, FrameError, FrameReader, JournalId, Role, part, short_hash};
 
-/// The format that this version writes, of segments and snapshots alike.
+/// The format written by this program, for segments and snapshots.
 pub(super) const FORMAT_VERSION: u32 = 1;
-/// Bytes before the first frame, in segments and snapshots alike.
+/// Bytes before the first frame of a segment or snapshot.
 pub(super) const HEADER_BYTES: usize = 64;
-/// A segment that is not in use yet.
+/// Name of a segment that is not in use yet.
 const UNUSED_NAME: &str = "segment-next.tmp";
 
 const MAGIC: &[u8; 8] = b"SKYBSEGM";
@@ -24,11 +24,11 @@ const PREFIX: &str = "segment-";
 pub(super) struct SegmentHeader {
     pub(super) id: JournalId,
     pub(super) first: u64,
-    /// Of the whole file, which never changes.
+    /// Length of the whole file, which never changes.
     pub(super) length: u64,
 }
 
-/// Why a file has no usable header.
+/// Why a file has no valid header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeaderError {
     Bad,
@@ -50,8 +50,8 @@ impl SegmentHeader {
     }
 }
 
-/// Magic, version, id, 24 bytes of the kind's own, checksum: the frame of both kinds of header. Later versions keep
-/// it, so that an old program can tell a newer file from a damaged one.
+/// Encodes a header: magic, version, id, 24 bytes of its own kind, checksum. Segments and snapshots share this form.
+/// Later versions must keep it, so that an old program can distinguish a newer file from a damaged one.
 pub(super) fn encode_header(magic: [u8; 8], id: &JournalId, fields: [u8; 24]) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];
     bytes[..8].copy_from_slice(&magic);
@@ -63,7 +63,7 @@ pub(super) fn encode_header(magic: [u8; 8], id: &JournalId, fields: [u8; 24]) ->
     bytes
 }
 
-/// The inverse of [`encode_header`].
+/// Decodes a header made by [`encode_header`].
 pub(super) fn decode_header(magic: [u8; 8], bytes: &[u8]) -> Result<(JournalId, [u8; 24]), HeaderError> {
     let bytes = bytes.first_chunk::<HEADER_BYTES>().ok_or(HeaderError::Bad)?;
     let sum = short_hash(blake3::Hasher::new().update(&bytes[..56]));
@@ -76,12 +76,12 @@ pub(super) fn decode_header(magic: [u8; 8], bytes: &[u8]) -> Result<(JournalId, 
     }
 }
 
-/// Where the segment that begins with this sequence lies.
+/// Path of the segment that begins with this sequence.
 pub(super) fn path(directory: &Path, first: u64) -> PathBuf {
     directory.join(format!("{PREFIX}{first:020}"))
 }
 
-/// The number in a name of 20 digits after a prefix.
+/// The number in a name: 20 digits after a prefix.
 pub(super) fn number(name: &str, prefix: &str) -> Option<u64> {
     let digits = name.strip_prefix(prefix)?;
     (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
@@ -92,41 +92,42 @@ pub(super) fn first_in_name(name: &str) -> Option<u64> {
     number(name, PREFIX)
 }
 
-/// A segment that has its space and no name yet.
+/// A segment with reserved space, but without its name.
 #[derive(Debug)]
 pub(super) struct Unused {
     pub(super) file: File,
     pub(super) length: u64,
 }
 
-/// Reserves space for a segment. A crash leaves `segment-next.tmp`, which the next open removes; so does an error here.
+/// Reserves space for a segment. A crash leaves `segment-next.tmp`, which the next open removes. An error here removes
+/// it.
 pub(super) fn allocate(disk: &dyn Disk, directory: &Path, length: u64) -> io::Result<Unused> {
     let path = directory.join(UNUSED_NAME);
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
     match disk.allocate(&file, length) {
         Ok(()) => Ok(Unused { file, length }),
         Err(error) => {
-            // Whatever part of the space was got is worth more elsewhere; a failure to remove changes nothing.
+            // Best effort, to free the space.
             let _ = fs::remove_file(&path);
             Err(error)
         }
     }
 }
 
-/// Gives an unused segment its place. Durable steps, and what a crash after each leaves behind:
+/// Puts an unused segment into use. Durable steps, and what a crash after each leaves behind:
 /// 1. header written and synced: still `segment-next.tmp`, removed at open;
-/// 2. renamed: the name may be lost, then as before; or it stands, then it is an empty last segment, which is fine;
+/// 2. renamed: the name may be lost, then as before; or it is there, as an empty last segment, which is valid;
 /// 3. directory synced: an empty last segment.
 pub(super) fn enter(disk: &dyn Disk, directory: &Path, id: &JournalId, first: u64, unused: &Unused) -> io::Result<()> {
     let header = SegmentHeader { id: *id, first, length: unused.length };
     disk.write(&unused.file, &header.encode(), 0)?;
-    // The length is metadata that a later reader needs, and fdatasync covers it.
+    // fdatasync also covers the length, which later readers need.
     disk.sync(&unused.file)?;
     fs::rename(directory.join(UNUSED_NAME), path(directory, first))?;
     disk::sync_directory(disk, directory)
 }
 
-/// A valid frame at its place.
+/// A valid frame and its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) offset: usize,
@@ -144,51 +145,52 @@ impl Place {
     }
 }
 
-/// What the bytes of a segment say.
+/// The content of a segment.
 #[derive(Debug)]
 pub(super) struct Walk {
-    /// The records of whole batches, in order, without a gap from the start.
+    /// The records of whole batches from the start, in order and without a gap.
     pub(super) records: Vec<Place>,
-    /// Where the last whole batch begins and ends.
+    /// Start and end of the last whole batch.
     pub(super) last_batch: Range<usize>,
-    /// The sequence of its last record, or the one before the segment's first.
+    /// Sequence of the last record, or the one before the segment's first.
     pub(super) last: u64,
     /// The first sequence of the next segment, if this one was sealed.
     pub(super) sealed: Option<u64>,
-    /// A record in its place whose checksum holds and whose content this version cannot read: no crash leaves that.
+    /// A record at its position with a correct checksum, but with content unknown to this version. No crash leaves
+    /// that.
     pub(super) unreadable: Option<usize>,
-    /// What lies after.
+    /// The bytes after that.
     pub(super) rest: Rest,
 }
 
-/// What lies after the last whole batch and the seal.
+/// The bytes after the last whole batch and the seal.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
-    /// From the first to the last byte that is not zero, in whole words.
+    /// From the first to the last nonzero byte, in whole words.
     pub(super) used: Range<usize>,
-    /// Frames that validate.
+    /// Valid frames.
     pub(super) strays: Vec<Place>,
-    /// Where something that is not a frame begins, with the reason.
+    /// Starts of invalid frames, with the reasons.
     pub(super) faults: Vec<(usize, FrameError)>,
 }
 
 impl Walk {
-    /// True if the rest can be what a crash left of one batch that was never acknowledged. Pages of a write reach the
-    /// disk in any order, so valid frames may lie after bad ones; but a later batch is only begun when this one is
-    /// durable, so a frame of any other batch proves that this is damage.
+    /// True if a crash may have left the rest: one torn batch that was never acknowledged. Pages of a write reach the
+    /// disk in any order, so valid frames may follow invalid ones. But a later batch begins only when this one is
+    /// durable. So a frame of any other batch proves damage.
     pub(super) fn is_torn(&self) -> bool {
         self.sealed.is_none()
             && self.unreadable.is_none()
             && self.rest.strays.iter().all(|place| place.batch() == Some(self.last + 1))
     }
 
-    /// True if nothing lies after the last whole batch and the seal.
+    /// True if nothing follows the last whole batch and the seal.
     pub(super) fn is_clean(&self) -> bool {
         self.rest.used.is_empty()
     }
 }
 
-/// Reads the frames of a segment whose header was checked.
+/// Reads the frames of a segment whose header is valid.
 pub(super) fn walk(bytes: &[u8], id: &JournalId, first: u64) -> Walk {
     let mut walk = Walk {
         records: Vec::new(),
@@ -229,13 +231,13 @@ pub(super) fn walk(bytes: &[u8], id: &JournalId, first: u64) -> Walk {
     walk
 }
 
-/// Looks for frames at every multiple of 8.
+/// Searches for frames at every multiple of 8.
 pub(super) fn scan(bytes: &[u8], from: usize, id: &JournalId) -> Rest {
     let mut rest = Rest::default();
     let mut offset = from;
     let mut in_fault = false;
     while let Some(used) = first_used_word(&bytes[offset..]) {
-        // No frame begins with a zero word: its length would be 0 and it would not end its batch.
+        // No frame begins with a zero word: an empty payload occurs only in a seal, whose role is not 0.
         in_fault &= used == 0;
         offset += used * 8;
         let size = match decode_at(bytes, offset, id) {
@@ -259,10 +261,10 @@ pub(super) fn scan(bytes: &[u8], from: usize, id: &JournalId) -> Rest {
     rest
 }
 
-/// The first word of 8 bytes that is not zero. Most of a segment is zero: that is passed over in blocks.
+/// The first nonzero word of 8 bytes. Most of a segment is zero, so blocks of zeros are skipped.
 fn first_used_word(bytes: &[u8]) -> Option<usize> {
     const WORDS_OF_A_BLOCK: usize = 64;
-    // Without an end on the way, many bytes are looked at in one step.
+    // Without an early exit, many bytes are checked per step.
     let is_used = |part: &[u8]| part.iter().fold(0, |bits, byte| bits | byte) != 0;
     let first = WORDS_OF_A_BLOCK * bytes.chunks(8 * WORDS_OF_A_BLOCK).position(is_used)?;
     Some(first + bytes[8 * first..].chunks(8).position(is_used)?)
@@ -272,14 +274,14 @@ fn decode_at<'a>(bytes: &'a [u8], offset: usize, id: &JournalId) -> Result<Frame
     record::decode(bytes.get(offset..).unwrap_or_default(), id)
 }
 
-/// A reader of frames that begins at an offset.
+/// A reader of the frames from an offset on.
 pub(super) fn frames_at(mut file: File, offset: u64) -> io::Result<FrameReader<BufReader<File>>> {
     file.seek(SeekFrom::Start(offset))?;
     Ok(FrameReader::new(BufReader::with_capacity(64 << 10, file)))
 }
 
-/// The header and all bytes of a segment, as far as they can be read.
+/// The header and all readable bytes of a segment.
 pub(super) fn load(path: &Path) -> io::Result<Loaded> {
-    // A segment holds at most one batch of the largest size; a longer file is not one, and its head shows that.
+    // A segment is at most one batch of the largest size. The header of a longer file will not match its length.
     reading::load(path, super::MAX_SEGMENT_BYTES + 1)
 }

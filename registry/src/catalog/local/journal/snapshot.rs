@@ -1,4 +1,4 @@
-//! One snapshot file: the state at a sequence, sorted by key.
+//! One snapshot file: the state at one sequence, sorted by key.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -10,7 +10,7 @@ use super::reading::Input;
 use super::record::{self, FrameError, FrameReader, JournalId, ReadFrameError, Role, part};
 use super::segment::{self, HEADER_BYTES, HeaderError};
 
-/// Bytes after the last frame: magic, count, BLAKE3 of everything before the hash.
+/// Bytes after the last frame: magic, count, and BLAKE3 of everything before the hash.
 pub(super) const FOOTER_BYTES: usize = 48;
 
 const MAGIC: &[u8; 8] = b"SKYBSNAP";
@@ -21,9 +21,9 @@ const PREFIX: &str = "snapshot-";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SnapshotHeader {
     pub(super) id: JournalId,
-    /// All records up to and including this one are in it, as far as they still stand.
+    /// The last record covered. The snapshot has all records up to it that are still in force.
     pub(super) sequence: u64,
-    /// Reserved for the ledger: public records at or past it are in the snapshot even if they no longer stand.
+    /// Reserved for the ledger: public records from this one on are in the snapshot, even if no longer in force.
     pub(super) ledger_next: Option<u64>,
 }
 
@@ -47,7 +47,7 @@ impl SnapshotHeader {
     }
 }
 
-/// Where the snapshot at this sequence lies.
+/// Path of the snapshot at this sequence.
 pub(super) fn path(directory: &Path, sequence: u64) -> PathBuf {
     directory.join(format!("{PREFIX}{sequence:020}"))
 }
@@ -80,7 +80,7 @@ impl SnapshotWriter {
         Ok(writer)
     }
 
-    /// The next entry; its key is greater than the one before.
+    /// Writes the next entry. Its key must be greater than the previous one.
     pub(super) fn push(&mut self, sequence: u64, payload: &[u8]) -> io::Result<()> {
         let mut frame = std::mem::take(&mut self.frame);
         frame.clear();
@@ -91,7 +91,7 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Writes the footer. Nothing is synced yet.
+    /// Writes the footer. Does not sync.
     pub(super) fn finish(mut self) -> io::Result<File> {
         let mut footer = [0; 16];
         footer[..8].copy_from_slice(FOOTER_MAGIC);
@@ -108,23 +108,23 @@ impl SnapshotWriter {
     }
 }
 
-/// Why a snapshot cannot be read, from where on.
+/// Why a snapshot cannot be read, and where.
 #[derive(Debug)]
 pub(super) struct SnapshotFault {
     pub(super) offset: u64,
     pub(super) why: SnapshotFaultKind,
 }
 
-/// What is wrong with a snapshot.
+/// The kind of a snapshot's fault.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SnapshotFaultKind {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("the header is not that of a snapshot")]
+    #[error("the header is not a snapshot's")]
     Header,
     #[error("format version {0} is newer than this program")]
     Newer(u32),
-    #[error("the name does not match the header")]
+    #[error("the file name does not match the header")]
     Name,
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -143,14 +143,14 @@ impl From<ReadFrameError> for SnapshotFaultKind {
     }
 }
 
-/// One entry.
+/// One entry of a snapshot.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) record: Record,
     pub(super) key: Vec<u8>,
 }
 
-/// Reads the entries of a snapshot in order, checking everything; after the last entry also the footer.
+/// Reads and checks the entries of a snapshot in order, and the footer after them.
 #[derive(Debug)]
 pub(super) struct SnapshotReader {
     header: SnapshotHeader,
@@ -163,7 +163,7 @@ pub(super) struct SnapshotReader {
 }
 
 impl SnapshotReader {
-    /// Reads the header; it must say the sequence that the name says.
+    /// Reads the header. Its sequence must be the one in the file's name.
     pub(super) fn open(file: File, sequence: u64) -> Result<Self, SnapshotFault> {
         let fault = |why| SnapshotFault { offset: 0, why };
         let length = file.metadata().map_err(|error| fault(error.into()))?.len();
@@ -185,7 +185,7 @@ impl SnapshotReader {
         Ok(Self { header, frames, hasher, offset: HEADER_BYTES as u64, footer, count: 0, last_key: Vec::new() })
     }
 
-    /// The payload of the entry that came last.
+    /// The payload of the last entry.
     pub(super) fn payload(&self) -> &[u8] {
         let bytes = self.frames.as_ref().map_or(&[][..], FrameReader::bytes);
         match record::decode(bytes, &self.header.id) {
@@ -232,7 +232,7 @@ impl SnapshotReader {
 impl Iterator for SnapshotReader {
     type Item = Result<Entry, SnapshotFault>;
 
-    /// Ends after the first error.
+    /// The next entry. The iterator ends after the first error.
     fn next(&mut self) -> Option<Self::Item> {
         let offset = self.offset;
         self.advance().transpose().map(|item| {
@@ -244,7 +244,7 @@ impl Iterator for SnapshotReader {
     }
 }
 
-/// What a snapshot that was read to its end holds.
+/// The content of a snapshot that was read to its end.
 #[derive(Clone, Debug)]
 pub(super) struct Verified {
     pub(super) id: JournalId,
@@ -252,7 +252,7 @@ pub(super) struct Verified {
     pub(super) count: u64,
 }
 
-/// Reads the whole snapshot.
+/// Reads and checks a whole snapshot.
 pub(super) fn verify(path: &Path, sequence: u64) -> Result<Verified, SnapshotFault> {
     let file = File::open(path).map_err(|error| SnapshotFault { offset: 0, why: error.into() })?;
     let mut reader = SnapshotReader::open(file, sequence)?;

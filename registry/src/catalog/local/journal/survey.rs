@@ -1,4 +1,4 @@
-//! What is in a journal's directory, read in full and judged without changing anything.
+//! Reads a whole journal directory and judges it, without changing anything.
 
 use std::fs;
 use std::io;
@@ -10,52 +10,52 @@ use super::record::{FrameError, JournalId};
 use super::segment::{self, HeaderError, SegmentHeader, Walk};
 use super::snapshot::{self, SnapshotFaultKind};
 
-/// Something that is not as it should be.
+/// A fault in a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The file, or the directory if a file is missing.
     pub file: PathBuf,
-    /// From which byte on.
+    /// Start of the fault.
     pub offset: u64,
-    /// How bad it is.
+    /// The kind of the fault.
     pub kind: FindingKind,
-    /// What is wrong.
+    /// The fault.
     pub what: String,
 }
 
-/// How bad a finding is.
+/// The kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindingKind {
-    /// Durable records are damaged or gone: the journal does not open.
+    /// Durable records are damaged or gone, so the journal does not open.
     Damage,
-    /// What a crash left of a batch that was never acknowledged: the next open cuts it.
+    /// The remains of a batch that was never acknowledged, left by a crash. The next open cuts them.
     TornTail,
-    /// A snapshot is bad, and what it was made of still stands: nothing is lost, the next compaction replaces it.
+    /// A bad snapshot whose sources still exist. Nothing is lost, and the next compaction replaces it.
     BadSnapshot,
     /// A file of another journal.
     Foreign {
-        /// Whose it is.
+        /// The other journal's id.
         found: JournalId,
     },
     /// An intact record that this version cannot read. Neither opening nor repairing may drop it.
     UnknownRecord,
-    /// A file of a later version.
+    /// A file of a newer version.
     NewerFormat {
-        /// Which.
+        /// The version.
         version: u32,
     },
 }
 
-/// A snapshot that is whole.
+/// A valid snapshot.
 #[derive(Clone, Debug)]
 pub(super) struct GoodSnapshot {
     pub(super) sequence: u64,
     pub(super) bytes: u64,
-    /// How many entries.
+    /// Number of entries.
     pub(super) count: u64,
 }
 
-/// A segment that is needed.
+/// A segment in use.
 #[derive(Debug)]
 pub(super) struct GoodSegment {
     pub(super) first: u64,
@@ -64,26 +64,26 @@ pub(super) struct GoodSegment {
     pub(super) walk: Walk,
 }
 
-/// Everything that is known after reading it all.
+/// Everything known about a journal after reading it.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// As the files say.
+    /// The id in the files.
     pub(super) id: Option<JournalId>,
-    /// The newest that is whole.
+    /// The newest valid snapshot.
     pub(super) snapshot: Option<GoodSnapshot>,
-    /// What follows it, oldest first. Complete only if there is no damage.
+    /// The segments after it, oldest first. Complete only if there is no damage.
     pub(super) segments: Vec<GoodSegment>,
-    /// Segments and older snapshots that the snapshot covers: what a compaction had not removed yet.
+    /// Segments and older snapshots covered by the snapshot, which a compaction has not removed yet.
     pub(super) covered: Vec<PathBuf>,
     /// Unfinished files.
     pub(super) temporary: Vec<PathBuf>,
-    /// The step that a crash interrupted: the last but one segment has no seal yet.
+    /// True if the last but one segment has no seal yet, because a crash interrupted that step.
     pub(super) lacks_seal: bool,
-    /// In the order of reading.
+    /// Findings in the order of reading.
     pub(super) findings: Vec<Finding>,
 }
 
-/// The names in a journal's directory.
+/// The files in a journal's directory.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     /// First sequences, ascending.
@@ -93,7 +93,7 @@ pub(super) struct Names {
     pub(super) temporary: Vec<PathBuf>,
 }
 
-/// Lists a directory; one that is absent is empty.
+/// Lists a directory. A missing one counts as empty.
 pub(super) fn list(directory: &Path) -> io::Result<Names> {
     let mut names = Names::default();
     let entries = match fs::read_dir(directory) {
@@ -117,7 +117,7 @@ pub(super) fn list(directory: &Path) -> io::Result<Names> {
     Ok(names)
 }
 
-/// The names of all files of a journal, unfinished ones left out: snapshots, then segments, each in ascending order.
+/// The names of all finished files of a journal: snapshots, then segments, each in ascending order.
 pub fn files(directory: &Path) -> io::Result<Vec<String>> {
     let names = list(directory)?;
     let snapshots = names.snapshots.iter().map(|sequence| snapshot::path(directory, *sequence));
@@ -125,12 +125,12 @@ pub fn files(directory: &Path) -> io::Result<Vec<String>> {
     Ok(paths.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
 }
 
-/// True of a name that [`files`] could list.
+/// True for a name that [`files`] could return.
 pub fn is_file(name: &str) -> bool {
     segment::first_in_name(name).is_some() || snapshot::sequence_in_name(name).is_some()
 }
 
-/// Reads everything that counts. `known_end`: see [`Options`](super::Options).
+/// Reads all files in use. `known_end`: see [`Options`](super::Options).
 pub(super) fn survey(directory: &Path, known_end: Option<(JournalId, u64)>) -> Result<Survey, OpenError> {
     let names = list(directory).map_err(OpenError::io(directory))?;
     let mut survey = Survey { temporary: names.temporary, ..Survey::default() };
@@ -141,18 +141,18 @@ pub(super) fn survey(directory: &Path, known_end: Option<(JournalId, u64)>) -> R
     Ok(survey)
 }
 
-/// True if a read failed for what is, or is not, on the disk.
+/// True if a read failed because of the data on the disk, not because of the system.
 fn is_damage(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::UnexpectedEof || reading::is_unreadable(error)
 }
 
 impl Survey {
-    /// True if no journal was ever here.
+    /// True if there was never a journal here.
     pub(super) fn is_empty(&self) -> bool {
         self.id.is_none() && self.findings.is_empty()
     }
 
-    /// The sequence that everything up to is in the snapshot.
+    /// The last record in the snapshot; 0 without one.
     pub(super) fn base(&self) -> u64 {
         self.snapshot.as_ref().map_or(0, |snapshot| snapshot.sequence)
     }
@@ -166,7 +166,7 @@ impl Survey {
         self.findings.push(Finding { file: file.to_owned(), offset, kind, what: what.into() });
     }
 
-    /// The newest whole snapshot counts; newer ones that are bad are findings, older ones are leftovers.
+    /// Uses the newest valid snapshot. Newer ones are findings, older ones are leftovers.
     fn read_snapshots(&mut self, directory: &Path, sequences: &[u64]) -> Result<(), OpenError> {
         for &sequence in sequences.iter().rev() {
             let path = snapshot::path(directory, sequence);
@@ -216,7 +216,7 @@ impl Survey {
                     self.find(&path, 8, FindingKind::NewerFormat { version }, "written by a newer version");
                 }
                 Err(HeaderError::Bad) => {
-                    self.find(&path, 0, FindingKind::Damage, "the header is not that of a segment");
+                    self.find(&path, 0, FindingKind::Damage, "the header is not a segment's");
                 }
             }
         }
@@ -230,11 +230,11 @@ impl Survey {
             return;
         }
         if header.first != first {
-            self.find(&path, 32, FindingKind::Damage, "the name does not match the header");
+            self.find(&path, 32, FindingKind::Damage, "the file name does not match the header");
             return;
         }
         if header.length != bytes.len() as u64 {
-            let what = format!("the file has {} bytes, its header says {}", bytes.len(), header.length);
+            let what = format!("the file has {} bytes, but its header states {}", bytes.len(), header.length);
             self.find(&path, 40, FindingKind::Damage, what);
             return;
         }
@@ -242,7 +242,8 @@ impl Survey {
         self.segments.push(GoodSegment { first, path, length: header.length, walk });
     }
 
-    /// Each segment must go on where the one before ends, from the snapshot on, and only the newest may be torn.
+    /// Checks that each segment continues where its predecessor ends, from the snapshot on, and that only the newest is
+    /// torn.
     fn judge_order(&mut self, directory: &Path) {
         let segments = std::mem::take(&mut self.segments);
         let base = self.base();
@@ -272,8 +273,8 @@ impl Survey {
         self.segments = segments;
     }
 
-    /// Rot at the very end looks like a batch that a crash has torn, which was never acknowledged; unless it is known
-    /// that the journal had been longer.
+    /// Checks the end against the last record known to have been synced. Without that, rot at the very end looks like a
+    /// batch torn by a crash, which was never acknowledged.
     fn judge_end(&mut self, directory: &Path, known_end: Option<(JournalId, u64)>) {
         let Some((id, sequence)) = known_end else { return };
         let last = self.last();
@@ -315,7 +316,7 @@ impl Survey {
         self.find_faults(segment);
         if !ends_well {
             let end = walk.last_batch.end as u64;
-            let what = format!("ends at record {}, the next segment begins with {}", walk.last, next.first);
+            let what = format!("ends at record {}, but the next segment begins with {}", walk.last, next.first);
             self.find(&segment.path, end, FindingKind::Damage, what);
         } else if walk.sealed.is_none() && walk.rest.faults.is_empty() {
             self.find(&segment.path, walk.last_batch.end as u64, FindingKind::Damage, "the seal is missing");
@@ -334,7 +335,7 @@ impl Survey {
             && segment.walk.unreadable.is_none()
             && let Some(stray) = rest.strays.first()
         {
-            let what = format!("record {} stands where {} should", stray.sequence, segment.walk.last + 1);
+            let what = format!("record {} is at the position of record {}", stray.sequence, segment.walk.last + 1);
             self.find(&segment.path, stray.offset as u64, FindingKind::Damage, what);
         }
     }
@@ -343,7 +344,7 @@ impl Survey {
         self.findings.iter().any(|finding| finding.kind == FindingKind::Damage)
     }
 
-    /// Why the journal must not be opened, if so.
+    /// The reason to refuse to open the journal, if there is one.
     pub(super) fn refusal(&self, directory: &Path, expected: Option<JournalId>) -> Option<OpenError> {
         for finding in &self.findings {
             match finding.kind {
@@ -370,7 +371,7 @@ impl Survey {
         {
             return Some(OpenError::Missing { directory: directory.to_owned(), expected });
         }
-        // With damage, a bad snapshot that was read first is its cause.
+        // If there is damage, a bad snapshot read first is its cause.
         let damage = |finding: &&Finding| matches!(finding.kind, FindingKind::Damage | FindingKind::BadSnapshot);
         let first = self.findings.iter().find(damage).filter(|_| self.has_damage())?;
         let Finding { file, offset, what, .. } = first.clone();

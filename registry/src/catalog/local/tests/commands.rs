@@ -1,4 +1,4 @@
-//! What single commands do where the wording matters.
+//! Commands whose exact effect matters.
 
 use super::super::check::MOST_TAGS_AT_ONCE;
 use super::{digest, link, open, put, record, refusal, repository, tag};
@@ -25,7 +25,7 @@ async fn a_manifest_with_many_tags_goes_in_several_batches() {
     delete_with_tags(10_000).await;
 }
 
-/// Each tag is a fact: so many are more than a batch of the journal holds, and the delete was refused for good.
+/// Each tag is a fact, and this many exceed a batch of the journal: the delete used to be refused forever.
 #[tokio::test]
 #[ignore = "takes half a minute in a debug build"]
 async fn a_manifest_goes_although_its_tags_do_not_fit_one_batch() {
@@ -57,7 +57,7 @@ async fn delete_with_tags(count: usize) {
     assert_eq!(refusal(catalog.delete_manifest(repository("a"), digest(1)).await), Refusal::ManifestUnknown);
 }
 
-/// As a crash in the middle would leave it.
+/// The state that a crash in the middle would leave.
 #[test]
 fn a_manifest_of_which_some_tags_are_gone_is_whole() {
     let place = tempfile::tempdir().unwrap();
@@ -144,7 +144,7 @@ fn nothing_of_a_refused_request_stays() {
     assert_eq!(refusal(catalog.commit_blocking(vec![unknown])), Refusal::RepositoryUnknown);
 }
 
-/// sled keeps values above some size in files of their own.
+/// sled stores values above a certain size in separate files.
 #[test]
 fn a_record_with_twenty_thousand_references_comes_back() {
     let place = tempfile::tempdir().unwrap();

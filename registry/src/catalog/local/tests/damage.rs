@@ -1,4 +1,4 @@
-//! A damaged, foreign or old index: never a wrong answer.
+//! A damaged, foreign or old index never gives a wrong answer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -154,7 +154,7 @@ fn flipped_bits_and_lost_tails_never_make_a_wrong_answer() {
         if bytes.is_empty() {
             continue;
         }
-        // sled makes its files longer than what it has written.
+        // sled's files are longer than the data written.
         let used = bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
         match round % 4 {
             0 => bytes[next(used)..].fill(0),
@@ -210,7 +210,7 @@ fn a_machine_crash_is_seen_and_a_killed_process_is_not_one() {
     let mut options = filled(place.path());
     let (catalog, report) = Catalog::open(options.clone()).unwrap();
     assert_eq!(report.index, IndexOrigin::Reused);
-    // What stands on disk when the process is killed: the files as they are, the mark not clean.
+    // The files on disk when the process is killed: the mark is not clean.
     let killed = place.path().join("killed");
     copy(&options.index_dir, &killed);
     catalog.close();
@@ -247,7 +247,7 @@ fn an_index_that_is_behind_catches_up_and_one_that_is_ahead_is_not_used() {
     let ahead = CatalogOptions { journal_dir: old_journal, ..options };
     let refused = Catalog::open(ahead.clone()).unwrap_err();
     assert!(matches!(refused, OpenCatalogError::Journal(OpenError::Damaged { .. })), "the journal has lost records");
-    // A mark of before there was anything to know about the journal.
+    // A mark from before it recorded the end of the journal.
     let mark = ahead.index_dir.join("mark");
     let mut known: serde_json::Value = serde_json::from_slice(&fs::read(&mark).unwrap()).unwrap();
     known.as_object_mut().unwrap().remove("journal");
@@ -281,11 +281,11 @@ fn facts_that_sled_would_not_take_are_answered_after_a_rebuild() {
     assert_equals_rebuild(&catalog);
 }
 
-/// Commits until told to stop; gives the last number that was acknowledged.
+/// Commits until it is stopped. Returns the last acknowledged number.
 fn commit_until(catalog: &Catalog, name: &str, stop: &AtomicBool) -> u64 {
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {
-        // A number that was not acknowledged may be there nevertheless: then this changes nothing.
+        // A number that was not acknowledged may be there already. Committing it again then changes nothing.
         if catalog.commit_blocking(vec![link(name, number + 1)]).is_ok() {
             number += 1;
             match catalog.blob(&repository(name), &digest(number)) {
@@ -340,7 +340,7 @@ fn a_stopped_node_knows_where_its_journal_ends() {
     fs::write(&path, bytes).unwrap();
     let error = Catalog::open(options.clone()).unwrap_err();
     assert!(matches!(error, OpenCatalogError::Journal(OpenError::Damaged { .. })), "{error}");
-    // Nobody knows better without the mark: then it is taken for a batch that a crash has torn.
+    // Without the mark the end is unknown, so the damage is taken for a batch torn by a crash.
     fs::remove_dir_all(&options.index_dir).unwrap();
     let (_, report) = Catalog::open(options).unwrap();
     assert!(report.cut.is_some());

@@ -11,7 +11,7 @@ use super::super::{Catalog, CatalogOptions, CatalogState};
 use super::{digest, link, options, put, repository, small_journal, tag};
 use crate::catalog::command::{Command, CommitError};
 
-/// Counts syncs, and fails when told to.
+/// Counts syncs, and fails on demand.
 #[derive(Debug, Default)]
 pub(super) struct FaultyDisk {
     pub(super) full: AtomicBool,
@@ -94,7 +94,7 @@ fn after_a_failed_sync_the_node_is_read_only_until_it_is_opened_again() {
     super::assert_equals_rebuild(&catalog);
 }
 
-/// sled fails for reads as well once it meets a full disk.
+/// Once sled meets a full disk, it fails for reads too.
 #[test]
 fn a_nearly_full_disk_takes_only_what_frees_space() {
     let place = tempfile::tempdir().unwrap();
@@ -111,7 +111,7 @@ fn a_nearly_full_disk_takes_only_what_frees_space() {
     assert_eq!(catalog.tag(&repository("a"), &tag("x")).unwrap(), None);
 }
 
-/// Give it a file system of 24 MiB: `SKYBERTH_TEST_SMALL_DISK=<directory>`, `--ignored`.
+/// Needs a file system of 24 MiB: `SKYBERTH_TEST_SMALL_DISK=<directory>`, `--ignored`.
 #[test]
 #[ignore = "needs a small file system of its own"]
 fn on_a_small_disk_that_fills_up_what_was_acknowledged_can_be_read() {
@@ -130,7 +130,7 @@ fn on_a_small_disk_that_fills_up_what_was_acknowledged_can_be_read() {
         }
     }
     assert!(matches!(outcome, Some(CommitError::DiskFull)), "{outcome:?}");
-    // sled writes behind: what it could not write would show now.
+    // sled writes behind, so a failed write would show only now.
     std::thread::sleep(std::time::Duration::from_secs(2));
     assert_eq!(catalog.status().state, CatalogState::Ready);
     for number in 1..=last {

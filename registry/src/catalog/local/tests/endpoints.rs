@@ -1,4 +1,4 @@
-//! Places at endpoints that are configured, that are not any more, and that are again.
+//! Copies at endpoints that are configured, then removed from the configuration, then configured again.
 
 use super::places::{locator, only, read_back, unlink, wanted};
 use super::{assert_equals_rebuild, digest, link, open, options};
@@ -15,7 +15,7 @@ fn place_on(endpoints: &[&str]) -> Vec<Command> {
     vec![Command::RecordPlaced { digest: digest(7), locator: on(endpoints) }]
 }
 
-/// What this configuration wants.
+/// The copies wanted by a configuration.
 fn two_of(endpoints: &[&str]) -> Wanted {
     Wanted { copies: 2, endpoints: endpoints.iter().map(ToString::to_string).collect(), ..wanted() }
 }
@@ -40,7 +40,7 @@ fn endpoints_that_are_not_configured_do_not_count() {
     catalog.close();
     drop(catalog);
 
-    // Placed at the new one: the old one stays recorded, and does not count.
+    // Placed at the new endpoint: the copy at the old one stays recorded, but does not count.
     let catalog = open(&ac);
     assert_eq!(counts(&catalog), (1, elsewhere(1, 0)), "counted at the start");
     catalog.commit_blocking(place_on(&["a", "c"])).unwrap();
@@ -53,9 +53,9 @@ fn endpoints_that_are_not_configured_do_not_count() {
     assert_eq!(counts(&catalog), (0, elsewhere(1, 0)));
     assert_eq!((catalog.recount_elsewhere().unwrap(), catalog.recount_backlog().unwrap().count), (elsewhere(1, 0), 0));
 
-    // The old one again: what it has counts, and is read back from those that count.
+    // The old endpoint is configured again: its copy counts, and can be read back.
     assert!(ab.is_met(&[only(&catalog, 7)]) && !ab.is_safe(&[only(&catalog, 7)]));
-    // A removal that those who are asked answer stands for the other one.
+    // A removal answered by the configured endpoint stays pending for the other one.
     catalog.commit_blocking(vec![unlink(7)]).unwrap();
     assert_eq!(counts(&catalog), (0, elsewhere(0, 0)), "some of it can be removed");
     let standing = only(&catalog, 7).sequence;
@@ -66,7 +66,7 @@ fn endpoints_that_are_not_configured_do_not_count() {
     assert_eq!(catalog.recount_elsewhere().unwrap(), elsewhere(0, 1));
     assert!(!ac.reaches(&on(&["b"])) && ab.reaches(&on(&["b"])));
 
-    // Pushed again: whether that one was ever asked to remove it is not known any more.
+    // Pushed again. Whether the other endpoint was asked to remove it is unknown by now.
     catalog.commit_blocking(vec![link("a", 7)]).unwrap();
     catalog.commit_blocking(place_on(&["a", "c"])).unwrap();
     assert_eq!(only(&catalog, 7).locator, on(&["a", "c"]));
@@ -86,7 +86,7 @@ fn what_is_found_missing_is_missing_only_where_it_was_asked_for() {
     };
     catalog.commit_blocking(lost(&["a"])).unwrap();
     assert_eq!((only(&catalog, 7).locator, only(&catalog, 7).unpin_pending), (on(&["b"]), false));
-    // An upload that nobody wants any more is to be removed wherever it may be.
+    // An abandoned upload must be removed from every endpoint that may have it.
     catalog.commit_blocking(vec![unlink(7)]).unwrap();
     catalog.commit_blocking(place_on(&["c"])).unwrap();
     assert_eq!(only(&catalog, 7).locator, on(&["c", "b"]));
@@ -94,7 +94,7 @@ fn what_is_found_missing_is_missing_only_where_it_was_asked_for() {
     assert_eq!(catalog.placements(&digest(7)).unwrap(), []);
 }
 
-/// Of what was placed after a removal only those are relied upon that were asked since.
+/// After a removal, only endpoints that were asked since are relied on.
 #[test]
 fn what_a_removal_may_have_taken_is_not_handed_on() {
     let place = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Random histories against the model, with restarts, compactions and lost indexes in between.
+//! Random histories compared with the model, with restarts, compactions and lost indexes in between.
 
 use std::fs;
 use std::path::Path;
@@ -16,12 +16,12 @@ use crate::catalog::command::{Command, CommitError, Precondition};
 use crate::catalog::fact::{Annotations, ManifestRecord};
 use crate::oci::{Digest, Tag};
 
-/// One thing that happens.
+/// One step of a history.
 #[derive(Clone, Debug)]
 enum Step {
     Commit(Vec<Command>),
     Reopen,
-    /// Closed in order, then the machine is started again.
+    /// An orderly close, then a restart of the machine.
     Reboot,
     LoseIndex,
     MarkDamaged,
@@ -43,7 +43,7 @@ pub(super) fn universe() -> Universe {
     }
 }
 
-/// The same content has the same size, wherever it is.
+/// Content has the same size in all repositories.
 fn size_of(digest: &Digest) -> u64 {
     digest.as_str().bytes().map(u64::from).sum()
 }
@@ -77,7 +77,7 @@ fn a_precondition() -> impl Strategy<Value = Precondition> {
     ]
 }
 
-/// Now and then with a wrong size.
+/// Now and then the size is wrong.
 fn stated() -> impl Strategy<Value = Vec<(Digest, u64)>> {
     let one = (select(universe().digests), prop::bool::weighted(0.05));
     vec(one.prop_map(|(digest, wrong)| (digest.clone(), size_of(&digest) + u64::from(wrong))), 0..4)
@@ -156,7 +156,7 @@ fn commit(catalog: &Catalog, model: &mut Model, commands: Vec<Command>) {
     }
 }
 
-/// Commits are turned away until the rebuild is done.
+/// Commits are refused until the rebuild is done.
 pub(super) fn wait_until_ready(catalog: &Catalog) {
     while !matches!(catalog.commit_blocking(Vec::new()), Ok(_) | Err(CommitError::ReadOnly)) {
         std::thread::sleep(std::time::Duration::from_millis(1));

@@ -30,7 +30,7 @@ fn options(place: &Path) -> CatalogOptions {
     }
 }
 
-/// Segments and snapshots so small that a test's history has many.
+/// Options with segments and snapshots so small that a test's history has many of them.
 fn small_journal(mut options: CatalogOptions) -> CatalogOptions {
     options.journal.segment_bytes = 16 << 10;
     options.journal.reserve_bytes = 4 << 10;
@@ -89,7 +89,7 @@ fn refusal(outcome: Result<crate::catalog::command::Committed, CommitError>) -> 
     }
 }
 
-/// All entries but the account of them.
+/// All entries except the meta record.
 fn dump(index: &Index) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut entries = Vec::new();
     for table in 1..=u8::MAX {
@@ -103,7 +103,7 @@ fn dump(index: &Index) -> Vec<(Vec<u8>, Vec<u8>)> {
     entries
 }
 
-/// The index in use has the entries that one made from the journal alone has, and says so of itself.
+/// Checks that the index in use has the same entries as one built from the journal alone, and a matching meta record.
 fn assert_equals_rebuild(catalog: &Catalog) {
     let elsewhere = tempfile::tempdir().unwrap();
     let workshop = Workshop {

@@ -1,4 +1,4 @@
-//! What the catalog should do, said again without tables: plain maps, and every question answered by looking at all.
+//! A model of the catalog without tables: plain maps, and queries that scan everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ pub(super) struct Model {
     tags: BTreeMap<(RepositoryName, Tag), Digest>,
 }
 
-/// What questions are asked about.
+/// The names used in queries.
 #[derive(Clone, Debug)]
 pub(super) struct Universe {
     pub(super) repositories: Vec<RepositoryName>,
@@ -24,7 +24,7 @@ pub(super) struct Universe {
 }
 
 impl Model {
-    /// All or nothing. Gives what nobody holds any more of what was taken away.
+    /// Runs all commands or none. Returns the removed content that is now unreferenced.
     pub(super) fn commit(&mut self, commands: &[Command]) -> Result<BTreeSet<Digest>, Refusal> {
         let mut next = self.clone();
         let mut taken = BTreeSet::new();
@@ -86,7 +86,7 @@ impl Model {
                 self.tags.retain(|(of, _), to| *of != repository || *to != digest);
                 taken.insert(digest);
             }
-            // The histories have fewer tags than go at once.
+            // The histories have fewer tags than one batch can delete.
             Command::UntagManifest { repository, digest } => {
                 self.tags.retain(|(of, _), to| *of != repository || *to != digest);
             }
@@ -157,7 +157,7 @@ impl Model {
         self.blobs.keys().any(|(_, held)| held == digest) || self.manifests.keys().any(|(_, held)| held == digest)
     }
 
-    /// Asks everything about everything.
+    /// Compares the answers to all queries.
     pub(super) fn assert_answers(&self, catalog: &Catalog, universe: &Universe) {
         self.assert_listings(catalog);
         for repository in &universe.repositories {
@@ -219,7 +219,7 @@ impl Model {
     }
 }
 
-/// Pages until there are no more.
+/// Reads pages until the last.
 fn all_pages<T, E: std::fmt::Debug>(page: impl Fn(Option<&T>) -> Result<crate::catalog::Page<T>, E>) -> Vec<T> {
     let mut all: Vec<T> = Vec::new();
     loop {

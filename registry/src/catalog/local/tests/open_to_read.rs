@@ -1,4 +1,4 @@
-//! Reading a journal that must not be changed.
+//! Reading a journal that must not change.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use crate::catalog::command::CommitError;
 use crate::catalog::local::journal::SEGMENT_BYTES;
 use crate::catalog::{Catalog, CatalogOptions};
 
-/// With the index in a directory of its own, which lives as long as this.
+/// A catalog whose index is in a temporary directory, which lives as long as this value.
 fn open_to_read(place: &Path) -> (Catalog, tempfile::TempDir) {
     let scratch = tempfile::tempdir().unwrap();
     let options = CatalogOptions { index_dir: scratch.path().into(), ..options(place) };
@@ -30,7 +30,7 @@ fn what_a_writer_has_stands_and_nothing_is_written() {
         catalog.commit_blocking(vec![link("a", number), put("a", number + 1000, &[digest(number)], &["x"])]).unwrap();
     }
     let journal = place.path().join("journal");
-    // The directory as of a moment when somebody appends to it.
+    // The directory as it is while another process appends to it.
     let before = files(&journal);
     fs::set_permissions(&journal, fs::Permissions::from_mode(0o500)).unwrap();
     let (copy, _scratch) = open_to_read(place.path());

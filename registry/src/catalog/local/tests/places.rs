@@ -1,4 +1,4 @@
-//! Places of content: what single commands do, and random histories against a model.
+//! Placements: the effects of single commands, and random histories against a model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,7 +103,8 @@ fn what_was_deleted_during_its_upload_is_to_be_removed_at_once() {
     assert!(only(&catalog, 7).unpin_pending);
 }
 
-/// What is left of an upload that ends between the answer to a removal and the end of the wait after it stays for good.
+/// An upload may end after a removal was answered, but before the settle time is over. Its remains used to stay
+/// forever.
 #[test]
 fn an_upload_that_ends_after_its_removal_was_answered_is_removed_anew() {
     let place = tempfile::tempdir().unwrap();
@@ -113,7 +114,7 @@ fn an_upload_that_ends_after_its_removal_was_answered_is_removed_anew() {
     catalog.commit_blocking(vec![unlink(7)]).unwrap();
     for late in [placed(7, 1), abandoned] {
         let answered = only(&catalog, 7);
-        // Pushed and deleted again while the upload runs.
+        // Pushed and deleted again during the upload.
         catalog.commit_blocking(vec![link("a", 7)]).unwrap();
         catalog.commit_blocking(vec![unlink(7)]).unwrap();
         catalog.commit_blocking(vec![late]).unwrap();
@@ -153,7 +154,7 @@ fn a_late_unpin_closes_nothing_but_itself() {
     let first = only(&catalog, 7);
     assert!(first.unpin_pending && !first.read_back);
 
-    // Pushed again: it lacks a place although the bytes may still be there.
+    // Pushed again: it lacks a copy, although the bytes may still be at the backend.
     catalog.commit_blocking(vec![link("a", 7)]).unwrap();
     assert_eq!(catalog.backlog(), Backlog { count: 1, bytes: 7 });
     catalog.commit_blocking(vec![placed(7, 1)]).unwrap();
@@ -252,7 +253,7 @@ enum Step {
     Delete(usize, u64),
     Roots(u64),
     Placed(u64, u64),
-    /// About what stands now, or about what stood at some earlier time.
+    /// Acts on the current record, or on an outdated one.
     ReadBack(u64, u64, bool),
     Unplaced(u64, u64, bool),
     LoseIndex,
@@ -313,7 +314,7 @@ impl Model {
     }
 
     fn backlog(&self) -> Backlog {
-        // The third place is at another kind of backend.
+        // The third copy is at another kind of backend.
         let placed =
             |number| (0..2).any(|place| self.places.get(&(number, place)).is_some_and(|stands| !stands.pending));
         let lacking = (0..DIGESTS).filter(|number| self.is_held(*number) && !placed(*number));
@@ -342,7 +343,7 @@ impl Model {
     }
 }
 
-/// The sequence that a worker has seen for this place: the present one, or one of before.
+/// The sequence that a worker saw for this copy: the current one, or an earlier one.
 fn seen(catalog: &Catalog, number: u64, place: u64, now: bool) -> u64 {
     let found = catalog.placements(&digest(number)).unwrap();
     let standing = found.iter().find(|placement| placement.locator == locator(place));

@@ -1,4 +1,4 @@
-//! Group commit, and how long a rebuild takes.
+//! Group commit, and the duration of a rebuild.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -26,7 +26,7 @@ async fn sixty_four_committers_share_syncs() {
                 let sequence = catalog.commit(vec![link("a", committer * 1000 + number)]).await.unwrap().sequence;
                 assert!(sequence > last);
                 last = sequence;
-                // What is answered can be read.
+                // Acknowledged changes are visible to reads.
                 let size = catalog.blob(&repository("a"), &digest(committer * 1000 + number)).unwrap();
                 assert_eq!(size, Some(committer * 1000 + number));
             }
@@ -53,7 +53,7 @@ async fn a_closed_catalog_turns_commits_away() {
     catalog.close();
 }
 
-/// Run with `--release -- --ignored --nocapture`: 100,000 facts, 5 to an image.
+/// Run with `--release -- --ignored --nocapture`: 100,000 facts, 5 per image.
 #[test]
 #[ignore = "a measurement, not a check"]
 fn time_of_a_rebuild() {

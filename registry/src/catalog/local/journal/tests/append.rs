@@ -1,4 +1,4 @@
-//! Appending, reading back, and what happens when the disk does not play along.
+//! Appending, reading, and failing disks.
 
 use std::os::unix::fs::FileExt;
 
@@ -169,7 +169,7 @@ fn a_full_disk_refuses_ordinary_batches_and_leaves_room_for_releasing_ones() {
     assert!(matches!(journal.append(&too_much, 0, AppendKind::Releasing), Err(AppendError::DiskFull)));
     assert_eq!(records(&journal).len(), before.len() + 1);
     assert!(!journal.is_failed());
-    // A restart changes nothing of it, and space that comes back is used.
+    // A restart changes nothing, and space that becomes free is used.
     drop(journal);
     let (mut journal, opened) = Journal::open(directory.path(), None, options(Arc::<TestDisk>::clone(&disk))).unwrap();
     assert_eq!(opened.cut, None);
@@ -216,7 +216,7 @@ fn after_a_failed_sync_nothing_is_appended_until_a_restart() {
     }
 }
 
-/// After a failed sync the page cache claims to hold what the disk does not: opening must write it again.
+/// After a failed sync the page cache claims to have bytes that the disk lacks. Opening must write them again.
 #[test]
 fn opening_writes_the_last_batch_again() {
     #[derive(Debug, Default)]

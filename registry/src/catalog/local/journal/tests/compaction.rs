@@ -1,4 +1,4 @@
-//! Merging, and a crash at each of its steps.
+//! Compaction, and a crash at each of its steps.
 
 use super::super::CompactionError;
 use super::*;
@@ -80,7 +80,7 @@ fn a_failed_compaction_leaves_the_journal_as_it_was() {
     assert_eq!(sequences(&records(&journal)), [1, 2, 3]);
 }
 
-/// Each attempt used to begin a segment of 8 MiB, for the few records that had come since the one before.
+/// Each attempt used to begin a segment of 8 MiB for the few records since the previous one.
 #[test]
 fn compactions_that_fail_one_after_another_begin_one_segment() {
     let directory = tempfile::tempdir().unwrap();
@@ -131,7 +131,7 @@ fn rot_in_the_tail_stops_a_compaction() {
     assert_eq!(names(directory.path()), [segment(1), segment(3)]);
 }
 
-/// The directory as it is after each step, and as it is when the removals were done in any other order.
+/// The directory after each step, and with the removals done in any other order.
 #[test]
 fn a_crash_at_any_step_of_a_compaction_loses_nothing() {
     let work = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Opening what a crash, a bad disk or a wrong hand left.
+//! Opening a journal after a crash, on a bad disk, or with wrong files.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use super::super::segment::{HEADER_BYTES, walk};
 use super::super::{FindingKind, MissingRecords, repair, verify};
 use super::*;
 
-/// A snapshot at 4, a sealed segment with 5 to 7, and a last segment with 8 and, in one batch, 9 and 10.
+/// A snapshot at 4, a sealed segment with 5 to 7, and a last segment with 8 and one batch of 9 and 10.
 fn sample(directory: &Path) -> Vec<Record> {
     let (mut journal, _) = open(directory).unwrap();
     fill(&mut journal, &[1, 1, 2]);
@@ -18,7 +18,7 @@ fn sample(directory: &Path) -> Vec<Record> {
     records(&journal)
 }
 
-/// Opens a damaged copy: it must be refused, or hold everything up to the last batch, or less that batch if it was cut.
+/// Opens a damaged copy. It must be refused, or have all records up to the last batch, which may be cut.
 fn judge(directory: &Path, written: &[Record], what: &str) -> bool {
     let Ok((journal, opened)) = open(directory) else { return false };
     let found = records(&journal);
@@ -30,7 +30,8 @@ fn judge(directory: &Path, written: &[Record], what: &str) -> bool {
     true
 }
 
-/// In place: ext4 flushes a file that is truncated and written anew, which takes minutes over thousands of rounds.
+/// Overwrites in place. ext4 flushes a file that is truncated and rewritten, which takes minutes over thousands of
+/// rounds.
 fn overwrite(path: &Path, bytes: &[u8], offset: usize) {
     let file = fs::OpenOptions::new().write(true).open(path).unwrap();
     SystemDisk.write(&file, bytes, offset as u64).unwrap();
@@ -104,7 +105,7 @@ fn a_torn_batch_is_cut_whichever_sectors_of_it_reached_the_disk() {
         fill(&mut journal, &[8]);
         written
     };
-    // The large batch went to a segment of its own.
+    // The large batch got a segment of its own.
     let path = directory.path().join(segment(3));
     let original = fs::read(&path).unwrap();
     let end = walk(&original, &id(), 3).last_batch.end;
@@ -149,7 +150,7 @@ fn a_cut_journal_goes_on() {
     assert_eq!(open(directory.path()).unwrap().1.cut, None);
 }
 
-/// A fact of a later version within format 1 must not be taken for a torn tail.
+/// A fact of a later version within format 1 must not be mistaken for a torn tail.
 #[test]
 fn an_intact_record_that_cannot_be_read_is_never_cut() {
     let directory = tempfile::tempdir().unwrap();
@@ -190,7 +191,7 @@ fn a_record_of_another_journal_or_place_does_not_validate() {
     assert!(opened.cut.is_some() && opened.last_sequence == 7, "none of their records counts");
     drop(journal);
 
-    // Two frames of the same length change places.
+    // Two frames of equal length are swapped.
     let mut bytes = original.clone();
     let size = places[2].offset - places[1].offset;
     let (first, second) = bytes[places[1].offset..].split_at_mut(size);

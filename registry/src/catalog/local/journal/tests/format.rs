@@ -1,4 +1,4 @@
-//! The bytes that `docs/on-disk-format.md` shows are the bytes that are written.
+//! The bytes written are those shown in `docs/on-disk-format.md`.
 
 use super::super::record::{self, Role};
 use super::super::segment::{HEADER_BYTES, SegmentHeader};

@@ -1,4 +1,5 @@
-//! Files of the journal that hold anything at all: refused or read, never a panic, never a record that was not written.
+//! Journal files with arbitrary content are refused or read. They never cause a panic, nor yield a record that was not
+//! written.
 
 use std::sync::LazyLock;
 
@@ -9,8 +10,8 @@ use super::super::segment::HEADER_BYTES;
 use super::super::{repair, verify};
 use super::*;
 
-/// The headers of a sound segment and of a sound snapshot, each for the name that it stands under here. Made once: it takes
-/// ten times as long as a case.
+/// The headers of a valid segment and a valid snapshot, each for its file name here. Made once, since that takes ten
+/// times as long as a case.
 static HEADERS: LazyLock<[(String, Vec<u8>); 2]> = LazyLock::new(|| {
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, _) = open(directory.path()).unwrap();
@@ -22,7 +23,7 @@ static HEADERS: LazyLock<[(String, Vec<u8>); 2]> = LazyLock::new(|| {
     })
 });
 
-/// Whatever stands in the directory, each way of looking at it comes to an end.
+/// Every way of reading the directory must end without a panic.
 fn look_at(directory: &Path) -> Result<Vec<Record>, String> {
     let _ = verify(directory, None);
     let opened = open(directory).map(|(journal, _)| journal.replay_state().unwrap().filter_map(Result::ok).collect());
@@ -54,7 +55,7 @@ proptest! {
         prop_assert_eq!(look_at(directory.path()).unwrap_or_default(), []);
     }
 
-    /// Frames whose checksums are right and whose payload is no record, or one of another place.
+    /// Frames with correct checksums whose payload is not a record, or is a record of another position.
     #[test]
     fn no_payload_in_a_sound_frame_panics(
         frames in prop::collection::vec(

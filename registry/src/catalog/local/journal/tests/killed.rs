@@ -12,7 +12,7 @@ fn real() -> Options {
     Options { segment_bytes: 16 << 10, reserve_bytes: 1 << 10, compact_at_least: 40 << 10, ..Options::default() }
 }
 
-/// The process that is killed: says each sequence after it was acknowledged. Bounded, should nobody kill it.
+/// The process to kill. It prints each sequence after it was acknowledged, and ends by itself if it is not killed.
 #[test]
 #[ignore = "is run by kill_minus_nine_loses_nothing_that_was_acknowledged"]
 fn appends_until_killed() {
@@ -47,7 +47,7 @@ fn kill_minus_nine_loses_nothing_that_was_acknowledged() {
             .filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok());
         let mut seen = acknowledged.by_ref().nth(40 + round * 37).expect("the child appends");
         child.kill().unwrap();
-        // What it had said before it died counts as well.
+        // Sequences printed before it died count, too.
         seen = acknowledged.last().unwrap_or(seen);
         child.wait().unwrap();
         let (journal, opened) = Journal::open(&path, Some(JournalId::from_bytes(found_id(&path))), real()).unwrap();
@@ -62,7 +62,7 @@ fn kill_minus_nine_loses_nothing_that_was_acknowledged() {
     }
 }
 
-/// As a header says; the child drew it.
+/// The id from a header, since the child generated it.
 fn found_id(directory: &Path) -> [u8; 16] {
     let name = names(directory).into_iter().find(|name| name.starts_with("segment-0")).unwrap();
     fs::read(directory.join(name)).unwrap()[16..32].try_into().unwrap()

@@ -1,4 +1,4 @@
-//! What the journal promises, tried on small segments.
+//! The journal's promises, tested with small segments.
 
 mod append;
 mod compaction;
@@ -19,7 +19,7 @@ use crate::catalog::fact::{Fact, Record};
 
 use super::{AppendKind, Cut, Disk, Journal, JournalId, OpenError, Opened, Options, SystemDisk};
 
-/// A disk that fails on demand. It does not sync: these tests kill no machine, and many would take minutes.
+/// A disk that fails on demand. It does not sync, since these tests crash no machine, and syncs would take minutes.
 #[derive(Debug, Default)]
 struct TestDisk {
     is_full: AtomicBool,
@@ -58,7 +58,7 @@ fn id() -> JournalId {
     JournalId::from_bytes(*b"a journal's id..")
 }
 
-/// Segments of three records and a reserve of one.
+/// Options for segments of three records with a reserve of one.
 fn options(disk: Arc<dyn Disk>) -> Options {
     Options {
         known_end: None,
@@ -83,7 +83,7 @@ fn digest(n: usize) -> crate::oci::Digest {
     format!("sha256:{n:064x}").parse().unwrap()
 }
 
-/// Tag `t<tag>` points at manifest `n`.
+/// Points tag `t<tag>` at manifest `n`.
 fn set(tag: usize, n: usize) -> Fact {
     let (repository, tag) = ("library/a".parse().unwrap(), format!("t{tag}").parse().unwrap());
     Fact::TagSet { repository, tag, digest: digest(n) }
@@ -93,7 +93,7 @@ fn delete(tag: usize) -> Fact {
     Fact::TagDeleted { repository: "library/a".parse().unwrap(), tag: format!("t{tag}").parse().unwrap() }
 }
 
-/// Appends batches of these sizes, all of different tags.
+/// Appends batches of these sizes, all with different tags.
 fn fill(journal: &mut Journal, batches: &[usize]) {
     for size in batches {
         let from = journal.last_sequence() as usize;

@@ -1,4 +1,4 @@
-//! Random histories against a map.
+//! Random histories compared with a map.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What stands, with the sequence it stands since.
+/// The facts in force, each with its sequence.
 fn standing(records: impl IntoIterator<Item = (u64, Fact)>) -> BTreeMap<Vec<u8>, (u64, Fact)> {
     let mut state = BTreeMap::new();
     for (sequence, fact) in records {

@@ -1,11 +1,11 @@
-//! What `fsck` finds and saves.
+//! The faults that `fsck` finds, and the records that it saves.
 
 use super::super::reading::{PAGE, faults};
 use super::super::segment::walk;
 use super::super::{FindingKind, MissingRecords, repair, verify};
 use super::*;
 
-/// A snapshot at 4, segments with 5 to 7, 8 to 10 and 11.
+/// A snapshot at 4, and segments with 5 to 7, 8 to 10 and 11.
 fn sample(directory: &Path) -> Vec<Record> {
     let (mut journal, _) = open(directory).unwrap();
     fill(&mut journal, &[1, 1, 2]);
@@ -81,7 +81,8 @@ fn each_bad_record_is_named_and_the_others_are_kept() {
     assert_eq!(*range.start(), repaired.sequence + 1);
 }
 
-/// It has the name under which the repair makes a segment of its own, and used to be missed when that was renamed.
+/// A spare segment has the temporary name that the repair uses for its own segment. It used to be missing after that
+/// was renamed.
 #[test]
 fn a_spare_segment_does_not_stop_a_repair() {
     let directory = tempfile::tempdir().unwrap();
@@ -136,7 +137,7 @@ fn a_damaged_snapshot_gives_what_validates() {
     open(directory.path()).unwrap();
 }
 
-/// A removal that a whole snapshot has swallowed must not be undone by an older snapshot that still lies there.
+/// A removal that a valid snapshot has absorbed must not be undone by an older snapshot that still exists.
 #[test]
 fn a_repair_does_not_bring_back_what_was_deleted() {
     let directory = tempfile::tempdir().unwrap();
@@ -164,7 +165,7 @@ fn a_journal_of_another_registry_is_not_repaired() {
     assert_eq!(names(directory.path()).len(), 4);
 }
 
-/// Nothing at all was kept of a journal with one sector that the disk could not read.
+/// A single unreadable sector used to cost the whole journal.
 #[test]
 fn a_sector_that_cannot_be_read_costs_the_records_in_it() {
     let directory = tempfile::tempdir().unwrap();
@@ -176,7 +177,7 @@ fn a_sector_that_cannot_be_read_costs_the_records_in_it() {
     let path = directory.path().join(segment(1));
     let page = PAGE..2 * PAGE;
     let places = walk(&fs::read(&path).unwrap(), &id(), 1).records;
-    // A record ends where the next one begins.
+    // A record ends where the next begins.
     let from = places[1..].partition_point(|next| next.offset <= page.start) as u64 + 1;
     let to = places.partition_point(|place| place.offset < page.end) as u64;
     assert!((10..60).contains(&from) && (20..100).contains(&to), "{from} to {to}");
