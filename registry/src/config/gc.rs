@@ -9,7 +9,8 @@ use super::validate::Faults;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gc {
-    /// Time that an unreferenced blob is kept after its last upload, mount or existence check.
+    /// Time that an unreferenced blob is kept after its last upload, mount or existence check, or after a start of the
+    /// node.
     pub grace: TimeSpan,
     /// Time from the end of one collection to the start of the next. 0: only `skyberth gc` collects.
     pub interval: TimeSpan,

@@ -22,17 +22,17 @@ pub struct Portal {
     pub data: PathBuf,
     /// URL under which clients reach the portal, such as `https://portal.example`. Empty: the host of the request.
     pub url: String,
-    /// Host name below which each skylink has an origin of its own: `<base32 skylink>.<hostname>`.
+    /// Host name under which each skylink has a subdomain, and so an origin, of its own: `<base32 skylink>.<hostname>`.
     pub hostname: String,
-    /// Keys that allow writing, sent as `Skynet-Api-Key` or as the password of Basic authentication. Empty: everybody
-    /// may upload, and only programs on the same machine may unpin and block.
+    /// Keys that allow writing, sent as `Skynet-Api-Key` or as the password of Basic authentication. Empty: every
+    /// client may upload, and only programs on the same machine may unpin and block.
     pub api_keys: Vec<Secret>,
     /// How uploads are cut: sector size, data pieces, parity pieces. Skylinks depend on it; `4MiB/10+20` is the profile
-    /// of release skyd. The sector size of a store must not change.
+    /// of released skyd. The sector size of a data directory must not change.
     pub profile: Profile,
     /// Bytes of content of one upload.
     pub max_upload: ByteSize,
-    /// Bytes of metadata of one upload; they grow with the number of its files.
+    /// Bytes of metadata of one upload, which grow with the number of its files.
     ///
     /// They are held in memory.
     pub max_metadata: ByteSize,
@@ -42,7 +42,7 @@ pub struct Portal {
     pub max_archives: usize,
     /// Bytes of the disk to keep free: uploads get 507 below it.
     pub disk_reserve: ByteSize,
-    /// Time from one sweep of sectors without a pin to the next; an unpin causes one earlier.
+    /// Time from one sweep of sectors without a pin to the next; an unpin causes an earlier one.
     pub sweep_interval: TimeSpan,
     /// Bytes a second that are read to find damaged sectors. 0: no check.
     pub scrub_rate: ByteSize,
@@ -53,15 +53,15 @@ pub struct Portal {
     pub registry_rate: u32,
     /// Registry entries kept; further ones get 507. Each takes a small file.
     pub max_entries: u64,
-    /// URLs of portals that are asked for missing skylinks and entries, and told of each new entry. Each of them must
-    /// name all the others.
+    /// URLs of other portals, the peers. This portal asks them for missing content and registry entries, and sends them
+    /// each new entry. Each of them must name all the others.
     ///
     /// Answers are checked before they are used.
     pub peers: Vec<String>,
     /// API key sent to the peers. Empty: none is sent.
     pub peer_key: Secret,
-    /// Resumable uploads remembered, finished ones included. The oldest finished one makes way; if none is finished,
-    /// further ones get 503.
+    /// Resumable uploads remembered, finished ones included. At the limit, the oldest finished one is forgotten; if
+    /// none is finished, further ones get 503.
     pub max_resumable_uploads: usize,
     /// Time that a resumable upload may be idle, and that a finished one is remembered.
     pub upload_expiry: TimeSpan,

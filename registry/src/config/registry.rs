@@ -11,10 +11,10 @@ use super::validate::Faults;
 pub struct Registry {
     /// Refuse a manifest whose blobs or children are not in the repository.
     pub reference_checks: bool,
-    /// A manifest whose descriptors state another size than the content has. `check`: it is refused. `ignore`: it is taken,
-    /// for copies of old images.
+    /// Treatment of a manifest with wrong sizes in its descriptors. `check`: it is refused. `ignore`: it is
+    /// accepted, for copies of old images.
     pub descriptor_sizes: DescriptorSizes,
-    /// Let clients delete; otherwise DELETE is answered 405. `skyberth rm` deletes all the same.
+    /// Let clients delete; if off, DELETE is answered 405. `skyberth rm` works either way.
     pub delete: bool,
     /// Let clients delete a blob that a manifest of the repository still references.
     pub delete_referenced_blobs: bool,

@@ -16,12 +16,12 @@ use super::{ByteSize, RunAs, TimeSpan};
 pub struct Server {
     /// Address and port to listen on; `:5000` is every IPv4 interface.
     pub listen: ListenAddress,
-    /// Connections open at once; further ones wait in the kernel. Each takes about 0.5 MiB of buffers and two
-    /// descriptors.
+    /// Connections open at once on each listener; further ones wait in the kernel. Each takes about 0.5 MiB of buffers
+    /// and two descriptors.
     ///
     /// 1024 stay under 1 GiB, and under the 4096 or more descriptors that containers usually get.
     pub max_connections: usize,
-    /// Time in which the head of a request must be complete, from its first byte or from accepting the connection.
+    /// Time for the head of a request to arrive whole, from its first byte or from the start of the connection.
     pub header_timeout: TimeSpan,
     /// Time that an open connection may wait for its next request.
     ///
@@ -35,15 +35,15 @@ pub struct Server {
     pub max_header_bytes: ByteSize,
     /// Time that running requests get to finish after SIGTERM; then they are cut.
     pub shutdown_grace: TimeSpan,
-    /// URL under which clients reach the registry, such as `https://registry.example`: `Location`s begin with it. Empty:
-    /// `server.locations` decides.
+    /// URL under which clients reach the registry, such as `https://registry.example`. Each `Location` begins with it.
+    /// Empty: `server.locations` decides.
     pub url: String,
     /// How URLs in Location headers begin, unless the registry has a URL of its own. `relative`: with the path.
     /// `absolute`: with the host that the client asked for.
     pub locations: Locations,
-    /// Networks of proxies that are trusted to name the client and the request's id ([proxies](how-to/proxy.md)).
+    /// Addresses and networks of [proxies](how-to/proxy.md) that are trusted to name the client and the request's id.
     pub trusted_proxies: Vec<Network>,
-    /// `UID:GID` that a node started as root becomes before it opens anything. Empty: it stays root.
+    /// `UID:GID` of the user that a node started as root becomes before it opens anything. Empty: it stays root.
     ///
     /// The data directory is given to that user first. A node that is not started as root stays who it is.
     pub run_as: RunAs,

@@ -12,18 +12,18 @@ use super::validate::Faults;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Skynet {
-    /// URLs of the portals, in the order of preference.
+    /// URLs of the portals, the preferred ones first.
     pub portals: Vec<String>,
     /// Number of portals on which each piece of content is placed.
     pub copies: u32,
-    /// Profile of all the portals, and of the gateway. A portal of another profile stops the start.
+    /// Profile of all the portals, and of the gateway. A portal with another profile stops the start.
     pub profile: String,
     /// Key of an account, sent as `Skynet-Api-Key`. Give at most one of `api_key`, `cookie` and `skyd_password`. Empty:
     /// none is sent.
     pub api_key: Secret,
     /// Session of an account, sent as the cookie `skynet-jwt`. Empty: none is sent.
     pub cookie: Secret,
-    /// API password, if the portals are bare skyd. Empty: none is sent.
+    /// API password of the portals, if they are bare skyd. Empty: none is sent.
     pub skyd_password: Secret,
 }
 

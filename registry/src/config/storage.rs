@@ -11,8 +11,7 @@ use super::{ByteSize, Skynet, TimeSpan};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
-    /// Where content is stored. `fs`: in local files. `skynet`: on Skynet portals, with the local files as staging area
-    /// and cache.
+    /// Storage of the content. `fs`: local files. `skynet`: Skynet portals, with local files as staging area and cache.
     pub backend: Backend,
     /// Directory of everything that the node writes.
     pub data: PathBuf,
@@ -22,22 +21,22 @@ pub struct Storage {
     pub reserve: ByteSize,
     /// Bytes of memory for the pages of the index.
     pub index_cache: ByteSize,
-    /// What the answer to a push promises. `local`: the content is durable on this node. `network`: it is also on the
+    /// Promise of the answer to a push. `local`: the content is durable on this node. `network`: it is also on the
     /// portals.
     pub acknowledge: Acknowledge,
     /// Bytes of local content above which the least recently used is evicted. Only content that was read back from the
-    /// portals is evicted. 0: all stays.
+    /// portals is evicted. 0: nothing is evicted.
     pub cache_size: ByteSize,
     /// Bytes not yet on the portals at which further uploads get 503. 0: only the disk limits them.
     pub staging_limit: ByteSize,
-    /// Pieces of content uploaded to the portals at once.
+    /// Pieces of content uploaded to the portals at once, and removals in flight at each portal.
     pub transfers: usize,
-    /// Time that a read from the portals waits for its first verified bytes before it is answered.
+    /// Time that the answer to a read from the portals waits for the first verified bytes.
     pub cold_wait: TimeSpan,
-    /// Time that a stop may take to upload content that is only on this node to the portals.
+    /// Time for which a stop uploads content that is only on this node.
     pub flush_timeout: TimeSpan,
-    /// Time that a removal at the portals may still take effect after it was requested. Content pushed again meanwhile
-    /// is kept here, and checked at the portals afterwards.
+    /// Time after a request for a removal at a portal during which it may still take effect. Content that is pushed
+    /// again meanwhile stays on this node, and is then checked at the portals.
     pub unpin_settle: TimeSpan,
     /// Bytes a second that the background check of stored content reads. 0: no check.
     pub scrub_rate: ByteSize,

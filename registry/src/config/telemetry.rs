@@ -10,8 +10,8 @@ use super::validate::Faults;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// What is logged: `error`, `warn`, `info`, `debug` or `trace`, or a level per module such as
-    /// `info,skyberth::server=debug`.
+    /// Least level of a log line: `error`, `warn`, `info`, `debug` or `trace`, or a level for each module such as
+    /// `info,skyberth::server=debug`. `off`: no lines.
     ///
     /// Crates that are not ours are heard from `warn` on, unless a directive names them.
     pub level: String,
