@@ -74,8 +74,8 @@ impl Made {
             }
         };
         let bytes = match blob {
-            Blob::Bytes(bytes) => Place::Memory(bytes),
-            Blob::File(file, _) => Place::File(Arc::new(file)),
+            Blob::Bytes(bytes) => OpenContent::Memory(bytes),
+            Blob::File(file, _) => OpenContent::File(Arc::new(file)),
         };
         Ok(Some(MadeFile { base: *base, head: head.into(), fanout, bytes, length: *length, profile }))
     }
@@ -98,7 +98,7 @@ impl SectorSource for Made {
 }
 
 #[derive(Debug)]
-enum Place {
+enum OpenContent {
     /// Read whole and verified.
     Memory(Bytes),
     /// An open file, so that a deletion does not interrupt the reader.
@@ -113,7 +113,7 @@ struct MadeFile {
     head: Bytes,
     /// The roots of the pieces, if the content has sectors of its own.
     fanout: Option<Arc<[SectorRoot]>>,
-    bytes: Place,
+    bytes: OpenContent,
     length: u64,
     profile: Profile,
 }
@@ -124,8 +124,8 @@ impl MadeFile {
         let size = self.profile.sector_size();
         match &self.bytes {
             _ if self.fanout.is_some() => Sector::made(size, self.head.clone(), None),
-            Place::File(file) => Sector::made(size, self.head.clone(), Some(stretch(file, 0, self.length))),
-            Place::Memory(bytes) => Sector::made(size, [&self.head[..], bytes].concat().into(), None),
+            OpenContent::File(file) => Sector::made(size, self.head.clone(), Some(stretch(file, 0, self.length))),
+            OpenContent::Memory(bytes) => Sector::made(size, [&self.head[..], bytes].concat().into(), None),
         }
     }
 
@@ -139,11 +139,13 @@ impl MadeFile {
         let start = chunk * self.profile.chunk_size();
         let length = self.profile.chunk_size().min(self.length.saturating_sub(start));
         match &self.bytes {
-            Place::File(file) if pieces == 1 => {
+            OpenContent::File(file) if pieces == 1 => {
                 Sector::made(size, Bytes::new(), Some(stretch(file, start, length))).map(Some)
             }
-            Place::File(file) => Ok(Some(Sector::piece(size, Piece::new(stretch(file, start, length), piece, pieces)))),
-            Place::Memory(bytes) => {
+            OpenContent::File(file) => {
+                Ok(Some(Sector::piece(size, Piece::new(stretch(file, start, length), piece, pieces))))
+            }
+            OpenContent::Memory(bytes) => {
                 let chunk = bytes.get(start as usize..(start + length) as usize).ok_or(io::ErrorKind::UnexpectedEof)?;
                 let segments = chunk.chunks(LEAF_SIZE).skip(usize::from(piece)).step_by(usize::from(pieces));
                 Sector::made(size, segments.flatten().copied().collect(), None).map(Some)
@@ -163,7 +165,7 @@ impl SourceFile for MadeFile {
 
     fn content(&self) -> Option<Stretch> {
         match &self.bytes {
-            Place::File(file) if self.fanout.is_some() => Some(stretch(file, 0, self.length)),
+            OpenContent::File(file) if self.fanout.is_some() => Some(stretch(file, 0, self.length)),
             _ => None,
         }
     }

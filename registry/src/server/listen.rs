@@ -48,18 +48,18 @@ pub async fn run(
 }
 
 async fn accept_until_shutdown(listener: &TcpListener, shared: &Arc<Shared>) {
-    let places = Arc::new(Semaphore::new(shared.limits.max_connections));
+    let permits = Arc::new(Semaphore::new(shared.limits.max_connections));
     let mut pause = FIRST_PAUSE;
     loop {
         let accepted = tokio::select! {
             biased;
             () = shared.shutdown.cancelled() => return,
-            accepted = accept(listener, &places) => accepted,
+            accepted = accept(listener, &permits) => accepted,
         };
         match accepted {
-            Ok((stream, place)) => {
+            Ok((stream, permit)) => {
                 pause = FIRST_PAUSE;
-                spawn(stream, place, shared);
+                spawn(stream, permit, shared);
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
@@ -72,10 +72,10 @@ async fn accept_until_shutdown(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 /// Waits for a permit first. At the limit nothing is accepted, and the kernel's queue pushes back.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
     let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    Ok((stream, permit))
 }
 
 /// True if this one connection died in the queue, which says nothing about the next one.
@@ -84,14 +84,14 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-fn spawn(stream: TcpStream, place: OwnedSemaphorePermit, shared: &Arc<Shared>) {
+fn spawn(stream: TcpStream, permit: OwnedSemaphorePermit, shared: &Arc<Shared>) {
     // Without TCP_NODELAY a small answer waits for the peer's delayed acknowledgement, about 40 ms.
     let (Ok(()), Ok(peer)) = (stream.set_nodelay(true), stream.peer_addr()) else { return };
     let connection = Arc::clone(shared);
     let open = Open::count(Arc::clone(&shared.metrics));
     shared.tasks.spawn(async move {
         serve(stream, peer, connection).await;
-        drop((open, place));
+        drop((open, permit));
     });
 }
 

@@ -113,7 +113,7 @@ impl<'a> Batch<'a> {
         if queries::blob(&self.view, repository, digest)?.is_some() {
             return Ok(());
         }
-        self.make_repository(repository)?;
+        self.ensure_repository(repository)?;
         self.record(Fact::BlobLinked { repository: repository.clone(), digest: digest.clone(), size })
     }
 
@@ -123,7 +123,7 @@ impl<'a> Batch<'a> {
         digest: &Digest,
         even_if_referenced: bool,
     ) -> Result<(), Rejection> {
-        self.want_repository(repository)?;
+        self.require_repository(repository)?;
         if queries::blob(&self.view, repository, digest)?.is_none() {
             return Err(Refusal::BlobUnknown.into());
         }
@@ -203,7 +203,7 @@ impl<'a> Batch<'a> {
         tags: &[Tag],
     ) -> Result<(), Rejection> {
         if queries::manifest(&self.view, repository, digest)?.as_ref() != Some(manifest) {
-            self.make_repository(repository)?;
+            self.ensure_repository(repository)?;
             let (repository, digest, manifest) = (repository.clone(), digest.clone(), manifest.clone());
             self.record(Fact::ManifestStored { repository, digest, manifest })?;
         }
@@ -217,7 +217,7 @@ impl<'a> Batch<'a> {
     }
 
     fn delete_manifest(&mut self, repository: &RepositoryName, digest: &Digest) -> Result<(), Rejection> {
-        self.want_repository(repository)?;
+        self.require_repository(repository)?;
         if queries::manifest(&self.view, repository, digest)?.is_none() {
             return Err(Refusal::ManifestUnknown.into());
         }
@@ -240,21 +240,21 @@ impl<'a> Batch<'a> {
     }
 
     fn delete_tag(&mut self, repository: &RepositoryName, tag: &Tag) -> Result<(), Rejection> {
-        self.want_repository(repository)?;
+        self.require_repository(repository)?;
         if queries::tag(&self.view, repository, tag)?.is_none() {
             return Err(Refusal::TagUnknown.into());
         }
         self.record(Fact::TagDeleted { repository: repository.clone(), tag: tag.clone() })
     }
 
-    fn want_repository(&self, repository: &RepositoryName) -> Result<(), Rejection> {
+    fn require_repository(&self, repository: &RepositoryName) -> Result<(), Rejection> {
         match queries::repository(&self.view, repository)? {
             Some(_) => Ok(()),
             None => Err(Refusal::RepositoryUnknown.into()),
         }
     }
 
-    fn make_repository(&mut self, repository: &RepositoryName) -> Result<(), Rejection> {
+    fn ensure_repository(&mut self, repository: &RepositoryName) -> Result<(), Rejection> {
         if queries::repository(&self.view, repository)?.is_some() {
             return Ok(());
         }

@@ -103,7 +103,7 @@ impl Workshop {
         let index = self.open_unlocked(generation)?;
         let records = journal.replay_state()?;
         let sequence = records.last_sequence();
-        let facts = carry_in(&index, records, |_| None, between)?;
+        let facts = apply_records(&index, records, |_| None, between)?;
         // A snapshot's records are sorted by key and omit what was removed. So the index has a sequence only from here
         // on.
         index.apply(View::new(&index).into_changes(), Some(sequence))?;
@@ -117,10 +117,10 @@ pub(super) fn catch_up(index: &Index, journal: &JournalReader, from: u64) -> Res
         FactsSinceError::Compacted { .. } => RebuildError::Compacted,
         FactsSinceError::Read(error) => RebuildError::Replay(error),
     })?;
-    carry_in(index, records, |record| Some(record.sequence), &mut || {})
+    apply_records(index, records, |record| Some(record.sequence), &mut || {})
 }
 
-fn carry_in(
+fn apply_records(
     index: &Index,
     records: impl Iterator<Item = Result<Record, ReplayError>>,
     applied: impl Fn(&Record) -> Option<u64>,

@@ -66,7 +66,7 @@ pub(in crate::http) async fn get(app: &App, request: &Request, repository: &Repo
     };
     let response = match ranges {
         Ranges::Unsatisfiable => return Err(HttpError::range_not_satisfiable(size)),
-        Ranges::Whole => stretch(found, 0..size).await.map(|body| with_length(StatusCode::OK, body, size)),
+        Ranges::Whole => range_body(found, 0..size).await.map(|body| with_length(StatusCode::OK, body, size)),
         Ranges::Parts(parts) => match parts.as_slice() {
             [range] => single(found, *range).await,
             _ => multipart(found, parts).await,
@@ -94,16 +94,16 @@ fn with_length(status: StatusCode, body: Body, length: u64) -> Response<Body> {
 
 async fn single(found: Found, range: ByteRange) -> Result<Response<Body>, Error> {
     let size = found.size();
-    let body = stretch(found, range.offsets()).await?;
+    let body = range_body(found, range.offsets()).await?;
     let mut response = with_length(StatusCode::PARTIAL_CONTENT, body, range.length());
     response.headers_mut().insert(CONTENT_RANGE, value(&range.of(size)));
     Ok(response)
 }
 
 /// The bytes at these offsets. Those of a cold blob are sent as they arrive and are verified.
-async fn stretch(found: Found, bytes: Range<u64>) -> Result<Body, Error> {
+async fn range_body(found: Found, bytes: Range<u64>) -> Result<Body, Error> {
     Ok(match found {
-        Found::Here(Blob::Bytes(all)) => Body::from(cut(&all, bytes)),
+        Found::Here(Blob::Bytes(all)) => Body::from(slice(&all, bytes)),
         Found::Here(Blob::File(file, _)) => Body::new(FileBody::range(file, bytes)),
         Found::Elsewhere(cold) => Body::from_stream(cold.read(bytes).await?.into_stream()),
     })
@@ -116,7 +116,7 @@ async fn multipart(found: Found, ranges: Vec<ByteRange>) -> Result<Response<Body
     let (content_type, length) = (parts.content_type(), parts.length());
     let body = match found {
         Found::Here(Blob::Bytes(all)) => {
-            let pieces = stream::iter(bytes.into_iter().map(move |bytes| Ok(cut(&all, bytes))));
+            let pieces = stream::iter(bytes.into_iter().map(move |bytes| Ok(slice(&all, bytes))));
             Body::from_stream(parts.around(pieces))
         }
         Found::Here(Blob::File(file, _)) => Body::new(FileBody::multipart(file, parts, length)),
@@ -128,7 +128,7 @@ async fn multipart(found: Found, ranges: Vec<ByteRange>) -> Result<Response<Body
 }
 
 /// The bytes at these offsets. Blobs in memory are small, so offsets fit a usize.
-fn cut(all: &Bytes, bytes: Range<u64>) -> Bytes {
+fn slice(all: &Bytes, bytes: Range<u64>) -> Bytes {
     all.slice(bytes.start as usize..bytes.end as usize)
 }
 

@@ -79,7 +79,7 @@ pub(in crate::http) async fn put(
     if request.content_length().is_some_and(|length| length > limit) {
         return Err(fail(Error::ManifestTooLarge { limit }));
     }
-    let (body, _place) = read(app, body, limit).await.map_err(&fail)?;
+    let (body, _permit) = read(app, body, limit).await.map_err(&fail)?;
     let push = ManifestPush {
         reference: reference.clone(),
         digest,
@@ -107,7 +107,7 @@ pub(in crate::http) async fn put(
 
 /// Reads the whole body, and takes a permit if it is large. Fails as soon as the body exceeds the limit.
 async fn read(app: &App, body: &mut RequestBody, limit: u64) -> Result<(Bytes, Option<impl Drop + use<>>), Error> {
-    let (mut whole, mut place) = (Vec::new(), None);
+    let (mut whole, mut permit) = (Vec::new(), None);
     let mut body = chunks(body);
     while let Some(data) = body.next().await {
         let data = data?;
@@ -115,12 +115,12 @@ async fn read(app: &App, body: &mut RequestBody, limit: u64) -> Result<(Bytes, O
         if length > limit {
             return Err(Error::ManifestTooLarge { limit });
         }
-        if length > SMALL_MANIFEST && place.is_none() {
-            place = Some(app.registry.large_manifest().await?);
+        if length > SMALL_MANIFEST && permit.is_none() {
+            permit = Some(app.registry.large_manifest().await?);
         }
         whole.extend_from_slice(&data);
     }
-    Ok((whole.into(), place))
+    Ok((whole.into(), permit))
 }
 
 /// The `?tag=` parameters, each tag once, in order. They count only on a push by digest.

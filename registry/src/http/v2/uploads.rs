@@ -60,7 +60,7 @@ fn start(request: &Request) -> Result<Start, HttpError> {
 
 /// Handles GET: reports the session's offset.
 pub(in crate::http) fn progress(app: &App, repository: &RepositoryName, id: Option<&UploadId>) -> Answer {
-    let id = known(repository, id)?;
+    let id = require_id(repository, id)?;
     let progress = app.registry.upload_progress(repository, id).map_err(in_repository(repository))?;
     Ok(session_at(app, StatusCode::NO_CONTENT, repository, &progress))
 }
@@ -72,7 +72,7 @@ pub(in crate::http) async fn cancel(
     repository: &RepositoryName,
     id: Option<&UploadId>,
 ) -> Answer {
-    let id = known(repository, id)?;
+    let id = require_id(repository, id)?;
     app.registry.cancel_upload(&request.caller, repository, id).await.map_err(in_repository(repository))?;
     Ok(super::empty(StatusCode::NO_CONTENT))
 }
@@ -85,7 +85,7 @@ pub(in crate::http) async fn append(
     repository: &RepositoryName,
     id: Option<&UploadId>,
 ) -> Answer {
-    let (fail, id) = (in_repository(repository), known(repository, id)?);
+    let (fail, id) = (in_repository(repository), require_id(repository, id)?);
     let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
     let length = request.content_length();
     let (caller, mut body) = (&request.caller, chunks(body));
@@ -101,7 +101,7 @@ pub(in crate::http) async fn close(
     repository: &RepositoryName,
     id: Option<&UploadId>,
 ) -> Answer {
-    let (fail, id) = (in_repository(repository), known(repository, id)?);
+    let (fail, id) = (in_repository(repository), require_id(repository, id)?);
     let mut digests = request.query.all("digest");
     let digest = match (digests.next(), digests.next()) {
         (Some(digest), None) => parse_digest(digest)?,
@@ -117,7 +117,7 @@ pub(in crate::http) async fn close(
 }
 
 /// The session id. One that this registry cannot have made is answered like any unknown id.
-fn known<'a>(repository: &RepositoryName, id: Option<&'a UploadId>) -> Result<&'a UploadId, HttpError> {
+fn require_id<'a>(repository: &RepositoryName, id: Option<&'a UploadId>) -> Result<&'a UploadId, HttpError> {
     id.ok_or_else(|| HttpError::from_service(Error::UploadUnknown, Some(repository)))
 }
 

@@ -25,22 +25,22 @@ pub(crate) fn project(fact: &Fact, stamp: Stamp, view: &mut View<'_>) -> Result<
             view.put(Key::of(Table::Repository).repository(repository).bytes(), value::visibility(*visibility))
         }
         Fact::BlobLinked { repository, digest, size } => {
-            view.put(held(Table::Blob, repository, digest), value::size(*size))?;
+            view.put(content_key(Table::Blob, repository, digest), value::size(*size))?;
             view.put(holder(digest, HolderKind::Blob, repository), nothing())
         }
         Fact::BlobUnlinked { repository, digest } => {
-            view.remove(held(Table::Blob, repository, digest))?;
+            view.remove(content_key(Table::Blob, repository, digest))?;
             view.remove(holder(digest, HolderKind::Blob, repository))
         }
         Fact::ManifestStored { repository, digest, manifest } => store_manifest(view, repository, digest, manifest),
         Fact::ManifestDeleted { repository, digest } => delete_manifest(view, repository, digest),
         Fact::TagSet { repository, tag, digest } => {
-            leave_tag(view, repository, tag)?;
+            remove_tag_of(view, repository, tag)?;
             view.put(tag_key(repository, tag), IVec::from(digest.as_str()))?;
             view.put(tag_of(repository, digest, tag), value::time(stamp.time))
         }
         Fact::TagDeleted { repository, tag } => {
-            leave_tag(view, repository, tag)?;
+            remove_tag_of(view, repository, tag)?;
             view.remove(tag_key(repository, tag))
         }
         Fact::UnitRoots { digest, list, units } => keep_roots(view, digest, list, *units),
@@ -81,12 +81,12 @@ fn store_manifest(
     manifest: &ManifestRecord,
 ) -> Result<(), Fault> {
     if let Some(old) = queries::manifest(view, repository, digest)? {
-        leave_relations(view, repository, digest, &old)?;
+        remove_relations(view, repository, digest, &old)?;
     }
-    view.put(held(Table::Manifest, repository, digest), value::json(manifest))?;
+    view.put(content_key(Table::Manifest, repository, digest), value::json(manifest))?;
     view.put(holder(digest, HolderKind::Manifest, repository), nothing())?;
     view.put(Key::of(Table::Catalogued).repository(repository).bytes(), nothing())?;
-    for target in needed(digest, manifest) {
+    for target in references_of(digest, manifest) {
         view.put(relation(Table::Reference, repository, target, digest), nothing())?;
     }
     if let Some(subject) = &manifest.subject {
@@ -97,8 +97,8 @@ fn store_manifest(
 
 fn delete_manifest(view: &mut View<'_>, repository: &RepositoryName, digest: &Digest) -> Result<(), Fault> {
     let Some(old) = queries::manifest(view, repository, digest)? else { return Ok(()) };
-    leave_relations(view, repository, digest, &old)?;
-    view.remove(held(Table::Manifest, repository, digest))?;
+    remove_relations(view, repository, digest, &old)?;
+    view.remove(content_key(Table::Manifest, repository, digest))?;
     view.remove(holder(digest, HolderKind::Manifest, repository))?;
     if !queries::has_manifests(view, repository)? {
         view.remove(Key::of(Table::Catalogued).repository(repository).bytes())?;
@@ -106,13 +106,13 @@ fn delete_manifest(view: &mut View<'_>, repository: &RepositoryName, digest: &Di
     Ok(())
 }
 
-fn leave_relations(
+fn remove_relations(
     view: &mut View<'_>,
     repository: &RepositoryName,
     digest: &Digest,
     old: &ManifestRecord,
 ) -> Result<(), Fault> {
-    for target in needed(digest, old) {
+    for target in references_of(digest, old) {
         view.remove(relation(Table::Reference, repository, target, digest))?;
     }
     match &old.subject {
@@ -121,7 +121,7 @@ fn leave_relations(
     }
 }
 
-fn leave_tag(view: &mut View<'_>, repository: &RepositoryName, tag: &Tag) -> Result<(), Fault> {
+fn remove_tag_of(view: &mut View<'_>, repository: &RepositoryName, tag: &Tag) -> Result<(), Fault> {
     match queries::tag(view, repository, tag)? {
         Some(old) => view.remove(tag_of(repository, &old, tag)),
         None => Ok(()),
@@ -145,11 +145,11 @@ fn unread(locator: &Locator, stamp: Stamp) -> Placement {
 }
 
 /// The content that a manifest references, except itself.
-fn needed<'a>(digest: &'a Digest, manifest: &'a ManifestRecord) -> impl Iterator<Item = &'a Digest> {
+fn references_of<'a>(digest: &'a Digest, manifest: &'a ManifestRecord) -> impl Iterator<Item = &'a Digest> {
     manifest.references.iter().filter(move |target| *target != digest)
 }
 
-fn held(table: Table, repository: &RepositoryName, digest: &Digest) -> Vec<u8> {
+fn content_key(table: Table, repository: &RepositoryName, digest: &Digest) -> Vec<u8> {
     Key::of(table).repository(repository).digest(digest).bytes()
 }
 

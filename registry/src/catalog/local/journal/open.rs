@@ -72,7 +72,7 @@ impl Journal {
         if survey.is_empty() {
             return create(directory, lock, options, &survey);
         }
-        let cut = mend(directory, &options, &survey).map_err(OpenError::io(directory))?;
+        let cut = complete_interrupted(directory, &options, &survey).map_err(OpenError::io(directory))?;
         Self::from_survey(directory, lock, options, &survey, cut)
     }
 
@@ -222,7 +222,7 @@ pub(super) fn remove(paths: &[PathBuf]) -> io::Result<()> {
 }
 
 /// Completes the steps that a crash interrupted.
-fn mend(directory: &Path, options: &Options, survey: &Survey) -> io::Result<Option<Cut>> {
+fn complete_interrupted(directory: &Path, options: &Options, survey: &Survey) -> io::Result<Option<Cut>> {
     let disk = &*options.disk;
     disk::sync_directory(disk, directory)?;
     remove(&survey.temporary)?;

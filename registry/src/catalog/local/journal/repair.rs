@@ -178,7 +178,7 @@ fn old_files(directory: &Path, names: &Names) -> Vec<PathBuf> {
 
 /// The last record about a thing.
 #[derive(Debug)]
-struct Word {
+struct LatestRecord {
     sequence: u64,
     is_removal: bool,
     payload: Vec<u8>,
@@ -187,7 +187,7 @@ struct Word {
 /// All valid records.
 #[derive(Debug, Default)]
 struct Salvage {
-    words: BTreeMap<Vec<u8>, Word>,
+    latest: BTreeMap<Vec<u8>, LatestRecord>,
     /// Sequences found in segments.
     found: BTreeSet<u64>,
     /// Sequence of the newest valid snapshot.
@@ -284,8 +284,8 @@ impl Salvage {
     }
 
     fn keep(&mut self, key: Vec<u8>, sequence: u64, is_removal: bool, payload: &[u8]) {
-        if self.words.get(&key).is_none_or(|word| word.sequence < sequence) {
-            self.words.insert(key, Word { sequence, is_removal, payload: payload.to_vec() });
+        if self.latest.get(&key).is_none_or(|known| known.sequence < sequence) {
+            self.latest.insert(key, LatestRecord { sequence, is_removal, payload: payload.to_vec() });
         }
     }
 
@@ -319,8 +319,8 @@ impl Salvage {
         let temporary = target.with_extension("tmp");
         let header = SnapshotHeader { id: *id, sequence, ledger_next: None };
         let mut writer = SnapshotWriter::new(File::create(&temporary)?, &header)?;
-        for word in self.words.values().filter(|word| !word.is_removal) {
-            writer.push(word.sequence, &word.payload)?;
+        for record in self.latest.values().filter(|record| !record.is_removal) {
+            writer.push(record.sequence, &record.payload)?;
         }
         make_durable(&SystemDisk, &writer.finish()?)?;
         let whole = snapshot::verify(&temporary, sequence).map_err(|fault| io::Error::other(fault.why))?;
