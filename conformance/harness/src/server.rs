@@ -2,9 +2,12 @@
 
 use std::net::TcpListener;
 use std::ops::Range;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -165,19 +168,29 @@ impl Drop for Server {
 /// is down for a moment.
 const PORTS: Range<u16> = 10_240..32_768;
 
-/// A free loopback port that no other server of this process was given before.
+/// A free loopback port that no other server of any judge was given.
 pub fn free_port() -> anyhow::Result<u16> {
-    static GIVEN: AtomicUsize = AtomicUsize::new(0);
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     // Judges that run side by side begin at different ports.
     let first = mix(u64::from(std::process::id())) as usize;
     for _ in PORTS {
-        let number = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % PORTS.len();
+        let number = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS.len();
         let port = PORTS.start + number as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if let Ok(reserved) = reserve(port)
+            && TcpListener::bind(("127.0.0.1", port)).is_ok()
+        {
+            RESERVED.lock().unwrap_or_else(PoisonError::into_inner).push(reserved);
             return Ok(port);
         }
     }
     bail!("no free port in {PORTS:?}")
+}
+
+/// Keeps the port from other judges until this process ends, also while its server is down.
+fn reserve(port: u16) -> std::io::Result<UnixListener> {
+    // Abstract names belong to a network namespace, as ports do.
+    UnixListener::bind_addr(&SocketAddr::from_abstract_name(format!("registry-judge-port-{port}"))?)
 }
 
 #[cfg(test)]
@@ -192,5 +205,11 @@ mod tests {
         assert!(ports.iter().all(|port| *port < lowest), "{ports:?} are given to connections from {lowest} on");
         let distinct: std::collections::BTreeSet<&u16> = ports.iter().collect();
         assert_eq!(distinct.len(), ports.len(), "given twice: {ports:?}");
+    }
+    #[test]
+    fn a_port_is_reserved_for_one_judge_while_no_server_listens() {
+        let port = free_port().unwrap();
+        assert!(TcpListener::bind(("127.0.0.1", port)).is_ok(), "nothing listens yet");
+        assert!(reserve(port).is_err(), "another judge could draw {port}");
     }
 }
