@@ -38,12 +38,16 @@ pub fn run(args: &Args, folder: Option<&Path>) -> anyhow::Result<()> {
     let registry = bench.with_accounts()?;
     report.case("https and Basic: rows pass", || bench.judge(&registry, &["--username", NAME], PASSWORD)?.passed());
     report.case("https and Basic: another password lets nobody in", || {
-        bench.judge(&registry, &["--username", NAME], "another")?.failed()
+        bench.judge(&registry, &["--username", NAME], "another")?.refused("got 401")
     });
     report.case("https: without the authority it is not trusted", || {
         let said = bench.run(&["edge", "--url", &registry.url, "--only", ROWS], "")?;
-        ensure!(said.said().contains("UnknownIssuer"), "{}", said.said());
-        said.failed()
+        said.refused("UnknownIssuer")
+    });
+    report.case("a row that does not exist is an error", || {
+        let said = bench.run(&["edge", "--url", &registry.url, "--only", "12,999"], "")?;
+        ensure!(!said.status.success() && said.said().contains("no row 999"), "{}", said.said());
+        Ok(())
     });
     let issuer = Issuer::start(NAME, PASSWORD)?;
     let registry = bench.with_tokens(&issuer)?;
@@ -55,7 +59,8 @@ pub fn run(args: &Args, folder: Option<&Path>) -> anyhow::Result<()> {
         Ok(())
     });
     report.case("Bearer: the issuer gives nothing for another password", || {
-        bench.judge(&registry, &["--username", NAME], "another")?.failed()
+        let message = format!("a token of {}: expected 200, got 401", issuer.realm());
+        bench.judge(&registry, &["--username", NAME], "another")?.refused(&message)
     });
     report.finish(folder)
 }
@@ -74,7 +79,8 @@ struct Registry {
 
 trait Judged {
     fn passed(&self) -> anyhow::Result<()>;
-    fn failed(&self) -> anyhow::Result<()>;
+    /// Nothing got in, and each row says this; row 3 passes by a refusal.
+    fn refused(&self, message: &str) -> anyhow::Result<()>;
 }
 
 impl Judged for Ended {
@@ -83,8 +89,13 @@ impl Judged for Ended {
         Ok(())
     }
 
-    fn failed(&self) -> anyhow::Result<()> {
-        ensure!(!self.status.success(), "it passed: {}", self.said());
+    fn refused(&self, message: &str) -> anyhow::Result<()> {
+        let said = self.said();
+        ensure!(self.status.code() == Some(1), "it ended with {}: {said}", self.status);
+        let failed: Vec<&str> = said.lines().filter(|line| line.starts_with("FAIL")).collect();
+        ensure!(!failed.is_empty() && failed.iter().all(|line| line.contains(message)), "not all {message:?}: {said}");
+        let passed = said.lines().find(|line| line.starts_with("pass") && !line.starts_with("pass  3 "));
+        ensure!(passed.is_none(), "let in: {passed:?}");
         Ok(())
     }
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
+
 use crate::jobs;
 use crate::report::Report;
 
@@ -39,6 +41,20 @@ pub fn note(text: &str) {
     }
 }
 
+/// Those of `all` with one of these names, or all without any name; an unknown name is an error.
+pub fn named<'a, T>(
+    all: &'a [T],
+    kind: &str,
+    name_of: impl Fn(&T) -> &str,
+    names: &[String],
+) -> anyhow::Result<Vec<&'a T>> {
+    if let Some(unknown) = names.iter().find(|name| all.iter().all(|one| name_of(one) != name.as_str())) {
+        let known: Vec<&str> = all.iter().map(&name_of).collect();
+        bail!("no {kind} {unknown}; known are {}", known.join(", "));
+    }
+    Ok(all.iter().filter(|one| names.is_empty() || names.iter().any(|name| name == name_of(one))).collect())
+}
+
 /// Asks until the answer is yes; `false` at the limit.
 pub fn wait_until(limit: Duration, mut ask: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
@@ -50,5 +66,21 @@ pub fn wait_until(limit: Duration, mut ask: impl FnMut() -> bool) -> bool {
             return false;
         }
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_nothing_has_is_an_error() {
+        let only = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            named(&["1", "91", "91"], "row", |name| name, &names).map(|found| found.len())
+        };
+        assert_eq!((only(&[]).unwrap(), only(&["91"]).unwrap(), only(&["91", "1"]).unwrap()), (3, 2, 3));
+        let error = only(&["1", "999"]).unwrap_err().to_string();
+        assert!(error.contains("no row 999"), "{error}");
     }
 }

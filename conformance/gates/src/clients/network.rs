@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use conformance::clients::round::{ROW, Round, Setting, THREE_LAYERS};
-use conformance::clients::{Rows, containerd, docker, logs_in, oras, skopeo, wanted};
+use conformance::clients::{Rows, containerd, docker, logs_in, oras, skopeo};
 use harness::client::{Request, Target};
 use harness::front::Manner;
-use harness::gate::note;
+use harness::gate::{named, note};
 use harness::layout::Image;
 use harness::local;
 use harness::scale::Scale;
@@ -105,7 +105,7 @@ pub struct Args {
 
 /// After the clients' rounds all of it is pulled again: cold, without portals, and with bad ones.
 pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
-    let clients: Vec<&Client> = wanted(&CLIENTS, |client| client.name, &args.only)?;
+    let clients: Vec<&Client> = named(&CLIENTS, "client", |client| client.name, &args.only)?;
     let scratch = tempfile::Builder::new().prefix("clients").tempdir()?;
     let logs = logs_in(folder.unwrap_or(scratch.path()))?;
     let tools = std::path::absolute(&args.tools)?;

@@ -24,6 +24,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 use harness::client::Target;
+use harness::gate::named;
 use harness::report::{Outcome, Report};
 use harness::scale::Scale;
 
@@ -99,12 +100,7 @@ const GROUPS: &[(&str, Group)] = &[
 ];
 
 pub fn run(args: &SkynetArgs, scale: Scale, seed: u64, folder: Option<&Path>) -> anyhow::Result<()> {
-    for name in &args.only {
-        if GROUPS.iter().all(|(known, _)| known != name) {
-            let known: Vec<&str> = GROUPS.iter().map(|(known, _)| *known).collect();
-            bail!("no group {name}; known are {}", known.join(", "));
-        }
-    }
+    let groups = named(GROUPS, "group", |(name, _)| name, &args.only)?;
     let scratch = tempfile::Builder::new().prefix("skynet").tempdir()?;
     let reports = std::path::absolute(folder.unwrap_or(scratch.path()))?.join("skynet");
     std::fs::create_dir_all(&reports)?;
@@ -123,12 +119,10 @@ pub fn run(args: &SkynetArgs, scale: Scale, seed: u64, folder: Option<&Path>) ->
         judged,
         report: Report::new("skynet"),
     };
-    for (name, group) in GROUPS {
-        if args.only.is_empty() || args.only.iter().any(|wanted| wanted == name) {
-            let started = Instant::now();
-            if let Err(error) = group(&mut bench) {
-                bench.report.add(format!("{name}: runs"), Outcome::Fail(format!("{error:#}")), started.elapsed());
-            }
+    for (name, group) in groups {
+        let started = Instant::now();
+        if let Err(error) = group(&mut bench) {
+            bench.report.add(format!("{name}: runs"), Outcome::Fail(format!("{error:#}")), started.elapsed());
         }
     }
     let Bench { judged, report, .. } = bench;

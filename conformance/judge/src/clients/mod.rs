@@ -18,8 +18,9 @@ pub mod skopeo;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use harness::client::Target;
+use harness::gate::named;
 use harness::scale::Scale;
 use harness::server::ServerOptions;
 
@@ -61,7 +62,7 @@ const CLIENTS: &[(&str, Rows)] = &[
 ];
 
 pub fn run(args: &ClientsArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
-    let clients = wanted(CLIENTS, |(name, _)| name, &args.only)?;
+    let clients = named(CLIENTS, "client", |(name, _)| name, &args.only)?;
     let scratch = tempfile::Builder::new().prefix("clients").tempdir()?;
     let logs = logs_in(folder.unwrap_or(scratch.path()))?;
     let tools = std::path::absolute(&args.tools)?;
@@ -81,15 +82,6 @@ pub fn run(args: &ClientsArgs, scale: Scale, folder: Option<&Path>) -> anyhow::R
     }
     drop(server);
     setting.into_report().finish(folder)
-}
-
-/// Those of `clients` that are named, or all if no name is given; an unknown name is an error.
-pub fn wanted<'a, T>(clients: &'a [T], name_of: impl Fn(&T) -> &str, names: &[String]) -> anyhow::Result<Vec<&'a T>> {
-    if let Some(name) = names.iter().find(|name| clients.iter().all(|client| name_of(client) != name.as_str())) {
-        let known: Vec<&str> = clients.iter().map(&name_of).collect();
-        bail!("no client {name}; known are {}", known.join(", "));
-    }
-    Ok(clients.iter().filter(|client| names.is_empty() || names.iter().any(|name| name == name_of(client))).collect())
 }
 
 /// The folder of logs below a folder of reports. Rounds add to the logs; those of an earlier run go.

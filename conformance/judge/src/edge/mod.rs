@@ -31,6 +31,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use harness::client::Target;
+use harness::gate::named;
 use harness::report::{Outcome, Report};
 use harness::site::Site;
 use harness::surroundings::SurroundingsArgs;
@@ -61,6 +62,7 @@ pub struct EdgeOptions {
 
 /// Runs the table and reports each row in its order.
 pub fn run(options: &EdgeOptions, folder: Option<&Path>) -> anyhow::Result<()> {
+    let rows: Vec<&TableRow> = named(TABLE, "row", |row| row.number, &options.only)?;
     let open = |binary| Workshop::new(binary, &options.surroundings);
     let workshop = options.binary.as_deref().map(open).transpose()?;
     let (target, _server) = match (options.target.target()?, &workshop) {
@@ -71,8 +73,6 @@ pub fn run(options: &EdgeOptions, folder: Option<&Path>) -> anyhow::Result<()> {
         }
         (None, None) => anyhow::bail!("neither --url nor --binary"),
     };
-    let wanted = |row: &&TableRow| options.only.is_empty() || options.only.iter().any(|number| number == row.number);
-    let rows: Vec<&TableRow> = TABLE.iter().filter(wanted).collect();
     let mut report = Report::new("edge");
     for (index, outcome, took) in run_all(&rows, &target, workshop.as_ref())? {
         let (level, _) = source(rows[index].number);
