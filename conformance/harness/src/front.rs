@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use exchange::Exchange;
-use replay::{Old, Replayed};
+use exchange::{Exchange, Replayed};
+use replay::Old;
 
 /// What the front does to requests. It may change at any time, also for those that are under way.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,46 +15,36 @@ use harness::scale::Scale;
 use harness::server::Server;
 use harness::verify;
 
-use super::bad_portals;
 use crate::network::patience;
 use crate::network::stack::{Bench, Stack};
 
 /// So many portals, all of which have everything: each may be the only honest one.
-pub const PORTALS: usize = 3;
+const PORTALS: usize = 3;
 
-/// A client with its round, the tag it gives its image there, and how it pulls that [`again`] into an empty store and
-/// compares bit for bit.
-pub struct Client {
-    pub name: &'static str,
+/// A client with its round, and how it pulls its image [`again`] into an empty store and compares bit for bit.
+struct Client {
+    name: &'static str,
     rows: Rows,
-    pub tag: &'static str,
     pull: fn(&Round, &Image) -> anyhow::Result<()>,
 }
 
 const CLIENTS: [Client; 4] = [
-    Client { name: "docker", rows: docker::run, tag: "v1", pull: docker::pull },
-    Client { name: "containerd", rows: containerd::run, tag: "image", pull: containerd::pull },
-    Client { name: "skopeo", rows: skopeo::run, tag: "v1", pull: skopeo::pull },
-    Client { name: "oras", rows: oras::run, tag: "v1", pull: oras::pull },
+    Client { name: "docker", rows: docker::run, pull: docker::pull },
+    Client { name: "containerd", rows: containerd::run, pull: containerd::pull },
+    Client { name: "skopeo", rows: skopeo::run, pull: skopeo::pull },
+    Client { name: "oras", rows: oras::run, pull: oras::pull },
 ];
 
-impl Client {
-    /// Where its image is.
-    pub fn repository(&self, setting: &Setting) -> String {
-        setting.repository(&format!("{}/image", self.name))
-    }
-}
-
 /// The registry before its portals.
-pub struct Network<'a> {
+struct Network<'a> {
     bench: Bench<'a>,
-    pub stack: Stack,
+    stack: Stack,
     /// `None` only if it could not be started again.
     server: RefCell<Option<Server>>,
 }
 
 impl<'a> Network<'a> {
-    pub fn start(binary: &'a Path, folder: &Path, log: &Path, scale: Scale) -> anyhow::Result<Self> {
+    fn start(binary: &'a Path, folder: &Path, log: &Path, scale: Scale) -> anyhow::Result<Self> {
         let bench = Bench { binary, folder: folder.to_owned(), scale };
         let mut stack = Stack::new(&bench, PORTALS)?;
         log.clone_into(&mut stack.options.log);
@@ -62,28 +52,28 @@ impl<'a> Network<'a> {
         Ok(Network { bench, stack, server: RefCell::new(Some(server)) })
     }
 
-    pub fn target(&self) -> Target {
+    fn target(&self) -> Target {
         self.stack.options.target()
     }
 
     /// What makes another registry store to the same portals.
-    pub fn settings(&self) -> Vec<(String, String)> {
+    fn settings(&self) -> Vec<(String, String)> {
         self.stack.options.env.clone()
     }
 
-    pub fn restart(&self, change: impl FnOnce(Server) -> anyhow::Result<Server>) -> anyhow::Result<()> {
+    fn restart(&self, change: impl FnOnce(Server) -> anyhow::Result<Server>) -> anyhow::Result<()> {
         let server = self.server.borrow_mut().take().context("the registry does not run")?;
         *self.server.borrow_mut() = Some(change(server)?);
         Ok(())
     }
 
     /// All is placed, and read back.
-    pub fn settle(&self) -> anyhow::Result<()> {
+    fn settle(&self) -> anyhow::Result<()> {
         self.stack.settle(&self.target(), patience(&self.bench))
     }
 
     /// Nothing is here, and all portals are honest.
-    pub fn make_cold(&self) -> anyhow::Result<()> {
+    fn make_cold(&self) -> anyhow::Result<()> {
         self.stack.set_all(&Manner::Honest);
         self.restart(|server| self.stack.make_cold(server))
     }
@@ -103,7 +93,7 @@ pub struct Args {
     only: Vec<String>,
 }
 
-/// After the clients' rounds all of it is pulled again: cold, without portals, and with bad ones.
+/// After the clients' rounds all of it is pulled again: cold and without portals.
 pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
     let clients: Vec<&Client> = named(&CLIENTS, "client", |client| client.name, &args.only)?;
     let scratch = tempfile::Builder::new().prefix("clients").tempdir()?;
@@ -133,12 +123,11 @@ fn rounds(network: &Network, setting: &Setting, clients: &[&Client]) -> anyhow::
         })?;
     }
     setting.row("portals: everything else cold, bit for bit", || everything(&network.target()));
-    without_portals(network, setting, clients)?;
-    bad_portals::run(network, setting, clients)
+    without_portals(network, setting, clients)
 }
 
 /// A row: the image of the client's round is pulled into an empty store, by whatever is done around it.
-pub fn again(
+fn again(
     setting: &Setting,
     client: &Client,
     what: &str,

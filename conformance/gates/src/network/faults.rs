@@ -1,5 +1,7 @@
 //! Portals that are gone, lie, stall or refuse: pulls succeed as long as one of them is honest, and it is said.
 
+use std::time::Duration;
+
 use anyhow::{Context, ensure};
 use harness::front::Manner;
 use harness::gate::note;
@@ -9,7 +11,10 @@ use harness::status::{self, Metrics, TROUBLE, warnings};
 
 use super::images::Library;
 use super::stack::{Bench, Stack};
-use super::{KIB, MIB, STALL, TIMED_OUT, patience};
+use super::{KIB, MIB, TIMED_OUT, patience};
+
+/// How long a portal stalls that stalls for a while.
+const STALL: Duration = Duration::from_secs(4);
 
 /// Content on all three portals, and nothing of it here.
 fn prepared(bench: &Bench, name: &str, lengths: &[usize]) -> anyhow::Result<(Stack, Library, Server)> {

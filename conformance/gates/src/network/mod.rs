@@ -13,6 +13,7 @@ mod manners;
 mod memory;
 mod outage;
 mod rates;
+mod replay;
 mod resume;
 pub mod stack;
 mod tus;
@@ -37,9 +38,6 @@ const UNIT: u64 = 4 << 20;
 
 /// Cases at once: nearly all of their time they wait for placement, evictions and time-outs.
 const WORKERS: usize = 8;
-
-/// How long a portal stalls that stalls for a while.
-pub const STALL: Duration = Duration::from_secs(4);
 
 /// What a portal says whose hosts were too slow: skyd's 500, to be tried again.
 const TIMED_OUT: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n\
@@ -71,6 +69,7 @@ const CASES: &[Case] = &[
     ("nothing is evicted before it was read back", cold::eviction),
     ("one portal gone, one lying, one stalling", faults::gone_lying_stalling),
     ("refusals of portals: the next one is asked", faults::refusals),
+    ("one portal replays old answers, one is gone", replay::replaying),
     ("all portals gone: 503 for cold, warm goes on, placement resumes", outage::all_gone),
     ("all portals stall: 503 for cold, warm goes on", outage::all_stalled),
     ("staging full: 503, and uploads again afterwards", outage::staging_full),

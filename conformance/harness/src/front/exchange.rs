@@ -2,7 +2,16 @@
 
 use std::time::Instant;
 
-use super::replay::Replayed;
+/// What a request was answered with instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replayed {
+    /// An entry, as it once was.
+    Entry,
+    /// Other content of the same length: nothing but the bytes tells.
+    SameLength,
+    /// Other content.
+    OtherLength,
+}
 
 /// What passed.
 #[derive(Clone, Debug)]

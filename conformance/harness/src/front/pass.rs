@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::exchange::{Exchange, status};
-use super::replay::{Again, MAX_ANSWER, Replayed, with_path};
+use super::exchange::{Exchange, Replayed, status};
+use super::replay::{Again, MAX_ANSWER, with_path};
 use super::{Manner, Shared};
 
 /// The longest head that is taken.

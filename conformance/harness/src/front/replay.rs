@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Replayed};
 
 /// The longest answer to a question for an entry that is kept.
 pub const MAX_ANSWER: usize = 16 << 10;
@@ -14,17 +14,6 @@ pub struct Old {
     contents: BTreeMap<String, u64>,
     /// The first answer to each question for an entry, whole.
     entries: BTreeMap<String, Vec<u8>>,
-}
-
-/// What a request was answered with instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replayed {
-    /// An entry, as it once was.
-    Entry,
-    /// Other content of the same length: nothing but the bytes tells.
-    SameLength,
-    /// Other content.
-    OtherLength,
 }
 
 /// How to answer with something old.

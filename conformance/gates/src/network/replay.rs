@@ -1,0 +1,55 @@
+//! A portal that answers with what it once answered to something else: no client gets any of it.
+
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use harness::front::Manner;
+use harness::front::exchange::{Exchange, Replayed};
+use harness::gate::note;
+use harness::site::Site;
+use harness::status::{self, Metrics, TROUBLE, warnings};
+
+use super::images::Library;
+use super::stack::{Bench, Stack};
+use super::{KIB, MIB, patience};
+
+/// Two images have contents of these lengths, so that other content of the right length can be replayed.
+const LENGTHS: [usize; 3] = [KIB, 4 * MIB - 300, 9 * MIB];
+
+/// Each portal replays once while the next one is gone, so that the order in which they are asked hides nothing.
+pub fn replaying(bench: &Bench) -> anyhow::Result<()> {
+    let stack = Stack::new(bench, 3)?;
+    let mut server = stack.start()?;
+    let site = Site::new(server.target(), "replay");
+    let push = |name| Library::push(site.repo(name), &["sha256"], &LENGTHS);
+    let libraries = [push("a")?, push("b")?];
+    stack.settle(&server.target(), patience(bench))?;
+    let old = stack.old();
+    let missing: Vec<_> = LENGTHS.iter().filter(|length| !old.has_two_of(**length as u64)).collect();
+    ensure!(missing.is_empty(), "no two contents with the lengths {missing:?} were read");
+    let replaying = Manner::Replaying(Arc::new(old));
+    let log = stack.options.log.clone();
+    let (mut named, mut counted, mut alike) = (0, 0, 0);
+    for round in 0..3 {
+        stack.set_all(&Manner::Honest);
+        server = stack.make_cold(server)?;
+        let (from, before) = (status::length(&log), Metrics::of(&server.target())?);
+        let [bad, gone] = [0, 1].map(|number| &stack.portals[(round + number) % 3].front);
+        let mark = bad.mark();
+        bad.set(replaying.clone());
+        gone.set(Manner::Gone);
+        libraries.iter().try_for_each(Library::check).with_context(|| format!("round {round}"))?;
+        alike += bad.replayed(mark, Replayed::SameLength);
+        named += warnings(&log, from, &bad.authority())?.len();
+        let after = Metrics::of(&server.target())?;
+        counted += after.grown(&before, &TROUBLE).iter().filter(|name| name.contains(&bad.authority())).count();
+    }
+    note(&format!("other content of the same length was answered {alike} times, {named} warnings name the portal"));
+    ensure!(alike > 0, "no other content of the right length was answered, so nothing was tried");
+    ensure!(named > 0, "no warning names the portal that replays");
+    ensure!(counted > 0, "no metric tells of trouble with the portal that replays");
+    // The registry computes the skylink of each digest itself, so an old entry has nobody to mislead.
+    let entries = stack.since(&stack.beginning()).into_iter().filter(Exchange::is_of_entry).count();
+    ensure!(entries == 0, "the registry asked for {entries} entries: old ones must be replayed here, too");
+    Ok(())
+}
