@@ -2,6 +2,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
 mod answers;
+mod attached;
 mod bench;
 mod clients;
 mod crash;
@@ -38,7 +39,7 @@ struct Cli {
 enum Check {
     /// The registry beside docker-registry and nginx: CPU, rates, memory.
     Bench(bench::BenchArgs),
-    /// Real clients against a registry that stores to portals: cold, without portals, and with bad ones.
+    /// Real clients against a registry that stores to portals: cold, and without portals.
     ClientsNetwork(clients::network::Args),
     /// Kills under pushes, deletes and collections.
     Crash(crash::Args),

@@ -1,122 +1,107 @@
 //! A plain HTTP/1.1 client that sends exactly what it is told, right or wrong.
 
+pub mod login;
+mod message;
+
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
+use rustls::ClientConfig;
 
 use crate::stream::Stream;
-pub use crate::target::Target;
+use login::Login;
+pub use message::{Body, Request, Response, clip, octets, reading, with_query};
 
-/// A request as it will stand on the wire.
+/// A server to judge.
 #[derive(Clone, Debug)]
-pub struct Request {
-    pub method: String,
-    pub path: String,
-    pub headers: Vec<(String, String)>,
-    pub body: Body,
-}
-
-/// How a body is framed.
-#[derive(Clone, Debug)]
-pub enum Body {
-    None,
-    /// With `Content-Length`.
-    Sized(Vec<u8>),
-    /// With `Transfer-Encoding: chunked`, in pieces of the given size.
-    Chunked(Vec<u8>, usize),
-}
-
-impl Request {
-    pub fn new(method: &str, path: impl Into<String>) -> Self {
-        Request { method: method.to_owned(), path: path.into(), headers: Vec::new(), body: Body::None }
-    }
-
-    pub fn get(path: impl Into<String>) -> Self {
-        Request::new("GET", path)
-    }
-
-    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.headers.push((name.to_owned(), value.into()));
-        self
-    }
-
-    pub fn body(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.body = Body::Sized(bytes.into());
-        self
-    }
-
-    pub fn chunked(mut self, bytes: impl Into<Vec<u8>>, piece: usize) -> Self {
-        self.body = Body::Chunked(bytes.into(), piece);
-        self
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name))
-    }
-
-    fn encode_head(&self, host: &str, more: &[(&str, &str)]) -> String {
-        use std::fmt::Write as _;
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", self.method, self.path);
-        let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        for (name, value) in own.chain(more.iter().copied()) {
-            let _ = write!(head, "{name}: {value}\r\n");
-        }
-        match &self.body {
-            Body::None if matches!(self.method.as_str(), "POST" | "PUT" | "PATCH") => {
-                head.push_str("Content-Length: 0\r\n");
-            }
-            Body::None => {}
-            Body::Sized(bytes) => {
-                let _ = write!(head, "Content-Length: {}\r\n", bytes.len());
-            }
-            Body::Chunked(..) => head.push_str("Transfer-Encoding: chunked\r\n"),
-        }
-        head.push_str("\r\n");
-        head
-    }
-}
-
-/// An answer, read whole.
-#[derive(Clone, Debug)]
-pub struct Response {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-    /// True if the registry that answered is also judged by Skyberth's own policy.
+pub struct Target {
+    pub host: String,
+    pub port: u16,
+    /// Present for https.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// The file of certificates that were named for it, for programs that are told of it.
+    pub ca: Option<PathBuf>,
+    /// Finds out how the server wants to be logged in to; absent where no login is ever wanted.
+    pub login: Option<Arc<Login>>,
+    /// Skyberth's own policy is asked of it, beyond the specification.
     pub own: bool,
 }
 
-impl Response {
-    /// The first header of that name.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+impl Target {
+    /// A server of ours that speaks http.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Target { host: host.into(), port, tls: None, ca: None, login: None, own: true }
     }
 
-    /// The header, or an error that names it.
-    pub fn need(&self, name: &str) -> anyhow::Result<&str> {
-        self.header(name).ok_or_else(|| anyhow!("no {name} header in a {} answer", self.status))
+    pub fn local(port: u16) -> Self {
+        Target::new("127.0.0.1", port)
     }
 
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    pub fn json(&self) -> anyhow::Result<serde_json::Value> {
-        serde_json::from_slice(&self.body).with_context(|| format!("not JSON: {:?}", self.text()))
-    }
-
-    /// The code of the first OCI error in the body.
-    pub fn error_code(&self) -> Option<String> {
-        Some(self.json().ok()?.get("errors")?.get(0)?.get("code")?.as_str()?.to_owned())
-    }
-
-    pub fn expect(&self, status: u16) -> anyhow::Result<&Self> {
-        if self.status != status {
-            bail!("expected {status}, got {} {}", self.status, self.text().chars().take(300).collect::<String>());
+    /// Reads `http://HOST[:PORT]`.
+    pub fn parse(url: &str) -> anyhow::Result<Self> {
+        let (secure, target) = address(url)?;
+        if secure {
+            bail!("{url}: only http:// is spoken here");
         }
-        Ok(self)
+        Ok(target)
     }
+
+    pub fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.authority())
+    }
+
+    /// This registry, addressed without a login.
+    pub fn anonymous(&self) -> Self {
+        Target { login: None, ..self.clone() }
+    }
+
+    /// One request on a connection of its own.
+    pub fn send(&self, request: &Request) -> anyhow::Result<Response> {
+        Connection::open(self)?.send(request)
+    }
+
+    /// Whether a URL leads to this very server.
+    pub fn is_at(&self, url: &str) -> bool {
+        address(url).is_ok_and(|(secure, other)| {
+            secure == self.tls.is_some() && other.port == self.port && other.host.eq_ignore_ascii_case(&self.host)
+        })
+    }
+}
+
+/// Host and port of an http or https URL, whatever follows them, and whether it is https.
+pub fn address(url: &str) -> anyhow::Result<(bool, Target)> {
+    let (secure, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+        (Some(rest), _) => (false, rest),
+        (_, Some(rest)) => (true, rest),
+        _ => bail!("{url}: neither http:// nor https://"),
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let (host, port) = match authority.rsplit_once(':') {
+        // A colon within brackets belongs to the address.
+        Some((host, port)) if !port.contains(']') => (host, port.parse().with_context(|| format!("{url}: bad port"))?),
+        _ => (authority, if secure { 443 } else { 80 }),
+    };
+    anyhow::ensure!(!host.is_empty(), "{url}: no host");
+    Ok((secure, Target::new(host, port)))
+}
+
+/// The path of a Location, absolute on the same registry or relative.
+pub fn local_path(target: &Target, location: &str) -> anyhow::Result<String> {
+    if location.starts_with('/') {
+        return Ok(location.to_owned());
+    }
+    if !target.is_at(location) {
+        bail!("Location {location} leads elsewhere");
+    }
+    let path = location.splitn(4, '/').nth(3).unwrap_or_default();
+    Ok(format!("/{path}"))
 }
 
 /// One kept-alive connection.
@@ -291,4 +276,34 @@ fn write_chunks(out: &mut dyn Write, bytes: &[u8], piece: usize) -> std::io::Res
         out.write_all(b"\r\n")?;
     }
     out.write_all(b"0\r\n\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_scheme_a_host_and_a_port() {
+        let read = |url: &str| address(url).map(|(secure, target)| (secure, target.host, target.port)).unwrap();
+        assert_eq!(read("http://a:5000/"), (false, "a".to_owned(), 5000));
+        assert_eq!(read("https://a/v2/x:1"), (true, "a".to_owned(), 443));
+        assert_eq!(read("http://[::1]:5000"), (false, "[::1]".to_owned(), 5000));
+        assert_eq!(read("http://[::1]"), (false, "[::1]".to_owned(), 80));
+        assert!(address("ftp://a").is_err() && address("http://a:b").is_err() && address("http://").is_err());
+    }
+
+    #[test]
+    fn a_location_with_or_without_the_usual_port_leads_to_the_same_server() {
+        let target = Target::new("registry.example", 80);
+        assert!(target.is_at("http://registry.example/v2/x") && target.is_at("http://Registry.example:80/v2/x"));
+        assert!(!target.is_at("https://registry.example:80/v2/x") && !target.is_at("http://registry.example.org/"));
+    }
+
+    #[test]
+    fn a_location_is_followed_on_the_same_registry_only() {
+        let target = Target::local(5000);
+        assert_eq!(local_path(&target, "/v2/x?a=b").unwrap(), "/v2/x?a=b");
+        assert_eq!(local_path(&target, "http://127.0.0.1:5000/v2/x").unwrap(), "/v2/x");
+        assert!(local_path(&target, "http://elsewhere/v2/x").is_err());
+    }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::login::base64;
+use crate::client::login::base64;
 
 /// It lives as long as the process; its thread waits for connections.
 #[derive(Debug)]
@@ -66,8 +66,8 @@ fn unescape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::login::{Account, Login};
     use crate::client::{Request, Target};
-    use crate::login::{Account, Login};
 
     /// A registry that takes a token only for the very scope that a request needs.
     fn registry(realm: String) -> Target {

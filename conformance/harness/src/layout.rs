@@ -1,15 +1,14 @@
 //! Makes images and OCI layouts from nothing: no base image, no network, the same bytes for the same seed.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
+use crate::digest::{Hashing, sha256};
 use crate::noise::Noise;
-use crate::site::{hex, sha256};
 use crate::tar;
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -129,13 +128,6 @@ pub fn layout_archive(layout: &Path, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The digest of whatever a reader holds.
-pub fn sha256_of(mut reader: impl Read) -> anyhow::Result<String> {
-    let mut hashing = Hashing::sink();
-    io::copy(&mut reader, &mut hashing)?;
-    Ok(hashing.digest().0)
-}
-
 pub fn blob_path(layout: &Path, digest: &str) -> PathBuf {
     layout.join("blobs").join(digest.replacen(':', "/", 1))
 }
@@ -167,7 +159,7 @@ fn image_for(layout: &Path, seed: &str, sizes: &[u64], arch: &str) -> anyhow::Re
 fn write_layer(layout: &Path, seed: &str, number: usize, size: u64) -> anyhow::Result<Layer> {
     let draft = layout.join("layer.draft");
     let inner = BufWriter::new(File::create(&draft)?);
-    let mut out = Hashing { inner, hasher: Sha256::new(), length: 0 };
+    let mut out = Hashing::new(inner);
     tar::append(&mut out, &format!("file-{number}"), size, &mut Noise::new(seed, size))?;
     tar::finish(&mut out)?;
     out.inner.flush()?;
@@ -200,43 +192,10 @@ fn append_file(out: &mut dyn Write, name: &str, path: &Path) -> anyhow::Result<(
     Ok(tar::append(out, name, size, &mut file)?)
 }
 
-/// Counts and hashes what passes through.
-pub struct Hashing<W> {
-    inner: W,
-    hasher: Sha256,
-    length: u64,
-}
-
-impl Hashing<io::Sink> {
-    /// Hashes and keeps nothing.
-    pub fn sink() -> Self {
-        Hashing { inner: io::sink(), hasher: Sha256::new(), length: 0 }
-    }
-}
-
-impl<W> Hashing<W> {
-    /// The digest, and the number of bytes.
-    pub fn digest(self) -> (String, u64) {
-        (format!("sha256:{}", hex(&self.hasher.finalize())), self.length)
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(buffer)?;
-        self.hasher.update(&buffer[..written]);
-        self.length += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::sha256_of;
 
     #[test]
     fn the_same_seed_makes_the_same_image_in_which_every_blob_has_its_digest() {

@@ -10,6 +10,7 @@
 
 pub mod client;
 pub mod daemon;
+pub mod digest;
 pub mod expect;
 pub mod front;
 pub mod gate;
@@ -17,7 +18,6 @@ pub mod issuer;
 pub mod jobs;
 pub mod layout;
 pub mod local;
-pub mod login;
 pub mod manifest;
 pub mod noise;
 pub mod operate;

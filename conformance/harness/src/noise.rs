@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use crate::layout::sha256_of;
+use crate::digest::sha256_of;
 
 const BLOCK: usize = 64 << 10;
 
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(all.len() as u64, length);
         assert_ne!(all[..BLOCK], all[BLOCK..2 * BLOCK]);
         assert!(noise("a", all.len()) == all && noise("b", all.len()) != all);
-        assert_eq!(Noise::new("a", length).digest(), crate::site::sha256(&all));
+        assert_eq!(Noise::new("a", length).digest(), crate::digest::sha256(&all));
         let mut same = Comparison::with(Noise::new("a", length));
         same.write_all(&all).unwrap();
         assert!(same.is_complete());

@@ -2,8 +2,7 @@
 
 use anyhow::{Context, ensure};
 
-use crate::client::{Request, Response, Target};
-use crate::site::{clip, local_path, octets, with_query};
+use crate::client::{Request, Response, Target, clip, local_path, octets, with_query};
 
 /// An upload session, at its newest Location.
 #[derive(Clone, Debug)]

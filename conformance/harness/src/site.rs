@@ -3,38 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail, ensure};
-use sha2::{Digest as _, Sha256, Sha512};
+use anyhow::{Context, ensure};
 
 use crate::client::{Request, Response, Target};
+pub use crate::client::{clip, local_path, octets, reading, with_query};
+pub use crate::digest::{ALGORITHMS, digest, hex, sha256};
 use crate::noise::noise;
 pub use crate::session::Session;
-
-/// The digest algorithms that the image specification registers.
-pub const ALGORITHMS: [&str; 3] = ["sha256", "sha512", "blake3"];
-
-/// The digest of `bytes` as `<algorithm>:<hex>`.
-pub fn digest(algorithm: &str, bytes: &[u8]) -> String {
-    let encoded = match algorithm {
-        "sha256" => hex(&Sha256::digest(bytes)),
-        "sha512" => hex(&Sha512::digest(bytes)),
-        "blake3" => blake3::hash(bytes).to_hex().to_string(),
-        other => format!("no such algorithm {other}"),
-    };
-    format!("{algorithm}:{encoded}")
-}
-
-pub fn sha256(bytes: &[u8]) -> String {
-    digest("sha256", bytes)
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
 
 /// One row's place: a registry, and names that no other row or run uses.
 #[derive(Clone, Debug)]
@@ -83,15 +58,6 @@ impl Site {
     pub fn send(&self, request: &Request) -> anyhow::Result<Response> {
         self.target.send(request).with_context(|| format!("{} {}", request.method, clip(&request.path)))
     }
-}
-
-/// The start of a text that may be huge, on one line.
-pub fn clip(text: &str) -> String {
-    let mut line: String = text.chars().take(120).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if line.len() < text.len() {
-        line.push_str("...");
-    }
-    line
 }
 
 /// How a blob is pushed.
@@ -235,66 +201,4 @@ struct Seen {
     media_type: Option<String>,
     range: Option<String>,
     body: String,
-}
-
-/// The `Accept` of clients; older registries hide a manifest whose type it lacks. Row 24 covers its absence.
-const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
-    application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
-
-/// A read of a path, with the `Accept` of clients if it is a manifest.
-pub fn reading(method: &str, path: &str) -> Request {
-    let request = Request::new(method, path);
-    if path.contains("/manifests/") { request.header("Accept", ACCEPT) } else { request }
-}
-
-pub fn octets(request: Request) -> Request {
-    request.header("Content-Type", "application/octet-stream")
-}
-
-pub fn with_query(path: &str, query: &str) -> String {
-    format!("{path}{}{query}", if path.contains('?') { '&' } else { '?' })
-}
-
-/// The path of a Location, absolute on the same registry or relative.
-pub fn local_path(target: &Target, location: &str) -> anyhow::Result<String> {
-    if location.starts_with('/') {
-        return Ok(location.to_owned());
-    }
-    if !target.is_at(location) {
-        bail!("Location {location} leads elsewhere");
-    }
-    let path = location.splitn(4, '/').nth(3).unwrap_or_default();
-    Ok(format!("/{path}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digests_of_nothing_are_the_known_ones() {
-        let known = [
-            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-            "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
-            "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
-        ];
-        for (algorithm, want) in ALGORITHMS.into_iter().zip(known) {
-            assert_eq!(digest(algorithm, b""), want);
-        }
-    }
-
-    #[test]
-    fn a_newline_in_an_answer_does_not_break_the_report() {
-        assert_eq!(clip("one\ntwo\r"), "one two ");
-        assert_eq!(clip(&"x".repeat(130)).len(), 123);
-    }
-
-    #[test]
-    fn a_location_is_followed_on_the_same_registry_only() {
-        let target = Target::local(5000);
-        assert_eq!(local_path(&target, "/v2/x?a=b").unwrap(), "/v2/x?a=b");
-        assert_eq!(local_path(&target, "http://127.0.0.1:5000/v2/x").unwrap(), "/v2/x");
-        assert!(local_path(&target, "http://elsewhere/v2/x").is_err());
-        assert_eq!(with_query("/v2/x?a=b", "c=d"), "/v2/x?a=b&c=d");
-    }
 }

@@ -8,8 +8,8 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::client::{Connection, Request, Target};
-use crate::layout::{self, Hashing, Image, Index, blob_path, sha256_of};
-use crate::site::sha256;
+use crate::digest::{Hashing, sha256, sha256_of};
+use crate::layout::{Image, Index, blob_path};
 
 const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
@@ -132,7 +132,7 @@ pub fn readable_refusal(said: &str) -> anyhow::Result<()> {
 
 /// The two files of a client are the same.
 pub fn same_file(one: &Path, two: &Path) -> anyhow::Result<()> {
-    let digest = layout::sha256_of(File::open(one)?)?;
+    let digest = sha256_of(File::open(one)?)?;
     file_has(two, &digest)
 }
 
@@ -158,6 +158,7 @@ fn collect_digests(folder: &Path, found: &mut BTreeSet<String>) -> anyhow::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout;
 
     #[test]
     fn a_layout_with_one_wrong_byte_does_not_hold_the_image() {

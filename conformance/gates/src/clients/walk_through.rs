@@ -18,6 +18,7 @@ use harness::verify;
 
 use super::attached;
 use super::readme::{README, blocks};
+use crate::attached::places;
 
 const HEADING: &str = "## With a portal";
 /// What the README takes for given: the default addresses, and an image that everybody has.
@@ -162,7 +163,7 @@ impl<'a> Walk<'a> {
     }
 
     fn find_places(&mut self, line: &str) -> anyhow::Result<()> {
-        self.places = attached::places(&self.shell(line)?);
+        self.places = places(&self.shell(line)?);
         let (manifest, digest) = verify::registry_is_whole(&self.round.target, REPOSITORY, "latest")?;
         for digest in verify::digests_in(&manifest).into_iter().chain([digest]) {
             ensure!(self.places.iter().any(|(found, _)| *found == digest), "no skylink of {digest}");

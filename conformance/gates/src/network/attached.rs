@@ -18,7 +18,7 @@ use super::crowd::{Crowd, rounds};
 use super::memory::ALLOWANCE;
 use super::stack::Bench;
 use super::{Args, MIB, patience};
-use crate::clients::attached::{ATTACHED, LISTEN, places};
+use crate::attached::{ATTACHED, LISTEN, places};
 use crate::memory::process::Watch;
 use crate::streamed;
 

@@ -1,9 +1,9 @@
 //! Registries with accounts: who is let in, and with what (rows 1, 3, 4).
 
 use anyhow::ensure;
+use harness::client::login::{Login, Scheme, parameter};
 use harness::client::{Request, Response};
 use harness::expect;
-use harness::login::{Login, Scheme, parameter};
 use harness::site::{Site, octets};
 
 /// The login of a registry that wants one.

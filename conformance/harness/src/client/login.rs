@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use crate::client::{Request, Response};
-use crate::target::{Target, address};
+use super::{Request, Response, Target, address};
 
 /// Where the password of `--username` is looked for first.
 const PASSWORD: &str = "CONFORMANCE_PASSWORD";
