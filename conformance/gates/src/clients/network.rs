@@ -7,10 +7,10 @@ use anyhow::{Context, ensure};
 use conformance::clients::round::{ROW, Round, Setting, THREE_LAYERS};
 use conformance::clients::{Rows, containerd, docker, logs_in, oras, skopeo};
 use harness::client::{Request, Target};
-use harness::front::Manner;
 use harness::gate::{named, note};
 use harness::layout::Image;
 use harness::local;
+use harness::proxy::Fault;
 use harness::scale::Scale;
 use harness::server::Server;
 use harness::verify;
@@ -74,7 +74,7 @@ impl<'a> Network<'a> {
 
     /// Nothing is here, and all portals are honest.
     fn make_cold(&self) -> anyhow::Result<()> {
-        self.stack.set_all(&Manner::Honest);
+        self.stack.set_all(&Fault::None);
         self.restart(|server| self.stack.make_cold(server))
     }
 }
@@ -164,7 +164,7 @@ fn everything(target: &Target) -> anyhow::Result<()> {
 
 /// What is here is served without any portal; what is not is refused, so that a client can go elsewhere.
 fn without_portals(network: &Network, setting: &Setting, clients: &[&Client]) -> anyhow::Result<()> {
-    network.stack.set_all(&Manner::Gone);
+    network.stack.set_all(&Fault::Gone);
     for client in clients {
         again(setting, client, "pull what is here without portals", |pull| pull())?;
     }
@@ -185,7 +185,7 @@ fn without_portals(network: &Network, setting: &Setting, clients: &[&Client]) ->
             Ok(())
         })?;
     }
-    network.stack.set_all(&Manner::Honest);
+    network.stack.set_all(&Fault::None);
     Ok(())
 }
 

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use harness::front::Manner;
-use harness::front::exchange::Exchange;
 use harness::gate::note;
 use harness::manifest::{CONFIG, LAYER, Manifest, described, image};
 use harness::noise::noise;
+use harness::proxy::Fault;
+use harness::proxy::exchange::Exchange;
 use harness::site::{Repo, Site};
 use harness::status::Backlog;
 
@@ -42,7 +42,7 @@ fn of(label: &str, length: usize) -> Image {
 pub fn network(bench: &Bench) -> anyhow::Result<()> {
     let (stack, server, repo) = started(bench)?;
     // So slow that an answer that does not wait is caught.
-    stack.set_all(&Manner::Trickle(4 * MIB as u64));
+    stack.set_all(&Fault::Trickle(4 * MIB as u64));
     let image = of("network", 9 * MIB);
     for (what, bytes) in [("the layer", &image.layer), ("the config", &image.config)] {
         let started = Instant::now();
@@ -52,7 +52,7 @@ pub fn network(bench: &Bench) -> anyhow::Result<()> {
     let started = Instant::now();
     repo.store("latest", &image.manifest)?;
     placed(&repo, "the manifest", started)?;
-    stack.set_all(&Manner::Honest);
+    stack.set_all(&Fault::None);
     let server = stack.make_cold(server).context("as soon as it was acknowledged")?;
     let answer = repo.get(&repo.manifest("latest"))?;
     ensure!(answer.status == 200 && answer.body == image.manifest.bytes, "the manifest answers {}", answer.status);
@@ -72,7 +72,7 @@ fn placed(repo: &Repo, what: &str, started: Instant) -> anyhow::Result<()> {
 
 pub fn without_portals(bench: &Bench) -> anyhow::Result<()> {
     let (stack, _server, repo) = started(bench)?;
-    stack.set_all(&Manner::Stalled);
+    stack.set_all(&Fault::Stalled);
     let mark = stack.mark();
     let image = of("doubt", MIB);
     std::thread::scope(|scope| {
@@ -91,7 +91,7 @@ pub fn without_portals(bench: &Bench) -> anyhow::Result<()> {
     ensure!(!asked.iter().any(Exchange::is_success), "a portal that stalls answered");
     let visible = repo.get(&repo.manifest("latest"))?;
     ensure!(visible.status == 200 && visible.body == image.manifest.bytes, "in doubt, it answers {}", visible.status);
-    stack.set_all(&Manner::Honest);
+    stack.set_all(&Fault::None);
     let until = Instant::now() + patience(bench);
     loop {
         let answer = repo.put("latest", &image.manifest)?;

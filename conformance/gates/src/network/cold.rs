@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use harness::client::{Request, Target};
 use harness::expect::pulled;
-use harness::front::Manner;
 use harness::gate::{note, wait_until};
+use harness::proxy::Fault;
 use harness::site::{ALGORITHMS, Site};
 use harness::{local, status};
 
@@ -86,7 +86,7 @@ pub fn eviction(bench: &Bench) -> anyhow::Result<()> {
     let server = stack.start()?;
     let target = server.target();
     // Takes uploads and gives nothing back: placed, but not to be relied on.
-    stack.set_all(&Manner::Says(TIMED_OUT));
+    stack.set_all(&Fault::says(TIMED_OUT));
     let lengths = [4 * MIB, 9 * MIB, MIB, 5 * MIB, 4 * MIB - 300, 12 * MIB, 3 * MIB, 2 * MIB, 6 * MIB];
     let library = Library::push(Site::new(target.clone(), "evict").repo("a"), &["sha256"], &lengths)?;
     status::wait_placed(&target, patience(bench))?;
@@ -99,10 +99,10 @@ pub fn eviction(bench: &Bench) -> anyhow::Result<()> {
     library.check().context("before anything was read back")?;
 
     let sent = stack.sent();
-    stack.set_all(&Manner::Honest);
+    stack.set_all(&Fault::None);
     let mut early = None;
     let below = wait_until(patience(bench), || {
-        // Files first: what the fronts sent since can only be more.
+        // Files first: what the proxies sent since can only be more.
         let here = local::content_bytes(data).unwrap_or(u64::MAX);
         let (gone, read) = (library.bytes().saturating_sub(here), stack.sent() - sent);
         if gone > read && early.is_none() {

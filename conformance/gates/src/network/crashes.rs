@@ -76,7 +76,7 @@ impl Rounds {
     fn uploads(&self) -> anyhow::Result<()> {
         let mut patches = 0;
         for portal in &self.stack.portals {
-            let exchanges = portal.front.exchanges();
+            let exchanges = portal.proxy.exchanges();
             patches += exchanges.iter().filter(|exchange| exchange.method == "PATCH").count();
             let back = tus::steps_back(&exchanges);
             ensure!(back.is_empty(), "{}: {}", back.len(), back.join("; "));

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use conformance::model::place::operate;
 use harness::client::{Request, Target};
-use harness::front::Manner;
 use harness::gate::note;
 use harness::local;
+use harness::proxy::Fault;
 use harness::server::Server;
 use harness::site::Site;
 use harness::status::{Backlog, Metrics};
@@ -30,8 +30,8 @@ pub fn not_configured(bench: &Bench) -> anyhow::Result<()> {
     server.kill()?;
 
     // Another one for the second: it takes nothing yet, so that all has one copy of two.
-    let before = stack.portals[1].front.mark();
-    stack.portals[2].front.set(Manner::Gone);
+    let before = stack.portals[1].proxy.mark();
+    stack.portals[2].proxy.set(Fault::Gone);
     stack = stack.with(&[CACHE]);
     let server = start_on(&mut stack, [0, 2])?;
     let Backlog { count, .. } = Backlog::of(&target)?;
@@ -45,14 +45,14 @@ pub fn not_configured(bench: &Bench) -> anyhow::Result<()> {
     let here = local::content_bytes(&stack.options.data)?;
     ensure!(here >= library.bytes(), "{here} of {} bytes are here while one copy of two counts", library.bytes());
 
-    stack.portals[2].front.set(Manner::Honest);
+    stack.portals[2].proxy.set(Fault::None);
     stack.settle(&target, patience(bench))?;
-    let uploads = stack.portals[2].front.exchanges().iter().filter(|exchange| exchange.is_upload()).count();
+    let uploads = stack.portals[2].proxy.exchanges().iter().filter(|exchange| exchange.is_upload()).count();
     note(&format!("{count} contents were placed at another portal, by {uploads} requests"));
     stack.portals[0].kill()?;
     let server = stack.make_cold(server)?;
     library.check().context("from the new portal alone")?;
-    let asked = stack.portals[1].front.since(before).len();
+    let asked = stack.portals[1].proxy.since(before).len();
     ensure!(asked == 0, "the portal that is not configured was asked {asked} times");
     server.kill()?;
     local::delete_all(&stack.options.data)?;
@@ -78,7 +78,7 @@ fn told(target: &Target) -> anyhow::Result<f64> {
 
 /// With two copies on two portals.
 fn start_on(stack: &mut Stack, portals: [usize; 2]) -> anyhow::Result<Server> {
-    let urls: Vec<String> = portals.iter().map(|number| stack.portals[*number].front.url()).collect();
+    let urls: Vec<String> = portals.iter().map(|number| stack.portals[*number].proxy.url()).collect();
     stack.options = stack.options.clone().envs(&storing_to(&urls, 2));
     stack.start()
 }

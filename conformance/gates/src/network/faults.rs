@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use harness::front::Manner;
 use harness::gate::note;
+use harness::proxy::Fault;
 use harness::server::Server;
 use harness::site::Site;
 use harness::status::{self, Metrics, TROUBLE, warnings};
@@ -31,17 +31,17 @@ pub fn gone_lying_stalling(bench: &Bench) -> anyhow::Result<()> {
     let log = stack.options.log.clone();
     let (mut named_gone, mut named_lying, mut grown) = (0, 0, Vec::new());
     for round in 0..3 {
-        stack.set_all(&Manner::Honest);
+        stack.set_all(&Fault::None);
         server = stack.make_cold(server)?;
         let (from, before) = (status::length(&log), Metrics::of(&server.target())?);
-        let portal = |number: usize| &stack.portals[(round + number) % 3].front;
-        portal(0).set(Manner::Gone);
-        portal(1).set(Manner::Lying);
-        portal(2).set(Manner::Stalled);
+        let portal = |number: usize| &stack.portals[(round + number) % 3].proxy;
+        portal(0).set(Fault::Gone);
+        portal(1).set(Fault::Lying);
+        portal(2).set(Fault::Stalled);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::thread::sleep(STALL);
-                portal(2).set(Manner::Honest);
+                portal(2).set(Fault::None);
             });
             library.check().with_context(|| format!("round {round}"))
         })?;
@@ -88,16 +88,16 @@ pub fn refusals(bench: &Bench) -> anyhow::Result<()> {
     let (stack, library, mut server) = prepared(bench, "refusals", &[KIB, 9 * MIB])?;
     let mut asked = 0;
     for (number, (name, answer)) in REFUSALS.iter().enumerate() {
-        stack.set_all(&Manner::Honest);
+        stack.set_all(&Fault::None);
         server = stack.make_cold(server)?;
         let mark = stack.mark();
         let honest = number % 3;
         for (_, portal) in stack.portals.iter().enumerate().filter(|(place, _)| *place != honest) {
-            portal.front.set(Manner::Says(answer));
+            portal.proxy.set(Fault::says(answer));
         }
         library.check().with_context(|| format!("two portals answer {name}"))?;
         asked += stack.since(&mark).iter().filter(|exchange| exchange.is_download()).count();
-        let given = stack.portals[honest].front.sent();
+        let given = stack.portals[honest].proxy.sent();
         ensure!(given >= library.bytes(), "{name}: the honest portal gave {given} bytes only");
     }
     note(&format!("{asked} downloads asked for under {} kinds of refusal", REFUSALS.len()));
@@ -116,7 +116,7 @@ mod tests {
             if let Some(length) = length.filter(|_| !body.is_empty()) {
                 assert_eq!(length, body.len().to_string(), "{name}");
             }
-            assert!(harness::front::exchange::status(head).is_some(), "{name}");
+            assert!(harness::proxy::exchange::status(head).is_some(), "{name}");
         }
     }
 }

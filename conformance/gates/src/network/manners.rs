@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
 use harness::client::{Connection, Request, Response};
-use harness::front::Manner;
 use harness::gate::{note, wait_until};
 use harness::noise::{Comparison, Noise, noise};
+use harness::proxy::Fault;
 use harness::server::Server;
 use harness::site::{Repo, Site, sha256};
 
@@ -92,7 +92,7 @@ pub fn headers(bench: &Bench) -> anyhow::Result<()> {
         // A unit after metadata may take several of the portal's waits.
         connection.stream().set_read_timeout(Some(wait * 6))?;
         // Headers that wait for content would not come while no portal sends any.
-        cold.stack.set_all(&Manner::Slow(NEVER));
+        cold.stack.set_all(&Fault::Slow(NEVER));
         let (before, mark) = (cold.stack.sent(), cold.stack.mark());
         let started = Instant::now();
         connection.write(&Request::get(cold.repo.blob(digest)))?;
@@ -101,7 +101,7 @@ pub fn headers(bench: &Bench) -> anyhow::Result<()> {
         let asked = cold.stack.since(&mark).iter().filter(|exchange| exchange.is_download()).count();
         ensure!(asked > 0, "{length} bytes: no portal was asked, so it was not cold");
         ensure!(cold.stack.sent() == before, "{length} bytes: portals sent content already");
-        cold.stack.set_all(&Manner::Slow(wait));
+        cold.stack.set_all(&Fault::Slow(wait));
         let head = connection.response(status, headers);
         head.expect(200).with_context(|| format!("{length} bytes"))?;
         let mut body = Vec::new();
@@ -188,7 +188,7 @@ pub fn one_fetch(bench: &Bench) -> anyhow::Result<()> {
     const CLIENTS: usize = 16;
     let cold = Cold::new(bench, "clients", bench.scale.pick(32, 64, 256) * MIB as u64)?;
     // So that all of them come while it is under way.
-    cold.stack.set_all(&Manner::Trickle(32 * MIB as u64));
+    cold.stack.set_all(&Fault::Trickle(32 * MIB as u64));
     let (before, mark) = (cold.stack.sent(), cold.stack.mark());
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| cold.pull())).collect();
@@ -204,7 +204,7 @@ pub fn one_fetch(bench: &Bench) -> anyhow::Result<()> {
 
 pub fn leaving(bench: &Bench) -> anyhow::Result<()> {
     let cold = Cold::new(bench, "leaving", 64 * MIB as u64)?;
-    cold.stack.set_all(&Manner::Trickle(2 * MIB as u64));
+    cold.stack.set_all(&Fault::Trickle(2 * MIB as u64));
     let (start, mark) = (cold.stack.sent(), cold.stack.mark());
     let (connection, head) = cold.open(None)?;
     head.expect(200)?;
@@ -220,7 +220,7 @@ pub fn leaving(bench: &Bench) -> anyhow::Result<()> {
     // What is asked for in spite of that would come now.
     std::thread::sleep(Duration::from_secs(1));
     ensure!(cold.stack.sent() - start == sent, "{} bytes were sent after that", cold.stack.sent() - start - sent);
-    cold.stack.set_all(&Manner::Honest);
+    cold.stack.set_all(&Fault::None);
     cold.pull().context("another client afterwards")
 }
 

@@ -1,9 +1,9 @@
 //! What the registry and its portals hold in memory does not grow with what is placed and pulled cold.
 
 use anyhow::{Context, ensure};
-use harness::front::Manner;
 use harness::gate::note;
 use harness::noise::Noise;
+use harness::proxy::Fault;
 use harness::server::Server;
 use harness::site::Site;
 
@@ -21,11 +21,11 @@ pub fn transfers(bench: &Bench) -> anyhow::Result<()> {
     let server = stack.start()?;
     let repo = Site::new(server.target(), "memory").repo("a");
     // Pushed while nothing can be placed, so that the push does not count.
-    stack.set_all(&Manner::Gone);
+    stack.set_all(&Fault::Gone);
     streamed::put(&repo, "placed", length)?.expect(201)?;
     let server = server.kill()?.start()?;
     within("placing", &stack, &server, || {
-        stack.set_all(&Manner::Honest);
+        stack.set_all(&Fault::None);
         stack.settle(&repo.target, patience(bench))
     })?;
     let server = stack.make_cold(server)?;

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use harness::client::{Request, Response};
-use harness::front::Manner;
 use harness::gate::{note, wait_until};
 use harness::manifest::{CONFIG, LAYER, described, image};
 use harness::noise::noise;
+use harness::proxy::Fault;
 use harness::server::Server;
 use harness::site::{Repo, Site, sha256};
 use harness::status::{self, Backlog};
@@ -47,7 +47,7 @@ pub fn all_gone(bench: &Bench) -> anyhow::Result<()> {
     let cold: Vec<Vec<u8>> = [1000, 9 * MIB].map(|length| noise("cold", length)).into();
     let (_server, warm) = push_cold_and_warm(bench, &stack, server, &repo, &cold)?;
 
-    stack.set_all(&Manner::Gone);
+    stack.set_all(&Fault::Gone);
     for _ in 0..3 {
         for bytes in &cold {
             let (started, before) = (Instant::now(), stack.refused());
@@ -65,7 +65,7 @@ pub fn all_gone(bench: &Bench) -> anyhow::Result<()> {
     let backlog = Backlog::of(&repo.target)?;
     ensure!(backlog.bytes >= pushed.len() as u64, "{backlog:?} after a push without portals");
 
-    stack.set_all(&Manner::Honest);
+    stack.set_all(&Fault::None);
     let started = Instant::now();
     status::wait_placed(&repo.target, patience(bench)).context("after the portals came back")?;
     note(&format!("placement went on {:.1} s after the portals came back", started.elapsed().as_secs_f64()));
@@ -78,7 +78,7 @@ pub fn all_stalled(bench: &Bench) -> anyhow::Result<()> {
     let repo = Site::new(server.target(), "stalled").repo("a");
     let cold = noise("cold", 9 * MIB);
     let (_server, warm) = push_cold_and_warm(bench, &stack, server, &repo, std::slice::from_ref(&cold))?;
-    stack.set_all(&Manner::Stalled);
+    stack.set_all(&Fault::Stalled);
     for part in ["bytes=0-99", "bytes=5000000-5000099"] {
         let started = Instant::now();
         let answer = repo.send(&Request::get(repo.blob(&sha256(&cold))).header("Range", part))?;
@@ -86,7 +86,7 @@ pub fn all_stalled(bench: &Bench) -> anyhow::Result<()> {
         note(&format!("{} after {:.1} s", answer.status, started.elapsed().as_secs_f64()));
     }
     has(&repo, &warm).context("warm, while portals stall")?;
-    stack.set_all(&Manner::Honest);
+    stack.set_all(&Fault::None);
     let again = wait_until(patience(bench), || has(&repo, &cold).is_ok());
     ensure!(again, "cold content cannot be pulled after the portals came back");
     Ok(())
@@ -127,7 +127,7 @@ pub fn staging_full(bench: &Bench) -> anyhow::Result<()> {
     let repo = Site::new(server.target(), "staging").repo("a");
     let before = push_image(&repo, "before")?;
     status::wait_placed(&repo.target, patience(bench))?;
-    stack.set_all(&Manner::Gone);
+    stack.set_all(&Fault::Gone);
     let (taken, refused) = push_until_refused(&repo)?;
     note(&format!("{} blobs of {} MiB taken, then {}", taken.len(), PIECE / MIB, refused.status));
     refused.need("Retry-After")?;
@@ -141,7 +141,7 @@ pub fn staging_full(bench: &Bench) -> anyhow::Result<()> {
     let refused = repo.send(&Request::new("POST", repo.uploads()))?;
     ensure!(refused.status == 503, "POST answers {} on a full staging after kill -9", refused.status);
 
-    stack.set_all(&Manner::Honest);
+    stack.set_all(&Fault::None);
     let again = wait_until(patience(bench), || {
         repo.send(&Request::new("POST", repo.uploads())).is_ok_and(|answer| answer.status == 202)
     });

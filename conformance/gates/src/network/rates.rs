@@ -120,7 +120,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// One portal without a front, one copy, content that no other round has.
+/// One portal without a proxy, one copy, content that no other round has.
 fn round(bench: &Bench, number: usize) -> anyhow::Result<Round> {
     let folder = bench.folder.join(format!("rates-{number}"));
     let bench = Bench { binary: bench.binary, folder, scale: bench.scale };

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use harness::front::Manner;
-use harness::front::exchange::{Exchange, Replayed};
 use harness::gate::note;
+use harness::proxy::Fault;
+use harness::proxy::exchange::{Exchange, Replayed};
 use harness::site::Site;
 use harness::status::{self, Metrics, TROUBLE, warnings};
 
@@ -27,17 +27,17 @@ pub fn replaying(bench: &Bench) -> anyhow::Result<()> {
     let old = stack.old();
     let missing: Vec<_> = LENGTHS.iter().filter(|length| !old.has_two_of(**length as u64)).collect();
     ensure!(missing.is_empty(), "no two contents with the lengths {missing:?} were read");
-    let replaying = Manner::Replaying(Arc::new(old));
+    let replaying = Fault::Replaying(Arc::new(old));
     let log = stack.options.log.clone();
     let (mut named, mut counted, mut alike) = (0, 0, 0);
     for round in 0..3 {
-        stack.set_all(&Manner::Honest);
+        stack.set_all(&Fault::None);
         server = stack.make_cold(server)?;
         let (from, before) = (status::length(&log), Metrics::of(&server.target())?);
-        let [bad, gone] = [0, 1].map(|number| &stack.portals[(round + number) % 3].front);
+        let [bad, gone] = [0, 1].map(|number| &stack.portals[(round + number) % 3].proxy);
         let mark = bad.mark();
         bad.set(replaying.clone());
-        gone.set(Manner::Gone);
+        gone.set(Fault::Gone);
         libraries.iter().try_for_each(Library::check).with_context(|| format!("round {round}"))?;
         alike += bad.replayed(mark, Replayed::SameLength);
         named += warnings(&log, from, &bad.authority())?.len();

@@ -1,10 +1,10 @@
 //! A large upload to portals while the registry, or a portal, is killed again and again.
 
 use anyhow::{Context, ensure};
-use harness::front::Manner;
-use harness::front::exchange::Exchange;
 use harness::gate::{note, wait_until};
 use harness::noise::Noise;
+use harness::proxy::Fault;
+use harness::proxy::exchange::Exchange;
 use harness::site::Site;
 use harness::status::Backlog;
 
@@ -23,7 +23,7 @@ pub fn after_kills(bench: &Bench) -> anyhow::Result<()> {
     let mut stack = Stack::new(bench, 2)?;
     let mut server = stack.start()?;
     let repo = Site::new(server.target(), "resume").repo("a");
-    stack.set_all(&Manner::Trickle(RATE));
+    stack.set_all(&Fault::Trickle(RATE));
     streamed::put(&repo, "resumed", length)?.expect(201)?;
     for number in 0..kills {
         let before = uploaded(&stack.since(&stack.beginning()));
@@ -37,11 +37,11 @@ pub fn after_kills(bench: &Bench) -> anyhow::Result<()> {
             stack.portals[number as usize % 3].restart()?;
         }
     }
-    stack.set_all(&Manner::Honest);
+    stack.set_all(&Fault::None);
     stack.settle(&repo.target, patience(bench))?;
     let mut costs = 0;
     for portal in &stack.portals {
-        let exchanges = portal.front.exchanges();
+        let exchanges = portal.proxy.exchanges();
         let back = tus::steps_back(&exchanges);
         ensure!(back.is_empty(), "{} of {}: {}", back.len(), exchanges.len(), back.join("; "));
         let anew = tus::begun_anew(&exchanges);

@@ -1,15 +1,14 @@
-//! A registry beside portals of its own, each behind a front that can be told to misbehave.
+//! A registry beside portals of its own, each behind a proxy that can be told to misbehave.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use harness::client::Target;
-use harness::front::exchange::Exchange;
-use harness::front::replay::Old;
-use harness::front::{Front, Manner};
 use harness::gate::wait_until;
+use harness::proxy::exchange::Exchange;
+use harness::proxy::replay::Old;
+use harness::proxy::{Fault, Proxy};
 use harness::scale::Scale;
 use harness::server::{Server, ServerOptions};
 use harness::surroundings::{portal, storing_to};
@@ -26,7 +25,7 @@ pub struct Bench<'a> {
 /// A portal and what stands before it.
 #[derive(Debug)]
 pub struct Portal {
-    pub front: Front,
+    pub proxy: Proxy,
     server: Option<Server>,
     options: ServerOptions,
 }
@@ -34,8 +33,7 @@ pub struct Portal {
 impl Portal {
     fn start(bench: &Bench, number: usize, settings: &[(String, String)]) -> anyhow::Result<Self> {
         let server = portal(bench.binary, &bench.folder, number, settings)?;
-        let address: SocketAddr = server.target().authority().parse().context("a portal's address")?;
-        Ok(Portal { front: Front::before(address)?, options: server.options.clone(), server: Some(server) })
+        Ok(Portal { proxy: Proxy::before(&server.target())?, options: server.options.clone(), server: Some(server) })
     }
 
     /// `kill -9`.
@@ -53,18 +51,18 @@ impl Portal {
         Ok(self.server.as_ref().context("the portal does not run")?.pid())
     }
 
-    /// What it is asked at without its front.
+    /// What it is asked at without its proxy.
     pub fn target(&self) -> Target {
         self.options.target()
     }
 
-    /// Where it is without its front.
+    /// Where it is without its proxy.
     pub fn url(&self) -> String {
         format!("http://{}", self.options.target().authority())
     }
 }
 
-/// How far the requests at each front were when this was taken.
+/// How far the requests at each proxy were when this was taken.
 #[derive(Clone, Debug)]
 pub struct Mark(Vec<usize>);
 
@@ -92,7 +90,7 @@ impl Stack {
     fn of(bench: &Bench, portals: usize, copies: usize, settings: &[(String, String)]) -> anyhow::Result<Self> {
         let start = |number| Portal::start(bench, number, settings);
         let portals: Vec<Portal> = (0..portals).map(start).collect::<anyhow::Result<_>>()?;
-        let urls: Vec<String> = portals.iter().map(|portal| portal.front.url()).collect();
+        let urls: Vec<String> = portals.iter().map(|portal| portal.proxy.url()).collect();
         let options = ServerOptions::new(bench.binary, &bench.folder.join("registry"))?
             .envs(&storing_to(&urls, copies))
             // Collection only when a case asks for it, and then of everything unreferenced.
@@ -113,22 +111,22 @@ impl Stack {
         self.options.start().context("start the registry")
     }
 
-    pub fn set_all(&self, manner: &Manner) {
-        self.portals.iter().for_each(|portal| portal.front.set(manner.clone()));
+    pub fn set_all(&self, fault: &Fault) {
+        self.portals.iter().for_each(|portal| portal.proxy.set(fault.clone()));
     }
 
     /// Bytes of all downloads so far.
     pub fn sent(&self) -> u64 {
-        self.portals.iter().map(|portal| portal.front.sent()).sum()
+        self.portals.iter().map(|portal| portal.proxy.sent()).sum()
     }
 
     /// Connections so far that were closed at once, because a portal is gone.
     pub fn refused(&self) -> usize {
-        self.portals.iter().map(|portal| portal.front.refused()).sum()
+        self.portals.iter().map(|portal| portal.proxy.refused()).sum()
     }
 
     pub fn mark(&self) -> Mark {
-        Mark(self.portals.iter().map(|portal| portal.front.mark()).collect())
+        Mark(self.portals.iter().map(|portal| portal.proxy.mark()).collect())
     }
 
     /// Before all requests.
@@ -136,9 +134,9 @@ impl Stack {
         Mark(vec![0; self.portals.len()])
     }
 
-    /// What came at all fronts after a mark.
+    /// What came at all proxies after a mark.
     pub fn since(&self, mark: &Mark) -> Vec<Exchange> {
-        self.portals.iter().zip(&mark.0).flat_map(|(portal, mark)| portal.front.since(*mark)).collect()
+        self.portals.iter().zip(&mark.0).flat_map(|(portal, mark)| portal.proxy.since(*mark)).collect()
     }
 
     /// What all portals together answered so far. Any of them may replay it that has all content.
@@ -146,7 +144,7 @@ impl Stack {
         Old::of(&self.since(&self.beginning()))
     }
 
-    /// Waits until everything is placed and read back: no content has passed the fronts for a while.
+    /// Waits until everything is placed and read back: no content has passed the proxies for a while.
     pub fn settle(&self, target: &Target, limit: Duration) -> anyhow::Result<()> {
         const QUIET: Duration = Duration::from_millis(1500);
         status::wait_placed(target, limit)?;
@@ -164,7 +162,7 @@ impl Stack {
 
     /// Bytes up and down, and how many transfers there were.
     fn traffic(&self) -> (u64, usize) {
-        let all = self.portals.iter().flat_map(|portal| portal.front.exchanges());
+        let all = self.portals.iter().flat_map(|portal| portal.proxy.exchanges());
         let content = all.filter(|exchange| exchange.is_download() || exchange.is_upload());
         content.fold((0, 0), |(bytes, count), one| (bytes + one.sent + one.received, count + 1))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use harness::front::exchange::Exchange;
+use harness::proxy::exchange::Exchange;
 
 /// Each `PATCH` that begins before an offset that the client had been told.
 pub fn steps_back(exchanges: &[Exchange]) -> Vec<String> {

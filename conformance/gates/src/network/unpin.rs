@@ -7,11 +7,11 @@ use anyhow::{Context, ensure};
 use conformance::model::place::collect;
 use harness::client::Target;
 use harness::expect::absent;
-use harness::front::Manner;
-use harness::front::exchange::Exchange;
 use harness::gate::{note, wait_until};
 use harness::manifest::{CONFIG, LAYER, Manifest, described, image};
 use harness::noise::noise;
+use harness::proxy::Fault;
+use harness::proxy::exchange::Exchange;
 use harness::server::Server;
 use harness::site::{Repo, Site, sha256};
 use harness::{local, status};
@@ -118,7 +118,7 @@ impl Deleted {
         image.push(&repo)?;
         stack.settle(&repo.target, patience(bench))?;
         let mark = stack.mark();
-        stack.set_all(&Manner::Holding("/unpin"));
+        stack.set_all(&Fault::Holding("/unpin"));
         image.delete(&repo, &stack)?;
         let deleted = Deleted { stack, server, repo, image, mark };
         let came = wait_until(Duration::from_mins(1), || deleted.unpins(|_| true) > 0);
@@ -140,7 +140,7 @@ pub fn late(bench: &Bench) -> anyhow::Result<()> {
     // Time to believe that it is placed and read back.
     std::thread::sleep(Duration::from_secs(5));
     note(&format!("{} unpins arrive late", deleted.unpins(|_| true)));
-    stack.set_all(&Manner::Honest);
+    stack.set_all(&Fault::None);
     press(stack, &repo.target, bench)?;
     image.check(repo).context("after the late unpin, under pressure on the cache")?;
     status::wait_placed(&repo.target, patience(bench))?;
@@ -167,7 +167,7 @@ pub fn held(bench: &Bench) -> anyhow::Result<()> {
     ensure!(answered == 0, "{answered} unpins were answered, so they were not held");
     let sent = stack.since(&again).iter().filter(|exchange| exchange.is_upload() && exchange.is_success()).count();
     ensure!(sent > 0, "nothing was uploaded again, so its placement is only believed");
-    stack.set_all(&Manner::Honest);
+    stack.set_all(&Fault::None);
     press(stack, &repo.target, bench)?;
     image.check(repo).context("after the late unpins, under pressure on the cache")
 }

@@ -4,7 +4,6 @@
 pub mod entry;
 mod form;
 mod keys;
-mod liar;
 pub mod link;
 mod network;
 mod oracle;

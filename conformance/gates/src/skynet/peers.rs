@@ -1,13 +1,12 @@
 //! What only a peer has: it leaves while it comes, and no more of it comes than is asked for.
 
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use harness::client::{Connection, Request};
-use harness::front::{Front, Manner};
+use harness::proxy::{Fault, Proxy};
 
 use super::Bench;
 use super::link::Link;
@@ -19,11 +18,11 @@ const RATE: u64 = Profile::DEFAULT.sector;
 /// Heads and base sectors.
 const ALLOWANCE: u64 = 64 << 10;
 
-/// A peer with a slow front, and a portal that has nothing but this peer.
+/// A peer with a slow proxy, and a portal that has nothing but this peer.
 struct Pair {
     from: Site,
     to: Site,
-    front: Front,
+    proxy: Proxy,
     /// Both run as long as this.
     _portals: [Portal; 2],
 }
@@ -34,10 +33,10 @@ impl Pair {
             Portal::start(binary, &bench.scratch.join(name), &bench.reports.join(format!("{name}.log")), settings)
         };
         let peer = start("peer", &[])?;
-        let front = Front::before(SocketAddr::from((Ipv4Addr::LOCALHOST, peer.target().port)))?;
-        let portal = start("beside-peer", &[("PORTAL_PEERS", &front.url())])?;
+        let proxy = Proxy::before(peer.target())?;
+        let portal = start("beside-peer", &[("PORTAL_PEERS", &proxy.url())])?;
         let [from, to] = [&peer, &portal].map(|portal| Site::new(portal.target().clone(), Profile::DEFAULT));
-        Ok(Pair { from, to, front, _portals: [peer, portal] })
+        Ok(Pair { from, to, proxy, _portals: [peer, portal] })
     }
 }
 
@@ -70,7 +69,7 @@ pub fn slow_peer(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
         // By such a name the type is known without a look at the content.
         links.push(pair.from.raw("slow.pdf", bytes)?.link);
     }
-    pair.front.set(Manner::Trickle(RATE));
+    pair.proxy.set(Fault::Trickle(RATE));
     whole(&pair, &links[0], &bytes[0]).context("the whole")?;
     part(&pair, &links[1], &bytes[1]).context("a range at the end")?;
     leaving(&pair, &links[2]).context("one that leaves")
@@ -79,7 +78,7 @@ pub fn slow_peer(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
 fn whole(pair: &Pair, link: &Link, bytes: &[u8]) -> anyhow::Result<()> {
     let head = pair.to.head(link.path(""))?;
     ensure!(head.expect(200)?.need("Content-Length")? == bytes.len().to_string(), "the HEAD has another length");
-    let sent = pair.front.sent();
+    let sent = pair.proxy.sent();
     ensure!(sent <= ALLOWANCE, "{sent} bytes came for a HEAD");
     let mut connection = Connection::open(&pair.to.target)?;
     let mut body = Arriving { begun: Instant::now(), first: None, bytes: Vec::new() };
@@ -94,10 +93,10 @@ fn whole(pair: &Pair, link: &Link, bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 fn part(pair: &Pair, link: &Link, bytes: &[u8]) -> anyhow::Result<()> {
-    let (before, first) = (pair.front.sent(), bytes.len() - 100_000);
+    let (before, first) = (pair.proxy.sent(), bytes.len() - 100_000);
     let answer = pair.to.send(&Request::get(link.path("")).header("Range", format!("bytes={first}-")))?;
     ensure!(answer.expect(206)?.body == bytes[first..], "other bytes than those of the peer");
-    let sent = pair.front.sent() - before;
+    let sent = pair.proxy.sent() - before;
     ensure!(sent <= Profile::DEFAULT.sector + ALLOWANCE, "{sent} bytes came for 100000");
     Ok(())
 }
@@ -109,9 +108,9 @@ fn leaving(pair: &Pair, link: &Link) -> anyhow::Result<()> {
     drop(connection);
     // What was on its way, and what the sockets between the two hold.
     std::thread::sleep(Duration::from_secs(1));
-    let before = pair.front.sent();
+    let before = pair.proxy.sent();
     std::thread::sleep(Duration::from_secs(1));
-    let sent = pair.front.sent() - before;
+    let sent = pair.proxy.sent() - before;
     ensure!(sent == 0, "{sent} bytes came for nobody");
     Ok(())
 }

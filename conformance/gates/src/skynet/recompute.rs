@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::ensure;
 use harness::expect::{Faults, status};
 use harness::program::Program;
+use harness::proxy::{Fault, Proxy};
 
 use super::{Bench, sdk};
 use crate::skynet::entry::Place;
-use crate::skynet::liar::Liar;
 use crate::skynet::link::Link;
 use crate::skynet::site::Site;
 
@@ -69,7 +69,7 @@ fn another(bench: &Bench) -> anyhow::Result<()> {
     for (path, part) in [("file/v1", [0, 3].as_slice()), ("basesector", &[])] {
         let check = || {
             let answer = site.get(format!("/skynet/trustless/{path}/{one}?offset=0&length=3"))?;
-            let liar = Liar::answering(answer.expect(200)?)?;
+            let liar = lying(bench, &answer.expect(200)?.body)?;
             client(bench, &liar.authority(), &one, part)?.run()?;
             let said = client(bench, &liar.authority(), &two, part)?.run_failing()?;
             ensure!(said.contains("proof"), "it says {said:?}");
@@ -78,6 +78,14 @@ fn another(bench: &Bench) -> anyhow::Result<()> {
         faults.check(path, check());
     }
     faults.finish()
+}
+
+/// A proxy that answers whatever it is asked with this body.
+fn lying(bench: &Bench, body: &[u8]) -> anyhow::Result<Proxy> {
+    let proxy = Proxy::before(&bench.site.target)?;
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    proxy.set(Fault::says([head.as_bytes(), body].concat()));
+    Ok(proxy)
 }
 
 /// Uploads so many bytes and has the client fetch parts of them.

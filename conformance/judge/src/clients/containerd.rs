@@ -9,7 +9,7 @@ use anyhow::ensure;
 use harness::daemon::Daemon;
 use harness::layout::{Image, blob_path, layout_archive};
 use harness::program::Program;
-use harness::relay::Relay;
+use harness::proxy::Proxy;
 use harness::verify;
 
 use super::round::{MIB, ROW, Round, THREE_LAYERS};
@@ -67,19 +67,19 @@ fn mirror(round: &Round) -> anyhow::Result<()> {
     let image = round.image("mirrored", &[300_000])?;
     let pushed = format!("{}:v1", round.reference("mirrored"));
     round.program("crane")?.arg("push").arg(&image.layout).arg(pushed).run()?;
-    let relay = Relay::start(&round.target)?;
+    let proxy = Proxy::before(&round.target)?;
     let hosts = round.folder("hosts")?;
     fs::create_dir(hosts.join("registry.invalid"))?;
     let toml = format!(
         "server = \"http://registry.invalid\"\n[host.\"http://{}\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
-        relay.authority()
+        proxy.authority()
     );
     fs::write(hosts.join("registry.invalid/hosts.toml"), toml)?;
     let puller = Containerd::start(round, "pull")?;
     let source = format!("registry.invalid/{}:v1", round.repository("mirrored"));
     puller.ctr()?.args(["images", "pull", "--hosts-dir"]).arg(&hosts).arg(&source).run()?;
     puller.holds(&image)?;
-    let exchanges = relay.exchanges();
+    let exchanges = proxy.exchanges();
     let with_ns = exchanges.iter().filter(|one| one.path.contains("ns=registry.invalid")).count();
     ensure!(with_ns >= 4, "{with_ns} of {} requests had ?ns=", exchanges.len());
     Ok(())

@@ -8,11 +8,11 @@ use anyhow::ensure;
 use harness::daemon::Daemon;
 use harness::layout::Image;
 use harness::program::Program;
-use harness::relay::Relay;
+use harness::proxy::{Fault, Proxy};
 use harness::server::Server;
 use harness::verify;
 
-use super::round::{KIB, MIB, ROW, Round, THREE_LAYERS};
+use super::round::{KIB, MIB, ROW, Round, THREE_LAYERS, mounts};
 
 const LONG: Duration = Duration::from_mins(10);
 /// The repository of a server that is killed in mid-push.
@@ -72,30 +72,30 @@ fn pull_from_index(round: &Round) -> anyhow::Result<()> {
 }
 
 fn mount(round: &Round, pusher: &Docker) -> anyhow::Result<()> {
-    let relay = Relay::start(&round.target)?;
+    let proxy = Proxy::before(&round.target)?;
     let image = round.image("mounted", &[300 * KIB, 20 * KIB])?;
-    let reference = |name: &str| format!("{}/{}:v1", relay.authority(), round.repository(name));
+    let reference = |name: &str| format!("{}/{}:v1", proxy.authority(), round.repository(name));
     pusher.load(&image, &reference("mount-from"))?;
     pusher.docker()?.args(["push", &reference("mount-from")]).run()?;
     pusher.docker()?.args(["tag", &reference("mount-from"), &reference("mount-to")]).run()?;
     pusher.docker()?.args(["push", &reference("mount-to")]).run()?;
-    let mounted = relay.mounts();
+    let mounted = mounts(&proxy);
     ensure!(mounted.iter().filter(|status| **status == 201).count() >= 2, "answers to mounts: {mounted:?}");
     verify::registry_is_whole(&round.target, &round.repository("mount-to"), "v1").map(drop)
 }
 
 /// The upload is slowed, the server killed in the middle and started again; docker tries again by itself.
 fn push_over_restart(round: &Round, pusher: &Docker, server: Server) -> anyhow::Result<Server> {
-    let relay = Relay::start(&server.target())?;
+    let proxy = Proxy::before(&server.target())?;
     let image = restarted(round)?;
-    let reference = format!("{}/{RESTARTED}:v1", relay.authority());
+    let reference = format!("{}/{RESTARTED}:v1", proxy.authority());
     pusher.load(&image, &reference)?;
-    relay.slow_uploads(8 * MIB);
+    proxy.set(Fault::Trickle(8 * MIB));
     let mut push = pusher.docker()?.args(["push", &reference]).start()?;
     let options = server.options.clone();
-    relay.wait_uploaded(8 * MIB, || push.runs())?;
+    proxy.wait_received(8 * MIB, || push.runs())?;
     server.kill()?;
-    relay.slow_uploads(0);
+    proxy.set(Fault::None);
     let server = options.start()?;
     let ended = push.wait()?;
     ensure!(ended.status.success(), "docker gave up: {}", ended.said());

@@ -13,7 +13,7 @@ use harness::client::{Request, Target};
 use harness::daemon::Daemon;
 use harness::noise::noise;
 use harness::program::Program;
-use harness::relay::Relay;
+use harness::proxy::Proxy;
 use harness::server::free_port;
 use harness::{tar, verify};
 
@@ -111,18 +111,18 @@ fn copy(round: &Round, pair: &Pair, tag: &str, target: &Target) -> anyhow::Resul
 /// Pulls the old image, then the new one; gives the bytes that came for the new one.
 fn pull(round: &Round, pair: &Pair, target: &Target) -> anyhow::Result<u64> {
     let store = format!("pull-{}-{}", pair.name, target.port);
-    let relay = Relay::start(target)?;
-    let reference = |tag| format!("{}/{}:{tag}", relay.authority(), repository(round, pair));
+    let proxy = Proxy::before(target)?;
+    let reference = |tag| format!("{}/{}:{tag}", proxy.authority(), repository(round, pair));
     let mut before = 0;
     for tag in ["old", "new"] {
-        before = relay.downloaded();
+        before = proxy.sent();
         podman(round, &store)?.args(["pull", "--quiet", "--tls-verify=false", &reference(tag)]).run()?;
         let root = podman(round, &store)?.args(["image", "mount", &reference(tag)]).run()?.text();
         let same = holds(Path::new(&root), pair, tag);
         podman(round, &store)?.args(["image", "umount", &reference(tag)]).run()?;
         same?;
     }
-    Ok(relay.downloaded() - before)
+    Ok(proxy.sent() - before)
 }
 
 fn holds(root: &Path, pair: &Pair, tag: &str) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use harness::layout::Image;
-use harness::relay::Relay;
+use harness::proxy::{Fault, Proxy};
 use harness::server::Server;
 use harness::site::sha256;
 use harness::verify;
@@ -80,21 +80,21 @@ fn tiny_files(round: &Round) -> anyhow::Result<()> {
 
 /// The upload is slowed, the server killed between or in chunks and started again; regctl tries again by itself.
 fn push_over_restart(round: &Round, server: Server) -> anyhow::Result<Server> {
-    let relay = Relay::start(&server.target())?;
+    let proxy = Proxy::before(&server.target())?;
     let chunked = ["--blob-chunk", "1048576", "--blob-max", "1048576"];
-    plain_http(round, &relay.authority(), &chunked)?;
+    plain_http(round, &proxy.authority(), &chunked)?;
     let image = restarted(round)?;
-    let reference = format!("{}/{RESTARTED}:v1", relay.authority());
-    relay.slow_uploads(8 * MIB);
+    let reference = format!("{}/{RESTARTED}:v1", proxy.authority());
+    proxy.set(Fault::Trickle(8 * MIB));
     let mut push = round.program("regctl")?.args(["image", "copy", &ocidir(&image.layout), &reference]).start()?;
-    relay.wait_uploaded(8 * MIB + MIB / 2, || push.runs())?;
+    proxy.wait_received(8 * MIB + MIB / 2, || push.runs())?;
     let server = server.kill()?.start()?;
-    relay.slow_uploads(0);
+    proxy.set(Fault::None);
     let ended = push.wait()?;
     ensure!(ended.status.success(), "regctl gave up: {}", ended.said());
-    let exchanges = relay.exchanges();
-    let sessions = exchanges.iter().filter(|one| one.method == "POST" && one.status == 202).count();
-    let chunks = exchanges.iter().filter(|one| one.method == "PATCH" && one.status == 202).count();
+    let exchanges = proxy.exchanges();
+    let sessions = exchanges.iter().filter(|one| one.method == "POST" && one.status == Some(202)).count();
+    let chunks = exchanges.iter().filter(|one| one.method == "PATCH" && one.status == Some(202)).count();
     ensure!(sessions == 2, "{sessions} upload sessions for 2 blobs: the layer was begun again");
     ensure!(chunks >= 24, "only {chunks} chunks: the upload was not chunked");
     verify::registry_holds(&server.target(), RESTARTED, "v1", &image)?;

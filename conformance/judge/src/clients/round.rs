@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use harness::client::Target;
 use harness::layout::{self, Image, Index};
 use harness::program::{self, Program};
+use harness::proxy::Proxy;
 use harness::report::{Outcome, Report};
 use harness::scale::Scale;
 use harness::server::{Server, ServerOptions};
@@ -204,6 +205,13 @@ impl Round<'_> {
     pub fn index(&self, name: &str) -> anyhow::Result<Index> {
         layout::index(&self.path(&format!("fixture-{name}")), &format!("{} {name}", self.name))
     }
+}
+
+/// The answers to all requests to mount a blob that passed the proxy, in the order of the requests.
+pub fn mounts(proxy: &Proxy) -> Vec<u16> {
+    let exchanges = proxy.exchanges();
+    let mounts = exchanges.iter().filter(|one| one.method == "POST" && one.path.contains("mount="));
+    mounts.filter_map(|one| one.status).collect()
 }
 
 /// Everything is placed, then its files are deleted here, as after an eviction of all, and it is pulled again.

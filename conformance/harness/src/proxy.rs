@@ -1,4 +1,4 @@
-//! A front before a portal that can be told to misbehave, and that counts what passes.
+//! A proxy before a portal or a registry that can be told to misbehave, and that counts what passes.
 //!
 //! It speaks HTTP/1.1 with one request a connection: it puts `Connection: close` into each head, so that an answer ends
 //! with its connection and its bytes need no framing to be counted or changed.
@@ -12,14 +12,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyhow::ensure;
+
+use crate::client::Target;
 use exchange::{Exchange, Replayed};
 use replay::Old;
 
-/// What the front does to requests. It may change at any time, also for those that are under way.
+/// What the proxy does to requests. It may change at any time, also for those under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub enum Fault {
     /// Passes everything on.
-    Honest,
+    None,
     /// Waits before the first byte of each download.
     Slow(Duration),
     /// Lets so many bytes a second through on each connection, each way.
@@ -32,16 +35,16 @@ pub enum Manner {
     Replaying(Arc<Old>),
     /// Closes each connection at once.
     Gone,
-    /// Answers each download like this, whole with head.
-    Says(&'static str),
+    /// Answers each download with these bytes: a head and a body.
+    Says(Arc<[u8]>),
     /// Holds requests back whose path holds this text, until it is told otherwise.
     Holding(&'static str),
 }
 
 #[derive(Debug)]
 struct Shared {
-    upstream: SocketAddr,
-    manner: Mutex<Manner>,
+    upstream: Target,
+    fault: Mutex<Fault>,
     exchanges: Mutex<Vec<Exchange>>,
     /// Bytes of downloads, heads included.
     sent: AtomicU64,
@@ -50,9 +53,16 @@ struct Shared {
     stop: AtomicBool,
 }
 
+impl Fault {
+    /// Answers each download with these bytes: a head and a body.
+    pub fn says(answer: impl AsRef<[u8]>) -> Self {
+        Fault::Says(answer.as_ref().into())
+    }
+}
+
 impl Shared {
-    fn manner(&self) -> Manner {
-        self.manner.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn fault(&self) -> Fault {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn exchanges(&self) -> MutexGuard<'_, Vec<Exchange>> {
@@ -74,20 +84,22 @@ impl Shared {
     }
 }
 
-/// A running front; dropping it ends it.
+/// A running proxy; dropping it ends it.
 #[derive(Debug)]
-pub struct Front {
+pub struct Proxy {
     shared: Arc<Shared>,
     address: SocketAddr,
 }
 
-impl Front {
-    pub fn before(upstream: SocketAddr) -> anyhow::Result<Self> {
+impl Proxy {
+    /// Listens on loopback before a server that speaks http.
+    pub fn before(upstream: &Target) -> anyhow::Result<Self> {
+        ensure!(upstream.tls.is_none(), "{}: the proxy speaks http only", upstream.url());
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            upstream,
-            manner: Mutex::new(Manner::Honest),
+            upstream: upstream.clone(),
+            fault: Mutex::new(Fault::None),
             exchanges: Mutex::default(),
             sent: AtomicU64::new(0),
             refused: AtomicUsize::new(0),
@@ -95,7 +107,7 @@ impl Front {
         });
         let own = Arc::clone(&shared);
         std::thread::spawn(move || accept(&listener, &own));
-        Ok(Front { shared, address })
+        Ok(Proxy { shared, address })
     }
 
     pub fn url(&self) -> String {
@@ -107,8 +119,8 @@ impl Front {
         self.address.to_string()
     }
 
-    pub fn set(&self, manner: Manner) {
-        *self.shared.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
+    pub fn set(&self, fault: Fault) {
+        *self.shared.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
     /// All requests so far, in the order they came.
@@ -116,7 +128,7 @@ impl Front {
         self.shared.exchanges().clone()
     }
 
-    /// How many requests there were: where [`Front::since`] begins.
+    /// How many requests there were: where [`Proxy::since`] begins.
     pub fn mark(&self) -> usize {
         self.shared.exchanges().len()
     }
@@ -136,13 +148,22 @@ impl Front {
         self.shared.refused.load(Ordering::Relaxed)
     }
 
+    /// Waits until this many bytes of request bodies came, as long as the client that sends them runs.
+    pub fn wait_received(&self, bytes: u64, mut runs: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+        while self.shared.exchanges().iter().map(|exchange| exchange.received).sum::<u64>() < bytes {
+            ensure!(runs()?, "the client ended before it had sent {bytes} bytes");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
     /// Bytes of all downloads so far.
     pub fn sent(&self) -> u64 {
         self.shared.sent.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Front {
+impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
         // Wakes the thread that accepts.

@@ -1,4 +1,4 @@
-//! Old answers that a front serves again: of content, those to another skylink; of an entry, the first that there was.
+//! Old answers that a proxy serves again: of content, those to another skylink; of an entry, the first that there was.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! One request that came through a front, with what was answered: heads are read, bodies are counted.
+//! One request that came through a proxy, with what was answered: heads are read, bodies are counted.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Passes one request on and its answer back, in the manner of the moment.
+//! Passes one request on and its answer back, with the fault of the moment.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::exchange::{Exchange, Replayed, status};
 use super::replay::{Again, MAX_ANSWER, with_path};
-use super::{Manner, Shared};
+use super::{Fault, Shared};
 
 /// The longest head that is taken.
 const MAX_HEAD: usize = 64 << 10;
@@ -16,13 +16,13 @@ const MAX_HEAD: usize = 64 << 10;
 const IDLE: Duration = Duration::from_mins(2);
 /// Bytes moved at once.
 const PIECE: usize = 32 << 10;
-/// How often a changed manner is looked for.
+/// How often a changed fault is looked for.
 const LOOK: Duration = Duration::from_millis(20);
 
 pub(super) fn pass(mut client: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     client.set_read_timeout(Some(IDLE))?;
     client.set_nodelay(true)?;
-    if shared.manner() == Manner::Gone {
+    if shared.fault() == Fault::Gone {
         shared.refused.fetch_add(1, Ordering::Relaxed);
         return Ok(());
     }
@@ -49,17 +49,17 @@ struct Way {
 impl Way {
     /// From the head of the request to the end of the answer.
     fn go(&self, asked: &Exchange, head: Vec<u8>, body: Vec<u8>, client: &mut TcpStream) -> io::Result<()> {
-        self.wait_while(|manner| match manner {
-            Manner::Stalled => true,
-            Manner::Holding(text) => asked.path.contains(text),
+        self.wait_while(|fault| match fault {
+            Fault::Stalled => true,
+            Fault::Holding(text) => asked.path.contains(text),
             _ => false,
         })?;
-        if let (Manner::Says(answer), true) = (self.shared.manner(), self.is_download) {
-            self.shared.change(self.number, |exchange| exchange.answered(answer.as_bytes()));
-            return client.write_all(answer.as_bytes());
+        if let (Fault::Says(answer), true) = (self.shared.fault(), self.is_download) {
+            self.shared.change(self.number, |exchange| exchange.answered(&answer));
+            return client.write_all(&answer);
         }
         let Some(head) = self.replay(asked, head, client)? else { return Ok(()) };
-        let mut portal = TcpStream::connect(self.shared.upstream)?;
+        let mut portal = TcpStream::connect((self.shared.upstream.host.as_str(), self.shared.upstream.port))?;
         portal.set_read_timeout(Some(IDLE))?;
         portal.set_nodelay(true)?;
         portal.write_all(&with_close(&head))?;
@@ -71,14 +71,14 @@ impl Way {
         result
     }
 
-    /// Waits as long as the manner is so; a front that is gone ends it.
-    fn wait_while(&self, is_so: impl Fn(&Manner) -> bool) -> io::Result<()> {
+    /// Waits while the fault is of this kind; [`Fault::Gone`] ends it.
+    fn wait_while(&self, is_so: impl Fn(&Fault) -> bool) -> io::Result<()> {
         loop {
-            let manner = self.shared.manner();
-            if manner == Manner::Gone || self.shared.is_over() {
+            let fault = self.shared.fault();
+            if fault == Fault::Gone || self.shared.is_over() {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            if !is_so(&manner) {
+            if !is_so(&fault) {
                 return Ok(());
             }
             std::thread::sleep(LOOK);
@@ -87,8 +87,8 @@ impl Way {
 
     /// The pace of the moment: stalled, trickling or free.
     fn pace(&self, bytes: usize) -> io::Result<()> {
-        self.wait_while(|manner| *manner == Manner::Stalled)?;
-        if let Manner::Trickle(rate) = self.shared.manner() {
+        self.wait_while(|fault| *fault == Fault::Stalled)?;
+        if let Fault::Trickle(rate) = self.shared.fault() {
             std::thread::sleep(Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64));
         }
         Ok(())
@@ -96,7 +96,7 @@ impl Way {
 
     /// The head to ask with, which may be for something else; `None` if an old answer was given already.
     fn replay(&self, asked: &Exchange, head: Vec<u8>, client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
-        let Manner::Replaying(old) = self.shared.manner() else { return Ok(Some(head)) };
+        let Fault::Replaying(old) = self.shared.fault() else { return Ok(Some(head)) };
         let note = |kind: Replayed| self.shared.change(self.number, |exchange| exchange.replayed = Some(kind));
         match old.instead_of(asked) {
             None => Ok(Some(head)),
@@ -120,7 +120,7 @@ impl Way {
             self.shared.change(self.number, |exchange| exchange.received += length);
             if self.pace(piece.len()).and_then(|()| portal.write_all(&piece)).is_err() {
                 // An answer that is not to come must not be waited for.
-                if self.shared.manner() == Manner::Gone {
+                if self.shared.fault() == Fault::Gone {
                     let _ = portal.shutdown(Shutdown::Both);
                 }
                 return;
@@ -139,15 +139,13 @@ impl Way {
         let (head, mut body) = final_head(portal, client)?;
         self.shared.change(self.number, |exchange| exchange.answered(&head));
         let answered = Instant::now();
-        self.wait_while(
-            |manner| matches!(manner, Manner::Slow(wait) if self.is_download && answered.elapsed() < *wait),
-        )?;
+        self.wait_while(|fault| matches!(fault, Fault::Slow(wait) if self.is_download && answered.elapsed() < *wait))?;
         self.send(client, &head)?;
         let mut buffer = vec![0; PIECE];
         loop {
             if !body.is_empty() {
                 self.pace(body.len())?;
-                if self.is_download && self.shared.manner() == Manner::Lying {
+                if self.is_download && self.shared.fault() == Fault::Lying {
                     let at = body.len() / 2;
                     body[at] ^= 1;
                 }
@@ -210,6 +208,10 @@ fn read_head_after(mut bytes: Vec<u8>, stream: &mut TcpStream) -> io::Result<(Ve
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         bytes.extend_from_slice(&buffer[..read]);
+        // Some clients try TLS first, and http when that is refused.
+        if !bytes[0].is_ascii_alphabetic() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A front against a portal that always says the same.
+//! A proxy against a portal that always says the same.
 
 use std::io::{Read as _, Write as _};
 use std::time::Instant;
@@ -7,9 +7,9 @@ use super::*;
 use crate::client::{Connection, Request, Target};
 
 /// Answers every connection with the same bytes.
-fn echo(answer: &'static [u8]) -> SocketAddr {
+fn echo(answer: &'static [u8]) -> Target {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = listener.local_addr().unwrap();
+    let target = Target::local(listener.local_addr().unwrap().port());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
@@ -17,39 +17,39 @@ fn echo(answer: &'static [u8]) -> SocketAddr {
             let _ = stream.write_all(answer);
         }
     });
-    address
+    target
 }
 
-fn front() -> (Front, Target) {
-    let front = Front::before(echo(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody")).unwrap();
-    let target = Target::parse(&front.url()).unwrap();
-    (front, target)
+fn proxy() -> (Proxy, Target) {
+    let proxy = Proxy::before(&echo(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody")).unwrap();
+    let target = Target::parse(&proxy.url()).unwrap();
+    (proxy, target)
 }
 
 #[test]
 fn each_manner_shows() {
-    let (front, target) = front();
+    let (proxy, target) = proxy();
     let get = || target.send(&Request::get("/x").header("Range", "bytes=0-3"));
     assert_eq!(get().unwrap().body, b"body");
-    assert!(front.sent() > 40);
-    let seen = front.exchanges();
+    assert!(proxy.sent() > 40);
+    let seen = proxy.exchanges();
     assert_eq!((seen[0].path.as_str(), seen[0].range.as_deref()), ("/x", Some("bytes=0-3")));
-    assert_eq!((seen[0].status, seen[0].sent), (Some(200), front.sent()));
-    front.set(Manner::Lying);
+    assert_eq!((seen[0].status, seen[0].sent), (Some(200), proxy.sent()));
+    proxy.set(Fault::Lying);
     assert_eq!(get().unwrap().body, b"boey");
     assert_eq!(target.send(&Request::get("/skynet/stats")).unwrap().body, b"body", "it lies about content only");
-    front.set(Manner::Gone);
+    proxy.set(Fault::Gone);
     assert!(get().is_err());
-    front.set(Manner::Says("HTTP/1.1 451 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"));
-    let mark = front.mark();
+    proxy.set(Fault::says("HTTP/1.1 451 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"));
+    let mark = proxy.mark();
     assert_eq!(get().unwrap().status, 451);
-    assert_eq!(front.since(mark)[0].status, Some(451));
+    assert_eq!(proxy.since(mark)[0].status, Some(451));
 }
 
 /// Answers each request with its own path, and how often it was asked.
-fn parrot() -> SocketAddr {
+fn parrot() -> Target {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = listener.local_addr().unwrap();
+    let target = Target::local(listener.local_addr().unwrap().port());
     std::thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let mut stream = stream.unwrap();
@@ -58,36 +58,36 @@ fn parrot() -> SocketAddr {
             let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         }
     });
-    address
+    target
 }
 
 #[test]
 fn a_portal_that_replays_gives_other_content_and_old_entries() {
-    let front = Front::before(parrot()).unwrap();
-    let target = Target::parse(&front.url()).unwrap();
+    let proxy = Proxy::before(&parrot()).unwrap();
+    let target = Target::parse(&proxy.url()).unwrap();
     let get = |path: &str| target.send(&Request::get(path)).unwrap().text();
     let (one, two) = (format!("/{}", "A".repeat(46)), format!("/{}", "B".repeat(46)));
     let entry = "/skynet/registry?publickey=a&datakey=b";
     let said = [get(&one), get(&two), get(entry)];
     assert_eq!(said, [format!("{one} 0"), format!("{two} 1"), format!("{entry} 2")]);
-    let (mark, old) = (front.mark(), Old::of(&front.exchanges()));
-    front.set(Manner::Replaying(Arc::new(old)));
+    let (mark, old) = (proxy.mark(), Old::of(&proxy.exchanges()));
+    proxy.set(Fault::Replaying(Arc::new(old)));
     assert_eq!(get(&one), format!("{two} 3"));
     assert_eq!(get(entry), said[2], "the portal is not asked");
     assert_eq!(get("/skynet/stats"), "/skynet/stats 4");
-    assert_eq!([Replayed::SameLength, Replayed::Entry].map(|kind| front.replayed(mark, kind)), [1, 1]);
-    assert_eq!(front.replayed(mark, Replayed::OtherLength), 0);
-    assert_eq!(Old::of(&front.since(mark)), Old::default(), "what is replayed is nothing new");
+    assert_eq!([Replayed::SameLength, Replayed::Entry].map(|kind| proxy.replayed(mark, kind)), [1, 1]);
+    assert_eq!(proxy.replayed(mark, Replayed::OtherLength), 0);
+    assert_eq!(Old::of(&proxy.since(mark)), Old::default(), "what is replayed is nothing new");
 }
 
 #[test]
 fn a_slow_portal_takes_its_time_and_a_trickling_one_its_rate() {
-    let (front, target) = front();
-    front.set(Manner::Slow(Duration::from_millis(300)));
+    let (proxy, target) = proxy();
+    proxy.set(Fault::Slow(Duration::from_millis(300)));
     let started = Instant::now();
     target.send(&Request::get("/x")).unwrap();
     assert!(started.elapsed() >= Duration::from_millis(300));
-    front.set(Manner::Trickle(10));
+    proxy.set(Fault::Trickle(10));
     let started = Instant::now();
     target.send(&Request::get("/x")).unwrap();
     assert!(started.elapsed() >= Duration::from_millis(400), "four bytes at ten a second");
@@ -95,38 +95,51 @@ fn a_slow_portal_takes_its_time_and_a_trickling_one_its_rate() {
 
 #[test]
 fn what_is_held_back_goes_on_when_it_is_let_go() {
-    let (front, target) = front();
-    front.set(Manner::Holding("/unpin"));
+    let (proxy, target) = proxy();
+    proxy.set(Fault::Holding("/unpin"));
     let mut held = Connection::open(&target).unwrap();
     held.write(&Request::new("POST", "/skynet/unpin/x")).unwrap();
     held.stream().set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(held.stream().read(&mut [0; 1]).is_err(), "it is not answered");
     assert_eq!(target.send(&Request::get("/x")).unwrap().status, 200, "others are");
-    front.set(Manner::Honest);
+    proxy.set(Fault::None);
     held.stream().set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     assert_eq!(held.read(false).unwrap().status, 200);
 }
 
 #[test]
 fn a_portal_that_goes_away_breaks_what_is_under_way() {
-    let (front, target) = front();
-    front.set(Manner::Stalled);
+    let (proxy, target) = proxy();
+    proxy.set(Fault::Stalled);
     let mut waiting = Connection::open(&target).unwrap();
     waiting.write(&Request::get("/x")).unwrap();
     std::thread::sleep(Duration::from_millis(100));
-    front.set(Manner::Gone);
+    proxy.set(Fault::Gone);
     assert!(waiting.read(false).is_err());
-    assert!(crate::gate::wait_until(Duration::from_secs(10), || front.exchanges()[0].over));
-    assert_eq!(front.refused(), 0, "it was under way already");
+    assert!(crate::gate::wait_until(Duration::from_secs(10), || proxy.exchanges()[0].over));
+    assert_eq!(proxy.refused(), 0, "it was under way already");
     assert!(target.send(&Request::get("/x")).is_err());
-    assert_eq!(front.refused(), 1);
+    assert_eq!(proxy.refused(), 1);
 }
 
 #[test]
 fn bytes_of_uploads_are_counted() {
-    let (front, target) = front();
+    let (proxy, target) = proxy();
     target.send(&Request::new("POST", "/skynet/skyfile").body(vec![1; 1000])).unwrap();
     // They pass beside the answer, which this portal gives before it has read them.
-    assert!(crate::gate::wait_until(Duration::from_secs(10), || front.exchanges()[0].received == 1000));
-    assert!(front.exchanges()[0].is_upload() && front.exchanges()[0].is_success());
+    assert!(crate::gate::wait_until(Duration::from_secs(10), || proxy.exchanges()[0].received == 1000));
+    assert!(proxy.exchanges()[0].is_upload() && proxy.exchanges()[0].is_success());
+    proxy.wait_received(1000, || Ok(true)).unwrap();
+    assert!(proxy.wait_received(1001, || Ok(false)).is_err(), "the client has ended");
+}
+
+#[test]
+fn a_client_that_tries_tls_first_is_refused_at_once() {
+    let (_proxy, target) = proxy();
+    let connection = Connection::open(&target).unwrap();
+    connection.stream().set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    connection.stream().write_all(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]).unwrap();
+    let started = Instant::now();
+    assert!(matches!(connection.stream().read(&mut [0; 1]), Ok(0) | Err(_)));
+    assert!(started.elapsed() < Duration::from_secs(9), "it waits for the end of a head");
 }
