@@ -33,26 +33,26 @@ pub fn run(args: &Args, folder: Option<&Path>) -> anyhow::Result<()> {
         None => std::env::current_exe()?.with_file_name("conformance"),
     };
     let work = tempfile::tempdir()?;
-    let bench = Bench { judge, folder: work.path() };
+    let foreign = Foreign { judge, folder: work.path() };
     let mut report = Report::new("foreign");
-    let registry = bench.with_accounts()?;
-    report.case("https and Basic: rows pass", || bench.judge(&registry, &["--username", NAME], PASSWORD)?.passed());
+    let registry = foreign.with_accounts()?;
+    report.case("https and Basic: rows pass", || foreign.judge(&registry, &["--username", NAME], PASSWORD)?.passed());
     report.case("https and Basic: another password lets nobody in", || {
-        bench.judge(&registry, &["--username", NAME], "another")?.refused("got 401")
+        foreign.judge(&registry, &["--username", NAME], "another")?.refused("got 401")
     });
     report.case("https: without the authority it is not trusted", || {
-        let said = bench.run(&["edge", "--url", &registry.url, "--only", ROWS], "")?;
+        let said = foreign.run(&["edge", "--url", &registry.url, "--only", ROWS], "")?;
         said.refused("UnknownIssuer")
     });
     report.case("a row that does not exist is an error", || {
-        let said = bench.run(&["edge", "--url", &registry.url, "--only", "12,999"], "")?;
+        let said = foreign.run(&["edge", "--url", &registry.url, "--only", "12,999"], "")?;
         ensure!(!said.status.success() && said.said().contains("no row 999"), "{}", said.said());
         Ok(())
     });
     let issuer = Issuer::start(NAME, PASSWORD)?;
-    let registry = bench.with_tokens(&issuer)?;
+    let registry = foreign.with_tokens(&issuer)?;
     report.case("Bearer: rows pass with tokens for each repository", || {
-        bench.judge(&registry, &["--username", NAME], PASSWORD)?.passed()?;
+        foreign.judge(&registry, &["--username", NAME], PASSWORD)?.passed()?;
         let scopes = issuer.scopes();
         ensure!(scopes.iter().any(|scope| scope.ends_with(":pull,push")), "no token to push: {scopes:?}");
         ensure!(scopes.iter().any(|scope| scope.contains("/source:pull")), "no token to mount: {scopes:?}");
@@ -60,12 +60,13 @@ pub fn run(args: &Args, folder: Option<&Path>) -> anyhow::Result<()> {
     });
     report.case("Bearer: the issuer gives nothing for another password", || {
         let message = format!("a token of {}: expected 200, got 401", issuer.realm());
-        bench.judge(&registry, &["--username", NAME], "another")?.refused(&message)
+        foreign.judge(&registry, &["--username", NAME], "another")?.refused(&message)
     });
     report.finish(folder)
 }
 
-struct Bench<'a> {
+/// The judge, and where its registries are.
+struct Foreign<'a> {
     judge: PathBuf,
     folder: &'a Path,
 }
@@ -100,7 +101,7 @@ impl Judged for Ended {
     }
 }
 
-impl Bench<'_> {
+impl Foreign<'_> {
     fn judge(&self, registry: &Registry, words: &[&str], password: &str) -> anyhow::Result<Ended> {
         let ca = registry.ca.as_ref().map(|ca| ca.display().to_string());
         let ca: Vec<&str> = ca.iter().flat_map(|ca| ["--ca", ca.as_str()]).collect();

@@ -4,15 +4,16 @@
 mod answers;
 mod attached;
 mod bench;
+mod case;
 mod clients;
 mod crash;
+mod crowd;
 mod disk;
 mod files;
 mod foreign;
 mod hostile;
 mod image;
 mod index_loss;
-mod life;
 mod memory;
 mod network;
 mod place;

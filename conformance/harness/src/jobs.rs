@@ -54,33 +54,35 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Runs the cases, `workers` at a time; each is made only when a worker is free for it.
+/// Runs the cases, `workers` at a time, and reports them in their order; each is made only when a worker is free for it.
 pub fn run<'a>(
     report: &mut Report,
     workers: usize,
     jobs: impl Iterator<Item = anyhow::Result<Job<'a>>>,
 ) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
-        let (send, receive) = sync_channel::<Job<'a>>(0);
+        let (send, receive) = sync_channel::<(usize, Job<'a>)>(0);
         let receive = std::sync::Arc::new(Mutex::new(receive));
-        let (done, results) = channel::<Vec<Row>>();
+        let (done, results) = channel::<(usize, Vec<Row>)>();
         for _ in 0..workers {
             let (receive, done) = (std::sync::Arc::clone(&receive), done.clone());
             scope.spawn(move || {
-                while let Some(job) = receive.lock().ok().and_then(|receive| receive.recv().ok()) {
-                    let _ = done.send(work(job));
+                while let Some((number, job)) = receive.lock().ok().and_then(|receive| receive.recv().ok()) {
+                    let _ = done.send((number, work(job)));
                 }
             });
         }
         // The workers' ends are what counts from here on.
         drop((receive, done));
-        for job in jobs {
-            if send.send(job?).is_err() {
+        for (number, job) in jobs.enumerate() {
+            if send.send((number, job?)).is_err() {
                 break;
             }
         }
         drop(send);
-        report.rows.extend(results.into_iter().flatten());
+        let mut all: Vec<_> = results.into_iter().collect();
+        all.sort_by_key(|(number, _)| *number);
+        report.rows.extend(all.into_iter().flat_map(|(_, rows)| rows));
         Ok(())
     })
 }
@@ -110,6 +112,7 @@ mod tests {
         });
         run(&mut report, 4, jobs).unwrap();
         assert_eq!((report.passed(), report.failed(), report.rows.len()), (18, 1, 20));
+        assert!(report.rows.iter().enumerate().all(|(number, row)| row.name == format!("case {number}")));
     }
 
     #[test]

@@ -15,8 +15,9 @@ use harness::scale::Scale;
 use harness::server::Server;
 use harness::verify;
 
+use crate::case::Bench;
 use crate::network::patience;
-use crate::network::stack::{Bench, Stack};
+use crate::network::stack::Stack;
 
 /// So many portals, all of which have everything: each may be the only honest one.
 const PORTALS: usize = 3;
@@ -45,7 +46,7 @@ struct Network<'a> {
 
 impl<'a> Network<'a> {
     fn start(binary: &'a Path, folder: &Path, log: &Path, scale: Scale) -> anyhow::Result<Self> {
-        let bench = Bench { binary, folder: folder.to_owned(), scale };
+        let bench = Bench::new(binary, folder.to_owned(), scale);
         let mut stack = Stack::new(&bench, PORTALS)?;
         log.clone_into(&mut stack.options.log);
         let server = stack.start()?;

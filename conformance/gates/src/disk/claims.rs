@@ -6,8 +6,9 @@ use anyhow::ensure;
 use harness::server::ServerOptions;
 use harness::site::Site;
 
-use super::Bench;
 use super::image::{Album, Mercy, Pushed};
+use super::server;
+use crate::case::Bench;
 
 /// How long a refusal to start may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -26,7 +27,7 @@ pub fn foreign(bench: &Bench) -> anyhow::Result<()> {
     let data = bench.folder.join("documents");
     std::fs::create_dir(&data)?;
     std::fs::write(data.join("thesis.tex"), "not ours")?;
-    let said = refused(&bench.server(&data)?)?;
+    let said = refused(&server(bench, &data)?)?;
     ensure!(said.contains("documents") && said.contains("not a Skyberth data directory"), "unclear: {said}");
     let names: Vec<_> = std::fs::read_dir(&data)?.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
     ensure!(names == ["thesis.tex"], "it left something there: {names:?}");
@@ -36,10 +37,10 @@ pub fn foreign(bench: &Bench) -> anyhow::Result<()> {
 
 pub fn in_use(bench: &Bench) -> anyhow::Result<()> {
     let data = bench.folder.join("data");
-    let first = bench.server(&data)?.start()?;
+    let first = server(bench, &data)?.start()?;
     let mut album = Album::new(Site::new(first.target(), "inuse").repo("a"));
     ensure!(album.push("before", 10_000)? == Pushed::Whole, "a push was refused");
-    let mut second = bench.server(&data)?;
+    let mut second = server(bench, &data)?;
     second.log = bench.folder.join("second.log");
     let said = refused(&second)?;
     ensure!(said.contains("data") && said.contains("in use by another"), "unclear: {said}");

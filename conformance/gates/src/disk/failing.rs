@@ -10,9 +10,10 @@ use harness::program::Program;
 use harness::server::Server;
 use harness::site::Site;
 
-use super::Bench;
 use super::dying::DyingDisk;
 use super::image::{Album, Mercy, Pushed};
+use super::server;
+use crate::case::Bench;
 
 /// Records of the journal tried on the failing disk; some must fail.
 const RECORDS: usize = 300;
@@ -22,7 +23,7 @@ const MOST_PUSHES: usize = 5_000;
 
 fn prepared(bench: &Bench) -> anyhow::Result<(DyingDisk, Server, Album)> {
     let disk = DyingDisk::new(bench.mounts()?, &bench.folder.join("disk"), 192)?;
-    let server = bench.server(&disk.path().join("data"))?.start()?;
+    let server = server(bench, &disk.path().join("data"))?.start()?;
     let mut album = Album::new(Site::new(server.target(), "failing").repo("images"));
     for number in 0..4 {
         ensure!(album.push(&format!("v{number}"), 1 << 20)? == Pushed::Whole, "a push is refused on the sound disk");
@@ -74,7 +75,7 @@ pub fn under_load(bench: &Bench) -> anyhow::Result<()> {
     let mut whole = 0;
     for round in 0..bench.scale.pick(1, 4, 40) {
         let mut disk = DyingDisk::new(bench.mounts()?, &bench.folder.join(format!("disk{round}")), 192)?;
-        let server = bench.server(&disk.path().join("data"))?.start()?;
+        let server = server(bench, &disk.path().join("data"))?.start()?;
         let site = Site::new(server.target(), "load");
         let mut albums: Vec<Album> = (0..CLIENTS).map(|client| Album::new(site.repo(&format!("c{client}")))).collect();
         std::thread::scope(|scope| {

@@ -7,14 +7,15 @@ use harness::gate::note;
 use harness::server::Server;
 use harness::site::Site;
 
-use super::Bench;
 use super::image::{Album, Mercy, Pushed};
+use super::server;
+use crate::case::Bench;
 use crate::place::Mount;
 
 /// A server on a small disk with a few images.
 fn prepared(bench: &Bench) -> anyhow::Result<(Mount, Server, Album)> {
     let disk = Mount::tmpfs(bench.mounts()?, &bench.folder.join("disk"), 256)?;
-    let server = bench.server(&disk.path.join("data"))?.start()?;
+    let server = server(bench, &disk.path.join("data"))?.start()?;
     let mut album = Album::new(Site::new(server.target(), "filled").repo("images"));
     for number in 0..8 {
         ensure!(album.push(&format!("v{number}"), 1 << 20)? == Pushed::Whole, "a push is refused on the empty disk");

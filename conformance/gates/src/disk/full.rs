@@ -10,9 +10,10 @@ use harness::noise::noise;
 use harness::program::Program;
 use harness::site::{Repo, Session, Site, sha256};
 
-use super::Bench;
 use super::image::{Album, Mercy, Pushed};
 use super::resumed::offset;
+use super::server;
+use crate::case::Bench;
 use crate::place::Mount;
 
 const LAYER: usize = 4 << 20;
@@ -32,7 +33,7 @@ pub fn small_reserve(bench: &Bench) -> anyhow::Result<()> {
 fn fill_and_free(bench: &Bench, size: usize, reserve: u64) -> anyhow::Result<()> {
     let disk = Mount::tmpfs(bench.mounts()?, &bench.folder.join("disk"), size as u64)?;
     let data = disk.path.join("data");
-    let server = bench.server(&data)?.env("SKYBERTH_STORAGE_RESERVE", &format!("{reserve}MiB")).start()?;
+    let server = server(bench, &data)?.env("SKYBERTH_STORAGE_RESERVE", &format!("{reserve}MiB")).start()?;
     let site = Site::new(server.target(), "full");
     let mut album = Album::new(site.repo("images"));
     let other = site.repo("sessions");

@@ -6,44 +6,24 @@ mod failing;
 mod filled;
 mod full;
 mod image;
-
 mod read_only;
 mod resumed;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Context;
 use harness::gate::GateArgs;
-use harness::report::Report;
 use harness::scale::Scale;
 use harness::server::ServerOptions;
 
-use super::place::Mounts;
+use super::case::{Bench, Case, Scene};
 
-/// What a case is given: the server's binary, a folder of its own, and the right to mount if there is one.
-#[derive(Debug)]
-struct Bench<'a> {
-    binary: &'a Path,
-    folder: PathBuf,
-    mounts: &'a Result<Mounts, String>,
-    scale: Scale,
+/// A server with its data at `data` and its log outside of it.
+fn server(bench: &Bench, data: &Path) -> anyhow::Result<ServerOptions> {
+    let mut options = bench.server()?;
+    data.clone_into(&mut options.data);
+    // Collection only when a case asks for it, and then of everything unreferenced.
+    Ok(options.env("SKYBERTH_GC_INTERVAL", "0s").env("SKYBERTH_GC_GRACE", "0s"))
 }
-
-impl Bench<'_> {
-    /// A server with its data at `data` and its log outside of it.
-    fn server(&self, data: &Path) -> anyhow::Result<ServerOptions> {
-        let mut options = ServerOptions::new(self.binary, &self.folder)?;
-        data.clone_into(&mut options.data);
-        // Collection only when a case asks for it, and then of everything unreferenced.
-        Ok(options.env("SKYBERTH_GC_INTERVAL", "0s").env("SKYBERTH_GC_GRACE", "0s"))
-    }
-
-    fn mounts(&self) -> anyhow::Result<&Mounts> {
-        self.mounts.as_ref().map_err(|why| harness::expect::NotHere(why.clone()).into())
-    }
-}
-
-type Case = (&'static str, fn(&Bench) -> anyhow::Result<()>);
 
 const CASES: &[Case] = &[
     ("foreign directory is refused", claims::foreign),
@@ -63,20 +43,6 @@ const CASES: &[Case] = &[
 ];
 
 pub fn run(args: &GateArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
-    let binary = args.binary.canonicalize().with_context(|| format!("no binary at {}", args.binary.display()))?;
-    let mounts = Mounts::private().map_err(|error| format!("mounting needs root: {error:#}"));
-    let scratch = tempfile::tempdir()?;
-    let mut report = Report::new("disk");
-    for (number, (name, check)) in CASES.iter().enumerate() {
-        let bench = Bench { binary: &binary, folder: scratch.path().join(number.to_string()), mounts: &mounts, scale };
-        std::fs::create_dir_all(&bench.folder)?;
-        args.case(&mut report, name, || {
-            check(&bench).inspect_err(|_| {
-                let log = std::fs::read_to_string(bench.folder.join("server.log")).unwrap_or_default();
-                let last: Vec<&str> = log.lines().rev().take(6).collect();
-                last.iter().rev().for_each(|line| harness::gate::note(line));
-            })
-        });
-    }
-    report.finish(folder)
+    // One after the other: they fill disks that lie in memory.
+    Scene::new(&args.binary, scale, 0)?.mounting().run("disk", args, 1, CASES, folder)
 }

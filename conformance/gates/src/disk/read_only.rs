@@ -3,23 +3,24 @@
 use anyhow::{Context, ensure};
 use harness::site::Site;
 
-use super::Bench;
 use super::claims::refused;
 use super::dying::DyingDisk;
 use super::failing;
 use super::image::{Album, Mercy, Pushed};
+use super::server;
+use crate::case::Bench;
 use crate::place::Mount;
 
 pub fn fresh(bench: &Bench) -> anyhow::Result<()> {
     let disk = Mount::tmpfs(bench.mounts()?, &bench.folder.join("disk"), 64)?;
     disk.remount("ro")?;
-    let said = refused(&bench.server(&disk.path.join("data"))?)?;
+    let said = refused(&server(bench, &disk.path.join("data"))?)?;
     is_clear(&said)
 }
 
 pub fn with_data(bench: &Bench) -> anyhow::Result<()> {
     let disk = Mount::tmpfs(bench.mounts()?, &bench.folder.join("disk"), 192)?;
-    let options = bench.server(&disk.path.join("data"))?;
+    let options = server(bench, &disk.path.join("data"))?;
     let server = options.start()?;
     let mut album = Album::new(Site::new(server.target(), "readonly").repo("images"));
     ensure!(album.push("before", 1 << 20)? == Pushed::Whole, "a push is refused");
@@ -40,7 +41,7 @@ fn is_clear(said: &str) -> anyhow::Result<()> {
 
 pub fn while_running(bench: &Bench) -> anyhow::Result<()> {
     let mut disk = DyingDisk::new(bench.mounts()?, &bench.folder.join("disk"), 192)?;
-    let server = bench.server(&disk.path().join("data"))?.start()?;
+    let server = server(bench, &disk.path().join("data"))?.start()?;
     let site = Site::new(server.target(), "turned");
     let mut album = Album::new(site.repo("images"));
     for number in 0..4 {

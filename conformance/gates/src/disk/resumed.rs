@@ -9,7 +9,8 @@ use harness::noise::noise;
 use harness::partial::Partial;
 use harness::site::{Repo, Session, Site, sha256};
 
-use super::Bench;
+use super::server;
+use crate::case::Bench;
 
 /// The first offset that is not held, by the Range of a session's status. One byte and none both stand as `0-0`: then
 /// none is assumed, and a server that holds one refuses the next chunk.
@@ -20,7 +21,7 @@ pub fn offset(answer: &Response) -> anyhow::Result<usize> {
 }
 
 pub fn ranged(bench: &Bench) -> anyhow::Result<()> {
-    let server = bench.server(&bench.folder.join("data"))?.start()?;
+    let server = server(bench, &bench.folder.join("data"))?.start()?;
     let repo = Site::new(server.target(), "ranged").repo("a");
     let bytes = noise("ranged", 6 << 20);
     let acknowledged = 2 << 20;
@@ -40,7 +41,7 @@ pub fn ranged(bench: &Bench) -> anyhow::Result<()> {
 pub fn streamed(bench: &Bench) -> anyhow::Result<()> {
     // Long enough to pass the 64 MiB after which a stream is synced.
     let (length, sent) = (bench.scale.pick(72, 80, 200) << 20, bench.scale.pick(70, 72, 180) << 20);
-    let server = bench.server(&bench.folder.join("data"))?.start()?;
+    let server = server(bench, &bench.folder.join("data"))?.start()?;
     let repo = Site::new(server.target(), "streamed").repo("a");
     let bytes = noise("streamed", length);
     let session = repo.begin()?;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use harness::expect::{Faults, that};
 
-use super::Bench;
 use super::raw::{Raw, exchange};
 use super::state::Victim;
+use super::victim;
+use crate::case::Bench;
 
 const LIMIT: Duration = Duration::from_secs(8);
 
@@ -48,7 +49,7 @@ const AMBIGUOUS: &[(&str, &str, &str)] = &[
 
 /// One answer at most, and that one is 400; what follows on the connection is never read as a request.
 pub fn ambiguous(bench: &Bench) -> anyhow::Result<()> {
-    let victim = bench.victim("ambiguous")?;
+    let victim = victim(bench, "ambiguous")?;
     let mut faults = Faults::default();
     for (what, fields, body) in AMBIGUOUS {
         let head = format!("PATCH {} HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n", victim.session.location);
@@ -140,7 +141,7 @@ const MALFORMED: &[(&str, &[u8], &[u16])] = &[
 ];
 
 pub fn malformed(bench: &Bench) -> anyhow::Result<()> {
-    let victim = bench.victim("malformed")?;
+    let victim = victim(bench, "malformed")?;
     let mut faults = Faults::default();
     for (what, bytes, allowed) in MALFORMED {
         let said = exchange(&victim.target(), bytes, LIMIT);
@@ -159,7 +160,7 @@ pub fn malformed(bench: &Bench) -> anyhow::Result<()> {
 }
 
 pub fn large(bench: &Bench) -> anyhow::Result<()> {
-    let victim = bench.victim("large")?;
+    let victim = victim(bench, "large")?;
     let long = |length: usize| "x".repeat(length);
     let many: String = (0..5000).fold(String::new(), |all, number| all + &format!("X-{number}: y\r\n"));
     let rows = [

@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::ensure;
 use harness::expect::{Faults, that};
 
-use super::Bench;
 use super::raw::{Raw, exchange};
+use super::{victim, victim_with};
+use crate::case::Bench;
 
 const LIMIT: Duration = Duration::from_secs(12);
 
@@ -17,7 +18,7 @@ const HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x20\x21\x22\
 
 pub fn tls_hello(bench: &Bench) -> anyhow::Result<()> {
     // What is answered before the judge gives up is not answered because a head took too long.
-    let victim = bench.victim_with("tls", "10m")?;
+    let victim = victim_with(bench, "tls", "10m")?;
     let said = exchange(&victim.target(), HELLO, LIMIT)?;
     ensure!(said.statuses() == [400], "{:?} {}", said.statuses(), said.clip());
     // curl and Docker show this text to whoever forgot that there is no TLS.
@@ -57,7 +58,7 @@ fn greeted() -> Vec<u8> {
 }
 
 pub fn garbage(bench: &Bench) -> anyhow::Result<()> {
-    let victim = bench.victim("garbage")?;
+    let victim = victim(bench, "garbage")?;
     let noise = harness::noise::noise("no frames", 64 << 10);
     let rows: Vec<(&str, Vec<u8>)> = vec![
         ("noise after the preface", [PREFACE, &noise].concat()),
@@ -92,7 +93,7 @@ pub fn garbage(bench: &Bench) -> anyhow::Result<()> {
 }
 
 pub fn floods(bench: &Bench) -> anyhow::Result<()> {
-    let victim = bench.victim("floods")?;
+    let victim = victim(bench, "floods")?;
     let mut faults = Faults::default();
     // CVE-2023-44487: streams that are reset as soon as they are begun.
     let reset = |stream: u32| {

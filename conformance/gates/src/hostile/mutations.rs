@@ -8,10 +8,11 @@ use harness::client::{Connection, Request};
 use harness::gate::note;
 use harness::random::mix;
 
-use super::Bench;
 use super::mutate::{Dice, mutate};
 use super::raw::{Raw, Said};
 use super::state::Victim;
+use super::victim;
+use crate::case::Bench;
 
 /// Servers, each with one client, so that a change of state can be laid at one request's door.
 const WORKERS: usize = 8;
@@ -44,7 +45,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
 }
 
 fn work(bench: &Bench, worker: u64, rounds: u64) -> anyhow::Result<Counts> {
-    let victim = bench.victim(&format!("worker{worker}"))?;
+    let victim = victim(bench, &format!("worker{worker}"))?;
     let requests = requests(&victim);
     let mut watch = Connection::open(&victim.target())?;
     let mut last = sequence(&victim, &mut watch)?;

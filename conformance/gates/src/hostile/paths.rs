@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use harness::expect::{Faults, that};
 
-use super::Bench;
 use super::raw::exchange;
+use super::victim;
+use crate::case::Bench;
 
 const LIMIT: Duration = Duration::from_secs(8);
 
@@ -87,7 +88,7 @@ fn bad_paths(repository: &str) -> Vec<String> {
 }
 
 pub fn tricks(bench: &Bench) -> anyhow::Result<()> {
-    let victim = bench.victim("paths")?;
+    let victim = victim(bench, "paths")?;
     let mut faults = Faults::default();
     let paths = bad_paths(&victim.repo.name);
     for path in &paths {
@@ -110,7 +111,7 @@ pub fn tricks(bench: &Bench) -> anyhow::Result<()> {
 }
 
 pub fn targets(bench: &Bench) -> anyhow::Result<()> {
-    let victim = bench.victim("targets")?;
+    let victim = victim(bench, "targets")?;
     let tags = victim.repo.tags();
     let rows: Vec<(String, &[u16])> = vec![
         // A server must take the absolute form (RFC 9112 3.2.2), whatever host it names.

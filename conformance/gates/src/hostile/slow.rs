@@ -6,14 +6,15 @@ use anyhow::ensure;
 use harness::expect::{self, Faults, that};
 use harness::noise::noise;
 
-use super::Bench;
 use super::raw::{Raw, Said};
 use super::state::Victim;
+use super::victim;
+use crate::case::Bench;
 
 const LIMIT: Duration = Duration::from_secs(12);
 
 pub fn senders(bench: &Bench) -> anyhow::Result<()> {
-    let victim = bench.victim("senders")?;
+    let victim = victim(bench, "senders")?;
     let sessions = (0..3).map(|_| victim.repo.begin()).collect::<anyhow::Result<Vec<_>>>()?;
     let patch = |number: usize| format!("PATCH {} HTTP/1.1\r\nHost: x\r\n", sessions[number].location);
     let chunked = "Transfer-Encoding: chunked\r\n\r\n";
@@ -82,7 +83,7 @@ fn idle(victim: &Victim) -> anyhow::Result<()> {
 
 /// Answers that nobody takes must not hold a transfer for ever.
 pub fn readers(bench: &Bench) -> anyhow::Result<()> {
-    let victim = bench.victim("readers")?;
+    let victim = victim(bench, "readers")?;
     // More than the socket's buffers on both sides take.
     let digest = victim.repo.push_blob(&noise("unread", 64 << 20))?;
     let victim_path = victim.repo.blob(&digest);

@@ -10,8 +10,9 @@ use harness::noise::Noise;
 use harness::server::Server;
 use harness::site::{Repo, Site, local_path};
 
+use super::MIB;
 use super::throttle::Throttle;
-use super::{Bench, MIB};
+use crate::case::Bench;
 use crate::place::Mount;
 use crate::streamed::write_chunked;
 
@@ -23,8 +24,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 fn slow(bench: &Bench) -> anyhow::Result<(Mount, Throttle, Server, Repo, u64)> {
     let length = bench.scale.pick(256, 1024, 10 * 1024) * MIB;
     let rate = bench.scale.pick(16, 64, 256) * MIB;
-    let mounts = bench.mounts.as_ref().map_err(|why| harness::expect::NotHere(why.clone()))?;
-    let disk = Mount::ext4(mounts, &bench.folder.join("disk"), length / MIB + 512)?;
+    let disk = Mount::ext4(bench.mounts()?, &bench.folder.join("disk"), length / MIB + 512)?;
     let mut options = bench.server()?;
     options.data = disk.path.join("data");
     let throttle = Throttle::new(&disk.device()?, rate)?;

@@ -5,15 +5,14 @@ pub mod process;
 mod throttle;
 mod transfers;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 use harness::gate::GateArgs;
-use harness::report::Report;
 use harness::scale::Scale;
-use harness::server::{Server, ServerOptions};
+use harness::server::Server;
 
-use super::place::Mounts;
+use super::case::{Bench, Case, Scene};
 use process::Watch;
 
 const MIB: u64 = 1 << 20;
@@ -21,26 +20,11 @@ const MIB: u64 = 1 << 20;
 /// How far the resident memory may grow over that of the idle server.
 const ALLOWANCE: u64 = 64 * MIB;
 
-/// What a case is given.
-#[derive(Debug)]
-struct Bench<'a> {
-    binary: &'a Path,
-    folder: PathBuf,
-    mounts: &'a Result<Mounts, String>,
-    scale: Scale,
-}
-
-impl Bench<'_> {
-    fn server(&self) -> anyhow::Result<ServerOptions> {
-        ServerOptions::new(self.binary, &self.folder)
-    }
-
-    /// Starts a server, lets `prepare` push to it, and starts it anew, so that nothing of that counts.
-    fn fresh(&self, prepare: impl FnOnce(&Server) -> anyhow::Result<()>) -> anyhow::Result<Server> {
-        let server = self.server()?.start()?;
-        prepare(&server).context("prepare")?;
-        server.kill()?.start()
-    }
+/// Starts a server, lets `prepare` push to it, and starts it again, so that nothing of that counts.
+fn fresh(bench: &Bench, prepare: impl FnOnce(&Server) -> anyhow::Result<()>) -> anyhow::Result<Server> {
+    let server = bench.server()?.start()?;
+    prepare(&server).context("prepare")?;
+    server.kill()?.start()
 }
 
 /// Runs `work` and holds the growth of the server's memory against the allowance.
@@ -52,8 +36,6 @@ fn within(server: &Server, allowance: u64, work: impl FnOnce() -> anyhow::Result
     ensure!(growth.total() < allowance, "more than {} MiB: {growth}", allowance / MIB);
     Ok(())
 }
-
-type Case = (&'static str, fn(&Bench) -> anyhow::Result<()>);
 
 const CASES: &[Case] = &[
     ("one large blob pushed in a PUT", transfers::push_put),
@@ -68,14 +50,6 @@ const CASES: &[Case] = &[
 ];
 
 pub fn run(args: &GateArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
-    let binary = args.binary.canonicalize().with_context(|| format!("no binary at {}", args.binary.display()))?;
-    let mounts = Mounts::private().map_err(|error| format!("mounting needs root: {error:#}"));
-    let mut report = Report::new("memory");
-    for (name, check) in CASES {
-        // Large contents go as soon as their case is done.
-        let scratch = tempfile::tempdir()?;
-        let bench = Bench { binary: &binary, folder: scratch.path().join("case"), mounts: &mounts, scale };
-        args.case(&mut report, name, || check(&bench));
-    }
-    report.finish(folder)
+    // One after the other: what runs beside a case could delay its server.
+    Scene::new(&args.binary, scale, 0)?.mounting().run("memory", args, 1, CASES, folder)
 }

@@ -7,7 +7,8 @@ use harness::server::Server;
 use harness::site::{Repo, Site, octets};
 use serde_json::json;
 
-use super::{ALLOWANCE, Bench, MIB, within};
+use super::{ALLOWANCE, MIB, fresh, within};
+use crate::case::Bench;
 use crate::streamed::{fetch, put, stream};
 
 const PARALLEL: usize = 64;
@@ -58,7 +59,7 @@ pub fn parallel_pulls(bench: &Bench) -> anyhow::Result<()> {
 fn pulls(bench: &Bench, count: usize, length: u64) -> anyhow::Result<()> {
     let noise = Noise::new("pulled", length);
     let mut name = String::new();
-    let server = bench.fresh(|server| {
+    let server = fresh(bench, |server| {
         let repo = repo(server);
         name.clone_from(&repo.name);
         put(&repo, "pulled", length)?.expect(201).map(drop)

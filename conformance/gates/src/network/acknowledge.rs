@@ -11,8 +11,9 @@ use harness::proxy::exchange::Exchange;
 use harness::site::{Repo, Site};
 use harness::status::Backlog;
 
-use super::stack::{Bench, Stack};
+use super::stack::Stack;
 use super::{MIB, patience};
+use crate::case::Bench;
 
 /// How long an answer waits for its content to be placed.
 const WAIT: Duration = Duration::from_secs(20);

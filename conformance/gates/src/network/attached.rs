@@ -13,12 +13,12 @@ use harness::server::{Server, ServerOptions, free_port};
 use harness::site::{Site, sha256};
 use harness::{local, status};
 
-use super::crashes::CACHE;
-use super::crowd::{Crowd, rounds};
+use super::crashes::{CACHE, CLIENTS, LIVES};
 use super::memory::ALLOWANCE;
-use super::stack::Bench;
 use super::{Args, MIB, patience};
 use crate::attached::{ATTACHED, LISTEN, places};
+use crate::case::Bench;
+use crate::crowd::{Crowd, rounds};
 use crate::memory::process::Watch;
 use crate::streamed;
 
@@ -32,7 +32,7 @@ struct Node {
     portal: Target,
 }
 
-pub fn run(args: &Args, seed: u64, report: &mut Report, bench: &Bench) {
+pub fn run(args: &Args, report: &mut Report, bench: &Bench) {
     let count = args.rounds.unwrap_or(bench.scale.pick(2, 5, 100));
     let node = match Node::new(bench) {
         Ok(node) => node.with(&[
@@ -44,7 +44,7 @@ pub fn run(args: &Args, seed: u64, report: &mut Report, bench: &Bench) {
         ]),
         Err(error) => return report.add(NAME, Outcome::Fail(format!("{error:#}")), Duration::ZERO),
     };
-    let mut crowd = Crowd::new(seed);
+    let mut crowd = Crowd::new(CLIENTS, bench.seed);
     let begin = || node.options.start();
     let server = rounds(report, NAME, count, begin, |number, server| {
         let (mut server, said) = node.round(server, &mut crowd)?;
@@ -92,7 +92,7 @@ impl Node {
 
     /// One life, a look at the stopped node, a start, and a check of every promise.
     fn round(&self, server: Server, crowd: &mut Crowd) -> anyhow::Result<(Server, String)> {
-        let (before, life) = (crowd.count(), crowd.life());
+        let (before, life) = (crowd.count(), crowd.life(LIVES));
         crowd.work(server, life, || Ok(()))?;
         self.is_sound()?;
         let server = self.options.start().context("after the kill")?;

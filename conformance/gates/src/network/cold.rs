@@ -11,9 +11,10 @@ use harness::site::{ALGORITHMS, Site};
 use harness::{local, status};
 
 use super::images::Library;
-use super::stack::{Bench, Stack};
+use super::stack::Stack;
 use super::{KIB, MIB, TIMED_OUT, patience};
 use crate::answers::Answers;
+use crate::case::Bench;
 
 /// Around what a base sector holds beside its metadata and around a unit.
 const LENGTHS: [usize; 9] = [0, 1, KIB, 32 * KIB, 4 * MIB - 512, 4 * MIB - 100, 4 * MIB, 9 * MIB, 40 * MIB];

@@ -1,5 +1,6 @@
 //! `kill -9` of the registry and of portals at random moments of pushes, deletes, placement, eviction and unpin.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -8,23 +9,29 @@ use harness::report::{Outcome, Report};
 use harness::server::Server;
 use harness::{local, status};
 
-use super::crowd::{Crowd, rounds};
-use super::stack::{Bench, Portal, Stack};
+use super::stack::{Portal, Stack};
 use super::{Args, patience, tus};
+use crate::case::Bench;
+use crate::crowd::{Crowd, rounds};
 
 /// So that eviction is always due.
 pub const CACHE: &str = "8MiB";
 
 pub const NAME: &str = "crash rounds";
 
+/// How many clients push at once.
+pub const CLIENTS: u32 = 3;
+/// How long a registry lives: long enough for placement, read-back and eviction to begin.
+pub const LIVES: Range<Duration> = Duration::from_millis(100)..Duration::from_millis(3100);
+
 struct Rounds {
     stack: Stack,
     crowd: Crowd,
 }
 
-pub fn run(args: &Args, seed: u64, report: &mut Report, bench: &Bench) {
+pub fn run(args: &Args, report: &mut Report, bench: &Bench) {
     let count = args.rounds.unwrap_or(bench.scale.pick(3, 10, 100));
-    let mut rounds_of = match Rounds::new(bench, seed) {
+    let mut rounds_of = match Rounds::new(bench) {
         Ok(rounds) => rounds,
         Err(error) => return report.add(NAME, Outcome::Fail(format!("{error:#}")), Duration::ZERO),
     };
@@ -35,19 +42,19 @@ pub fn run(args: &Args, seed: u64, report: &mut Report, bench: &Bench) {
 }
 
 impl Rounds {
-    fn new(bench: &Bench, seed: u64) -> anyhow::Result<Self> {
+    fn new(bench: &Bench) -> anyhow::Result<Self> {
         let stack = Stack::new(bench, 2)?.with(&[
             ("SKYBERTH_STORAGE_CACHE_SIZE", CACHE),
             ("SKYBERTH_GC_GRACE", "1s"),
             ("SKYBERTH_GC_INTERVAL", "1s"),
         ]);
-        Ok(Rounds { stack, crowd: Crowd::new(seed) })
+        Ok(Rounds { stack, crowd: Crowd::new(CLIENTS, bench.seed) })
     }
 
     /// One life of the registry, with the end of a portal in some, then a start and a check of every promise.
     fn round(&mut self, server: Server) -> anyhow::Result<(Server, String)> {
         let before = self.crowd.count();
-        let life = self.crowd.life();
+        let life = self.crowd.life(LIVES);
         let portals = &mut self.stack.portals;
         let random = &mut self.crowd.random;
         let portal = random.chance(50).then(|| random.below(portals.len()));

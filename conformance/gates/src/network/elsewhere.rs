@@ -14,8 +14,9 @@ use harness::status::{Backlog, Metrics};
 use harness::surroundings::storing_to;
 
 use super::images::Library;
-use super::stack::{Bench, Stack};
+use super::stack::Stack;
 use super::{KIB, MIB, patience};
+use crate::case::Bench;
 
 const LENGTHS: [usize; 3] = [KIB, 70 * KIB, 5 * MIB];
 /// A cache so small that all of it goes that may.

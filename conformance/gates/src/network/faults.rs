@@ -10,8 +10,9 @@ use harness::site::Site;
 use harness::status::{self, Metrics, TROUBLE, warnings};
 
 use super::images::Library;
-use super::stack::{Bench, Stack};
+use super::stack::Stack;
 use super::{KIB, MIB, TIMED_OUT, patience};
+use crate::case::Bench;
 
 /// How long a portal stalls that stalls for a while.
 const STALL: Duration = Duration::from_secs(4);

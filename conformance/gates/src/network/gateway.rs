@@ -15,8 +15,9 @@ use harness::site::{Site, sha256};
 use harness::surroundings::{portal, storing_to};
 
 use super::images::Library;
-use super::stack::{Bench, Stack};
+use super::stack::Stack;
 use super::{KIB, MIB, patience};
+use crate::case::Bench;
 
 const LISTEN: &str = "SKYBERTH_GATEWAY_LISTEN";
 /// Characters of a skylink.

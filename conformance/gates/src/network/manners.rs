@@ -11,8 +11,9 @@ use harness::proxy::Fault;
 use harness::server::Server;
 use harness::site::{Repo, Site, sha256};
 
-use super::stack::{Bench, Mark, Stack};
+use super::stack::{Mark, Stack};
 use super::{MIB, UNIT, patience};
+use crate::case::Bench;
 use crate::streamed;
 
 /// Longer than any client waits.

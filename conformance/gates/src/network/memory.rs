@@ -7,8 +7,9 @@ use harness::proxy::Fault;
 use harness::server::Server;
 use harness::site::Site;
 
-use super::stack::{Bench, Stack};
+use super::stack::Stack;
 use super::{MIB, patience};
+use crate::case::Bench;
 use crate::memory::process::Watch;
 use crate::streamed;
 

@@ -4,7 +4,6 @@ mod acknowledge;
 mod attached;
 mod cold;
 mod crashes;
-mod crowd;
 mod elsewhere;
 mod faults;
 mod gateway;
@@ -22,14 +21,12 @@ mod unpin;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
-use harness::gate::{GateArgs, note};
+use harness::gate::GateArgs;
 use harness::jobs::{self, Job};
 use harness::report::Report;
 use harness::scale::Scale;
-use tempfile::TempDir;
 
-use stack::Bench;
+use crate::case::{Bench, Case, Scene};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -60,8 +57,6 @@ pub struct Args {
 pub fn patience(bench: &Bench) -> Duration {
     bench.scale.pick(Duration::from_mins(2), Duration::from_mins(2), Duration::from_mins(20))
 }
-
-type Case = (&'static str, fn(&Bench) -> anyhow::Result<()>);
 
 const CASES: &[Case] = &[
     ("all is pulled cold, bit for bit", cold::everything),
@@ -97,17 +92,12 @@ const CASES: &[Case] = &[
 /// The rounds and the cases that wait longest come first, so that no single one is left at the end.
 pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyhow::Result<()> {
     let gate = &args.gate;
-    let binary = gate.binary.canonicalize().with_context(|| format!("no binary at {}", gate.binary.display()))?;
-    let scene = Scene { binary: &binary, scale, keep: args.keep };
+    let scene = Scene::new(&gate.binary, scale, seed)?.keeping(args.keep);
     let mut jobs = vec![
-        Job::rows(attached::NAME, |_, report| {
-            scene.rows(report, |bench, report| attached::run(args, seed, report, bench));
-        }),
-        Job::rows(crashes::NAME, |_, report| {
-            scene.rows(report, |bench, report| crashes::run(args, seed, report, bench));
-        }),
+        Job::rows(attached::NAME, |_, report| scene.rows(report, |bench, report| attached::run(args, report, bench))),
+        Job::rows(crashes::NAME, |_, report| scene.rows(report, |bench, report| crashes::run(args, report, bench))),
     ];
-    jobs.extend(CASES.iter().map(|(name, check)| Job::plain(*name, || scene.case(*check))));
+    jobs.extend(CASES.iter().map(|case| scene.job(case)));
     jobs.retain(|job| gate.wants(job.name()));
     let mut report = Report::new("network");
     jobs::run(&mut report, WORKERS, jobs.into_iter().map(Ok))?;
@@ -116,50 +106,4 @@ pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyho
         scene.rows(&mut report, |bench, report| rates::run(gate, report, bench));
     }
     report.finish(folder)
-}
-
-/// What all cases run with.
-struct Scene<'a> {
-    binary: &'a Path,
-    scale: Scale,
-    keep: bool,
-}
-
-impl Scene<'_> {
-    fn case(&self, check: fn(&Bench) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let scratch = tempfile::tempdir()?;
-        let bench = self.bench(&scratch);
-        let result = check(&bench).inspect_err(|_| last_words(&bench));
-        self.end(scratch, result.is_err());
-        result
-    }
-
-    /// Cases that report by themselves.
-    fn rows(&self, report: &mut Report, work: impl FnOnce(&Bench, &mut Report)) {
-        let failed = report.failed();
-        match tempfile::tempdir() {
-            Ok(scratch) => {
-                work(&self.bench(&scratch), report);
-                self.end(scratch, report.failed() > failed);
-            }
-            Err(error) => report.case("a folder for the data", || Err(error.into())),
-        }
-    }
-
-    fn bench(&self, scratch: &TempDir) -> Bench<'_> {
-        Bench { binary: self.binary, folder: scratch.path().join("case"), scale: self.scale }
-    }
-
-    /// Large contents go as soon as their case is done, unless it failed and its data is wanted.
-    fn end(&self, scratch: TempDir, failed: bool) {
-        if self.keep && failed {
-            note(&format!("the data stays in {}", scratch.keep().display()));
-        }
-    }
-}
-
-fn last_words(bench: &Bench) {
-    let log = std::fs::read_to_string(bench.folder.join("registry/server.log")).unwrap_or_default();
-    let last: Vec<&str> = log.lines().rev().take(6).collect();
-    last.iter().rev().for_each(|line| harness::gate::note(line));
 }

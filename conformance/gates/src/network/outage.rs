@@ -12,8 +12,9 @@ use harness::server::Server;
 use harness::site::{Repo, Site, sha256};
 use harness::status::{self, Backlog};
 
-use super::stack::{Bench, Stack};
+use super::stack::Stack;
 use super::{MIB, patience};
+use crate::case::Bench;
 
 /// containerd gives up after this.
 const CLIENTS_WAIT: Duration = Duration::from_secs(30);

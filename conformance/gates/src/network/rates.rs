@@ -13,9 +13,10 @@ use harness::site::Site;
 use harness::status::Backlog;
 use harness::surroundings::{COPIES, PORTALS};
 
-use super::stack::{Bench, Portal, Stack};
+use super::stack::{Portal, Stack};
 use super::{MIB, patience};
 use crate::bench::contender::{Entry, Kind, TAKEN};
+use crate::case::Bench;
 use crate::streamed;
 
 /// What is moved each time. Less of it says little.
@@ -123,7 +124,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// One portal without a proxy, one copy, content that no other round has.
 fn round(bench: &Bench, number: usize) -> anyhow::Result<Round> {
     let folder = bench.folder.join(format!("rates-{number}"));
-    let bench = Bench { binary: bench.binary, folder, scale: bench.scale };
+    let bench = Bench::new(bench.binary, folder, bench.scale);
     let stack = Stack::new(&bench, 1)?;
     let portal = stack.portals[0].url();
     let stack = stack.with(&[(PORTALS, &portal), (COPIES, "1")]);

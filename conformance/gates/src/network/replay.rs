@@ -10,8 +10,9 @@ use harness::site::Site;
 use harness::status::{self, Metrics, TROUBLE, warnings};
 
 use super::images::Library;
-use super::stack::{Bench, Stack};
+use super::stack::Stack;
 use super::{KIB, MIB, patience};
+use crate::case::Bench;
 
 /// Two images have contents of these lengths, so that other content of the right length can be replayed.
 const LENGTHS: [usize; 3] = [KIB, 4 * MIB - 300, 9 * MIB];

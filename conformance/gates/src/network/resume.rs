@@ -8,8 +8,9 @@ use harness::proxy::exchange::Exchange;
 use harness::site::Site;
 use harness::status::Backlog;
 
-use super::stack::{Bench, Stack};
+use super::stack::Stack;
 use super::{MIB, patience, tus};
+use crate::case::Bench;
 use crate::streamed;
 
 /// Rate at which the portals take it, while it is killed.

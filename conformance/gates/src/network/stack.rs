@@ -1,6 +1,5 @@
 //! A registry beside portals of its own, each behind a proxy that can be told to misbehave.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -9,18 +8,11 @@ use harness::gate::wait_until;
 use harness::proxy::exchange::Exchange;
 use harness::proxy::replay::Old;
 use harness::proxy::{Fault, Proxy};
-use harness::scale::Scale;
 use harness::server::{Server, ServerOptions};
 use harness::surroundings::{portal, storing_to};
 use harness::{local, status};
 
-/// What a case is given.
-#[derive(Debug)]
-pub struct Bench<'a> {
-    pub binary: &'a Path,
-    pub folder: PathBuf,
-    pub scale: Scale,
-}
+use crate::case::Bench;
 
 /// A portal and what stands before it.
 #[derive(Debug)]

@@ -16,8 +16,9 @@ use harness::server::Server;
 use harness::site::{Repo, Site, sha256};
 use harness::{local, status};
 
-use super::stack::{Bench, Mark, Stack};
+use super::stack::{Mark, Stack};
 use super::{MIB, patience};
+use crate::case::Bench;
 
 /// An image of a large and a small layer: four contents with its config and manifest.
 struct Image {

@@ -26,12 +26,11 @@ mod tags;
 mod uploads;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use harness::client::Target;
 use harness::gate::named;
+use harness::jobs::{self, Job};
 use harness::report::{Outcome, Report};
 use harness::site::Site;
 use harness::surroundings::SurroundingsArgs;
@@ -62,7 +61,7 @@ pub struct EdgeOptions {
 
 /// Runs the table and reports each row in its order.
 pub fn run(options: &EdgeOptions, folder: Option<&Path>) -> anyhow::Result<()> {
-    let rows: Vec<&TableRow> = named(TABLE, "row", |row| row.number, &options.only)?;
+    let rows: Vec<&'static TableRow> = named(TABLE, "row", |row| row.number, &options.only)?;
     let open = |binary| Workshop::new(binary, &options.surroundings);
     let workshop = options.binary.as_deref().map(open).transpose()?;
     let (target, _server) = match (options.target.target()?, &workshop) {
@@ -74,46 +73,26 @@ pub fn run(options: &EdgeOptions, folder: Option<&Path>) -> anyhow::Result<()> {
         (None, None) => anyhow::bail!("neither --url nor --binary"),
     };
     let mut report = Report::new("edge");
-    for (index, outcome, took) in run_all(&rows, &target, workshop.as_ref())? {
-        let (level, _) = source(rows[index].number);
-        // Another registry does not fail by ignoring a recommendation.
-        let outcome = match outcome {
-            Outcome::Fail(why) if level == Level::Should && !target.own => Outcome::Advice(why),
-            other => other,
-        };
-        report.add(format!("{} {} [{level}]", rows[index].number, rows[index].title), outcome, took);
-    }
+    let job = |row: &'static TableRow| {
+        let (target, workshop) = (&target, workshop.as_ref());
+        Job::rows(row.number, move |_, report| run_row(row, target, workshop, report))
+    };
+    jobs::run(&mut report, WORKERS, rows.into_iter().map(|row| Ok(job(row))))?;
     report.finish(folder)
 }
 
-/// Runs the rows on a few threads and hands the results back in the table's order.
-fn run_all(
-    rows: &[&TableRow],
-    target: &Target,
-    workshop: Option<&Workshop>,
-) -> anyhow::Result<Vec<(usize, Outcome, Duration)>> {
-    let next = AtomicUsize::new(0);
-    let (results, done) = mpsc::sync_channel(rows.len().max(1));
-    std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            let (results, next) = (results.clone(), &next);
-            scope.spawn(move || {
-                while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < rows.len()) {
-                    let started = Instant::now();
-                    let outcome = run_row(rows[index], target, workshop);
-                    let _ = results.send((index, outcome, started.elapsed()));
-                }
-            });
-        }
-    });
-    drop(results);
-    let mut all: Vec<_> = done.iter().collect();
-    all.sort_by_key(|(index, ..)| *index);
-    anyhow::ensure!(all.len() == rows.len(), "a row's thread died");
-    Ok(all)
+fn run_row(row: &TableRow, target: &Target, workshop: Option<&Workshop>, report: &mut Report) {
+    let started = Instant::now();
+    let (level, _) = source(row.number);
+    // Another registry does not fail by ignoring a recommendation.
+    let outcome = match outcome(row, target, workshop) {
+        Outcome::Fail(why) if level == Level::Should && !target.own => Outcome::Advice(why),
+        other => other,
+    };
+    report.add(format!("{} {} [{level}]", row.number, row.title), outcome, started.elapsed());
 }
 
-fn run_row(row: &TableRow, target: &Target, workshop: Option<&Workshop>) -> Outcome {
+fn outcome(row: &TableRow, target: &Target, workshop: Option<&Workshop>) -> Outcome {
     if !target.own && source(row.number).0 == Level::Policy {
         return Outcome::NotApplicable("own policy of Skyberth: --own asks for it".into());
     }

@@ -1,20 +1,16 @@
 //! Clients that push and delete at once until the registry is killed, and hold it to what they were promised.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use harness::client::{Request, Target};
 use harness::random::Random;
 use harness::report::{Outcome, Report};
-use harness::server::Server;
+use harness::server::{Server, ServerOptions};
 
-use crate::life::until_killed;
 use crate::pusher::Pusher;
-
-/// How many clients push at once.
-const CLIENTS: u32 = 3;
-/// The longest life of a registry, in milliseconds: long enough for placement, read-back and eviction to begin.
-const LONGEST_LIFE: u64 = 3000;
 
 /// The clients, and the chance that everything else in a round depends on.
 pub struct Crowd {
@@ -23,31 +19,49 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    pub fn new(seed: u64) -> Self {
+    /// Clients with a repository each, which mount from each other's.
+    pub fn new(clients: u32, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let repos: Vec<String> = (0..CLIENTS).map(|number| format!("crash/{number}")).collect();
+        let repos: Vec<String> = (0..clients).map(|number| format!("crash/{number}")).collect();
         let pusher = |number: u32| {
             let own = &repos[number as usize];
             let others = repos.iter().filter(|name| *name != own).cloned().collect();
             Pusher::new(number, own.clone(), others, random.fork())
         };
-        let pushers = (0..CLIENTS).map(pusher).collect();
+        let pushers = (0..clients).map(pusher).collect();
         Crowd { pushers, random }
     }
 
     /// How long the next life is.
-    pub fn life(&mut self) -> Duration {
-        Duration::from_millis(100 + self.random.next() % LONGEST_LIFE)
+    pub fn life(&mut self, lives: Range<Duration>) -> Duration {
+        let micros = |time: Duration| time.as_micros() as u64;
+        lives.start + Duration::from_micros(self.random.next() % micros(lives.end - lives.start))
     }
 
-    /// One life of the registry, with something else beside, then `kill -9`.
+    /// One life of the registry, with something else beside, then `kill -9`: gives what it can be started with again.
     pub fn work(
         &mut self,
         server: Server,
         life: Duration,
         beside: impl FnOnce() -> anyhow::Result<()> + Send,
-    ) -> anyhow::Result<()> {
-        until_killed(server, &mut self.pushers, life, beside).map(drop)
+    ) -> anyhow::Result<ServerOptions> {
+        let dying = AtomicBool::new(false);
+        let target = server.target();
+        std::thread::scope(|scope| {
+            let worker = |pusher| {
+                let (target, dying) = (&target, &dying);
+                scope.spawn(move || Pusher::work(pusher, target, &|| dying.load(Ordering::SeqCst)))
+            };
+            let workers: Vec<_> = self.pushers.iter_mut().map(worker).collect();
+            let beside = scope.spawn(beside);
+            std::thread::sleep(life);
+            dying.store(true, Ordering::SeqCst);
+            let options = server.kill();
+            for worker in workers.into_iter().chain([beside]) {
+                worker.join().map_err(|_| anyhow!("a client panicked"))??;
+            }
+            options
+        })
     }
 
     /// Every promise is kept; with `all`, every content is read whole.

@@ -1,0 +1,133 @@
+//! What the cases of a gate are given, and how they are run: a few at a time, each with a folder of its own.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use harness::expect::not_here;
+use harness::gate::{GateArgs, note};
+use harness::jobs::{self, Job};
+use harness::report::Report;
+use harness::scale::Scale;
+use harness::server::ServerOptions;
+use tempfile::TempDir;
+
+use crate::place::Mounts;
+
+/// What a case is given.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    pub binary: &'a Path,
+    /// For the data of this case.
+    pub folder: PathBuf,
+    pub scale: Scale,
+    pub seed: u64,
+    mounts: Result<&'a Mounts, &'a str>,
+}
+
+impl<'a> Bench<'a> {
+    /// For a case that mounts nothing and draws nothing.
+    pub fn new(binary: &'a Path, folder: PathBuf, scale: Scale) -> Self {
+        Bench { binary, folder, scale, seed: 0, mounts: Err("this gate mounts nothing") }
+    }
+
+    /// A server with its data below the folder of the case.
+    pub fn server(&self) -> anyhow::Result<ServerOptions> {
+        ServerOptions::new(self.binary, &self.folder)
+    }
+
+    /// The right to mount; without it, the case does not apply.
+    pub fn mounts(&self) -> anyhow::Result<&'a Mounts> {
+        self.mounts.map_err(not_here)
+    }
+}
+
+pub type Case = (&'static str, fn(&Bench) -> anyhow::Result<()>);
+
+/// What the cases of one gate have in common.
+#[derive(Debug)]
+pub struct Scene {
+    binary: PathBuf,
+    scale: Scale,
+    seed: u64,
+    mounts: Result<Mounts, String>,
+    keep: bool,
+}
+
+impl Scene {
+    pub fn new(binary: &Path, scale: Scale, seed: u64) -> anyhow::Result<Self> {
+        let binary = binary.canonicalize().with_context(|| format!("no binary at {}", binary.display()))?;
+        Ok(Scene { binary, scale, seed, mounts: Err("this gate mounts nothing".to_owned()), keep: false })
+    }
+
+    /// Cases may mount disks of their own. Servers must be started by this thread or by threads that it starts later.
+    pub fn mounting(self) -> Self {
+        let mounts = Mounts::private().map_err(|error| format!("mounting needs root: {error:#}"));
+        Scene { mounts, ..self }
+    }
+
+    /// The data of failed cases stays.
+    pub fn keeping(self, keep: bool) -> Self {
+        Scene { keep, ..self }
+    }
+
+    /// Runs the wanted cases, `workers` at a time, and finishes the report.
+    pub fn run(
+        &self,
+        gate: &str,
+        args: &GateArgs,
+        workers: usize,
+        cases: &'static [Case],
+        folder: Option<&Path>,
+    ) -> anyhow::Result<()> {
+        let mut report = Report::new(gate);
+        let wanted = cases.iter().filter(|(name, _)| args.wants(name));
+        jobs::run(&mut report, workers, wanted.map(|case| Ok(self.job(case))))?;
+        report.finish(folder)
+    }
+
+    pub fn job(&self, (name, check): &'static Case) -> Job<'_> {
+        Job::plain(*name, move || {
+            let scratch = tempfile::tempdir()?;
+            let bench = self.bench(&scratch)?;
+            let result = check(&bench).inspect_err(|_| last_words(&bench));
+            self.end(scratch, result.is_err());
+            result
+        })
+    }
+
+    /// Cases that report by themselves.
+    pub fn rows(&self, report: &mut Report, work: impl FnOnce(&Bench, &mut Report)) {
+        let failed = report.failed();
+        let prepared = tempfile::tempdir().context("a folder for the data");
+        match prepared.and_then(|scratch| Ok((self.bench(&scratch)?, scratch))) {
+            Ok((bench, scratch)) => {
+                work(&bench, report);
+                self.end(scratch, report.failed() > failed);
+            }
+            Err(error) => report.case("a folder for the data", || Err(error)),
+        }
+    }
+
+    fn bench(&self, scratch: &TempDir) -> anyhow::Result<Bench<'_>> {
+        let folder = scratch.path().join("case");
+        std::fs::create_dir_all(&folder)?;
+        let mounts = self.mounts.as_ref().map_err(String::as_str);
+        Ok(Bench { binary: &self.binary, folder, scale: self.scale, seed: self.seed, mounts })
+    }
+
+    /// Large contents go as soon as their case is done, unless it failed and its data is wanted.
+    fn end(&self, scratch: TempDir, failed: bool) {
+        if self.keep && failed {
+            note(&format!("the data stays in {}", scratch.keep().display()));
+        }
+    }
+}
+
+/// The end of the log of the case's registry.
+fn last_words(bench: &Bench) {
+    for log in ["server.log", "registry/server.log"] {
+        let log = std::fs::read_to_string(bench.folder.join(log)).unwrap_or_default();
+        let last: Vec<&str> = log.lines().rev().take(6).collect();
+        last.iter().rev().for_each(|line| note(line));
+    }
+}
