@@ -37,9 +37,10 @@ impl Site {
         if self.target.own { &ALGORITHMS } else { &ALGORITHMS[..1] }
     }
 
-    /// The ways of pushing a blob that are asked of this registry: a `POST` with the bytes is optional.
+    /// The ways of pushing a blob that are asked of this registry. The specification has no streamed `PATCH`, and a `POST`
+    /// with the bytes is optional.
     pub fn styles(&self) -> &'static [Style] {
-        if self.target.own { &STYLES } else { &STYLES[1..] }
+        if self.target.own { &STYLES } else { &STYLES[2..] }
     }
 
     /// A repository of this row's own; it does not exist until something is pushed.
@@ -75,7 +76,7 @@ pub enum Style {
     ChunkAndPut,
 }
 
-pub const STYLES: [Style; 5] = [Style::Post, Style::PostPut, Style::Stream, Style::Chunks, Style::ChunkAndPut];
+pub const STYLES: [Style; 5] = [Style::Post, Style::Stream, Style::PostPut, Style::Chunks, Style::ChunkAndPut];
 
 /// A repository by name, and the requests that rows make of it.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ const TEN: &[u8] = b"0123456789";
 
 fn ten(repo: &Repo) -> anyhow::Result<Session> {
     let mut session = repo.begin()?;
-    session.stream(TEN)?;
+    session.chunk(0, TEN)?;
     Ok(session)
 }
 

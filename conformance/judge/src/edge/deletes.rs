@@ -43,7 +43,7 @@ pub fn delete_by_digest_takes_the_tags(site: &Site) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     let before = listed(&repo, &subject.digest(), "")?;
     faults.check("listed", expect::that(before == [artifact.digest()], || format!("referrers {before:?}")));
-    expect::status(&repo.delete(&repo.manifest(&artifact.digest()))?, &[202])?;
+    deleted(&repo, &repo.manifest(&artifact.digest()))?;
     for reference in ["a1", "a2", &artifact.digest()] {
         faults.check(reference, expect::absent(&repo, &repo.manifest(reference)));
     }
@@ -58,7 +58,7 @@ pub fn delete_of_a_subject(site: &Site) -> anyhow::Result<()> {
     let repo = site.repo("a");
     let subject = repo.push_image("subject")?;
     let artifact = repo.attach("application/vnd.example.edge", &subject.descriptor(), &json!({}))?;
-    expect::status(&repo.delete(&repo.manifest(&subject.digest()))?, &[202])?;
+    deleted(&repo, &repo.manifest(&subject.digest()))?;
     expect::absent(&repo, &repo.manifest("subject"))?;
     let still = listed(&repo, &subject.digest(), "")?;
     ensure!(still == [artifact.digest()], "referrers {still:?} after the subject went");
@@ -92,7 +92,10 @@ pub fn delete_of_what_is_not_there(site: &Site) -> anyhow::Result<()> {
     repo.store("latest", &manifest)?;
     let mut missing = |path: String, codes: &[&str]| {
         let answer = repo.delete(&path)?;
-        faults.check(&path, expect::error(&answer, &[404], codes));
+        // Deletes of blobs may be off where those of manifests are not.
+        if answer.own || !matches!(answer.status, 400 | 405) {
+            faults.check(&path, expect::error(&answer, &[404], codes));
+        }
         anyhow::Ok(())
     };
     missing(repo.manifest("nope"), &["MANIFEST_UNKNOWN"])?;
@@ -102,7 +105,7 @@ pub fn delete_of_what_is_not_there(site: &Site) -> anyhow::Result<()> {
     missing(nobody.manifest(&unknown), &["NAME_UNKNOWN", "MANIFEST_UNKNOWN"])?;
     missing(nobody.blob(&unknown), &["NAME_UNKNOWN", "BLOB_UNKNOWN"])?;
     for path in [repo.manifest(&manifest.digest()), repo.blob(&blob)] {
-        expect::status(&repo.delete(&path)?, &[202])?;
+        deleted(&repo, &path)?;
     }
     missing(repo.manifest(&manifest.digest()), &["MANIFEST_UNKNOWN"])?;
     missing(repo.manifest("latest"), &["MANIFEST_UNKNOWN"])?;
@@ -132,8 +135,12 @@ pub fn delete_of_a_blob_mounted_elsewhere(site: &Site) -> anyhow::Result<()> {
     let bytes = site.noise("blob", 5000);
     let digest = source.push_blob(&bytes)?;
     let path = format!("{}?mount={digest}&from={}", target.uploads(), source.name);
-    target.send(&Request::new("POST", path))?.expect(201)?;
-    expect::status(&source.delete(&source.blob(&digest))?, &[202])?;
+    let mounted = target.send(&Request::new("POST", path))?;
+    if !mounted.own && mounted.status == 202 {
+        return Err(expect::not_here("this registry mounts nothing, which is optional"));
+    }
+    mounted.expect(201)?;
+    deleted(&source, &source.blob(&digest))?;
     expect::absent(&source, &source.blob(&digest))?;
     expect::pulled(&target, &target.blob(&digest), &digest, &bytes)
 }

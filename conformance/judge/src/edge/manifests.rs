@@ -40,7 +40,8 @@ fn refused_all(site: &Site, cases: Vec<(&str, Manifest)>) -> anyhow::Result<()> 
 pub fn manifests_up_to_4_mib(site: &Site) -> anyhow::Result<()> {
     let repo = site.repo("a");
     let base = repo.image("big")?;
-    for size in [3_900_000, 4 << 20] {
+    let largest = if site.target.own { 4 << 20 } else { 4_000_000 };
+    for size in [3_900_000, largest] {
         let empty = base.with("annotations", json!({"pad": ""}));
         let pad = "x".repeat(size - empty.bytes.len());
         let big = base.with("annotations", json!({"pad": pad}));
@@ -108,7 +109,11 @@ pub fn schema_version_is_2(site: &Site) -> anyhow::Result<()> {
     let signed = "application/vnd.docker.distribution.manifest.v1+prettyjws";
     let schema1 =
         json!({"schemaVersion": 1, "name": "a", "tag": "b", "architecture": "amd64", "fsLayers": [], "history": []});
-    let mut cases = vec![("schema1", Manifest::new(signed, &schema1))];
+    let mut cases = Vec::new();
+    // Others may still take what was pushed before there was an OCI.
+    if site.target.own {
+        cases.push(("schema1", Manifest::new(signed, &schema1)));
+    }
     for version in [json!(1), json!(3), json!("2"), json!(null)] {
         cases.push(("schemaVersion", good.with("schemaVersion", version)));
     }
@@ -136,6 +141,9 @@ pub fn content_type_with_parameters_or_missing(site: &Site) -> anyhow::Result<()
     let answer = repo.put_as(&repo.manifest("p"), &format!("{IMAGE}; charset=utf-8"), &good.bytes)?;
     faults.check("parameters", expect::pushed(&repo, &answer, &good.digest(), &good.bytes));
     faults.check("parameters", typed(&repo, "p", IMAGE));
+    if !site.target.own {
+        return faults.finish();
+    }
     let mut bare = repo.image("bare")?.body();
     bare.as_object_mut().ok_or_else(|| anyhow!("no object"))?.remove("mediaType");
     let bare_index = json!({"schemaVersion": 2, "manifests": []});
@@ -231,8 +239,12 @@ pub fn put_by_another_digest(site: &Site) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     for (what, claimed) in [("another", sha256(b"another")), ("whitespace", good.digest())] {
         let probes = [repo.tags(), repo.manifest(&claimed), repo.manifest(&spaced.digest())];
-        let result =
-            repo.unchanged(&probes, || expect::error(&repo.put(&claimed, &spaced)?, &[400], &["DIGEST_INVALID"]));
+        let result = repo.unchanged(&probes, || {
+            let answer = repo.put(&claimed, &spaced)?;
+            // That it is refused is required, how it is refused is recommended.
+            let statuses: &[u16] = if answer.own { &[400] } else { &[400, 404, 409, 422] };
+            expect::error(&answer, statuses, &["DIGEST_INVALID"])
+        });
         faults.check(what, result);
     }
     faults.finish()
@@ -260,7 +272,12 @@ pub fn two_clients_put_one_tag(site: &Site) -> anyhow::Result<()> {
         });
         for (answer, manifest) in answers.into_iter().zip(&both) {
             let answer = answer.map_err(|_| anyhow!("a client's thread died"))??;
-            expect::pushed(&repo, &answer, &manifest.digest(), &manifest.bytes)?;
+            // A Location by tag leads to the winner.
+            if answer.own {
+                expect::pushed(&repo, &answer, &manifest.digest(), &manifest.bytes)?;
+            }
+            answer.expect(201)?;
+            expect::pulled(&repo, &repo.manifest(&manifest.digest()), &manifest.digest(), &manifest.bytes)?;
         }
         let tagged = repo.get(&repo.manifest("latest"))?;
         ensure!(both.iter().any(|manifest| manifest.bytes == tagged.body), "the tag is neither");

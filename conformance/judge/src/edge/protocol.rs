@@ -42,8 +42,10 @@ pub fn expect_100_continue(site: &Site) -> anyhow::Result<()> {
         let mut request = Partial::sized(&site.target, method, &path, expecting, 10, b"")?;
         let said = request.raw(PATIENCE)?;
         let want = format!("HTTP/1.1 {status}");
-        faults
-            .check(&path, expect::that(said.starts_with(&want), || format!("{method} said {:?}", said.lines().next())));
+        // Either is right: to ask for the body, or to refuse at once.
+        let others = ["HTTP/1.1 100", "HTTP/1.1 4"];
+        let right = said.starts_with(&want) || (!site.target.own && others.iter().any(|start| said.starts_with(start)));
+        faults.check(&path, expect::that(right, || format!("{method} said {:?}", said.lines().next())));
     }
     faults.finish()
 }
@@ -80,6 +82,9 @@ pub fn unknown_parameters_are_ignored(site: &Site) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     for path in paths {
         let plain = repo.get(&path)?;
+        if !plain.own && plain.status == 404 {
+            continue;
+        }
         for query in ["x=y&x=z&&=", "ns=registry.example.com", "ns="] {
             let answer = repo.get(&with_query(&path, query))?;
             faults.check(&path, expect::that(answer.body == plain.body, || format!("?{query} changes the answer")));
@@ -208,7 +213,11 @@ pub fn framing_in_dispute_ends_the_connection(site: &Site) -> anyhow::Result<()>
         let head = format!("PATCH {} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", session.location);
         let body = format!("{bad}0\r\n\r\n{}", smuggled(site));
         let said = Partial::open(&site.target, &head, body.as_bytes())?.until_closed(PATIENCE);
-        faults.check(bad, said.and_then(|said| refused_or_cut(&said)));
+        // That it is refused is a recommendation; that nothing behind it is taken for a request is not.
+        let judged = |said: String| {
+            if site.target.own { refused_or_cut(&said) } else { expect::that(answers(&said) <= 1, || said.clone()) }
+        };
+        faults.check(bad, said.and_then(judged));
         faults.check(bad, eventually(Duration::from_secs(2), || session.holds(0)));
     }
     faults.finish()

@@ -34,7 +34,7 @@ impl Pushed {
 
     fn whole(&self, answer: &Response) -> anyhow::Result<()> {
         answer.expect(200)?;
-        expect::header(answer, "Content-Length", &self.bytes.len().to_string())?;
+        expect::recommended(answer, "Content-Length", &self.bytes.len().to_string())?;
         expect::no_header(answer, "Content-Range")?;
         ensure!(answer.body == self.bytes, "other bytes than were pushed");
         Ok(())
@@ -44,8 +44,8 @@ impl Pushed {
         let answer = self.ask(range)?;
         answer.expect(206)?;
         expect::header(&answer, "Content-Range", &format!("bytes {start}-{end}/{SIZE}"))?;
-        expect::header(&answer, "Content-Length", &(end - start + 1).to_string())?;
-        expect::header(&answer, "Docker-Content-Digest", &self.digest)?;
+        expect::recommended(&answer, "Content-Length", &(end - start + 1).to_string())?;
+        expect::recommended(&answer, "Docker-Content-Digest", &self.digest)?;
         ensure!(answer.body == self.bytes[start..=end], "other bytes than {start}-{end}");
         Ok(())
     }
@@ -83,7 +83,9 @@ pub fn satisfiable_ranges(site: &Site) -> anyhow::Result<()> {
 pub fn unsatisfiable_ranges(site: &Site) -> anyhow::Result<()> {
     let pushed = Pushed::new(site)?;
     let mut faults = Faults::default();
-    for range in ["bytes=500-0", "bytes=2048-", "bytes=5000-10000", "bytes=2048-2048"] {
+    // One that ends before it begins is invalid, which others may ignore.
+    let ranges = ["bytes=500-0", "bytes=2048-", "bytes=5000-10000", "bytes=2048-2048"];
+    for range in &ranges[usize::from(!site.target.own)..] {
         faults.check(range, pushed.ask(range).and_then(|answer| refused(&answer, SIZE)));
     }
     faults.finish()
@@ -94,8 +96,10 @@ pub fn empty_ranges(site: &Site) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     faults.check("bytes=-0", pushed.ask("bytes=-0").and_then(|answer| refused(&answer, SIZE)));
     let digest = pushed.repo.push_blob(b"")?;
-    for range in ["bytes=0-0", "bytes=0-", "bytes=-1"] {
-        let request = Request::get(pushed.repo.blob(&digest)).header("Range", range);
+    // A suffix of the empty blob is satisfiable by the letter, and no part can be sent.
+    let ranges = ["bytes=0-0", "bytes=0-", "bytes=-1"];
+    for range in &ranges[..if site.target.own { 3 } else { 2 }] {
+        let request = Request::get(pushed.repo.blob(&digest)).header("Range", *range);
         faults.check(&format!("empty blob, {range}"), refused(&pushed.repo.send(&request)?, 0));
     }
     faults.finish()
@@ -104,7 +108,9 @@ pub fn empty_ranges(site: &Site) -> anyhow::Result<()> {
 pub fn garbage_ranges_are_ignored(site: &Site) -> anyhow::Result<()> {
     let pushed = Pushed::new(site)?;
     let mut faults = Faults::default();
-    for range in ["lines=0-1", "bytes=abc", "bytes=", "bytes", "0-10", "bytes=1-x", "bytes=--5", "bytes=+1-2", ""] {
+    // Others may refuse what is invalid; an unknown unit must be ignored.
+    let ranges = ["lines=0-1", "bytes=abc", "bytes=", "bytes", "0-10", "bytes=1-x", "bytes=--5", "bytes=+1-2", ""];
+    for range in &ranges[..if site.target.own { ranges.len() } else { 1 }] {
         faults.check(range, pushed.ask(range).and_then(|answer| pushed.whole(&answer)));
     }
     faults.finish()
@@ -201,7 +207,9 @@ pub fn if_range(site: &Site) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     faults.check("another ETag", pushed.whole(&ask("\"sha256:0000\"")?));
     faults.check("a weak ETag", pushed.whole(&ask(&format!("W/\"{}\"", pushed.digest))?));
-    faults.check("the ETag", expect::status(&ask(&format!("\"{}\"", pushed.digest))?, &[206]));
+    if site.target.own {
+        faults.check("the ETag", expect::status(&ask(&format!("\"{}\"", pushed.digest))?, &[206]));
+    }
     faults.finish()
 }
 
@@ -211,14 +219,16 @@ pub fn range_of_head_and_manifest_is_ignored(site: &Site) -> anyhow::Result<()> 
     let head = Request::new("HEAD", pushed.repo.blob(&pushed.digest)).header("Range", "bytes=0-9");
     let answer = pushed.repo.send(&head)?;
     expect::status(&answer, &[200])?;
-    expect::header(&answer, "Content-Length", &SIZE.to_string())?;
+    expect::recommended(&answer, "Content-Length", &SIZE.to_string())?;
     expect::no_header(&answer, "Content-Range")?;
-    for method in ["GET", "HEAD"] {
+    // Others may serve parts of manifests too.
+    let methods: &[&str] = if site.target.own { &["HEAD", "GET"] } else { &["HEAD"] };
+    for method in methods {
         let request = reading(method, &pushed.repo.manifest("latest")).header("Range", "bytes=0-9");
         let answer = pushed.repo.send(&request)?;
         expect::status(&answer, &[200])?;
-        expect::header(&answer, "Content-Length", &manifest.bytes.len().to_string())?;
-        ensure!(method == "HEAD" || answer.body == manifest.bytes, "manifest cut by a Range");
+        expect::recommended(&answer, "Content-Length", &manifest.bytes.len().to_string())?;
+        ensure!(*method == "HEAD" || answer.body == manifest.bytes, "manifest cut by a Range");
     }
     Ok(())
 }

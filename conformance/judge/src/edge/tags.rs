@@ -27,8 +27,8 @@ fn page(repo: &Repo, query: &str) -> anyhow::Result<(Vec<String>, Option<String>
 pub fn is_page(repo: &Repo, query: &str, want: &[&str], more: bool) -> anyhow::Result<()> {
     let (tags, link) = page(repo, query)?;
     ensure!(tags == want, "?{query} gives {tags:?}, not {want:?}");
-    // Other registries may find out only on the next page that there is none.
-    let links = link.is_some() == more || (!repo.target.own && !more);
+    // Of others, a `Link` is asked for nowhere, and forbidden where no tag was asked for.
+    let links = link.is_some() == more || (!repo.target.own && !query.starts_with("n=0"));
     ensure!(links, "?{query} has Link {link:?}");
     Ok(())
 }
@@ -39,10 +39,14 @@ pub fn follow(repo: &Repo, query: &str) -> anyhow::Result<Vec<String>> {
     let mut path = with_query(&repo.tags(), query);
     for _ in 0..100 {
         let answer = repo.get(&path)?;
-        all.extend(expect::tag_names(&answer)?);
-        match expect::next_link(&answer)? {
-            Some(next) => path = harness::site::local_path(&repo.target, &next)?,
-            None => return Ok(all),
+        let tags = expect::tag_names(&answer)?;
+        let last = tags.last().cloned();
+        all.extend(tags);
+        match (expect::next_link(&answer)?, last) {
+            (Some(next), _) => path = harness::site::local_path(&repo.target, &next)?,
+            // A `Link` is optional.
+            (None, Some(last)) if !repo.target.own => path = with_query(&repo.tags(), &format!("{query}&last={last}")),
+            (None, _) => return Ok(all),
         }
     }
     anyhow::bail!("100 pages and no end")
@@ -92,6 +96,9 @@ pub fn last_need_not_exist(site: &Site) -> anyhow::Result<()> {
         ("n=1&last=bb", vec!["c"]),
         ("last=.not-a-tag!", vec!["B", "a", "b", "c"]),
     ] {
+        if !site.target.own && query.contains("not-a-tag") {
+            continue;
+        }
         let result = page(&repo, query).and_then(|(tags, _)| {
             // In a case-insensitive order B may stand by b.
             let tags: Vec<_> = tags.into_iter().filter(|tag| tag != "B" || want.contains(&"B")).collect();
@@ -125,7 +132,7 @@ pub fn tags_that_come_and_go_while_paging(site: &Site) -> anyhow::Result<()> {
     let repo = tagged(site, &["b", "d", "f", "h"])?;
     let (first, link) = page(&repo, "n=2")?;
     ensure!(first == ["b", "d"], "first page {first:?}");
-    let next = link.context("no Link on a page that is not the last")?;
+    let Some(next) = link else { return Err(expect::not_here("no Link on a page that is not the last")) };
     for tag in ["a", "e"] {
         repo.store(tag, &index(&[]))?;
     }
