@@ -10,14 +10,15 @@ use harness::program::{Ended, Program, find};
 use harness::report::Report;
 use harness::server::free_port;
 
-/// An account of the registry, and the line of `htpasswd -B` for it.
+/// An account of the registry, and what `htpasswd -B` writes for it and for another one with the same password.
 const NAME: &str = "judge";
 const PASSWORD: &str = "an open secret";
-const HTPASSWD: &str = "judge:$2b$05$abcdefghijklmnopqrstuuwqFllrwe2AMtA5/0jSydclgLK6H/vHq";
+const HTPASSWD: &str = "judge:$2b$05$abcdefghijklmnopqrstuuwqFllrwe2AMtA5/0jSydclgLK6H/vHq\n\
+    other:$2b$05$abcdefghijklmnopqrstuuwqFllrwe2AMtA5/0jSydclgLK6H/vHq\n";
 /// Rows of pushing, mounting, reading and logging in that docker-registry passes.
-const ROWS: &str = "1,12,14,22,45,51,69,75";
+const ROWS: &str = "1,12,14,22,45,51,67,75";
 /// With accounts, a forged login is refused too; the registry with tokens takes any.
-const LOGIN_ROWS: &str = "1,3,12,14,22,45,51,69,75";
+const LOGIN_ROWS: &str = "1,3,12,14,22,45,51,67,75";
 
 /// Where the judge is.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,6 +26,9 @@ pub struct Args {
     /// The `conformance` binary; the one beside this program if absent.
     #[arg(long)]
     judge: Option<PathBuf>,
+    /// Folder of the Go clients; those of Debian come from the system.
+    #[arg(long, default_value = "target/tools/bin")]
+    tools: PathBuf,
 }
 
 pub fn run(args: &Args, folder: Option<&Path>) -> anyhow::Result<()> {
@@ -40,6 +44,27 @@ pub fn run(args: &Args, folder: Option<&Path>) -> anyhow::Result<()> {
     report.case("https and Basic: another password lets nobody in", || {
         foreign.judge(&registry, &["--username", NAME], "another")?.refused("got 401")
     });
+    report.case("https and Basic: an account that may read what another one pushed is seen", || {
+        let ask = |more: &[&str]| -> anyhow::Result<String> {
+            let edge = ["edge", "--url", &registry.url, "--only", "1,5,47", "--username", NAME];
+            let ca = registry.ca.as_ref().map(|ca| ca.display().to_string()).unwrap_or_default();
+            Ok(foreign.run(&[&edge[..], &["--ca", &ca], more].concat(), PASSWORD)?.said())
+        };
+        let (without, with) = (ask(&[])?, ask(&["--alt-username", "other"])?);
+        for row in ["5 ", "47 "] {
+            ensure!(without.contains(&format!("n/a   {row}")), "without another account: {without}");
+            ensure!(with.contains(&format!("should {row}")), "docker-registry has no rights to miss: {with}");
+        }
+        Ok(())
+    });
+    report.case("https and Basic: clients push and pull", || {
+        let clients =
+            ["clients", "--url", &registry.url, "--username", NAME, "--only", "raw,crane,oras,regctl,skopeo,podman"];
+        let ca = registry.ca.as_ref().map(|ca| ca.display().to_string()).unwrap_or_default();
+        let ended = foreign
+            .run(&[&clients[..], &["--ca", &ca, "--tools", &args.tools.display().to_string()]].concat(), PASSWORD)?;
+        ended.passed()
+    });
     report.case("https: without the authority it is not trusted", || {
         let said = foreign.run(&["edge", "--url", &registry.url, "--only", ROWS], "")?;
         said.refused("UnknownIssuer")
@@ -49,7 +74,7 @@ pub fn run(args: &Args, folder: Option<&Path>) -> anyhow::Result<()> {
         ensure!(!said.status.success() && said.said().contains("no row 999"), "{}", said.said());
         Ok(())
     });
-    let issuer = Issuer::start(NAME, PASSWORD)?;
+    let issuer = Issuer::start(NAME, PASSWORD, Duration::from_mins(5))?;
     let registry = foreign.with_tokens(&issuer)?;
     report.case("Bearer: rows pass with tokens for each repository", || {
         foreign.judge(&registry, &["--username", NAME], PASSWORD)?.passed()?;
@@ -61,6 +86,14 @@ pub fn run(args: &Args, folder: Option<&Path>) -> anyhow::Result<()> {
     report.case("Bearer: the issuer gives nothing for another password", || {
         let message = format!("a token of {}: expected 200, got 401", issuer.realm());
         foreign.judge(&registry, &["--username", NAME], "another")?.refused(&message)
+    });
+    report.case("Bearer: a token may expire under a chunk", || {
+        let issuer = Issuer::start(NAME, PASSWORD, Duration::from_secs(3))?;
+        let registry = foreign.with_tokens(&issuer)?;
+        let words = ["edge", "--url", &registry.url, "--only", "1,6", "--own", "--username", NAME];
+        let said = foreign.run(&words, PASSWORD)?;
+        ensure!(said.said().contains("pass  6 "), "{}", said.said());
+        Ok(())
     });
     report.finish(folder)
 }
@@ -112,7 +145,12 @@ impl Foreign<'_> {
 
     fn run(&self, words: &[&str], password: &str) -> anyhow::Result<Ended> {
         let judge = Program::new(&self.judge, &self.folder.join("judge.log"));
-        judge.args(words).env("CONFORMANCE_PASSWORD", password).limit(Duration::from_mins(2)).run_any()
+        judge
+            .args(words)
+            .env("CONFORMANCE_PASSWORD", password)
+            .env("CONFORMANCE_ALT_PASSWORD", password)
+            .limit(Duration::from_mins(4))
+            .run_any()
     }
 
     fn with_accounts(&self) -> anyhow::Result<Registry> {
@@ -129,7 +167,7 @@ impl Foreign<'_> {
     }
 
     fn with_tokens(&self, issuer: &Issuer) -> anyhow::Result<Registry> {
-        let folder = self.folder.join("tokens");
+        let folder = self.folder.join(format!("tokens-{}", issuer.authority()));
         std::fs::create_dir_all(&folder)?;
         let port = free_port()?;
         // This mode challenges requests without a token and accepts any token. The issuer records what the judge asked for.

@@ -26,6 +26,8 @@ pub struct Target {
     pub ca: Option<PathBuf>,
     /// Finds out how the server wants to be logged in to; absent where no login is ever wanted.
     pub login: Option<Arc<Login>>,
+    /// A second account's login, which has no rights on what the first one pushes.
+    pub alt: Option<Arc<Login>>,
     /// Skyberth's own policy is asked of it, beyond the specification.
     pub own: bool,
 }
@@ -33,11 +35,16 @@ pub struct Target {
 impl Target {
     /// A server of ours that speaks http.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
-        Target { host: host.into(), port, tls: None, ca: None, login: None, own: true }
+        Target { host: host.into(), port, tls: None, ca: None, login: None, alt: None, own: true }
     }
 
     pub fn local(port: u16) -> Self {
         Target::new("127.0.0.1", port)
+    }
+
+    /// The account to log in with, if there is one.
+    pub fn account(&self) -> Option<&login::Account> {
+        self.login.as_ref()?.account.as_ref()
     }
 
     /// Reads `http://HOST[:PORT]`.
@@ -60,6 +67,11 @@ impl Target {
     /// This registry, addressed without a login.
     pub fn anonymous(&self) -> Self {
         Target { login: None, ..self.clone() }
+    }
+
+    /// This registry, addressed with the second account's login.
+    pub fn as_alt(&self) -> Option<Self> {
+        self.alt.clone().map(|alt| Target { login: Some(alt), ..self.clone() })
     }
 
     /// One request on a connection of its own.

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::client::login::base64;
 
@@ -14,8 +15,8 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Gives tokens to this account only.
-    pub fn start(name: &str, password: &str) -> anyhow::Result<Self> {
+    /// Gives tokens to this account only, which say that they live this long.
+    pub fn start(name: &str, password: &str, life: Duration) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let authority = listener.local_addr()?.to_string();
         let scopes = Arc::new(Mutex::new(Vec::new()));
@@ -24,10 +25,14 @@ impl Issuer {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 // The asking side sees what fails here.
-                let _ = answer(&stream, &account, &asked);
+                let _ = answer(&stream, &account, &asked, life);
             }
         });
         Ok(Issuer { authority, scopes })
+    }
+
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     pub fn realm(&self) -> String {
@@ -40,7 +45,7 @@ impl Issuer {
     }
 }
 
-fn answer(stream: &TcpStream, account: &str, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn answer(stream: &TcpStream, account: &str, asked: &Mutex<Vec<String>>, life: Duration) -> std::io::Result<()> {
     let lines: Vec<String> =
         BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
     let known = lines.iter().any(|line| line.strip_prefix("Authorization: ") == Some(account));
@@ -49,7 +54,10 @@ fn answer(stream: &TcpStream, account: &str, asked: &Mutex<Vec<String>>) -> std:
     let scopes: Vec<String> = query.split('&').filter_map(|part| part.strip_prefix("scope=")).map(unescape).collect();
     let scopes = scopes.join(" ");
     let (status, body) = match known {
-        true => ("200 OK", format!("{{\"token\":{:?},\"expires_in\":300}}", base64(scopes.as_bytes()))),
+        true => {
+            let token = base64(scopes.as_bytes());
+            ("200 OK", format!("{{\"token\":{token:?},\"expires_in\":{}}}", life.as_secs()))
+        }
         false => ("401 Unauthorized", "{}".to_owned()),
     };
     if known {
@@ -99,7 +107,7 @@ mod tests {
 
     #[test]
     fn each_request_brings_a_token_for_what_it_touches() {
-        let issuer = Issuer::start("name", "word").unwrap();
+        let issuer = Issuer::start("name", "word", Duration::from_mins(5)).unwrap();
         let mut target = registry(issuer.realm());
         let mount = Request::new("POST", "/v2/a/b/blobs/uploads/?mount=sha256:1&from=c");
         let read = Request::get("/v2/a/b/tags/list");

@@ -50,6 +50,11 @@ impl Program {
         self
     }
 
+    pub fn envs<V: AsRef<OsStr>>(mut self, settings: impl IntoIterator<Item = (&'static str, V)>) -> Self {
+        self.command.envs(settings);
+        self
+    }
+
     pub fn folder(mut self, folder: &Path) -> Self {
         self.command.current_dir(folder);
         self

@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use crate::client::Target;
+use crate::expect::not_here;
 use exchange::{Exchange, Replayed};
 use replay::Old;
 
@@ -94,7 +95,7 @@ pub struct Proxy {
 impl Proxy {
     /// Listens on loopback before a server that speaks http.
     pub fn before(upstream: &Target) -> anyhow::Result<Self> {
-        ensure!(upstream.tls.is_none(), "{}: the proxy speaks http only", upstream.url());
+        ensure!(upstream.tls.is_none(), not_here("the proxy that watches requests speaks http only"));
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {

@@ -20,6 +20,10 @@ pub struct TargetArgs {
     /// or is the first line of standard input.
     #[arg(long, requires = "url")]
     username: Option<String>,
+    /// A second account, without rights on what the first one pushes, for rows 5 and 47. Its password is in
+    /// `CONFORMANCE_ALT_PASSWORD`, or is the second line of standard input.
+    #[arg(long, requires = "username")]
+    alt_username: Option<String>,
     /// Asks Skyberth's own policy of the registry too.
     #[arg(long, requires = "url")]
     own: bool,
@@ -31,8 +35,11 @@ impl TargetArgs {
         let Some(url) = &self.url else { return Ok(None) };
         let (secure, plain) = address(url)?;
         let tls = if secure { Some(tls::config(self.ca.as_deref())?) } else { None };
-        let account = self.username.as_ref().map(|name| Account::with_password(name)).transpose()?;
-        let ca = self.ca.clone();
-        Ok(Some(Target { tls, ca, login: Some(Arc::new(Login::new(account))), own: self.own, ..plain }))
+        let account = |name: &String, variable| Account::with_password(name, variable);
+        let first = self.username.as_ref().map(|name| account(name, "CONFORMANCE_PASSWORD")).transpose()?;
+        let second = self.alt_username.as_ref().map(|name| account(name, "CONFORMANCE_ALT_PASSWORD")).transpose()?;
+        let login = Some(Arc::new(Login::new(first)));
+        let alt = second.map(|account| Arc::new(Login::new(Some(account))));
+        Ok(Some(Target { tls, ca: self.ca.clone(), login, alt, own: self.own, ..plain }))
     }
 }

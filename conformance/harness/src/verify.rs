@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::client::{Connection, Request, Target};
 use crate::digest::{Hashing, sha256, sha256_of};
+use crate::expect::{not_here, recommended};
 use crate::layout::{Image, Index, blob_path};
 
 const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
@@ -19,8 +20,8 @@ pub fn manifest(target: &Target, repository: &str, reference: &str) -> anyhow::R
     let request = Request::get(format!("/v2/{repository}/manifests/{reference}")).header("Accept", ACCEPT);
     let answer = target.send(&request)?;
     answer.expect(200).with_context(|| format!("manifest {repository} {reference}"))?;
-    let named = answer.need("Docker-Content-Digest")?;
-    ensure!(named == sha256(&answer.body), "{repository} {reference}: {named} is not the digest of the answer");
+    recommended(&answer, "Docker-Content-Digest", &sha256(&answer.body))
+        .with_context(|| format!("{repository} {reference}"))?;
     Ok(answer.body)
 }
 
@@ -117,6 +118,7 @@ pub fn folder_holds_unpacked(folder: &Path, image: &Image) -> anyhow::Result<()>
 /// How many referrers the registry itself lists; a client's fallback tag may not stand in for the API.
 pub fn referrers(target: &Target, repository: &str, digest: &str) -> anyhow::Result<usize> {
     let answer = target.send(&Request::get(format!("/v2/{repository}/referrers/{digest}")))?;
+    ensure!(answer.own || answer.status != 404, not_here("this registry has no referrers API"));
     let index = answer.expect(200).context("referrers")?.json()?;
     Ok(index["manifests"].as_array().context("no manifests")?.len())
 }

@@ -8,8 +8,6 @@ use anyhow::{Context, ensure};
 
 use super::{Request, Response, Target, address};
 
-/// Where the password of `--username` is looked for first.
-const PASSWORD: &str = "CONFORMANCE_PASSWORD";
 /// The life of a token whose issuer does not say.
 const LIFE: Duration = Duration::from_mins(1);
 /// A token is not used for its last seconds: the request has to arrive too.
@@ -35,9 +33,9 @@ impl Account {
         Account { name: name.into(), password: password.into() }
     }
 
-    /// With the password of the environment, or else of the first line of standard input.
-    pub fn with_password(name: &str) -> anyhow::Result<Self> {
-        if let Ok(password) = std::env::var(PASSWORD) {
+    /// With the password in this variable of the environment, or else in the next line of standard input.
+    pub fn with_password(name: &str, variable: &str) -> anyhow::Result<Self> {
+        if let Ok(password) = std::env::var(variable) {
             return Ok(Account::new(name, password));
         }
         let mut line = String::new();

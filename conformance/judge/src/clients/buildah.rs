@@ -15,9 +15,7 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
     round.row("build 20 MiB in 3 layers from scratch, push, pull by tag and digest", ROW, || {
         let files = build(round)?;
         let reference = format!("{}:v1", round.reference("image"));
-        buildah(round, "push")?
-            .args(["push", "--tls-verify=false", "built", &format!("docker://{reference}")])
-            .run()?;
+        buildah(round, "push")?.args(["push", &tls_verify(round), "built", &format!("docker://{reference}")]).run()?;
         let (manifest, digest) = verify::registry_is_whole(&round.target, &round.repository("image"), "v1")?;
         let layers = manifest["layers"].as_array().map_or(0, Vec::len);
         ensure!(layers == 3, "{layers} layers in the registry");
@@ -51,7 +49,7 @@ fn build(round: &Round) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
 fn pulls(round: &Round, store: &str, source: &str, manifest: &Value, digest: &str) -> anyhow::Result<()> {
     let held = buildah(round, store)?.args(["images", "--quiet"]).run()?.text();
     ensure!(held.is_empty(), "the store is not empty: {held}");
-    let id = buildah(round, store)?.args(["pull", "--quiet", "--tls-verify=false", source]).run()?.text();
+    let id = buildah(round, store)?.args(["pull", "--quiet", &tls_verify(round), source]).run()?.text();
     let config = manifest["config"]["digest"].as_str().context("no config")?;
     ensure!(format!("sha256:{id}") == config, "image id {id} instead of {config}");
     let noted = buildah(round, store)?.args(["inspect", "--type", "image", &id]).run()?.json()?;
@@ -68,6 +66,10 @@ fn holds(round: &Round, store: &str, source: &str, files: &[(String, Vec<u8>)]) 
         ensure!(&got == bytes, "{name} differs after the pull");
     }
     buildah(round, store)?.args(["rm", &container]).run().map(drop)
+}
+
+fn tls_verify(round: &Round) -> String {
+    format!("--tls-verify={}", round.tls_verify())
 }
 
 fn buildah(round: &Round, store: &str) -> anyhow::Result<Program> {

@@ -44,7 +44,11 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
 }
 
 fn cache(round: &Round, more: &str) -> String {
-    format!("type=registry,ref={}:v1,registry.insecure=true{more}", round.reference("cache"))
+    format!("type=registry,ref={}:v1{}{more}", round.reference("cache"), insecure(round))
+}
+
+fn insecure(round: &Round) -> &'static str {
+    round.plain(",registry.insecure=true").unwrap_or_default()
 }
 
 /// The pushed index, after all manifests and blobs below it were read and compared.
@@ -81,6 +85,7 @@ impl<'a> Builder<'a> {
             .args(["--oci-worker-snapshotter=native", "--containerd-worker=false", "--oci-worker-net=host"])
             .arg(format!("--addr=unix://{}", socket.display()))
             .arg(format!("--root={}", folder.join("root").display()))
+            .envs(round.environment())
             .env("TMPDIR", &folder);
         let probe = || {
             let workers = buildctl(round, &socket).and_then(|buildctl| buildctl.args(["debug", "workers"]).run_any());
@@ -98,7 +103,7 @@ impl<'a> Builder<'a> {
             .args(build)
             .arg(format!("--local=context={}", context.display()))
             .arg(format!("--local=dockerfile={}", context.display()))
-            .arg(format!("--output=type=image,name={name},push=true,registry.insecure=true"))
+            .arg(format!("--output=type=image,name={name},push=true{}", insecure(self.round)))
             .args(options)
             .run()?;
         Ok(ended.said())

@@ -9,7 +9,6 @@ use anyhow::ensure;
 use harness::daemon::Daemon;
 use harness::layout::{Image, blob_path, layout_archive};
 use harness::program::Program;
-use harness::proxy::Proxy;
 use harness::verify;
 
 use super::round::{MIB, ROW, Round, THREE_LAYERS};
@@ -31,11 +30,11 @@ fn both_ways(round: &Round, pusher: &Containerd, name: &str, sizes: &[u64]) -> a
     let image = round.image(name, sizes)?;
     let reference = round.reference(name);
     pusher.import(&image.layout, &reference)?;
-    pusher.ctr()?.args(["images", "push", "--plain-http", &format!("{reference}:image")]).run()?;
+    pusher.ctr()?.args(["images", "push"]).args(access(round)).arg(format!("{reference}:image")).run()?;
     verify::registry_holds(&round.target, &round.repository(name), "image", &image)?;
     for source in [format!("{reference}:image"), format!("{reference}@{}", image.digest)] {
         let puller = Containerd::start(round, "pull")?;
-        puller.ctr()?.args(["images", "pull", "--plain-http", &source]).run()?;
+        puller.ctr()?.args(["images", "pull"]).args(access(round)).arg(&source).run()?;
         puller.holds(&image)?;
     }
     Ok(())
@@ -45,7 +44,7 @@ fn both_ways(round: &Round, pusher: &Containerd, name: &str, sizes: &[u64]) -> a
 pub fn pull(round: &Round, image: &Image) -> anyhow::Result<()> {
     let puller = Containerd::start(round, "pull")?;
     let source = format!("{}:image", round.reference("image"));
-    puller.ctr()?.args(["images", "pull", "--plain-http", &source]).run()?;
+    puller.ctr()?.args(["images", "pull"]).args(access(round)).arg(&source).run()?;
     puller.holds(image)
 }
 
@@ -54,10 +53,10 @@ fn index_both_ways(round: &Round, pusher: &Containerd) -> anyhow::Result<()> {
     let reference = round.reference("index");
     pusher.import(&index.layout, &reference)?;
     let name = format!("{reference}:image");
-    pusher.ctr()?.args(["images", "push", "--plain-http", &name]).run()?;
+    pusher.ctr()?.args(["images", "push"]).args(access(round)).arg(&name).run()?;
     verify::registry_holds_index(&round.target, &round.repository("index"), "image", &index)?;
     let puller = Containerd::start(round, "pull")?;
-    puller.ctr()?.args(["images", "pull", "--plain-http", "--all-platforms", &name]).run()?;
+    puller.ctr()?.args(["images", "pull", "--all-platforms"]).args(access(round)).arg(&name).run()?;
     puller.has(&index.digest)?;
     index.children.iter().try_for_each(|child| puller.holds(child))
 }
@@ -67,7 +66,7 @@ fn mirror(round: &Round) -> anyhow::Result<()> {
     let image = round.image("mirrored", &[300_000])?;
     let pushed = format!("{}:v1", round.reference("mirrored"));
     round.program("crane")?.arg("push").arg(&image.layout).arg(pushed).run()?;
-    let proxy = Proxy::before(&round.target)?;
+    let proxy = round.proxy()?;
     let hosts = round.folder("hosts")?;
     fs::create_dir(hosts.join("registry.invalid"))?;
     let toml = format!(
@@ -77,12 +76,24 @@ fn mirror(round: &Round) -> anyhow::Result<()> {
     fs::write(hosts.join("registry.invalid/hosts.toml"), toml)?;
     let puller = Containerd::start(round, "pull")?;
     let source = format!("registry.invalid/{}:v1", round.repository("mirrored"));
-    puller.ctr()?.args(["images", "pull", "--hosts-dir"]).arg(&hosts).arg(&source).run()?;
+    puller.ctr()?.args(["images", "pull", "--hosts-dir"]).arg(&hosts).args(user(round)).arg(&source).run()?;
     puller.holds(&image)?;
     let exchanges = proxy.exchanges();
     let with_ns = exchanges.iter().filter(|one| one.path.contains("ns=registry.invalid")).count();
     ensure!(with_ns >= 4, "{with_ns} of {} requests had ?ns=", exchanges.len());
     Ok(())
+}
+
+/// How ctr is told of the registry: it reads no file of logins.
+fn access(round: &Round) -> Vec<String> {
+    let plain = round.plain("--plain-http").map(str::to_owned);
+    let ca = round.target.ca.iter().flat_map(|ca| ["--tlscacert".to_owned(), ca.display().to_string()]);
+    plain.into_iter().chain(ca).chain(user(round)).collect()
+}
+
+fn user(round: &Round) -> Vec<String> {
+    let account = round.target.account().map(|account| format!("{}:{}", account.name(), account.password()));
+    account.into_iter().flat_map(|account| ["--user".to_owned(), account]).collect()
 }
 
 /// A containerd with a store of its own, which is empty at the start.
@@ -110,7 +121,7 @@ impl<'a> Containerd<'a> {
         );
         fs::write(&config, text)?;
         let mut command = Command::new(round.find("containerd")?);
-        command.arg("--config").arg(&config).env("TMPDIR", &folder);
+        command.arg("--config").arg(&config).envs(round.environment()).env("TMPDIR", &folder);
         let probe = || {
             let ctr = ctr(round, &socket).and_then(|ctr| ctr.arg("version").run_any());
             ctr.is_ok_and(|ended| ended.status.success())

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use anyhow::ensure;
-use harness::proxy::Proxy;
 use harness::site::sha256;
 use harness::verify;
 
 use super::raw;
-use super::round::{KIB, ROW, Round, THREE_LAYERS, mounts};
+use super::round::{KIB, ROW, Round, THREE_LAYERS, mounted};
 
 pub fn run(round: &Round) -> anyhow::Result<()> {
     round.row("push and pull 20 MiB in 3 layers by tag and digest", ROW, || {
@@ -56,13 +55,12 @@ fn pull(round: &Round, reference: &str) -> anyhow::Result<std::path::PathBuf> {
 }
 
 fn mount(round: &Round) -> anyhow::Result<()> {
-    let proxy = Proxy::before(&round.target)?;
+    let proxy = round.proxy()?;
     let image = round.image("mounted", &[300 * KIB, 20 * KIB])?;
     let reference = |name: &str| format!("{}/{}:v1", proxy.authority(), round.repository(name));
     push(round, &image.layout, &reference("mount-from"))?;
     round.program("crane")?.args(["copy", &reference("mount-from"), &reference("mount-to")]).run()?;
-    let mounted = mounts(&proxy);
-    ensure!(mounted.len() == 3 && mounted.iter().all(|status| *status == 201), "answers to mounts: {mounted:?}");
+    mounted(round, &proxy, 3)?;
     verify::registry_holds(&round.target, &round.repository("mount-to"), "v1", &image)
 }
 

@@ -12,7 +12,7 @@ use harness::proxy::{Fault, Proxy};
 use harness::server::Server;
 use harness::verify;
 
-use super::round::{KIB, MIB, ROW, Round, THREE_LAYERS, mounts};
+use super::round::{KIB, MIB, ROW, Round, THREE_LAYERS, mounted};
 
 const LONG: Duration = Duration::from_mins(10);
 /// The repository of a server that is killed in mid-push.
@@ -72,15 +72,14 @@ fn pull_from_index(round: &Round) -> anyhow::Result<()> {
 }
 
 fn mount(round: &Round, pusher: &Docker) -> anyhow::Result<()> {
-    let proxy = Proxy::before(&round.target)?;
+    let proxy = round.proxy()?;
     let image = round.image("mounted", &[300 * KIB, 20 * KIB])?;
     let reference = |name: &str| format!("{}/{}:v1", proxy.authority(), round.repository(name));
     pusher.load(&image, &reference("mount-from"))?;
     pusher.docker()?.args(["push", &reference("mount-from")]).run()?;
     pusher.docker()?.args(["tag", &reference("mount-from"), &reference("mount-to")]).run()?;
     pusher.docker()?.args(["push", &reference("mount-to")]).run()?;
-    let mounted = mounts(&proxy);
-    ensure!(mounted.iter().filter(|status| **status == 201).count() >= 2, "answers to mounts: {mounted:?}");
+    mounted(round, &proxy, 2)?;
     verify::registry_is_whole(&round.target, &round.repository("mount-to"), "v1").map(drop)
 }
 
@@ -120,6 +119,7 @@ impl<'a> Docker<'a> {
         let socket = root.join("sock");
         let mut command = Command::new(round.find("dockerd")?);
         command
+            .envs(round.environment())
             .args(["--bridge=none", "--iptables=false", "--ip6tables=false"])
             .arg(format!("--data-root={}", root.join("data").display()))
             .arg(format!("--exec-root={}", root.join("exec").display()))

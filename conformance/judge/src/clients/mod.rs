@@ -19,10 +19,10 @@ pub mod skopeo;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use harness::client::Target;
 use harness::gate::named;
 use harness::scale::Scale;
 use harness::server::ServerOptions;
+use harness::target::TargetArgs;
 
 use round::{Round, Setting};
 
@@ -30,11 +30,11 @@ use round::{Round, Setting};
 #[derive(clap::Args, Debug)]
 pub struct ClientsArgs {
     /// The `skyberth` binary.
-    #[arg(long, required_unless_present = "url")]
+    #[arg(long, conflicts_with = "url")]
     binary: Option<PathBuf>,
-    /// A running registry by its http address instead; rows that restart the server are not applicable then.
-    #[arg(long, conflicts_with = "binary")]
-    url: Option<String>,
+    /// Rows that restart the server are not applicable to a running registry.
+    #[command(flatten)]
+    target: TargetArgs,
     /// Folder of the Go clients; those of Debian come from the system.
     #[arg(long, default_value = "target/tools/bin")]
     tools: PathBuf,
@@ -66,8 +66,8 @@ pub fn run(args: &ClientsArgs, scale: Scale, folder: Option<&Path>) -> anyhow::R
     let scratch = tempfile::Builder::new().prefix("clients").tempdir()?;
     let logs = logs_in(folder.unwrap_or(scratch.path()))?;
     let tools = std::path::absolute(&args.tools)?;
-    let (server, target) = if let Some(url) = &args.url {
-        (None, Target::parse(url)?)
+    let (server, target) = if let Some(target) = args.target.target()? {
+        (None, target)
     } else {
         let binary = args.binary.as_deref().context("--binary or --url is needed")?;
         let mut options = ServerOptions::new(binary, &scratch.path().join("server"))?;

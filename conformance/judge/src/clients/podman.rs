@@ -15,7 +15,7 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
         let archive = round.path("load.tar");
         image.docker_archive(&archive, &reference)?;
         podman(round, "push")?.args(["load", "--quiet", "--input"]).arg(&archive).run()?;
-        podman(round, "push")?.args(["push", "--tls-verify=false", &reference]).run()?;
+        podman(round, "push")?.args(["push", &tls_verify(round), &reference]).run()?;
         let (_, digest) = verify::registry_is_whole(&round.target, &round.repository("image"), "v1")?;
         for (store, source) in [("tag", reference), ("digest", format!("{}@{digest}", round.reference("image")))] {
             pulls(round, store, &source, &digest, &image)?;
@@ -39,13 +39,17 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
 fn pulls(round: &Round, store: &str, source: &str, digest: &str, image: &Image) -> anyhow::Result<()> {
     let held = podman(round, store)?.args(["images", "--quiet"]).run()?.text();
     ensure!(held.is_empty(), "the store is not empty: {held}");
-    let id = podman(round, store)?.args(["pull", "--quiet", "--tls-verify=false", source]).run()?.text();
+    let id = podman(round, store)?.args(["pull", "--quiet", &tls_verify(round), source]).run()?.text();
     ensure!(format!("sha256:{id}") == image.config, "image id {id} instead of {}", image.config);
     let noted = podman(round, store)?.args(["image", "inspect", "--format", "{{.RepoDigests}}", &id]).run()?.text();
     ensure!(noted.contains(digest), "podman noted {noted} instead of {digest}");
     let saved = round.folder("saved")?;
     podman(round, store)?.args(["save", "--quiet", "--format", "docker-dir", "--output"]).arg(&saved).arg(&id).run()?;
     verify::folder_holds_unpacked(&saved, image)
+}
+
+fn tls_verify(round: &Round) -> String {
+    format!("--tls-verify={}", round.tls_verify())
 }
 
 fn podman(round: &Round, store: &str) -> anyhow::Result<Program> {

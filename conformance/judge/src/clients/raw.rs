@@ -1,7 +1,7 @@
 //! Our own plain client: an upload that goes on after the server was killed, and pushes that tools cannot make.
 
-use anyhow::{Context, bail, ensure};
-use harness::client::{Request, Response, Target};
+use anyhow::{Context, ensure};
+use harness::client::{Request, Response, Target, local_path};
 use harness::layout::{INDEX, MANIFEST};
 use harness::server::Server;
 use harness::site::sha256;
@@ -22,7 +22,7 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
         |server| resume_after_kill(server, &content, chunk),
         |target| is_whole(target, &content),
     );
-    round.row("an index without one of its children is refused and names it", ROW, || {
+    round.own_row("an index without one of its children is refused and names it", ROW, || {
         let index = round.index("sparse")?;
         let repository = round.repository("sparse");
         let answer = put_manifest(&round.target, &repository, "v1", INDEX, &index.manifest)?;
@@ -41,7 +41,7 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
 fn resume_after_kill(server: Server, content: &[u8], chunk: usize) -> anyhow::Result<Server> {
     let target = server.target();
     let start = format!("/v2/{RESUMED}/blobs/uploads/");
-    let mut location = location(target.send(&Request::new("POST", start))?.expect(202)?)?;
+    let mut location = location(&target, target.send(&Request::new("POST", start))?.expect(202)?)?;
     for number in 0..3 {
         location = patch(&target, &location, content, number * chunk..(number + 1) * chunk)?;
     }
@@ -49,7 +49,7 @@ fn resume_after_kill(server: Server, content: &[u8], chunk: usize) -> anyhow::Re
     let status = target.send(&Request::get(location.as_str()))?;
     let held = end_of(status.expect(204)?)?;
     ensure!(held == 3 * chunk, "{held} bytes after the kill, {} were acknowledged", 3 * chunk);
-    location = self::location(&status)?;
+    location = self::location(&target, &status)?;
     location = patch(&target, &location, content, held..5 * chunk)?;
     let digest = sha256(content);
     let separator = if location.contains('?') { '&' } else { '?' };
@@ -77,7 +77,7 @@ fn patch(target: &Target, at: &str, content: &[u8], range: std::ops::Range<usize
     answer.expect(202)?;
     let end = end_of(&answer)?;
     ensure!(end == range.end, "the answer to PATCH says {end} bytes instead of {}", range.end);
-    location(&answer)
+    location(target, &answer)
 }
 
 /// The number of bytes that `Range: 0-N` acknowledges.
@@ -88,20 +88,15 @@ fn end_of(answer: &Response) -> anyhow::Result<usize> {
 }
 
 /// Path and query of `Location`, which may be absolute.
-fn location(answer: &Response) -> anyhow::Result<String> {
-    let location = answer.need("Location")?;
-    match location.strip_prefix("http://") {
-        None if location.starts_with('/') => Ok(location.to_owned()),
-        Some(rest) => Ok(rest[rest.find('/').context("Location without a path")?..].to_owned()),
-        None => bail!("Location: {location}"),
-    }
+fn location(target: &Target, answer: &Response) -> anyhow::Result<String> {
+    local_path(target, answer.need("Location")?)
 }
 
 /// Pushes a blob by POST and PUT.
 pub fn push_blob(target: &Target, repository: &str, content: &[u8]) -> anyhow::Result<String> {
     let digest = sha256(content);
     let answer = target.send(&Request::new("POST", format!("/v2/{repository}/blobs/uploads/")))?;
-    let location = location(answer.expect(202)?)?;
+    let location = location(target, answer.expect(202)?)?;
     let separator = if location.contains('?') { '&' } else { '?' };
     let put = Request::new("PUT", format!("{location}{separator}digest={digest}"))
         .header("Content-Type", "application/octet-stream")

@@ -17,7 +17,7 @@ use super::round::{MIB, ROW, Round, THREE_LAYERS};
 const RESTARTED: &str = "regctl/restarted";
 
 pub fn run(round: &Round) -> anyhow::Result<()> {
-    plain_http(round, &round.target.authority(), &[])?;
+    set_up(round, &round.target.authority(), &[])?;
     round.row("copy 20 MiB in 3 layers both ways by tag and digest", ROW, || {
         let image = round.image("image", &THREE_LAYERS)?;
         let reference = round.reference("image");
@@ -40,7 +40,7 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
         verify::layout_holds_index(&into, &index)
     });
     round.row("artifact with files of 0 and 1 byte", ROW, || tiny_files(round));
-    round.row("an index without one of its children is refused readably", ROW, || {
+    round.own_row("an index without one of its children is refused readably", ROW, || {
         let index = round.index("sparse")?;
         let reference = format!("{}:v1", round.reference("sparse"));
         let put = ["manifest", "put", "--content-type", harness::layout::INDEX, &reference];
@@ -82,7 +82,7 @@ fn tiny_files(round: &Round) -> anyhow::Result<()> {
 fn push_over_restart(round: &Round, server: Server) -> anyhow::Result<Server> {
     let proxy = Proxy::before(&server.target())?;
     let chunked = ["--blob-chunk", "1048576", "--blob-max", "1048576"];
-    plain_http(round, &proxy.authority(), &chunked)?;
+    set_up(round, &proxy.authority(), &chunked)?;
     let image = restarted(round)?;
     let reference = format!("{}/{RESTARTED}:v1", proxy.authority());
     proxy.set(Fault::Trickle(8 * MIB));
@@ -105,8 +105,9 @@ fn restarted(round: &Round) -> anyhow::Result<Image> {
     round.image("restarted", &[24 * MIB])
 }
 
-fn plain_http(round: &Round, host: &str, options: &[&str]) -> anyhow::Result<()> {
-    let set = ["registry", "set", "--tls", "disabled", "--skip-check"];
+/// Tells regctl how a registry is spoken to.
+fn set_up(round: &Round, host: &str, options: &[&str]) -> anyhow::Result<()> {
+    let set = ["registry", "set", "--tls", round.plain("disabled").unwrap_or("enabled"), "--skip-check"];
     round.program("regctl")?.args(set).args(options).arg(host).limit(Duration::from_secs(20)).run().map(drop)
 }
 

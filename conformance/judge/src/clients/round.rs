@@ -7,6 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use harness::client::Target;
+use harness::client::login::base64;
+use harness::expect::not_here;
 use harness::layout::{self, Image, Index};
 use harness::program::{self, Program};
 use harness::proxy::Proxy;
@@ -14,6 +16,7 @@ use harness::report::{Outcome, Report};
 use harness::scale::Scale;
 use harness::server::{Server, ServerOptions};
 use harness::{local, status};
+use serde_json::{Value, json};
 
 pub const KIB: u64 = 1024;
 pub const MIB: u64 = 1024 * KIB;
@@ -79,10 +82,10 @@ impl Setting {
     pub fn round(&self, name: &'static str, rows: impl FnOnce(&Round) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let scratch = self.scratch.join(name);
         fs::create_dir_all(scratch.join(".docker"))?;
-        fs::write(scratch.join(".docker/config.json"), "{}")?; // podman wants the file that DOCKER_CONFIG promises
         let log = self.logs.join(format!("{name}.log"));
         let deadline = Cell::new(Instant::now() + ROW);
         let round = Round { setting: self, name, target: self.target.clone(), scratch: scratch.clone(), log, deadline };
+        round.log_in(&[&self.target.authority()])?;
         let started = Instant::now();
         if let Err(error) = rows(&round) {
             let outcome = Outcome::Fail(format!("{error:#}"));
@@ -108,6 +111,56 @@ pub struct Round<'a> {
 }
 
 impl Round<'_> {
+    /// Writes the file of logins that all clients read, with this account at these registries. Without an account it is
+    /// empty, since podman wants the file that `DOCKER_CONFIG` promises.
+    fn log_in(&self, authorities: &[&str]) -> anyhow::Result<()> {
+        let account = self.target.account().map(|account| format!("{}:{}", account.name(), account.password()));
+        let login = account.map(|account| json!({"auth": base64(account.as_bytes())}));
+        let logins: serde_json::Map<String, Value> =
+            authorities.iter().filter_map(|authority| Some(((*authority).to_owned(), login.clone()?))).collect();
+        let config = if logins.is_empty() { json!({}) } else { json!({"auths": logins}) };
+        Ok(fs::write(self.logins(), config.to_string())?)
+    }
+
+    fn logins(&self) -> PathBuf {
+        self.scratch.join(".docker/config.json")
+    }
+
+    /// A proxy before the registry, which the clients can log in to as well.
+    pub fn proxy(&self) -> anyhow::Result<Proxy> {
+        let proxy = Proxy::before(&self.target)?;
+        self.log_in(&[&self.target.authority(), &proxy.authority()])?;
+        Ok(proxy)
+    }
+
+    /// What programs are told of the registry's certificates and of the login. Those in Go take certificates from a file
+    /// besides those in the system's folder.
+    pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
+        let mut all = vec![("HOME", self.scratch.clone()), ("DOCKER_CONFIG", self.scratch.join(".docker"))];
+        all.extend(self.target.ca.as_ref().map(|ca| ("SSL_CERT_FILE", ca.clone())));
+        if self.target.account().is_some() {
+            all.extend(["REGISTRY_AUTH_FILE", "HELM_REGISTRY_CONFIG"].map(|name| (name, self.logins())));
+        }
+        all
+    }
+
+    /// An option that says that the registry speaks http.
+    pub fn plain(&self, option: &'static str) -> Option<&'static str> {
+        self.target.tls.is_none().then_some(option)
+    }
+
+    /// As `--tls-verify` of skopeo, podman and buildah wants it.
+    pub fn tls_verify(&self) -> bool {
+        self.target.tls.is_some()
+    }
+
+    /// A row of our own policy: other registries are not asked for it.
+    pub fn own_row(&self, what: &str, limit: Duration, run: impl FnOnce() -> anyhow::Result<()>) {
+        if self.target.own {
+            self.row(what, limit, run);
+        }
+    }
+
     /// One row; all its programs together may take `limit`.
     pub fn row(&self, what: &str, limit: Duration, run: impl FnOnce() -> anyhow::Result<()>) {
         self.deadline.set(Instant::now() + limit);
@@ -149,9 +202,8 @@ impl Round<'_> {
         let path = program::find(name, &self.setting.tools)?;
         Ok(Program::new(path, &self.log)
             .folder(&self.scratch)
-            .env("HOME", &self.scratch)
             .env("XDG_RUNTIME_DIR", &self.scratch)
-            .env("DOCKER_CONFIG", self.scratch.join(".docker"))
+            .envs(self.environment())
             .limit(self.deadline.get().saturating_duration_since(Instant::now())))
     }
 
@@ -207,11 +259,15 @@ impl Round<'_> {
     }
 }
 
-/// The answers to all requests to mount a blob that passed the proxy, in the order of the requests.
-pub fn mounts(proxy: &Proxy) -> Vec<u16> {
+/// At least this many blobs were mounted by requests that passed the proxy. A registry may mount nothing.
+pub fn mounted(round: &Round, proxy: &Proxy, least: usize) -> anyhow::Result<()> {
     let exchanges = proxy.exchanges();
     let mounts = exchanges.iter().filter(|one| one.method == "POST" && one.path.contains("mount="));
-    mounts.filter_map(|one| one.status).collect()
+    let answers: Vec<u16> = mounts.filter_map(|one| one.status).collect();
+    let done = answers.iter().filter(|status| **status == 201).count();
+    ensure!(round.target.own || done > 0 || answers.is_empty(), not_here("this registry mounts nothing"));
+    ensure!(done >= least, "answers to mounts: {answers:?}");
+    Ok(())
 }
 
 /// Everything is placed, then its files are deleted here, as after an eviction of all, and it is pulled again.

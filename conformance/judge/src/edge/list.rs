@@ -19,7 +19,7 @@ and `Content-Length` where v1.1.1 only recommends them, the algorithms sha512 an
 PATCH, DELETE of an upload session.
 
 *Where* says what a row needs. *any*: any registry. *skyberth*: a `skyberth` binary, which the row starts with
-settings of its own. *nowhere yet*: something that the judge does not have, such as a second account or node.
+settings of its own. *nowhere yet*: something that the judge does not have, such as a second node.
 
 | row | level | source | where | what |
 |---|---|---|---|---|

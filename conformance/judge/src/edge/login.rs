@@ -1,10 +1,13 @@
-//! Registries with accounts: who is let in, and with what (rows 1, 3, 4).
+//! Registries with accounts: who is let in, and with what (rows 1, 3-6, 47).
+
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use harness::client::login::{Login, Scheme, parameter};
-use harness::client::{Request, Response};
-use harness::expect;
-use harness::site::{Site, octets};
+use harness::client::{Request, Response, Target};
+use harness::expect::{self, Faults};
+use harness::partial::Partial;
+use harness::site::{Site, octets, reading, with_query};
 
 /// The login of a registry that wants one.
 fn wanted(site: &Site) -> anyhow::Result<(&Login, Scheme)> {
@@ -66,4 +69,96 @@ pub fn a_token_for_less_is_not_enough(site: &Site) -> anyhow::Result<()> {
         ensure!(challenge.contains(&repo.name), "the challenge does not say what is needed: {challenge}");
     }
     Ok(())
+}
+
+/// The registry as the second account sees it.
+fn as_alt(site: &Site) -> anyhow::Result<Target> {
+    const NEEDED: &str = "needs a second account, without rights on what the first one pushes: --alt-username";
+    wanted(site)?;
+    site.target.as_alt().ok_or_else(|| expect::not_here(NEEDED))
+}
+
+/// Refused, or hidden.
+fn denied(answer: &Response) -> anyhow::Result<()> {
+    let statuses: &[u16] = if answer.own { &[403, 404] } else { &[401, 403, 404] };
+    expect::error(answer, statuses, &["DENIED", "NAME_UNKNOWN"])
+}
+
+pub fn no_rights_no_access(site: &Site) -> anyhow::Result<()> {
+    let target = as_alt(site)?;
+    let repo = site.repo("a");
+    let manifest = repo.push_image("latest")?;
+    let blob = repo.push_blob(&site.noise("blob", 1000))?;
+    let other = repo.image("other")?;
+    let put = Request::new("PUT", repo.manifest("theirs")).header("Content-Type", other.media_type.as_str());
+    let requests = [
+        Request::get(repo.tags()),
+        reading("GET", &repo.manifest("latest")),
+        reading("GET", &repo.manifest(&manifest.digest())),
+        Request::get(repo.blob(&blob)),
+        Request::new("POST", repo.uploads()),
+        put.body(other.bytes),
+        Request::new("DELETE", repo.manifest("latest")),
+    ];
+    let mut faults = Faults::default();
+    repo.unchanged(&[repo.tags(), repo.manifest("latest"), repo.blob(&blob)], || {
+        for request in &requests {
+            let answer = target.send(request)?;
+            faults.check(&format!("{} {}", request.method, request.path), denied(&answer));
+        }
+        Ok(())
+    })?;
+    faults.finish()
+}
+
+pub fn no_mount_without_rights(site: &Site) -> anyhow::Result<()> {
+    let target = as_alt(site)?;
+    let (source, into) = (site.repo("source"), site.repo("target"));
+    let digest = source.push_blob(&site.noise("blob", 1000))?;
+    let query = format!("mount={digest}&from={}", source.name);
+    let answer = target.send(&Request::new("POST", with_query(&into.uploads(), &query)))?;
+    // A session, as if the blob were nowhere, tells as little as a refusal.
+    expect::status(&answer, &[202, 401, 403, 404])?;
+    expect::absent(&into, &into.blob(&digest))
+}
+
+/// The longest life of a token that is waited for.
+const LIFE: Duration = Duration::from_secs(90);
+
+pub fn a_token_may_expire_under_a_chunk(site: &Site) -> anyhow::Result<()> {
+    let (login, scheme) = wanted(site)?;
+    let Scheme::Bearer { realm, service } = scheme else { return Err(expect::not_here("there are no tokens here")) };
+    let repo = site.repo("a");
+    let session = repo.begin()?;
+    let scope = format!("repository:{}:pull,push", repo.name);
+    let (token, life) = login.fetch(&site.target, &realm, service.as_deref(), &[scope])?;
+    if life > LIFE {
+        return Err(expect::not_here(&format!("tokens live for {life:?} here, too long to wait for")));
+    }
+    let bytes = site.noise("blob", 2000);
+    let fields =
+        format!("Content-Type: application/octet-stream\r\nContent-Range: 0-1999\r\nAuthorization: Bearer {token}");
+    let mut patch =
+        Partial::sized(&site.target.anonymous(), "PATCH", &session.location, &fields, 2000, &bytes[..1000])?;
+    let end = Instant::now() + life + Duration::from_secs(1);
+    // Slow, and never idle.
+    for byte in &bytes[1000..] {
+        patch.more(std::slice::from_ref(byte))?;
+        if Instant::now() < end {
+            std::thread::sleep((end - Instant::now()).min(Duration::from_millis(500)));
+        }
+    }
+    expect::status(&patch.answer()?, &[202])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_served_is_not_denied() {
+        let answer = |status| Response { status, headers: Vec::new(), body: Vec::new(), own: false };
+        assert!(denied(&answer(403)).is_ok() && denied(&answer(404)).is_ok());
+        assert!(denied(&answer(200)).is_err() && denied(&answer(202)).is_err());
+    }
 }

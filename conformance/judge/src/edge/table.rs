@@ -27,7 +27,6 @@ pub enum How {
     NotHere(&'static str),
 }
 
-const AUTH: &str = "needs a second account";
 const BACKEND: &str = "needs a remote storage backend that can be taken away: the loss gates cover it";
 const NODES: &str = "needs a second node";
 const UPSTREAM: &str = "needs pull-through and an upstream";
@@ -44,8 +43,8 @@ pub const TABLE: &[TableRow] = &[
     row("2", Anywhere(protocol::base_with_and_without_slash), "GET /v2 answers like /v2/, without a redirect"),
     row("3", Anywhere(login::a_bad_login_is_no_login), "bad, expired or forged token"),
     row("4", Anywhere(login::a_token_for_less_is_not_enough), "token with too small a scope"),
-    row("5", NotHere(AUTH), "permission denied"),
-    row("6", NotHere(AUTH), "token expires during a long PATCH"),
+    row("5", Anywhere(login::no_rights_no_access), "permission denied"),
+    row("6", Anywhere(login::a_token_may_expire_under_a_chunk), "token expires during a long PATCH"),
     row("7", Anywhere(names::invalid_names_are_refused), "invalid repository names"),
     row("8", Anywhere(names::names_over_255_are_refused), "names over 255 characters"),
     row("9", Anywhere(names::names_never_climb), "dots, empty segments, control bytes and backslashes in a name"),
@@ -86,7 +85,7 @@ pub const TABLE: &[TableRow] = &[
     row("44", Anywhere(uploads::digest_algorithm_is_checked), "POST with digest-algorithm"),
     row("45", Anywhere(mounts::mount_from_a_repository_that_has_it), "mount from a repository that has the blob"),
     row("46", Anywhere(mounts::mount_of_what_is_not_there), "mount of a missing blob or from a missing repository"),
-    row("47", NotHere(AUTH), "mount without rights on the source"),
+    row("47", Anywhere(login::no_mount_without_rights), "mount without rights on the source"),
     row("48", Anywhere(mounts::mount_without_a_source), "mount without from"),
     row("49", Anywhere(mounts::malformed_mounts), "mount of a malformed digest; from without mount"),
     row("50", Anywhere(mounts::mount_against_delete), "mount racing a delete of the source"),
