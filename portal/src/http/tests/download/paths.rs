@@ -74,17 +74,6 @@ async fn an_app_without_its_slash_is_sent_there() {
     assert_eq!(portal.get(&format!("/{plain}")).await.status(), 200, "an archive needs no slash");
 }
 
-#[tokio::test]
-async fn the_default_path_can_be_chosen_and_disabled() {
-    let portal = TestPortal::new();
-    let chosen = portal.upload_directory(&APP, |metadata| metadata.default_path = "/about.html".to_owned()).await;
-    assert_eq!(portal.fetch(&format!("/{chosen}/")).await, (200, "about".to_owned()));
-    let disabled = portal.upload_directory(&APP, |metadata| metadata.disable_default_path = true).await;
-    let response = portal.get(&format!("/{disabled}/")).await;
-    assert_eq!(header(&response, "content-type"), "application/zip");
-    assert_eq!(portal.fetch(&format!("/{disabled}/about.html")).await, (200, "about".to_owned()));
-}
-
 /// The table of skyd's `testTryFiles_TableTests`.
 #[tokio::test]
 async fn tryfiles_and_error_pages_are_served_as_skyd_serves_them() {
