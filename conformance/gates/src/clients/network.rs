@@ -109,9 +109,7 @@ pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<(
 }
 
 fn rounds(network: &Network, setting: &Setting, clients: &[&Client]) -> anyhow::Result<()> {
-    for client in clients {
-        setting.round(client.name, client.rows)?;
-    }
+    setting.rounds(clients.iter().map(|client| (client.name, client.rows)))?;
     setting.row("portals: all is placed and read back", || network.settle());
     setting.row("portals: all local blobs are gone", || network.make_cold());
     for client in clients {

@@ -24,7 +24,8 @@ use harness::scale::Scale;
 use harness::server::ServerOptions;
 use harness::target::TargetArgs;
 
-use round::{Round, Setting};
+pub use round::Rows;
+use round::Setting;
 
 /// Which registry is judged, and by which clients.
 #[derive(clap::Args, Debug)]
@@ -43,22 +44,20 @@ pub struct ClientsArgs {
     only: Vec<String>,
 }
 
-/// The rows of one client.
-pub type Rows = fn(&Round) -> anyhow::Result<()>;
-
+/// The slowest come first.
 const CLIENTS: &[(&str, Rows)] = &[
-    ("raw", raw::run),
+    ("docker", docker::run),
+    ("podman", podman::run),
+    ("skopeo", skopeo::run),
+    ("containerd", containerd::run),
+    ("regctl", regctl::run),
+    ("buildah", buildah::run),
+    ("buildkit", buildkit::run),
+    ("cosign", cosign::run),
     ("crane", crane::run),
     ("oras", oras::run),
-    ("regctl", regctl::run),
-    ("skopeo", skopeo::run),
-    ("podman", podman::run),
-    ("buildah", buildah::run),
-    ("docker", docker::run),
-    ("containerd", containerd::run),
-    ("buildkit", buildkit::run),
+    ("raw", raw::run),
     ("helm", helm::run),
-    ("cosign", cosign::run),
 ];
 
 pub fn run(args: &ClientsArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
@@ -77,9 +76,7 @@ pub fn run(args: &ClientsArgs, scale: Scale, folder: Option<&Path>) -> anyhow::R
         (Some(server), target)
     };
     let setting = Setting::new("clients", args.binary.clone(), target, tools, scratch.path(), &logs, scale);
-    for (name, rows) in clients {
-        setting.round(name, *rows)?;
-    }
+    setting.rounds(clients.into_iter().copied())?;
     drop(server);
     setting.into_report().finish(folder)
 }

@@ -1,11 +1,12 @@
 //! What the rows of one client share: its folders, its programs, the clock of the running row.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use harness::client::Target;
 use harness::client::login::base64;
 use harness::expect::not_here;
@@ -22,6 +23,8 @@ pub const KIB: u64 = 1024;
 pub const MIB: u64 = 1024 * KIB;
 /// The image that every client carries: 3 layers, 20 MiB.
 pub const THREE_LAYERS: [u64; 3] = [12 * MIB, 7 * MIB, MIB];
+/// Rounds at once: clients and their daemons wait for disks and each other more than they compute.
+const WORKERS: usize = 3;
 /// How long a row may take unless it says otherwise.
 pub const ROW: Duration = Duration::from_mins(2);
 
@@ -38,7 +41,7 @@ pub struct Setting {
     run: String,
     /// Of servers that rows start.
     settings: Vec<(String, String)>,
-    report: RefCell<Report>,
+    report: Mutex<Report>,
 }
 
 impl Setting {
@@ -51,7 +54,7 @@ impl Setting {
         logs: &Path,
         scale: Scale,
     ) -> Self {
-        let report = RefCell::new(Report::new(check));
+        let report = Mutex::new(Report::new(check));
         let run = format!("run-{}", SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
         let (scratch, logs) = (scratch.to_owned(), logs.to_owned());
         Setting { binary, target, tools, scratch, logs, scale, run, settings: Vec::new(), report }
@@ -64,7 +67,24 @@ impl Setting {
 
     /// A row that is of no client.
     pub fn row(&self, what: &str, run: impl FnOnce() -> anyhow::Result<()>) {
-        self.report.borrow_mut().case(what, run);
+        let started = Instant::now();
+        let outcome = run().into();
+        self.report().add(what, outcome, started.elapsed());
+    }
+
+    fn report(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rounds of several clients, a few at a time.
+    pub fn rounds<'a>(&self, clients: impl Iterator<Item = (&'static str, Rows)> + Send + 'a) -> anyhow::Result<()> {
+        let left = Mutex::new(clients);
+        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || std::iter::from_fn(next).try_for_each(|(name, rows)| self.round(name, rows));
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().try_for_each(|one| one.join().map_err(|_| anyhow!("the thread of a client died"))?)
+        })
     }
 
     /// A repository of this run.
@@ -89,15 +109,18 @@ impl Setting {
         let started = Instant::now();
         if let Err(error) = rows(&round) {
             let outcome = Outcome::Fail(format!("{error:#}"));
-            self.report.borrow_mut().add(format!("{name}: ran to its end"), outcome, started.elapsed());
+            self.report().add(format!("{name}: ran to its end"), outcome, started.elapsed());
         }
         Ok(fs::remove_dir_all(scratch)?)
     }
 
     pub fn into_report(self) -> Report {
-        self.report.into_inner()
+        self.report.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The rows of one client.
+pub type Rows = fn(&Round) -> anyhow::Result<()>;
 
 /// One client's rows.
 #[derive(Debug)]
@@ -164,7 +187,7 @@ impl Round<'_> {
     /// One row; all its programs together may take `limit`.
     pub fn row(&self, what: &str, limit: Duration, run: impl FnOnce() -> anyhow::Result<()>) {
         self.deadline.set(Instant::now() + limit);
-        self.setting.report.borrow_mut().case(format!("{}: {what}", self.name), run);
+        self.setting.row(&format!("{}: {what}", self.name), run);
         self.deadline.set(Instant::now() + ROW);
     }
 
@@ -180,7 +203,7 @@ impl Round<'_> {
         let Some(binary) = &self.setting.binary else {
             let why = "the server is not ours to restart".to_owned();
             let name = format!("{}: {what}", self.name);
-            self.setting.report.borrow_mut().add(name, Outcome::NotApplicable(why), Duration::ZERO);
+            self.setting.report().add(name, Outcome::NotApplicable(why), Duration::ZERO);
             return;
         };
         let mut left = None;
