@@ -217,6 +217,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_registry_of_others_agrees_without_a_fault_only() {
+        let of_others = |fault: Fault| Place::url(Target { own: false, ..serve(fault) });
+        let ending = episode(&mut of_others(|_, _| false), &plan(4_000)).unwrap();
+        assert!(matches!(ending, Ending::Agreed(_)), "{ending:?}");
+        let forgets = |_: &Op, effect: &Effect| matches!(effect, Effect::PutManifest { tags, .. } if !tags.is_empty());
+        let ending = episode(&mut of_others(forgets), &plan(4_000)).unwrap();
+        assert!(matches!(ending, Ending::Disagreed(..)), "a push by tag that is forgotten");
+    }
+
     /// The length of the script that shows a fault.
     fn steps_to_show(fault: Fault) -> usize {
         let mut place = Place::url(serve(fault));

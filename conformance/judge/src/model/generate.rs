@@ -9,6 +9,7 @@ use harness::random::Random;
 
 use crate::model::content::{ALGORITHMS, Content, SHARED};
 use crate::model::op::Op;
+use crate::model::others::is_asked;
 use crate::model::state::{Repo, State};
 
 /// Contents that only one group knows, and contents that all know.
@@ -54,8 +55,18 @@ impl Generator {
         self.next_in(state, &repo)
     }
 
-    /// The next operation, in that repository where it names one.
+    /// The next operation, in that repository where it names one; of other registries, one that they must answer as the
+    /// model does.
     pub fn next_in(&mut self, state: &State, repo: &str) -> Op {
+        loop {
+            let op = self.any_in(state, repo);
+            if !state.others || is_asked(state, &op) {
+                return op;
+            }
+        }
+    }
+
+    fn any_in(&mut self, state: &State, repo: &str) -> Op {
         let crowded = state.repo(repo).is_some_and(|here| here.manifests.len() > CROWD);
         if crowded && self.random.chance(12) {
             let reference = self.manifest_digest(state.repo(repo));
@@ -98,7 +109,7 @@ impl Generator {
         match self.random.below(20) {
             0..12 if !held.is_empty() => (*self.random.pick(&held)).clone(),
             12 => self.nonsense(),
-            13 if !self.made.is_empty() => self.random.pick(&self.made).clone(),
+            13 if !self.made.is_empty() && !state.others => self.random.pick(&self.made).clone(),
             _ => {
                 let algorithm = self.algorithm();
                 self.content().digest(algorithm)

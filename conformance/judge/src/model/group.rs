@@ -6,6 +6,7 @@ use harness::client::Target;
 
 use crate::model::judge::{Disagreement, Exchange, Judge};
 use crate::model::op::Op;
+use crate::model::others::is_asked;
 use crate::model::script::Step;
 use crate::model::state::State;
 use crate::model::wire::Wire;
@@ -41,7 +42,7 @@ impl Group {
     /// On a registry that may have content of other runs (`crowded`) or that has not.
     pub fn new(target: Target, repos: Vec<String>, crowded: bool) -> Self {
         Group {
-            judge: Judge::new(State { crowded, ..State::new(&repos) }),
+            judge: Judge::new(State { crowded, others: !target.own, ..State::new(&repos) }),
             wire: Wire::new(target, LANES),
             repos,
             history: Vec::new(),
@@ -167,6 +168,8 @@ impl Group {
                 ops.push(Op::Referrers { repo, digest, artifact_type: None, n: None });
             }
         }
+        let state = self.judge.state();
+        ops.retain(|op| !state.others || is_asked(state, op));
         ops
     }
 

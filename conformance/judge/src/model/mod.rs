@@ -9,6 +9,7 @@ mod generate;
 mod group;
 mod judge;
 mod op;
+mod others;
 pub mod place;
 pub mod reading;
 mod replay;

@@ -150,7 +150,8 @@ fn work(client: &mut Client, steps: usize, dying: &AtomicBool) -> (u64, Result<(
 fn some_ops(client: &mut Client) -> Vec<Op> {
     let Client { group, generator } = client;
     let state = group.judge.state();
-    if group.judge.count() > 1 || !generator.random.chance(6) {
+    // What happens to one session under two requests at once is own policy.
+    if state.others || group.judge.count() > 1 || !generator.random.chance(6) {
         return vec![generator.next(state)];
     }
     let repo = generator.random.pick(&group.repos).clone();

@@ -19,6 +19,8 @@ pub struct State {
     pub closed: Vec<Closed>,
     /// The registry has content that is not of this run, so an anonymous mount may find anything.
     pub crowded: bool,
+    /// The registry is not judged by Skyberth's own policy.
+    pub others: bool,
 }
 
 /// One repository.

@@ -49,7 +49,11 @@ pub(super) fn referrers(state: &State, repo: &str, digest: &str, artifact_type: 
         .filter(|(_, m)| artifact_type.is_none_or(|wanted| m.reading.artifact_type.as_deref() == Some(wanted)));
     let list = referrers.map(|(digest, manifest)| descriptor(digest, manifest)).collect();
     let applied = artifact_type.map_or(Want::Absent, |_| Want::Is("artifactType".to_owned()));
-    vec![Answer::new(200).is("Content-Type", INDEX).header("OCI-Filters-Applied", applied).body(Body::Referrers(list))]
+    let listed =
+        Answer::new(200).is("Content-Type", INDEX).header("OCI-Filters-Applied", applied).body(Body::Referrers(list));
+    // The whole API is optional.
+    let absent = state.others.then(|| Answer::error(404, &[]));
+    [listed].into_iter().chain(absent).collect()
 }
 
 fn descriptor(digest: &str, manifest: &Manifest) -> Value {

@@ -3,7 +3,7 @@
 mod blobs;
 mod lists;
 mod manifests;
-mod uploads;
+pub mod uploads;
 
 #[cfg(test)]
 mod tests;
@@ -30,18 +30,24 @@ pub fn answer(state: &State, op: &Op, contended: bool) -> Vec<Answer> {
             uploads::close(state, repo, *slot, digest.as_deref(), last, contended)
         }
         Op::GetBlob { repo, digest, head, range } => blobs::get(state, repo, digest, *head, range.as_deref()),
-        Op::DeleteBlob { repo, digest } => blobs::delete(state, repo, digest),
+        Op::DeleteBlob { repo, digest } => or_disabled(state, blobs::delete(state, repo, digest)),
         Op::PutManifest { .. } => manifests::put(state, op),
         Op::GetManifest { repo, reference, if_none_match, .. } => {
             manifests::get(state, repo, reference, if_none_match.as_deref())
         }
-        Op::DeleteManifest { repo, reference } => manifests::delete(state, repo, reference),
+        Op::DeleteManifest { repo, reference } => or_disabled(state, manifests::delete(state, repo, reference)),
         Op::Tags { repo, n, last } => lists::tags(state, repo, n.as_deref(), last.as_deref()),
         Op::Catalog { .. } => lists::catalog(state),
         Op::Referrers { repo, digest, artifact_type, .. } => {
             lists::referrers(state, repo, digest, artifact_type.as_deref())
         }
     }
+}
+
+/// Other registries may refuse every delete.
+fn or_disabled(state: &State, mut answers: Vec<Answer>) -> Vec<Answer> {
+    answers.extend(state.others.then(|| Answer::error(405, &[])));
+    answers
 }
 
 /// The states after a request whose answer never came, because the server was killed.

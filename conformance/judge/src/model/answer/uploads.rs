@@ -50,6 +50,8 @@ pub(super) fn mount(
     let here = state.repo(repo).and_then(|target| target.blobs.get(digest));
     // Other groups change their repositories meanwhile; a blob that is here already may be taken as mounted.
     let elsewhere = match from {
+        // `from` may be taken for a hint only.
+        _ if state.others => true,
         Some(from) => state.repo(from).is_none() && content.is_some_and(Content::is_shared),
         None => content.is_some_and(|content| state.crowded || content.is_shared()),
     };
@@ -59,7 +61,8 @@ pub(super) fn mount(
         let effect = Effect::AddBlob { repo: repo.to_owned(), digest: digest.to_owned(), bytes };
         answers.push(created(repo, digest).effect(effect));
     }
-    if own.is_none() {
+    // Mounting is optional.
+    if own.is_none() || state.others {
         answers.push(opened(repo, slot));
         if grammar(digest) == Grammar::Unknown {
             answers.push(bad_digest());
@@ -178,7 +181,8 @@ fn range_faults(session: &Session, repo: &str, range: Option<&str>, length: usiz
     faults
 }
 
-fn bounds(range: &str) -> Option<(usize, usize)> {
+/// First and last byte of a `Content-Range`.
+pub fn bounds(range: &str) -> Option<(usize, usize)> {
     let (first, last) = range.split_once('-')?;
     let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
     (first <= last).then_some((first, last))
