@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use conformance::model::place::collect;
+use harness::operate::operate_as;
 use harness::report::Report;
 use harness::scale::Scale;
 use harness::server::{Server, ServerOptions};
@@ -56,7 +56,7 @@ fn round(server: Server, crowd: &mut Crowd) -> anyhow::Result<(Server, String)> 
     let options = server.options.clone();
     let options = crowd.work(server, life, || {
         // Its end may be cut by the kill; only what it leaves counts.
-        let _ = collects.then(|| collect(&options));
+        let _ = collects.then(|| operate_as(&options, "gc"));
         Ok(())
     })?;
     let server = options.start().context("after the kill")?;
@@ -68,7 +68,7 @@ fn round(server: Server, crowd: &mut Crowd) -> anyhow::Result<(Server, String)> 
 
 fn leftovers(options: &ServerOptions, crowd: &mut Crowd) -> anyhow::Result<()> {
     let server = options.start()?;
-    collect(options)?;
+    operate_as(options, "gc")?.sound()?;
     crowd.verify(&server.target(), true)?;
     let repos: Vec<String> = crowd.pushers.iter().map(|pusher| pusher.repo.clone()).collect();
     let held = files::every_file_is_held(&options.data, &server.target(), &repos)?;

@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
+use crate::server::ServerOptions;
+
 /// How a command ended.
 #[derive(Clone, Debug)]
 pub struct Ended {
@@ -14,14 +16,17 @@ pub struct Ended {
 
 /// `skyberth COMMAND --data DATA ARGUMENTS`, of the running node or on a stopped one's files.
 pub fn operate(binary: &Path, command: &str, data: &Path, arguments: &[&str]) -> anyhow::Result<Ended> {
-    let output = Command::new(binary)
-        .arg(command)
-        .arg("--data")
-        .arg(data)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("skyberth {command}"))?;
+    run(Command::new(binary).arg(command).arg("--data").arg(data).args(arguments))
+}
+
+/// A command with the settings of this server, on its data.
+pub fn operate_as(options: &ServerOptions, command: &str) -> anyhow::Result<Ended> {
+    let settings = options.env.iter().map(|(key, value)| (key, value));
+    run(Command::new(&options.binary).arg(command).arg("--data").arg(&options.data).envs(settings))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<Ended> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
     let said = [output.stdout, output.stderr].concat();
     Ok(Ended { code: output.status.code(), said: String::from_utf8_lossy(&said).into_owned() })
 }

@@ -1,13 +1,12 @@
 //! A disk that the server's own clients fill: refused clearly, read from all the while, freed by DELETE and collection.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use harness::client::Request;
 use harness::gate::note;
 use harness::noise::noise;
-use harness::program::Program;
+use harness::operate::operate;
 use harness::site::{Repo, Session, Site, sha256};
 
 use super::image::{Album, Mercy, Pushed};
@@ -131,12 +130,6 @@ fn finish(session: &mut Session, bytes: &[u8], kept: usize) -> anyhow::Result<()
 
 /// `skyberth gc`, asked of the running node.
 pub fn collect(bench: &Bench, data: &Path) -> anyhow::Result<()> {
-    let ended = Program::new(bench.binary, &bench.folder.join("gc.log"))
-        .args(["gc", "--data"])
-        .arg(data)
-        .limit(Duration::from_mins(1))
-        .run()
-        .context("skyberth gc")?;
-    String::from_utf8_lossy(&ended.stdout).lines().for_each(note);
+    operate(bench.binary, "gc", data, &[])?.sound()?.said.lines().for_each(note);
     Ok(())
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use conformance::model::place::operate;
 use harness::client::{Request, Target};
 use harness::gate::note;
 use harness::local;
+use harness::operate::operate_as;
 use harness::proxy::Fault;
 use harness::server::Server;
 use harness::site::Site;
@@ -37,7 +37,7 @@ pub fn not_configured(bench: &Bench) -> anyhow::Result<()> {
     let server = start_on(&mut stack, [0, 2])?;
     let Backlog { count, .. } = Backlog::of(&target)?;
     ensure!(count >= LENGTHS.len() as u64, "{count} contents lack a place, though one of two portals has none of them");
-    let said = operate(&stack.options, "status")?;
+    let said = operate_as(&stack.options, "status")?.sound()?.said.clone();
     ensure!(said.contains("safe to close: no"), "{said}");
     ensure!(said.contains("not configured"), "`status` says nothing of copies that do not count: {said}");
     ensure!(told(&target)? >= LENGTHS.len() as f64, "neither do the metrics");

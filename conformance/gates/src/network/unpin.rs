@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use conformance::model::place::collect;
 use harness::client::Target;
 use harness::expect::absent;
 use harness::gate::{note, wait_until};
 use harness::manifest::{CONFIG, LAYER, Manifest, described, image};
 use harness::noise::noise;
+use harness::operate::operate_as;
 use harness::proxy::Fault;
 use harness::proxy::exchange::Exchange;
 use harness::server::Server;
@@ -46,7 +46,7 @@ impl Image {
     /// Deleted, and collected.
     fn delete(&self, repo: &Repo, stack: &Stack) -> anyhow::Result<()> {
         repo.delete(&repo.manifest(&self.manifest.digest()))?.expect(202)?;
-        collect(&stack.options)?;
+        operate_as(&stack.options, "gc")?.sound()?;
         for bytes in self.layers.iter().chain([&self.config]) {
             absent(repo, &repo.blob(&sha256(bytes)))?;
         }

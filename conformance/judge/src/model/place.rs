@@ -1,10 +1,10 @@
 //! Where a run happens: a registry of its own that can be killed, or a running one by URL.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use harness::client::Target;
+use harness::operate::operate_as;
 use harness::server::{Server, ServerOptions};
 use harness::surroundings::Surroundings;
 
@@ -111,27 +111,7 @@ impl Place {
             self.kill()?;
         }
         let Kind::Own { options, .. } = &self.kind else { bail!("cannot collect in a registry by URL") };
-        collect(options.as_ref().context("never started")?)?;
+        operate_as(options.as_ref().context("never started")?, "gc")?.sound()?;
         if stopped { self.start() } else { Ok(()) }
     }
-}
-
-/// Runs `skyberth gc` on a server's data under its own settings.
-pub fn collect(options: &ServerOptions) -> anyhow::Result<()> {
-    operate(options, "gc").map(drop)
-}
-
-/// Runs a command without arguments there; answers what it said.
-pub fn operate(options: &ServerOptions, command: &str) -> anyhow::Result<String> {
-    let output = Command::new(&options.binary)
-        .arg(command)
-        .arg("--data")
-        .arg(&options.data)
-        .envs(options.env.iter().map(|(key, value)| (key, value)))
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("skyberth {command}"))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "skyberth {command} ended with {}: {text}", output.status);
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
