@@ -1,9 +1,10 @@
 //! A portal that answers with what it once answered to something else: no client gets any of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use harness::gate::note;
+use harness::gate::{note, wait_until};
 use harness::proxy::Fault;
 use harness::proxy::exchange::{Exchange, Replayed};
 use harness::site::Site;
@@ -17,7 +18,10 @@ use crate::case::Bench;
 /// Two images have contents of these lengths, so that other content of the right length can be replayed.
 const LENGTHS: [usize; 3] = [KIB, 4 * MIB - 300, 9 * MIB];
 
-/// Each portal replays once while the next one is gone, so that the order in which they are asked hides nothing.
+/// The longest that the third portal keeps the registry waiting.
+const STALL: Duration = Duration::from_secs(4);
+
+/// Each portal replays once, while the next one is gone and the third stalls until an old answer was given.
 pub fn replaying(bench: &Bench) -> anyhow::Result<()> {
     let stack = Stack::new(bench, 3)?;
     let mut server = stack.start()?;
@@ -35,11 +39,18 @@ pub fn replaying(bench: &Bench) -> anyhow::Result<()> {
         stack.set_all(&Fault::None);
         server = stack.make_cold(server)?;
         let (from, before) = (status::length(&log), Metrics::of(&server.target())?);
-        let [bad, gone] = [0, 1].map(|number| &stack.portals[(round + number) % 3].proxy);
+        let [bad, gone, stalling] = [0, 1, 2].map(|number| &stack.portals[(round + number) % 3].proxy);
         let mark = bad.mark();
         bad.set(replaying.clone());
         gone.set(Fault::Gone);
-        libraries.iter().try_for_each(Library::check).with_context(|| format!("round {round}"))?;
+        stalling.set(Fault::Stalled);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                wait_until(STALL, || bad.replayed(mark, Replayed::SameLength) > 0);
+                stalling.set(Fault::None);
+            });
+            libraries.iter().try_for_each(Library::check).with_context(|| format!("round {round}"))
+        })?;
         alike += bad.replayed(mark, Replayed::SameLength);
         named += warnings(&log, from, &bad.authority())?.len();
         let after = Metrics::of(&server.target())?;
