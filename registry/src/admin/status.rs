@@ -115,15 +115,10 @@ fn by_records(registry: &Registry) -> Safety {
     let Some(durability) = registry.durability() else {
         return Safety::of(Safe::NoCopies);
     };
-    let not_read_back = registry.catalog().unsettled_count();
-    // With several copies, at least one is at another portal.
-    let on_this_disk =
-        registry.remote.as_ref().is_some_and(|remote| remote.has_attached && remote.backend.capabilities().copies <= 1);
-    let is_safe = durability.backlog.count == 0 && not_read_back == 0 && !on_this_disk;
     Safety {
-        safe: if is_safe { Safe::Yes } else { Safe::No },
-        not_read_back: Some(not_read_back),
-        on_this_disk,
+        safe: if durability.is_safe() { Safe::Yes } else { Safe::No },
+        not_read_back: Some(durability.not_read_back),
+        on_this_disk: durability.on_this_disk,
         backlog: Some(durability.backlog.count),
         backlog_bytes: Some(durability.backlog.bytes),
         running: durability.running as u64,

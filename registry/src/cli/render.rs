@@ -131,17 +131,10 @@ fn endpoint(Endpoint { name, state }: &Endpoint) -> String {
 }
 
 fn safety(node: Running, safety: &Safety) -> Vec<String> {
-    let backlog = Backlog { count: safety.backlog.unwrap_or(0), bytes: safety.backlog_bytes.unwrap_or(0) };
-    let is_waiting = backlog.count > 0;
-    let durability = Durability { backlog, running: 0, trouble: None };
-    let unread = count(safety.not_read_back.unwrap_or(0), "blob");
     let said = match (safety.safe, node) {
         (Safe::NoCopies, _) | (_, Running::Starting | Running::NotAnswering) => return Vec::new(),
-        (Safe::No, _) if !is_waiting && safety.on_this_disk => {
-            "safe to close: no, all of it is at the attached portal, which is on the same disk".to_owned()
-        }
-        (Safe::No, _) if !is_waiting => format!("safe to close: no, {unread} placed and not read back yet"),
-        (Safe::Yes | Safe::No, _) => durability.to_string(),
+        (Safe::Yes, _) => "safe to close: yes".to_owned(),
+        (Safe::No, _) => durability(safety).to_string(),
         (Safe::NotKnown, Running::Running) => "safe to close: unknown, nothing lacks a copy by the records, and the \
             backend does not answer"
             .to_owned(),
@@ -153,6 +146,15 @@ fn safety(node: Running, safety: &Safety) -> Vec<String> {
     let running = if safety.running > 0 { format!(" ({} being placed)", safety.running) } else { String::new() };
     let trouble = safety.trouble.iter().map(|trouble| format!("last trouble: {trouble}"));
     std::iter::once(said + &running).chain(trouble).collect()
+}
+
+fn durability(safety: &Safety) -> Durability {
+    Durability {
+        backlog: Backlog { count: safety.backlog.unwrap_or(0), bytes: safety.backlog_bytes.unwrap_or(0) },
+        not_read_back: safety.not_read_back.unwrap_or(0),
+        on_this_disk: safety.on_this_disk,
+        ..Durability::default()
+    }
 }
 
 /// Lines about records of endpoints that are no longer configured.

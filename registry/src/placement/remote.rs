@@ -123,11 +123,15 @@ pub struct Directories {
     pub unit_hashes: PathBuf,
 }
 
-/// Whether this node could be lost now, in numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Whether this node could be lost now, by its records. Only a backend that answers can make a "yes" of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Durability {
     /// What is only here.
     pub backlog: Backlog,
+    /// Pieces of content that no portal has given back whole yet, the backlog included.
+    pub not_read_back: u64,
+    /// The only copies are at the attached portal, on this machine's own disk.
+    pub on_this_disk: bool,
     /// Pieces of content on their way.
     pub running: usize,
     /// What went wrong last, if nothing has gone well since.
@@ -207,13 +211,23 @@ impl Remote {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    /// How things stand.
-    pub fn durability(&self, backlog: Backlog) -> Durability {
+    /// How things stand, with these counts of the catalog.
+    pub fn durability(&self, backlog: Backlog, not_read_back: u64) -> Durability {
         Durability {
             backlog,
+            not_read_back,
+            // Of several copies, one at least is at another portal.
+            on_this_disk: self.has_attached && self.backend.capabilities().copies <= 1,
             running: self.running.load(Ordering::Relaxed),
             trouble: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+}
+
+impl Durability {
+    /// True if nothing lacks a copy.
+    pub fn is_safe(&self) -> bool {
+        self.backlog.count == 0 && self.not_read_back == 0 && !self.on_this_disk
     }
 }
 
@@ -221,10 +235,16 @@ impl std::fmt::Display for Durability {
     /// `safe to close: no, 3 blobs, 41.0 MiB`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Backlog { count, bytes } = self.backlog;
-        if count == 0 {
-            return f.write_str("safe to close: yes");
+        if self.is_safe() {
+            f.write_str("nothing lacks a copy, by the records")
+        } else if count > 0 {
+            write!(f, "safe to close: no, {}, {}", units::count(count, "blob"), units::bytes(bytes))
+        } else if self.on_this_disk {
+            f.write_str("safe to close: no, all of it is at the attached portal, which is on the same disk")
+        } else {
+            let unread = units::count(self.not_read_back, "blob");
+            write!(f, "safe to close: no, {unread} placed and not read back yet")
         }
-        write!(f, "safe to close: no, {}, {}", units::count(count, "blob"), units::bytes(bytes))
     }
 }
 
@@ -236,10 +256,20 @@ mod tests {
     fn it_is_said_what_would_be_lost() {
         let of = |count, bytes| {
             let backlog = Backlog { count, bytes };
-            Durability { backlog, running: 0, trouble: None }.to_string()
+            Durability { backlog, ..Durability::default() }.to_string()
         };
-        assert_eq!(of(0, 0), "safe to close: yes");
+        assert_eq!(of(0, 0), "nothing lacks a copy, by the records");
         assert_eq!(of(1, 512), "safe to close: no, 1 blob, 512 B");
         assert_eq!(of(3, 41 << 20), "safe to close: no, 3 blobs, 41.0 MiB");
+    }
+
+    /// The start page and the log said "safe to close: yes" of both.
+    #[test]
+    fn copies_on_the_same_disk_and_those_never_read_back_are_not_safe() {
+        let attached = Durability { on_this_disk: true, ..Durability::default() };
+        assert!(attached.to_string().starts_with("safe to close: no, all of it is at the attached portal"));
+        let unread = Durability { not_read_back: 1, ..Durability::default() };
+        assert_eq!(unread.to_string(), "safe to close: no, 1 blob placed and not read back yet");
+        assert!(!attached.is_safe() && !unread.is_safe() && Durability::default().is_safe());
     }
 }

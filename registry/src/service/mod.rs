@@ -167,9 +167,9 @@ impl Registry {
         &self.notes
     }
 
-    /// Whether this node could be lost now; `None` where it is the only place anyway.
+    /// Whether this node could be lost now, by its records; `None` where it is the only place anyway.
     pub fn durability(&self) -> Option<Durability> {
-        Some(self.remote.as_ref()?.durability(self.catalog.backlog()))
+        Some(self.remote.as_ref()?.durability(self.catalog.backlog(), self.catalog.unsettled_count()))
     }
 
     /// The catalog, for maintenance and status.

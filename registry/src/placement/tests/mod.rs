@@ -152,7 +152,7 @@ async fn what_is_pushed_is_placed_and_read_back() {
     }
     assert_eq!(node.durability().backlog, Backlog::default());
     assert!(node.is_there(&blob, 8).await);
-    assert_eq!(node.durability().to_string(), "safe to close: yes");
+    assert_eq!(node.durability().to_string(), "nothing lacks a copy, by the records");
     node.stop().await;
 }
 

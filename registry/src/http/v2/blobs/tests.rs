@@ -160,9 +160,9 @@ async fn a_person_is_told_whether_the_node_can_be_lost() {
         assert!(String::from_utf8_lossy(&body).contains(said), "{path}");
     }
     node.start();
-    node.until("placed", |node| node.durability().backlog.count == 0).await;
+    node.until("read back", |node| node.durability().is_safe()).await;
     let answer = ask(&node, "GET", "/readyz", None).await;
     let body = answer.into_body().collect().await.unwrap().to_bytes();
-    assert!(String::from_utf8_lossy(&body).contains("safe to close: yes"));
+    assert!(String::from_utf8_lossy(&body).contains("nothing lacks a copy, by the records"));
     node.stop().await;
 }
