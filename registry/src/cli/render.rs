@@ -132,7 +132,8 @@ fn endpoint(Endpoint { name, state }: &Endpoint) -> String {
 
 fn safety(node: Running, safety: &Safety) -> Vec<String> {
     let said = match (safety.safe, node) {
-        (Safe::NoCopies, _) | (_, Running::Starting | Running::NotAnswering) => return Vec::new(),
+        (_, Running::Starting | Running::NotAnswering) => return Vec::new(),
+        (Safe::NoCopies, _) => "safe to close: no, this node keeps no copies elsewhere".to_owned(),
         (Safe::Yes, _) => "safe to close: yes".to_owned(),
         (Safe::No, _) => durability(safety).to_string(),
         (Safe::NotKnown, Running::Running) => "safe to close: unknown, nothing lacks a copy by the records, and the \

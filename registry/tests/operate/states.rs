@@ -18,8 +18,9 @@ async fn a_running_node_says_so_with_what_it_stores() {
     assert_eq!(status["node"], "running");
     assert_eq!(status["stored"]["bytes"], 5000);
     assert!(status["free_bytes"].as_u64().unwrap() > 0);
-    // Nothing is kept anywhere else, so that this machine may not be lost.
-    run(&data, &["status", "--safe"]).with(5);
+    // Exit code 5 came without a line that said why.
+    let said = run(&data, &["status", "--safe"]).with(5);
+    assert!(said.contains("safe to close: no, this node keeps no copies elsewhere"), "{said}");
 }
 
 #[tokio::test]
