@@ -119,7 +119,6 @@ impl Registry {
         push: ManifestPush,
     ) -> Result<PushedManifest, Error> {
         let sizes = self.sizes(&repository, &manifest).await?;
-        let moved = self.moved_tags(&repository, &digest, &push)?;
         let command = self.put_command(&repository, &digest, &manifest, &push);
         let size = push.body.len() as u64;
         let committed = {
@@ -128,19 +127,10 @@ impl Registry {
             self.blocking(move |store| store.put_bytes(&name, &body)).await?;
             self.catalog.commit(vec![command]).await
         };
-        if let Err(error) = committed {
-            // What was refused shall leave nothing behind, unless somebody holds the same bytes. Where the journal
-            // failed nobody knows whether the facts stand, so the bytes that they need stay.
-            if matches!(error, CommitError::Refused(_) | CommitError::DiskFull) {
-                self.remove_orphans(vec![digest]).await;
-            }
-            return Err(match error.into() {
-                Error::ReferencesMissing { digests, .. } => {
-                    Error::ReferencesMissing { digests, children: manifest.kind.is_index() }
-                }
-                other => other,
-            });
-        }
+        let moved = match committed {
+            Ok(committed) => committed.moved,
+            Err(error) => return Err(self.not_stored(error, digest, manifest.kind.is_index()).await),
+        };
         let sum = self.pushes.manifest(&repository, size, &sizes);
         self.metrics.manifests_pushed.inc();
         self.metrics.stored_bytes.inc_by(sum.new);
@@ -160,6 +150,19 @@ impl Registry {
         Ok(PushedManifest { digest, subject: manifest.subject.map(|subject| subject.digest), tags: push.tags, warning })
     }
 
+    /// The error of a manifest that was not committed; its bytes go with it.
+    async fn not_stored(&self, error: CommitError, digest: Digest, children: bool) -> Error {
+        // What was refused shall leave nothing behind, unless somebody holds the same bytes. Where the journal
+        // failed nobody knows whether the facts stand, so the bytes that they need stay.
+        if matches!(error, CommitError::Refused(_) | CommitError::DiskFull) {
+            self.remove_orphans(vec![digest]).await;
+        }
+        match error.into() {
+            Error::ReferencesMissing { digests, .. } => Error::ReferencesMissing { digests, children },
+            other => other,
+        }
+    }
+
     /// What is referenced, with the size that it has: what descriptors state may be wrong.
     async fn sizes(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<Vec<(Digest, u64)>, Error> {
         let references = manifest.references.iter();
@@ -176,22 +179,6 @@ impl Registry {
             Ok(sizes)
         });
         read.await
-    }
-
-    /// The tags of a push that point at something else now.
-    fn moved_tags(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        push: &ManifestPush,
-    ) -> Result<Vec<(Tag, Digest)>, Error> {
-        let mut moved = Vec::new();
-        for tag in push.all_tags() {
-            if let Some(from) = self.catalog.tag(repository, tag)?.filter(|from| from != digest) {
-                moved.push((tag.clone(), from));
-            }
-        }
-        Ok(moved)
     }
 
     /// With reference checks off, a manifest may need what is not there: a pull of it will fail, so that is said.

@@ -22,6 +22,8 @@ pub(super) struct Batch<'a> {
     pub(super) facts: Vec<Fact>,
     /// Stamp of the first fact.
     pub(super) first: Stamp,
+    /// Tags of the request in hand that pointed at another manifest, with that manifest.
+    moved: Vec<(Tag, Digest)>,
 }
 
 /// An accepted request.
@@ -31,6 +33,8 @@ pub(super) struct Accepted {
     pub(super) facts: Range<usize>,
     /// Content that is unreferenced after it.
     pub(super) orphaned: Vec<Digest>,
+    /// Tags that it moves, with the manifests at which they pointed.
+    pub(super) moved: Vec<(Tag, Digest)>,
 }
 
 /// Why a request was not accepted.
@@ -47,7 +51,7 @@ pub(super) enum Rejection {
 impl<'a> Batch<'a> {
     /// An empty batch. `first` is the stamp of its first fact. The others share its time.
     pub(super) fn new(index: &'a Index, first: Stamp) -> Self {
-        Batch { view: View::new(index), facts: Vec::new(), first }
+        Batch { view: View::new(index), facts: Vec::new(), first, moved: Vec::new() }
     }
 
     /// Adds the facts of all commands of a request, or of none.
@@ -55,8 +59,9 @@ impl<'a> Batch<'a> {
         let (point, start) = (self.view.rollback_point(), self.facts.len());
         let outcome = commands.iter().try_for_each(|command| self.carry_out(command));
         let outcome = outcome.and_then(|()| self.release_orphans(start));
+        let moved = std::mem::take(&mut self.moved);
         match outcome {
-            Ok(orphaned) => Ok(Accepted { facts: start..self.facts.len(), orphaned }),
+            Ok(orphaned) => Ok(Accepted { facts: start..self.facts.len(), orphaned, moved }),
             Err(rejection) => {
                 self.view.roll_back(point);
                 self.facts.truncate(start);
@@ -208,10 +213,13 @@ impl<'a> Batch<'a> {
             self.record(Fact::ManifestStored { repository, digest, manifest })?;
         }
         for tag in tags {
-            if queries::tag(&self.view, repository, tag)?.as_ref() != Some(digest) {
-                let (repository, tag, digest) = (repository.clone(), tag.clone(), digest.clone());
-                self.record(Fact::TagSet { repository, tag, digest })?;
+            let before = queries::tag(&self.view, repository, tag)?;
+            if before.as_ref() == Some(digest) {
+                continue;
             }
+            self.moved.extend(before.map(|before| (tag.clone(), before)));
+            let (repository, tag, digest) = (repository.clone(), tag.clone(), digest.clone());
+            self.record(Fact::TagSet { repository, tag, digest })?;
         }
         Ok(())
     }

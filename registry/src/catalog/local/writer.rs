@@ -309,12 +309,11 @@ fn kind(requests: &[Request], verdicts: &[Verdict]) -> AppendKind {
 /// Answers each request. `before` is the last sequence before the batch.
 fn answer_each(requests: Vec<Request>, verdicts: Vec<Verdict>, before: u64) {
     for (request, verdict) in requests.into_iter().zip(verdicts) {
-        request.answer(
-            verdict.map(|accepted| Committed {
-                sequence: before + accepted.facts.end as u64,
-                orphaned: accepted.orphaned,
-            }),
-        );
+        request.answer(verdict.map(|accepted| Committed {
+            sequence: before + accepted.facts.end as u64,
+            orphaned: accepted.orphaned,
+            moved: accepted.moved,
+        }));
     }
 }
 

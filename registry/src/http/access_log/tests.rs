@@ -95,6 +95,18 @@ impl Site {
         assert!(answer.is_none(), "{method} {path} was answered at once");
     }
 
+    /// Pushes a manifest of a blob that is there, tagged `v1`.
+    async fn push_manifest(&self, blob: &Digest, content: &str, note: &str) -> Digest {
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"a/b",
+            "digest":"{blob}","size":{}}},"layers":[],"annotations":{{"note":"{note}"}}}}"#,
+            content.len()
+        );
+        let digest = Digest::of(Algorithm::Sha256, manifest.as_bytes());
+        assert_eq!(self.send("PUT", "/v2/a/manifests/v1", manifest).await.status(), 201);
+        digest
+    }
+
     /// Pushes with a session, a PATCH, the closing PUT, and a manifest tagged `v1`. Returns the session's path, the
     /// blob and the manifest.
     async fn push(&self, content: &'static str) -> (String, Digest, Digest) {
@@ -103,14 +115,8 @@ impl Site {
         let session = begun.headers()["location"].to_str().unwrap().to_owned();
         self.send("PATCH", &session, content).await;
         self.send("PUT", &format!("{session}?digest={blob}"), Body::empty()).await;
-        let manifest = format!(
-            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"a/b",
-            "digest":"{blob}","size":{}}},"layers":[]}}"#,
-            content.len()
-        );
-        let digest = Digest::of(Algorithm::Sha256, manifest.as_bytes());
-        assert_eq!(self.send("PUT", "/v2/a/manifests/v1", manifest).await.status(), 201);
-        (session, blob, digest)
+        let manifest = self.push_manifest(&blob, content, "").await;
+        (session, blob, manifest)
     }
 }
 
@@ -176,6 +182,22 @@ async fn deletes_and_moved_tags_are_logged_though_the_access_log_is_off() {
     assert_eq!(messages, [&["a tag was moved"][..], &deleted].concat());
     assert_eq!((&changes[0]["from"], &changes[0]["to"]), (&first.as_str().into(), &second.as_str().into()));
     assert!(changes.iter().all(|line| line["client"] == "192.0.2.1" && line["request.id"] == "proxy-7"));
+}
+
+/// Both lines named the first manifest, so that one of the two moves was missing from the log.
+#[tokio::test]
+async fn two_pushes_that_race_for_a_tag_log_each_move_once() {
+    let site = Site::new(AccessLog::Off, Locations::Relative);
+    let (_, blob, first) = site.push("one").await;
+    site.lines.take();
+    let racing = [site.push_manifest(&blob, "one", "a"), site.push_manifest(&blob, "one", "b")];
+    let pushed = futures_util::future::join_all(racing).await;
+    let lines = site.lines.take();
+    let moves: Vec<_> = lines.iter().filter(|line| line["message"] == "a tag was moved").collect();
+    let [one, other] = &moves[..] else { panic!("{lines:?}") };
+    let (before, after) = if one["from"] == first.as_str() { (one, other) } else { (other, one) };
+    assert_eq!((&before["from"], &before["to"]), (&first.as_str().into(), &after["from"]), "{lines:?}");
+    assert!(pushed.iter().any(|digest| after["to"] == digest.as_str()) && after["to"] != before["to"], "{lines:?}");
 }
 
 /// A client that left before its answer appeared in neither the log nor the metrics.
