@@ -16,7 +16,8 @@ use crate::telemetry::metrics::Metrics;
 /// Runs until SIGTERM or SIGINT.
 pub(super) fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let config = loaded.config;
-    process::prepare(&config, &config.portal.data)?.block_on(run(config))
+    let data = config.portal.data.clone();
+    process::run(config, &data, run)
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {

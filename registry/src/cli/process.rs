@@ -20,11 +20,21 @@ pub(super) fn stop_deadline(config: &Config) -> Duration {
     config.server.shutdown_grace.duration() + CLOSING
 }
 
-/// Prepares a server that will write to `data`. Must be called while the process has one thread.
-pub(super) fn prepare(config: &Config, data: &Path) -> anyhow::Result<Runtime> {
+/// Runs a server that will write to `data` to its end. Must be called while the process has one thread.
+pub(super) fn run(
+    config: Config,
+    data: &Path,
+    server: impl AsyncFnOnce(Config) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     // First, so that nothing below has privileges that it does not need.
     privileges::drop_root(config.server.run_as, data, true)?;
-    telemetry::logs::init(&config.log)?;
+    let counts = telemetry::logs::init(&config.log)?;
+    let result = runtime(&config)?.block_on(server(config));
+    counts.end();
+    result
+}
+
+fn runtime(config: &Config) -> anyhow::Result<Runtime> {
     match descriptors::raise_limit() {
         Ok(limit) => tracing::debug!(limit, "raised the limit of descriptors"),
         Err(error) => tracing::warn!(%error, "cannot raise the limit of descriptors"),

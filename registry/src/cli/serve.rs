@@ -10,7 +10,8 @@ use crate::server;
 /// Runs until SIGTERM or SIGINT.
 pub(super) fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let config = loaded.config;
-    process::prepare(&config, &config.storage.data)?.block_on(run(config))
+    let data = config.storage.data.clone();
+    process::run(config, &data, run)
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {

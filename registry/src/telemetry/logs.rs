@@ -10,11 +10,16 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{InvalidLogFilter, Log, LogFilter, LogFormat};
-use repeats::Counted;
+use repeats::{Counted, Repeats};
+
+pub use repeats::Counts;
 
 /// Logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
+    /// The system gives no thread.
+    #[error("a thread for the log: {0}")]
+    Thread(#[from] io::Error),
     /// The level is not a valid filter. `Config::validate` reports that earlier.
     #[error("log.level: {0}")]
     Level(#[from] InvalidLogFilter),
@@ -23,24 +28,33 @@ pub enum LogError {
     Twice(#[from] TryInitError),
 }
 
-/// Sends the log lines of this process to standard error from now on.
-pub fn init(config: &Log) -> Result<(), LogError> {
-    subscriber(config, io::stderr)?.try_init()?;
-    Ok(())
+/// Sends the log lines of this process to standard error from now on. Failures that repeat are counted.
+pub fn init(config: &Log) -> Result<Counts, LogError> {
+    let repeats = Repeats::new(config.format == LogFormat::Json);
+    counting(config, io::stderr, repeats.clone())?.try_init()?;
+    Ok(Counts::start(repeats)?)
 }
 
 /// The logger of `config`, writing to `writer`.
+#[cfg(test)]
 pub fn subscriber<W>(config: &Log, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, InvalidLogFilter>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    counting(config, writer, Repeats::new(config.format == LogFormat::Json))
+}
+
+fn counting<W>(config: &Log, writer: W, repeats: Repeats) -> Result<Box<dyn Subscriber + Send + Sync>, InvalidLogFilter>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = EnvFilter::new(config.level.parse::<LogFilter>()?.to_string());
     let lines: SubscriberBuilder<_, _, _, W> = fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
     Ok(match config.format {
-        LogFormat::Text => Box::new(lines.map_event_format(|format| Counted::new(format, false)).finish()),
+        LogFormat::Text => Box::new(lines.map_event_format(|format| Counted::new(format, repeats)).finish()),
         LogFormat::Json => {
             let lines = lines.json().flatten_event(true);
-            Box::new(lines.map_event_format(|format| Counted::new(format, true)).finish())
+            Box::new(lines.map_event_format(|format| Counted::new(format, repeats)).finish())
         }
     })
 }

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Mutex, PoisonError};
+use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
@@ -15,6 +18,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// Time for which repeats of a failure are counted instead of written.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// How often counts that are due are looked for while no line is written.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Number of different failures that are counted at once. Any beyond these are written each time.
 const MAX_FAILURES: usize = 256;
 /// Fields that identify a warning which has an `error` field. Its other fields are ignored, since one outage concerns
@@ -27,8 +32,20 @@ const OF_REQUEST: [&str; 4] = ["request.id", "client", "method", "path"];
 #[derive(Debug)]
 pub(super) struct Counted<F> {
     inner: F,
+    repeats: Repeats,
+}
+
+impl<F> Counted<F> {
+    pub(super) fn new(inner: F, repeats: Repeats) -> Self {
+        Counted { inner, repeats }
+    }
+}
+
+/// The failures of a short while, with how often each came again. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Repeats {
+    recent: Arc<Mutex<HashMap<u64, Failure>>>,
     json: bool,
-    recent: Mutex<HashMap<u64, Failure>>,
 }
 
 #[derive(Debug)]
@@ -38,34 +55,35 @@ struct Failure {
     message: String,
 }
 
-impl<F> Counted<F> {
-    pub(super) fn new(inner: F, json: bool) -> Self {
-        Counted { inner, json, recent: Mutex::default() }
+/// A message, and how often it came without being written.
+type Count = (String, u64);
+
+impl Repeats {
+    pub(super) fn new(json: bool) -> Self {
+        Repeats { recent: Arc::default(), json }
     }
 
-    /// Whether to write this failure; and the counts that are due, each a message with how often it was suppressed.
-    fn look(&self, failure: Option<(u64, String)>, now: Instant) -> (bool, Vec<(String, u64)>) {
+    /// Whether to write this failure.
+    fn is_news(&self, key: u64, message: String, now: Instant) -> bool {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut due = Vec::new();
-        recent.retain(|_, failure| {
-            let old = now.saturating_duration_since(failure.written) >= INTERVAL;
-            if old && failure.since > 0 {
-                due.push((std::mem::take(&mut failure.message), failure.since));
-            }
-            !old
-        });
-        let Some((key, message)) = failure else { return (true, due) };
         if let Some(known) = recent.get_mut(&key) {
             known.since += 1;
-            return (false, due);
+            return false;
         }
         if recent.len() < MAX_FAILURES {
             recent.insert(key, Failure { written: now, since: 0, message });
         }
-        (true, due)
+        true
     }
 
-    fn write_count(&self, mut writer: Writer<'_>, message: &str, count: u64) -> fmt::Result {
+    /// The counts of failures that were written this long ago or longer. They are forgotten.
+    fn due(&self, now: Instant, after: Duration) -> Vec<Count> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = recent.extract_if(|_, failure| now.saturating_duration_since(failure.written) >= after);
+        old.filter(|(_, failure)| failure.since > 0).map(|(_, failure)| (failure.message, failure.since)).collect()
+    }
+
+    fn line(&self, (message, count): Count) -> Result<String, fmt::Error> {
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let again = format!("{count} more times: {message}");
@@ -73,9 +91,43 @@ impl<F> Counted<F> {
             let line = serde_json::json!({
                 "timestamp": time, "level": "WARN", "message": again, "repeated": count, "target": module_path!(),
             });
-            return writeln!(writer, "{line}");
+            return Ok(format!("{line}\n"));
         }
-        writeln!(writer, "{time}  WARN {}: {again} repeated={count}", module_path!())
+        Ok(format!("{time}  WARN {}: {again} repeated={count}\n", module_path!()))
+    }
+
+    /// Writes the counts that are due, without a line that brings them.
+    fn write(&self, now: Instant, after: Duration, output: &mut impl io::Write) {
+        for line in self.due(now, after).into_iter().filter_map(|count| self.line(count).ok()) {
+            // There is nowhere to say that nothing can be said.
+            let _ = output.write_all(line.as_bytes());
+        }
+    }
+}
+
+/// Writes counts while no line does; see [`Counts::end`].
+#[derive(Debug)]
+pub struct Counts {
+    repeats: Repeats,
+    _running: mpsc::Sender<()>,
+}
+
+impl Counts {
+    /// From now on counts come soon after they are due, by a thread that ends with this.
+    pub(super) fn start(repeats: Repeats) -> io::Result<Self> {
+        let (running, ended) = mpsc::channel();
+        let looking = repeats.clone();
+        thread::Builder::new().name("log-counts".into()).spawn(move || {
+            while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                looking.write(Instant::now(), INTERVAL, &mut io::stderr());
+            }
+        })?;
+        Ok(Counts { repeats, _running: running })
+    }
+
+    /// Writes all counts at the end of the process: there is no later line to bring them.
+    pub fn end(self) {
+        self.repeats.write(Instant::now(), Duration::ZERO, &mut io::stderr());
     }
 }
 
@@ -86,12 +138,17 @@ where
     F: FormatEvent<S, N>,
 {
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let fails = *event.metadata().level() <= Level::WARN;
-        let (write, due) = self.look(fails.then(|| key(event)), Instant::now());
-        for (message, count) in due {
-            self.write_count(writer.by_ref(), &message, count)?;
+        let now = Instant::now();
+        for count in self.repeats.due(now, INTERVAL) {
+            writer.write_str(&self.repeats.line(count)?)?;
         }
-        if write { self.inner.format_event(ctx, writer, event) } else { Ok(()) }
+        if *event.metadata().level() <= Level::WARN {
+            let (key, message) = key(event);
+            if !self.repeats.is_news(key, message, now) {
+                return Ok(());
+            }
+        }
+        self.inner.format_event(ctx, writer, event)
     }
 }
 
@@ -127,16 +184,39 @@ mod tests {
 
     #[test]
     fn the_same_failure_is_written_once_and_counted_after_that() {
-        let (counted, start) = (Counted::new((), false), Instant::now());
-        let look = |key: u64, after| counted.look(Some((key, format!("failure {key}"))), start + after);
+        let (repeats, start) = (Repeats::new(false), Instant::now());
+        let is_news = |key: u64, after| repeats.is_news(key, format!("failure {key}"), start + after);
         let second = Duration::from_secs(1);
-        assert_eq!(look(1, second), (true, vec![]));
-        assert_eq!(look(1, 2 * second), (false, vec![]));
-        assert_eq!(look(2, 2 * second), (true, vec![]), "another failure is not the same");
-        assert_eq!(look(1, 3 * second), (false, vec![]));
-        let due = counted.look(None, start + second + INTERVAL);
-        assert_eq!(due, (true, vec![("failure 1".to_owned(), 2)]), "any line brings the counts");
-        assert_eq!(look(1, second + INTERVAL), (true, vec![]));
+        assert!(is_news(1, second));
+        assert!(!is_news(1, 2 * second));
+        assert!(is_news(2, 2 * second), "another failure is not the same");
+        assert!(!is_news(1, 3 * second));
+        assert_eq!(repeats.due(start + second, INTERVAL), vec![]);
+        assert_eq!(repeats.due(start + second + INTERVAL, INTERVAL), vec![("failure 1".to_owned(), 2)]);
+        assert!(is_news(1, second + INTERVAL));
+    }
+
+    /// An outage that ended, or a node that stopped, left no count: it came with the next line only.
+    #[test]
+    fn counts_come_without_another_line_after_a_quiet_time_and_at_a_stop() {
+        for json in [false, true] {
+            let (repeats, start) = (Repeats::new(json), Instant::now());
+            let written = |after, older_than| {
+                let mut output = Vec::new();
+                repeats.write(start + after, older_than, &mut output);
+                String::from_utf8(output).unwrap()
+            };
+            for _ in 0..3 {
+                repeats.is_news(1, "quiet".to_owned(), start);
+            }
+            assert_eq!(written(Duration::ZERO, INTERVAL), "", "not due yet");
+            assert!(written(INTERVAL, INTERVAL).contains("2 more times: quiet"));
+            assert_eq!(written(INTERVAL, INTERVAL), "", "it is written once");
+            for _ in 0..2 {
+                repeats.is_news(1, "stopped".to_owned(), start + INTERVAL);
+            }
+            assert!(written(INTERVAL, Duration::ZERO).contains("1 more times: stopped"));
+        }
     }
 
     #[test]
@@ -164,10 +244,10 @@ mod tests {
 
     #[test]
     fn the_table_of_failures_is_bounded() {
-        let (counted, now) = (Counted::new((), false), Instant::now());
+        let (repeats, now) = (Repeats::new(false), Instant::now());
         for key in 0..2 * MAX_FAILURES as u64 {
-            assert!(counted.look(Some((key, String::new())), now).0);
+            assert!(repeats.is_news(key, String::new(), now));
         }
-        assert_eq!(counted.recent.lock().unwrap().len(), MAX_FAILURES);
+        assert_eq!(repeats.recent.lock().unwrap().len(), MAX_FAILURES);
     }
 }
