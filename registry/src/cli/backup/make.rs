@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 
 use super::Place;
 use super::archive::{ArchiveWriter, Content, Counts, FORMAT, Head};
+use super::patient::Patient;
 use crate::admin::Command;
 use crate::admin::client::Connection;
 use crate::catalog::local::{journal, known_end};
@@ -54,7 +55,7 @@ pub(in crate::cli) fn make(
     };
     let counts = match output {
         None => {
-            let (counts, mut stream) = state.write(&head, io::stdout().lock())?;
+            let (counts, mut stream) = state.write(&head, Patient::stdout()?)?;
             stream.flush()?;
             kept.check()?;
             counts

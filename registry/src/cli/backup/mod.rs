@@ -15,6 +15,7 @@
 
 mod archive;
 mod make;
+mod patient;
 mod restore;
 
 use std::fs::File;
