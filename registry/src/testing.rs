@@ -1,5 +1,7 @@
 //! A registry in a temporary directory, for tests of the layers above the catalog and the store.
 
+mod log;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +17,8 @@ use crate::oci::{Algorithm, Digest, Reference, RepositoryName};
 use crate::placement::{self, Directories, Remote};
 use crate::service::{Chunk, Closed, Error, Limits, ManifestPush, Progress, PushedManifest, Registry, Start, Started};
 use crate::telemetry::metrics::Metrics;
+
+pub(crate) use log::TestLog;
 
 pub(crate) struct Fixture {
     pub(crate) registry: Arc<Registry>,

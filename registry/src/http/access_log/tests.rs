@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,62 +14,25 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use serving::{AccessLog, TrustedProxies};
 use tower::ServiceExt as _;
-use tracing::subscriber::DefaultGuard;
 
-use crate::config::{Log, LogFormat};
 use crate::http::{Door, HttpOptions, Locations, router};
 use crate::oci::{Algorithm, Digest};
-use crate::telemetry::logs::subscriber;
-use crate::testing::Fixture;
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Vec<Value> {
-        let text = String::from_utf8(std::mem::take(&mut *self.bytes())).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A second subscriber. With only one, tracing caches per callsite whether it is enabled, as seen by the first thread
-/// that reaches it. Other tests run without a log, and so made lines go missing here.
-static SECOND: LazyLock<tracing::Dispatch> = LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+use crate::testing::{Fixture, TestLog};
 
 /// A registry with a captured log, behind a proxy at 10.0.0.1.
 struct Site {
     fixture: Fixture,
     door: Door,
-    lines: Lines,
-    _guard: DefaultGuard,
+    lines: TestLog,
 }
 
 impl Site {
     fn new(access_log: AccessLog, locations: Locations) -> Self {
-        LazyLock::force(&SECOND);
-        let (lines, fixture, door) = (Lines::default(), Fixture::new(Duration::from_hours(1)), Door::default());
-        let writer = lines.clone();
-        let log = Log { level: "info".into(), format: LogFormat::Json, access: access_log };
-        let guard = tracing::subscriber::set_default(subscriber(&log, move || writer.clone()).unwrap());
+        let (lines, fixture, door) = (TestLog::new(), Fixture::new(Duration::from_hours(1)), Door::default());
         let trusted_proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
         let options = HttpOptions { trusted_proxies, access_log, locations, ..HttpOptions::for_tests() };
         door.open(Arc::clone(&fixture.registry), Arc::clone(&fixture.registry.metrics), options);
-        Site { fixture, door, lines, _guard: guard }
+        Site { fixture, door, lines }
     }
 
     /// Sends a request through the proxy for 192.0.2.1, and reads the whole answer.
