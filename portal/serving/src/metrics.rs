@@ -28,10 +28,15 @@ pub struct RequestLabels {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MethodLabel(&'static str);
 
+impl MethodLabel {
+    /// The label of all other methods, and of one that is not known.
+    pub const OTHER: MethodLabel = MethodLabel("other");
+}
+
 impl From<&http::Method> for MethodLabel {
     fn from(method: &http::Method) -> Self {
         let known = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"];
-        MethodLabel(known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other"))
+        known.into_iter().find(|known| *known == method.as_str()).map_or(MethodLabel::OTHER, MethodLabel)
     }
 }
 

@@ -98,7 +98,8 @@ impl AttachedPortal {
         let upkeep = tokio::spawn(Arc::clone(&portal).keep_up(stop.clone()));
         let limits = server::Limits::from(&config.server);
         let router = portal::http::router(portal);
-        let serving = tokio::spawn(server::run(listener, router, limits, Arc::new(Metrics::new()), stop.clone()));
+        let serving =
+            tokio::spawn(server::run(listener, router, limits, config.into(), Arc::new(Metrics::new()), stop.clone()));
         Ok(Some(AttachedPortal { address, stop: stop.drop_guard(), serving, upkeep, data }))
     }
 

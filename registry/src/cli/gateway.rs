@@ -53,7 +53,8 @@ pub(super) async fn start(
     let router = portal::http::router(Arc::new(Portal::gateway(gateway.source(), options)));
     let address = listener.local_addr()?;
     let limits = server::Limits::from(&config.server);
-    let serving = tokio::spawn(server::run(listener, router, limits, Arc::clone(&node.metrics), stop.clone()));
+    let serving =
+        tokio::spawn(server::run(listener, router, limits, config.into(), Arc::clone(&node.metrics), stop.clone()));
     let following = tokio::spawn(gateway.follow(stop.clone()));
     Ok(GatewayServer { address, serving, following })
 }

@@ -33,7 +33,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     // The portal counts its own requests. These metrics count connections.
     let limits = server::Limits::from(&config.server);
     let upkeep = tokio::spawn(Arc::clone(&portal).keep_up(stop.clone()));
-    server::run(listener, portal::http::router(portal), limits, Arc::new(Metrics::new()), stop).await;
+    server::run(listener, portal::http::router(portal), limits, (&config).into(), Arc::new(Metrics::new()), stop).await;
     upkeep.await.context("the portal's upkeep panicked")?;
     tracing::info!("stopped");
     Ok(())

@@ -125,8 +125,9 @@ impl Running {
 
     fn serve(&mut self, listener: TcpListener) {
         let limits = server::Limits::from(&self.config.server);
-        let (router, metrics) = (router(self.door.clone()), Arc::clone(&self.metrics));
-        self.connections = Some(tokio::spawn(server::run(listener, router, limits, metrics, self.stop.clone())));
+        let (router, log, metrics) =
+            (router(self.door.clone()), server::HeadLog::from(&self.config), Arc::clone(&self.metrics));
+        self.connections = Some(tokio::spawn(server::run(listener, router, limits, log, metrics, self.stop.clone())));
     }
 
     /// Opens the node. A rebuild of the index cannot be interrupted: a stop waits for it, and a second signal ends the

@@ -37,7 +37,14 @@ impl Site {
         let options = HttpOptions::for_tests();
         door.open(Arc::clone(&fixture.registry), Arc::clone(&metrics), options);
         let (limits, stop) = (server::Limits::from(&config::Server::default()), CancellationToken::new());
-        let serving = tokio::spawn(server::run(listener, router(door), limits, metrics, stop.clone()));
+        let serving = tokio::spawn(server::run(
+            listener,
+            router(door),
+            limits,
+            server::HeadLog::default(),
+            metrics,
+            stop.clone(),
+        ));
         Site { fixture, address, stop, serving }
     }
 

@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use bytes::Bytes;
+use http::StatusCode;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,13 +17,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Limits;
 use super::activity::{Activity, Verdict};
 use super::first_bytes::{self, Protocol};
 use super::gate::Gate;
+use super::shared::Shared;
 use super::transport::Transport;
-use crate::telemetry::labels::{Refusal, RefusalLabel};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::labels::Refusal;
 
 /// Answer to a TLS handshake. Go's clients, including docker and podman, recognize `HTTP/`. They then tell the user, or
 /// use plain HTTP where allowed.
@@ -39,25 +38,6 @@ const H2_STREAM_WINDOW: u32 = 8 << 20;
 const H2_CONNECTION_WINDOW: u32 = 64 << 20;
 /// Time for the last frames of an h2 connection after GOAWAY. The transport lingers within this time.
 const H2_GOODBYE: Duration = Duration::from_secs(3);
-
-/// What all connections of a listener share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) router: Router,
-    pub(super) limits: Arc<Limits>,
-    pub(super) metrics: Arc<Metrics>,
-    /// Finish the requests in flight and begin none.
-    pub(super) shutdown: CancellationToken,
-    /// End now.
-    pub(super) cut: CancellationToken,
-    pub(super) tasks: TaskTracker,
-}
-
-impl Shared {
-    fn refused(&self, reason: Refusal) {
-        self.metrics.connections_refused.get_or_create(&RefusalLabel { reason }).inc();
-    }
-}
 
 /// Serves `stream` until it closes, a limit ends it, or the server ends.
 pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
@@ -84,12 +64,7 @@ async fn serve_protocol(
 ) {
     let activity = Activity::new();
     let transport = Transport::new(stream, bytes, Arc::clone(&activity), &shared.limits);
-    let gate = Gate {
-        router: shared.router.clone(),
-        limits: Arc::clone(&shared.limits),
-        activity: Arc::clone(&activity),
-        peer,
-    };
+    let gate = Gate { shared: Arc::clone(shared), activity: Arc::clone(&activity), peer };
     match protocol {
         Protocol::Nothing => {}
         Protocol::Tls => refuse_tls(transport.head_due(due), shared).await,
@@ -110,7 +85,7 @@ async fn refuse_tls(mut transport: Transport<TcpStream>, shared: &Shared) {
 }
 
 async fn serve_http1(transport: Transport<TcpStream>, gate: Gate, activity: &Activity, shared: &Shared) {
-    let limits = &shared.limits;
+    let (limits, peer) = (&shared.limits, gate.peer);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // The transport limits the head from its first byte on. This timer limits the wait for that byte.
@@ -128,7 +103,22 @@ async fn serve_http1(transport: Transport<TcpStream>, gate: Gate, activity: &Act
             connection.await
         }
     };
+    if let Some(status) = result.as_ref().err().and_then(answered_by_the_library) {
+        shared.head_log.refused::<()>(&shared.metrics, peer, None, status);
+    }
     report(result, activity, shared);
+}
+
+/// The status with which the library answered a head that it could not parse; it has no more of it to show.
+fn answered_by_the_library(error: &hyper::Error) -> Option<StatusCode> {
+    if !error.is_parse() {
+        return None;
+    }
+    Some(match error.to_string() {
+        text if text == "URI too long" => StatusCode::URI_TOO_LONG,
+        _ if error.is_parse_too_large() => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        _ => StatusCode::BAD_REQUEST,
+    })
 }
 
 async fn serve_http2(transport: Transport<TcpStream>, gate: Gate, activity: &Activity, shared: &Shared) {

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
@@ -14,12 +13,12 @@ use tower::ServiceExt;
 
 use super::Limits;
 use super::activity::{Activity, Watched};
+use super::shared::Shared;
 
 /// Serves the requests of one connection.
 #[derive(Clone, Debug)]
 pub(super) struct Gate {
-    pub(super) router: Router,
-    pub(super) limits: Arc<Limits>,
+    pub(super) shared: Arc<Shared>,
     pub(super) activity: Arc<Activity>,
     pub(super) peer: SocketAddr,
 }
@@ -31,8 +30,11 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let in_flight = self.activity.begin(!http_body::Body::is_end_stream(request.body()));
-        let refusal = refuse(&request, &self.limits);
-        let router = self.router.clone();
+        let refusal = refuse(&request, &self.shared.limits);
+        if let Some(refusal) = &refusal {
+            self.shared.head_log.refused(&self.shared.metrics, self.peer, Some(&request), refusal.status());
+        }
+        let router = self.shared.router.clone();
         let peer = self.peer;
         Box::pin(async move {
             in_flight.handler_runs();

@@ -11,8 +11,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Limits;
-use super::connection::{Shared, serve};
+use super::connection::serve;
+use super::shared::Shared;
+use super::{HeadLog, Limits};
 use crate::telemetry::metrics::Metrics;
 
 /// First and longest pause after a failed accept. Without descriptors each accept fails at once, and retrying without a
@@ -28,12 +29,14 @@ pub async fn run(
     listener: TcpListener,
     router: Router,
     limits: Limits,
+    head_log: HeadLog,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) {
     let shared = Arc::new(Shared {
         router,
-        limits: Arc::new(limits),
+        limits,
+        head_log,
         metrics,
         shutdown,
         cut: CancellationToken::new(),

@@ -9,7 +9,9 @@ mod first_bytes;
 mod gate;
 mod limits;
 mod listen;
+mod refused;
 mod send_queue;
+mod shared;
 pub mod signal;
 mod transport;
 
@@ -18,3 +20,4 @@ mod tests;
 
 pub use limits::Limits;
 pub use listen::run;
+pub use refused::HeadLog;

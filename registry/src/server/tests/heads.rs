@@ -1,6 +1,7 @@
 //! Heads: what is no HTTP, what comes too slowly, what is too large.
 
 use super::*;
+use crate::testing::TestLog;
 
 const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const MS_400: Duration = Duration::from_millis(400);
@@ -130,4 +131,43 @@ async fn heads_beyond_what_is_parsed_are_refused_without_a_body() {
         let answer = server.exchange(head.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     }
+}
+
+/// A push whose head was too large left no trace of its 431.
+#[tokio::test]
+async fn a_refused_head_is_logged_and_counted() {
+    let (log, server) = (TestLog::new(), start(short_limits()).await);
+    let long = "x".repeat(9000);
+    let heads = [
+        (format!("PUT /{long}?secret HTTP/1.1\r\nHost: a\r\n\r\n"), 414, "PUT"),
+        (format!("PUT /a HTTP/1.1\r\n{}\r\n", format!("X: {long}\r\n").repeat(8)), 431, "PUT"),
+        ("PUT /a HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n".to_owned(), 501, "PUT"),
+        (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(70_000)), 414, "-"),
+        (format!("PUT /a HTTP/1.1\r\nX: {}", "y".repeat(200_000)), 431, "-"),
+        ("PUT /\x01 HTTP/1.1\r\n\r\n".to_owned(), 400, "-"),
+    ];
+    for (head, status, method) in heads {
+        let answer = server.exchange(head.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        server.connections_become(0).await;
+        let lines = log.take();
+        let [line] = &lines[..] else { panic!("{status} {method}: {lines:?}") };
+        assert_eq!((&line["method"], &line["status"], &line["route"]), (&method.into(), &status.into(), &"-".into()));
+        assert_eq!((&line["message"], &line["client"]), (&"request".into(), &"127.0.0.1".into()));
+        assert!(line["path"].as_str().unwrap().len() <= 256 + 3 && !line.to_string().contains("secret"), "{line}");
+    }
+    for (method, status, count) in [("PUT", 414, "1"), ("PUT", 431, "1"), ("PUT", 501, "1"), ("other", 400, "1")] {
+        let series = format!(
+            "skyberth_http_request_duration_seconds_count{{operation=\"none\",method=\"{method}\",status=\"{status}\"}}"
+        );
+        assert_eq!(server.metric(&series).as_deref(), Some(count), "{series}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_head_of_a_read_has_no_line_where_reads_have_none() {
+    let (log, server) = (TestLog::new(), start(short_limits()).await);
+    let head = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9000));
+    assert!(server.exchange(head.as_bytes()).await.starts_with("HTTP/1.1 414 "));
+    assert_eq!(log.take(), Vec::<serde_json::Value>::new());
 }

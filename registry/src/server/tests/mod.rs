@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, run};
+use super::{HeadLog, Limits, run};
 use crate::config;
 use crate::telemetry::metrics::Metrics;
 
@@ -59,7 +59,14 @@ async fn start(limits: Limits) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (metrics, shutdown, go) = (Arc::new(Metrics::new()), CancellationToken::new(), Arc::new(Notify::new()));
-    let running = tokio::spawn(run(listener, router(Arc::clone(&go)), limits, Arc::clone(&metrics), shutdown.clone()));
+    let running = tokio::spawn(run(
+        listener,
+        router(Arc::clone(&go)),
+        limits,
+        HeadLog::default(),
+        Arc::clone(&metrics),
+        shutdown.clone(),
+    ));
     TestServer { address, metrics, shutdown, go, running }
 }
 
