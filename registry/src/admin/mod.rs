@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 pub use absent::{Absent, count_absent, forget_places};
 pub use commands::run;
 pub use reply::Item;
-pub use status::of_stopped;
+pub use status::{of_files, of_records};
 pub use target::{InvalidTarget, Target};
 
 /// Version of requests and replies. A node and a command with different versions refuse each other.

@@ -141,6 +141,22 @@ impl Status {
     }
 }
 
+impl Status {
+    /// This status, read from files, with the part that was read from records.
+    #[must_use]
+    pub fn with_records(mut self, records: Status) -> Self {
+        self.notes.extend(records.notes);
+        Status {
+            stored: self.stored,
+            free_bytes: self.free_bytes,
+            reserve_bytes: self.reserve_bytes,
+            notes: self.notes,
+            trouble: self.trouble,
+            ..records
+        }
+    }
+}
+
 /// Figures of the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogFigures {

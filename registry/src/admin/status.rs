@@ -32,19 +32,31 @@ pub(super) async fn status(registry: &Arc<Registry>, out: &Output) -> Result<(),
     Ok(())
 }
 
-/// The status of a stopped node, from its files. The backend is not asked.
-pub async fn of_stopped(registry: &Arc<Registry>) -> Result<Status, Error> {
+/// The part of a stopped node's status that comes from its records. The backend is not asked.
+pub async fn of_records(registry: &Arc<Registry>) -> Result<Status, Error> {
     let safety = by_records(registry);
     let safe = if safety.safe == Safe::Yes { Safe::NotKnown } else { safety.safe };
-    Ok(Status { safety: Safety { safe, ..safety }, ..figures(registry).await? })
+    Ok(Status { safety: Safety { safe, ..safety }, ..records(registry).await? })
 }
 
-/// The figures that running and stopped nodes share.
+/// The part of a status that comes from files. Blocks for at most [`PATIENCE`] on a disk that answers.
+pub fn of_files(store: &ContentStore, reserve_bytes: u64) -> Status {
+    let (stored, trouble) = stored(store, PATIENCE);
+    let (stored, reserve_bytes) = (Some(stored), Some(reserve_bytes));
+    Status { stored, free_bytes: store.free_space().ok(), reserve_bytes, trouble, ..Status::of(Running::Stopped) }
+}
+
+/// Both parts, of a running node.
 async fn figures(registry: &Arc<Registry>) -> Result<Status, Error> {
+    let reserve = registry.limits().reserve;
+    let files = registry.blocking(move |store| Ok(of_files(store, reserve)));
+    let (records, files) = tokio::try_join!(records(registry), files)?;
+    Ok(files.with_records(records))
+}
+
+async fn records(registry: &Arc<Registry>) -> Result<Status, Error> {
     let figures = registry.catalog().status();
     let journal_bytes = registry.reading(|catalog| Ok(catalog.journal_bytes())).await?;
-    let ((stored, trouble), free) =
-        registry.blocking(|store| Ok((stored(store, PATIENCE), store.free_space()?))).await?;
     Ok(Status {
         catalog: Some(CatalogFigures {
             sequence: figures.sequence,
@@ -53,13 +65,9 @@ async fn figures(registry: &Arc<Registry>) -> Result<Status, Error> {
             index_entries: figures.index_entries,
             rebuilds: figures.rebuilds,
         }),
-        stored: Some(stored),
-        free_bytes: Some(free),
-        reserve_bytes: Some(registry.limits().reserve),
         copies: registry.remote.as_deref().map(copies),
         elsewhere: registry.catalog().elsewhere(),
         notes: registry.notes().to_vec(),
-        trouble,
         ..Status::of(Running::Stopped)
     })
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use backends::Backend;
@@ -70,17 +71,25 @@ impl Node {
     /// index is rebuilt in the system's temporary directory. Blocks for as long as that takes.
     pub(super) fn open_to_read(config: &Config, beside: Beside) -> anyhow::Result<Self> {
         let data = DataDir::open_to_read(&config.storage.data, Kind::Registry)?;
-        Node::of_files(config, beside, data)
+        let scratch = scratch()?;
+        let node = Node::of_files(config, beside, data, scratch.path(), None)?;
+        Ok(Node { _scratch: Some(scratch), ..node })
     }
 
-    /// Opens a node only for reading, on a directory that the caller has locked.
-    pub(super) fn of_files(config: &Config, beside: Beside, data: DataDir) -> anyhow::Result<Self> {
+    /// Opens a node only for reading, on a directory that the caller has locked, with its index in the directory
+    /// `index`. Gives up soon after the deadline, if there is one.
+    pub(super) fn of_files(
+        config: &Config,
+        beside: Beside,
+        data: DataDir,
+        index: &Path,
+        deadline: Option<Instant>,
+    ) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new());
         let backend = backend::backend(&config.storage, beside.portal.as_ref(), &metrics.backend)?;
-        let scratch =
-            tempfile::tempdir().context("create a temporary directory for the index (set TMPDIR to choose where)")?;
-        let mut options = options(config, &data, scratch.path().into(), backend.as_deref())?;
+        let mut options = options(config, &data, index.into(), backend.as_deref())?;
         options.journal.known_end = known_end(&data.index());
+        options.deadline = deadline;
         let (catalog, report) = Catalog::open_to_read(options)?;
         let store = ContentStore::open_to_read(data.path());
         let mut registry = Registry::open_to_read(catalog, store, limits(config), Arc::clone(&metrics));
@@ -92,8 +101,13 @@ impl Node {
         if let Some(note) = beside.note {
             registry = registry.noting(note);
         }
-        Ok(Node { registry: Arc::new(registry), metrics, report, backend, _scratch: Some(scratch), data })
+        Ok(Node { registry: Arc::new(registry), metrics, report, backend, _scratch: None, data })
     }
+}
+
+/// A directory for an index that lives no longer than a command.
+pub(super) fn scratch() -> anyhow::Result<TempDir> {
+    tempfile::tempdir().context("create a temporary directory for the index (set TMPDIR to choose where)")
 }
 
 fn options(

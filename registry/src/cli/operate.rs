@@ -4,18 +4,20 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use content_store::ContentStore;
 
-use super::node::{Beside, Node};
+use super::node::{Beside, Node, scratch};
 use super::render::Form;
 use super::warn;
 use crate::admin::client::{ANSWERS_WITHIN, Connection, NotAnswering};
 use crate::admin::reply::{Finding, Running, Safe, State, Status};
 use crate::admin::{self, Command, Item, Reply};
-use crate::catalog::local::{journal, known_end};
+use crate::catalog::local::{foreseen_rebuild, journal, known_end};
 use crate::config::{Config, Loaded};
 use crate::data_dir::{self, DataDir, DataDirError, Kind};
 use crate::telemetry::metrics::Metrics;
@@ -107,19 +109,44 @@ fn of_running(mut node: Connection) -> anyhow::Result<Status> {
     }
 }
 
+/// Time to read the records of a stopped node for its status, and time for the last step of that.
+const RECORDS_WITHIN: Duration = Duration::from_secs(3);
+const LAST_STEP: Duration = Duration::from_secs(1);
+
+/// Counts files and reads records at the same time. `trouble` says if the records could not be read in time.
 fn of_stopped(config: &Config) -> anyhow::Result<Status> {
     let data = match DataDir::open_to_read(&config.storage.data, Kind::Registry) {
         Err(DataDirError::InUse(_)) => return Ok(Status::of(Running::Starting)),
         // Figures may take a while. Without the lock, a node can start meanwhile.
         data => data?.unlocked(),
     };
-    let by_files = || -> anyhow::Result<Status> {
-        let node = Node::of_files(config, Beside::of_stopped(config)?, data)?;
-        Ok(runtime()?.block_on(admin::of_stopped(&node.registry))?)
+    let (store, index) = (ContentStore::open_to_read(data.path()), data.index());
+    let deadline = Instant::now() + RECORDS_WITHIN;
+    let scratch = scratch()?;
+    let (answer, answered) = mpsc::channel();
+    let (config_of_thread, index_of_thread) = (config.clone(), scratch.path().to_owned());
+    // If the disk hangs, the thread is left behind and ends with the process.
+    thread::spawn(move || {
+        // After the deadline nobody waits for it.
+        let _ = answer.send(records(&config_of_thread, data, &index_of_thread, deadline));
+    });
+    let mut status = admin::of_files(&store, config.storage.reserve.bytes());
+    if let Ok(Some(reason)) = foreseen_rebuild(&index) {
+        status.notes.push(format!("the next start rebuilds the index: {reason}"));
+    }
+    let why = match answered.recv_timeout((deadline + LAST_STEP).saturating_duration_since(Instant::now())) {
+        Ok(Ok(records)) => return Ok(status.with_records(records)),
+        // Even if the rest is unknown, the node is certainly stopped.
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(_) => format!("the records of the journal were not read within {} s", RECORDS_WITHIN.as_secs()),
     };
-    // Even if the rest is unknown, the node is certainly stopped.
-    let trouble = |error: anyhow::Error| Status { trouble: Some(format!("{error:#}")), ..Status::of(Running::Stopped) };
-    Ok(by_files().unwrap_or_else(trouble))
+    status.trouble = Some(why);
+    Ok(status)
+}
+
+fn records(config: &Config, data: DataDir, index: &Path, deadline: Instant) -> anyhow::Result<Status> {
+    let node = Node::of_files(config, Beside::of_stopped(config)?, data, index, Some(deadline))?;
+    Ok(runtime()?.block_on(admin::of_records(&node.registry))?)
 }
 
 fn code(status: &Status, safe: bool) -> u8 {

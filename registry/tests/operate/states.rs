@@ -1,8 +1,11 @@
 //! `status` of a node in each state it can be in.
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::node::{Server, folder, run};
+use crate::node::{Server, folder, run, run_with};
 
 #[tokio::test]
 async fn a_running_node_says_so_with_what_it_stores() {
@@ -40,6 +43,37 @@ async fn a_killed_node_is_stopped_though_its_socket_is_there() {
     assert_eq!(node.pull_all("a").await.len(), 1);
     node.terminate();
     run(&data, &["status"]).with(4);
+}
+
+/// As on a disk that hangs, or with a journal that takes minutes: all records were read before anything was said.
+#[tokio::test]
+async fn a_stopped_node_has_a_status_within_seconds_though_its_records_cannot_be_read() {
+    let (_folder, data) = folder();
+    let node = Server::start(&data);
+    node.push_image("a", "x", b"layer").await;
+    node.terminate();
+    let segment = fs::read_dir(data.join("journal")).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(&segment).unwrap();
+    // Opening it waits for a writer that never comes.
+    assert!(Command::new("mkfifo").arg(&segment).status().unwrap().success());
+    let mut bounded = Command::new("timeout");
+    bounded.arg("20").arg(env!("CARGO_BIN_EXE_skyberth")).env_clear();
+    let started = Instant::now();
+    let said = run_with(bounded, &data, &["status"]).with(4);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    for part in ["node             stopped\n", "in 3 files", "were not read within 3 s"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn a_stopped_node_tells_that_its_next_start_rebuilds_the_index() {
+    let (_folder, data) = folder();
+    Server::start(&data).terminate();
+    let foreseen = |path: &Path| run(path, &["status"]).with(4).contains("the next start rebuilds the index");
+    assert!(!foreseen(&data));
+    fs::remove_dir_all(data.join("index")).unwrap();
+    assert!(foreseen(&data));
 }
 
 #[tokio::test]

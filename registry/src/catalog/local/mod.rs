@@ -265,6 +265,11 @@ impl Drop for PanicGuard {
     }
 }
 
+/// Why the next start will rebuild the index in this directory, as far as that is known without opening it.
+pub fn foreseen_rebuild(index_dir: &std::path::Path) -> std::io::Result<Option<RebuildReason>> {
+    open::foreseen(&IndexDirectory::to_read(index_dir.to_owned()), &options::this_boot())
+}
+
 fn directory_bytes(directory: &std::path::Path) -> u64 {
     let sizes = fs::read_dir(directory).into_iter().flatten().flatten().filter_map(|entry| entry.metadata().ok());
     sizes.map(|metadata| metadata.len()).sum()

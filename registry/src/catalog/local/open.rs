@@ -1,6 +1,8 @@
 //! Chooses the index to start with: the existing one if it is valid, otherwise a new one.
 
-use super::index::directory::{KnownEnd, Mark};
+use std::io;
+
+use super::index::directory::{IndexDirectory, KnownEnd, Mark};
 use super::index::schema::VERSION;
 use super::index::{Fault, Index};
 use super::journal::{JournalReader, Opened};
@@ -42,11 +44,11 @@ pub(super) fn open_index(
             Err(reason) => reason,
         },
     };
-    let (index, facts) = match workshop.rebuild(journal, &mut || {}) {
+    let (index, facts) = match workshop.rebuild(journal, &mut || Ok(())) {
         // The disk may have room for only one index, and the old one is useless by now.
         Err(RebuildError::Fault(_) | RebuildError::Directory(_)) => {
             directory.clear()?;
-            workshop.rebuild(journal, &mut || {})?
+            workshop.rebuild(journal, &mut || Ok(()))?
         }
         built => built?,
     };
@@ -70,8 +72,7 @@ fn reuse(
     boot: &str,
     mark: Option<&Mark>,
 ) -> Result<Reuse, RebuildError> {
-    let same_boot = |mark: &Mark| !boot.is_empty() && mark.boot == boot;
-    if !mark.is_some_and(|mark| mark.clean == Some(generation) || (mark.clean.is_none() && same_boot(mark))) {
+    if !is_trusted(mark, generation, boot) {
         return Ok(Err(RebuildReason::MachineCrash));
     }
     let index = match workshop.open(generation) {
@@ -87,6 +88,23 @@ fn reuse(
         Ok(facts) => Ok(Ok((index, facts))),
         Err(RebuildError::Fault(fault)) => Ok(Err(damaged(&fault))),
         Err(RebuildError::Compacted) => Ok(Err(RebuildReason::OlderThanSnapshot)),
+        Err(error) => Err(error),
+    }
+}
+
+/// True if the mark says that this index was closed, or that the machine has not stopped since it was open.
+fn is_trusted(mark: Option<&Mark>, generation: u64, boot: &str) -> bool {
+    let same_boot = |mark: &Mark| !boot.is_empty() && mark.boot == boot;
+    mark.is_some_and(|mark| mark.clean == Some(generation) || (mark.clean.is_none() && same_boot(mark)))
+}
+
+/// Why the next start will rebuild the index, as far as the directory tells without opening the index.
+pub(super) fn foreseen(directory: &IndexDirectory, boot: &str) -> io::Result<Option<RebuildReason>> {
+    match directory.newest() {
+        Ok(Some(generation)) if is_trusted(directory.mark().as_ref(), generation, boot) => Ok(None),
+        Ok(Some(_)) => Ok(Some(RebuildReason::MachineCrash)),
+        Ok(None) => Ok(Some(RebuildReason::Absent)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(RebuildReason::Absent)),
         Err(error) => Err(error),
     }
 }

@@ -9,14 +9,14 @@ use super::index::directory::IndexDirectory;
 use super::journal::{self, Opened};
 use super::options::{CatalogOptions, IndexOrigin, OpenCatalogError, OpenReport, RebuildReason};
 use super::placing::Placing;
-use super::rebuild::Workshop;
+use super::rebuild::{RebuildError, Workshop};
 use super::shared::Shared;
 use super::{Catalog, Inner};
 
 impl Catalog {
     /// Opens a journal only for reading. The options' `index_dir` must be an empty directory outside the journal's;
     /// nothing else is written. Commits are refused, as on a node whose journal failed. Blocks until the index is
-    /// built.
+    /// built, or until soon after the options' `deadline`.
     pub fn open_to_read(options: CatalogOptions) -> Result<(Self, OpenReport), OpenCatalogError> {
         let started = Instant::now();
         let CatalogOptions { journal_dir, index_dir, expected_journal, index_cache_bytes, placement, .. } = options;
@@ -24,7 +24,11 @@ impl Catalog {
         let Opened { id, snapshot_sequence, last_sequence, .. } = opened;
         let directory = IndexDirectory::open(index_dir)?;
         let workshop = Workshop { directory, cache_bytes: index_cache_bytes, journal: id.to_string() };
-        let (index, facts) = workshop.rebuild(&reader, &mut || {})?;
+        let mut in_time = || match options.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(RebuildError::Late),
+            _ => Ok(()),
+        };
+        let (index, facts) = workshop.rebuild(&reader, &mut in_time)?;
         let report = OpenReport {
             journal: id,
             created: false,

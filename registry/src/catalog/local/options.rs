@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::journal::{self, JournalId};
 use crate::catalog::placement::Wanted;
@@ -69,6 +69,8 @@ pub struct CatalogOptions {
     pub placement: Option<Wanted>,
     /// The clock for facts.
     pub clock: Clock,
+    /// When [`super::Catalog::open_to_read`] gives up; `None` for never.
+    pub deadline: Option<Instant>,
     /// Identifies this boot of the machine. An index that was open when the machine stopped is not trusted. Empty if
     /// unknown.
     pub boot_id: String,
@@ -87,13 +89,14 @@ impl CatalogOptions {
             queue_requests: QUEUE_REQUESTS,
             placement: None,
             clock: Clock::system(),
+            deadline: None,
             boot_id: this_boot(),
         }
     }
 }
 
 /// This boot's id; empty if the kernel does not provide it.
-fn this_boot() -> String {
+pub(super) fn this_boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
@@ -192,4 +195,7 @@ pub enum OpenCatalogError {
     /// A new index could not be built.
     #[error("the index cannot be built: {0}")]
     Index(String),
+    /// The deadline has passed.
+    #[error("the records of the journal could not all be read in time")]
+    Late,
 }

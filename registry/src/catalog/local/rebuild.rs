@@ -42,7 +42,12 @@ pub(super) enum RebuildError {
     Compacted,
     #[error("the index is in use")]
     Locked,
+    #[error("the deadline has passed")]
+    Late,
 }
+
+/// Called between the chunks of a rebuild; an error ends it.
+pub(super) type Between<'a> = dyn FnMut() -> Result<(), RebuildError> + 'a;
 
 impl From<RebuildError> for OpenCatalogError {
     fn from(error: RebuildError) -> Self {
@@ -50,6 +55,7 @@ impl From<RebuildError> for OpenCatalogError {
             RebuildError::Replay(error) => OpenCatalogError::Replay(error),
             RebuildError::Directory(error) => OpenCatalogError::Directory(error),
             RebuildError::Locked => OpenCatalogError::Locked,
+            RebuildError::Late => OpenCatalogError::Late,
             error @ (RebuildError::Fault(_) | RebuildError::Compacted) => OpenCatalogError::Index(error.to_string()),
         }
     }
@@ -83,7 +89,7 @@ impl Workshop {
     pub(super) fn rebuild(
         &self,
         journal: &JournalReader,
-        between: &mut dyn FnMut(),
+        between: &mut Between<'_>,
     ) -> Result<(Index, u64), RebuildError> {
         let generation = self.directory.newest()?.map_or(1, |newest| newest + 1);
         let outcome = self.build(generation, journal, between);
@@ -98,7 +104,7 @@ impl Workshop {
         &self,
         generation: u64,
         journal: &JournalReader,
-        between: &mut dyn FnMut(),
+        between: &mut Between<'_>,
     ) -> Result<(Index, u64), RebuildError> {
         let index = self.open_unlocked(generation)?;
         let records = journal.replay_state()?;
@@ -117,14 +123,14 @@ pub(super) fn catch_up(index: &Index, journal: &JournalReader, from: u64) -> Res
         FactsSinceError::Compacted { .. } => RebuildError::Compacted,
         FactsSinceError::Read(error) => RebuildError::Replay(error),
     })?;
-    apply_records(index, records, |record| Some(record.sequence), &mut || {})
+    apply_records(index, records, |record| Some(record.sequence), &mut || Ok(()))
 }
 
 fn apply_records(
     index: &Index,
     records: impl Iterator<Item = Result<Record, ReplayError>>,
     applied: impl Fn(&Record) -> Option<u64>,
-    between: &mut dyn FnMut(),
+    between: &mut Between<'_>,
 ) -> Result<u64, RebuildError> {
     let mut records = records.peekable();
     let mut facts = 0;
@@ -142,7 +148,7 @@ fn apply_records(
             }
         }
         index.apply(view.into_changes(), last)?;
-        between();
+        between()?;
     }
     Ok(facts)
 }

@@ -214,7 +214,11 @@ impl Writer {
     /// Rebuilds the index; true on success. Waiting requests are refused meanwhile, since clients give up after 30 s.
     fn rebuild(&mut self) -> bool {
         let (queue, workshop, journal) = (&mut self.queue, &self.workshop, self.journal.reader());
-        match workshop.rebuild(&journal, &mut || refuse_waiting(queue)) {
+        let mut between = || {
+            refuse_waiting(queue);
+            Ok(())
+        };
+        match workshop.rebuild(&journal, &mut between) {
             Ok((index, facts)) => {
                 tracing::warn!(facts, "the index was rebuilt");
                 if let Some(placing) = &self.shared.placing

@@ -173,7 +173,7 @@ async fn a_node_that_had_one_says_so_and_knows_what_is_only_there() {
     for config in [&with, &without] {
         let node = Node::open(config, Beside::of_stopped(config).unwrap(), Arc::new(Metrics::new())).unwrap();
         assert!(node.registry.durability().unwrap().on_this_disk);
-        let safety = crate::admin::of_stopped(&node.registry).await.unwrap().safety;
+        let safety = crate::admin::of_records(&node.registry).await.unwrap().safety;
         assert!(safety.safe == crate::admin::reply::Safe::No && safety.on_this_disk, "{safety:?}");
         assert!(node.registry.notes()[0].contains("does not run now"));
         node.registry.catalog().close();

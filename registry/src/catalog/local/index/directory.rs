@@ -52,6 +52,11 @@ impl IndexDirectory {
         Ok(IndexDirectory { path })
     }
 
+    /// A directory only for reading, which may be missing. Nothing is created.
+    pub(crate) fn to_read(path: PathBuf) -> Self {
+        IndexDirectory { path }
+    }
+
     /// Path of the directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path

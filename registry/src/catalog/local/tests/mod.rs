@@ -111,7 +111,7 @@ fn assert_equals_rebuild(catalog: &Catalog) {
         cache_bytes: 1 << 20,
         journal: String::new(),
     };
-    let (rebuilt, _) = workshop.rebuild(&catalog.inner.journal, &mut || {}).unwrap();
+    let (rebuilt, _) = workshop.rebuild(&catalog.inner.journal, &mut || Ok(())).unwrap();
     let live = catalog.inner.shared.index().unwrap();
     live.verify().unwrap();
     assert_eq!(dump(&live), dump(&rebuilt));

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::{digest, dump, link, open, options, put, repository, small_journal, tag};
 use crate::catalog::command::CommitError;
 use crate::catalog::local::journal::SEGMENT_BYTES;
+use crate::catalog::local::{OpenCatalogError, RebuildReason, foreseen_rebuild};
 use crate::catalog::{Catalog, CatalogOptions};
 
 /// A catalog whose index is in a temporary directory, which lives as long as this value.
@@ -71,4 +73,32 @@ fn a_directory_without_a_journal_has_nothing_in_it() {
     let (copy, _scratch) = open_to_read(place.path());
     assert!(copy.repositories(None, 1).unwrap().items.is_empty());
     assert!(!place.path().join("journal").exists());
+}
+
+/// `status` of a stopped node read all records first, however many.
+#[test]
+fn reading_ends_at_its_deadline() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    catalog.commit_blocking(vec![link("a", 1)]).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let deadline = Some(Instant::now());
+    let options = CatalogOptions { index_dir: scratch.path().into(), deadline, ..options(place.path()) };
+    assert!(matches!(Catalog::open_to_read(options), Err(OpenCatalogError::Late)));
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "the half-built index is gone");
+}
+
+#[test]
+fn a_rebuild_is_foreseen_where_no_index_can_be_believed() {
+    let place = tempfile::tempdir().unwrap();
+    let (index, foreseen) = (options(place.path()).index_dir, || foreseen_rebuild(&options(place.path()).index_dir));
+    assert_eq!(foreseen().unwrap(), Some(RebuildReason::Absent));
+    open(place.path()).close();
+    assert_eq!(foreseen().unwrap(), None);
+    let mark = fs::read_to_string(index.join("mark")).unwrap();
+    fs::write(index.join("mark"), mark.replace("\"clean\":1", "\"clean\":null").replace("boot\":\"", "boot\":\"other"))
+        .unwrap();
+    assert_eq!(foreseen().unwrap(), Some(RebuildReason::MachineCrash));
+    fs::remove_dir_all(index).unwrap();
+    assert_eq!(foreseen().unwrap(), Some(RebuildReason::Absent));
 }
