@@ -3,6 +3,7 @@
 //! portals.
 
 mod access_log;
+mod blocking_body;
 mod client;
 mod conditions;
 mod forwarded;
@@ -16,6 +17,7 @@ mod request_body;
 mod request_id;
 
 pub use access_log::{AccessLog, CLIENT_LEFT, Pending, Sent, loggable, loggable_method, on_end};
+pub use blocking_body::{Frames, Incomplete, pass_on};
 pub use client::{InvalidNetwork, Network, TrustedProxies, client_network};
 pub use conditions::{EntityTag, EntityTags, entity_tags, precondition, range_applies};
 pub use idle::{IdleTimeout, IdleTimeoutError};

@@ -1,29 +1,20 @@
 //! Adding bytes to an upload. Frames of a request's body pass through a bounded channel to one blocking thread, which
 //! writes them, and if possible stores them ahead.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use content_store::{UploadId, free_space};
-use futures_util::{Stream, StreamExt};
-use serving::BodyError;
-use tokio::sync::mpsc;
+use content_store::UploadId;
+use content_store::staging;
+use futures_util::{Stream, StreamExt, stream};
+use serving::{BodyError, Frames, Incomplete, pass_on};
 
 use super::concatenation::Concatenation;
+use super::record::Record;
 use super::session::{Ahead, Held, Session};
-use super::staging::Staging;
 use super::{Status, TusError, Uploads};
-
-/// Frames between the socket and the disk, each of at most 128 KiB.
-const CHANNEL_DEPTH: usize = 2;
-/// Bytes between two checks of the free space.
-const SPACE_CHECK_EVERY: u64 = 4 * 1024 * 1024;
-
-enum Piece {
-    Data(Bytes),
-    End,
-}
 
 impl Uploads {
     /// PATCH: adds the bytes from `offset` on. `length` is that of the body, if the request states one. If the body
@@ -71,35 +62,24 @@ impl Uploads {
     {
         let permit = Arc::clone(&self.bodies).try_acquire_owned().map_err(|_| TusError::TooMany)?;
         let mut ahead = self.ahead_at(session, held.take());
-        let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
         let (uploads, written) = (Arc::clone(self), Arc::clone(session));
-        // If this future is dropped, the thread sees the channel close and treats the body as broken off.
-        let writer = self.tasks.spawn_blocking(move || {
-            let _permit = permit;
-            let result = uploads.write(&written, receiver);
-            (held, result)
-        });
-        let mut failure = None;
-        loop {
-            let piece = match body.next().await {
-                Some(Ok(data)) => {
-                    go_ahead(&mut ahead, &data).await;
-                    Piece::Data(data)
-                }
-                Some(Err(error)) => {
-                    failure = Some(error);
-                    break;
-                }
-                None => Piece::End,
-            };
-            let end = matches!(piece, Piece::End);
-            // A closed channel means that the thread has failed; its result has the reason.
-            if sender.send(piece).await.is_err() || end {
-                break;
+        let frames = stream::unfold((body, &mut ahead), async |(body, ahead)| {
+            let frame = body.next().await?;
+            if let Ok(data) = &frame {
+                go_ahead(ahead, data).await;
             }
-        }
-        drop(sender);
-        let (mut held, result) = writer.await.map_err(|_| TusError::Panicked)?;
+            Some((frame, (body, ahead)))
+        });
+        // If this future is dropped, the thread treats the body as broken off.
+        let writer = |frames| {
+            self.tasks.spawn_blocking(move || {
+                let _permit = permit;
+                let result = uploads.write(&written, frames);
+                (held, result)
+            })
+        };
+        let (ended, failure) = pass_on(&mut pin!(frames), writer).await;
+        let (mut held, result) = ended.map_err(|_| TusError::Panicked)?;
         *held = ahead.filter(|ahead| ahead.writer.length() == session.view().offset);
         match (result, failure) {
             (Err(TusError::Body(_)), Some(failure)) => Err(TusError::Body(failure)),
@@ -123,50 +103,36 @@ impl Uploads {
         Some(Ahead { writer, _permit: permit })
     }
 
-    fn write(&self, session: &Session, pieces: mpsc::Receiver<Piece>) -> Result<(), TusError> {
-        let mut staging = self.directory.open(&session.id)?.ok_or(TusError::Unknown)?;
-        let start = staging.record().offset;
+    pub(super) fn write(&self, session: &Session, frames: Frames) -> Result<(), TusError> {
+        let mut staged = self.staging.open(&session.id)?.ok_or(TusError::Unknown)?;
+        let start = staged.offset();
         let expected = session.view().offset;
         let outcome = match start == expected {
-            true => self.append_all(&mut staging, pieces),
+            true => append_all(&mut staged, session.length, frames),
             // The file has lost bytes since.
             false => Err(TusError::WrongOffset(start)),
         };
         let kept = match outcome {
-            Err(TusError::BeyondLength(_)) => staging.roll_back(start),
-            _ if staging.record().offset == start => Ok(()),
-            _ => staging.sync_point(),
+            Err(TusError::BeyondLength(_)) => staged.cut(start).and_then(|_| staged.sync_if_behind()),
+            _ if staged.offset() == start => Ok(()),
+            _ => staged.sync_point(),
         };
         let mut view = session.view();
-        view.offset = staging.recorded();
+        view.offset = staged.synced();
         view.last_activity = SystemTime::now();
         // The first error is the one with the reason.
-        outcome.and(kept)
+        outcome.and(kept.map_err(TusError::from))
     }
+}
 
-    fn append_all(&self, staging: &mut Staging, mut pieces: mpsc::Receiver<Piece>) -> Result<(), TusError> {
-        let mut next_space_check = 0;
-        loop {
-            let data = match pieces.blocking_recv() {
-                Some(Piece::Data(data)) => data,
-                Some(Piece::End) => return Ok(()),
-                None => return Err(TusError::Body(BodyError::Broken)),
-            };
-            let (offset, length) = (staging.record().offset, staging.record().length);
-            if data.len() as u64 > length - offset {
-                return Err(TusError::BeyondLength(length));
-            }
-            if offset >= next_space_check {
-                next_space_check = offset + SPACE_CHECK_EVERY;
-                let path = self.directory.path();
-                let free = free_space(path).map_err(TusError::io("ask for the free space of", path))?;
-                if free < self.limits.reserve.saturating_add(data.len() as u64) {
-                    return Err(TusError::DiskFull);
-                }
-            }
-            staging.append(&data)?;
+fn append_all(staged: &mut staging::Session<Record>, length: u64, mut frames: Frames) -> Result<(), TusError> {
+    while let Some(data) = frames.read().map_err(|Incomplete| TusError::Body(BodyError::Broken))? {
+        if data.len() as u64 > length - staged.offset() {
+            return Err(TusError::BeyondLength(length));
         }
+        staged.append(&data)?;
     }
+    Ok(())
 }
 
 async fn go_ahead(ahead: &mut Option<Ahead>, data: &Bytes) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use content_store::UploadId;
 use content_store::digest::{Algorithm, Digest};
-use content_store::{UploadId, free_space};
 
 use super::concatenation::Concatenation;
 use super::record::Record;
@@ -31,9 +31,9 @@ impl Uploads {
         let session = Arc::new(Session::new(id, &record));
         let (uploads, made) = (Arc::clone(self), Arc::clone(&session));
         self.blocking(move || {
-            uploads.check_room(length)?;
+            uploads.staging.check_room(length)?;
             uploads.make_place()?;
-            uploads.directory.create(&made.id, &record)?;
+            uploads.staging.create(&made.id, record)?;
             uploads.sessions.lock().insert(made.id.clone(), made);
             Ok(())
         })
@@ -62,7 +62,7 @@ impl Uploads {
         if let Some((record, held)) = new {
             let (uploads, made) = (Arc::clone(self), Arc::clone(&session));
             self.blocking(move || {
-                let stored = uploads.directory.create(&made.id, &record);
+                let stored = uploads.staging.create(&made.id, record);
                 stored.inspect_err(|_| uploads.sessions.remove(&made))?;
                 drop(held);
                 Ok(())
@@ -119,12 +119,6 @@ impl Uploads {
             length if length > limit => Err(TusError::MetadataTooLong { length, limit }),
             _ => Ok(()),
         }
-    }
-
-    fn check_room(&self, length: u64) -> Result<(), TusError> {
-        let path = self.directory.path();
-        let free = free_space(path).map_err(TusError::io("ask for the free space of", path))?;
-        if free < self.limits.reserve.saturating_add(length) { Err(TusError::DiskFull) } else { Ok(()) }
     }
 }
 

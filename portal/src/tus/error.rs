@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use content_store::record::RecordError;
+use content_store::StoreError;
 use serving::BodyError;
 use skynet_formats::metadata::MetadataError;
 
@@ -88,9 +88,9 @@ pub(crate) enum TusError {
     /// Fewer bytes are staged than recorded.
     #[error("{} has lost bytes", .0.display())]
     Damaged(PathBuf),
-    /// The state record cannot be read or replaced.
+    /// The upload's files cannot be read or written.
     #[error(transparent)]
-    Record(RecordError),
+    Staging(StoreError),
     /// Any other error of the system.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -106,9 +106,9 @@ pub(crate) enum TusError {
     Panicked,
 }
 
-impl From<RecordError> for TusError {
-    fn from(error: RecordError) -> Self {
-        if error.is_disk_full() { TusError::DiskFull } else { TusError::Record(error) }
+impl From<StoreError> for TusError {
+    fn from(error: StoreError) -> Self {
+        if error.is_disk_full() { TusError::DiskFull } else { TusError::Staging(error) }
     }
 }
 

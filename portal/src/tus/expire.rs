@@ -82,7 +82,7 @@ impl Uploads {
     fn remove(&self, session: &Session, held: Held) -> Result<(), TusError> {
         self.sessions.remove(session);
         // A crash before this: the upload exists again after the start.
-        self.directory.remove(&session.id)?;
+        self.staging.remove(&session.id)?;
         drop(held);
         Ok(())
     }

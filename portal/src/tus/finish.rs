@@ -46,7 +46,7 @@ impl Uploads {
 
     async fn store(self: &Arc<Self>, session: &Arc<Session>, mut held: Held) -> Result<(), TusError> {
         let (uploads, id) = (Arc::clone(self), session.id.clone());
-        let record = self.blocking(move || uploads.directory.read(&id)).await?.ok_or(TusError::Unknown)?;
+        let record = self.blocking(move || Ok(uploads.staging.read(&id)?)).await?.ok_or(TusError::Unknown)?;
         let metadata = skyfile_metadata(&record.metadata, session.length, &session.id)?;
         let writer = match held.take() {
             Some(ahead) if ahead.writer.length() == session.length => ahead.writer,
@@ -55,7 +55,7 @@ impl Uploads {
         // A crash before this: nothing of it is pinned, and all staged bytes are still there.
         let skylink = match session.concatenation {
             Concatenation::None => {
-                let files = self.directory.files(&session.id, session.length);
+                let files = self.staging.files(&session.id, session.length);
                 writer.finish_taking_over(metadata, files).await?
             }
             _ => writer.finish(metadata).await?,
@@ -94,13 +94,13 @@ impl Uploads {
 
     fn sources(&self, session: &Session) -> Result<Vec<(PathBuf, u64)>, TusError> {
         let Concatenation::Final(wanted) = &session.concatenation else {
-            return Ok(self.directory.files(&session.id, session.length));
+            return Ok(self.staging.files(&session.id, session.length));
         };
         let parts = self.sessions.parts(session);
         if parts.len() != wanted.len() || !parts.iter().all(|part| part.is_complete()) {
             return Err(TusError::PartIncomplete);
         }
-        Ok(parts.iter().flat_map(|part| self.directory.files(&part.id, part.length)).collect())
+        Ok(parts.iter().flat_map(|part| self.staging.files(&part.id, part.length)).collect())
     }
 
     async fn place_in_store(&self, session: &Session) -> Result<SkyfileWriter, TusError> {
@@ -138,10 +138,10 @@ impl Uploads {
 
     /// Records the skylink of an upload, whose bytes are no longer needed. Blocks.
     fn mark_finished(&self, session: &Session, skylink: Skylink) -> Result<(), TusError> {
-        let mut record = self.directory.read(&session.id)?.ok_or(TusError::Unknown)?;
+        let mut record = self.staging.read(&session.id)?.ok_or(TusError::Unknown)?;
         record.skylink = Some(skylink);
         record.last_activity = SystemTime::now();
-        self.directory.finish(&session.id, &record)?;
+        self.staging.end(&session.id, &record)?;
         let mut view = session.view();
         view.skylink = Some(skylink);
         view.last_activity = record.last_activity;

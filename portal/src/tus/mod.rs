@@ -1,8 +1,7 @@
 //! Resumable uploads as Skynet portals offer them (TUS 1.0), free of HTTP.
 //!
-//! Bytes are staged in a directory per upload, in pieces of any size. `upload_metadata` and `concatenation` are the
-//! client's description of an upload. `record`, `segments` and `staging` are the state on disk, `session` is the state
-//! in memory. `create`, `append`, `finish` and `expire` are the operations.
+//! Bytes are staged in a session of the content store per upload, in pieces of any size. `upload_metadata` and
+//! `concatenation` are the client's description of an upload. `record` is the state on disk, `session` that in memory. `create`, `append`, `finish` and `expire` are the operations.
 //!
 //! **When is an upload finished?** The closing request is the last PATCH, the POST of a final upload, or a POST without
 //! bytes. Its answer is sent when the skylink is durable. skynet-js asks once, by HEAD, right after that answer, and
@@ -31,10 +30,8 @@ mod error;
 mod expire;
 mod finish;
 mod record;
-mod segments;
 mod session;
 mod skyfile_metadata;
-mod staging;
 mod upload_metadata;
 
 #[cfg(test)]
@@ -44,7 +41,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use content_store::{UploadId, make_directory, sync_directory};
+use content_store::{UploadId, make_directory, staging, sync_directory};
 use skynet_formats::skylink::Skylink;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -57,7 +54,6 @@ pub(crate) use upload_metadata::UploadMetadata;
 use crate::PortalOptions;
 use crate::skyfile::Skyfiles;
 use session::{Session, Sessions};
-use staging::Directory;
 
 /// Longest wait of a HEAD for an upload to be finished: less than proxies allow for an answer.
 const FINISHING_WAIT: Duration = Duration::from_secs(20);
@@ -65,7 +61,7 @@ const FINISHING_WAIT: Duration = Duration::from_secs(20);
 /// All resumable uploads of a portal.
 #[derive(Debug)]
 pub(crate) struct Uploads {
-    directory: Directory,
+    staging: staging::Sessions<Record>,
     sessions: Sessions,
     skyfiles: Skyfiles,
     limits: Limits,
@@ -85,7 +81,6 @@ struct Limits {
     max_upload: u64,
     max_metadata: usize,
     max_sessions: usize,
-    reserve: u64,
     expiry: Duration,
     /// See [`FINISHING_WAIT`].
     wait: Duration,
@@ -109,13 +104,14 @@ impl Uploads {
         let path = root.join("uploads");
         make_directory(&path).map_err(TusError::io("make", &path))?;
         sync_directory(root).map_err(TusError::io("sync", root))?;
-        let directory = Directory::new(&path, options.profile.sector_size().bytes() as u64);
-        let sessions = Sessions::new(directory.list()?);
+        // Of a sector's length, so that the store can take files over unchanged.
+        let segment = options.profile.sector_size().bytes() as u64;
+        let staging = staging::Sessions::new(&path, segment, options.disk_reserve);
+        let sessions = Sessions::new(staging.list(|_, _| Ok(false))?);
         let limits = Limits {
             max_upload: options.max_upload,
             max_metadata: options.max_metadata,
             max_sessions: options.max_resumable_uploads,
-            reserve: options.disk_reserve,
             expiry: options.upload_expiry,
             wait: FINISHING_WAIT,
         };
@@ -124,7 +120,7 @@ impl Uploads {
         let bodies = Arc::new(Semaphore::new(options.max_uploads));
         let tasks = TaskTracker::new();
         let uploads = Uploads {
-            directory,
+            staging,
             sessions,
             skyfiles,
             limits,
@@ -146,7 +142,7 @@ impl Uploads {
             finished.unwrap_or(Err(TusError::Finishing))?;
         }
         let (uploads, wanted) = (Arc::clone(self), id.clone());
-        let record = self.blocking(move || uploads.directory.read(&wanted)).await?.ok_or(TusError::Unknown)?;
+        let record = self.blocking(move || Ok(uploads.staging.read(&wanted)?)).await?.ok_or(TusError::Unknown)?;
         Ok((self.status_of(&session), record))
     }
 

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use content_store::UploadId;
 use content_store::record::{Format, Undecodable, time_field};
+use content_store::staging::SessionState;
 use skynet_formats::skylink::Skylink;
 
 use super::concatenation::{Concatenation, PARTS_LIMIT};
@@ -13,8 +14,6 @@ use super::upload_metadata::{UPLOAD_METADATA_LIMIT, UploadMetadata};
 const NUMBERS: usize = 76;
 /// Bytes of an id in the list of parts, including the space between two.
 const PART: usize = 37;
-
-pub(super) const FORMAT: Format = Format::new(*b"SKYTUSU\0", 1, NUMBERS + PARTS_LIMIT * PART + UPLOAD_METADATA_LIMIT);
 
 /// The recorded state of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +34,10 @@ pub(crate) struct Record {
     pub(crate) last_activity: SystemTime,
 }
 
-impl Record {
-    pub(super) fn encode(&self) -> Vec<u8> {
+impl SessionState for Record {
+    const FORMAT: Format = Format::new(*b"SKYTUSU\0", 1, NUMBERS + PARTS_LIMIT * PART + UPLOAD_METADATA_LIMIT);
+
+    fn encode(&self) -> Vec<u8> {
         let parts = match &self.concatenation {
             Concatenation::Final(parts) => parts.iter().map(UploadId::as_str).collect::<Vec<_>>().join(" "),
             Concatenation::None | Concatenation::Partial => String::new(),
@@ -54,11 +55,11 @@ impl Record {
             parts.as_bytes(),
             metadata.as_bytes(),
         ];
-        FORMAT.encode([kind(&self.concatenation), u8::from(self.skylink.is_some())], &fields)
+        Self::FORMAT.encode([kind(&self.concatenation), u8::from(self.skylink.is_some())], &fields)
     }
 
-    pub(super) fn decode(record: &[u8]) -> Result<Self, Undecodable> {
-        FORMAT.decode(record, |[kind, finished], fields| {
+    fn decode(record: &[u8]) -> Result<Self, Undecodable> {
+        Self::FORMAT.decode(record, |[kind, finished], fields| {
             let (length, offset) = (fields.u64()?, fields.u64()?);
             let (started, last_activity) = (fields.time()?, fields.time()?);
             let (skylink, _) = (fields.array()?, fields.u16()?);
@@ -73,6 +74,23 @@ impl Record {
             let record = Record { concatenation, length, offset, metadata, skylink, started, last_activity };
             (offset <= length).then_some(record)
         })
+    }
+
+    fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    fn last_activity(&self) -> SystemTime {
+        self.last_activity
+    }
+
+    fn reach(&mut self, offset: u64, last_activity: SystemTime) {
+        (self.offset, self.last_activity) = (offset, last_activity);
+    }
+
+    /// The bytes of a final upload are in its parts, and those of a finished one in the store.
+    fn has_bytes(&self) -> bool {
+        self.skylink.is_none() && !matches!(self.concatenation, Concatenation::Final(_))
     }
 }
 

@@ -51,7 +51,7 @@ impl Node {
         let mut data = DataDir::open(&config.storage.data, Kind::Registry)?;
         let backend = backend::backend(&config.storage, beside.portal.as_ref(), &metrics.backend)?;
         let options = options(config, &data, data.index(), backend.as_deref())?;
-        let (store, (catalog, report)) = open_both(data.path(), options)?;
+        let (store, (catalog, report)) = open_both(data.path(), config.storage.reserve.bytes(), options)?;
         if data.journal_id().is_none() {
             data.set_journal_id(report.journal.to_string())?;
         }
@@ -132,9 +132,13 @@ fn directories(data: &DataDir) -> Directories {
 
 /// Opens content store and catalog at the same time. They are independent, and both wait for the disk, most of all on a
 /// new node. A crash in between may leave any part of the directories that they create. The next start completes them.
-fn open_both(directory: &Path, options: CatalogOptions) -> anyhow::Result<(ContentStore, (Catalog, OpenReport))> {
+fn open_both(
+    directory: &Path,
+    reserve: u64,
+    options: CatalogOptions,
+) -> anyhow::Result<(ContentStore, (Catalog, OpenReport))> {
     thread::scope(|scope| {
-        let store = scope.spawn(|| ContentStore::open(directory));
+        let store = scope.spawn(|| ContentStore::open_with_reserve(directory, reserve));
         let catalog = Catalog::open(options);
         let store = store.join().map_err(|_| anyhow!("opening the content store panicked"))?;
         // The store's error first, since it concerns the directory itself.

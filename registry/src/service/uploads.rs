@@ -266,8 +266,8 @@ impl Registry {
         if limit > 0 && length.is_some_and(|length| held.as_mut().offset().saturating_add(length) > limit) {
             return (Some(held), Err(Error::BlobTooLarge { limit }));
         }
-        let plan = Plan { exactly, max_blob_size: self.limits.max_blob_size, reserve: self.limits.reserve, sync };
-        let (held, result) = receive(&self.store, held, plan, body).await;
+        let plan = Plan { exactly, max_blob_size: self.limits.max_blob_size, sync };
+        let (held, result) = receive(held, plan, body).await;
         let mut held = match (held, result) {
             (Some(held), Ok(_)) => held,
             (Some(mut held), Err(error)) => {

@@ -11,7 +11,8 @@ use std::path::Path;
 pub(super) const CONTENT_MODE: u32 = 0o444;
 /// Staging files are private to the process's user.
 pub(super) const STAGING_MODE: u32 = 0o600;
-const DIRECTORY_MODE: u32 = 0o700;
+/// Directories, too.
+pub(super) const DIRECTORY_MODE: u32 = 0o700;
 
 /// Makes an empty file that only this user may read and write. A leftover of the name is replaced, not opened, because
 /// it may be read-only.

@@ -1,11 +1,11 @@
 //! Turning an upload into content.
 
-use std::fs::File;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use super::content::make_read_only;
-use super::layout::{self, Place};
-use super::upload_state::UploadState;
+use super::layout::Place;
+use super::upload::hash_again;
 use super::{CommitUploadError, ContentStore, StoreError, Upload, UploadId, disk};
 use crate::digest::Digest;
 
@@ -14,8 +14,7 @@ use crate::digest::Digest;
 pub struct FinishedUpload {
     store: ContentStore,
     id: UploadId,
-    session: PathBuf,
-    file: File,
+    data: PathBuf,
     place: Place,
     digest: Digest,
     length: u64,
@@ -27,29 +26,28 @@ impl Upload {
     ///
     /// Errors: see [`CommitUploadError`].
     pub fn finish(mut self, digest: &Digest) -> Result<FinishedUpload, CommitUploadError> {
-        self.check_sound()?;
+        self.session.check_sound()?;
         let Some((algorithm, place)) = digest.algorithm().zip(self.store.layout().place(digest)) else {
             self.sync_point()?;
             return Err(CommitUploadError::UnsupportedAlgorithm { algorithm: digest.algorithm_name().to_owned() });
         };
-        self.start_write_back();
-        let length = self.offset;
-        let hasher =
-            if algorithm == self.algorithm() { self.hasher.clone() } else { self.hash_again(algorithm, length)? };
+        self.session.start_write_back();
+        let length = self.offset();
+        let hasher = if algorithm == self.algorithm() { self.hasher } else { hash_again(&self.session, algorithm)? };
         let computed = hasher.finish();
         if computed != *digest {
-            discard(&self.id, &self.session);
+            discard(&self.store, self.session.id());
             return Err(CommitUploadError::DigestMismatch { expected: digest.clone(), computed, length });
         }
         // A crash up to here, or a failure: the session resumes from its last sync point.
-        let data = layout::data_file(&self.session);
-        self.store.watch(disk::sync_data(&self.file).map_err(StoreError::io("sync", &data)))?;
-        let found = self.file.metadata().map_err(StoreError::io("stat", &data))?.len();
+        self.store.watch(self.session.sync_data())?;
+        let id = self.session.id().clone();
+        let data = self.store.layout().data_file(&id);
+        let found = fs::metadata(&data).map_err(StoreError::io("stat", &data))?.len();
         if found != length {
             return Err(StoreError::WrongLength { path: data, expected: length, found }.into());
         }
-        let Upload { store, id, session, file, .. } = self;
-        Ok(FinishedUpload { store, id, session, file, place, digest: digest.clone(), length })
+        Ok(FinishedUpload { store: self.store, id, data, place, digest: digest.clone(), length })
     }
 }
 
@@ -70,28 +68,28 @@ impl FinishedUpload {
     /// Errors: before the file is moved, the session is kept at its last sync point. After the move, the content may be
     /// in the store unreferenced, and the session is gone.
     pub fn publish(self) -> Result<(), StoreError> {
-        let data = layout::data_file(&self.session);
         self.store.ready_directory(&self.place)?;
         // 1. The name. A crash before: the session as above. After: content that nobody refers to, and perhaps a record
         //    without data; both are swept.
-        let moved = disk::rename(&data, &self.place.file).map_err(StoreError::io("move into place", &self.place.file));
+        let file = &self.place.file;
+        let moved = disk::rename(&self.data, file).map_err(StoreError::io("move into place", file));
         self.store.watch(moved)?;
         // Not earlier, because a session must stay writable. It is not essential: it guards against accidental changes.
-        if let Err(error) = make_read_only(&self.file) {
+        if let Err(error) = fs::set_permissions(file, Permissions::from_mode(disk::CONTENT_MODE)) {
             tracing::warn!(blob.digest = %self.digest, %error, "content could not be made read-only");
         }
         // 2. The name is durable. A crash after this: content that nobody refers to until the caller records it.
         self.store.sync_names(&self.place)?;
         // 3. The rest of the session.
-        discard(&self.id, &self.session);
+        discard(&self.store, &self.id);
         Ok(())
     }
 }
 
 /// Removes a session that is no longer needed. A remainder that cannot be removed is no session any more, or expires
 /// like one.
-fn discard(id: &UploadId, session: &std::path::Path) {
-    if let Err(error) = UploadState::remove_session(session) {
+fn discard(store: &ContentStore, id: &UploadId) {
+    if let Err(error) = store.sessions().remove(id) {
         tracing::warn!(upload.id = %id, %error, "an upload that has ended could not be removed");
     }
 }

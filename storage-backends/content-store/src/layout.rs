@@ -63,8 +63,9 @@ impl Layout {
         Some(Place { shard: algorithm_number(algorithm) * SHARDS + shard, parent, directory, file })
     }
 
-    pub(super) fn upload(&self, id: &UploadId) -> PathBuf {
-        self.uploads.join(id.as_str())
+    /// The file with the bytes of a session.
+    pub(super) fn data_file(&self, id: &UploadId) -> PathBuf {
+        self.uploads.join(id.as_str()).join("data")
     }
 
     /// A name in quarantine; `attempt` distinguishes files quarantined within the same second.
@@ -81,11 +82,6 @@ fn algorithm_number(algorithm: Algorithm) -> usize {
         Algorithm::Sha512 => 1,
         Algorithm::Blake3 => 2,
     }
-}
-
-/// The file with the bytes of a session.
-pub(super) fn data_file(session: &Path) -> PathBuf {
-    session.join("data")
 }
 
 /// The name of small content in flight to `blobs/`. Numbers are unique in a process; a file of an earlier process with

@@ -14,8 +14,8 @@ mod finish;
 pub mod hasher;
 mod layout;
 pub mod record;
-mod sessions;
 mod staged;
+pub mod staging;
 mod trouble;
 mod upload;
 mod upload_id;
@@ -35,6 +35,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Algorithm;
 use layout::{Layout, Place, SHARDS};
+use staging::{ONE_FILE, Sessions};
+use upload_state::UploadState;
 
 pub use direct::DIRECT_ALIGNMENT;
 #[cfg(any(test, feature = "testing"))]
@@ -42,9 +44,9 @@ pub use disk::faults;
 pub use disk::{free_space, make_directory, rename, start_write_back, sync_data, sync_directory};
 pub use error::{CommitUploadError, StoreError};
 pub use finish::FinishedUpload;
-pub use sessions::UploadInfo;
 pub use staged::Staged;
-pub use upload::{Mark, SYNC_STEP, Upload};
+pub use staging::SYNC_STEP;
+pub use upload::{Mark, Upload, UploadInfo};
 pub use upload_id::{UploadId, UploadIdError};
 pub use upload_state::OWNER_LIMIT;
 pub use verify::{Verdict, full_speed};
@@ -57,6 +59,7 @@ pub struct ContentStore(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     layout: Layout,
+    sessions: Sessions<UploadState>,
     /// One of the `SHARD_*` values for each directory of content.
     shards: Box<[AtomicU8]>,
     /// Names below `uploads/` that are being made at this moment, which a sweep must not take for leftovers.
@@ -79,6 +82,11 @@ impl ContentStore {
     ///
     /// Errors: [`StoreError::NotWritable`] where files cannot be made, else the error of the system.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
+        ContentStore::open_with_reserve(root, 0)
+    }
+
+    /// Opens a store like [`open`](ContentStore::open). Uploads leave `reserve` bytes of its file system free.
+    pub fn open_with_reserve(root: &Path, reserve: u64) -> Result<Self, StoreError> {
         let layout = Layout::new(root);
         make_durable_root(root)?;
         for directory in [&layout.blobs, &layout.uploads, &layout.quarantine] {
@@ -94,16 +102,17 @@ impl ContentStore {
         for directory in [&layout.uploads, &layout.quarantine] {
             check_writable(directory)?;
         }
-        Ok(ContentStore::new(layout))
+        Ok(ContentStore::new(layout, reserve))
     }
 
     /// Opens the store below `root` only for reads. Makes nothing there; missing directories have no content.
     pub fn open_to_read(root: &Path) -> Self {
-        ContentStore::new(Layout::new(root))
+        ContentStore::new(Layout::new(root), 0)
     }
 
-    fn new(layout: Layout) -> Self {
+    fn new(layout: Layout, reserve: u64) -> Self {
         ContentStore(Arc::new(Shared {
+            sessions: Sessions::new(&layout.uploads, ONE_FILE, reserve),
             layout,
             shards: (0..Algorithm::ALL.len() * SHARDS).map(|_| AtomicU8::new(SHARD_UNKNOWN)).collect(),
             in_flight: Mutex::default(),
@@ -115,6 +124,10 @@ impl ContentStore {
     pub fn free_space(&self) -> Result<u64, StoreError> {
         let root = &self.layout().root;
         disk::free_space(root).map_err(StoreError::io("ask for the free space of", root))
+    }
+
+    fn sessions(&self) -> &Sessions<UploadState> {
+        &self.0.sessions
     }
 
     fn layout(&self) -> &Layout {

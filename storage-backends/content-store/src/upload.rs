@@ -1,54 +1,27 @@
-//! An open upload session: bytes appended, hashed, synced and rolled back.
+//! Upload sessions: a running hash over a session in one file.
 
-use std::fs::File;
-use std::io::{self, Seek};
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
 use std::time::SystemTime;
 
-use super::upload_state::UploadState;
+use super::staging::Session;
+use super::upload_state::{OWNER_LIMIT, UploadState};
 use super::verify::{full_speed, hash_file};
 use super::{ContentStore, StoreError, UploadId, disk, layout, unique_number};
 use crate::digest::Algorithm;
 use crate::hasher::Hasher;
-
-/// Bytes between two starts of write-back, so that a sync finds little left to do.
-const WRITE_BACK_STEP: u64 = 8 * 1024 * 1024;
-
-/// Bytes between two sync points. A power cut loses at most this much, and the closing sync has about this much left to
-/// write.
-pub const SYNC_STEP: u64 = 64 * 1024 * 1024;
 
 /// An upload in progress. It is the only handle of its session. Dropping it keeps the session on disk, at its last sync
 /// point.
 #[derive(Debug)]
 pub struct Upload {
     pub(super) store: ContentStore,
-    pub(super) id: UploadId,
-    pub(super) owner: String,
-    pub(super) started: SystemTime,
-    pub(super) session: PathBuf,
-    pub(super) file: File,
+    pub(super) session: Session<UploadState>,
     pub(super) hasher: Hasher,
-    pub(super) offset: u64,
-    pub(super) sync: SyncState,
     /// Unique in this process; it changes with each rollback. A mark of the same lineage has a hash of bytes that are
     /// still in the file.
-    pub(super) lineage: u64,
-    /// After a failure, the file's bytes past the last sync point are unknown.
-    pub(super) poisoned: bool,
-}
-
-/// The state of the upload on the disk.
-#[derive(Debug)]
-pub(super) struct SyncState {
-    /// The offset of the last sync point that this handle completed.
-    pub(super) completed: Option<u64>,
-    /// The highest offset that the record on disk may state.
-    pub(super) recorded: u64,
-    /// Write-back was started up to here.
-    pub(super) written_back: u64,
-    /// Whether the session's directory is known to be durable in `uploads/`.
-    pub(super) entry_durable: bool,
+    lineage: u64,
 }
 
 /// A point in an upload that it can be rolled back to.
@@ -59,27 +32,101 @@ pub struct Mark {
     lineage: u64,
 }
 
-impl Mark {
-    /// Bytes of the upload before this point.
-    pub fn offset(&self) -> u64 {
-        self.offset
+/// A session as found on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadInfo {
+    /// The session's id.
+    pub id: UploadId,
+    /// The owner given at its creation.
+    pub owner: String,
+    /// The offset in bytes at which it would resume now.
+    pub offset: u64,
+    /// The time of the last bytes or sync point.
+    pub last_activity: SystemTime,
+}
+
+impl ContentStore {
+    /// Makes a session; it hashes with sha256 unless another algorithm is named. It survives the end of the process at
+    /// once, and a power cut from its first sync point on. Before that it has no bytes that a client would miss.
+    ///
+    /// Errors: [`StoreError::UploadExists`], [`StoreError::OwnerTooLong`], [`StoreError::DiskFull`].
+    pub fn create_upload(
+        &self,
+        id: &UploadId,
+        owner: &str,
+        algorithm: Option<Algorithm>,
+    ) -> Result<Upload, StoreError> {
+        if owner.len() > OWNER_LIMIT {
+            return Err(StoreError::OwnerTooLong { length: owner.len(), limit: OWNER_LIMIT });
+        }
+        let hasher = Hasher::new(algorithm.unwrap_or(Algorithm::Sha256));
+        // Until the record exists, the session looks like the leftover of a crash.
+        let _guard = self.protect(id.to_string());
+        let session = self.watch(self.sessions().create(id, UploadState::new(owner, &hasher)))?;
+        Ok(Upload { store: self.clone(), session, hasher, lineage: unique_number() })
+    }
+
+    /// Opens a session at its certain offset: the last sync point, or less if the data file is shorter. `None` if there
+    /// is no such session. No other [`Upload`] of it may exist.
+    ///
+    /// Errors: [`StoreError::NewerFormat`].
+    pub fn open_upload(&self, id: &UploadId) -> Result<Option<Upload>, StoreError> {
+        let Some(mut session) = self.sessions().open(id)? else { return Ok(None) };
+        let state = session.state();
+        let (algorithm, whole) = (state.algorithm, session.offset() == state.offset);
+        let exported = state.hash_state.as_deref().filter(|_| whole);
+        let hasher = match exported.and_then(|exported| Hasher::import(algorithm, exported)) {
+            Some(hasher) => hasher,
+            None => hash_again(&session, algorithm)?,
+        };
+        // The record's hash covers other bytes than those that may replace them now.
+        session.state_mut().hash_state = hasher.export();
+        self.watch(session.sync_if_behind())?;
+        Ok(Some(Upload { store: self.clone(), session, hasher, lineage: unique_number() }))
+    }
+
+    /// Removes a session with its bytes; `false` if there is none. An open [`Upload`] of it fails from then on.
+    pub fn discard_upload(&self, id: &UploadId) -> Result<bool, StoreError> {
+        let existed = self.sessions().remove(id)?;
+        if existed {
+            let uploads = &self.layout().uploads;
+            self.watch(disk::sync_directory(uploads).map_err(StoreError::io("sync", uploads)))?;
+        }
+        Ok(existed)
+    }
+
+    /// All sessions. It removes leftovers of crashes: data without a readable record (interrupted creation), a record
+    /// without data (published), and small content that did not reach its place. Sessions of a newer format and foreign
+    /// files are not touched.
+    pub fn uploads(&self) -> Result<Vec<UploadInfo>, StoreError> {
+        let found = self.sessions().list(|name, path| {
+            // Checked after the listing: a listed name was protected before, and is finished if it is not protected
+            // now.
+            if self.in_flight().contains(name) {
+                return Ok(true);
+            }
+            if layout::is_temporary(name) { remove_leftover(path).map(|()| true) } else { Ok(false) }
+        })?;
+        let info =
+            |(id, UploadState { owner, offset, last_activity, .. })| UploadInfo { id, owner, offset, last_activity };
+        Ok(found.into_iter().map(info).collect())
     }
 }
 
 impl Upload {
     /// The session's id.
     pub fn id(&self) -> &UploadId {
-        &self.id
+        self.session.id()
     }
 
     /// The owner given at the creation.
     pub fn owner(&self) -> &str {
-        &self.owner
+        &self.session.state().owner
     }
 
     /// Bytes received so far.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.session.offset()
     }
 
     /// The algorithm of the running hash.
@@ -87,27 +134,14 @@ impl Upload {
         self.hasher.algorithm()
     }
 
-    /// When the session was made.
-    pub fn started(&self) -> SystemTime {
-        self.started
-    }
-
     /// Appends the next bytes: all of them, or none if it fails. Makes a sync point every 64 MiB.
     ///
     /// Errors: [`StoreError::DiskFull`] leaves the upload usable at its offset before the call. After any other error,
     /// the upload may return [`StoreError::UploadPoisoned`] from then on.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.check_sound()?;
-        if let Err(error) = disk::write_at(&self.file, bytes, self.offset) {
-            return Err(self.undo_write(error));
-        }
-        let end = self.offset + bytes.len() as u64;
-        let before = (end - self.synced() >= SYNC_STEP).then(|| self.mark());
+        let before = self.session.is_due_after(bytes.len()).then(|| self.mark());
+        self.store.watch(self.session.write(bytes))?;
         self.hasher.update(bytes);
-        self.offset = end;
-        if end - self.sync.written_back >= WRITE_BACK_STEP {
-            self.start_write_back();
-        }
         let Some(before) = before else { return Ok(()) };
         self.sync_point().inspect_err(|_| {
             // It fails if the upload is poisoned, or poisons it. The first error is the one that explains why.
@@ -120,125 +154,50 @@ impl Upload {
     /// Errors: after a failed sync of the data the upload is poisoned. A failed write of the record leaves the upload
     /// usable, with the previous sync point.
     pub fn sync_point(&mut self) -> Result<(), StoreError> {
-        self.check_sound()?;
-        if self.sync.completed == Some(self.offset) {
-            return Ok(());
-        }
-        let synced = self.make_sync_point();
-        self.store.watch(synced)
-    }
-
-    fn make_sync_point(&mut self) -> Result<(), StoreError> {
-        // 1. The data. A crash after this: the old record stands, and the data file is cut to what it says.
-        let data = layout::data_file(&self.session);
-        self.poison_on(|upload| disk::sync_data(&upload.file).map_err(StoreError::io("sync", &data)))?;
-        // 2. The record. From here on a crash leaves either record, and the data of both is durable.
-        self.write_record(true)?;
-        // 3. The names. A failure leaves it open which record will be found after a crash.
-        self.poison_on(|upload| {
-            disk::sync_directory(&upload.session).map_err(StoreError::io("sync", &upload.session))
-        })?;
-        if !self.sync.entry_durable {
-            let uploads = self.store.layout().uploads.clone();
-            self.poison_on(|_| disk::sync_directory(&uploads).map_err(StoreError::io("sync", &uploads)))?;
-        }
-        let written_back = self.sync.written_back.max(self.offset);
-        self.sync =
-            SyncState { completed: Some(self.offset), recorded: self.offset, written_back, entry_durable: true };
-        Ok(())
+        self.session.state_mut().hash_state = self.hasher.export();
+        self.store.watch(self.session.sync_point())
     }
 
     /// A mark at the current offset.
     pub fn mark(&self) -> Mark {
-        Mark { offset: self.offset, hasher: self.hasher.clone(), lineage: self.lineage }
+        Mark { offset: self.offset(), hasher: self.hasher.clone(), lineage: self.lineage }
     }
 
     /// Discards all bytes after the mark.
     ///
     /// Errors: [`StoreError::StaleMark`]; other failures poison the upload.
     pub fn roll_back(&mut self, mark: Mark) -> Result<(), StoreError> {
-        self.check_sound()?;
-        if mark.offset > self.offset {
-            return Err(StoreError::StaleMark { id: self.id.clone(), offset: self.offset, mark: mark.offset });
-        }
-        if mark.offset == self.offset {
+        if !self.session.cut(mark.offset)? {
             return Ok(());
         }
-        self.poison_on(|upload| upload.cut(mark))
-    }
-
-    fn cut(&mut self, mark: Mark) -> Result<(), StoreError> {
-        let data = layout::data_file(&self.session);
         // A mark from before another rollback may refer to replaced bytes: trust the file only.
-        let hasher =
-            if mark.lineage == self.lineage { mark.hasher } else { self.hash_again(self.algorithm(), mark.offset)? };
-        // The data first, since that frees space for the record. A crash after this: the record states more bytes than
-        // the file has, so the bytes are hashed again.
-        self.file.set_len(mark.offset).map_err(StoreError::io("cut", &data))?;
-        self.hasher = hasher;
-        self.offset = mark.offset;
+        let known = mark.lineage == self.lineage;
+        let hasher = if known { Ok(mark.hasher) } else { hash_again(&self.session, self.algorithm()) };
+        self.hasher = self.session.poison_on(hasher)?;
         self.lineage = unique_number();
-        self.sync.completed = None;
-        self.sync.written_back = self.sync.written_back.min(mark.offset);
+        self.session.state_mut().hash_state = self.hasher.export();
         // Otherwise new bytes past the recorded offset would be mistaken for those of the recorded hash.
-        if self.sync.recorded > self.offset { self.sync_point() } else { Ok(()) }
-    }
-
-    /// Hashes the first `length` bytes of the data file.
-    pub(super) fn hash_again(&mut self, algorithm: Algorithm, length: u64) -> Result<Hasher, StoreError> {
-        hash_again(&mut self.file, algorithm, length).map_err(StoreError::io("read", &layout::data_file(&self.session)))
-    }
-
-    /// Writes the record of the current offset.
-    pub(super) fn write_record(&mut self, durable: bool) -> Result<(), StoreError> {
-        let state = UploadState {
-            owner: self.owner.clone(),
-            algorithm: self.algorithm(),
-            offset: self.offset,
-            hash_state: self.hasher.export(),
-            started: self.started,
-            last_activity: SystemTime::now(),
-        };
-        state.replace(&self.session, durable)?;
-        // Until its name is synced, a crash may leave this record or the previous one.
-        self.sync.recorded = self.sync.recorded.max(self.offset);
-        Ok(())
-    }
-
-    /// Starts write-back of the bytes added since the last time.
-    pub(super) fn start_write_back(&mut self) {
-        disk::start_write_back(&self.file, self.sync.written_back, self.offset - self.sync.written_back);
-        self.sync.written_back = self.offset;
-    }
-
-    pub(super) fn check_sound(&self) -> Result<(), StoreError> {
-        if self.poisoned { Err(StoreError::UploadPoisoned(self.id.clone())) } else { Ok(()) }
-    }
-
-    fn synced(&self) -> u64 {
-        self.sync.completed.unwrap_or(self.sync.recorded).min(self.offset)
-    }
-
-    /// After a failed write, cuts off the bytes of it that were written.
-    fn undo_write(&mut self, error: io::Error) -> StoreError {
-        let data = layout::data_file(&self.session);
-        let cut = self.file.set_len(self.offset);
-        let error = StoreError::io("write", &data)(error);
-        // Only a full disk is known to leave earlier bytes untouched.
-        self.poisoned = cut.is_err() || !error.is_disk_full();
-        self.store.note(&error);
-        error
-    }
-
-    fn poison_on<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        step(self).inspect_err(|_| self.poisoned = true)
+        let synced = self.store.watch(self.session.sync_if_behind());
+        self.session.poison_on(synced)
     }
 }
 
-/// Hashes the first `length` bytes of a file; fewer bytes are an error.
-pub(super) fn hash_again(file: &mut File, algorithm: Algorithm, length: u64) -> io::Result<Hasher> {
+/// Hashes all bytes of a session.
+pub(super) fn hash_again(session: &Session<UploadState>, algorithm: Algorithm) -> Result<Hasher, StoreError> {
     let mut hasher = Hasher::new(algorithm);
-    file.rewind()?;
-    let read = hash_file(file, length, &mut hasher, &mut full_speed)?.continue_value().unwrap_or_default();
-    if read == length { Ok(hasher) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    for (path, length) in session.files() {
+        let read = File::open(&path).and_then(|mut file| hash_file(&mut file, length, &mut hasher, &mut full_speed));
+        let read = read.map_err(StoreError::io("read", &path))?.continue_value().unwrap_or_default();
+        if read != length {
+            return Err(StoreError::io("read", &path)(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+    Ok(hasher)
+}
+
+fn remove_leftover(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
 }

@@ -1,13 +1,11 @@
 //! The state record of an upload session (`docs/on-disk-format.md`, "Content store").
 
-use std::fs;
-use std::io;
-use std::path::Path;
 use std::time::SystemTime;
 
-use super::StoreError;
-use super::record::{Format, Undecodable, replace, time_field};
+use super::record::{Format, Undecodable, time_field};
+use super::staging::SessionState;
 use crate::digest::Algorithm;
+use crate::hasher::Hasher;
 
 /// Longest owner of an upload, bytes.
 pub const OWNER_LIMIT: usize = 1024;
@@ -16,8 +14,6 @@ pub const OWNER_LIMIT: usize = 1024;
 const NUMBERS: usize = 28;
 /// Longest exported hash state, bytes; sha512 needs 209.
 const HASH_STATE_LIMIT: usize = 1024;
-
-const FORMAT: Format = Format::new(*b"SKYUPLD\0", 1, NUMBERS + OWNER_LIMIT + HASH_STATE_LIMIT);
 
 /// The recorded state of a session at a sync point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +29,18 @@ pub(super) struct UploadState {
 }
 
 impl UploadState {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// A session without bytes.
+    pub(super) fn new(owner: &str, hasher: &Hasher) -> Self {
+        let (owner, algorithm, hash_state) = (owner.to_owned(), hasher.algorithm(), hasher.export());
+        let now = SystemTime::now();
+        UploadState { owner, algorithm, offset: 0, hash_state, started: now, last_activity: now }
+    }
+}
+
+impl SessionState for UploadState {
+    const FORMAT: Format = Format::new(*b"SKYUPLD\0", 1, NUMBERS + OWNER_LIMIT + HASH_STATE_LIMIT);
+
+    fn encode(&self) -> Vec<u8> {
         let hash_state = self.hash_state.as_deref().unwrap_or_default();
         let fields: [&[u8]; 7] = [
             &self.offset.to_le_bytes(),
@@ -44,11 +51,11 @@ impl UploadState {
             self.owner.as_bytes(),
             hash_state,
         ];
-        FORMAT.encode([algorithm_code(self.algorithm), 0], &fields)
+        Self::FORMAT.encode([algorithm_code(self.algorithm), 0], &fields)
     }
 
-    pub(super) fn decode(record: &[u8]) -> Result<Self, Undecodable> {
-        FORMAT.decode(record, |[algorithm, _], fields| {
+    fn decode(record: &[u8]) -> Result<Self, Undecodable> {
+        Self::FORMAT.decode(record, |[algorithm, _], fields| {
             let (offset, started, last_activity) = (fields.u64()?, fields.time()?, fields.time()?);
             let (owner, hash_state) = (fields.u16()?, fields.u16()?);
             let owner = fields.text(owner.into())?.to_owned();
@@ -59,32 +66,16 @@ impl UploadState {
         })
     }
 
-    /// Replaces the record in the session's directory. `durable` syncs the record, not the directory.
-    pub(super) fn replace(&self, session: &Path, durable: bool) -> Result<(), StoreError> {
-        Ok(replace(&self.encode(), &session.join("state.tmp"), &session.join("state"), durable)?)
+    fn offset(&self) -> u64 {
+        self.offset
     }
 
-    /// The record of a session; `None` if it is missing or garbage.
-    ///
-    /// Errors: [`StoreError::NewerFormat`], and failed reads. Neither means that the session is useless.
-    pub(super) fn read(session: &Path) -> Result<Option<Self>, StoreError> {
-        Ok(FORMAT.read(&session.join("state"), Self::decode)?.record())
+    fn last_activity(&self) -> SystemTime {
+        self.last_activity
     }
 
-    /// Removes a session's directory, the record first: after a crash, the remainder is no session.
-    pub(super) fn remove_session(session: &Path) -> Result<bool, StoreError> {
-        let had_state = gone(fs::remove_file(session.join("state"))).map_err(StoreError::io("remove", session))?;
-        let had_directory = gone(fs::remove_dir_all(session)).map_err(StoreError::io("remove", session))?;
-        Ok(had_state || had_directory)
-    }
-}
-
-/// Whether something was removed.
-fn gone(result: io::Result<()>) -> io::Result<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+    fn reach(&mut self, offset: u64, last_activity: SystemTime) {
+        (self.offset, self.last_activity) = (offset, last_activity);
     }
 }
 
@@ -106,7 +97,6 @@ mod tests {
 
     use super::*;
     use crate::checksum::checksum;
-    use crate::hasher::Hasher;
     use proptest::prelude::*;
 
     fn state(algorithm: Algorithm) -> UploadState {

@@ -152,3 +152,26 @@ async fn parts_survive_until_their_whole_is_written_down() {
         assert!(!after.session(part).join("data").exists());
     }
 }
+
+/// A second sync succeeds, and says nothing about bytes that the first one could not write.
+#[tokio::test]
+async fn bytes_whose_sync_failed_are_not_acknowledged() {
+    let fixture = Fixture::new();
+    let content = noise(100_000);
+    let id = fixture.create(content.len()).await;
+    fixture.append(&id, 0, &content[..5000]).await.unwrap();
+    let session = fixture.uploads.sessions.find(&id).unwrap();
+    let (uploads, written) = (Arc::clone(&fixture.uploads), Arc::clone(&session));
+    let (result, _) = serving::pass_on(&mut body(&content[5000..]), |frames| {
+        tokio::task::spawn_blocking(move || {
+            // The first of the full segments that are waited for on the way.
+            content_store::faults::plan(content_store::faults::Step::SyncData, 0, libc::EIO);
+            uploads.write(&written, frames)
+        })
+    })
+    .await;
+    assert!(matches!(result.unwrap(), Err(TusError::Staging(_))));
+    assert_eq!(session.view().offset, 5000);
+    let status = fixture.append(&id, 5000, &content[5000..]).await.unwrap();
+    assert_eq!(fixture.content(&status.skylink.unwrap()).await, content);
+}

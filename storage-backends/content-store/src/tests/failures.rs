@@ -5,8 +5,7 @@ use std::fs;
 use super::{Fixture, id, noise, sha256};
 use crate::digest::Algorithm;
 use crate::disk::faults::{Step, plan};
-use crate::upload::SYNC_STEP;
-use crate::{CommitUploadError, StoreError};
+use crate::{CommitUploadError, ContentStore, SYNC_STEP, StoreError};
 
 #[test]
 fn a_full_disk_leaves_an_upload_usable_at_its_offset() {
@@ -121,6 +120,21 @@ fn an_append_whose_sync_point_does_not_fit_takes_nothing() {
 }
 
 #[test]
+fn an_append_into_the_reserve_takes_nothing_each_time() {
+    let fixture = Fixture::new();
+    let store = ContentStore::open_with_reserve(fixture.directory.path(), u64::MAX).unwrap();
+    let mut upload = store.create_upload(&id(), "a", None).unwrap();
+    for _ in 0..2 {
+        assert!(upload.append(b"x").unwrap_err().is_disk_full());
+    }
+    assert!(upload.offset() == 0 && !store.is_troubled());
+    drop(upload);
+    let mut upload = fixture.reopen().unwrap();
+    upload.append(b"x").unwrap();
+    upload.finish(&sha256(b"x")).unwrap();
+}
+
+#[test]
 fn a_failed_directory_sync_poisons_an_upload() {
     let fixture = Fixture::new();
     let mut upload = fixture.create(Algorithm::Sha256);
@@ -214,7 +228,7 @@ fn a_file_system_that_really_is_full_keeps_what_it_has_and_takes_more_after_a_re
         return;
     };
     let directory = tempfile::tempdir_in(small).unwrap();
-    let store = crate::ContentStore::open(directory.path()).unwrap();
+    let store = ContentStore::open(directory.path()).unwrap();
     let free = store.free_space().unwrap();
     assert!(free < 64 * 1024 * 1024, "{free} bytes are free: not a small disk");
     store.put_bytes(&sha256(b"kept"), b"kept").unwrap();
@@ -235,7 +249,7 @@ fn a_file_system_that_really_is_full_keeps_what_it_has_and_takes_more_after_a_re
     let large = noise(300_000);
     assert!(store.put_bytes(&sha256(&large), &large).unwrap_err().is_disk_full());
 
-    let again = crate::ContentStore::open(directory.path()).unwrap();
+    let again = ContentStore::open(directory.path()).unwrap();
     assert_eq!(again.read_verified(&sha256(b"kept"), 4).unwrap(), b"kept");
     assert!(again.remove(&sha256(&ballast)).unwrap());
     upload.append(&chunk).unwrap();

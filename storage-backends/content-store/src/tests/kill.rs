@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{id, noise, sha256};
 use crate::digest::{Algorithm, Digest};
+use crate::upload::hash_again;
 use crate::{ContentStore, Verdict, full_speed};
 
 const DIRECTORY_VARIABLE: &str = "STORAGE_BACKENDS_KILL_TEST_DIRECTORY";
@@ -87,10 +88,10 @@ fn start_child(directory: &Path) -> Child {
 
 fn check(directory: &Path, whole: &[u8], acknowledged: u64, put: &[Digest]) {
     let store = ContentStore::open(directory).unwrap();
-    if let Some(mut upload) = store.open_upload(&id()).unwrap() {
+    if let Some(upload) = store.open_upload(&id()).unwrap() {
         assert!(upload.offset() >= acknowledged, "{} after {acknowledged} was acknowledged", upload.offset());
         let running = upload.hasher.clone().finish();
-        let on_disk = upload.hash_again(Algorithm::Sha256, upload.offset()).unwrap().finish();
+        let on_disk = hash_again(&upload.session, Algorithm::Sha256).unwrap().finish();
         assert_eq!(running, on_disk);
         assert_eq!(on_disk, sha256(&whole[..upload.offset() as usize]));
     } else {
