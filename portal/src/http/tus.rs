@@ -254,7 +254,7 @@ impl From<TusError> for HttpError {
             | TusError::Body(BodyError::Broken) => StatusCode::BAD_REQUEST,
             TusError::Body(BodyError::Idle) | TusError::TooMany => StatusCode::SERVICE_UNAVAILABLE,
             TusError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
-            TusError::Damaged(_) | TusError::Staging(_) | TusError::Io { .. } | TusError::Panicked => {
+            TusError::Damaged(_) | TusError::Staging(_) | TusError::Io { .. } | TusError::Panicked(_) => {
                 return HttpError::internal("the upload failed", error);
             }
         };

@@ -79,7 +79,7 @@ impl Uploads {
             })
         };
         let (ended, failure) = pass_on(&mut pin!(frames), writer).await;
-        let (mut held, result) = ended.map_err(|_| TusError::Panicked)?;
+        let (mut held, result) = ended?;
         *held = ahead.filter(|ahead| ahead.writer.length() == session.view().offset);
         match (result, failure) {
             (Err(TusError::Body(_)), Some(failure)) => Err(TusError::Body(failure)),

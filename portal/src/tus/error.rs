@@ -101,9 +101,9 @@ pub(crate) enum TusError {
         /// The error of the system.
         source: io::Error,
     },
-    /// A thread with work on the upload panicked.
+    /// A task with work on the upload panicked.
     #[error("work on the upload ended unexpectedly")]
-    Panicked,
+    Panicked(#[from] tokio::task::JoinError),
 }
 
 impl From<StoreError> for TusError {

@@ -41,7 +41,7 @@ impl Uploads {
             }
             result
         });
-        work.await.unwrap_or(Err(TusError::Panicked))
+        work.await?
     }
 
     async fn store(self: &Arc<Self>, session: &Arc<Session>, mut held: Held) -> Result<(), TusError> {

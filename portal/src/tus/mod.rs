@@ -167,6 +167,6 @@ impl Uploads {
         &self,
         work: impl FnOnce() -> Result<T, TusError> + Send + 'static,
     ) -> Result<T, TusError> {
-        self.tasks.spawn_blocking(work).await.unwrap_or(Err(TusError::Panicked))
+        self.tasks.spawn_blocking(work).await?
     }
 }

@@ -34,7 +34,7 @@ pub(super) async fn check(registry: &Arc<Registry>, repair: bool, out: &Output) 
             out.item(Item::Finding(Finding::PutAside { digest, list })).await;
         }
     }
-    let files = worker.await.unwrap_or(Err(Error::Internal("the check panicked")))?;
+    let files = worker.await??;
     out.item(Item::Checked { records, files, bad, put_aside }).await;
     Ok(bad == 0)
 }

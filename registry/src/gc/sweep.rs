@@ -35,7 +35,7 @@ pub(super) async fn sweep(registry: &Arc<Registry>, dry_run: bool) -> Result<u64
     while let Some(digest) = found.recv().await {
         swept += u64::from(take(registry, &digest, dry_run).await?);
     }
-    walk.await.unwrap_or(Err(Error::Internal("the sweep panicked")))?;
+    walk.await??;
     Ok(swept)
 }
 

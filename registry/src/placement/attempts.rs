@@ -21,8 +21,7 @@ pub(super) async fn note(remote: &Arc<Remote>, digest: &Digest, locator: &Locato
         let json = serde_json::to_vec(&locator)?;
         fs::write(&path, json)
     };
-    let written = tokio::task::spawn_blocking(write).await.map_err(|_| Error::Internal("a note panicked"))?;
-    written.map_err(Trouble::Disk)
+    tokio::task::spawn_blocking(write).await?.map_err(Trouble::Disk)
 }
 
 /// The content does not lack a place: what was noted of its uploads is done with. If nobody holds it any more, what the

@@ -87,7 +87,7 @@ async fn computed(
 ) -> Result<Computed, Trouble> {
     let (store, name, stop) = (registry.store().clone(), digest.clone(), stop.clone());
     let computing = tokio::task::spawn_blocking(move || compute(&store.open_content(&name, size)?, size, &stop));
-    computing.await.map_err(|_| Error::Internal("computing unit roots panicked"))?
+    computing.await?
 }
 
 /// Whether these are the roots that were recorded, if any were.
@@ -107,7 +107,7 @@ pub(super) async fn known_content(
     }
     let (registry, name) = (Arc::clone(registry), digest.clone());
     let reading = tokio::task::spawn_blocking(move || unit_roots(&registry, &name));
-    match reading.await.map_err(|_| Error::Internal("reading unit roots panicked"))?? {
+    match reading.await?? {
         Some(roots) => with_roots(digest, size, roots).map(Some),
         None => Ok(None),
     }

@@ -137,7 +137,7 @@ impl Placer {
     fn end(&mut self, ended: Result<(Id, Result<Next, Trouble>), JoinError>) {
         let (id, outcome) = match ended {
             Ok(ended) => ended,
-            Err(error) => (error.id(), Err(Trouble::Local(Error::Internal("placing content panicked")))),
+            Err(error) => (error.id(), Err(error.into())),
         };
         let Some(digest) = self.looks.1.remove(&id) else { return };
         let now = Instant::now();

@@ -66,8 +66,7 @@ impl Remote {
     /// Removes the records of content that nobody holds, and what a crash left.
     pub(crate) async fn sweep_unit_hashes(&self, catalog: &Catalog) -> Result<(), Error> {
         let (directory, catalog) = (self.unit_hashes.clone(), catalog.clone());
-        let sweeping = tokio::task::spawn_blocking(move || sweep(&directory, |digest| Ok(catalog.is_held(digest)?)));
-        sweeping.await.unwrap_or(Err(Error::Internal("the sweep of hashes of units panicked")))
+        tokio::task::spawn_blocking(move || sweep(&directory, |digest| Ok(catalog.is_held(digest)?))).await?
     }
 }
 

@@ -201,7 +201,7 @@ impl<'a> Unpins<'a> {
     fn note(&mut self, ended: Result<(Id, Result<Asked, Error>), JoinError>) {
         let (id, outcome) = match ended {
             Ok(ended) => ended,
-            Err(error) => (error.id(), Err(Error::Internal("a removal panicked"))),
+            Err(error) => (error.id(), Err(error.into())),
         };
         let Some((number, sequence)) = self.names.remove(&id) else { return };
         let (lane, settings, now) = (&mut self.lanes[number], &self.remote.settings, Instant::now());

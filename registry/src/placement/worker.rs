@@ -6,6 +6,7 @@ use backends::{BackendError, Content, FileSource, Locator, Source, SourceError};
 use content_store::StoreError;
 use content_store::hasher::Hasher;
 use futures_util::StreamExt as _;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::{Remote, attempts, lost_roots, resume, roots};
@@ -44,6 +45,12 @@ pub(super) enum Trouble {
     /// The node stops.
     #[error("the node stops")]
     Stopped,
+}
+
+impl From<JoinError> for Trouble {
+    fn from(error: JoinError) -> Self {
+        Trouble::Local(error.into())
+    }
 }
 
 impl From<StoreError> for Trouble {
@@ -138,8 +145,7 @@ async fn local_source(
 ) -> Result<Arc<dyn Source>, Trouble> {
     let content = roots::content_of_file(registry, digest, size, stop).await?;
     let (store, name) = (registry.store().clone(), digest.clone());
-    let opening = tokio::task::spawn_blocking(move || store.open_content(&name, size));
-    let file = opening.await.map_err(|_| Error::Internal("opening content panicked"))??;
+    let file = tokio::task::spawn_blocking(move || store.open_content(&name, size)).await??;
     Ok(Arc::new(FileSource::new(file, content)))
 }
 
@@ -199,8 +205,7 @@ async fn locate_and_put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: b
 /// its address.
 async fn put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: bool) -> Result<Locator, Trouble> {
     let (tokens, digest) = (remote.tokens.clone(), source.content().digest().clone());
-    let token = tokio::task::spawn_blocking(move || resume::TokenFile::open(&tokens, &digest)).await;
-    let token = token.map_err(|_| Error::Internal("reading a resume token panicked"))?;
+    let token = tokio::task::spawn_blocking(move || resume::TokenFile::open(&tokens, &digest)).await?;
     let stored = match again {
         true => remote.backend.put_again(Arc::clone(source), &token).await,
         false => remote.backend.put(Arc::clone(source), &token).await,

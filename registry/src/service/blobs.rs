@@ -118,7 +118,7 @@ impl Registry {
     async fn file_here(&self, digest: &Digest, size: u64) -> Result<File, Option<Error>> {
         let (store, wanted) = (self.store.clone(), digest.clone());
         let opened = tokio::task::spawn_blocking(move || store.open_content(&wanted, size));
-        match opened.await.map_err(|_| Error::Internal("file work panicked"))? {
+        match opened.await.map_err(Error::from)? {
             Ok(file) => {
                 self.note_use(&file);
                 Ok(file)
@@ -135,7 +135,7 @@ impl Registry {
         }
         let (store, wanted) = (self.store.clone(), digest.clone());
         let reading = tokio::task::spawn_blocking(move || store.read_verified(&wanted, size));
-        match reading.await.map_err(|_| Error::Internal("file work panicked"))? {
+        match reading.await.map_err(Error::from)? {
             Ok(bytes) => {
                 let bytes = Bytes::from(bytes);
                 self.hot.keep(digest, &bytes);
@@ -190,7 +190,7 @@ impl Registry {
             registry.remove_orphans(committed.orphaned).await;
             Ok(())
         });
-        done.await.unwrap_or(Err(Error::Internal("deleting the blob panicked")))
+        done.await?
     }
 
     /// The file is gone though the catalog holds it: the client is told that we do not have it, so that a push brings it

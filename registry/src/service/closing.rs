@@ -184,31 +184,25 @@ impl Registry {
         }
         let upload = held.guard.take().ok_or(Error::Internal("the upload got lost"))?;
         let wanted = digest.clone();
-        let finished = tokio::task::spawn_blocking(move || upload.finish(&wanted)).await;
-        let finished = match finished {
-            Ok(Ok(finished)) => finished,
-            Ok(Err(CommitUploadError::DigestMismatch { computed, .. })) => {
+        let finished = match tokio::task::spawn_blocking(move || upload.finish(&wanted)).await? {
+            Ok(finished) => finished,
+            Err(CommitUploadError::DigestMismatch { computed, .. }) => {
                 self.forget(&id);
                 return Err(Error::DigestMismatch { claimed: digest, computed });
             }
-            Ok(Err(CommitUploadError::UnsupportedAlgorithm { .. })) => {
+            Err(CommitUploadError::UnsupportedAlgorithm { .. }) => {
                 return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
             }
-            Ok(Err(CommitUploadError::Store(error))) => {
+            Err(CommitUploadError::Store(error)) => {
                 self.give_back(held).await;
                 return Err(error.into());
             }
-            Err(_) => return Err(Error::Internal("verifying the upload panicked")),
         };
         let size = finished.length();
         let _guard = self.locks.lock(&digest).await;
-        match tokio::task::spawn_blocking(move || finished.publish()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                self.give_back(held).await;
-                return Err(error.into());
-            }
-            Err(_) => return Err(Error::Internal("publishing the upload panicked")),
+        if let Err(error) = tokio::task::spawn_blocking(move || finished.publish()).await? {
+            self.give_back(held).await;
+            return Err(error.into());
         }
         let linked = self.link(&repository, &digest, size).await;
         let outcome = if linked.is_ok() { Outcome::Linked } else { Outcome::Unrecorded(size) };

@@ -1,6 +1,7 @@
 //! What can go wrong in a registry, by meaning. `http/error.rs` says what each looks like on the wire.
 
 use content_store::{StoreError, UploadId};
+use tokio::task::JoinError;
 
 use crate::catalog::command::{CommitError, ReadError, Refusal};
 use crate::oci::Digest;
@@ -155,6 +156,13 @@ fn list(digests: &[Digest]) -> String {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         if error.is_disk_full() { Error::DiskFull } else { Error::Storage(error) }
+    }
+}
+
+/// The panic hook has logged which task panicked, and where.
+impl From<JoinError> for Error {
+    fn from(_: JoinError) -> Self {
+        Error::Internal("a task panicked")
     }
 }
 

@@ -86,9 +86,7 @@ impl Registry {
         }
         self.check_store()?;
         let (digest, manifest, push) = if push.body.len() as u64 > SMALL_MANIFEST {
-            tokio::task::spawn_blocking(move || understand(push))
-                .await
-                .unwrap_or(Err(Error::Internal("reading the manifest panicked")))?
+            tokio::task::spawn_blocking(move || understand(push)).await??
         } else {
             understand(push)?
         };
@@ -104,8 +102,7 @@ impl Registry {
             needed.extend(manifest.references.iter().map(|reference| reference.digest.clone()));
         }
         let done = async move { registry.store_manifest(&caller, repository, digest, manifest, push).await };
-        let done = self.tasks.spawn(done);
-        let pushed = done.await.unwrap_or(Err(Error::Internal("storing the manifest panicked")))?;
+        let pushed = self.tasks.spawn(done).await??;
         self.acknowledge_manifest(needed).await?;
         Ok(pushed)
     }
@@ -310,7 +307,7 @@ impl Registry {
         let (registry, caller) = (Arc::clone(self), caller.clone());
         let (repository, reference) = (repository.clone(), reference.clone());
         let done = self.tasks.spawn(async move { registry.take_manifest_out(&caller, &repository, &reference).await });
-        done.await.unwrap_or(Err(Error::Internal("deleting the manifest panicked")))
+        done.await?
     }
 
     async fn take_manifest_out(

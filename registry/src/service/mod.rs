@@ -260,10 +260,7 @@ impl Registry {
         F: FnOnce(&ContentStore) -> Result<T, StoreError> + Send + 'static,
     {
         let store = self.store.clone();
-        match tokio::task::spawn_blocking(move || work(&store)).await {
-            Ok(result) => result.map_err(Error::from),
-            Err(_) => Err(Error::Internal("file work panicked")),
-        }
+        Ok(tokio::task::spawn_blocking(move || work(&store)).await??)
     }
 
     /// Runs index pages on a blocking thread: they may touch the disk many times.
@@ -273,10 +270,7 @@ impl Registry {
         F: FnOnce(&Catalog) -> Result<T, Error> + Send + 'static,
     {
         let catalog = self.catalog.clone();
-        match tokio::task::spawn_blocking(move || work(&catalog)).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::Internal("index work panicked")),
-        }
+        tokio::task::spawn_blocking(move || work(&catalog)).await?
     }
 
     /// Starts a blob's grace period anew; waits if it is just being collected.

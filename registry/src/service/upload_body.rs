@@ -35,7 +35,7 @@ where
     match pass_on(body, writer).await {
         (Ok((slot, Err(Error::BodyBroken))), failure) => (Some(slot), Err(failure.unwrap_or(Error::BodyBroken))),
         (Ok((slot, result)), _) => (Some(slot), result),
-        (Err(_), _) => (None, Err(Error::Internal("the upload's thread panicked"))),
+        (Err(error), _) => (None, Err(error.into())),
     }
 }
 

@@ -90,8 +90,7 @@ impl Registry {
         }
         // Its own task: a client that leaves meanwhile shall not leave files that no table knows.
         let (registry, repository) = (Arc::clone(self), repository.clone());
-        let made = self.tasks.spawn(async move { registry.make_session(repository, algorithm).await });
-        made.await.unwrap_or(Err(Error::Internal("beginning the upload panicked")))
+        self.tasks.spawn(async move { registry.make_session(repository, algorithm).await }).await?
     }
 
     /// True if as much waits for its place as may.
@@ -181,7 +180,7 @@ impl Registry {
         });
         // A request that still writes lets go in its own time; nobody waits for that.
         if is_free {
-            discarded.await.unwrap_or(Err(Error::Internal("cancelling the upload panicked")))?;
+            discarded.await??;
         }
         Ok(())
     }

@@ -248,8 +248,7 @@ fn brought(cold: &Arc<Cold>, number: u64, units: Range<u64>) {
 /// only if its digest says so.
 async fn publish(cold: &Arc<Cold>) -> Result<(), Error> {
     let task = Arc::clone(cold);
-    let sound = tokio::task::spawn_blocking(move || task.staged.is(task.content.digest())).await;
-    if !sound.map_err(|_| Error::Internal("checking a cold read panicked"))?? {
+    if !tokio::task::spawn_blocking(move || task.staged.is(task.content.digest())).await?? {
         return Err(Error::Internal("what was read cold does not have its digest"));
     }
     let registry = &cold.registry;

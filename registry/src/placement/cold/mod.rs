@@ -166,7 +166,7 @@ impl Registry {
     async fn with_unit_hashes(self: &Arc<Self>, remote: &Arc<Remote>, content: Content) -> Result<Content, Error> {
         let (catalog, remote, digest) = (self.catalog.clone(), Arc::clone(remote), content.digest().clone());
         let reading = tokio::task::spawn_blocking(move || remote.unit_hashes(&catalog, &digest));
-        match reading.await.map_err(|_| Error::Internal("reading hashes of units panicked"))?? {
+        match reading.await?? {
             Some(hashes) => {
                 content.with_unit_hashes(hashes).map_err(|_| Error::Internal("the hashes of other content's units"))
             }
