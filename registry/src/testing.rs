@@ -62,7 +62,6 @@ impl Fixture {
         self.registry
             .upload_at_once(&crate::service::Caller::local(), &self.repository, digest.clone(), None, body)
             .await
-            .1
             .unwrap();
         digest
     }
@@ -105,7 +104,6 @@ impl Fixture {
                 empty,
             )
             .await
-            .1
     }
 
     /// Pushes a manifest under the tag `latest`.

@@ -1,6 +1,8 @@
 //! The body of a request, as a stream that ends in time.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use futures_util::{Stream, StreamExt};
 use http::header::CONNECTION;
 use http::{HeaderValue, Response, Version};
 use prometheus_client::metrics::counter::Counter;
+use tokio::runtime::Handle;
 
 use crate::idle::{IdleTimeout, IdleTimeoutError};
 
@@ -30,52 +33,56 @@ const MAX_DRAIN: usize = 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// A request's body. It ends with [`BodyError::Idle`] when no bytes arrive for the idle limit. The whole body may take
-/// any time.
+/// any time. When it is dropped before its end, bytes that the client still sends are read for a while, so that the client
+/// sees the answer.
 #[derive(Debug)]
 pub struct RequestBody {
-    body: IdleTimeout<Body>,
+    /// `None` after it was taken.
+    body: Option<IdleTimeout<Body>>,
     received: Counter,
-    bytes: u64,
-    ended: bool,
+    progress: Arc<Progress>,
+    drains: bool,
+}
+
+/// What was read of a body, by whichever owner.
+#[derive(Debug, Default)]
+struct Progress {
+    bytes: AtomicU64,
+    ended: AtomicBool,
 }
 
 impl RequestBody {
-    /// Wraps `body` with an idle limit. `received` counts its bytes.
-    pub fn new(body: Body, idle: Duration, received: Counter) -> Self {
-        let ended = http_body::Body::is_end_stream(&body);
-        RequestBody { body: IdleTimeout::new(body, idle), received, bytes: 0, ended }
+    /// Wraps `body` with an idle limit. `received` counts its bytes. With `expects_continue`, the client asked whether to
+    /// send, so it has nothing in flight that needs to be read.
+    pub fn new(body: Body, idle: Duration, received: Counter, expects_continue: bool) -> Self {
+        let progress = Arc::<Progress>::default();
+        progress.ended.store(http_body::Body::is_end_stream(&body), Ordering::Relaxed);
+        RequestBody { body: Some(IdleTimeout::new(body, idle)), received, progress, drains: !expects_continue }
     }
 
-    /// Takes the body out, for a task that outlives the request. It still breaks off if the connection ends early. The
-    /// remaining body is empty.
+    /// Takes the body out, for a task that outlives the request. It still breaks off if the connection ends early. What
+    /// remains has no bytes, and knows how far the other one is.
     #[must_use]
     pub fn take(&mut self) -> RequestBody {
-        let empty = RequestBody::new(Body::empty(), Duration::ZERO, self.received.clone());
-        std::mem::replace(self, empty)
+        let (received, progress) = (self.received.clone(), Arc::clone(&self.progress));
+        RequestBody { body: self.body.take(), received, progress, drains: self.drains }
     }
 
     /// The number of bytes read so far.
     pub fn received(&self) -> u64 {
-        self.bytes
+        self.progress.bytes.load(Ordering::Relaxed)
     }
 
     /// True if all of it has been read.
     pub fn is_ended(&self) -> bool {
-        self.ended || http_body::Body::is_end_stream(&self.body)
+        self.progress.ended.load(Ordering::Relaxed)
     }
 
-    /// Ends the use of a body that was not read to its end. Its rest would be taken for the next request, so the
-    /// connection closes. Bytes that the client still sends are read for a while, so that it sees the answer. With
-    /// `expects_continue`, the client asked whether to send and has sent nothing yet.
-    pub fn leave(self, expects_continue: bool, version: Version, response: &mut Response<Body>) {
-        if self.is_ended() {
-            return;
-        }
-        if version <= Version::HTTP_11 {
+    /// Ends the use of the body. The rest of one that was not read to its end would be taken for the next request, so
+    /// the connection closes.
+    pub fn leave(self, version: Version, response: &mut Response<Body>) {
+        if !self.is_ended() && version <= Version::HTTP_11 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        if !expects_continue {
-            tokio::spawn(self.drain());
         }
     }
 
@@ -95,30 +102,102 @@ impl RequestBody {
     }
 }
 
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if self.is_ended() || !self.drains {
+            return;
+        }
+        if let (Some(body), Ok(runtime)) = (self.body.take(), Handle::try_current()) {
+            // With a progress of its own: the request has not read what is drained.
+            let (received, progress) = (self.received.clone(), Arc::default());
+            runtime.spawn(RequestBody { body: Some(body), received, progress, drains: false }.drain());
+        }
+    }
+}
+
 impl Stream for RequestBody {
     type Item = Result<Bytes, BodyError>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.ended {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let Some(body) = this.body.as_mut().filter(|_| !this.progress.ended.load(Ordering::Relaxed)) else {
             return Poll::Ready(None);
-        }
+        };
         loop {
-            let last = match ready!(http_body::Body::poll_frame(Pin::new(&mut self.body), cx)) {
+            let frame = ready!(http_body::Body::poll_frame(Pin::new(&mut *body), cx));
+            let ended = http_body::Body::is_end_stream(body) || !matches!(frame, Some(Ok(_)));
+            this.progress.ended.store(ended, Ordering::Relaxed);
+            return Poll::Ready(match frame {
                 // Trailers have nothing that is used.
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
-                        self.received.inc_by(data.len() as u64);
-                        self.bytes += data.len() as u64;
-                        return Poll::Ready(Some(Ok(data)));
+                        this.received.inc_by(data.len() as u64);
+                        this.progress.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+                        Some(Ok(data))
                     }
+                    Err(_) if ended => None,
                     Err(_) => continue,
                 },
                 Some(Err(IdleTimeoutError::Idle(_))) => Some(Err(BodyError::Idle)),
                 Some(Err(IdleTimeoutError::Body(_))) => Some(Err(BodyError::Broken)),
                 None => None,
-            };
-            self.ended = true;
-            return Poll::Ready(last);
+            });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    fn body(frames: impl IntoIterator<Item = &'static str>, expects_continue: bool) -> (RequestBody, Counter) {
+        let frames: Vec<_> = frames.into_iter().map(|frame| Ok::<_, std::io::Error>(Bytes::from(frame))).collect();
+        let received = Counter::default();
+        let body = Body::from_stream(stream::iter(frames));
+        (RequestBody::new(body, Duration::from_secs(9), received.clone(), expects_continue), received)
+    }
+
+    fn closes(body: RequestBody) -> bool {
+        let mut response = Response::new(Body::empty());
+        body.leave(Version::HTTP_11, &mut response);
+        response.headers().contains_key(CONNECTION)
+    }
+
+    #[tokio::test]
+    async fn a_request_knows_how_far_another_task_has_read_its_body() {
+        let (mut body, _) = body(["abc", "de"], false);
+        let mut taken = RequestBody::take(&mut body);
+        assert_eq!(taken.next().await, Some(Ok(Bytes::from("abc"))));
+        assert_eq!((body.received(), body.is_ended()), (3, false));
+        assert_eq!(body.next().await, None, "the bytes are the other one's");
+        assert!(!body.is_ended());
+        assert_eq!(taken.next().await, Some(Ok(Bytes::from("de"))));
+        assert_eq!(taken.next().await, None);
+        assert_eq!((body.received(), body.is_ended()), (5, true));
+        drop(taken);
+        assert!(!closes(body));
+    }
+
+    #[tokio::test]
+    async fn what_a_task_did_not_read_is_drained_and_the_connection_closes() {
+        let (mut body, received) = body(["abc", "de"], false);
+        let mut taken = RequestBody::take(&mut body);
+        taken.next().await.unwrap().unwrap();
+        drop(taken);
+        while received.get() < 5 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(body.received(), 3, "what is drained was not read by the request");
+        assert!(closes(body));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_asked_whether_to_send_is_not_waited_for() {
+        let (body, received) = body(["abc"], true);
+        assert!(closes(body));
+        tokio::task::yield_now().await;
+        assert_eq!(received.get(), 0);
     }
 }

@@ -55,7 +55,8 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     let label = route.as_ref().map_or("none", Route::label);
     let is_tus = route.as_ref().is_some_and(Route::is_tus);
     let is_shared = !route.as_ref().is_some_and(Route::is_own_origin);
-    let mut body = RequestBody::new(body, portal.options.idle_body_timeout, portal.metrics.received_bytes.clone());
+    let (idle, received) = (portal.options.idle_body_timeout, portal.metrics.received_bytes.clone());
+    let mut body = RequestBody::new(body, idle, received, expects_continue);
     let line = portal.options.access_log.covers(&request.method).then(|| Line::new(&id, path, label, began, &request));
     let pending = Pending::new(line, |line: Option<Line>| {
         count(&portal, label, &request.method, CLIENT_LEFT, began);
@@ -77,7 +78,7 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
         tus::mark(response.headers_mut());
     }
     let received = body.received();
-    body.leave(expects_continue, head.version, &mut response);
+    body.leave(head.version, &mut response);
     let line = pending.answered();
     count(&portal, label, &request.method, response.status().as_u16(), began);
     match line {

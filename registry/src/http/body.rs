@@ -38,13 +38,6 @@ impl OwnChunks {
     pub(crate) fn take(body: &mut RequestBody) -> Self {
         OwnChunks(body.take())
     }
-
-    /// Puts the rest of the body back into the request. `None`, as after a panic, leaves the request without a body.
-    pub(crate) fn put_back(left: Option<Self>, body: &mut RequestBody) {
-        if let Some(OwnChunks(left)) = left {
-            *body = left;
-        }
-    }
 }
 
 impl Stream for OwnChunks {

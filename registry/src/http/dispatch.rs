@@ -38,7 +38,8 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     let expects_continue = head.headers.contains_key(EXPECT);
     let base = app.options.locations.base(&app.options.trusted_proxies, peer, &head.uri, &head.headers);
     let request = Request { caller, headers: head.headers, query: Query::parse_uri(head.uri.query()) };
-    let mut body = RequestBody::new(body, app.options.idle_body_timeout, app.metrics.http_received_bytes.clone());
+    let (idle, received) = (app.options.idle_body_timeout, app.metrics.http_received_bytes.clone());
+    let mut body = RequestBody::new(body, idle, received, expects_continue);
     let line = app.options.access_log.covers(&method).then(|| Line {
         user_agent: access_log::user_agent(&request.headers),
         route: label,
@@ -63,7 +64,7 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     let mut response = answer.unwrap_or_else(|error| render(error, &request.caller, label, &method, &path()));
     finish(&mut response, &request.caller.request, &method, base.as_deref());
     let received = body.received();
-    body.leave(expects_continue, head.version, &mut response);
+    body.leave(head.version, &mut response);
     let response = response.map(|body| Body::new(Counted::new(body, app.metrics.http_sent_bytes.clone())));
     let line = pending.answered();
     count(&app.metrics, label, &method, response.status().as_u16(), began.elapsed());

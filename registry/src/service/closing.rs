@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use content_store::{CommitUploadError, UploadId};
+use tokio::task::JoinError;
 
 use super::sessions::{Held, Outcome};
 use super::uploads::{ByteChunks, Chunk};
@@ -20,8 +21,7 @@ pub struct Closed {
 }
 
 impl Registry {
-    /// PUT: appends what is left, verifies the whole against the digest, and links it into the repository. Gives the body
-    /// back, with what was not read of it.
+    /// PUT: appends what is left, verifies the whole against the digest, and links it into the repository.
     #[expect(clippy::too_many_arguments, reason = "each is a part of the request, and named alike in all of them")]
     pub async fn close_upload<B: ByteChunks + 'static>(
         self: &Arc<Self>,
@@ -31,29 +31,20 @@ impl Registry {
         digest: Digest,
         chunk: Chunk,
         length: Option<u64>,
-        mut body: B,
-    ) -> (Option<B>, Result<Closed, Error>) {
+        body: B,
+    ) -> Result<Closed, Error> {
         // A PUT without a body is often the repetition of one whose answer was lost: it waits for the first to end.
         let waits = chunk != Chunk::Stream || length == Some(0);
-        let locked = match self.lock_for_closing(repository, id, &digest, waits).await {
-            Ok(ControlFlow::Continue(locked)) => locked,
-            Ok(ControlFlow::Break(closed)) => return (Some(body), Ok(closed)),
-            Err(error) => return (Some(body), Err(error)),
+        let held = match self.acquire_for_closing(repository, id, &digest, waits).await? {
+            ControlFlow::Continue(held) => held,
+            ControlFlow::Break(closed) => return Ok(closed),
         };
-        let (registry, session) = (Arc::clone(self), Arc::clone(&locked.session));
-        let outcome = self.carry(async move {
-            let result = registry.fill_and_publish(locked, digest, chunk, length, &mut body).await;
-            (body, result)
-        });
-        let (body, result) = outcome.await;
-        if body.is_none() {
-            session.reopen();
-        }
-        if let Ok(Closed { digest }) = &result {
-            tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id, %digest,
-                "an upload became a blob");
-        }
-        (body, result)
+        let (registry, session) = (Arc::clone(self), Arc::clone(&held.session));
+        let work = async move { registry.fill_and_publish(held, digest, chunk, length, body).await };
+        let closed = self.carry(work).await.inspect_err(|_| session.reopen())??;
+        tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
+            digest = %closed.digest, "an upload became a blob");
+        Ok(closed)
     }
 
     /// POST with `?digest=`: the whole blob in one request. Nothing is left of it if it fails.
@@ -63,19 +54,14 @@ impl Registry {
         repository: &RepositoryName,
         digest: Digest,
         length: Option<u64>,
-        mut body: B,
-    ) -> (Option<B>, Result<Closed, Error>) {
+        body: B,
+    ) -> Result<Closed, Error> {
         let (registry, owner) = (Arc::clone(self), repository.clone());
-        let outcome = self.carry(async move {
-            let result = registry.push_at_once(&owner, digest, length, &mut body).await;
-            (body, result)
-        });
-        let (body, result) = outcome.await;
-        if let Ok(Closed { digest }) = &result {
-            tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, %digest,
-                "a blob was uploaded at once");
-        }
-        (body, result)
+        let work = async move { registry.push_at_once(&owner, digest, length, body).await };
+        let closed = self.carry(work).await??;
+        tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, digest = %closed.digest,
+            "a blob was uploaded at once");
+        Ok(closed)
     }
 
     async fn push_at_once<B: ByteChunks>(
@@ -83,7 +69,7 @@ impl Registry {
         repository: &RepositoryName,
         digest: Digest,
         length: Option<u64>,
-        body: &mut B,
+        body: B,
     ) -> Result<Closed, Error> {
         let Some(algorithm) = digest.algorithm() else {
             return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
@@ -91,61 +77,56 @@ impl Registry {
         let session = self.new_session(repository, Some(algorithm)).await?;
         // No client knows its id: it goes with this request, however that ends.
         let _goes = Ephemeral { registry: Arc::clone(self), repository: repository.clone(), id: session.id.clone() };
-        let locked = self.lock_session(&session, false).await?;
-        self.fill_and_publish(locked, digest, Chunk::Stream, length, body).await
+        let held = self.acquire(&session, false).await?;
+        self.fill_and_publish(held, digest, Chunk::Stream, length, body).await
     }
 
     /// Runs the end of a push as a task: a client that has sent everything may leave, and what it sent is brought to its
     /// end. The body of one that leaves before breaks off, and with it the task ends.
-    async fn carry<B: Send + 'static>(
+    async fn carry(
         self: &Arc<Self>,
-        work: impl Future<Output = (B, Result<Closed, Error>)> + Send + 'static,
-    ) -> (Option<B>, Result<Closed, Error>) {
-        let Ok((body, result)) = self.tasks.spawn(work).await else {
-            return (None, Err(Error::Internal("closing the upload panicked")));
-        };
+        work: impl Future<Output = Result<Closed, Error>> + Send + 'static,
+    ) -> Result<Result<Closed, Error>, JoinError> {
+        let result = self.tasks.spawn(work).await?;
         if let Ok(closed) = &result {
             self.acknowledge_blob(&closed.digest).await;
         }
-        (Some(body), result)
+        Ok(result)
     }
 
     /// The session, for this request alone; or what it became before, if that is what the client wants of it. Who leaves
     /// while another request has the session gets nothing: those who wait and are not there would be without limit.
-    async fn lock_for_closing(
+    async fn acquire_for_closing(
         self: &Arc<Self>,
         repository: &RepositoryName,
         id: &UploadId,
         digest: &Digest,
         waits: bool,
     ) -> Result<ControlFlow<Closed, Held>, Error> {
-        let locked = match self.sessions.find(repository, id) {
+        let held = match self.sessions.find(repository, id) {
             Ok(_) if digest.algorithm().is_none() => {
                 return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
             }
-            Ok(session) => self.lock_session(&session, waits).await,
+            Ok(session) => self.acquire(&session, waits).await,
             Err(error) => Err(error),
         };
-        match locked {
+        match held {
             Err(Error::UploadUnknown) => {
                 self.closed_before(repository, id, digest.clone()).await.map(ControlFlow::Break)
             }
-            locked => locked.map(ControlFlow::Continue),
+            held => held.map(ControlFlow::Continue),
         }
     }
 
     async fn fill_and_publish<B: ByteChunks>(
         &self,
-        locked: Held,
+        held: Held,
         digest: Digest,
         chunk: Chunk,
         length: Option<u64>,
-        body: &mut B,
+        mut body: B,
     ) -> Result<Closed, Error> {
-        let held = self.take_up(locked).await?;
-        let (held, result) = self.fill(held, chunk, length, false, body).await;
-        result?;
-        let held = held.ok_or(Error::Internal("a filled session was not handed back"))?;
+        let held = self.fill(held, chunk, length, false, &mut body).await?;
         self.publish(held, digest).await
     }
 
@@ -194,14 +175,14 @@ impl Registry {
                 return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
             }
             Err(CommitUploadError::Store(error)) => {
-                self.give_back(held).await;
+                self.release(held).await;
                 return Err(error.into());
             }
         };
         let size = finished.length();
         let _guard = self.locks.lock(&digest).await;
         if let Err(error) = tokio::task::spawn_blocking(move || finished.publish()).await? {
-            self.give_back(held).await;
+            self.release(held).await;
             return Err(error.into());
         }
         let linked = self.link(&repository, &digest, size).await;
@@ -213,10 +194,10 @@ impl Registry {
     }
 
     /// The session stays, as of its last sync point: the client may try again.
-    async fn give_back(&self, held: Held) {
+    async fn release(&self, held: Held) {
         held.session.reopen();
         let id = held.session.id.clone();
-        if let Err(error) = self.reopen_upload(held).await {
+        if let Err(error) = self.load(held).await {
             tracing::warn!(upload.id = %id, %error, "an upload that could not be closed cannot be taken up again");
         }
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use content_store::Upload;
 use futures_util::Stream;
 use serving::{Frames, Incomplete, pass_on};
+use tokio::task::JoinError;
 
 use super::Error;
 use super::error::Progress;
@@ -21,7 +22,7 @@ pub(super) struct Plan {
 
 /// Appends the whole body to the upload that `slot` holds, or leaves it as `plan` says. The slot comes back in any case but
 /// a panic, also when this future is dropped: then the thread treats the body as broken off.
-pub(super) async fn receive<S, B>(mut slot: S, plan: Plan, body: &mut B) -> (Option<S>, Result<u64, Error>)
+pub(super) async fn receive<S, B>(mut slot: S, plan: Plan, body: &mut B) -> Result<(S, Result<(), Error>), JoinError>
 where
     S: AsMut<Upload> + Send + 'static,
     B: Stream<Item = Result<Bytes, Error>> + Unpin + Send,
@@ -32,14 +33,14 @@ where
             (slot, result)
         })
     };
-    match pass_on(body, writer).await {
-        (Ok((slot, Err(Error::BodyBroken))), failure) => (Some(slot), Err(failure.unwrap_or(Error::BodyBroken))),
-        (Ok((slot, result)), _) => (Some(slot), result),
-        (Err(error), _) => (None, Err(error.into())),
+    let (written, failure) = pass_on(body, writer).await;
+    match written? {
+        (slot, Err(Error::BodyBroken)) => Ok((slot, Err(failure.unwrap_or(Error::BodyBroken)))),
+        written => Ok(written),
     }
 }
 
-fn write(upload: &mut Upload, plan: Plan, frames: Frames) -> Result<u64, Error> {
+fn write(upload: &mut Upload, plan: Plan, frames: Frames) -> Result<(), Error> {
     let mark = upload.mark();
     let start = upload.offset();
     match append_all(upload, plan, frames) {
@@ -57,7 +58,7 @@ fn write(upload: &mut Upload, plan: Plan, frames: Frames) -> Result<u64, Error> 
     if plan.sync && upload.offset() > start {
         upload.sync_point()?;
     }
-    Ok(upload.offset() - start)
+    Ok(())
 }
 
 fn append_all(upload: &mut Upload, plan: Plan, mut frames: Frames) -> Result<(), Error> {

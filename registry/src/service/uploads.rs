@@ -196,23 +196,17 @@ impl Registry {
         body: &mut B,
     ) -> Result<Progress, Error> {
         let session = self.sessions.find(repository, id)?;
-        let held = self.hold(&session, chunk != Chunk::Stream).await?;
-        let (_, result) = self.fill(held, chunk, length, true, body).await;
-        result?;
+        let held = self.acquire(&session, chunk != Chunk::Stream).await?;
+        self.fill(held, chunk, length, true, body).await?;
         let progress = session.progress();
         tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
             offset = progress.offset, "an upload was appended to");
         Ok(progress)
     }
 
-    /// The right to write to a session, which is ready to be written to.
-    pub(super) async fn hold(&self, session: &Arc<Session>, waits: bool) -> Result<Held, Error> {
-        self.take_up(self.lock_session(session, waits).await?).await
-    }
-
     /// Takes the right to write to a session while another request may have it: a ranged chunk `waits`, and its offset
     /// decides; a stream is refused, since nobody can say what would follow what.
-    pub(super) async fn lock_session(&self, session: &Arc<Session>, waits: bool) -> Result<Held, Error> {
+    pub(super) async fn acquire(&self, session: &Arc<Session>, waits: bool) -> Result<Held, Error> {
         let transfer = Arc::clone(&self.transfers).try_acquire_owned().map_err(|_| Error::TooMany("request bodies"))?;
         let lock = Arc::clone(&session.upload);
         let guard = match waits {
@@ -227,14 +221,9 @@ impl Registry {
         Ok(held)
     }
 
-    /// Takes a locked session up from its files unless it is at hand.
-    pub(super) async fn take_up(&self, held: Held) -> Result<Held, Error> {
-        if held.guard.is_some() { Ok(held) } else { self.reopen_upload(held).await }
-    }
-
-    /// Takes a session up from its files, after a restart or a failure. The right to write goes with the work: a client
+    /// Loads a session from its files, after a restart or a failure. The right to write goes with the work: a client
     /// that leaves meanwhile does not let another one in.
-    pub(super) async fn reopen_upload(&self, mut held: Held) -> Result<Held, Error> {
+    pub(super) async fn load(&self, mut held: Held) -> Result<Held, Error> {
         let reopened = self.blocking(move |store| {
             let Some(upload) = store.open_upload(&held.session.id)? else { return Ok(None) };
             *held.guard = Some(upload);
@@ -246,45 +235,35 @@ impl Registry {
         Ok(held)
     }
 
-    /// Appends a body to a held session.
+    /// Appends a body to an acquired session.
     pub(super) async fn fill<B: ByteChunks>(
         &self,
-        mut held: Held,
+        held: Held,
         chunk: Chunk,
         length: Option<u64>,
         sync: bool,
         body: &mut B,
-    ) -> (Option<Held>, Result<(), Error>) {
+    ) -> Result<Held, Error> {
+        let mut held = if held.guard.is_some() { held } else { self.load(held).await? };
         let session = Arc::clone(&held.session);
-        let exactly =
-            match expected_bytes(chunk, length, &Progress { id: session.id.clone(), offset: held.as_mut().offset() }) {
-                Ok(exactly) => exactly,
-                Err(error) => return (Some(held), Err(error)),
-            };
+        let offset = held.as_mut().offset();
+        let exactly = expected_bytes(chunk, length, &Progress { id: session.id.clone(), offset })?;
         let limit = self.limits.max_blob_size;
-        if limit > 0 && length.is_some_and(|length| held.as_mut().offset().saturating_add(length) > limit) {
-            return (Some(held), Err(Error::BlobTooLarge { limit }));
+        if limit > 0 && length.is_some_and(|length| offset.saturating_add(length) > limit) {
+            return Err(Error::BlobTooLarge { limit });
         }
-        let plan = Plan { exactly, max_blob_size: self.limits.max_blob_size, sync };
-        let (held, result) = receive(held, plan, body).await;
-        let mut held = match (held, result) {
-            (Some(held), Ok(_)) => held,
-            (Some(mut held), Err(error)) => {
-                if !matches!(error, Error::Storage(_)) {
-                    return (Some(held), Err(error));
-                }
+        let (mut held, result) = receive(held, Plan { exactly, max_blob_size: limit, sync }, body).await?;
+        if let Err(error) = result {
+            if matches!(error, Error::Storage(_)) {
                 // What the disk did with the last bytes is unknown: back to what is synced.
                 held.guard.take();
-                return (self.reopen_upload(held).await.ok(), Err(error));
+                // The error that led here is the one with the reason; the next request loads the session, too.
+                let _ = self.load(held).await;
             }
-            (None, Ok(_)) => return (None, Err(Error::Internal("the upload got lost"))),
-            (None, Err(error)) => return (None, Err(error)),
-        };
-        session.reached(held.as_mut().offset());
-        if !session.is_open() {
-            return (Some(held), Err(Error::UploadUnknown));
+            return Err(error);
         }
-        (Some(held), Ok(()))
+        session.reached(held.as_mut().offset());
+        if session.is_open() { Ok(held) } else { Err(Error::UploadUnknown) }
     }
 
     pub(super) fn forget(&self, id: &UploadId) {

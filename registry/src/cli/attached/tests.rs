@@ -55,7 +55,6 @@ impl Running {
             .registry
             .upload_at_once(&crate::service::Caller::local(), &repository, digest.clone(), None, body)
             .await
-            .1
             .unwrap();
         digest
     }

@@ -153,7 +153,6 @@ async fn what_was_pushed_last_is_at_the_attached_portal_when_all_has_stopped() {
     registry
         .upload_at_once(&crate::service::Caller::local(), &"a".parse().unwrap(), digest.clone(), None, body)
         .await
-        .1
         .unwrap();
     drop(registry);
     stop(running).await;

@@ -28,8 +28,7 @@ pub(in crate::http) async fn begin(
     if let Some(digest) = request.query.get("digest") {
         let digest = parse_digest(digest)?;
         let (length, chunks) = (request.content_length(), OwnChunks::take(body));
-        let (left, closed) = app.registry.upload_at_once(&request.caller, repository, digest, length, chunks).await;
-        OwnChunks::put_back(left, body);
+        let closed = app.registry.upload_at_once(&request.caller, repository, digest, length, chunks).await;
         return Ok(stored(repository, &closed.map_err(fail)?.digest));
     }
     let start = start(request)?;
@@ -111,8 +110,7 @@ pub(in crate::http) async fn close(
     let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
     let length = request.content_length();
     let (caller, chunks) = (&request.caller, OwnChunks::take(body));
-    let (left, closed) = app.registry.close_upload(caller, repository, id, digest, chunk, length, chunks).await;
-    OwnChunks::put_back(left, body);
+    let closed = app.registry.close_upload(caller, repository, id, digest, chunk, length, chunks).await;
     Ok(stored(repository, &closed.map_err(&fail)?.digest))
 }
 
