@@ -11,7 +11,6 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use backends::skynet::canonical::file_name;
 use content_store::hasher::Hasher;
 use skynet_formats::profile::Profile;
 use skynet_formats::sector::SectorRoot;
@@ -66,7 +65,7 @@ impl Fanouts {
         for path in files::each(&self.directory)? {
             let path = path?;
             let name = path.file_name().and_then(|name| name.to_str());
-            let digest = name.and_then(|name| name.replacen('-', ":", 1).parse::<Digest>().ok());
+            let digest = name.and_then(Digest::from_file_name);
             let known = digest.filter(|digest| self.path(digest).as_ref() == Some(&path));
             if !known.map_or(Ok(false), |digest| keep(&digest))? {
                 fs::remove_file(path)?;
@@ -85,7 +84,7 @@ impl Fanouts {
     /// `None` for content with an unknown digest algorithm.
     fn path(&self, digest: &Digest) -> Option<PathBuf> {
         digest.algorithm()?;
-        Some(self.directory.join(digest.encoded().get(..2)?).join(file_name(digest)))
+        Some(self.directory.join(digest.encoded().get(..2)?).join(digest.file_name()))
     }
 }
 

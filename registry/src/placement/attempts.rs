@@ -68,7 +68,7 @@ pub(super) async fn settle_old(
     is_looked_at: impl Fn(&Digest) -> bool,
 ) -> Vec<Digest> {
     let tokens = remote.tokens.clone();
-    let listed = tokio::task::spawn_blocking(move || resume::kept(&tokens)).await;
+    let listed = tokio::task::spawn_blocking(move || kept(&tokens)).await;
     let Ok(Ok(digests)) = listed else {
         tracing::warn!("notes of earlier uploads cannot be listed");
         return Vec::new();
@@ -84,12 +84,25 @@ pub(super) async fn settle_old(
     lacking
 }
 
+/// The digests that tokens or notes were kept for. Blocks.
+pub(super) fn kept(directory: &Path) -> io::Result<Vec<Digest>> {
+    let mut digests = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let name = name.to_str().map(|name| name.strip_suffix(NOTE).unwrap_or(name));
+        digests.extend(name.and_then(Digest::from_file_name));
+    }
+    digests.sort();
+    digests.dedup();
+    Ok(digests)
+}
+
 fn path(tokens: &Path, digest: &Digest) -> PathBuf {
-    tokens.join(format!("{}{NOTE}", resume::name(digest)))
+    tokens.join(format!("{}{NOTE}", digest.file_name()))
 }
 
 /// What tells a note's name from that of a resume token.
-pub(super) const NOTE: &str = ".place";
+const NOTE: &str = ".place";
 
 /// A note that was cut off in the middle is none: nothing was sent before it was whole.
 fn read(path: &Path) -> Option<Locator> {

@@ -21,7 +21,7 @@ pub(super) struct TokenFile {
 impl TokenFile {
     /// Reads what was kept. Blocks. What cannot be read costs a repetition.
     pub(super) fn open(directory: &Path, digest: &Digest) -> Self {
-        let path = directory.join(name(digest));
+        let path = directory.join(digest.file_name());
         let last = read(&path).inspect_err(|error| {
             if error.kind() != io::ErrorKind::NotFound {
                 tracing::warn!(%digest, %error, "a resume token cannot be read, the upload begins anew");
@@ -50,34 +50,12 @@ impl Resume for TokenFile {
 
 /// Forgets a token. Blocks. A file that stays costs one question at the most.
 pub(super) fn forget(directory: &Path, digest: &Digest) {
-    match fs::remove_file(directory.join(name(digest))) {
+    match fs::remove_file(directory.join(digest.file_name())) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(%digest, %error, "a resume token cannot be removed");
         }
         _ => {}
     }
-}
-
-/// The digests that tokens or notes were kept for. Blocks.
-pub(super) fn kept(directory: &Path) -> io::Result<Vec<Digest>> {
-    let mut digests = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        let name = name.to_str().map(|name| name.strip_suffix(super::attempts::NOTE).unwrap_or(name));
-        digests.extend(name.and_then(named));
-    }
-    digests.sort();
-    digests.dedup();
-    Ok(digests)
-}
-
-pub(super) fn name(digest: &Digest) -> String {
-    format!("{}-{}", digest.algorithm_name(), digest.encoded())
-}
-
-/// The digest that a file has this name for.
-pub(super) fn named(name: &str) -> Option<Digest> {
-    name.replacen('-', ":", 1).parse().ok()
 }
 
 fn read(path: &Path) -> io::Result<Option<ResumeToken>> {
@@ -114,7 +92,7 @@ mod tests {
             file.keep(ResumeToken::try_from(text.to_owned()).unwrap()).await;
             assert_eq!(TokenFile::open(place.path(), &digest).last().unwrap().as_str(), text);
         }
-        assert_eq!(kept(place.path()).unwrap(), std::slice::from_ref(&digest));
+        assert_eq!(crate::placement::attempts::kept(place.path()).unwrap(), std::slice::from_ref(&digest));
         forget(place.path(), &digest);
         forget(place.path(), &digest);
         assert_eq!(TokenFile::open(place.path(), &digest).last(), None);
@@ -125,7 +103,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let digest = Digest::of(Algorithm::Sha256, b"content");
         for bytes in [vec![], vec![b'x'; MAX_TOKEN + 1], vec![0xff, 0xfe]] {
-            fs::write(place.path().join(name(&digest)), bytes).unwrap();
+            fs::write(place.path().join(digest.file_name()), bytes).unwrap();
             assert_eq!(TokenFile::open(place.path(), &digest).last(), None);
         }
     }

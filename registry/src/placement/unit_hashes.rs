@@ -11,7 +11,7 @@ use std::{fs, io};
 use backends::UnitHash;
 use content_store::record::{self, Fields, Format, RecordError};
 
-use super::{Remote, resume};
+use super::Remote;
 use crate::catalog::Catalog;
 use crate::oci::Digest;
 use crate::service::Error;
@@ -84,7 +84,7 @@ fn sweep(directory: &Path, is_held: impl Fn(&Digest) -> Result<bool, Error>) -> 
     for entry in entries.filter_map(|entry| entry.map_err(cannot).ok()) {
         let name = entry.file_name();
         let name = name.to_str().map(|name| name.strip_suffix(NEW).unwrap_or(name));
-        if let Some(digest) = name.and_then(resume::named)
+        if let Some(digest) = name.and_then(Digest::from_file_name)
             && !is_held(&digest)?
         {
             let _ = fs::remove_file(entry.path()).map_err(cannot);
@@ -94,7 +94,7 @@ fn sweep(directory: &Path, is_held: impl Fn(&Digest) -> Result<bool, Error>) -> 
 }
 
 fn path(directory: &Path, digest: &Digest) -> PathBuf {
-    directory.join(resume::name(digest))
+    directory.join(digest.file_name())
 }
 
 fn temporary(place: &Path) -> PathBuf {

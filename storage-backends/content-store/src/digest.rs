@@ -91,6 +91,18 @@ impl Digest {
         self.0.split_once(':').map_or("", |(_, encoded)| encoded)
     }
 
+    /// The name of a file about this content, `<algorithm>-<encoded>`. It is a part of skyfiles, so it never changes.
+    pub fn file_name(&self) -> String {
+        self.0.replacen(':', "-", 1)
+    }
+
+    /// The digest that has this [`file_name`](Digest::file_name), if its algorithm is supported.
+    pub fn from_file_name(name: &str) -> Option<Self> {
+        let (algorithm, encoded) = name.split_once('-')?;
+        let digest: Digest = format!("{algorithm}:{encoded}").parse().ok()?;
+        digest.algorithm().map(|_| digest)
+    }
+
     /// The algorithm, if it is supported.
     pub fn algorithm(&self) -> Option<Algorithm> {
         Algorithm::from_name(self.algorithm_name())
@@ -167,6 +179,16 @@ mod tests {
     fn foreign_algorithms_pass_if_grammatical() {
         let digest: Digest = "multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8".parse().unwrap();
         assert_eq!(digest.algorithm(), None);
+    }
+
+    #[test]
+    fn file_names_lead_back_to_digests_of_supported_algorithms() {
+        let digest: Digest = EMPTY_SHA256.parse().unwrap();
+        assert_eq!(digest.file_name(), EMPTY_SHA256.replace(':', "-"));
+        assert_eq!(Digest::from_file_name(&digest.file_name()), Some(digest));
+        for other in [EMPTY_SHA256, "sha256", "sha256-00", "md5-aabb", "a-b-cc"] {
+            assert_eq!(Digest::from_file_name(other), None, "{other}");
+        }
     }
 
     #[test]

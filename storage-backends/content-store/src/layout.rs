@@ -71,7 +71,7 @@ impl Layout {
     /// A name in quarantine; `attempt` distinguishes files quarantined within the same second.
     pub(super) fn quarantined(&self, digest: &Digest, now: SystemTime, attempt: u32) -> PathBuf {
         let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-        let name = format!("{}-{}-{seconds}", digest.algorithm_name(), digest.encoded());
+        let name = format!("{}-{seconds}", digest.file_name());
         self.quarantine.join(if attempt == 0 { name } else { format!("{name}.{attempt}") })
     }
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use backends::skynet::canonical::file_name;
 use http::{Request, Response, StatusCode};
 use portal::{ApiKeys, PeerKey, Portal, PortalOptions};
 use skynet_formats::skylink::Skylink;
@@ -113,7 +112,7 @@ impl Uploader {
     }
 
     async fn upload(&self, digest: &Digest, content: &[u8]) -> String {
-        let request = Request::post(format!("/skynet/skyfile?filename={}", file_name(digest)))
+        let request = Request::post(format!("/skynet/skyfile?filename={}", digest.file_name()))
             .header("content-type", "application/octet-stream")
             .body(Body::from(content.to_vec()))
             .unwrap();

@@ -42,7 +42,7 @@ async fn content_goes_out_as_a_file_to_keep() {
         let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header("content-type"), "application/octet-stream");
         assert_eq!(header("x-content-type-options"), "nosniff");
-        let disposition = format!("attachment; filename=\"{}\"", file_name(&digest));
+        let disposition = format!("attachment; filename=\"{}\"", digest.file_name());
         assert!(header("content-disposition").starts_with(&disposition), "{}", header("content-disposition"));
         assert_eq!(header("skyberth-gateway"), "read-only");
         assert!(response.headers().contains_key("x-request-id"));

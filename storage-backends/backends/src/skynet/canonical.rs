@@ -27,14 +27,9 @@ impl Form {
     }
 }
 
-/// The file name that content is uploaded under.
-pub fn file_name(digest: &Digest) -> String {
-    format!("{}-{}", digest.algorithm_name(), digest.encoded())
-}
-
 /// The metadata, byte for byte. Nothing in it needs escaping: a digest's grammar has no such character.
 pub fn metadata(digest: &Digest, length: u64) -> Vec<u8> {
-    format!(r#"{{"filename":"{}","length":{length}}}"#, file_name(digest)).into_bytes()
+    format!(r#"{{"filename":"{}","length":{length}}}"#, digest.file_name()).into_bytes()
 }
 
 /// The bytes before the content in the base sector of small content; the content need not be read for them.

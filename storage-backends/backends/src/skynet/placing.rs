@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use skynet_formats::sector::SectorRoot;
 use skynet_formats::skylink::Skylink;
 
-use super::canonical::{file_name, metadata};
+use super::canonical::metadata;
 use super::client::Client;
 use super::content::checked_bytes;
 use super::problem::Problem;
@@ -102,7 +102,7 @@ impl Large<'_> {
     async fn begin(&self, resume: &dyn Resume) -> Result<Session, BackendError> {
         let content = self.source.content();
         let metadata = metadata(content.digest(), content.length());
-        let id = tus::create(self.client, content.length(), &file_name(content.digest()), &metadata).await?;
+        let id = tus::create(self.client, content.length(), &content.digest().file_name(), &metadata).await?;
         let token = format!("{} {id}", self.skylink);
         resume.keep(ResumeToken::try_from(token).expect("a skylink and a name are short")).await;
         Ok(Session { id, offset: 0 })

@@ -10,7 +10,6 @@ use serde::Deserialize;
 use skynet_formats::profile::Profile;
 use skynet_formats::skylink::Skylink;
 
-use super::canonical::file_name;
 use super::client::Client;
 use super::config::{Deadlines, PortalConfig};
 use super::content::{Body, canonical, max_length};
@@ -165,7 +164,7 @@ impl Portal {
             false => "/skynet/skyfile".to_owned(),
         };
         let length = bytes.len() as u64;
-        let path = format!("{path}?filename={}", file_name(content.digest()));
+        let path = format!("{path}?filename={}", content.digest().file_name());
         let request = self
             .client
             .request(Method::POST, &path)
