@@ -6,12 +6,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use content_store::sync_directory;
+use content_store::replace_file;
 use data_encoding::HEXLOWER;
 use skynet_formats::sector::SectorRoot;
 
@@ -116,15 +116,7 @@ impl Blocklist {
             let _ = writeln!(text, "{}", hash.to_hex());
         }
         let directory = &self.0.directory;
-        let temporary = directory.join("blocklist.tmp");
-        // 1. The new list beside the old one. A crash: the old one stands; the other is overwritten the next time.
-        let mut file = File::create(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        // 2. In its place. A crash: either list.
-        fs::rename(&temporary, directory.join("blocklist"))?;
-        // 3. For good.
-        sync_directory(directory)
+        replace_file(&[text.as_bytes()], &directory.join("blocklist.tmp"), &directory.join("blocklist"))
     }
 }
 

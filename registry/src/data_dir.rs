@@ -19,12 +19,13 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use content_store::replace_file;
 use serde::{Deserialize, Serialize};
 
 /// The newest layout that this program reads, and the one that it writes.
@@ -360,12 +361,8 @@ fn read_marker(path: &Path) -> Result<Marker, DataDirError> {
 fn write_marker(path: &Path, marker: &Marker) -> Result<(), DataDirError> {
     let target = path.join(MARKER);
     let at = |source| DataDirError::Io { path: target.clone(), source };
-    let temporary = path.join(MARKER_IN_THE_MAKING);
     let text = serde_json::to_vec(marker).map_err(|error| at(error.into()))?;
-    let mut file = File::create(&temporary).map_err(at)?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(at)?;
-    fs::rename(&temporary, &target).map_err(at)?;
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(at)
+    replace_file(&[&text], &path.join(MARKER_IN_THE_MAKING), &target).map_err(at)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use content_store::{make_directory, sync_data, sync_directory};
+use content_store::{make_directory, replace_file, sync_directory};
 
 /// Suffix of a file that is being written. No finished file has it.
 const IN_THE_MAKING: &str = ".tmp";
@@ -30,12 +30,7 @@ pub(super) fn write(path: &Path, parts: &[&[u8]]) -> io::Result<File> {
 
 /// Replaces a file durably. A crash before the end leaves the old file.
 pub(super) fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    let new = in_the_making(path);
-    let mut file = File::create(&new)?;
-    parts.iter().try_for_each(|part| file.write_all(part))?;
-    sync_data(&file)?;
-    fs::rename(new, path)?;
-    path.parent().map_or(Ok(()), sync_directory)
+    replace_file(parts, &in_the_making(path), path)
 }
 
 /// All files of a sharded directory, one shard after the other.

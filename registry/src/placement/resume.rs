@@ -1,12 +1,12 @@
 //! Resume tokens of uploads that broke off: a small file each, so that they survive a crash.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use backends::{MAX_TOKEN, Resume, ResumeToken};
+use content_store::replace_file;
 use futures_util::future::BoxFuture;
 
 use crate::oci::Digest;
@@ -66,15 +66,7 @@ fn read(path: &Path) -> io::Result<Option<ResumeToken>> {
 
 /// Replaces the file. A crash leaves the old token, the new one, or none: each is one that the backend may refuse.
 fn write(path: &Path, token: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(token.as_bytes())?;
-    file.sync_data()?;
-    fs::rename(&new, path)?;
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
+    replace_file(&[token.as_bytes()], &path.with_extension("new"), path)
 }
 
 #[cfg(test)]

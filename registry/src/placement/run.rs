@@ -15,7 +15,7 @@ use super::worker::{Next, Trouble, look_at};
 use super::{Remote, attempts, eviction, unpin};
 use crate::catalog::LackingPage;
 use crate::oci::Digest;
-use crate::service::{Error, Registry};
+use crate::service::Registry;
 
 /// Digests looked at in one step of a scan.
 const LOOKS: usize = 512;

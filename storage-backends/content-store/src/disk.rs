@@ -68,6 +68,37 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
+/// Replaces the file at `place` by one with these bytes, by way of `temporary` in the same directory. It is durable when
+/// this returns. A crash or a power cut before leaves the old file or the new one, and perhaps a temporary one.
+pub fn replace_file(parts: &[&[u8]], temporary: &Path, place: &Path) -> io::Result<()> {
+    write_and_rename(parts, temporary, place, true)?;
+    place.parent().map_or(Ok(()), sync_directory)
+}
+
+/// Replaces the file at `place`, by way of `temporary` in the same file system. A crash leaves the old file or the new
+/// one, never a mixture, and perhaps a temporary one. With `durable`, a power cut does so, too. The new file is certain
+/// only when the directory of `place` is synced.
+pub(super) fn write_and_rename(parts: &[&[u8]], temporary: &Path, place: &Path, durable: bool) -> io::Result<()> {
+    let write = || {
+        // 1. The file, beside. A crash after this: what stood stands.
+        let file = create_staging(temporary)?;
+        let mut offset = 0;
+        for part in parts {
+            write_at(&file, part, offset)?;
+            offset += part.len() as u64;
+        }
+        if durable {
+            sync_data(&file)?;
+        }
+        // 2. Its name. A crash after this: the new one stands, and after a power cut either of the two.
+        rename(temporary, place)
+    };
+    write().inspect_err(|_| {
+        // Best effort, to free its space: the next attempt replaces a remaining file.
+        let _ = std::fs::remove_file(temporary);
+    })
+}
+
 /// Makes one directory unless it exists.
 pub fn make_directory(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {

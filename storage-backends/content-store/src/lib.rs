@@ -41,7 +41,7 @@ use upload_state::UploadState;
 pub use direct::DIRECT_ALIGNMENT;
 #[cfg(any(test, feature = "testing"))]
 pub use disk::faults;
-pub use disk::{free_space, make_directory, rename, start_write_back, sync_data, sync_directory};
+pub use disk::{free_space, make_directory, rename, replace_file, start_write_back, sync_data, sync_directory};
 pub use error::{CommitUploadError, StoreError};
 pub use finish::FinishedUpload;
 pub use staged::Staged;

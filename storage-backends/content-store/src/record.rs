@@ -1,6 +1,6 @@
 //! Small checksummed records, one to a file, replaced atomically (`docs/on-disk-format.md`, "Records").
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -162,22 +162,7 @@ impl Format {
 /// new one, never a mixture, and perhaps a file under the temporary name. With `durable`, a power cut does so, too. The
 /// new record is certain only when the caller has synced the directory of `place`.
 pub fn replace(record: &[u8], temporary: &Path, place: &Path, durable: bool) -> Result<(), RecordError> {
-    let written = write_and_rename(record, temporary, place, durable);
-    written.inspect_err(|_| {
-        // Best effort, to free its space: the next attempt replaces a remaining file.
-        let _ = fs::remove_file(temporary);
-    })
-}
-
-fn write_and_rename(record: &[u8], temporary: &Path, place: &Path, durable: bool) -> Result<(), RecordError> {
-    // 1. The record, beside. A crash after this: what stood stands.
-    let file = disk::create_staging(temporary).map_err(RecordError::io("create", temporary))?;
-    disk::write_at(&file, record, 0).map_err(RecordError::io("write", temporary))?;
-    if durable {
-        disk::sync_data(&file).map_err(RecordError::io("sync", temporary))?;
-    }
-    // 2. Its name. A crash after this: the new one stands, and after a power cut either of the two.
-    disk::rename(temporary, place).map_err(RecordError::io("move into place", place))
+    disk::write_and_rename(&[record], temporary, place, durable).map_err(RecordError::io("replace", place))
 }
 
 /// The unread fields of a record. Each method returns the next field, or `None` if too few bytes are left.

@@ -1,5 +1,7 @@
 //! Tests of records, and of what stands in their place.
 
+use std::fs;
+
 use super::*;
 use crate::disk::faults::{Step, clear, plan};
 use proptest::prelude::*;

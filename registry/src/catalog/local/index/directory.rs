@@ -5,9 +5,10 @@
 //! sequence and is not used.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use content_store::replace_file;
 use serde::{Deserialize, Serialize};
 
 const MARK: &str = "mark";
@@ -138,12 +139,7 @@ impl IndexDirectory {
 
     /// Replaces the mark and syncs it. A crash meanwhile leaves the old mark or the new one.
     pub(crate) fn set_mark(&self, mark: &Mark) -> io::Result<()> {
-        let new = self.path.join("mark.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(mark)?)?;
-        file.sync_all()?;
-        fs::rename(new, self.path.join(MARK))?;
-        File::open(&self.path)?.sync_all()
+        replace_file(&[&serde_json::to_vec(mark)?], &self.path.join("mark.new"), &self.path.join(MARK))
     }
 
     /// Writes the first mark, before there is an index. It is not synced: a power cut leaves no mark, or one of an
