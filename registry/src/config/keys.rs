@@ -39,6 +39,14 @@ pub(super) fn set(table: &mut Table, path: &str, value: Value) -> bool {
     }
 }
 
+/// A table of one value, at `path`.
+pub(super) fn only(path: &str, value: Value) -> Table {
+    match path.rsplit_once('.') {
+        None => Table::from_iter([(path.to_owned(), value)]),
+        Some((parent, name)) => only(parent, Value::Table(only(name, value))),
+    }
+}
+
 /// The candidate most like `name`, if one is similar enough.
 pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
@@ -60,6 +68,7 @@ mod tests {
         assert_eq!(get(&table, "b.c").and_then(Value::as_integer), Some(2));
         assert_eq!(get(&table, "a.c"), None);
         assert!(set(&mut table, "b.c", Value::Integer(3)));
+        assert_eq!(only("b.d.e", Value::Integer(4)), "[b.d]\ne = 4".parse().unwrap());
         assert!(!set(&mut table, "x.c", Value::Integer(3)));
         assert_eq!(get(&table, "b.c").and_then(Value::as_integer), Some(3));
     }

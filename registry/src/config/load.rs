@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::keys::{get, leaves, set};
+use super::keys::{get, leaves, only, set};
 use super::validate::Faults;
 use super::{Config, Fault, environment, file};
 
@@ -205,9 +205,7 @@ fn merge(defaults: &Table, overrides: Vec<Override>, faults: &mut Vec<Fault>) ->
     let mut sources: BTreeMap<String, Source> =
         leaves(defaults).into_iter().map(|key| (key, Source::Default)).collect();
     for Override { key, value, source } in overrides {
-        let mut alone = defaults.clone();
-        set(&mut alone, &key, value.clone());
-        match Config::deserialize(alone) {
+        match Config::deserialize(only(&key, value.clone())) {
             Ok(_) => {
                 set(&mut table, &key, value);
                 sources.insert(key, source);
