@@ -34,8 +34,8 @@ impl Crowd {
 
     /// How long the next life is.
     pub fn life(&mut self, lives: Range<Duration>) -> Duration {
-        let micros = |time: Duration| time.as_micros() as u64;
-        lives.start + Duration::from_micros(self.random.next() % micros(lives.end - lives.start))
+        let [start, end] = [lives.start, lives.end].map(|time| time.as_micros() as u64);
+        Duration::from_micros(start + self.random.next() % (end - start))
     }
 
     /// One life of the registry, with something else beside, then `kill -9`: gives what it can be started with again.

@@ -80,11 +80,18 @@ impl<'a> Builder<'a> {
     fn start(round: &'a Round<'a>, name: &str) -> anyhow::Result<Self> {
         let folder = round.folder(&format!("buildkitd-{name}"))?;
         let socket = folder.join("sock");
+        let config = folder.join("buildkitd.toml");
+        // It takes a registry on loopback for one that speaks http, unless it is told.
+        fs::write(
+            &config,
+            format!("[registry.{:?}]\n  http = {}\n", round.target.authority(), round.target.tls.is_none()),
+        )?;
         let mut command = Command::new(round.find("buildkitd")?);
         command
             .args(["--oci-worker-snapshotter=native", "--containerd-worker=false", "--oci-worker-net=host"])
             .arg(format!("--addr=unix://{}", socket.display()))
             .arg(format!("--root={}", folder.join("root").display()))
+            .arg(format!("--config={}", config.display()))
             .envs(round.environment())
             .env("TMPDIR", &folder);
         let probe = || {
