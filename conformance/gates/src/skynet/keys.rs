@@ -8,7 +8,7 @@ use harness::client::{Request, Response};
 use harness::expect::{Faults, status};
 use serde_json::{Value, json};
 
-use super::Bench;
+use super::Suite;
 use super::entry::{Place, blake2b};
 use super::link::Link;
 use super::process::Portal;
@@ -18,9 +18,9 @@ use super::surface::{Upload, message, tus_request};
 const KEY: &str = "a-key-of-the-judge";
 
 /// A portal whose writers need the key.
-fn start(bench: &Bench, binary: &Path, name: &str) -> anyhow::Result<(Portal, Site)> {
-    let folder = bench.scratch.join(name);
-    let log = bench.reports.join(format!("{name}.log"));
+fn start(suite: &Suite, binary: &Path, name: &str) -> anyhow::Result<(Portal, Site)> {
+    let folder = suite.scratch.join(name);
+    let log = suite.reports.join(format!("{name}.log"));
     let portal = Portal::start(binary, &folder, &log, &[("PORTAL_API_KEYS", KEY)])?;
     let site = Site::new(portal.target().clone(), Profile::DEFAULT);
     Ok((portal, site))
@@ -35,8 +35,8 @@ fn keyed_upload(site: &Site, name: &str, bytes: &[u8]) -> anyhow::Result<Link> {
 }
 
 /// Every write without the key, with a wrong one or with only a cookie is refused; reads are not.
-pub fn writes_need_the_key(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
-    let (_portal, site) = start(bench, binary, "keys")?;
+pub fn writes_need_the_key(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
+    let (_portal, site) = start(suite, binary, "keys")?;
     let link = keyed_upload(&site, "keyed", b"keyed")?;
     let entry = Place::new(&site, "keys").entry(b"entry", 0).json().to_string();
     let tus =
@@ -89,8 +89,8 @@ fn change(site: &Site, body: &Value) -> anyhow::Result<Response> {
 }
 
 /// A blocked skylink is 451 wherever it is asked for, also after kill -9, until it is taken off the list.
-pub fn blocked_skylinks(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
-    let (portal, site) = start(bench, binary, "blocks")?;
+pub fn blocked_skylinks(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
+    let (portal, site) = start(suite, binary, "blocks")?;
     let (bytes, other) = (site.text("blocked"), site.text("not blocked"));
     let link = keyed_upload(&site, "blocked", &bytes)?;
     let free = keyed_upload(&site, "free", &other)?;
@@ -140,8 +140,8 @@ fn everywhere(site: &Site, link: &Link, place: &Place, bytes: &[u8]) -> anyhow::
 }
 
 /// Bodies over the limit are refused while they come, whatever their form.
-pub fn limits(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
-    let (folder, log) = (bench.scratch.join("limits"), bench.reports.join("limits.log"));
+pub fn limits(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
+    let (folder, log) = (suite.scratch.join("limits"), suite.reports.join("limits.log"));
     let portal = Portal::start(binary, &folder, &log, &[("PORTAL_MAX_UPLOAD", "1MiB")])?;
     let site = Site::new(portal.target().clone(), Profile::DEFAULT);
     let (fits, over) = (site.noise("fits", 1 << 20), site.noise("over", (1 << 20) + 1));

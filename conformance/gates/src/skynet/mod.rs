@@ -67,7 +67,7 @@ pub struct SkynetArgs {
 
 /// What a group of rows works with.
 #[derive(Debug)]
-pub struct Bench {
+pub struct Suite {
     pub site: Site,
     pub binary: Option<PathBuf>,
     /// Whose registry stores to the real network.
@@ -84,7 +84,7 @@ pub struct Bench {
     report: Report,
 }
 
-type Group = fn(&mut Bench) -> anyhow::Result<()>;
+type Group = fn(&mut Suite) -> anyhow::Result<()>;
 
 const GROUPS: &[(&str, Group)] = &[
     ("registry", registry::run),
@@ -105,7 +105,7 @@ pub fn run(args: &SkynetArgs, scale: Scale, seed: u64, folder: Option<&Path>) ->
     std::fs::create_dir_all(&reports)?;
     let tools = Tools::new(&args.tools, &args.scripts)?;
     let judged = Judged::start(args, &tools, scratch.path(), &reports)?;
-    let mut bench = Bench {
+    let mut suite = Suite {
         site: judged.site(args)?,
         binary: args.binary.clone(),
         registry: args.registry.clone(),
@@ -120,11 +120,11 @@ pub fn run(args: &SkynetArgs, scale: Scale, seed: u64, folder: Option<&Path>) ->
     };
     for (name, group) in groups {
         let started = Instant::now();
-        if let Err(error) = group(&mut bench) {
-            bench.report.add(format!("{name}: runs"), Outcome::Fail(format!("{error:#}")), started.elapsed());
+        if let Err(error) = group(&mut suite) {
+            suite.report.add(format!("{name}: runs"), Outcome::Fail(format!("{error:#}")), started.elapsed());
         }
     }
-    let Bench { judged, report, .. } = bench;
+    let Suite { judged, report, .. } = suite;
     drop(judged);
     report.finish(folder)
 }
@@ -156,7 +156,7 @@ impl Judged {
     }
 }
 
-impl Bench {
+impl Suite {
     /// The real network, if that is what is judged.
     pub fn network(&self) -> Option<&Network> {
         match &self.judged {
@@ -166,7 +166,7 @@ impl Bench {
     }
 
     /// Runs a row if it is wanted; [`harness::expect::NotHere`] says why it does not apply.
-    pub fn row(&mut self, name: &str, run: impl FnOnce(&Bench) -> anyhow::Result<()>) {
+    pub fn row(&mut self, name: &str, run: impl FnOnce(&Suite) -> anyhow::Result<()>) {
         if !self.wants(name) {
             return;
         }

@@ -10,7 +10,7 @@ use harness::client::{Request, Target};
 use harness::expect::not_here;
 use harness::server::free_port;
 
-use super::Bench;
+use super::Suite;
 use super::form::Form;
 use super::process::Portal;
 use super::site::{Profile, Site, accepted, escape, raw_request, upload_path};
@@ -22,26 +22,26 @@ const ROOM: usize = (4 << 20) - 99;
 const SIZES: [(&str, usize); 5] =
     [("0 bytes", 0), ("1 byte", 1), ("1 KiB", 1 << 10), ("32 KiB", 32 << 10), ("100 KiB", 100 << 10)];
 
-pub fn run(bench: &mut Bench) -> anyhow::Result<()> {
-    if bench.site.profile.sector != Profile::RELEASE.sector {
-        bench.row("oracle: the same skylinks as skyd", |_| Err(not_here("the oracle has sectors of 4 MiB")));
+pub fn run(suite: &mut Suite) -> anyhow::Result<()> {
+    if suite.site.profile.sector != Profile::RELEASE.sector {
+        suite.row("oracle: the same skylinks as skyd", |_| Err(not_here("the oracle has sectors of 4 MiB")));
         return Ok(());
     }
-    let oracle = Oracle::start(bench)?;
+    let oracle = Oracle::start(suite)?;
     // Of a running portal's own layout only small files are the oracle's.
-    let (_portal, site) = if let Some(binary) = &bench.binary {
-        let log = bench.reports.join("portal-release.log");
-        let folder = bench.scratch.join("release");
+    let (_portal, site) = if let Some(binary) = &suite.binary {
+        let log = suite.reports.join("portal-release.log");
+        let folder = suite.scratch.join("release");
         let portal = Portal::start(binary, &folder, &log, &[("PORTAL_PROFILE", &Profile::RELEASE.to_string())])?;
         let site = Site::new(portal.target().clone(), Profile::RELEASE);
         (Some(portal), site)
     } else {
-        (None, bench.site.clone())
+        (None, suite.site.clone())
     };
     for (what, length) in SIZES {
-        compare(bench, &oracle, &site, what, length);
+        compare(suite, &oracle, &site, what, length);
     }
-    bench.row("oracle: raw, up to the last byte of the base sector", |_| {
+    suite.row("oracle: raw, up to the last byte of the base sector", |_| {
         for over in [0, 1, 63, 64, 65] {
             // {"filename":"raw.bin","length":4194166}
             let length = ROOM - 39 - over;
@@ -49,20 +49,20 @@ pub fn run(bench: &mut Bench) -> anyhow::Result<()> {
         }
         Ok(())
     });
-    bench.row("oracle: form, up to the last byte of the base sector", |_| {
+    suite.row("oracle: form, up to the last byte of the base sector", |_| {
         let metadata = r#"{"filename":"f.bin","length":4194000,"subfiles":{"f.bin":{"filename":"f.bin","len":4194000}},"tryfiles":["index.html"]}"#;
         let form = Form::new().file("file", "f.bin", None, &site.noise("full", ROOM - metadata.len()));
         same_form(&oracle, &site, "", &form)
     });
-    bench.row("oracle: names, modes and types", |_| names(&oracle, &site));
-    bench.row("oracle: directories with pages", |_| directories(&oracle, &site));
+    suite.row("oracle: names, modes and types", |_| names(&oracle, &site));
+    suite.row("oracle: directories with pages", |_| directories(&oracle, &site));
     Ok(())
 }
 
-fn compare(bench: &mut Bench, oracle: &Oracle, site: &Site, what: &str, length: usize) {
+fn compare(suite: &mut Suite, oracle: &Oracle, site: &Site, what: &str, length: usize) {
     let bytes = site.noise("oracle", length);
-    bench.row(&format!("oracle: raw, {what}"), |_| raw(oracle, site, &bytes));
-    bench.row(&format!("oracle: form, {what}"), |_| {
+    suite.row(&format!("oracle: raw, {what}"), |_| raw(oracle, site, &bytes));
+    suite.row(&format!("oracle: form, {what}"), |_| {
         same_form(oracle, site, "", &Form::new().file("file", "f.bin", Some("application/x-judged"), &bytes))?;
         same_form(oracle, site, "", &Form::new().file("file", "untyped", None, &bytes))
     });
@@ -131,13 +131,13 @@ struct Oracle {
 }
 
 impl Oracle {
-    fn start(bench: &Bench) -> anyhow::Result<Self> {
-        let folder = bench.scratch.join("oracle");
+    fn start(suite: &Suite) -> anyhow::Result<Self> {
+        let folder = suite.scratch.join("oracle");
         std::fs::create_dir_all(&folder)?;
         let target = Target::local(free_port()?);
-        let log = bench.reports.join("oracle.log");
+        let log = suite.reports.join("oracle.log");
         let child =
-            command(&bench.tools.program("skyd-oracle")?, &folder, &target, &log)?.spawn().context("start skyd")?;
+            command(&suite.tools.program("skyd-oracle")?, &folder, &target, &log)?.spawn().context("start skyd")?;
         let mut oracle = Oracle { target, child };
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {

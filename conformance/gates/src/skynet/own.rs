@@ -7,7 +7,7 @@ use harness::client::Request;
 use harness::expect::{Faults, status};
 use harness::random::Random;
 
-use super::Bench;
+use super::Suite;
 use super::entry::Place;
 use super::form::Form;
 use super::keys;
@@ -18,7 +18,7 @@ use super::site::{Profile, Site};
 use super::surface::Upload;
 
 /// A row that starts what it needs from the binary.
-type OwnRow = fn(&Bench, &Path) -> anyhow::Result<()>;
+type OwnRow = fn(&Suite, &Path) -> anyhow::Result<()>;
 
 const ROWS: &[(&str, OwnRow)] = &[
     ("what was answered survives kill -9", answers_survive),
@@ -31,20 +31,20 @@ const ROWS: &[(&str, OwnRow)] = &[
     ("what only a slow peer has leaves while it comes", peers::slow_peer),
 ];
 
-pub fn run(bench: &mut Bench) -> anyhow::Result<()> {
+pub fn run(suite: &mut Suite) -> anyhow::Result<()> {
     for (name, check) in ROWS {
-        bench.row(&format!("own: {name}"), |bench| check(bench, bench.binary()?));
+        suite.row(&format!("own: {name}"), |suite| check(suite, suite.binary()?));
     }
     Ok(())
 }
 
 /// A portal with data of its own.
-fn start(bench: &Bench, binary: &Path, name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Portal> {
-    Portal::start(binary, &bench.scratch.join(name), &bench.reports.join(format!("{name}.log")), settings)
+fn start(suite: &Suite, binary: &Path, name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Portal> {
+    Portal::start(binary, &suite.scratch.join(name), &suite.reports.join(format!("{name}.log")), settings)
 }
 
-fn answers_survive(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
-    let portal = start(bench, binary, "survives", &[])?;
+fn answers_survive(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
+    let portal = start(suite, binary, "survives", &[])?;
     let site = Site::new(portal.target().clone(), Profile::DEFAULT);
     let small = site.text("small");
     let large = site.noise("large", 9 << 20);
@@ -61,8 +61,8 @@ fn answers_survive(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn uploads_survive(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
-    let mut portal = start(bench, binary, "resumes", &[])?;
+fn uploads_survive(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
+    let mut portal = start(suite, binary, "resumes", &[])?;
     let site = Site::new(portal.target().clone(), Profile::DEFAULT);
     let bytes = site.noise("resumes", 10 << 20);
     let raw = Upload::named(&site, bytes.len(), "resumed.bin")?;
@@ -87,11 +87,11 @@ fn uploads_survive(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
 }
 
 /// Kills while a chunk is on its way, and goes on from what the portal says.
-fn random_kills(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
-    let mut portal = start(bench, binary, "killed", &[])?;
+fn random_kills(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
+    let mut portal = start(suite, binary, "killed", &[])?;
     let site = Site::new(portal.target().clone(), Profile::DEFAULT);
-    let mut random = Random::new(bench.seed);
-    let rounds = bench.scale.pick(3, 10, 100);
+    let mut random = Random::new(suite.seed);
+    let rounds = suite.scale.pick(3, 10, 100);
     let mut kept = Vec::new();
     for round in 0..rounds {
         let bytes = site.noise(&format!("killed {round}"), (1 << 20) + random.below(8 << 20));
@@ -122,18 +122,18 @@ fn random_kills(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
 }
 
 /// Base sectors and content go from a portal of one layout to one of another, as a client would carry them.
-fn other_layouts(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
+fn other_layouts(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     for from in ["4MiB/10+20", "4MiB/1+4", "4KiB/1+4"] {
-        faults.check(from, carried(bench, binary, from.parse()?));
+        faults.check(from, carried(suite, binary, from.parse()?));
     }
     faults.finish()
 }
 
-fn carried(bench: &Bench, binary: &Path, profile: Profile) -> anyhow::Result<()> {
+fn carried(suite: &Suite, binary: &Path, profile: Profile) -> anyhow::Result<()> {
     let name = format!("from-{profile}").replace('/', "-");
-    let portal = start(bench, binary, &name, &[("PORTAL_PROFILE", &profile.to_string())])?;
-    let (from, to) = (Site::new(portal.target().clone(), profile), &bench.site);
+    let portal = start(suite, binary, &name, &[("PORTAL_PROFILE", &profile.to_string())])?;
+    let (from, to) = (Site::new(portal.target().clone(), profile), &suite.site);
     for length in [1000, profile.sector as usize + 1000] {
         let bytes = from.noise(&format!("carried {length}"), length);
         let link = from.raw("carried", &bytes)?.link;

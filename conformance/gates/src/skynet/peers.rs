@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use harness::client::{Connection, Request};
 use harness::proxy::{Fault, Proxy};
 
-use super::Bench;
+use super::Suite;
 use super::link::Link;
 use super::process::Portal;
 use super::site::{Profile, Site};
@@ -28,9 +28,9 @@ struct Pair {
 }
 
 impl Pair {
-    fn start(bench: &Bench, binary: &Path) -> anyhow::Result<Self> {
+    fn start(suite: &Suite, binary: &Path) -> anyhow::Result<Self> {
         let start = |name: &str, settings: &[(&str, &str)]| {
-            Portal::start(binary, &bench.scratch.join(name), &bench.reports.join(format!("{name}.log")), settings)
+            Portal::start(binary, &suite.scratch.join(name), &suite.reports.join(format!("{name}.log")), settings)
         };
         let peer = start("peer", &[])?;
         let proxy = Proxy::before(peer.target())?;
@@ -59,9 +59,9 @@ impl Write for Arriving {
 }
 
 /// Heads at once, first bytes after the first sector, a range after its own; and who leaves stops what comes.
-pub fn slow_peer(bench: &Bench, binary: &Path) -> anyhow::Result<()> {
-    let pair = Pair::start(bench, binary)?;
-    let sectors = bench.scale.pick(5, 5, 33);
+pub fn slow_peer(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
+    let pair = Pair::start(suite, binary)?;
+    let sectors = suite.scale.pick(5, 5, 33);
     let length = sectors * Profile::DEFAULT.sector as usize - 1000;
     let bytes = ["whole", "part", "left"].map(|name| pair.from.noise(name, length));
     let mut links = Vec::new();

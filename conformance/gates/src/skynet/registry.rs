@@ -12,7 +12,7 @@ use harness::surroundings::storing_to;
 use harness::verify;
 use harness::{local, status};
 
-use super::Bench;
+use super::Suite;
 use super::link::Link;
 use super::network::Network;
 use super::site::Profile;
@@ -40,7 +40,7 @@ enum Client {
 
 /// The registry under judgement, and the client that pushes to it.
 struct Setting<'a> {
-    bench: &'a Bench,
+    suite: &'a Suite,
     client: Client,
     name: String,
     folder: PathBuf,
@@ -48,14 +48,14 @@ struct Setting<'a> {
 }
 
 /// Nothing where no real network runs: its rows are not those of a portal.
-pub fn run(bench: &mut Bench) -> anyhow::Result<()> {
-    if bench.network().is_none() {
+pub fn run(suite: &mut Suite) -> anyhow::Result<()> {
+    if suite.network().is_none() {
         return Ok(());
     }
     for (way, through) in [(Way::Bare, "bare"), (Way::Front, "behind the front")] {
         for client in [Client::Skopeo, Client::Crane] {
             let row = format!("registry: on skyd {through}: {client:?} pushes, and pulls cold");
-            bench.row(&row.to_lowercase(), |bench| Setting::new(bench, way, client)?.there_and_back());
+            suite.row(&row.to_lowercase(), |suite| Setting::new(suite, way, client)?.there_and_back());
         }
     }
     Ok(())
@@ -78,14 +78,14 @@ fn settings(network: &Network, way: Way) -> Vec<(String, String)> {
 }
 
 impl<'a> Setting<'a> {
-    fn new(bench: &'a Bench, way: Way, client: Client) -> anyhow::Result<Self> {
-        let binary = bench.registry.as_deref().ok_or_else(|| not_here("needs a registry: --registry"))?;
-        let network = bench.network().context("no network")?;
+    fn new(suite: &'a Suite, way: Way, client: Client) -> anyhow::Result<Self> {
+        let binary = suite.registry.as_deref().ok_or_else(|| not_here("needs a registry: --registry"))?;
+        let network = suite.network().context("no network")?;
         let name = format!("registry-{way:?}-{client:?}").to_lowercase();
-        let folder = bench.scratch.join(&name);
+        let folder = suite.scratch.join(&name);
         let mut options = ServerOptions::new(binary, &folder)?.envs(&settings(network, way));
-        options.log = bench.reports.join(format!("{name}.log"));
-        Ok(Setting { bench, client, name, folder, options })
+        options.log = suite.reports.join(format!("{name}.log"));
+        Ok(Setting { suite, client, name, folder, options })
     }
 
     fn there_and_back(&self) -> anyhow::Result<()> {
@@ -114,7 +114,7 @@ impl<'a> Setting<'a> {
 
     /// Each content of the image is at the skylink that the registry names, when skyd itself is asked for it.
     fn is_at_skylinks(&self, image: &Image) -> anyhow::Result<()> {
-        let list = Program::new(&self.options.binary, &self.bench.reports.join("registry-ls.log"));
+        let list = Program::new(&self.options.binary, &self.suite.reports.join("registry-ls.log"));
         let list = list.args(["ls", &format!("skyd/image@{}", image.digest), "--data"]).arg(&self.options.data);
         let list = self.options.env.iter().fold(list, |list, (key, value)| list.env(key, value));
         let said = list.run()?.text();
@@ -125,7 +125,7 @@ impl<'a> Setting<'a> {
             let place = lines.peek().with_context(|| format!("no place of {digest} in {said}"))?;
             let word = place.split_whitespace().find(|word| Link::parse(word).is_ok());
             let skylink = word.with_context(|| format!("no skylink in {place:?}"))?;
-            let answer = self.bench.site.get(format!("/{skylink}"))?;
+            let answer = self.suite.site.get(format!("/{skylink}"))?;
             ensure!(harness::site::sha256(&answer.expect(200)?.body) == digest, "{skylink} is not {digest} at skyd");
             found += 1;
         }
@@ -166,8 +166,8 @@ impl<'a> Setting<'a> {
 
     /// With a home of its own: no credentials or configuration of whoever runs this.
     fn program(&self, name: &str) -> anyhow::Result<Program> {
-        let path = self.bench.tools.program(name)?;
-        Ok(Program::new(path, &self.bench.reports.join("registry-clients.log"))
+        let path = self.suite.tools.program(name)?;
+        Ok(Program::new(path, &self.suite.reports.join("registry-clients.log"))
             .folder(&self.folder)
             .env("HOME", &self.folder)
             .env("XDG_RUNTIME_DIR", &self.folder)

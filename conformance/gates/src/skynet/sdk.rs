@@ -8,56 +8,56 @@ use harness::report::Outcome;
 use harness::scale::Scale;
 use serde_json::{Value, json};
 
-use super::Bench;
+use super::Suite;
 
 const MIB: u64 = 1 << 20;
 
 /// The smallest TUS upload that an SDK splits in two parallel ones: over one of its chunks.
 const PARALLEL: u64 = 45 * MIB;
 
-pub fn nodejs(bench: &mut Bench) -> anyhow::Result<()> {
-    script(bench, "nodejs", "nodejs.mjs")
+pub fn nodejs(suite: &mut Suite) -> anyhow::Result<()> {
+    script(suite, "nodejs", "nodejs.mjs")
 }
 
-pub fn browser(bench: &mut Bench) -> anyhow::Result<()> {
-    bench.tools.program("chromium")?;
-    script(bench, "browser", "browser.mjs")
+pub fn browser(suite: &mut Suite) -> anyhow::Result<()> {
+    suite.tools.program("chromium")?;
+    script(suite, "browser", "browser.mjs")
 }
 
-pub fn python(bench: &mut Bench) -> anyhow::Result<()> {
-    let folder = folder(bench, "python")?;
-    let program = Program::new(bench.tools.python()?, &bench.reports.join("python.log"))
-        .arg(bench.tools.scripts.join("python/rows.py"))
-        .arg(bench.site.url())
+pub fn python(suite: &mut Suite) -> anyhow::Result<()> {
+    let folder = folder(suite, "python")?;
+    let program = Program::new(suite.tools.python()?, &suite.reports.join("python.log"))
+        .arg(suite.tools.scripts.join("python/rows.py"))
+        .arg(suite.site.url())
         .arg(folder)
-        .arg(bench.site.unique());
-    rows(bench, "python", program)
+        .arg(suite.site.unique());
+    rows(suite, "python", program)
 }
 
-pub fn go(bench: &mut Bench) -> anyhow::Result<()> {
-    let folder = folder(bench, "go")?;
-    let program = Program::new(bench.tools.program("go-skynet-rows")?, &bench.reports.join("go.log"))
-        .arg(bench.site.url())
+pub fn go(suite: &mut Suite) -> anyhow::Result<()> {
+    let folder = folder(suite, "go")?;
+    let program = Program::new(suite.tools.program("go-skynet-rows")?, &suite.reports.join("go.log"))
+        .arg(suite.site.url())
         .arg(folder)
-        .arg(bench.site.unique());
-    rows(bench, "go", program)
+        .arg(suite.site.unique());
+    rows(suite, "go", program)
 }
 
 /// Runs one of the scripts for node.
-pub fn script(bench: &mut Bench, name: &str, file: &str) -> anyhow::Result<()> {
-    let program = Program::new(bench.tools.program("node")?, &bench.reports.join(format!("{name}.log")))
-        .arg(bench.tools.scripts.join("node").join(file))
-        .arg(bench.tools.node_modules()?)
-        .arg(bench.site.url())
-        .arg(bench.site.unique())
-        .arg(settings(bench).to_string())
-        .arg(&bench.reports);
-    rows(bench, name, program)
+pub fn script(suite: &mut Suite, name: &str, file: &str) -> anyhow::Result<()> {
+    let program = Program::new(suite.tools.program("node")?, &suite.reports.join(format!("{name}.log")))
+        .arg(suite.tools.scripts.join("node").join(file))
+        .arg(suite.tools.node_modules()?)
+        .arg(suite.site.url())
+        .arg(suite.site.unique())
+        .arg(settings(suite).to_string())
+        .arg(&suite.reports);
+    rows(suite, name, program)
 }
 
 /// What scripts should know of the portal, and how large they should go.
-fn settings(bench: &Bench) -> Value {
-    let profile = bench.site.profile;
+fn settings(suite: &Suite) -> Value {
+    let profile = suite.site.profile;
     let tus = |what: &str, length: u64, options: Value| json!({ "what": what, "length": length, "options": options });
     let forced = |multiplier: u64| json!({ "largeFileSize": 1, "chunkSizeMultiplier": multiplier });
     let mut large = vec![tus("a file of 1 KiB comes back by TUS", 1024, forced(1))];
@@ -65,22 +65,22 @@ fn settings(bench: &Bench) -> Value {
     if profile.sector >= MIB {
         large.push(tus("a file of 5 MiB and a byte comes back by TUS", 5 * MIB + 1, forced(1)));
         large.push(tus("a file of 45 MiB comes back by parallel TUS", PARALLEL, forced(1)));
-        if bench.scale != Scale::Quick {
+        if suite.scale != Scale::Quick {
             large.push(tus("a file of 130 MiB comes back with default options", 130 * MIB, json!({})));
         }
     }
     json!({ "sector": profile.sector, "data": profile.data, "parity": profile.parity, "large": large })
 }
 
-fn folder(bench: &Bench, name: &str) -> anyhow::Result<PathBuf> {
-    let folder = bench.scratch.join(name);
+fn folder(suite: &Suite, name: &str) -> anyhow::Result<PathBuf> {
+    let folder = suite.scratch.join(name);
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
 }
 
 /// Takes a program's lines as rows; one without its last line did not run to its end.
-fn rows(bench: &mut Bench, name: &str, program: Program) -> anyhow::Result<()> {
-    let limit = Duration::from_secs(bench.scale.pick(300, 600, 1200));
+fn rows(suite: &mut Suite, name: &str, program: Program) -> anyhow::Result<()> {
+    let limit = Duration::from_secs(suite.scale.pick(300, 600, 1200));
     let started = Instant::now();
     let ended = program.limit(limit).run_any()?;
     let mut done = false;
@@ -95,7 +95,7 @@ fn rows(bench: &mut Bench, name: &str, program: Program) -> anyhow::Result<()> {
                 None => Outcome::NotApplicable(why),
             };
             let took = Duration::from_secs_f64(line["seconds"].as_f64().unwrap_or_default());
-            bench.result(&format!("{name}: {row}"), outcome, took);
+            suite.result(&format!("{name}: {row}"), outcome, took);
         }
     }
     let outcome = if done && ended.status.success() {
@@ -104,6 +104,6 @@ fn rows(bench: &mut Bench, name: &str, program: Program) -> anyhow::Result<()> {
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         Outcome::Fail(format!("{}: {}", ended.status, said.chars().take(600).collect::<String>()))
     };
-    bench.result(&format!("{name}: runs to its end"), outcome, started.elapsed());
+    suite.result(&format!("{name}: runs to its end"), outcome, started.elapsed());
     Ok(())
 }

@@ -20,7 +20,7 @@ mod uploads;
 
 use harness::expect::not_here;
 
-use super::Bench;
+use super::Suite;
 use super::site::Site;
 pub use expect::message;
 pub use tus::{Upload, request as tus_request};
@@ -70,14 +70,14 @@ const TABLES: &[(&str, &[SurfaceRow])] = &[
     ("left out", left_out::ROWS),
 ];
 
-pub fn run(bench: &mut Bench) -> anyhow::Result<()> {
+pub fn run(suite: &mut Suite) -> anyhow::Result<()> {
     for (table, rows) in TABLES {
         for row in *rows {
-            bench.row(&format!("{table}: {}", row.name), |bench| {
-                if bench.network().is_some() && row.whose == Whose::Ours {
+            suite.row(&format!("{table}: {}", row.name), |suite| {
+                if suite.network().is_some() && row.whose == Whose::Ours {
                     return Err(not_here("beyond what skyd does"));
                 }
-                (row.check)(&bench.site)
+                (row.check)(&suite.site)
             });
         }
     }
