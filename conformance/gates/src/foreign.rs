@@ -57,6 +57,13 @@ pub fn run(args: &Args, folder: Option<&Path>) -> anyhow::Result<()> {
         }
         Ok(())
     });
+    report.case("Basic: an account without rights passes", || {
+        let registry = foreign.with_rights()?;
+        let edge = ["edge", "--url", &registry.url, "--only", "1,5,47", "--username", NAME, "--alt-username", "other"];
+        let ended = foreign.run(&edge, PASSWORD)?;
+        ensure!(ended.said().contains("edge: 3 passed"), "{}", ended.said());
+        ended.passed()
+    });
     report.case("https and Basic: clients push and pull", || {
         let clients =
             ["clients", "--url", &registry.url, "--username", NAME, "--only", "raw,crane,oras,regctl,skopeo,podman"];
@@ -108,7 +115,7 @@ struct Foreign<'a> {
 struct Registry {
     url: String,
     ca: Option<PathBuf>,
-    _daemon: Daemon,
+    _daemons: Vec<Daemon>,
 }
 
 trait Judged {
@@ -163,7 +170,20 @@ impl Foreign<'_> {
         let auth = format!("auth: {{htpasswd: {{realm: judged, path: {}}}}}\n", path("htpasswd"));
         let port = free_port()?;
         let daemon = start(&folder, port, &tls, &auth)?;
-        Ok(Registry { url: format!("https://127.0.0.1:{port}"), ca: Some(folder.join("ca.pem")), _daemon: daemon })
+        Ok(Registry {
+            url: format!("https://127.0.0.1:{port}"),
+            ca: Some(folder.join("ca.pem")),
+            _daemons: vec![daemon],
+        })
+    }
+
+    /// `other` has no rights here.
+    fn with_rights(&self) -> anyhow::Result<Registry> {
+        let folder = self.folder.join("rights");
+        std::fs::create_dir_all(&folder)?;
+        let (port, behind) = (free_port()?, free_port()?);
+        let daemons = vec![start(&folder, behind, "", "")?, with_rights(&folder, port, behind)?];
+        Ok(Registry { url: format!("http://127.0.0.1:{port}"), ca: None, _daemons: daemons })
     }
 
     fn with_tokens(&self, issuer: &Issuer) -> anyhow::Result<Registry> {
@@ -173,8 +193,27 @@ impl Foreign<'_> {
         // This mode challenges requests without a token and accepts any token. The issuer records what the judge asked for.
         let auth = format!("auth: {{silly: {{realm: \"{}\", service: judged}}}}\n", issuer.realm());
         let daemon = start(&folder, port, "", &auth)?;
-        Ok(Registry { url: format!("http://127.0.0.1:{port}"), ca: None, _daemon: daemon })
+        Ok(Registry { url: format!("http://127.0.0.1:{port}"), ca: None, _daemons: vec![daemon] })
     }
+}
+
+/// An nginx that logs accounts in, and lets `other` do nothing.
+fn with_rights(folder: &Path, port: u16, registry: u16) -> anyhow::Result<Daemon> {
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let temporary = temporary.map(|name| format!("  {name}_temp_path {}/{name};\n", folder.display())).concat();
+    let place = folder.display();
+    // Workers of another user may not enter the folder.
+    let config = format!(
+        "daemon off;\nuser root;\npid {place}/pid;\nerror_log {place}/error.log;\nevents {{}}\nhttp {{\n  access_log off;\n\
+         {temporary}  server {{\n    listen 127.0.0.1:{port};\n    client_max_body_size 0;\n    auth_basic judged;\n    \
+         auth_basic_user_file {place}/htpasswd;\n    location / {{\n      if ($remote_user = other) {{ return 403; }}\n      \
+         proxy_pass http://127.0.0.1:{registry};\n      proxy_set_header Host $http_host;\n    }}\n  }}\n}}\n"
+    );
+    std::fs::write(folder.join("nginx.conf"), config)?;
+    std::fs::write(folder.join("htpasswd"), HTPASSWD)?;
+    let mut command = std::process::Command::new(find("nginx", Path::new("/usr/sbin"))?);
+    command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf"));
+    Daemon::start(command, &folder.join("nginx.log"), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
 }
 
 fn start(folder: &Path, port: u16, tls: &str, auth: &str) -> anyhow::Result<Daemon> {
