@@ -1,4 +1,4 @@
-//! A plain HTTP/1.1 client that sends exactly what it is told, right or wrong.
+//! A plain HTTP/1.1 client that sends exactly what it is given, valid or not.
 
 pub mod login;
 mod message;
@@ -20,20 +20,20 @@ pub use message::{Body, Request, Response, clip, octets, reading, with_query};
 pub struct Target {
     pub host: String,
     pub port: u16,
-    /// Present for https.
+    /// Set for https.
     pub tls: Option<Arc<ClientConfig>>,
-    /// The file of certificates that were named for it, for programs that are told of it.
+    /// The certificate file given for it, for programs that need its path.
     pub ca: Option<PathBuf>,
-    /// Finds out how the server wants to be logged in to; absent where no login is ever wanted.
+    /// Logs in as the server requires; `None` if no login is ever needed.
     pub login: Option<Arc<Login>>,
-    /// A second account's login, which has no rights on what the first one pushes.
+    /// Login of a second account, without rights on what the first one pushes.
     pub alt: Option<Arc<Login>>,
-    /// Skyberth's own policy is asked of it, beyond the specification.
+    /// True if Skyberth's own policy is required, beyond the specification.
     pub own: bool,
 }
 
 impl Target {
-    /// A server of ours that speaks http.
+    /// One of our own servers, over http.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Target { host: host.into(), port, tls: None, ca: None, login: None, alt: None, own: true }
     }
@@ -42,16 +42,16 @@ impl Target {
         Target::new("127.0.0.1", port)
     }
 
-    /// The account to log in with, if there is one.
+    /// The account to log in with, if any.
     pub fn account(&self) -> Option<&login::Account> {
         self.login.as_ref()?.account.as_ref()
     }
 
-    /// Reads `http://HOST[:PORT]`.
+    /// Parses `http://HOST[:PORT]`.
     pub fn parse(url: &str) -> anyhow::Result<Self> {
         let (secure, target) = address(url)?;
         if secure {
-            bail!("{url}: only http:// is spoken here");
+            bail!("{url}: only http:// is supported here");
         }
         Ok(target)
     }
@@ -64,22 +64,22 @@ impl Target {
         format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.authority())
     }
 
-    /// This registry, addressed without a login.
+    /// This registry without a login.
     pub fn anonymous(&self) -> Self {
         Target { login: None, ..self.clone() }
     }
 
-    /// This registry, addressed with the second account's login.
+    /// The same registry, used with the second account's login.
     pub fn as_alt(&self) -> Option<Self> {
         self.alt.clone().map(|alt| Target { login: Some(alt), ..self.clone() })
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a new connection.
     pub fn send(&self, request: &Request) -> anyhow::Result<Response> {
         Connection::open(self)?.send(request)
     }
 
-    /// Whether a URL leads to this very server.
+    /// True if a URL leads to this server.
     pub fn is_at(&self, url: &str) -> bool {
         address(url).is_ok_and(|(secure, other)| {
             secure == self.tls.is_some() && other.port == self.port && other.host.eq_ignore_ascii_case(&self.host)
@@ -87,7 +87,7 @@ impl Target {
     }
 }
 
-/// Host and port of an http or https URL, whatever follows them, and whether it is https.
+/// Host and port of an http or https URL, and whether it is https.
 pub fn address(url: &str) -> anyhow::Result<(bool, Target)> {
     let (secure, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
         (Some(rest), _) => (false, rest),
@@ -96,7 +96,7 @@ pub fn address(url: &str) -> anyhow::Result<(bool, Target)> {
     };
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let (host, port) = match authority.rsplit_once(':') {
-        // A colon within brackets belongs to the address.
+        // A colon within brackets is part of the address.
         Some((host, port)) if !port.contains(']') => (host, port.parse().with_context(|| format!("{url}: bad port"))?),
         _ => (authority, if secure { 443 } else { 80 }),
     };
@@ -104,19 +104,19 @@ pub fn address(url: &str) -> anyhow::Result<(bool, Target)> {
     Ok((secure, Target::new(host, port)))
 }
 
-/// The path of a Location, absolute on the same registry or relative.
+/// The path of a Location, which is relative or on the same registry.
 pub fn local_path(target: &Target, location: &str) -> anyhow::Result<String> {
     if location.starts_with('/') {
         return Ok(location.to_owned());
     }
     if !target.is_at(location) {
-        bail!("Location {location} leads elsewhere");
+        bail!("Location {location} is on another server");
     }
     let path = location.splitn(4, '/').nth(3).unwrap_or_default();
     Ok(format!("/{path}"))
 }
 
-/// One kept-alive connection.
+/// A kept-alive connection.
 #[derive(Debug)]
 pub struct Connection {
     target: Target,
@@ -134,7 +134,7 @@ impl Connection {
         Ok(Connection { target: target.clone(), host: target.authority(), reader })
     }
 
-    /// Asks for another host than the one that the connection leads to.
+    /// Sends requests for another host than the one connected to.
     pub fn asking_for(mut self, host: &str) -> Self {
         host.clone_into(&mut self.host);
         self
@@ -157,7 +157,7 @@ impl Connection {
         })
     }
 
-    /// What a request has to show to be let in, if the registry asks for anything.
+    /// The `Authorization` of a request, if the registry requires one.
     pub fn authorization(&self, method: &str, path: &str) -> anyhow::Result<Option<String>> {
         match &self.target.login {
             Some(login) => login.authorization(&self.target, method, path),
@@ -165,8 +165,8 @@ impl Connection {
         }
     }
 
-    /// Sends a request without waiting. A server may answer and close before it has read the whole body, so a
-    /// broken pipe while writing it is no error yet: the answer may still be there to read.
+    /// Sends a request without waiting for the answer. A server may answer and close before it has read the whole body.
+    /// So a broken pipe is no error yet: the answer may still be readable.
     pub fn write(&mut self, request: &Request) -> anyhow::Result<()> {
         let mut head = self.head(request)?.into_bytes();
         let mut out = self.reader.get_ref();
@@ -188,7 +188,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a head and then a body of known length from a reader; memory stays flat.
+    /// Sends a head, and then a body of known length from a reader, in constant memory.
     pub fn write_streamed(&mut self, request: &Request, length: u64, body: &mut dyn Read) -> anyhow::Result<()> {
         let request = request.clone().header("Content-Length", length.to_string());
         let mut head = self.head(&request)?;
@@ -201,7 +201,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads one answer; 100 Continue and the like are passed over.
+    /// Reads one final answer, and skips 1xx answers.
     pub fn read(&mut self, head_only: bool) -> anyhow::Result<Response> {
         let (status, headers) = self.read_head()?;
         let mut response = self.response(status, headers);
@@ -213,12 +213,12 @@ impl Connection {
         Ok(response)
     }
 
-    /// An answer of this server whose body is not read yet.
+    /// An answer of this server without its body.
     pub fn response(&self, status: u16, headers: Vec<(String, String)>) -> Response {
         Response { status, headers, body: Vec::new(), own: self.target.own }
     }
 
-    /// Reads the status line and the headers of the next final answer.
+    /// Reads the status line and headers of the next final answer.
     pub fn read_head(&mut self) -> anyhow::Result<(u16, Vec<(String, String)>)> {
         loop {
             let line = self.read_line().context("status line")?;
@@ -242,7 +242,7 @@ impl Connection {
         }
     }
 
-    /// Copies the body that follows `response`'s head, as it was framed.
+    /// Copies the body that follows the head in `response`, by its framing.
     pub fn copy_body(&mut self, response: &Response, out: &mut dyn Write) -> anyhow::Result<u64> {
         if response.header("Transfer-Encoding").is_some_and(|te| te.eq_ignore_ascii_case("chunked")) {
             let mut total = 0;

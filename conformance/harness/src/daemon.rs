@@ -1,4 +1,4 @@
-//! Daemons that a round owns: started with their own roots, waited for, and stopped with it.
+//! Daemons of one round: started with their own roots, waited for, and stopped with the round.
 
 use std::fs::OpenOptions;
 use std::os::unix::process::CommandExt;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-/// A running daemon; dropping it ends it.
+/// A running daemon. Dropping it stops the process.
 #[derive(Debug)]
 pub struct Daemon {
     name: String,
@@ -17,7 +17,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `command` in a process group of its own, its output appended to `log`, and waits until `ready`.
+    /// Starts `command` in a process group of its own, appends its output to `log`, and waits until `ready`.
     pub fn start(mut command: Command, log: &Path, ready: impl Fn() -> bool) -> anyhow::Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let file = OpenOptions::new().create(true).append(true).open(log)?;
@@ -40,7 +40,7 @@ impl Daemon {
     fn signal(&self, signal: i32, whole_group: bool) {
         if let Ok(pid) = i32::try_from(self.child.id()) {
             #[expect(unsafe_code, reason = "std can send SIGKILL to one process only")]
-            // SAFETY: the pid is our own child's, which has not been waited for yet, and leads its own group.
+            // SAFETY: the pid is that of our own child, which was not waited for yet and leads its own group.
             unsafe {
                 libc::kill(if whole_group { -pid } else { pid }, signal);
             }
@@ -50,7 +50,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // In order first: a daemon unmounts and ends its own helpers when it is asked to end.
+        // SIGTERM first: a daemon then unmounts and ends its own helpers.
         self.signal(libc::SIGTERM, false);
         let deadline = Instant::now() + Duration::from_secs(20);
         while matches!(self.child.try_wait(), Ok(None)) {

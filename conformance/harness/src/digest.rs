@@ -1,10 +1,10 @@
-//! Digests of bytes in memory, and of what passes through a reader or a writer.
+//! Digests of bytes in memory, and of bytes that pass a reader or writer.
 
 use std::io::{self, Read, Write};
 
 use sha2::{Digest as _, Sha256, Sha512};
 
-/// The digest algorithms that the image specification registers.
+/// The digest algorithms registered in the image specification.
 pub const ALGORITHMS: [&str; 3] = ["sha256", "sha512", "blake3"];
 
 /// The digest of `bytes` as `<algorithm>:<hex>`.
@@ -13,7 +13,7 @@ pub fn digest(algorithm: &str, bytes: &[u8]) -> String {
         "sha256" => hex(&Sha256::digest(bytes)),
         "sha512" => hex(&Sha512::digest(bytes)),
         "blake3" => blake3::hash(bytes).to_hex().to_string(),
-        other => format!("no such algorithm {other}"),
+        other => format!("unknown algorithm {other}"),
     };
     format!("{algorithm}:{encoded}")
 }
@@ -30,14 +30,14 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The digest of whatever a reader holds.
+/// The digest of a reader's bytes.
 pub fn sha256_of(mut reader: impl Read) -> anyhow::Result<String> {
     let mut hashing = Hashing::sink();
     io::copy(&mut reader, &mut hashing)?;
     Ok(hashing.digest().0)
 }
 
-/// Counts and hashes what passes through.
+/// Counts and hashes the bytes written to it.
 pub struct Hashing<W> {
     pub inner: W,
     hasher: Sha256,
@@ -45,7 +45,7 @@ pub struct Hashing<W> {
 }
 
 impl Hashing<io::Sink> {
-    /// Hashes and keeps nothing.
+    /// A writer that only hashes.
     pub fn sink() -> Self {
         Hashing::new(io::sink())
     }
@@ -56,7 +56,7 @@ impl<W> Hashing<W> {
         Hashing { inner, hasher: Sha256::new(), length: 0 }
     }
 
-    /// The digest, and the number of bytes.
+    /// The digest and the number of bytes.
     pub fn digest(self) -> (String, u64) {
         (format!("sha256:{}", hex(&self.hasher.finalize())), self.length)
     }

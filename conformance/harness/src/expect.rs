@@ -1,4 +1,4 @@
-//! What an answer must say: statuses, headers and error bodies, each with a message that names the fault.
+//! Expectations of answers: statuses, headers and error bodies, each with a message that names the fault.
 
 use anyhow::{anyhow, bail, ensure};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::client::Response;
 use crate::site::{Repo, clip, digest, local_path};
 
-/// The codes of the distribution specification; there are no others.
+/// The error codes of the distribution specification, all of them.
 const CODES: [&str; 14] = [
     "BLOB_UNKNOWN",
     "BLOB_UPLOAD_INVALID",
@@ -24,7 +24,7 @@ const CODES: [&str; 14] = [
     "TOOMANYREQUESTS",
 ];
 
-/// The answer of a row that the registry may leave out, with the reason.
+/// The outcome of a row that does not apply to this registry, with the reason.
 #[derive(Debug)]
 pub struct NotHere(pub String);
 
@@ -36,7 +36,7 @@ impl std::fmt::Display for NotHere {
 
 impl std::error::Error for NotHere {}
 
-/// Leaves the row, for a reason that the report will show.
+/// Skips the row, with a reason for the report.
 pub fn not_here(why: &str) -> anyhow::Error {
     anyhow::Error::new(NotHere(why.to_owned()))
 }
@@ -57,7 +57,7 @@ impl Faults {
     }
 }
 
-/// A condition, or the fault that its absence is.
+/// Fails with `fault` unless the condition holds.
 pub fn that(holds: bool, fault: impl FnOnce() -> String) -> anyhow::Result<()> {
     if holds { Ok(()) } else { Err(anyhow!(fault())) }
 }
@@ -67,7 +67,7 @@ pub fn status(answer: &Response, allowed: &[u16]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The codes of an error body in the specification's form, which is optional.
+/// The codes of an error body in the specification's form. The body is optional.
 pub fn codes(answer: &Response) -> anyhow::Result<Vec<String>> {
     if !answer.own {
         return Ok(Vec::new());
@@ -79,13 +79,13 @@ pub fn codes(answer: &Response) -> anyhow::Result<Vec<String>> {
     let errors = errors.ok_or_else(|| anyhow!("no errors in {}", clip(&answer.text())))?;
     let code = |error: &Value| {
         let code = error.get("code").and_then(Value::as_str).unwrap_or("");
-        ensure!(CODES.contains(&code), "{code:?} is none of the specification's codes");
+        ensure!(CODES.contains(&code), "{code:?} is not a code of the specification");
         Ok(code.to_owned())
     };
     errors.iter().map(code).collect()
 }
 
-/// An error of one of these statuses. By our own policy each of its codes is one of these.
+/// Expects an error with one of these statuses. By our own policy its codes must be among these.
 pub fn error(answer: &Response, statuses: &[u16], allowed: &[&str]) -> anyhow::Result<()> {
     status(answer, statuses)?;
     if !answer.own {
@@ -101,11 +101,12 @@ pub fn error(answer: &Response, statuses: &[u16], allowed: &[&str]) -> anyhow::R
 
 pub fn header(answer: &Response, name: &str, want: &str) -> anyhow::Result<()> {
     let got = answer.need(name)?;
-    ensure!(got == want, "{name} should be {want:?}, is {got:?}");
+    ensure!(got == want, "{name} should be {want:?}, but is {got:?}");
     Ok(())
 }
 
-/// A header that v1.1.1 only recommends: by our own policy it must be there, and wherever it is, it must be right.
+/// A header that v1.1.1 only recommends. Skyberth must send it. Other registries may omit it, but must not send a wrong
+/// one.
 pub fn recommended(answer: &Response, name: &str, want: &str) -> anyhow::Result<()> {
     if !answer.own && answer.header(name).is_none() {
         return Ok(());
@@ -120,20 +121,20 @@ pub fn no_header(answer: &Response, name: &str) -> anyhow::Result<()> {
     }
 }
 
-/// The items of a comma list that may also be spread over several headers of the name.
+/// The items of a comma-separated list, which may span several headers of that name.
 pub fn list(answer: &Response, name: &str) -> Vec<String> {
     let same = answer.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
     same.flat_map(|(_, value)| value.split(',').map(|item| item.trim().to_owned())).collect()
 }
 
-/// A Location; by our own policy with neither scheme nor host, since behind a proxy only the client knows those.
+/// A `Location`. By our own policy it has neither scheme nor host, since behind a proxy only the client knows these.
 pub fn relative_location(answer: &Response) -> anyhow::Result<&str> {
     let location = answer.need("Location")?;
     ensure!(!answer.own || location.starts_with("/v2/"), "Location {location:?} is not relative");
     Ok(location)
 }
 
-/// A 201 of a push: the digest is the client's, the Location is relative and gives the same bytes.
+/// Expects the 201 of a push: with the client's digest, and a relative `Location` that returns the same bytes.
 pub fn pushed(repo: &Repo, answer: &Response, want: &str, bytes: &[u8]) -> anyhow::Result<()> {
     answer.expect(201)?;
     recommended(answer, "Docker-Content-Digest", want)?;
@@ -146,13 +147,13 @@ pub fn pushed(repo: &Repo, answer: &Response, want: &str, bytes: &[u8]) -> anyho
     }
 }
 
-/// GET and HEAD give exactly these bytes, length and digest.
+/// Expects GET and HEAD to return exactly these bytes, length and digest.
 pub fn pulled(repo: &Repo, path: &str, want: &str, bytes: &[u8]) -> anyhow::Result<()> {
     let answer = repo.get(path)?;
     answer.expect(200)?;
     ensure!(
         answer.body == bytes,
-        "{}: {} bytes came back, not those {} pushed",
+        "{}: {} bytes were returned, not the {} bytes pushed",
         clip(path),
         answer.body.len(),
         bytes.len()
@@ -167,10 +168,10 @@ pub fn pulled(repo: &Repo, path: &str, want: &str, bytes: &[u8]) -> anyhow::Resu
     Ok(())
 }
 
-/// Absent by GET and HEAD.
+/// Expects GET and HEAD to answer 404.
 pub fn absent(repo: &Repo, path: &str) -> anyhow::Result<()> {
     for answer in [repo.get(path)?, repo.head(path)?] {
-        ensure!(answer.status == 404, "{} should be absent, answers {}", clip(path), answer.status);
+        ensure!(answer.status == 404, "{} should be absent, but answers {}", clip(path), answer.status);
     }
     Ok(())
 }
@@ -181,7 +182,7 @@ pub fn tag_names(answer: &Response) -> anyhow::Result<Vec<String>> {
     strings(&answer.json()?, "tags")
 }
 
-/// A member that must be a list of strings, never null.
+/// A member that must be a list of strings, not null.
 pub fn strings(body: &Value, member: &str) -> anyhow::Result<Vec<String>> {
     let list = body.get(member).and_then(Value::as_array);
     let list = list.ok_or_else(|| anyhow!("{member} is not a list in {}", clip(&body.to_string())))?;

@@ -1,4 +1,4 @@
-//! What the gates share: the options and cases of a gate, figures for the log, waiting.
+//! Shared by all gates: options and cases of a gate, figures for the log, waiting.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ use anyhow::bail;
 use crate::jobs;
 use crate::report::Report;
 
-/// What a gate judges.
+/// Options of a gate.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GateArgs {
-    /// The `skyberth` binary; it is started with settings and a data directory of each case's own.
+    /// The `skyberth` binary. Each case starts it with its own settings and data directory.
     #[arg(long)]
     pub binary: PathBuf,
-    /// Only the cases whose names hold this text.
+    /// Run only cases whose names contain this text.
     #[arg(long)]
     pub only: Option<String>,
 }
@@ -24,7 +24,7 @@ impl GateArgs {
         self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
     }
 
-    /// Runs a case if it is wanted; [`crate::expect::NotHere`] says why it cannot be provoked on this machine.
+    /// Runs a case if it is selected. With [`crate::expect::NotHere`] the case cannot be provoked on this machine.
     pub fn case(&self, report: &mut Report, name: &str, run: impl FnOnce() -> anyhow::Result<()>) {
         if !self.wants(name) {
             return;
@@ -33,7 +33,7 @@ impl GateArgs {
     }
 }
 
-/// A figure that a case found, for the log; with the case's name if others run beside it.
+/// Prints a figure found by a case, with the case's name if others run beside it.
 pub fn note(text: &str) {
     match jobs::case() {
         case if case.is_empty() => println!("      {text}"),
@@ -41,7 +41,7 @@ pub fn note(text: &str) {
     }
 }
 
-/// Those of `all` with one of these names, or all without any name; an unknown name is an error.
+/// The entries of `all` with these names; all entries if no name is given. Fails on an unknown name.
 pub fn named<'a, T>(
     all: &'a [T],
     kind: &str,
@@ -55,7 +55,7 @@ pub fn named<'a, T>(
     Ok(all.iter().filter(|one| names.is_empty() || names.iter().any(|name| name == name_of(one))).collect())
 }
 
-/// Asks until the answer is yes; `false` at the limit.
+/// Calls `ask` until it returns true; `false` at the limit.
 pub fn wait_until(limit: Duration, mut ask: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     loop {

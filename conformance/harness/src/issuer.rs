@@ -1,4 +1,4 @@
-//! A small issuer of tokens, as the token specification of distribution has it: a token says what it was asked for.
+//! A small token issuer after distribution's token specification. A token contains the scope that was requested.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::client::login::base64;
 
-/// It lives as long as the process; its thread waits for connections.
+/// It lives as long as the process, with a thread that accepts connections.
 #[derive(Debug)]
 pub struct Issuer {
     authority: String,
@@ -15,7 +15,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Gives tokens to this account only, which say that they live this long.
+    /// Issues tokens with this lifetime, only to this account.
     pub fn start(name: &str, password: &str, life: Duration) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let authority = listener.local_addr()?.to_string();
@@ -24,7 +24,7 @@ impl Issuer {
             (Arc::clone(&scopes), format!("Basic {}", base64(format!("{name}:{password}").as_bytes())));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // The asking side sees what fails here.
+                // The client sees failures here.
                 let _ = answer(&stream, &account, &asked, life);
             }
         });
@@ -39,7 +39,7 @@ impl Issuer {
         format!("http://{}/token", self.authority)
     }
 
-    /// What each token so far was asked for: its scopes, with spaces between.
+    /// The requested scopes of each token so far, separated by spaces.
     pub fn scopes(&self) -> Vec<String> {
         self.scopes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -77,14 +77,14 @@ mod tests {
     use crate::client::login::{Account, Login};
     use crate::client::{Request, Target};
 
-    /// A registry that takes a token only for the very scope that a request needs.
+    /// A registry that accepts a token only for exactly the scope that a request needs.
     fn registry(realm: String) -> Target {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let realm = realm.clone();
-                // A client may open a connection, and ask on another one how to log in.
+                // A client may open a connection, and ask on another how to log in.
                 std::thread::spawn(move || converse(&stream, &realm));
             }
         });

@@ -1,4 +1,4 @@
-//! Cases that wait for servers and disks more than they compute: a few at a time.
+//! Runs cases that mostly wait for servers and disks, a few at a time.
 
 use std::cell::RefCell;
 use std::sync::Mutex;
@@ -8,11 +8,11 @@ use std::time::Instant;
 use crate::report::{Outcome, Report, Row};
 
 thread_local! {
-    /// The case that this thread works on.
+    /// The current case of this thread.
     static CASE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// The name of the case that this thread works on, if other cases run beside it.
+/// The current case of this thread, if other cases run beside it.
 pub fn case() -> String {
     CASE.with_borrow(Clone::clone)
 }
@@ -26,7 +26,7 @@ pub struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// A case; what it returns is added to its name.
+    /// A case. The text that it returns is added to its name.
     pub fn new(name: impl Into<String>, work: impl FnOnce() -> anyhow::Result<String> + Send + 'a) -> Self {
         Job::rows(name, move |name, report| {
             let started = Instant::now();
@@ -39,12 +39,12 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// A case without anything to tell.
+    /// A case without a result text.
     pub fn plain(name: impl Into<String>, work: impl FnOnce() -> anyhow::Result<()> + Send + 'a) -> Self {
         Job::new(name, || work().map(|()| String::new()))
     }
 
-    /// Cases that depend on each other, reported by themselves.
+    /// Cases that depend on each other. They report their own rows.
     pub fn rows(name: impl Into<String>, work: impl FnOnce(&str, &mut Report) + Send + 'a) -> Self {
         Job { name: name.into(), work: Box::new(work) }
     }
@@ -54,7 +54,8 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Runs the cases, `workers` at a time, and reports them in their order; each is made only when a worker is free for it.
+/// Runs the cases, `workers` at a time, and reports them in their order. A case is created when a worker is free for
+/// it.
 pub fn run<'a>(
     report: &mut Report,
     workers: usize,
@@ -72,7 +73,7 @@ pub fn run<'a>(
                 }
             });
         }
-        // The workers' ends are what counts from here on.
+        // From here on only the workers' ends count.
         drop((receive, done));
         for (number, job) in jobs.enumerate() {
             if send.send((number, job?)).is_err() {
@@ -87,7 +88,7 @@ pub fn run<'a>(
     })
 }
 
-/// The rows are printed at once, by this thread.
+/// The caller's thread prints the rows at once.
 fn work(job: Job<'_>) -> Vec<Row> {
     CASE.set(job.name.clone());
     let mut part = Report::new(&job.name);

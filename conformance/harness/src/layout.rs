@@ -1,4 +1,4 @@
-//! Makes images and OCI layouts from nothing: no base image, no network, the same bytes for the same seed.
+//! Makes images and OCI layouts from scratch: no base image, no network, and the same bytes for the same seed.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -26,7 +26,7 @@ pub struct Layer {
 /// An image in a layout of its own.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// An OCI image layout that holds this image under the reference name `image`.
+    /// An OCI image layout with this image under the reference name `image`.
     pub layout: PathBuf,
     /// Digest of the manifest.
     pub digest: String,
@@ -44,7 +44,7 @@ pub struct Index {
     pub children: Vec<Image>,
 }
 
-/// An image whose layers hold `sizes` bytes of noise that no compression shrinks.
+/// An image whose layers contain `sizes` bytes of incompressible noise.
 pub fn image(layout: &Path, seed: &str, sizes: &[u64]) -> anyhow::Result<Image> {
     let image = image_for(layout, seed, sizes, "amd64")?;
     write_index(layout, &[named(&image.descriptor(), "image")])?;
@@ -90,7 +90,7 @@ impl Image {
         json!({"mediaType": MANIFEST, "digest": self.digest, "size": self.manifest.len()})
     }
 
-    /// Writes the image as `docker save` would, for `docker load`.
+    /// Writes the image in the format of `docker save`, for `docker load`.
     pub fn docker_archive(&self, path: &Path, name: &str) -> anyhow::Result<()> {
         let mut out = BufWriter::new(File::create(path)?);
         let hex = |digest: &str| digest.trim_start_matches("sha256:").to_owned();
@@ -110,7 +110,7 @@ impl Image {
     }
 }
 
-/// Packs a layout as a tar, as `ctr images import` reads it.
+/// Packs a layout into a tar, for `ctr images import`.
 pub fn layout_archive(layout: &Path, path: &Path) -> anyhow::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
     for name in ["oci-layout", "index.json"] {

@@ -1,4 +1,4 @@
-//! What the checks share: a raw client, servers under test, proxies before them, expectations of answers, reports.
+//! Shared by all checks: a raw client, servers under test, proxies in front of them, expectations of answers, reports.
 #![allow(
     missing_docs,
     missing_debug_implementations,

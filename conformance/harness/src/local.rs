@@ -1,16 +1,16 @@
-//! The content files of a node: counted, and deleted.
+//! Counts and deletes the content files of a node.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-/// What may stay when all content is deleted: the truth, its view, what names the directory, and an attached portal.
+/// What stays when all content is deleted: the journal, the index, the directory's own files, and an attached portal.
 const KEPT: [&str; 7] = ["journal", "index", "skyberth.json", "lock", "admin.sock", "uploads", "portal"];
-/// A file of the kept that is so large would be content after all. Indexes and journals of the cases are smaller.
+/// A kept file of this size is probably content. Indexes and journals of the cases are smaller.
 const SUSPICIOUS: u64 = 256 << 20;
 
-/// Deletes everything that could be content, in whatever folder it lies.
+/// Deletes everything that could be content, in any subdirectory.
 pub fn delete_all(data: &Path) -> anyhow::Result<()> {
     ensure!(data.join("journal").exists(), "{} has no journal", data.display());
     for entry in fs::read_dir(data)? {
@@ -24,12 +24,12 @@ pub fn delete_all(data: &Path) -> anyhow::Result<()> {
     }
     for file in files_below(data)? {
         let length = file.metadata().map_or(0, |found| found.len());
-        ensure!(length < SUSPICIOUS, "{} of {length} bytes is no content?", file.display());
+        ensure!(length < SUSPICIOUS, "{} has {length} bytes: is it not content?", file.display());
     }
     Ok(())
 }
 
-/// True if this content has a file here.
+/// True if this content has a local file.
 pub fn has(data: &Path, digest: &str) -> bool {
     files_of(data, digest).is_ok_and(|found| !found.is_empty())
 }
@@ -40,19 +40,19 @@ fn files_of(data: &Path, digest: &str) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files_below(&data.join("blobs"))?.into_iter().filter(is_it).collect())
 }
 
-/// Deletes the files of this content only, as an eviction would.
+/// Deletes only the files of this content, like an eviction.
 pub fn delete(data: &Path, digest: &str) -> anyhow::Result<()> {
     let found = files_of(data, digest)?;
-    ensure!(!found.is_empty(), "{digest} is not here");
+    ensure!(!found.is_empty(), "{digest} has no local file");
     found.iter().try_for_each(|file| fs::remove_file(file).with_context(|| file.display().to_string()))
 }
 
-/// The content files here, by name, with the bytes that they take on the disk: a part of a blob counts as the part.
+/// The local content files by name, with the bytes that they occupy on disk. A partial blob counts with its part.
 pub fn content(data: &Path) -> anyhow::Result<Vec<(String, u64)>> {
     use std::os::unix::fs::MetadataExt as _;
     let mut found = Vec::new();
     for file in files_below(&data.join("blobs"))? {
-        // A file may go while this looks.
+        // A file may be removed meanwhile.
         if let Ok(about) = file.metadata() {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             found.push((name, about.len().min(about.blocks() * 512)));
@@ -65,9 +65,9 @@ pub fn content_bytes(data: &Path) -> anyhow::Result<u64> {
     Ok(content(data)?.iter().map(|(_, length)| length).sum())
 }
 
-/// The bytes of all files below a folder.
+/// The bytes of all files below a directory.
 pub fn bytes_below(path: &Path) -> anyhow::Result<u64> {
-    // A file may go while this looks.
+    // A file may be removed meanwhile.
     Ok(files_below(path)?.iter().filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum())
 }
 

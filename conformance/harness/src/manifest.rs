@@ -1,4 +1,4 @@
-//! Builders for manifests: images, indexes and artifacts, as the exact bytes that will be pushed.
+//! Builds manifests (images, indexes, artifacts) as the exact bytes to push.
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
-/// A manifest ready to be pushed.
+/// A manifest ready to push.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     pub media_type: String,
@@ -37,12 +37,12 @@ impl Manifest {
         described(&self.media_type, &self.bytes)
     }
 
-    /// The body, to change one thing in it.
+    /// The body as JSON, to change a part of it.
     pub fn body(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or_default()
     }
 
-    /// The same with one member set.
+    /// The manifest with one member set.
     pub fn with(&self, member: &str, value: Value) -> Self {
         let mut body = self.body();
         body[member] = value;
@@ -59,7 +59,7 @@ pub fn descriptor(media_type: &str, digest: &str, size: usize) -> Value {
     json!({"mediaType": media_type, "digest": digest, "size": size})
 }
 
-/// An image manifest of a config and layers, in the order in which tools write it.
+/// An image manifest of a config and layers, with members in the order of common tools.
 pub fn image(config: &Value, layers: &[Value]) -> Manifest {
     let body = json!({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": layers});
     Manifest::new(IMAGE, &body)
@@ -69,7 +69,7 @@ pub fn index(children: &[Value]) -> Manifest {
     Manifest::new(INDEX, &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}))
 }
 
-/// An artifact manifest that refers to a subject; its config and only layer are the empty JSON object.
+/// An artifact manifest with a subject. Its config and only layer are the empty JSON object.
 pub fn artifact(artifact_type: &str, subject: &Value, annotations: &Value) -> Manifest {
     let empty = described(EMPTY, b"{}");
     let body = json!({
@@ -80,7 +80,7 @@ pub fn artifact(artifact_type: &str, subject: &Value, annotations: &Value) -> Ma
 }
 
 impl Repo {
-    /// Sends a manifest as its own media type.
+    /// Pushes a manifest with its own media type.
     pub fn put(&self, reference: &str, manifest: &Manifest) -> anyhow::Result<Response> {
         self.put_as(&self.manifest(reference), &manifest.media_type, &manifest.bytes)
     }
@@ -89,13 +89,13 @@ impl Repo {
         self.send(&Request::new("PUT", path).header("Content-Type", media_type).body(bytes))
     }
 
-    /// Sends a manifest that must be accepted.
+    /// Pushes a manifest that must be accepted.
     pub fn store(&self, reference: &str, manifest: &Manifest) -> anyhow::Result<()> {
         self.put(reference, manifest)?.expect(201).with_context(|| format!("push a manifest as {reference}"))?;
         Ok(())
     }
 
-    /// An image of this repository's own whose blobs are pushed; the label makes it differ from others.
+    /// An image whose blobs are pushed to this repository. The label makes it unique.
     pub fn image(&self, label: &str) -> anyhow::Result<Manifest> {
         let layer = format!("layer {label} of {}", self.name).into_bytes();
         let config = json!({"architecture": "amd64", "os": "linux", "author": format!("{label} of {}", self.name)})
@@ -106,14 +106,14 @@ impl Repo {
         Ok(image(&described(CONFIG, &config), &[described(LAYER, &layer)]))
     }
 
-    /// Pushes an image and its tag.
+    /// Pushes an image with a tag.
     pub fn push_image(&self, tag: &str) -> anyhow::Result<Manifest> {
         let manifest = self.image(tag)?;
         self.store(tag, &manifest)?;
         Ok(manifest)
     }
 
-    /// Pushes an artifact that refers to `subject`, by digest.
+    /// Pushes, by digest, an artifact with this subject.
     pub fn attach(&self, artifact_type: &str, subject: &Value, annotations: &Value) -> anyhow::Result<Manifest> {
         self.push_blob(b"{}")?;
         let manifest = artifact(artifact_type, subject, annotations);
@@ -121,9 +121,9 @@ impl Repo {
         Ok(manifest)
     }
 
-    /// Whether manifests with missing references are refused here.
+    /// True if manifests with missing references are refused.
     pub fn checks_references(&self) -> anyhow::Result<bool> {
-        let config = format!("config that nobody pushed to {}", self.name);
+        let config = format!("config that was never pushed to {}", self.name);
         let answer = self.put("probe", &image(&described(CONFIG, config.as_bytes()), &[]))?;
         Ok(answer.status == 400)
     }

@@ -1,4 +1,4 @@
-//! Bytes that a label decides and nothing compresses: in memory, or made and compared as they stream.
+//! Incompressible bytes determined by a label: in memory, or generated and compared as a stream.
 
 use std::io::{self, Read, Write};
 
@@ -6,14 +6,14 @@ use crate::digest::sha256_of;
 
 const BLOCK: usize = 64 << 10;
 
-/// Bytes that only this label gives, as a stream, so that the judge need not hold them.
+/// The bytes of one label as a stream, so that the judge need not keep them in memory.
 #[derive(Clone, Debug)]
 pub struct Noise {
     bytes: blake3::OutputReader,
     left: u64,
 }
 
-/// The first `length` bytes of the noise with this label.
+/// The first `length` bytes of this label.
 pub fn noise(label: &str, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     Noise::stream(label).fill(&mut bytes);
@@ -29,7 +29,7 @@ impl Noise {
         blake3::Hasher::new().update(label.as_bytes()).finalize_xof()
     }
 
-    /// Their sha256 digest, by reading them once.
+    /// The sha256 digest of the stream, read once.
     pub fn digest(self) -> String {
         sha256_of(self).expect("noise is always there")
     }
@@ -44,7 +44,7 @@ impl Read for Noise {
     }
 }
 
-/// Takes bytes and refuses the first that is not the next of the noise.
+/// Compares written bytes with the noise, and fails at the first difference.
 #[derive(Debug)]
 pub struct Comparison {
     expected: Noise,
@@ -56,7 +56,7 @@ impl Comparison {
         Comparison { expected, buffer: vec![0; BLOCK] }
     }
 
-    /// True if all of it has come.
+    /// True if all bytes arrived.
     pub fn is_complete(&self) -> bool {
         self.expected.left == 0
     }
@@ -67,7 +67,7 @@ impl Write for Comparison {
         let wanted = bytes.len().min(BLOCK);
         let read = self.expected.read(&mut self.buffer[..wanted])?;
         if read == 0 || self.buffer[..read] != bytes[..read] {
-            return Err(io::Error::other("other bytes than were pushed"));
+            return Err(io::Error::other("the bytes differ from those pushed"));
         }
         Ok(read)
     }

@@ -1,4 +1,4 @@
-//! The `skyberth` commands of an operator, run on a data directory.
+//! Runs the operator's `skyberth` commands on a data directory.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,19 +7,19 @@ use anyhow::{Context, ensure};
 
 use crate::server::ServerOptions;
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Clone, Debug)]
 pub struct Ended {
     pub code: Option<i32>,
     pub said: String,
 }
 
-/// `skyberth COMMAND --data DATA ARGUMENTS`, of the running node or on a stopped one's files.
+/// Runs `skyberth COMMAND --data DATA ARGUMENTS`, on a running node or on a stopped node's files.
 pub fn operate(binary: &Path, command: &str, data: &Path, arguments: &[&str]) -> anyhow::Result<Ended> {
     run(Command::new(binary).arg(command).arg("--data").arg(data).args(arguments))
 }
 
-/// A command with the settings of this server, on its data.
+/// Runs a command on this server's data, with its settings.
 pub fn operate_as(options: &ServerOptions, command: &str) -> anyhow::Result<Ended> {
     let settings = options.env.iter().map(|(key, value)| (key, value));
     run(Command::new(&options.binary).arg(command).arg("--data").arg(&options.data).envs(settings))
@@ -32,7 +32,7 @@ fn run(command: &mut Command) -> anyhow::Result<Ended> {
 }
 
 impl Ended {
-    /// Exit code 0.
+    /// Expects exit code 0.
     pub fn sound(&self) -> anyhow::Result<&Self> {
         self.with_code(0)
     }

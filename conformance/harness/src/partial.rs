@@ -1,4 +1,4 @@
-//! Requests that are sent in parts, or that no well-behaved client would send.
+//! Requests sent in parts, or in forms that no well-behaved client sends.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use anyhow::{Context, bail};
 use crate::client::{Connection, Response, Target};
 use crate::stream::Stream;
 
-/// A request whose head is sent and whose body is on its way.
+/// A request whose head was sent and whose body is incomplete.
 #[derive(Debug)]
 pub struct Partial {
     connection: Connection,
 }
 
 impl Partial {
-    /// Sends a head as it stands (with `Host`, without the empty line) and the first bytes of the body.
+    /// Sends a head unchanged (with `Host`, without the empty line) and the first bytes of the body.
     pub fn open(target: &Target, head: &str, first: &[u8]) -> anyhow::Result<Self> {
         let connection = Connection::open(target)?;
         let (line, rest) = head.split_once("\r\n").unwrap_or((head, ""));
@@ -31,7 +31,7 @@ impl Partial {
         Ok(partial)
     }
 
-    /// A connection on which nothing has been sent.
+    /// A connection without any request.
     pub fn bare(target: &Target) -> anyhow::Result<Self> {
         Ok(Partial { connection: Connection::open(target)? })
     }
@@ -40,7 +40,7 @@ impl Partial {
         self.connection.stream()
     }
 
-    /// A request of this length whose body begins with `first`.
+    /// A request with this length whose body begins with `first`.
     pub fn sized(
         target: &Target,
         method: &str,
@@ -61,12 +61,12 @@ impl Partial {
         Ok(self.connection.stream().set_read_timeout(Some(limit))?)
     }
 
-    /// The final answer; 1xx are passed over.
+    /// The final answer; 1xx answers are skipped.
     pub fn answer(&mut self) -> anyhow::Result<Response> {
         self.connection.read(false)
     }
 
-    /// The next bytes as they come, for 1xx answers; use it before [`Partial::answer`] only.
+    /// The next raw bytes, for 1xx answers. Use it only before [`Partial::answer`].
     pub fn raw(&mut self, limit: Duration) -> anyhow::Result<String> {
         self.patience(limit)?;
         let mut buffer = [0; 4096];
@@ -74,14 +74,14 @@ impl Partial {
         Ok(String::from_utf8_lossy(&buffer[..read]).into_owned())
     }
 
-    /// All that comes until the server closes; an error if it has not by the limit.
+    /// All bytes until the server closes. Fails if it has not closed by the limit.
     pub fn until_closed(&mut self, limit: Duration) -> anyhow::Result<String> {
         let deadline = Instant::now() + limit;
         let mut all = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                bail!("connection still open after {limit:?}; it said {:?}", String::from_utf8_lossy(&all));
+                bail!("connection still open after {limit:?}; received {:?}", String::from_utf8_lossy(&all));
             }
             self.patience(left)?;
             let mut buffer = [0; 4096];
@@ -97,13 +97,13 @@ impl Partial {
     }
 }
 
-/// Asks until the answer is as wanted; the last fault is the error.
+/// Repeats `ask` until it succeeds. At the limit its last error is returned.
 pub fn eventually(limit: Duration, mut ask: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let deadline = Instant::now() + limit;
     loop {
         match ask() {
             Ok(()) => return Ok(()),
-            Err(error) if Instant::now() > deadline => return Err(error.context(format!("still so after {limit:?}"))),
+            Err(error) if Instant::now() > deadline => return Err(error.context(format!("unchanged after {limit:?}"))),
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
     }

@@ -1,4 +1,4 @@
-//! Runs a program of others with a time limit, and keeps what it said in a log.
+//! Runs an external program with a time limit, and logs its output.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-/// A command line with its limit and its log.
+/// A command line with its limit and log.
 #[derive(Debug)]
 pub struct Program {
     command: Command,
@@ -18,7 +18,7 @@ pub struct Program {
     log: PathBuf,
 }
 
-/// How a program ended and what it wrote.
+/// A program's exit status and output.
 #[derive(Debug)]
 pub struct Ended {
     pub status: ExitStatus,
@@ -28,7 +28,7 @@ pub struct Ended {
 }
 
 impl Program {
-    /// A program by path or by name; its output is appended to `log`.
+    /// A program by path or name. Its output is appended to `log`.
     pub fn new(program: impl AsRef<OsStr>, log: &Path) -> Self {
         let mut command = Command::new(program);
         command.stdin(Stdio::null());
@@ -60,7 +60,7 @@ impl Program {
         self
     }
 
-    /// What it reads from stdin; without, stdin is empty.
+    /// The program's standard input; empty by default.
     pub fn input(mut self, bytes: &[u8]) -> anyhow::Result<Self> {
         let mut file = tempfile::tempfile()?;
         file.write_all(bytes)?;
@@ -69,13 +69,13 @@ impl Program {
         Ok(self)
     }
 
-    /// How long it may take; its whole process group is killed then.
+    /// The time limit. At the limit the whole process group is killed.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Runs to the end; a failing exit status is an error that quotes the last lines of stderr.
+    /// Runs to the end. A failing exit status is an error with the last lines of stderr.
     pub fn run(self) -> anyhow::Result<Ended> {
         let ended = self.run_any()?;
         if !ended.status.success() {
@@ -84,7 +84,7 @@ impl Program {
         Ok(ended)
     }
 
-    /// Runs to the end; it must fail, and what it says is the answer.
+    /// Runs to the end, expects a failure, and returns the output.
     pub fn run_failing(self) -> anyhow::Result<String> {
         let ended = self.run_any()?;
         if ended.status.success() {
@@ -93,12 +93,12 @@ impl Program {
         Ok(ended.said())
     }
 
-    /// Runs to the end, whatever its exit status.
+    /// Runs to the end, with any exit status.
     pub fn run_any(self) -> anyhow::Result<Ended> {
         self.start()?.wait()
     }
 
-    /// Starts it; the limit counts from here.
+    /// Starts the program and its time limit.
     pub fn start(mut self) -> anyhow::Result<Running> {
         let line = line_of(&self.command);
         let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
@@ -109,7 +109,7 @@ impl Program {
     }
 }
 
-/// A program that was started; dropping it kills its process group.
+/// A running program. Dropping it kills its process group.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -138,7 +138,7 @@ impl Running {
         }
     }
 
-    /// Has it not ended yet?
+    /// True if it has not ended.
     pub fn runs(&mut self) -> anyhow::Result<bool> {
         Ok(self.child.try_wait()?.is_none())
     }
@@ -166,7 +166,7 @@ impl Drop for Running {
 }
 
 impl Ended {
-    /// stdout as text, without the line end.
+    /// Standard output as text, without the line end.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).trim().to_owned()
     }
@@ -175,7 +175,7 @@ impl Ended {
         serde_json::from_slice(&self.stdout).with_context(|| format!("`{}` did not print JSON", self.line))
     }
 
-    /// All that it wrote; binary output is only counted.
+    /// All output. Binary output is only counted.
     pub fn said(&self) -> String {
         let stdout = match std::str::from_utf8(&self.stdout) {
             Ok(text) if text.len() <= 64 * 1024 => text.to_owned(),
@@ -191,7 +191,7 @@ impl Ended {
     }
 }
 
-/// The executable `name` in `folder`, or on the path of the system's packages: a missing tool is an error.
+/// The executable `name` in `folder`, or else on the system's path. A missing tool is an error.
 pub fn find(name: &str, folder: &Path) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::iter::once(folder.to_owned())
@@ -205,7 +205,7 @@ pub fn find(name: &str, folder: &Path) -> anyhow::Result<PathBuf> {
 #[expect(unsafe_code, reason = "std cannot signal a process group")]
 fn kill_group(child: &mut Child) {
     if let Ok(group) = i32::try_from(child.id()) {
-        // SAFETY: the group was made for this child, which has not been waited for yet.
+        // SAFETY: the group was made for this child, which was not waited for yet.
         unsafe { libc::kill(-group, libc::SIGKILL) };
     }
 }

@@ -1,7 +1,7 @@
-//! A proxy before a portal or a registry that can be told to misbehave, and that counts what passes.
+//! A proxy in front of a portal or registry. It misbehaves on demand, and records the requests that pass.
 //!
-//! It speaks HTTP/1.1 with one request a connection: it puts `Connection: close` into each head, so that an answer ends
-//! with its connection and its bytes need no framing to be counted or changed.
+//! It speaks HTTP/1.1 with one request per connection. It adds `Connection: close` to each head. So an answer ends with
+//! its connection, and its bytes can be counted or changed without parsing.
 
 pub mod exchange;
 mod pass;
@@ -19,26 +19,26 @@ use crate::expect::not_here;
 use exchange::{Exchange, Replayed};
 use replay::Old;
 
-/// What the proxy does to requests. It may change at any time, also for those under way.
+/// How the proxy treats requests. It may change at any time, even for requests in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Passes everything on.
     None,
     /// Waits before the first byte of each download.
     Slow(Duration),
-    /// Lets so many bytes a second through on each connection, each way.
+    /// Passes this many bytes a second on each connection, each way.
     Trickle(u64),
-    /// Takes requests and passes nothing on, until it is told otherwise.
+    /// Accepts requests and passes nothing on, until the fault changes.
     Stalled,
-    /// Turns a bit in each piece of a download.
+    /// Flips a bit in each piece of a download.
     Lying,
-    /// Answers with what was answered before, to something else or to somebody else, wherever there is such an answer.
+    /// Replaces answers with old ones: for other content, or for another client, if it has any.
     Replaying(Arc<Old>),
     /// Closes each connection at once.
     Gone,
     /// Answers each download with these bytes: a head and a body.
     Says(Arc<[u8]>),
-    /// Holds requests back whose path holds this text, until it is told otherwise.
+    /// Delays requests whose path contains this text, until the fault changes.
     Holding(&'static str),
 }
 
@@ -47,7 +47,7 @@ struct Shared {
     upstream: Target,
     fault: Mutex<Fault>,
     exchanges: Mutex<Vec<Exchange>>,
-    /// Bytes of downloads, heads included.
+    /// Bytes of downloads, including heads.
     sent: AtomicU64,
     /// Connections that were closed at once.
     refused: AtomicUsize,
@@ -85,7 +85,7 @@ impl Shared {
     }
 }
 
-/// A running proxy; dropping it ends it.
+/// A running proxy. Dropping it stops it.
 #[derive(Debug)]
 pub struct Proxy {
     shared: Arc<Shared>,
@@ -93,9 +93,9 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on loopback before a server that speaks http.
+    /// Starts a proxy on loopback for a server that speaks http.
     pub fn before(upstream: &Target) -> anyhow::Result<Self> {
-        ensure!(upstream.tls.is_none(), not_here("the proxy that watches requests speaks http only"));
+        ensure!(upstream.tls.is_none(), not_here("requests can be recorded over http only"));
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -115,7 +115,7 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// `HOST:PORT`, as it stands in logs and metrics.
+    /// `HOST:PORT`, as in logs and metrics.
     pub fn authority(&self) -> String {
         self.address.to_string()
     }
@@ -124,32 +124,32 @@ impl Proxy {
         *self.shared.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
-    /// All requests so far, in the order they came.
+    /// All requests so far, in the order of arrival.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.shared.exchanges().clone()
     }
 
-    /// How many requests there were: where [`Proxy::since`] begins.
+    /// The number of requests so far, to pass to [`Proxy::since`].
     pub fn mark(&self) -> usize {
         self.shared.exchanges().len()
     }
 
-    /// The requests that came after a mark was taken.
+    /// The requests after a mark.
     pub fn since(&self, mark: usize) -> Vec<Exchange> {
         self.shared.exchanges().get(mark..).unwrap_or_default().to_vec()
     }
 
-    /// How many requests after a mark were answered with something old of this kind.
+    /// The number of requests after a mark that got an old answer of this kind.
     pub fn replayed(&self, mark: usize, kind: Replayed) -> usize {
         self.since(mark).iter().filter(|one| one.is_success() && one.replayed == Some(kind)).count()
     }
 
-    /// Connections so far that were closed at once, because the portal is gone.
+    /// The number of connections closed at once because the portal is gone.
     pub fn refused(&self) -> usize {
         self.shared.refused.load(Ordering::Relaxed)
     }
 
-    /// Waits until this many bytes of request bodies came, as long as the client that sends them runs.
+    /// Waits until this many bytes of request bodies have arrived. Fails if the client that sends them ends before.
     pub fn wait_received(&self, bytes: u64, mut runs: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
         while self.shared.exchanges().iter().map(|exchange| exchange.received).sum::<u64>() < bytes {
             ensure!(runs()?, "the client ended before it had sent {bytes} bytes");
@@ -167,7 +167,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
-        // Wakes the thread that accepts.
+        // Wakes the accepting thread.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -178,7 +178,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             return;
         }
         let (Ok(stream), shared) = (stream, Arc::clone(shared)) else { continue };
-        // What fails here is what a portal's connection can fail with: the other side sees it.
+        // Failures here are failures of the connection, and the client sees them.
         std::thread::spawn(move || drop(pass::pass(stream, &shared)));
     }
 }

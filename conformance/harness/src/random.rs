@@ -1,10 +1,10 @@
-//! Numbers that a seed decides (splitmix64), so that a seed names a run.
+//! Random numbers determined by a seed (splitmix64), so that a seed identifies a run.
 
 /// A stream of numbers.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
-/// One number from another, well mixed.
+/// Mixes a number into another one.
 pub fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! What a check found: one row a case, as text, JUnit and JSON.
+//! The report of a check: one row per case, as text, JUnit and JSON.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,15 +8,15 @@ use serde::Serialize;
 
 use crate::expect::NotHere;
 
-/// How one case ended. A skipped case says why; there is no silent skip.
+/// The outcome of one case. A skipped case always has a reason.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase", tag = "outcome", content = "why")]
 pub enum Outcome {
     Pass,
     Fail(String),
-    /// Not as recommended; it counts as no failure.
+    /// Not as recommended. This does not count as a failure.
     Advice(String),
-    /// Cannot be provoked here; the reason stands in the report.
+    /// Impossible to provoke here, with the reason.
     NotApplicable(String),
 }
 
@@ -29,7 +29,7 @@ pub struct Row {
     pub seconds: f64,
 }
 
-/// All cases of one check, in the order they ran.
+/// All cases of one check, in the order of running.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub check: String,
@@ -37,7 +37,7 @@ pub struct Report {
 }
 
 impl From<anyhow::Result<()>> for Outcome {
-    /// [`NotHere`] is no failure.
+    /// The outcome of a result. [`NotHere`] is not a failure.
     fn from(result: anyhow::Result<()>) -> Self {
         match result {
             Ok(()) => Outcome::Pass,
@@ -54,14 +54,14 @@ impl Report {
         Report { check: check.to_owned(), rows: Vec::new() }
     }
 
-    /// Adds a case and prints it at once, so that a hang shows where.
+    /// Adds a case and prints it at once, so that a hang shows where it happened.
     pub fn add(&mut self, name: impl Into<String>, outcome: Outcome, took: Duration) {
         let row = Row { name: name.into(), outcome, seconds: took.as_secs_f64() };
         println!("{}", line(&row));
         self.rows.push(row);
     }
 
-    /// Runs a case; an error is its failure, [`NotHere`] its reason not to apply.
+    /// Runs a case. An error is its failure, or with [`NotHere`] the reason why it does not apply.
     pub fn case(&mut self, name: impl Into<String>, run: impl FnOnce() -> anyhow::Result<()>) {
         let started = std::time::Instant::now();
         let outcome = run().into();
@@ -76,7 +76,7 @@ impl Report {
         self.rows.iter().filter(|row| matches!(row.outcome, Outcome::Fail(_))).count()
     }
 
-    /// Prints the count, writes the files, and fails if any case failed or none ran.
+    /// Prints the counts and writes the files. Fails if a case failed, or if none ran.
     pub fn finish(self, folder: Option<&Path>) -> anyhow::Result<()> {
         let (passed, failed) = (self.passed(), self.failed());
         let advice = self.rows.iter().filter(|row| matches!(row.outcome, Outcome::Advice(_))).count();

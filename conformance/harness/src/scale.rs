@@ -9,7 +9,7 @@ pub enum Scale {
 }
 
 impl Scale {
-    /// Picks the figure of this scale.
+    /// The figure for this scale.
     pub fn pick<T>(self, quick: T, ci: T, full: T) -> T {
         match self {
             Scale::Quick => quick,
@@ -19,16 +19,16 @@ impl Scale {
     }
 }
 
-/// What the checks of all programs are told.
+/// Options of all check programs.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunOptions {
     /// How much of each check to run.
     #[arg(long, global = true, value_enum, default_value_t = Scale::Ci)]
     pub scale: Scale,
-    /// Folder for reports (text, JUnit, JSON); made if absent.
+    /// Directory for reports (text, JUnit, JSON); created if it is missing.
     #[arg(long, global = true)]
     pub report: Option<std::path::PathBuf>,
-    /// Decides what is drawn at random; the same seed repeats a run as far as timing does.
+    /// Seed of all random choices. A seed repeats a run, except for timing.
     #[arg(long, global = true, default_value_t = 1)]
     pub seed: u32,
 }

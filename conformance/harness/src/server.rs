@@ -1,4 +1,4 @@
-//! A registry or portal process under test: start it, wait until it is ready, kill it, start it again.
+//! A registry or portal process under test: starts it, waits until it is ready, kills it, starts it again.
 
 use std::net::TcpListener;
 use std::ops::Range;
@@ -15,22 +15,22 @@ use anyhow::{Context, bail};
 use crate::client::{Request, Target};
 use crate::random::mix;
 
-/// How to run the server; `start` may be called again after each kill.
+/// How to run the server. `start` may be called again after each kill.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// The `skyberth` binary.
     pub binary: PathBuf,
-    /// What it is to be: `serve` or `portal`.
+    /// The command: `serve` or `portal`.
     pub command: &'static str,
     pub data: PathBuf,
     pub port: u16,
     /// Configuration by environment, such as `SKYBERTH_GC_GRACE`.
     pub env: Vec<(String, String)>,
-    /// Where stdout and stderr go; appended to over restarts.
+    /// Log of stdout and stderr. Restarts append to it.
     pub log: PathBuf,
 }
 
-/// A running server; dropping it kills the process.
+/// A running server. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Server {
     pub options: ServerOptions,
@@ -38,7 +38,7 @@ pub struct Server {
 }
 
 impl ServerOptions {
-    /// Data and log below `folder`, on a free loopback port.
+    /// Options with data and log below `folder`, on a free loopback port.
     pub fn new(binary: &Path, folder: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
         Ok(ServerOptions {
@@ -51,7 +51,7 @@ impl ServerOptions {
         })
     }
 
-    /// A portal instead of a registry.
+    /// Runs a portal instead of a registry.
     pub fn portal(mut self) -> Self {
         self.command = "portal";
         self
@@ -62,7 +62,7 @@ impl ServerOptions {
         self
     }
 
-    /// Several settings; later ones win.
+    /// Adds settings. Later ones win.
     pub fn envs(mut self, settings: &[(String, String)]) -> Self {
         self.env.extend_from_slice(settings);
         self
@@ -72,7 +72,7 @@ impl ServerOptions {
         Target::local(self.port)
     }
 
-    /// Starts the server and waits until `/readyz` says 200.
+    /// Starts the server and waits until `/readyz` answers 200.
     pub fn start(&self) -> anyhow::Result<Server> {
         let mut server = self.spawn()?;
         server.wait_ready(Duration::from_mins(2))?;
@@ -107,7 +107,7 @@ impl Server {
         self.child.id()
     }
 
-    /// Waits for `/readyz`; an early exit is an error that names the log.
+    /// Waits for `/readyz`. An early exit is an error that names the log.
     pub fn wait_ready(&mut self, limit: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + limit;
         loop {
@@ -145,11 +145,11 @@ impl Server {
         Ok(self.options.clone())
     }
 
-    /// SIGTERM, then waits for an orderly end.
+    /// Sends SIGTERM, then waits for an orderly end.
     #[allow(unsafe_code, reason = "std cannot send SIGTERM")]
     pub fn terminate(mut self, limit: Duration) -> anyhow::Result<ServerOptions> {
         let pid = i32::try_from(self.child.id())?;
-        // SAFETY: the pid is our own child's, which has not been waited for yet.
+        // SAFETY: the pid is that of our own child, which was not waited for yet.
         unsafe { libc::kill(pid, libc::SIGTERM) };
         let status = self.wait_exit(limit)?;
         anyhow::ensure!(status.success(), "SIGTERM ended the server with {status}");
@@ -164,11 +164,11 @@ impl Drop for Server {
     }
 }
 
-/// Ports of servers. Linux gives outgoing connections those above, so that none of them takes the port of a server that
-/// is down for a moment.
+/// Ports of servers. Linux gives outgoing connections higher ports, so that none of them takes the port of a stopped
+/// server.
 const PORTS: Range<u16> = 10_240..32_768;
 
-/// A free loopback port that no other server of any judge was given.
+/// A free loopback port that no judge on this machine has given to another server.
 pub fn free_port() -> anyhow::Result<u16> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
@@ -187,9 +187,9 @@ pub fn free_port() -> anyhow::Result<u16> {
     bail!("no free port in {PORTS:?}")
 }
 
-/// Keeps the port from other judges until this process ends, also while its server is down.
+/// Reserves the port against other judges until this process ends, even while its server is down.
 fn reserve(port: u16) -> std::io::Result<UnixListener> {
-    // Abstract names belong to a network namespace, as ports do.
+    // Abstract names belong to a network namespace, like ports.
     UnixListener::bind_addr(&SocketAddr::from_abstract_name(format!("registry-judge-port-{port}"))?)
 }
 

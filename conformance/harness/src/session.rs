@@ -1,15 +1,15 @@
-//! An upload session as a client holds it: the newest Location, and the requests that may follow.
+//! An upload session from a client's view: the newest Location, and the requests that may follow.
 
 use anyhow::{Context, ensure};
 
 use crate::client::{Request, Response, Target, clip, local_path, octets, with_query};
 
-/// An upload session, at its newest Location.
+/// An upload session at its newest Location.
 #[derive(Clone, Debug)]
 pub struct Session {
     target: Target,
     pub location: String,
-    /// The `Docker-Upload-UUID` of the first answer, if there was one.
+    /// `Docker-Upload-UUID` of the first answer, if it had one.
     pub id: Option<String>,
 }
 
@@ -23,23 +23,23 @@ impl Session {
         self.target.send(request).with_context(|| format!("{} {}", request.method, clip(&request.path)))
     }
 
-    /// A `PATCH` of this session, without a body yet.
+    /// A `PATCH` of this session, without a body.
     pub fn patch(&self) -> Request {
         octets(Request::new("PATCH", self.location.clone()))
     }
 
-    /// A `PATCH` that says which bytes it holds.
+    /// A `PATCH` with the range of its bytes.
     pub fn ranged(&self, start: usize, bytes: &[u8]) -> Request {
         let end = (start + bytes.len()).saturating_sub(1);
         self.patch().header("Content-Range", format!("{start}-{end}")).body(bytes)
     }
 
-    /// A closing `PUT`, without a body yet.
+    /// A closing `PUT`, without a body.
     pub fn put(&self, digest: &str) -> Request {
         octets(Request::new("PUT", with_query(&self.location, &format!("digest={digest}"))))
     }
 
-    /// Sends a request that must be answered 202, and moves on to its Location.
+    /// Sends a request that must be answered 202, and takes over its Location.
     pub fn advance(&mut self, request: &Request) -> anyhow::Result<Response> {
         let answer = self.send(request)?;
         answer.expect(202).with_context(|| format!("{} of an upload", request.method))?;
@@ -52,7 +52,7 @@ impl Session {
         self.advance(&request).map(drop)
     }
 
-    /// A zero-byte chunk has no range that could be written down; it goes without one.
+    /// Sends a chunk. A zero-byte chunk has no valid range, so it is sent without one.
     pub fn chunk(&mut self, start: usize, bytes: &[u8]) -> anyhow::Result<()> {
         let request = if bytes.is_empty() { self.patch() } else { self.ranged(start, bytes) };
         self.advance(&request).map(drop)
@@ -78,17 +78,17 @@ impl Session {
         self.send(&Request::get(self.location.clone()))
     }
 
-    /// The session lives and ends where it should; `0` bytes stand as `0-0`.
+    /// Expects the session to exist with this length. `0` bytes are reported as `0-0`.
     pub fn holds(&self, length: usize) -> anyhow::Result<()> {
         let answer = self.status()?;
         answer.expect(204).context("status of a session that should live")?;
         let want = format!("0-{}", length.saturating_sub(1));
         let got = answer.need("Range")?;
-        // The specification cannot write down that there are no bytes.
+        // The specification has no range for zero bytes.
         if length == 0 && !answer.own {
             return Ok(());
         }
-        ensure!(got == want, "session should stand at Range {want}, says {got}");
+        ensure!(got == want, "session should have the Range {want}, but has {got}");
         Ok(())
     }
 

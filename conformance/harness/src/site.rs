@@ -1,4 +1,4 @@
-//! What rows are built from: repositories of their own, and blobs pushed in every style.
+//! Building blocks of rows: repositories of their own, and blobs pushed in every style.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ pub use crate::digest::{ALGORITHMS, digest, hex, sha256};
 use crate::noise::noise;
 pub use crate::session::Session;
 
-/// One row's place: a registry, and names that no other row or run uses.
+/// The site of one row: a registry, and names that no other row or run uses.
 #[derive(Clone, Debug)]
 pub struct Site {
     pub target: Target,
@@ -27,23 +27,23 @@ impl Site {
         Site { target, row: row.to_lowercase(), run }
     }
 
-    /// A word that only this row of this run uses; it is a valid name component.
+    /// A word unique to this row of this run, valid as a name component.
     pub fn word(&self) -> String {
         format!("r{}x{}", self.row, self.run)
     }
 
-    /// The digest algorithms that are asked of this registry: all of ours, or the one that every registry has.
+    /// The digest algorithms required of this registry: all of ours, or the one that every registry has.
     pub fn algorithms(&self) -> &'static [&'static str] {
         if self.target.own { &ALGORITHMS } else { &ALGORITHMS[..1] }
     }
 
-    /// The ways of pushing a blob that are asked of this registry. The specification has no streamed `PATCH`, and a `POST`
-    /// with the bytes is optional.
+    /// The ways to push a blob that this registry must support. A streamed `PATCH` is not in the specification, and a
+    /// `POST` with the bytes is optional.
     pub fn styles(&self) -> &'static [Style] {
         if self.target.own { &STYLES } else { &STYLES[2..] }
     }
 
-    /// A repository of this row's own; it does not exist until something is pushed.
+    /// A repository of this row's own. It does not exist until something is pushed.
     pub fn repo(&self, name: &str) -> Repo {
         self.repo_named(&format!("edge/{}/{name}", self.word()))
     }
@@ -61,7 +61,7 @@ impl Site {
     }
 }
 
-/// How a blob is pushed.
+/// A way of pushing a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// `POST ?digest=` with the bytes.
@@ -72,13 +72,13 @@ pub enum Style {
     Stream,
     /// `POST`, two `PATCH`es with `Content-Range`, `PUT`.
     Chunks,
-    /// `POST`, a `PATCH` with `Content-Range`, the rest with the `PUT`.
+    /// `POST`, a `PATCH` with `Content-Range`, the rest in the `PUT`.
     ChunkAndPut,
 }
 
 pub const STYLES: [Style; 5] = [Style::Post, Style::Stream, Style::PostPut, Style::Chunks, Style::ChunkAndPut];
 
-/// A repository by name, and the requests that rows make of it.
+/// A repository by name, with the requests that rows send.
 #[derive(Clone, Debug)]
 pub struct Repo {
     pub target: Target,
@@ -114,7 +114,7 @@ impl Repo {
         self.target.send(request).with_context(|| format!("{} {}", request.method, clip(&request.path)))
     }
 
-    /// GET as clients do: of a manifest with all types that they know.
+    /// Sends GET as clients do: for manifests, with all types that they know.
     pub fn get(&self, path: &str) -> anyhow::Result<Response> {
         self.send(&reading("GET", path))
     }
@@ -141,7 +141,7 @@ impl Repo {
         Ok(digest)
     }
 
-    /// Pushes a blob in one style; returns the last answer, whatever it is.
+    /// Pushes a blob in one style. Returns the last answer, even an error.
     pub fn push_blob_as(&self, style: Style, digest: &str, bytes: &[u8]) -> anyhow::Result<Response> {
         let half = bytes.len() / 2;
         if style == Style::Post {
@@ -164,7 +164,7 @@ impl Repo {
         session.close(digest)
     }
 
-    /// Runs `act` and fails if any probe answers otherwise after it than before.
+    /// Runs `act`, and fails if any probe answers differently afterwards.
     pub fn unchanged(&self, probes: &[String], act: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
         let before = self.look(probes)?;
         act()?;
@@ -185,7 +185,7 @@ impl Repo {
                 digest: kept("Docker-Content-Digest"),
                 media_type: kept("Content-Type"),
                 range: kept("Range"),
-                // An error's body may name the request, which differs each time.
+                // The body of an error may contain the request id, which always differs.
                 body: if answer.status < 400 { sha256(&answer.body) } else { String::new() },
             })
         };
@@ -193,7 +193,7 @@ impl Repo {
     }
 }
 
-/// What one probe of [`Repo::unchanged`] saw.
+/// The result of one probe of [`Repo::unchanged`].
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     path: String,

@@ -1,4 +1,4 @@
-//! What a registry says of itself: what is not yet placed, its metrics, its log.
+//! What a registry reports about itself: unplaced content, metrics, log.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,10 +9,10 @@ use anyhow::{Context, ensure};
 use crate::client::{Request, Target};
 use crate::gate::wait_until;
 
-/// Words of metrics that tell that something went wrong.
+/// Words in names of metrics that count failures.
 pub const TROUBLE: [&str; 8] = ["fail", "bad", "error", "corrupt", "damage", "refus", "trouble", "mismatch"];
 
-/// What is only on the node, as `/readyz` tells it.
+/// Content that is only on the node, by `/readyz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backlog {
     pub count: u64,
@@ -28,12 +28,12 @@ impl Backlog {
     fn parse(body: &serde_json::Value) -> anyhow::Result<Self> {
         let number = |name: &str| body["durability"][name].as_u64();
         let found = number("backlog").zip(number("backlog_bytes"));
-        let (count, bytes) = found.with_context(|| format!("/readyz does not say what is not yet placed: {body}"))?;
+        let (count, bytes) = found.with_context(|| format!("/readyz does not report unplaced content: {body}"))?;
         Ok(Backlog { count, bytes })
     }
 }
 
-/// Waits until everything is placed.
+/// Waits until all content is placed.
 pub fn wait_placed(target: &Target, limit: Duration) -> anyhow::Result<()> {
     let mut last = Backlog::of(target)?;
     let placed = wait_until(limit, || {
@@ -42,11 +42,11 @@ pub fn wait_placed(target: &Target, limit: Duration) -> anyhow::Result<()> {
             found.count == 0
         })
     });
-    ensure!(placed, "{} contents, {} bytes are not placed after {limit:?}", last.count, last.bytes);
+    ensure!(placed, "{} pieces of content ({} bytes) are not placed after {limit:?}", last.count, last.bytes);
     Ok(())
 }
 
-/// Waits until everything is placed and read back, by the registry's own count: nothing has moved for a while.
+/// Waits until all content is placed and read back: until the registry's counts have not changed for a while.
 pub fn settle(target: &Target, limit: Duration) -> anyhow::Result<()> {
     const QUIET: Duration = Duration::from_millis(1500);
     wait_placed(target, limit)?;
@@ -62,11 +62,11 @@ pub fn settle(target: &Target, limit: Duration) -> anyhow::Result<()> {
         }
         since.elapsed() > QUIET
     });
-    ensure!(quiet, "the registry is still at it {limit:?} after everything was placed");
+    ensure!(quiet, "the registry was still busy {limit:?} after everything was placed");
     wait_placed(target, limit)
 }
 
-/// All samples of `/metrics`, by name and labels as they stand there.
+/// All samples of `/metrics`, by name with labels.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics(BTreeMap<String, f64>);
 
@@ -83,12 +83,12 @@ impl Metrics {
         Metrics(samples.collect())
     }
 
-    /// The sum of all samples whose name and labels hold all of these words.
+    /// The sum of all samples whose name with labels contains all of these words.
     pub fn sum(&self, words: &[&str]) -> f64 {
         self.0.iter().filter(|(name, _)| words.iter().all(|word| name.contains(word))).map(|(_, value)| value).sum()
     }
 
-    /// The samples that are greater than before and hold one of these words.
+    /// The samples that have grown, and contain one of these words.
     pub fn grown<'a>(&'a self, before: &Metrics, words: &[&str]) -> Vec<&'a str> {
         let is_greater = |name: &String, value: &f64| *value > before.0.get(name.as_str()).copied().unwrap_or_default();
         let grown = self.0.iter().filter(|(name, value)| is_greater(name, value));
@@ -96,14 +96,14 @@ impl Metrics {
     }
 }
 
-/// A figure of `/metrics`.
+/// One figure of `/metrics`.
 pub fn metric(target: &Target, name: &str) -> anyhow::Result<f64> {
     let text = target.send(&Request::get("/metrics"))?.expect(200)?.text();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.with_context(|| format!("no {name}"))?.parse().with_context(|| format!("{name} is no number"))
+    line.with_context(|| format!("no {name}"))?.parse().with_context(|| format!("{name} is not a number"))
 }
 
-/// Lines of a log from a byte on, warnings and errors only, that hold this text.
+/// The warnings and errors of a log after this offset that contain this text.
 pub fn warnings(log: &Path, from: u64, text: &str) -> anyhow::Result<Vec<String>> {
     let said = std::fs::read(log)?;
     let said = String::from_utf8_lossy(said.get(usize::try_from(from)?..).unwrap_or_default()).into_owned();
@@ -111,7 +111,7 @@ pub fn warnings(log: &Path, from: u64, text: &str) -> anyhow::Result<Vec<String>
     Ok(said.lines().filter(is_loud).filter(|line| line.contains(text)).map(str::to_owned).collect())
 }
 
-/// How long a log is now.
+/// The current length of a log.
 pub fn length(log: &Path) -> u64 {
     log.metadata().map_or(0, |about| about.len())
 }

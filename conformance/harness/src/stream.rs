@@ -1,4 +1,4 @@
-//! A connection to a server, plain or over TLS, that can be read and written through a shared reference like a socket.
+//! A connection to a server, plain or over TLS, readable and writable through a shared reference like a socket.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 #[derive(Debug)]
 pub struct Stream {
     socket: TcpStream,
-    /// Its handshake happens with the first bytes. Two threads cannot use one connection at a time.
+    /// The handshake happens with the first bytes. Two threads cannot use a TLS connection at the same time.
     tls: Option<Mutex<StreamOwned<ClientConnection, TcpStream>>>,
 }
 
@@ -22,7 +22,7 @@ impl Stream {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let socket = TcpStream::connect((host, port)).context("connect")?;
         let Some(config) = tls else { return Ok(Stream { socket, tls: None }) };
-        let name = ServerName::try_from(host.to_owned()).with_context(|| format!("{host} is no name of a server"))?;
+        let name = ServerName::try_from(host.to_owned()).with_context(|| format!("{host} is not a server name"))?;
         let connection = ClientConnection::new(Arc::clone(config), name)?;
         let tls = Some(Mutex::new(StreamOwned::new(connection, socket.try_clone()?)));
         Ok(Stream { socket, tls })
@@ -49,7 +49,7 @@ impl Read for &Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.tls() {
             None => (&self.socket).read(buffer),
-            // Some servers close the socket without saying so in TLS first.
+            // Some servers close the socket without a TLS close.
             Some(mut tls) => match tls.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
                 other => other,

@@ -1,4 +1,4 @@
-//! What servers under test are given besides a data directory: settings of the command line, and portals to store to.
+//! The environment of servers under test: settings of the command line, and portals to store to.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use crate::server::{Server, ServerOptions};
 
-/// The settings that make a registry store to portals.
+/// The setting that makes a registry store to portals.
 pub const BACKEND: (&str, &str) = ("SKYBERTH_STORAGE_BACKEND", "skynet");
 pub const PORTALS: &str = "SKYBERTH_STORAGE_SKYNET_PORTALS";
 pub const COPIES: &str = "SKYBERTH_STORAGE_SKYNET_COPIES";
@@ -14,10 +14,10 @@ pub const COPIES: &str = "SKYBERTH_STORAGE_SKYNET_COPIES";
 /// Options of checks that start registries.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct SurroundingsArgs {
-    /// A setting of the servers that are started, `KEY=VALUE`; may be repeated.
+    /// A setting of the started servers, `KEY=VALUE`. May be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     env: Vec<(String, String)>,
-    /// Starts so many portals beside, to which the servers store, each content to two of them.
+    /// Start this many portals. The servers store each piece of content to two of them.
     #[arg(long, default_value_t = 0)]
     portals: usize,
 }
@@ -29,16 +29,16 @@ fn setting(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Running portals, and the settings of the servers beside them.
+/// Running portals, and the settings of the servers that use them.
 #[derive(Debug, Default)]
 pub struct Surroundings {
-    /// They run as long as this.
+    /// They run as long as this value lives.
     _portals: Vec<Server>,
     pub settings: Vec<(String, String)>,
 }
 
 impl SurroundingsArgs {
-    /// Starts the portals with their data below `folder`.
+    /// Starts the portals with data below `folder`.
     pub fn start(&self, binary: &Path, folder: &Path) -> anyhow::Result<Surroundings> {
         let mut settings = Vec::new();
         let portals: Vec<Server> =
@@ -52,7 +52,7 @@ impl SurroundingsArgs {
     }
 }
 
-/// Starts a portal with its data below `folder`.
+/// Starts a portal with data below `folder`.
 pub fn portal(binary: &Path, folder: &Path, number: usize, settings: &[(String, String)]) -> anyhow::Result<Server> {
     let options = ServerOptions::new(binary, &folder.join(format!("portal-{number}")))?.portal();
     options.envs(settings).start().with_context(|| format!("start portal {number}"))

@@ -1,4 +1,4 @@
-//! Writes tar archives (ustar) byte for byte the same for the same entries.
+//! Writes tar archives (ustar), with identical bytes for identical entries.
 
 use std::io::{self, Read, Write};
 

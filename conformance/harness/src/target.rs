@@ -1,4 +1,4 @@
-//! The registry that a check is told to judge, and the login to it.
+//! Options for the registry to judge and its login.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::client::login::{Account, Login};
 use crate::client::{Target, address};
 use crate::tls;
 
-/// The registry that a check is to judge, if it runs already.
+/// The registry to judge, if it already runs.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct TargetArgs {
     /// The registry to judge: `http://HOST[:PORT]` or `https://HOST[:PORT]`.
@@ -16,21 +16,21 @@ pub struct TargetArgs {
     /// A PEM file with certificates to trust, besides the system's.
     #[arg(long, value_name = "FILE", requires = "url")]
     ca: Option<PathBuf>,
-    /// The account to log in with, by Basic or Bearer as the registry asks. The password is in `CONFORMANCE_PASSWORD`,
-    /// or is the first line of standard input.
+    /// The account to log in with, by Basic or Bearer as the registry requires. The password comes from
+    /// `CONFORMANCE_PASSWORD`, or from the first line of standard input.
     #[arg(long, requires = "url")]
     username: Option<String>,
     /// A second account, without rights on what the first one pushes, for rows 5 and 47. Its password is in
     /// `CONFORMANCE_ALT_PASSWORD`, or is the second line of standard input.
     #[arg(long, requires = "username")]
     alt_username: Option<String>,
-    /// Asks Skyberth's own policy of the registry too.
+    /// Also require Skyberth's own policy of the registry.
     #[arg(long, requires = "url")]
     own: bool,
 }
 
 impl TargetArgs {
-    /// None without `--url`.
+    /// The target; `None` without `--url`.
     pub fn target(&self) -> anyhow::Result<Option<Target>> {
         let Some(url) = &self.url else { return Ok(None) };
         let (secure, plain) = address(url)?;

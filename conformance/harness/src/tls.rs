@@ -1,4 +1,4 @@
-//! The certificates that the judge trusts: those of the system, and those of a file.
+//! The certificates that the judge trusts: the system's, and those of a file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Trusts the system's authorities, and besides them the certificates of a PEM file.
+/// Trusts the system's authorities and the certificates of a PEM file.
 pub fn config(ca: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -17,7 +17,7 @@ pub fn config(ca: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
         for certificate in CertificateDer::pem_file_iter(path).with_context(|| path.display().to_string())? {
             roots.add(certificate.with_context(|| path.display().to_string())?)?;
         }
-        ensure!(roots.len() > before, "{} holds no certificate", path.display());
+        ensure!(roots.len() > before, "{} contains no certificate", path.display());
     }
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?

@@ -1,4 +1,4 @@
-//! Compares what a registry or a client's store holds with what was made, bit for bit.
+//! Compares the content of a registry or a client's store with the original, byte for byte.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use crate::layout::{Image, Index, blob_path};
 const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// The bytes of a manifest, asked for plainly.
+/// The bytes of a manifest, by a plain GET.
 pub fn manifest(target: &Target, repository: &str, reference: &str) -> anyhow::Result<Vec<u8>> {
     let request = Request::get(format!("/v2/{repository}/manifests/{reference}")).header("Accept", ACCEPT);
     let answer = target.send(&request)?;
@@ -25,14 +25,14 @@ pub fn manifest(target: &Target, repository: &str, reference: &str) -> anyhow::R
     Ok(answer.body)
 }
 
-/// The digest of a manifest, without asking for its bytes.
+/// The digest of a manifest, by HEAD.
 pub fn digest_of(target: &Target, repository: &str, reference: &str) -> anyhow::Result<String> {
     let request = Request::new("HEAD", format!("/v2/{repository}/manifests/{reference}")).header("Accept", ACCEPT);
     let answer = target.send(&request)?;
     Ok(answer.expect(200)?.need("Docker-Content-Digest")?.to_owned())
 }
 
-/// Reads a blob whole and compares its digest.
+/// Reads a whole blob and compares its digest.
 pub fn blob(target: &Target, repository: &str, digest: &str) -> anyhow::Result<u64> {
     let mut connection = Connection::open(target)?;
     connection.write(&Request::get(format!("/v2/{repository}/blobs/{digest}")))?;
@@ -46,7 +46,7 @@ pub fn blob(target: &Target, repository: &str, digest: &str) -> anyhow::Result<u
     Ok(size)
 }
 
-/// The registry gives the image's manifest by tag and by digest, and every blob, bit for bit.
+/// Expects the registry to return the image's manifest by tag and digest, and every blob, byte for byte.
 pub fn registry_holds(target: &Target, repository: &str, tag: &str, image: &Image) -> anyhow::Result<()> {
     for reference in [tag, &image.digest] {
         ensure!(manifest(target, repository, reference)? == image.manifest, "{repository}: another manifest");
@@ -58,7 +58,7 @@ pub fn registry_holds(target: &Target, repository: &str, tag: &str, image: &Imag
     blob(target, repository, &image.config).map(drop)
 }
 
-/// As `registry_holds`, for a multi-arch image.
+/// Like `registry_holds`, for a multi-arch image.
 pub fn registry_holds_index(target: &Target, repository: &str, tag: &str, index: &Index) -> anyhow::Result<()> {
     for reference in [tag, &index.digest] {
         ensure!(manifest(target, repository, reference)? == index.manifest, "{repository}: another index");
@@ -66,11 +66,11 @@ pub fn registry_holds_index(target: &Target, repository: &str, tag: &str, index:
     index.children.iter().try_for_each(|child| registry_holds(target, repository, &child.digest, child))
 }
 
-/// What a client pushed of its own making: all its blobs have their digests. Gives the manifest and its digest.
+/// Expects all blobs of a client's own image to match their digests. Returns the manifest with its digest.
 pub fn registry_is_whole(target: &Target, repository: &str, tag: &str) -> anyhow::Result<(Value, String)> {
     let bytes = manifest(target, repository, tag)?;
     let digest = sha256(&bytes);
-    ensure!(manifest(target, repository, &digest)? == bytes, "{repository}: tag and digest give other manifests");
+    ensure!(manifest(target, repository, &digest)? == bytes, "{repository}: tag and digest return different manifests");
     let parsed: Value = serde_json::from_slice(&bytes)?;
     for digest in digests_in(&parsed) {
         blob(target, repository, &digest)?;
@@ -78,34 +78,35 @@ pub fn registry_is_whole(target: &Target, repository: &str, tag: &str) -> anyhow
     Ok((parsed, digest))
 }
 
-/// Config and layers of an image manifest.
+/// Digests of the config and layers of an image manifest.
 pub fn digests_in(manifest: &Value) -> Vec<String> {
     let layers = manifest["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let all = std::iter::once(&manifest["config"]).chain(layers);
     all.filter_map(|descriptor| descriptor["digest"].as_str().map(str::to_owned)).collect()
 }
 
-/// A layout that a client filled holds the image: every file has its digest, the index names the manifest.
+/// Expects a client's layout to contain the image: every file matches its digest, and the index names the manifest.
 pub fn layout_holds(layout: &Path, image: &Image) -> anyhow::Result<()> {
     layout_names(layout, &image.digest)?;
     image.digests().iter().try_for_each(|digest| file_has(&blob_path(layout, digest), digest))
 }
 
-/// As `layout_holds`, for a multi-arch image.
+/// Like `layout_holds`, for a multi-arch image.
 pub fn layout_holds_index(layout: &Path, index: &Index) -> anyhow::Result<()> {
     layout_names(layout, &index.digest)?;
     let children = index.children.iter().flat_map(Image::digests);
     children.chain([index.digest.clone()]).try_for_each(|digest| file_has(&blob_path(layout, &digest), &digest))
 }
 
-/// The file's content has that digest.
+/// Expects a file to have this digest.
 pub fn file_has(path: &Path, digest: &str) -> anyhow::Result<()> {
     let got = sha256_of(File::open(path).with_context(|| path.display().to_string())?)?;
     ensure!(got == digest, "{}: digest {got} instead of {digest}", path.display());
     Ok(())
 }
 
-/// An unpacked `save` of a client holds the image's config and layers as uncompressed tars, under whatever names.
+/// Expects an unpacked `save` of a client to contain the image's config and layers as uncompressed tars, under any
+/// names.
 pub fn folder_holds_unpacked(folder: &Path, image: &Image) -> anyhow::Result<()> {
     let mut found = BTreeSet::new();
     collect_digests(folder, &mut found)?;
@@ -115,7 +116,7 @@ pub fn folder_holds_unpacked(folder: &Path, image: &Image) -> anyhow::Result<()>
     Ok(())
 }
 
-/// How many referrers the registry itself lists; a client's fallback tag may not stand in for the API.
+/// The number of referrers listed by the registry's API, not by a client's fallback tag.
 pub fn referrers(target: &Target, repository: &str, digest: &str) -> anyhow::Result<usize> {
     let answer = target.send(&Request::get(format!("/v2/{repository}/referrers/{digest}")))?;
     ensure!(answer.own || answer.status != 404, not_here("this registry has no referrers API"));
@@ -123,7 +124,7 @@ pub fn referrers(target: &Target, repository: &str, digest: &str) -> anyhow::Res
     Ok(index["manifests"].as_array().context("no manifests")?.len())
 }
 
-/// A refusal must tell a user what is missing.
+/// Expects a refusal to tell the user what is missing.
 pub fn readable_refusal(said: &str) -> anyhow::Result<()> {
     let said = said.to_lowercase();
     if !said.contains("manifest") || !(said.contains("unknown") || said.contains("missing")) {
@@ -132,7 +133,7 @@ pub fn readable_refusal(said: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The two files of a client are the same.
+/// Expects two files to be identical.
 pub fn same_file(one: &Path, two: &Path) -> anyhow::Result<()> {
     let digest = sha256_of(File::open(one)?)?;
     file_has(two, &digest)

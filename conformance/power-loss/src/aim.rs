@@ -1,4 +1,4 @@
-//! Where recorded runs are cut: everywhere, and most where much is at stake.
+//! Chooses where recorded runs are cut: anywhere, but mostly where much is at stake.
 
 use std::collections::BTreeMap;
 
@@ -11,24 +11,24 @@ use super::trace::{Arg, Call, Step, Trace};
 
 /// Steps of one client in each of the two phases of a recording.
 const STEPS: usize = 16;
-/// Manifests of one client that fill 16 MiB of the journal, when it compacts, with those of the others.
+/// Manifests of one client. Together with those of the others they fill 16 MiB of the journal, so that it compacts.
 const BULK: usize = 1050;
 
-/// So many of a recording's first names and syncs are of the making of the node.
+/// This many of a recording's first changes of names and syncs belong to the creation of the node.
 const BIRTHS: usize = 40;
 
-/// What a cut aims at.
+/// The aim of a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aim {
-    /// Answers, syncs and names more than other steps.
+    /// Any step, but answers, syncs and changes of names more often.
     Anywhere,
-    /// The making of the node: one after another, the first steps that make names or sync them.
+    /// The creation of the node: in turn, the first steps that change or sync names.
     Birth,
-    /// Names in the journal: segments and snapshots.
+    /// Changes of names in the journal: segments and snapshots.
     Journal,
 }
 
-/// A recording, and how many cuts it gets.
+/// A recording, and its number of cuts.
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub name: &'static str,
@@ -36,7 +36,7 @@ pub struct Batch {
     pub aims: Vec<(Aim, usize)>,
 }
 
-/// The recordings of a scale, with so many cuts anywhere.
+/// The recordings of a scale. `states` is the number of cuts anywhere.
 pub fn batches(scale: Scale, states: usize) -> Vec<Batch> {
     let usual = scale.pick(1, 3, 20).clamp(1, states.max(1));
     let plan = Plan { steps: STEPS, bulk: 0, given: true };
@@ -88,7 +88,7 @@ impl Points {
         Points { all: trace.steps.len(), calls, births, journal, answers }
     }
 
-    /// Steps to cut at, in their order.
+    /// Steps to cut at, in order.
     pub fn aimed(&self, aims: &[(Aim, usize)], random: &mut Random) -> Vec<usize> {
         let mut points = Vec::new();
         for (aim, count) in aims {
@@ -112,7 +112,7 @@ impl Points {
     }
 }
 
-/// Makes a name, or syncs something.
+/// True for a call that creates a name, or syncs.
 fn makes(call: &Call) -> bool {
     let creates = |arg: &Arg| matches!(arg, Arg::Text(text) if text.contains("O_CREAT"));
     call.result.is_some_and(|result| result >= 0)
@@ -120,7 +120,7 @@ fn makes(call: &Call) -> bool {
             || call.args.iter().any(creates))
 }
 
-/// Has the recording seen the journal compact?
+/// True if the journal was compacted in the recording.
 pub fn compacted(trace: &Trace) -> bool {
     let is_snapshot = |arg: &Arg| match arg {
         Arg::Bytes(bytes) => String::from_utf8_lossy(bytes).contains("/journal/snapshot-"),
@@ -129,7 +129,7 @@ pub fn compacted(trace: &Trace) -> bool {
     trace.calls.iter().any(|call| call.name == "rename" && call.args.iter().any(is_snapshot))
 }
 
-/// Makes, renames or removes a segment or snapshot.
+/// True for a call that creates, renames or removes a segment or snapshot.
 fn names_journal(call: &Call) -> bool {
     let is_path = |arg: &Arg| match arg {
         Arg::Bytes(bytes) => String::from_utf8_lossy(bytes).contains("/journal/s"),

@@ -1,4 +1,4 @@
-//! Manifests in bulk: enough to make the journal begin new segments and compact.
+//! Pushes many manifests, so that the journal begins new segments and compacts.
 
 use harness::client::{Connection, Request};
 use harness::manifest::{IMAGE, artifact, descriptor};
@@ -8,11 +8,11 @@ use serde_json::json;
 use super::promise::{Key, Value};
 use super::worker::Worker;
 
-/// Annotations up to 4 KiB are kept in the journal.
+/// Size of annotations. Up to 4 KiB of them are kept in the journal.
 const PAD: usize = 3900;
 
 impl Worker {
-    /// Manifests that each take kilobytes of the journal.
+    /// Pushes manifests that each take several KiB of the journal.
     pub fn push_many(&mut self, count: usize) -> anyhow::Result<()> {
         let site = self.repos[1].clone();
         if count > 0 {
@@ -33,7 +33,7 @@ impl Worker {
     }
 }
 
-/// All clients at once, with nothing in between.
+/// Pushes from all clients at once, with nothing in between.
 pub fn push(workers: &mut [Worker], count: usize) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = workers.iter_mut().map(|worker| scope.spawn(move || worker.push_many(count))).collect();

@@ -1,4 +1,4 @@
-//! A server on what a power cut left: every promise that was made before the cut is kept.
+//! Starts a server on the remains of a power cut, and checks every promise made before the cut.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,10 +14,10 @@ use harness::site::{Repo, Style, digest, sha256};
 use super::promise::{Cut, Key, Promises, SessionFate, SessionPromise, Value};
 use super::uploading::{close, offset, send_range};
 
-/// How long a start may take, with a rebuild of the index.
+/// Longest time for a start, including a rebuild of the index.
 const START: Duration = Duration::from_mins(1);
 
-/// What a check met, for the report.
+/// What a check found, for the report.
 #[derive(Debug, Default)]
 pub struct Kept {
     pub acknowledged: usize,
@@ -32,7 +32,7 @@ impl std::fmt::Display for Kept {
     }
 }
 
-/// Starts the server on the folder that holds the data directory; asks for everything.
+/// Starts the server on the data directory in `folder`, and checks every promise.
 pub fn check(binary: &Path, folder: &Path, promises: &Promises, cut: &Cut<'_>) -> anyhow::Result<Kept> {
     let options = ServerOptions::new(binary, folder)?;
     let mut server = options.spawn()?;
@@ -98,7 +98,7 @@ impl Asker {
     }
 }
 
-/// A session goes on where GET says, and gives the right bytes.
+/// Expects a session to resume at the offset that GET reports, and to yield the right bytes.
 fn resumes(target: &Target, session: &SessionPromise, fate: SessionFate) -> anyhow::Result<()> {
     let repo = Repo { target: target.clone(), name: session.repo.clone() };
     let at = match (offset(&repo, &session.path)?, fate) {
@@ -111,7 +111,7 @@ fn resumes(target: &Target, session: &SessionPromise, fate: SessionFate) -> anyh
     ensure!(at <= session.bytes.len(), "at {at} of {} bytes", session.bytes.len());
     if at < session.bytes.len() {
         let went_on = send_range(&repo, &session.path, at, &session.bytes[at..]);
-        // `0-0` stands for no byte and for one.
+        // `0-0` means no byte, or one.
         if at == 0 && session.bytes.len() > 1 && went_on.is_err() {
             send_range(&repo, &session.path, 1, &session.bytes[1..])?;
         } else {

@@ -1,4 +1,4 @@
-//! A file system with a page cache in front of it: what a program sees, and what a power cut may leave.
+//! A model of a file system with a page cache: what a program sees, and what a power cut may leave.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
@@ -13,10 +13,10 @@ use super::file::FileData;
 pub type Inode = usize;
 type Place = (Inode, String);
 
-/// The folder that everything is below.
+/// The root directory.
 pub const ROOT: Inode = 0;
 
-/// Parts of a file that are zeros are not written where it is made: journals reserve megabytes.
+/// Zero blocks of a file are not written out, since journals reserve megabytes.
 const BLOCK: usize = 4096;
 
 #[derive(Debug)]
@@ -25,27 +25,27 @@ enum Node {
     File(FileData),
 }
 
-/// One step on names: all of its effects survive, or none.
+/// A change of names. All of it survives, or nothing.
 #[derive(Clone, Debug)]
 struct NameChange {
     number: usize,
-    /// A sync of this folder makes it durable.
+    /// The directory whose sync makes it durable.
     folder: Inode,
     effects: Vec<(Place, Option<Inode>)>,
 }
 
-/// The disk.
+/// The model of a disk.
 #[derive(Debug)]
 pub struct Disk {
     nodes: Vec<Node>,
     live: HashMap<Place, Inode>,
-    /// What each name means after a power cut at the worst, with the number of the change that says so.
+    /// The target of each name after the worst power cut, with the number of the change behind it.
     durable: HashMap<Place, (Option<Inode>, usize)>,
     pending: Vec<NameChange>,
     next: usize,
 }
 
-/// What a sync covers that begins now.
+/// What a sync that begins now will cover.
 #[derive(Clone, Copy, Debug)]
 pub struct SyncPoint {
     inode: Inode,
@@ -59,7 +59,7 @@ impl SyncPoint {
 }
 
 impl Disk {
-    /// With nothing but the root.
+    /// A disk with only its root.
     pub fn new() -> Self {
         Disk { nodes: vec![Node::Folder], live: HashMap::new(), durable: HashMap::new(), pending: Vec::new(), next: 1 }
     }
@@ -106,7 +106,7 @@ impl Disk {
         self.set(folder, vec![((folder, name.to_owned()), None)]);
     }
 
-    /// Atomic; durable with the folder that the name goes to.
+    /// Renames atomically. Durable with a sync of the target's directory.
     pub fn rename(&mut self, from: Place, to: Place) -> anyhow::Result<()> {
         let inode = *self.live.get(&from).with_context(|| format!("rename of unknown {from:?}"))?;
         self.set(to.0, vec![(from, None), (to, Some(inode))]);
@@ -145,7 +145,7 @@ impl Disk {
         }
     }
 
-    /// Makes everything durable, for what stood before a recording.
+    /// Makes everything durable that existed before the recording.
     #[cfg(test)]
     pub fn settle_all(&mut self) {
         for inode in 0..self.nodes.len() {
@@ -153,7 +153,7 @@ impl Disk {
         }
     }
 
-    /// Writes what a power cut leaves into an empty folder.
+    /// Writes the remains of a power cut into an empty directory.
     pub fn survive(&self, fate: &Fate, into: &Path) -> anyhow::Result<()> {
         let mut names = self.durable.clone();
         for change in self.pending.iter().filter(|change| fate.name(change.folder, change.number)) {
@@ -163,7 +163,7 @@ impl Disk {
         self.write_tree(names, into, &|inode, data| data.survivor(fate, inode))
     }
 
-    /// Fails if the folder does not hold exactly what the program should see there.
+    /// Fails unless the directory contains exactly what the program should see.
     pub fn compare(&self, folder: &Path, ignored: &[&str]) -> anyhow::Result<usize> {
         let tree = tree(self.live.clone());
         let mut seen = 0;
@@ -230,7 +230,7 @@ impl Disk {
     }
 }
 
-/// A later change of a name counts more, whenever it became durable.
+/// A later change of a name wins, whenever it became durable.
 fn settle(names: &mut HashMap<Place, (Option<Inode>, usize)>, change: &NameChange) {
     for (place, inode) in &change.effects {
         let known = names.entry(place.clone()).or_insert((None, 0));
@@ -259,7 +259,7 @@ fn write_sparse(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(file.flush()?)
 }
 
-/// The parts of an absolute path below `root`, if it is there; `..` is not followed.
+/// The parts of an absolute path below `root`; `None` elsewhere. `..` is not followed.
 pub fn below<'a>(root: &Path, path: &'a Path) -> Option<Vec<&'a str>> {
     let rest = path.strip_prefix(root).ok()?;
     rest.components()

@@ -1,20 +1,20 @@
-//! What a power cut does to each thing that no sync has made durable: decided by a seed.
+//! Decides by a seed what a power cut does to everything that was not synced.
 
 use harness::random::{Random, mix};
 
-/// How much survives.
+/// The style of a power cut: how much survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// Only what is durable.
     Nothing,
-    /// All that was done before the cut.
+    /// Everything done before the cut.
     Everything,
-    /// Each thing with this chance in percent; sectors of a write each for itself.
+    /// Each change with this chance in percent, and each sector of a write separately.
     Mixed(u64),
-    /// Names survive and bytes do not, or the other way round.
+    /// Names survive but not bytes, or the reverse.
     NamesOnly,
     BytesOnly,
-    /// Each file or folder wholly or not at all.
+    /// Each file or directory completely, or not at all.
     Whole,
 }
 
@@ -55,12 +55,12 @@ impl Fate {
         mix(mix(mix(self.seed ^ kind) ^ a as u64) ^ b as u64)
     }
 
-    /// Of `count` changes of a file, so many from the first on are in this sector.
+    /// The number of changes, from the first on, that have reached this sector, out of `count`.
     pub fn sector(&self, inode: usize, sector: usize, count: usize) -> usize {
         self.some(self.draw(SECTORS, inode, sector), inode, count)
     }
 
-    /// Of `count` changes of a file, so many from the first on count for its length.
+    /// The number of changes, from the first on, that have reached the file's length, out of `count`.
     pub fn length(&self, inode: usize, count: usize) -> usize {
         self.some(self.draw(LENGTHS, inode, 0), inode, count)
     }
@@ -75,7 +75,7 @@ impl Fate {
         }
     }
 
-    /// Whether a change of names survives; `folder` is where it is to be synced.
+    /// Whether a change of names survives. `folder` is the directory whose sync would make it durable.
     pub fn name(&self, folder: usize, number: usize) -> bool {
         match self.style {
             Style::Nothing | Style::BytesOnly => false,

@@ -1,28 +1,28 @@
-//! One file as the disk and the page cache hold it: what is durable, and what was done since.
+//! One file on disk and in the page cache: the durable content, and the changes since.
 
 use std::rc::Rc;
 
 use super::fate::Fate;
 
-/// What a disk writes whole or not at all, bytes.
+/// Bytes that a disk writes completely or not at all.
 pub const SECTOR: usize = 512;
 
 /// One change of a file's bytes or length.
 #[derive(Clone, Debug)]
 pub enum Change {
     Write(usize, Rc<[u8]>),
-    /// `ftruncate`, or the growth by `fallocate`.
+    /// A new length, by `ftruncate` or by growth in `fallocate`.
     Length(usize),
-    /// A hole punched, or a range zeroed: from, to.
+    /// A punched hole or zeroed range: start and end.
     Zero(usize, usize),
 }
 
-/// A file's bytes, and the changes that no sync has made durable yet.
+/// A file's durable bytes, and the changes that were not synced yet.
 #[derive(Clone, Debug, Default)]
 pub struct FileData {
     durable: Vec<u8>,
     pending: Vec<Change>,
-    /// How many changes were made durable: the number of the first pending one.
+    /// Number of durable changes, which is the number of the first pending one.
     settled: usize,
     length: usize,
 }
@@ -32,7 +32,7 @@ impl FileData {
         self.length
     }
 
-    /// The number of changes so far: a sync that begins now makes these durable.
+    /// Number of changes so far. A sync that begins now makes these durable.
     pub fn changes(&self) -> usize {
         self.settled + self.pending.len()
     }
@@ -42,7 +42,7 @@ impl FileData {
         self.pending.push(change);
     }
 
-    /// A sync ended that began when there were `count` changes.
+    /// Records the end of a sync that began after `count` changes.
     pub fn settle(&mut self, count: usize) {
         let ready = count.saturating_sub(self.settled).min(self.pending.len());
         for change in self.pending.drain(..ready) {
@@ -53,12 +53,13 @@ impl FileData {
         self.settled += ready;
     }
 
-    /// As the program sees it.
+    /// The file as the program sees it.
     pub fn cached(&self) -> Vec<u8> {
         self.after(&mut |_, count| count, self.pending.len())
     }
 
-    /// As a power cut may leave it: each sector has some of its changes, in order, and the length is one that it had.
+    /// The file as a power cut may leave it: each sector has some of its changes, in order, and the length is one that
+    /// it had.
     pub fn survivor(&self, fate: &Fate, inode: usize) -> Vec<u8> {
         let count = self.pending.len();
         let length = fate.length(inode, count);
@@ -96,11 +97,11 @@ fn length_after(length: usize, change: &Change) -> usize {
     }
 }
 
-/// The range whose bytes a change sets, in a file that is `longest` bytes long at most.
+/// The range of bytes that a change sets, in a file of at most `longest` bytes.
 fn span(change: &Change, longest: usize) -> (usize, usize) {
     match change {
         Change::Write(at, bytes) => (*at, at + bytes.len()),
-        // What is cut off reads as zeros if the file grows again.
+        // Truncated bytes read as zeros if the file grows again.
         Change::Length(length) => (*length, longest.max(*length)),
         Change::Zero(from, to) => (*from, (*to).min(longest)),
     }
@@ -111,7 +112,7 @@ fn touched(change: &Change, longest: usize) -> std::ops::Range<usize> {
     if from >= to { 0..0 } else { from / SECTOR..to.div_ceil(SECTOR) }
 }
 
-/// Sets the bytes of the sectors that are kept; the length is at least what it was.
+/// Applies a change to the kept sectors. The length never shrinks.
 fn apply(bytes: &mut Vec<u8>, change: &Change, kept: &dyn Fn(usize) -> bool) {
     let (from, to) = span(change, bytes.len());
     if let Change::Write(..) = change {

@@ -1,8 +1,9 @@
-//! Power loss: a recorded run of the server is cut at any system call, and the server started on what a disk may hold.
+//! Power loss: a recorded run of the server is cut at any system call, and a server is started on what a disk may have
+//! kept.
 //!
-//! The model: a completed fsync or fdatasync of a file makes durable what was done to it before the sync began; one of a
-//! folder makes names in it durable. All else may survive or not: each 512-byte sector of a write for itself, with or
-//! without the new length, renames wholly or not at all. `sync_file_range` promises nothing.
+//! The model: a completed fsync or fdatasync of a file makes the changes durable that were made before the sync began.
+//! A sync of a directory makes its names durable. Everything else may survive or not: each 512-byte sector of a write
+//! by itself, with or without the new length, and renames completely or not at all. `sync_file_range` promises nothing.
 #![allow(
     missing_docs,
     missing_debug_implementations,
@@ -43,14 +44,14 @@ use promise::Cut;
 use recording::{Plan, Recording};
 use replay::{Answered, Replay, Syncs};
 
-/// The mark of the index tells the boot of the machine; after a power cut it is another one.
+/// The index's mark names the boot of the machine. After a power cut that is another one.
 const MARK: &str = "data/index/mark";
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
-/// A recording is made again if the kill hit it in a call that strace cannot tell the outcome of.
+/// A recording is repeated if the kill interrupted a call whose outcome strace cannot tell.
 const ATTEMPTS: usize = 3;
-/// States that are checked at once.
+/// States checked at once.
 const WORKERS: usize = 4;
-/// Failed states of one recording that are kept.
+/// Most failed states kept of one recording.
 const KEPT: usize = 10;
 
 /// Cuts the power at any system call of recorded runs.
@@ -59,10 +60,10 @@ pub struct Args {
     /// The `skyberth` binary.
     #[arg(long)]
     binary: PathBuf,
-    /// How many states; the scale says how many if this does not.
+    /// Number of states. By default the scale decides.
     #[arg(long)]
     states: Option<usize>,
-    /// Takes some syncs for not done, to show that the gate notices.
+    /// Ignore some syncs, to show that the gate notices.
     #[arg(long, value_enum, default_value_t = Syncs::All, hide = true)]
     pretend: Syncs,
 }
@@ -116,7 +117,9 @@ impl Gate {
                     let answers = replay.answers;
                     return Ok(Gate { binary: binary.to_owned(), seed, recording, answers, files });
                 }
-                Err(error) if attempt + 1 == ATTEMPTS => return Err(error.context("the replay is not what happened")),
+                Err(error) if attempt + 1 == ATTEMPTS => {
+                    return Err(error.context("the replay differs from the recorded run"));
+                }
                 Err(error) => println!("recorded again: {error:#}"),
             }
         }
@@ -128,7 +131,7 @@ impl Gate {
         format!("{steps} steps, {} answers, {} files as replayed", self.answers.len(), self.files)
     }
 
-    /// Cuts at seeded steps, in their order.
+    /// Cuts at seeded steps, in order.
     fn cut(
         &self,
         report: &mut Report,
@@ -165,7 +168,7 @@ impl Gate {
         self.keep(&failed, syncs, folder)
     }
 
-    /// Makes failed states again for whoever looks into them: the checks have changed theirs.
+    /// Recreates failed states for inspection, since the checks have changed the originals.
     fn keep(&self, failed: &[(usize, Fate)], syncs: Syncs, folder: Option<&Path>) -> anyhow::Result<()> {
         let Some(folder) = folder else { return Ok(()) };
         let mut replay = start(&self.recording, syncs);

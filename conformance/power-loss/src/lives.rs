@@ -1,4 +1,4 @@
-//! The lives of the server under recording: clients go on over a restart, and repeat what was not answered.
+//! The lives of a server under recording. Clients continue after a restart, and repeat requests without an answer.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ impl Lives {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Repeats an attempt that failed because a server's life ended; other failures are the registry's.
+    /// Repeats an attempt that failed because a server's life ended. Other failures are the registry's.
     pub fn insist<T>(&self, mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
         loop {
             let life = self.living()?;

@@ -1,10 +1,10 @@
-//! What the registry has promised at each moment of a recording.
+//! The promises of the registry at each moment of a recording.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::replay::Answered;
 
-/// Something that a client can ask for.
+/// A thing that clients can request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     Blob { repo: String, digest: String },
@@ -12,14 +12,14 @@ pub enum Key {
     Tag { repo: String, tag: String },
 }
 
-/// What the answer is.
+/// The expected state of a thing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     There,
     Gone,
-    /// A collection may have taken it.
+    /// A collection may have removed it.
     Unsure,
-    /// A tag: the digest that it names.
+    /// The digest that a tag points to.
     Names(String),
 }
 
@@ -30,41 +30,41 @@ struct Change {
     answer: String,
 }
 
-/// The changes of each thing, one after another: nobody changes a thing before the last change of it was answered.
+/// The changes of each thing, in order. The next change begins only after the previous one was answered.
 #[derive(Clone, Debug, Default)]
 pub struct Promises {
     changes: BTreeMap<Key, Vec<Change>>,
     pub sessions: Vec<SessionPromise>,
 }
 
-/// An upload session, and what was acknowledged of it.
+/// An upload session, and the acknowledgements for it.
 #[derive(Clone, Debug)]
 pub struct SessionPromise {
     pub repo: String,
     pub path: String,
-    /// All bytes that are to be pushed.
+    /// All bytes to be pushed.
     pub bytes: Vec<u8>,
-    /// Offsets with the id of the answer that acknowledged each.
+    /// Acknowledged offsets, each with the id of its answer.
     pub offsets: Vec<(usize, String)>,
-    /// Bytes that were ever sent.
+    /// Number of bytes ever sent.
     pub sent: usize,
-    /// A close or a cancel was begun, with the id of the last answer before it.
+    /// Set if a close or cancel was begun: the id of the last answer before it.
     pub ending: Option<String>,
-    /// The answer to it.
+    /// The id of the answer to that.
     pub ended: Option<String>,
 }
 
-/// What must be found of a session after a power cut.
+/// The expected state of a session after a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionFate {
-    /// There, with at least so many bytes.
+    /// It exists with at least this many bytes.
     Open(usize),
-    /// Nothing was promised: it may be there or not.
+    /// Nothing was promised: it may exist or not.
     Either,
     Ended,
 }
 
-/// The answers of a recording, as of the step where the power went.
+/// The answers of a recording at the step of the power cut.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut<'a> {
     pub answers: &'a BTreeMap<String, Answered>,
@@ -72,31 +72,31 @@ pub struct Cut<'a> {
 }
 
 impl Cut<'_> {
-    /// The client has the answer.
+    /// True if the client has the answer.
     pub fn has(&self, answer: &str) -> bool {
         self.answers.get(answer).is_some_and(|answered| answered.done <= self.step)
     }
 
-    /// The client may have the answer, and may have gone on.
+    /// True if the client may have the answer, and may have continued.
     pub fn may_have(&self, answer: &str) -> bool {
         self.answers.get(answer).is_some_and(|answered| answered.begun <= self.step)
     }
 }
 
 impl Promises {
-    /// A request is about to be sent that changes `key`.
+    /// Records that a request is about to change `key`.
     pub fn begin(&mut self, key: Key, value: Value) {
         self.changes.entry(key).or_default().push(Change { value, answer: String::new() });
     }
 
-    /// The request was answered.
+    /// Records the answer to that request.
     pub fn answered(&mut self, key: &Key, answer: &str) {
         if let Some(change) = self.changes.get_mut(key).and_then(|changes| changes.last_mut()) {
             answer.clone_into(&mut change.answer);
         }
     }
 
-    /// What a thing is if nothing is lost.
+    /// The state of a thing if nothing is lost.
     pub fn latest(&self, key: &Key) -> Value {
         self.changes.get(key).and_then(|changes| changes.last()).map_or(Value::Gone, |change| change.value.clone())
     }
@@ -110,7 +110,7 @@ impl Promises {
         self.sessions.extend(other.sessions);
     }
 
-    /// All that a thing may be after the cut.
+    /// All states that a thing may have after the cut.
     pub fn allowed(&self, key: &Key, cut: &Cut<'_>) -> BTreeSet<Value> {
         let mut allowed = BTreeSet::from([Value::Gone]);
         for change in self.changes.get(key).into_iter().flatten() {
@@ -119,14 +119,14 @@ impl Promises {
             }
             allowed.insert(change.value.clone());
             if !cut.may_have(&change.answer) {
-                // Not answered: what follows was not sent.
+                // No answer, so later changes were not sent.
                 break;
             }
         }
         allowed
     }
 
-    /// An answer that a client got and the recording does not have: from there on nothing would be promised.
+    /// An answer that a client got but the recording lacks. Without this check, later promises would be ignored.
     pub fn unrecorded<'a>(&'a self, answers: &BTreeMap<String, Answered>) -> Option<&'a str> {
         let changes = self.changes.values().flatten().map(|change| &change.answer);
         let offsets = self.sessions.iter().flat_map(|session| session.offsets.iter().map(|(_, answer)| answer));
@@ -135,7 +135,7 @@ impl Promises {
         known.find(|answer| !answers.contains_key(*answer)).map(String::as_str)
     }
 
-    /// How many changes the clients know of.
+    /// Number of changes that the clients know of.
     pub fn acknowledged(&self, cut: &Cut<'_>) -> usize {
         self.changes.values().flatten().filter(|change| cut.has(&change.answer)).count()
     }

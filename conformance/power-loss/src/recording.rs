@@ -1,4 +1,4 @@
-//! A bounded workload against a server whose system calls are recorded.
+//! Runs a limited workload on a server whose system calls are recorded.
 
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
@@ -20,24 +20,24 @@ use super::trace::{Trace, wrapper};
 use super::worker::Worker;
 
 const WORKERS: usize = 4;
-/// How long strace may take to write its last lines.
+/// Longest time for strace to write its last lines.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is done in a recording.
+/// The workload of a recording.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// Steps of each client in each of the two phases.
     pub steps: usize,
-    /// Manifests that each client pushes between them: enough of them make the journal compact.
+    /// Manifests that each client pushes between the phases. With enough of them the journal compacts.
     pub bulk: usize,
-    /// The data directory stands, durable, before the server comes, as a volume does.
+    /// True if the data directory exists, durably, before the server starts, as a volume does.
     pub given: bool,
 }
 
-/// What was done, and what was promised for it.
+/// What was done, and the promises made for it.
 #[derive(Debug)]
 pub struct Recording {
-    /// The folder that the data directory is in.
+    /// Directory that contains the data directory.
     pub root: PathBuf,
     pub plan: Plan,
     pub trace: Trace,
@@ -69,7 +69,7 @@ pub fn record(binary: &Path, folder: &Path, seed: u64, plan: Plan) -> anyhow::Re
         finished(&path, pid)?;
         let text = BufReader::with_capacity(1 << 20, File::open(&path)?);
         trace.add_life(text).with_context(|| path.display().to_string())?;
-        // Bulky, and all of it is in memory now.
+        // The file is large, and its content is in memory now.
         std::fs::remove_file(&path)?;
     }
     Ok(Recording { root, plan, trace, promises })
@@ -93,7 +93,7 @@ impl Run {
         let server = self.phase(&mut workers, plan.steps, server, Stop::Kill)?;
         bulk::push(&mut workers, plan.bulk)?;
         let keys = before(&mut workers);
-        // It goes to the running server, so it is in the recording.
+        // The running server does it, so it is part of the recording.
         operate(&self.binary, "gc", &self.options.data, &[])?.sound().context("collection")?;
         after(&mut workers, &keys)?;
         let stop = if self.random.chance(50) { Stop::Terminate } else { Stop::Kill };
@@ -121,7 +121,7 @@ impl Run {
         finished(&self.output.with_extension(pid.to_string()), pid)
     }
 
-    /// All workers at once, and in the middle of it the end of the server's life.
+    /// Runs all workers at once, and ends the server's life in the middle.
     fn phase(&mut self, workers: &mut [Worker], steps: usize, server: Server, how: Stop) -> anyhow::Result<Server> {
         let total = steps * workers.len();
         let moment = total / 4 + self.random.below(total / 2 + 1);
@@ -179,7 +179,7 @@ fn after(workers: &mut [Worker], keys: &[Vec<Key>]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until strace has written all of a process that has ended.
+/// Waits until strace has written everything of an ended process.
 fn finished(path: &Path, pid: u32) -> anyhow::Result<()> {
     const TAIL: u64 = 200;
     let deadline = Instant::now() + PATIENCE;

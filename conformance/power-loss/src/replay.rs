@@ -1,4 +1,4 @@
-//! The recorded calls carried out on the model of a disk, up to any of them.
+//! Replays recorded calls on the model of a disk, up to any of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use super::trace::{Arg, Call, Step, Trace};
 const NAMING: [&str; 10] =
     ["mkdir", "mkdirat", "unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "link", "linkat"];
 
-/// Calls that may carry an answer to a client.
+/// Calls that may send an answer to a client.
 const SENDING: [&str; 4] = ["write", "writev", "sendto", "sendmsg"];
 
-/// Which syncs are taken for done; all but `All` show that the gate can fail.
+/// Which syncs count. All but `All` show that the gate can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Syncs {
     All,
@@ -26,7 +26,7 @@ pub enum Syncs {
     NoFiles,
 }
 
-/// When an answer began to leave and when it had left, as numbers of steps.
+/// When an answer began to be sent, and when it was sent, as numbers of steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
     pub begun: usize,
@@ -42,35 +42,35 @@ struct Description {
     socket: bool,
 }
 
-/// What a call found when it began.
+/// The state that a call found when it began.
 #[derive(Clone, Copy, Debug)]
 struct Begun {
     step: usize,
     description: Option<usize>,
     sync: Option<SyncPoint>,
-    /// Of a file that it opens.
+    /// The file that it opens.
     opened: Option<Inode>,
 }
 
-/// A replay under way.
+/// A replay in progress.
 #[derive(Debug)]
 pub struct Replay<'a> {
     trace: &'a Trace,
     root: PathBuf,
     syncs: Syncs,
     pub disk: Disk,
-    /// Steps done.
+    /// Number of steps done.
     pub at: usize,
     descriptions: Vec<Description>,
     descriptors: HashMap<i64, usize>,
-    /// What calls that have begun found under their descriptor.
+    /// The state that unfinished calls found under their descriptor.
     begun: HashMap<usize, Begun>,
-    /// Answers by the id that each bears.
+    /// Answers by id.
     pub answers: BTreeMap<String, Answered>,
 }
 
 impl<'a> Replay<'a> {
-    /// At the beginning, with an empty `root`.
+    /// A replay at its beginning, with an empty `root`.
     pub fn new(trace: &'a Trace, root: &Path, syncs: Syncs) -> Self {
         Replay {
             trace,
@@ -85,14 +85,14 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Makes a folder that stood, durable, before the recording.
+    /// Creates a directory that existed, durably, before the recording.
     pub fn given_folder(&mut self, name: &str) {
         self.disk.make_folder(ROOT, name);
         let point = self.disk.begin_sync(ROOT);
         self.disk.end_sync(point);
     }
 
-    /// Goes on to a later step.
+    /// Advances to a later step.
     pub fn advance(&mut self, to: usize) -> anyhow::Result<()> {
         while self.at < to {
             let step = self.trace.steps[self.at];
@@ -110,7 +110,8 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Another process comes: no file is open, and what the one before it was sending has left or never will.
+    /// Begins the life of the next process: no file is open. Answers that the last process was sending have been sent
+    /// or never will be.
     fn begin_life(&mut self) {
         self.descriptors.clear();
         for answered in self.answers.values_mut() {
@@ -118,8 +119,8 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// A descriptor means what it means when the call begins: another thread may close it meanwhile. A name changes
-    /// when the call begins, too: another thread may see it before the end is recorded, and rely on it.
+    /// A descriptor and a name are resolved when the call begins. Another thread may close the descriptor meanwhile, or
+    /// see the new name before the call's end is recorded, and rely on it.
     fn begin(&mut self, number: usize, call: &Call) -> anyhow::Result<()> {
         let descriptor = call.number(0).ok();
         let description = descriptor.and_then(|fd| self.descriptors.get(&fd).copied());
@@ -134,7 +135,8 @@ impl<'a> Replay<'a> {
             "openat" | "open" | "creat" if succeeds => opened = self.open(call)?,
             name if succeeds && NAMING.contains(&name) => self.rename_and_the_like(call)?,
             "mkdir" | "mkdirat" if call.result == Some(-1) => self.made_before(call),
-            // The process was killed in it; its client may have the bytes nevertheless, from the end of this life at last.
+            // The process was killed in it. Its client may still have the bytes, from the end of this life at the
+            // latest.
             name if call.result.is_none()
                 && SENDING.contains(&name)
                 && description.is_some_and(|at| self.descriptions[at].socket) =>
@@ -187,11 +189,11 @@ impl<'a> Replay<'a> {
                 let written = if call.name == "sendfile" { 0 } else { 2 };
                 let target = self.descriptors.get(&call.number(written)?);
                 let ours = target.is_some_and(|at| self.descriptions[*at].inode.is_some());
-                ensure!(!ours, "the model does not know {} into a file", call.name);
+                ensure!(!ours, "the model does not support {} into a file", call.name);
                 Ok(())
             }
             name => {
-                ensure!(NAMING.contains(&name), "the model does not know it");
+                ensure!(NAMING.contains(&name), "the model does not support it");
                 Ok(())
             }
         }
@@ -215,7 +217,7 @@ impl<'a> Replay<'a> {
         self.descriptors.insert(descriptor, self.descriptions.len() - 1);
     }
 
-    /// The folder and the last name of a path, if it is below the root.
+    /// The directory and last name of a path, if it is below the root.
     fn place(&self, call: &Call, folder: Option<usize>, path: usize) -> anyhow::Result<Option<(Inode, String)>> {
         let path = call.text(path)?;
         let from = match folder {
@@ -239,14 +241,14 @@ impl<'a> Replay<'a> {
     fn open(&mut self, call: &Call) -> anyhow::Result<Option<Inode>> {
         let (folder, path) = if call.name == "openat" { (Some(0), 1) } else { (None, 0) };
         let flags = if call.name == "creat" { "O_CREAT|O_TRUNC|O_WRONLY" } else { call.arg(path + 1)? };
-        ensure!(!flags.contains("O_TMPFILE"), "the model does not know O_TMPFILE");
+        ensure!(!flags.contains("O_TMPFILE"), "the model does not support O_TMPFILE");
         let mut inode = (call.text(path)? == self.root.to_string_lossy()).then_some(ROOT);
         if let Some((folder, name)) = self.place(call, folder, path)? {
             inode = self.disk.child(folder, &name);
             if inode.is_none() && flags.contains("O_CREAT") {
                 inode = Some(self.disk.make_file(folder, &name));
             }
-            // A socket's name is not in the recording; nothing is ever written to one by name.
+            // A socket's name is not in the recording. Nothing is ever written to a socket by name.
             if let Some(data) = inode.and_then(|inode| self.disk.file(inode))
                 && flags.contains("O_TRUNC")
                 && data.length() > 0
@@ -304,13 +306,13 @@ impl<'a> Replay<'a> {
             "0" if to > data.length() => data.change(Change::Length(to)),
             "0" | "FALLOC_FL_KEEP_SIZE" => {}
             mode if mode.contains("FALLOC_FL_PUNCH_HOLE") => data.change(Change::Zero(from, to)),
-            mode => bail!("the model does not know fallocate {mode}"),
+            mode => bail!("the model does not support fallocate {mode}"),
         }
         Ok(())
     }
 
-    /// A folder that cannot be made, as it is there: an earlier process may have been killed in making it, and its call has
-    /// no result.
+    /// Handles a directory that exists already. An earlier process may have been killed while creating it, so that its
+    /// call has no result.
     fn made_before(&mut self, call: &Call) {
         let (folder, path) = if call.name == "mkdirat" { (Some(0), 1) } else { (None, 0) };
         if let Ok(Some((folder, name))) = self.place(call, folder, path)
@@ -346,7 +348,7 @@ impl<'a> Replay<'a> {
                 let inode = self.disk.child(from.0, &from.1).context("a link to nothing")?;
                 self.disk.link(to.0, &to.1, inode);
             }
-            other => bail!("the model does not know {other}"),
+            other => bail!("the model does not support {other}"),
         }
         Ok(())
     }
@@ -373,7 +375,7 @@ mod tests {
         assert!(replay.disk.lookup(ROOT, "a/b").is_some());
     }
 
-    /// A client may have the answer whose sending the kill interrupted, and go on from it.
+    /// A client may have an answer whose sending the kill interrupted, and continue from it.
     #[test]
     fn an_answer_that_a_kill_interrupted_counts_from_the_end_of_that_life() {
         let hex = |text: &str| text.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<Vec<_>>().concat();

@@ -1,4 +1,4 @@
-//! What strace wrote, as system calls with the order of their beginnings and ends.
+//! Parses the output of strace into system calls, with the order of their beginnings and ends.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 
-/// All that changes files or tells clients something.
+/// All calls that change files or send data to clients.
 pub const CALLS: &str = "openat,open,creat,close,dup,dup2,dup3,fcntl,write,pwrite64,writev,pwritev,pwritev2,ftruncate,\
 truncate,fallocate,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,mkdir,mkdirat,rmdir,fsync,\
 fdatasync,syncfs,sync,accept4,sendto,sendmsg,lseek,copy_file_range,sendfile,splice,io_uring_setup";
@@ -24,18 +24,18 @@ pub struct Call {
 /// An argument of a call.
 #[derive(Clone, Debug)]
 pub enum Arg {
-    /// As strace writes it.
+    /// Text as strace writes it.
     Text(String),
-    /// A buffer, or the buffers of a vector put together.
+    /// A buffer, or the concatenated buffers of a vector.
     Bytes(Vec<u8>),
 }
 
-/// A call begins or ends.
+/// The beginning or end of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Begin(usize),
     End(usize),
-    /// Another process begins with no file open.
+    /// Another process begins, with no file open.
     NewLife,
 }
 
@@ -46,7 +46,7 @@ pub struct Trace {
     pub steps: Vec<Step>,
 }
 
-/// A script that runs a program under strace; the traced program keeps the script's process id.
+/// Writes a script that runs a program under strace. The program keeps the script's process id.
 pub fn wrapper(binary: &Path, output: &Path, script: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let found = Command::new("strace").arg("--version").output();
@@ -104,7 +104,7 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
     text.windows(what.len()).position(|window| window == what)
 }
 
-/// A call that never ended.
+/// Parses a call that never ended.
 fn unfinished(text: &[u8]) -> anyhow::Result<Call> {
     let open = text.iter().position(|byte| *byte == b'(').context("no arguments")?;
     let name = String::from_utf8(text[..open].to_vec())?;
@@ -125,7 +125,7 @@ fn parse(text: &[u8]) -> anyhow::Result<Call> {
     Ok(Call { name, args, result })
 }
 
-/// The arguments from `at` on, and where they end. With `-xx` a string holds neither quotes nor commas.
+/// The arguments from `at` on, and where they end. With `-xx`, strings contain neither quotes nor commas.
 fn arguments(text: &[u8], at: usize) -> anyhow::Result<(Vec<Arg>, usize)> {
     let (mut args, mut depth, mut start, mut quoted) = (Vec::new(), 0, at, false);
     let mut end = text.len();
@@ -168,7 +168,7 @@ fn argument(text: &[u8]) -> anyhow::Result<Arg> {
 }
 
 impl Call {
-    /// A descriptor, length or offset.
+    /// The argument as a descriptor, length or offset.
     pub fn number(&self, index: usize) -> anyhow::Result<i64> {
         let word = self.arg(index)?;
         word.parse().with_context(|| format!("{}: argument {index} is {word:.50}", self.name))

@@ -8,10 +8,10 @@ use super::lives::Lives;
 use super::promise::{Key, SessionPromise, Value};
 use super::worker::Worker;
 
-/// More sessions than these are not open at once.
+/// Most sessions open at once.
 const SESSIONS: usize = 4;
 
-/// Where a session stands, by its own word; `None` if there is none.
+/// The offset of a session as it reports it; `None` if it does not exist.
 pub fn offset(repo: &Repo, path: &str) -> anyhow::Result<Option<usize>> {
     let answer = repo.send(&Request::get(path))?;
     if answer.status == 404 {
@@ -20,7 +20,7 @@ pub fn offset(repo: &Repo, path: &str) -> anyhow::Result<Option<usize>> {
     let range = answer.expect(204).context("status of an upload")?.need("Range")?.to_owned();
     let end: usize =
         range.strip_prefix("0-").and_then(|end| end.parse().ok()).with_context(|| format!("Range {range}"))?;
-    // Empty and one byte look the same; the next request tells them apart.
+    // Zero bytes and one byte look the same. The next request distinguishes them.
     Ok(Some(if end == 0 { 0 } else { end + 1 }))
 }
 
@@ -36,7 +36,7 @@ pub fn close(repo: &Repo, path: &str, digest: &str) -> anyhow::Result<Response> 
 }
 
 impl Worker {
-    /// Begins a session, or does the next thing with an open one.
+    /// Begins a session, or performs the next step of an open one.
     pub fn upload_step(&mut self, lives: &Lives, repo: usize) -> anyhow::Result<()> {
         if self.open.len() < SESSIONS && self.random.chance(40) || self.open.is_empty() {
             return self.begin_session(lives, repo);
@@ -49,7 +49,7 @@ impl Worker {
                 self.cancel(lives, session)
             }
             1 => {
-                // Left open for good.
+                // Left open forever.
                 self.open.remove(place);
                 Ok(())
             }
@@ -97,7 +97,7 @@ impl Worker {
             if attempts > 1 {
                 at = offset(&site, &promise.path)?.context("a session is gone after a restart")?;
             }
-            // What a GET tells is no promise: bytes that were not acknowledged may go again.
+            // An offset from GET is no promise: bytes that were not acknowledged may be lost again.
             if at >= goal { Ok(None) } else { send_range(&site, &promise.path, at, &promise.bytes[at..goal]).map(Some) }
         })?;
         if let Some(answer) = answer {
@@ -130,7 +130,7 @@ impl Worker {
         self.promises.begin(key.clone(), Value::There);
         let answer = lives.insist(|| {
             let Some(at) = offset(&site, &promise.path)? else {
-                // A kill between its publication and its commit took it: the push is repeated whole.
+                // A kill between its publication and its commit removed it, so the whole push is repeated.
                 return Ok(site.push_blob_as(Style::Post, &digest, &promise.bytes)?.expect(201)?.clone());
             };
             if at < promise.bytes.len() {

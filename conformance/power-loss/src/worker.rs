@@ -1,4 +1,5 @@
-//! One client of a recording: pushes and deletes in two repositories of its own, and notes what it was promised.
+//! One client of a recording. It pushes and deletes in two repositories of its own, and records the promises made to
+//! it.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +15,9 @@ use super::lives::Lives;
 use super::promise::{Key, Promises, Value};
 
 const TAGS: usize = 5;
-/// Contents that all clients push, so that the same file is written from several sides at once.
+/// Contents that all clients push, so that several write the same file at once.
 const COMMON: usize = 6;
-/// With more manifests than this a client rather deletes.
+/// With more manifests than this, a client prefers to delete.
 const MANIFESTS: usize = 10;
 
 /// A client with two repositories.
@@ -27,11 +28,11 @@ pub struct Worker {
     pub promises: Promises,
     pub label: String,
     contents: usize,
-    /// The bytes of everything pushed.
+    /// Sizes of all pushed content.
     sizes: BTreeMap<String, usize>,
-    /// Sessions that are open, as places in `promises.sessions`.
+    /// Open sessions, as positions in `promises.sessions`.
     pub open: Vec<usize>,
-    /// What each manifest refers to.
+    /// The references of each manifest.
     references: BTreeMap<Key, Vec<String>>,
     /// The id of the last answer.
     pub last_answer: String,
@@ -53,7 +54,7 @@ impl Worker {
         }
     }
 
-    /// One push, delete, or step of an upload.
+    /// Does one push, delete, or upload step.
     pub fn step(&mut self, lives: &Lives) -> anyhow::Result<()> {
         let repo = self.random.below(2);
         match self.random.below(20) {
@@ -66,7 +67,7 @@ impl Worker {
         }
     }
 
-    /// Bytes that no other client has, or that all have.
+    /// Bytes that only this client has, or that all have.
     pub fn content(&mut self) -> Vec<u8> {
         if self.random.chance(20) {
             return noise(&format!("common {}", self.random.below(COMMON)), 3000);
@@ -127,7 +128,7 @@ impl Worker {
         self.note(&keys, &answer)
     }
 
-    /// In any style, or mounted from the other repository.
+    /// Pushes a blob in any style, or mounts it from the other repository.
     fn push_blob(&mut self, lives: &Lives, repo: usize) -> anyhow::Result<String> {
         let site = self.repos[repo].clone();
         let other = self.repos[1 - repo].clone();
@@ -165,7 +166,7 @@ impl Worker {
         self.note(&[key], &answer)
     }
 
-    /// The answer acknowledges changes of these.
+    /// Records that the answer acknowledges changes of these keys.
     pub fn note(&mut self, keys: &[Key], answer: &Response) -> anyhow::Result<()> {
         answer.need("x-request-id")?.clone_into(&mut self.last_answer);
         for key in keys {
@@ -185,7 +186,7 @@ impl Worker {
             let answer = site.delete(path)?;
             match answer.status {
                 202 => Ok(answer),
-                // The attempt that was not answered had its effect.
+                // The attempt without an answer had its effect.
                 404 if attempts > 1 => Ok(answer),
                 status => bail!("DELETE {path}: {status} {}", answer.text()),
             }
@@ -204,7 +205,7 @@ impl Worker {
         self.delete(lives, repo, &site.manifest(tag), std::slice::from_ref(&key))
     }
 
-    /// The tags go with it.
+    /// Deletes a manifest and its tags.
     fn delete_manifest(&mut self, lives: &Lives, repo: usize) -> anyhow::Result<()> {
         let site = self.repos[repo].clone();
         let referred = self.referred(repo);
@@ -244,7 +245,7 @@ impl Worker {
         self.promises.keys().filter_map(held).collect()
     }
 
-    /// Blobs that are certainly there.
+    /// Blobs that certainly exist.
     fn blobs(&self, repo: usize) -> Vec<String> {
         let name = &self.repos[repo].name;
         let held = |key: &Key| match key {
@@ -270,7 +271,7 @@ impl Worker {
         self.blobs(repo).into_iter().filter(|digest| !referred.contains(digest)).collect()
     }
 
-    /// A collection is about to run: it may take what no manifest refers to.
+    /// Records that a collection is about to run, which may remove unreferenced blobs.
     pub fn before_collection(&mut self) -> Vec<Key> {
         let mut keys = Vec::new();
         for repo in 0..self.repos.len() {
@@ -283,7 +284,7 @@ impl Worker {
         keys
     }
 
-    /// A blob that may be referred to.
+    /// Remembers a blob that manifests may reference.
     pub fn remember(&mut self, digest: String, size: usize) {
         self.sizes.insert(digest, size);
     }

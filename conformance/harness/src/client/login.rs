@@ -1,4 +1,4 @@
-//! Logs in to a registry as its challenge asks: Basic, or Bearer with tokens for what each request touches.
+//! Logs in to a registry as its challenge requires: Basic, or Bearer with tokens for each request's scope.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,9 +8,9 @@ use anyhow::{Context, ensure};
 
 use super::{Request, Response, Target, address};
 
-/// The life of a token whose issuer does not say.
+/// Lifetime of a token if the issuer does not state one.
 const LIFE: Duration = Duration::from_mins(1);
-/// A token is not used for its last seconds: the request has to arrive too.
+/// A token is not used in its last seconds, since the request must arrive in time.
 const MARGIN: Duration = Duration::from_secs(5);
 /// Most tokens in the cache. One more empties it.
 const TOKENS: usize = 1000;
@@ -33,7 +33,7 @@ impl Account {
         Account { name: name.into(), password: password.into() }
     }
 
-    /// With the password in this variable of the environment, or else in the next line of standard input.
+    /// An account whose password is in this environment variable, or else in the next line of standard input.
     pub fn with_password(name: &str, variable: &str) -> anyhow::Result<Self> {
         if let Ok(password) = std::env::var(variable) {
             return Ok(Account::new(name, password));
@@ -56,10 +56,10 @@ impl Account {
     }
 }
 
-/// How a registry wants to be logged in to.
+/// The login scheme of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// It asks nobody.
+    /// No login.
     None,
     Basic,
     Bearer {
@@ -68,7 +68,7 @@ pub enum Scheme {
     },
 }
 
-/// One registry's scheme, found at the first request, and the tokens so far.
+/// The scheme of one registry, found at the first request, and its tokens so far.
 #[derive(Debug)]
 pub struct Login {
     pub account: Option<Account>,
@@ -93,7 +93,7 @@ impl Login {
         }
     }
 
-    /// Asks the registry once.
+    /// Finds the registry's scheme with one request.
     pub fn scheme(&self, target: &Target) -> anyhow::Result<Scheme> {
         let mut known = self.scheme.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(scheme) = &*known {
@@ -120,7 +120,7 @@ impl Login {
         Ok(token)
     }
 
-    /// One token from the issuer that the challenge names.
+    /// Fetches a token from the issuer in the challenge.
     pub fn fetch(
         &self,
         target: &Target,
@@ -148,7 +148,7 @@ impl Login {
     }
 }
 
-/// The scheme that the answer to an anonymous `GET /v2/` asks for.
+/// The scheme in the answer to an anonymous `GET /v2/`.
 fn challenged(answer: &Response) -> anyhow::Result<Scheme> {
     if answer.status != 401 {
         return Ok(Scheme::None);
@@ -158,7 +158,7 @@ fn challenged(answer: &Response) -> anyhow::Result<Scheme> {
     if scheme.eq_ignore_ascii_case("basic") {
         return Ok(Scheme::Basic);
     }
-    ensure!(scheme.eq_ignore_ascii_case("bearer"), "cannot log in by {challenge:?}");
+    ensure!(scheme.eq_ignore_ascii_case("bearer"), "cannot log in with {challenge:?}");
     let realm = parameter(rest, "realm").with_context(|| format!("no realm in {challenge:?}"))?;
     Ok(Scheme::Bearer { realm, service: parameter(rest, "service") })
 }
@@ -179,7 +179,7 @@ pub fn parameter(challenge: &str, name: &str) -> Option<String> {
     None
 }
 
-/// What a request needs to be allowed, in the grammar of the token specification of distribution.
+/// The scopes that a request needs, in the grammar of distribution's token specification.
 fn scopes(method: &str, path: &str) -> Vec<String> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let Some(rest) = path.strip_prefix("/v2/") else { return Vec::new() };
@@ -191,7 +191,7 @@ fn scopes(method: &str, path: &str) -> Vec<String> {
     let name = rest[..end].strip_suffix("/blobs").unwrap_or(&rest[..end]);
     let actions = match method {
         "GET" | "HEAD" => "pull",
-        // An upload that is cancelled deletes nothing.
+        // Cancelling an upload deletes no content.
         "DELETE" if !rest[end..].contains("/uploads/") => "delete",
         _ => "pull,push",
     };
@@ -207,7 +207,7 @@ fn escape(text: &str) -> String {
     })
 }
 
-/// Base64 with padding, as Basic wants it.
+/// Base64 with padding, for Basic.
 pub fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();

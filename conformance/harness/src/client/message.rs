@@ -1,8 +1,8 @@
-//! Requests as they stand on the wire, answers as they came, and the parts that they are made of.
+//! Requests and responses of the raw client, and their parts.
 
 use anyhow::{Context, anyhow, bail};
 
-/// A request as it will stand on the wire.
+/// A request, as it will be sent.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
@@ -15,9 +15,9 @@ pub struct Request {
 #[derive(Clone, Debug)]
 pub enum Body {
     None,
-    /// With `Content-Length`.
+    /// Framed by `Content-Length`.
     Sized(Vec<u8>),
-    /// With `Transfer-Encoding: chunked`, in pieces of the given size.
+    /// Framed by `Transfer-Encoding: chunked`, in chunks of this size.
     Chunked(Vec<u8>, usize),
 }
 
@@ -71,23 +71,23 @@ impl Request {
     }
 }
 
-/// An answer, read whole.
+/// A complete answer.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// True if the registry that answered is also judged by Skyberth's own policy.
+    /// True if the registry is also judged by Skyberth's own policy.
     pub own: bool,
 }
 
 impl Response {
-    /// The first header of that name.
+    /// The first header with this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// The header, or an error that names it.
+    /// The header, or an error with its name.
     pub fn need(&self, name: &str) -> anyhow::Result<&str> {
         self.header(name).ok_or_else(|| anyhow!("no {name} header in a {} answer", self.status))
     }
@@ -113,11 +113,11 @@ impl Response {
     }
 }
 
-/// The `Accept` of clients; older registries hide a manifest whose type it lacks. Row 24 covers its absence.
+/// The `Accept` of clients. Older registries hide manifests of types not listed. Row 24 tests a missing `Accept`.
 const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// A read of a path, with the `Accept` of clients if it is a manifest.
+/// A read of a path, with the `Accept` of clients for a manifest.
 pub fn reading(method: &str, path: &str) -> Request {
     let request = Request::new(method, path);
     if path.contains("/manifests/") { request.header("Accept", ACCEPT) } else { request }
@@ -131,7 +131,7 @@ pub fn with_query(path: &str, query: &str) -> String {
     format!("{path}{}{query}", if path.contains('?') { '&' } else { '?' })
 }
 
-/// The start of a text that may be huge, on one line.
+/// The start of a possibly huge text, on one line.
 pub fn clip(text: &str) -> String {
     let mut line: String = text.chars().take(120).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.len() < text.len() {

@@ -1,13 +1,13 @@
-//! One request that came through a proxy, with what was answered: heads are read, bodies are counted.
+//! One request that passed a proxy, with its answer. Heads are parsed, bodies only counted.
 
 use std::time::Instant;
 
-/// What a request was answered with instead.
+/// The kind of old answer that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replayed {
-    /// An entry, as it once was.
+    /// An earlier answer for the same entry.
     Entry,
-    /// Other content of the same length: nothing but the bytes tells.
+    /// Other content of the same length, which differs only in its bytes.
     SameLength,
     /// Other content.
     OtherLength,
@@ -17,37 +17,37 @@ pub enum Replayed {
 #[derive(Clone, Debug)]
 pub struct Exchange {
     pub method: String,
-    /// With its query.
+    /// Path with its query.
     pub path: String,
     pub range: Option<String>,
     /// `Upload-Offset` of a request.
     pub offset: Option<u64>,
-    /// `Upload-Metadata`, or whatever else names what is uploaded.
+    /// `Upload-Metadata`, or another header that describes the upload.
     pub metadata: Option<String>,
-    /// Bytes of the request's body that came.
+    /// Bytes of the request's body received.
     pub received: u64,
     pub status: Option<u16>,
-    /// Of the whole content, as the answer to a download tells it.
+    /// Length of the whole content, by the answer to a download.
     pub length: Option<u64>,
-    /// The answer to a question for an entry, whole.
+    /// The complete answer to a request for an entry.
     pub answer: Vec<u8>,
-    /// What it was answered with instead.
+    /// The kind of old answer that replaced the real one, if any.
     pub replayed: Option<Replayed>,
     /// `Upload-Offset` of the answer.
     pub acknowledged: Option<u64>,
     /// `Location` of the answer.
     pub location: Option<String>,
-    /// Bytes of the answer, with its head.
+    /// Bytes of the answer, including its head.
     pub sent: u64,
     pub began: Instant,
-    /// When the answer had passed whole.
+    /// When the whole answer had passed.
     pub ended: Option<Instant>,
-    /// The connection is closed, however it ended.
+    /// True once the connection is closed.
     pub over: bool,
 }
 
 impl Exchange {
-    /// From a request's head.
+    /// The exchange of a request with this head.
     pub fn of(head: &[u8]) -> Self {
         let text = String::from_utf8_lossy(head);
         let mut words = text.split(' ');
@@ -83,7 +83,7 @@ impl Exchange {
         self.location = field(&text, "location");
     }
 
-    /// A GET of content: not of what a portal says of itself.
+    /// True for a GET of content, not of the portal's own pages.
     pub fn is_download(&self) -> bool {
         const OF_ITSELF: [&str; 8] = ["stats", "portals", "health", "tus", "pin", "blocklist", "registry", "resolve"];
         let path = self.path.split('?').next().unwrap_or_default();
@@ -94,20 +94,20 @@ impl Exchange {
         self.method == "GET" && !own && !["/", "/readyz", "/livez", "/healthz", "/metrics"].contains(&path)
     }
 
-    /// A question for what may change at a portal: an entry, or where it leads to.
+    /// True for a request whose answer may change: for an entry, or for the content that it leads to.
     pub fn is_of_entry(&self) -> bool {
         let asks = ["/skynet/registry", "/skynet/resolve/", "/skynet/health/entry"];
         self.method == "GET" && asks.iter().any(|start| self.path.starts_with(start))
     }
 
-    /// The skylink that a path names, in base64.
+    /// The skylink in the path, in base64.
     pub fn skylink(&self) -> Option<&str> {
         const LENGTH: usize = 46;
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         self.path.split(['/', '?']).find(|part| part.len() == LENGTH && part.bytes().all(is_letter))
     }
 
-    /// An upload as a whole or in parts.
+    /// True for an upload, whole or in parts.
     pub fn is_upload(&self) -> bool {
         let path = self.path.as_str();
         matches!(self.method.as_str(), "POST" | "PATCH")
@@ -123,7 +123,7 @@ impl Exchange {
     }
 }
 
-/// The status of an answer's head.
+/// The status in an answer's head.
 pub fn status(head: &str) -> Option<u16> {
     head.split(' ').nth(1)?.trim().parse().ok()
 }

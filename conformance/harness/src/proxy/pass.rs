@@ -1,4 +1,4 @@
-//! Passes one request on and its answer back, with the fault of the moment.
+//! Passes one request on, and its answer back, with the current fault.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -10,13 +10,13 @@ use super::exchange::{Exchange, Replayed, status};
 use super::replay::{Again, MAX_ANSWER, with_path};
 use super::{Fault, Shared};
 
-/// The longest head that is taken.
+/// Longest head accepted.
 const MAX_HEAD: usize = 64 << 10;
-/// A connection on which nothing moves for so long is given up.
+/// Time without progress after which a connection is closed.
 const IDLE: Duration = Duration::from_mins(2);
 /// Bytes moved at once.
 const PIECE: usize = 32 << 10;
-/// How often a changed fault is looked for.
+/// Interval between checks for a changed fault.
 const LOOK: Duration = Duration::from_millis(20);
 
 pub(super) fn pass(mut client: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
@@ -37,7 +37,7 @@ pub(super) fn pass(mut client: TcpStream, shared: &Arc<Shared>) -> io::Result<()
     result
 }
 
-/// One exchange under way.
+/// One exchange in flight.
 #[derive(Clone)]
 struct Way {
     shared: Arc<Shared>,
@@ -47,7 +47,7 @@ struct Way {
 }
 
 impl Way {
-    /// From the head of the request to the end of the answer.
+    /// Passes everything from the request's head to the end of the answer.
     fn go(&self, asked: &Exchange, head: Vec<u8>, body: Vec<u8>, client: &mut TcpStream) -> io::Result<()> {
         self.wait_while(|fault| match fault {
             Fault::Stalled => true,
@@ -71,7 +71,7 @@ impl Way {
         result
     }
 
-    /// Waits while the fault is of this kind; [`Fault::Gone`] ends it.
+    /// Waits while the fault matches. Fails if the fault becomes [`Fault::Gone`].
     fn wait_while(&self, is_so: impl Fn(&Fault) -> bool) -> io::Result<()> {
         loop {
             let fault = self.shared.fault();
@@ -85,7 +85,7 @@ impl Way {
         }
     }
 
-    /// The pace of the moment: stalled, trickling or free.
+    /// Delays by the current fault: stalled, trickling or none.
     fn pace(&self, bytes: usize) -> io::Result<()> {
         self.wait_while(|fault| *fault == Fault::Stalled)?;
         if let Fault::Trickle(rate) = self.shared.fault() {
@@ -94,7 +94,7 @@ impl Way {
         Ok(())
     }
 
-    /// The head to ask with, which may be for something else; `None` if an old answer was given already.
+    /// The head to send on, which may request other content. `None` if an old answer was already sent.
     fn replay(&self, asked: &Exchange, head: Vec<u8>, client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
         let Fault::Replaying(old) = self.shared.fault() else { return Ok(Some(head)) };
         let note = |kind: Replayed| self.shared.change(self.number, |exchange| exchange.replayed = Some(kind));
@@ -119,14 +119,14 @@ impl Way {
             let length = piece.len() as u64;
             self.shared.change(self.number, |exchange| exchange.received += length);
             if self.pace(piece.len()).and_then(|()| portal.write_all(&piece)).is_err() {
-                // An answer that is not to come must not be waited for.
+                // If the portal is gone, no answer will come.
                 if self.shared.fault() == Fault::Gone {
                     let _ = portal.shutdown(Shutdown::Both);
                 }
                 return;
             }
             let Ok(read @ 1..) = client.read(&mut buffer) else {
-                // A client that leaves is not waited for by a portal either.
+                // Like a portal, do not wait for a client that has left.
                 let _ = portal.shutdown(Shutdown::Both);
                 return;
             };
@@ -161,7 +161,7 @@ impl Way {
         }
     }
 
-    /// Counted before it leaves: whoever has read it finds it counted.
+    /// Counts the bytes before they are sent, so that a client that has read them finds them counted.
     fn send(&self, client: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
         let length = bytes.len() as u64;
         self.shared.change(self.number, |exchange| {
@@ -177,7 +177,7 @@ impl Way {
     }
 }
 
-/// The head of the answer that counts; `100 Continue` and the like are passed on before it.
+/// Reads the head of the final answer. 1xx answers are passed on before it.
 fn final_head(portal: &mut TcpStream, client: &mut TcpStream) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let mut left = Vec::new();
     loop {
@@ -190,12 +190,12 @@ fn final_head(portal: &mut TcpStream, client: &mut TcpStream) -> io::Result<(Vec
     }
 }
 
-/// The head up to its empty line, and what came behind it.
+/// The head up to its empty line, and the bytes after it.
 pub(super) fn read_head(stream: &mut TcpStream) -> io::Result<(Vec<u8>, Vec<u8>)> {
     read_head_after(Vec::new(), stream)
 }
 
-/// The same, when these bytes have come already.
+/// Reads a head whose first bytes were already read.
 fn read_head_after(mut bytes: Vec<u8>, stream: &mut TcpStream) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let mut buffer = [0; 8192];
     loop {
@@ -208,14 +208,14 @@ fn read_head_after(mut bytes: Vec<u8>, stream: &mut TcpStream) -> io::Result<(Ve
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         bytes.extend_from_slice(&buffer[..read]);
-        // Some clients try TLS first, and http when that is refused.
+        // Some clients try TLS first, then http when it is refused.
         if !bytes[0].is_ascii_alphabetic() {
             return Err(io::ErrorKind::InvalidData.into());
         }
     }
 }
 
-/// The head with its connection ending after the answer.
+/// The head with `Connection: close`.
 fn with_close(head: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(head);
     let kept = text.trim_end().lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));

@@ -1,39 +1,39 @@
-//! Old answers that a proxy serves again: of content, those to another skylink; of an entry, the first that there was.
+//! Old answers for a proxy to serve again: for content, those to another skylink; for an entry, its first answer.
 
 use std::collections::BTreeMap;
 
 use super::exchange::{Exchange, Replayed};
 
-/// The longest answer to a question for an entry that is kept.
+/// Longest answer kept for an entry.
 pub const MAX_ANSWER: usize = 16 << 10;
 
-/// What a portal once answered.
+/// Earlier answers of a portal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Old {
     /// Each skylink with the length of its content.
     contents: BTreeMap<String, u64>,
-    /// The first answer to each question for an entry, whole.
+    /// The first complete answer to each request for an entry.
     entries: BTreeMap<String, Vec<u8>>,
 }
 
-/// How to answer with something old.
+/// How to send an old answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Again<'a> {
-    /// These bytes, whole with head.
+    /// These bytes, including the head.
     Answer(&'a [u8]),
-    /// Whatever is at this path: content never changes, so it is what was answered there before.
+    /// The answer at this other path. Content never changes, so the portal still gives its old answer.
     At(String, Replayed),
 }
 
 impl Old {
-    /// Of all that passed.
+    /// The old answers among these exchanges.
     pub fn of(exchanges: &[Exchange]) -> Self {
         let mut old = Old::default();
         for one in exchanges.iter().filter(|one| one.is_success() && one.replayed.is_none()) {
             if one.is_of_entry() && one.answer.len() as u64 == one.sent {
                 old.entries.entry(one.path.clone()).or_insert_with(|| one.answer.clone());
             }
-            // A base sector is longer than what it is of.
+            // A base sector is longer than its content.
             let is_content = one.is_download() && !one.path.starts_with("/skynet/basesector/");
             if let (true, Some(skylink), Some(length)) = (is_content, one.skylink(), one.length) {
                 old.contents.insert(skylink.to_owned(), length);
@@ -42,7 +42,7 @@ impl Old {
         old
     }
 
-    /// Something else that was answered before; `None` if there was nothing.
+    /// An old answer to send instead of the real one; `None` if there is none.
     pub fn instead_of(&self, exchange: &Exchange) -> Option<Again<'_>> {
         if let Some(answer) = self.entries.get(&exchange.path) {
             return Some(Again::Answer(answer));
@@ -56,7 +56,7 @@ impl Old {
         Some(Again::At(exchange.path.replacen(wanted, other, 1), kind))
     }
 
-    /// Lengths that two contents have, or more.
+    /// True if at least two contents have this length.
     pub fn has_two_of(&self, length: u64) -> bool {
         self.contents.values().filter(|found| **found == length).count() > 1
     }

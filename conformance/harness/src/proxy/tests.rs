@@ -1,4 +1,4 @@
-//! A proxy against a portal that always says the same.
+//! A proxy in front of a portal with fixed answers.
 
 use std::io::{Read as _, Write as _};
 use std::time::Instant;
@@ -46,7 +46,7 @@ fn each_manner_shows() {
     assert_eq!(proxy.since(mark)[0].status, Some(451));
 }
 
-/// Answers each request with its own path, and how often it was asked.
+/// Answers each request with its path, and the number of requests for it.
 fn parrot() -> Target {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let target = Target::local(listener.local_addr().unwrap().port());
@@ -126,7 +126,7 @@ fn a_portal_that_goes_away_breaks_what_is_under_way() {
 fn bytes_of_uploads_are_counted() {
     let (proxy, target) = proxy();
     target.send(&Request::new("POST", "/skynet/skyfile").body(vec![1; 1000])).unwrap();
-    // They pass beside the answer, which this portal gives before it has read them.
+    // They pass beside the answer, which this portal sends before it has read them.
     assert!(crate::gate::wait_until(Duration::from_secs(10), || proxy.exchanges()[0].received == 1000));
     assert!(proxy.exchanges()[0].is_upload() && proxy.exchanges()[0].is_success());
     proxy.wait_received(1000, || Ok(true)).unwrap();
