@@ -1,4 +1,4 @@
-//! Runs the official conformance suite and counts its results from the files it writes, never by its exit code.
+//! Runs the official conformance suite. Results come from the files that it writes, never from its exit code.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use harness::server::ServerOptions;
 use harness::surroundings::SurroundingsArgs;
 use harness::target::TargetArgs;
 
-/// What to judge, and by which build of the suite.
+/// Options: the registry to judge, and the build of the suite.
 #[derive(clap::Args, Debug)]
 pub struct OfficialArgs {
-    /// The `skyberth` binary; it is started once for each round.
+    /// The `skyberth` binary. It is started once for each round.
     #[arg(long, conflicts_with = "url")]
     binary: Option<PathBuf>,
     /// The suite's `conformance` binary.
     #[arg(long, default_value = "target/tools/bin/conformance")]
     suite: PathBuf,
-    /// A running registry gets the sparse round only.
+    /// A running registry is judged by the sparse round only.
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
@@ -32,10 +32,10 @@ pub struct OfficialArgs {
 #[derive(Debug)]
 struct Round {
     name: &'static str,
-    /// Manifests with missing references must be taken; this and the strict server exclude each other.
+    /// True if manifests with missing references must be accepted. A strict server excludes this.
     sparse: bool,
     tests: u64,
-    /// The lines of results.yaml that are not `Pass` on a full mark.
+    /// Lines of results.yaml that are not `Pass` on a full mark.
     not_passing: &'static [&'static str],
     env: &'static [(&'static str, &'static str)],
 }
@@ -60,7 +60,7 @@ pub fn run(args: &OfficialArgs, scale: Scale, folder: Option<&Path>) -> anyhow::
     }
     let binary = args.binary.as_deref().context("--binary or --url is needed")?;
     let surroundings = args.surroundings.start(binary, scratch.path())?;
-    // While working, what users meet is enough: the default, strict server.
+    // While working, the default, strict server is enough, since users meet that.
     let rounds: &[Round] = scale.pick(&[STRICT], &[SPARSE, STRICT], &[SPARSE, STRICT]);
     for round in rounds {
         let data = tempfile::tempdir()?;
@@ -77,7 +77,7 @@ pub fn run(args: &OfficialArgs, scale: Scale, folder: Option<&Path>) -> anyhow::
     report.finish(folder)
 }
 
-/// One round against a running registry: a row for each of the suite's cases, and one for the exact counts.
+/// Runs one round against a registry: a row for each of the suite's cases, and one for the exact counts.
 fn judge(round: &Round, target: &Target, suite: &Path, files: &Path, report: &mut Report) -> anyhow::Result<()> {
     let started = Instant::now();
     let results = files.join(round.name);
@@ -90,7 +90,7 @@ fn judge(round: &Round, target: &Target, suite: &Path, files: &Path, report: &mu
         Some(account) => program.env("OCI_USERNAME", account.name()).env("OCI_PASSWORD", account.password()),
         None => program,
     };
-    // Go reads the authorities to trust from there.
+    // Go reads trusted authorities from this variable.
     let program = target.ca.iter().fold(program, |program, ca| program.env("SSL_CERT_FILE", ca));
     program
         .env("OCI_VERSION", "dev")
@@ -130,7 +130,7 @@ fn verdict(counts: &Counts, round: &Round, not_passing: &[String]) -> Outcome {
     Outcome::Pass
 }
 
-/// The suite's own totals. They count each API that a case used, so they exceed the number of cases.
+/// The suite's own totals. They count each API used by a case, so they exceed the number of cases.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
     tests: u64,
@@ -195,7 +195,7 @@ fn cases(junit: &str) -> anyhow::Result<Vec<Case>> {
     Ok(all)
 }
 
-/// The APIs and kinds of data in results.yaml that are anything but `Pass`.
+/// The APIs and kinds of data in results.yaml that are not `Pass`.
 fn lines_not_passing(yaml: &str) -> Vec<String> {
     let results = yaml.lines().skip_while(|line| !line.starts_with("apis:"));
     results
@@ -204,7 +204,7 @@ fn lines_not_passing(yaml: &str) -> Vec<String> {
         .collect()
 }
 
-/// The inside of each start tag of that name. Go's encoder escapes `<`, `>` and quotes everywhere else.
+/// The content of each start tag of that name. Go's encoder escapes `<`, `>` and quotes everywhere else.
 fn tags<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
     let open = format!("<{name} ");
     xml.match_indices(&open)

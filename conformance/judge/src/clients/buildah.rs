@@ -1,4 +1,4 @@
-//! buildah with storage roots of its own: an image built from scratch, both ways.
+//! buildah with its own storage roots: an image built from scratch, pushed and pulled.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -28,7 +28,7 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Three steps with a layer each; gives the files' names and content.
+/// Builds three steps with a layer each. Returns the files' names and content.
 fn build(round: &Round) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let context = round.folder("context")?;
     let mut dockerfile = "FROM scratch\n".to_owned();
@@ -45,7 +45,7 @@ fn build(round: &Round) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     Ok(files)
 }
 
-/// Pulls into an empty store; the id is that of the config in the registry's manifest.
+/// Pulls into an empty store. The image id must be that of the config in the registry's manifest.
 fn pulls(round: &Round, store: &str, source: &str, manifest: &Value, digest: &str) -> anyhow::Result<()> {
     let held = buildah(round, store)?.args(["images", "--quiet"]).run()?.text();
     ensure!(held.is_empty(), "the store is not empty: {held}");
@@ -57,7 +57,7 @@ fn pulls(round: &Round, store: &str, source: &str, manifest: &Value, digest: &st
     Ok(())
 }
 
-/// The files in a container of the pulled image are those that were copied in.
+/// Expects the files in a container of the pulled image to be those copied in.
 fn holds(round: &Round, store: &str, source: &str, files: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
     let container = buildah(round, store)?.args(["from", "--pull-never", source]).run()?.text();
     let root = buildah(round, store)?.args(["mount", &container]).run()?.text();

@@ -1,4 +1,4 @@
-//! BuildKit with a daemon of its own: a build with attestations and a registry cache that an empty builder takes up.
+//! BuildKit with its own daemon: a build with attestations, and a registry cache used by an empty builder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ fn insecure(round: &Round) -> &'static str {
     round.plain(",registry.insecure=true").unwrap_or_default()
 }
 
-/// The pushed index, after all manifests and blobs below it were read and compared.
+/// The pushed index, after all manifests and blobs below it were read and verified.
 fn whole_index(round: &Round, tag: &str) -> anyhow::Result<Value> {
     let repository = round.repository("image");
     let (index, _) = verify::registry_is_whole(&round.target, &repository, tag)?;
@@ -69,7 +69,7 @@ fn layers(round: &Round, tag: &str) -> anyhow::Result<Vec<String>> {
     Ok(verify::digests_in(&image).split_off(1)) // without the config, which holds the time of the build
 }
 
-/// A buildkitd with a store of its own, which is empty at the start.
+/// A buildkitd with its own store, empty at the start.
 struct Builder<'a> {
     round: &'a Round<'a>,
     socket: PathBuf,
@@ -102,7 +102,7 @@ impl<'a> Builder<'a> {
         Ok(Builder { round, socket: socket.clone(), _daemon: daemon })
     }
 
-    /// Builds, pushes under the tag, and gives the progress as text.
+    /// Builds and pushes under the tag. Returns the progress output as text.
     fn build(&self, context: &Path, tag: &str, options: &[&str]) -> anyhow::Result<String> {
         let name = format!("{}:{tag}", self.round.reference("image"));
         let build = ["build", "--progress=plain", "--frontend=dockerfile.v0", "--opt=attest:provenance=mode=max"];

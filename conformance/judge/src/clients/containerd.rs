@@ -1,4 +1,5 @@
-//! containerd by ctr: images both ways, a big layer, and pulls through us as the mirror of another registry.
+//! containerd, by ctr: images pushed and pulled, a big layer, and pulls through the registry as a mirror of another
+//! one.
 
 use std::fs;
 use std::path::PathBuf;
@@ -40,7 +41,7 @@ fn both_ways(round: &Round, pusher: &Containerd, name: &str, sizes: &[u64]) -> a
     Ok(())
 }
 
-/// The image of this round, by tag into an empty store.
+/// Pulls this round's image by tag into an empty store.
 pub fn pull(round: &Round, image: &Image) -> anyhow::Result<()> {
     let puller = Containerd::start(round, "pull")?;
     let source = format!("{}:image", round.reference("image"));
@@ -61,7 +62,7 @@ fn index_both_ways(round: &Round, pusher: &Containerd) -> anyhow::Result<()> {
     index.children.iter().try_for_each(|child| puller.holds(child))
 }
 
-/// The image's own registry does not exist; only we can have given the bytes.
+/// Pulls through the registry as a mirror. The image's own registry does not exist, so only ours can supply the bytes.
 fn mirror(round: &Round) -> anyhow::Result<()> {
     let image = round.image("mirrored", &[300_000])?;
     let pushed = format!("{}:v1", round.reference("mirrored"));
@@ -84,7 +85,8 @@ fn mirror(round: &Round) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How ctr is told of the registry: it reads no file of logins. The daemon, which transfers, has the certificates.
+/// Options that tell ctr how to reach the registry. It reads no login file. The certificates are at the daemon, which
+/// transfers the content.
 fn access(round: &Round) -> Vec<String> {
     round.plain("--plain-http").map(str::to_owned).into_iter().chain(user(round)).collect()
 }
@@ -94,7 +96,7 @@ fn user(round: &Round) -> Vec<String> {
     account.into_iter().flat_map(|account| ["--user".to_owned(), account]).collect()
 }
 
-/// A containerd with a store of its own, which is empty at the start.
+/// A containerd with its own store, empty at the start.
 struct Containerd<'a> {
     round: &'a Round<'a>,
     root: PathBuf,
@@ -132,7 +134,7 @@ impl<'a> Containerd<'a> {
         ctr(self.round, &self.socket)
     }
 
-    /// Takes a layout in as `REFERENCE:image`.
+    /// Imports a layout as `REFERENCE:image`.
     fn import(&self, layout: &std::path::Path, reference: &str) -> anyhow::Result<()> {
         let archive = self.round.path("import.tar");
         layout_archive(layout, &archive)?;
@@ -141,12 +143,12 @@ impl<'a> Containerd<'a> {
         Ok(fs::remove_file(archive)?)
     }
 
-    /// The content store has the image's manifest, config and layers, bit for bit.
+    /// Expects the content store to have the image's manifest, config and layers, byte for byte.
     fn holds(&self, image: &Image) -> anyhow::Result<()> {
         image.digests().iter().try_for_each(|digest| self.has(digest))
     }
 
-    /// Read from the store's files, so that a layer of a GiB does not have to pass through memory.
+    /// Read from the store's files, so that a layer of 1 GiB need not fit into memory.
     fn has(&self, digest: &str) -> anyhow::Result<()> {
         verify::file_has(&blob_path(&self.root.join("io.containerd.content.v1.content"), digest), digest)
     }

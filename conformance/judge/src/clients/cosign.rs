@@ -1,4 +1,4 @@
-//! cosign: a signature by key as a referrer, verified, and refused under another key.
+//! cosign: a signature by key as a referrer, verified, and refused with another key.
 
 use anyhow::ensure;
 use harness::program::Program;

@@ -1,4 +1,4 @@
-//! crane (go-containerregistry): layouts both ways, mounts by copy, two writers of one tag.
+//! crane (go-containerregistry): layouts pushed and pulled, mounts by copy, two writers of one tag.
 
 use std::path::Path;
 
@@ -47,7 +47,7 @@ fn push(round: &Round, layout: &Path, reference: &str) -> anyhow::Result<()> {
     round.program("crane")?.arg("push").arg(layout).arg(reference).run().map(drop)
 }
 
-/// Pulls into a layout that did not exist.
+/// Pulls into a new layout.
 fn pull(round: &Round, reference: &str) -> anyhow::Result<std::path::PathBuf> {
     let into = round.folder("pulled")?;
     round.program("crane")?.args(["pull", "--format=oci", reference]).arg(&into).run()?;
@@ -64,7 +64,7 @@ fn mount(round: &Round) -> anyhow::Result<()> {
     verify::registry_holds(&round.target, &round.repository("mount-to"), "v1", &image)
 }
 
-/// Both must succeed; the tag is then one of the two, and both images are whole.
+/// Two pushes of one tag must both succeed. The tag then names one of the images, and both are complete.
 fn race(round: &Round) -> anyhow::Result<()> {
     let images = [round.image("racer-one", &[2000 * KIB])?, round.image("racer-two", &[2000 * KIB])?];
     let repository = round.repository("race");

@@ -1,4 +1,4 @@
-//! docker with a daemon of its own: images both ways, big and many layers, mounts, a server restart in mid-push.
+//! docker with its own daemon: images pushed and pulled, big and many layers, mounts, and a server restart in mid-push.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,7 +15,7 @@ use harness::verify;
 use super::round::{KIB, MIB, ROW, Round, THREE_LAYERS, mounted};
 
 const LONG: Duration = Duration::from_mins(10);
-/// The repository of a server that is killed in mid-push.
+/// Repository on a server that is killed in mid-push.
 const RESTARTED: &str = "docker/restarted";
 
 pub fn run(round: &Round) -> anyhow::Result<()> {
@@ -43,7 +43,7 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Pushes by one daemon, checks the registry, pulls by tag, and by digest if wanted, into another, empty one.
+/// Pushes from one daemon, checks the registry, and pulls into another, empty one: by tag, and by digest if wanted.
 fn both_ways(round: &Round, pusher: &Docker, name: &str, sizes: &[u64], by_digest: bool) -> anyhow::Result<()> {
     let image = round.image(name, sizes)?;
     let reference = format!("{}:v1", round.reference(name));
@@ -59,7 +59,7 @@ fn both_ways(round: &Round, pusher: &Docker, name: &str, sizes: &[u64], by_diges
     Ok(())
 }
 
-/// The image of this round, by tag into an empty store.
+/// Pulls this round's image by tag into an empty store.
 pub fn pull(round: &Round, image: &Image) -> anyhow::Result<()> {
     let digest = verify::digest_of(&round.target, &round.repository("image"), "v1")?;
     Docker::start(round, "pull")?.pulls(&format!("{}:v1", round.reference("image")), &digest, image)
@@ -84,7 +84,7 @@ fn mount(round: &Round, pusher: &Docker) -> anyhow::Result<()> {
     verify::registry_is_whole(&round.target, &round.repository("mount-to"), "v1").map(drop)
 }
 
-/// The upload is slowed, the server killed in the middle and started again; docker tries again by itself.
+/// Slows the upload, kills the server in the middle and starts it again. docker must retry by itself.
 fn push_over_restart(round: &Round, pusher: &Docker, server: Server) -> anyhow::Result<Server> {
     let proxy = Proxy::before(&server.target())?;
     let image = restarted(round)?;
@@ -107,7 +107,7 @@ fn restarted(round: &Round) -> anyhow::Result<Image> {
     round.image("restarted", &[24 * MIB])
 }
 
-/// A docker daemon with a store of its own, which is empty at the start.
+/// A docker daemon with its own store, empty at the start.
 pub struct Docker<'a> {
     round: &'a Round<'a>,
     socket: PathBuf,
@@ -134,7 +134,7 @@ impl<'a> Docker<'a> {
         Ok(Docker { round, socket: socket.clone(), _daemon: daemon })
     }
 
-    /// What the client is told as `DOCKER_HOST`.
+    /// The client's `DOCKER_HOST`.
     pub fn host(&self) -> String {
         format!("unix://{}", self.socket.display())
     }

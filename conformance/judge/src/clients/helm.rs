@@ -1,4 +1,4 @@
-//! helm: a chart both ways.
+//! helm: pushes and pulls a chart.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
         let archive = "judged-1.2.3+build.4.tgz";
         let registry = format!("oci://{}", round.reference("charts"));
         round.program("helm")?.args(["push", archive, &registry]).args(round.plain("--plain-http")).run()?;
-        // A tag cannot hold a plus sign; helm writes an underscore for it.
+        // A tag cannot contain a plus sign, so helm writes an underscore.
         verify::registry_is_whole(&round.target, &round.repository("charts/judged"), "1.2.3_build.4")?;
         let into = round.folder("pulled")?;
         let source = format!("{registry}/judged");

@@ -1,4 +1,4 @@
-//! Rounds with real clients: each pushes, pulls into an empty store, and compares bit for bit.
+//! Rounds with real clients. Each pushes, pulls into an empty store, and compares byte for byte.
 #![expect(clippy::unnecessary_wraps, reason = "the rows of all clients have one signature")]
 
 mod buildah;
@@ -27,24 +27,24 @@ use harness::target::TargetArgs;
 pub use round::Rows;
 use round::Setting;
 
-/// Which registry is judged, and by which clients.
+/// Options: the registry to judge, and the clients.
 #[derive(clap::Args, Debug)]
 pub struct ClientsArgs {
     /// The `skyberth` binary.
     #[arg(long, conflicts_with = "url")]
     binary: Option<PathBuf>,
-    /// Rows that restart the server are not applicable to a running registry.
+    /// Without `--binary`, rows that restart the server are not applicable.
     #[command(flatten)]
     target: TargetArgs,
-    /// Folder of the Go clients; those of Debian come from the system.
+    /// Directory of the Go clients. Those of Debian come from the system.
     #[arg(long, default_value = "target/tools/bin")]
     tools: PathBuf,
-    /// Clients to run, by name; all if absent.
+    /// Clients to run, by name; by default all.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
 
-/// The slowest come first.
+/// The slowest first.
 const CLIENTS: &[(&str, Rows)] = &[
     ("docker", docker::run),
     ("podman", podman::run),
@@ -81,7 +81,7 @@ pub fn run(args: &ClientsArgs, scale: Scale, folder: Option<&Path>) -> anyhow::R
     setting.into_report().finish(folder)
 }
 
-/// The folder of logs below a folder of reports. Rounds add to the logs; those of an earlier run go.
+/// The directory of logs below a directory of reports. It removes logs of an earlier run; rounds append to theirs.
 pub fn logs_in(folder: &Path) -> anyhow::Result<PathBuf> {
     let logs = folder.join("clients");
     let _ = std::fs::remove_dir_all(&logs);

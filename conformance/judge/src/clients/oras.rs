@@ -66,7 +66,7 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The image of this round, by tag into an empty layout.
+/// Pulls this round's image by tag into an empty layout.
 pub fn pull(round: &Round, image: &Image) -> anyhow::Result<()> {
     let into = round.folder("pulled")?;
     let (source, to) = (format!("{}:v1", round.reference("image")), format!("{}:image", into.display()));

@@ -1,5 +1,5 @@
-//! podman's partial pulls: of a `zstd:chunked` layer it asks for those files only that none of its images has, by many
-//! ranges in one request.
+//! podman's partial pulls: of a `zstd:chunked` layer it requests only the files that it lacks, with many ranges in one
+//! request.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -19,21 +19,21 @@ use harness::{tar, verify};
 
 use super::round::Round;
 
-/// Two images of one layer each that share most of their files.
+/// Two images of one layer each, with most files in common.
 struct Pair {
     name: &'static str,
     files: usize,
     size: usize,
-    /// True for the numbers of files that differ in the second image.
+    /// True for files that differ in the second image, by number.
     is_new: fn(usize) -> bool,
-    /// The second pull may take this much of the layer, in percent.
+    /// Most of the layer that the second pull may transfer, in percent.
     share: u64,
 }
 
 const PAIRS: [Pair; 2] = [
-    // Neighbours: their ranges touch, or almost.
+    // Neighbours, whose ranges touch or almost touch.
     Pair { name: "neighbours", files: 300, size: 20_000, is_new: |number| number / 10 == 7, share: 10 },
-    // More than podman puts into one request, which is 1,024.
+    // More files than the 1,024 that podman puts into one request.
     Pair { name: "many", files: 3_600, size: 1_000, is_new: |number| number.is_multiple_of(3), share: 60 },
 ];
 
@@ -44,7 +44,7 @@ pub fn run(round: &Round) {
     }
 }
 
-/// No more bytes come from the registry than from docker-registry, and far fewer than the layer has.
+/// Expects no more bytes than from docker-registry, and far fewer than the layer has.
 fn both_registries(round: &Round, pair: &Pair) -> anyhow::Result<()> {
     push(round, pair)?;
     let rival = Rival::start(round)?;
@@ -97,7 +97,7 @@ fn content(pair: &Pair, tag: &str, number: usize) -> Vec<u8> {
     noise(&format!("{} {version} {number}", pair.name), pair.size)
 }
 
-/// Copies the image to the registry under test, unless it was pushed there already.
+/// Copies the image to the registry, unless it is there already.
 fn copy(round: &Round, pair: &Pair, tag: &str, target: &Target) -> anyhow::Result<()> {
     if target.port == round.target.port {
         return Ok(());
@@ -108,7 +108,7 @@ fn copy(round: &Round, pair: &Pair, tag: &str, target: &Target) -> anyhow::Resul
     skopeo.args([name(&round.target), name(target)]).run().map(drop)
 }
 
-/// Pulls the old image, then the new one; gives the bytes that came for the new one.
+/// Pulls the old image, then the new one. Returns the bytes transferred for the new one.
 fn pull(round: &Round, pair: &Pair, target: &Target) -> anyhow::Result<u64> {
     let store = format!("pull-{}-{}", pair.name, target.port);
     let proxy = Proxy::before(target)?;
@@ -134,7 +134,7 @@ fn holds(root: &Path, pair: &Pair, tag: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Only podman's overlay driver can take a layer in parts.
+/// Only podman's overlay driver can pull parts of a layer.
 fn podman(round: &Round, store: &str) -> anyhow::Result<Program> {
     let root = round.path(&format!("partial-{store}"));
     fs::create_dir_all(&root)?;

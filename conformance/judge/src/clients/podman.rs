@@ -1,4 +1,4 @@
-//! podman with storage roots of its own: images both ways; it compresses what it pushes.
+//! podman with its own storage roots: images pushed and pulled. It compresses what it pushes.
 
 use anyhow::ensure;
 use harness::layout::Image;
@@ -35,7 +35,7 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Pulls into an empty store, compares the digest it noted and what it saves.
+/// Pulls into an empty store. Compares the recorded digest and the saved image.
 fn pulls(round: &Round, store: &str, source: &str, digest: &str, image: &Image) -> anyhow::Result<()> {
     let held = podman(round, store)?.args(["images", "--quiet"]).run()?.text();
     ensure!(held.is_empty(), "the store is not empty: {held}");

@@ -1,4 +1,4 @@
-//! Our own plain client: an upload that goes on after the server was killed, and pushes that tools cannot make.
+//! Our own plain client: an upload that continues after the server was killed, and pushes that tools cannot make.
 
 use anyhow::{Context, ensure};
 use harness::client::{Request, Response, Target, local_path};
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::round::{MIB, ROW, Round};
 
-/// The repository of an upload over a kill.
+/// Repository of an upload across a kill.
 const RESUMED: &str = "raw/resume";
 
 pub fn run(round: &Round) -> anyhow::Result<()> {
@@ -37,7 +37,7 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Three acknowledged chunks, a kill, and the rest: what was acknowledged must still be there.
+/// Sends three acknowledged chunks, kills the server, and sends the rest. Acknowledged bytes must still be there.
 fn resume_after_kill(server: Server, content: &[u8], chunk: usize) -> anyhow::Result<Server> {
     let target = server.target();
     let start = format!("/v2/{RESUMED}/blobs/uploads/");
@@ -80,7 +80,7 @@ fn patch(target: &Target, at: &str, content: &[u8], range: std::ops::Range<usize
     location(target, &answer)
 }
 
-/// The number of bytes that `Range: 0-N` acknowledges.
+/// The number of bytes acknowledged by `Range: 0-N`.
 fn end_of(answer: &Response) -> anyhow::Result<usize> {
     let range = answer.need("Range")?;
     let last = range.strip_prefix("0-").with_context(|| format!("Range: {range}"))?;

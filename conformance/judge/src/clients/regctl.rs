@@ -13,7 +13,7 @@ use harness::verify;
 
 use super::round::{MIB, ROW, Round, THREE_LAYERS};
 
-/// The repository of a server that is killed in mid-push.
+/// Repository on a server that is killed in mid-push.
 const RESTARTED: &str = "regctl/restarted";
 
 pub fn run(round: &Round) -> anyhow::Result<()> {
@@ -78,7 +78,7 @@ fn tiny_files(round: &Round) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The upload is slowed, the server killed between or in chunks and started again; regctl tries again by itself.
+/// Slows the upload, kills the server between or during chunks, and starts it again. regctl must retry by itself.
 fn push_over_restart(round: &Round, server: Server) -> anyhow::Result<Server> {
     let proxy = Proxy::before(&server.target())?;
     let chunked = ["--blob-chunk", "1048576", "--blob-max", "1048576"];
@@ -105,7 +105,7 @@ fn restarted(round: &Round) -> anyhow::Result<Image> {
     round.image("restarted", &[24 * MIB])
 }
 
-/// Tells regctl how a registry is spoken to.
+/// Tells regctl how to reach a registry.
 fn set_up(round: &Round, host: &str, options: &[&str]) -> anyhow::Result<()> {
     let set = ["registry", "set", "--tls", round.plain("disabled").unwrap_or("enabled"), "--skip-check"];
     round.program("regctl")?.args(set).args(options).arg(host).limit(Duration::from_secs(20)).run().map(drop)

@@ -1,4 +1,4 @@
-//! What the rows of one client share: its folders, its programs, the clock of the running row.
+//! Shared by the rows of one client: its directories, its programs, the time limit of the current row.
 
 use std::cell::Cell;
 use std::fs;
@@ -21,14 +21,14 @@ use serde_json::{Value, json};
 
 pub const KIB: u64 = 1024;
 pub const MIB: u64 = 1024 * KIB;
-/// The image that every client carries: 3 layers, 20 MiB.
+/// The image that every client pushes: 3 layers, 20 MiB.
 pub const THREE_LAYERS: [u64; 3] = [12 * MIB, 7 * MIB, MIB];
-/// Rounds at once: clients and their daemons wait for disks and each other more than they compute.
+/// Rounds at once. Clients and their daemons mostly wait.
 const WORKERS: usize = 3;
-/// How long a row may take unless it says otherwise.
+/// Default time limit of a row.
 pub const ROW: Duration = Duration::from_mins(2);
 
-/// The registry under test and what all clients share.
+/// The registry under test, and what all clients share.
 #[derive(Debug)]
 pub struct Setting {
     binary: Option<PathBuf>,
@@ -37,9 +37,10 @@ pub struct Setting {
     scratch: PathBuf,
     logs: PathBuf,
     scale: Scale,
-    /// First part of every repository's name: a registry that was judged before must not have these yet.
+    /// First component of every repository name. It is unique, since an already judged registry has names of earlier
+    /// runs.
     run: String,
-    /// Of servers that rows start.
+    /// Settings of servers that rows start.
     settings: Vec<(String, String)>,
     report: Mutex<Report>,
 }
@@ -60,12 +61,12 @@ impl Setting {
         Setting { binary, target, tools, scratch, logs, scale, run, settings: Vec::new(), report }
     }
 
-    /// The same with settings for the servers that rows start.
+    /// Sets the settings of servers that rows start.
     pub fn with_settings(self, settings: Vec<(String, String)>) -> Self {
         Setting { settings, ..self }
     }
 
-    /// A row that is of no client.
+    /// A row that belongs to no client.
     pub fn row(&self, what: &str, run: impl FnOnce() -> anyhow::Result<()>) {
         let started = Instant::now();
         let outcome = run().into();
@@ -76,7 +77,7 @@ impl Setting {
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The rounds of several clients, a few at a time.
+    /// Runs the rounds of several clients, a few at a time.
     pub fn rounds<'a>(&self, clients: impl Iterator<Item = (&'static str, Rows)> + Send + 'a) -> anyhow::Result<()> {
         let left = Mutex::new(clients);
         let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -92,13 +93,13 @@ impl Setting {
         format!("{}/{name}", self.run)
     }
 
-    /// The image that a client has in its round.
+    /// A client's image in its round.
     pub fn image_of(&self, client: &str, name: &str, sizes: &[u64]) -> anyhow::Result<Image> {
         let folder = tempfile::tempdir_in(&self.scratch)?;
         layout::image(folder.path(), &format!("{client} {name}"), sizes)
     }
 
-    /// Runs all rows of one client; its files are removed afterwards, its log stays.
+    /// Runs all rows of one client. Its files are removed afterwards, its log stays.
     pub fn round(&self, name: &'static str, rows: impl FnOnce(&Round) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let scratch = self.scratch.join(name);
         fs::create_dir_all(scratch.join(".docker"))?;
@@ -119,7 +120,7 @@ impl Setting {
     }
 }
 
-/// The rows of one client.
+/// Runs the rows of one client.
 pub type Rows = fn(&Round) -> anyhow::Result<()>;
 
 /// One client's rows.
@@ -134,8 +135,8 @@ pub struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// Writes the file of logins that all clients read, with this account at these registries. Without an account it is
-    /// empty, since podman wants the file that `DOCKER_CONFIG` promises.
+    /// Writes the login file of all clients, with this account for these registries. Without an account it is empty,
+    /// since podman requires the file in `DOCKER_CONFIG` to exist.
     fn log_in(&self, authorities: &[&str]) -> anyhow::Result<()> {
         let account = self.target.account().map(|account| format!("{}:{}", account.name(), account.password()));
         let login = account.map(|account| json!({"auth": base64(account.as_bytes())}));
@@ -149,15 +150,15 @@ impl Round<'_> {
         self.scratch.join(".docker/config.json")
     }
 
-    /// A proxy before the registry, which the clients can log in to as well.
+    /// A proxy before the registry. Clients can log in through it.
     pub fn proxy(&self) -> anyhow::Result<Proxy> {
         let proxy = Proxy::before(&self.target)?;
         self.log_in(&[&self.target.authority(), &proxy.authority()])?;
         Ok(proxy)
     }
 
-    /// What programs are told of the registry's certificates and of the login. Those in Go take certificates from a file
-    /// besides those in the system's folder.
+    /// Environment variables with the registry's certificates and the login. Go programs read certificates from this
+    /// file in addition to the system's folder.
     pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         let mut all = vec![("HOME", self.scratch.clone()), ("DOCKER_CONFIG", self.scratch.join(".docker"))];
         all.extend(self.target.ca.as_ref().map(|ca| ("SSL_CERT_FILE", ca.clone())));
@@ -167,32 +168,32 @@ impl Round<'_> {
         all
     }
 
-    /// An option that says that the registry speaks http.
+    /// The option, if the registry speaks http.
     pub fn plain(&self, option: &'static str) -> Option<&'static str> {
         self.target.tls.is_none().then_some(option)
     }
 
-    /// As `--tls-verify` of skopeo, podman and buildah wants it.
+    /// The value of `--tls-verify` for skopeo, podman and buildah.
     pub fn tls_verify(&self) -> bool {
         self.target.tls.is_some()
     }
 
-    /// A row of our own policy: other registries are not asked for it.
+    /// A row of Skyberth's own policy, not applicable to other registries.
     pub fn own_row(&self, what: &str, limit: Duration, run: impl FnOnce() -> anyhow::Result<()>) {
         if self.target.own {
             self.row(what, limit, run);
         }
     }
 
-    /// One row; all its programs together may take `limit`.
+    /// Runs one row. All its programs together may take `limit`.
     pub fn row(&self, what: &str, limit: Duration, run: impl FnOnce() -> anyhow::Result<()>) {
         self.deadline.set(Instant::now() + limit);
         self.setting.row(&format!("{}: {what}", self.name), run);
         self.deadline.set(Instant::now() + ROW);
     }
 
-    /// A row with a server of its own, which it may kill and start again. Where that server stores to portals, a second row
-    /// pulls `again` what the first one left, when nothing of it is here.
+    /// Runs a row with its own server, which it may kill and start again. If that server stores to portals, a second
+    /// row deletes its local content and pulls it with `again`.
     pub fn row_with_own_server(
         &self,
         what: &str,
@@ -220,7 +221,7 @@ impl Round<'_> {
         }
     }
 
-    /// The client, or another program, with a home folder of this round and what is left of the row's time.
+    /// The client, or another program, with a home directory of this round and the rest of the row's time.
     pub fn program(&self, name: &str) -> anyhow::Result<Program> {
         let path = program::find(name, &self.setting.tools)?;
         Ok(Program::new(path, &self.log)
@@ -230,7 +231,7 @@ impl Round<'_> {
             .limit(self.deadline.get().saturating_duration_since(Instant::now())))
     }
 
-    /// The `skyberth` binary, where it is ours to start.
+    /// The `skyberth` binary, if the judge starts the servers.
     pub fn binary(&self) -> anyhow::Result<&Path> {
         self.setting.binary.as_deref().context("no binary is given")
     }
@@ -245,17 +246,17 @@ impl Round<'_> {
         self.setting.logs.join(format!("{daemon}.log"))
     }
 
-    /// The figure of the running scale; `quick` does what `ci` does.
+    /// The figure for the current scale. `quick` uses that of `ci`.
     pub fn pick<T>(&self, ci: T, full: T) -> T {
         if self.setting.scale == Scale::Full { full } else { ci }
     }
 
-    /// A path in the round's folder.
+    /// A path in the round's directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.join(name)
     }
 
-    /// A new, empty folder.
+    /// A new, empty directory.
     pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.path(name);
         let _ = fs::remove_dir_all(&path);
@@ -282,18 +283,18 @@ impl Round<'_> {
     }
 }
 
-/// At least this many blobs were mounted by requests that passed the proxy. A registry may mount nothing.
+/// Checks that at least this many blobs were mounted through the proxy. A registry may refuse all mounts.
 pub fn mounted(round: &Round, proxy: &Proxy, least: usize) -> anyhow::Result<()> {
     let exchanges = proxy.exchanges();
     let mounts = exchanges.iter().filter(|one| one.method == "POST" && one.path.contains("mount="));
     let answers: Vec<u16> = mounts.filter_map(|one| one.status).collect();
     let done = answers.iter().filter(|status| **status == 201).count();
-    ensure!(round.target.own || done > 0 || answers.is_empty(), not_here("this registry mounts nothing"));
+    ensure!(round.target.own || done > 0 || answers.is_empty(), not_here("this registry does not mount blobs"));
     ensure!(done >= least, "answers to mounts: {answers:?}");
     Ok(())
 }
 
-/// Everything is placed, then its files are deleted here, as after an eviction of all, and it is pulled again.
+/// Waits until everything is placed, deletes the local content like an eviction of all, and pulls again.
 fn cold(server: Server, limit: Duration, again: impl FnOnce(&Target) -> anyhow::Result<()>) -> anyhow::Result<()> {
     status::wait_placed(&server.target(), limit)?;
     let options = server.kill()?;

@@ -1,4 +1,4 @@
-//! skopeo (containers/image): layouts both ways, many layers, an index alone.
+//! skopeo (containers/image): layouts pushed and pulled, many layers, an index alone.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub fn run(round: &Round) -> anyhow::Result<()> {
     round.own_row("an index without its children is refused readably", ROW, || {
         let index = round.index("sparse")?;
         let to = format!("docker://{}:v1", round.reference("sparse"));
-        // With `--preserve-digests` it would hide the registry's answer behind that of its own next attempt.
+        // With `--preserve-digests` skopeo would retry, and hide the registry's answer behind that of the retry.
         let skopeo = round.program("skopeo")?.args(["--insecure-policy", "copy", "--dest-tls-verify=false"]);
         let skopeo = skopeo.args(["--multi-arch=index-only", &oci(&index.layout), &to]);
         verify::readable_refusal(&skopeo.run_failing()?)
@@ -44,7 +44,7 @@ fn both_ways(round: &Round, name: &str, sizes: &[u64]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The image of this round, by tag into an empty layout.
+/// Pulls this round's image by tag into an empty layout.
 pub fn pull(round: &Round, image: &Image) -> anyhow::Result<()> {
     let into = round.folder("pulled")?;
     copy(round, &format!("docker://{}:v1", round.reference("image")), &oci(&into))?;

@@ -1,4 +1,4 @@
-//! Optional parts that the numbered table lacks (rows B1-B10).
+//! Optional features that the numbered table lacks (rows B1-B10).
 
 use anyhow::{Context, ensure};
 use harness::client::{Request, Response};
@@ -81,7 +81,7 @@ pub fn the_largest_chunk(site: &Site) -> anyhow::Result<()> {
     let session = Session::of(&site.target, &begun)?;
     expect::status(&session.send(&session.ranged(0, &bytes[..most]))?, &[202])?;
     session.holds(most)?;
-    // The header is advice to clients: one byte more may be taken, but if it is refused, then as too large.
+    // The header is advice to clients. One byte more may be accepted; a refusal must say that it is too large.
     let other = repo.begin()?;
     let over = other.send(&other.ranged(0, &bytes))?;
     if over.status == 202 {
@@ -239,7 +239,7 @@ pub fn blobs_come_as_they_are(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// In a query `+` is a plus (RFC 3986), whatever forms make of it.
+/// In a query `+` is a plus (RFC 3986), unlike in HTML forms.
 pub fn a_plus_in_a_query_is_a_plus(site: &Site) -> anyhow::Result<()> {
     let repo = site.repo("a");
     let subject = repo.push_image("subject")?;
@@ -251,7 +251,7 @@ pub fn a_plus_in_a_query_is_a_plus(site: &Site) -> anyhow::Result<()> {
         let right = found == vec![one.digest(); count];
         faults.check(&text, expect::that(right, || format!("{} referrers instead of {count}", found.len())));
     }
-    // Where no value can have a plus, it is as wrong in either form.
+    // In values that cannot contain a plus, both forms are invalid.
     let (digest, image) = (subject.digest(), repo.image("other")?);
     let odd = digest.replace(':', "+x:");
     for (method, path, query) in [
@@ -300,7 +300,7 @@ pub fn if_match_on_reads(site: &Site) -> anyhow::Result<()> {
             for method in ["GET", "HEAD"] {
                 let request = reading(method, &path).header("If-Match", &asked).header("Range", "bytes=9000-");
                 let request = none.map_or(request.clone(), |none| request.header("If-None-Match", none));
-                // Conditions come before the range, which lies beyond the end of the blob.
+                // Conditions are evaluated before the range, which lies beyond the end of the blob.
                 let want = if status == 200 && method == "GET" && path == repo.blob(&blob) { 416 } else { status };
                 let answer = repo.send(&request)?;
                 faults.check(&format!("{method} {path} {asked}"), expect::status(&answer, &[want]));
@@ -312,7 +312,7 @@ pub fn if_match_on_reads(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// RFC 9110 8.6: never with 204, and with 304 only as GET would have it.
+/// RFC 9110 8.6: no `Content-Length` with 204, and with 304 only the one that GET would have.
 pub fn no_length_without_content(site: &Site) -> anyhow::Result<()> {
     let repo = site.repo("a");
     let manifest = repo.push_image("latest")?;

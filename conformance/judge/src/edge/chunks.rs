@@ -1,4 +1,4 @@
-//! Chunks of an upload: in order, out of order, broken off, two at once (rows 51-60).
+//! Chunks of an upload: in order, out of order, interrupted, two at once (rows 51-60).
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use harness::expect::{self, Faults};
 use harness::partial::{Partial, eventually};
 use harness::site::{Session, Site, sha256};
 
-/// A 202 of a PATCH, after which the blob so far has this many bytes.
+/// Expects a 202 of a PATCH, after which the session has this many bytes.
 fn taken(answer: &Response, length: usize) -> anyhow::Result<()> {
     answer.expect(202)?;
     expect::relative_location(answer)?;
     expect::header(answer, "Range", &format!("0-{}", length.saturating_sub(1)))
 }
 
-/// An error that says where the session stands, so that the client can go on.
+/// Expects an error with the session's offset, so that the client can continue.
 pub fn stands(answer: &Response, status: u16, code: &str, length: usize) -> anyhow::Result<()> {
     expect::error(answer, &[status], &[code])?;
     if !answer.own {
@@ -25,7 +25,7 @@ pub fn stands(answer: &Response, status: u16, code: &str, length: usize) -> anyh
     expect::header(answer, "Range", &format!("0-{}", length.saturating_sub(1)))
 }
 
-/// A session that holds `0123456789`.
+/// A session with the bytes `0123456789`.
 fn ten(site: &Site) -> anyhow::Result<Session> {
     let mut session = site.repo("a").begin()?;
     session.chunk(0, b"0123456789")?;
@@ -161,7 +161,7 @@ pub fn tiny_chunks(site: &Site) -> anyhow::Result<()> {
         if too_small && answer.status == 416 {
             return stands(&answer, 416, "BLOB_UPLOAD_INVALID", start);
         }
-        // How it is refused is not said anywhere.
+        // The specification does not say how to refuse it.
         if too_small && !answer.own && (400..500).contains(&answer.status) {
             return Ok(());
         }
@@ -198,7 +198,7 @@ pub fn two_chunks_at_once(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// Whether it waited or was sent away at once decides which offset it is told.
+/// Whether the request waited or was refused at once decides which offset it gets.
 fn waiter(answer: &Response, status: u16) -> anyhow::Result<()> {
     expect::error(answer, &[status], &["BLOB_UPLOAD_INVALID"])?;
     expect::relative_location(answer)?;

@@ -41,7 +41,7 @@ pub fn digest_mismatch_discards_the_session(site: &Site) -> anyhow::Result<()> {
         let session = ten(&repo)?;
         let claimed = digest(algorithm, b"something else");
         faults.check(algorithm, expect::error(&session.close(&claimed)?, &[400], &["DIGEST_INVALID"]));
-        // Other registries may keep it for another try.
+        // Other registries may keep the session for a retry.
         if site.target.own {
             faults.check(algorithm, session.gone());
         }
@@ -91,7 +91,7 @@ pub fn algorithm_named_only_at_the_close(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// Whoever leaves is seen to have left sooner or later: some at each moment.
+/// Number of clients that leave, so that the server notices at various stages.
 const LEAVING: usize = 6;
 
 pub fn whoever_sent_the_last_byte_may_leave(workshop: &Workshop) -> anyhow::Result<()> {

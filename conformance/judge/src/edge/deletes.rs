@@ -1,4 +1,4 @@
-//! Deletes, and what stays after them (rows 106-112).
+//! Deletes, and what remains after them (rows 106-112).
 
 use anyhow::ensure;
 use harness::client::Request;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::referrers::listed;
 
-/// Deletes; a registry that refuses deletes of this kind says so by 400 or 405, and the row does not apply.
+/// Deletes. If the registry answers 400 or 405, it refuses deletes of this kind, and the row does not apply.
 fn deleted(repo: &Repo, path: &str) -> anyhow::Result<()> {
     let answer = repo.delete(path)?;
     if !answer.own && matches!(answer.status, 400 | 405) {
@@ -92,7 +92,7 @@ pub fn delete_of_what_is_not_there(site: &Site) -> anyhow::Result<()> {
     repo.store("latest", &manifest)?;
     let mut missing = |path: String, codes: &[&str]| {
         let answer = repo.delete(&path)?;
-        // Deletes of blobs may be off where those of manifests are not.
+        // Deletes of blobs may be disabled where deletes of manifests are not.
         if answer.own || !matches!(answer.status, 400 | 405) {
             faults.check(&path, expect::error(&answer, &[404], codes));
         }
@@ -137,7 +137,7 @@ pub fn delete_of_a_blob_mounted_elsewhere(site: &Site) -> anyhow::Result<()> {
     let path = format!("{}?mount={digest}&from={}", target.uploads(), source.name);
     let mounted = target.send(&Request::new("POST", path))?;
     if !mounted.own && mounted.status == 202 {
-        return Err(expect::not_here("this registry mounts nothing, which is optional"));
+        return Err(expect::not_here("this registry does not mount blobs, which is allowed"));
     }
     mounted.expect(201)?;
     deleted(&source, &source.blob(&digest))?;

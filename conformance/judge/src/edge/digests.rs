@@ -6,7 +6,7 @@ use harness::expect::{self, Faults};
 use harness::manifest::INDEX;
 use harness::site::{Site, octets, sha256, with_query};
 
-/// Malformed in every way that still has a colon, so that none can be taken for a tag.
+/// Digests malformed in every way that still has a colon, so that none can be mistaken for a tag.
 fn malformed(site: &Site) -> Vec<String> {
     let hex = "0123456789abcdef".repeat(4);
     let all = [
@@ -20,11 +20,11 @@ fn malformed(site: &Site) -> Vec<String> {
         format!(":{hex}"),
         format!("SHA256:{hex}"),
     ];
-    // To a registry without blake3 it is an unknown algorithm, of which any length is well formed.
+    // To a registry without blake3 it is an unknown algorithm, whose digests may have any length.
     all.into_iter().filter(|digest| site.target.own || !digest.starts_with("blake3:")).collect()
 }
 
-/// Grammatical, and of algorithms that nobody has.
+/// Well-formed digests of algorithms that no registry has.
 fn unknown() -> [String; 3] {
     ["sha384:".to_owned() + &"ab".repeat(48), "foo+bar:AbC_=-9".to_owned(), "md5:".to_owned() + &"0".repeat(32)]
 }
@@ -63,7 +63,7 @@ pub fn malformed_digest_is_refused_on_reads(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// GET, HEAD and DELETE say 400 `DIGEST_INVALID`; the suites also take a plain 404.
+/// Expects 400 `DIGEST_INVALID` for GET, HEAD and DELETE. The official suites also accept a plain 404.
 fn refused(site: &Site, path: &str, unknown: &str) -> anyhow::Result<()> {
     for method in ["GET", "DELETE"] {
         let answer = site.send(&Request::new(method, path))?;
@@ -83,7 +83,7 @@ pub fn malformed_digest_is_refused_on_pushes(site: &Site) -> anyhow::Result<()> 
     faults.finish()
 }
 
-/// Refused by manifest PUT, by single POST and by the closing PUT, whose session lives on.
+/// Expects a refusal by manifest PUT, single POST, and closing PUT, whose session must survive.
 fn push_refused(site: &Site, digest: &str, manifest: &[u8]) -> anyhow::Result<()> {
     let repo = site.repo("a");
     let mut session = repo.begin()?;
@@ -91,7 +91,7 @@ fn push_refused(site: &Site, digest: &str, manifest: &[u8]) -> anyhow::Result<()
     let probes = [repo.manifest("latest"), repo.tags(), session.location.clone()];
     repo.unchanged(&probes, || {
         let put = repo.put_as(&repo.manifest(digest), harness::manifest::IMAGE, manifest)?;
-        // Without an algorithm it may as well be a bad tag.
+        // Without an algorithm it may also count as an invalid tag.
         let codes: &[&str] =
             if digest.starts_with(':') { &["DIGEST_INVALID", "MANIFEST_INVALID"] } else { &["DIGEST_INVALID"] };
         expect::error(&put, if put.own { &[400] } else { &[400, 404] }, codes)?;
@@ -128,14 +128,14 @@ pub fn referrers_of_a_malformed_digest(site: &Site) -> anyhow::Result<()> {
         let answer = repo.get(&repo.referrers(&digest))?;
         faults.check(&digest, expect::error(&answer, &[400], &["DIGEST_INVALID"]));
     }
-    // Others may take a digest of an unknown algorithm for invalid.
+    // Other registries may call a digest with an unknown algorithm invalid.
     for digest in unknown().into_iter().filter(|_| site.target.own) {
         faults.check(&digest, empty_list(&repo.get(&repo.referrers(&digest))?));
     }
     faults.finish()
 }
 
-/// A referrers answer that lists nothing, in the form of an image index.
+/// Expects an empty referrers list in the form of an image index.
 pub fn empty_list(answer: &harness::client::Response) -> anyhow::Result<()> {
     answer.expect(200)?;
     expect::header(answer, "Content-Type", INDEX)?;

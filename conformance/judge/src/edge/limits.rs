@@ -17,7 +17,7 @@ use super::tags::{follow, is_page, tagged};
 
 pub fn blobs_over_the_limit(workshop: &Workshop) -> anyhow::Result<()> {
     const LIMIT: usize = 1 << 20;
-    // A manifest is a blob too, so its limit may not be above.
+    // A manifest is also a blob, so its limit must not be higher.
     let settings = [("SKYBERTH_REGISTRY_MAX_BLOB_SIZE", "1048576"), ("SKYBERTH_REGISTRY_MAX_MANIFEST_SIZE", "65536")];
     let server = workshop.start("blob-limit", &settings)?;
     let site = site(&server, "76");
@@ -90,7 +90,7 @@ pub fn sparse_manifests(workshop: &Workshop) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// The spec allows `299 - "text"` only, and 4096 bytes of it.
+/// The spec allows only `299 - "text"`, up to 4096 bytes.
 fn sparse_pushes_are_warned_of(repo: &Repo) -> anyhow::Result<()> {
     for (what, manifest, _) in manifests_with_missing_references(repo)? {
         let answer = repo.put("sparse", &manifest)?;
@@ -195,7 +195,7 @@ pub fn catalog_lists_what_holds_a_manifest(workshop: &Workshop) -> anyhow::Resul
     Ok(())
 }
 
-/// Beyond row 76: a length that is announced over the limit is refused before its body is read.
+/// Beyond row 76: an announced length over the limit is refused before the body is read.
 pub fn an_announced_length_over_the_limit(workshop: &Workshop) -> anyhow::Result<()> {
     let settings = [("SKYBERTH_REGISTRY_MAX_BLOB_SIZE", "1048576"), ("SKYBERTH_REGISTRY_MAX_MANIFEST_SIZE", "65536")];
     let server = workshop.start("announced", &settings)?;

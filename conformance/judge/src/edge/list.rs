@@ -1,4 +1,4 @@
-//! The list of rows for people: `conformance/ROWS.md` is what this writes.
+//! Writes the list of rows for people: `conformance/ROWS.md`.
 
 use std::fmt::Write as _;
 

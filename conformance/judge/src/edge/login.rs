@@ -1,4 +1,4 @@
-//! Registries with accounts: who is let in, and with what (rows 1, 3-6, 47).
+//! Registries with accounts: who gets access, and with which login (rows 1, 3-6, 47).
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use harness::expect::{self, Faults};
 use harness::partial::Partial;
 use harness::site::{Site, octets, reading, with_query};
 
-/// The login of a registry that wants one.
+/// The login and scheme of a registry that requires one.
 fn wanted(site: &Site) -> anyhow::Result<(&Login, Scheme)> {
     const OPEN: &str = "this registry asks nobody for a login";
     let login = site.target.login.as_deref().ok_or_else(|| expect::not_here(OPEN))?;
@@ -19,7 +19,7 @@ fn wanted(site: &Site) -> anyhow::Result<(&Login, Scheme)> {
     }
 }
 
-/// A 401 that says how to log in.
+/// Expects a 401 that says how to log in.
 fn challenged(answer: &Response) -> anyhow::Result<&str> {
     expect::status(answer, &[401])?;
     answer.need("WWW-Authenticate")
@@ -52,33 +52,35 @@ pub fn a_bad_login_is_no_login(site: &Site) -> anyhow::Result<()> {
 
 pub fn a_token_for_less_is_not_enough(site: &Site) -> anyhow::Result<()> {
     let (login, scheme) = wanted(site)?;
-    let Scheme::Bearer { realm, service } = scheme else { return Err(expect::not_here("there are no tokens here")) };
+    let Scheme::Bearer { realm, service } = scheme else {
+        return Err(expect::not_here("this registry uses no tokens"));
+    };
     let (repo, other) = (site.repo("a"), site.repo("b"));
     let pull = |name: &str| login.fetch(&site.target, &realm, service.as_deref(), &[format!("repository:{name}:pull")]);
     for name in [&repo.name, &other.name] {
         let (token, _) = pull(name)?;
         let request = octets(Request::new("POST", repo.uploads())).header("Authorization", format!("Bearer {token}"));
         let answer = site.send(&request)?;
-        // The token specification says 403, and the registry that it describes answers 401.
+        // The token specification says 403, but the registry that it describes answers 401.
         if !answer.own {
             expect::status(&answer, &[401, 403])?;
             continue;
         }
         let challenge = challenged(&answer)?;
-        ensure!(challenge.contains("insufficient_scope"), "no reason: {challenge}");
+        ensure!(challenge.contains("insufficient_scope"), "no insufficient_scope in {challenge}");
         ensure!(challenge.contains(&repo.name), "the challenge does not say what is needed: {challenge}");
     }
     Ok(())
 }
 
-/// The registry as the second account sees it.
+/// The registry, used with the second account's login.
 fn as_alt(site: &Site) -> anyhow::Result<Target> {
-    const NEEDED: &str = "needs a second account, without rights on what the first one pushes: --alt-username";
+    const NEEDED: &str = "needs --alt-username, a second account without rights on what the first one pushes";
     wanted(site)?;
     site.target.as_alt().ok_or_else(|| expect::not_here(NEEDED))
 }
 
-/// Refused, or hidden.
+/// Accepts a refusal, or an answer that hides the content.
 fn denied(answer: &Response) -> anyhow::Result<()> {
     let statuses: &[u16] = if answer.own { &[403, 404] } else { &[401, 403, 404] };
     expect::error(answer, statuses, &["DENIED", "NAME_UNKNOWN"])
@@ -117,23 +119,25 @@ pub fn no_mount_without_rights(site: &Site) -> anyhow::Result<()> {
     let digest = source.push_blob(&site.noise("blob", 1000))?;
     let query = format!("mount={digest}&from={}", source.name);
     let answer = target.send(&Request::new("POST", with_query(&into.uploads(), &query)))?;
-    // A session, as if the blob were nowhere, tells as little as a refusal.
+    // A new session, as if the blob did not exist, reveals no more than a refusal.
     expect::status(&answer, &[202, 401, 403, 404])?;
     expect::absent(&into, &into.blob(&digest))
 }
 
-/// The longest life of a token that is waited for.
+/// Longest token lifetime that the check waits for.
 const LIFE: Duration = Duration::from_secs(90);
 
 pub fn a_token_may_expire_under_a_chunk(site: &Site) -> anyhow::Result<()> {
     let (login, scheme) = wanted(site)?;
-    let Scheme::Bearer { realm, service } = scheme else { return Err(expect::not_here("there are no tokens here")) };
+    let Scheme::Bearer { realm, service } = scheme else {
+        return Err(expect::not_here("this registry uses no tokens"));
+    };
     let repo = site.repo("a");
     let session = repo.begin()?;
     let scope = format!("repository:{}:pull,push", repo.name);
     let (token, life) = login.fetch(&site.target, &realm, service.as_deref(), &[scope])?;
     if life > LIFE {
-        return Err(expect::not_here(&format!("tokens live for {life:?} here, too long to wait for")));
+        return Err(expect::not_here(&format!("its tokens live for {life:?}, too long to wait")));
     }
     let bytes = site.noise("blob", 2000);
     let fields =
@@ -141,7 +145,7 @@ pub fn a_token_may_expire_under_a_chunk(site: &Site) -> anyhow::Result<()> {
     let mut patch =
         Partial::sized(&site.target.anonymous(), "PATCH", &session.location, &fields, 2000, &bytes[..1000])?;
     let end = Instant::now() + life + Duration::from_secs(1);
-    // Slow, and never idle.
+    // Slow, but never idle.
     for byte in &bytes[1000..] {
         patch.more(std::slice::from_ref(byte))?;
         if Instant::now() < end {

@@ -1,4 +1,4 @@
-//! Manifest bodies and their types: accepted with every byte kept, or refused (rows 83-90, 98-103).
+//! Manifest bodies and media types: accepted with every byte kept, or refused (rows 83-90, 98-103).
 
 use anyhow::{anyhow, ensure};
 use harness::client::Request;
@@ -7,7 +7,7 @@ use harness::manifest::{CONFIG, DOCKER_IMAGE, IMAGE, INDEX, LAYER, Manifest, des
 use harness::site::{Repo, Site, sha256};
 use serde_json::{Value, json};
 
-/// Accepted by tag, and given back under its digest with its bytes and type.
+/// Expects a push by tag to be accepted, and the same bytes and type under its digest.
 pub fn accepted(repo: &Repo, tag: &str, manifest: &Manifest) -> anyhow::Result<()> {
     let answer = repo.put(tag, manifest)?;
     expect::pushed(repo, &answer, &manifest.digest(), &manifest.bytes)?;
@@ -18,7 +18,7 @@ pub fn accepted(repo: &Repo, tag: &str, manifest: &Manifest) -> anyhow::Result<(
     Ok(())
 }
 
-/// Refused by tag and by digest, with this code, and nothing changed.
+/// Expects a refusal by tag and by digest, with this code, and no change.
 pub fn refused(repo: &Repo, manifest: &Manifest, code: &str) -> anyhow::Result<()> {
     let digest = manifest.digest();
     repo.unchanged(&[repo.tags(), repo.manifest("latest"), repo.manifest(&digest)], || {
@@ -110,7 +110,7 @@ pub fn schema_version_is_2(site: &Site) -> anyhow::Result<()> {
     let schema1 =
         json!({"schemaVersion": 1, "name": "a", "tag": "b", "architecture": "amd64", "fsLayers": [], "history": []});
     let mut cases = Vec::new();
-    // Others may still take what was pushed before there was an OCI.
+    // Other registries may still accept what predates OCI.
     if site.target.own {
         cases.push(("schema1", Manifest::new(signed, &schema1)));
     }
@@ -241,7 +241,7 @@ pub fn put_by_another_digest(site: &Site) -> anyhow::Result<()> {
         let probes = [repo.tags(), repo.manifest(&claimed), repo.manifest(&spaced.digest())];
         let result = repo.unchanged(&probes, || {
             let answer = repo.put(&claimed, &spaced)?;
-            // That it is refused is required, how it is refused is recommended.
+            // The refusal is required, its form only recommended.
             let statuses: &[u16] = if answer.own { &[400] } else { &[400, 404, 409, 422] };
             expect::error(&answer, statuses, &["DIGEST_INVALID"])
         });
@@ -272,7 +272,7 @@ pub fn two_clients_put_one_tag(site: &Site) -> anyhow::Result<()> {
         });
         for (answer, manifest) in answers.into_iter().zip(&both) {
             let answer = answer.map_err(|_| anyhow!("a client's thread died"))??;
-            // A Location by tag leads to the winner.
+            // A Location with the tag leads to whichever push was last.
             if answer.own {
                 expect::pushed(&repo, &answer, &manifest.digest(), &manifest.bytes)?;
             }

@@ -1,4 +1,4 @@
-//! The edge table: one row for each odd request that a registry meets, run against any registry from outside.
+//! The edge table: one row for each odd request, run against any registry from outside.
 
 mod beyond;
 mod chunks;
@@ -40,26 +40,26 @@ use own::Workshop;
 use sources::{Level, source};
 use table::{How, TABLE, TableRow};
 
-/// Rows run side by side; each has repositories of its own.
+/// Rows that run side by side. Each has its own repositories.
 const WORKERS: usize = 4;
 
-/// What the edge table runs against.
+/// Options of the edge table.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EdgeOptions {
-    /// Without it, a fresh server of `--binary` is judged.
+    /// By default a fresh server of `--binary` is judged.
     #[command(flatten)]
     target: TargetArgs,
-    /// A `skyberth` binary, for the rows that need a server with settings of their own.
+    /// A `skyberth` binary, for rows that need a server with special settings.
     #[arg(long)]
     binary: Option<PathBuf>,
-    /// Only the rows of these numbers.
+    /// Run only the rows with these numbers.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     #[command(flatten)]
     surroundings: SurroundingsArgs,
 }
 
-/// Runs the table and reports each row in its order.
+/// Runs the table and reports each row in order.
 pub fn run(options: &EdgeOptions, folder: Option<&Path>) -> anyhow::Result<()> {
     let rows: Vec<&'static TableRow> = named(TABLE, "row", |row| row.number, &options.only)?;
     let open = |binary| Workshop::new(binary, &options.surroundings);
@@ -84,7 +84,7 @@ pub fn run(options: &EdgeOptions, folder: Option<&Path>) -> anyhow::Result<()> {
 fn run_row(row: &TableRow, target: &Target, workshop: Option<&Workshop>, report: &mut Report) {
     let started = Instant::now();
     let (level, _) = source(row.number);
-    // Another registry does not fail by ignoring a recommendation.
+    // For other registries, ignoring a recommendation is no failure.
     let outcome = match outcome(row, target, workshop) {
         Outcome::Fail(why) if level == Level::Should && !target.own => Outcome::Advice(why),
         other => other,

@@ -1,4 +1,4 @@
-//! Blobs taken over from another repository (rows 45, 46, 48-50).
+//! Blobs mounted from another repository (rows 45, 46, 48-50).
 
 use anyhow::{anyhow, ensure};
 use harness::client::{Request, Response};
@@ -9,7 +9,7 @@ fn mount(repo: &Repo, query: &str) -> anyhow::Result<Response> {
     repo.send(&Request::new("POST", with_query(&repo.uploads(), query)))
 }
 
-/// A 201 whose Location is the blob in the target repository.
+/// Expects a 201 whose Location is the blob in the target repository.
 fn mounted(repo: &Repo, answer: &Response, digest: &str, bytes: &[u8]) -> anyhow::Result<()> {
     expect::pushed(repo, answer, digest, bytes)?;
     if !answer.own {
@@ -19,12 +19,12 @@ fn mounted(repo: &Repo, answer: &Response, digest: &str, bytes: &[u8]) -> anyhow
     expect::that(location == repo.blob(digest), || format!("Location {location} is not the blob's"))
 }
 
-/// A 202 whose session takes an upload.
+/// Expects a 202 with a working session.
 fn session_instead(repo: &Repo, answer: &Response) -> anyhow::Result<()> {
     answer.expect(202)?;
     let location = harness::site::local_path(&repo.target, expect::relative_location(answer)?)?;
     let is_ours = !answer.own || location.starts_with(&repo.path("blobs/uploads/"));
-    ensure!(is_ours, "Location {location} is not of the target");
+    ensure!(is_ours, "Location {location} is not in the target repository");
     let session = Session::of(&repo.target, answer)?;
     session.holds(0)?;
     let bytes = b"uploaded instead";
@@ -42,7 +42,7 @@ pub fn mount_from_a_repository_that_has_it(site: &Site) -> anyhow::Result<()> {
         for from in [source.name.clone(), source.name.replace('/', "%2F")] {
             let answer = mount(&target, &format!("mount={digest}&from={from}"))?;
             if !answer.own && answer.status == 202 {
-                return Err(expect::not_here("this registry mounts nothing, which is optional"));
+                return Err(expect::not_here("this registry does not mount blobs, which is allowed"));
             }
             faults.check(&format!("{algorithm} from {from}"), mounted(&target, &answer, &digest, &bytes));
         }
@@ -65,7 +65,7 @@ pub fn mount_of_what_is_not_there(site: &Site) -> anyhow::Result<()> {
     for (number, (what, query)) in cases.iter().enumerate() {
         let target = site.repo(&format!("target{number}"));
         let answer = mount(&target, query)?;
-        // A registry may find the blob elsewhere, whatever `from` says.
+        // A registry may find the blob elsewhere, whatever `from` names.
         if !answer.own && answer.status == 201 {
             faults.check(what, mounted(&target, &answer, &digest, &bytes));
             continue;

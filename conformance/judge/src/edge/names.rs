@@ -1,4 +1,4 @@
-//! Repository names: what is one, what is not, and names that look like routes (rows 7-10, 12-14).
+//! Repository names: valid ones, invalid ones, and names that look like routes (rows 7-10, 12-14).
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use harness::manifest::{IMAGE, index};
 use harness::partial::Partial;
 use harness::site::{Repo, Site};
 
-/// A name that is none is refused by every method, whichever of the two statuses is chosen.
+/// Expects every method to refuse an invalid name, with either of the two statuses.
 fn refused_everywhere(site: &Site, name: &str) -> anyhow::Result<()> {
     let repo = site.repo_named(name);
     for path in [repo.manifest("latest"), repo.tags()] {
@@ -78,7 +78,7 @@ fn raw_byte_is_400(site: &Site, path: &str) -> anyhow::Result<()> {
     expect::status(&request.answer()?, &[400])
 }
 
-/// Portainer sends it. What is encoded is a part of the name, decoded once, and never the structure of the path.
+/// Portainer sends it. An encoded slash is part of the name, decoded once, and never part of the path's structure.
 pub fn escaped_slash_is_part_of_a_name(site: &Site) -> anyhow::Result<()> {
     let word = site.word();
     let real = site.repo_named(&format!("{word}/real"));
@@ -107,7 +107,7 @@ pub fn names_that_look_like_routes(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// A repository in which everything can be done.
+/// Expects a repository to work in every way.
 fn works(repo: &Repo) -> anyhow::Result<()> {
     let manifest = repo.push_image("v1")?;
     expect::pulled(repo, &repo.manifest("v1"), &manifest.digest(), &manifest.bytes)?;

@@ -1,4 +1,4 @@
-//! Servers of our own, each started with the settings that a row needs and stopped when the row ends.
+//! Servers started for single rows, with the settings that the row needs.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,11 @@ use harness::server::{Server, ServerOptions};
 use harness::site::Site;
 use harness::surroundings::{Surroundings, SurroundingsArgs};
 
-/// Where servers are started: a binary and a folder that goes when the run ends.
+/// Starts servers from a binary, in a directory that is removed when the run ends.
 #[derive(Debug)]
 pub struct Workshop {
     binary: PathBuf,
-    /// Before the folder: the portals end before their data goes.
+    /// Dropped before the directory, so that the portals end before their data is removed.
     surroundings: Surroundings,
     folder: tempfile::TempDir,
 }
@@ -24,7 +24,7 @@ impl Workshop {
         Ok(Workshop { binary, surroundings, folder })
     }
 
-    /// Starts a server with these settings on data of its own.
+    /// Starts a server with these settings on its own data.
     pub fn start(&self, name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Server> {
         let mut options =
             ServerOptions::new(&self.binary, &self.folder.path().join(name))?.envs(&self.surroundings.settings);

@@ -42,7 +42,7 @@ pub fn expect_100_continue(site: &Site) -> anyhow::Result<()> {
         let mut request = Partial::sized(&site.target, method, &path, expecting, 10, b"")?;
         let said = request.raw(PATIENCE)?;
         let want = format!("HTTP/1.1 {status}");
-        // Either is right: to ask for the body, or to refuse at once.
+        // Both are right: to ask for the body, and to refuse at once.
         let others = ["HTTP/1.1 100", "HTTP/1.1 4"];
         let right = said.starts_with(&want) || (!site.target.own && others.iter().any(|start| said.starts_with(start)));
         faults.check(&path, expect::that(right, || format!("{method} said {:?}", said.lines().next())));
@@ -141,7 +141,7 @@ pub fn unknown_paths(site: &Site) -> anyhow::Result<()> {
         let answer = site.send(&Request::get(path))?;
         faults.check(path, expect::status(&answer, &[404]).and_then(|()| expect::codes(&answer).map(drop)));
     }
-    // Nothing after the last slash: as well a malformed digest or tag as an unknown path.
+    // Nothing after the last slash: this may count as a malformed digest or tag, or as an unknown path.
     for path in [repo.path("blobs/"), repo.path("manifests/")] {
         let answer = site.send(&Request::get(path.clone()))?;
         faults.check(&path, expect::status(&answer, &[400, 404]).and_then(|()| expect::codes(&answer).map(drop)));
@@ -158,7 +158,7 @@ pub fn heads_over_the_limits(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// Doubles the head from 16 KiB on: the first size that is not taken must be answered 431, and 4 MiB must not be.
+/// Doubles the head from 16 KiB on. The first size refused must be answered 431, and 4 MiB must be refused.
 fn some_size_of_head_is_refused(site: &Site) -> anyhow::Result<()> {
     let mut length: usize = 16 * 1024;
     while length <= 4 << 20 {
@@ -166,7 +166,7 @@ fn some_size_of_head_is_refused(site: &Site) -> anyhow::Result<()> {
         let fields: Vec<_> = (0..16).map(|number| format!("X-Filler-{number}: {filler}\r\n")).collect();
         let request = Partial::bare(&site.target)?;
         let head = format!("GET /v2/ HTTP/1.1\r\nHost: {}\r\n{}\r\n", site.target.authority(), fields.concat());
-        // The server may answer and close before it has read all of it.
+        // The server may answer and close before it has read everything.
         let _ = std::io::Write::write_all(&mut request.stream(), head.as_bytes());
         let answer = read(request).with_context(|| format!("a head of {length} bytes"))?;
         if answer.status != 200 {
@@ -182,7 +182,7 @@ fn read(mut request: Partial) -> anyhow::Result<Response> {
     request.answer()
 }
 
-/// Smuggled behind a body whose end is in dispute; its answer would show that it was taken for a request.
+/// A request hidden behind a body of disputed length. Its answer would show that it was accepted as a request.
 fn smuggled(site: &Site) -> String {
     format!("GET /v2/{}/tags/list HTTP/1.1\r\nHost: x\r\n\r\n", site.word())
 }
@@ -213,7 +213,7 @@ pub fn framing_in_dispute_ends_the_connection(site: &Site) -> anyhow::Result<()>
         let head = format!("PATCH {} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", session.location);
         let body = format!("{bad}0\r\n\r\n{}", smuggled(site));
         let said = Partial::open(&site.target, &head, body.as_bytes())?.until_closed(PATIENCE);
-        // That it is refused is a recommendation; that nothing behind it is taken for a request is not.
+        // The refusal is recommended. Not treating bytes after it as a request is required.
         let judged = |said: String| {
             if site.target.own { refused_or_cut(&said) } else { expect::that(answers(&said) <= 1, || said.clone()) }
         };
@@ -223,7 +223,8 @@ pub fn framing_in_dispute_ends_the_connection(site: &Site) -> anyhow::Result<()>
     faults.finish()
 }
 
-/// The chunked body counted, or the request was refused; either way nothing after it was answered.
+/// Expects that the chunked body counted, or that the request was refused. In either case nothing after it may be
+/// answered.
 fn both_lengths(session: &harness::site::Session, said: &str) -> anyhow::Result<()> {
     ensure!(answers(said) <= 1, "a smuggled request was answered: {said:?}");
     if said.starts_with("HTTP/1.1 202") { session.holds(5) } else { refused_or_cut(said) }

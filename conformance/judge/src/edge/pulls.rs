@@ -1,4 +1,4 @@
-//! Pulls: what is there, what is not, conditions, HEAD, and clients that leave (rows 22-28, 39).
+//! Pulls: existing and missing content, conditions, HEAD, and clients that leave (rows 22-28, 39).
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub fn accept_never_changes_a_manifest(site: &Site) -> anyhow::Result<()> {
     let signed = "application/vnd.docker.distribution.manifest.v1+prettyjws";
     let mut faults = Faults::default();
     let odd = [Some("text/html"), Some(signed), Some("*/*;q=0"), Some(";;garbage,,"), Some("")];
-    // Where no type is acceptable, others may say 406.
+    // If no type is acceptable, other registries may answer 406.
     for accept in [None, Some("*/*")].into_iter().chain(odd.into_iter().filter(|_| site.target.own)) {
         let mut request = Request::get(repo.manifest("latest"));
         if let Some(accept) = accept {
@@ -74,7 +74,7 @@ pub fn matching_etag_is_304(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// `ETag` is the quoted digest, and `If-None-Match` with it is answered 304 without a body.
+/// Expects `ETag` to be the quoted digest, and `If-None-Match` with it to be answered 304 without a body.
 pub fn conditional(site: &Site, path: &str, digest: &str) -> anyhow::Result<()> {
     let etag = format!("\"{digest}\"");
     expect::header(&site.send(&reading("GET", path))?, "ETag", &etag)?;
@@ -82,7 +82,7 @@ pub fn conditional(site: &Site, path: &str, digest: &str) -> anyhow::Result<()> 
     let matching = [etag.clone(), format!("W/{etag}"), format!("{other}, {etag}"), "*".to_owned()];
     for method in ["GET", "HEAD"] {
         for value in &matching {
-            // On a kept connection: a body after a 304 would be taken for the next answer.
+            // On a kept-alive connection, a body after a 304 would be taken for the next answer.
             let mut connection = Connection::open(&site.target)?;
             let answer = connection.send(&reading(method, path).header("If-None-Match", value))?;
             ensure!(answer.status == 304, "{method} with If-None-Match: {value} gives {}", answer.status);
@@ -121,14 +121,14 @@ pub fn head_is_get_without_body(site: &Site) -> anyhow::Result<()> {
 }
 
 fn same_headers(site: &Site, path: &str) -> anyhow::Result<()> {
-    // One connection: a body after the HEAD would be read as the answer to the GET.
+    // On one connection, a body after the HEAD would be read as the answer to the GET.
     let mut connection = Connection::open(&site.target)?;
     let head = connection.send(&reading("HEAD", path))?;
     let get = connection.send(&reading("GET", path))?;
     ensure!(head.status == get.status, "HEAD {} but GET {}", head.status, get.status);
     let names = ["Content-Type", "Content-Length", "Docker-Content-Digest", "ETag", "Accept-Ranges", "Link"];
     for name in names.iter().chain(&["Docker-Distribution-Api-Version", "OCI-Filters-Applied", "Allow"]) {
-        // It may be left out where only the content tells it.
+        // It may be omitted if only the content would tell it.
         if *name == "Content-Length" && !head.own && head.header(name).is_none() {
             continue;
         }

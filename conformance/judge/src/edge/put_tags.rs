@@ -1,4 +1,4 @@
-//! Tags that are set together with a push by digest (rows 104, 105).
+//! Tags set together with a push by digest (rows 104, 105).
 
 use harness::expect::{self, Faults};
 use harness::manifest::IMAGE;

@@ -7,7 +7,7 @@ use harness::site::{Repo, Site, clip, reading};
 
 const SIZE: usize = 2048;
 
-/// Room for 1,024 ranges that lie apart.
+/// Enough bytes for 1,024 separate ranges.
 const WIDE: usize = 1 << 20;
 
 struct Pushed {
@@ -83,7 +83,7 @@ pub fn satisfiable_ranges(site: &Site) -> anyhow::Result<()> {
 pub fn unsatisfiable_ranges(site: &Site) -> anyhow::Result<()> {
     let pushed = Pushed::new(site)?;
     let mut faults = Faults::default();
-    // One that ends before it begins is invalid, which others may ignore.
+    // A range that ends before it begins is invalid. Other registries may ignore it.
     let ranges = ["bytes=500-0", "bytes=2048-", "bytes=5000-10000", "bytes=2048-2048"];
     for range in &ranges[usize::from(!site.target.own)..] {
         faults.check(range, pushed.ask(range).and_then(|answer| refused(&answer, SIZE)));
@@ -96,7 +96,7 @@ pub fn empty_ranges(site: &Site) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     faults.check("bytes=-0", pushed.ask("bytes=-0").and_then(|answer| refused(&answer, SIZE)));
     let digest = pushed.repo.push_blob(b"")?;
-    // A suffix of the empty blob is satisfiable by the letter, and no part can be sent.
+    // By the letter, a suffix of the empty blob is satisfiable, but no part can be sent.
     let ranges = ["bytes=0-0", "bytes=0-", "bytes=-1"];
     for range in &ranges[..if site.target.own { 3 } else { 2 }] {
         let request = Request::get(pushed.repo.blob(&digest)).header("Range", *range);
@@ -108,7 +108,7 @@ pub fn empty_ranges(site: &Site) -> anyhow::Result<()> {
 pub fn garbage_ranges_are_ignored(site: &Site) -> anyhow::Result<()> {
     let pushed = Pushed::new(site)?;
     let mut faults = Faults::default();
-    // Others may refuse what is invalid; an unknown unit must be ignored.
+    // Other registries may refuse invalid ranges, but must ignore unknown units.
     let ranges = ["lines=0-1", "bytes=abc", "bytes=", "bytes", "0-10", "bytes=1-x", "bytes=--5", "bytes=+1-2", ""];
     for range in &ranges[..if site.target.own { ranges.len() } else { 1 }] {
         faults.check(range, pushed.ask(range).and_then(|answer| pushed.whole(&answer)));
@@ -153,7 +153,8 @@ fn write_ranges(ranges: &[(usize, usize)]) -> String {
     format!("bytes={}", each.join(","))
 }
 
-/// One part for each range, in the order asked. RFC 9110 lets a server merge ranges, but podman counts on this.
+/// Expects one part for each range, in the requested order. RFC 9110 lets a server merge ranges, but podman relies on
+/// this.
 fn multipart(pushed: &Pushed, answer: &Response, wanted: &[(usize, usize)]) -> anyhow::Result<()> {
     answer.expect(206)?;
     expect::header(answer, "Content-Length", &answer.body.len().to_string())?;
@@ -166,7 +167,7 @@ fn multipart(pushed: &Pushed, answer: &Response, wanted: &[(usize, usize)]) -> a
     Ok(())
 }
 
-/// The parts of a `multipart/byteranges` body: the first byte of each, from its own `Content-Range`, and its bytes.
+/// The parts of a `multipart/byteranges` body: the first byte of each, by its `Content-Range`, and its bytes.
 fn parts(answer: &Response) -> anyhow::Result<Vec<(usize, Vec<u8>)>> {
     let kind = answer.need("Content-Type")?;
     let boundary = kind.strip_prefix("multipart/byteranges").and_then(|rest| rest.split_once("boundary="));
@@ -221,7 +222,7 @@ pub fn range_of_head_and_manifest_is_ignored(site: &Site) -> anyhow::Result<()> 
     expect::status(&answer, &[200])?;
     expect::recommended(&answer, "Content-Length", &SIZE.to_string())?;
     expect::no_header(&answer, "Content-Range")?;
-    // Others may serve parts of manifests too.
+    // Other registries may serve parts of manifests too.
     let methods: &[&str] = if site.target.own { &["HEAD", "GET"] } else { &["HEAD"] };
     for method in methods {
         let request = reading(method, &pushed.repo.manifest("latest")).header("Range", "bytes=0-9");

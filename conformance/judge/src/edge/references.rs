@@ -1,4 +1,4 @@
-//! What manifests refer to: missing, foreign, of other sizes, and subjects (rows 91-97).
+//! References of manifests: missing, foreign, of other sizes, and subjects (rows 91-97).
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -16,7 +16,7 @@ use super::manifests::{accepted, refused};
 const NONDISTRIBUTABLE: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
 const FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
-/// An error body with exactly one `MANIFEST_BLOB_UNKNOWN` for each of these digests, which it names.
+/// Expects an error body with exactly one `MANIFEST_BLOB_UNKNOWN` for each of these digests.
 pub fn names_each_missing(answer: &Response, missing: &[String]) -> anyhow::Result<()> {
     expect::error(answer, &[400], &["MANIFEST_BLOB_UNKNOWN"])?;
     let body = answer.json()?;
@@ -28,7 +28,7 @@ pub fn names_each_missing(answer: &Response, missing: &[String]) -> anyhow::Resu
     Ok(())
 }
 
-/// A manifest with these references missing, and its digests, by kind.
+/// Manifests with missing references, with the missing digests, by kind.
 pub fn manifests_with_missing_references(repo: &Repo) -> anyhow::Result<Vec<(&'static str, Manifest, Vec<String>)>> {
     repo.push_blob(b"{}")?;
     let config = described(CONFIG, b"{}");
@@ -69,7 +69,7 @@ pub fn missing_references(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// A registry may take it; if it refuses it, one or more errors must say `MANIFEST_BLOB_UNKNOWN`.
+/// A registry may accept it. If it refuses it, an error must say `MANIFEST_BLOB_UNKNOWN`.
 fn accepted_or_unknown(answer: &Response) -> anyhow::Result<()> {
     let says_so = (400..500).contains(&answer.status) && answer.text().contains("MANIFEST_BLOB_UNKNOWN");
     ensure!(
@@ -131,7 +131,7 @@ pub fn blobs_of_another_repository(site: &Site) -> anyhow::Result<()> {
     let missing = [&body["config"], &body["layers"][0]].map(|v| v["digest"].as_str().unwrap_or("").to_owned());
     let answer = here.put("theirs", &manifest)?;
     if answer.status == 201 {
-        // Linked on its own: then it must be pullable here.
+        // The registry linked the blobs, so they must be pullable here.
         return missing.iter().try_for_each(|digest| expect::status(&here.get(&here.blob(digest))?, &[200]));
     }
     names_each_missing(&answer, &missing)?;
@@ -156,7 +156,7 @@ pub fn subjects_of_every_kind(site: &Site) -> anyhow::Result<()> {
         for manifest in [image, list] {
             let answer = repo.put(&manifest.digest(), &manifest)?;
             faults.check(what, expect::pushed(&repo, &answer, &manifest.digest(), &manifest.bytes));
-            // Of others, the header is asked for image manifests only.
+            // Other registries must send the header for image manifests only.
             if site.target.own || manifest.media_type == IMAGE {
                 faults.check(what, expect::header(&answer, "OCI-Subject", subject["digest"].as_str().unwrap_or("")));
             }
@@ -211,7 +211,7 @@ pub fn sizes_that_are_not_so(site: &Site) -> anyhow::Result<()> {
         faults.check(&format!("layer, {what}"), refused(&repo, &Manifest::new(IMAGE, &body), "MANIFEST_INVALID"));
         let mut child = good.descriptor();
         child["size"] = size;
-        // The manifest's own size + 1 differs from the config's, but it is as wrong.
+        // The manifest's own size + 1 also differs from the config's, but the manifest is invalid anyway.
         faults.check(&format!("child, {what}"), refused(&repo, &index(&[child]), "MANIFEST_INVALID"));
     }
     ensure!(sha256(&good.bytes) == good.digest(), "the fixture changed");

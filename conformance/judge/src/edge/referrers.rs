@@ -6,7 +6,7 @@ use harness::manifest::{INDEX, artifact};
 use harness::site::{Repo, Site, local_path, with_query};
 use serde_json::{Value, json};
 
-/// containerd's and oras' limit for one answer.
+/// The limit of containerd and oras for one answer.
 const CLIENT_LIMIT: usize = 4 << 20;
 
 /// The descriptors of all pages, following `Link`.

@@ -1,4 +1,4 @@
-//! Rows about a server's own life: rot, expiry, restarts, collection, shutdown (36, 78, 79, 134, 136).
+//! Rows about the life of a server: rot, expiry, restarts, collection, shutdown (36, 78, 79, 134, 136).
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::own::{Workshop, site};
 
-/// The files below a folder that hold exactly these bytes.
+/// The files below a directory with exactly these bytes.
 fn files_holding(folder: &Path, bytes: &[u8]) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -52,14 +52,14 @@ fn damage(data: &Path, bytes: &[u8], change: impl Fn(&mut Vec<u8>)) -> anyhow::R
     for file in files {
         let mut damaged = bytes.to_vec();
         change(&mut damaged);
-        // Content files are read-only; a new file of the name is what a careless restore leaves.
+        // Content files are read-only. A careless restore leaves a new file with that name.
         std::fs::remove_file(&file)?;
         std::fs::write(&file, damaged)?;
     }
     Ok(())
 }
 
-/// The right bytes, a 5xx, or a cut connection; never other bytes, and never "does not exist".
+/// Expects the right bytes, a 5xx, or a cut connection; never other bytes, and never "does not exist".
 fn never_wrong(repo: &Repo, path: &str, bytes: &[u8]) -> anyhow::Result<()> {
     let Ok(answer) = repo.get(path) else { return Ok(()) };
     match answer.status {
@@ -119,7 +119,7 @@ pub fn collection_disturbs_nobody(workshop: &Workshop) -> anyhow::Result<()> {
     let site = site(&server, "134");
     let standing = site.repo("standing");
     let image = standing.push_image("latest")?;
-    // Nothing refers to it and nobody asks for it: if it stays, no collection ran and this row shows nothing.
+    // An unreferenced blob that no client asks for. If it stays, no collection ran, and this row shows nothing.
     let garbage = standing.push_blob(&site.noise("garbage", 1000))?;
     let started = Instant::now();
     let mut round = 0;
@@ -130,7 +130,7 @@ pub fn collection_disturbs_nobody(workshop: &Workshop) -> anyhow::Result<()> {
     expect::absent(&standing, &standing.blob(&garbage)).context("no collection ran")
 }
 
-/// Push, pull, mount and attach, with a pause in which a collection can fall.
+/// Pushes, pulls, mounts and attaches, with a pause in which a collection can run.
 fn busy_round(site: &Site, standing: &Repo, image: &harness::manifest::Manifest, round: usize) -> anyhow::Result<()> {
     let repo = site.repo(&format!("round{round}"));
     let manifest = repo.image("one")?;
@@ -172,7 +172,7 @@ pub fn shutdown_keeps_what_is_under_way(workshop: &Workshop) -> anyhow::Result<(
     let finished = running.more(&bytes[1000..]).and_then(|()| running.answer());
     let options = stopping.join().map_err(|_| anyhow!("the stopping thread died"))??;
     let _server = options.start()?;
-    // Finished before the end, or it can be pushed again; an answered 201 must be there.
+    // It finished before the end, or can be pushed again. After an answered 201 it must be there.
     if let Ok(answer) = finished {
         faults.check("the upload under way", expect::status(&answer, &[201, 503]));
         if answer.status == 201 {

@@ -1,13 +1,13 @@
-//! Where each row of the table comes from, and how strongly its source asks for it.
+//! The source of each row of the table, and its level.
 
 use Level::{Must, Policy, Should};
 
-/// How strongly a row is asked for.
+/// How strongly a row is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// By a specification, of every registry that has the feature.
+    /// Required by a specification of every registry with the feature.
     Must,
-    /// Recommended by a specification, or what its clients rely on.
+    /// Recommended by a specification, or relied on by its clients.
     Should,
     /// Skyberth's own choice where specifications leave one.
     Policy,
@@ -23,8 +23,8 @@ impl std::fmt::Display for Level {
     }
 }
 
-/// Number, level and source; a name without RFC is a section of the distribution specification v1.1.1, or of
-/// what was added to it after that.
+/// Number, level and source. A name without RFC is a section of the distribution specification v1.1.1, or of its later
+/// additions.
 #[rustfmt::skip]
 pub const SOURCES: &[(&str, Level, &str)] = &[
     ("1", Must, "RFC 9110 11.6.1; RFC 7617 2; token specification"), ("2", Policy, "Determining Support"),
@@ -83,7 +83,7 @@ pub const SOURCES: &[(&str, Level, &str)] = &[
     ("B16", Must, "RFC 9110 8.6"),
 ];
 
-/// A row's level and source. Every row has them: a test of the table says so.
+/// A row's level and source. A test of the table ensures that every row has them.
 pub fn source(number: &str) -> (Level, &'static str) {
     let found = SOURCES.iter().find(|(known, ..)| *known == number);
     found.map_or((Policy, ""), |(_, level, source)| (*level, source))

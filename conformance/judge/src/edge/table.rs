@@ -1,4 +1,4 @@
-//! The table: each row's number, title and check, in order. `57` here is row 57 of the edge cases, `B` rows are our own.
+//! The table: number, title and check of each row, in order. `57` is row 57 of the edge cases; `B` rows are our own.
 
 use harness::site::Site;
 
@@ -21,9 +21,9 @@ pub struct TableRow {
 pub enum How {
     /// Against any registry.
     Anywhere(fn(&Site) -> anyhow::Result<()>),
-    /// Against a server that the row starts with settings of its own.
+    /// Against a server that the row starts with special settings.
     Own(fn(&Workshop) -> anyhow::Result<()>),
-    /// Not from here, for this reason.
+    /// Not possible here, for this reason.
     NotHere(&'static str),
 }
 

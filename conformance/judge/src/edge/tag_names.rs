@@ -1,4 +1,4 @@
-//! Tag names: the longest, those that are none, and those of the fallback scheme (rows 19-21).
+//! Tag names: the longest, invalid ones, and those of the fallback scheme (rows 19-21).
 
 use harness::expect::{self, Faults};
 use harness::manifest::Manifest;
@@ -12,7 +12,7 @@ fn accepted(repo: &Repo, tag: &str, manifest: &Manifest) -> anyhow::Result<()> {
 fn refused(repo: &Repo, tag: &str, manifest: &Manifest) -> anyhow::Result<()> {
     repo.unchanged(&[repo.tags(), repo.manifest(&manifest.digest())], || {
         let answer = repo.put(tag, manifest)?;
-        // To others a path without a valid tag may be no path at all.
+        // For other registries, a path without a valid tag may be no valid path.
         let statuses: &[u16] = if answer.own { &[400] } else { &[400, 404] };
         expect::error(&answer, statuses, &["MANIFEST_INVALID"])
     })?;

@@ -23,17 +23,17 @@ fn page(repo: &Repo, query: &str) -> anyhow::Result<(Vec<String>, Option<String>
     Ok((tags, expect::next_link(&answer)?))
 }
 
-/// A page with exactly these tags, and with a `Link` or without.
+/// Expects a page with exactly these tags, and with or without a `Link`.
 pub fn is_page(repo: &Repo, query: &str, want: &[&str], more: bool) -> anyhow::Result<()> {
     let (tags, link) = page(repo, query)?;
     ensure!(tags == want, "?{query} gives {tags:?}, not {want:?}");
-    // Of others, a `Link` is asked for nowhere, and forbidden where no tag was asked for.
+    // Other registries need not send a `Link`, and must not send one if no tags were requested.
     let links = link.is_some() == more || (!repo.target.own && !query.starts_with("n=0"));
     ensure!(links, "?{query} has Link {link:?}");
     Ok(())
 }
 
-/// All pages from a query on, following `Link`; bounded, so that a Link to itself ends.
+/// All pages from a query on, following `Link`. Limited, so that a Link to itself ends.
 pub fn follow(repo: &Repo, query: &str) -> anyhow::Result<Vec<String>> {
     let mut all = Vec::new();
     let mut path = with_query(&repo.tags(), query);
@@ -44,7 +44,7 @@ pub fn follow(repo: &Repo, query: &str) -> anyhow::Result<Vec<String>> {
         all.extend(tags);
         match (expect::next_link(&answer)?, last) {
             (Some(next), _) => path = harness::site::local_path(&repo.target, &next)?,
-            // A `Link` is optional.
+            // `Link` is optional.
             (None, Some(last)) if !repo.target.own => path = with_query(&repo.tags(), &format!("{query}&last={last}")),
             (None, _) => return Ok(all),
         }
@@ -88,7 +88,7 @@ pub fn exactly_the_last_page(site: &Site) -> anyhow::Result<()> {
 pub fn last_need_not_exist(site: &Site) -> anyhow::Result<()> {
     let repo = tagged(site, &["B", "a", "b", "c"])?;
     let mut faults = Faults::default();
-    // Byte order and case-insensitive order agree on what follows these.
+    // Byte order and case-insensitive order agree about the tags after these.
     for (query, want) in [
         ("last=aa", vec!["b", "c"]),
         ("last=b", vec!["c"]),
@@ -100,7 +100,7 @@ pub fn last_need_not_exist(site: &Site) -> anyhow::Result<()> {
             continue;
         }
         let result = page(&repo, query).and_then(|(tags, _)| {
-            // In a case-insensitive order B may stand by b.
+            // In a case-insensitive order B may be next to b.
             let tags: Vec<_> = tags.into_iter().filter(|tag| tag != "B" || want.contains(&"B")).collect();
             let mut sorted = tags.clone();
             sorted.sort();

@@ -1,4 +1,4 @@
-//! Upload sessions: begun, asked for, ended, forged (rows 40-44, 61, 62, 64, 65, 71-75).
+//! Upload sessions: begun, queried, ended, forged (rows 40-44, 61, 62, 64, 65, 71-75).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use harness::expect::{self, Faults};
 use harness::partial::{Partial, eventually};
 use harness::site::{ALGORITHMS, Repo, Session, Site, Style, digest, octets, sha256, with_query};
 
-/// The 202 that begins a session.
+/// Expects the 202 that begins a session.
 fn begun(answer: &Response) -> anyhow::Result<()> {
     answer.expect(202)?;
     let location = expect::relative_location(answer)?;
@@ -131,7 +131,9 @@ pub fn a_stale_location_still_leads_there(site: &Site) -> anyhow::Result<()> {
 pub fn no_session_but_ones_own(site: &Site) -> anyhow::Result<()> {
     let repo = site.repo("a");
     let session = repo.begin()?;
-    let Some(id) = session.id.clone() else { return Err(expect::not_here("no Docker-Upload-UUID, so none is forged")) };
+    let Some(id) = session.id.clone() else {
+        return Err(expect::not_here("no Docker-Upload-UUID, so none can be forged"));
+    };
     let mut forged = id.clone().into_bytes();
     if let Some(last) = forged.last_mut() {
         *last = if *last == b'0' { b'1' } else { b'0' };
@@ -262,7 +264,7 @@ pub fn the_same_blob_by_many_clients(site: &Site) -> anyhow::Result<()> {
 pub fn the_empty_blob(site: &Site) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     for algorithm in site.algorithms() {
-        // A chunk of nothing has no range, so the specification leaves one style.
+        // An empty chunk has no range, so the specification leaves one style.
         let styles = if site.target.own { site.styles() } else { &[Style::PostPut] };
         for (number, style) in styles.iter().enumerate() {
             let repo = site.repo(&format!("{algorithm}-{number}"));
@@ -278,7 +280,7 @@ pub fn the_empty_blob(site: &Site) -> anyhow::Result<()> {
 pub fn a_body_cut_short_is_never_committed(site: &Site) -> anyhow::Result<()> {
     let repo = site.repo("a");
     let bytes = site.noise("blob", 1000);
-    // The digest of the half that arrives: only the announced length can tell that it is cut.
+    // The digest of the half that arrives. Only the announced length can reveal that it is incomplete.
     let half = sha256(&bytes[..500]);
     let post = with_query(&repo.uploads(), &format!("digest={half}"));
     let put = |repo: &Repo| anyhow::Ok(repo.begin()?.put(&half).path);

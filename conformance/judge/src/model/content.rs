@@ -1,31 +1,31 @@
-//! Bytes that a few numbers name, with their digests.
+//! Content determined by a few numbers, with its digests.
 
 use harness::random::Random;
 use harness::site::digest;
 use serde::{Deserialize, Serialize};
 
-/// Contents from this seed on are used by every group of repositories, those below by one only.
+/// Contents from this seed on are used by every group of repositories, lower ones by only one group.
 pub const SHARED: u32 = 1 << 20;
 
-/// The algorithms that the registry computes, the usual one first.
+/// The algorithms that the registry supports, the usual one first.
 pub const ALGORITHMS: [&str; 3] = ["sha256", "sha512", "blake3"];
 
-/// What a request carries.
+/// The body of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Content {
-    /// Bytes `from..to` of the stream that `seed` decides: `[seed, from, to]`.
+    /// Bytes `from..to` of the stream of this seed: `[seed, from, to]`.
     Seeded(u32, u32, u32),
-    /// These very bytes.
+    /// Exactly these bytes.
     Text(String),
-    /// Bytes that came over the wire.
+    /// Bytes received over the network.
     #[cfg(test)]
     #[serde(skip)]
     Raw(Vec<u8>),
 }
 
 impl Content {
-    /// The whole content of a seed, whose length the seed decides too: mostly small, sometimes empty.
+    /// The whole content of a seed, which also decides its length: mostly small, sometimes empty.
     pub fn whole(seed: u32) -> Self {
         const LENGTHS: [u32; 8] = [0, 1, 2, 17, 100, 999, 4096, 9000];
         Content::Seeded(seed, 0, LENGTHS[(seed as usize + seed as usize / 8) % LENGTHS.len()])
@@ -62,17 +62,17 @@ impl Content {
         digest(algorithm, &self.bytes())
     }
 
-    /// True if other groups may hold it too: all empty contents are one, and there are only 256 of one byte.
+    /// True if other groups may have it too: all empty contents are equal, and there are only 256 contents of one byte.
     pub fn is_shared(&self) -> bool {
         self.len() <= 1 || matches!(self, Content::Seeded(seed, ..) if *seed >= SHARED)
     }
 }
 
-/// What a text is as a digest (rows 15 to 17 of the edge table).
+/// How a text parses as a digest (rows 15 to 17 of the edge table).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grammar {
     Known(&'static str),
-    /// Grammatical, of an algorithm that the registry does not compute.
+    /// Well-formed, with an algorithm that the registry does not support.
     Unknown,
     Malformed,
 }

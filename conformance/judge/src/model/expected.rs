@@ -1,4 +1,4 @@
-//! What answers are allowed, and whether a given one is among them.
+//! Allowed answers, and the check whether an answer is among them.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::model::state::{Bytes, Effect};
 
-/// One allowed answer, with what has happened if it is the one.
+/// One allowed answer, with its effect on the state.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -16,28 +16,28 @@ pub struct Answer {
     pub effect: Effect,
 }
 
-/// What a header must be.
+/// The expected value of a header.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Want {
     Is(String),
     Starts(String),
-    /// All values of that name, split at commas, are these.
+    /// All values of that name, split at commas, are exactly these.
     List(BTreeSet<String>),
     /// A `Link` with `rel="next"`.
     Next,
     Absent,
 }
 
-/// What a body must be.
+/// The expected body.
 #[derive(Clone, Debug)]
 pub enum Body {
     Any,
     Empty,
     Bytes(Bytes),
-    /// The OCI error format with one of these codes; for the second field see [`Answer::errors`].
+    /// The OCI error format with one of these codes. For the second field see [`Answer::errors`].
     Error(Vec<&'static str>, Option<usize>),
     Tags(String, Vec<String>),
-    /// The repositories of one group: which of the names in the first list must be in the catalog.
+    /// The repositories of one group. Those in the first list must be in the catalog.
     Catalog(Vec<String>, Vec<String>),
     /// The descriptors, in any order.
     Referrers(Vec<Value>),
@@ -48,12 +48,12 @@ impl Answer {
         Answer { status, headers: Vec::new(), body: Body::Any, effect: Effect::Nothing }
     }
 
-    /// An error; no codes = the body is free.
+    /// An error. Without codes, any body is allowed.
     pub fn error(status: u16, codes: &[&'static str]) -> Self {
         Answer { body: Body::Error(codes.to_vec(), None), ..Answer::new(status) }
     }
 
-    /// Exactly so many errors with the one code.
+    /// Exactly this many errors with this code.
     pub fn errors(status: u16, code: &'static str, count: usize) -> Self {
         Answer { body: Body::Error(vec![code], Some(count)), ..Answer::new(status) }
     }
@@ -77,7 +77,7 @@ impl Answer {
         self
     }
 
-    /// Says what of the response is not as this answer has it.
+    /// Reports how the response differs from this answer.
     pub fn compare(&self, response: &Response, head: bool) -> Result<(), String> {
         if !response.own {
             return self.compare_others(response, head);
@@ -96,7 +96,7 @@ impl Answer {
 }
 
 impl Answer {
-    /// Compares with what the specification requires: nothing of an error but its status, and few headers.
+    /// Compares only what the specification requires: of errors the status, otherwise the body and few headers.
     fn compare_others(&self, response: &Response, head: bool) -> Result<(), String> {
         let is_refusal = |status: u16| (400..500).contains(&status);
         let alike = is_refusal(self.status) && is_refusal(response.status) && !matches!(self.status, 404 | 416);
@@ -110,7 +110,7 @@ impl Answer {
             let found = response.header(name);
             match (*name, want) {
                 ("Location", _) if found.is_none() => return Err("no Location".to_owned()),
-                // That there are no bytes cannot be written as a range.
+                // No range describes zero bytes.
                 ("Range", Want::Is(range)) if range == "0-0" => {}
                 ("Range" | "Content-Type", want) => want.compare(name, response)?,
                 ("Docker-Content-Digest" | "Content-Length" | "OCI-Subject", want) if found.is_some() => {
@@ -124,7 +124,7 @@ impl Answer {
             Body::Tags(name, tags) => {
                 let body = response.json().map_err(|error| format!("{error:#}"))?;
                 let found: Option<BTreeSet<String>> = strings(&body, "tags").map(|tags| tags.into_iter().collect());
-                // There are two orders, and row 117 is of them.
+                // The tags may be in either of two orders, which row 117 checks.
                 let wanted: BTreeSet<String> = tags.iter().cloned().collect();
                 if body["name"] == name.as_str() && found.as_ref() == Some(&wanted) {
                     return Ok(());

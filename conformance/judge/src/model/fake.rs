@@ -1,4 +1,4 @@
-//! A registry made of the model, with or without a fault, to test the checker itself.
+//! A registry made from the model, with or without a fault, to test the checker.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use crate::model::op::Op;
 use crate::model::reading::INDEX;
 use crate::model::state::{Effect, State};
 
-/// The answer as a server would give it.
+/// The answer as a server would send it.
 pub(crate) fn render(answer: &Answer, head: bool) -> Response {
     let headers = answer.headers.iter().filter_map(|(name, want)| {
         let value = match want {
@@ -43,7 +43,7 @@ pub(crate) fn render(answer: &Answer, head: bool) -> Response {
     Response { status: answer.status, headers, body: if head { Vec::new() } else { body }, own: true }
 }
 
-/// What the fake does wrong.
+/// The fault of the fake registry.
 pub(crate) type Fault = fn(&Op, &Effect) -> bool;
 
 #[derive(Default)]
@@ -52,7 +52,7 @@ struct Registry {
     next_slot: u32,
 }
 
-/// Starts a registry that acknowledges and forgets whatever `fault` says.
+/// Starts a registry that acknowledges but forgets the effects that `fault` selects.
 pub(crate) fn serve(fault: Fault) -> Target {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -227,7 +227,7 @@ mod tests {
         assert!(matches!(ending, Ending::Disagreed(..)), "a push by tag that is forgotten");
     }
 
-    /// The length of the script that shows a fault.
+    /// The number of steps in the shrunk script that shows a fault.
     fn steps_to_show(fault: Fault) -> usize {
         let mut place = Place::url(serve(fault));
         let Ending::Disagreed(script, _) = episode(&mut place, &plan(20_000)).unwrap() else { panic!("not found") };

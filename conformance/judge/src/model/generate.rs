@@ -1,4 +1,4 @@
-//! Makes up operations over few names, so that they meet.
+//! Generates operations over few names, so that they affect each other.
 
 mod manifests;
 mod uploads;
@@ -12,11 +12,11 @@ use crate::model::op::Op;
 use crate::model::others::is_asked;
 use crate::model::state::{Repo, State};
 
-/// Contents that only one group knows, and contents that all know.
+/// Number of contents that only one group uses, and number that all use.
 const OWN: usize = 9;
 const COMMON: usize = 3;
 
-/// How many manifest digests are remembered to ask for again.
+/// Number of manifest digests remembered for later requests.
 const REMEMBERED: usize = 48;
 
 /// With more manifests than this a repository gets more deletes.
@@ -26,7 +26,7 @@ pub const TAGS: [&str; 8] = ["latest", "v1", "v1.0", "A", "_x", "b-2", "sha256-0
 
 const ARTIFACT_TYPES: [&str; 3] = ["application/x.one", "application/x.two", "application/x.config"];
 
-/// A group's generator: what it makes depends on its seed and on the state that it is shown.
+/// A group's generator. Its operations depend on its seed and on the given state.
 #[derive(Debug)]
 pub struct Generator {
     pub random: Random,
@@ -34,14 +34,14 @@ pub struct Generator {
     foreign: Vec<String>,
     contents: Vec<Content>,
     next_slot: u32,
-    /// What an upload is meant to become.
+    /// The planned content of each upload.
     plans: BTreeMap<u32, (Content, &'static str)>,
-    /// Digests of manifests made so far, newest last.
+    /// Digests of generated manifests, newest last.
     made: Vec<String>,
 }
 
 impl Generator {
-    /// For one group's repositories; `foreign` are those of other groups, to mount from.
+    /// A generator for one group's repositories. `foreign` are those of other groups, to mount from.
     pub fn new(random: Random, group: usize, repos: Vec<String>, foreign: Vec<String>) -> Self {
         let own = (0..OWN).map(|i| Content::whole((group * OWN + i) as u32));
         let common = (0..COMMON).map(|i| Content::whole(SHARED + 3 + i as u32));
@@ -55,8 +55,8 @@ impl Generator {
         self.next_in(state, &repo)
     }
 
-    /// The next operation, in that repository where it names one; of other registries, one that they must answer as the
-    /// model does.
+    /// The next operation, in this repository if it names one. For other registries it is one whose answer the
+    /// specification decides.
     pub fn next_in(&mut self, state: &State, repo: &str) -> Op {
         loop {
             let op = self.any_in(state, repo);
@@ -103,7 +103,7 @@ impl Generator {
         (*self.random.pick(&TAGS)).to_owned()
     }
 
-    /// A digest that is there, or one that may be, or nonsense.
+    /// A digest that exists, that may exist, or an invalid one.
     fn blob_digest(&mut self, state: &State, repo: &str) -> String {
         let held: Vec<&String> = state.repo(repo).into_iter().flat_map(|repo| repo.blobs.keys()).collect();
         match self.random.below(20) {

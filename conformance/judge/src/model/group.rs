@@ -1,4 +1,4 @@
-//! One group of repositories under test: what is sent, what the model says of the answers, what was done so far.
+//! One group of repositories under test: its operations, their answers checked by the model, and the steps so far.
 
 use std::collections::BTreeSet;
 
@@ -11,26 +11,26 @@ use crate::model::script::Step;
 use crate::model::state::State;
 use crate::model::wire::Wire;
 
-/// How many requests of one group are ever under way at once.
+/// Most requests of one group in flight at once.
 pub const LANES: usize = 8;
 
-/// How many manifest digests a comparison asks for that are not there any more.
+/// Number of removed manifest digests that a comparison requests.
 const GONE: usize = 64;
 
-/// A group of repositories that one checker follows.
+/// A group of repositories checked together.
 #[derive(Debug)]
 pub struct Group {
     pub judge: Judge,
     pub wire: Wire,
     pub repos: Vec<String>,
     pub history: Vec<Step>,
-    /// Blob and manifest digests that were ever used, to ask for in comparisons.
+    /// All blob and manifest digests ever used, to be requested in comparisons.
     blobs: BTreeSet<String>,
     manifests: BTreeSet<String>,
     pub requests: u64,
 }
 
-/// How a step ended when nothing was wrong.
+/// The outcome of a step without a disagreement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     Answered,
@@ -39,7 +39,7 @@ pub enum Flow {
 }
 
 impl Group {
-    /// On a registry that may have content of other runs (`crowded`) or that has not.
+    /// A group on a registry that may have content of other runs (`crowded`) or not.
     pub fn new(target: Target, repos: Vec<String>, crowded: bool) -> Self {
         Group {
             judge: Judge::new(State { crowded, others: !target.own, ..State::new(&repos) }),
@@ -52,7 +52,7 @@ impl Group {
         }
     }
 
-    /// Sends operations at the same time (or just one); a broken connection is right only if `dying` says so.
+    /// Sends operations at the same time (or a single one). A broken connection is allowed only if `dying` says so.
     pub fn send(&mut self, ops: Vec<Op>, dying: &dyn Fn() -> bool) -> Result<Flow, Disagreement> {
         for op in &ops {
             self.note(op);
@@ -102,7 +102,7 @@ impl Group {
         result.map(|()| Flow::Cut)
     }
 
-    /// Learns what is left after a start: offsets of open uploads first, as unanswered bytes may count.
+    /// Determines the state after a start: first the offsets of open uploads, since unanswered bytes may count.
     pub fn recover(&mut self) -> Result<(), Disagreement> {
         self.wire.hang_up();
         self.judge.restarted();
@@ -117,7 +117,7 @@ impl Group {
         self.compare()
     }
 
-    /// Compares everything that can be seen: lists, referrers, every blob and manifest that is or was there.
+    /// Compares all visible state: lists, referrers, and every blob and manifest that exists or existed.
     pub fn compare(&mut self) -> Result<(), Disagreement> {
         self.history.push(Step::Compare);
         let reads = self.everything();
@@ -192,7 +192,7 @@ impl Group {
             }
             _ => {}
         }
-        // Most of them never come back; which ones are dropped does not matter.
+        // Most of them never come back, and it does not matter which ones are dropped.
         while self.manifests.len() > 4 * GONE {
             self.manifests.pop_first();
         }

@@ -1,4 +1,4 @@
-//! Follows the states that the answers so far allow, and says when none is left.
+//! Tracks the states that the answers so far allow, and reports when none is left.
 
 use harness::client::Response;
 
@@ -6,7 +6,7 @@ use crate::model::answer::{answer, unanswered};
 use crate::model::op::Op;
 use crate::model::state::{Session, State};
 
-/// How many states may be possible at once before the run is given up as undecidable.
+/// Most possible states at once. Beyond that the run is undecidable.
 const STATES: usize = 512;
 
 /// An answer that no possible state allows.
@@ -16,14 +16,14 @@ pub struct Disagreement {
     pub why: String,
 }
 
-/// One request and what came back; `None` = the server was killed first.
+/// One request with its answer; `None` if the server was killed first.
 #[derive(Debug)]
 pub struct Exchange {
     pub op: Op,
     pub response: Option<Response>,
 }
 
-/// The possible states of one group of repositories; mostly there is just one.
+/// The possible states of one group of repositories. Mostly there is only one.
 #[derive(Clone, Debug)]
 pub struct Judge {
     states: Vec<State>,
@@ -34,7 +34,7 @@ impl Judge {
         Judge { states: vec![state] }
     }
 
-    /// One of the possible states: what the next operation is made up from.
+    /// One of the possible states, for generating the next operation.
     pub fn state(&self) -> &State {
         &self.states[0]
     }
@@ -43,7 +43,7 @@ impl Judge {
         self.states.len()
     }
 
-    /// Takes one answered operation.
+    /// Processes one answered operation.
     pub fn take(&mut self, op: &Op, response: &Response) -> Result<(), Disagreement> {
         if let [state] = &mut self.states[..] {
             let mut fits = answer(state, op, false);
@@ -57,7 +57,7 @@ impl Judge {
         self.narrow(next, |states| explain(states, op, response))
     }
 
-    /// Takes operations that ran at the same time: some order of them must explain all answers.
+    /// Processes operations that ran at the same time. Some order of them must explain all answers.
     pub fn take_together(&mut self, exchanges: &[Exchange]) -> Result<(), Disagreement> {
         let mut next = Vec::new();
         for state in &self.states {
@@ -69,17 +69,17 @@ impl Judge {
         })
     }
 
-    /// A collection without grace has run.
+    /// Processes a collection without grace.
     pub fn collected(&mut self) {
         self.states = distinct(self.states.iter().flat_map(State::collected).collect());
     }
 
-    /// The server was started again: what it may have forgotten is in doubt.
+    /// Processes a restart of the server, which may have forgotten some state.
     pub fn restarted(&mut self) {
         self.states.iter_mut().for_each(State::restarted);
     }
 
-    /// Takes the offset that a session reports after a restart: bytes of an unanswered request may have stayed.
+    /// Processes the offset that a session reports after a restart. Bytes of an unanswered request may have been kept.
     pub fn take_offset(&mut self, op: &Op, response: &Response) -> Result<(), Disagreement> {
         let Some(slot) = op.slot() else { return self.take(op, response) };
         let mut next = Vec::new();
@@ -91,7 +91,7 @@ impl Judge {
         self.narrow(next, |states| explain(states, op, response))
     }
 
-    /// The slots that are open in any of the possible states, with their repositories.
+    /// The slots open in any of the possible states, with their repositories.
     pub fn open_slots(&self) -> Vec<(u32, String)> {
         let all = self.states.iter().flat_map(|state| &state.sessions);
         let mut slots: Vec<_> = all.map(|(slot, session)| (*slot, session.repo.clone())).collect();
@@ -114,7 +114,7 @@ impl Judge {
     }
 }
 
-/// The states that a session's uncertain tail and its reported offset allow; `0-0` is no byte or one.
+/// The states allowed by a session's uncertain tail and its reported offset. `0-0` means no byte or one.
 fn grown(state: &State, slot: u32, response: &Response) -> Vec<State> {
     let Some(Session { bytes, tail, .. }) = state.sessions.get(&slot) else { return vec![state.clone()] };
     let end = response.header("Range").and_then(|range| range.strip_prefix("0-")?.parse::<usize>().ok());
@@ -143,7 +143,7 @@ fn after(state: &State, op: &Op, response: Option<&Response>, contended: bool) -
     next.collect()
 }
 
-/// Adds every state that some order of the exchanges leads to.
+/// Adds every state that results from some order of the exchanges.
 fn orders(state: &State, left: &[&Exchange], all: &[Exchange], out: &mut Vec<State>) {
     if left.is_empty() {
         if !out.contains(state) {

@@ -1,4 +1,4 @@
-//! The model check: random operations, each answer compared with what the model says it must be.
+//! The model check: random operations, with each answer compared with the model.
 
 mod answer;
 pub mod content;
@@ -32,28 +32,28 @@ use place::Place;
 use run::{Ending, Plan};
 use script::Script;
 
-/// How many operations one registry sees before a fresh one is started.
+/// Most operations on one registry before a fresh one is started.
 const EPISODE: u64 = 20_000;
 
 /// Compares a registry with the model, operation by operation.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The `skyberth` binary: started, killed and started again.
+    /// The `skyberth` binary, which the check starts, kills and starts again.
     #[arg(long, conflicts_with = "url")]
     binary: Option<PathBuf>,
-    /// A running registry is never killed.
+    /// A running registry, which is never killed.
     #[command(flatten)]
     target: TargetArgs,
-    /// How many operations; the scale says how many if this does not.
+    /// Number of operations. By default the scale decides.
     #[arg(long)]
     operations: Option<u64>,
-    /// How many clients work at once, each in repositories of its own.
+    /// Number of clients at once, each in its own repositories.
     #[arg(long, default_value_t = 6)]
     clients: usize,
-    /// Kills, starts without the index and collections in between.
+    /// Also kill the server, start it without its index, and collect.
     #[arg(long, conflicts_with = "url")]
     crashes: bool,
-    /// A script, or a folder of them, to run instead.
+    /// Run this script, or all scripts in this directory, instead.
     #[arg(long)]
     script: Option<PathBuf>,
     #[command(flatten)]
@@ -154,7 +154,7 @@ fn explain(
     for step in script.steps.iter().rev().take(30).rev() {
         println!("  {}", serde_json::to_string(step)?);
     }
-    // A folder of their own: what lies in the report folder itself is reports.
+    // In a subdirectory, since the report directory itself has only reports.
     let path = folder.unwrap_or(Path::new(".")).join("scripts").join(file);
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;

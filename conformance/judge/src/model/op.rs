@@ -1,10 +1,10 @@
-//! One request of the distribution API, as it stands in a script.
+//! One request of the distribution API, as written in a script.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::content::Content;
 
-/// A request. Upload sessions are named by slots: whoever sends them knows which `Location` a slot got.
+/// A request. It names upload sessions by slots; the sender knows the `Location` of each slot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 pub enum Op {
@@ -14,7 +14,7 @@ pub enum Op {
         slot: u32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         algorithm: Option<String>,
-        /// A body that nobody asked for (row 41).
+        /// A body that was not requested (row 41).
         #[serde(default, skip_serializing_if = "is_false")]
         junk: bool,
     },
@@ -26,7 +26,7 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "is_false")]
         chunked: bool,
     },
-    /// end-11. `bytes` is what the digest stands for, where a group cannot know whether others hold it.
+    /// end-11. `bytes` is the content of the digest, if the group cannot know whether others have it.
     Mount {
         repo: String,
         slot: u32,
@@ -101,12 +101,12 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         last: Option<String>,
     },
-    /// `_catalog`, whole: every page is followed. Only the group's own repositories are judged.
+    /// `_catalog` with all its pages. Only the group's own repositories are judged.
     Catalog {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         n: Option<u32>,
     },
-    /// end-12a, end-12b, whole: every page is followed.
+    /// end-12a and end-12b, with all pages.
     Referrers {
         repo: String,
         digest: String,
@@ -123,7 +123,7 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Op {
-    /// The session that the request names, if it does.
+    /// The session named by the request, if any.
     pub fn slot(&self) -> Option<u32> {
         match self {
             Op::Patch { slot, .. }
@@ -134,12 +134,12 @@ impl Op {
         }
     }
 
-    /// True if the answer has no body whatever it says.
+    /// True if the answer never has a body.
     pub fn is_head(&self) -> bool {
         matches!(self, Op::GetBlob { head: true, .. } | Op::GetManifest { head: true, .. })
     }
 
-    /// Applies `change` to each repository name in it.
+    /// Applies `change` to each repository name.
     pub fn rename(&mut self, change: &dyn Fn(&str) -> String) {
         match self {
             Op::Catalog { .. } => {}

@@ -1,4 +1,4 @@
-//! What is asked of a registry that is not judged by Skyberth's own policy: operations whose answers the specification
+//! The operations for registries that are not judged by Skyberth's own policy: those whose answers the specification
 //! decides.
 
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::model::content::{Content, Grammar, grammar};
 use crate::model::op::Op;
 use crate::model::state::State;
 
-/// True if v1.1.1 says what this operation must be answered with.
+/// True if v1.1.1 decides the answer to this operation.
 pub fn is_asked(state: &State, op: &Op) -> bool {
     match op {
         Op::StartUpload { algorithm, junk, .. } => algorithm.is_none() && !junk,
@@ -39,12 +39,12 @@ pub fn is_asked(state: &State, op: &Op) -> bool {
             let exists = state.repo(repo).is_some_and(|here| here.exists);
             exists && artifact_type.is_none() && n.is_none() && is_plain(digest)
         }
-        // Optional, later than v1.1.1, or of no specification.
+        // Optional, newer than v1.1.1, or in no specification.
         Op::PostBlob { .. } | Op::CancelUpload { .. } | Op::Catalog { .. } => false,
     }
 }
 
-/// A digest of the algorithm that every registry has.
+/// True for a digest with the algorithm that every registry supports.
 fn is_plain(digest: &str) -> bool {
     grammar(digest) == Grammar::Known("sha256")
 }
@@ -53,17 +53,18 @@ fn is_reference(reference: &str) -> bool {
     !reference.contains(':') || is_plain(reference)
 }
 
-/// Some registries give manifests out as blobs, too.
+/// True if it is the digest of a manifest, which some registries serve as a blob too.
 fn is_manifest(state: &State, digest: &str) -> bool {
     state.repos.values().any(|repo| repo.manifests.contains_key(digest))
 }
 
-/// A range as long as these bytes, in order or not.
+/// True if the range has the length of these bytes, whatever its position.
 fn covers(range: Option<&str>, bytes: &Content) -> bool {
     range.and_then(bounds).is_some_and(|(first, last)| last - first + 1 == bytes.len())
 }
 
-/// An OCI manifest whose type is said twice and alike, under a tag or its digest, with all that it needs.
+/// True for an OCI manifest whose type is stated twice alike, pushed by tag or by its own digest, with all that it
+/// references.
 fn is_plain_manifest(state: &State, op: &Op) -> bool {
     let Op::PutManifest { reference, tags, digest, content_type, body, .. } = op else { return false };
     let kind = serde_json::from_str::<Value>(body).ok();

@@ -1,4 +1,4 @@
-//! Where a run happens: a registry of its own that can be killed, or a running one by URL.
+//! The registry of a run: one that the check starts and can kill, or a running one by URL.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use harness::operate::operate_as;
 use harness::server::{Server, ServerOptions};
 use harness::surroundings::Surroundings;
 
-/// A registry to run scripts on, again and again from nothing.
+/// A registry that can run scripts repeatedly, each time from an empty state.
 #[derive(Debug)]
 pub struct Place {
     kind: Kind,
@@ -17,7 +17,7 @@ pub struct Place {
 
 #[derive(Debug)]
 enum Kind {
-    /// `folder` holds one folder for each fresh start.
+    /// `folder` contains one directory for each fresh start.
     Own {
         binary: PathBuf,
         folder: PathBuf,
@@ -29,23 +29,23 @@ enum Kind {
 }
 
 impl Place {
-    /// A registry started from a binary, with its data below `folder`.
+    /// A registry started from a binary, with data below `folder`.
     pub fn own(binary: &Path, folder: &Path, surroundings: Surroundings) -> Self {
         let (binary, folder) = (binary.to_owned(), folder.to_owned());
         Place { kind: Kind::Own { binary, folder, surroundings, server: None, options: None }, runs: 0 }
     }
 
-    /// A running registry; it is never restarted, names are made new instead.
+    /// A running registry. It is never restarted; new names serve instead.
     pub fn url(target: Target) -> Self {
         Place { kind: Kind::Url(target), runs: 0 }
     }
 
-    /// True if it is started from nothing for each run.
+    /// True if it is started empty for each run.
     pub fn is_own(&self) -> bool {
         matches!(self.kind, Kind::Own { .. })
     }
 
-    /// An empty registry, and what to put before repository names.
+    /// An empty registry, and the prefix for its repository names.
     pub fn fresh(&mut self) -> anyhow::Result<String> {
         self.runs += 1;
         match &mut self.kind {
@@ -88,7 +88,7 @@ impl Place {
         Ok(())
     }
 
-    /// `kill -9` and a start.
+    /// Kills the server with `kill -9` and starts it again.
     pub fn restart(&mut self, without_index: bool) -> anyhow::Result<()> {
         self.kill()?;
         if without_index {
@@ -105,7 +105,7 @@ impl Place {
         }
     }
 
-    /// `skyberth gc` without grace.
+    /// Runs `skyberth gc` without grace.
     pub fn collect(&mut self, stopped: bool) -> anyhow::Result<()> {
         if stopped {
             self.kill()?;

@@ -1,4 +1,4 @@
-//! What a manifest's bytes say: the checks of oci.md rows 84-98 and what an answer is made of.
+//! Parses manifests for the model: the checks of oci.md rows 84-98, and the data for answers.
 
 use serde_json::Value;
 
@@ -9,26 +9,26 @@ pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const DOCKER_IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// An acceptable manifest.
+/// A valid manifest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     pub media_type: String,
     pub subject: Option<Need>,
-    /// As the referrers API must show it.
+    /// As shown by the referrers API.
     pub artifact_type: Option<String>,
     pub annotations: Option<Value>,
-    /// Config, layers and children that must be there; layers with `urls` are left out.
+    /// Config, layers and children that must exist. Layers with `urls` are left out.
     pub needs: Vec<Need>,
 }
 
-/// A descriptor's digest and stated size.
+/// The digest and stated size of a descriptor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Need {
     pub digest: String,
     pub size: u64,
 }
 
-/// Reads a manifest sent under a `Content-Type`; `None` = 400 `MANIFEST_INVALID`.
+/// Parses a manifest sent with a `Content-Type`; `None`: 400 `MANIFEST_INVALID`.
 pub fn read(body: &[u8], content_type: Option<&str>) -> Option<Reading> {
     let value: Value = serde_json::from_slice(body).ok()?;
     let map = value.as_object()?;
@@ -67,7 +67,7 @@ pub fn read(body: &[u8], content_type: Option<&str>) -> Option<Reading> {
     })
 }
 
-/// One digest cannot have two sizes, whether its content is there or not.
+/// True if one digest has two sizes, whether or not its content exists.
 fn contradicts_itself(needs: &[Need]) -> bool {
     let differs = |a: &Need, b: &Need| a.digest == b.digest && a.size != b.size;
     needs.iter().enumerate().any(|(i, a)| needs[i + 1..].iter().any(|b| differs(a, b)))

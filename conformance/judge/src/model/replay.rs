@@ -7,14 +7,14 @@ use crate::model::judge::{Disagreement, Exchange};
 use crate::model::place::Place;
 use crate::model::script::{Script, Step};
 
-/// The first disagreement, with the number of the step that showed it.
+/// The first disagreement, with the number of its step.
 #[derive(Clone, Debug)]
 pub struct Found {
     pub step: usize,
     pub disagreement: Disagreement,
 }
 
-/// Runs all steps, up to the first disagreement; an error is a registry that does not start.
+/// Runs all steps up to the first disagreement. An error means that the registry does not start.
 pub fn replay(place: &mut Place, script: &Script) -> anyhow::Result<Option<Found>> {
     let prefix = place.fresh()?;
     let script = script.below(&prefix);

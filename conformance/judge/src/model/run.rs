@@ -12,27 +12,27 @@ use crate::model::op::Op;
 use crate::model::place::Place;
 use crate::model::script::{Script, Step};
 
-/// How many repositories one group has.
+/// Number of repositories of one group.
 const REPOSITORIES: usize = 3;
 
-/// How many steps a group does between comparisons, and how many where kills come in between.
+/// Steps of a group between comparisons, without and with kills.
 const BATCH: usize = 400;
 const SHORT_BATCH: usize = 120;
 
-/// The longest wait before a kill, in microseconds.
+/// Longest wait before a kill, in microseconds.
 const LONGEST_LIFE: u64 = 250_000;
 
-/// What an episode shall do.
+/// The plan of an episode.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
     pub operations: u64,
     pub clients: usize,
-    /// Kills, starts without the index, collections.
+    /// True for kills, starts without the index, and collections.
     pub crashes: bool,
 }
 
-/// What an episode did.
+/// The counts of an episode.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     pub operations: u64,
@@ -42,7 +42,7 @@ pub struct Tally {
     pub rebuilds: u64,
 }
 
-/// How an episode ended.
+/// The outcome of an episode.
 #[derive(Debug)]
 pub enum Ending {
     Agreed(Tally),
@@ -74,7 +74,7 @@ pub fn episode(place: &mut Place, plan: &Plan) -> anyhow::Result<Ending> {
         if plan.crashes && verdict.is_none() {
             verdict = between(place, &mut clients, &mut random, &mut tally)?;
         }
-        // Recovery compares already; short batches need no comparison each.
+        // Recovery already compares, and short batches need no comparison each.
         let due = !plan.crashes || random.chance(25) || tally.operations >= plan.operations;
         let verdict = verdict.or_else(|| if due { each(&mut clients, Group::compare) } else { None });
         if let Some((at, disagreement)) = verdict {
@@ -98,7 +98,7 @@ fn clients(place: &Place, plan: &Plan, prefix: &str, random: &mut Random) -> any
     Ok(all.iter().enumerate().map(make).collect())
 }
 
-/// All clients work at the same time, each in its own repositories; after `life` microseconds the server is killed.
+/// Runs all clients at the same time, each in its own repositories. After `life` microseconds the server is killed.
 fn batch(
     place: &mut Place,
     clients: &mut [Client],
@@ -146,11 +146,11 @@ fn work(client: &mut Client, steps: usize, dying: &AtomicBool) -> (u64, Result<(
     (count, Ok(()))
 }
 
-/// One operation; or, now and then, a few at once in one repository.
+/// One operation, or sometimes several at once in one repository.
 fn some_ops(client: &mut Client) -> Vec<Op> {
     let Client { group, generator } = client;
     let state = group.judge.state();
-    // What happens to one session under two requests at once is own policy.
+    // Two requests to one session at once are a matter of own policy.
     if state.others || group.judge.count() > 1 || !generator.random.chance(6) {
         return vec![generator.next(state)];
     }
@@ -159,7 +159,7 @@ fn some_ops(client: &mut Client) -> Vec<Op> {
     (0..count).map(|_| generator.next_in(state, &repo)).collect()
 }
 
-/// A collection or a restart, or neither.
+/// Runs a collection or a restart, or neither.
 fn between(
     place: &mut Place,
     clients: &mut [Client],

@@ -1,4 +1,4 @@
-//! A run written down, to be repeated.
+//! A recorded run that can be repeated.
 
 use std::path::Path;
 
@@ -11,26 +11,26 @@ use crate::model::op::Op;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
-    /// One request, answered.
+    /// One answered request.
     Do(Op),
     /// Requests at the same time.
     Together(Vec<Op>),
-    /// `kill -9` while these requests are under way, that long after they were sent; then a start.
+    /// `kill -9` while these requests are in flight, that long after they were sent; then a start.
     Crash { during: Vec<Op>, after_micros: u64 },
     /// `kill -9` and a start, with or without the index directory.
     Restart { without_index: bool },
     /// A collection without grace, by the node itself or while it is stopped.
     Collect { stopped: bool },
-    /// The whole observable state is compared.
+    /// A comparison of the whole visible state.
     Compare,
 }
 
 /// A run of one group on a fresh registry.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Script {
-    /// What the run is about, for a reader.
+    /// A description of the run, for readers.
     pub about: String,
-    /// The repositories that the checker follows.
+    /// The repositories to check.
     pub repositories: Vec<String>,
     pub steps: Vec<Step>,
 }
@@ -41,7 +41,7 @@ impl Script {
         serde_json::from_slice(&text).with_context(|| path.display().to_string())
     }
 
-    /// Writes one step a line.
+    /// Writes the script, one step per line.
     pub fn save(&self, path: &Path) -> anyhow::Result<()> {
         let steps: Vec<String> = self.steps.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
         let text = format!(
@@ -53,12 +53,12 @@ impl Script {
         std::fs::write(path, text).with_context(|| path.display().to_string())
     }
 
-    /// The same under other repository names, so that one registry can run it many times.
+    /// The script with prefixed repository names, so that one registry can run it many times.
     pub fn below(&self, prefix: &str) -> Self {
         self.renamed(&|name| format!("{prefix}{name}"))
     }
 
-    /// The reverse.
+    /// The script without the prefix.
     pub fn without(&self, prefix: &str) -> Self {
         self.renamed(&|name| name.strip_prefix(prefix).unwrap_or(name).to_owned())
     }

@@ -1,4 +1,4 @@
-//! Delta debugging: fewer and fewer steps that still end in a disagreement.
+//! Delta debugging: repeatedly removes steps from a script that still ends in a disagreement.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::model::place::Place;
 use crate::model::replay::{Found, replay};
 use crate::model::script::{Script, Step};
 
-/// How long one disagreement may take to shrink, and how often a script that is not deterministic is tried.
+/// Longest time to shrink one disagreement, and number of attempts with a script that is not deterministic.
 const LIMIT: Duration = Duration::from_mins(3);
 const TRIES: usize = 4;
 
@@ -17,12 +17,12 @@ pub struct Shrunk {
     pub found: Found,
 }
 
-/// Makes the script shorter; `None` = alone, on a fresh registry, it runs without a disagreement.
+/// Shortens the script. `None` if it runs alone, on a fresh registry, without a disagreement.
 pub fn shrink(place: &mut Place, script: &Script) -> anyhow::Result<Option<Shrunk>> {
     shrink_by(script, &mut |script| attempt(place, script))
 }
 
-/// Runs a script; `Some` = it ends in a disagreement.
+/// Runs a script. `Some` if it ends in a disagreement.
 type Attempt<'a> = dyn FnMut(&Script) -> anyhow::Result<Option<Found>> + 'a;
 
 fn shrink_by(script: &Script, attempt: &mut Attempt<'_>) -> anyhow::Result<Option<Shrunk>> {
@@ -33,7 +33,7 @@ fn shrink_by(script: &Script, attempt: &mut Attempt<'_>) -> anyhow::Result<Optio
     while Instant::now() < deadline {
         let before = best.script.steps.len();
         best = pass(attempt, best, size, deadline)?;
-        // The smallest pass is repeated as long as it helps.
+        // The smallest pass is repeated while it helps.
         if size <= 1 && best.script.steps.len() == before {
             break;
         }
@@ -42,7 +42,7 @@ fn shrink_by(script: &Script, attempt: &mut Attempt<'_>) -> anyhow::Result<Optio
     Ok(Some(best))
 }
 
-/// Tries to leave out each run of `size` steps, from the end.
+/// Tries to remove each run of `size` steps, from the end.
 fn pass(attempt: &mut Attempt<'_>, mut best: Shrunk, size: usize, deadline: Instant) -> anyhow::Result<Shrunk> {
     let mut end = best.script.steps.len();
     while end > 0 && Instant::now() < deadline {
@@ -69,7 +69,7 @@ fn attempt(place: &mut Place, script: &Script) -> anyhow::Result<Option<Found>> 
     Ok(None)
 }
 
-/// Nothing after the step that showed it matters.
+/// Removes the steps after the disagreement.
 fn cut(script: &Script, found: Found) -> Shrunk {
     let mut script = script.clone();
     script.steps.truncate(found.step + 1);
@@ -90,7 +90,7 @@ mod tests {
     fn only_the_steps_that_matter_stay() {
         let script =
             Script { about: String::new(), repositories: vec!["a".to_owned()], steps: (0..500).map(step).collect() };
-        // Wrong as soon as steps 17 and 250 have both run.
+        // Fails as soon as steps 17 and 250 have both run.
         let mut runs = 0;
         let shrunk = shrink_by(&script, &mut |script| {
             runs += 1;

@@ -1,4 +1,4 @@
-//! What a registry holds, and how an answered operation changes it.
+//! The state of a registry, and how an answered operation changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,31 +7,31 @@ use crate::model::reading::Reading;
 
 pub type Bytes = Arc<[u8]>;
 
-/// How many closed sessions are remembered for a repeated close (row 71).
+/// Number of closed sessions remembered for a repeated close (row 71).
 const REMEMBERED: usize = 64;
 
-/// The repositories of one group, whose operations one checker follows.
+/// The repositories of one group, which are checked together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     pub repos: BTreeMap<String, Repo>,
     pub sessions: BTreeMap<u32, Session>,
-    /// Sessions that ended in a blob, oldest first.
+    /// Sessions that became blobs, oldest first.
     pub closed: Vec<Closed>,
-    /// The registry has content that is not of this run, so an anonymous mount may find anything.
+    /// The registry may have content of other runs, so an anonymous mount may succeed at any time.
     pub crowded: bool,
-    /// The registry is not judged by Skyberth's own policy.
+    /// True if Skyberth's own policy does not apply.
     pub others: bool,
 }
 
 /// One repository.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Repo {
-    /// It has held a blob or manifest.
+    /// True once it has had a blob or manifest.
     pub exists: bool,
     pub blobs: BTreeMap<String, Bytes>,
     pub manifests: BTreeMap<String, Manifest>,
     pub tags: BTreeMap<String, String>,
-    /// Sessions whose id nobody learned.
+    /// Sessions whose id no client learned.
     pub ghosts: Ghosts,
 }
 
@@ -55,22 +55,22 @@ pub struct Manifest {
 pub struct Session {
     pub repo: String,
     pub bytes: Vec<u8>,
-    /// What may or may not have followed when the server died; the next status tells.
+    /// Bytes that may have arrived when the server died. The next status tells.
     pub tail: Vec<u8>,
 }
 
-/// An upload that ended in a blob.
+/// An upload that became a blob.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Closed {
     pub slot: u32,
     pub repo: String,
     pub digest: String,
-    /// The server may have forgotten it.
+    /// True if the server may have forgotten it.
     pub vague: bool,
 }
 
 impl Ghosts {
-    /// One more session may be open.
+    /// Records that one more session may be open.
     pub fn doubt(&mut self) {
         if *self == Ghosts::None {
             *self = Ghosts::Maybe;
@@ -78,7 +78,7 @@ impl Ghosts {
     }
 }
 
-/// What an answer says has happened.
+/// The effect of an operation, by its answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     Nothing,
@@ -99,11 +99,11 @@ pub enum Effect {
         slot: u32,
         bytes: Vec<u8>,
     },
-    /// The session is gone without a blob.
+    /// The session ends without a blob.
     End {
         slot: u32,
     },
-    /// The session became a blob.
+    /// The session becomes a blob.
     Finish {
         slot: u32,
         digest: String,
@@ -135,7 +135,7 @@ impl State {
         self.repos.get(name)
     }
 
-    /// The session of a slot, if it is of that repository (row 62).
+    /// The session of a slot, if it belongs to that repository (row 62).
     pub fn session(&self, slot: u32, repo: &str) -> Option<&Session> {
         self.sessions.get(&slot).filter(|session| session.repo == repo)
     }
@@ -195,8 +195,8 @@ impl State {
         self.add_blob(session.repo, digest, bytes);
     }
 
-    /// The states that a collection without grace may leave: each repository without an open session loses every blob
-    /// that no manifest of it needs. There are several only where nobody knows whether a session is open.
+    /// The states that a collection without grace may leave. Each repository without an open session loses every blob
+    /// that none of its manifests references. There are several states only if it is unknown whether a session is open.
     pub fn collected(&self) -> Vec<State> {
         let mut out = vec![self.clone()];
         for name in self.repos.keys() {
@@ -216,14 +216,14 @@ impl State {
         out
     }
 
-    /// Notes bytes that may have arrived before the server died.
+    /// Records bytes that may have arrived before the server died.
     pub fn tail(&mut self, slot: u32, bytes: &[u8]) {
         if let Some(session) = self.sessions.get_mut(&slot) {
             session.tail = bytes.to_vec();
         }
     }
 
-    /// A restart may forget which sessions were closed.
+    /// After a restart the server may have forgotten which sessions were closed.
     pub fn restarted(&mut self) {
         for closed in &mut self.closed {
             closed.vague = true;
@@ -232,7 +232,7 @@ impl State {
 }
 
 impl Repo {
-    /// Every digest that a manifest needs.
+    /// Every digest that a manifest references.
     pub fn referenced(&self) -> BTreeSet<&str> {
         self.manifests.values().flat_map(|m| m.reading.needs.iter().map(|need| need.digest.as_str())).collect()
     }
@@ -241,7 +241,7 @@ impl Repo {
         self.manifests.values().any(|m| m.reading.needs.iter().any(|need| need.digest == digest))
     }
 
-    /// The digest that a tag or digest names here, and its manifest.
+    /// The digest that a tag or digest resolves to here, with its manifest.
     pub fn resolve<'a>(&'a self, reference: &'a str) -> Option<(&'a str, &'a Manifest)> {
         let digest = self.tags.get(reference).map_or(reference, String::as_str);
         self.manifests.get(digest).map(|manifest| (digest, manifest))

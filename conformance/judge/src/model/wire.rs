@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use crate::model::op::Op;
 
-/// Older idle connections are opened anew: a server may have given them up.
+/// Idle connections older than this are replaced, since a server may have closed them.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// How many pages of one list are followed.
+/// Most pages of one list that are followed.
 const PAGES: usize = 10_000;
 
-/// One client: its connections, and where its upload sessions are.
+/// One client: its connections, and the locations of its upload sessions.
 #[derive(Debug)]
 pub struct Wire {
     target: Target,
@@ -30,25 +30,25 @@ struct Location {
 }
 
 impl Wire {
-    /// A client that can have `lanes` requests under way at once.
+    /// A client that can have `lanes` requests in flight at once.
     pub fn new(target: Target, lanes: usize) -> Self {
         Wire { target, lanes: (0..lanes).map(|_| None).collect(), locations: HashMap::new() }
     }
 
-    /// Forgets the connections, after the server was restarted.
+    /// Drops the connections, after the server was restarted.
     pub fn hang_up(&mut self) {
         self.lanes.fill_with(|| None);
     }
 
-    /// Sends one operation and waits for its answer; lists are followed to their last page.
+    /// Sends one operation and waits for its answer. Lists are followed to their last page.
     pub fn run(&mut self, op: &Op) -> anyhow::Result<Response> {
         self.write(0, op)?;
-        // Repositories of other clients come and go between the pages of the catalog.
+        // Repositories of other clients appear and disappear between the pages of the catalog.
         let pages = if matches!(op, Op::Referrers { .. }) { Pages::OfOneState } else { Pages::WhileThingsChange };
         self.read(0, op, pages)
     }
 
-    /// Sends operations at the same time; an error is a connection that broke.
+    /// Sends operations at the same time. A broken connection is an error.
     pub fn run_together(&mut self, ops: &[Op]) -> Vec<anyhow::Result<Response>> {
         let written: Vec<_> = ops.iter().enumerate().map(|(lane, op)| self.write(lane, op)).collect();
         let mut out = Vec::new();
@@ -121,7 +121,8 @@ impl Wire {
         }
     }
 
-    /// Where a session is, asked for through some repository; an unknown one is one that never was.
+    /// The location of a session, requested through some repository. A slot without a session gets one that never
+    /// existed.
     fn location(&self, slot: u32, repo: &str) -> String {
         match self.locations.get(&slot) {
             Some(location) if location.repo == repo => location.path.clone(),
@@ -159,7 +160,7 @@ impl Wire {
                 let request = ranged(Request::new("PUT", path), range.as_deref());
                 bytes.as_ref().map_or(request.clone(), |bytes| with_body(request, bytes.bytes(), false))
             }
-            // Some registries hide a manifest whose type a client does not name.
+            // Some registries hide manifests whose type the client does not accept.
             Op::GetManifest { repo, reference, head, if_none_match: None } if !self.target.own => {
                 reading(get_or_head(*head), &format!("/v2/{repo}/manifests/{reference}"))
             }
@@ -168,7 +169,7 @@ impl Wire {
     }
 }
 
-/// Requests on what a repository holds; they need no session.
+/// Requests about the content of a repository, without a session.
 fn held_request(op: &Op) -> Request {
     match op {
         Op::GetBlob { repo, digest, head, range } => {
@@ -236,16 +237,16 @@ fn next_page(response: &Response) -> Option<String> {
     Some(path_of(url).to_owned())
 }
 
-/// What may happen between two pages of a list.
+/// What may change between two pages of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pages {
-    /// Nothing: a `Link` promises that there is more.
+    /// Nothing: after a `Link` there must be more.
     OfOneState,
-    /// What was left to list may be deleted.
+    /// The rest of the list may be deleted.
     WhileThingsChange,
 }
 
-/// Puts two pages together under the head of the second.
+/// Joins two pages under the head of the second.
 fn merge(first: &Response, second: &Response, key: &str, pages: Pages) -> anyhow::Result<Response> {
     second.expect(200)?;
     let items = |response: &Response| -> anyhow::Result<Vec<Value>> {

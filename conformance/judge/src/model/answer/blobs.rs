@@ -49,7 +49,7 @@ fn content(status: u16, digest: &str, bytes: &Bytes) -> Answer {
         .body(Body::Bytes(Bytes::clone(bytes)))
 }
 
-/// Row 15: our own choice is 400, the suites take 404 too.
+/// Row 15: our own choice is 400. The suites also accept 404.
 pub(super) fn malformed() -> Vec<Answer> {
     vec![Answer::error(400, &["DIGEST_INVALID"]), Answer::error(404, &[])]
 }
@@ -61,7 +61,7 @@ enum Span {
     Unsatisfiable,
 }
 
-/// Reads a `Range` of one span (RFC 9110 section 14); what is no byte range is ignored.
+/// Parses a `Range` of one span (RFC 9110 section 14). An invalid one is ignored.
 fn span(range: &str, length: usize) -> Span {
     let Some((first, last)) = range.strip_prefix("bytes=").and_then(|spec| spec.split_once('-')) else {
         return Span::Whole;

@@ -51,7 +51,7 @@ pub(super) fn referrers(state: &State, repo: &str, digest: &str, artifact_type: 
     let applied = artifact_type.map_or(Want::Absent, |_| Want::Is("artifactType".to_owned()));
     let listed =
         Answer::new(200).is("Content-Type", INDEX).header("OCI-Filters-Applied", applied).body(Body::Referrers(list));
-    // The whole API is optional.
+    // The whole referrers API is optional.
     let absent = state.others.then(|| Answer::error(404, &[]));
     [listed].into_iter().chain(absent).collect()
 }

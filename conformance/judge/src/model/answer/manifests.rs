@@ -11,7 +11,7 @@ use crate::model::op::Op;
 use crate::model::reading::{Reading, read};
 use crate::model::state::{Bytes, Effect, Manifest, Repo, State};
 
-/// How many `tag` parameters every registry that knows them takes.
+/// Number of `tag` parameters accepted by every registry that supports them.
 const TAGS_TAKEN: usize = 10;
 
 pub(super) fn put(state: &State, op: &Op) -> Vec<Answer> {
@@ -37,7 +37,7 @@ pub(super) fn put(state: &State, op: &Op) -> Vec<Answer> {
         Some(reading) => faults.extend(reference_faults(here, reading)),
     }
     let (Some(reading), Some(digest)) = (reading, digest) else { return faults };
-    // A repeat of what is there need not be checked again.
+    // A repeated push of existing content need not be checked again.
     let is_repeat = here.manifests.contains_key(&digest) && faults.iter().all(is_reference_fault);
     if !faults.is_empty() && !is_repeat {
         return faults;
@@ -47,7 +47,7 @@ pub(super) fn put(state: &State, op: &Op) -> Vec<Answer> {
     faults
 }
 
-/// The digest that the manifest will stand under; `None` after a fault.
+/// The digest under which the manifest will be stored; `None` after a fault.
 fn stored_digest(asked: Option<&str>, body: &[u8], faults: &mut Vec<Answer>) -> Option<String> {
     let Some(asked) = asked else { return Some(digest_of("sha256", body)) };
     match grammar(asked) {
@@ -71,7 +71,7 @@ fn stored(repo: &str, by_digest: bool, digest: String, tags: Vec<String>, manife
         .effect(effect)
 }
 
-/// Rows 91-97: one error for each digest that is not here, or a size that is wrong.
+/// Rows 91-97: an error for each missing digest, or for a wrong size.
 fn reference_faults(here: &Repo, reading: &Reading) -> Vec<Answer> {
     let mut missing = BTreeSet::new();
     let mut wrong = false;

@@ -1,4 +1,4 @@
-//! The table of the API: for a state and a request, every answer that is right.
+//! The table of the API: all valid answers for a state and a request.
 
 mod blobs;
 mod lists;
@@ -12,7 +12,7 @@ use crate::model::expected::Answer;
 use crate::model::op::Op;
 use crate::model::state::{Effect, State};
 
-/// The allowed answers. `contended` = other requests on the same session are under way.
+/// The allowed answers. `contended`: other requests on the same session are in flight.
 pub fn answer(state: &State, op: &Op, contended: bool) -> Vec<Answer> {
     match op {
         Op::StartUpload { repo, slot, algorithm, .. } => uploads::start(repo, *slot, algorithm.as_deref()),
@@ -44,13 +44,13 @@ pub fn answer(state: &State, op: &Op, contended: bool) -> Vec<Answer> {
     }
 }
 
-/// Other registries may refuse every delete.
+/// Other registries may refuse all deletes.
 fn or_disabled(state: &State, mut answers: Vec<Answer>) -> Vec<Answer> {
     answers.extend(state.others.then(|| Answer::error(405, &[])));
     answers
 }
 
-/// The states after a request whose answer never came, because the server was killed.
+/// The possible states after a request without an answer, because the server was killed.
 pub fn unanswered(state: &State, op: &Op) -> Vec<State> {
     let mut out = vec![state.clone()];
     let mut add = |next: State| {
@@ -70,7 +70,7 @@ pub fn unanswered(state: &State, op: &Op) -> Vec<State> {
     if let Op::CloseUpload { repo, slot, bytes, .. } = op
         && state.session(*slot, repo).is_some()
     {
-        // The last chunk may have arrived in part; or the file was already in the store and not yet linked.
+        // The last chunk may have arrived in part; or the file was in the store but not yet linked.
         let mut partly = state.clone();
         partly.tail(*slot, &bytes.as_ref().map(crate::model::content::Content::bytes).unwrap_or_default());
         add(partly);
@@ -79,7 +79,7 @@ pub fn unanswered(state: &State, op: &Op) -> Vec<State> {
         add(gone);
     }
     if let Op::PostBlob { repo, .. } = op {
-        // A single POST may be a session inside.
+        // A single POST may use a session internally.
         let mut ghost = state.clone();
         ghost.repos.entry(repo.clone()).or_default().ghosts.doubt();
         add(ghost);

@@ -1,4 +1,4 @@
-//! The model by itself: rows of the table, and that generated operations reach all of it.
+//! The model by itself: rows of the table, and the reach of generated operations.
 
 use std::collections::BTreeMap;
 

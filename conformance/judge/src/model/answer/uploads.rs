@@ -8,7 +8,7 @@ use crate::model::state::{Effect, Session, State};
 
 const NO_SESSION: &[&str] = &["BLOB_UPLOAD_UNKNOWN"];
 
-/// The last chunk that a closing PUT may carry.
+/// The last chunk, in a closing PUT.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Last<'a> {
     pub(super) bytes: Option<&'a Content>,
@@ -48,9 +48,9 @@ pub(super) fn mount(
         None => state.repos.values().find_map(|source| source.blobs.get(digest)),
     };
     let here = state.repo(repo).and_then(|target| target.blobs.get(digest));
-    // Other groups change their repositories meanwhile; a blob that is here already may be taken as mounted.
+    // Other groups change their repositories meanwhile. A blob that is here already may count as mounted.
     let elsewhere = match from {
-        // `from` may be taken for a hint only.
+        // `from` may be treated as a hint.
         _ if state.others => true,
         Some(from) => state.repo(from).is_none() && content.is_some_and(Content::is_shared),
         None => content.is_some_and(|content| state.crowded || content.is_shared()),
@@ -61,7 +61,7 @@ pub(super) fn mount(
         let effect = Effect::AddBlob { repo: repo.to_owned(), digest: digest.to_owned(), bytes };
         answers.push(created(repo, digest).effect(effect));
     }
-    // Mounting is optional.
+    // Mounts are optional.
     if own.is_none() || state.others {
         answers.push(opened(repo, slot));
         if grammar(digest) == Grammar::Unknown {
@@ -138,8 +138,8 @@ pub(super) fn close(
     answers
 }
 
-/// A close repeated after a 201 that got lost (row 71). One that overlaps the first or
-/// has a range may also find the session gone.
+/// A close repeated after a lost 201 (row 71). If it overlaps the first one or has a range, the session may also be
+/// gone.
 fn close_again(state: &State, repo: &str, slot: u32, digest: Option<&str>, unlike: bool) -> Vec<Answer> {
     let mut answers = Vec::new();
     let closed = state.closed.iter().find(|closed| closed.slot == slot && closed.repo == repo);
@@ -159,7 +159,7 @@ fn close_again(state: &State, repo: &str, slot: u32, digest: Option<&str>, unlik
     answers
 }
 
-/// What is wrong with a `Content-Range` (rows 52, 55, 56); nothing = the chunk is in order.
+/// The faults of a `Content-Range` (rows 52, 55, 56); empty for a chunk in order.
 fn range_faults(session: &Session, repo: &str, range: Option<&str>, length: usize, contended: bool) -> Vec<Answer> {
     let Some(range) = range else { return Vec::new() };
     let here = |status, code| Answer {
@@ -181,7 +181,7 @@ fn range_faults(session: &Session, repo: &str, range: Option<&str>, length: usiz
     faults
 }
 
-/// First and last byte of a `Content-Range`.
+/// The first and last byte in a `Content-Range`.
 pub fn bounds(range: &str) -> Option<(usize, usize)> {
     let (first, last) = range.split_once('-')?;
     let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
@@ -199,7 +199,7 @@ fn progress(status: u16, repo: &str, end: usize) -> Answer {
         .is("Range", format!("0-{}", end.saturating_sub(1)))
 }
 
-/// Where a session stands. While another request writes to it, that may be anything on the way.
+/// The state of a session. While another request writes to it, its offset may be anything on the way.
 fn so_far(status: u16, session: &Session, repo: &str, contended: bool) -> Answer {
     if !contended {
         return progress(status, repo, session.bytes.len());

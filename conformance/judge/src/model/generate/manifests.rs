@@ -1,4 +1,4 @@
-//! Manifests: images, indexes and artifacts over what is there, with faults now and then.
+//! Generates manifests: images, indexes and artifacts of existing content, sometimes with faults.
 
 use harness::site::digest;
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ impl Generator {
         (self.spoil(value), content_type)
     }
 
-    /// Mostly leaves it as it is.
+    /// Sometimes damages a manifest. Mostly returns it unchanged.
     fn spoil(&mut self, mut value: Value) -> String {
         match self.random.below(40) {
             0 => value["schemaVersion"] = json!(1),
@@ -126,7 +126,7 @@ impl Generator {
         json!({ "schemaVersion": 2, "manifests": children })
     }
 
-    /// A blob that is there; or one that may be missing, or with a wrong size.
+    /// A descriptor of an existing blob; or of one that may be missing, or with a wrong size.
     fn blob_descriptor(&mut self, here: &Repo, kind: &str) -> Value {
         let held: Vec<_> = here.blobs.iter().collect();
         let (digest, mut size) = if held.is_empty() || self.random.chance(4) {
@@ -152,7 +152,7 @@ impl Generator {
         json!({ "mediaType": manifest.reading.media_type, "digest": digest, "size": size })
     }
 
-    /// A manifest that is there, was or never will be.
+    /// A manifest that exists, existed, or never will.
     fn subject(&mut self, here: &Repo) -> Value {
         match self.random.below(4) {
             0 => {

@@ -1,4 +1,4 @@
-//! Uploads: sessions in and out of order, single posts, mounts.
+//! Generates uploads: sessions in and out of order, single posts, mounts.
 
 use harness::site::digest;
 
@@ -7,7 +7,7 @@ use crate::model::generate::Generator;
 use crate::model::op::Op;
 use crate::model::state::State;
 
-/// How many sessions of one repository are kept open on purpose.
+/// Number of sessions of one repository that are kept open.
 const OPEN: usize = 3;
 
 impl Generator {
@@ -33,7 +33,7 @@ impl Generator {
         self.next_slot
     }
 
-    /// An open session of the repository, or now and then one that is not.
+    /// An open session of the repository, or sometimes another one.
     fn pick_slot(&mut self, state: &State, repo: &str) -> Option<u32> {
         if self.random.chance(4) && self.next_slot > 0 {
             return Some(self.next_slot - self.random.below(self.next_slot.min(8) as usize) as u32);
@@ -51,7 +51,7 @@ impl Generator {
         Op::Patch { repo: repo.to_owned(), slot, bytes, range, chunked }
     }
 
-    /// What is left of the planned content, or a part of it.
+    /// The rest of the planned content, or a part of it.
     fn next_part(&mut self, slot: u32, offset: usize) -> Content {
         let Some((Content::Seeded(seed, _, end), _)) = self.plans.get(&slot).cloned() else {
             return Content::whole(1);
@@ -62,7 +62,7 @@ impl Generator {
         Content::Seeded(seed, from, from + take as u32)
     }
 
-    /// Mostly the right range; else a gap, an overlap, a wrong length or nonsense.
+    /// Mostly the right range; sometimes a gap, an overlap, a wrong length or nonsense.
     fn content_range(&mut self, offset: usize, length: usize) -> String {
         let right = |offset: usize| format!("{offset}-{}", (offset + length).saturating_sub(1));
         match self.random.below(20) {
