@@ -1,4 +1,4 @@
-//! Every answer of the API to a list of requests, to be compared before and after a loss.
+//! The answers of the API to a list of requests, to compare before and after a loss.
 
 use std::collections::BTreeMap;
 
@@ -6,18 +6,18 @@ use anyhow::{Context, ensure};
 use harness::client::{Connection, Request, Target};
 use harness::site::sha256;
 
-/// Headers that differ from answer to answer.
+/// Headers that differ in every answer.
 const VOLATILE: [&str; 4] = ["date", "x-request-id", "docker-upload-uuid", "location"];
 
-/// Status, headers and what the body is.
+/// Status, headers, and a description of the body.
 type Answer = (u16, Vec<(String, String)>, String);
 
-/// What was answered, by method and path.
+/// Answers by method and path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers(BTreeMap<String, Answer>);
 
 impl Answers {
-    /// Asks for all of `paths`, each a method and a path, with lines of headers below it if there are any.
+    /// Sends all requests in `paths`: each is a method and a path, optionally followed by lines of headers.
     pub fn ask<'a>(target: &Target, paths: impl IntoIterator<Item = &'a String>) -> anyhow::Result<Self> {
         let mut connection = Connection::open(target)?;
         let mut answers = BTreeMap::new();
@@ -40,12 +40,12 @@ impl Answers {
         Ok(Answers(answers))
     }
 
-    /// Puts what was asked by several clients together.
+    /// Merges the answers to several clients.
     pub fn merge(parts: Vec<Answers>) -> Self {
         Answers(parts.into_iter().flat_map(|part| part.0).collect())
     }
 
-    /// True if something was there.
+    /// True if some answer found something.
     pub fn found_anything(&self) -> bool {
         self.0.values().any(|(status, ..)| *status == 200)
     }

@@ -1,10 +1,10 @@
-//! A node with an attached portal: its settings, and how it lists where its content is.
+//! A node with an attached portal: names of its settings, and a parser of its list of placements.
 
-/// The settings that attach a portal, and say where it listens.
+/// The setting that attaches a portal.
 pub const ATTACHED: &str = "SKYBERTH_PORTAL_ATTACHED";
 pub const LISTEN: &str = "SKYBERTH_PORTAL_LISTEN";
 
-/// Digests and skylinks that `skyberth ls NAME@DIGEST` printed: a line of its own for each, the second indented.
+/// Digests and skylinks printed by `skyberth ls NAME@DIGEST`, each on its own line, the skylink indented.
 pub fn places(listed: &str) -> Vec<(String, String)> {
     let (mut found, mut digest) = (Vec::new(), "");
     for line in listed.lines() {

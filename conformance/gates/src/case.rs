@@ -1,4 +1,4 @@
-//! What the cases of a gate are given, and how they are run: a few at a time, each with a folder of its own.
+//! The bench of each case, and the run of a gate's cases: several at a time, each with its own folder.
 
 use std::path::{Path, PathBuf};
 
@@ -13,11 +13,11 @@ use tempfile::TempDir;
 
 use crate::place::Mounts;
 
-/// What a case is given.
+/// The tools of a case.
 #[derive(Debug)]
 pub struct Bench<'a> {
     pub binary: &'a Path,
-    /// For the data of this case.
+    /// Folder of this case's data.
     pub folder: PathBuf,
     pub scale: Scale,
     pub seed: u64,
@@ -25,7 +25,7 @@ pub struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// For a case that mounts nothing and draws nothing.
+    /// A bench for a case that needs neither mounts nor a seed.
     pub fn new(binary: &'a Path, folder: PathBuf, scale: Scale) -> Self {
         Bench { binary, folder, scale, seed: 0, mounts: Err("this gate mounts nothing") }
     }
@@ -35,7 +35,7 @@ impl<'a> Bench<'a> {
         ServerOptions::new(self.binary, &self.folder)
     }
 
-    /// The right to mount; without it, the case does not apply.
+    /// The mounts of this gate. Without them the case is not applicable.
     pub fn mounts(&self) -> anyhow::Result<&'a Mounts> {
         self.mounts.map_err(not_here)
     }
@@ -43,7 +43,7 @@ impl<'a> Bench<'a> {
 
 pub type Case = (&'static str, fn(&Bench) -> anyhow::Result<()>);
 
-/// What the cases of one gate have in common.
+/// What the cases of a gate share.
 #[derive(Debug)]
 pub struct Scene {
     binary: PathBuf,
@@ -59,18 +59,18 @@ impl Scene {
         Ok(Scene { binary, scale, seed, mounts: Err("this gate mounts nothing".to_owned()), keep: false })
     }
 
-    /// Cases may mount disks of their own. Servers must be started by this thread or by threads that it starts later.
+    /// Lets cases mount their own disks. Servers must be started by this thread, or by threads that it starts later.
     pub fn mounting(self) -> Self {
         let mounts = Mounts::private().map_err(|error| format!("mounting needs root: {error:#}"));
         Scene { mounts, ..self }
     }
 
-    /// The data of failed cases stays.
+    /// Keeps the data of failed cases.
     pub fn keeping(self, keep: bool) -> Self {
         Scene { keep, ..self }
     }
 
-    /// Runs the wanted cases, `workers` at a time, and finishes the report.
+    /// Runs the selected cases, `workers` at a time, and finishes the report.
     pub fn run(
         &self,
         gate: &str,
@@ -95,7 +95,7 @@ impl Scene {
         })
     }
 
-    /// Cases that report by themselves.
+    /// Cases that report their own rows.
     pub fn rows(&self, report: &mut Report, work: impl FnOnce(&Bench, &mut Report)) {
         let failed = report.failed();
         let prepared = tempfile::tempdir().context("a folder for the data");
@@ -115,15 +115,15 @@ impl Scene {
         Ok(Bench { binary: &self.binary, folder, scale: self.scale, seed: self.seed, mounts })
     }
 
-    /// Large contents go as soon as their case is done, unless it failed and its data is wanted.
+    /// Large content is removed as soon as its case is done, unless it failed and its data is wanted.
     fn end(&self, scratch: TempDir, failed: bool) {
         if self.keep && failed {
-            note(&format!("the data stays in {}", scratch.keep().display()));
+            note(&format!("the data is kept in {}", scratch.keep().display()));
         }
     }
 }
 
-/// The end of the log of the case's registry.
+/// Prints the end of the registry's log.
 fn last_words(bench: &Bench) {
     for log in ["server.log", "registry/server.log"] {
         let log = std::fs::read_to_string(bench.folder.join(log)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `kill -9` at random moments under pushes, deletes and collections: what was acknowledged is there.
+//! `kill -9` at random moments of pushes, deletes and collections: acknowledged content must survive.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -13,19 +13,19 @@ use harness::server::{Server, ServerOptions};
 use crate::crowd::{Crowd, rounds};
 use crate::files;
 
-/// How many clients push at once.
+/// Number of clients that push at once.
 const CLIENTS: u32 = 6;
 
-/// How long a server lives.
+/// How long a server runs before it is killed.
 const LIVES: Range<Duration> = Duration::ZERO..Duration::from_millis(900);
 
-/// Kills the server in the middle of pushes, deletes and collections, again and again.
+/// Repeatedly kills the server in the middle of pushes, deletes and collections.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The `skyberth` binary.
     #[arg(long)]
     binary: PathBuf,
-    /// How many kills; the scale says how many if this does not.
+    /// Number of kills. By default the scale decides.
     #[arg(long)]
     rounds: Option<usize>,
 }
@@ -49,13 +49,13 @@ pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyho
     report.finish(folder)
 }
 
-/// One life of the server, then a kill, a start and a check of every promise.
+/// Runs one life of the server, then kills it, starts it again, and checks every promise.
 fn round(server: Server, crowd: &mut Crowd) -> anyhow::Result<(Server, String)> {
     let (before, life) = (crowd.count(), crowd.life(LIVES));
     let collects = crowd.random.chance(40);
     let options = server.options.clone();
     let options = crowd.work(server, life, || {
-        // Its end may be cut by the kill; only what it leaves counts.
+        // The kill may cut it short. Only its effects on the data matter.
         let _ = collects.then(|| operate_as(&options, "gc"));
         Ok(())
     })?;

@@ -1,4 +1,4 @@
-//! Clients that push and delete at once until the registry is killed, and hold it to what they were promised.
+//! Clients that push and delete at once until the registry is killed, and then check what it promised.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,14 +12,14 @@ use harness::server::{Server, ServerOptions};
 
 use crate::pusher::Pusher;
 
-/// The clients, and the chance that everything else in a round depends on.
+/// The clients, and the random source for everything else in a round.
 pub struct Crowd {
     pub pushers: Vec<Pusher>,
     pub random: Random,
 }
 
 impl Crowd {
-    /// Clients with a repository each, which mount from each other's.
+    /// Clients that each push to their own repository and mount from the others.
     pub fn new(clients: u32, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let repos: Vec<String> = (0..clients).map(|number| format!("crash/{number}")).collect();
@@ -32,13 +32,13 @@ impl Crowd {
         Crowd { pushers, random }
     }
 
-    /// How long the next life is.
+    /// The duration of the next life.
     pub fn life(&mut self, lives: Range<Duration>) -> Duration {
         let [start, end] = [lives.start, lives.end].map(|time| time.as_micros() as u64);
         Duration::from_micros(start + self.random.next() % (end - start))
     }
 
-    /// One life of the registry, with something else beside, then `kill -9`: gives what it can be started with again.
+    /// Runs the clients and `beside` until `kill -9` ends the registry. Returns the options to start it again.
     pub fn work(
         &mut self,
         server: Server,
@@ -58,13 +58,13 @@ impl Crowd {
             dying.store(true, Ordering::SeqCst);
             let options = server.kill();
             for worker in workers.into_iter().chain([beside]) {
-                worker.join().map_err(|_| anyhow!("a client panicked"))??;
+                worker.join().map_err(|_| anyhow!("a thread panicked"))??;
             }
             options
         })
     }
 
-    /// Every promise is kept; with `all`, every content is read whole.
+    /// Checks every promise. With `all`, every content is read whole.
     pub fn verify(&mut self, target: &Target, all: bool) -> anyhow::Result<()> {
         std::thread::scope(|scope| {
             let checks: Vec<_> =
@@ -73,7 +73,7 @@ impl Crowd {
         })
     }
 
-    /// Every manifest is deleted, and so nothing is held any more.
+    /// Deletes every manifest, so that nothing is referenced.
     pub fn delete_all(&self, target: &Target) -> anyhow::Result<()> {
         for pusher in &self.pushers {
             for digest in pusher.held() {
@@ -84,13 +84,13 @@ impl Crowd {
         Ok(())
     }
 
-    /// Pushes and deletes so far.
+    /// Number of pushes and deletes so far.
     pub fn count(&self) -> (u64, u64) {
         (self.pushers.iter().map(|p| p.pushes).sum(), self.pushers.iter().map(|p| p.deletes).sum())
     }
 }
 
-/// A row for each round until one fails; gives the server that the last one left.
+/// A row for each round until one fails. Returns the server that the last one left.
 pub fn rounds(
     report: &mut Report,
     name: &str,

@@ -1,11 +1,11 @@
-//! What lies on the disk of a node, compared with what its API shows.
+//! Compares the files on a node's disk with the content that its API shows.
 
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 use harness::client::{Connection, Request, Target};
 
-/// Fails if a content file is neither a blob nor a manifest of any of these repositories; answers how many there are.
+/// Fails if a content file is neither a blob nor a manifest of these repositories. Returns the number of files.
 pub fn every_file_is_held(data: &Path, target: &Target, repos: &[String]) -> anyhow::Result<usize> {
     let mut connection = Connection::open(target)?;
     let digests = content_files(&data.join("blobs"))?;
@@ -31,7 +31,7 @@ fn is_held(connection: &mut Connection, repos: &[String], digest: &str) -> anyho
     Ok(false)
 }
 
-/// Fails if an upload folder is no open session of any of these repositories; answers how many there are.
+/// Fails if an upload directory is not an open session of these repositories. Returns the number of directories.
 pub fn every_upload_is_open(data: &Path, target: &Target, repos: &[String]) -> anyhow::Result<usize> {
     let mut connection = Connection::open(target)?;
     let ids = names(&data.join("uploads"))?;
@@ -45,7 +45,7 @@ pub fn every_upload_is_open(data: &Path, target: &Target, repos: &[String]) -> a
     Ok(ids.len())
 }
 
-/// The digests of all files in `<alg>/<2 hex>/<hex>`; anything else there is an error.
+/// The digests of all files in `<alg>/<2 hex>/<hex>`. Any other file is an error.
 fn content_files(blobs: &Path) -> anyhow::Result<Vec<String>> {
     let mut digests = Vec::new();
     for algorithm in names(blobs)? {

@@ -1,4 +1,4 @@
-//! The judge before somebody else's registry: https with a certificate of a private authority, accounts, tokens.
+//! The judge with another registry: https with a certificate of a private authority, accounts, tokens.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,23 +10,23 @@ use harness::program::{Ended, Program, find};
 use harness::report::Report;
 use harness::server::free_port;
 
-/// An account of the registry, and what `htpasswd -B` writes for it and for another one with the same password.
+/// An account of the registry, and the output of `htpasswd -B` for it and for another account with the same password.
 const NAME: &str = "judge";
 const PASSWORD: &str = "an open secret";
 const HTPASSWD: &str = "judge:$2b$05$abcdefghijklmnopqrstuuwqFllrwe2AMtA5/0jSydclgLK6H/vHq\n\
     other:$2b$05$abcdefghijklmnopqrstuuwqFllrwe2AMtA5/0jSydclgLK6H/vHq\n";
 /// Rows of pushing, mounting, reading and logging in that docker-registry passes.
 const ROWS: &str = "1,12,14,22,45,51,67,75";
-/// With accounts, a forged login is refused too; the registry with tokens takes any.
+/// With accounts, a forged login is refused too. The registry with tokens accepts any token.
 const LOGIN_ROWS: &str = "1,3,12,14,22,45,51,67,75";
 
-/// Where the judge is.
+/// Options: the judge's binary.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The `conformance` binary; the one beside this program if absent.
+    /// The `conformance` binary; by default the one beside this program.
     #[arg(long)]
     judge: Option<PathBuf>,
-    /// Folder of the Go clients; those of Debian come from the system.
+    /// Directory of the Go clients. Those of Debian come from the system.
     #[arg(long, default_value = "target/tools/bin")]
     tools: PathBuf,
 }
@@ -53,7 +53,7 @@ pub fn run(args: &Args, folder: Option<&Path>) -> anyhow::Result<()> {
         let (without, with) = (ask(&[])?, ask(&["--alt-username", "other"])?);
         for row in ["5 ", "47 "] {
             ensure!(without.contains(&format!("n/a   {row}")), "without another account: {without}");
-            ensure!(with.contains(&format!("should {row}")), "docker-registry has no rights to miss: {with}");
+            ensure!(with.contains(&format!("should {row}")), "docker-registry has no rights per account: {with}");
         }
         Ok(())
     });
@@ -105,7 +105,7 @@ pub fn run(args: &Args, folder: Option<&Path>) -> anyhow::Result<()> {
     report.finish(folder)
 }
 
-/// The judge, and where its registries are.
+/// The judge's binary, and a folder for the data of its registries.
 struct Foreign<'a> {
     judge: PathBuf,
     folder: &'a Path,
@@ -120,7 +120,7 @@ struct Registry {
 
 trait Judged {
     fn passed(&self) -> anyhow::Result<()>;
-    /// Nothing got in, and each row says this; row 3 passes by a refusal.
+    /// Fails unless all rows but row 3 fail with this message. Row 3 expects a refusal.
     fn refused(&self, message: &str) -> anyhow::Result<()>;
 }
 
@@ -134,9 +134,12 @@ impl Judged for Ended {
         let said = self.said();
         ensure!(self.status.code() == Some(1), "it ended with {}: {said}", self.status);
         let failed: Vec<&str> = said.lines().filter(|line| line.starts_with("FAIL")).collect();
-        ensure!(!failed.is_empty() && failed.iter().all(|line| line.contains(message)), "not all {message:?}: {said}");
+        ensure!(
+            !failed.is_empty() && failed.iter().all(|line| line.contains(message)),
+            "not all rows failed with {message:?}: {said}"
+        );
         let passed = said.lines().find(|line| line.starts_with("pass") && !line.starts_with("pass  3 "));
-        ensure!(passed.is_none(), "let in: {passed:?}");
+        ensure!(passed.is_none(), "not refused: {passed:?}");
         Ok(())
     }
 }
@@ -190,7 +193,8 @@ impl Foreign<'_> {
         let folder = self.folder.join(format!("tokens-{}", issuer.authority()));
         std::fs::create_dir_all(&folder)?;
         let port = free_port()?;
-        // This mode challenges requests without a token and accepts any token. The issuer records what the judge asked for.
+        // In this mode the registry challenges requests without a token, and accepts any token. The issuer records the
+        // scopes that the judge requested.
         let auth = format!("auth: {{silly: {{realm: \"{}\", service: judged}}}}\n", issuer.realm());
         let daemon = start(&folder, port, "", &auth)?;
         Ok(Registry { url: format!("http://127.0.0.1:{port}"), ca: None, _daemons: vec![daemon] })
@@ -229,7 +233,7 @@ fn start(folder: &Path, port: u16, tls: &str, auth: &str) -> anyhow::Result<Daem
     Daemon::start(command, &folder.join("log"), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
 }
 
-/// An authority in `ca.pem`, and a server's certificate for 127.0.0.1 by it.
+/// Creates an authority in `ca.pem`, and a certificate by it for a server at 127.0.0.1.
 fn certificates(folder: &Path) -> anyhow::Result<()> {
     let openssl = |words: &str| {
         let program = Program::new("openssl", &folder.join("openssl.log")).folder(folder);

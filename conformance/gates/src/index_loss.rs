@@ -1,4 +1,4 @@
-//! The index directory is deleted: every answer stays the same.
+//! The index directory is deleted: every answer must stay the same.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@ use serde_json::json;
 
 use super::answers::Answers;
 
-/// How many clients fill and ask at once.
+/// Number of clients that fill and query at once.
 const CLIENTS: usize = 8;
-/// How many different configs and layers one repository has.
+/// Number of different configs and layers in one repository.
 const BLOBS: u32 = 7;
 
-/// Deletes the index directory of a stopped node and compares all answers.
+/// Deletes the index directory of a stopped node, and compares all answers.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The `skyberth` binary.
@@ -69,7 +69,7 @@ fn lose(binary: &Path, repos: usize, manifests: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Kills and starts; answers how long the start took.
+/// Kills and starts the server. Returns the duration of the start.
 fn restart(server: Server, without_index: bool) -> anyhow::Result<(Server, Duration)> {
     let options = server.kill()?;
     if without_index {
@@ -80,7 +80,7 @@ fn restart(server: Server, without_index: bool) -> anyhow::Result<(Server, Durat
     Ok((server, started.elapsed()))
 }
 
-/// Fills one repository and answers which requests must stay the same.
+/// Fills one repository. Returns the requests whose answers must stay the same.
 fn fill(target: &Target, repo: &str, manifests: usize) -> anyhow::Result<Vec<String>> {
     let mut connection = Connection::open(target)?;
     let mut paths = vec![format!("GET /v2/{repo}/tags/list"), format!("GET /v2/{repo}/tags/list?n=2&last=t1")];
@@ -117,7 +117,7 @@ fn fill(target: &Target, repo: &str, manifests: usize) -> anyhow::Result<Vec<Str
 
 type Subject = (String, usize, &'static str);
 
-/// Images mostly, some with a subject, now and then an index.
+/// Mostly an image, sometimes with a subject, sometimes an index.
 fn manifest(number: usize, blobs: &[Content], subject: Option<&Subject>) -> (String, &'static str) {
     let layer = |at: usize| {
         let blob = &blobs[at % 6];
@@ -139,7 +139,7 @@ fn manifest(number: usize, blobs: &[Content], subject: Option<&Subject>) -> (Str
     (body.to_string(), IMAGE)
 }
 
-/// A session with some bytes: it must survive too.
+/// A session with some bytes, which must also survive.
 fn open_upload(target: &Target, repo: &str) -> anyhow::Result<String> {
     let mut connection = Connection::open(target)?;
     let answer = connection.send(&Request::new("POST", format!("/v2/{repo}/blobs/uploads/")))?;
@@ -148,13 +148,13 @@ fn open_upload(target: &Target, repo: &str) -> anyhow::Result<String> {
     Ok(format!("GET {}", path_of(answer.expect(202)?.need("Location")?)))
 }
 
-/// Asks with a few clients at once.
+/// Sends the requests with a few clients at once.
 fn ask(target: &Target, paths: &[String]) -> anyhow::Result<Answers> {
     let parts: Vec<&[String]> = paths.chunks(paths.len().div_ceil(CLIENTS)).collect();
     Ok(Answers::merge(in_parallel(&parts, |part| Answers::ask(target, *part))?))
 }
 
-/// Works on all items with a few threads; the results keep their order.
+/// Processes all items with a few threads. The results keep their order.
 fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> anyhow::Result<R> + Sync) -> anyhow::Result<Vec<R>> {
     let size = items.len().div_ceil(CLIENTS).max(1);
     std::thread::scope(|scope| {

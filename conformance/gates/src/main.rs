@@ -38,29 +38,29 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Check {
-    /// The registry beside docker-registry and nginx: CPU, rates, memory.
+    /// CPU, rates and memory of the registry, beside docker-registry and nginx.
     Bench(bench::BenchArgs),
-    /// Real clients against a registry that stores to portals: cold, and without portals.
+    /// Real clients against a registry that stores on portals: cold pulls, and pulls without portals.
     ClientsNetwork(clients::network::Args),
-    /// Kills under pushes, deletes and collections.
+    /// Kills during pushes, deletes and collections.
     Crash(crash::Args),
     /// Full, read-only, failing and foreign disks.
     Disk(GateArgs),
-    /// The judge before somebody else's registry: https, accounts, tokens.
+    /// The judge with another registry: https, accounts, tokens.
     Foreign(foreign::Args),
-    /// Requests that no honest client would send.
+    /// Requests that no honest client sends.
     Hostile(GateArgs),
-    /// The container image, run the ways that platforms run images.
+    /// The container image, run as platforms run images.
     Image(image::ImageArgs),
-    /// The index directory is deleted.
+    /// A deleted index directory.
     IndexLoss(index_loss::Args),
-    /// Memory under large blobs and many transfers, and the time that closing a large push takes.
+    /// Memory during large blobs and many transfers, and the time to close a large push.
     Memory(GateArgs),
     /// A registry that stores to portals: cold pulls, evictions, outages, lies, crashes.
     Network(network::Args),
-    /// The power is cut at any system call of a recorded run.
+    /// Power cuts at any system call of a recorded run.
     PowerLoss(power_loss::Args),
-    /// Bits turn over, files are cut, swapped and lost.
+    /// Flipped bits, and files that are cut, swapped or lost.
     Rot(rot::Args),
     /// A Skynet portal, by the official SDKs, a browser, libskynet and real skyd.
     Skynet(skynet::SkynetArgs),

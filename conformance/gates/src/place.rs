@@ -1,5 +1,5 @@
-//! Small disks of a case's own: mounted in a namespace that only the judge and its servers see, so that they vanish with
-//! them whatever happens.
+//! Small disks for single cases, mounted in a namespace of the judge and its servers, so that they always vanish with
+//! these.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -11,15 +11,15 @@ use harness::program::Program;
 
 const MIB: u64 = 1 << 20;
 
-/// The right to mount, in a mount namespace of our own.
+/// The permission to mount, in a mount namespace of our own.
 #[derive(Debug)]
 pub struct Mounts(());
 
 impl Mounts {
-    /// Leaves the machine's mount namespace; what is mounted from here on is seen by our children only.
+    /// Leaves the machine's mount namespace. Later mounts are visible only to our children.
     #[expect(unsafe_code, reason = "std has no unshare")]
     pub fn private() -> anyhow::Result<Self> {
-        // SAFETY: it takes flags only; the calling thread is the one that later spawns servers and `mount`.
+        // SAFETY: it takes only flags. The calling thread is the one that later spawns servers and `mount`.
         let status = unsafe { libc::unshare(libc::CLONE_NEWNS) };
         ensure!(status == 0, "unshare: {}", io::Error::last_os_error());
         Program::new("mount", Path::new("/dev/null")).args(["--make-rprivate", "/"]).run()?;
@@ -27,7 +27,7 @@ impl Mounts {
     }
 }
 
-/// A mounted file system; dropping it unmounts it.
+/// A mounted file system. Dropping it unmounts it.
 #[derive(Debug)]
 pub struct Mount {
     pub path: PathBuf,
@@ -39,7 +39,7 @@ impl Mount {
         Mount::new(at, &["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "none"])
     }
 
-    /// An ext4 on a loop device over a sparse file in the folder above.
+    /// An ext4 on a loop device over a sparse file in the parent directory.
     pub fn ext4(_: &Mounts, at: &Path, mebibytes: u64) -> anyhow::Result<Mount> {
         let image = at.with_extension("image");
         fs::create_dir_all(at)?;
@@ -60,7 +60,7 @@ impl Mount {
         Ok(String::from_utf8_lossy(&found.stdout).trim().to_owned())
     }
 
-    /// Bytes that anyone may still write, as `statvfs` tells the server.
+    /// Bytes that can still be written, as `statvfs` reports to the server.
     pub fn free(&self) -> anyhow::Result<u64> {
         let found = Program::new("findmnt", Path::new("/dev/null")).args(["-bno", "AVAIL"]).arg(&self.path).run()?;
         String::from_utf8_lossy(&found.stdout).trim().parse().context("no free space in findmnt's answer")
@@ -75,7 +75,7 @@ impl Mount {
         Program::new("umount", Path::new("/dev/null")).args(how).arg(&self.path).run().map(drop)
     }
 
-    /// Writes a file until not one more byte fits.
+    /// Writes a file until no further byte fits.
     pub fn fill(&self) -> anyhow::Result<PathBuf> {
         let path = self.path.join("filler");
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;

@@ -1,4 +1,4 @@
-//! One client of the crash gate: pushes and deletes in a repository of its own, and remembers what it was promised.
+//! One client of the crash gate. It pushes and deletes in its own repository, and records the promises made to it.
 
 mod verify;
 
@@ -14,17 +14,17 @@ use harness::site::digest as digest_of;
 use serde_json::json;
 
 const TAGS: usize = 6;
-/// With more manifests than this a client rather deletes.
+/// With more manifests than this, a client prefers to delete.
 const MANIFESTS: usize = 20;
 
-/// What a client knows of one blob or manifest.
+/// A client's knowledge of one blob or manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Acknowledged.
     There,
     /// Its deletion was acknowledged.
     Gone,
-    /// A request about it was not answered, or a collection may take it.
+    /// A request about it was not answered, or a collection may remove it.
     Unsure,
 }
 
@@ -51,7 +51,7 @@ pub struct Pusher {
     random: Random,
     blobs: BTreeMap<String, Blob>,
     manifests: BTreeMap<String, Manifest>,
-    /// What each tag may point at.
+    /// The manifests that each tag may point to.
     tags: BTreeMap<String, Vec<Option<String>>>,
     seeds: u32,
     pub pushes: u64,
@@ -73,7 +73,7 @@ impl Pusher {
         }
     }
 
-    /// Works until the connection breaks; any other error is the registry's fault.
+    /// Works until the connection breaks. Any other error is the registry's fault.
     pub fn work(&mut self, target: &Target, dying: &dyn Fn() -> bool) -> anyhow::Result<()> {
         let Ok(mut connection) = Connection::open(target) else { return Ok(()) };
         loop {
@@ -87,7 +87,7 @@ impl Pusher {
             match result {
                 Ok(()) if dying() => return Ok(()),
                 Ok(()) => {}
-                // Whatever breaks while the server dies is no answer, and the facts say so already.
+                // Failures while the server dies are no answers. The recorded facts already cover them.
                 Err(error) if dying() && error.downcast_ref::<Wrong>().is_none() => return Ok(()),
                 Err(error) => return Err(error.context(self.repo.clone())),
             }
@@ -123,7 +123,7 @@ impl Pusher {
         let request = Request::new("PUT", format!("/v2/{}/manifests/{tag}", self.repo));
         let answer = connection.send(&request.header("Content-Type", IMAGE).body(body))?;
         if answer.status == 400 && answer.error_code().as_deref() == Some("MANIFEST_BLOB_UNKNOWN") {
-            // A blob without references was collected before the manifest came: the grace is short here.
+            // An unreferenced blob was collected before its manifest came, since the grace is short here.
             self.manifests.remove(&digest);
             self.forget_tag_candidate(&tag);
             for blob in &blobs {
@@ -150,7 +150,7 @@ impl Pusher {
         }
     }
 
-    /// A new blob, one that is here already pushed again, or one mounted from another client's repository.
+    /// Pushes a new blob, pushes an existing one again, or mounts one from another client's repository.
     fn push_blob(&mut self, connection: &mut Connection) -> anyhow::Result<String> {
         let content = match self.random.below(10) {
             0..3 => Content::Seeded(self.random.below(5) as u32, 0, 3000),
@@ -255,7 +255,7 @@ impl Pusher {
         Ok(())
     }
 
-    /// What no manifest needs may be collected at any time.
+    /// Marks unreferenced blobs as unsure, since they may be collected at any time.
     fn doubt_unreferenced(&mut self) {
         let held: Vec<String> =
             self.manifests.values().filter(|m| m.fate == Fate::There).flat_map(|m| m.blobs.clone()).collect();
@@ -280,7 +280,7 @@ impl Pusher {
         let answer = connection.send(&Request::new("DELETE", format!("/v2/{}/blobs/{digest}", self.repo)))?;
         match answer.status {
             202 | 404 if !needed => self.set_blob(&digest, Fate::Gone),
-            // An unanswered manifest may need it.
+            // An unanswered manifest may reference it.
             405 => {}
             _ => wrong(&answer, if needed { 405 } else { 202 })?,
         }
@@ -289,7 +289,7 @@ impl Pusher {
     }
 }
 
-/// An answer that is wrong whatever happens to the server.
+/// An answer that is wrong in every case.
 #[derive(Debug)]
 struct Wrong(String);
 

@@ -1,4 +1,4 @@
-//! Pushes and pulls of noise that stream, so that neither side need hold what passes.
+//! Pushes and pulls streams of noise, so that neither side needs the whole in memory.
 
 use std::io::{Read, Write};
 
@@ -45,7 +45,7 @@ pub fn write_chunked(connection: &Connection, path: &str, host: &str, body: &mut
     }
 }
 
-/// Pulls noise and compares it as it comes.
+/// Pulls noise, and compares it while it arrives.
 pub fn fetch(repo: &Repo, digest: &str, expected: Noise) -> anyhow::Result<()> {
     let mut connection = Connection::open(&repo.target)?;
     connection.write(&Request::get(repo.blob(digest)))?;

@@ -1,4 +1,4 @@
-//! The servers that are compared: each started on loopback with a folder of its own, and stopped with it.
+//! The servers under comparison. Each runs on loopback with its own directory, and stops when it is dropped.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -13,36 +13,36 @@ use harness::server::free_port;
 
 use super::process;
 
-/// Below this nginx takes files by PUT.
+/// Path below which nginx accepts files by PUT.
 pub const TAKEN: &str = "/taken/";
 
-/// Which server.
+/// The kind of a server.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// Ours, by its binary.
+    /// Skyberth, by its binary.
     Skyberth(PathBuf),
     /// Debian's docker-registry 2.8 with its filesystem driver.
     DockerRegistry,
-    /// Debian's nginx serving files: the practical limit for moving bytes out.
+    /// Debian's nginx, serving files: the practical limit for sending bytes.
     Nginx,
-    /// The same as a proxy before another server, which keeps what it sends and verifies nothing: the practical limit for
-    /// whoever stands between a client and a portal.
+    /// nginx as a proxy in front of another server. It keeps what it sends and verifies nothing: the practical limit
+    /// for anything between a client and a portal.
     CachingProxy(Target),
 }
 
-/// A server in the table, by its name.
+/// A server of the table, with its name.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub name: &'static str,
     pub kind: Kind,
 }
 
-/// A running one; dropping it ends it.
+/// A running server. Dropping it stops it.
 #[derive(Debug)]
 pub struct Contender {
     pub name: &'static str,
     pub target: Target,
-    /// From the start of the process to its first 200.
+    /// Time from the start of the process to its first 200.
     pub start: Duration,
     pub can_push: bool,
     folder: PathBuf,
@@ -50,7 +50,7 @@ pub struct Contender {
 }
 
 impl Entry {
-    /// Starts it with everything below `folder`, which is new.
+    /// Starts the server with all data below `folder`, which is new.
     pub fn start(&self, folder: &Path) -> anyhow::Result<Contender> {
         fs::create_dir_all(folder)?;
         let target = Target::local(free_port()?);
@@ -61,7 +61,7 @@ impl Entry {
             Kind::CachingProxy(origin) => nginx(&target, folder, &caching(folder, origin))?,
         };
         let log = File::create(folder.join("log"))?;
-        // A group of its own, so that nginx's workers end with it.
+        // A process group of its own, so that nginx's workers end with it.
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         end_with_us(&mut command);
         let ready = match &self.kind {
@@ -99,7 +99,7 @@ impl Contender {
         Ok(())
     }
 
-    /// CPU seconds since its start.
+    /// CPU seconds since the server's start.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
         process::cpu_seconds(self.child.id())
     }
@@ -108,7 +108,7 @@ impl Contender {
         process::memory(self.child.id())
     }
 
-    /// Where a server of files finds what is asked for under `path`.
+    /// The file that a file server serves under `path`.
     pub fn served_file(&self, path: &str) -> PathBuf {
         self.folder.join("root").join(path.trim_start_matches('/'))
     }
@@ -116,7 +116,7 @@ impl Contender {
     #[expect(unsafe_code, reason = "std can send SIGKILL to one process only")]
     fn signal_group(&self, signal: i32) {
         if let Ok(pid) = i32::try_from(self.child.id()) {
-            // SAFETY: the group is our own child's, which has not been waited for yet.
+            // SAFETY: the group is our own child's, which was not waited for yet.
             unsafe {
                 libc::kill(-pid, signal);
             }
@@ -145,10 +145,10 @@ fn skyberth(binary: &Path, target: &Target, folder: &Path) -> Command {
     command
 }
 
-/// A bench that is killed must not leave servers behind.
+/// A killed bench must not leave servers behind.
 #[expect(unsafe_code, reason = "std cannot ask for a signal at the parent's death")]
 fn end_with_us(command: &mut Command) {
-    // SAFETY: between fork and exec the closure only makes one system call, which takes no memory.
+    // SAFETY: between fork and exec the closure makes only one system call, which allocates no memory.
     unsafe {
         command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
             0 => Ok(()),
@@ -157,7 +157,7 @@ fn end_with_us(command: &mut Command) {
     }
 }
 
-/// As Debian configures it, but without its access log, which would be one more line a request than the others write.
+/// Debian's configuration without the access log, since the other servers write no line per request either.
 fn docker_registry(target: &Target, folder: &Path) -> anyhow::Result<Command> {
     let configuration = format!(
         "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\n\
@@ -173,21 +173,21 @@ fn docker_registry(target: &Target, folder: &Path) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// What an nginx does: lines of its configuration.
+/// The purpose of an nginx, as lines of its configuration.
 struct Manner {
-    /// Beside the server.
+    /// Lines outside the `server` block.
     http: String,
-    /// Within it.
+    /// Lines inside the `server` block.
     server: String,
 }
 
-/// Serves what is below its root, and takes files.
+/// Serves files below its root, and accepts uploads.
 fn files() -> Manner {
     let server = format!("location {TAKEN} {{ dav_methods PUT; create_full_put_path on; client_max_body_size 0; }}");
     Manner { http: String::new(), server }
 }
 
-/// Gives everything that `origin` has, and keeps it whatever that says of it.
+/// Serves everything from `origin`, and caches it regardless of its headers.
 fn caching(folder: &Path, origin: &Target) -> Manner {
     let http = format!("proxy_cache_path {}/kept keys_zone=kept:1m use_temp_path=off;", folder.display());
     let server = format!(
@@ -210,7 +210,7 @@ fn nginx(target: &Target, folder: &Path, manner: &Manner) -> anyhow::Result<Comm
          client_body_temp_path {scratch}/body;\n  proxy_temp_path {scratch}/proxy;\n\
          fastcgi_temp_path {scratch}/fastcgi;\n  uwsgi_temp_path {scratch}/uwsgi;\n  scgi_temp_path {scratch}/scgi;\n\
          {}\n server {{ listen {}; root {}; location = /v2/ {{ return 200; }}\n {} }}\n}}\n",
-        // Started by root its workers would be somebody who may not enter the folder.
+        // If root starts it, its workers would run as a user without access to the directory.
         if fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {
             "user root;\n"
         } else {

@@ -1,13 +1,13 @@
-//! The bytes that are pushed: large blobs as one block repeated, and small images, each different.
+//! The bytes to push: large blobs of one repeated block, and small images, each different.
 
 use harness::noise::noise;
 use harness::site::{hex, sha256};
 use sha2::{Digest as _, Sha256};
 
-/// The block that a large blob repeats, and the size of a chunk where a push is cut into chunks.
+/// The block repeated in a large blob, which is also the size of a chunk in chunked pushes.
 pub(super) const BLOCK: usize = 16 * 1024 * 1024;
 
-/// Pieces of a body without announced length, as Go's clients send them.
+/// Pieces of a body without announced length, as Go's clients send it.
 const PIECE: usize = 32 * 1024;
 
 /// The size of a small layer and of a small blob.
@@ -32,7 +32,7 @@ pub(super) struct SmallImage {
 }
 
 impl LargeBlob {
-    /// A blob of so many blocks that no other seed gives.
+    /// A blob of `blocks` blocks, unique to its seed.
     pub(super) fn new(seed: u64, blocks: usize) -> Self {
         let block = noise(&seed.to_string(), BLOCK);
         let mut hash = Sha256::new();
@@ -51,7 +51,7 @@ impl LargeBlob {
         (self.block.len() * self.blocks) as u64
     }
 
-    /// Whether `piece` is what stands at `offset`.
+    /// True if `piece` is the content at `offset`.
     pub(super) fn matches(&self, offset: u64, mut piece: &[u8]) -> bool {
         let mut at = (offset % BLOCK as u64) as usize;
         while !piece.is_empty() {

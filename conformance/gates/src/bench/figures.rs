@@ -1,8 +1,8 @@
-//! What was measured: for each figure and server one value a round.
+//! The measurements: one value per figure, server and round.
 
 use serde::Serialize;
 
-/// Whether more is better.
+/// Whether higher values are better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Better {
@@ -26,7 +26,7 @@ pub(super) struct Samples {
     pub(super) median: f64,
 }
 
-/// One figure of all servers that it was measured on.
+/// One figure, of all servers on which it was measured.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Figure {
     #[serde(flatten)]
@@ -75,8 +75,8 @@ impl Figure {
         self.samples.iter().find(|samples| samples.server == server).map(|samples| samples.median)
     }
 
-    /// How many times the value of `other` the value of `server` is: the median of the rounds' own ratios, since what
-    /// disturbs a round disturbs both.
+    /// How many times the value of `other` the value of `server` is: the median of the ratios within each round, since
+    /// a disturbance of a round affects both.
     pub(super) fn ratio(&self, server: &str, other: &str) -> Option<f64> {
         let values = |name: &str| self.samples.iter().find(|samples| samples.server == name).map(|s| &s.values);
         let (ours, theirs) = (values(server)?, values(other)?);
@@ -85,7 +85,7 @@ impl Figure {
     }
 }
 
-/// The middle value, or the mean of the two in the middle; there is at least one.
+/// The middle value, or the mean of the two middle ones. There must be at least one.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_a_round() {
         let mut figures = Figures::default();
-        // The second round was disturbed for both, the third for one.
+        // The second round was disturbed for both servers, the third for one.
         for (ours, theirs) in [(1.0, 2.0), (10.0, 20.0), (5.0, 4.0)] {
             figures.record(Meaning::less("push", "s"), "a", ours);
             figures.record(Meaning::less("push", "s"), "b", theirs);

@@ -1,4 +1,4 @@
-//! Many equal requests over a few kept-alive connections, each waiting for its answer before the next.
+//! Many equal requests over a few kept-alive connections. Each connection waits for an answer before its next request.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::wire::{Encoded, Wire};
 /// Connections of one load.
 pub(super) const CONNECTIONS: usize = 8;
 
-/// How a load went.
+/// The result of a load.
 #[derive(Debug)]
 pub(super) struct Load {
     pub(super) requests: usize,
@@ -20,7 +20,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Sends `requests` times the same; each must be answered 200 with the same number of bytes.
+    /// Sends the same request `requests` times. Each answer must be 200 with the same number of bytes.
     pub(super) fn run(target: &Target, request: &Encoded, requests: usize, body: u64) -> anyhow::Result<Load> {
         let wires = (0..CONNECTIONS).map(|_| Wire::open(target)).collect::<anyhow::Result<Vec<_>>>()?;
         let each = requests.div_ceil(CONNECTIONS);
@@ -39,7 +39,7 @@ impl Load {
         Ok(Load { requests: latencies.len(), wall, latencies })
     }
 
-    /// The latency that so many per mille of the requests stay within, in milliseconds.
+    /// The latency within which this many per mille of the requests stay, in milliseconds.
     pub(super) fn latency(&self, per_mille: usize) -> f64 {
         let index = (self.latencies.len() * per_mille / 1000).min(self.latencies.len() - 1);
         self.latencies[index].as_secs_f64() * 1000.0

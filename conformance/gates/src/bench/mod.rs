@@ -1,4 +1,4 @@
-//! The benchmark: the registry beside docker-registry and nginx in one run, in interleaved rounds, each with fresh data.
+//! The benchmark: the registry beside docker-registry and nginx in one run, in interleaved rounds with fresh data.
 
 pub mod contender;
 mod content;
@@ -29,28 +29,28 @@ const LIMIT: &str = "nginx";
 /// The bench itself, writing and syncing the bytes of a push.
 const REFERENCE: &str = "synced write";
 
-/// How much more CPU than docker-registry a push or pull may take at full scale: machines are noisy, and a median of
-/// ratios within this distance of 1 says nothing.
+/// How much more CPU than docker-registry a push or pull may take at full scale. Machines are noisy, so a median of
+/// ratios this close to 1 proves nothing.
 const TOLERANCE: f64 = 1.05;
 
-/// What is measured and against whom.
+/// Options: what to measure, and against which servers.
 #[derive(clap::Args, Debug)]
 pub struct BenchArgs {
     /// The `skyberth` binary, a release build.
     #[arg(long)]
     binary: PathBuf,
-    /// Another build of it, to be measured in the same rounds.
+    /// Another build, measured in the same rounds.
     #[arg(long)]
     before: Option<PathBuf>,
-    /// Groups of figures; all if absent.
+    /// Groups of figures; by default all.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Group>,
-    /// Rounds, instead of what the scale says.
+    /// Number of rounds. By default the scale decides.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: Option<u8>,
 }
 
-/// Figures that are measured together.
+/// A group of figures measured together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Group {
     Push,
@@ -59,18 +59,18 @@ enum Group {
     Images,
 }
 
-/// How much of everything.
+/// The sizes of a run.
 #[derive(Debug)]
 struct Plan {
     only: Vec<Group>,
     rounds: usize,
     /// Size of a large blob in blocks of 16 MiB.
     blocks: usize,
-    /// Large blobs pulled for one value, over all streams.
+    /// Large blobs pulled per value, over all streams.
     pulls: usize,
-    /// Requests for one value.
+    /// Requests per value.
     requests: usize,
-    /// Small images pushed for one value.
+    /// Small images pushed per value.
     images: usize,
 }
 
@@ -115,7 +115,7 @@ pub fn run(args: &BenchArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Res
     report.finish(folder)
 }
 
-/// The one thing that is asserted, and only where the sizes are large enough for it.
+/// The only assertion, made only if the sizes are large enough.
 fn compare(report: &mut Report, figures: &Figures, scale: Scale) {
     let moves_bytes = |name: &str| name.starts_with("push of a blob") || name.starts_with("pull of a blob");
     for figure in figures.select(|meaning| moves_bytes(&meaning.name) && meaning.name.ends_with("CPU")) {
@@ -145,7 +145,7 @@ fn tabulate(figures: &Figures, entries: &[Entry]) -> Table {
     Table::new(figures, &servers, OURS, &rivals)
 }
 
-/// What one must know to read the figures.
+/// Facts needed to read the figures.
 fn circumstances() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");

@@ -1,16 +1,16 @@
-//! What a process and its children have cost so far, read from `/proc`.
+//! CPU time and memory of a process and its children, from `/proc`.
 
 use anyhow::Context;
 
-/// The unit of the times in `/proc/PID/stat`: `USER_HZ`, which is 100 on every architecture that we are built for.
+/// The unit of times in `/proc/PID/stat`: `USER_HZ`, which is 100 on every supported architecture.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// One line of `/proc/PID/stat`, as far as it is needed (proc(5)).
+/// The needed fields of a line in `/proc/PID/stat` (proc(5)).
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     pid: u32,
     parent: u32,
-    /// User and system time of all its threads, also those that have ended, and of children that were waited for.
+    /// User and system time of all its threads, including ended ones, and of children that were waited for.
     ticks: u64,
 }
 
@@ -26,7 +26,7 @@ pub(super) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     Ok(family(pid)?.iter().map(|stat| stat.ticks).sum::<u64>() as f64 / TICKS_PER_SECOND)
 }
 
-/// Resident memory of a process and its descendants; shared pages count once for each of them.
+/// Resident memory of a process and its descendants. Shared pages count once for each.
 pub(super) fn memory(pid: u32) -> anyhow::Result<Memory> {
     let mut sum = Memory::default();
     for stat in family(pid)? {
@@ -37,11 +37,11 @@ pub(super) fn memory(pid: u32) -> anyhow::Result<Memory> {
     Ok(sum)
 }
 
-/// A process and all that descend from it.
+/// A process and all its descendants.
 fn family(root: u32) -> anyhow::Result<Vec<Stat>> {
     let mut others: Vec<Stat> = std::fs::read_dir("/proc")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
-        // One that ended meanwhile is not ours: ours are waited for by their parent.
+        // A process that ended meanwhile is not ours, since ours are waited for by their parent.
         .filter_map(|pid| parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?))
         .collect();
     let position =
@@ -58,7 +58,7 @@ fn family(root: u32) -> anyhow::Result<Vec<Stat>> {
 }
 
 fn parse(line: &str) -> Option<Stat> {
-    // The name in parentheses may hold blanks and parentheses of its own.
+    // The name in parentheses may itself contain blanks and parentheses.
     let (pid, rest) = line.split_once(' ')?;
     let fields: Vec<&str> = rest.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     // Fields 14 to 17: utime, stime, cutime, cstime; the third is the first after the name.

@@ -1,4 +1,4 @@
-//! Pushes of a large blob in the ways that clients use, and of small images.
+//! Pushes of a large blob, in the ways that clients use, and of small images.
 
 use std::io::Write;
 
@@ -8,14 +8,14 @@ use harness::site::sha256;
 
 use super::content::{BLOCK, LargeBlob, SmallImage};
 
-/// How a large blob is sent.
+/// The way of sending a large blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// POST, then one PUT with everything and its length.
     Put,
-    /// POST, one PATCH without announced length, then an empty PUT: docker and most others.
+    /// POST, one PATCH without announced length, then an empty PUT, as docker and most others do.
     Stream,
-    /// POST, PATCH with `Content-Range` for each 16 MiB, then an empty PUT: what gets through a proxy's body limit.
+    /// POST, a PATCH with `Content-Range` per 16 MiB, then an empty PUT, which passes a proxy's limit on bodies.
     Chunks,
 }
 
@@ -92,7 +92,7 @@ fn closing(location: &str, digest: &str) -> String {
     format!("{location}{separator}digest={digest}")
 }
 
-/// Sends a head, to which the common lines are added, and a body that is never held whole.
+/// Sends a head with the common header lines, and a body that is never in memory as a whole.
 fn send<'a>(
     connection: &mut Connection,
     target: &Target,

@@ -1,4 +1,4 @@
-//! One round: every server starts with empty folders, then each operation is measured on one after the other.
+//! One round: every server starts with empty directories, then each operation is measured on one server after another.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,20 +21,20 @@ const LARGE: &str = "bench/large";
 const SMALL_REPOSITORY: &str = "bench/small";
 const TAG: &str = "latest";
 
-/// Distinguishes everything that is pushed.
+/// Makes all pushed content unique.
 static SEED: AtomicU64 = AtomicU64::new(1);
 
-/// What lies in every server before the pulls.
+/// The content of every server before the pulls.
 struct Seeded {
     large: LargeBlob,
     small: SmallImage,
 }
 
-/// What a round works on and where its results go.
+/// The state of a round, and the destination of its results.
 pub(super) struct Round<'a> {
     pub(super) plan: &'a Plan,
     pub(super) figures: &'a mut Figures,
-    /// Shifts who comes first, so that nobody always follows the same neighbour.
+    /// Rotates the order of servers, so that none always follows the same one.
     pub(super) number: usize,
     pub(super) folder: &'a Path,
 }
@@ -89,7 +89,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// What the disk takes: the same bytes written and synced by ourselves.
+    /// Measures the disk by writing and syncing the same bytes directly.
     fn synced_write(&mut self) -> anyhow::Result<()> {
         let blob = self.new_blob();
         settle(self.folder)?;
@@ -120,7 +120,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Brings the same large blob and small image to all, and checks that they come back bit for bit.
+    /// Pushes the same large blob and small image to all servers, and checks that they return byte for byte.
     fn seed(&self, contenders: &[Contender]) -> anyhow::Result<Seeded> {
         let seeded = Seeded { large: self.new_blob(), small: new_image() };
         for contender in contenders {
@@ -183,7 +183,7 @@ impl Round<'_> {
     }
 
     fn load(&mut self, contender: &Contender, name: &str, request: &Encoded, body: u64) -> anyhow::Result<()> {
-        // Head counts no body, whatever its length says.
+        // A HEAD answer has no body, whatever length it states.
         let run = |requests| Load::run(&contender.target, request, requests, body);
         run(self.plan.requests / 20).with_context(|| format!("{name} from {}", contender.name))?;
         let (_, cpu, load) = measure(contender, || run(self.plan.requests))?;
@@ -238,7 +238,7 @@ fn blob_path(repository: &str, digest: &str) -> String {
     format!("/v2/{repository}/blobs/{digest}")
 }
 
-/// Lays the same content out as files.
+/// Writes the same content as files.
 fn seed_files(contender: &Contender, seeded: &Seeded) -> anyhow::Result<()> {
     let write = |path: String, pieces: &mut dyn Iterator<Item = &[u8]>| -> anyhow::Result<()> {
         let file = contender.served_file(&path);
@@ -259,7 +259,7 @@ fn seed_files(contender: &Contender, seeded: &Seeded) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Wall seconds, the server's CPU seconds and the result of `work`.
+/// Wall seconds, the server's CPU seconds, and the result of `work`.
 fn measure<T>(contender: &Contender, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(f64, f64, T)> {
     let before = contender.cpu_seconds()?;
     let started = Instant::now();
@@ -276,7 +276,7 @@ fn in_parallel(count: usize, work: impl Fn(usize) -> anyhow::Result<()> + Sync) 
     })
 }
 
-/// Writes out what is dirty, so that nobody pays for what another has left in the page cache.
+/// Writes out dirty pages, so that no server pays for those of another.
 fn settle(folder: &Path) -> anyhow::Result<()> {
     let status = std::process::Command::new("sync").arg("-f").arg(folder).status().context("run sync")?;
     ensure!(status.success(), "sync: {status}");

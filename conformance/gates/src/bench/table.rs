@@ -1,4 +1,4 @@
-//! The figures as people read them: aligned text, and Markdown for the documentation.
+//! The figures for people: aligned text, and Markdown for the documentation.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Medians of each server, then the ratios of `ours` to those that it is compared with.
+    /// The medians of each server, then the ratios of `ours` to its rivals.
     pub(super) fn new(figures: &Figures, servers: &[&str], ours: &str, rivals: &[&str]) -> Self {
         let mut head = vec!["figure".to_owned(), "unit".to_owned(), "better".to_owned()];
         head.extend(servers.iter().map(|server| (*server).to_owned()));
@@ -38,7 +38,7 @@ impl Table {
         let mut out = String::new();
         for row in &self.rows {
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                // Words to the left, numbers to the right.
+                // Words are left-aligned, numbers right-aligned.
                 let _ = if column < 3 { write!(out, "{cell:<width$}  ") } else { write!(out, "{cell:>width$}  ") };
             }
             out.truncate(out.trim_end().len());
@@ -60,7 +60,7 @@ impl Table {
     }
 }
 
-/// Three significant digits are more than the noise allows.
+/// Three significant digits, which is already more than the noise justifies.
 fn number(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 => format!("{value:.0}"),

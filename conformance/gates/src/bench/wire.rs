@@ -1,5 +1,5 @@
-//! A client as cheap as it can be, so that it does not slow down what it measures: requests encoded beforehand, answers
-//! only counted.
+//! A client as cheap as possible, so that it does not slow what it measures. Requests are encoded in advance, and
+//! answers only counted.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,14 +10,14 @@ use harness::client::Target;
 
 const BUFFER: usize = 256 * 1024;
 
-/// A kept-alive connection that throws bodies away.
+/// A kept-alive connection that discards bodies.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// What came back.
+/// The counted answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Counted {
     pub(super) status: u16,
@@ -32,7 +32,7 @@ impl Wire {
         Ok(Wire { stream, buffer: vec![0; BUFFER] })
     }
 
-    /// Sends an encoded request and reads its answer to the end; `seen` gets each piece of the body.
+    /// Sends an encoded request and reads its whole answer. `seen` gets each piece of the body.
     pub(super) fn exchange(&mut self, request: &Encoded, mut seen: impl FnMut(&[u8])) -> anyhow::Result<Counted> {
         self.stream.write_all(&request.bytes)?;
         let mut filled = 0;
@@ -65,7 +65,7 @@ impl Wire {
     }
 }
 
-/// A request without a body as it goes over the wire.
+/// An encoded request without a body.
 #[derive(Clone, Debug)]
 pub(super) struct Encoded {
     bytes: Vec<u8>,
@@ -74,7 +74,7 @@ pub(super) struct Encoded {
 
 impl Encoded {
     pub(super) fn new(target: &Target, method: &str, path: &str) -> Self {
-        // What a container client sends, more or less: servers choose and parse by it.
+        // Approximately what container clients send, since servers choose and parse by it.
         let accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: bench\r\nAccept: {accept}, */*\r\n\r\n",
@@ -84,7 +84,7 @@ impl Encoded {
     }
 }
 
-/// Status and `Content-Length`; a body framed otherwise cannot be counted.
+/// Status and `Content-Length`. Bodies with other framing cannot be counted.
 fn parse_head(head: &[u8]) -> anyhow::Result<(u16, u64)> {
     let head = std::str::from_utf8(head).context("head")?;
     let mut lines = head.split("\r\n");

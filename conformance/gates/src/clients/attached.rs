@@ -1,4 +1,4 @@
-//! A node with an attached portal beyond the walk-through: commands on it, an end, a start without, two copies.
+//! A node with an attached portal, beyond the walk-through: commands, a stop, a start without the portal, two copies.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn push(round: &Round, target: &Target) -> anyhow::Result<Image> {
     Ok(image)
 }
 
-/// A command on the node's directory, with its settings or without.
+/// Runs a command on the node's directory, with or without its settings.
 fn skyberth(round: &Round, options: &ServerOptions, words: &[&str], with_settings: bool) -> anyhow::Result<Ended> {
     let name = round.binary()?.to_string_lossy().into_owned();
     let program = round.program(&name)?.args(words).arg("--data").arg(&options.data);
@@ -64,7 +64,7 @@ fn operated(round: &Round) -> anyhow::Result<()> {
     let image = push(round, &server.target())?;
     wait_until_safe(&server.target())?;
     let name = format!("{REPOSITORY}@{}", image.digest);
-    // The directory tells what the flag told; so they are asked without any setting.
+    // The directory shows that a portal was attached, so the commands run without any setting.
     let safe = "safe to close: no, all of it is at the attached portal";
     let (running, stopped) = ((0, safe), (4, safe));
     let all = |options: &ServerOptions, note: &str, here: &str, (code, safe): (i32, &str)| -> anyhow::Result<()> {
@@ -137,7 +137,7 @@ fn two_copies(round: &Round) -> anyhow::Result<()> {
     let options = options(round, "two")?.env(BACKEND.0, BACKEND.1).env(PORTALS, &url).env(COPIES, "2");
     let server = options.start()?;
     push_blob(&server, b"two copies")?;
-    // The attached one has it long before.
+    // The attached portal has it long before that.
     std::thread::sleep(Duration::from_secs(2));
     let backlog = backlog(&server.target())?;
     ensure!(backlog == 1, "{backlog} are not placed while one of two portals is not there");

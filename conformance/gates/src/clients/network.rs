@@ -1,4 +1,4 @@
-//! Real clients before a registry that stores to portals: what they pushed is pulled again when nothing of it is here.
+//! Real clients of a registry that stores to portals. They pull their images again when no content is local.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ use crate::case::Bench;
 use crate::network::patience;
 use crate::network::stack::Stack;
 
-/// So many portals, all of which have everything: each may be the only honest one.
+/// Number of portals. All have everything, so that each may be the only honest one.
 const PORTALS: usize = 3;
 
-/// A client with its round, and how it pulls its image [`again`] into an empty store and compares bit for bit.
+/// A client, with its rows and a pull of its image [`again`] into an empty store, compared bit for bit.
 struct Client {
     name: &'static str,
     rows: Rows,
@@ -36,11 +36,11 @@ const CLIENTS: [Client; 4] = [
     Client { name: "oras", rows: oras::run, pull: oras::pull },
 ];
 
-/// The registry before its portals.
+/// The registry and its portals.
 struct Network<'a> {
     bench: Bench<'a>,
     stack: Stack,
-    /// `None` only if it could not be started again.
+    /// `None` only if a restart failed.
     server: RefCell<Option<Server>>,
 }
 
@@ -57,7 +57,7 @@ impl<'a> Network<'a> {
         self.stack.options.target()
     }
 
-    /// What makes another registry store to the same portals.
+    /// The settings that make another registry store to the same portals.
     fn settings(&self) -> Vec<(String, String)> {
         self.stack.options.env.clone()
     }
@@ -68,33 +68,33 @@ impl<'a> Network<'a> {
         Ok(())
     }
 
-    /// All is placed, and read back.
+    /// Waits until all content is placed and read back.
     fn settle(&self) -> anyhow::Result<()> {
         self.stack.settle(&self.target(), patience(&self.bench))
     }
 
-    /// Nothing is here, and all portals are honest.
+    /// Deletes all local content and makes all portals honest.
     fn make_cold(&self) -> anyhow::Result<()> {
         self.stack.set_all(&Fault::None);
         self.restart(|server| self.stack.make_cold(server))
     }
 }
 
-/// What is judged, and by which clients.
+/// Options: what to judge, and with which clients.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The `skyberth` binary.
     #[arg(long)]
     binary: PathBuf,
-    /// Folder of the Go clients; those of Debian come from the system.
+    /// Directory of the Go clients. Those of Debian come from the system.
     #[arg(long, default_value = "target/tools/bin")]
     tools: PathBuf,
-    /// Clients to run, by name; all if absent.
+    /// Clients to run, by name; by default all.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
 
-/// After the clients' rounds all of it is pulled again: cold and without portals.
+/// After the rows of all clients, their images are pulled again: cold, and without portals.
 pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
     let clients: Vec<&Client> = named(&CLIENTS, "client", |client| client.name, &args.only)?;
     let scratch = tempfile::Builder::new().prefix("clients").tempdir()?;
@@ -125,7 +125,7 @@ fn rounds(network: &Network, setting: &Setting, clients: &[&Client]) -> anyhow::
     without_portals(network, setting, clients)
 }
 
-/// A row: the image of the client's round is pulled into an empty store, by whatever is done around it.
+/// A row: `around` decides how the image of the client's round is pulled into an empty store.
 fn again(
     setting: &Setting,
     client: &Client,
@@ -139,7 +139,7 @@ fn again(
     })
 }
 
-/// Every tag of every repository.
+/// Pulls every tag of every repository.
 fn everything(target: &Target) -> anyhow::Result<()> {
     let listed = |path: &str, key: &str| -> anyhow::Result<Vec<String>> {
         let answer = target.send(&Request::get(format!("{path}?n=1000")))?.expect(200)?.json()?;
@@ -161,7 +161,7 @@ fn everything(target: &Target) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is here is served without any portal; what is not is refused, so that a client can go elsewhere.
+/// Without portals, local content is served. Other content is refused, so that clients can use another mirror.
 fn without_portals(network: &Network, setting: &Setting, clients: &[&Client]) -> anyhow::Result<()> {
     network.stack.set_all(&Fault::Gone);
     for client in clients {
@@ -194,7 +194,7 @@ fn refused(round: &Round, client: &Client, image: &Image) -> anyhow::Result<()> 
     answer.expect(503)?.need("Retry-After")?;
     let Err(error) = (client.pull)(round, image) else { anyhow::bail!("it was pulled without its config") };
     let said = format!("{error:#}");
-    // Some clients tell the status, others what the registry wrote for people.
+    // Some clients report the status, others the registry's message.
     let says_so = ["503", "Service Unavailable", "cannot be had now"].iter().any(|words| said.contains(words));
     ensure!(says_so, "the client does not tell why: {said}");
     Ok(())

@@ -1,8 +1,8 @@
-//! The commands of a section of README.md, so that what people are told to type is what is tried.
+//! Extracts the commands in a section of README.md, so that documented commands are tested.
 
 pub const README: &str = include_str!("../../../../README.md");
 
-/// The fenced blocks below a heading, each as its lines without comments.
+/// The fenced blocks below a heading, each as lines without comments.
 pub fn blocks(text: &str, heading: &str) -> Vec<Vec<String>> {
     let mut lines =
         text.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.starts_with("## "));

@@ -1,4 +1,4 @@
-//! The walk-through of the README, command by command: a push, skylinks, a layer from the portal, a cold pull.
+//! The README's walk-through, command by command: a push, skylinks, a layer from the portal, a cold pull.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,19 +21,19 @@ use super::readme::{README, blocks};
 use crate::attached::places;
 
 const HEADING: &str = "## With a portal";
-/// What the README takes for given: the default addresses, and an image that everybody has.
+/// The README's assumptions: the default addresses, and an image that everyone has.
 const REGISTRY: &str = "127.0.0.1:5000";
 const PORTAL: &str = "127.0.0.1:9980";
 const IMAGE: &str = "busybox";
 const REPOSITORY: &str = "library/busybox";
 
-/// What is judged, with which clients.
+/// Options: what to judge, and with which clients.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The `skyberth` binary.
     #[arg(long)]
     binary: PathBuf,
-    /// Folder of the Go clients; those of Debian come from the system.
+    /// Directory of the Go clients. Those of Debian come from the system.
     #[arg(long, default_value = "target/tools/bin")]
     tools: PathBuf,
 }
@@ -51,10 +51,10 @@ pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<(
     setting.into_report().finish(folder)
 }
 
-/// Each command is a row; a row fails alone, and those that need what it made fail with it.
+/// Runs each command as a row. A failed row does not stop the others, but rows that need its result fail too.
 fn walk(round: &Round) -> anyhow::Result<()> {
     let mut walk = Walk::prepare(round)?;
-    // The first one is kept, the second loses what is local; what follows is for several machines.
+    // The first block keeps the local content, the second loses it. Later blocks are for several machines.
     let blocks = blocks(README, HEADING);
     let [keeping, losing, ..] = &blocks[..] else { bail!("{HEADING:?} has {} blocks", blocks.len()) };
     for line in keeping.iter().chain(losing) {
@@ -69,12 +69,12 @@ struct Walk<'a> {
     round: &'a Round<'a>,
     docker: Docker<'a>,
     image: Image,
-    /// Where the commands are typed.
+    /// Working directory of the commands.
     folder: PathBuf,
     portal: Target,
     node: Option<Daemon>,
     manifest: String,
-    /// Digest and skylink of everything that the image is.
+    /// Digest and skylink of all content of the image.
     places: Vec<(String, String)>,
 }
 
@@ -108,7 +108,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What a person would see who types it where the node was started.
+    /// Runs a command line in the directory where the node was started, and returns its output.
     fn shell(&self, line: &str) -> anyhow::Result<String> {
         let program = self.round.program("bash")?.args(["-c", &format!("set -o pipefail; {line}")]);
         Ok(self
@@ -138,7 +138,7 @@ impl<'a> Walk<'a> {
         let log = self.round.log_of("walk-through-server");
         self.node = Some(Daemon::start(command, &log, ready)?);
         let greeting = format!("http://{}", self.portal.authority());
-        // It is printed right after the door is open.
+        // It is printed right after the node is ready.
         let said = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains(&greeting));
         ensure!(wait_until(Duration::from_secs(5), said), "the greeting does not name {greeting}");
         Ok(())
@@ -182,7 +182,7 @@ impl<'a> Walk<'a> {
     }
 
     fn was_cold(&self) -> anyhow::Result<()> {
-        // First: what follows pulls as well.
+        // Measured first, since later steps pull as well.
         let cold = metric(&self.round.target, "skyberth_cold_bytes_total")?;
         let (manifest, _) = verify::registry_is_whole(&self.round.target, REPOSITORY, "latest")?;
         let layers = manifest["layers"].as_array().context("layers")?;
@@ -191,7 +191,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Bit for bit, by tag and by digest, into a store that has nothing.
+    /// Pulls by tag and by digest into an empty store, and compares byte for byte.
     fn pull_elsewhere(&self) -> anyhow::Result<()> {
         let empty = Docker::start(self.round, "empty")?;
         let name = format!("{}/{REPOSITORY}", self.round.target.authority());

@@ -1,4 +1,4 @@
-//! Directories that are not the server's to use.
+//! Directories that the server must not use.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::image::{Album, Mercy, Pushed};
 use super::server;
 use crate::case::Bench;
 
-/// How long a refusal to start may take on a busy machine.
+/// Longest time for a refused start on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Starts a server that must end by itself with an error; answers what it said.
+/// Starts a server that must end by itself with an error. Returns its output.
 pub fn refused(options: &ServerOptions) -> anyhow::Result<String> {
     let _ = std::fs::remove_file(&options.log);
     let status = options.spawn()?.wait_exit(LIMIT)?;

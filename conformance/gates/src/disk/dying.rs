@@ -1,4 +1,4 @@
-//! A disk that takes no write from some moment on, while what it took before can still be read.
+//! A disk that refuses all writes from some moment on, while earlier data can still be read.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,16 +13,16 @@ use crate::place::{Mount, Mounts};
 
 const STEP: usize = 64 << 10;
 const MIB: u64 = 1 << 20;
-/// What the file system below needs besides the image, in MiB.
+/// Size of the outer file system besides the image, in MiB.
 const OVERHEAD: u64 = 64;
 
-/// An ext4 on a loop device over a file of another ext4. Once that one has turned read-only, every write and every flush of
-/// the device fails with EIO.
+/// An ext4 on a loop device over a file of another ext4. Once the outer one has turned read-only, every write and every
+/// flush of the device fails with EIO.
 ///
-/// Simpler devices will not do. A loop device over a full file system takes a write that was cut short for a whole one. One
-/// over sealed memory fails its writes, but its flushes succeed, and then ext4 may say that a file and its folder are synced
-/// although the transaction that holds them has failed: seen with files that were written, synced, renamed and their folder
-/// synced, without an error, without any server, and gone afterwards.
+/// Simpler devices do not work. A loop device over a full file system reports a truncated write as complete. A loop
+/// device over sealed memory fails its writes, but its flushes succeed. Then ext4 may report a file and its directory
+/// as synced although the transaction with them has failed. We saw this without any server: files that were written,
+/// synced, renamed, and whose directory was synced, all without an error, were gone afterwards.
 #[derive(Debug)]
 pub struct DyingDisk {
     fs: Option<Mount>,
@@ -30,7 +30,7 @@ pub struct DyingDisk {
     below: Below,
 }
 
-/// What the device is made of.
+/// The parts of the device.
 #[derive(Debug)]
 struct Below {
     /// Closed before its file system is unmounted.
@@ -52,18 +52,18 @@ impl DyingDisk {
         &self.at
     }
 
-    /// Mounts the file system; it replays its journal, as after a power cut.
+    /// Mounts the file system, which replays its journal as after a power cut.
     fn attach(&mut self) -> anyhow::Result<()> {
         self.fs = Some(mount(&self.at, &self.below.path())?);
         Ok(())
     }
 
-    /// From here on every write to the device fails.
+    /// Makes every later write to the device fail.
     pub fn die(&self) -> anyhow::Result<()> {
         turn_read_only(&self.below.fs.path)
     }
 
-    /// As if the power went, and what had reached the disk was copied to a sound one: what it did not take is gone.
+    /// Copies what had reached the disk to a sound one, as after a power cut. Everything else is gone.
     pub fn replace(&mut self) -> anyhow::Result<()> {
         self.fs = None;
         let sound = Below::new(&self.at.with_extension("sound"), self.below.length)?;
@@ -76,7 +76,7 @@ impl DyingDisk {
         self.attach()
     }
 
-    /// Lets ext4 meet an error of its own, on which it turns read-only.
+    /// Makes ext4 find an error of its own, so that it turns read-only.
     pub fn turn_read_only(&self) -> anyhow::Result<()> {
         turn_read_only(&self.at)
     }
@@ -86,7 +86,7 @@ impl Below {
     /// An empty image of this many bytes.
     fn new(at: &Path, length: u64) -> anyhow::Result<Self> {
         let memory = anonymous(length + OVERHEAD * MIB)?;
-        // The loop device holds on to the memory.
+        // The loop device keeps the memory alive.
         let memory_path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd()));
         run("mkfs.ext4", &["-q", "-F", "-m", "0"], &memory_path)?;
         let fs = mount(at, &memory_path)?;
@@ -121,7 +121,7 @@ fn mount(at: &Path, device: &Path) -> anyhow::Result<Mount> {
     Mount::new(at, &["-t", "ext4", "-o", "loop,errors=remount-ro", &device.display().to_string()])
 }
 
-/// ext4 meets an error.
+/// Makes ext4 find an error.
 fn turn_read_only(at: &Path) -> anyhow::Result<()> {
     let found = Program::new("findmnt", Path::new("/dev/null")).args(["-no", "SOURCE"]).arg(at).run()?;
     let device = String::from_utf8_lossy(&found.stdout).trim().trim_start_matches("/dev/").to_owned();
@@ -137,7 +137,7 @@ fn anonymous(length: u64) -> anyhow::Result<File> {
     // SAFETY: the name is a constant that ends with NUL.
     let descriptor = unsafe { libc::memfd_create(c"disk".as_ptr(), libc::MFD_CLOEXEC) };
     ensure!(descriptor >= 0, "memfd_create: {}", io::Error::last_os_error());
-    // SAFETY: it was just made, and nobody else has it.
+    // SAFETY: the descriptor is new, and nothing else uses it.
     let file = unsafe { File::from_raw_fd(descriptor) };
     file.set_len(length)?;
     Ok(file)

@@ -1,4 +1,4 @@
-//! Disks on which write-back and fsync fail with EIO: nothing that was not synced is ever acknowledged.
+//! Disks whose write-back and fsync fail with EIO: unsynced data must never be acknowledged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use super::image::{Album, Mercy, Pushed};
 use super::server;
 use crate::case::Bench;
 
-/// Records of the journal tried on the failing disk; some must fail.
+/// Journal records tried on the failing disk. Some must fail.
 const RECORDS: usize = 300;
-/// How many push at once while the disk dies, and how often each at most.
+/// Clients that push while the disk dies, and the most pushes of each.
 const CLIENTS: usize = 4;
 const MOST_PUSHES: usize = 5_000;
 
@@ -51,7 +51,7 @@ pub fn blobs(bench: &Bench) -> anyhow::Result<()> {
     mend(disk, server, &mut album)
 }
 
-/// With the index on a sound disk, the journal is the first that fails: reads go on, writes do not.
+/// With the index on a sound disk, the journal fails first: reads must go on, writes must not.
 pub fn journal(bench: &Bench) -> anyhow::Result<()> {
     let (disk, server, mut album) = prepared(bench)?;
     tag(&mut album)?;
@@ -70,7 +70,7 @@ pub fn journal(bench: &Bench) -> anyhow::Result<()> {
     mend(disk, server, &mut album)
 }
 
-/// The disk dies while clients push: whatever was answered 201 by then is on it.
+/// The disk dies while clients push. Everything answered 201 must be on it.
 pub fn under_load(bench: &Bench) -> anyhow::Result<()> {
     let mut whole = 0;
     for round in 0..bench.scale.pick(1, 4, 40) {
@@ -80,7 +80,7 @@ pub fn under_load(bench: &Bench) -> anyhow::Result<()> {
         let mut albums: Vec<Album> = (0..CLIENTS).map(|client| Album::new(site.repo(&format!("c{client}")))).collect();
         std::thread::scope(|scope| {
             let clients: Vec<_> = albums.iter_mut().map(|album| scope.spawn(|| push_until_refused(album))).collect();
-            // Each round at another moment.
+            // Each round fails at another moment.
             std::thread::sleep(Duration::from_millis(400 + 150 * round));
             disk.die()?;
             clients.into_iter().try_for_each(|one| one.join().unwrap_or_else(|_| Err(anyhow!("a client died"))))
@@ -119,7 +119,7 @@ fn tag(album: &mut Album) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// To take a tag away needs nothing of the disk but a record in the journal.
+/// Removes a tag, which needs only a record in the journal.
 fn untag(album: &mut Album) -> anyhow::Result<()> {
     let mut seen = BTreeMap::new();
     for number in 0..RECORDS {
@@ -130,14 +130,14 @@ fn untag(album: &mut Album) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The node is read-only, and `/readyz` says so.
+/// Expects the node to be read-only, and `/readyz` to say so.
 pub fn says_read_only(server: &Server) -> anyhow::Result<()> {
     let said = server.target().send(&Request::get("/readyz"))?;
     ensure!(said.text().contains("read-only"), "/readyz answers {} {}", said.status, said.text());
     Ok(())
 }
 
-/// A restart on a sound copy of what had reached the disk.
+/// Restarts on a sound copy of what had reached the disk.
 fn mend(mut disk: DyingDisk, server: Server, album: &mut Album) -> anyhow::Result<()> {
     let options = server.kill()?;
     disk.replace()?;

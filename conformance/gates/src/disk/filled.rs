@@ -1,4 +1,4 @@
-//! A disk that another process fills to the last byte, so that even the journal and the index find no space.
+//! A disk that another process fills to the last byte, so that even journal and index find no space.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub fn running(bench: &Bench) -> anyhow::Result<()> {
     note(&format!("reads on the full disk: {unavailable} answers of 503"));
     let mut refused = std::collections::BTreeMap::new();
     for number in 0..bench.scale.pick(20, 100, 1000) {
-        // Both kinds: those that need a file, and those that need the journal only.
+        // Both kinds of pushes: those that need a file, and those that need only the journal.
         let pushed = match number % 2 {
             0 => album.push(&format!("w{number}"), 64 << 10)?,
             _ => album.retag(&format!("w{number}"))?,

@@ -1,4 +1,4 @@
-//! A disk that the server's own clients fill: refused clearly, read from all the while, freed by DELETE and collection.
+//! A disk filled by the server's own clients: refusals are clear, reads go on, and deletes and collection free space.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::place::Mount;
 
 const LAYER: usize = 4 << 20;
 const SMALL: usize = 256 << 10;
-/// Pushes until the disk is full; more would mean that it is never.
+/// Most pushes until the disk is full. Reaching this means that it never is.
 const MOST_PUSHES: usize = 200;
 
 pub fn default_reserve(bench: &Bench) -> anyhow::Result<()> {
@@ -28,7 +28,7 @@ pub fn small_reserve(bench: &Bench) -> anyhow::Result<()> {
     fill_and_free(bench, 128, 1)
 }
 
-/// Both sizes in MiB.
+/// Fills and frees the disk. Both sizes are in MiB.
 fn fill_and_free(bench: &Bench, size: usize, reserve: u64) -> anyhow::Result<()> {
     let disk = Mount::tmpfs(bench.mounts()?, &bench.folder.join("disk"), size as u64)?;
     let data = disk.path.join("data");
@@ -36,7 +36,7 @@ fn fill_and_free(bench: &Bench, size: usize, reserve: u64) -> anyhow::Result<()>
     let site = Site::new(server.target(), "full");
     let mut album = Album::new(site.repo("images"));
     let other = site.repo("sessions");
-    // Begun while there is space: what follows must be refused on the way, not at the door.
+    // Begun while there is space, so that the refusal comes during the upload, not at its start.
     let (mut patched, put) = (other.begin()?, other.begin()?);
     let bytes = noise("of the session", size << 20);
     patched.chunk(0, &bytes[..LAYER])?;
@@ -72,7 +72,7 @@ fn fill_and_free(bench: &Bench, size: usize, reserve: u64) -> anyhow::Result<()>
     album.check(Mercy::None).map(drop)
 }
 
-/// Below the reserve, nothing is begun.
+/// Below the reserve, no upload may begin.
 fn refused_at_the_door(repo: &Repo, disk: &Mount, reserve: u64) -> anyhow::Result<()> {
     let free = disk.free()?;
     let begun = repo.send(&Request::new("POST", repo.uploads()))?;
@@ -96,7 +96,7 @@ fn fill(album: &mut Album) -> anyhow::Result<Pushed> {
     anyhow::bail!("{MOST_PUSHES} pushes and the disk is not full")
 }
 
-/// Appends until 507; answers where the session stands, by what GET says.
+/// Appends until 507. Returns the session's offset by GET.
 fn patch_until_full(session: &mut Session, bytes: &[u8]) -> anyhow::Result<usize> {
     let mut acknowledged = LAYER;
     let mut size = LAYER;
@@ -114,7 +114,7 @@ fn patch_until_full(session: &mut Session, bytes: &[u8]) -> anyhow::Result<usize
         note(&format!("session: {acknowledged} bytes acknowledged, {kept} kept at the 507"));
         ensure!((acknowledged..=acknowledged + chunk.len()).contains(&kept), "{kept} of {acknowledged} kept");
         acknowledged = kept;
-        // Then what is left is filled in small steps.
+        // Then the rest is filled in small steps.
         if size < LAYER {
             return Ok(kept);
         }
@@ -128,7 +128,7 @@ fn finish(session: &mut Session, bytes: &[u8], kept: usize) -> anyhow::Result<()
     session.close(&sha256(bytes))?.expect(201).map(drop)
 }
 
-/// `skyberth gc`, asked of the running node.
+/// Runs `skyberth gc` on the running node.
 pub fn collect(bench: &Bench, data: &Path) -> anyhow::Result<()> {
     operate(bench.binary, "gc", data, &[])?.sound()?.said.lines().for_each(note);
     Ok(())

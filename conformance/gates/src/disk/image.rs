@@ -1,4 +1,4 @@
-//! Images pushed to a small disk, and the record of what was acknowledged of them.
+//! Images pushed to a small disk, with a record of what was acknowledged.
 
 use anyhow::{Context, bail, ensure};
 use harness::client::{Request, Response};
@@ -6,16 +6,16 @@ use harness::manifest::{CONFIG, LAYER, Manifest, described, image};
 use harness::noise::noise;
 use harness::site::{Repo, sha256};
 
-/// How a push ended.
+/// The outcome of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pushed {
     /// All of it was acknowledged.
     Whole,
-    /// Something was refused with this status; the method says what.
+    /// A request with this method was refused with this status.
     Refused(u16, &'static str),
 }
 
-/// An image whose push was acknowledged whole.
+/// An image whose whole push was acknowledged.
 #[derive(Clone, Debug)]
 struct Kept {
     tag: String,
@@ -23,7 +23,7 @@ struct Kept {
     manifest: Manifest,
 }
 
-/// A repository and what it has acknowledged.
+/// A repository and its acknowledged images.
 #[derive(Debug)]
 pub struct Album {
     pub repo: Repo,
@@ -32,7 +32,7 @@ pub struct Album {
     untagged: Vec<String>,
 }
 
-/// Whether a node may say 503 instead of answering.
+/// Whether a node may answer 503.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mercy {
     None,
@@ -48,7 +48,7 @@ impl Album {
         self.kept.len()
     }
 
-    /// Pushes an image with a layer of this many bytes; every refusal must be a clear one.
+    /// Pushes an image with a layer of this many bytes. Every refusal must be clear.
     pub fn push(&mut self, tag: &str, layer: usize) -> anyhow::Result<Pushed> {
         let bytes = self.layer(tag, layer);
         let config = format!(r#"{{"architecture":"amd64","os":"linux","author":"{tag}"}}"#);
@@ -66,7 +66,7 @@ impl Album {
                 refused => refused,
             };
             if let Some(refused) = refused {
-                // As clients do that give up. A session left open would keep its repository from being collected.
+                // As clients do that give up. An open session would keep its repository from being collected.
                 self.repo.delete(&session.location)?;
                 return Ok(refused);
             }
@@ -75,17 +75,17 @@ impl Album {
         self.push_manifest(tag, &manifest, layer)
     }
 
-    /// Gives an acknowledged manifest one more tag: nothing is stored for it but the journal's record.
+    /// Adds a tag to an acknowledged manifest, which needs only a journal record.
     pub fn retag(&mut self, tag: &str) -> anyhow::Result<Pushed> {
         let (manifest, layer) = self.kept.first().map(|kept| (kept.manifest.clone(), kept.layer)).context("nothing")?;
         self.push_manifest(tag, &manifest, layer)
     }
 
-    /// Takes a tag away; answers the status. Only 202 means that it must stay away.
+    /// Removes a tag and returns the status. Only after 202 must it stay removed.
     pub fn untag(&mut self, tag: &str) -> anyhow::Result<u16> {
         let answer = self.repo.delete(&self.repo.manifest(tag))?;
         let refused = refusal(&answer, 202, "DELETE")?.is_some();
-        // In doubt: the record may have been written and not synced, so nothing is expected of the tag any more.
+        // Unknown: the record may have been written but not synced, so nothing is expected of the tag any more.
         self.kept.retain(|kept| kept.tag != tag);
         if !refused {
             self.untagged.push(tag.to_owned());
@@ -102,7 +102,7 @@ impl Album {
         Ok(Pushed::Whole)
     }
 
-    /// Deletes the oldest image by its digest; answers the status. Only 202 means that it must stay away.
+    /// Deletes the oldest image by digest and returns the status. Only after 202 must it stay deleted.
     pub fn delete_oldest(&mut self) -> anyhow::Result<u16> {
         let digest = self.kept.first().context("nothing to delete")?.manifest.digest();
         let answer = self.repo.delete(&self.repo.manifest(&digest))?;
@@ -117,8 +117,8 @@ impl Album {
         }
     }
 
-    /// Reads everything that was acknowledged: each answer is the right one, or 503 where that is allowed.
-    /// Answers how many were 503.
+    /// Reads everything acknowledged. Each answer must be right, or 503 where that is allowed. Returns the number of
+    /// 503 answers.
     pub fn check(&self, mercy: Mercy) -> anyhow::Result<usize> {
         let mut unavailable = 0;
         let mut judge = |answer: &Response, what: &str, want: Option<&[u8]>| {
@@ -135,7 +135,7 @@ impl Album {
                 let answer = self.repo.get(&self.repo.manifest(&reference))?;
                 judge(&answer, &format!("acknowledged manifest {reference}"), Some(&kept.manifest.bytes))?;
             }
-            // A further tag of an image names the layer of its first.
+            // Another tag of an image names the layer of its first tag.
             let layers = &kept.manifest.body()["layers"];
             let digest = layers[0]["digest"].as_str().unwrap_or_default().to_owned();
             let owner = self.owner_of(&digest, kept);
@@ -163,8 +163,8 @@ impl Album {
     }
 }
 
-/// `None` if the answer is as wanted; else it must be a clear refusal: 507, or 503 with `Retry-After`, in the
-/// specification's error form; or 500 without internals, which only a failing disk may cause.
+/// `None` if the answer has the wanted status. Otherwise it must be a clear refusal: 507, or 503 with `Retry-After`, in
+/// the specification's error form; or, on a failing disk only, 500 without internals.
 fn refusal(answer: &Response, wanted: u16, what: &'static str) -> anyhow::Result<Option<Pushed>> {
     if answer.status == wanted {
         return Ok(None);

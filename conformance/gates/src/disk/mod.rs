@@ -1,4 +1,4 @@
-//! The disk gate: a disk that is full, read-only, failing, foreign or taken never makes an acknowledged write wrong.
+//! The disk gate: a full, read-only, failing, foreign or used disk must never break an acknowledged write.
 
 mod claims;
 mod dying;
@@ -17,11 +17,11 @@ use harness::server::ServerOptions;
 
 use super::case::{Bench, Case, Scene};
 
-/// A server with its data at `data` and its log outside of it.
+/// A server with its data at `data` and its log elsewhere.
 fn server(bench: &Bench, data: &Path) -> anyhow::Result<ServerOptions> {
     let mut options = bench.server()?;
     data.clone_into(&mut options.data);
-    // Collection only when a case asks for it, and then of everything unreferenced.
+    // Collection runs only when a case requests it, and then takes everything unreferenced.
     Ok(options.env("SKYBERTH_GC_INTERVAL", "0s").env("SKYBERTH_GC_GRACE", "0s"))
 }
 
@@ -43,6 +43,6 @@ const CASES: &[Case] = &[
 ];
 
 pub fn run(args: &GateArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
-    // One after the other: they fill disks that lie in memory.
+    // One after another, since they fill disks in memory.
     Scene::new(&args.binary, scale, 0)?.mounting().run("disk", args, 1, CASES, folder)
 }

@@ -1,4 +1,4 @@
-//! Disks that cannot be written to at all, from the start or from some moment on.
+//! Disks that cannot be written, from the start or from some moment on.
 
 use anyhow::{Context, ensure};
 use harness::site::Site;

@@ -1,4 +1,4 @@
-//! Uploads that a `kill -9` of the server breaks off, and that go on where GET says.
+//! Uploads interrupted by `kill -9` of the server, and continued where GET says.
 
 use std::io::Write;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use harness::site::{Repo, Session, Site, sha256};
 use super::server;
 use crate::case::Bench;
 
-/// The first offset that is not held, by the Range of a session's status. One byte and none both stand as `0-0`: then
-/// none is assumed, and a server that holds one refuses the next chunk.
+/// The first missing offset, by the Range of a session's status. `0-0` means one byte or none. Then this assumes none,
+/// and a server that has one refuses the next chunk.
 pub fn offset(answer: &Response) -> anyhow::Result<usize> {
     let range = answer.need("Range")?;
     let last: usize = range.strip_prefix("0-").and_then(|last| last.parse().ok()).with_context(|| range.to_owned())?;
@@ -27,7 +27,7 @@ pub fn ranged(bench: &Bench) -> anyhow::Result<()> {
     let acknowledged = 2 << 20;
     let mut session = repo.begin()?;
     session.chunk(0, &bytes[..acknowledged])?;
-    // A second chunk of 2 MiB of which only half arrives.
+    // A second chunk of 2 MiB, of which only half arrives.
     let fields = format!("Content-Range: {acknowledged}-{}", 2 * acknowledged - 1);
     let sent = acknowledged + (1 << 20);
     let broken =
@@ -39,7 +39,7 @@ pub fn ranged(bench: &Bench) -> anyhow::Result<()> {
 }
 
 pub fn streamed(bench: &Bench) -> anyhow::Result<()> {
-    // Long enough to pass the 64 MiB after which a stream is synced.
+    // Longer than the 64 MiB after which a stream is synced.
     let (length, sent) = (bench.scale.pick(72, 80, 200) << 20, bench.scale.pick(70, 72, 180) << 20);
     let server = server(bench, &bench.folder.join("data"))?.start()?;
     let repo = Site::new(server.target(), "streamed").repo("a");
@@ -61,11 +61,11 @@ pub fn streamed(bench: &Bench) -> anyhow::Result<()> {
     std::thread::sleep(Duration::from_secs(1));
     let _server = server.kill()?.start()?;
     drop(connection);
-    // Nothing was acknowledged, so anything that was sent may be kept; what GET reports is what counts.
+    // Nothing was acknowledged, so the server may have kept any part. The offset of GET counts.
     resume(&repo, session, &bytes, 0, sent)
 }
 
-/// Goes on from what is kept, and pulls the whole back.
+/// Continues from the kept bytes, and pulls the whole blob back.
 fn resume(repo: &Repo, mut session: Session, bytes: &[u8], acknowledged: usize, sent: usize) -> anyhow::Result<()> {
     let status = session.status()?;
     status.expect(204).context("status of the session after the restart")?;

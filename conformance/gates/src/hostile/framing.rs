@@ -1,4 +1,4 @@
-//! Message framing (RFC 9112 sections 2, 5, 6 and 7.1): what could be read in two ways must not be read at all.
+//! Message framing (RFC 9112 sections 2, 5, 6 and 7.1): ambiguous messages must not be read at all.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::case::Bench;
 
 const LIMIT: Duration = Duration::from_secs(8);
 
-/// The request that a proxy would not see, behind the one that it does.
+/// The hidden request behind the one that a proxy sees.
 const SMUGGLED: &str = "GET /v2/_catalog HTTP/1.1\r\nHost: smuggled\r\n\r\n";
 
 /// A head's fields and a body, after `PATCH <session>`.
@@ -47,7 +47,7 @@ const AMBIGUOUS: &[(&str, &str, &str)] = &[
     ("a chunk extension with a bare LF", "Transfer-Encoding: chunked", "1;x\n\r\na\r\n0\r\n\r\n"),
 ];
 
-/// One answer at most, and that one is 400; what follows on the connection is never read as a request.
+/// Expects at most one answer, which is 400. The bytes after it must never be read as a request.
 pub fn ambiguous(bench: &Bench) -> anyhow::Result<()> {
     let victim = victim(bench, "ambiguous")?;
     let mut faults = Faults::default();
@@ -59,7 +59,8 @@ pub fn ambiguous(bench: &Bench) -> anyhow::Result<()> {
             said.and_then(|said| {
                 let statuses = said.statuses();
                 that(statuses.len() <= 1, || format!("the smuggled request was answered: {statuses:?}"))?;
-                // Of a length and chunked, the latter may be followed if the connection ends (RFC 9112 6.1).
+                // If a message has both a length and chunked coding, chunked may count if the connection ends (RFC 9112
+                // 6.1).
                 let both = fields.contains("Content-Length:") && fields.contains("Transfer-Encoding:");
                 let right = |status: &u16| (400..500).contains(status) || both && *status == 202;
                 that(statuses.iter().all(right), || format!("{statuses:?} {}", said.clip()))
@@ -73,7 +74,7 @@ pub fn ambiguous(bench: &Bench) -> anyhow::Result<()> {
     victim.end()
 }
 
-/// Extensions may be ignored (RFC 9112 7.1.1), but not without end.
+/// Chunk extensions may be ignored (RFC 9112 7.1.1), but not without a limit.
 fn extensions(victim: &Victim) -> anyhow::Result<()> {
     flood(victim, &format!("1;{}\r\na\r\n", "x".repeat(8 << 10)))
 }
@@ -90,7 +91,7 @@ fn trailers(victim: &Victim) -> anyhow::Result<()> {
     that(said.statuses().iter().all(|status| (400..500).contains(status)), || said.clip())
 }
 
-/// Sends the same piece of a body until the server has had enough: 32 MiB of overhead is too much.
+/// Sends the same piece of a body repeatedly until the server gives up. 32 MiB of overhead are too much.
 fn flood(victim: &Victim, piece: &str) -> anyhow::Result<()> {
     let mut raw = chunked(victim)?;
     let mut sent = 0;
@@ -104,14 +105,14 @@ fn flood(victim: &Victim, piece: &str) -> anyhow::Result<()> {
 
 fn chunked(victim: &Victim) -> anyhow::Result<Raw> {
     let mut raw = Raw::open(&victim.target())?;
-    // A session of its own: what a body held before it broke may be kept.
+    // A session of its own, since the part of a body before its fault may be kept.
     let session = victim.repo.begin()?;
     let fields = "Host: x\r\nTransfer-Encoding: chunked";
     raw.send(format!("PATCH {} HTTP/1.1\r\n{fields}\r\n\r\n", session.location).as_bytes());
     Ok(raw)
 }
 
-/// Heads that are none, each with the statuses that are right; no answer but a close is right too.
+/// Malformed heads, each with its valid statuses. Closing without an answer is also valid.
 const MALFORMED: &[(&str, &[u8], &[u16])] = &[
     ("no version", b"GET /v2/\r\n\r\n", &[400]),
     ("version 0.9", b"GET /v2/ HTTP/0.9\r\nHost: x\r\n\r\n", &[400, 505]),

@@ -1,4 +1,4 @@
-//! Other protocols on the same port: TLS, and HTTP/2 by prior knowledge (RFC 9113) that breaks its rules.
+//! Other protocols on the same port: TLS, and HTTP/2 with prior knowledge (RFC 9113) that breaks its rules.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x20\x21\x22\x23\x24\x25\x26\x27";
 
 pub fn tls_hello(bench: &Bench) -> anyhow::Result<()> {
-    // What is answered before the judge gives up is not answered because a head took too long.
+    // With this long timeout, an answer cannot be due to a slow head.
     let victim = victim_with(bench, "tls", "10m")?;
     let said = exchange(&victim.target(), HELLO, LIMIT)?;
     ensure!(said.statuses() == [400], "{:?} {}", said.statuses(), said.clip());
-    // curl and Docker show this text to whoever forgot that there is no TLS.
+    // curl and Docker show this text to users that forgot that there is no TLS.
     let text = String::from_utf8_lossy(&said.bytes).into_owned();
     ensure!(text.contains("plain HTTP"), "{text}");
     victim.unchanged()?;
@@ -81,7 +81,7 @@ pub fn garbage(bench: &Bench) -> anyhow::Result<()> {
     for (what, bytes) in rows {
         let mut raw = Raw::open(&victim.target())?;
         raw.send(&bytes);
-        // A stream error may leave the connection open: then our end closes it.
+        // A stream error may leave the connection open. Then our end closes it.
         let said = raw.listen(Duration::from_secs(4), |said| said.closed)?;
         raw.end();
         let said = if said.closed { Ok(said) } else { raw.until_closed(LIMIT) };
@@ -117,7 +117,7 @@ pub fn floods(bench: &Bench) -> anyhow::Result<()> {
     victim.end()
 }
 
-/// Sends frames until they are sent or the server closes; it must serve others meanwhile, and this one must end.
+/// Sends frames until all are sent or the server closes. It must serve others meanwhile, and this connection must end.
 fn flood(victim: &super::state::Victim, frames: impl Iterator<Item = Vec<u8>>) -> anyhow::Result<()> {
     let mut raw = Raw::open(&victim.target())?;
     raw.send(&greeted());

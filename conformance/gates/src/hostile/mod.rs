@@ -18,15 +18,15 @@ use harness::server::ServerOptions;
 use super::case::{Bench, Case, Scene};
 use state::Victim;
 
-/// Cases at once: nearly all of their time they wait for a server's limits.
+/// Cases run at once. They mostly wait for a server's limits.
 const WORKERS: usize = 4;
 
-/// A server with short limits, and contents whose change would be seen.
+/// A server with short limits, and content whose change would be noticed.
 fn victim(bench: &Bench, name: &str) -> anyhow::Result<Victim> {
     victim_with(bench, name, "2s")
 }
 
-/// One that takes a head only in this time.
+/// A server with this limit for heads.
 fn victim_with(bench: &Bench, name: &str, header_timeout: &str) -> anyhow::Result<Victim> {
     let options = ServerOptions::new(bench.binary, &bench.folder.join(name))?
         .env("SKYBERTH_SERVER_HEADER_TIMEOUT", header_timeout)
@@ -36,7 +36,7 @@ fn victim_with(bench: &Bench, name: &str, header_timeout: &str) -> anyhow::Resul
     Victim::new(&options)
 }
 
-/// The longest comes first.
+/// The longest case comes first.
 const CASES: &[Case] = &[
     ("random mutations of valid requests", mutations::run),
     ("ambiguous framing never makes two requests of one", framing::ambiguous),

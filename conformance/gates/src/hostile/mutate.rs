@@ -1,4 +1,4 @@
-//! Random changes to the bytes of a request, from a seed, so that a failure can be had again.
+//! Random changes to the bytes of a request, from a seed, so that a failure can be reproduced.
 
 /// xorshift64*, seeded with any number.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ impl Dice {
     }
 }
 
-/// Pieces that parsers trip over.
+/// Byte sequences that often break parsers.
 const NASTY: &[&[u8]] = &[
     b"\r\n",
     b"\n",

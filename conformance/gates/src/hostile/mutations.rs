@@ -1,4 +1,4 @@
-//! Valid requests, changed at random: no 5xx, no hang, no change of state by what is refused.
+//! Valid requests, changed at random. None may cause a 5xx or a hang, and a refused request must change nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use super::state::Victim;
 use super::victim;
 use crate::case::Bench;
 
-/// Servers, each with one client, so that a change of state can be laid at one request's door.
+/// Number of servers. Each has one client, so that a change of state can be traced to one request.
 const WORKERS: usize = 8;
-/// How long an answer is waited for before we say that nothing more will come.
+/// Wait for an answer before we signal that nothing more will come.
 const PATIENCE: Duration = Duration::from_millis(40);
-/// In which a push that nobody waits for comes to its end.
+/// Time in which an abandoned push finishes.
 const SETTLE: Duration = Duration::from_secs(1);
-/// The longest that a connection may last after that: the limits of 2 s, on a busy machine.
+/// Longest life of a connection after that: the limits of 2 s, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(10);
 
 type Counts = BTreeMap<String, u64>;
@@ -75,8 +75,8 @@ fn is_refusal(statuses: &[u16]) -> bool {
     !statuses.is_empty() && statuses.iter().all(|status| (400..500).contains(status))
 }
 
-/// The state changed while a request was refused. A push before it, whose client gave up waiting, may have come to its
-/// end just then: asked again, once all is quiet, the refused request must change nothing. Answers the state then.
+/// The state changed during a refused request. An earlier push, whose client stopped waiting, may have finished just
+/// then. So the refused request is repeated when all is quiet, and must then change nothing. Returns the state then.
 fn changes_nothing(victim: &Victim, watch: &mut Connection, request: &[u8]) -> anyhow::Result<u64> {
     std::thread::sleep(SETTLE);
     let before = sequence(victim, watch)?;
@@ -87,7 +87,7 @@ fn changes_nothing(victim: &Victim, watch: &mut Connection, request: &[u8]) -> a
     Ok(after)
 }
 
-/// Waits for an answer; if none comes, ends our side, and the server must close.
+/// Waits for an answer. If none comes, closes our side, and the server must close.
 fn ask(victim: &Victim, request: &[u8]) -> anyhow::Result<Said> {
     let mut raw = Raw::open(&victim.target())?;
     raw.send(request);
@@ -105,7 +105,7 @@ fn ask(victim: &Victim, request: &[u8]) -> anyhow::Result<Said> {
     Ok(said)
 }
 
-/// The number of the last change, on a connection that is opened anew when the server has closed it as idle.
+/// The number of the last change. The connection is reopened if the server closed it as idle.
 fn sequence(victim: &Victim, watch: &mut Connection) -> anyhow::Result<u64> {
     for _ in 0..2 {
         if let Ok(answer) = watch.send(&Request::get("/readyz")) {

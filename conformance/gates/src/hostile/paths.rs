@@ -1,4 +1,4 @@
-//! Targets that mean to lead elsewhere: out of the data directory, into another repository, past a proxy's rules.
+//! Request targets that try to leave the data directory, reach another repository, or bypass a proxy's rules.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(8);
 
 const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Paths of no route, or with names, tags and digests that none can have.
+/// Paths of no route, or with invalid names, tags and digests.
 fn bad_paths(repository: &str) -> Vec<String> {
     let long = "a".repeat(300);
     let mut paths: Vec<String> = [
@@ -114,7 +114,7 @@ pub fn targets(bench: &Bench) -> anyhow::Result<()> {
     let victim = victim(bench, "targets")?;
     let tags = victim.repo.tags();
     let rows: Vec<(String, &[u16])> = vec![
-        // A server must take the absolute form (RFC 9112 3.2.2), whatever host it names.
+        // A server must accept the absolute form (RFC 9112 3.2.2), whatever host it names.
         (format!("http://elsewhere.example{tags}"), &[200]),
         (format!("http://user:password@elsewhere.example:99{tags}"), &[200, 400]),
         (format!("HTTP://x{tags}"), &[200, 400]),

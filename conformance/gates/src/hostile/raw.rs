@@ -1,4 +1,4 @@
-//! Bytes to a server as they are, and what it says to them.
+//! Sends raw bytes to a server, and reads its answer.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use harness::client::Target;
 
-/// What came back on a connection.
+/// The bytes received on a connection.
 #[derive(Clone, Debug)]
 pub struct Said {
     pub bytes: Vec<u8>,
-    /// The server closed it, by an end or a reset.
+    /// True if the server closed it, normally or by a reset.
     pub closed: bool,
     pub took: Duration,
 }
 
 impl Said {
-    /// The statuses of the answers, in order; 1xx are left out.
+    /// The statuses of the answers, in order, without 1xx.
     pub fn statuses(&self) -> Vec<u16> {
         let text = String::from_utf8_lossy(&self.bytes);
         let statuses = text.match_indices("HTTP/1.").filter_map(|(at, _)| {
-            // An error body could quote a request's line; a status line has a number behind its version.
+            // An error body could quote a request's line. A status line has a number after its version.
             let rest = &text[at..];
             let line = rest.split("\r\n").next().unwrap_or(rest);
             let mut words = line.split(' ');
@@ -31,13 +31,13 @@ impl Said {
         statuses.filter(|status| *status >= 200).collect()
     }
 
-    /// The start of it as one line.
+    /// Its start, on one line.
     pub fn clip(&self) -> String {
         harness::site::clip(&String::from_utf8_lossy(&self.bytes))
     }
 }
 
-/// One connection that is written to by hand.
+/// A raw connection.
 #[derive(Debug)]
 pub struct Raw {
     stream: TcpStream,
@@ -55,19 +55,19 @@ impl Raw {
         Ok(Raw { stream, opened: Instant::now(), bytes: Vec::new(), closed: false })
     }
 
-    /// Sends what the server takes; it may have closed already.
+    /// Sends as much as the server accepts. It may have closed already.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         let sent = self.stream.write_all(bytes).is_ok();
         self.closed |= !sent;
         sent
     }
 
-    /// Says that nothing more will be sent.
+    /// Signals that nothing more will be sent.
     pub fn end(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Reads until the server closes, `enough` says so, or the time is over.
+    /// Reads until the server closes, `enough` returns true, or the time is over.
     pub fn listen(&mut self, limit: Duration, enough: impl Fn(&Said) -> bool) -> anyhow::Result<Said> {
         let deadline = Instant::now() + limit;
         let mut ended = false;
@@ -91,7 +91,7 @@ impl Raw {
         }
     }
 
-    /// Reads until the server closes; an error if it does not.
+    /// Reads until the server closes. Fails if it does not.
     pub fn until_closed(&mut self, limit: Duration) -> anyhow::Result<Said> {
         let said = self.listen(limit, |_| false)?;
         ensure!(said.closed, "the connection is still open after {limit:?}; it said {:?}", said.clip());
@@ -99,7 +99,7 @@ impl Raw {
     }
 }
 
-/// Sends bytes on a connection of their own and reads until it closes.
+/// Sends bytes on a new connection, and reads until it closes.
 pub fn exchange(target: &Target, bytes: &[u8], limit: Duration) -> anyhow::Result<Said> {
     let mut raw = Raw::open(target)?;
     raw.send(bytes);

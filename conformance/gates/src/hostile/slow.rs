@@ -1,4 +1,4 @@
-//! Clients that take their time (limits: 2 s for a head, 2 s without a byte of a body, 3 s between requests).
+//! Slow clients (limits: 2 s for a head, 2 s without a byte of a body, 3 s between requests).
 
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,7 @@ fn in_time(said: &Said) -> anyhow::Result<()> {
     that(matches!(said.statuses().as_slice(), [] | [400 | 408]), || said.clip())
 }
 
-/// Always moving, and never done: the limit counts from the first byte of a head.
+/// Always sends and never finishes. The limit counts from the first byte of a head.
 fn drip(victim: &Victim) -> anyhow::Result<()> {
     let mut raw = Raw::open(&victim.target())?;
     let started = Instant::now();
@@ -81,10 +81,10 @@ fn idle(victim: &Victim) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Answers that nobody takes must not hold a transfer for ever.
+/// Unread answers must not occupy a transfer forever.
 pub fn readers(bench: &Bench) -> anyhow::Result<()> {
     let victim = victim(bench, "readers")?;
-    // More than the socket's buffers on both sides take.
+    // More than the socket buffers of both sides contain.
     let digest = victim.repo.push_blob(&noise("unread", 64 << 20))?;
     let victim_path = victim.repo.blob(&digest);
     let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! A server with contents that hostile requests must not change.
+//! A server with content that hostile requests must not change.
 
 use anyhow::{Context, ensure};
 use harness::client::{Connection, Request, Target};
@@ -6,7 +6,7 @@ use harness::manifest::Manifest;
 use harness::server::{Server, ServerOptions};
 use harness::site::{Repo, Session, Site, sha256};
 
-/// A running server, what it holds, and how it looked before.
+/// A running server, its content, and its earlier state.
 #[derive(Debug)]
 pub struct Victim {
     server: Server,
@@ -58,7 +58,7 @@ impl Victim {
         Ok(seen)
     }
 
-    /// An error that says what is otherwise than at the start.
+    /// Fails if the state differs from the start.
     pub fn unchanged(&self) -> anyhow::Result<()> {
         let after = self.look()?;
         for (old, new) in self.before.iter().zip(&after) {
@@ -67,7 +67,7 @@ impl Victim {
         Ok(())
     }
 
-    /// Ends the server by SIGTERM: one that has been damaged inside may not end, or end badly.
+    /// Stops the server by SIGTERM. If its state is damaged, it may not stop, or stop with an error.
     pub fn end(self) -> anyhow::Result<()> {
         let log = self.server.options.log.clone();
         self.server.terminate(std::time::Duration::from_secs(40))?;

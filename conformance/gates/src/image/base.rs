@@ -1,4 +1,4 @@
-//! Base images made of this machine's own files, where none can be pulled.
+//! Builds base images from this machine's own files, if none can be pulled.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,14 +9,14 @@ use anyhow::{Context, ensure};
 
 use super::engine::Engine;
 
-/// Nothing but the loader and the libraries that the binary names.
+/// Only the loader and the libraries that the binary needs.
 pub const RUNTIME: &str = "skyberth-base:local";
-/// This machine's Rust, C compiler and linker, with all crates that the lock file names.
+/// This machine's Rust, C compiler and linker, with all crates of the lock file.
 pub const BUILD: &str = "skyberth-build:local";
-/// Stands for the build stage.
+/// Takes the place of the build stage.
 pub const BINARY: &str = "skyberth-binary:local";
 
-/// Where Debian has a C compiler with what it needs, and a shell.
+/// Debian's paths of a C compiler with its needs, and of a shell.
 const TOOLCHAIN: [&str; 9] = [
     "bin",
     "lib",
@@ -31,7 +31,7 @@ const TOOLCHAIN: [&str; 9] = [
 /// Gigabytes are copied.
 const LONG: Duration = Duration::from_mins(10);
 
-/// Makes the bases of the other stages.
+/// Makes the base images of the other stages.
 pub fn import(engine: &Engine, binary: &Path) -> anyhow::Result<()> {
     let runtime = engine.folder("base")?;
     for library in libraries(engine, binary)? {
@@ -53,7 +53,7 @@ pub fn import(engine: &Engine, binary: &Path) -> anyhow::Result<()> {
     engine.import(&out, BINARY)
 }
 
-/// Makes the base of the build stage; what is built on it needs no network.
+/// Makes the base image of the build stage. Builds on it need no network.
 pub fn import_toolchain(engine: &Engine, context: &Path) -> anyhow::Result<()> {
     let sysroot = engine.program("rustc")?.args(["--print", "sysroot"]).folder(context).run()?.text();
     let folder = engine.folder("toolchain")?;
@@ -71,7 +71,7 @@ pub fn import_toolchain(engine: &Engine, context: &Path) -> anyhow::Result<()> {
     Ok(fs::remove_dir_all(folder)?)
 }
 
-/// Paths of all that the loader would load, and of the loader.
+/// Paths of the loader and of all libraries that it would load.
 fn libraries(engine: &Engine, binary: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let said = engine.program("ldd")?.arg(std::path::absolute(binary)?).run()?.text();
     let libraries = paths(&said);
@@ -79,7 +79,7 @@ fn libraries(engine: &Engine, binary: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(libraries)
 }
 
-/// `libc.so.6 => /lib/.../libc.so.6 (0x...)` and `/lib64/ld-linux-x86-64.so.2 (0x...)`.
+/// Parses `libc.so.6 => /lib/.../libc.so.6 (0x...)` and `/lib64/ld-linux-x86-64.so.2 (0x...)`.
 fn paths(said: &str) -> Vec<PathBuf> {
     let word = |line: &str| line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from);
     said.lines().filter_map(word).collect()

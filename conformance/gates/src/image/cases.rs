@@ -16,9 +16,9 @@ use super::engine::{Engine, Workshop};
 
 /// The image's own user.
 const USER: u32 = 65532;
-/// A user that no image knows.
+/// A user unknown to any image.
 const STRANGER: u32 = 54321;
-/// All that the change from root takes.
+/// The capabilities that the change from root needs.
 const RIGHTS: [&str; 4] = ["--cap-drop=ALL", "--cap-add=CHOWN", "--cap-add=SETUID", "--cap-add=SETGID"];
 
 pub fn run(engine: &Engine, workshop: &Workshop, report: &mut Report) {
@@ -50,7 +50,7 @@ fn volume(engine: &Engine, name: &str, owner: u32) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// One user in all four places, no group besides, no capability.
+/// Expects one user in all four places, no further groups, and no capability.
 fn runs_as(container: &Container, uid: u32, gid: u32) -> anyhow::Result<()> {
     let process = container.process()?;
     let field = |name: &str| process.get(name).map(String::as_str).with_context(|| format!("no {name}"));
@@ -81,7 +81,8 @@ fn as_root(engine: &Engine, options: &[&str]) -> anyhow::Result<()> {
     container.stop()
 }
 
-/// The image's own directory is closed to others, and to root without `CAP_DAC_OVERRIDE` once it is given away.
+/// The image's own directory is closed to others. Once given away, it is also closed to root without
+/// `CAP_DAC_OVERRIDE`.
 fn own_volume(engine: &Engine) -> anyhow::Result<()> {
     let container = Container::ready(engine, &RIGHTS, None)?;
     container.stop()?;
@@ -159,7 +160,7 @@ fn healthy(engine: &Engine) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The registry that runs from the image carries it to a daemon that has nothing of it.
+/// A registry that runs from the image transfers the image to an empty daemon.
 fn itself(engine: &Engine, workshop: &Workshop) -> anyhow::Result<()> {
     let data = volume(engine, "itself", 0)?;
     let container = Container::ready(engine, &RIGHTS, Some(&data))?;
@@ -195,7 +196,7 @@ fn over_restart(engine: &Engine) -> anyhow::Result<()> {
     container.stop()
 }
 
-/// A push by one request; answers where the blob is and what it is.
+/// Pushes with one request. Returns the blob's path and content.
 pub fn push_blob(registry: &Target, repository: &str) -> anyhow::Result<(String, Vec<u8>)> {
     let bytes = format!("a blob of {repository}").into_bytes();
     let digest = sha256(&bytes);

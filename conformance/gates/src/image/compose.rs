@@ -1,4 +1,4 @@
-//! `deploy/compose.yaml` as it stands, run by docker-compose with the image under test.
+//! `deploy/compose.yaml` unchanged, run by docker-compose with the image under test.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use super::IMAGE;
 use super::cases::push_blob;
 use super::engine::Engine;
 
-/// What the file calls the image.
+/// The image's name in the file.
 const NAME: &str = "skyberth";
 const PROJECT: &str = "skyberth-check";
 const READY: Duration = Duration::from_mins(1);
 
-/// The services of the file; dropping it removes them with their network and volume.
+/// The services of the file. Dropping this removes them with their network and volume.
 struct Project<'a> {
     engine: &'a Engine,
     file: PathBuf,
@@ -46,7 +46,7 @@ impl Project<'_> {
         Ok(compose.arg("--file").arg(&self.file).args(["--project-name", PROJECT]))
     }
 
-    /// Starts it, and waits until it answers on the published port.
+    /// Starts the services, and waits for an answer on the published port.
     fn up(&self) -> anyhow::Result<()> {
         self.compose()?.args(["up", "--detach", "--no-build"]).run()?;
         let deadline = Instant::now() + READY;

@@ -1,4 +1,4 @@
-//! One container of the image: started with a volume and options, asked through its published port, stopped.
+//! One container of the image: started with a volume and options, queried through its published port, stopped.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,11 +12,11 @@ use harness::server::free_port;
 use super::IMAGE;
 use super::engine::{Engine, NETWORK};
 
-/// Where the image keeps its data.
+/// The image's data directory.
 pub const DATA: &str = "/var/lib/skyberth";
 const READY: Duration = Duration::from_mins(1);
 
-/// A running container; dropping it removes it with its anonymous volumes.
+/// A running container. Dropping it removes it with its anonymous volumes.
 #[derive(Debug)]
 pub struct Container<'a> {
     engine: &'a Engine,
@@ -25,7 +25,7 @@ pub struct Container<'a> {
 }
 
 impl<'a> Container<'a> {
-    /// Starts `serve` with the given options of `docker run`; `volume` is a folder of this machine.
+    /// Starts `serve` with these options of `docker run`. `volume` is a directory of this machine.
     pub fn start(engine: &'a Engine, options: &[&str], volume: Option<&Path>) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut run = engine.docker()?.args(["run", "--detach", "--network", NETWORK]);
@@ -37,7 +37,7 @@ impl<'a> Container<'a> {
         Ok(Container { engine, id, port })
     }
 
-    /// As `start`, and waits until it answers on the published port.
+    /// Starts it like `start`, and waits for an answer on the published port.
     pub fn ready(engine: &'a Engine, options: &[&str], volume: Option<&Path>) -> anyhow::Result<Self> {
         let container = Container::start(engine, options, volume)?;
         container.wait_ready()?;
@@ -68,7 +68,7 @@ impl<'a> Container<'a> {
         Target::local(self.port)
     }
 
-    /// `127.0.0.1:PORT`, which docker takes for a registry without TLS.
+    /// `127.0.0.1:PORT`. For docker, that is a registry without TLS.
     pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -81,7 +81,7 @@ impl<'a> Container<'a> {
         Ok(self.engine.docker()?.args(["logs", &self.id]).run()?.said())
     }
 
-    /// Runs the binary inside, as the user that the container was started as.
+    /// Runs the binary inside, as the container's user.
     pub fn exec(&self, args: &[&str]) -> anyhow::Result<String> {
         let exec = self.engine.docker()?.args(["exec", &self.id, "/usr/local/bin/skyberth"]);
         Ok(exec.args(args).run()?.text())
@@ -96,7 +96,7 @@ impl<'a> Container<'a> {
         Ok(fields.map(|(name, value)| (name.to_owned(), words(value))).collect())
     }
 
-    /// Soft limit of open files.
+    /// Soft and hard limit of open files.
     pub fn descriptors(&self) -> anyhow::Result<(String, String)> {
         let text = fs::read_to_string(format!("/proc/{}/limits", self.inspect("{{.State.Pid}}")?))?;
         let line = text.lines().find_map(|line| line.strip_prefix("Max open files")).context("no limit of files")?;
@@ -104,12 +104,12 @@ impl<'a> Container<'a> {
         words.next().zip(words.next()).context("no limit of files")
     }
 
-    /// Waits for it to end by itself, and answers its exit status.
+    /// Waits until it ends by itself, and returns its exit status.
     pub fn wait(&self) -> anyhow::Result<i32> {
         Ok(self.engine.docker()?.args(["wait", &self.id]).limit(READY).run()?.text().parse()?)
     }
 
-    /// SIGTERM, and SIGKILL when docker's own time is over; it must end with 0 before.
+    /// Stops it with docker's stop: SIGTERM, later SIGKILL. It must end with 0 before that.
     pub fn stop(&self) -> anyhow::Result<()> {
         self.engine.docker()?.args(["stop", &self.id]).run()?;
         let code = self.inspect("{{.State.ExitCode}}")?;

@@ -1,4 +1,4 @@
-//! A docker daemon with its own roots and a bridge of its own, which leaves nothing behind on the machine.
+//! A docker daemon with its own roots and bridge. It leaves nothing behind on the machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use harness::daemon::Daemon;
 use harness::program::{self, Program};
 
-/// Where tools come from and files go to.
+/// Directories of tools and files.
 #[derive(Clone, Debug)]
 pub struct Workshop {
     pub tools: PathBuf,
@@ -16,7 +16,7 @@ pub struct Workshop {
     pub log: PathBuf,
 }
 
-/// The daemon; dropping it removes its network and ends it.
+/// The daemon. Dropping it removes its network and stops it.
 #[derive(Debug)]
 pub struct Engine {
     workshop: Workshop,
@@ -26,15 +26,15 @@ pub struct Engine {
     _daemon: Daemon,
 }
 
-/// The network that containers run in, and the name of its bridge.
+/// The containers' network, and the name of its bridge.
 pub const NETWORK: &str = "image-check";
 const BRIDGE: &str = "skyimage0";
 const SUBNET: &str = "10.213.77.0/24";
-/// For a docker command unless it says otherwise.
+/// Default time limit of a docker command.
 const LIMIT: Duration = Duration::from_mins(3);
 
 impl Engine {
-    /// A daemon that can run containers with published ports: through docker's own proxy, so without packet filters.
+    /// A daemon that can run containers with published ports. It uses docker's own proxy, and so no packet filters.
     pub fn start(workshop: &Workshop, name: &str) -> anyhow::Result<Self> {
         let mut engine = Engine::start_without_network(workshop, name)?;
         let create = engine.docker()?.args(["network", "create", "--subnet", SUBNET]);
@@ -43,7 +43,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// A daemon that only holds images.
+    /// A daemon that only stores images.
     pub fn start_without_network(workshop: &Workshop, name: &str) -> anyhow::Result<Self> {
         let root = workshop.scratch.join(format!("dockerd-{name}"));
         fs::create_dir_all(root.join("home"))?;
@@ -73,19 +73,19 @@ impl Engine {
         docker(&self.workshop, &self.root, &self.socket)
     }
 
-    /// docker-compose, for this daemon.
+    /// docker-compose for this daemon.
     pub fn compose(&self) -> anyhow::Result<Program> {
         let home = self.root.join("home");
         let compose = self.program("docker-compose")?.env("HOME", &home).env("DOCKER_CONFIG", &home);
         Ok(compose.env("DOCKER_HOST", format!("unix://{}", self.socket.display())))
     }
 
-    /// Another program, with its words in the same log.
+    /// Another program, with its output in the same log.
     pub fn program(&self, name: &str) -> anyhow::Result<Program> {
         Ok(Program::new(program::find(name, &self.workshop.tools)?, &self.workshop.log).limit(LIMIT))
     }
 
-    /// A new, empty folder.
+    /// A new, empty directory.
     pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.root.join("files").join(name);
         let _ = fs::remove_dir_all(&path);
@@ -93,7 +93,7 @@ impl Engine {
         Ok(path)
     }
 
-    /// Makes an image of a folder, all of it root's.
+    /// Makes an image of a directory, owned by root.
     pub fn import(&self, folder: &Path, image: &str) -> anyhow::Result<()> {
         let archive = folder.with_extension("tar");
         let tar = self.program("tar")?.args(["--owner=0", "--group=0", "--numeric-owner", "-cf"]);

@@ -1,4 +1,4 @@
-//! The container image: built on a base made here, run the ways that platforms run images, carried by itself.
+//! The container image: built on a base made here, run as platforms run images, transferred by itself.
 
 mod base;
 mod cases;
@@ -14,23 +14,23 @@ use harness::scale::Scale;
 
 use engine::{Engine, Workshop};
 
-/// What is built and with which tools.
+/// Options: what to build, and with which tools.
 #[derive(clap::Args, Debug)]
 pub struct ImageArgs {
-    /// The `skyberth` binary that goes into the image.
+    /// The `skyberth` binary for the image.
     #[arg(long)]
     binary: PathBuf,
-    /// Folder with the Dockerfile.
+    /// Directory of the Dockerfile.
     #[arg(long, default_value = ".")]
     context: PathBuf,
-    /// Folder of tools; docker comes from the system if it is not there.
+    /// Directory of tools. docker comes from the system if it is not there.
     #[arg(long, default_value = "target/tools/bin")]
     tools: PathBuf,
 }
 
 /// The image under test.
 const IMAGE: &str = "skyberth:under-test";
-/// The base images of a build from nothing, as the Dockerfile names them.
+/// The base images of a build from scratch, as the Dockerfile names them.
 const PUBLIC_BASES: [&str; 2] = ["docker.io/library/rust:1.95-slim-bookworm", "docker.io/library/debian:bookworm-slim"];
 const PULL: Duration = Duration::from_mins(5);
 const BUILD: Duration = Duration::from_mins(40);
@@ -59,7 +59,7 @@ pub fn run(args: &ImageArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Res
     report.finish(folder)
 }
 
-/// BuildKit leaves out the build stage, since `BINARY` names an image in its place.
+/// Builds the image. BuildKit skips the build stage, since `BINARY` names an image in its place.
 fn build_runtime(engine: &Engine, args: &ImageArgs) -> anyhow::Result<()> {
     base::import(engine, &args.binary)?;
     engine
@@ -89,7 +89,7 @@ fn build_and_ask(engine: &Engine, args: &ImageArgs, options: &[&str]) -> anyhow:
     Ok(())
 }
 
-/// Where they can be had.
+/// Builds on the public base images, if they are reachable.
 fn build_on_public_bases(engine: &Engine, args: &ImageArgs, report: &mut Report) {
     let what = "build: both stages on the public base images";
     let pull = |base: &str| engine.docker()?.args(["pull", base]).limit(PULL).run().map(drop);

@@ -1,5 +1,5 @@
-//! The end of a large push on a slow disk: containerd gives up on an answer that takes 30 s, so write-back must run
-//! while the body comes.
+//! The end of a large push on a slow disk. containerd gives up on an answer after 30 s, so write-back must run while
+//! the body arrives.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,11 @@ use crate::case::Bench;
 use crate::place::Mount;
 use crate::streamed::write_chunked;
 
-/// Time from the last byte of the body to the answer.
+/// Longest time from the last byte of the body to the answer.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A server on a disk that takes so many bytes per second from it. Were all of the push still in memory when the body
-/// ends, its answer would take 16 s or more.
+/// A server on a disk with this limit of bytes per second. If the whole push were still in memory at the body's end,
+/// its answer would take 16 s or more.
 fn slow(bench: &Bench) -> anyhow::Result<(Mount, Throttle, Server, Repo, u64)> {
     let length = bench.scale.pick(256, 1024, 10 * 1024) * MIB;
     let rate = bench.scale.pick(16, 64, 256) * MIB;

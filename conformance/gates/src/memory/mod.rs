@@ -1,4 +1,4 @@
-//! The memory gate: what a server holds does not grow with what passes through it, and a large push ends in time.
+//! The memory gate: a server's memory does not grow with the data that passes, and a large push ends in time.
 
 mod closing;
 pub mod process;
@@ -17,17 +17,17 @@ use process::Watch;
 
 const MIB: u64 = 1 << 20;
 
-/// How far the resident memory may grow over that of the idle server.
+/// Most growth of resident memory over that of the idle server.
 const ALLOWANCE: u64 = 64 * MIB;
 
-/// Starts a server, lets `prepare` push to it, and starts it again, so that nothing of that counts.
+/// Starts a server for `prepare` to push to, then starts it again, so that these pushes do not count.
 fn fresh(bench: &Bench, prepare: impl FnOnce(&Server) -> anyhow::Result<()>) -> anyhow::Result<Server> {
     let server = bench.server()?.start()?;
     prepare(&server).context("prepare")?;
     server.kill()?.start()
 }
 
-/// Runs `work` and holds the growth of the server's memory against the allowance.
+/// Runs `work`, and checks the growth of the server's memory.
 fn within(server: &Server, allowance: u64, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let watch = Watch::start(server.pid())?;
     work()?;
@@ -50,6 +50,6 @@ const CASES: &[Case] = &[
 ];
 
 pub fn run(args: &GateArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
-    // One after the other: what runs beside a case could delay its server.
+    // One after another, since concurrent work could slow the server.
     Scene::new(&args.binary, scale, 0)?.mounting().run("memory", args, 1, CASES, folder)
 }

@@ -1,4 +1,4 @@
-//! The resident memory of a process, as Linux counts it.
+//! The resident memory of a process, as counted by Linux.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 
 use super::MIB;
 
-/// Bytes resident: in all at their peak, of the process's own, of files it maps.
+/// Resident bytes: the total at its peak, the process's own, and those of mapped files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Resident {
     peak: u64,
@@ -36,7 +36,7 @@ impl Resident {
     }
 }
 
-/// Watches a process from its idle state on.
+/// Observes a process from its idle state on.
 #[derive(Debug)]
 pub struct Watch {
     pid: u32,
@@ -46,19 +46,19 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Sets the peak back to what is resident now.
+    /// Resets the peak to the current resident memory.
     pub fn start(pid: u32) -> anyhow::Result<Self> {
-        // What a start leaves running settles first.
+        // Wait until work after the start has settled.
         std::thread::sleep(Duration::from_millis(500));
         std::fs::write(format!("/proc/{pid}/clear_refs"), "5").context("reset the peak")?;
         Ok(Self::over(pid, Resident::of(pid)?))
     }
 
-    /// Holds what it needs, from its start on, against what was resident in another idle one.
+    /// Compares a process, from its start on, with another idle one.
     pub fn over(pid: u32, idle: Resident) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
-        // The kernel keeps the peak of the sum only; its parts are sampled.
+        // The kernel keeps only the peak of the total, so its parts are sampled.
         let sampler = std::thread::spawn(move || {
             let mut most = Resident::default();
             while !asked.load(Ordering::Relaxed) {
@@ -81,7 +81,7 @@ impl Watch {
     }
 }
 
-/// What a process needed more than when it was idle.
+/// Memory of a process above its idle state.
 #[derive(Clone, Copy, Debug)]
 pub struct Growth {
     idle: Resident,
@@ -89,7 +89,7 @@ pub struct Growth {
 }
 
 impl Growth {
-    /// Before anything was done.
+    /// The idle state.
     pub fn idle(&self) -> Resident {
         self.idle
     }

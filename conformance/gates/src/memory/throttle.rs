@@ -1,19 +1,19 @@
-//! A limit on what processes may write to one disk per second, by a control group.
+//! Limits the bytes per second that processes write to one disk, with a control group.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use harness::expect::not_here;
 
-/// A control group of our own; it goes when this is dropped, which must be after its processes.
+/// A control group of our own. It must be dropped after its processes have ended.
 #[derive(Debug)]
 pub struct Throttle {
     group: PathBuf,
 }
 
 impl Throttle {
-    /// Bytes per second to a block device, given as `MAJOR:MINOR`. Version 2 counts all write-back, version 1 only what
-    /// the process itself starts, which a sync does.
+    /// Limits bytes per second to a block device, given as `MAJOR:MINOR`. Version 2 counts all write-back; version 1
+    /// only what the process itself starts, as by a sync.
     pub fn new(device: &str, rate: u64) -> anyhow::Result<Self> {
         let mut tried = Vec::new();
         for (root, file, line) in [
@@ -31,7 +31,7 @@ impl Throttle {
 
     fn in_group(root: &Path, file: &str, line: &str) -> anyhow::Result<Self> {
         if file == "io.max" {
-            // Of no effect where it is switched on already; an error where the controller is not there.
+            // No effect if it is enabled already; an error if the controller is missing.
             let control = root.join("cgroup.subtree_control");
             anyhow::ensure!(control.exists(), "not a version 2 hierarchy");
             fs::write(control, "+io")?;

@@ -1,4 +1,4 @@
-//! Transfers that are large, many, or wait.
+//! Transfers that are large, many, or waiting.
 
 use anyhow::{Context, anyhow, ensure};
 use harness::client::{Connection, Request};
@@ -21,7 +21,7 @@ fn repo(server: &Server) -> Repo {
     Site::new(server.target(), "memory").repo("a")
 }
 
-/// Runs `work` so many times at once, each with its number; the first fault is the error.
+/// Runs `work` this many times at once, each with its number. Returns the first error.
 fn at_once(count: usize, work: impl Fn(usize) -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..count)
@@ -83,7 +83,7 @@ pub fn parallel_pushes(bench: &Bench) -> anyhow::Result<()> {
     labels.into_iter().try_for_each(|noise| fetch(&repo, &noise.clone().digest(), noise))
 }
 
-/// A manifest must be held to be parsed, and may be once more in what is made of it; that is not growth without bound.
+/// A manifest must be in memory to be parsed, and perhaps once more for its result. That growth is limited.
 pub fn manifests(bench: &Bench) -> anyhow::Result<()> {
     const COUNT: usize = 16;
     const SIZE: usize = 4 << 20;
@@ -99,7 +99,7 @@ pub fn manifests(bench: &Bench) -> anyhow::Result<()> {
             ensure!(manifest.bytes.len() == SIZE, "the manifest has {} bytes", manifest.bytes.len());
             repo.put(&format!("v{number}"), &manifest)?.expect(201)?;
             let pulled = repo.get(&repo.manifest(&format!("v{number}")))?;
-            ensure!(pulled.body == manifest.bytes, "manifest {number} came back otherwise");
+            ensure!(pulled.body == manifest.bytes, "manifest {number} came back changed");
             Ok(())
         })
     })
@@ -116,7 +116,7 @@ pub fn idle_connections(bench: &Bench) -> anyhow::Result<()> {
             connection.send(&Request::get("/v2/"))?.expect(200)?;
             all.push(connection);
         }
-        // All of them live, and the server has room for a push beside them.
+        // All of them are open, and the server can accept another push.
         repo.send(&octets(Request::new("POST", repo.uploads())))?.expect(202)?;
         all.iter_mut().try_for_each(|one| one.send(&Request::get("/v2/"))?.expect(200).map(drop))
     })

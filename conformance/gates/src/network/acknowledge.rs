@@ -1,4 +1,4 @@
-//! Acknowledgement `network`: an answer waits until its content is placed, or says in time that it is in doubt.
+//! Acknowledgement `network`: an answer waits until its content is placed, or reports in time that this is unknown.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::case::Bench;
 
 /// How long an answer waits for its content to be placed.
 const WAIT: Duration = Duration::from_secs(20);
-/// An answer that cannot be had in time comes in this: containerd gives up after the latter.
+/// The interval in which the answer must come if placement takes too long. containerd gives up after the latter.
 const WITHIN: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(30)];
 
 fn started(bench: &Bench) -> anyhow::Result<(Stack, harness::server::Server, Repo)> {
@@ -39,10 +39,10 @@ fn of(label: &str, length: usize) -> Image {
     Image { layer, config, manifest }
 }
 
-/// After each answer nothing waits to be placed any more.
+/// After each answer, no content may be waiting for placement.
 pub fn network(bench: &Bench) -> anyhow::Result<()> {
     let (stack, server, repo) = started(bench)?;
-    // So slow that an answer that does not wait is caught.
+    // So slow that an answer without the wait is detected.
     stack.set_all(&Fault::Trickle(4 * MIB as u64));
     let image = of("network", 9 * MIB);
     for (what, bytes) in [("the layer", &image.layer), ("the config", &image.config)] {

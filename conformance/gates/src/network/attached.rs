@@ -1,5 +1,5 @@
-//! `kill -9` of a registry with its portal in the same process, at random moments of pushes, deletes, placement, eviction
-//! and unpin; and what the two hold in memory.
+//! `kill -9` of a registry with an attached portal, at random moments of pushes, deletes, placement, eviction and
+//! unpin; and the memory of both.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::memory::process::Watch;
 use crate::streamed;
 
 pub const NAME: &str = "crash rounds, attached portal";
-/// After so many rounds everything is read cold, not only at the end.
+/// Rounds after which everything is read cold, besides at the end.
 const COLD_EVERY: usize = 10;
 
 /// A node with an attached portal.
@@ -39,7 +39,7 @@ pub fn run(args: &Args, report: &mut Report, bench: &Bench) {
             ("SKYBERTH_STORAGE_CACHE_SIZE", CACHE),
             ("SKYBERTH_GC_GRACE", "1s"),
             ("SKYBERTH_GC_INTERVAL", "1s"),
-            // What was unpinned goes at once, so that a sector which is needed after all is missed.
+            // Unpinned content is removed at once, so that a missing sector is noticed if it is still needed.
             ("SKYBERTH_PORTAL_SWEEP_INTERVAL", "1s"),
         ]),
         Err(error) => return report.add(NAME, Outcome::Fail(format!("{error:#}")), Duration::ZERO),
@@ -65,7 +65,7 @@ pub fn run(args: &Args, report: &mut Report, bench: &Bench) {
         Ok(())
     });
     report.case(format!("{NAME}: nothing is left at the portal when all is deleted"), || {
-        // Uploads that a kill broke off keep the blobs of their repositories.
+        // Interrupted uploads protect the blobs of their repositories.
         let options = left.context("the server did not get so far")?.kill()?.env("SKYBERTH_GC_UPLOAD_EXPIRY", "1s");
         let server = options.start()?;
         crowd.delete_all(&server.target())?;
@@ -90,7 +90,7 @@ impl Node {
         Node { options, ..self }
     }
 
-    /// One life, a look at the stopped node, a start, and a check of every promise.
+    /// One life, a check of the stopped node, a start, and a check of every promise.
     fn round(&self, server: Server, crowd: &mut Crowd) -> anyhow::Result<(Server, String)> {
         let (before, life) = (crowd.count(), crowd.life(LIVES));
         crowd.work(server, life, || Ok(()))?;
@@ -103,7 +103,7 @@ impl Node {
         Ok((server, format!("killed after {life:.0?}, {done}")))
     }
 
-    /// All that the registry has in files is deleted: what is pulled then, its own portal gave.
+    /// Deletes all local content of the registry, so that only its own portal can supply it.
     fn cold(&self, server: Server, crowd: &mut Crowd, bench: &Bench) -> anyhow::Result<Server> {
         status::settle(&server.target(), patience(bench))?;
         server.kill()?;
@@ -119,7 +119,7 @@ impl Node {
         Ok(server)
     }
 
-    /// The stopped node's own look at itself.
+    /// Runs the stopped node's own check.
     fn is_sound(&self) -> anyhow::Result<()> {
         let said = self.skyberth(&["fsck"])?;
         ensure!(
@@ -131,7 +131,7 @@ impl Node {
         Ok(())
     }
 
-    /// What every image needs has a skylink, at which the portal gives those bytes.
+    /// Expects all content of every image to have a skylink, at which the portal returns those bytes.
     fn is_at_its_portal(&self, crowd: &Crowd) -> anyhow::Result<()> {
         let mut found = 0;
         for pusher in &crowd.pushers {
@@ -160,11 +160,11 @@ impl Node {
     }
 }
 
-/// The two programs in one process may together take what each of them may alone.
+/// The two programs in one process may take as much memory as both of them alone.
 pub fn memory(bench: &Bench) -> anyhow::Result<()> {
     let length = bench.scale.pick(128, 256, 2048) * MIB as u64;
     let node = Node::new(bench)?;
-    // With nothing to do, and both of them there.
+    // Idle, with both of them running.
     let idle = node.options.start()?;
     let watch = Watch::start(idle.pid())?;
     let resident = watch.finish()?.idle();

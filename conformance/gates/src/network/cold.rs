@@ -1,4 +1,4 @@
-//! Everything that was placed is pulled again when no local file is left, and nothing local goes before it is safe.
+//! All placed content is pulled again without local files, and no local file is removed before that is safe.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::{KIB, MIB, TIMED_OUT, patience};
 use crate::answers::Answers;
 use crate::case::Bench;
 
-/// Around what a base sector holds beside its metadata and around a unit.
+/// Lengths around the capacity of a base sector besides its metadata, and around a unit.
 const LENGTHS: [usize; 9] = [0, 1, KIB, 32 * KIB, 4 * MIB - 512, 4 * MIB - 100, 4 * MIB, 9 * MIB, 40 * MIB];
 
 pub fn everything(bench: &Bench) -> anyhow::Result<()> {
@@ -39,7 +39,7 @@ pub fn everything(bench: &Bench) -> anyhow::Result<()> {
     Answers::ask(&target, &heads).context("cold HEADs")?;
     ensure!(stack.sent() < sent + 64 * KIB as u64, "HEADs of {} blobs made the portals send content", heads.len());
     let here = local::content_bytes(&stack.options.data)?;
-    ensure!(here < MIB as u64, "{here} bytes of content are here, so nothing is cold");
+    ensure!(here < MIB as u64, "{here} bytes of content are local, so nothing is cold");
     let after = Answers::ask(&target, &requests).context("cold")?;
     before.same(&after)?;
     libraries.iter().try_for_each(Library::check)?;
@@ -47,7 +47,7 @@ pub fn everything(bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The profile of release skyd, and what it answered for the longest of these contents.
+/// The profile of release skyd, and its answer for the longest of these contents.
 const RELEASE: &str = "4MiB/10+20";
 const RECORDED: (usize, &str) = (50 * MIB, "AAC3WRfAW7oC-4Tw4SbDTo3PQ9rBr6kdCkVLcMvzP3SiiA");
 
@@ -79,12 +79,12 @@ fn recorded_content(length: usize) -> Vec<u8> {
     block.iter().copied().cycle().take(length).collect()
 }
 
-/// What the budget of the local cache is.
+/// The budget of the local cache.
 const BUDGET: u64 = 16 * MIB as u64;
-/// Long enough to read something back, too short to read all of it in one life.
+/// Long enough to read some content back, too short to read all of it.
 const BETWEEN_STARTS: Duration = Duration::from_secs(2);
 
-/// Bytes of the downloads since a mark that ended.
+/// Bytes of the downloads since a mark that are complete.
 fn read_whole(stack: &Stack, mark: &Mark) -> u64 {
     let all = stack.since(mark);
     all.iter().filter(|one| one.is_download() && one.ended.is_some()).map(|one| one.sent).sum()
@@ -94,17 +94,17 @@ pub fn eviction(bench: &Bench) -> anyhow::Result<()> {
     let stack = Stack::new(bench, 2)?.with(&[("SKYBERTH_STORAGE_CACHE_SIZE", "16MiB")]);
     let server = stack.start()?;
     let target = server.target();
-    // Takes uploads and gives nothing back: placed, but not to be relied on.
+    // Accepts uploads but returns nothing: the content is placed, but must not be relied on.
     stack.set_all(&Fault::says(TIMED_OUT));
     let lengths = [4 * MIB, 9 * MIB, MIB, 5 * MIB, 4 * MIB - 300, 12 * MIB, 3 * MIB, 2 * MIB, 6 * MIB];
     let library = Library::push(Site::new(target.clone(), "evict").repo("a"), &["sha256"], &lengths)?;
     status::wait_placed(&target, patience(bench))?;
     let mut server = server.kill()?.start()?;
-    // It looks at its cache when it starts, and then no later than this.
+    // It checks its cache when it starts, and then at least this often.
     std::thread::sleep(Duration::from_secs(bench.scale.pick(3, 3, 35)));
     let data = &stack.options.data;
     let here = local::content_bytes(data)?;
-    ensure!(here >= library.bytes(), "{here} of {} bytes are here before anything was read back", library.bytes());
+    ensure!(here >= library.bytes(), "{here} of {} bytes are local before anything was read back", library.bytes());
     library.check().context("before anything was read back")?;
 
     let mark = stack.mark();
@@ -112,7 +112,7 @@ pub fn eviction(bench: &Bench) -> anyhow::Result<()> {
     let (mut early, mut starts) = (None, 0);
     let deadline = Instant::now() + patience(bench);
     let mut looks_below = || {
-        // Files first: what was read whole since can only be more.
+        // Files are counted first: the bytes read can only grow meanwhile.
         let here = local::content_bytes(data).unwrap_or(u64::MAX);
         let (gone, read) = (library.bytes().saturating_sub(here), read_whole(&stack, &mark));
         if gone > read && early.is_none() {
@@ -120,19 +120,19 @@ pub fn eviction(bench: &Bench) -> anyhow::Result<()> {
         }
         here <= BUDGET
     };
-    // What failed is tried again after a minute, and at each start; the cache is looked at then too. So it is evicted between
-    // two read-backs of a start as soon as anything is.
+    // Each start retries failed reads and checks the cache, which otherwise happens every minute. So content is evicted
+    // as soon as some was read back.
     while !wait_until(BETWEEN_STARTS, &mut looks_below) && Instant::now() < deadline {
         server = server.kill()?.start()?;
         starts += 1;
     }
     ensure!(early.is_none(), "{early:?}: bytes gone from here, bytes read back until then");
     let here = local::content_bytes(data)?;
-    ensure!(here <= BUDGET, "{here} bytes are still here after {starts} starts, the budget is {BUDGET}");
-    note(&format!("{here} bytes are here after {} were read back in {starts} starts", read_whole(&stack, &mark)));
+    ensure!(here <= BUDGET, "{here} bytes are still local after {starts} starts, the limit is {BUDGET}");
+    note(&format!("{here} bytes are local after {} were read back in {starts} starts", read_whole(&stack, &mark)));
     library.check().context("evicted")?;
     let _server = server.kill()?.start()?;
     let below = wait_until(Duration::from_mins(1), || local::content_bytes(data).is_ok_and(|here| here <= BUDGET));
-    ensure!(below, "{} bytes are here after pulls, the budget is {BUDGET}", local::content_bytes(data)?);
+    ensure!(below, "{} bytes are local after pulls, the limit is {BUDGET}", local::content_bytes(data)?);
     library.check().context("evicted again")
 }

@@ -14,14 +14,14 @@ use super::{Args, patience, tus};
 use crate::case::Bench;
 use crate::crowd::{Crowd, rounds};
 
-/// So that eviction is always due.
+/// So small that eviction is always due.
 pub const CACHE: &str = "8MiB";
 
 pub const NAME: &str = "crash rounds";
 
-/// How many clients push at once.
+/// Number of clients that push at once.
 pub const CLIENTS: u32 = 3;
-/// How long a registry lives: long enough for placement, read-back and eviction to begin.
+/// How long a registry runs: long enough for placement, read-back and eviction to begin.
 pub const LIVES: Range<Duration> = Duration::from_millis(100)..Duration::from_millis(3100);
 
 struct Rounds {
@@ -51,7 +51,7 @@ impl Rounds {
         Ok(Rounds { stack, crowd: Crowd::new(CLIENTS, bench.seed) })
     }
 
-    /// One life of the registry, with the end of a portal in some, then a start and a check of every promise.
+    /// One life of the registry, in some rounds with a kill of a portal; then a start, and a check of every promise.
     fn round(&mut self, server: Server) -> anyhow::Result<(Server, String)> {
         let before = self.crowd.count();
         let life = self.crowd.life(LIVES);

@@ -1,4 +1,5 @@
-//! Another list of portals at a start: what those have that are not in it does not count, until they are again.
+//! A start with other portals in the list: copies at portals outside the list do not count, until these are listed
+//! again.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use super::{KIB, MIB, patience};
 use crate::case::Bench;
 
 const LENGTHS: [usize; 3] = [KIB, 70 * KIB, 5 * MIB];
-/// A cache so small that all of it goes that may.
+/// A cache so small that everything is evicted that may be.
 const CACHE: (&str, &str) = ("SKYBERTH_STORAGE_CACHE_SIZE", "1KiB");
 
 pub fn not_configured(bench: &Bench) -> anyhow::Result<()> {
@@ -30,7 +31,7 @@ pub fn not_configured(bench: &Bench) -> anyhow::Result<()> {
     stack.settle(&target, patience(bench))?;
     server.kill()?;
 
-    // Another one for the second: it takes nothing yet, so that all has one copy of two.
+    // Another portal replaces the second. It accepts nothing yet, so that all content has one copy of two.
     let before = stack.portals[1].proxy.mark();
     stack.portals[2].proxy.set(Fault::Gone);
     stack = stack.with(&[CACHE]);
@@ -39,12 +40,12 @@ pub fn not_configured(bench: &Bench) -> anyhow::Result<()> {
     ensure!(count >= LENGTHS.len() as u64, "{count} contents lack a place, though one of two portals has none of them");
     let said = operate_as(&stack.options, "status")?.sound()?.said.clone();
     ensure!(said.contains("safe to close: no"), "{said}");
-    ensure!(said.contains("not configured"), "`status` says nothing of copies that do not count: {said}");
+    ensure!(said.contains("not configured"), "`status` does not mention copies that do not count: {said}");
     ensure!(told(&target)? >= LENGTHS.len() as f64, "neither do the metrics");
-    // It looks at its cache when it starts, and then no later than this.
+    // It checks its cache when it starts, and then at least this often.
     std::thread::sleep(Duration::from_secs(bench.scale.pick(3, 3, 35)));
     let here = local::content_bytes(&stack.options.data)?;
-    ensure!(here >= library.bytes(), "{here} of {} bytes are here while one copy of two counts", library.bytes());
+    ensure!(here >= library.bytes(), "{here} of {} bytes are local while one copy of two counts", library.bytes());
 
     stack.portals[2].proxy.set(Fault::None);
     stack.settle(&target, patience(bench))?;
@@ -58,7 +59,7 @@ pub fn not_configured(bench: &Bench) -> anyhow::Result<()> {
     server.kill()?;
     local::delete_all(&stack.options.data)?;
 
-    // As before, with what they still have.
+    // The first list again, with the copies that these portals still have.
     stack.portals[0].restart()?;
     let _server = start_on(&mut stack, [0, 1])?;
     let backlog = Backlog::of(&target)?;
@@ -67,7 +68,7 @@ pub fn not_configured(bench: &Bench) -> anyhow::Result<()> {
     library.check().context("from the first portals")
 }
 
-/// What the metrics and `/readyz` say of content, and removals, at places that are not configured.
+/// The counts in metrics and `/readyz` of content and removals at portals that are not configured.
 fn told(target: &Target) -> anyhow::Result<f64> {
     let counted = Metrics::of(target)?.sum(&["elsewhere"]);
     let ready = target.send(&Request::get("/readyz"))?.expect(200)?.json()?;
@@ -77,7 +78,7 @@ fn told(target: &Target) -> anyhow::Result<f64> {
     Ok(counted)
 }
 
-/// With two copies on two portals.
+/// A start with two copies on two portals.
 fn start_on(stack: &mut Stack, portals: [usize; 2]) -> anyhow::Result<Server> {
     let urls: Vec<String> = portals.iter().map(|number| stack.portals[*number].proxy.url()).collect();
     stack.options = stack.options.clone().envs(&storing_to(&urls, 2));

@@ -1,4 +1,4 @@
-//! Portals that are gone, lie, stall or refuse: pulls succeed as long as one of them is honest, and it is said.
+//! Portals that are gone, lie, stall or refuse: pulls succeed while one portal is honest, and the fault is reported.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use super::stack::Stack;
 use super::{KIB, MIB, TIMED_OUT, patience};
 use crate::case::Bench;
 
-/// How long a portal stalls that stalls for a while.
+/// How long a stalling portal stalls.
 const STALL: Duration = Duration::from_secs(4);
 
-/// Content on all three portals, and nothing of it here.
+/// Content on all three portals and none of it local.
 fn prepared(bench: &Bench, name: &str, lengths: &[usize]) -> anyhow::Result<(Stack, Library, Server)> {
     let stack = Stack::new(bench, 3)?;
     let server = stack.start()?;
@@ -26,7 +26,7 @@ fn prepared(bench: &Bench, name: &str, lengths: &[usize]) -> anyhow::Result<(Sta
     Ok((stack, library, server))
 }
 
-/// Each portal has each part once, so that the order in which they are asked hides nothing.
+/// Each portal has each fault once, so that the order of requests hides nothing.
 pub fn gone_lying_stalling(bench: &Bench) -> anyhow::Result<()> {
     let (stack, library, mut server) = prepared(bench, "faults", &[KIB, 4 * MIB - 300, 9 * MIB, 20 * MIB])?;
     let log = stack.options.log.clone();
@@ -57,11 +57,11 @@ pub fn gone_lying_stalling(bench: &Bench) -> anyhow::Result<()> {
     note(&format!("metrics that grew: {}", grown.join(", ")));
     ensure!(named_lying > 0, "no warning names the portal that lies");
     ensure!(named_gone > 0, "no warning names the portal that is gone");
-    ensure!(!grown.is_empty(), "no metric tells of the trouble");
+    ensure!(!grown.is_empty(), "no metric counts the trouble");
     Ok(())
 }
 
-/// What portals and the proxies before them say instead of content.
+/// Answers of portals and their proxies in place of content.
 const REFUSALS: [(&str, &str); 8] = [
     ("500, timed out", TIMED_OUT),
     (

@@ -1,4 +1,5 @@
-//! A registry's gateway beside portals: the same answers at the same skylinks, from its own files alone, and never a place.
+//! A registry's gateway beside portals: it gives the same answers at the same skylinks, from local files only, and
+//! keeps no copies.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,18 +23,18 @@ use crate::case::Bench;
 const LISTEN: &str = "SKYBERTH_GATEWAY_LISTEN";
 /// Characters of a skylink.
 const SKYLINK: usize = 46;
-/// Around what a base sector holds beside its metadata, and of several units.
+/// Lengths around the capacity of a base sector besides its metadata, and of several units.
 const LENGTHS: [usize; 7] = [0, 1, KIB, 70 * KIB, 4 * MIB - 512, 4 * MIB - 100, 9 * MIB];
-/// What a gateway and a portal must say alike, of content and of what is said of it.
+/// Headers that a gateway and a portal must send alike.
 const SAME: [&str; 6] = ["etag", "content-length", "content-range", "accept-ranges", "cache-control", "skynet-skylink"];
-/// How soon after a push its skylink is there.
+/// How soon after a push its skylink must be available.
 const SOON: Duration = Duration::from_secs(30);
 
 fn gateway() -> anyhow::Result<Target> {
     Ok(Target::local(free_port()?))
 }
 
-/// Every way of asking for what stands at a skylink.
+/// Every way of requesting the content at a skylink.
 fn requests(skylink: &str) -> Vec<Request> {
     let below = ["skynet/skylink/", "skynet/metadata/", "skynet/basesector/", "skynet/trustless/basesector/", ""];
     let mut all: Vec<Request> = below.iter().map(|path| Request::get(format!("/{path}{skylink}"))).collect();
@@ -47,7 +48,7 @@ fn requests(skylink: &str) -> Vec<Request> {
     all
 }
 
-/// Asks both; answers how many answers were the same.
+/// Sends each request to both. Returns the number of equal answers.
 fn compare(gateway: &Target, portal: &Target, skylink: &str) -> anyhow::Result<usize> {
     let all = requests(skylink);
     for request in &all {
@@ -77,7 +78,7 @@ fn is_a_file_to_keep(answer: &Response, request: &Request) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Waits until all of these are there.
+/// Waits until all of these are available.
 fn wait_served<'a>(gateway: &Target, skylinks: impl IntoIterator<Item = &'a String>) -> anyhow::Result<()> {
     for skylink in skylinks {
         let head = Request::new("HEAD", format!("/{skylink}"));
@@ -87,7 +88,7 @@ fn wait_served<'a>(gateway: &Target, skylinks: impl IntoIterator<Item = &'a Stri
     Ok(())
 }
 
-/// The skylinks that portals were asked for.
+/// The skylinks that were requested from portals.
 fn skylinks(stack: &Stack) -> BTreeSet<String> {
     let asked = stack.since(&stack.beginning()).into_iter().map(|exchange| exchange.path);
     let is_link = |link: &String| link.len() == SKYLINK && !link.contains('/');
@@ -101,7 +102,7 @@ pub fn serves_what_portals_serve(bench: &Bench) -> anyhow::Result<()> {
     let library = Library::push(Site::new(server.target(), "gateway").repo("a"), &["sha256", "blake3"], &LENGTHS)?;
     stack.settle(&server.target(), patience(bench))?;
     let links = skylinks(&stack);
-    // Two configs, two images and their index beside the blobs.
+    // Two configs, two images and their index, besides the blobs.
     ensure!(links.len() == library.items.len() + 5, "{} skylinks of {} blobs", links.len(), library.items.len());
     let sent = stack.sent();
     wait_served(&gateway, &links)?;
@@ -125,7 +126,7 @@ pub fn serves_what_portals_serve(bench: &Bench) -> anyhow::Result<()> {
     for link in &links {
         same += compare(&gateway, &portals[0], link).context("after the records were lost")?;
     }
-    // Nothing is fetched for a gateway.
+    // A gateway fetches nothing.
     let _server = stack.make_cold(server)?;
     let sent = stack.sent();
     for link in &links {
@@ -136,7 +137,7 @@ pub fn serves_what_portals_serve(bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `kill -9`, then all that can be made again is gone.
+/// `kill -9`, then deletes all records that can be rebuilt.
 fn lose_records(stack: &Stack, server: harness::server::Server) -> anyhow::Result<harness::server::Server> {
     server.kill()?;
     for view in ["gateway", "index"] {
@@ -169,7 +170,7 @@ pub fn needs_no_portal(bench: &Bench) -> anyhow::Result<()> {
     }
     let pushed: usize = LENGTHS.iter().sum();
     let lists = 4 * KIB as u64;
-    ensure!(before <= pushed as u64 + lists, "{before} bytes are here of {pushed} that were pushed");
+    ensure!(before <= pushed as u64 + lists, "{before} bytes are local of {pushed} that were pushed");
     for (link, bytes) in &links {
         repo.delete(&repo.blob(&sha256(bytes)))?.expect(202)?;
         gateway.send(&Request::get(format!("/{link}")))?.expect(404).context("deleted")?;
@@ -180,7 +181,7 @@ pub fn needs_no_portal(bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Profiles of the peers, and around what a chunk of them has.
+/// Profiles of the peers, with lengths around the size of a chunk.
 const PEERS: [(&str, &[usize]); 2] =
     [("4MiB/1+4", &[0, 70 * KIB, 4 * MIB - 100, 13 * MIB]), ("4MiB/10+20", &[70 * KIB, 4 * MIB + 1, 41 * MIB])];
 
@@ -193,7 +194,7 @@ pub fn is_a_peer(bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A portal that has nothing of its own gets all of it from the gateway, and has it afterwards.
+/// An empty portal gets everything from the gateway, and keeps it.
 fn feeds_a_peer(bench: &Bench, number: usize, profile: &str, lengths: &[usize]) -> anyhow::Result<()> {
     let gateway = gateway()?;
     let folder = bench.folder.join(format!("peers-{number}"));
@@ -210,7 +211,7 @@ fn feeds_a_peer(bench: &Bench, number: usize, profile: &str, lengths: &[usize]) 
         let bytes = noise(&format!("peer {length}"), *length);
         repo.push_blob(&bytes)?;
         let name = sha256(&bytes).replace(':', "-");
-        // Asked for its skylink only.
+        // Requested only at its skylink.
         let upload = Request::new("POST", format!("/skynet/skyfile?filename={name}&dryrun=true"))
             .header("Content-Type", "application/octet-stream")
             .body(bytes.clone());
@@ -223,7 +224,7 @@ fn feeds_a_peer(bench: &Bench, number: usize, profile: &str, lengths: &[usize]) 
         ensure!(empty.target().send(&get)?.expect(200)?.body == *bytes, "{} bytes became others", bytes.len());
         compare(&gateway, &empty.target(), link)?;
     }
-    // What was fetched is the portal's own; of content that is deleted the gateway gives no sector more.
+    // The portal keeps what it fetched. After a delete the gateway serves no sector of the content any more.
     let (link, bytes) = links.last().context("no content")?;
     let base = Request::get(format!("/skynet/basesector/{link}"));
     let root = data_root(&gateway.send(&base)?.expect(200)?.body)?;
@@ -236,7 +237,7 @@ fn feeds_a_peer(bench: &Bench, number: usize, profile: &str, lengths: &[usize]) 
     Ok(())
 }
 
-/// The first root behind the layout.
+/// The first root after the layout.
 fn data_root(base: &[u8]) -> anyhow::Result<String> {
     const LAYOUT: usize = 99;
     let root = base.get(LAYOUT..LAYOUT + 32).context("a short base sector")?;
@@ -249,7 +250,7 @@ pub fn is_no_place(bench: &Bench) -> anyhow::Result<()> {
     let options = ServerOptions::new(bench.binary, &bench.folder.join("registry"))?;
     let own = options.clone().envs(&storing_to(std::slice::from_ref(&url), 1)).env(LISTEN, &gateway.authority());
     refuses_to_start(&own).context("its own gateway as its portal")?;
-    // Another node's, though one portal is sound.
+    // The gateway of another node, although one portal is sound.
     let _other = options.env(LISTEN, &gateway.authority()).start()?;
     let sound = portal(bench.binary, &bench.folder, 0, &[])?;
     let urls = [format!("http://{}", sound.target().authority()), url];

@@ -1,4 +1,4 @@
-//! Contents of many sizes under every algorithm, pushed as images under one index, and every way of asking for them.
+//! Content of many sizes under every algorithm, pushed as images under one index, and every way of requesting it.
 
 use anyhow::{Context, ensure};
 use harness::client::Request;
@@ -7,14 +7,14 @@ use harness::manifest::{CONFIG, LAYER, Manifest, described, descriptor, image, i
 use harness::noise::noise;
 use harness::site::{Repo, STYLES, digest};
 
-/// A blob and what it must be.
+/// A blob and its expected content.
 #[derive(Clone, Debug)]
 pub struct Item {
     pub digest: String,
     pub bytes: Vec<u8>,
 }
 
-/// A repository and all that was acknowledged in it.
+/// A repository and everything acknowledged in it.
 #[derive(Debug)]
 pub struct Library {
     pub repo: Repo,
@@ -23,7 +23,7 @@ pub struct Library {
 }
 
 impl Library {
-    /// Pushes a blob of each length under each algorithm, each algorithm's as an image, and an index of these.
+    /// Pushes a blob of each length under each algorithm, an image for each algorithm, and an index of these.
     pub fn push(repo: Repo, algorithms: &[&str], lengths: &[usize]) -> anyhow::Result<Self> {
         let mut library = Library { repo, items: Vec::new(), manifests: Vec::new() };
         for algorithm in algorithms {
@@ -67,7 +67,7 @@ impl Library {
         self.items.iter().map(|item| format!("HEAD {}", self.repo.blob(&item.digest))).collect()
     }
 
-    /// Every way of asking, for `Answers`: parts before the whole, so that cold parts are cold.
+    /// Every way of requesting it, for `Answers`: parts before the whole, so that cold parts are cold.
     pub fn requests(&self) -> anyhow::Result<Vec<String>> {
         let mut requests = Vec::new();
         for item in &self.items {
@@ -101,7 +101,7 @@ impl Library {
         ])
     }
 
-    /// All of it is pulled, bit for bit what was pushed.
+    /// Pulls everything, and compares byte for byte.
     pub fn check(&self) -> anyhow::Result<()> {
         for item in &self.items {
             pulled(&self.repo, &self.repo.blob(&item.digest), &item.digest, &item.bytes)?;
@@ -110,13 +110,13 @@ impl Library {
             let path = self.repo.manifest(tag);
             let answer = self.repo.send(&Request::get(&path).header("Accept", manifest.media_type.clone()))?;
             answer.expect(200)?;
-            ensure!(answer.body == manifest.bytes, "manifest {tag} came back otherwise");
+            ensure!(answer.body == manifest.bytes, "manifest {tag} came back changed");
         }
         Ok(())
     }
 }
 
-/// Parts at the beginning, at the end, over the edge of a unit of 4 MiB, and one that is not there.
+/// Ranges at the beginning, at the end, across the border of a 4 MiB unit, and one beyond the end.
 fn ranges(length: usize) -> Vec<String> {
     const UNIT: usize = 4 << 20;
     let mut all = vec![format!("{}-", length + 1)];

@@ -1,4 +1,5 @@
-//! How cold content is read: headers in time, no more than is needed, once for all, and only while somebody wants it.
+//! How cold content is read: headers in time, no more than needed, once for all readers, and only while a reader wants
+//! it.
 
 use std::io::Read as _;
 use std::time::{Duration, Instant};
@@ -18,17 +19,17 @@ use crate::streamed;
 
 /// Longer than any client waits.
 const NEVER: Duration = Duration::from_hours(1);
-/// Heads, metadata and lists of units.
+/// Most bytes of heads, metadata and lists of units.
 const ALLOWANCE: u64 = 512 << 10;
 
-/// A placed blob of noise that is not here.
+/// A placed blob of noise without a local file.
 struct Cold {
     stack: Stack,
     repo: Repo,
     noise: Noise,
     digest: String,
     length: u64,
-    /// Runs as long as this.
+    /// Runs as long as this value lives.
     server: Server,
 }
 
@@ -48,7 +49,7 @@ impl Cold {
         Ok(Cold { stack, repo, noise, digest, length, server })
     }
 
-    /// Asks for it; the body is not read yet.
+    /// Requests it without reading the body yet.
     fn open(&self, range: Option<&str>) -> anyhow::Result<(Connection, Response)> {
         let mut connection = Connection::open(&self.repo.target)?;
         let mut request = Request::get(self.repo.blob(&self.digest));
@@ -70,7 +71,7 @@ impl Cold {
         Ok(())
     }
 
-    /// The bytes of a part of it, as they must be.
+    /// The expected bytes of a part of it.
     fn part(&self, from: u64, length: u64) -> anyhow::Result<Vec<u8>> {
         let mut noise = self.noise.clone();
         std::io::copy(&mut (&mut noise).take(from), &mut std::io::sink())?;
@@ -92,7 +93,7 @@ pub fn headers(bench: &Bench) -> anyhow::Result<()> {
         let mut connection = Connection::open(&cold.repo.target)?;
         // A unit after metadata may take several of the portal's waits.
         connection.stream().set_read_timeout(Some(wait * 6))?;
-        // Headers that wait for content would not come while no portal sends any.
+        // With no portal sending any content, headers that wait for content would not come.
         cold.stack.set_all(&Fault::Slow(NEVER));
         let (before, mark) = (cold.stack.sent(), cold.stack.mark());
         let started = Instant::now();
@@ -109,7 +110,7 @@ pub fn headers(bench: &Bench) -> anyhow::Result<()> {
         connection.copy_body(&head, &mut body)?;
         let whole = started.elapsed();
         note(&format!("{length} bytes: headers after {:.2} s, all of it after {:.2} s", secs(took), secs(whole)));
-        ensure!(sha256(&body) == *digest, "{length} bytes came back otherwise");
+        ensure!(sha256(&body) == *digest, "{length} bytes came back changed");
         ensure!(whole >= wait, "the portal was not slow");
     }
     Ok(())
@@ -124,15 +125,15 @@ pub fn range(bench: &Bench) -> anyhow::Result<()> {
     ranges(&Cold::new(bench, "range", length)?)
 }
 
-/// The same when the lists of what each unit must be are lost too: the portals have them in their base sectors.
+/// A range without local lists of unit roots. The portals have the roots in their base sectors.
 pub fn range_without_lists(bench: &Bench) -> anyhow::Result<()> {
     without_lists(Cold::new(bench, "lists", 64 * MIB as u64)?)
 }
 
-/// Of two data pieces: sectors are no units then, so no base sector lists what units must be.
+/// A profile with two data pieces. Its sectors are not units, so no base sector contains the unit roots.
 const SEVERAL: &str = "4MiB/2+1";
 
-/// The same where only the registry's own lists say it, which it must have placed too.
+/// A range where only the registry's own lists have the roots, so that it must have placed these too.
 pub fn range_without_lists_of_several_pieces(bench: &Bench) -> anyhow::Result<()> {
     let stack = Stack::of_profile(bench, 2, 2, SEVERAL)?;
     without_lists(Cold::at(bench, stack, "lists", 64 * MIB as u64)?)
@@ -145,7 +146,7 @@ fn without_lists(cold: Cold) -> anyhow::Result<()> {
 
 fn ranges(cold: &Cold) -> anyhow::Result<()> {
     let length = cold.length;
-    // In the middle of a unit, over an edge, at the end, at the beginning, and of several units; no two share one.
+    // Ranges within a unit, across a border, at the end, at the beginning, and over several units. No two share a unit.
     let ranges = [
         (length / 2 + 1_000_000, 100_000),
         (5 * UNIT - 7, 14),
@@ -160,8 +161,8 @@ fn ranges(cold: &Cold) -> anyhow::Result<()> {
         head.expect(206).with_context(|| field.clone())?;
         let mut body = Vec::new();
         connection.copy_body(&head, &mut body)?;
-        ensure!(body == cold.part(from, size)?, "{field} came back otherwise");
-        // What is fetched besides would come now.
+        ensure!(body == cold.part(from, size)?, "{field} came back changed");
+        // Any unneeded fetches would start within this time.
         std::thread::sleep(Duration::from_secs(1));
         let sent = cold.stack.sent() - before;
         note(&format!("{field}: {sent} bytes sent by the portals"));
@@ -172,7 +173,7 @@ fn ranges(cold: &Cold) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the portals were asked for since a mark.
+/// The requests to the portals since a mark.
 fn asked(cold: &Cold, mark: &Mark) -> String {
     let all = cold.stack.since(mark);
     let downloads = all.iter().filter(|exchange| exchange.is_download());
@@ -180,7 +181,7 @@ fn asked(cold: &Cold, mark: &Mark) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// A part with one unit too much at each end.
+/// A range with one unneeded unit at each end.
 const fn most_for(size: u64) -> u64 {
     size + 2 * UNIT + ALLOWANCE
 }
@@ -188,7 +189,7 @@ const fn most_for(size: u64) -> u64 {
 pub fn one_fetch(bench: &Bench) -> anyhow::Result<()> {
     const CLIENTS: usize = 16;
     let cold = Cold::new(bench, "clients", bench.scale.pick(32, 64, 256) * MIB as u64)?;
-    // So that all of them come while it is under way.
+    // So slow that all of them arrive during the fetch.
     cold.stack.set_all(&Fault::Trickle(32 * MIB as u64));
     let (before, mark) = (cold.stack.sent(), cold.stack.mark());
     std::thread::scope(|scope| {
@@ -218,7 +219,7 @@ pub fn leaving(bench: &Bench) -> anyhow::Result<()> {
     note(&format!("{sent} bytes sent until the fetch had stopped"));
     ensure!(stopped, "{} fetches go on for a client that has left", under_way());
     ensure!(sent < cold.length / 2, "{sent} of {} bytes were sent for a client that has left", cold.length);
-    // What is asked for in spite of that would come now.
+    // Any unneeded requests would arrive within this time.
     std::thread::sleep(Duration::from_secs(1));
     ensure!(cold.stack.sent() - start == sent, "{} bytes were sent after that", cold.stack.sent() - start - sent);
     cold.stack.set_all(&Fault::None);
@@ -232,7 +233,7 @@ mod tests {
     #[test]
     fn one_unit_at_each_end_is_allowed_and_two_are_not() {
         let size = 100_000;
-        // Two units for a part within one and at its edge, and no third.
+        // Two units for a range within one and at its border, and no third.
         assert!(2 * UNIT <= most_for(size));
         assert!(3 * UNIT > most_for(size));
     }

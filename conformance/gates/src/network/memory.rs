@@ -1,4 +1,4 @@
-//! What the registry and its portals hold in memory does not grow with what is placed and pulled cold.
+//! The memory of the registry and its portals does not grow with the content that is placed and pulled cold.
 
 use anyhow::{Context, ensure};
 use harness::gate::note;
@@ -13,7 +13,7 @@ use crate::case::Bench;
 use crate::memory::process::Watch;
 use crate::streamed;
 
-/// How far the resident memory of a process may grow over that of its idle state.
+/// Most growth of a process's resident memory over its idle state.
 pub const ALLOWANCE: u64 = 64 << 20;
 
 pub fn transfers(bench: &Bench) -> anyhow::Result<()> {
@@ -35,7 +35,7 @@ pub fn transfers(bench: &Bench) -> anyhow::Result<()> {
     within("pulling cold", &stack, &server, || streamed::fetch(&repo, &digest, noise))
 }
 
-/// Runs `work` and holds the growth of every process against the allowance.
+/// Runs `work`, and checks the growth of every process.
 fn within(
     what: &str,
     stack: &Stack,

@@ -1,4 +1,4 @@
-//! The network gate: a registry that stores to portals which are slow, lie, go away and come back; and its crashes.
+//! The network gate: a registry that stores to portals which are slow, lie, disappear and return; and its crashes.
 
 mod acknowledge;
 mod attached;
@@ -30,30 +30,30 @@ use crate::case::{Bench, Case, Scene};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-/// What portals are read in.
+/// The unit of reads from portals.
 const UNIT: u64 = 4 << 20;
 
-/// Cases at once: nearly all of their time they wait for placement, evictions and time-outs.
+/// Cases run at once. They mostly wait for placement, evictions and timeouts.
 const WORKERS: usize = 8;
 
-/// What a portal says whose hosts were too slow: skyd's 500, to be tried again.
+/// The answer of a portal whose hosts were too slow: skyd's 500, which is retryable.
 const TIMED_OUT: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n\
      Connection: close\r\n\r\n{\"message\":\"failed to fetch skylink: base sector download timed out after 30s\"}";
 
-/// What the gate judges.
+/// Options of the gate.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     gate: GateArgs,
-    /// How many kills; the scale says how many if this does not.
+    /// Number of kills. By default the scale decides.
     #[arg(long)]
     rounds: Option<usize>,
-    /// The data of a failed case stays for whoever looks into it.
+    /// Keep the data of a failed case for inspection.
     #[arg(long)]
     keep: bool,
 }
 
-/// How long what goes on in the background may take.
+/// Longest time for background work.
 pub fn patience(bench: &Bench) -> Duration {
     bench.scale.pick(Duration::from_mins(2), Duration::from_mins(2), Duration::from_mins(20))
 }
@@ -89,7 +89,7 @@ const CASES: &[Case] = &[
     ("memory of an attached portal and its registry", attached::memory),
 ];
 
-/// The rounds and the cases that wait longest come first, so that no single one is left at the end.
+/// The rounds and the longest waiting cases come first, so that none is left alone at the end.
 pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyhow::Result<()> {
     let gate = &args.gate;
     let scene = Scene::new(&gate.binary, scale, seed)?.keeping(args.keep);
@@ -101,7 +101,7 @@ pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyho
     jobs.retain(|job| gate.wants(job.name()));
     let mut report = Report::new("network");
     jobs::run(&mut report, WORKERS, jobs.into_iter().map(Ok))?;
-    // Rates say something only while nothing else runs, and are judged at full scale only.
+    // Rates are meaningful only while nothing else runs, and are judged only at full scale.
     if scale == Scale::Full {
         scene.rows(&mut report, |bench, report| rates::run(gate, report, bench));
     }

@@ -1,4 +1,4 @@
-//! Outages: no portal at all, and so much waiting for one that nothing more is taken.
+//! Outages: no portal at all, and so much content waiting for one that no more is accepted.
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,13 @@ use super::stack::Stack;
 use super::{MIB, patience};
 use crate::case::Bench;
 
-/// containerd gives up after this.
+/// containerd gives up after this time.
 const CLIENTS_WAIT: Duration = Duration::from_secs(30);
-/// Connections to each of the portals that are gone, at most, before a cold pull is refused, so that a client tries its next
-/// mirror soon: three attempts, and one or two looks whether it is there again.
+/// Most connections to each missing portal before a cold pull is refused: three attempts, and one or two checks whether
+/// it is back. So a client tries its next mirror soon.
 const ATTEMPTS: usize = 5;
 
-/// Leaves the given blobs on the portals only, and another one here, too.
+/// Leaves the given blobs on the portals only, and another one also locally.
 fn push_cold_and_warm(
     bench: &Bench,
     stack: &Stack,
@@ -93,7 +93,7 @@ pub fn all_stalled(bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// 503 in time, with a time to come back.
+/// Expects a 503 in time, with `Retry-After`.
 fn unavailable(answer: &Response, took: Duration) -> anyhow::Result<()> {
     answer.expect(503)?;
     let again = answer.need("Retry-After")?;
@@ -106,11 +106,11 @@ fn unavailable(answer: &Response, took: Duration) -> anyhow::Result<()> {
 fn has(repo: &Repo, bytes: &[u8]) -> anyhow::Result<()> {
     let answer = repo.get(&repo.blob(&sha256(bytes)))?;
     answer.expect(200)?;
-    ensure!(answer.body == bytes, "{} bytes came back otherwise", bytes.len());
+    ensure!(answer.body == bytes, "{} bytes came back changed", bytes.len());
     Ok(())
 }
 
-/// Pushes an image; answers its layer.
+/// Pushes an image, and returns its layer.
 fn push_image(repo: &Repo, tag: &str) -> anyhow::Result<Vec<u8>> {
     let (layer, config) = (noise(tag, 6 * MIB), format!(r#"{{"author":"{tag}"}}"#).into_bytes());
     repo.push_blob(&layer)?;
@@ -147,14 +147,14 @@ pub fn staging_full(bench: &Bench) -> anyhow::Result<()> {
         repo.send(&Request::new("POST", repo.uploads())).is_ok_and(|answer| answer.status == 202)
     });
     ensure!(again, "uploads stay refused after the portals came back");
-    // What was just begun may be at the limit again.
+    // A new upload may reach the limit again.
     status::wait_placed(&repo.target, patience(bench))?;
     let after = push_image(&repo, "after")?;
     status::wait_placed(&repo.target, patience(bench))?;
     taken.iter().chain([&before, &after]).try_for_each(|bytes| has(&repo, bytes)).context("at the end")
 }
 
-/// What was acknowledged until nothing more was, and how that was refused: by 503, at whatever request of an upload.
+/// Pushes until a refusal. Returns what was acknowledged, and the refusal: a 503 to any request of an upload.
 fn push_until_refused(repo: &Repo) -> anyhow::Result<(Vec<Vec<u8>>, Response)> {
     let mut taken = Vec::new();
     for number in 0..40 {

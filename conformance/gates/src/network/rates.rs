@@ -1,4 +1,4 @@
-//! How fast content is placed and pulled cold, beside curl with as many bytes and the same portal, in the same run.
+//! The rates of placement and cold pulls, beside curl with as many bytes and the same portal, in the same run.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -19,31 +19,31 @@ use crate::bench::contender::{Entry, Kind, TAKEN};
 use crate::case::Bench;
 use crate::streamed;
 
-/// What is moved each time. Less of it says little.
+/// Bytes of each transfer. Fewer say little.
 const LENGTH: u64 = 1024 * MIB as u64;
 const ROUNDS: usize = 5;
-/// How fast placement and cold pulls must be, measured by curl's rate.
+/// Least rate of placement and cold pulls, relative to curl's.
 const LEAST: f64 = 0.7;
 const NAMES: [&str; 3] = [
     "rate of placement beside curl",
     "rate of a cold pull beside curl",
     "rate of a cold pull beside nginx as a caching proxy before the portal",
 ];
-/// What is recorded without a judgement. A cold pull keeps what it sends, as a curl into a file does; a portal hashes all
-/// that it takes, nginx does not.
+/// Recorded without a judgement. A cold pull keeps what it sends, like curl into a file. A portal hashes all that it
+/// receives, unlike nginx.
 const RECORDED: [(&str, &str); 3] = [
     ("rate of a cold pull beside curl into a file", "curl's"),
     ("rate of uploads to a portal beside nginx", "nginx's"),
     ("rate of downloads from a portal beside nginx", "nginx's"),
 ];
-/// A cold pull is work for three programs at once, curl's own download for two: with fewer processors than this the ratio
-/// says how they are shared, whatever the registry does. The proxy, which has no more of them, is in its place then.
+/// A cold pull occupies three programs at once, curl's own download two. With fewer processors, the ratio shows only
+/// how these are shared. The proxy, which occupies as many, then takes the place of curl.
 const PROCESSORS: usize = 4;
 
-/// A ratio of seconds, whose those above the line are, and how many processors it takes to judge by it.
+/// A ratio of seconds, what its numerator is, and the processors needed to judge it.
 type Judged = (fn(&Round) -> f64, &'static str, usize);
 
-/// Seconds that each thing took in one round.
+/// Seconds of each transfer in one round.
 #[derive(Clone, Copy, Debug)]
 struct Round {
     placed: f64,
@@ -54,7 +54,7 @@ struct Round {
     downloaded: f64,
     /// Downloaded by curl into a file.
     saved: f64,
-    /// By nginx, and synced.
+    /// Uploaded to nginx, and synced.
     kept: f64,
     served: f64,
     written: f64,
@@ -121,7 +121,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// One portal without a proxy, one copy, content that no other round has.
+/// Pushes new content to a registry with one portal, without a proxy, for one copy.
 fn round(bench: &Bench, number: usize) -> anyhow::Result<Round> {
     let folder = bench.folder.join(format!("rates-{number}"));
     let bench = Bench::new(bench.binary, folder, bench.scale);
@@ -136,7 +136,7 @@ fn round(bench: &Bench, number: usize) -> anyhow::Result<Round> {
     let done = wait_until_often(patience(&bench), || Backlog::of(&repo.target).is_ok_and(|found| found.count == 0));
     ensure!(done, "not placed after {:?}", started.elapsed());
     let placed = started.elapsed().as_secs_f64();
-    // What is read back after that must not slow the others down.
+    // Wait for its read-back, which must not slow the others down.
     read_back(&repo.target, LENGTH, patience(&bench))?;
 
     let (file, written) = write(&bench.folder, LENGTH)?;
@@ -152,7 +152,7 @@ fn round(bench: &Bench, number: usize) -> anyhow::Result<Round> {
     let downloaded = download(&bench.folder, &format!("{portal}/{skylink}"))?;
 
     let digest = Noise::new(&label, LENGTH).digest();
-    // What an eviction leaves: without the list of unit roots too, another thing would be measured.
+    // The state after an eviction. If the list of unit roots were also missing, something else would be measured.
     let _server = stack.make_evicted(server, &digest)?;
     let pulled = download(&bench.folder, &format!("http://{}{}", repo.target.authority(), repo.blob(&digest)))?;
     let proxied = through_nginx(&bench.folder, &stack.portals[0], &skylink)?;
@@ -169,7 +169,7 @@ fn read_back(target: &harness::client::Target, length: u64, limit: Duration) -> 
     Ok(())
 }
 
-/// As `wait_until`, in steps that are short against what is measured.
+/// Like `wait_until`, in steps that are short compared with what is measured.
 fn wait_until_often(limit: Duration, mut ask: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     while Instant::now() < deadline {
@@ -196,7 +196,7 @@ fn download_to(folder: &Path, url: &str, file: &Path) -> anyhow::Result<f64> {
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// A file of other bytes than were pushed, and the seconds that writing and syncing it takes.
+/// Writes and syncs a file of other bytes, and returns the seconds that this takes.
 fn write(folder: &Path, length: u64) -> anyhow::Result<(PathBuf, f64)> {
     let path = folder.join("bytes");
     let label = format!("curl {}", folder.display());
@@ -207,7 +207,7 @@ fn write(folder: &Path, length: u64) -> anyhow::Result<(PathBuf, f64)> {
     Ok((path, started.elapsed().as_secs_f64()))
 }
 
-/// The same file to nginx and from it: the practical limit for moving bytes. It syncs nothing, so that is done here.
+/// Sends the file to nginx and back: the practical limit for moving bytes. nginx does not sync, so this does.
 fn beside_nginx(folder: &Path, file: &Path) -> anyhow::Result<(f64, f64)> {
     let nginx = Entry { name: "nginx", kind: Kind::Nginx }.start(&folder.join("nginx"))?;
     let url = format!("http://{}{TAKEN}bytes", nginx.target.authority());
@@ -218,7 +218,7 @@ fn beside_nginx(folder: &Path, file: &Path) -> anyhow::Result<(f64, f64)> {
     Ok((kept, download(folder, &url)?))
 }
 
-/// The same download through a proxy, by which it was never sent before.
+/// Downloads through a proxy that has not sent the content before.
 fn through_nginx(folder: &Path, portal: &Portal, skylink: &str) -> anyhow::Result<f64> {
     let kind = Kind::CachingProxy(portal.target());
     let proxy = Entry { name: "nginx as a proxy", kind }.start(&folder.join("proxy"))?;

@@ -1,4 +1,4 @@
-//! A portal that answers with what it once answered to something else: no client gets any of it.
+//! A portal replays old answers to other requests. No client gets their bytes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use super::stack::Stack;
 use super::{KIB, MIB, patience};
 use crate::case::Bench;
 
-/// Two images have contents of these lengths, so that other content of the right length can be replayed.
+/// Lengths of the contents of both images. Equal lengths let the portal replay other content of the right length.
 const LENGTHS: [usize; 3] = [KIB, 4 * MIB - 300, 9 * MIB];
 
-/// The longest that the third portal keeps the registry waiting.
+/// Longest stall of the third portal.
 const STALL: Duration = Duration::from_secs(4);
 
-/// Each portal replays once, while the next one is gone and the third stalls until an old answer was given.
+/// Each portal replays once, while another is gone and the third stalls until an old answer was replayed.
 pub fn replaying(bench: &Bench) -> anyhow::Result<()> {
     let stack = Stack::new(bench, 3)?;
     let mut server = stack.start()?;
@@ -31,7 +31,7 @@ pub fn replaying(bench: &Bench) -> anyhow::Result<()> {
     stack.settle(&server.target(), patience(bench))?;
     let old = stack.old();
     let missing: Vec<_> = LENGTHS.iter().filter(|length| !old.has_two_of(**length as u64)).collect();
-    ensure!(missing.is_empty(), "no two contents with the lengths {missing:?} were read");
+    ensure!(missing.is_empty(), "not two pieces of content were read for each of the lengths {missing:?}");
     let replaying = Fault::Replaying(Arc::new(old));
     let log = stack.options.log.clone();
     let (mut named, mut counted, mut alike) = (0, 0, 0);
@@ -56,12 +56,12 @@ pub fn replaying(bench: &Bench) -> anyhow::Result<()> {
         let after = Metrics::of(&server.target())?;
         counted += after.grown(&before, &TROUBLE).iter().filter(|name| name.contains(&bad.authority())).count();
     }
-    note(&format!("other content of the same length was answered {alike} times, {named} warnings name the portal"));
-    ensure!(alike > 0, "no other content of the right length was answered, so nothing was tried");
+    note(&format!("{alike} answers were other content of the same length, {named} warnings name the portal"));
+    ensure!(alike > 0, "no answer was other content of the right length, so nothing was tested");
     ensure!(named > 0, "no warning names the portal that replays");
-    ensure!(counted > 0, "no metric tells of trouble with the portal that replays");
-    // The registry computes the skylink of each digest itself, so an old entry has nobody to mislead.
+    ensure!(counted > 0, "no metric counts trouble with the portal that replays");
+    // The registry computes the skylink of each digest itself, so old registry entries cannot mislead it.
     let entries = stack.since(&stack.beginning()).into_iter().filter(Exchange::is_of_entry).count();
-    ensure!(entries == 0, "the registry asked for {entries} entries: old ones must be replayed here, too");
+    ensure!(entries == 0, "the registry asked for {entries} entries, so this case must replay old ones too");
     Ok(())
 }

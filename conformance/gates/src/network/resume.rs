@@ -1,4 +1,4 @@
-//! A large upload to portals while the registry, or a portal, is killed again and again.
+//! A large upload to portals while the registry, or a portal, is killed repeatedly.
 
 use anyhow::{Context, ensure};
 use harness::gate::{note, wait_until};
@@ -13,9 +13,9 @@ use super::{MIB, patience, tus};
 use crate::case::Bench;
 use crate::streamed;
 
-/// Rate at which the portals take it, while it is killed.
+/// Rate at which the portals accept it, while it is killed.
 const RATE: u64 = 8 * MIB as u64;
-/// What a kill may cost: what was on its way and not acknowledged, in buffers of the system too.
+/// Most bytes lost by a kill: those in flight and not acknowledged, including system buffers.
 const LOST_BY_A_KILL: u64 = 24 * MIB as u64;
 
 pub fn after_kills(bench: &Bench) -> anyhow::Result<()> {
@@ -46,7 +46,7 @@ pub fn after_kills(bench: &Bench) -> anyhow::Result<()> {
         let back = tus::steps_back(&exchanges);
         ensure!(back.is_empty(), "{} of {}: {}", back.len(), exchanges.len(), back.join("; "));
         let anew = tus::begun_anew(&exchanges);
-        ensure!(anew.is_empty(), "begun anew: {}", anew.join("; "));
+        ensure!(anew.is_empty(), "begun again: {}", anew.join("; "));
         costs += uploaded(&exchanges);
     }
     note(&format!(
@@ -54,7 +54,7 @@ pub fn after_kills(bench: &Bench) -> anyhow::Result<()> {
         costs / MIB as u64,
         length / MIB as u64
     ));
-    // A portal that is down long enough may make the registry choose the third.
+    // If a portal is down long enough, the registry may choose the third one.
     let most = 3 * length + 3 * kills * LOST_BY_A_KILL;
     ensure!(costs <= most, "{costs} bytes went up, {most} at most");
     let _server = stack.make_cold(server)?;

@@ -1,4 +1,4 @@
-//! A registry beside portals of its own, each behind a proxy that can be told to misbehave.
+//! A registry with its own portals, each behind a proxy that misbehaves on demand.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use harness::{local, status};
 
 use crate::case::Bench;
 
-/// A portal and what stands before it.
+/// A portal and its proxy.
 #[derive(Debug)]
 pub struct Portal {
     pub proxy: Proxy,
@@ -43,22 +43,22 @@ impl Portal {
         Ok(self.server.as_ref().context("the portal does not run")?.pid())
     }
 
-    /// What it is asked at without its proxy.
+    /// The portal's address, without the proxy.
     pub fn target(&self) -> Target {
         self.options.target()
     }
 
-    /// Where it is without its proxy.
+    /// The portal's URL, without the proxy.
     pub fn url(&self) -> String {
         format!("http://{}", self.options.target().authority())
     }
 }
 
-/// How far the requests at each proxy were when this was taken.
+/// The number of requests at each proxy at some moment.
 #[derive(Clone, Debug)]
 pub struct Mark(Vec<usize>);
 
-/// Portals, and how the registry before them is started.
+/// Portals, and the start options of their registry.
 #[derive(Debug)]
 pub struct Stack {
     pub portals: Vec<Portal>,
@@ -66,12 +66,12 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Three portals; content counts as placed when `copies` of them have it.
+    /// Three portals. Content counts as placed when `copies` of them have it.
     pub fn new(bench: &Bench, copies: usize) -> anyhow::Result<Self> {
         Stack::of(bench, 3, copies, &[])
     }
 
-    /// So many portals of this profile.
+    /// This many portals with this profile.
     pub fn of_profile(bench: &Bench, portals: usize, copies: usize, profile: &str) -> anyhow::Result<Self> {
         let setting = |section: &str| (format!("SKYBERTH_{section}_PROFILE"), profile.to_owned());
         let mut stack = Stack::of(bench, portals, copies, &[setting("PORTAL")])?;
@@ -85,13 +85,13 @@ impl Stack {
         let urls: Vec<String> = portals.iter().map(|portal| portal.proxy.url()).collect();
         let options = ServerOptions::new(bench.binary, &bench.folder.join("registry"))?
             .envs(&storing_to(&urls, copies))
-            // Collection only when a case asks for it, and then of everything unreferenced.
+            // Collection runs only when a case requests it, and then takes everything unreferenced.
             .env("SKYBERTH_GC_INTERVAL", "0s")
             .env("SKYBERTH_GC_GRACE", "0s");
         Ok(Stack { portals, options })
     }
 
-    /// The registry's settings may be changed until it is started.
+    /// Changes the registry's settings, before it is started.
     pub fn with(mut self, settings: &[(&str, &str)]) -> Self {
         for (key, value) in settings {
             self.options = self.options.env(key, value);
@@ -121,22 +121,22 @@ impl Stack {
         Mark(self.portals.iter().map(|portal| portal.proxy.mark()).collect())
     }
 
-    /// Before all requests.
+    /// The mark before all requests.
     pub fn beginning(&self) -> Mark {
         Mark(vec![0; self.portals.len()])
     }
 
-    /// What came at all proxies after a mark.
+    /// The requests at all proxies after a mark.
     pub fn since(&self, mark: &Mark) -> Vec<Exchange> {
         self.portals.iter().zip(&mark.0).flat_map(|(portal, mark)| portal.proxy.since(*mark)).collect()
     }
 
-    /// What all portals together answered so far. Any of them may replay it that has all content.
+    /// The answers of all portals so far. Any portal with all content may replay them.
     pub fn old(&self) -> Old {
         Old::of(&self.since(&self.beginning()))
     }
 
-    /// Waits until everything is placed and read back: no content has passed the proxies for a while.
+    /// Waits until all content is placed and read back, which is when no content passes the proxies for a while.
     pub fn settle(&self, target: &Target, limit: Duration) -> anyhow::Result<()> {
         const QUIET: Duration = Duration::from_millis(1500);
         status::wait_placed(target, limit)?;
@@ -152,21 +152,21 @@ impl Stack {
         status::wait_placed(target, limit)
     }
 
-    /// Bytes up and down, and how many transfers there were.
+    /// Bytes up and down, and the number of transfers.
     fn traffic(&self) -> (u64, usize) {
         let all = self.portals.iter().flat_map(|portal| portal.proxy.exchanges());
         let content = all.filter(|exchange| exchange.is_download() || exchange.is_upload());
         content.fold((0, 0), |(bytes, count), one| (bytes + one.sent + one.received, count + 1))
     }
 
-    /// `kill -9`, the file of this content deleted, started again: as after an eviction.
+    /// `kill -9`, deletes the file of this content, and starts again, as after an eviction.
     pub fn make_evicted(&self, server: Server, digest: &str) -> anyhow::Result<Server> {
         server.kill()?;
         local::delete(&self.options.data, digest)?;
         self.start().context("without one content file")
     }
 
-    /// `kill -9`, all content files deleted, started again: nothing is left here but the journal and the index.
+    /// `kill -9`, deletes all content files, and starts again. Only journal and index remain.
     pub fn make_cold(&self, server: Server) -> anyhow::Result<Server> {
         server.kill()?;
         local::delete_all(&self.options.data)?;

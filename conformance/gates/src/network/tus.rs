@@ -1,11 +1,11 @@
-//! What uploads in parts must keep to: nothing is sent again that a portal has acknowledged.
+//! Rules for resumable uploads: nothing that a portal acknowledged is sent again.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use harness::proxy::exchange::Exchange;
 
-/// Each `PATCH` that begins before an offset that the client had been told.
+/// Each `PATCH` that begins before an offset known to the client.
 pub fn steps_back(exchanges: &[Exchange]) -> Vec<String> {
     let mut told: BTreeMap<&str, Vec<(Instant, u64)>> = BTreeMap::new();
     for exchange in exchanges.iter().filter(|exchange| exchange.is_success()) {
@@ -23,7 +23,7 @@ pub fn steps_back(exchanges: &[Exchange]) -> Vec<String> {
     back.collect()
 }
 
-/// Uploads that were begun anew although an earlier one of the same content had got somewhere and was not refused.
+/// Uploads that began again although an earlier one of the same content had progressed and was not refused.
 pub fn begun_anew(exchanges: &[Exchange]) -> Vec<String> {
     let mut begun: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut anew = Vec::new();
@@ -45,7 +45,8 @@ pub fn begun_anew(exchanges: &[Exchange]) -> Vec<String> {
     anew
 }
 
-/// How far an upload was acknowledged at a time; `None` if not at all, or if the portal did not know it any more.
+/// The acknowledged offset of an upload at a time. `None` if nothing was acknowledged, or if the portal no longer knew
+/// it.
 fn reached(exchanges: &[Exchange], location: &str, at: Instant) -> Option<u64> {
     let of_it = exchanges.iter().filter(|exchange| upload(&exchange.path) == upload(location) && exchange.began < at);
     if of_it.clone().any(|exchange| matches!(exchange.status, Some(404 | 410))) {
@@ -55,7 +56,7 @@ fn reached(exchanges: &[Exchange], location: &str, at: Instant) -> Option<u64> {
     offsets.filter_map(|exchange| exchange.acknowledged).max().filter(|offset| *offset > 0)
 }
 
-/// What names an upload: its path without host and query.
+/// The identity of an upload: its path without host and query.
 fn upload(location: &str) -> &str {
     let path = location.split_once("://").map_or(location, |(_, rest)| rest.find('/').map_or("", |at| &rest[at..]));
     path.split('?').next().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Removal at portals of what nobody holds any more, also when a removal arrives late.
+//! Removal of copies of unreferenced content at portals, including late removals.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use super::stack::{Mark, Stack};
 use super::{MIB, patience};
 use crate::case::Bench;
 
-/// An image of a large and a small layer: four contents with its config and manifest.
+/// An image with a large and a small layer: four contents, with its config and manifest.
 struct Image {
     layers: [Vec<u8>; 2],
     config: Vec<u8>,
@@ -43,7 +43,7 @@ impl Image {
         repo.store("latest", &self.manifest)
     }
 
-    /// Deleted, and collected.
+    /// Deletes and collects it.
     fn delete(&self, repo: &Repo, stack: &Stack) -> anyhow::Result<()> {
         repo.delete(&repo.manifest(&self.manifest.digest()))?.expect(202)?;
         operate_as(&stack.options, "gc")?.sound()?;
@@ -57,7 +57,7 @@ impl Image {
         for bytes in self.layers.iter().chain([&self.config]) {
             let answer = repo.get(&repo.blob(&sha256(bytes)))?;
             answer.expect(200)?;
-            ensure!(answer.body == *bytes, "{} bytes came back otherwise", bytes.len());
+            ensure!(answer.body == *bytes, "{} bytes came back changed", bytes.len());
         }
         let answer = repo.get(&repo.manifest("latest"))?;
         ensure!(answer.status == 200 && answer.body == self.manifest.bytes, "the manifest answers {}", answer.status);
@@ -85,7 +85,7 @@ pub fn reaches_portals(bench: &Bench) -> anyhow::Result<()> {
         (done.count(), paths.len())
     };
     wait_until(Duration::from_mins(1), || unpins().0 >= CONTENTS * COPIES);
-    // More than these would be of what is kept.
+    // Any further unpins would be of content that must stay.
     std::thread::sleep(Duration::from_secs(2));
     let (count, distinct) = unpins();
     note(&format!("{count} unpins of {distinct} skylinks"));
@@ -96,12 +96,12 @@ pub fn reaches_portals(bench: &Bench) -> anyhow::Result<()> {
     kept.check(&other).context("the image that was kept, cold")
 }
 
-/// A cache so small that all of it must go which may.
+/// A cache so small that everything is evicted that may be.
 const CACHE: u64 = 8 << 20;
-/// How long a registry may leave its cache alone.
+/// Longest time for a registry to check its cache.
 const EVICTED_WITHIN: Duration = Duration::from_secs(90);
 
-/// An image that was placed and deleted. Its unpins have come to the portals, which hold them.
+/// An image that was placed and deleted. Its unpins have reached the portals, which delay them.
 struct Deleted {
     stack: Stack,
     server: Server,
@@ -132,13 +132,13 @@ impl Deleted {
     }
 }
 
-/// The unpin of what was deleted arrives when the same content has been pushed again: the node must not rely on what
-/// the portals have until it has seen it there after that.
+/// The unpin of deleted content takes effect after the same content was pushed again. The node must not rely on copies
+/// until it has seen them after that.
 pub fn late(bench: &Bench) -> anyhow::Result<()> {
     let deleted = Deleted::new(bench, "late")?;
     let Deleted { stack, repo, image, .. } = &deleted;
     image.push(repo).context("pushed again")?;
-    // Time to believe that it is placed and read back.
+    // Time enough to take it for placed and read back.
     std::thread::sleep(Duration::from_secs(5));
     note(&format!("{} unpins arrive late", deleted.unpins(|_| true)));
     stack.set_all(&Fault::None);
@@ -150,11 +150,11 @@ pub fn late(bench: &Bench) -> anyhow::Result<()> {
     image.check(&repo).context("after kill -9")
 }
 
-/// How long content that is pushed again may wait for its placement, whatever is asked of portals beside.
+/// Longest wait of content that is pushed again for its placement, whatever else the portals are asked.
 const PLACED_WITHIN: Duration = Duration::from_secs(10);
 
-/// The unpins of what was deleted are not answered at all while the same content is pushed again: it is placed again
-/// without waiting for them. Nor is it lost when they arrive after that.
+/// The unpins of deleted content are not answered at all while the same content is pushed again. It must be placed
+/// without waiting for them, and survive their late arrival.
 pub fn held(bench: &Bench) -> anyhow::Result<()> {
     let deleted = Deleted::new(bench, "held")?;
     let Deleted { stack, repo, image, .. } = &deleted;
@@ -173,7 +173,8 @@ pub fn held(bench: &Bench) -> anyhow::Result<()> {
     image.check(repo).context("after the late unpins, under pressure on the cache")
 }
 
-/// Others press on the cache: what may go, goes. Nothing of the image is read meanwhile, so that it is the oldest.
+/// Fills the cache with other content, so that everything is evicted that may be. The image is not read meanwhile, so
+/// it is the oldest.
 fn press(stack: &Stack, target: &Target, bench: &Bench) -> anyhow::Result<()> {
     const PRESSING: usize = 4;
     let other = Site::new(target.clone(), "late").repo("b");
@@ -184,7 +185,7 @@ fn press(stack: &Stack, target: &Target, bench: &Bench) -> anyhow::Result<()> {
     let here = || local::content_bytes(&stack.options.data).unwrap_or(u64::MAX);
     let most = CACHE + 7 * MIB as u64;
     wait_until(EVICTED_WITHIN, || here() <= most);
-    note(&format!("{} bytes are here after an eviction", here()));
-    ensure!(here() <= most, "{} bytes are here: nothing is evicted, so nothing was tried", here());
+    note(&format!("{} bytes are local after an eviction", here()));
+    ensure!(here() <= most, "{} bytes are local: nothing is evicted, so nothing was tested", here());
     Ok(())
 }

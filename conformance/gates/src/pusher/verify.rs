@@ -1,4 +1,4 @@
-//! What a client of the crash gate checks after each start.
+//! The checks of a crash gate's client after each start.
 
 use anyhow::{Context, bail, ensure};
 use harness::client::{Connection, Request, Target};
@@ -9,11 +9,11 @@ use super::{Fate, Pusher};
 
 /// Larger blobs are read back only when they are new, and at the end.
 const LARGE: usize = 256 * 1024;
-/// How many deleted things are asked for again.
+/// Number of deleted things that are requested again.
 const REMEMBERED: usize = 100;
 
 impl Pusher {
-    /// Checks everything that was promised, and learns how unanswered requests ended.
+    /// Checks everything promised, and learns how unanswered requests ended.
     pub fn verify(&mut self, target: &Target, all: bool) -> anyhow::Result<()> {
         let mut connection = Connection::open(target)?;
         self.verify_manifests(&mut connection).with_context(|| self.repo.clone())?;

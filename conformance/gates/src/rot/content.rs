@@ -1,4 +1,4 @@
-//! Rot and loss of content files: an error that names the thing, never wrong bytes; a push brings it back.
+//! Rot and loss of content files: the error names the content, wrong bytes are never served, and a push restores it.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use harness::site::{Repo, Style, digest};
 use super::damage::{cut, files, flip};
 use super::fixture::{Copy, Fixture};
 
-/// A thing whose file is damaged.
+/// A kind of content whose file is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Small,
@@ -96,7 +96,7 @@ impl Thing {
     }
 }
 
-/// A thing of this kind, pushed to a copy of the node, and its file.
+/// Content of this kind, pushed to a copy of the node, and its file.
 fn thing(
     copy: &Copy<'_>,
     fixture: &Fixture,
@@ -142,7 +142,7 @@ fn asked(fixture: &Fixture, kind: Kind, damage: Damage) -> anyhow::Result<()> {
             ensure!(answer.status == 500 || answer.body.len() == thing.bytes.len(), "{}", answer.status);
         }
         _ => {
-            // A connection that is cut is no answer, and so none that is wrong.
+            // A cut connection is no answer, and so not a wrong one.
             if let Ok(answer) = thing.get() {
                 answer.expect(500)?;
             }
@@ -162,7 +162,7 @@ fn pushed(fixture: &Fixture, kind: Kind, damage: Damage) -> anyhow::Result<()> {
     thing.healed(&copy)
 }
 
-/// On the stopped node: reported with its digest and exit code 1; put aside by a repair; back by a push.
+/// On a stopped node: `fsck` reports its digest with exit code 1, `--repair` quarantines it, and a push restores it.
 fn checked(fixture: &Fixture, kind: Kind, damage: Damage) -> anyhow::Result<()> {
     let copy = fixture.copy()?;
     let server = copy.start()?;

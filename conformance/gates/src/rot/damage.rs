@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use harness::random::Random;
 
-/// Turns one bit over. Files of content are read-only; that is no protection against rot.
+/// Flips one bit. Content files are read-only, but that does not protect from rot.
 pub fn flip(path: &Path, bit: usize) -> anyhow::Result<()> {
     change(path, bit / 8, |byte| byte ^ (1 << (bit % 8)))
 }
@@ -37,7 +37,7 @@ fn make_writable(path: &Path) -> anyhow::Result<()> {
     Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?)
 }
 
-/// All files below a folder that are not empty, with their lengths, in order.
+/// All nonempty files below a directory with their lengths, in order.
 pub fn files(folder: &Path) -> anyhow::Result<Vec<(PathBuf, u64)>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -56,7 +56,7 @@ pub fn files(folder: &Path) -> anyhow::Result<Vec<(PathBuf, u64)>> {
     Ok(found)
 }
 
-/// A bit of any of these files; a third of them regardless of their lengths, else small files would never be hit.
+/// A random bit of these files. A third of the choices ignore lengths, or small files would never be hit.
 pub fn any_bit(random: &mut Random, files: &[(PathBuf, u64)]) -> (PathBuf, usize) {
     let total: u64 = files.iter().map(|(_, length)| length).sum();
     let mut at = random.next() % total.max(1);

@@ -1,4 +1,4 @@
-//! A stopped node with a bit of everything in it, to be damaged in copies.
+//! A stopped node with content of every kind, to be damaged in copies.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,21 +25,21 @@ pub const VICTIM: &str = "victim-of-rot";
 /// The tag that the last batch sets alone.
 pub const LAST: &str = "last-of-all";
 
-/// The node, and what it answers.
+/// The node and its answers.
 #[derive(Debug)]
 pub struct Fixture {
     pub binary: PathBuf,
     folder: tempfile::TempDir,
     paths: BTreeSet<String>,
-    /// All answers as they were before the last batch was written.
+    /// All answers before the last batch was written.
     pub before_last: Answers,
     pub answers: Answers,
-    /// Bytes of the journal's only segment that were used before the last batch, and after it.
+    /// Used bytes of the journal's only segment before and after the last batch.
     pub used: [usize; 2],
     pub repo: String,
 }
 
-/// A copy of the node, for one damage.
+/// A copy of the node, for one kind of damage.
 #[derive(Debug)]
 pub struct Copy<'a> {
     fixture: &'a Fixture,
@@ -69,7 +69,7 @@ impl Fixture {
         ensure!(before < after, "the last push is not at the end of the journal");
         let repo = repo.name.clone();
         server.terminate(STOP)?;
-        // Once more, so that the index is one that was opened, with its summaries.
+        // Once more, so that the index was reopened and has sled's snapshots.
         options.start()?.terminate(STOP)?;
         Ok(Fixture { binary: binary.to_owned(), folder, paths, before_last, answers, used: [before, after], repo })
     }
@@ -108,12 +108,12 @@ impl Copy<'_> {
         Answers::ask(&self.start()?.target(), &self.fixture.paths)
     }
 
-    /// It starts, and answers as if nothing had happened.
+    /// Expects it to start, and to answer as before.
     pub fn is_right(&self) -> anyhow::Result<()> {
         self.fixture.answers.same(&self.ask()?)
     }
 
-    /// It does not start; the reason.
+    /// Expects it not to start. Returns the reason.
     pub fn refuses(&self) -> anyhow::Result<String> {
         let mut server = self.options.spawn()?;
         ensure!(server.wait_ready(START).is_err(), "it starts");
@@ -122,7 +122,7 @@ impl Copy<'_> {
         Ok(self.last_word())
     }
 
-    /// It does not start, and says what to run.
+    /// Expects it not to start, and to name the command to run.
     pub fn refuses_and_names_fsck(&self) -> anyhow::Result<String> {
         let reason = self.refuses()?;
         ensure!(reason.contains("skyberth fsck"), "the refusal does not name `skyberth fsck`: {reason}");
@@ -149,7 +149,7 @@ pub fn segment(data: &Path) -> anyhow::Result<PathBuf> {
     found.context("no segment")
 }
 
-/// Where the zeros begin.
+/// The offset at which the zeros begin.
 fn used(data: &Path) -> anyhow::Result<usize> {
     let bytes = std::fs::read(segment(data)?)?;
     Ok(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1))
@@ -166,7 +166,7 @@ fn fill(repo: &Repo, paths: &mut BTreeSet<String>) -> anyhow::Result<()> {
     for number in 0..IMAGES {
         let mut layers = Vec::new();
         for part in 0..3 {
-            // Large ones are not verified at every read.
+            // Large blobs are not verified at every read.
             let length = if part == 2 && number % 4 == 0 { 150_000 } else { 100 + 700 * number };
             let bytes = noise(&format!("{} {number} {part}", repo.name), length);
             let digest = digest(ALGORITHMS[(number + part) % 3], &bytes);

@@ -1,4 +1,4 @@
-//! Rot and loss of the index: it is a view, so every answer stays right.
+//! Rot and loss of the index: it is only a view, so every answer stays right.
 
 use anyhow::{Context, ensure};
 use harness::jobs::Job;
@@ -45,7 +45,7 @@ pub fn jobs<'a>(fixture: &'a Fixture, other: &'a Fixture, flips: usize, seed: u6
     jobs
 }
 
-/// sled writes a summary at times; where it has not, an empty one is put there.
+/// sled sometimes writes a snapshot. If it has not, this creates an empty one.
 fn empty_summary(fixture: &Fixture) -> anyhow::Result<()> {
     let copy = fixture.copy()?;
     let all = files(&copy.data().join("index"))?;

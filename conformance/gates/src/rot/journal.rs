@@ -1,4 +1,4 @@
-//! Rot of the journal: refused and named, or of no effect; never a wrong answer.
+//! Rot of the journal: it is refused and named, or has no effect. There is never a wrong answer.
 
 use anyhow::{Context, bail, ensure};
 use harness::jobs::Job;
@@ -7,7 +7,7 @@ use harness::random::Random;
 use super::damage::{flip, zero};
 use super::fixture::{Copy, Fixture, LAST, VICTIM, copy_tree};
 
-/// A segment's header; batches follow it.
+/// Length of a segment's header. Batches follow it.
 const HEADER: usize = 64;
 
 pub fn jobs<'a>(fixture: &'a Fixture, other: &'a Fixture, flips: usize, seed: u64) -> Vec<Job<'a>> {
@@ -36,7 +36,7 @@ pub fn jobs<'a>(fixture: &'a Fixture, other: &'a Fixture, flips: usize, seed: u6
                 let middle = usize::midpoint(from, to);
                 let (from, to) = if half == 1 { (middle, to) } else { (from, middle) };
                 zero(&copy.segment()?, from, to)?;
-                // A node that was killed: one that was stopped has written down where its journal ends.
+                // As on a killed node. A stopped one has recorded the end of its journal.
                 std::fs::remove_file(copy.data().join("index/mark"))?;
                 fixture.before_last.same(&copy.ask()?)
             },
@@ -70,7 +70,7 @@ enum Place {
     UnusedSpace,
 }
 
-/// Records mostly: uniformly over the file nearly all would be unused space.
+/// Mostly a record. If chosen uniformly over the file, nearly all bits would be in unused space.
 fn any_place(random: &mut Random, fixture: &Fixture) -> (Place, usize) {
     let [before, after] = fixture.used;
     let (place, from, to) = match random.below(10) {
@@ -82,7 +82,7 @@ fn any_place(random: &mut Random, fixture: &Fixture) -> (Place, usize) {
     (place, from * 8 + random.below((to - from) * 8))
 }
 
-/// What a node does with one bit turned over.
+/// The reaction of a node to one flipped bit.
 fn flipped(fixture: &Fixture, place: Place, bit: usize) -> anyhow::Result<&'static str> {
     let copy = fixture.copy()?;
     flip(&copy.segment()?, bit)?;

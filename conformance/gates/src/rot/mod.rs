@@ -1,4 +1,4 @@
-//! Rot: bits turn over, files are cut, swapped and lost; the outcome is stated, and never a wrong answer.
+//! Rot: bits are flipped, and files are cut, swapped and lost. The outcome is stated, and never a wrong answer.
 
 mod content;
 mod damage;
@@ -15,7 +15,7 @@ use harness::scale::Scale;
 
 use fixture::Fixture;
 
-/// Damaged copies that are checked at once.
+/// Damaged copies checked at once.
 const WORKERS: usize = 4;
 
 /// Damages files of a stopped node.
@@ -24,7 +24,7 @@ pub struct Args {
     /// The `skyberth` binary.
     #[arg(long)]
     binary: PathBuf,
-    /// How many bits of the index, and of the journal; the scale says how many if this does not.
+    /// Number of bits of the index, and of the journal. By default the scale decides.
     #[arg(long)]
     flips: Option<usize>,
 }

@@ -1,4 +1,4 @@
-//! Registry entries as a judge signs them.
+//! Registry entries, signed by the judge.
 
 use anyhow::ensure;
 use data_encoding::{BASE64, HEXLOWER};
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use super::link::Link;
 use crate::skynet::site::Site;
 
-/// A key pair with a data key: the place of one entry.
+/// A key pair with a data key, which identify one entry.
 #[derive(Clone, Debug)]
 pub struct Place {
     key: SigningKey,
     data_key: [u8; 32],
 }
 
-/// What stands at a place.
+/// The content of an entry.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
     pub place: &'a Place,
@@ -33,14 +33,14 @@ pub fn blake2b(parts: &[&[u8]]) -> [u8; 32] {
 }
 
 impl Place {
-    /// A place that this word names, and nobody else.
+    /// A place determined by this word and unique to it.
     pub fn new(site: &Site, word: &str) -> Self {
         let seed = blake2b(&[site.unique().as_bytes(), b" seed ", word.as_bytes()]);
         let data_key = blake2b(&[site.unique().as_bytes(), b" key ", word.as_bytes()]);
         Place { key: SigningKey::from_bytes(&seed), data_key }
     }
 
-    /// With another data key of the same owner.
+    /// Another data key of the same owner.
     pub fn beside(&self, word: &str) -> Self {
         Place { key: self.key.clone(), data_key: blake2b(&[&self.data_key, word.as_bytes()]) }
     }
@@ -76,7 +76,7 @@ impl Place {
 }
 
 impl Entry<'_> {
-    /// What is signed, and compared as work.
+    /// The hash that is signed, and compared as proof of work.
     pub fn hash(&self) -> [u8; 32] {
         let length = (self.data.len() as u64).to_le_bytes();
         blake2b(&[&self.place.data_key, &length, &self.data, &self.revision.to_le_bytes()])
@@ -86,7 +86,7 @@ impl Entry<'_> {
         self.place.key.sign(&self.hash()).to_bytes()
     }
 
-    /// As Go and the older SDKs write it.
+    /// The entry as JSON of Go and the older SDKs.
     pub fn json(&self) -> Value {
         json!({
             "publickey": { "algorithm": "ed25519", "key": BASE64.encode(&self.place.public_key()) },
@@ -97,7 +97,7 @@ impl Entry<'_> {
         })
     }
 
-    /// As skynet-js writes it: all bytes as arrays.
+    /// The entry as JSON of skynet-js, with all bytes as arrays.
     pub fn json_of_arrays(&self) -> Value {
         let mut body = self.json();
         body["publickey"]["key"] = json!(self.place.public_key());
@@ -105,7 +105,7 @@ impl Entry<'_> {
         body
     }
 
-    /// Checks that this is what a read gives, with its signature.
+    /// Expects a read to return this entry with its signature.
     pub fn stands(&self, site: &Site) -> anyhow::Result<()> {
         let said = self.place.read(site)?.expect(200)?.json()?;
         let want = json!({
@@ -133,7 +133,7 @@ pub fn post(site: &Site, path: &str, media_type: &str, body: &Value) -> anyhow::
 mod tests {
     use super::*;
 
-    /// The vectors of skynet-js.
+    /// Test vectors of skynet-js.
     #[test]
     fn hashes_are_those_of_the_sdk() {
         let data_key = blake2b(&[&10_u64.to_le_bytes(), b"HelloWorld"]);

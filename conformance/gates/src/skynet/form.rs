@@ -1,4 +1,4 @@
-//! A `multipart/form-data` body, put together byte by byte.
+//! Builds a `multipart/form-data` body byte by byte.
 
 use harness::client::Request;
 
@@ -15,7 +15,7 @@ impl Form {
         Form::default()
     }
 
-    /// A part with a file; without a type, the part has no Content-Type.
+    /// Adds a part with a file. Without a type, the part has no Content-Type.
     pub fn file(mut self, field: &str, name: &str, media_type: Option<&str>, bytes: &[u8]) -> Self {
         let name = name.replace('\\', "\\\\").replace('"', "\\\"");
         let mut head =
@@ -43,7 +43,7 @@ impl Form {
         Form::post(path).body(self.bytes())
     }
 
-    /// Without a length, in pieces.
+    /// A request without a length, in pieces.
     pub fn chunked_request(&self, path: &str, piece: usize) -> Request {
         Form::post(path).chunked(self.bytes(), piece)
     }

@@ -1,4 +1,4 @@
-//! A portal with an API key: who may write, and what is blocked.
+//! A portal with an API key: permitted writers, and blocked skylinks.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ fn keyed_upload(site: &Site, name: &str, bytes: &[u8]) -> anyhow::Result<Link> {
     Ok(accepted(site.send(&with_key(raw_request(&format!("filename={name}"), bytes)))?)?.link)
 }
 
-/// Every write without the key, with a wrong one or with only a cookie is refused; reads are not.
+/// Every write without the key, with a wrong one, or with only a cookie is refused. Reads are not.
 pub fn writes_need_the_key(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
     let (_portal, site) = start(suite, binary, "keys")?;
     let link = keyed_upload(&site, "keyed", b"keyed")?;
@@ -88,7 +88,7 @@ fn change(site: &Site, body: &Value) -> anyhow::Result<Response> {
     site.send(&with_key(request.body(body.to_string())))
 }
 
-/// A blocked skylink is 451 wherever it is asked for, also after kill -9, until it is taken off the list.
+/// A blocked skylink is answered 451 everywhere, even after kill -9, until it is removed from the list.
 pub fn blocked_skylinks(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
     let (portal, site) = start(suite, binary, "blocks")?;
     let (bytes, other) = (site.text("blocked"), site.text("not blocked"));
@@ -139,7 +139,7 @@ fn everywhere(site: &Site, link: &Link, place: &Place, bytes: &[u8]) -> anyhow::
     faults.finish()
 }
 
-/// Bodies over the limit are refused while they come, whatever their form.
+/// Bodies over the limit are refused while they arrive, in any form.
 pub fn limits(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
     let (folder, log) = (suite.scratch.join("limits"), suite.reports.join("limits.log"));
     let portal = Portal::start(binary, &folder, &log, &[("PORTAL_MAX_UPLOAD", "1MiB")])?;

@@ -1,14 +1,14 @@
-//! Skylinks as a judge needs them: both texts, what they consist of, and the `ETag` of what is served at one.
+//! Skylinks for the judge: both texts, their parts, and the `ETag` of the content at one.
 
 use anyhow::{Context, ensure};
 use data_encoding::{BASE32HEX_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 
-/// 34 bytes: a bitfield and a root or an entry's id.
+/// 34 bytes: a bitfield, and a root or an entry's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link([u8; 34]);
 
 impl Link {
-    /// The 46 characters of base64url.
+    /// Parses the 46 characters of base64url.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         ensure!(text.len() == 46, "{text:?} has not 46 characters");
         let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).with_context(|| format!("{text:?} is no base64url"))?;
@@ -32,17 +32,17 @@ impl Link {
         HEXLOWER.encode(&self.0[2..])
     }
 
-    /// The 55 characters that fit a host's name.
+    /// The 55 characters that fit into a host name.
     pub fn base32(&self) -> String {
         BASE32HEX_NOPAD.encode(&self.0).to_lowercase()
     }
 
-    /// The path of the portal's short form, below it `rest` (empty or with its slash).
+    /// The path of the portal's short form, followed by `rest` (empty or with its slash).
     pub fn path(&self, rest: &str) -> String {
         format!("/{self}{rest}")
     }
 
-    /// The same content under a root that nobody has.
+    /// A skylink of the same form with a root that no portal has.
     pub fn unknown(&self) -> Link {
         let mut bytes = self.0;
         bytes[2..].reverse();
@@ -50,7 +50,7 @@ impl Link {
         Link(bytes)
     }
 
-    /// The `ETag` of what is served at `path` (`/` for the whole) in a format (empty for none), with its quotes.
+    /// The `ETag`, with its quotes, of the content at `path` (`/` for the whole) in a format (empty for none).
     pub fn etag(&self, path: &str, format: &str) -> String {
         let mut hash = blake2b_simd::Params::new().hash_length(32).to_state();
         for part in [self.to_string().as_str(), path, format, "1"] {

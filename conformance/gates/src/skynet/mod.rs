@@ -1,4 +1,4 @@
-//! Skynet portals, judged by programs of others: the official SDKs, a browser, libskynet, and skyd itself.
+//! Skynet portals, judged by external programs: the official SDKs, a browser, libskynet, and skyd itself.
 #![expect(clippy::unnecessary_wraps, reason = "the groups of rows have one signature")]
 
 pub mod entry;
@@ -32,52 +32,52 @@ use process::Portal;
 use site::{Profile, Site};
 use tools::Tools;
 
-/// Which portal is judged, and by whom.
+/// Options: the portal to judge, and the programs that judge it.
 #[derive(clap::Args, Debug)]
 pub struct SkynetArgs {
     /// The `skyberth` binary.
     #[arg(long, required_unless_present_any = ["url", "network"])]
     binary: Option<PathBuf>,
-    /// A running portal by its http address instead; rows that need a portal of their own are not applicable then.
+    /// Address of a running portal instead, over http. Rows that need a portal of their own do not apply then.
     #[arg(long, conflicts_with = "binary")]
     url: Option<String>,
-    /// The layout of that portal's uploads.
+    /// The profile of that portal's uploads.
     #[arg(long, default_value = "4MiB/1+4", requires = "url")]
     profile: Profile,
-    /// Real skyd behind a front instead, with a network of its own: rows of what Skyberth promises beyond it are not
-    /// applicable. Where more than loopback is up, run it under `unshare --net`.
+    /// Judge real skyd behind a front instead, with a network of its own. Rows about Skyberth's additional promises do
+    /// not apply then. If interfaces besides loopback are up, run this under `unshare --net`.
     #[arg(long, conflicts_with_all = ["binary", "url"])]
     network: bool,
     /// The `skyberth` binary whose registry stores to that network.
     #[arg(long, requires = "network")]
     registry: Option<PathBuf>,
-    /// Folder of the judges' programs.
+    /// Directory of the judges' programs.
     #[arg(long, default_value = "target/tools")]
     tools: PathBuf,
-    /// Folder of the scripts that run the SDKs.
+    /// Directory of the scripts that run the SDKs.
     #[arg(long, default_value = "conformance/skynet")]
     scripts: PathBuf,
-    /// Groups of rows to run, by name; all if absent.
+    /// Groups of rows to run, by name; by default all.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Only rows whose names hold this text.
+    /// Run only rows whose names contain this text.
     #[arg(long)]
     row: Option<String>,
 }
 
-/// What a group of rows works with.
+/// The environment of a group of rows.
 #[derive(Debug)]
 pub struct Suite {
     pub site: Site,
     pub binary: Option<PathBuf>,
-    /// Whose registry stores to the real network.
+    /// The binary whose registry stores to the real network.
     pub registry: Option<PathBuf>,
     pub tools: Tools,
     pub scale: Scale,
     pub seed: u64,
-    /// For logs and screenshots.
+    /// Directory for logs and screenshots.
     pub reports: PathBuf,
-    /// For the data of portals; gone at the end.
+    /// Directory for the data of portals, removed at the end.
     pub scratch: PathBuf,
     row: Option<String>,
     judged: Judged,
@@ -129,7 +129,7 @@ pub fn run(args: &SkynetArgs, scale: Scale, seed: u64, folder: Option<&Path>) ->
     report.finish(folder)
 }
 
-/// The portal under judgement; what was started for it ends with it.
+/// The portal under judgement. Everything started for it ends with it.
 #[derive(Debug)]
 enum Judged {
     Own(Portal),
@@ -157,7 +157,7 @@ impl Judged {
 }
 
 impl Suite {
-    /// The real network, if that is what is judged.
+    /// The real network, if it is judged.
     pub fn network(&self) -> Option<&Network> {
         match &self.judged {
             Judged::Real(network) => Some(network),
@@ -165,7 +165,7 @@ impl Suite {
         }
     }
 
-    /// Runs a row if it is wanted; [`harness::expect::NotHere`] says why it does not apply.
+    /// Runs a row if it is selected. With [`harness::expect::NotHere`] it does not apply.
     pub fn row(&mut self, name: &str, run: impl FnOnce(&Suite) -> anyhow::Result<()>) {
         if !self.wants(name) {
             return;
@@ -175,7 +175,7 @@ impl Suite {
         self.report.add(name, outcome, started.elapsed());
     }
 
-    /// A row that somebody else ran.
+    /// Adds a row that another program ran.
     pub fn result(&mut self, name: &str, outcome: Outcome, took: std::time::Duration) {
         if self.wants(name) {
             self.report.add(name, outcome, took);
@@ -186,7 +186,7 @@ impl Suite {
         self.row.as_ref().is_none_or(|text| name.contains(text.as_str()))
     }
 
-    /// The binary under judgement; without one, the row does not apply.
+    /// The binary under judgement. Without one, the row does not apply.
     pub fn binary(&self) -> anyhow::Result<&Path> {
         self.binary.as_deref().ok_or_else(|| harness::expect::not_here("needs a portal of its own: --binary"))
     }

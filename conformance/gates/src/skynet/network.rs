@@ -1,4 +1,4 @@
-//! A whole real Skynet in one process, behind the front that portals had: the judge judged.
+//! A whole real Skynet in one process, behind the usual front of portals, to judge the judge.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -9,7 +9,7 @@ use harness::client::Target;
 
 use super::tools::Tools;
 
-/// Hosts, a miner and a portal of skyd's testing build; dropping it kills the process. Its contracts end after some
+/// Hosts, a miner and a portal of skyd's testing build. Dropping it kills the process. Its contracts end after some
 /// twenty minutes, so each run has its own.
 #[derive(Debug)]
 pub struct Network {
@@ -20,8 +20,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Starts it with its data in `folder`. It refuses to run where an interface but loopback is up, because its hosts
-    /// listen on all of them.
+    /// Starts it with its data in `folder`. It refuses to run if an interface other than loopback is up, because its
+    /// hosts listen on all of them.
     pub fn start(tools: &Tools, folder: &Path, log: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mut child = Command::new(tools.program("skyd-network")?)
@@ -35,7 +35,7 @@ impl Network {
         let stdout = child.stdout.take().context("its stdout")?;
         let target = Target::new("", 0);
         let mut network = Network { target, api: String::new(), password: String::new(), child };
-        // It says its addresses when it is ready, or ends: first skyd's own, and the front's last.
+        // It prints its addresses when it is ready, skyd's own first and the front's last. Otherwise it ends.
         for line in BufReader::new(stdout).lines() {
             match line?.split(' ').collect::<Vec<_>>()[..] {
                 ["api", api, "password", password] => {
@@ -53,7 +53,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Where the front is.
+    /// The address of the front.
     pub fn target(&self) -> &Target {
         &self.target
     }
@@ -63,7 +63,7 @@ impl Network {
         self.api.clone()
     }
 
-    /// Of that API.
+    /// The password of that API.
     pub fn password(&self) -> &str {
         &self.password
     }

@@ -1,4 +1,4 @@
-//! The release build of real skyd as an oracle: dry runs of it give the skylinks that a portal of its layout must give.
+//! The release build of real skyd as an oracle. Its dry runs yield the skylinks that a portal of its profile must give.
 
 use std::fs::File;
 use std::path::Path;
@@ -15,10 +15,10 @@ use super::form::Form;
 use super::process::Portal;
 use super::site::{Profile, Site, accepted, escape, raw_request, upload_path};
 
-/// What fits the base sector with the 99 bytes of its layout.
+/// Bytes that fit into the base sector beside the 99 bytes of its layout.
 const ROOM: usize = (4 << 20) - 99;
 
-/// Files whose base sectors the oracle can make without a network.
+/// Files whose base sectors the oracle can compute without a network.
 const SIZES: [(&str, usize); 5] =
     [("0 bytes", 0), ("1 byte", 1), ("1 KiB", 1 << 10), ("32 KiB", 32 << 10), ("100 KiB", 100 << 10)];
 
@@ -28,7 +28,7 @@ pub fn run(suite: &mut Suite) -> anyhow::Result<()> {
         return Ok(());
     }
     let oracle = Oracle::start(suite)?;
-    // Of a running portal's own layout only small files are the oracle's.
+    // With a running portal's own profile, the oracle can judge only small files.
     let (_portal, site) = if let Some(binary) = &suite.binary {
         let log = suite.reports.join("portal-release.log");
         let folder = suite.scratch.join("release");
@@ -68,7 +68,7 @@ fn compare(suite: &mut Suite, oracle: &Oracle, site: &Site, what: &str, length: 
     });
 }
 
-/// Both skylinks, asked for in the same way.
+/// Both skylinks for the same request.
 fn raw(oracle: &Oracle, site: &Site, bytes: &[u8]) -> anyhow::Result<()> {
     same(oracle, site, &raw_request("filename=raw.bin", bytes))
 }
@@ -123,7 +123,7 @@ fn directories(oracle: &Oracle, site: &Site) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Skyd without a network; dropping it kills the process.
+/// Skyd without a network. Dropping it kills the process.
 #[derive(Debug)]
 struct Oracle {
     target: Target,
@@ -141,7 +141,7 @@ impl Oracle {
         let mut oracle = Oracle { target, child };
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
-            // "Ready" it never is without a network, but its modules are loaded one after another.
+            // Without a network it is never "ready", but its modules load one after another.
             if oracle.skylink(&raw_request("filename=ready", b"")).is_ok() {
                 return Ok(oracle);
             }
@@ -152,7 +152,7 @@ impl Oracle {
         }
     }
 
-    /// What a dry run of this upload gives.
+    /// The skylink of a dry run of this upload.
     fn skylink(&self, request: &Request) -> anyhow::Result<String> {
         let mut request = request.clone();
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
@@ -160,14 +160,14 @@ impl Oracle {
         let request = request.header("User-Agent", "Sia-Agent").header("Authorization", "Basic OnBhc3N3b3Jk");
         let answer = self.target.send(&request)?;
         answer.expect(200).context("the oracle")?;
-        Ok(answer.json()?["skylink"].as_str().context("the oracle says no skylink")?.to_owned())
+        Ok(answer.json()?["skylink"].as_str().context("the oracle returned no skylink")?.to_owned())
     }
 }
 
 fn command(program: &Path, folder: &Path, target: &Target, log: &Path) -> anyhow::Result<Command> {
     let log = File::options().create(true).append(true).open(log)?;
     let mut command = Command::new(program);
-    // Gateway, consensus, wallet, transactions, renter: what an upload asks for. Nothing of it reaches a network.
+    // Gateway, consensus, wallet, transactions and renter, as uploads need them. Nothing of it reaches a network.
     command.args(["--no-bootstrap", "-M", "gctwr", "--rpc-addr", "127.0.0.1:0", "--siamux-addr", "127.0.0.1:0"]);
     command.args(["--siamux-addr-ws", "127.0.0.1:0", "--api-addr", &target.authority(), "-d"]).arg(folder);
     command.env("SIA_API_PASSWORD", "password");

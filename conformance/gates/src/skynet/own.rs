@@ -1,4 +1,4 @@
-//! Rows that start portals of their own.
+//! Rows that start their own portals.
 
 use std::path::Path;
 
@@ -38,7 +38,7 @@ pub fn run(suite: &mut Suite) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A portal with data of its own.
+/// A portal with its own data.
 fn start(suite: &Suite, binary: &Path, name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Portal> {
     Portal::start(binary, &suite.scratch.join(name), &suite.reports.join(format!("{name}.log")), settings)
 }
@@ -86,7 +86,7 @@ fn uploads_survive(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Kills while a chunk is on its way, and goes on from what the portal says.
+/// Kills the portal while a chunk arrives, and continues from the portal's offset.
 fn random_kills(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
     let mut portal = start(suite, binary, "killed", &[])?;
     let site = Site::new(portal.target().clone(), Profile::DEFAULT);
@@ -121,7 +121,7 @@ fn random_kills(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Base sectors and content go from a portal of one layout to one of another, as a client would carry them.
+/// Base sectors and content move from a portal of one profile to one of another, as a client would carry them.
 fn other_layouts(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     for from in ["4MiB/10+20", "4MiB/1+4", "4KiB/1+4"] {
@@ -140,7 +140,7 @@ fn carried(suite: &Suite, binary: &Path, profile: Profile) -> anyhow::Result<()>
         let base = from.get(format!("/skynet/root?root={}&offset=0&length={}", link.root(), profile.sector))?;
         let base = &base.expect(200)?.body;
         ensure!(sector::root(base)[..] == link.bytes()[2..], "the base sector is not that of the skylink");
-        // Another sector size cannot be told from the header: the portal takes sectors of its own size only.
+        // The header does not show another sector size. A portal accepts only sectors of its own size.
         if profile.sector != to.profile.sector {
             continue;
         }

@@ -1,4 +1,4 @@
-//! What only a peer has: it leaves while it comes, and no more of it comes than is asked for.
+//! Content that only a peer has: it is served while it arrives, and no more is fetched than requested.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -13,17 +13,17 @@ use super::link::Link;
 use super::process::Portal;
 use super::site::{Profile, Site};
 
-/// Bytes a second on each connection to the slow peer: a sector takes one.
+/// Bytes a second on each connection to the slow peer: a sector takes one second.
 const RATE: u64 = Profile::DEFAULT.sector;
-/// Heads and base sectors.
+/// Most bytes of heads and base sectors.
 const ALLOWANCE: u64 = 64 << 10;
 
-/// A peer with a slow proxy, and a portal that has nothing but this peer.
+/// A slow proxy before a peer, and a portal whose only source is that peer.
 struct Pair {
     from: Site,
     to: Site,
     proxy: Proxy,
-    /// Both run as long as this.
+    /// Both run as long as this value lives.
     _portals: [Portal; 2],
 }
 
@@ -40,7 +40,7 @@ impl Pair {
     }
 }
 
-/// A body as it comes.
+/// A body that is arriving.
 struct Arriving {
     begun: Instant,
     first: Option<Duration>,
@@ -58,7 +58,7 @@ impl Write for Arriving {
     }
 }
 
-/// Heads at once, first bytes after the first sector, a range after its own; and who leaves stops what comes.
+/// Heads come at once, first bytes after the first sector, a range after its own. A reader that leaves stops the fetch.
 pub fn slow_peer(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
     let pair = Pair::start(suite, binary)?;
     let sectors = suite.scale.pick(5, 5, 33);
@@ -66,7 +66,7 @@ pub fn slow_peer(suite: &Suite, binary: &Path) -> anyhow::Result<()> {
     let bytes = ["whole", "part", "left"].map(|name| pair.from.noise(name, length));
     let mut links = Vec::new();
     for bytes in &bytes {
-        // By such a name the type is known without a look at the content.
+        // From such a name the type is known without the content.
         links.push(pair.from.raw("slow.pdf", bytes)?.link);
     }
     pair.proxy.set(Fault::Trickle(RATE));
@@ -106,7 +106,7 @@ fn leaving(pair: &Pair, link: &Link) -> anyhow::Result<()> {
     connection.write(&Request::get(link.path("")))?;
     ensure!(connection.read_head()?.0 == 200, "not even begun");
     drop(connection);
-    // What was on its way, and what the sockets between the two hold.
+    // Bytes in flight, and bytes in the sockets between the two.
     std::thread::sleep(Duration::from_secs(1));
     let before = pair.proxy.sent();
     std::thread::sleep(Duration::from_secs(1));

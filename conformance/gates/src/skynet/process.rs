@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use harness::client::{Request, Target};
 use harness::server::free_port;
 
-/// A running portal; dropping it kills the process.
+/// A running portal. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Portal {
     target: Target,
@@ -17,7 +17,7 @@ pub struct Portal {
     child: Child,
 }
 
-/// How it was started, so that it can be again.
+/// The options to start it again.
 #[derive(Clone, Debug)]
 struct Start {
     binary: PathBuf,
@@ -27,7 +27,8 @@ struct Start {
 }
 
 impl Portal {
-    /// Starts a portal with its data in `folder` on a free port; settings are by environment, such as `PORTAL_PROFILE`.
+    /// Starts a portal with its data in `folder` on a free port. Settings come by environment, such as
+    /// `PORTAL_PROFILE`.
     pub fn start(binary: &Path, folder: &Path, log: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let settings = settings.iter().map(|(key, value)| (format!("SKYBERTH_{key}"), (*value).to_owned())).collect();
@@ -39,7 +40,7 @@ impl Portal {
         &self.target
     }
 
-    /// `kill -9`, and a start with the same data at the same address.
+    /// `kill -9`, then a start with the same data at the same address.
     pub fn crash(mut self) -> anyhow::Result<Self> {
         self.child.kill()?;
         self.child.wait()?;

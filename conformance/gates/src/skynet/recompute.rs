@@ -27,7 +27,7 @@ pub fn run(suite: &mut Suite) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Of small files, of a large one, and by a resolver skylink.
+/// For small files, for a large one, and through a resolver skylink.
 fn base_sectors(suite: &Suite) -> anyhow::Result<()> {
     let site = &suite.site;
     let mut faults = Faults::default();
@@ -52,7 +52,7 @@ fn base_sectors(suite: &Suite) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// What the client takes for the base sector of `asked` must be the bytes of the sector that `link` names.
+/// What the client accepts as the base sector of `asked` must be the sector of `link`.
 fn proven(suite: &Suite, asked: &Link, link: &Link) -> anyhow::Result<()> {
     let ended = client(suite, &suite.site.target.authority(), asked, &[])?.run()?;
     let path = format!("/skynet/root?root={}&offset=0&length={}", link.root(), ended.stdout.len());
@@ -61,7 +61,7 @@ fn proven(suite: &Suite, asked: &Link, link: &Link) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A portal that answers with the right proof of the wrong file.
+/// A portal that answers with a valid proof of the wrong file.
 fn another(suite: &Suite) -> anyhow::Result<()> {
     let site = &suite.site;
     let (one, two) = (site.raw("one", b"one")?.link, site.raw("two", b"two")?.link);
@@ -80,7 +80,7 @@ fn another(suite: &Suite) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// A proxy that answers whatever it is asked with this body.
+/// A proxy that answers all requests with this body.
 fn lying(suite: &Suite, body: &[u8]) -> anyhow::Result<Proxy> {
     let proxy = Proxy::before(&suite.site.target)?;
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
@@ -88,7 +88,7 @@ fn lying(suite: &Suite, body: &[u8]) -> anyhow::Result<Proxy> {
     Ok(proxy)
 }
 
-/// Uploads so many bytes and has the client fetch parts of them.
+/// Uploads this many bytes, and lets the client fetch parts of them.
 fn parts(suite: &Suite, length: u64, parts: &[(u64, u64)]) -> anyhow::Result<()> {
     let site: &Site = &suite.site;
     let bytes = site.noise(&format!("trustless {length}"), length as usize);
@@ -98,7 +98,7 @@ fn parts(suite: &Suite, length: u64, parts: &[(u64, u64)]) -> anyhow::Result<()>
         let check = || {
             let ended = client(suite, &site.target.authority(), &link, &[offset, length])?.run()?;
             let want = &bytes[offset as usize..(offset + length) as usize];
-            ensure!(ended.stdout == want, "{} bytes came back as others", ended.stdout.len());
+            ensure!(ended.stdout == want, "{} bytes came back changed", ended.stdout.len());
             Ok(())
         };
         faults.check(&format!("{length} bytes at {offset}"), check());
@@ -106,7 +106,7 @@ fn parts(suite: &Suite, length: u64, parts: &[(u64, u64)]) -> anyhow::Result<()>
     faults.finish()
 }
 
-/// The client of the build whose sectors the portal has; without a part it fetches the base sector.
+/// The client built for the portal's sector size. Without a part it fetches the base sector.
 fn client(suite: &Suite, authority: &str, link: &Link, part: &[u64]) -> anyhow::Result<Program> {
     let name = match suite.site.profile.sector {
         4096 => "skyd-trustless-testing",

@@ -1,4 +1,4 @@
-//! Registries that store to the real skyd network: what clients push is placed there, and pulled when nothing is local.
+//! Registries that store to the real skyd network: pushed content is placed there, and pulled when nothing is local.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,18 +17,18 @@ use super::link::Link;
 use super::network::Network;
 use super::site::Profile;
 
-/// Less and more than a base sector of the network, and a dozen of its chunks; much more it has no memory for.
+/// Less and more than a base sector of the network, and a dozen of its chunks. It has no memory for much more.
 const LAYERS: [u64; 3] = [1000, 20_000, 50_000];
 
-/// How long its hosts may take for all contents of an image on a busy machine.
+/// Longest time for its hosts to store all content of an image on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Which way a registry reaches skyd.
+/// How a registry reaches skyd.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// Its own API, with the password.
+    /// Through its own API, with the password.
     Bare,
-    /// Through the front that every portal had, which adds agent, password, names and limits.
+    /// Through the usual front of portals, which adds agent, password, names and limits.
     Front,
 }
 
@@ -47,7 +47,7 @@ struct Setting<'a> {
     options: ServerOptions,
 }
 
-/// Nothing where no real network runs: its rows are not those of a portal.
+/// Does nothing without a real network, since its rows are not about portals.
 pub fn run(suite: &mut Suite) -> anyhow::Result<()> {
     if suite.network().is_none() {
         return Ok(());
@@ -68,7 +68,7 @@ fn settings(network: &Network, way: Way) -> Vec<(String, String)> {
         Way::Front => format!("http://{}", network.target().authority()),
     };
     let mut settings = storing_to(&[url], 1);
-    // It forgets uploads after ten seconds, on a busy machine even while it works on them: so one after the other.
+    // It forgets uploads after ten seconds, on a busy machine even while it works on them. So they go one by one.
     settings.push(("SKYBERTH_STORAGE_TRANSFERS".to_owned(), "1".to_owned()));
     settings.push(setting("PROFILE", Profile::TESTING.to_string()));
     if let Way::Bare = way {
@@ -103,16 +103,16 @@ impl<'a> Setting<'a> {
         Ok(())
     }
 
-    /// `kill -9`, all content files deleted, started again.
+    /// `kill -9`, deletes all content files, and starts again.
     fn make_cold(&self, server: Server) -> anyhow::Result<Server> {
         server.kill()?;
         local::delete_all(&self.options.data)?;
         let here = local::content_bytes(&self.options.data)?;
-        ensure!(here == 0, "{here} bytes of content are here, so nothing is cold");
+        ensure!(here == 0, "{here} bytes of content are local, so nothing is cold");
         self.options.start().context("without local content")
     }
 
-    /// Each content of the image is at the skylink that the registry names, when skyd itself is asked for it.
+    /// Expects each content of the image at the skylink that the registry names, when requested from skyd itself.
     fn is_at_skylinks(&self, image: &Image) -> anyhow::Result<()> {
         let list = Program::new(&self.options.binary, &self.suite.reports.join("registry-ls.log"));
         let list = list.args(["ls", &format!("skyd/image@{}", image.digest), "--data"]).arg(&self.options.data);
@@ -149,7 +149,7 @@ impl<'a> Setting<'a> {
         program.run().map(drop)
     }
 
-    /// Into a layout that did not exist.
+    /// Pulls into a new layout.
     fn pull(&self, reference: &str) -> anyhow::Result<PathBuf> {
         let into = self.folder.join("pulled");
         let program = match self.client {
@@ -164,7 +164,7 @@ impl<'a> Setting<'a> {
         Ok(into)
     }
 
-    /// With a home of its own: no credentials or configuration of whoever runs this.
+    /// A program with its own home directory, without the user's credentials and configuration.
     fn program(&self, name: &str) -> anyhow::Result<Program> {
         let path = self.suite.tools.program(name)?;
         Ok(Program::new(path, &self.suite.reports.join("registry-clients.log"))

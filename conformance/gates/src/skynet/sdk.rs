@@ -1,4 +1,4 @@
-//! The official SDKs: each script prints one JSON line a row, and a last one that it came to its end.
+//! The official SDKs. Each script prints one JSON line per row, and a last line when it is complete.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::Suite;
 
 const MIB: u64 = 1 << 20;
 
-/// The smallest TUS upload that an SDK splits in two parallel ones: over one of its chunks.
+/// The smallest TUS upload that an SDK splits into two parallel ones: larger than one of its chunks.
 const PARALLEL: u64 = 45 * MIB;
 
 pub fn nodejs(suite: &mut Suite) -> anyhow::Result<()> {
@@ -55,13 +55,13 @@ pub fn script(suite: &mut Suite, name: &str, file: &str) -> anyhow::Result<()> {
     rows(suite, name, program)
 }
 
-/// What scripts should know of the portal, and how large they should go.
+/// The scripts' settings: the portal, and the sizes to use.
 fn settings(suite: &Suite) -> Value {
     let profile = suite.site.profile;
     let tus = |what: &str, length: u64, options: Value| json!({ "what": what, "length": length, "options": options });
     let forced = |multiplier: u64| json!({ "largeFileSize": 1, "chunkSizeMultiplier": multiplier });
     let mut large = vec![tus("a file of 1 KiB comes back by TUS", 1024, forced(1))];
-    // The testing build of skyd cannot take more.
+    // The testing build of skyd cannot store more.
     if profile.sector >= MIB {
         large.push(tus("a file of 5 MiB and a byte comes back by TUS", 5 * MIB + 1, forced(1)));
         large.push(tus("a file of 45 MiB comes back by parallel TUS", PARALLEL, forced(1)));
@@ -78,7 +78,7 @@ fn folder(suite: &Suite, name: &str) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Takes a program's lines as rows; one without its last line did not run to its end.
+/// Turns a program's lines into rows. Without the last line it did not finish.
 fn rows(suite: &mut Suite, name: &str, program: Program) -> anyhow::Result<()> {
     let limit = Duration::from_secs(suite.scale.pick(300, 600, 1200));
     let started = Instant::now();

@@ -1,4 +1,4 @@
-//! Sectors as a judge builds them: the Merkle root, the layout, and the skylink of a small file.
+//! Sectors built by the judge: the Merkle root, the layout, and the skylink of a small file.
 
 use anyhow::ensure;
 
@@ -7,7 +7,7 @@ use super::link::Link;
 
 const LEAF: usize = 64;
 
-/// The root over leaves of 64 bytes; the length is a power of two of them.
+/// The root over leaves of 64 bytes. Their number must be a power of two.
 pub fn root(sector: &[u8]) -> [u8; 32] {
     let mut nodes: Vec<[u8; 32]> = sector.chunks(LEAF).map(|leaf| blake2b(&[&[0], leaf])).collect();
     while nodes.len() > 1 {
@@ -16,7 +16,7 @@ pub fn root(sector: &[u8]) -> [u8; 32] {
     nodes[0]
 }
 
-/// `bytes` and then zeros up to a sector.
+/// `bytes`, padded with zeros to a sector.
 pub fn padded(bytes: &[u8], sector: u64) -> Vec<u8> {
     let mut padded = bytes.to_vec();
     padded.resize(sector as usize, 0);
@@ -34,7 +34,7 @@ pub fn layout(length: u64, metadata: u64, fanout: u64, pieces: (u8, u8)) -> Vec<
     layout
 }
 
-/// The bitfield of a v1 skylink of so many bytes at offset 0.
+/// The bitfield of a v1 skylink of this many bytes at offset 0.
 pub fn bitfield(length: u64) -> anyhow::Result<u16> {
     ensure!((1..=4 << 20).contains(&length), "{length} bytes do not fit a skylink");
     let mode = (0_u16..8).find(|mode| length <= 32_768 << mode).unwrap_or_default();
@@ -44,13 +44,13 @@ pub fn bitfield(length: u64) -> anyhow::Result<u16> {
     Ok((ones << 2) | ((code as u16) << (mode + 3)))
 }
 
-/// The skylink of a base sector of which the first `used` bytes matter.
+/// The skylink of a base sector whose first `used` bytes matter.
 pub fn link(sector: &[u8], used: usize) -> anyhow::Result<Link> {
     let bitfield = bitfield(used as u64)?.to_le_bytes();
     Link::of(&[bitfield.as_slice(), &root(sector)].concat())
 }
 
-/// What stands before the base sector in a restore.
+/// The header before the base sector in a restore.
 pub fn backup_header(link: &Link) -> Vec<u8> {
     let mut header = Vec::new();
     for text in ["Skyfile Backup\n", "v1.5.5\n", &link.to_string()] {

@@ -1,4 +1,4 @@
-//! A portal under judgement: requests to it, content that no other run uploads, and uploads in their plain forms.
+//! A portal under judgement: requests to it, content unique to the run, and uploads in their plain forms.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use harness::site::clip;
 use super::form::Form;
 use super::link::Link;
 
-/// The layout of a portal's uploads: sector size, data and parity pieces.
+/// A portal's profile: sector size, data and parity pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
     pub sector: u64,
@@ -21,11 +21,11 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// What `skyberth portal` uploads with unless told otherwise.
+    /// The default profile of `skyberth portal`.
     pub const DEFAULT: Profile = Profile { sector: 4 << 20, data: 1, parity: 4 };
-    /// As testing builds of skyd.
+    /// The profile of skyd's testing builds.
     pub const TESTING: Profile = Profile { sector: 4 << 10, data: 1, parity: 4 };
-    /// As release builds of skyd.
+    /// The profile of skyd's release builds.
     pub const RELEASE: Profile = Profile { sector: 4 << 20, data: 10, parity: 20 };
 }
 
@@ -54,7 +54,7 @@ impl std::str::FromStr for Profile {
     }
 }
 
-/// A portal, and a word that makes what one run uploads its own.
+/// A portal, and a word that makes a run's uploads unique.
 #[derive(Clone, Debug)]
 pub struct Site {
     pub target: Target,
@@ -80,7 +80,7 @@ impl Site {
         format!("http://{}", self.target.authority())
     }
 
-    /// A word that nobody else uses.
+    /// A unique word.
     pub fn unique(&self) -> &str {
         &self.unique
     }
@@ -123,13 +123,13 @@ impl Site {
         accepted(self.send(&form.request(&upload_path(query)))?)
     }
 
-    /// Uploads a folder as its files.
+    /// Uploads a directory as its files.
     pub fn folder(&self, query: &str, files: &[(&str, &[u8])]) -> anyhow::Result<Uploaded> {
         let form = files.iter().fold(Form::new(), |form, (path, bytes)| form.file("files[]", path, None, bytes));
         self.form(&format!("filename=folder{}{query}", if query.is_empty() { "" } else { "&" }), &form)
     }
 
-    /// A GET of 200 whose body is this.
+    /// Expects a GET to answer 200 with this body.
     pub fn same(&self, path: &str, bytes: &[u8]) -> anyhow::Result<Response> {
         let answer = self.get(path)?;
         answer.expect(200)?;
@@ -152,7 +152,7 @@ pub fn raw_request(query: &str, bytes: &[u8]) -> Request {
     Request::new("POST", upload_path(query)).header("Content-Type", "application/octet-stream").body(bytes)
 }
 
-/// What an upload was answered, with the skylink said in the same way in both places.
+/// An accepted upload. Its skylink must be the same in both places of the answer.
 pub fn accepted(answer: Response) -> anyhow::Result<Uploaded> {
     answer.expect(200)?;
     let body = answer.json()?;
@@ -163,7 +163,7 @@ pub fn accepted(answer: Response) -> anyhow::Result<Uploaded> {
     Ok(Uploaded { link, answer })
 }
 
-/// For a query or a path: everything but letters, digits and a few marks as %XX.
+/// Escapes a text for a query or path: everything but letters, digits and a few marks as %XX.
 pub fn escape(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::new(), |mut out, byte| {

@@ -1,11 +1,11 @@
-//! Where the judges' programs are; `.ci/tools skynet` installs them.
+//! Paths of the judges' programs, which `.ci/tools skynet` installs.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use harness::program;
 
-/// The folders of programs and scripts.
+/// Directories of programs and scripts.
 #[derive(Clone, Debug)]
 pub struct Tools {
     folder: PathBuf,
@@ -19,12 +19,12 @@ impl Tools {
         Ok(Tools { folder: std::path::absolute(folder)?, scripts })
     }
 
-    /// A program of the system or of `.ci/tools`; a missing one is an error.
+    /// A program of the system or of `.ci/tools`. A missing one is an error.
     pub fn program(&self, name: &str) -> anyhow::Result<PathBuf> {
         program::find(name, &self.folder.join("bin"))
     }
 
-    /// The packages of npm.
+    /// Directory of the npm packages.
     pub fn node_modules(&self) -> anyhow::Result<PathBuf> {
         self.installed("skynet/node/node_modules")
     }

@@ -117,7 +117,7 @@ fn odd_formats(site: &Site) -> anyhow::Result<()> {
     let text = site.text("single");
     let link = site.raw("single.txt", &text)?.link;
     body(site.get(link.path("?format=concat"))?.expect(200)?, &text)?;
-    // Of a path in no format's way: what is not there is not there.
+    // A missing path is not found in any format.
     status(&site.get(link.path("/nope?format=zip"))?, &[404])
 }
 

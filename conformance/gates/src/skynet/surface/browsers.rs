@@ -1,4 +1,4 @@
-//! What browsers need: CORS on every answer, preflights, the portal's own name.
+//! Needs of browsers: CORS on every answer, preflights, the portal's own name.
 
 use anyhow::{Context, ensure};
 use harness::client::{Request, Response};

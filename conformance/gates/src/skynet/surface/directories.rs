@@ -1,4 +1,4 @@
-//! Directories: what is at the root, below it, and at paths with odd letters.
+//! Directories: the content at the root, below it, and at paths with special characters.
 
 use anyhow::ensure;
 use harness::client::Request;
@@ -31,7 +31,7 @@ fn redirect(site: &Site) -> anyhow::Result<()> {
                 let answer = site.get(format!("{prefix}{query}"))?;
                 status(&answer, &[308])?;
                 let location = answer.need("Location")?;
-                // Skyd names the last part only: relative to the path that was asked for.
+                // Skyd names only the last part, relative to the requested path.
                 let last = prefix.rsplit('/').next().unwrap_or_default();
                 let wanted =
                     [format!("{prefix}{rest}"), format!("{last}{rest}"), format!("{}{prefix}{rest}", site.url())];

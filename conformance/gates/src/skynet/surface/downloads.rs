@@ -147,7 +147,7 @@ fn path_on_a_file(site: &Site) -> anyhow::Result<()> {
 fn over_a_sector(site: &Site) -> anyhow::Result<()> {
     let sector = site.profile.sector as usize;
     let mut faults = Faults::default();
-    // At the edges of the base sector and of the pieces of a fanout.
+    // Lengths at the limits of the base sector and of the pieces of a fanout.
     for length in [sector - 200, sector - 50, sector, sector + 1, 2 * sector, 2 * sector + 4097] {
         let bytes = site.noise(&format!("over {length}"), length);
         let check = || site.same(&site.raw("over", &bytes)?.link.path(""), &bytes).map(drop);
@@ -169,7 +169,7 @@ fn caching(site: &Site) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The policy that keeps scripts of uploads from running as the portal's own.
+/// Expects the policy that keeps scripts in uploads from running as the portal's own.
 fn sandboxed(answer: &Response) -> anyhow::Result<()> {
     header(answer, "X-Content-Type-Options", "nosniff")?;
     let policy = answer.need("Content-Security-Policy")?;
@@ -194,7 +194,7 @@ fn sandbox(site: &Site) -> anyhow::Result<()> {
         let check = || {
             let link = site.form("", &form)?.link;
             sandboxed(&site.get(link.path(""))?)?;
-            // Its own origin may run it.
+            // The subdomain has its own origin, so it may run scripts.
             let answer = site.send_to(&format!("{}.localhost", link.base32()), &Request::get("/"))?;
             no_header(&answer, "Content-Security-Policy")
         };
@@ -224,7 +224,7 @@ fn navigation(site: &Site) -> anyhow::Result<()> {
 fn queries(site: &Site) -> anyhow::Result<()> {
     let bytes = site.text("query");
     let link = site.raw("query", &bytes)?.link;
-    // What SDKs add, and what nobody knows.
+    // Parameters that SDKs add, and unknown ones.
     for query in ["?skykeyid=&skykeyname=", "?timeout=5", "?nobody=knows&x", "?"] {
         site.same(&link.path(query), &bytes)?;
     }

@@ -1,4 +1,4 @@
-//! The registry: what it takes, what it gives back, what it refuses in which words.
+//! The registry: entries that it accepts and returns, and the messages with which it refuses others.
 
 use anyhow::{Context, ensure};
 use data_encoding::HEXLOWER;
@@ -88,7 +88,7 @@ fn same_entry(site: &Site) -> anyhow::Result<()> {
 fn work(site: &Site) -> anyhow::Result<()> {
     let place = Place::new(site, "work");
     let mut entries: Vec<Entry<'_>> = (0..8_u8).map(|n| place.entry(&[n], 5)).collect();
-    // The smaller hash is the more work.
+    // The smaller hash is more work.
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.hash()));
     accepted(site, &entries[3])?;
     message(&entries[0].post(site)?, &[400], "doesn't have enough pow to replace existing entry")?;
@@ -154,7 +154,7 @@ fn no_entry(site: &Site) -> anyhow::Result<()> {
 }
 
 fn absent(site: &Site) -> anyhow::Result<()> {
-    // Longer than the judge waits: an answer that comes has not waited for it.
+    // Longer than the judge waits, so that an answer in time did not wait for it.
     let query = Place::new(site, "absent").query();
     message(&site.get(format!("/skynet/registry?{query}&timeout=300"))?, &[404], "registry entry not found")
 }
@@ -191,7 +191,7 @@ fn health(site: &Site) -> anyhow::Result<()> {
     message(&site.get("/skynet/health/entry")?, &[400], "publickey and datakey or entryid")
 }
 
-/// The host keys of real skyd name hosts of a network; a portal without hosts takes any.
+/// The host keys of real skyd name hosts of a network. A portal without hosts accepts any.
 fn several(site: &Site) -> anyhow::Result<()> {
     let place = Place::new(site, "several");
     let places: Vec<Place> = (0..3).map(|n| place.beside(&n.to_string())).collect();

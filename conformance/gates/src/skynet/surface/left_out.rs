@@ -1,4 +1,4 @@
-//! What is left out answers 404 and says so; so does what nobody knows.
+//! Unsupported endpoints answer 404 with a message. So do unknown ones.
 
 use harness::client::Request;
 use harness::expect::{Faults, status};

@@ -35,18 +35,18 @@ pub struct SurfaceRow {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
-    /// Skyd behind a front does it too.
+    /// Skyd behind a front does this too.
     Skyd,
     /// Skyberth's own promise.
     Ours,
 }
 
-/// A row that holds of real skyd too.
+/// A row that also holds for real skyd.
 pub const fn row(name: &'static str, check: fn(&Site) -> anyhow::Result<()>) -> SurfaceRow {
     SurfaceRow { name, whose: Whose::Skyd, check }
 }
 
-/// A row beyond what skyd and its front do.
+/// A row beyond skyd and its front.
 pub const fn ours(name: &'static str, check: fn(&Site) -> anyhow::Result<()>) -> SurfaceRow {
     SurfaceRow { name, whose: Whose::Ours, check }
 }

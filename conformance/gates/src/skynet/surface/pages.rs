@@ -1,4 +1,4 @@
-//! Which file a path stands for: tryfiles, error pages, default paths.
+//! The file for a path: tryfiles, error pages, default paths.
 
 use harness::expect::{Faults, header, status};
 
@@ -18,7 +18,7 @@ pub const ROWS: &[SurfaceRow] = &[
     row("pages stand in the metadata", in_metadata),
 ];
 
-/// Checks what is served at each path below a skylink.
+/// Checks the content at each path below a skylink.
 fn served(site: &Site, link: &crate::skynet::link::Link, cases: &[(&str, &[u8])]) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     for (path, want) in cases {
@@ -31,7 +31,7 @@ fn nested_index(site: &Site) -> anyhow::Result<()> {
     let link =
         site.folder("", &[("index.html", &site.text("root")), ("a/index.html", b"in a"), ("b/c.txt", b"c")])?.link;
     served(site, &link, &[("/", &site.text("root")), ("/a", b"in a"), ("/a/", b"in a"), ("/b/c.txt", b"c")])?;
-    // A folder without an index is a zip of its own.
+    // A directory without an index is a zip of its own.
     let answer = site.get(link.path("/b"))?;
     header(answer.expect(200)?, "Content-Type", "application/zip")
 }

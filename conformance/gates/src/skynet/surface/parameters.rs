@@ -25,7 +25,7 @@ fn without_type(site: &Site) -> anyhow::Result<()> {
     message(&answer, &[400], "'Content-Type' header")
 }
 
-/// Uploads raw with each query, which must be refused with these words.
+/// Uploads raw with each query, and expects a refusal with these words.
 fn raw_queries(site: &Site, cases: &[(&str, &str)]) -> anyhow::Result<()> {
     let mut faults = Faults::default();
     for (query, words) in cases {
@@ -34,7 +34,7 @@ fn raw_queries(site: &Site, cases: &[(&str, &str)]) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// Uploads a form with each query.
+/// Uploads a form with each query, and expects a refusal with these words.
 fn form_queries(site: &Site, cases: &[(&str, &str)]) -> anyhow::Result<()> {
     let form = Form::new().file("file", "f.txt", Some("text/plain"), b"form");
     let mut faults = Faults::default();
@@ -81,7 +81,7 @@ fn bad_names(site: &Site) -> anyhow::Result<()> {
         faults.check(&format!("raw {name}"), sent.and_then(|answer| refused(&answer, "")));
         let form = Form::new().file("files[]", "good.txt", None, b"x").file("files[]", name, None, b"x");
         let sent = site.send(&form.request(&upload_path("filename=folder")));
-        // Without a name a part is no file.
+        // Without a name, a part is not a file.
         if !name.is_empty() {
             faults.check(&format!("form {name}"), sent.and_then(|answer| refused(&answer, "")));
         }

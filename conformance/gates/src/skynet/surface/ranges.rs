@@ -30,7 +30,7 @@ fn ranged(site: &Site, path: &str, range: &str) -> anyhow::Result<Response> {
     site.send(&Request::get(path).header("Range", range))
 }
 
-/// A 206 with the bytes `first..=last` of `whole`.
+/// Expects a 206 with the bytes `first..=last` of `whole`.
 fn part(answer: &Response, whole: &[u8], first: usize, last: usize) -> anyhow::Result<()> {
     status(answer, &[206])?;
     header(answer, "Content-Range", &format!("bytes {first}-{last}/{}", whole.len()))?;
@@ -63,7 +63,7 @@ fn by_header(site: &Site) -> anyhow::Result<()> {
 fn by_query(site: &Site) -> anyhow::Result<()> {
     let link = file(site)?;
     let mut faults = Faults::default();
-    // Of equal ones skyd serves one byte.
+    // If both are equal, skyd serves one byte.
     for (query, first, last) in
         [("start=2&end=4", 2, 3), ("start=0&end=17", 0, 16), ("start=0&end=100", 0, 16), ("start=2&end=2", 2, 2)]
     {
@@ -103,7 +103,7 @@ fn several(site: &Site) -> anyhow::Result<()> {
         let want = String::from_utf8_lossy(&TEXT[first..=last]);
         ensure!(rest.trim_end_matches("\r\n") == want, "a part is {rest:?}, not {want:?}");
     }
-    // More than the whole in all: the whole.
+    // More bytes than the whole, so the whole is served.
     body(ranged(site, &link.path(""), "bytes=0-16,0-16")?.expect(200)?, TEXT)
 }
 
@@ -129,7 +129,7 @@ fn in_a_directory(site: &Site) -> anyhow::Result<()> {
     part(&ranged(site, &link.path("/a/b.txt"), "bytes=3-99999")?, &text, 3, text.len() - 1)
 }
 
-/// RFC 9110 ignores what it does not know, Go's file server says 416: both are fine, anything else is not.
+/// RFC 9110 ignores unknown units, and Go's file server answers 416. Both are accepted, but nothing else.
 fn senseless(site: &Site) -> anyhow::Result<()> {
     let link = file(site)?;
     let mut faults = Faults::default();
@@ -144,7 +144,7 @@ fn senseless(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// Range is defined for GET; Go answers a HEAD as it would the GET.
+/// Range is defined only for GET. Go answers a HEAD like the GET.
 fn of_head(site: &Site) -> anyhow::Result<()> {
     let link = file(site)?;
     let answer = site.send(&Request::new("HEAD", link.path("")).header("Range", "bytes=2-4"))?;

@@ -1,4 +1,4 @@
-//! Resolver skylinks: where they lead, with which proofs, and where not.
+//! Resolver skylinks: their targets, with proofs, and invalid ones.
 
 use anyhow::{Context, ensure};
 use data_encoding::HEXLOWER;
@@ -31,7 +31,7 @@ fn set(site: &Site, place: &Place, link: &Link, revision: u64) -> anyhow::Result
     status(&place.entry(link.bytes(), revision).post(site)?, &[204])
 }
 
-/// What stands in a proof for an entry.
+/// The proof for an entry.
 fn proof(entry: &Entry<'_>) -> Value {
     json!({
         "data": HEXLOWER.encode(&entry.data),
@@ -111,7 +111,7 @@ fn depth(site: &Site) -> anyhow::Result<()> {
     proves(&answer, &chain)
 }
 
-/// As release builds of skyd; its testing build goes deeper.
+/// The depth of skyd's release builds. Its testing build goes deeper.
 fn too_deep(site: &Site) -> anyhow::Result<()> {
     let mut link = site.raw("too deep", &site.text("too deep"))?.link;
     for n in 0..3 {
@@ -150,7 +150,7 @@ fn deleted(site: &Site) -> anyhow::Result<()> {
     for path in [format!("/skynet/resolve/{v2}"), v2.path(""), format!("/skynet/metadata/{v2}")] {
         message(&site.get(path)?, &[404], "")?;
     }
-    // The proof that it was its owner who deleted it.
+    // The proof that its owner deleted it.
     proves(&site.get(format!("/skynet/resolve/{v2}"))?, &[place.entry(&[0; 34], 1)])
 }
 

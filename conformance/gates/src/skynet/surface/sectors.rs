@@ -1,4 +1,4 @@
-//! Sectors: read as they are, and restored from a client that built them.
+//! Sectors: read unchanged, and restored from a client that built them.
 
 use anyhow::ensure;
 use data_encoding::HEXLOWER;
@@ -27,7 +27,7 @@ fn by(root: &str, offset: usize, length: usize) -> String {
     format!("/skynet/root?root={root}&offset={offset}&length={length}")
 }
 
-/// The bytes that a skylink of offset 0 says to fetch.
+/// The number of bytes to fetch, by a skylink with offset 0.
 fn fetch_size(link: &Link) -> usize {
     let bits = link.bitfield() >> 2;
     let mode = bits.trailing_ones();
@@ -35,7 +35,7 @@ fn fetch_size(link: &Link) -> usize {
     if mode == 0 { (code + 1) * 4096 } else { (code + 9) * (4096 << (mode - 1)) }
 }
 
-/// A small raw file and the whole sector that should be its base sector.
+/// A small raw file, and the whole sector that should be its base sector.
 fn small(site: &Site, name: &str) -> anyhow::Result<(Link, Vec<u8>, usize)> {
     let (content, metadata, used) = base(site, name);
     Ok((site.raw(name, &content)?.link, sector::padded(&used, site.profile.sector), 99 + metadata.len()))
@@ -153,7 +153,8 @@ fn restore_large(site: &Site) -> anyhow::Result<()> {
     restored(site, &answer, &link, &content)
 }
 
-/// A file over two sectors of a layout of one data piece, which needs no parity: its content, base sector and skylink.
+/// A file over two sectors of a profile with one data piece, which needs no parity: its content, base sector and
+/// skylink.
 fn large(site: &Site, name: &str) -> anyhow::Result<(Vec<u8>, Vec<u8>, Link)> {
     let unit = site.profile.sector;
     let content = site.noise(name, 2 * unit as usize + 77);
@@ -168,7 +169,7 @@ fn large(site: &Site, name: &str) -> anyhow::Result<(Vec<u8>, Vec<u8>, Link)> {
     Ok((content, whole, link))
 }
 
-/// Skyd stores what it is given and repeats the skylink of the header.
+/// Skyd stores the given bytes, and repeats the skylink of the header.
 fn restore_mismatch(site: &Site) -> anyhow::Result<()> {
     let (_, _, used) = base(site, "mismatch");
     let whole = sector::padded(&used, site.profile.sector);

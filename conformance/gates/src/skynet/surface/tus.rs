@@ -1,4 +1,4 @@
-//! TUS: creation, offsets, refusals, concatenation, and where the skylink is.
+//! TUS: creation, offsets, refusals, concatenation, and the location of the skylink.
 
 use anyhow::{Context, ensure};
 use data_encoding::BASE64;
@@ -31,7 +31,7 @@ pub const ROWS: &[SurfaceRow] = &[
 const VERSION: (&str, &str) = ("Tus-Resumable", "1.0.0");
 const CHUNK_TYPE: &str = "application/offset+octet-stream";
 
-/// A request with the version.
+/// A request with the protocol version.
 pub fn request(method: &str, path: &str) -> Request {
     Request::new(method, path).header(VERSION.0, VERSION.1)
 }
@@ -49,7 +49,7 @@ fn creating(length: usize, name: &str) -> Request {
         .header("Upload-Metadata", metadata(&[("filename", name), ("filetype", "text/plain")]))
 }
 
-/// An upload on its way.
+/// An upload in progress.
 #[derive(Clone, Debug)]
 pub struct Upload {
     pub path: String,
@@ -66,7 +66,7 @@ impl Upload {
         Ok(Upload { path: local_path(&site.target, answer.need("Location")?)? })
     }
 
-    /// A named upload of so many bytes.
+    /// A named upload of this many bytes.
     pub fn named(site: &Site, length: usize, name: &str) -> anyhow::Result<Self> {
         Upload::create(site, &creating(length, name))
     }
@@ -78,7 +78,7 @@ impl Upload {
             .body(bytes)
     }
 
-    /// A chunk that must be taken whole.
+    /// Sends a chunk that must be accepted whole.
     pub fn patch(&self, site: &Site, offset: usize, bytes: &[u8]) -> anyhow::Result<()> {
         let answer = site.send(&self.patching(offset, bytes))?;
         status(&answer, &[204])?;
@@ -95,7 +95,7 @@ impl Upload {
         answer.need("Upload-Offset")?.parse().context("Upload-Offset")
     }
 
-    /// The skylink as clients look for it.
+    /// The skylink, found as clients find it.
     pub fn skylink(&self, site: &Site) -> anyhow::Result<Link> {
         let answer = self.head(site)?;
         status(&answer, &[200])?;
@@ -123,7 +123,7 @@ fn one_patch(site: &Site) -> anyhow::Result<()> {
     header(&answer, "Content-Type", "text/plain")?;
     let want = r#"{"filename":"one.txt","length":1000,"subfiles":{"one.txt":{"filename":"one.txt","contenttype":"text/plain","len":1000}}}"#;
     super::uploads::metadata(site, &link.to_string(), want)?;
-    // Where older clients of skyd look: the upload's metadata, and an address of its own.
+    // Older clients of skyd look here: in the upload's metadata, and at a separate address.
     let told = upload.head(site)?;
     let in_metadata = format!("Skylink {}", BASE64.encode(link.to_string().as_bytes()));
     ensure!(
@@ -154,7 +154,7 @@ fn version(site: &Site) -> anyhow::Result<()> {
 fn deferred_length(site: &Site) -> anyhow::Result<()> {
     let creating = request("POST", "/skynet/tus").header("Upload-Defer-Length", "1");
     let creating = creating.header("Upload-Metadata", metadata(&[("filename", "x"), ("filetype", "y")]));
-    // The TUS library of skyd says that it is not implemented.
+    // The TUS library of skyd answers that it is not implemented.
     status(&site.send(&creating)?, &[400, 501])
 }
 

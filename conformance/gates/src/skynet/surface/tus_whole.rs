@@ -1,4 +1,4 @@
-//! TUS of whole files: what they are called, and several parts as one.
+//! TUS of whole files: their names, and several parts as one file.
 
 use anyhow::ensure;
 use harness::client::Request;
@@ -39,7 +39,7 @@ fn joining(site: &Site, parts: &[&Upload], absolute: bool) -> Request {
 }
 
 fn two_parts(site: &Site) -> anyhow::Result<()> {
-    // Skyd wants whole chunks in all parts but the last.
+    // Skyd requires whole chunks in all parts but the last.
     let chunk = site.profile.sector as usize * usize::from(site.profile.data);
     let bytes = site.noise("two parts", 2 * chunk + 1000);
     let parts = [partial(site, &bytes[..chunk])?, partial(site, &bytes[chunk..])?];
@@ -99,7 +99,7 @@ fn own_metadata(site: &Site) -> anyhow::Result<()> {
     for json in [
         r#"{"filename":"sha256-abc","length":1000}"#,
         r#"{"filename":"folder","length":1000,"subfiles":{"a.html":{"filename":"a.html","contenttype":"text/html","len":400},"b":{"filename":"b","offset":400,"len":600}},"tryfiles":["a.html"]}"#,
-        // Another order and spaces than Go would write.
+        // Other order and spacing than Go would write.
         r#"{ "length": 1000, "filename": "spaced" }"#,
     ] {
         let check = || {
@@ -126,7 +126,7 @@ fn bad_metadata(site: &Site) -> anyhow::Result<()> {
         r#"{"filename":"x","length":1000,"subfiles":{"../a":{"filename":"../a","len":1000}}}"#,
         r#"{"filename":"x","length":1000,"subfiles":{"a":{"filename":"a","offset":900,"len":1000}}}"#,
     ] {
-        // At the creation, or with the last byte: but never with a skylink.
+        // At the creation, or with the last byte; but never with a skylink.
         let check = || {
             let answer = site.send(&with_metadata(json, 1000))?;
             if answer.status != 201 {

@@ -49,7 +49,7 @@ fn metadata_of_raw(site: &Site) -> anyhow::Result<()> {
     metadata(site, &link.to_string(), &format!(r#"{{"filename":"meta.txt","length":{}}}"#, bytes.len()))
 }
 
-/// Checks the metadata that stand for a skylink, byte by byte.
+/// Checks the metadata at a skylink, byte for byte.
 pub fn metadata(site: &Site, link: &str, want: &str) -> anyhow::Result<()> {
     let answer = site.get(format!("/skynet/metadata/{link}"))?;
     answer.expect(200)?;
@@ -145,7 +145,7 @@ fn odd_names(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// Of skynet-js and nodejs-skynet, whose tests read them from public portals.
+/// Skylinks from the tests of skynet-js and nodejs-skynet, which read them from public portals.
 fn recorded_small(site: &Site) -> anyhow::Result<()> {
     needs_sector(site)?;
     let cases = [
@@ -172,7 +172,7 @@ fn needs_sector(site: &Site) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measured on real skyd with sectors of 4 MiB; the content is SHA-256 of the length's digits, repeated.
+/// Measured on real skyd with sectors of 4 MiB. The content is SHA-256 of the length's digits, repeated.
 fn recorded_one_plus_four(site: &Site) -> anyhow::Result<()> {
     if site.profile != Profile::DEFAULT {
         return Err(not_here("recorded with 4MiB/1+4"));
@@ -204,7 +204,7 @@ fn recorded_content(length: usize) -> Vec<u8> {
     block.iter().copied().cycle().take(length).collect()
 }
 
-/// Skyd takes any field; we may refuse it, but must say so.
+/// Skyd accepts any field. We may refuse it, but must say so.
 fn unknown_field(site: &Site) -> anyhow::Result<()> {
     let answer = site.send(&Form::new().file("other", "x.txt", None, b"x").request(&upload_path("")))?;
     if answer.status != 200 {
