@@ -1,4 +1,4 @@
-// Uploads and downloads with the official Go SDK; prints one JSON line for each row.
+// Runs the rows of the official Go SDK, and prints one JSON line for each.
 package main
 
 import (
@@ -26,7 +26,7 @@ func main() {
 		os.Exit(2)
 	}
 	client := skynet.New()
-	// The constructor puts https:// before any address.
+	// The constructor prefixes any address with https://.
 	client.PortalURL = os.Args[1]
 	s := sdk{client: client, folder: os.Args[2], unique: os.Args[3]}
 	row("a file comes back", func() error { return s.file("small.txt", s.noise(1000)) })
@@ -41,7 +41,7 @@ func main() {
 	fmt.Println(`{"done":true}`)
 }
 
-// Says how a row ended.
+// Prints the outcome of a row.
 func row(name string, run func() error) {
 	line := map[string]any{"row": name, "ok": true}
 	if err := run(); err != nil {
@@ -55,7 +55,7 @@ func row(name string, run func() error) {
 	fmt.Println(string(text))
 }
 
-// Bytes that only this run uploads.
+// Bytes unique to this run.
 func (s *sdk) noise(length int) []byte {
 	var out []byte
 	for n := 0; len(out) < length; n++ {

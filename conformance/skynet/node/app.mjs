@@ -1,4 +1,4 @@
-// The script of the static web app: reads its data beside it, finds its portal, uploads to it, and reads that back.
+// The script of the static web app: reads its own data, finds its portal, uploads to it, and reads that back.
 import { SkynetClient } from "skynet-js";
 
 const set = (id, text) => {

@@ -1,4 +1,4 @@
-// Drives headless Chromium: node browser.mjs MODULES PORTAL UNIQUE SETTINGS REPORTS; one JSON line a row.
+// Drives headless Chromium: node browser.mjs MODULES PORTAL UNIQUE SETTINGS REPORTS. Prints one JSON line for each row.
 import { mkdir, readFile, readdir } from "node:fs/promises";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -16,7 +16,7 @@ const puppeteer = require("puppeteer-core");
 const { convertSkylinkToBase32 } = require("skynet-js");
 const say = (line) => console.log(JSON.stringify(line));
 const HOUR = 3_600_000;
-// A name of the portal that it does not know.
+// A name for the portal that is not in its settings.
 const STRANGER = "portal.example";
 
 async function bundle(entry) {
@@ -26,7 +26,7 @@ async function bundle(entry) {
     bundle: true,
     minify: true,
     format: "esm",
-    // What bundlers of the time gave to packages written for node.
+    // What bundlers of that time provided to packages written for node.
     define: { global: "globalThis", "process.env.NODE_DEBUG": "undefined" },
     write: false,
     logLevel: "error",
@@ -34,7 +34,7 @@ async function bundle(entry) {
   return result.outputFiles[0].contents;
 }
 
-// The page's own little server: an origin that is not the portal's.
+// The page's own server: an origin other than the portal's.
 async function serve(script) {
   const page = `<!doctype html><meta charset="utf-8"><script type="module" src="/page.js"></script>`;
   const files = { "/": ["text/html", page], "/page.js": ["text/javascript", script] };
@@ -47,7 +47,7 @@ async function serve(script) {
   return server;
 }
 
-// All files below a folder, by their paths.
+// All files in a folder and its subfolders, by path.
 async function filesOf(folder) {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const pathOf = (entry) => join(entry.parentPath ?? entry.path, entry.name);
@@ -88,7 +88,7 @@ function typeOf(path) {
   return types[path.split(".").pop()] ?? "application/octet-stream";
 }
 
-// Opens the app at an address, as a reader of it sees it.
+// Opens the app at an address, and returns what a user sees.
 async function open(browser, address, shot) {
   const page = await browser.newPage();
   const faults = [];

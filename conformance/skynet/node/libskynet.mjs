@@ -1,4 +1,4 @@
-// Rows of libskynet, which shares no code with any portal: node libskynet.mjs MODULES PORTAL UNIQUE SETTINGS.
+// Rows of libskynet, which shares no code with portals: node libskynet.mjs MODULES PORTAL UNIQUE SETTINGS.
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { NotHere, equal, noise, row, sameBytes, that } from "./rows.mjs";
@@ -10,7 +10,7 @@ const say = (line) => console.log(JSON.stringify(line));
 const SECTOR = 1 << 22;
 const LAYOUT = 99;
 
-// Its functions give what was asked for and an error, as Go does.
+// Its functions return a value and an error, like Go.
 function ok(results) {
   const error = results.at(-1);
   that(error === null, `libskynet says ${error}`);
@@ -42,7 +42,7 @@ function layout(length, metadata, fanout, pieces) {
   return concat([start, new Uint8Array(LAYOUT - start.length)]);
 }
 
-// The skylink that these bytes have as the start of a base sector.
+// The skylink of a base sector that starts with these bytes.
 function skylink(used) {
   const root = ok(lib.blake2bMerkleRoot(padded(used)));
   return lib.bufToB64(concat([ok(lib.skylinkV1Bitfield(BigInt(used.length))), root]));
@@ -90,7 +90,7 @@ await row(say, "a skylink over the edge of the base sector has a fanout", async 
     equal((await upload("large", content)).skylink, want, `the skylink of ${length} bytes`);
   }
 });
-// It takes a proof apart but does not compare what comes out with the root: skyd's client does (see recompute.rs).
+// It evaluates a proof, but does not compare the result with the root. Skyd's client does (see recompute.rs).
 for (const length of [0, 1, 5000, 40_000, 300_000, 4_000_000]) {
   await row(say, `a trustless download of ${length} bytes is proven`, async () => {
     needsSector();
@@ -99,8 +99,7 @@ for (const length of [0, 1, 5000, 40_000, 300_000, 4_000_000]) {
     sameBytes(await trustless(skylink), content, "the file");
   });
 }
-// libskynet wants revisions as bigints, but its own parser makes numbers of them: it refuses all proofs that it reads
-// itself.
+// libskynet requires revisions as bigints, but its own parser returns numbers, so it refuses all proofs that it parses.
 function parseProof(text) {
   const entries = JSON.parse(text.replace(/"revision":(\d+)/g, '"revision":"$1"'));
   return [entries].flat().map((entry) => ({ ...entry, revision: BigInt(entry.revision) }));
@@ -115,7 +114,7 @@ async function trustless(link) {
   return result.fileData;
 }
 
-// An entry as libskynet signs it, posted as JSON with a revision that JavaScript's numbers cannot hold.
+// An entry signed by libskynet, posted as JSON with a revision beyond JavaScript's numbers.
 function entryOf(tag, revision, data) {
   const seed = noise(`seed ${unique} ${tag}`, 16);
   const [keys, datakey] = ok(lib.taggedRegistryEntryKeys(seed, "judge", tag));

@@ -1,4 +1,4 @@
-// Rows of @skynetlabs/skynet-nodejs: node nodejs.mjs MODULES PORTAL UNIQUE SCALE; one JSON line a row.
+// Rows of @skynetlabs/skynet-nodejs: node nodejs.mjs MODULES PORTAL UNIQUE SCALE. Prints one JSON line for each row.
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, mkdtemp, open, rm, writeFile } from "node:fs/promises";
@@ -63,7 +63,7 @@ async function digestOf(path) {
   return hash.digest("hex");
 }
 
-// By TUS: up, its metadata, and down again.
+// Uploads by TUS, reads the metadata, and downloads.
 async function large(length, options) {
   const { path, digest } = await largeFile(`large-${length}.bin`, length);
   const requests = [];
@@ -105,7 +105,7 @@ await row(say, "a directory comes back as zip and tar", async () => {
 for (const { what, length, options } of limits.large) {
   await row(say, what, () => large(length, options));
 }
-// This SDK names the file as the key, and skyd takes no "." and no trailing slash.
+// This SDK names the file after the key, and skyd refuses "." and a trailing slash.
 const oddKeys = ["dataKeyż", "a key", "...", "%2e"];
 const other = () => new SkynetClient(portal);
 await shared({ client, sdk, upload, uploadDirectory, etag, unique, portal, limits, say, other, oddKeys });

@@ -1,4 +1,4 @@
-// Rows of skynet-js in a browser, on a page of another origin than the portal's; the driver is browser.mjs.
+// Rows of skynet-js in a browser, on a page with another origin than the portal. The driver is browser.mjs.
 import * as sdk from "skynet-js";
 import { equal, noise, row, that } from "./rows.mjs";
 import { shared } from "./shared.mjs";
@@ -44,13 +44,13 @@ window.judge = async function judge({ portal, unique, limits }) {
     const missing = wanted.filter((name) => !answer.headers.get(name));
     equal(missing, [], "the headers that the browser hides");
   });
-  // v2 of SkyDB names files by the hash of the key here: any key will do.
+  // v2 of SkyDB names files by the key's hash here, so any key works.
   const oddKeys = [".", "..", "http://localhost:8000/", "", "dataKeyż"];
   const other = () => new sdk.SkynetClient(portal);
   await shared({ client, sdk, upload, uploadDirectory, etag, unique, portal, limits, say, other, oddKeys });
 };
 
-// By TUS: up, its metadata, and down again.
+// Uploads by TUS, reads the metadata, and downloads.
 async function large({ client, unique }, length, options) {
   const blocks = [];
   for (let at = 0; at < length; at += MIB) blocks.push(noise(`${unique} ${length} ${at}`, Math.min(MIB, length - at)));

@@ -1,9 +1,9 @@
-// How a row says its outcome, in node and in a page.
+// The outcomes of rows, in node and in a page.
 
 // Thrown by a row that does not apply to this portal.
 export class NotHere extends Error {}
 
-// The line of a row: what threw is its failure.
+// The line for a row. An exception is its failure.
 export async function row(say, name, run) {
   const started = Date.now();
   const seconds = () => (Date.now() - started) / 1000;
@@ -30,7 +30,7 @@ export function equal(got, want, what) {
   that(left === right, `${what} should be ${right.slice(0, 200)}, is ${left.slice(0, 200)}`);
 }
 
-// In one form for all kinds of values; the keys of objects in order, as JSON does not care.
+// A canonical text for all kinds of values. Keys of objects are sorted, since JSON has no order.
 function text(value) {
   if (value instanceof ArrayBuffer) return text(new Uint8Array(value));
   if (ArrayBuffer.isView(value)) return `bytes ${Array.from(value).join(" ")}`;
@@ -43,7 +43,7 @@ function text(value) {
   return JSON.stringify(value) ?? "undefined";
 }
 
-// The error that a promise ends with; without one, the row fails.
+// The error of a promise. The row fails if there is none.
 export async function refused(promise, what) {
   try {
     await promise;
@@ -53,7 +53,7 @@ export async function refused(promise, what) {
   throw new Error(`${what} was not refused`);
 }
 
-// Bytes that only this word gives and that do not compress (xorshift32).
+// Bytes that depend only on this word and do not compress (xorshift32).
 export function noise(word, length) {
   let state = 2166136261;
   for (const letter of word) state = Math.imul(state ^ letter.codePointAt(0), 16777619) >>> 0;
@@ -68,7 +68,7 @@ export function noise(word, length) {
   return new Uint8Array(words.buffer, 0, length);
 }
 
-// A file by its parts: in one piece, `length` bytes of noise would be compared slowly as text.
+// A file, described by its parts, since comparing `length` bytes of noise as text is slow.
 export function sameBytes(got, want, what) {
   const bytes = new Uint8Array(got.buffer ?? got, got.byteOffset ?? 0, got.byteLength);
   that(bytes.length === want.length, `${what}: ${bytes.length} bytes came back of ${want.length}`);

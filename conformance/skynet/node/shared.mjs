@@ -1,4 +1,4 @@
-// Rows of both JavaScript SDKs, whose clients share downloads, SkyDB, the registry and pins.
+// Rows for both JavaScript SDKs, whose clients have downloads, SkyDB, the registry and pins in common.
 import { equal, noise, refused, row, sameBytes, that } from "./rows.mjs";
 
 // What a case has: client, sdk (the exports of skynet-js), portal, upload(bytes, name, type), etag(skylink),

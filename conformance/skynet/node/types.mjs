@@ -1,7 +1,7 @@
-// Odd media types in a browser: no upload runs a script with the origin that all uploads share.
+// Unusual media types in a browser: no upload runs a script with the origin that all uploads share.
 import { equal, row, that } from "./rows.mjs";
 
-// What browsers take for a document by some rule: lists, quotes, blanks, guesses.
+// Types that browsers treat as a document by some rule: lists, quotes, blanks, guesses.
 const ODD = [
   "text/html",
   "Text/HTML ; charset=utf-8",
@@ -52,7 +52,7 @@ function contentsFor(type) {
   return type.includes("svg") ? [SVG] : type.includes("xml") || type.includes("xsl") ? [XML, HTML] : [HTML, XML];
 }
 
-// By hand, because form libraries correct the type.
+// Composed by hand, since form libraries correct the type.
 async function upload(portal, type, content) {
   const head = `--b\r\nContent-Disposition: form-data; name="file"; filename="odd"\r\nContent-Type: ${type}\r\n\r\n`;
   const headers = { "Content-Type": "multipart/form-data; boundary=b" };

@@ -1,4 +1,4 @@
-// What every portal had before skyd: short addresses, subdomains, CORS, and the headers and names that skyd asks for.
+// The front of every portal before skyd: short addresses, subdomains, CORS, and headers and names required by skyd.
 package main
 
 import (
@@ -20,10 +20,10 @@ var (
 	skylinkInTus = regexp.MustCompile(`(?:^|,)\s*Skylink ([A-Za-z0-9+/=]+)`)
 )
 
-// 10 GiB, in bytes; skyd takes no upload by TUS without being told a limit.
+// 10 GiB, in bytes. Skyd refuses TUS uploads without a limit.
 const maxUploadSize = "10737418240"
 
-// A handler in front of skyd's API at this address.
+// A handler that passes requests to skyd's API at this address.
 func front(api, password string) http.Handler {
 	proxy := &httputil.ReverseProxy{
 		Rewrite:        func(r *httputil.ProxyRequest) { rewrite(r, api, password) },
@@ -70,7 +70,7 @@ func rewrite(r *httputil.ProxyRequest, api, password string) {
 	r.Out.URL.Path, _ = url.PathUnescape(path)
 }
 
-// A name in skyd's file tree that nothing else has.
+// A unique name in skyd's file tree.
 func name() string {
 	bytes := make([]byte, 16)
 	_, _ = rand.Read(bytes)
@@ -79,7 +79,7 @@ func name() string {
 
 func afterwards(answer *http.Response) error {
 	cors(answer.Header, answer.Request)
-	// TUS tells the skylink in its metadata; portals told it in a header of its own.
+	// TUS has the skylink in its metadata; portals sent it in a separate header.
 	if match := skylinkInTus.FindStringSubmatch(answer.Header.Get("Upload-Metadata")); match != nil {
 		skylink, err := base64.StdEncoding.DecodeString(match[1])
 		if err == nil {

@@ -1,5 +1,5 @@
-// Runs a whole Skynet in one process: five hosts, a miner and a portal, of skyd's testing build (4 KiB sectors).
-// Prints two addresses: of skyd's own API, and of the front that portals had.
+// Runs a whole Skynet in one process: five hosts, a miner and a portal, by skyd's testing build with 4 KiB sectors.
+// Prints two addresses: skyd's own API, and the front.
 package main
 
 import (
@@ -20,7 +20,7 @@ func main() {
 	if len(os.Args) != 3 {
 		log.Fatalf("usage: %s FOLDER FRONT-ADDRESS", os.Args[0])
 	}
-	// The hosts and the miner listen on all interfaces: there must be none but loopback.
+	// The hosts and the miner listen on all interfaces, so only loopback may exist.
 	if err := onlyLoopback(); err != nil {
 		log.Fatal(err)
 	}
@@ -52,8 +52,8 @@ func main() {
 	}
 }
 
-// makeRoom gives each host the largest folder that it takes, 16 MiB. The test network's is 1 MiB, which is full before all rows
-// have run: an upload then fails after five minutes, and does not say why.
+// makeRoom gives each host the largest possible folder, 16 MiB. The default of 1 MiB is full before all rows have run:
+// then an upload fails after five minutes, without a reason.
 func makeRoom(hosts []*siatest.TestNode) error {
 	for _, host := range hosts {
 		size := contractmanager.MaximumSectorsPerStorageFolder * modules.SectorSize

@@ -1,6 +1,6 @@
 //go:build tools
 
-// Names the real program, so that go.mod and go.sum hold what it needs.
+// Imports the real program, so that go.mod and go.sum list its dependencies.
 package main
 
 import _ "gitlab.com/SkynetLabs/skyd/cmd/skyd"

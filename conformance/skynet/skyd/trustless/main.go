@@ -1,4 +1,4 @@
-// Downloads with skyd's own client what comes with proofs, checks them, and writes the bytes to stdout.
+// Downloads content with proofs by skyd's own client, verifies it, and writes the bytes to stdout.
 package main
 
 import (
@@ -45,7 +45,7 @@ func run(args []string) error {
 	return part(portal, skylink, offset, length)
 }
 
-// The client gives the bytes and the proof; whoever calls it checks them.
+// The client returns the bytes and the proof. Its caller verifies them.
 func baseSector(portal *client.Client, skylink skymodules.Skylink) error {
 	data, proof, header, err := portal.SkynetDownloadByRootRawWithHeaderGet(skylink, -1)
 	if err != nil {
@@ -56,7 +56,7 @@ func baseSector(portal *client.Client, skylink skymodules.Skylink) error {
 		if err := json.Unmarshal([]byte(header.Get(api.SkynetProofHeader)), &chain); err != nil {
 			return err
 		}
-		// It checks every signature and that each entry is the one that the link before names; the first is ours to check.
+		// It verifies the signatures and the links between entries. The first entry is verified here.
 		if len(chain) == 0 || skymodules.NewSkylinkV2(chain[0].PublicKey, chain[0].DataKey) != skylink {
 			return errors.New("the proof does not begin with the skylink")
 		}
