@@ -180,7 +180,7 @@ impl Foreign<'_> {
         })
     }
 
-    /// `other` has no rights here.
+    /// The account `other` has no rights on this registry.
     fn with_rights(&self) -> anyhow::Result<Registry> {
         let folder = self.folder.join("rights");
         std::fs::create_dir_all(&folder)?;
@@ -201,12 +201,12 @@ impl Foreign<'_> {
     }
 }
 
-/// An nginx that logs accounts in, and lets `other` do nothing.
+/// An nginx that checks logins, and refuses everything to the account `other`.
 fn with_rights(folder: &Path, port: u16, registry: u16) -> anyhow::Result<Daemon> {
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary = temporary.map(|name| format!("  {name}_temp_path {}/{name};\n", folder.display())).concat();
     let place = folder.display();
-    // Workers of another user may not enter the folder.
+    // Workers that run as another user could not enter the folder.
     let config = format!(
         "daemon off;\nuser root;\npid {place}/pid;\nerror_log {place}/error.log;\nevents {{}}\nhttp {{\n  access_log off;\n\
          {temporary}  server {{\n    listen 127.0.0.1:{port};\n    client_max_body_size 0;\n    auth_basic judged;\n    \

@@ -122,7 +122,7 @@ fn flushed(round: &Round) -> anyhow::Result<()> {
     let digest = push_blob(&server, &content)?;
     let options = server.terminate(ROW / 2)?;
     let log = std::fs::read_to_string(&options.log)?;
-    ensure!(log.contains("all of it is at the attached portal"), "the end does not say that all was placed");
+    ensure!(log.contains("all of it is at the attached portal"), "the log does not say that all content was placed");
     std::fs::remove_dir_all(options.data.join("blobs"))?;
     let server = options.start()?;
     let size = verify::blob(&server.target(), "a", &digest)?;

@@ -81,7 +81,7 @@ impl<'a> Builder<'a> {
         let folder = round.folder(&format!("buildkitd-{name}"))?;
         let socket = folder.join("sock");
         let config = folder.join("buildkitd.toml");
-        // It takes a registry on loopback for one that speaks http, unless it is told.
+        // It assumes http for registries on loopback, unless told otherwise.
         fs::write(
             &config,
             format!("[registry.{:?}]\n  http = {}\n", round.target.authority(), round.target.tls.is_none()),
