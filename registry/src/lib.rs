@@ -1,18 +1,20 @@
 //! Skyberth, an OCI container registry that survives the loss of any machine, portal or provider.
 //!
-//! Calls go one way: [`http`] parses requests and renders answers, and [`service`] does what a registry does. Below
-//! these are the [`catalog`] (which repository references what, in durable order) and `content_store` (bytes).
+//! Calls go down only: [`http`] parses requests and renders answers, [`service`] does what a registry does, [`placement`]
+//! keeps copies elsewhere, and [`fetch`] brings content back from them. Below these is [`content`], what is on this node:
+//! the [`catalog`] (which repository references what, in durable order) and `content_store` (bytes).
 
 pub mod admin;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod content;
 pub mod data_dir;
+pub mod fetch;
 pub mod gateway;
 pub mod gc;
 pub mod http;
 pub mod ids;
-mod locks;
 pub mod oci;
 pub mod placement;
 pub mod server;

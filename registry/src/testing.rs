@@ -13,8 +13,9 @@ use content_store::{ContentStore, UploadId};
 use futures_util::stream;
 
 use crate::catalog::{Catalog, CatalogOptions, Clock};
+use crate::content::LocalContent;
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName};
-use crate::placement::{self, Directories, Remote};
+use crate::placement::{self, Remote};
 use crate::service::{Chunk, Closed, Error, Limits, ManifestPush, Progress, PushedManifest, Registry, Start, Started};
 use crate::telemetry::metrics::Metrics;
 
@@ -48,7 +49,7 @@ impl Fixture {
 
     /// Drops the registry without a flush and opens it again.
     pub(crate) fn reopen(self, grace: Duration, backend: &Arc<dyn Backend>, settings: &placement::Settings) -> Self {
-        self.registry.catalog.close();
+        self.registry.catalog().close();
         let Fixture { registry, repository, folder, numbers } = self;
         drop(registry);
         let registry = open_placing(folder.path(), grace, backend, settings);
@@ -137,12 +138,16 @@ impl Fixture {
 }
 
 fn open(folder: &Path, grace: Duration, change: impl FnOnce(&mut CatalogOptions)) -> Registry {
+    Registry::open(content(folder, change), limits(grace)).unwrap()
+}
+
+fn content(folder: &Path, change: impl FnOnce(&mut CatalogOptions)) -> LocalContent {
     let store = ContentStore::open(folder).unwrap();
     let mut options = CatalogOptions::new(folder.join("journal"), folder.join("index"));
     options.index_reserve_bytes = 0;
     change(&mut options);
     let (catalog, _) = Catalog::open(options).unwrap();
-    Registry::open(catalog, store, limits(grace), Arc::new(Metrics::new())).unwrap()
+    LocalContent::new(catalog, store, 0, Arc::new(Metrics::new()))
 }
 
 fn open_placing(
@@ -151,10 +156,13 @@ fn open_placing(
     backend: &Arc<dyn Backend>,
     settings: &placement::Settings,
 ) -> Registry {
-    let directories = Directories { tokens: folder.join("resume"), unit_hashes: folder.join("unit-hashes") };
-    let remote = Remote::open(Arc::clone(backend), settings.clone(), Clock::system(), directories).unwrap();
-    let registry = open(folder, grace, |options| options.placement = Some(Remote::wanted(&**backend)));
-    registry.placing_at(remote)
+    let (tokens, hashes) = (folder.join("resume"), folder.join("unit-hashes"));
+    for directory in [&tokens, &hashes] {
+        std::fs::create_dir_all(directory).unwrap();
+    }
+    let remote = Remote::new(Arc::clone(backend), settings.clone(), Clock::system(), tokens);
+    let content = content(folder, |options| options.placement = Some(Remote::wanted(&**backend)));
+    Registry::open(content.with_unit_hashes(hashes), limits(grace)).unwrap().placing_at(remote)
 }
 
 fn limits(grace: Duration) -> Limits {

@@ -27,9 +27,9 @@ pub fn count_absent(registry: &Registry, stopped: impl Fn() -> bool) -> Result<A
         if stopped() {
             return Ok(false);
         }
-        if registry.store.stat(&digest)?.is_none() && !registry.catalog.placements(&digest)?.is_empty() {
+        if registry.store().stat(&digest)?.is_none() && !registry.catalog().placements(&digest)?.is_empty() {
             absent.count += 1;
-            absent.bytes += registry.catalog.held_size(&digest)?.unwrap_or_default();
+            absent.bytes += registry.catalog().held_size(&digest)?.unwrap_or_default();
         }
         Ok(true)
     })?;
@@ -43,23 +43,23 @@ pub fn count_absent(registry: &Registry, stopped: impl Fn() -> bool) -> Result<A
 pub fn forget_places(registry: &Registry) -> Result<u64, Error> {
     let (mut commands, mut forgotten) = (Vec::new(), 0);
     for_each_held(registry, |digest| {
-        let content_is_here = registry.store.stat(&digest)?.is_some();
-        let list = registry.catalog.unit_roots(&digest)?.map(|roots| roots.list);
+        let content_is_here = registry.store().stat(&digest)?.is_some();
+        let list = registry.catalog().unit_roots(&digest)?.map(|roots| roots.list);
         if content_is_here {
             forgotten += forget(registry, &digest, &mut commands)?;
         }
         if let Some(list) = list
-            && (content_is_here || registry.store.stat(&list)?.is_some())
+            && (content_is_here || registry.store().stat(&list)?.is_some())
         {
             forgotten += forget(registry, &list, &mut commands)?;
         }
         if commands.len() >= COMMANDS {
-            registry.catalog.commit_blocking(std::mem::take(&mut commands))?;
+            registry.catalog().commit_blocking(std::mem::take(&mut commands))?;
         }
         Ok(true)
     })?;
     if !commands.is_empty() {
-        registry.catalog.commit_blocking(commands)?;
+        registry.catalog().commit_blocking(commands)?;
     }
     Ok(forgotten)
 }
@@ -67,7 +67,7 @@ pub fn forget_places(registry: &Registry) -> Result<u64, Error> {
 /// Returns 1 if there was a placement to remove, else 0.
 fn forget(registry: &Registry, digest: &Digest, commands: &mut Vec<Command>) -> Result<u64, Error> {
     let before = commands.len();
-    for Placement { locator, sequence, unpin_pending, .. } in registry.catalog.placements(digest)? {
+    for Placement { locator, sequence, unpin_pending, .. } in registry.catalog().placements(digest)? {
         if !unpin_pending {
             commands.push(Command::RecordUnplaced { digest: digest.clone(), locator, standing: sequence });
         }
@@ -79,7 +79,7 @@ fn forget(registry: &Registry, digest: &Digest, commands: &mut Vec<Command>) -> 
 fn for_each_held(registry: &Registry, mut look: impl FnMut(Digest) -> Result<bool, Error>) -> Result<(), Error> {
     let mut after = None;
     loop {
-        let page = registry.catalog.repositories(after.as_deref(), BATCH)?;
+        let page = registry.catalog().repositories(after.as_deref(), BATCH)?;
         for name in &page.items {
             for digest in held_by(registry, name)? {
                 if !look(digest)? {

@@ -29,7 +29,7 @@ pub(super) async fn check(registry: &Arc<Registry>, repair: bool, out: &Output) 
         out.item(Item::Finding(finding)).await;
         let Some((digest, list)) = fault else { continue };
         bad += 1;
-        if repair && registry.put_aside(&digest).await?.is_some() {
+        if repair && registry.content.put_aside(&digest).await?.is_some() {
             put_aside += 1;
             out.item(Item::Finding(Finding::PutAside { digest, list })).await;
         }
@@ -72,7 +72,7 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Resul
     let mut seen: std::collections::HashSet<Digest> = std::collections::HashSet::new();
     let mut after = None;
     loop {
-        let page = registry.catalog.repositories(after.as_deref(), BATCH)?;
+        let page = registry.catalog().repositories(after.as_deref(), BATCH)?;
         for name in &page.items {
             for digest in held_by(registry, name)? {
                 // At this limit the set is cleared. Content of several repositories may then be read again, which costs
@@ -86,7 +86,7 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Resul
                 checked += 1;
                 check_list(registry, &digest, findings)?;
                 let name = digest.clone();
-                let finding = match registry.store.verify(&digest, &mut full_speed) {
+                let finding = match registry.store().verify(&digest, &mut full_speed) {
                     Ok(Verdict::Sound | Verdict::Interrupted) => continue,
                     Ok(Verdict::Corrupt) => Finding::Damaged { digest: name },
                     Ok(Verdict::Missing) if registry.is_placed(&digest)? => continue,
@@ -95,7 +95,7 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Resul
                     Err(error) => return Err(error.into()),
                 };
                 // Nothing is reported for content that was deleted after it was listed.
-                if registry.catalog.is_held(&digest)? {
+                if registry.catalog().is_held(&digest)? {
                     let _ = findings.blocking_send(finding);
                 }
             }
@@ -112,8 +112,8 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Resul
 /// Verifies the list of unit roots of referenced content, if there is one. A missing list is no fault: it is fetched
 /// from the backend, or computed again from the content.
 fn check_list(registry: &Registry, of: &Digest, findings: &mpsc::Sender<Finding>) -> Result<(), Error> {
-    let Some(roots) = registry.catalog.unit_roots(of)? else { return Ok(()) };
-    match registry.store.verify(&roots.list, &mut full_speed) {
+    let Some(roots) = registry.catalog().unit_roots(of)? else { return Ok(()) };
+    match registry.store().verify(&roots.list, &mut full_speed) {
         Ok(Verdict::Sound | Verdict::Interrupted) => {}
         Ok(Verdict::Corrupt) | Err(StoreError::Io { .. }) => {
             let _ = findings.blocking_send(Finding::ListDamaged { digest: roots.list });
@@ -131,7 +131,7 @@ pub(super) fn held_by(registry: &Registry, name: &crate::oci::RepositoryName) ->
     let mut held = Vec::new();
     let mut after = None;
     loop {
-        let page = registry.catalog.blobs(name, after.as_ref(), BATCH)?;
+        let page = registry.catalog().blobs(name, after.as_ref(), BATCH)?;
         held.extend(page.items.into_iter().map(|(digest, _)| digest));
         after = held.last().cloned();
         if !page.more {
@@ -140,7 +140,7 @@ pub(super) fn held_by(registry: &Registry, name: &crate::oci::RepositoryName) ->
     }
     let mut after: Option<Digest> = None;
     loop {
-        let page = registry.catalog.manifests(name, after.as_ref(), BATCH)?;
+        let page = registry.catalog().manifests(name, after.as_ref(), BATCH)?;
         after = page.items.last().map(|(digest, _)| digest.clone());
         held.extend(page.items.into_iter().map(|(digest, _)| digest));
         if !page.more {
@@ -151,9 +151,9 @@ pub(super) fn held_by(registry: &Registry, name: &crate::oci::RepositoryName) ->
 
 fn strangers(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Result<(), Error> {
     let mut files = 0u64;
-    for content in registry.store.walk() {
+    for content in registry.store().walk() {
         match content {
-            Ok(content) => files += u64::from(!registry.catalog.is_held(&content.digest)?),
+            Ok(content) => files += u64::from(!registry.catalog().is_held(&content.digest)?),
             Err(StoreError::Stranger(path)) => {
                 let _ = findings.blocking_send(Finding::Stranger { path: path.display().to_string() });
             }

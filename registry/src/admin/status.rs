@@ -22,7 +22,7 @@ pub(super) async fn status(registry: &Arc<Registry>, out: &Output) -> Result<(),
     let state = Some(state(registry, registry.catalog().state()));
     let (program, open_uploads) = (Some(env!("CARGO_PKG_VERSION").to_owned()), Some(registry.open_uploads() as u64));
     let mut status = Status { node: Running::Running, state, program, open_uploads, safety, ..figures? };
-    if let Some(kept) = registry.kept.asked_for() {
+    if let Some(kept) = registry.content.kept.asked_for() {
         let minutes = count(kept.as_secs() / 60, "minute");
         status
             .notes
@@ -112,7 +112,9 @@ fn state(registry: &Registry, catalog: CatalogState) -> State {
 async fn safety(registry: &Arc<Registry>) -> Safety {
     let safety = by_records(registry);
     match &registry.remote {
-        Some(remote) if safety.safe == Safe::Yes && !timeout(PATIENCE, remote.answers()).await.unwrap_or(false) => {
+        Some(remote)
+            if safety.safe == Safe::Yes && !timeout(PATIENCE, remote.origin.answers()).await.unwrap_or(false) =>
+        {
             Safety { safe: Safe::NotKnown, ..safety }
         }
         _ => safety,
@@ -177,7 +179,7 @@ mod tests {
             }
         };
         assert_eq!(notes().await, "");
-        let kept = fixture.registry.keep_files();
+        let kept = fixture.registry.content.keep_files();
         assert!(notes().await.contains("a backup has kept all files of content for 0 minutes"));
         drop(kept);
         assert_eq!(notes().await, "");

@@ -8,6 +8,7 @@ use backends::wrap::Metrics;
 use backends::{Backend, BackendError};
 
 use crate::config::{self, Storage};
+use crate::fetch;
 use crate::placement::{Acknowledgement, Settings};
 use crate::telemetry::BackendMetrics;
 
@@ -42,7 +43,7 @@ pub(super) fn settings(storage: &Storage) -> Settings {
         },
         flush_timeout: storage.flush_timeout.duration(),
         settle: storage.unpin_settle.duration(),
-        first_unit: storage.cold_wait.duration(),
+        fetch: fetch::Settings { first_unit: storage.cold_wait.duration(), ..fetch::Settings::default() },
         ..Settings::default()
     }
 }

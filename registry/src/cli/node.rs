@@ -15,8 +15,9 @@ use super::backend;
 use crate::catalog::local::known_end;
 use crate::catalog::{Catalog, CatalogOptions, Clock, OpenReport};
 use crate::config::{Config, DescriptorSizes};
+use crate::content::LocalContent;
 use crate::data_dir::{DataDir, Kind};
-use crate::placement::{Directories, Remote};
+use crate::placement::Remote;
 use crate::service::{Limits, Registry};
 use crate::telemetry::metrics::Metrics;
 
@@ -55,11 +56,15 @@ impl Node {
         if data.journal_id().is_none() {
             data.set_journal_id(report.journal.to_string())?;
         }
-        let mut registry = Registry::open(catalog, store, limits(config), Arc::clone(&metrics))?;
+        if backend.is_some() {
+            for directory in [data.resume(), data.unit_hashes()] {
+                std::fs::create_dir_all(directory)?;
+            }
+        }
+        let content = content(config, &data, (catalog, store), backend.is_some(), &metrics);
+        let mut registry = Registry::open(content, limits(config))?;
         if let Some(backend) = &backend {
-            let settings = backend::settings(&config.storage);
-            let remote = Remote::open(Arc::clone(backend), settings, Clock::system(), directories(&data))?;
-            registry = registry.placing_at(remote.attached(beside.portal.is_some()));
+            registry = registry.placing_at(remote(config, &data, backend, &beside));
         }
         if let Some(note) = beside.note {
             registry = registry.noting(note);
@@ -92,11 +97,10 @@ impl Node {
         options.deadline = deadline;
         let (catalog, report) = Catalog::open_to_read(options)?;
         let store = ContentStore::open_to_read(data.path());
-        let mut registry = Registry::open_to_read(catalog, store, limits(config), Arc::clone(&metrics));
+        let content = content(config, &data, (catalog, store), backend.is_some(), &metrics);
+        let mut registry = Registry::open_to_read(content, limits(config));
         if let Some(backend) = &backend {
-            let settings = backend::settings(&config.storage);
-            let remote = Remote::open_to_read(Arc::clone(backend), settings, Clock::system(), directories(&data));
-            registry = registry.placing_at(remote.attached(beside.portal.is_some()));
+            registry = registry.placing_at(remote(config, &data, backend, &beside));
         }
         if let Some(note) = beside.note {
             registry = registry.noting(note);
@@ -126,8 +130,20 @@ fn options(
     Ok(options)
 }
 
-fn directories(data: &DataDir) -> Directories {
-    Directories { tokens: data.resume(), unit_hashes: data.unit_hashes() }
+fn content(
+    config: &Config,
+    data: &DataDir,
+    (catalog, store): (Catalog, ContentStore),
+    has_backend: bool,
+    metrics: &Arc<Metrics>,
+) -> LocalContent {
+    let content = LocalContent::new(catalog, store, config.storage.reserve.bytes(), Arc::clone(metrics));
+    if has_backend { content.with_unit_hashes(data.unit_hashes()) } else { content }
+}
+
+fn remote(config: &Config, data: &DataDir, backend: &Arc<dyn Backend>, beside: &Beside) -> Remote {
+    let settings = backend::settings(&config.storage);
+    Remote::new(Arc::clone(backend), settings, Clock::system(), data.resume()).attached(beside.portal.is_some())
 }
 
 /// Opens content store and catalog at the same time. They are independent, and both wait for the disk, most of all on a

@@ -43,6 +43,7 @@ use super::node::{Beside, Node};
 use super::{backend, print, upkeep};
 use crate::config::Config;
 use crate::http::{Door, HttpOptions, Locations, router};
+use crate::placement::Remote;
 use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
 use crate::{admin, data_dir, placement, server};
@@ -59,7 +60,7 @@ pub(super) struct Running {
     node: Option<Arc<Node>>,
     gateway: Option<GatewayServer>,
     attached: Option<AttachedPortal>,
-    placing: Option<Placing>,
+    placing: Option<PlacementTask>,
     /// Local commands, and upkeep.
     tasks: TaskTracker,
 }
@@ -119,7 +120,7 @@ impl Running {
         if let Some(backend) = &node.backend {
             backend::check(&**backend).await?;
         }
-        self.placing = Some(Placing::start(&node.registry));
+        self.placing = PlacementTask::start(&node.registry);
         self.open_door(&node, address)
     }
 
@@ -193,7 +194,7 @@ impl Running {
 }
 
 /// Ends all that writes to the catalog, then closes the catalog.
-async fn finish(registry: &Arc<Registry>, placing: Option<Placing>) -> anyhow::Result<()> {
+async fn finish(registry: &Arc<Registry>, placing: Option<PlacementTask>) -> anyhow::Result<()> {
     registry.finish().await;
     let mut result = Ok(());
     if let Some(placing) = placing {
@@ -203,27 +204,28 @@ async fn finish(registry: &Arc<Registry>, placing: Option<Placing>) -> anyhow::R
     result.and(spawn_blocking(move || catalog.close()).await.context("closing the catalog panicked"))
 }
 
-/// The task that places content at the backend, if there is one.
+/// The task that places content at the backend.
 #[derive(Debug)]
-struct Placing {
+struct PlacementTask {
+    remote: Arc<Remote>,
     task: JoinHandle<()>,
     end: CancellationToken,
 }
 
-impl Placing {
-    fn start(registry: &Arc<Registry>) -> Self {
-        let end = CancellationToken::new();
-        Placing { task: tokio::spawn(placement::run(Arc::clone(registry), end.clone())), end }
+impl PlacementTask {
+    fn start(registry: &Registry) -> Option<Self> {
+        let (remote, end) = (Arc::clone(registry.remote()?), CancellationToken::new());
+        let running = placement::run(Arc::clone(registry.content()), Arc::clone(&remote), end.clone());
+        Some(PlacementTask { remote, task: tokio::spawn(running), end })
     }
 
     /// Continues until all content on this node is placed, or until time runs out or further attempts are hopeless.
-    async fn finish(self, registry: &Arc<Registry>) -> anyhow::Result<()> {
-        if let Some(durability) = placement::flush(registry).await {
-            if durability.backlog.count == 0 {
-                tracing::info!("{durability}");
-            } else {
-                tracing::warn!(trouble = durability.trouble, "{durability} are on this node only");
-            }
+    async fn finish(self, registry: &Registry) -> anyhow::Result<()> {
+        let durability = placement::flush(registry.content(), &self.remote).await;
+        if durability.backlog.count == 0 {
+            tracing::info!("{durability}");
+        } else {
+            tracing::warn!(trouble = durability.trouble, "{durability} are on this node only");
         }
         self.end.cancel();
         self.task.await.context("placement panicked")

@@ -7,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::content::keep_counting;
 use crate::gc;
-use crate::service::{Registry, keep_counting};
+use crate::service::Registry;
 
 /// Starts these tasks. They run until `stop`.
 pub(super) fn start(config: &Config, registry: &Arc<Registry>, tasks: &TaskTracker, stop: &CancellationToken) {
@@ -17,7 +18,7 @@ pub(super) fn start(config: &Config, registry: &Arc<Registry>, tasks: &TaskTrack
         tasks.spawn(collect_regularly(interval.duration(), Arc::clone(registry), stop.clone()));
     }
     if config.metrics.enabled {
-        tasks.spawn(keep_counting(Arc::clone(registry), stop.clone()));
+        tasks.spawn(keep_counting(Arc::clone(registry.content()), stop.clone()));
     }
     let rate = config.storage.scrub_rate;
     if !rate.is_zero() {

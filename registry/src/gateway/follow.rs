@@ -22,8 +22,8 @@ use super::state::{FORMAT, State, Walk};
 use crate::catalog::command::ReadError;
 use crate::catalog::fact::Fact;
 use crate::catalog::{FactsSinceError, Replay, ReplayError};
+use crate::content::Error;
 use crate::oci::Digest;
-use crate::service::Error;
 
 /// Interval between checks whether the journal has grown. Skylinks of a push are available about this long after it.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

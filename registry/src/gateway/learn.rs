@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::Gateway;
 use super::follow::FollowError;
 use super::records::{Found, Record};
+use crate::content::Error;
 use crate::oci::Digest;
-use crate::placement;
-use crate::service::{Error, Registry};
+use crate::service::Registry;
 
 /// Bytes processed between two checks whether the node stops.
 const STEP: usize = 256 * 1024;
@@ -107,7 +107,7 @@ impl Gateway {
         // here, too.
         if is_kept
             && self.registry.remote.is_none()
-            && !placement::keep_unit_roots(&self.registry, digest, length, stop).await?
+            && !self.registry.content.keep_unit_roots(digest, length, stop).await?
         {
             return Ok(None);
         }
@@ -127,7 +127,7 @@ impl Gateway {
             Pass::Unreadable(error) => self.unreadable(digest, error).await.map(|()| None),
             Pass::Damaged => {
                 // As a pull does. It checks again, since a push may have replaced the file.
-                let aside = self.registry.put_aside(digest).await?;
+                let aside = self.registry.content.put_aside(digest).await?;
                 let aside = aside.as_ref().map(|path| tracing::field::display(path.display()));
                 tracing::error!(%digest, quarantine = aside, "content is damaged");
                 self.registry.metrics.content_damaged.inc();
@@ -139,7 +139,7 @@ impl Gateway {
     /// The fanout of large content; `None` if it is unknown. Blocks.
     pub(super) fn known_fanout(&self, digest: &Digest, length: u64) -> Result<Option<Arc<[SectorRoot]>>, FollowError> {
         if self.has_unit_roots(length) {
-            Ok(placement::unit_roots(&self.registry, digest)?)
+            Ok(self.registry.content.unit_roots(digest)?)
         } else {
             Ok(self.records.fanouts.get(digest)?)
         }
@@ -155,8 +155,8 @@ impl Gateway {
         if matches!(error, StoreError::Missing { .. }) {
             return Ok(());
         }
-        match self.registry.damaged(digest, error).await {
-            Error::ContentDamaged(_) => Ok(()),
+        match self.registry.content.damaged(digest, error).await {
+            Error::Damaged(_) => Ok(()),
             error => Err(error.into()),
         }
     }

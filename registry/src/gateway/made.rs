@@ -50,7 +50,7 @@ impl Made {
     fn put_aside(&self, digest: Digest, error: StoreError) {
         let registry = Arc::clone(&self.gateway.registry);
         self.runtime.spawn(async move {
-            let _ = registry.damaged(&digest, error).await;
+            let _ = registry.content.damaged(&digest, error).await;
         });
     }
 

@@ -67,8 +67,8 @@ pub async fn collect(registry: &Arc<Registry>, dry_run: bool) -> Result<Collecte
         }
     }
     collected.files += sweep::sweep(registry, dry_run).await?;
-    if !dry_run && let Some(remote) = &registry.remote {
-        remote.sweep_unit_hashes(&registry.catalog).await?;
+    if !dry_run {
+        registry.content.sweep_unit_hashes().await?;
     }
     registry.metrics.gc_runs.inc();
     if !dry_run {
@@ -129,19 +129,21 @@ async fn collect_blob(
     if dry_run {
         return Ok(!registry.has_open_upload(repository) && registry.grace.is_over(repository, digest));
     }
-    let lock = registry.locks.lock(digest).await;
+    let lock = registry.content.locks.lock(digest).await;
     if registry.has_open_upload(repository) || !registry.grace.begin_collecting(repository, digest) {
         return Ok(false);
     }
     let command = Command::CollectBlob { repository: repository.clone(), digest: digest.clone() };
-    let result = registry.catalog.commit(vec![command]).await;
+    let result = registry.catalog().commit(vec![command]).await;
     let removed = match &result {
-        Ok(committed) if committed.orphaned.contains(digest) => registry.remove_unheld(lock, digest).await.map(|_| ()),
+        Ok(committed) if committed.orphaned.contains(digest) => {
+            registry.content.remove_unreferenced(lock, digest).await.map(|_| ())
+        }
         _ => Ok(()),
     };
     registry.grace.end_collecting(repository, digest);
     result?;
     removed?;
     // If a manifest came to reference the blob after it was listed, nothing was removed.
-    Ok(registry.catalog.blob(repository, digest)?.is_none())
+    Ok(registry.catalog().blob(repository, digest)?.is_none())
 }

@@ -37,7 +37,7 @@ pub(super) fn pass(
     runtime: &tokio::runtime::Handle,
 ) -> Result<u64, StoreError> {
     let mut files = 0;
-    for content in registry.store.walk() {
+    for content in registry.store().walk() {
         if stop.is_cancelled() {
             break;
         }
@@ -51,7 +51,7 @@ pub(super) fn pass(
             nap(Duration::from_secs_f64(bytes as f64 / rate as f64), stop);
             if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        match registry.store.verify(&content.digest, &mut pace) {
+        match registry.store().verify(&content.digest, &mut pace) {
             Ok(Verdict::Corrupt) => runtime.block_on(put_aside(registry, &content.digest)),
             Ok(Verdict::Sound | Verdict::Missing | Verdict::Interrupted) => files += 1,
             // Another try may succeed in the next pass. The other files are checked now.
@@ -66,7 +66,7 @@ pub(super) fn pass(
 
 async fn put_aside(registry: &Arc<Registry>, digest: &Digest) {
     registry.metrics.scrub_errors.inc();
-    match registry.put_aside(digest).await {
+    match registry.content.put_aside(digest).await {
         Ok(Some(path)) => {
             tracing::error!(%digest, quarantine = %path.display(), "the scrub found damaged content and put its file aside");
         }

@@ -14,7 +14,7 @@ const QUEUE: usize = 64;
 /// Walks the whole store; returns how many files were removed, or with a dry run would be.
 pub(super) async fn sweep(registry: &Arc<Registry>, dry_run: bool) -> Result<u64, Error> {
     let (sender, mut found) = mpsc::channel(QUEUE);
-    let (store, catalog) = (registry.store.clone(), registry.catalog.clone());
+    let (store, catalog) = (registry.store().clone(), registry.catalog().clone());
     let walk = tokio::task::spawn_blocking(move || -> Result<(), Error> {
         for content in store.walk() {
             let content = match content {
@@ -41,9 +41,9 @@ pub(super) async fn sweep(registry: &Arc<Registry>, dry_run: bool) -> Result<u64
 
 async fn take(registry: &Arc<Registry>, digest: &Digest, dry_run: bool) -> Result<bool, Error> {
     if !dry_run {
-        return registry.remove_if_unheld(digest).await;
+        return Ok(registry.content.remove_if_unreferenced(digest).await?);
     }
     // A push may be between its rename and its commit.
-    let _guard = registry.locks.lock(digest).await;
-    Ok(!registry.catalog.is_held(digest)?)
+    let _guard = registry.content.locks.lock(digest).await;
+    Ok(!registry.catalog().is_held(digest)?)
 }

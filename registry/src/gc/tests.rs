@@ -136,10 +136,10 @@ async fn the_scrub_puts_rot_aside_and_a_push_brings_it_back() {
 async fn files_stay_while_a_backup_copies_them() {
     let fixture = Fixture::new(Duration::ZERO);
     let digest = fixture.push_blob(b"needed by a backup").await;
-    let kept = fixture.registry.keep_files();
-    let another = fixture.registry.keep_files();
+    let kept = fixture.registry.content.keep_files();
+    let another = fixture.registry.content.keep_files();
     assert_eq!(fixture.collect().await.blobs, 1);
-    assert!(!fixture.registry.catalog.is_held(&digest).unwrap());
+    assert!(!fixture.registry.catalog().is_held(&digest).unwrap());
     assert!(fixture.file(&digest).exists());
     drop(kept);
     assert_eq!(fixture.collect().await.files, 0);

@@ -3,39 +3,29 @@
 //!
 //! The files are not synced: they survive a killed process. After a power cut the backend may keep some bytes too many.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::{fs, io};
 
-use super::worker::Trouble;
 use super::{Remote, resume};
 use crate::catalog::command::Command;
 use crate::catalog::fact::Locator;
+use crate::content::{Error, LocalContent};
+use crate::fetch::{NOTE, note_path};
 use crate::oci::Digest;
-use crate::service::{Error, Registry};
-
-/// Remembers that the backend may have the content there.
-pub(super) async fn note(remote: &Arc<Remote>, digest: &Digest, locator: &Locator) -> Result<(), Trouble> {
-    let (path, locator) = (path(&remote.tokens, digest), locator.clone());
-    let write = move || {
-        let json = serde_json::to_vec(&locator)?;
-        fs::write(&path, json)
-    };
-    tokio::task::spawn_blocking(write).await?.map_err(Trouble::Disk)
-}
 
 /// The content does not lack a place: what was noted of its uploads is done with. If nobody holds it any more, what the
 /// backend may have is to be removed there.
-pub(super) async fn settle(registry: &Arc<Registry>, remote: &Arc<Remote>, digest: &Digest) -> Result<(), Trouble> {
-    let note = path(&remote.tokens, digest);
+pub(super) async fn settle(here: &LocalContent, remote: &Arc<Remote>, digest: &Digest) -> Result<(), Error> {
+    let note = note_path(&remote.tokens, digest);
     let noted = tokio::task::spawn_blocking(move || read(&note)).await.unwrap_or(None);
     if let Some(locator) = noted {
-        let catalog = registry.catalog();
+        let catalog = &here.catalog;
         let command = Command::RecordAbandoned { digest: digest.clone(), locator: locator.clone() };
-        catalog.commit(vec![command]).await.map_err(Error::from)?;
-        let placements = catalog.placements(digest).map_err(Error::from)?;
+        catalog.commit(vec![command]).await?;
+        let placements = catalog.placements(digest)?;
         let known = placements.iter().any(|placement| placement.locator.same_place(&locator));
-        if !known && catalog.is_lacking(digest).map_err(Error::from)?.is_some() {
+        if !known && catalog.is_lacking(digest)?.is_some() {
             // It was pushed again this very moment: the next look places it.
             return Ok(());
         }
@@ -49,7 +39,7 @@ pub(super) async fn forget(remote: &Arc<Remote>, digest: &Digest) {
     let (tokens, digest) = (remote.tokens.clone(), digest.clone());
     let forget = move || {
         resume::forget(&tokens, &digest);
-        match fs::remove_file(path(&tokens, &digest)) {
+        match fs::remove_file(note_path(&tokens, &digest)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%digest, %error, "a note of an upload cannot be removed");
             }
@@ -63,7 +53,7 @@ pub(super) async fn forget(remote: &Arc<Remote>, digest: &Digest) {
 /// What was noted of content that was placed or deleted since, and that nobody looks at any more. Answers what lacks a place
 /// still: whoever forgets it would not learn that it was deleted.
 pub(super) async fn settle_old(
-    registry: &Arc<Registry>,
+    here: &LocalContent,
     remote: &Arc<Remote>,
     is_looked_at: impl Fn(&Digest) -> bool,
 ) -> Vec<Digest> {
@@ -75,9 +65,9 @@ pub(super) async fn settle_old(
     };
     let mut lacking = Vec::new();
     for digest in digests.into_iter().filter(|digest| !is_looked_at(digest)) {
-        if !matches!(registry.catalog().is_lacking(&digest), Ok(None)) {
+        if !matches!(here.catalog.is_lacking(&digest), Ok(None)) {
             lacking.push(digest);
-        } else if let Err(error) = settle(registry, remote, &digest).await {
+        } else if let Err(error) = settle(here, remote, &digest).await {
             tracing::warn!(%digest, %error, "what an earlier upload left cannot be told");
         }
     }
@@ -96,13 +86,6 @@ pub(super) fn kept(directory: &Path) -> io::Result<Vec<Digest>> {
     digests.dedup();
     Ok(digests)
 }
-
-fn path(tokens: &Path, digest: &Digest) -> PathBuf {
-    tokens.join(format!("{}{NOTE}", digest.file_name()))
-}
-
-/// What tells a note's name from that of a resume token.
-const NOTE: &str = ".place";
 
 /// A note that was cut off in the middle is none: nothing was sent before it was whole.
 fn read(path: &Path) -> Option<Locator> {

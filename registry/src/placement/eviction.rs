@@ -12,8 +12,8 @@ use content_store::{ContentStore, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::Remote;
+use crate::content::{Error, LocalContent};
 use crate::oci::Digest;
-use crate::service::{Error, Registry};
 
 /// Files that one walk chooses at most.
 const CHOSEN: usize = 1024;
@@ -26,10 +26,10 @@ type Age = (SystemTime, Digest);
 type Chosen = (SystemTime, Digest, u64);
 
 /// Evicts until `stop`; at once done without a budget.
-pub(super) async fn run(registry: &Arc<Registry>, remote: &Arc<Remote>, stop: &CancellationToken) {
+pub(super) async fn run(here: &Arc<LocalContent>, remote: &Arc<Remote>, stop: &CancellationToken) {
     let settings = &remote.settings;
     while settings.cache_size > 0 && !stop.is_cancelled() {
-        match pass(registry, settings.cache_size, stop).await {
+        match pass(here, settings.cache_size, stop).await {
             Ok(0) => {}
             Ok(files) => tracing::debug!(files, "evicted local files"),
             Err(error) => tracing::warn!(%error, "local files cannot be evicted now"),
@@ -42,24 +42,24 @@ pub(super) async fn run(registry: &Arc<Registry>, remote: &Arc<Remote>, stop: &C
 }
 
 /// Brings the local files below the budget, as far as they may go; says how many went.
-pub(super) async fn pass(registry: &Arc<Registry>, budget: u64, stop: &CancellationToken) -> Result<u64, Error> {
+pub(super) async fn pass(here: &Arc<LocalContent>, budget: u64, stop: &CancellationToken) -> Result<u64, Error> {
     // None may go while a backup copies them, so there is no need to look at all of them.
-    if registry.kept.is_asked_for() {
+    if here.kept.is_asked_for() {
         return Ok(0);
     }
     let (mut evicted, mut after) = (0, None);
     loop {
         let from: Option<Age> = after.take();
-        let (total, oldest) = registry.blocking(move |store| oldest(store, from.as_ref())).await?;
+        let (total, oldest) = here.blocking(move |store| oldest(store, from.as_ref())).await?;
         let mut excess = total.saturating_sub(budget);
         for (used, digest, length) in &oldest {
             if excess == 0 || stop.is_cancelled() {
                 return Ok(evicted);
             }
-            if evict(registry, digest).await? {
+            if evict(here, digest).await? {
                 evicted += 1;
                 excess = excess.saturating_sub(*length);
-                registry.metrics.evicted_bytes.inc_by(*length);
+                here.metrics.evicted_bytes.inc_by(*length);
             }
             after = Some((*used, digest.clone()));
         }
@@ -90,24 +90,24 @@ fn oldest(store: &ContentStore, after: Option<&Age>) -> Result<(u64, Vec<Chosen>
     Ok((total, chosen.into_sorted_vec()))
 }
 
-async fn evict(registry: &Arc<Registry>, digest: &Digest) -> Result<bool, Error> {
-    let lock = registry.locks.lock(digest).await;
-    let catalog = &registry.catalog;
+async fn evict(here: &Arc<LocalContent>, digest: &Digest) -> Result<bool, Error> {
+    let lock = here.locks.lock(digest).await;
+    let catalog = &here.catalog;
     let Some(wanted) = catalog.wanted() else { return Ok(false) };
     let safe = catalog.held_size(digest)?.is_some()
         && !catalog.is_only_a_list(digest)?
         && wanted.is_safe(&catalog.placements(digest)?);
-    if !safe || registry.kept.is_asked_for() {
+    if !safe || here.kept.is_asked_for() {
         return Ok(false);
     }
     let name = digest.clone();
     // A crash in the middle: the file is there or not, and either way the backend has it.
-    registry.blocking_with(lock, move |store| store.remove(&name)).await
+    here.blocking_with(lock, move |store| store.remove(&name)).await
 }
 
 impl Remote {
     /// Marks a file as used, where that decides what is evicted: its time of modification, as content never changes.
-    pub(crate) fn note_use(&self, file: &File) {
+    pub(crate) fn mark_used(&self, file: &File) {
         if self.settings.cache_size == 0 {
             return;
         }

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Durability;
-use crate::service::Registry;
+use super::{Durability, Remote};
+use crate::content::LocalContent;
 
 /// How long a backend may be out of reach before the end does not wait for it any more.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// Waits until nothing is only here, for [`super::Settings::flush_timeout`] and no longer than there is hope; says how
-/// things stand then. `None` at once on a node without a backend. To be called while [`super::run()`] runs.
-pub async fn flush(registry: &Arc<Registry>) -> Option<Durability> {
-    let remote = registry.remote.clone()?;
-    let mut changes = registry.catalog().placement_changes()?;
+/// things stand then. To be called while [`super::run()`] runs.
+pub async fn flush(here: &Arc<LocalContent>, remote: &Arc<Remote>) -> Durability {
+    let durability = || remote.durability(here.catalog.backlog(), here.catalog.unsettled_count());
+    let Some(mut changes) = here.catalog.placement_changes() else { return durability() };
     let deadline = Instant::now() + remote.settings.flush_timeout;
     let hopeless = async {
         let mut since = Instant::now();
@@ -29,7 +29,7 @@ pub async fn flush(registry: &Arc<Registry>) -> Option<Durability> {
     let placed = async {
         loop {
             changes.mark_unchanged();
-            if registry.catalog().backlog().count == 0 {
+            if here.catalog.backlog().count == 0 {
                 return;
             }
             if changes.changed().await.is_err() {
@@ -45,5 +45,5 @@ pub async fn flush(registry: &Arc<Registry>) -> Option<Durability> {
     };
     // Either way it is said how far it came.
     let _ = timeout_at(deadline, ended).await;
-    registry.durability()
+    durability()
 }

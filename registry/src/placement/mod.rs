@@ -15,25 +15,20 @@
 //! it is referenced. After any crash it stays queued until placed.
 
 mod attempts;
-mod cold;
 mod eviction;
 mod flush;
-mod lost_roots;
 mod queue;
 mod remote;
 mod removals;
 mod resume;
-mod roots;
 mod run;
-mod unit_hashes;
+mod trouble;
 mod unpin;
 mod worker;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use cold::{ColdBlob, ColdRead};
 pub use flush::flush;
-pub use remote::{Acknowledgement, Directories, Durability, Remote, Settings};
-pub(crate) use roots::{keep_unit_roots, unit_roots};
+pub use remote::{Acknowledgement, Durability, Remote, Settings};
 pub use run::run;

@@ -3,21 +3,16 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backends::Backend;
-use backends::wrap::Verify;
 use skynet_formats::profile::Profile;
-use tokio::sync::Semaphore;
 
-use super::cold::ColdReads;
 use super::removals::Removals;
 use crate::catalog::{Backlog, Clock, Wanted};
-use crate::locks::DigestLocks;
+use crate::content::DigestLocks;
+use crate::fetch::{self, Origin};
 use crate::units;
-
-/// A backend that has said nothing for so long is not waited for, even if its own patience is longer.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(8);
 
 /// What an answer to a push promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,12 +50,8 @@ pub struct Settings {
     pub acknowledge_patience: Duration,
     /// How long a stop waits for what is only here.
     pub flush_timeout: Duration,
-    /// How long the answer to a cold read waits for the first verified bytes.
-    pub first_unit: Duration,
-    /// How long a cold read waits for a lost list of unit roots before it reads everything instead.
-    pub list_patience: Duration,
-    /// Cold fetches at once; each takes a few MiB of memory.
-    pub cold_fetches: usize,
+    /// How content is read back for clients.
+    pub fetch: fetch::Settings,
 }
 
 impl Default for Settings {
@@ -78,10 +69,7 @@ impl Default for Settings {
             acknowledge_patience: Duration::from_secs(20),
             // Kubernetes kills after 30 s.
             flush_timeout: Duration::from_secs(20),
-            first_unit: Duration::from_secs(1),
-            // Headers went out long ago; Akash's ingress cuts what says nothing for 60 s.
-            list_patience: Duration::from_secs(20),
-            cold_fetches: 8,
+            fetch: fetch::Settings::default(),
         }
     }
 }
@@ -90,37 +78,20 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Remote {
     pub(crate) backend: Arc<dyn Backend>,
-    /// The same, letting out only what is verified.
-    pub(crate) verified: Verify,
-    /// The same, but where there are roots of units, they alone decide.
-    pub(crate) verified_by_units: Verify,
-    pub(crate) cold_reads: ColdReads,
-    pub(crate) cold_fetches: Semaphore,
+    /// The same, to read from.
+    pub(crate) origin: Arc<Origin>,
     pub(crate) settings: Settings,
     /// The first portal is the attached one, whose copies lie on this machine's own disk.
     pub(crate) has_attached: bool,
     pub(crate) clock: Clock,
     /// Resume tokens, a file for each upload that broke off.
     pub(crate) tokens: PathBuf,
-    /// Hashes of units, a file for each piece of content that has roots of them.
-    pub(crate) unit_hashes: PathBuf,
     /// Held by whoever stores content of a digest there, and by whoever begins to remove it.
     pub(crate) moves: DigestLocks,
     /// Those that have begun: whoever stores the same content breaks them off.
     pub(crate) removals: Removals,
     pub(crate) running: AtomicUsize,
-    /// When the backend was asked last whether it answers, and whether it did; held while it is asked.
-    pinged: tokio::sync::Mutex<Option<(Instant, bool)>>,
     trouble: Mutex<Option<String>>,
-}
-
-/// What a node keeps of its own about what it places: each a directory that nothing else uses.
-#[derive(Clone, Debug)]
-pub struct Directories {
-    /// Resume tokens.
-    pub tokens: PathBuf,
-    /// Hashes of units.
-    pub unit_hashes: PathBuf,
 }
 
 /// Whether this node could be lost now, by its records. Only a backend that answers can make a "yes" of it.
@@ -139,37 +110,18 @@ pub struct Durability {
 }
 
 impl Remote {
-    /// Makes the directories if need be. Blocks.
-    pub fn open(
-        backend: Arc<dyn Backend>,
-        settings: Settings,
-        clock: Clock,
-        directories: Directories,
-    ) -> std::io::Result<Self> {
-        for directory in [&directories.tokens, &directories.unit_hashes] {
-            std::fs::create_dir_all(directory)?;
-        }
-        Ok(Remote::open_to_read(backend, settings, clock, directories))
-    }
-
-    /// For a node that only reads: nothing is made.
-    pub fn open_to_read(backend: Arc<dyn Backend>, settings: Settings, clock: Clock, directories: Directories) -> Self {
-        let Directories { tokens, unit_hashes } = directories;
+    /// With a directory for resume tokens and notes of uploads that broke off, which nothing else uses.
+    pub fn new(backend: Arc<dyn Backend>, settings: Settings, clock: Clock, tokens: PathBuf) -> Self {
         Remote {
-            verified: Verify::new(Arc::clone(&backend)),
-            verified_by_units: Verify::of_units(Arc::clone(&backend)),
-            cold_reads: ColdReads::default(),
-            cold_fetches: Semaphore::new(settings.cold_fetches.max(1)),
+            origin: Arc::new(Origin::new(Arc::clone(&backend), settings.fetch, tokens.clone())),
             backend,
             settings,
             has_attached: false,
             clock,
             tokens,
-            unit_hashes,
             moves: DigestLocks::new(),
             removals: Removals::default(),
             running: AtomicUsize::new(0),
-            pinged: tokio::sync::Mutex::new(None),
             trouble: Mutex::new(None),
         }
     }
@@ -191,19 +143,6 @@ impl Remote {
             copies: backend.capabilities().copies.max(1) as usize,
             lists: !fanout_is_list,
         }
-    }
-
-    /// Whether the backend answers anything now. It is asked once for all who want to know at the same time.
-    pub(crate) async fn answers(&self) -> bool {
-        let called = Instant::now();
-        let mut last = self.pinged.lock().await;
-        if let Some((_, answered)) = last.filter(|(at, _)| *at >= called) {
-            return answered;
-        }
-        let answered = tokio::time::timeout(ANSWERS_WITHIN, self.backend.ping()).await;
-        let answered = matches!(answered, Ok(Ok(())));
-        *last = Some((Instant::now(), answered));
-        answered
     }
 
     /// How an attempt went; `None` = well.

@@ -11,25 +11,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::queue::{Queue, pause};
-use super::worker::{Next, Trouble, look_at};
+use super::trouble::Trouble;
+use super::worker::{Next, look_at};
 use super::{Remote, attempts, eviction, unpin};
 use crate::catalog::LackingPage;
+use crate::content::{Error, LocalContent};
 use crate::oci::Digest;
-use crate::service::Registry;
 
 /// Digests looked at in one step of a scan.
 const LOOKS: usize = 512;
 /// Between two scans.
 const BETWEEN_SCANS: Duration = Duration::from_mins(1);
 
-/// Places what the node holds until `stop`. Returns at once on a node without a backend.
-pub async fn run(registry: Arc<Registry>, stop: CancellationToken) {
-    let (Some(remote), Some(news)) = (registry.remote.clone(), registry.catalog().take_placement_news()) else {
-        return;
-    };
+/// Places what the node holds until `stop`.
+pub async fn run(here: Arc<LocalContent>, remote: Arc<Remote>, stop: CancellationToken) {
+    let Some(news) = here.catalog.take_placement_news() else { return };
     let looks = (JoinSet::new(), HashMap::new());
-    let (names, backend, end) = (Arc::clone(&registry), Arc::clone(&remote), stop.clone());
-    let mut placer = Placer { registry, remote, stop, news, queue: Queue::default(), scan: Scan::At(None), looks };
+    let (names, backend, end) = (Arc::clone(&here), Arc::clone(&remote), stop.clone());
+    let mut placer = Placer { here, remote, stop, news, queue: Queue::default(), scan: Scan::At(None), looks };
     placer.settle_old().await;
     tokio::join!(placer.run(), unpin::run(&names, &backend, &end), eviction::run(&names, &backend, &end));
 }
@@ -44,7 +43,7 @@ enum Scan {
 }
 
 struct Placer {
-    registry: Arc<Registry>,
+    here: Arc<LocalContent>,
     remote: Arc<Remote>,
     stop: CancellationToken,
     news: mpsc::Receiver<Digest>,
@@ -57,9 +56,9 @@ impl Placer {
     async fn run(mut self) {
         // What was missed until now the first scan finds.
         let mut left_to_scan = false;
-        let _ = self.registry.catalog().missed_placement_news();
+        let _ = self.here.catalog.missed_placement_news();
         while !self.stop.is_cancelled() {
-            left_to_scan |= self.registry.catalog().missed_placement_news() | self.queue.take_overflowed();
+            left_to_scan |= self.here.catalog.missed_placement_news() | self.queue.take_overflowed();
             if let Scan::Rests(until) = self.scan
                 && left_to_scan
                 && until <= Instant::now()
@@ -80,7 +79,7 @@ impl Placer {
     /// A scan does not meet what was deleted before it came there, though the backend may have something of it.
     async fn settle_old(&mut self) {
         let looked_at = |digest: &Digest| self.queue.knows(digest);
-        for digest in attempts::settle_old(&self.registry, &self.remote, looked_at).await {
+        for digest in attempts::settle_old(&self.here, &self.remote, looked_at).await {
             self.queue.found(digest);
         }
     }
@@ -88,7 +87,7 @@ impl Placer {
     async fn scan_on(&mut self) {
         let Scan::At(after) = &mut self.scan else { return };
         let from = after.clone();
-        let page = self.registry.reading(move |catalog| Ok(catalog.unsettled(from.as_ref(), LOOKS)?)).await;
+        let page = self.here.reading(move |catalog| Ok::<_, Error>(catalog.unsettled(from.as_ref(), LOOKS)?)).await;
         match page {
             Ok(LackingPage { items, next }) => {
                 for item in items.into_iter().filter(|item| item.public) {
@@ -108,9 +107,9 @@ impl Placer {
         while self.looks.0.len() < self.remote.settings.transfers
             && let Some(digest) = self.queue.next(Instant::now())
         {
-            let (registry, remote, stop) = (Arc::clone(&self.registry), Arc::clone(&self.remote), self.stop.clone());
+            let (here, remote, stop) = (Arc::clone(&self.here), Arc::clone(&self.remote), self.stop.clone());
             let name = digest.clone();
-            let look = self.looks.0.spawn(async move { look_at(&registry, &remote, &name, &stop).await });
+            let look = self.looks.0.spawn(async move { look_at(&here, &remote, &name, &stop).await });
             self.looks.1.insert(look.id(), digest);
         }
         self.remote.running.store(self.looks.0.len(), Ordering::Relaxed);
@@ -150,12 +149,12 @@ impl Placer {
                 let wait = Duration::from_millis(time.saturating_sub(self.remote.clock.now_ms()));
                 self.queue.again_at(digest, now + wait);
             }
-            Err(Trouble::Stopped) => {}
+            Err(Trouble::Local(Error::Stopped)) => {}
             Err(trouble) => {
                 let wait = self.pause_after(&digest, &trouble);
                 tracing::warn!(%digest, error = %trouble, again_in_ms = wait.as_millis() as u64, "content was not placed");
                 self.remote.note(Some(trouble.to_string()));
-                self.registry.metrics.placement_failures.inc();
+                self.here.metrics.placement_failures.inc();
                 self.queue.pause_until(digest, now + wait);
             }
         }

@@ -37,8 +37,8 @@ use super::queue::pause;
 use crate::catalog::Placement;
 use crate::catalog::command::Command;
 use crate::catalog::fact::Locator;
+use crate::content::{Error, LocalContent};
 use crate::oci::Digest;
-use crate::service::{Error, Registry};
 
 /// Pending unpins looked at in one step.
 const PAGE: usize = 256;
@@ -84,7 +84,7 @@ struct Pending {
 }
 
 struct Unpins<'a> {
-    registry: &'a Arc<Registry>,
+    here: &'a Arc<LocalContent>,
     remote: &'a Arc<Remote>,
     lanes: Vec<Lane>,
     pending: HashMap<u64, Pending>,
@@ -96,9 +96,9 @@ struct Unpins<'a> {
 }
 
 /// Removes until `stop`.
-pub(super) async fn run(registry: &Arc<Registry>, remote: &Arc<Remote>, stop: &CancellationToken) {
-    let Some(mut changes) = registry.catalog().placement_changes() else { return };
-    let mut unpins = Unpins::new(registry, remote);
+pub(super) async fn run(here: &Arc<LocalContent>, remote: &Arc<Remote>, stop: &CancellationToken) {
+    let Some(mut changes) = here.catalog.placement_changes() else { return };
+    let mut unpins = Unpins::new(here, remote);
     let (mut changed, mut look_after) = (true, Instant::now());
     while !stop.is_cancelled() {
         let now = Instant::now();
@@ -128,14 +128,14 @@ pub(super) async fn run(registry: &Arc<Registry>, remote: &Arc<Remote>, stop: &C
 }
 
 impl<'a> Unpins<'a> {
-    fn new(registry: &'a Arc<Registry>, remote: &'a Arc<Remote>) -> Self {
+    fn new(here: &'a Arc<LocalContent>, remote: &'a Arc<Remote>) -> Self {
         let named = remote.backend.endpoints().into_iter().map(Some);
         let mut lanes: Vec<Lane> = named.map(|endpoint| Lane { endpoint, ..Lane::default() }).collect();
         if lanes.is_empty() {
             lanes.push(Lane::default());
         }
         Unpins {
-            registry,
+            here,
             remote,
             lanes,
             pending: HashMap::new(),
@@ -151,7 +151,8 @@ impl<'a> Unpins<'a> {
         let mut after: Option<(Digest, Locator)> = None;
         loop {
             let from = after.take();
-            let page = self.registry.reading(move |catalog| Ok(catalog.pending_unpins(from.as_ref(), PAGE)?)).await?;
+            let page =
+                self.here.reading(move |catalog| Ok::<_, Error>(catalog.pending_unpins(from.as_ref(), PAGE)?)).await?;
             after = page.items.last().map(|(digest, placement)| (digest.clone(), placement.locator.clone()));
             for (digest, placement) in page.items {
                 let sequence = placement.sequence;
@@ -169,7 +170,7 @@ impl<'a> Unpins<'a> {
 
     /// What lies elsewhere waits until that is configured again; `status` tells how much it is.
     fn take_up(&mut self, digest: Digest, placement: Placement) -> bool {
-        let reaches = self.registry.catalog().wanted().is_some_and(|wanted| wanted.reaches(&placement.locator));
+        let reaches = self.here.catalog.wanted().is_some_and(|wanted| wanted.reaches(&placement.locator));
         if !reaches || self.pending.len() >= UNDER_WAY {
             return false;
         }
@@ -188,10 +189,10 @@ impl<'a> Unpins<'a> {
             {
                 lane.due.remove(&first);
                 let Some(pending) = self.pending.get(&first.1) else { continue };
-                let (registry, remote) = (Arc::clone(self.registry), Arc::clone(self.remote));
+                let (here, remote) = (Arc::clone(self.here), Arc::clone(self.remote));
                 let (digest, placement) = (pending.digest.clone(), pending.placement.clone());
                 let at = (number, lane.endpoint.clone());
-                let task = self.asked.spawn(async move { ask(&registry, &remote, &digest, &placement, at).await });
+                let task = self.asked.spawn(async move { ask(&here, &remote, &digest, &placement, at).await });
                 self.names.insert(task.id(), (number, first.1));
                 lane.running += 1;
             }
@@ -225,7 +226,7 @@ impl<'a> Unpins<'a> {
                 let (digest, endpoint) = (&pending.digest, lane.endpoint.as_deref().unwrap_or_default());
                 let again_in_ms = wait.as_millis() as u64;
                 tracing::warn!(%digest, endpoint, %error, again_in_ms, "the backend did not remove content");
-                self.registry.metrics.unpin_failures.inc();
+                self.here.metrics.unpin_failures.inc();
                 wait
             }
         };
@@ -243,10 +244,10 @@ impl<'a> Unpins<'a> {
             let endpoints = self.lanes.iter().filter_map(|lane| lane.endpoint.clone()).collect();
             let locator = Locator { endpoints, ..pending.placement.locator.clone() };
             let command = Command::RecordUnplaced { digest: pending.digest.clone(), locator, standing: sequence };
-            match self.registry.catalog().commit(vec![command]).await {
+            match self.here.catalog.commit(vec![command]).await {
                 Ok(_) => {
                     self.pending.remove(&sequence);
-                    self.registry.metrics.unpinned.inc();
+                    self.here.metrics.unpinned.inc();
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a removal cannot be recorded now");
@@ -265,7 +266,7 @@ impl<'a> Unpins<'a> {
 
 /// Asks for a removal at one endpoint, by its number and name. Breaks off when the content is to be stored.
 async fn ask(
-    registry: &Registry,
+    here: &LocalContent,
     remote: &Remote,
     digest: &Digest,
     placement: &Placement,
@@ -276,7 +277,7 @@ async fn ask(
     let removal = {
         // An upload of the same content may take hours; it ends in a `placed` that takes the place of this.
         let Some(_move) = remote.moves.try_lock(digest) else { return Ok(Asked::NotNow) };
-        let catalog = registry.catalog();
+        let catalog = &here.catalog;
         let stands = catalog.placements(digest)?.iter().any(|found| found.sequence == placement.sequence);
         if !stands || (catalog.is_lacking(digest)?.is_some() && catalog.is_public(digest)?) {
             return Ok(Asked::NotNow);

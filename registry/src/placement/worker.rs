@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use backends::{BackendError, Content, FileSource, Locator, Source, SourceError};
-use content_store::StoreError;
 use content_store::hasher::Hasher;
 use futures_util::StreamExt as _;
-use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use super::{Remote, attempts, lost_roots, resume, roots};
+use super::trouble::Trouble;
+use super::{Remote, attempts, resume};
 use crate::catalog::Placement;
 use crate::catalog::command::Command;
+use crate::content::{Error, LocalContent};
+use crate::fetch;
 use crate::oci::Digest;
-use crate::service::{Error, Registry};
 
 /// What is to be done with it next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,91 +24,39 @@ pub(super) enum Next {
     LookAt(u64),
 }
 
-/// Why a look did not end well.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
-    /// The backend says so.
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    /// The catalog or the store does.
-    #[error(transparent)]
-    Local(#[from] Error),
-    /// The disk does not give the file.
-    #[error("read: {0}")]
-    Disk(std::io::Error),
-    /// The file is not here, though nobody else has the content: a push brings it back.
-    #[error("the content is not here")]
-    Missing,
-    /// What came back is not what was sent.
-    #[error("the backend gave back other bytes")]
-    ReadBackDiffers,
-    /// The node stops.
-    #[error("the node stops")]
-    Stopped,
-}
-
-impl From<JoinError> for Trouble {
-    fn from(error: JoinError) -> Self {
-        Trouble::Local(error.into())
-    }
-}
-
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Missing { .. } => Trouble::Missing,
-            damaged @ (StoreError::WrongLength { .. } | StoreError::Corrupt { .. }) => {
-                Trouble::Local(Error::ContentDamaged(damaged))
-            }
-            other => Trouble::Local(other.into()),
-        }
-    }
-}
-
-impl Trouble {
-    /// True if the same attempt may go well soon.
-    pub(super) fn is_passing(&self) -> bool {
-        match self {
-            Trouble::Backend(error) => error.is_retryable(),
-            Trouble::Local(Error::Unavailable | Error::DiskFull) | Trouble::Stopped => true,
-            Trouble::Local(_) | Trouble::Disk(_) | Trouble::Missing | Trouble::ReadBackDiffers => false,
-        }
-    }
-}
-
 /// Looks at a digest and does what is to be done.
 pub(super) async fn look_at(
-    registry: &Arc<Registry>,
+    here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
     digest: &Digest,
     stop: &CancellationToken,
 ) -> Result<Next, Trouble> {
-    place_if_lacking(registry, remote, digest, stop).await?;
-    read_back_if_due(registry, remote, digest, stop).await
+    place_if_lacking(here, remote, digest, stop).await?;
+    read_back_if_due(here, remote, digest, stop).await
 }
 
 /// Not while another one stores it there; one who removes it there is stopped. What becomes of the removal is no longer
 /// known then: see [`super::unpin`] for why nothing is lost by it.
 async fn place_if_lacking(
-    registry: &Arc<Registry>,
+    here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
     digest: &Digest,
     stop: &CancellationToken,
 ) -> Result<(), Trouble> {
     let _move = remote.moves.lock(digest).await;
-    let catalog = registry.catalog();
+    let catalog = &here.catalog;
     let Some(size) = catalog.is_lacking(digest).map_err(Error::from)? else {
-        return attempts::settle(registry, remote, digest).await;
+        return Ok(attempts::settle(here, remote, digest).await?);
     };
     if !catalog.is_public(digest).map_err(Error::from)? {
         return Ok(());
     }
     remote.removals.break_off(digest).await;
-    let source = source_of(registry, remote, (digest, size), stop).await?;
+    let source = source_of(here, remote, (digest, size), stop).await?;
     let placements = catalog.placements(digest).map_err(Error::from)?;
     let stored = locate_and_put(remote, &source, is_being_removed(remote, &placements)).await;
-    let locator = doubting(stored, registry, &source, stop).await?;
-    registry.metrics.placed_bytes.inc_by(size);
+    let locator = doubting(stored, here, &source, stop).await?;
+    here.metrics.placed_bytes.inc_by(size);
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
     catalog.commit(vec![command]).await.map_err(Error::from)?;
     attempts::forget(remote, digest).await;
@@ -117,52 +65,51 @@ async fn place_if_lacking(
 
 /// The file that is here; one that is not is made again if it is a list of roots, or else fetched.
 async fn source_of(
-    registry: &Arc<Registry>,
+    here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
     (digest, size): (&Digest, u64),
     stop: &CancellationToken,
 ) -> Result<Arc<dyn Source>, Trouble> {
-    let trouble = match local_source(registry, digest, size, stop).await {
+    let trouble = match local_source(here, digest, size, stop).await {
         Ok(source) => return Ok(source),
-        Err(trouble @ (Trouble::Missing | Trouble::Local(Error::ContentDamaged(_)))) => trouble,
+        Err(trouble @ Trouble::Local(Error::Missing | Error::Damaged(_))) => trouble,
         Err(trouble) => return Err(trouble),
     };
-    let is_missing = matches!(trouble, Trouble::Missing);
-    if lost_roots::make_again(registry, digest, stop).await?
-        || (is_missing && bring_back(registry, remote, digest, size).await?)
-    {
-        return local_source(registry, digest, size, stop).await;
+    let is_missing = matches!(trouble, Trouble::Local(Error::Missing));
+    if here.make_list_again(digest, stop).await? || (is_missing && bring_back(here, remote, digest, size).await?) {
+        return local_source(here, digest, size, stop).await;
     }
     Err(trouble)
 }
 
 /// The file that is here, with what it is checked by.
 async fn local_source(
-    registry: &Arc<Registry>,
+    here: &Arc<LocalContent>,
     digest: &Digest,
     size: u64,
     stop: &CancellationToken,
 ) -> Result<Arc<dyn Source>, Trouble> {
-    let content = roots::content_of_file(registry, digest, size, stop).await?;
-    let (store, name) = (registry.store().clone(), digest.clone());
-    let file = tokio::task::spawn_blocking(move || store.open_content(&name, size)).await??;
+    let content = here.with_computed_roots(digest, size, stop).await?;
+    let (store, name) = (here.store.clone(), digest.clone());
+    let opening = tokio::task::spawn_blocking(move || store.open_content(&name, size));
+    let file = opening.await?.map_err(Error::of_file)?;
     Ok(Arc::new(FileSource::new(file, content)))
 }
 
 /// Content that is not here and has too few copies: it may be at some of the configured endpoints, recorded or not, as
 /// one that was configured under another address. True if it is here from now on.
 async fn bring_back(
-    registry: &Arc<Registry>,
+    here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
     digest: &Digest,
     size: u64,
 ) -> Result<bool, Trouble> {
-    if !registry.is_placed(digest)? {
+    if here.catalog.standing_places(digest).map_err(Error::from)?.is_empty() {
         let wanted = Remote::wanted(&*remote.backend);
-        let placements = registry.catalog().placements(digest).map_err(Error::from)?;
+        let placements = here.catalog.placements(digest).map_err(Error::from)?;
         let stands = |placement: &Placement| !placement.unpin_pending && wanted.is_mine(&placement.locator);
         let Some(Placement { locator, .. }) = placements.into_iter().find(stands) else { return Ok(false) };
-        let content = roots::for_reading(registry, digest, size).await?;
+        let content = here.for_reading(digest, size).await?;
         let found = match remote.backend.stat(&content, &locator).await {
             Ok(found) => found,
             Err(BackendError::NotFound) => return Ok(false),
@@ -172,14 +119,14 @@ async fn bring_back(
             digest: digest.clone(),
             locator: Locator { endpoints: found.endpoints, ..locator },
         };
-        registry.catalog().commit(vec![command]).await.map_err(Error::from)?;
+        here.catalog.commit(vec![command]).await.map_err(Error::from)?;
     }
-    registry.bring_back(digest, size).await.map_err(|error| match error {
-        Error::BackendUnavailable => {
+    fetch::bring_back(here, &remote.origin, digest, size).await.map_err(|error| match error {
+        fetch::Error::Unavailable => {
             BackendError::Unavailable { retry_after: None, cause: "the content is not here, nor to be had now".into() }
                 .into()
         }
-        error => Trouble::Local(error),
+        fetch::Error::Local(error) => Trouble::Local(error),
     })
 }
 
@@ -196,7 +143,7 @@ async fn locate_and_put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: b
     if let Some(known) = remote.backend.locate(Arc::clone(source)).await? {
         // Whoever is asked for it may have it.
         let known = Locator { endpoints: remote.backend.endpoints(), ..known };
-        attempts::note(remote, source.content().digest(), &known).await?;
+        fetch::note(&remote.tokens, source.content().digest(), &known).await?;
     }
     put(remote, source, again).await
 }
@@ -216,24 +163,24 @@ async fn put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: bool) -> Res
 /// A local file whose bytes are not the content's is looked into.
 async fn doubting<T>(
     outcome: Result<T, Trouble>,
-    registry: &Arc<Registry>,
+    here: &Arc<LocalContent>,
     source: &Arc<dyn Source>,
     stop: &CancellationToken,
 ) -> Result<T, Trouble> {
     if let Err(Trouble::Backend(BackendError::Source(SourceError::Damaged { .. }))) = &outcome {
-        doubt(registry, source.content().digest(), source.content().length(), stop).await?;
+        doubt(here, source.content().digest(), source.content().length(), stop).await?;
     }
     outcome
 }
 
 /// Reads back whole what was placed and not read back yet, once no removal can still be on its way there.
 async fn read_back_if_due(
-    registry: &Arc<Registry>,
+    here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
     digest: &Digest,
     stop: &CancellationToken,
 ) -> Result<Next, Trouble> {
-    let catalog = registry.catalog();
+    let catalog = &here.catalog;
     let wanted = Remote::wanted(&*remote.backend);
     let placements = catalog.placements(digest).map_err(Error::from)?;
     let due = placements.into_iter().find(|placement| wanted.counts(placement) > 0 && !wanted.is_read_back(placement));
@@ -245,13 +192,13 @@ async fn read_back_if_due(
         return Ok(Next::LookAt(settled));
     }
     let placement = match placement.after_unpin {
-        Some(_) => place_again(registry, remote, placement, (digest, size), stop).await?,
+        Some(_) => place_again(here, remote, placement, (digest, size), stop).await?,
         None => Some(placement),
     };
     let Some(placement) = placement else { return Ok(Next::LookAt(remote.clock.now_ms())) };
     // The digest alone says whether all of it is right.
-    let content = roots::for_reading(registry, digest, size).await?;
-    match read_whole(registry, remote, &content, &placement.locator).await {
+    let content = here.for_reading(digest, size).await?;
+    match read_whole(here, remote, &content, &placement.locator).await {
         Ok(true) => {
             let (digest, among) = (digest.clone(), wanted.among(&placement.locator));
             let (placed, locator) = (placement.sequence, placement.locator);
@@ -260,10 +207,10 @@ async fn read_back_if_due(
             Ok(Next::Done)
         }
         outcome @ (Ok(false) | Err(BackendError::NotFound | BackendError::Corrupt { .. })) => {
-            give_up(registry, remote, digest, &placement).await?;
-            registry.metrics.read_back_failures.inc();
+            fetch::give_up(here, &remote.origin, digest, &placement).await?;
+            here.metrics.read_back_failures.inc();
             if !matches!(outcome, Err(BackendError::NotFound)) {
-                doubt(registry, digest, size, stop).await?;
+                doubt(here, digest, size, stop).await?;
             }
             Err(outcome.err().map_or(Trouble::ReadBackDiffers, Trouble::Backend))
         }
@@ -273,53 +220,37 @@ async fn read_back_if_due(
 
 /// Bytes were found that are not the content's. They may be those of the local file, which is put aside then; else its
 /// roots may have been computed when such a file stood there.
-async fn doubt(registry: &Arc<Registry>, digest: &Digest, size: u64, stop: &CancellationToken) -> Result<(), Trouble> {
-    if registry.put_aside(digest).await?.is_some() {
+async fn doubt(here: &Arc<LocalContent>, digest: &Digest, size: u64, stop: &CancellationToken) -> Result<(), Trouble> {
+    if here.put_aside(digest).await?.is_some() {
         return Ok(());
     }
-    match roots::renew(registry, digest, size, stop).await {
-        Err(Trouble::Missing) => Ok(()),
-        renewed => renewed,
+    match here.renew_unit_roots(digest, size, stop).await {
+        Err(Error::Missing) => Ok(()),
+        renewed => Ok(renewed?),
     }
-}
-
-/// The backend does not have what it acknowledged. It lacks a place again, and is uploaded anew with the next look; the
-/// backend may have something there.
-pub(super) async fn give_up(
-    registry: &Arc<Registry>,
-    remote: &Arc<Remote>,
-    digest: &Digest,
-    placement: &Placement,
-) -> Result<(), Trouble> {
-    let asked = Remote::wanted(&*remote.backend).among(&placement.locator);
-    let locator = Locator { endpoints: asked, ..placement.locator.clone() };
-    attempts::note(remote, digest, &locator).await?;
-    let command = Command::RecordUnplaced { digest: digest.clone(), locator, standing: placement.sequence };
-    registry.catalog().commit(vec![command]).await.map_err(Error::from)?;
-    Ok(())
 }
 
 /// A removal of before may have taken what an endpoint had acknowledged: each is asked for it, pins it anew, and gets it
 /// again if it is missing. `None` if the placement does not stand any more.
 async fn place_again(
-    registry: &Arc<Registry>,
+    here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
     placement: Placement,
     (digest, size): (&Digest, u64),
     stop: &CancellationToken,
 ) -> Result<Option<Placement>, Trouble> {
     let _move = remote.moves.lock(digest).await;
-    let catalog = registry.catalog();
+    let catalog = &here.catalog;
     let placements = || catalog.placements(digest).map_err(Error::from);
     if !placements()?.contains(&placement) {
         return Ok(None);
     }
-    let source = match local_source(registry, digest, size, stop).await {
+    let source = match local_source(here, digest, size, stop).await {
         // What the backend has is all that there is.
-        Err(Trouble::Missing) => return Ok(Some(placement)),
+        Err(Trouble::Local(Error::Missing)) => return Ok(Some(placement)),
         source => source?,
     };
-    let locator = doubting(put(remote, &source, false).await, registry, &source, stop).await?;
+    let locator = doubting(put(remote, &source, false).await, here, &source, stop).await?;
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
     catalog.commit(vec![command]).await.map_err(Error::from)?;
     attempts::forget(remote, digest).await;
@@ -327,7 +258,7 @@ async fn place_again(
 }
 
 async fn read_whole(
-    registry: &Arc<Registry>,
+    here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
     content: &Content,
     locator: &Locator,
@@ -340,7 +271,7 @@ async fn read_whole(
         if length > content.length() {
             return Ok(false);
         }
-        registry.metrics.read_back_bytes.inc_by(piece.len() as u64);
+        here.metrics.read_back_bytes.inc_by(piece.len() as u64);
         hasher.update(&piece);
     }
     Ok(length == content.length() && hasher.finish() == *content.digest())

@@ -37,7 +37,7 @@ impl Registry {
 
     /// True once none of these lacks a place, nor does the list of its unit roots; false after the patience.
     async fn wait_for_places(self: &Arc<Self>, mut digests: Vec<Digest>, patience: Duration) -> Result<bool, Error> {
-        let Some(mut changes) = self.catalog.placement_changes() else { return Ok(true) };
+        let Some(mut changes) = self.catalog().placement_changes() else { return Ok(true) };
         let deadline = Instant::now() + patience;
         loop {
             changes.mark_unchanged();

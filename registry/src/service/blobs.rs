@@ -1,16 +1,19 @@
 //! Blobs: existence, content, deletion.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use content_store::{StoreError, Verdict, full_speed};
+use content_store::StoreError;
+use futures_util::Stream;
 
 use super::{Caller, Error, Registry};
 use crate::catalog::command::Command;
+use crate::fetch::ColdContent;
 use crate::oci::{Digest, RepositoryName};
-use crate::placement::ColdBlob;
+use crate::{content, fetch};
 
 /// Blobs up to this size are read whole and checked against their digest before the first byte leaves.
 const VERIFIED_WHOLE: u64 = 64 * 1024;
@@ -30,7 +33,27 @@ pub enum Found {
     /// Here.
     Here(Blob),
     /// Only at a backend.
-    Elsewhere(ColdBlob),
+    Cold(ColdBlob),
+}
+
+/// A blob that is only at a backend. Nothing is fetched until a range of it is asked for.
+#[derive(Clone, Debug)]
+pub struct ColdBlob(ColdContent);
+
+impl ColdBlob {
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    /// The bytes of ranges, one after the other, as they come and are verified. An error means that nothing can be had
+    /// now. Waits for the first bytes, but not for long if the backend answers.
+    pub async fn read(
+        &self,
+        ranges: Vec<Range<u64>>,
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Error> {
+        Ok(self.0.read(ranges).await?.into_stream())
+    }
 }
 
 impl Blob {
@@ -48,7 +71,7 @@ impl Found {
     pub fn size(&self) -> u64 {
         match self {
             Found::Here(blob) => blob.size(),
-            Found::Elsewhere(cold) => cold.size(),
+            Found::Cold(cold) => cold.size(),
         }
     }
 }
@@ -57,18 +80,18 @@ impl Registry {
     /// The length of a blob that the repository holds. The answer starts its grace period anew.
     pub async fn stat_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
         let size = self.known_blob(repository, digest).await?;
-        if self.is_whole(digest, size).await? || self.is_placed(digest)? {
+        if self.content.is_whole(digest, size).await? || self.is_placed(digest)? {
             return Ok(size);
         }
         // Too short or gone: either way a client that wants to push it shall do so.
-        self.put_aside(digest).await?;
+        self.content.put_aside(digest).await?;
         Err(self.lost(digest))
     }
 
     /// The length of a blob by the catalog. Touched before it is looked for, or a collection could come between.
     async fn known_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
         self.touch(repository, digest).await;
-        let size = self.catalog.blob(repository, digest)?;
+        let size = self.catalog().blob(repository, digest)?;
         if size.is_none() {
             self.grace.forget(repository, digest);
         }
@@ -76,88 +99,61 @@ impl Registry {
     }
 
     /// Opens a blob that the repository holds.
-    pub async fn open_blob(self: &Arc<Self>, repository: &RepositoryName, digest: &Digest) -> Result<Found, Error> {
+    pub async fn open_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Found, Error> {
         let size = self.known_blob(repository, digest).await?;
         let here = match size <= VERIFIED_WHOLE {
-            true => self.small_here(digest, size).await.map(Blob::Bytes),
-            false => self.file_here(digest, size).await.map(|file| Blob::File(file, size)),
+            true => self.content.read_small(digest, size).await.map(|bytes| bytes.map(Blob::Bytes)),
+            false => self.content.open(digest, size).await.map(|file| file.map(|file| self.in_use(file, size))),
         };
         let error = match here {
-            Ok(blob) => return Ok(Found::Here(blob)),
-            Err(error) => error,
+            Ok(Some(blob)) => return Ok(Found::Here(blob)),
+            Ok(None) => None,
+            Err(error) => Some(error),
         };
-        match (self.cold(digest, size).await?, error) {
-            (Some(cold), None | Some(Error::ContentDamaged(_))) => Ok(Found::Elsewhere(cold)),
-            (_, Some(error)) => Err(error),
+        let cold = match &self.remote {
+            Some(remote) => fetch::open(&self.content, &remote.origin, digest, size).await?,
+            None => None,
+        };
+        match (cold, error) {
+            (Some(cold), None | Some(content::Error::Damaged(_))) => Ok(Found::Cold(ColdBlob(cold))),
+            (_, Some(error)) => Err(error.into()),
             (None, None) => Err(self.lost(digest)),
         }
     }
 
     /// Content in a local file or in memory, by the rules of a pull, for those who have a thread for it. Blocks.
     pub(crate) fn open_here(&self, digest: &Digest, size: u64) -> Result<Blob, StoreError> {
-        if size > VERIFIED_WHOLE {
-            let file = self.store.open_content(digest, size)?;
-            self.note_use(&file);
-            return Ok(Blob::File(file, size));
+        match size <= VERIFIED_WHOLE {
+            true => self.content.read_small_blocking(digest, size).map(Blob::Bytes),
+            false => Ok(self.in_use(self.store().open_content(digest, size)?, size)),
         }
-        if let Some(bytes) = self.hot.get(digest) {
-            return Ok(Blob::Bytes(bytes));
-        }
-        let bytes = Bytes::from(self.store.read_verified(digest, size)?);
-        self.hot.keep(digest, &bytes);
-        Ok(Blob::Bytes(bytes))
     }
 
-    fn note_use(&self, file: &File) {
+    /// A file that is about to be read, marked as used.
+    fn in_use(&self, file: File, size: u64) -> Blob {
         if let Some(remote) = &self.remote {
-            remote.note_use(file);
+            remote.mark_used(&file);
         }
-    }
-
-    /// Content in a local file; `Err(None)`: it is not here.
-    async fn file_here(&self, digest: &Digest, size: u64) -> Result<File, Option<Error>> {
-        let (store, wanted) = (self.store.clone(), digest.clone());
-        let opened = tokio::task::spawn_blocking(move || store.open_content(&wanted, size));
-        match opened.await.map_err(Error::from)? {
-            Ok(file) => {
-                self.note_use(&file);
-                Ok(file)
-            }
-            Err(StoreError::Missing { .. }) => Err(None),
-            Err(error) => Err(Some(self.damaged(digest, error).await)),
-        }
-    }
-
-    /// Small content in a local file or in memory, verified; `Err(None)`: it is not here.
-    async fn small_here(&self, digest: &Digest, size: u64) -> Result<Bytes, Option<Error>> {
-        if let Some(bytes) = self.hot.get(digest) {
-            return Ok(bytes);
-        }
-        let (store, wanted) = (self.store.clone(), digest.clone());
-        let reading = tokio::task::spawn_blocking(move || store.read_verified(&wanted, size));
-        match reading.await.map_err(Error::from)? {
-            Ok(bytes) => {
-                let bytes = Bytes::from(bytes);
-                self.hot.keep(digest, &bytes);
-                Ok(bytes)
-            }
-            Err(StoreError::Missing { .. }) => Err(None),
-            Err(error) => Err(Some(self.damaged(digest, error).await)),
-        }
+        Blob::File(file, size)
     }
 
     /// Content that the catalog says is held, read whole and verified, now or a short while ago.
-    pub(super) async fn small_content(self: &Arc<Self>, digest: &Digest, size: u64) -> Result<Bytes, Error> {
-        let error = match self.small_here(digest, size).await {
-            Ok(bytes) => return Ok(bytes),
-            Err(error) => error,
+    pub(super) async fn small_content(&self, digest: &Digest, size: u64) -> Result<Bytes, Error> {
+        let error = match self.content.read_small(digest, size).await {
+            Ok(Some(bytes)) => return Ok(bytes),
+            Ok(None) => None,
+            Err(error) => Some(error),
         };
-        match (self.cold_bytes(digest, size).await?, error) {
-            (Some(bytes), None | Some(Error::ContentDamaged(_))) => {
-                self.hot.keep(digest, &bytes);
+        let cold = match &self.remote {
+            Some(remote) => fetch::read_small(&self.content, &remote.origin, digest, size).await?,
+            None => None,
+        };
+        match (cold, error) {
+            (Some(bytes), None | Some(content::Error::Damaged(_))) => {
+                self.content.hot.keep(digest, &bytes);
                 Ok(bytes)
             }
-            (_, Some(error)) => Err(error),
+            (_, Some(error)) => Err(error.into()),
             (None, None) => Err(self.lost(digest)),
         }
     }
@@ -180,14 +176,14 @@ impl Registry {
         // Its own task: a client that leaves shall not keep the delete out of the log.
         let (registry, caller) = (Arc::clone(self), caller.clone());
         let (repository, digest) = (repository.clone(), digest.clone());
-        let done = self.tasks.spawn(async move {
-            let committed = registry.catalog.commit(vec![command]).await.map_err(|error| match error.into() {
+        let done = self.content.tasks.spawn(async move {
+            let committed = registry.catalog().commit(vec![command]).await.map_err(|error| match error.into() {
                 Error::RepositoryUnknown => Error::BlobUnknown,
                 other => other,
             })?;
             tracing::info!(request.id = %caller.request, client = %caller.address, %repository, %digest,
                 "a blob was deleted");
-            registry.remove_orphans(committed.orphaned).await;
+            registry.content.remove_orphans(committed.orphaned).await;
             Ok(())
         });
         done.await?
@@ -195,48 +191,8 @@ impl Registry {
 
     /// The file is gone though the catalog holds it: the client is told that we do not have it, so that a push brings it
     /// back and a pull goes to the next mirror.
-    pub(crate) fn lost(&self, digest: &Digest) -> Error {
-        if !self.catalog.is_held(digest).unwrap_or(true) {
-            // Deleted while it was being looked at.
-            return Error::BlobUnknown;
-        }
-        tracing::error!(%digest, "content is held but its file is missing: push it again, or see `skyberth fsck`");
-        self.hot.forget(digest);
-        self.metrics.content_damaged.inc();
+    pub(super) fn lost(&self, digest: &Digest) -> Error {
+        self.content.report_lost(digest);
         Error::BlobUnknown
-    }
-
-    /// Puts a damaged file aside, so that a push of the same content brings it back.
-    pub(crate) async fn damaged(&self, digest: &Digest, error: StoreError) -> Error {
-        if !matches!(error, StoreError::WrongLength { .. } | StoreError::Corrupt { .. }) {
-            return error.into();
-        }
-        self.metrics.content_damaged.inc();
-        match self.put_aside(digest).await {
-            Ok(Some(path)) => {
-                tracing::error!(%digest, quarantine = %path.display(), "content is damaged, its file was put aside");
-            }
-            Ok(None) => {}
-            Err(why) => tracing::error!(%digest, error = %why, "content is damaged and could not be put aside"),
-        }
-        Error::ContentDamaged(error)
-    }
-
-    /// Quarantines a file that was found damaged. Looks again under the digest's lock: a push may have replaced it.
-    pub(crate) async fn put_aside(&self, digest: &Digest) -> Result<Option<PathBuf>, Error> {
-        let lock = self.locks.lock(digest).await;
-        self.hot.forget(digest);
-        let wanted = digest.clone();
-        self.blocking_with(lock, move |store| match store.verify(&wanted, &mut full_speed)? {
-            Verdict::Corrupt => store.quarantine(&wanted).map(Some),
-            _ => Ok(None),
-        })
-        .await
-    }
-
-    /// True if the file of content that a repository holds is there, in its whole length.
-    pub(super) async fn is_whole(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
-        let wanted = digest.clone();
-        Ok(self.blocking(move |store| store.stat(&wanted)).await? == Some(size))
     }
 }

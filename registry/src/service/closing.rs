@@ -87,7 +87,7 @@ impl Registry {
         self: &Arc<Self>,
         work: impl Future<Output = Result<Closed, Error>> + Send + 'static,
     ) -> Result<Result<Closed, Error>, JoinError> {
-        let result = self.tasks.spawn(work).await?;
+        let result = self.content.tasks.spawn(work).await?;
         if let Ok(closed) = &result {
             self.acknowledge_blob(&closed.digest).await;
         }
@@ -138,9 +138,9 @@ impl Registry {
                 self.stat_blob(repository, &digest).await.map_err(|_| Error::UploadUnknown)?;
             }
             Outcome::Unrecorded(size) => {
-                let _guard = self.locks.lock(&digest).await;
+                let _guard = self.content.locks.lock(&digest).await;
                 // A sweep may have taken it meanwhile, since nobody held it.
-                if !self.is_whole(&digest, size).await? {
+                if !self.content.is_whole(&digest, size).await? {
                     return Err(Error::UploadUnknown);
                 }
                 self.link(repository, &digest, size).await?;
@@ -155,7 +155,7 @@ impl Registry {
         let repository = held.session.owner.clone();
         let id = held.session.id.clone();
         // Better to say so now than after the session's bytes have become content that cannot be recorded.
-        match self.catalog.state() {
+        match self.catalog().state() {
             CatalogState::Ready => {}
             CatalogState::ReadOnly => return Err(Error::ReadOnly),
             CatalogState::Rebuilding | CatalogState::Closed => return Err(Error::Unavailable),
@@ -180,7 +180,7 @@ impl Registry {
             }
         };
         let size = finished.length();
-        let _guard = self.locks.lock(&digest).await;
+        let _guard = self.content.locks.lock(&digest).await;
         if let Err(error) = tokio::task::spawn_blocking(move || finished.publish()).await? {
             self.release(held).await;
             return Err(error.into());
@@ -206,7 +206,7 @@ impl Registry {
         // The lock is held, so collection cannot be at work on this digest: a plain touch is enough.
         let _ = self.grace.touch(repository, digest);
         let command = Command::LinkBlob { repository: repository.clone(), digest: digest.clone(), size };
-        self.catalog.commit(vec![command]).await?;
+        self.catalog().commit(vec![command]).await?;
         self.pushes.blob(repository, digest, size);
         self.metrics.blobs_pushed.inc();
         Ok(())
@@ -228,7 +228,7 @@ impl Drop for Ephemeral {
         let (registry, repository, id) = (Arc::clone(&self.registry), self.repository.clone(), self.id.clone());
         // Without a runtime the process ends, and the next start lists the session.
         if tokio::runtime::Handle::try_current().is_ok() {
-            let tasks = self.registry.tasks.clone();
+            let tasks = self.registry.content.tasks.clone();
             tasks.spawn(async move {
                 // It may end meanwhile by itself.
                 let _ = registry.drop_session(&repository, &id).await;

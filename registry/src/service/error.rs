@@ -7,6 +7,7 @@ use crate::catalog::command::{CommitError, ReadError, Refusal};
 use crate::oci::Digest;
 use crate::oci::manifest::InvalidManifest;
 use crate::units::count;
+use crate::{content, fetch};
 
 /// How far an upload session is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +164,31 @@ impl From<StoreError> for Error {
 impl From<JoinError> for Error {
     fn from(_: JoinError) -> Self {
         Error::Internal("a task panicked")
+    }
+}
+
+impl From<content::Error> for Error {
+    fn from(error: content::Error) -> Self {
+        match error {
+            content::Error::Missing => Error::Internal("the content is not here"),
+            content::Error::Damaged(error) => Error::ContentDamaged(error),
+            content::Error::Read(_) => Error::Internal("the content cannot be read"),
+            content::Error::DiskFull => Error::DiskFull,
+            content::Error::ReadOnly => Error::ReadOnly,
+            content::Error::Unavailable | content::Error::Stopped => Error::Unavailable,
+            content::Error::Refused(refusal) => refusal.into(),
+            content::Error::Storage(error) => Error::Storage(error),
+            content::Error::Internal(what) => Error::Internal(what),
+        }
+    }
+}
+
+impl From<fetch::Error> for Error {
+    fn from(error: fetch::Error) -> Self {
+        match error {
+            fetch::Error::Unavailable => Error::BackendUnavailable,
+            fetch::Error::Local(error) => error.into(),
+        }
     }
 }
 

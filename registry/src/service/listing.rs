@@ -24,7 +24,7 @@ pub struct Names {
 impl Registry {
     /// Tags after `last`, which need not exist.
     pub async fn tags(&self, repository: &RepositoryName, last: Option<String>, limit: usize) -> Result<Tags, Error> {
-        if self.catalog.repository(repository)?.is_none() {
+        if self.catalog().repository(repository)?.is_none() {
             return Err(Error::RepositoryUnknown);
         }
         let repository = repository.clone();

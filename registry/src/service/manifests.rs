@@ -102,7 +102,7 @@ impl Registry {
             needed.extend(manifest.references.iter().map(|reference| reference.digest.clone()));
         }
         let done = async move { registry.store_manifest(&caller, repository, digest, manifest, push).await };
-        let pushed = self.tasks.spawn(done).await??;
+        let pushed = self.content.tasks.spawn(done).await??;
         self.acknowledge_manifest(needed).await?;
         Ok(pushed)
     }
@@ -119,10 +119,10 @@ impl Registry {
         let command = self.put_command(&repository, &digest, &manifest, &push);
         let size = push.body.len() as u64;
         let committed = {
-            let _guard = self.locks.lock(&digest).await;
+            let _guard = self.content.locks.lock(&digest).await;
             let (name, body) = (digest.clone(), push.body.clone());
             self.blocking(move |store| store.put_bytes(&name, &body)).await?;
-            self.catalog.commit(vec![command]).await
+            self.catalog().commit(vec![command]).await
         };
         let moved = match committed {
             Ok(committed) => committed.moved,
@@ -152,7 +152,7 @@ impl Registry {
         // What was refused shall leave nothing behind, unless somebody holds the same bytes. Where the journal
         // failed nobody knows whether the facts stand, so the bytes that they need stay.
         if matches!(error, CommitError::Refused(_) | CommitError::DiskFull) {
-            self.remove_orphans(vec![digest]).await;
+            self.content.remove_orphans(vec![digest]).await;
         }
         match error.into() {
             Error::ReferencesMissing { digests, .. } => Error::ReferencesMissing { digests, children },
@@ -234,9 +234,10 @@ impl Registry {
         reference: &Reference,
     ) -> Result<ManifestInfo, Error> {
         let info = self.stat_manifest(repository, reference)?;
-        let here = self.hot.get(&info.digest).is_some() || self.is_whole(&info.digest, info.size).await?;
+        let here =
+            self.content.hot.get(&info.digest).is_some() || self.content.is_whole(&info.digest, info.size).await?;
         if !here && !self.is_placed(&info.digest)? {
-            self.put_aside(&info.digest).await?;
+            self.content.put_aside(&info.digest).await?;
             self.lost(&info.digest);
             return Err(Error::ManifestUnknown);
         }
@@ -245,16 +246,16 @@ impl Registry {
 
     /// What the catalog knows of a manifest.
     pub fn stat_manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<ManifestInfo, Error> {
-        let unknown = || match self.catalog.repository(repository) {
+        let unknown = || match self.catalog().repository(repository) {
             Ok(Some(_)) => Error::ManifestUnknown,
             Ok(None) => Error::RepositoryUnknown,
             Err(error) => error.into(),
         };
         let digest = match reference {
             Reference::Digest(digest) => digest.clone(),
-            Reference::Tag(tag) => self.catalog.tag(repository, tag)?.ok_or_else(unknown)?,
+            Reference::Tag(tag) => self.catalog().tag(repository, tag)?.ok_or_else(unknown)?,
         };
-        let record = self.catalog.manifest(repository, &digest)?.ok_or_else(unknown)?;
+        let record = self.catalog().manifest(repository, &digest)?.ok_or_else(unknown)?;
         Ok(ManifestInfo { digest, media_type: record.media_type, size: record.size })
     }
 
@@ -306,7 +307,8 @@ impl Registry {
         // Its own task: a client that leaves shall stop neither the steps of a long delete nor the line in the log.
         let (registry, caller) = (Arc::clone(self), caller.clone());
         let (repository, reference) = (repository.clone(), reference.clone());
-        let done = self.tasks.spawn(async move { registry.take_manifest_out(&caller, &repository, &reference).await });
+        let done =
+            self.content.tasks.spawn(async move { registry.take_manifest_out(&caller, &repository, &reference).await });
         done.await?
     }
 
@@ -319,22 +321,22 @@ impl Registry {
         let committed = match reference {
             Reference::Tag(tag) => {
                 let command = Command::DeleteTag { repository: repository.clone(), tag: tag.clone() };
-                self.catalog.commit(vec![command]).await?
+                self.catalog().commit(vec![command]).await?
             }
             Reference::Digest(digest) => {
                 // What only this manifest needed starts its grace period now. Before the commit, so that no collection
                 // can come between.
-                if let Some(record) = self.catalog.manifest(repository, digest)? {
+                if let Some(record) = self.catalog().manifest(repository, digest)? {
                     for needed in &record.references {
                         self.touch(repository, needed).await;
                     }
                 }
-                self.catalog.delete_manifest(repository.clone(), digest.clone()).await?
+                self.catalog().delete_manifest(repository.clone(), digest.clone()).await?
             }
         };
         tracing::info!(request.id = %caller.request, client = %caller.address, %repository, %reference,
             "a {} was deleted", if matches!(reference, Reference::Tag(_)) { "tag" } else { "manifest" });
-        self.remove_orphans(committed.orphaned).await;
+        self.content.remove_orphans(committed.orphaned).await;
         Ok(())
     }
 }

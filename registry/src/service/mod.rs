@@ -9,8 +9,6 @@ mod caller;
 mod closing;
 mod error;
 mod grace;
-mod hot_content;
-mod kept_files;
 mod listing;
 mod manifests;
 mod mount;
@@ -20,7 +18,6 @@ mod referrers;
 mod sessions;
 mod upload_body;
 mod uploads;
-mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -30,26 +27,23 @@ use std::time::Duration;
 
 use content_store::{ContentStore, StoreError};
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 
-use crate::catalog::{Catalog, CatalogState};
-use crate::locks::{DigestLock, DigestLocks};
+use crate::catalog::Catalog;
+use crate::content::LocalContent;
 use crate::oci::Digest;
 use crate::placement::{Durability, Remote};
 use crate::telemetry::metrics::Metrics;
 
-pub use blobs::{Blob, Found};
+pub use blobs::{Blob, ColdBlob, Found};
 pub use caller::Caller;
 pub use closing::Closed;
 pub use error::{Error, Progress};
 pub(crate) use grace::{GraceTable, Touch};
-pub use kept_files::KeptFiles;
 pub use listing::{Names, Tags};
 pub use manifests::{ManifestContent, ManifestInfo, ManifestPush, PushedManifest, SMALL_MANIFEST};
 pub use overview::{Overview, RepositoryOverview, TagOverview};
 pub use referrers::{Descriptor, Referrers};
 pub use uploads::{ByteChunks, Chunk, Start, Started};
-pub use usage::keep_counting;
 
 /// What the operator allows. Each has a key of the same name in the configuration.
 #[derive(Clone, Debug)]
@@ -86,23 +80,16 @@ pub struct Limits {
 /// The registry: one per process, shared by everything that serves or maintains it.
 #[derive(Debug)]
 pub struct Registry {
-    pub(crate) catalog: Catalog,
-    pub(crate) store: ContentStore,
+    pub(crate) content: Arc<LocalContent>,
     pub(crate) limits: Limits,
-    pub(crate) locks: DigestLocks,
     pub(crate) grace: GraceTable,
     pub(crate) metrics: Arc<Metrics>,
-    /// Work that must run to its end although the client that asked for it has left.
-    pub(crate) tasks: TaskTracker,
-    /// Asked before any file of content is removed.
-    pub(crate) kept: kept_files::Keeper,
     /// Held by the one collection that may run.
     pub(crate) collecting: tokio::sync::Mutex<()>,
     /// Where content is placed, if anywhere.
     pub(crate) remote: Option<Arc<Remote>>,
     /// What `status` says besides the figures.
     pub(crate) notes: Vec<String>,
-    hot: hot_content::HotContent,
     sessions: sessions::Sessions,
     transfers: Arc<Semaphore>,
     large_manifests: Arc<Semaphore>,
@@ -115,36 +102,26 @@ const LARGE_MANIFESTS: usize = 16;
 
 impl Registry {
     /// Takes up the sessions that an earlier process left. Blocking.
-    pub fn open(
-        catalog: Catalog,
-        store: ContentStore,
-        limits: Limits,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, StoreError> {
-        let sessions = sessions::Sessions::open(&store)?;
-        metrics.uploads_open.set(i64::try_from(sessions.count()).unwrap_or(i64::MAX));
-        Ok(Registry { sessions, ..Registry::open_to_read(catalog, store, limits, metrics) })
+    pub fn open(content: LocalContent, limits: Limits) -> Result<Self, StoreError> {
+        let sessions = sessions::Sessions::open(&content.store)?;
+        content.metrics.uploads_open.set(i64::try_from(sessions.count()).unwrap_or(i64::MAX));
+        Ok(Registry { sessions, ..Registry::open_to_read(content, limits) })
     }
 
     /// For reads only: without the sessions that an earlier process left.
-    pub fn open_to_read(catalog: Catalog, store: ContentStore, limits: Limits, metrics: Arc<Metrics>) -> Self {
+    pub fn open_to_read(content: LocalContent, limits: Limits) -> Self {
         Registry {
             grace: GraceTable::new(limits.grace),
             transfers: Arc::new(Semaphore::new(limits.max_transfers)),
             large_manifests: Arc::new(Semaphore::new(LARGE_MANIFESTS)),
-            locks: DigestLocks::new(),
-            kept: kept_files::Keeper::default(),
             collecting: tokio::sync::Mutex::new(()),
-            tasks: TaskTracker::new(),
             remote: None,
             notes: Vec::new(),
-            hot: hot_content::HotContent::default(),
             pushes: push_report::PushReports::new(),
             overviews: overview::Overviews::new(),
-            catalog,
-            store,
             limits,
-            metrics,
+            metrics: Arc::clone(&content.metrics),
+            content: Arc::new(content),
             sessions: sessions::Sessions::default(),
         }
     }
@@ -169,22 +146,37 @@ impl Registry {
 
     /// Whether this node could be lost now, by its records; `None` where it is the only place anyway.
     pub fn durability(&self) -> Option<Durability> {
-        Some(self.remote.as_ref()?.durability(self.catalog.backlog(), self.catalog.unsettled_count()))
+        Some(self.remote.as_ref()?.durability(self.catalog().backlog(), self.catalog().unsettled_count()))
     }
 
     /// The catalog, for maintenance and status.
     pub fn catalog(&self) -> &Catalog {
-        &self.catalog
+        &self.content.catalog
     }
 
     /// The content store, for maintenance and status.
     pub fn store(&self) -> &ContentStore {
-        &self.store
+        &self.content.store
+    }
+
+    /// The content of this node, for layers that need no more.
+    pub fn content(&self) -> &Arc<LocalContent> {
+        &self.content
+    }
+
+    /// Where content is placed, if anywhere.
+    pub fn remote(&self) -> Option<&Arc<Remote>> {
+        self.remote.as_ref()
+    }
+
+    /// True if a backend has acknowledged the content, and is not to remove it.
+    pub(crate) fn is_placed(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.remote.is_some() && !self.catalog().standing_places(digest)?.is_empty())
     }
 
     /// Nothing new is begun while the disk fails: what comes would fail at its end, after all its bytes.
     pub(crate) fn check_store(&self) -> Result<(), Error> {
-        if self.store.is_troubled() { Err(Error::StoreTroubled) } else { Ok(()) }
+        if self.store().is_troubled() { Err(Error::StoreTroubled) } else { Ok(()) }
     }
 
     /// The limits in force.
@@ -194,63 +186,18 @@ impl Registry {
 
     /// Waits for work whose client has left; call it after the last connection is closed.
     pub async fn finish(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.content.tasks.close();
+        self.content.tasks.wait().await;
     }
 
-    /// Removes the files of content that lost its last holder. A failure is left to the sweep.
-    pub(crate) async fn remove_orphans(&self, orphaned: Vec<Digest>) -> u64 {
-        let mut removed = 0;
-        for digest in orphaned {
-            match self.remove_if_unheld(&digest).await {
-                Ok(true) => removed += 1,
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::warn!(%digest, %error, "could not remove content that nobody holds, the sweep will");
-                }
-            }
-        }
-        removed
-    }
-
-    /// Removes the file of `digest` unless somebody holds it, which is asked under the digest's lock.
-    pub(crate) async fn remove_if_unheld(&self, digest: &Digest) -> Result<bool, Error> {
-        let guard = self.locks.lock(digest).await;
-        self.remove_unheld(guard, digest).await
-    }
-
-    /// The same for those who have the lock. Not while the catalog cannot be written: facts that were in flight when it
-    /// failed may turn out to stand at the next start, and to need the file.
-    pub(crate) async fn remove_unheld(&self, lock: DigestLock, digest: &Digest) -> Result<bool, Error> {
-        if self.catalog.state() != CatalogState::Ready {
-            return Err(Error::Unavailable);
-        }
-        // In this order: what a backup needs was held when it began, so content that was not is none of its business.
-        if self.catalog.is_held(digest)? || self.kept.is_asked_for() {
-            return Ok(false);
-        }
-        let digest = digest.clone();
-        self.blocking_with(lock, move |store| store.remove(&digest)).await
-    }
-
-    /// Keeps all files of content until the guard is dropped: nothing is swept or evicted meanwhile.
-    pub fn keep_files(&self) -> KeptFiles {
-        self.kept.keep()
-    }
-
-    /// Runs file work that needs a guard, and keeps that until the work is done: whoever waits for it may have left.
+    /// Runs file work that needs a guard, and keeps that until the work is done: the caller may leave meanwhile.
     pub(crate) async fn blocking_with<G, T, F>(&self, guard: G, work: F) -> Result<T, Error>
     where
         G: Send + 'static,
         T: Send + 'static,
         F: FnOnce(&ContentStore) -> Result<T, StoreError> + Send + 'static,
     {
-        self.blocking(move |store| {
-            let result = work(store);
-            drop(guard);
-            result
-        })
-        .await
+        Ok(self.content.blocking_with(guard, work).await?)
     }
 
     /// Runs file work on a blocking thread.
@@ -259,8 +206,7 @@ impl Registry {
         T: Send + 'static,
         F: FnOnce(&ContentStore) -> Result<T, StoreError> + Send + 'static,
     {
-        let store = self.store.clone();
-        Ok(tokio::task::spawn_blocking(move || work(&store)).await??)
+        Ok(self.content.blocking(work).await?)
     }
 
     /// Runs index pages on a blocking thread: they may touch the disk many times.
@@ -269,14 +215,13 @@ impl Registry {
         T: Send + 'static,
         F: FnOnce(&Catalog) -> Result<T, Error> + Send + 'static,
     {
-        let catalog = self.catalog.clone();
-        tokio::task::spawn_blocking(move || work(&catalog)).await?
+        self.content.reading(work).await
     }
 
     /// Starts a blob's grace period anew; waits if it is just being collected.
     pub(crate) async fn touch(&self, repository: &crate::oci::RepositoryName, digest: &Digest) {
         if self.grace.touch(repository, digest) == Touch::BeingCollected {
-            drop(self.locks.lock(digest).await);
+            drop(self.content.locks.lock(digest).await);
             let _ = self.grace.touch(repository, digest);
         }
     }

@@ -24,12 +24,12 @@ impl Registry {
         };
         for from in sources {
             // A mount of content whose file is lost would keep the client from bringing it back.
-            match self.catalog.blob(&from, digest)? {
-                Some(size) if self.is_whole(digest, size).await? || self.is_placed(digest)? => {}
+            match self.catalog().blob(&from, digest)? {
+                Some(size) if self.content.is_whole(digest, size).await? || self.is_placed(digest)? => {}
                 _ => continue,
             }
             let command = Command::MountBlob { repository: repository.clone(), digest: digest.clone(), from };
-            match self.catalog.commit(vec![command]).await {
+            match self.catalog().commit(vec![command]).await {
                 Ok(_) => return Ok(true),
                 Err(CommitError::Refused(Refusal::BlobUnknown | Refusal::RepositoryUnknown)) => {}
                 Err(error) => return Err(error.into()),

@@ -127,10 +127,10 @@ impl Registry {
         subject: &Digest,
     ) -> Result<BTreeMap<Digest, Descriptor>, Error> {
         let none = BTreeMap::new();
-        let Some(digest) = self.catalog.tag(repository, &fallback_tag(subject))? else {
+        let Some(digest) = self.catalog().tag(repository, &fallback_tag(subject))? else {
             return Ok(none);
         };
-        let Some(record) = self.catalog.manifest(repository, &digest)? else {
+        let Some(record) = self.catalog().manifest(repository, &digest)? else {
             return Ok(none);
         };
         if ManifestKind::parse(&record.media_type).is_none_or(|kind| !kind.is_index()) {

@@ -61,7 +61,7 @@ async fn a_file_that_a_push_has_replaced_is_not_put_aside() {
     let fixture = Fixture::new(GRACE);
     let digest = fixture.push_blob(b"sound again").await;
     let seen = StoreError::Corrupt { path: fixture.file(&digest), computed: digest.clone() };
-    fixture.registry.damaged(&digest, seen).await;
+    fixture.registry.content.damaged(&digest, seen).await;
     assert!(fixture.has(&digest).await);
 }
 

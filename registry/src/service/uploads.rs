@@ -78,7 +78,7 @@ impl Registry {
         repository: &RepositoryName,
         algorithm: Option<Algorithm>,
     ) -> Result<Arc<Session>, Error> {
-        if self.catalog.state() == CatalogState::ReadOnly {
+        if self.catalog().state() == CatalogState::ReadOnly {
             return Err(Error::ReadOnly);
         }
         self.check_store()?;
@@ -90,13 +90,13 @@ impl Registry {
         }
         // Its own task: a client that leaves meanwhile shall not leave files that no table knows.
         let (registry, repository) = (Arc::clone(self), repository.clone());
-        self.tasks.spawn(async move { registry.make_session(repository, algorithm).await }).await?
+        self.content.tasks.spawn(async move { registry.make_session(repository, algorithm).await }).await?
     }
 
     /// True if as much waits for its place as may.
     fn is_staging_full(&self) -> bool {
         let limit = self.remote.as_ref().map_or(0, |remote| remote.settings.staging_limit);
-        limit > 0 && self.catalog.backlog().bytes >= limit
+        limit > 0 && self.catalog().backlog().bytes >= limit
     }
 
     async fn make_session(
@@ -169,7 +169,7 @@ impl Registry {
         let free = Arc::clone(&session.upload).try_lock_owned().ok();
         let is_free = free.is_some();
         let registry = Arc::clone(self);
-        let discarded = self.tasks.spawn(async move {
+        let discarded = self.content.tasks.spawn(async move {
             let mut upload = match free {
                 Some(upload) => upload,
                 None => Arc::clone(&session.upload).lock_owned().await,

@@ -22,6 +22,16 @@ impl Catalog {
         self.read(|index| placing::placements(index, digest, MAX_PLACEMENTS))
     }
 
+    /// The placements that content can be read from; those that were read back come first. None without
+    /// [`Catalog::wanted`].
+    pub fn standing_places(&self, digest: &Digest) -> Result<Vec<Placement>, ReadError> {
+        let Some(wanted) = self.wanted() else { return Ok(Vec::new()) };
+        let mut placements = self.placements(digest)?;
+        placements.retain(|placement| wanted.counts(placement) > 0);
+        placements.sort_by_key(|placement| !wanted.is_read_back(placement));
+        Ok(placements)
+    }
+
     /// The list of unit roots of content; `None` if it is unknown.
     pub fn unit_roots(&self, digest: &Digest) -> Result<Option<UnitRootsList>, ReadError> {
         self.read(|index| placing::unit_roots(index, digest))

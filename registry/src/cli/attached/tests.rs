@@ -41,7 +41,12 @@ async fn start(config: &Config) -> Running {
         backend::check(&**backend).await.unwrap();
     }
     let end = CancellationToken::new();
-    let placing = tokio::spawn(placement::run(Arc::clone(&node.registry), end.clone()));
+    let (content, remote, stop) = (Arc::clone(node.registry.content()), node.registry.remote().cloned(), end.clone());
+    let placing = tokio::spawn(async move {
+        if let Some(remote) = remote {
+            placement::run(content, remote, stop).await;
+        }
+    });
     Running { node, attached, placing, end }
 }
 

@@ -12,10 +12,12 @@ use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
 use super::{GRACE, Node, large, settings, unavailable};
+use crate::content::unit_hashes;
+use crate::fetch;
 use crate::oci::{Digest, Reference};
+use crate::placement::Settings;
 use crate::placement::eviction::pass;
-use crate::placement::{ColdBlob, Settings, unit_hashes};
-use crate::service::{Error, Found, Start};
+use crate::service::{ColdBlob, Error, Found, Start};
 use crate::{admin, gc};
 
 impl Node {
@@ -32,12 +34,12 @@ impl Node {
     }
 
     pub(super) async fn evict(&self) -> u64 {
-        pass(&self.fixture.registry, 1, &CancellationToken::new()).await.unwrap()
+        pass(self.fixture.registry.content(), 1, &CancellationToken::new()).await.unwrap()
     }
 
     pub(super) async fn cold(&self, digest: &Digest) -> ColdBlob {
         match self.fixture.registry.open_blob(&self.fixture.repository, digest).await.unwrap() {
-            Found::Elsewhere(cold) => cold,
+            Found::Cold(cold) => cold,
             Found::Here(blob) => panic!("{blob:?}"),
         }
     }
@@ -47,8 +49,13 @@ impl Node {
     }
 }
 
+/// An answer waits this long for the first unit.
+fn waiting(first_unit: Duration) -> Settings {
+    Settings { fetch: fetch::Settings { first_unit, ..fetch::Settings::default() }, ..settings() }
+}
+
 pub(super) async fn read(cold: &ColdBlob, range: Range<u64>) -> Result<Vec<u8>, Error> {
-    let pieces = cold.read(range).await?.into_stream().try_collect::<Vec<_>>().await;
+    let pieces = cold.read(vec![range]).await?.try_collect::<Vec<_>>().await;
     Ok(pieces.map_err(|_| Error::BackendUnavailable)?.concat())
 }
 
@@ -70,7 +77,7 @@ async fn only_what_was_read_back_goes_and_the_least_used_first() {
     let long_ago = SystemTime::now() - Duration::from_hours(9);
     fs::File::open(node.fixture.file(&old)).unwrap().set_modified(long_ago).unwrap();
     let registry = &node.fixture.registry;
-    assert_eq!(pass(registry, 12, &CancellationToken::new()).await.unwrap(), 1);
+    assert_eq!(pass(registry.content(), 12, &CancellationToken::new()).await.unwrap(), 1);
     assert!(!node.fixture.file(&old).exists() && node.fixture.file(&young).exists());
     assert!(node.fixture.has(&old).await, "clients are told that it is there");
     let (out, mut replies) = admin::Output::new();
@@ -102,7 +109,7 @@ async fn what_is_to_be_removed_there_stays_here() {
 async fn sixteen_clients_make_one_fetch_and_the_file_is_here_again() {
     let bytes = large(3 * UNIT + 77);
     let (node, digest) = Node::with_cold(&bytes, settings()).await;
-    let roots = node.fixture.registry.catalog.unit_roots(&digest).unwrap().unwrap();
+    let roots = node.fixture.registry.catalog().unit_roots(&digest).unwrap().unwrap();
     assert!(node.fixture.file(&roots.list).exists(), "the roots stay");
     let before = node.faults.calls(Call::Get);
     let cold = node.cold(&digest).await;
@@ -125,16 +132,16 @@ async fn cold_reads_do_without_hashes_of_units_and_with_wrong_ones() {
     let length = bytes.len() as u64;
     let (node, digest) = Node::with_cold(&bytes, settings()).await;
     let registry = &node.fixture.registry;
-    let remote = registry.remote.as_ref().unwrap();
-    let known = remote.unit_hashes(&registry.catalog, &digest).unwrap().unwrap();
+    let directory = registry.content.unit_hashes.as_ref().unwrap();
+    let known = registry.content.unit_hashes(&digest).unwrap().unwrap();
     assert_eq!(known[..], bytes.chunks(UNIT as usize).map(UnitHash::of).collect::<Vec<_>>());
-    let list = registry.catalog.unit_roots(&digest).unwrap().unwrap().list;
+    let list = registry.catalog().unit_roots(&digest).unwrap().unwrap().list;
     for wrong in [None, Some(UnitHash::of(b"something else"))] {
         match wrong {
-            None => fs::remove_dir_all(&remote.unit_hashes).unwrap(),
+            None => fs::remove_dir_all(directory).unwrap(),
             Some(wrong) => {
-                fs::create_dir_all(&remote.unit_hashes).unwrap();
-                unit_hashes::keep(&remote.unit_hashes, &digest, &list, &vec![wrong; known.len()]);
+                fs::create_dir_all(directory).unwrap();
+                unit_hashes::keep(directory, &digest, &list, &vec![wrong; known.len()]);
             }
         }
         let cold = node.cold(&digest).await;
@@ -176,7 +183,7 @@ async fn several_ranges_cost_the_units_they_touch_and_come_in_the_order_asked() 
         9 * UNIT..9 * UNIT + 9,
     ];
     let before = node.faults.calls(Call::Get);
-    let pieces = cold.read_several(ranges.to_vec()).await.unwrap().into_stream().try_collect::<Vec<_>>().await;
+    let pieces = cold.read(ranges.to_vec()).await.unwrap().try_collect::<Vec<_>>().await;
     let want: Vec<&[u8]> = ranges.iter().map(|range| &bytes[range.start as usize..range.end as usize]).collect();
     assert!(pieces.unwrap().concat() == want.concat());
     assert_eq!(node.fetched(), 3 * UNIT + 9);
@@ -200,9 +207,9 @@ fn ranges_in_any_order_are_their_bytes_and_cost_their_units() {
         let pieces = runtime.block_on(async {
             // What the reads before fetched is gone with the last of them.
             let remote = node.fixture.registry.remote.as_ref().unwrap();
-            node.until("no cold read", |_| remote.cold_reads.get(&digest).is_none()).await;
+            node.until("no cold read", |_| remote.origin.reads.get(&digest).is_none()).await;
             let cold = node.cold(&digest).await;
-            cold.read_several(ranges.clone()).await.unwrap().into_stream().try_collect::<Vec<_>>().await.unwrap()
+            cold.read(ranges.clone()).await.unwrap().try_collect::<Vec<_>>().await.unwrap()
         });
         let want: Vec<&[u8]> = ranges.iter().map(|range| &bytes[range.start as usize..range.end as usize]).collect();
         prop_assert!(pieces.concat() == want.concat());
@@ -218,7 +225,7 @@ async fn a_thousand_ranges_of_one_unit_cost_one_fetch() {
     let cold = node.cold(&digest).await;
     let ranges: Vec<_> = (0..1024).map(|number| UNIT + number * 4000..UNIT + number * 4000 + 2).collect();
     let before = node.faults.calls(Call::Get);
-    let pieces = cold.read_several(ranges.clone()).await.unwrap().into_stream().try_collect::<Vec<_>>().await.unwrap();
+    let pieces = cold.read(ranges.clone()).await.unwrap().try_collect::<Vec<_>>().await.unwrap();
     assert_eq!(pieces.len(), ranges.len());
     assert!(pieces.iter().zip(ranges).all(|(piece, range)| **piece == bytes[range.start as usize..range.end as usize]));
     assert_eq!((node.faults.calls(Call::Get) - before, node.fetched()), (1, UNIT));
@@ -229,7 +236,7 @@ async fn no_wrong_byte_leaves_in_a_later_range() {
     let bytes = large(3 * UNIT);
     let (node, digest) = Node::with_cold(&bytes, settings()).await;
     let cold = node.cold(&digest).await;
-    let mut stream = cold.read_several(vec![9..12, 2 * UNIT..2 * UNIT + 99]).await.unwrap().into_stream();
+    let mut stream = cold.read(vec![9..12, 2 * UNIT..2 * UNIT + 99]).await.unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap(), bytes[9..12]);
     node.faults.always(Call::Get, Fault::WrongByte(9));
     assert!(stream.next().await.unwrap().is_err());
@@ -242,7 +249,7 @@ async fn no_wrong_byte_leaves() {
     let cold = node.cold(&digest).await;
     node.faults.at(Call::Get, 0, Fault::WrongByte(UNIT + 9));
     node.faults.always(Call::Get, Fault::WrongByte(9));
-    let mut stream = cold.read(0..bytes.len() as u64).await.unwrap().into_stream();
+    let mut stream = cold.read(vec![0..bytes.len() as u64]).await.unwrap();
     let mut got = Vec::new();
     let ended = loop {
         match stream.next().await {
@@ -272,7 +279,7 @@ async fn a_client_that_falls_behind_reads_from_the_file() {
     let bytes = large(8 * UNIT);
     let (node, digest) = Node::with_cold(&bytes, settings()).await;
     let cold = node.cold(&digest).await;
-    let mut slow = cold.read(0..bytes.len() as u64).await.unwrap().into_stream();
+    let mut slow = cold.read(vec![0..bytes.len() as u64]).await.unwrap();
     let mut got = slow.next().await.unwrap().unwrap().to_vec();
     node.until("here again", |node| node.fixture.file(&digest).exists()).await;
     while let Some(piece) = slow.next().await {
@@ -290,14 +297,14 @@ async fn roots_of_damaged_content_are_not_recorded_over_those_of_sound_content()
     node.until_read_back(&digest).await;
     node.stop().await;
     let registry = &node.fixture.registry;
-    let recorded = registry.catalog.unit_roots(&digest).unwrap().unwrap();
+    let recorded = registry.catalog().unit_roots(&digest).unwrap().unwrap();
     fs::remove_file(node.fixture.file(&recorded.list)).unwrap();
     let file = node.fixture.file(&digest);
     fs::remove_file(&file).unwrap();
     fs::write(&file, &large(2 * UNIT + 1)[1..]).unwrap();
     let stop = CancellationToken::new();
-    assert!(!crate::placement::roots::keep_unit_roots(registry, &digest, 2 * UNIT, &stop).await.unwrap());
-    assert_eq!(registry.catalog.unit_roots(&digest).unwrap().unwrap().list, recorded.list);
+    assert!(!registry.content.keep_unit_roots(&digest, 2 * UNIT, &stop).await.unwrap());
+    assert_eq!(registry.catalog().unit_roots(&digest).unwrap().unwrap().list, recorded.list);
     assert!(!file.exists(), "it was put aside");
 }
 
@@ -317,12 +324,13 @@ async fn a_client_that_leaves_stops_what_only_it_needed() {
     let (node, digest) = Node::with_cold(&bytes, settings()).await;
     node.faults.always(Call::Get, Fault::StallAfter(UNIT));
     let cold = node.cold(&digest).await;
-    let (leaves, stays) = (cold.read(0..bytes.len() as u64).await.unwrap(), cold.read(0..UNIT + 1).await.unwrap());
+    let (leaves, stays) =
+        (cold.read(vec![0..bytes.len() as u64]).await.unwrap(), cold.read(vec![0..UNIT + 1]).await.unwrap());
     drop(leaves);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(node.fixture.registry.tasks.len(), 1, "the other one waits for the second unit");
+    assert_eq!(node.fixture.registry.content.tasks.len(), 1, "the other one waits for the second unit");
     drop(stays);
-    node.until("no fetch left", |node| node.fixture.registry.tasks.is_empty()).await;
+    node.until("no fetch left", |node| node.fixture.registry.content.tasks.is_empty()).await;
     drop(cold);
     let left = fs::read_dir(node.fixture.folder.path().join("uploads")).unwrap().count();
     assert_eq!(left, 0, "nor its file");
@@ -332,10 +340,10 @@ async fn a_client_that_leaves_stops_what_only_it_needed() {
 async fn a_backend_that_is_down_is_said_at_once_and_a_slow_one_is_waited_for() {
     let bytes = large(2 * UNIT);
     let first_unit = Duration::from_millis(300);
-    let (node, digest) = Node::with_cold(&bytes, Settings { first_unit, ..settings() }).await;
+    let (node, digest) = Node::with_cold(&bytes, waiting(first_unit)).await;
     let cold = node.cold(&digest).await;
     node.faults.always(Call::Get, Fault::Fail(unavailable));
-    let refused = cold.read(0..10).await;
+    let refused = cold.read(vec![0..10]).await;
     // The pauses between attempts are about as long as the patience.
     assert!(matches!(refused, Err(Error::BackendUnavailable) | Ok(_)));
     drop(refused);
@@ -343,9 +351,9 @@ async fn a_backend_that_is_down_is_said_at_once_and_a_slow_one_is_waited_for() {
     node.faults.clear();
     node.faults.at(Call::Get, 0, Fault::Late(4 * first_unit));
     let began = tokio::time::Instant::now();
-    let slow = cold.read(0..bytes.len() as u64).await.unwrap();
+    let slow = cold.read(vec![0..bytes.len() as u64]).await.unwrap();
     assert!(began.elapsed() < 3 * first_unit, "headers go out");
-    let got = slow.into_stream().try_collect::<Vec<_>>().await.unwrap().concat();
+    let got = slow.try_collect::<Vec<_>>().await.unwrap().concat();
     assert!(got == bytes);
 }
 
@@ -372,7 +380,7 @@ async fn manifests_and_small_blobs_come_back_whole() {
     node.faults.clear();
     let content = registry.get_manifest(repository, &reference).await.unwrap();
     assert_eq!(Digest::of(crate::oci::Algorithm::Sha256, &content.body), manifest);
-    let Found::Elsewhere(cold) = registry.open_blob(repository, &config).await.unwrap() else { panic!("it is here") };
+    let Found::Cold(cold) = registry.open_blob(repository, &config).await.unwrap() else { panic!("it is here") };
     assert_eq!(read(&cold, 0..6).await.unwrap(), b"config");
     node.until("both here again", |node| node.fixture.file(&config).exists() && node.fixture.file(&manifest).exists())
         .await;
@@ -399,15 +407,14 @@ async fn rot_is_mended_from_the_backend() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_that_answers_nothing_is_not_waited_for() {
     let bytes = large(2 * UNIT);
-    let (node, digest) =
-        Node::with_cold(&bytes, Settings { first_unit: Duration::from_millis(100), ..settings() }).await;
+    let (node, digest) = Node::with_cold(&bytes, waiting(Duration::from_millis(100))).await;
     let cold = node.cold(&digest).await;
     node.faults.always(Call::Get, Fault::Stall);
-    assert!(cold.read(0..9).await.is_ok(), "it answers, so the bytes will come");
+    assert!(cold.read(vec![0..9]).await.is_ok(), "it answers, so the bytes will come");
     node.faults.always(Call::Ping, Fault::Fail(unavailable));
-    assert!(matches!(cold.read(0..9).await, Err(Error::BackendUnavailable)));
+    assert!(matches!(cold.read(vec![0..9]).await, Err(Error::BackendUnavailable)));
     // Who comes while the stalled fetch is still there would wait with it.
-    node.until("no fetch left", |node| node.fixture.registry.tasks.is_empty()).await;
+    node.until("no fetch left", |node| node.fixture.registry.content.tasks.is_empty()).await;
     node.faults.always(Call::Get, Fault::Late(Duration::from_millis(400)));
     node.faults.always(Call::Ping, Fault::Stall);
     assert!(read(&cold, 0..9).await.unwrap() == bytes[..9], "it stalled for a moment only");

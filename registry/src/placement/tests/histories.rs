@@ -59,7 +59,7 @@ fn name(number: u8) -> Digest {
 }
 
 async fn evict(node: &Node) {
-    pass(&node.fixture.registry, 1, &CancellationToken::new()).await.unwrap();
+    pass(node.fixture.registry.content(), 1, &CancellationToken::new()).await.unwrap();
 }
 
 async fn assert_nothing_is_lost(node: &Node, held: &BTreeSet<u8>) {
@@ -104,7 +104,7 @@ async fn run(steps: Vec<Step>) {
     for number in &held {
         node.until_read_back(&name(*number)).await;
     }
-    let no_unpins = |node: &Node| node.fixture.registry.catalog.pending_unpins(None, 1).unwrap().items.is_empty();
+    let no_unpins = |node: &Node| node.fixture.registry.catalog().pending_unpins(None, 1).unwrap().items.is_empty();
     node.until("no pending unpin", no_unpins).await;
     evict(&node).await;
     for number in 0..CONTENTS {
@@ -118,7 +118,7 @@ async fn run(steps: Vec<Step>) {
         assert!(!node.fixture.file(&name(number)).exists(), "{number} did not go");
     }
     assert_nothing_is_lost(&node, &held).await;
-    assert_eq!(node.fixture.registry.catalog.recount_backlog().unwrap().count, 0);
+    assert_eq!(node.fixture.registry.catalog().recount_backlog().unwrap().count, 0);
     node.stop().await;
 }
 

@@ -16,9 +16,9 @@ use crate::admin::Item;
 use crate::admin::reply::Finding;
 use crate::catalog::UnitRootsList;
 use crate::catalog::command::Command;
+use crate::content::unit_roots::list_of_bytes;
 use crate::oci::Digest;
 use crate::placement::Settings;
-use crate::placement::roots::list_of_bytes;
 use crate::service::Error;
 use crate::{admin, gc};
 
@@ -53,7 +53,7 @@ impl Node {
     }
 
     fn recorded(&self, digest: &Digest) -> UnitRootsList {
-        self.fixture.registry.catalog.unit_roots(digest).unwrap().unwrap()
+        self.fixture.registry.catalog().unit_roots(digest).unwrap().unwrap()
     }
 
     fn lose_file(&self, digest: &Digest) {
@@ -70,7 +70,7 @@ impl Node {
     /// A fetch may write on for a moment after its last reader: who comes then needs nothing from the backend.
     async fn until_left(&self, digest: &Digest) {
         let remote = self.fixture.registry.remote.as_ref().unwrap();
-        self.until("no fetch is under way", |_| remote.cold_reads.get(digest).is_none()).await;
+        self.until("no fetch is under way", |_| remote.origin.reads.get(digest).is_none()).await;
     }
 
     /// A part is read for the price of its units.
@@ -204,7 +204,7 @@ async fn a_list_that_does_not_come_at_all_keeps_nobody_from_the_content() {
 async fn a_list_that_stalls_is_not_waited_for_forever() {
     let bytes = large(4 * UNIT + 1);
     let (mut node, digest, list) = Node::with_cold_and_list(&bytes).await;
-    node.settings.list_patience = Duration::from_millis(200);
+    node.settings.fetch.list_patience = Duration::from_millis(200);
     let node = node.restart(GRACE).await;
     node.lose_file(&list);
     node.faults.at(Call::Get, 0, Fault::Stall);
@@ -249,7 +249,7 @@ async fn a_list_that_is_nowhere_is_made_from_the_content_that_is_here() {
         node.lose_there(&list).await;
         let place = node.places(&list).remove(0);
         let lost = Command::RecordUnplaced { digest: list.clone(), locator: place.locator, standing: place.sequence };
-        node.fixture.registry.catalog.commit(vec![lost]).await.unwrap();
+        node.fixture.registry.catalog().commit(vec![lost]).await.unwrap();
         node.start();
         node.until_read_back(&list).await;
         assert!(fs::read(node.fixture.file(&list)).unwrap() == list_of_bytes(&bytes));
@@ -286,7 +286,7 @@ async fn an_index_made_anew_knows_where_lists_are() {
     let bytes = large(4 * UNIT + 1);
     let (node, digest, list) = Node::with_cold_and_list(&bytes).await;
     let before = (node.recorded(&digest), node.places(&list));
-    node.fixture.registry.catalog.close();
+    node.fixture.registry.catalog().close();
     fs::remove_dir_all(node.fixture.folder.path().join("index")).unwrap();
     let node = node.restart(GRACE).await;
     assert_eq!((node.recorded(&digest), node.places(&list)), before);
@@ -331,7 +331,7 @@ async fn roots_of_a_damaged_file_are_put_right_when_it_comes_again() {
         let list = node.list_of(&digest);
         assert!(wrong != list && fs::read(node.fixture.file(&list)).unwrap() == list_of_bytes(&bytes), "{profile}");
         node.until("the wrong one unpinned", |node| node.places(&wrong).is_empty()).await;
-        assert!(!node.fixture.registry.catalog.is_held(&wrong).unwrap());
+        assert!(!node.fixture.registry.catalog().is_held(&wrong).unwrap());
         node.stop().await;
         drop(portal);
     }

@@ -59,8 +59,9 @@ impl Node {
     }
 
     pub(crate) fn start(&mut self) {
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(run(Arc::clone(&self.fixture.registry), stop.clone()));
+        let (registry, stop) = (&self.fixture.registry, CancellationToken::new());
+        let running =
+            tokio::spawn(run(Arc::clone(registry.content()), Arc::clone(registry.remote().unwrap()), stop.clone()));
         self.running = Some((running, stop));
     }
 
@@ -86,7 +87,7 @@ impl Node {
     }
 
     pub(crate) fn places(&self, digest: &Digest) -> Vec<Placement> {
-        self.fixture.registry.catalog.placements(digest).unwrap()
+        self.fixture.registry.catalog().placements(digest).unwrap()
     }
 
     pub(crate) fn durability(&self) -> Durability {
@@ -164,18 +165,18 @@ async fn content_above_a_unit_gets_its_roots_and_the_sweep_leaves_them() {
     node.fixture.push_manifest(&digest, bytes.len()).await;
     node.start();
     node.until_read_back(&digest).await;
-    let roots = node.fixture.registry.catalog.unit_roots(&digest).unwrap().unwrap();
+    let roots = node.fixture.registry.catalog().unit_roots(&digest).unwrap().unwrap();
     assert_eq!(roots.units, 3);
     assert_eq!(
-        node.fixture.registry.store.read_verified(&roots.list, 96).unwrap(),
-        crate::placement::roots::list_of_bytes(&bytes)
+        node.fixture.registry.store().read_verified(&roots.list, 96).unwrap(),
+        crate::content::unit_roots::list_of_bytes(&bytes)
     );
     node.until_read_back(&roots.list).await;
     assert_eq!(gc::collect(&node.fixture.registry, false).await.unwrap().files, 0);
     assert!(node.fixture.file(&roots.list).exists());
 
     // With its content the list goes, here and there.
-    let manifest = node.fixture.registry.catalog.tag(&node.fixture.repository, &"latest".parse().unwrap());
+    let manifest = node.fixture.registry.catalog().tag(&node.fixture.repository, &"latest".parse().unwrap());
     let reference = crate::oci::Reference::Digest(manifest.unwrap().unwrap());
     node.fixture
         .registry
@@ -303,12 +304,4 @@ async fn a_late_unpin_never_takes_what_was_pushed_again() {
     assert!(node.is_there(&digest, 14).await, "it was found missing and uploaded anew");
     assert_eq!(node.places(&digest)[0].after_unpin, None);
     node.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_without_a_backend_runs_nothing() {
-    let fixture = Fixture::new(GRACE);
-    fixture.push_blob(b"stays here").await;
-    run(Arc::clone(&fixture.registry), CancellationToken::new()).await;
-    assert_eq!(fixture.registry.durability(), None);
 }

@@ -46,7 +46,7 @@ async fn take_effect(node: &Node, digest: &Digest) {
 }
 
 async fn evicted(node: &Node) -> u64 {
-    pass(&node.fixture.registry, 1, &CancellationToken::new()).await.unwrap()
+    pass(node.fixture.registry.content(), 1, &CancellationToken::new()).await.unwrap()
 }
 
 /// After a restart it was in no queue, and no scan met it.
@@ -61,11 +61,11 @@ async fn what_an_upload_left_goes_though_its_content_was_deleted_before_the_firs
     node.stop().await;
     let mut node = node.restart(Duration::ZERO).await;
     let (registry, remote) = (&node.fixture.registry, node.fixture.registry.remote.as_ref().unwrap());
-    assert_eq!(settle_old(registry, remote, |_| true).await, [], "who looks at it anyway settles it");
-    assert_eq!(settle_old(registry, remote, |_| false).await, std::slice::from_ref(&digest));
+    assert_eq!(settle_old(registry.content(), remote, |_| true).await, [], "who looks at it anyway settles it");
+    assert_eq!(settle_old(registry.content(), remote, |_| false).await, std::slice::from_ref(&digest));
     gc::collect(registry, false).await.unwrap();
-    assert!(!registry.catalog.is_held(&digest).unwrap() && node.is_there(&digest, BYTES.len() as u64).await);
-    look_at(registry, remote, &digest, &CancellationToken::new()).await.unwrap();
+    assert!(!registry.catalog().is_held(&digest).unwrap() && node.is_there(&digest, BYTES.len() as u64).await);
+    look_at(registry.content(), remote, &digest, &CancellationToken::new()).await.unwrap();
     assert!(node.places(&digest)[0].unpin_pending);
     node.start();
     node.until("removed", |node| node.places(&digest).is_empty()).await;
@@ -172,7 +172,7 @@ async fn a_portal_that_hangs_keeps_no_other_removal_waiting() {
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
     assert_eq!(a.faults.calls(Call::Delete), node.settings.transfers as u64, "no more at once");
     assert!(digests.iter().all(|digest| a.has(digest)));
-    let pending = |node: &Node| node.fixture.registry.catalog.pending_unpins(None, 99).unwrap().items.len();
+    let pending = |node: &Node| node.fixture.registry.catalog().pending_unpins(None, 99).unwrap().items.len();
     assert_eq!(pending(&node), usize::from(CONTENTS), "not closed before the last one answers");
     a.faults.clear();
     let mut node = node.restart(Duration::ZERO).await;

@@ -7,8 +7,15 @@ use backends::wrap::{Call, Fault};
 use tokio::time::Instant;
 
 use super::{GRACE, Node, large, settings, unavailable};
-use crate::placement::{Acknowledgement, Settings, flush};
+use crate::placement::{Acknowledgement, Durability, Settings, flush};
 use crate::service::Error;
+
+impl Node {
+    async fn flush(&self) -> Durability {
+        let registry = &self.fixture.registry;
+        flush(registry.content(), registry.remote().unwrap()).await
+    }
+}
 
 fn network(patience_ms: u64) -> Settings {
     Settings {
@@ -38,7 +45,7 @@ async fn a_push_is_acknowledged_when_its_list_of_unit_roots_is_at_the_backend_to
     node.faults.at(Call::Put, 0, Fault::Late(Duration::from_millis(500)));
     node.start();
     let blob = node.fixture.push_blob(large(UNIT + 1)).await;
-    let list = node.fixture.registry.catalog.unit_roots(&blob).unwrap().unwrap().list;
+    let list = node.fixture.registry.catalog().unit_roots(&blob).unwrap().unwrap().list;
     assert_eq!((node.places(&blob).len(), node.places(&list).len()), (1, 1));
     node.stop().await;
 }
@@ -54,7 +61,7 @@ async fn a_push_that_does_not_get_there_in_time_is_in_doubt_and_may_be_repeated(
     let doubtful = node.fixture.try_push_manifest(&blob, 13).await;
     assert!(matches!(doubtful, Err(Error::InDoubt)), "{doubtful:?}");
     let tag = "latest".parse().unwrap();
-    assert!(node.fixture.registry.catalog.tag(&node.fixture.repository, &tag).unwrap().is_some(), "it is visible");
+    assert!(node.fixture.registry.catalog().tag(&node.fixture.repository, &tag).unwrap().is_some(), "it is visible");
     node.faults.clear();
     node.until("placed", |node| node.durability().backlog.count == 0).await;
     node.fixture.push_manifest(&blob, 13).await;
@@ -77,11 +84,11 @@ async fn a_stop_brings_away_what_it_can_and_says_what_is_left() {
     for number in 0..8_u8 {
         node.fixture.push_blob([number]).await;
     }
-    let left = flush(&node.fixture.registry).await.unwrap();
+    let left = node.flush().await;
     assert_eq!(left.backlog.count, 0);
     node.faults.always(Call::Put, Fault::Stall);
     node.fixture.push_blob(b"stuck").await;
-    let left = flush(&node.fixture.registry).await.unwrap();
+    let left = node.flush().await;
     assert_eq!(left.to_string(), "safe to close: no, 1 blob, 5 B");
     node.stop().await;
 }

@@ -11,10 +11,8 @@ use std::{fs, io};
 use backends::UnitHash;
 use content_store::record::{self, Fields, Format, RecordError};
 
-use super::Remote;
-use crate::catalog::Catalog;
+use super::{Error, LocalContent};
 use crate::oci::Digest;
-use crate::service::Error;
 
 /// Content of more units has no record: this is 2 TiB.
 const MAX_UNITS: usize = 512 * 1024;
@@ -27,7 +25,7 @@ const NEW: &str = ".new";
 /// Keeps the hashes of content whose roots have this list. Blocks. Nothing depends on it.
 ///
 /// Not synced: a crash leaves the old record, which names another list, the new one, or none.
-pub(super) fn keep(directory: &Path, digest: &Digest, list: &Digest, hashes: &[UnitHash]) {
+pub(crate) fn keep(directory: &Path, digest: &Digest, list: &Digest, hashes: &[UnitHash]) {
     if hashes.len() > MAX_UNITS {
         return;
     }
@@ -52,11 +50,19 @@ fn decode(fields: &mut Fields<'_>) -> Option<(Digest, Arc<[UnitHash]>)> {
     rest.is_empty().then(|| (list, hashes.iter().copied().map(UnitHash::from_bytes).collect()))
 }
 
-impl Remote {
+impl LocalContent {
+    /// Keeps the hashes of content whose roots have this list, where such are kept.
+    pub(super) async fn keep_unit_hashes(&self, digest: &Digest, list: Digest, hashes: Vec<UnitHash>) {
+        let (Some(directory), digest) = (self.unit_hashes.clone(), digest.clone()) else { return };
+        // It only fails where the process ends.
+        let _ = tokio::task::spawn_blocking(move || keep(&directory, &digest, &list, &hashes)).await;
+    }
+
     /// The hashes of the units of content with the roots that are recorded. Blocks.
-    pub(super) fn unit_hashes(&self, catalog: &Catalog, digest: &Digest) -> Result<Option<Arc<[UnitHash]>>, Error> {
-        let Some(recorded) = catalog.unit_roots(digest)? else { return Ok(None) };
-        let known = read(&self.unit_hashes, digest, &recorded.list).unwrap_or_else(|error| {
+    pub(crate) fn unit_hashes(&self, digest: &Digest) -> Result<Option<Arc<[UnitHash]>>, Error> {
+        let Some(directory) = &self.unit_hashes else { return Ok(None) };
+        let Some(recorded) = self.catalog.unit_roots(digest)? else { return Ok(None) };
+        let known = read(directory, digest, &recorded.list).unwrap_or_else(|error| {
             tracing::warn!(%digest, %error, "the hashes of units cannot be read, their roots are used");
             None
         });
@@ -64,8 +70,8 @@ impl Remote {
     }
 
     /// Removes the records of content that nobody holds, and what a crash left.
-    pub(crate) async fn sweep_unit_hashes(&self, catalog: &Catalog) -> Result<(), Error> {
-        let (directory, catalog) = (self.unit_hashes.clone(), catalog.clone());
+    pub(crate) async fn sweep_unit_hashes(&self) -> Result<(), Error> {
+        let (Some(directory), catalog) = (self.unit_hashes.clone(), self.catalog.clone()) else { return Ok(()) };
         tokio::task::spawn_blocking(move || sweep(&directory, |digest| Ok(catalog.is_held(digest)?))).await?
     }
 }

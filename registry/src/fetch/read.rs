@@ -10,8 +10,7 @@ use backends::UNIT;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 
-use super::{Cold, Step, fetch};
-use crate::service::Error;
+use super::{Cold, Error, Step, task};
 
 /// Bytes that are sent at once.
 const READ_SIZE: u64 = 256 * 1024;
@@ -119,8 +118,8 @@ impl ColdRead {
             let step = self.cold.units().step(self.reader, unit, since);
             match step {
                 Step::Here => return Ok(()),
-                Step::Failed => return Err(Error::BackendUnavailable),
-                Step::Begin(number, _) => fetch::begin(&self.cold, number),
+                Step::Failed => return Err(Error::Unavailable),
+                Step::Begin(number, _) => task::begin(&self.cold, number),
                 Step::Wait => {}
             }
             // The sender lives as long as this reader does.

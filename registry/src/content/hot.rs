@@ -20,7 +20,7 @@ const OVERHEAD: usize = 256;
 /// The content, in two generations: when the younger one is full it becomes the older one, and what was not asked for
 /// since the last time is gone.
 #[derive(Debug, Default)]
-pub(super) struct HotContent(Mutex<Generations>);
+pub(crate) struct HotContent(Mutex<Generations>);
 
 #[derive(Debug, Default)]
 struct Generations {
@@ -30,7 +30,7 @@ struct Generations {
 }
 
 impl HotContent {
-    pub(super) fn get(&self, digest: &Digest) -> Option<Bytes> {
+    pub(crate) fn get(&self, digest: &Digest) -> Option<Bytes> {
         let mut generations = self.lock();
         if let Some(bytes) = generations.young.get(digest) {
             return Some(bytes.clone());
@@ -41,14 +41,14 @@ impl HotContent {
     }
 
     /// Keeps content that was verified against its digest.
-    pub(super) fn keep(&self, digest: &Digest, bytes: &Bytes) {
+    pub(crate) fn keep(&self, digest: &Digest, bytes: &Bytes) {
         if bytes.len() <= LARGEST {
             self.lock().insert(digest.clone(), bytes.clone());
         }
     }
 
     /// Forgets content whose file is damaged or gone, so that the next read looks at the disk again.
-    pub(super) fn forget(&self, digest: &Digest) {
+    pub(crate) fn forget(&self, digest: &Digest) {
         let mut generations = self.lock();
         generations.old.remove(digest);
         if let Some(bytes) = generations.young.remove(digest) {

@@ -7,7 +7,7 @@ use content_store::{ContentStore, StoreError};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::Registry;
+use super::LocalContent;
 
 /// Least time between two counts.
 const EVERY: Duration = Duration::from_secs(15);
@@ -24,13 +24,13 @@ struct Usage {
 }
 
 /// Keeps the figures fresh until `stop`.
-pub async fn keep_counting(registry: Arc<Registry>, stop: CancellationToken) {
+pub async fn keep_counting(content: Arc<LocalContent>, stop: CancellationToken) {
     loop {
         let (began, token) = (Instant::now(), stop.clone());
-        match registry.blocking(move |store| count(store, &token)).await {
+        match content.blocking(move |store| count(store, &token)).await {
             Ok(Usage { files, bytes }) if !stop.is_cancelled() => {
-                registry.metrics.content_files.set(i64::try_from(files).unwrap_or(i64::MAX));
-                registry.metrics.content_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+                content.metrics.content_files.set(i64::try_from(files).unwrap_or(i64::MAX));
+                content.metrics.content_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
             }
             Ok(_) => return,
             Err(error) => tracing::warn!(%error, "cannot count the stored content"),
@@ -82,7 +82,7 @@ mod tests {
         fixture.push_blob(b"five!").await;
         fixture.push_blob(b"seven!!").await;
         let stop = CancellationToken::new();
-        let counting = tokio::spawn(keep_counting(Arc::clone(&fixture.registry), stop.clone()));
+        let counting = tokio::spawn(keep_counting(Arc::clone(fixture.registry.content()), stop.clone()));
         let metrics = &fixture.registry.metrics;
         while metrics.content_files.get() == 0 {
             sleep(Duration::from_millis(5)).await;

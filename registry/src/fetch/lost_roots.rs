@@ -5,25 +5,22 @@ use std::sync::Arc;
 
 use backends::{Backend as _, BackendError, Content, Locator, UnitRoot};
 use futures_util::TryStreamExt as _;
-use tokio_util::sync::CancellationToken;
 
-use super::Remote;
-use super::roots::{ROOT_BYTES, are_recorded, content_of_file, keep, roots_of, with_roots};
-use super::worker::{Trouble, give_up};
+use super::{Origin, give_up};
 use crate::catalog::UnitRootsList;
-use crate::oci::Digest;
-use crate::service::{Error, Registry};
+use crate::content::unit_roots::{ROOT_BYTES, roots_of, with_roots};
+use crate::content::{Error, LocalContent};
 
 /// The content with its roots, to which its place at the backend commits, and which from now on are here again; `None`
 /// if it does not. An error means that it may tell them later.
 pub(super) async fn from_address(
-    registry: &Arc<Registry>,
-    remote: &Remote,
+    here: &LocalContent,
+    origin: &Origin,
     content: &Content,
     locator: &Locator,
 ) -> Result<Option<Content>, BackendError> {
-    match remote.backend.unit_roots(content, locator).await {
-        Ok(Some(roots)) => Ok(keep_again(registry, content, roots).await),
+    match origin.backend.unit_roots(content, locator).await {
+        Ok(Some(roots)) => Ok(keep_again(here, content, roots).await),
         Ok(None) => Ok(None),
         Err(error) if error.is_retryable() => Err(error),
         Err(error) => {
@@ -36,26 +33,26 @@ pub(super) async fn from_address(
 /// The same by the list of them, which was placed like other content and has the digest that was recorded; `None` if it
 /// has no place, or is not there any more. An error means that it may come later.
 pub(super) async fn from_placed_list(
-    registry: &Arc<Registry>,
-    remote: &Arc<Remote>,
+    here: &LocalContent,
+    origin: &Origin,
     content: &Content,
 ) -> Result<Option<Content>, BackendError> {
-    let recorded = registry.catalog().unit_roots(content.digest()).ok().flatten();
+    let recorded = here.catalog.unit_roots(content.digest()).ok().flatten();
     let Some(UnitRootsList { list, .. }) = recorded.filter(|recorded| recorded.units == content.units()) else {
         return Ok(None);
     };
     let Ok(bytes) = Content::new(list.clone(), content.units() * ROOT_BYTES) else { return Ok(None) };
     let mut passing = None;
-    for placement in registry.standing_places(&list).unwrap_or_default() {
-        let error = match read(remote, &bytes, &placement.locator).await {
-            Ok(read) => return Ok(keep_again(registry, content, roots_of(&read).into()).await),
+    for placement in here.catalog.standing_places(&list).unwrap_or_default() {
+        let error = match read(origin, &bytes, &placement.locator).await {
+            Ok(read) => return Ok(keep_again(here, content, roots_of(&read).into()).await),
             Err(error) => error,
         };
         tracing::warn!(digest = %content.digest(), %list, %error, "the list of unit roots cannot be read");
         if error.is_retryable() {
             passing = Some(error);
         } else if matches!(error, BackendError::NotFound | BackendError::Corrupt { .. })
-            && let Err(trouble) = give_up(registry, remote, &list, &placement).await
+            && let Err(trouble) = give_up(here, origin, &list, &placement).await
         {
             tracing::warn!(%list, error = %trouble, "it cannot be recorded that a list of unit roots is lost");
         }
@@ -64,8 +61,8 @@ pub(super) async fn from_placed_list(
 }
 
 /// Verified, and no longer than it should be.
-async fn read(remote: &Remote, list: &Content, locator: &Locator) -> Result<Vec<u8>, BackendError> {
-    let stream = remote.verified.get(list, locator, 0..list.length()).await?;
+async fn read(origin: &Origin, list: &Content, locator: &Locator) -> Result<Vec<u8>, BackendError> {
+    let stream = origin.verified.get(list, locator, 0..list.length()).await?;
     let bytes = stream.try_fold(Vec::new(), |mut bytes, piece| async move {
         bytes.extend_from_slice(&piece);
         match bytes.len() as u64 > list.length() {
@@ -77,36 +74,19 @@ async fn read(remote: &Remote, list: &Content, locator: &Locator) -> Result<Vec<
 }
 
 /// What was recorded once says what the list must be.
-async fn keep_again(registry: &Arc<Registry>, content: &Content, roots: Arc<[UnitRoot]>) -> Option<Content> {
+async fn keep_again(here: &LocalContent, content: &Content, roots: Arc<[UnitRoot]>) -> Option<Content> {
     let digest = content.digest();
     let kept = async {
-        if !are_recorded(registry, digest, &roots)? {
-            return Err(Error::Internal("they are not those that were recorded").into());
+        if !here.are_recorded(digest, &roots)? {
+            return Err(Error::Internal("they are not those that were recorded"));
         }
-        keep(registry, digest, &roots).await.map(drop)
+        here.record_unit_roots(digest, &roots).await.map(drop)
     };
     match kept.await {
         Ok(()) => with_roots(digest, content.length(), roots).ok(),
-        Err(trouble) => {
-            tracing::error!(%digest, error = %trouble, "the unit roots that the backend has cannot be used");
+        Err(error) => {
+            tracing::error!(%digest, %error, "the unit roots that the backend has cannot be used");
             None
         }
     }
-}
-
-/// Makes a list anew from content that is here; `false` if it is no list, or of nothing that is here.
-pub(super) async fn make_again(
-    registry: &Arc<Registry>,
-    list: &Digest,
-    stop: &CancellationToken,
-) -> Result<bool, Trouble> {
-    for digest in registry.catalog().listed(list).map_err(Error::from)? {
-        let Some(size) = registry.catalog().held_size(&digest).map_err(Error::from)? else { continue };
-        match content_of_file(registry, &digest, size, stop).await {
-            Ok(_) => return Ok(true),
-            Err(Trouble::Missing) => {}
-            Err(trouble) => return Err(trouble),
-        }
-    }
-    Ok(false)
 }

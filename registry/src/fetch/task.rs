@@ -11,10 +11,9 @@ use futures_util::StreamExt as _;
 use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::Cold;
 use super::passing::{self, Passing};
-use crate::placement::{lost_roots, roots};
-use crate::service::Error;
+use super::{Cold, lost_roots};
+use crate::content::Error;
 
 /// Failures in a row after which a fetch is given up.
 const ATTEMPTS: u32 = 3;
@@ -41,7 +40,7 @@ enum Trouble {
 /// Begins a fetch that the state has given this number.
 pub(super) fn begin(cold: &Arc<Cold>, number: u64) {
     let task = Arc::clone(cold);
-    cold.registry.tasks.spawn(async move {
+    cold.here.tasks.spawn(async move {
         // Whatever ends this, those who wait are told.
         let guard = Ending { cold: Arc::clone(&task), number };
         let needless = needless(&task, number);
@@ -91,8 +90,8 @@ async fn bring_all(cold: &Arc<Cold>, number: u64) {
         let progress = cold.units().rest(number).is_some_and(|now| now.start > rest.start);
         failures = if progress { 1 } else { failures + 1 };
         tracing::warn!(digest = %cold.content.digest(), error = %trouble, failures, "a cold read was interrupted");
-        cold.registry.metrics.cold_failures.inc();
-        if failures >= ATTEMPTS || !cold.remote.backend.health().is_available() {
+        cold.here.metrics.cold_failures.inc();
+        if failures >= ATTEMPTS || !cold.origin.backend.health().is_available() {
             cold.change(|state| state.fail(number));
             return;
         }
@@ -127,11 +126,11 @@ async fn content_in_units(cold: &Arc<Cold>, locator: &Locator, is_last: bool) ->
     }
     let asking = || async {
         let _place = cold.place().await?;
-        if let Some(rooted) = lost_roots::from_address(&cold.registry, &cold.remote, content, locator).await? {
+        if let Some(rooted) = lost_roots::from_address(&cold.here, &cold.origin, content, locator).await? {
             return Ok(Some(rooted));
         }
-        let reading = lost_roots::from_placed_list(&cold.registry, &cold.remote, content);
-        match tokio::time::timeout(cold.remote.settings.list_patience, reading).await {
+        let reading = lost_roots::from_placed_list(&cold.here, &cold.origin, content);
+        match tokio::time::timeout(cold.origin.settings.list_patience, reading).await {
             Err(_) => Ok(None),
             Ok(Err(_)) if is_last => Ok(None),
             Ok(rooted) => Ok(rooted?),
@@ -152,14 +151,14 @@ async fn stream(
     let (mut position, mut reached, mut begun) = (bytes.start, units.start, bytes.start);
     let in_units = content.unit_roots().is_some();
     // What was held against both before needs the digest only to become the local file, and that comes later.
-    let backend = if in_units && cold.proven { &cold.remote.verified_by_units } else { &cold.remote.verified };
+    let backend = if in_units && cold.proven { &cold.origin.verified_by_units } else { &cold.origin.verified };
     let stream = backend.get(content, locator, bytes.clone()).await?;
     let _forgets = Forget(&cold.passing);
     let writes = stream.map(|piece| {
         let offset = begun;
         if let Ok(piece) = &piece {
             begun += piece.len() as u64;
-            cold.registry.metrics.cold_bytes.inc_by(piece.len() as u64);
+            cold.here.metrics.cold_bytes.inc_by(piece.len() as u64);
             // Without roots nothing is verified before the end.
             if in_units {
                 cold.passing.keep(offset, piece.clone());
@@ -228,18 +227,18 @@ impl Cold {
 
     /// Each fetch takes a few MiB of memory.
     async fn place(&self) -> Result<SemaphorePermit<'_>, Trouble> {
-        self.remote.cold_fetches.acquire().await.map_err(|_| Trouble::Panicked)
+        self.origin.permits.acquire().await.map_err(|_| Trouble::Panicked)
     }
 }
 
 fn brought(cold: &Arc<Cold>, number: u64, units: Range<u64>) {
     if cold.change(|state| state.bring(number, units)) {
         let task = Arc::clone(cold);
-        cold.registry.tasks.spawn(async move {
+        cold.here.tasks.spawn(async move {
             if let Err(error) = publish(&task).await {
                 tracing::warn!(digest = %task.content.digest(), %error, "what was read cold is not kept here");
             }
-            task.remote.cold_reads.forget(task.content.digest());
+            task.origin.reads.forget(task.content.digest());
         });
     }
 }
@@ -251,17 +250,17 @@ async fn publish(cold: &Arc<Cold>) -> Result<(), Error> {
     if !tokio::task::spawn_blocking(move || task.staged.is(task.content.digest())).await?? {
         return Err(Error::Internal("what was read cold does not have its digest"));
     }
-    let registry = &cold.registry;
-    let lock = registry.locks.lock(cold.content.digest()).await;
-    if !registry.catalog.is_held(cold.content.digest())? {
+    let here = &cold.here;
+    let lock = here.locks.lock(cold.content.digest()).await;
+    if !here.catalog.is_held(cold.content.digest())? {
         return Ok(());
     }
     let task = Arc::clone(cold);
-    registry.blocking_with(lock, move |_| task.staged.publish(task.content.digest())).await?;
+    here.blocking_with(lock, move |_| task.staged.publish(task.content.digest())).await?;
     if cold.is_without_roots() {
         // Whoever reads it cold the next time shall have them.
         let (digest, size) = (cold.content.digest(), cold.content.length());
-        roots::keep_unit_roots(registry, digest, size, &CancellationToken::new()).await?;
+        here.keep_unit_roots(digest, size, &CancellationToken::new()).await?;
     }
     Ok(())
 }

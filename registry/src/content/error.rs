@@ -1,0 +1,84 @@
+//! What can go wrong with the content of this node, by meaning.
+
+use content_store::StoreError;
+use tokio::task::JoinError;
+
+use crate::catalog::command::{CommitError, ReadError, Refusal};
+
+/// Why content could not be read, written or recorded here.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no file of it.
+    #[error("the content is not here")]
+    Missing,
+    /// Its file has other bytes than it should.
+    #[error("stored content is damaged")]
+    Damaged(#[source] StoreError),
+    /// The disk does not give the file.
+    #[error("read: {0}")]
+    Read(std::io::Error),
+    /// The node stops.
+    #[error("the node stops")]
+    Stopped,
+    /// No space is left.
+    #[error("no space is left")]
+    DiskFull,
+    /// The journal failed: reads go on, writes do not.
+    #[error("this node is read-only after a failure of its disk")]
+    ReadOnly,
+    /// The catalog cannot answer now.
+    #[error("this node is not ready to answer, try again soon")]
+    Unavailable,
+    /// The catalog does not take the command.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The disk fails us.
+    #[error("storage failed")]
+    Storage(#[source] StoreError),
+    /// A bug, or a machine in trouble.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+}
+
+impl Error {
+    /// Of reading the file of some content.
+    pub(crate) fn of_file(error: StoreError) -> Self {
+        match error {
+            StoreError::Missing { .. } => Error::Missing,
+            StoreError::WrongLength { .. } | StoreError::Corrupt { .. } => Error::Damaged(error),
+            other => other.into(),
+        }
+    }
+}
+
+/// The panic hook has logged which task panicked, and where.
+impl From<JoinError> for Error {
+    fn from(_: JoinError) -> Self {
+        Error::Internal("a task panicked")
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        if error.is_disk_full() { Error::DiskFull } else { Error::Storage(error) }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Rebuilding => Error::Unavailable,
+        }
+    }
+}
+
+impl From<CommitError> for Error {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Refused(refusal) => Error::Refused(refusal),
+            CommitError::DiskFull => Error::DiskFull,
+            CommitError::ReadOnly => Error::ReadOnly,
+            CommitError::Unavailable => Error::Unavailable,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The content of this node: what is here and what is referenced, how it is read, written, known and removed.
+//!
+//! It knows of no copies elsewhere and of no clients. The layers above share one [`LocalContent`].
+
+mod error;
+mod hot;
+mod kept_files;
+mod locks;
+mod read;
+mod remove;
+pub(crate) mod unit_hashes;
+pub(crate) mod unit_roots;
+mod usage;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use content_store::{ContentStore, StoreError};
+use tokio_util::task::TaskTracker;
+
+use crate::catalog::Catalog;
+use crate::telemetry::metrics::Metrics;
+
+pub use error::Error;
+pub use kept_files::KeptFiles;
+pub(crate) use locks::{DigestLock, DigestLocks};
+pub use usage::keep_counting;
+
+/// One per process: the catalog, the files, and what those share that work on both.
+#[derive(Debug)]
+pub struct LocalContent {
+    pub(crate) catalog: Catalog,
+    pub(crate) store: ContentStore,
+    pub(crate) locks: DigestLocks,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Bytes that uploads and reads of copies leave free on the disk.
+    pub(crate) reserve: u64,
+    /// Work that must run to its end although the client that asked for it has left.
+    pub(crate) tasks: TaskTracker,
+    /// Asked before any file of content is removed.
+    pub(crate) kept: kept_files::Keeper,
+    pub(crate) hot: hot::HotContent,
+    /// Hashes of units, a file for each piece of content that has roots of them; `None` where nothing is read cold.
+    pub(crate) unit_hashes: Option<PathBuf>,
+}
+
+impl LocalContent {
+    /// Of a catalog and a store that belong together.
+    pub fn new(catalog: Catalog, store: ContentStore, reserve: u64, metrics: Arc<Metrics>) -> Self {
+        LocalContent {
+            catalog,
+            store,
+            locks: DigestLocks::new(),
+            metrics,
+            reserve,
+            tasks: TaskTracker::new(),
+            kept: kept_files::Keeper::default(),
+            hot: hot::HotContent::default(),
+            unit_hashes: None,
+        }
+    }
+
+    /// Keeps hashes of units in this directory, which exists.
+    #[must_use]
+    pub fn with_unit_hashes(self, directory: PathBuf) -> Self {
+        LocalContent { unit_hashes: Some(directory), ..self }
+    }
+
+    /// Runs file work that needs a guard, and keeps that until the work is done: the caller may leave meanwhile.
+    pub(crate) async fn blocking_with<G, T, F>(&self, guard: G, work: F) -> Result<T, Error>
+    where
+        G: Send + 'static,
+        T: Send + 'static,
+        F: FnOnce(&ContentStore) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.blocking(move |store| {
+            let result = work(store);
+            drop(guard);
+            result
+        })
+        .await
+    }
+
+    /// Runs file work on a blocking thread.
+    pub(crate) async fn blocking<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&ContentStore) -> Result<T, StoreError> + Send + 'static,
+    {
+        let store = self.store.clone();
+        Ok(tokio::task::spawn_blocking(move || work(&store)).await??)
+    }
+
+    /// Runs index pages on a blocking thread: they may touch the disk many times.
+    pub(crate) async fn reading<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+        F: FnOnce(&Catalog) -> Result<T, E> + Send + 'static,
+    {
+        let catalog = self.catalog.clone();
+        tokio::task::spawn_blocking(move || work(&catalog)).await.map_err(Error::from)?
+    }
+}

@@ -1,0 +1,47 @@
+//! Removal of files that no content needs any more.
+
+use super::{DigestLock, Error, KeptFiles, LocalContent};
+use crate::catalog::CatalogState;
+use crate::oci::Digest;
+
+impl LocalContent {
+    /// Removes the files of content that lost its last reference. A failure is left to the sweep.
+    pub(crate) async fn remove_orphans(&self, orphaned: Vec<Digest>) -> u64 {
+        let mut removed = 0;
+        for digest in orphaned {
+            match self.remove_if_unreferenced(&digest).await {
+                Ok(true) => removed += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%digest, %error, "could not remove content that nobody holds, the sweep will");
+                }
+            }
+        }
+        removed
+    }
+
+    /// Removes the file of `digest` unless it is referenced, which is asked under the digest's lock.
+    pub(crate) async fn remove_if_unreferenced(&self, digest: &Digest) -> Result<bool, Error> {
+        let guard = self.locks.lock(digest).await;
+        self.remove_unreferenced(guard, digest).await
+    }
+
+    /// As [`LocalContent::remove_if_unreferenced`], under a lock that the caller has. Not while the catalog cannot be
+    /// written: facts that were in flight when it failed may turn out to stand at the next start, and to need the file.
+    pub(crate) async fn remove_unreferenced(&self, lock: DigestLock, digest: &Digest) -> Result<bool, Error> {
+        if self.catalog.state() != CatalogState::Ready {
+            return Err(Error::Unavailable);
+        }
+        // In this order: what a backup needs was referenced when it began, so it does not need content that was not.
+        if self.catalog.is_held(digest)? || self.kept.is_asked_for() {
+            return Ok(false);
+        }
+        let digest = digest.clone();
+        self.blocking_with(lock, move |store| store.remove(&digest)).await
+    }
+
+    /// Keeps all files of content until the guard is dropped: nothing is swept or evicted meanwhile.
+    pub fn keep_files(&self) -> KeptFiles {
+        self.kept.keep()
+    }
+}

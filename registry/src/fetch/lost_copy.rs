@@ -1,0 +1,46 @@
+//! A copy that is not where the backend acknowledged it. The file that is written then is read by `placement`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::catalog::Placement;
+use crate::catalog::command::Command;
+use crate::catalog::fact::Locator;
+use crate::content::{Error, LocalContent};
+use crate::fetch::Origin;
+use crate::oci::Digest;
+
+/// What tells a note's name from that of a resume token.
+pub(crate) const NOTE: &str = ".place";
+
+/// The backend does not have what it acknowledged. It lacks a place again, and is uploaded anew with the next look; the
+/// backend may have something there.
+pub(crate) async fn give_up(
+    content: &LocalContent,
+    origin: &Origin,
+    digest: &Digest,
+    placement: &Placement,
+) -> Result<(), Error> {
+    let asked = content.catalog.wanted().map(|wanted| wanted.among(&placement.locator)).unwrap_or_default();
+    let locator = Locator { endpoints: asked, ..placement.locator.clone() };
+    note(&origin.notes, digest, &locator).await?;
+    let command = Command::RecordUnplaced { digest: digest.clone(), locator, standing: placement.sequence };
+    content.catalog.commit(vec![command]).await?;
+    Ok(())
+}
+
+/// Remembers that the backend may have the content there.
+pub(crate) async fn note(directory: &Path, digest: &Digest, locator: &Locator) -> Result<(), Error> {
+    let (path, locator) = (note_path(directory, digest), locator.clone());
+    let write = move || {
+        let json = serde_json::to_vec(&locator)?;
+        fs::write(&path, json)
+    };
+    let written = tokio::task::spawn_blocking(write).await?;
+    written.map_err(Error::Read)
+}
+
+/// Where it is remembered.
+pub(crate) fn note_path(directory: &Path, digest: &Digest) -> PathBuf {
+    directory.join(format!("{}{NOTE}", digest.file_name()))
+}

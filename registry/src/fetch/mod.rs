@@ -1,0 +1,232 @@
+//! Content that is not here any more, read from the backend: one fetch for all who want it, into a file that becomes the
+//! local one when all of it came. No byte leaves before its unit is verified.
+
+mod error;
+mod lost_copy;
+mod lost_roots;
+mod origin;
+mod passing;
+mod read;
+mod task;
+mod units;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use backends::{Content, Locator, UNIT};
+use bytes::{Bytes, BytesMut};
+use content_store::Staged;
+use futures_util::TryStreamExt as _;
+use tokio::sync::{OnceCell, watch};
+
+use self::passing::Passing;
+use self::units::{Step, Units};
+use crate::content::{self, LocalContent};
+use crate::oci::Digest;
+
+pub use error::Error;
+pub(crate) use lost_copy::{NOTE, give_up, note, note_path};
+pub use origin::{Origin, Settings};
+pub use read::ColdRead;
+
+/// How long a manifest, or other content that is sent in one piece, may take to come: containerd waits 30 s for headers.
+const SMALL_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The cold reads under way.
+#[derive(Debug, Default)]
+pub(crate) struct ColdReads(Mutex<HashMap<Digest, Weak<Cold>>>);
+
+/// One piece of content that is being read cold, by any number of readers.
+#[derive(Debug)]
+pub(crate) struct Cold {
+    here: Arc<LocalContent>,
+    origin: Arc<Origin>,
+    /// Without the roots of its units, if their list is lost.
+    content: Content,
+    /// With them, once the backend gave them; `None` if it cannot.
+    rooted: OnceCell<Option<Content>>,
+    /// Held while everything is read because no part can be verified alone.
+    whole: tokio::sync::Mutex<()>,
+    locators: Vec<Locator>,
+    /// All of it was read from a backend once and had both its digest and the roots of its units.
+    proven: bool,
+    staged: Staged,
+    passing: Passing,
+    units: Mutex<Units>,
+    changed: watch::Sender<()>,
+}
+
+/// Content that is read cold. Nothing is fetched until a range of it is asked for.
+#[derive(Clone, Debug)]
+pub struct ColdContent(Arc<Cold>);
+
+impl ColdContent {
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        self.0.content.length()
+    }
+
+    /// Begins to read ranges, one after the other; only units that they touch are fetched. Waits for the first verified
+    /// unit, but not for long: the client wants an answer, and from a backend that is slow to find content and answers
+    /// otherwise, the bytes will come. An error means that nothing can be had now.
+    pub async fn read(&self, ranges: Vec<Range<u64>>) -> Result<ColdRead, Error> {
+        let origin = &self.0.origin;
+        let mut read = ColdRead::new(Arc::clone(&self.0), ranges);
+        {
+            let mut first = std::pin::pin!(read.first());
+            if let Ok(first) = tokio::time::timeout(origin.settings.first_unit, &mut first).await {
+                first?;
+            } else {
+                tokio::select! {
+                    first = first => first?,
+                    answers = origin.answers() => if !answers { return Err(Error::Unavailable) },
+                }
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl Cold {
+    fn units(&self) -> MutexGuard<'_, Units> {
+        // Every change is whole before anything can panic.
+        self.units.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Units) -> T) -> T {
+        let outcome = change(&mut self.units());
+        self.changed.send_replace(());
+        outcome
+    }
+
+    /// The bytes of units.
+    fn bytes(&self, units: &Range<u64>) -> Range<u64> {
+        let length = self.content.length();
+        (units.start * UNIT).min(length)..(units.end * UNIT).min(length)
+    }
+}
+
+/// Content that is referenced and not here, if a backend has it.
+pub(crate) async fn open(
+    here: &Arc<LocalContent>,
+    origin: &Arc<Origin>,
+    digest: &Digest,
+    size: u64,
+) -> Result<Option<ColdContent>, Error> {
+    if let Some(under_way) = origin.reads.get(digest) {
+        return Ok(Some(ColdContent(under_way)));
+    }
+    let places = here.catalog.standing_places(digest)?;
+    if places.is_empty() {
+        return Ok(None);
+    }
+    let content = here.for_reading(digest, size).await?;
+    let proven = content.unit_roots().is_some() && places.iter().any(|place| place.read_back);
+    let content = if proven { with_unit_hashes(here, content).await? } else { content };
+    let locators = places.into_iter().map(|place| place.locator).collect();
+    let needed = here.reserve.saturating_add(size);
+    let staged = here.blocking(move |store| match store.free_space()? < needed {
+        true => Ok(None),
+        false => store.stage(size).map(Some),
+    });
+    let Some(staged) = staged.await? else {
+        tracing::warn!(%digest, size_bytes = size, "no space is left to read content from the backend");
+        return Err(Error::Unavailable);
+    };
+    let cold = Arc::new(Cold {
+        here: Arc::clone(here),
+        content,
+        rooted: OnceCell::new(),
+        whole: tokio::sync::Mutex::new(()),
+        locators,
+        proven,
+        staged,
+        passing: Passing::default(),
+        units: Mutex::new(Units::new(size.div_ceil(UNIT))),
+        changed: watch::Sender::new(()),
+        origin: Arc::clone(origin),
+    });
+    Ok(Some(ColdContent(origin.reads.get_or_keep(digest, cold))))
+}
+
+/// The content with the hashes of its units, if they are known.
+async fn with_unit_hashes(here: &Arc<LocalContent>, content: Content) -> Result<Content, content::Error> {
+    let (here, digest) = (Arc::clone(here), content.digest().clone());
+    let reading = tokio::task::spawn_blocking(move || here.unit_hashes(&digest));
+    match reading.await?? {
+        Some(hashes) => content
+            .with_unit_hashes(hashes)
+            .map_err(|_| content::Error::Internal("the hashes of other content's units")),
+        None => Ok(content),
+    }
+}
+
+/// Reads content that is not here and makes it a local file; false if no backend has it. An error means that it may be
+/// had later.
+pub(crate) async fn bring_back(
+    here: &Arc<LocalContent>,
+    origin: &Arc<Origin>,
+    digest: &Digest,
+    size: u64,
+) -> Result<bool, Error> {
+    const STEP: Duration = Duration::from_millis(20);
+    let Some(cold) = open(here, origin, digest, size).await? else { return Ok(false) };
+    let mut pieces = cold.read(vec![0..size]).await?.into_stream();
+    while let Some(piece) = pieces.try_next().await.map_err(|_| Error::Unavailable)? {
+        drop(piece);
+    }
+    drop((pieces, cold));
+    // What came whole is read once more before it becomes the file.
+    while origin.reads.get(digest).is_some() {
+        tokio::time::sleep(STEP).await;
+    }
+    let name = digest.clone();
+    Ok(here.blocking(move |store| store.stat(&name)).await?.is_some())
+}
+
+/// Reads content that is not here and is sent in one piece; `None` if no backend has it.
+pub(crate) async fn read_small(
+    here: &Arc<LocalContent>,
+    origin: &Arc<Origin>,
+    digest: &Digest,
+    size: u64,
+) -> Result<Option<Bytes>, Error> {
+    let Some(cold) = open(here, origin, digest, size).await? else { return Ok(None) };
+    let whole = async {
+        let mut bytes = BytesMut::with_capacity(size as usize);
+        let mut read = cold.read(vec![0..size]).await?.into_stream();
+        while let Some(piece) = read.try_next().await.map_err(|_| Error::Unavailable)? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes.freeze())
+    };
+    let in_time = tokio::time::timeout(SMALL_PATIENCE, whole).await;
+    in_time.unwrap_or(Err(Error::Unavailable)).map(Some)
+}
+
+impl ColdReads {
+    pub(crate) fn get(&self, digest: &Digest) -> Option<Arc<Cold>> {
+        self.lock().get(digest).and_then(Weak::upgrade)
+    }
+
+    /// The one under way, or else this one from now on.
+    fn get_or_keep(&self, digest: &Digest, cold: Arc<Cold>) -> Arc<Cold> {
+        let mut reads = self.lock();
+        if let Some(other) = reads.get(digest).and_then(Weak::upgrade) {
+            return other;
+        }
+        reads.retain(|_, read| read.strong_count() > 0);
+        reads.insert(digest.clone(), Arc::downgrade(&cold));
+        cold
+    }
+
+    fn forget(&self, digest: &Digest) {
+        self.lock().remove(digest);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Cold>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

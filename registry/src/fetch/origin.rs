@@ -1,0 +1,82 @@
+//! The backend as that which content is read from when it is not here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backends::Backend;
+use backends::wrap::Verify;
+use tokio::sync::Semaphore;
+
+use super::ColdReads;
+
+/// A backend that has said nothing for so long is not waited for, even if its own patience is longer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(8);
+
+/// How content is read from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long the answer to a cold read waits for the first verified bytes.
+    pub first_unit: Duration,
+    /// How long a cold read waits for a lost list of unit roots before it reads everything instead.
+    pub list_patience: Duration,
+    /// Cold fetches at once; each takes a few MiB of memory.
+    pub cold_fetches: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            first_unit: Duration::from_secs(1),
+            // Headers went out long ago; Akash's ingress cuts what says nothing for 60 s.
+            list_patience: Duration::from_secs(20),
+            cold_fetches: 8,
+        }
+    }
+}
+
+/// See the module; with the reads under way.
+#[derive(Debug)]
+pub struct Origin {
+    pub(crate) backend: Arc<dyn Backend>,
+    /// The same, letting out only what is verified.
+    pub(super) verified: Verify,
+    /// The same, but where there are roots of units, they alone decide.
+    pub(super) verified_by_units: Verify,
+    pub(super) settings: Settings,
+    pub(crate) reads: ColdReads,
+    pub(super) permits: Semaphore,
+    /// Places that the backend may have content at, a file for each piece of content.
+    pub(super) notes: PathBuf,
+    /// When the backend was asked last whether it answers, and whether it did; held while it is asked.
+    pinged: tokio::sync::Mutex<Option<(Instant, bool)>>,
+}
+
+impl Origin {
+    /// With the directory of what is noted of places.
+    pub fn new(backend: Arc<dyn Backend>, settings: Settings, notes: PathBuf) -> Self {
+        Origin {
+            verified: Verify::new(Arc::clone(&backend)),
+            verified_by_units: Verify::of_units(Arc::clone(&backend)),
+            backend,
+            settings,
+            reads: ColdReads::default(),
+            permits: Semaphore::new(settings.cold_fetches.max(1)),
+            notes,
+            pinged: tokio::sync::Mutex::new(None),
+        }
+    }
+
+    /// Whether the backend answers anything now. It is asked once for all who want to know at the same time.
+    pub(crate) async fn answers(&self) -> bool {
+        let called = Instant::now();
+        let mut last = self.pinged.lock().await;
+        if let Some((_, answered)) = last.filter(|(at, _)| *at >= called) {
+            return answered;
+        }
+        let answered = tokio::time::timeout(ANSWERS_WITHIN, self.backend.ping()).await;
+        let answered = matches!(answered, Ok(Ok(())));
+        *last = Some((Instant::now(), answered));
+        answered
+    }
+}
