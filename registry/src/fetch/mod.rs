@@ -101,6 +101,18 @@ impl Cold {
         outcome
     }
 
+    /// Returns once nothing is being fetched, and what came whole is the local file or cannot become it.
+    async fn rest(&self) {
+        let mut changes = self.changed.subscribe();
+        loop {
+            changes.mark_unchanged();
+            if self.units().is_at_rest() {
+                return;
+            }
+            let _ = changes.changed().await;
+        }
+    }
+
     /// The bytes of units.
     fn bytes(&self, units: &Range<u64>) -> Range<u64> {
         let length = self.content.length();
@@ -171,17 +183,14 @@ pub(crate) async fn bring_back(
     digest: &Digest,
     size: u64,
 ) -> Result<bool, Error> {
-    const STEP: Duration = Duration::from_millis(20);
     let Some(cold) = open(here, origin, digest, size).await? else { return Ok(false) };
     let mut pieces = cold.read(vec![0..size]).await?.into_stream();
     while let Some(piece) = pieces.try_next().await.map_err(|_| Error::Unavailable)? {
         drop(piece);
     }
-    drop((pieces, cold));
+    drop(pieces);
     // What came whole is read once more before it becomes the file.
-    while origin.reads.get(digest).is_some() {
-        tokio::time::sleep(STEP).await;
-    }
+    cold.0.rest().await;
     let name = digest.clone();
     Ok(here.blocking(move |store| store.stat(&name)).await?.is_some())
 }

@@ -12,6 +12,7 @@ use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::passing::{self, Passing};
+use super::units::Units;
 use super::{Cold, lost_roots};
 use crate::content::Error;
 
@@ -233,13 +234,23 @@ impl Cold {
 
 fn brought(cold: &Arc<Cold>, number: u64, units: Range<u64>) {
     if cold.change(|state| state.bring(number, units)) {
-        let task = Arc::clone(cold);
+        let publishing = Publishing(Arc::clone(cold));
         cold.here.tasks.spawn(async move {
-            if let Err(error) = publish(&task).await {
-                tracing::warn!(digest = %task.content.digest(), %error, "what was read cold is not kept here");
+            let cold = &publishing.0;
+            if let Err(error) = publish(cold).await {
+                tracing::warn!(digest = %cold.content.digest(), %error, "what was read cold is not kept here");
             }
-            task.origin.reads.forget(task.content.digest());
         });
+    }
+}
+
+/// Whatever ends it, those who wait are told.
+struct Publishing(Arc<Cold>);
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        self.0.origin.reads.forget(self.0.content.digest());
+        self.0.change(Units::end_publishing);
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Units {
     /// Up to where each fetch has verified what it brings: it is on its way into the file, and readers have it already.
     verified: HashMap<u64, u64>,
     failures: VecDeque<(u64, Range<u64>)>,
+    /// All of it came, and is to become the local file.
+    publishing: bool,
     next_number: u64,
 }
 
@@ -48,6 +50,7 @@ impl Units {
             fetches: HashMap::new(),
             verified: HashMap::new(),
             failures: VecDeque::new(),
+            publishing: false,
             next_number: 0,
         }
     }
@@ -135,7 +138,7 @@ impl Units {
         }
     }
 
-    /// A fetch brought these units. True if with that everything is here.
+    /// A fetch brought these units. True if with that everything is here, and is to be published.
     pub(super) fn bring(&mut self, fetch: u64, units: Range<u64>) -> bool {
         if !self.fetches.contains_key(&fetch) {
             return false;
@@ -145,7 +148,19 @@ impl Units {
             self.missing -= u64::from(!std::mem::replace(&mut self.here[unit as usize], true));
         }
         self.skip_what_is_here(fetch);
-        missing > 0 && self.missing == 0
+        let is_last = missing > 0 && self.missing == 0;
+        self.publishing |= is_last;
+        is_last
+    }
+
+    /// What came whole is the local file now, or cannot become it.
+    pub(super) fn end_publishing(&mut self) {
+        self.publishing = false;
+    }
+
+    /// True if nothing is being fetched or published.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.fetches.is_empty() && !self.publishing
     }
 
     /// Whoever brought it, a fetch need not. True if nothing is left to it.
@@ -197,6 +212,20 @@ mod tests {
         assert!(!units.bring(fetch, 0..9));
         assert!(units.bring(fetch, 0..10) && units.rest(fetch).is_none());
         assert_eq!(units.step(readers[7], 9, since), Step::Here);
+    }
+
+    #[test]
+    fn what_came_whole_is_at_rest_when_it_was_published() {
+        let mut units = Units::new(2);
+        assert!(units.is_at_rest());
+        let (reader, since) = (units.enter(0..2), units.now());
+        let Step::Begin(fetch, _) = units.step(reader, 0, since) else { panic!("{units:?}") };
+        assert!(!units.is_at_rest());
+        units.bring(fetch, 0..2);
+        units.end(fetch);
+        assert!(!units.is_at_rest(), "it is not the local file yet");
+        units.end_publishing();
+        assert!(units.is_at_rest());
     }
 
     #[test]
