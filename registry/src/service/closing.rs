@@ -6,7 +6,7 @@ use std::sync::Arc;
 use content_store::{CommitUploadError, UploadId};
 use tokio::task::JoinError;
 
-use super::sessions::{Held, Outcome};
+use super::sessions::{Outcome, WriteLock};
 use super::uploads::{ByteChunks, Chunk};
 use super::{Caller, Error, Registry};
 use crate::catalog::CatalogState;
@@ -35,13 +35,13 @@ impl Registry {
     ) -> Result<Closed, Error> {
         // A PUT without a body is often the repetition of one whose answer was lost: it waits for the first to end.
         let waits = chunk != Chunk::Stream || length == Some(0);
-        let held = match self.acquire_for_closing(repository, id, &digest, waits).await? {
-            ControlFlow::Continue(held) => held,
+        let lock = match self.acquire_for_closing(repository, id, &digest, waits).await? {
+            ControlFlow::Continue(lock) => lock,
             ControlFlow::Break(closed) => return Ok(closed),
         };
-        let (registry, session) = (Arc::clone(self), Arc::clone(&held.session));
-        let work = async move { registry.fill_and_publish(held, digest, chunk, length, body).await };
-        let closed = self.carry(work).await.inspect_err(|_| session.reopen())??;
+        let (registry, session) = (Arc::clone(self), Arc::clone(&lock.session));
+        let work = async move { registry.fill_and_publish(lock, digest, chunk, length, body).await };
+        let closed = self.carry(work).await.inspect_err(|_| session.end_closing())??;
         tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
             digest = %closed.digest, "an upload became a blob");
         Ok(closed)
@@ -77,8 +77,8 @@ impl Registry {
         let session = self.new_session(repository, Some(algorithm)).await?;
         // No client knows its id: it goes with this request, however that ends.
         let _goes = Ephemeral { registry: Arc::clone(self), repository: repository.clone(), id: session.id.clone() };
-        let held = self.acquire(&session, false).await?;
-        self.fill_and_publish(held, digest, Chunk::Stream, length, body).await
+        let lock = self.acquire(&session, false).await?;
+        self.fill_and_publish(lock, digest, Chunk::Stream, length, body).await
     }
 
     /// Runs the end of a push as a task: a client that has sent everything may leave, and what it sent is brought to its
@@ -102,32 +102,32 @@ impl Registry {
         id: &UploadId,
         digest: &Digest,
         waits: bool,
-    ) -> Result<ControlFlow<Closed, Held>, Error> {
-        let held = match self.sessions.find(repository, id) {
+    ) -> Result<ControlFlow<Closed, WriteLock>, Error> {
+        let lock = match self.sessions.find(repository, id) {
             Ok(_) if digest.algorithm().is_none() => {
                 return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
             }
             Ok(session) => self.acquire(&session, waits).await,
             Err(error) => Err(error),
         };
-        match held {
+        match lock {
             Err(Error::UploadUnknown) => {
                 self.closed_before(repository, id, digest.clone()).await.map(ControlFlow::Break)
             }
-            held => held.map(ControlFlow::Continue),
+            lock => lock.map(ControlFlow::Continue),
         }
     }
 
     async fn fill_and_publish<B: ByteChunks>(
         &self,
-        held: Held,
+        lock: WriteLock,
         digest: Digest,
         chunk: Chunk,
         length: Option<u64>,
         mut body: B,
     ) -> Result<Closed, Error> {
-        let held = self.fill(held, chunk, length, false, &mut body).await?;
-        self.publish(held, digest).await
+        let lock = self.fill(lock, chunk, length, false, &mut body).await?;
+        self.publish(lock, digest).await
     }
 
     /// A PUT repeated after a lost 201 gets its 201, as long as the session is remembered and the blob still there; one
@@ -151,19 +151,19 @@ impl Registry {
     }
 
     /// Verifies, stores and links what a session holds. The order of durable steps stands at the top of this module tree.
-    async fn publish(&self, mut held: Held, digest: Digest) -> Result<Closed, Error> {
-        let repository = held.session.owner.clone();
-        let id = held.session.id.clone();
+    async fn publish(&self, mut lock: WriteLock, digest: Digest) -> Result<Closed, Error> {
+        let repository = lock.session.owner.clone();
+        let id = lock.session.id.clone();
         // Better to say so now than after the session's bytes have become content that cannot be recorded.
         match self.catalog().state() {
             CatalogState::Ready => {}
             CatalogState::ReadOnly => return Err(Error::ReadOnly),
             CatalogState::Rebuilding | CatalogState::Closed => return Err(Error::Unavailable),
         }
-        if !held.session.begin_closing() {
+        if !lock.session.begin_closing() {
             return Err(Error::UploadUnknown);
         }
-        let upload = held.guard.take().ok_or(Error::Internal("the upload got lost"))?;
+        let upload = lock.guard.take().ok_or(Error::Internal("the upload got lost"))?;
         let wanted = digest.clone();
         let finished = match tokio::task::spawn_blocking(move || upload.finish(&wanted)).await? {
             Ok(finished) => finished,
@@ -175,14 +175,14 @@ impl Registry {
                 return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
             }
             Err(CommitUploadError::Store(error)) => {
-                self.release(held).await;
+                self.release(lock).await;
                 return Err(error.into());
             }
         };
         let size = finished.length();
         let _guard = self.content.locks.lock(&digest).await;
         if let Err(error) = tokio::task::spawn_blocking(move || finished.publish()).await? {
-            self.release(held).await;
+            self.release(lock).await;
             return Err(error.into());
         }
         let linked = self.link(&repository, &digest, size).await;
@@ -194,10 +194,10 @@ impl Registry {
     }
 
     /// The session stays, as of its last sync point: the client may try again.
-    async fn release(&self, held: Held) {
-        held.session.reopen();
-        let id = held.session.id.clone();
-        if let Err(error) = self.load(held).await {
+    async fn release(&self, lock: WriteLock) {
+        lock.session.end_closing();
+        let id = lock.session.id.clone();
+        if let Err(error) = self.load(lock).await {
             tracing::warn!(upload.id = %id, %error, "an upload that could not be closed cannot be taken up again");
         }
     }

@@ -71,19 +71,19 @@ enum Fate {
 }
 
 /// The right to write to a session. Dropping it leaves the session settled.
-pub(super) struct Held {
+pub(super) struct WriteLock {
     pub(super) session: Arc<Session>,
     pub(super) guard: OwnedMutexGuard<Option<Upload>>,
     pub(super) _transfer: OwnedSemaphorePermit,
 }
 
-impl AsMut<Upload> for Held {
+impl AsMut<Upload> for WriteLock {
     fn as_mut(&mut self) -> &mut Upload {
-        self.guard.as_mut().expect("a held session has its upload until it is closed")
+        self.guard.as_mut().expect("a locked session has its upload until it is closed")
     }
 }
 
-impl Drop for Held {
+impl Drop for WriteLock {
     fn drop(&mut self) {
         if let Some(upload) = &*self.guard {
             self.session.reached(upload.offset());
@@ -127,7 +127,7 @@ impl Session {
     }
 
     /// Closing failed in a way that leaves the session as it was.
-    pub(super) fn reopen(&self) {
+    pub(super) fn end_closing(&self) {
         self.state().fate = Fate::Open;
     }
 

@@ -8,7 +8,7 @@ use content_store::UploadId;
 use futures_util::Stream;
 
 use super::error::Progress;
-use super::sessions::{Held, Session};
+use super::sessions::{Session, WriteLock};
 use super::upload_body::{Plan, receive};
 use super::{Caller, Error, Registry};
 use crate::catalog::CatalogState;
@@ -196,8 +196,8 @@ impl Registry {
         body: &mut B,
     ) -> Result<Progress, Error> {
         let session = self.sessions.find(repository, id)?;
-        let held = self.acquire(&session, chunk != Chunk::Stream).await?;
-        self.fill(held, chunk, length, true, body).await?;
+        let lock = self.acquire(&session, chunk != Chunk::Stream).await?;
+        self.fill(lock, chunk, length, true, body).await?;
         let progress = session.progress();
         tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
             offset = progress.offset, "an upload was appended to");
@@ -206,64 +206,64 @@ impl Registry {
 
     /// Takes the right to write to a session while another request may have it: a ranged chunk `waits`, and its offset
     /// decides; a stream is refused, since nobody can say what would follow what.
-    pub(super) async fn acquire(&self, session: &Arc<Session>, waits: bool) -> Result<Held, Error> {
+    pub(super) async fn acquire(&self, session: &Arc<Session>, waits: bool) -> Result<WriteLock, Error> {
         let transfer = Arc::clone(&self.transfers).try_acquire_owned().map_err(|_| Error::TooMany("request bodies"))?;
-        let lock = Arc::clone(&session.upload);
+        let upload = Arc::clone(&session.upload);
         let guard = match waits {
-            true => lock.lock_owned().await,
-            false => lock.try_lock_owned().map_err(|_| Error::UploadBusy(session.progress()))?,
+            true => upload.lock_owned().await,
+            false => upload.try_lock_owned().map_err(|_| Error::UploadBusy(session.progress()))?,
         };
-        let held = Held { session: Arc::clone(session), guard, _transfer: transfer };
+        let lock = WriteLock { session: Arc::clone(session), guard, _transfer: transfer };
         if !session.is_open() {
             return Err(Error::UploadUnknown);
         }
         session.touch();
-        Ok(held)
+        Ok(lock)
     }
 
     /// Loads a session from its files, after a restart or a failure. The right to write goes with the work: a client
     /// that leaves meanwhile does not let another one in.
-    pub(super) async fn load(&self, mut held: Held) -> Result<Held, Error> {
-        let reopened = self.blocking(move |store| {
-            let Some(upload) = store.open_upload(&held.session.id)? else { return Ok(None) };
-            *held.guard = Some(upload);
-            Ok(Some(held))
+    pub(super) async fn load(&self, mut lock: WriteLock) -> Result<WriteLock, Error> {
+        let loaded = self.blocking(move |store| {
+            let Some(upload) = store.open_upload(&lock.session.id)? else { return Ok(None) };
+            *lock.guard = Some(upload);
+            Ok(Some(lock))
         });
-        let mut held = reopened.await?.ok_or(Error::UploadUnknown)?;
-        let offset = held.as_mut().offset();
-        held.session.reached(offset);
-        Ok(held)
+        let mut lock = loaded.await?.ok_or(Error::UploadUnknown)?;
+        let offset = lock.as_mut().offset();
+        lock.session.reached(offset);
+        Ok(lock)
     }
 
     /// Appends a body to an acquired session.
     pub(super) async fn fill<B: ByteChunks>(
         &self,
-        held: Held,
+        lock: WriteLock,
         chunk: Chunk,
         length: Option<u64>,
         sync: bool,
         body: &mut B,
-    ) -> Result<Held, Error> {
-        let mut held = if held.guard.is_some() { held } else { self.load(held).await? };
-        let session = Arc::clone(&held.session);
-        let offset = held.as_mut().offset();
+    ) -> Result<WriteLock, Error> {
+        let mut lock = if lock.guard.is_some() { lock } else { self.load(lock).await? };
+        let session = Arc::clone(&lock.session);
+        let offset = lock.as_mut().offset();
         let exactly = expected_bytes(chunk, length, &Progress { id: session.id.clone(), offset })?;
         let limit = self.limits.max_blob_size;
         if limit > 0 && length.is_some_and(|length| offset.saturating_add(length) > limit) {
             return Err(Error::BlobTooLarge { limit });
         }
-        let (mut held, result) = receive(held, Plan { exactly, max_blob_size: limit, sync }, body).await?;
+        let (mut lock, result) = receive(lock, Plan { exactly, max_blob_size: limit, sync }, body).await?;
         if let Err(error) = result {
             if matches!(error, Error::Storage(_)) {
                 // What the disk did with the last bytes is unknown: back to what is synced.
-                held.guard.take();
+                lock.guard.take();
                 // The error that led here is the one with the reason; the next request loads the session, too.
-                let _ = self.load(held).await;
+                let _ = self.load(lock).await;
             }
             return Err(error);
         }
-        session.reached(held.as_mut().offset());
-        if session.is_open() { Ok(held) } else { Err(Error::UploadUnknown) }
+        session.reached(lock.as_mut().offset());
+        if session.is_open() { Ok(lock) } else { Err(Error::UploadUnknown) }
     }
 
     pub(super) fn forget(&self, id: &UploadId) {
