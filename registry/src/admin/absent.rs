@@ -1,6 +1,6 @@
 //! Compares the catalog's placements with the local files.
 
-use super::fsck::held_by;
+use super::fsck::referenced_by;
 use crate::catalog::Placement;
 use crate::catalog::command::Command;
 use crate::oci::Digest;
@@ -23,13 +23,13 @@ pub struct Absent {
 /// Counts absent content until `stopped` says so. Blocks.
 pub fn count_absent(registry: &Registry, stopped: impl Fn() -> bool) -> Result<Absent, Error> {
     let mut absent = Absent::default();
-    for_each_held(registry, |digest| {
+    for_each_referenced(registry, |digest| {
         if stopped() {
             return Ok(false);
         }
         if registry.store().stat(&digest)?.is_none() && !registry.catalog().placements(&digest)?.is_empty() {
             absent.count += 1;
-            absent.bytes += registry.catalog().held_size(&digest)?.unwrap_or_default();
+            absent.bytes += registry.catalog().referenced_size(&digest)?.unwrap_or_default();
         }
         Ok(true)
     })?;
@@ -42,7 +42,7 @@ pub fn count_absent(registry: &Registry, stopped: impl Fn() -> bool) -> Result<A
 /// placed.
 pub fn forget_places(registry: &Registry) -> Result<u64, Error> {
     let (mut commands, mut forgotten) = (Vec::new(), 0);
-    for_each_held(registry, |digest| {
+    for_each_referenced(registry, |digest| {
         let content_is_here = registry.store().stat(&digest)?.is_some();
         let list = registry.catalog().unit_roots(&digest)?.map(|roots| roots.list);
         if content_is_here {
@@ -76,12 +76,12 @@ fn forget(registry: &Registry, digest: &Digest, commands: &mut Vec<Command>) -> 
 }
 
 /// Calls `look` with all referenced content, until `look` returns false.
-fn for_each_held(registry: &Registry, mut look: impl FnMut(Digest) -> Result<bool, Error>) -> Result<(), Error> {
+fn for_each_referenced(registry: &Registry, mut look: impl FnMut(Digest) -> Result<bool, Error>) -> Result<(), Error> {
     let mut after = None;
     loop {
         let page = registry.catalog().repositories(after.as_deref(), BATCH)?;
         for name in &page.items {
-            for digest in held_by(registry, name)? {
+            for digest in referenced_by(registry, name)? {
                 if !look(digest)? {
                     return Ok(());
                 }

@@ -74,7 +74,7 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Resul
     loop {
         let page = registry.catalog().repositories(after.as_deref(), BATCH)?;
         for name in &page.items {
-            for digest in held_by(registry, name)? {
+            for digest in referenced_by(registry, name)? {
                 // At this limit the set is cleared. Content of several repositories may then be read again, which costs
                 // only time.
                 if seen.len() >= 1_000_000 {
@@ -95,7 +95,7 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Resul
                     Err(error) => return Err(error.into()),
                 };
                 // Nothing is reported for content that was deleted after it was listed.
-                if registry.catalog().is_held(&digest)? {
+                if registry.catalog().is_referenced(&digest)? {
                     let _ = findings.blocking_send(finding);
                 }
             }
@@ -127,7 +127,7 @@ fn check_list(registry: &Registry, of: &Digest, findings: &mpsc::Sender<Finding>
 }
 
 /// Digests that a repository references; some may appear twice.
-pub(super) fn held_by(registry: &Registry, name: &crate::oci::RepositoryName) -> Result<Vec<Digest>, Error> {
+pub(super) fn referenced_by(registry: &Registry, name: &crate::oci::RepositoryName) -> Result<Vec<Digest>, Error> {
     let mut held = Vec::new();
     let mut after = None;
     loop {
@@ -153,7 +153,7 @@ fn strangers(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Result<()
     let mut files = 0u64;
     for content in registry.store().walk() {
         match content {
-            Ok(content) => files += u64::from(!registry.catalog().is_held(&content.digest)?),
+            Ok(content) => files += u64::from(!registry.catalog().is_referenced(&content.digest)?),
             Err(StoreError::Stranger(path)) => {
                 let _ = findings.blocking_send(Finding::Stranger { path: path.display().to_string() });
             }

@@ -86,7 +86,7 @@ async fn part(registry: &Arc<Registry>, name: &RepositoryName, digest: &Digest, 
     let here = registry.blocking(move |store| store.stat(&wanted)).await?.is_some();
     let wanted = digest.clone();
     let (held, placements) =
-        registry.reading(move |catalog| Ok((catalog.held_size(&wanted)?, catalog.placements(&wanted)?))).await?;
+        registry.reading(move |catalog| Ok((catalog.referenced_size(&wanted)?, catalog.placements(&wanted)?))).await?;
     let bytes = match role {
         Role::Platform if held.is_some() => Some(registry.image_size(name, digest).await?),
         _ => held,

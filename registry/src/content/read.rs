@@ -57,7 +57,7 @@ impl LocalContent {
 
     /// Says in the log that a file is gone though its content is referenced; false if it was deleted meanwhile.
     pub(crate) fn report_lost(&self, digest: &Digest) -> bool {
-        let is_lost = self.catalog.is_held(digest).unwrap_or(true);
+        let is_lost = self.catalog.is_referenced(digest).unwrap_or(true);
         if is_lost {
             tracing::error!(%digest, "content is held but its file is missing: push it again, or see `skyberth fsck`");
             self.hot.forget(digest);

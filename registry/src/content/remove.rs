@@ -33,7 +33,7 @@ impl LocalContent {
             return Err(Error::Unavailable);
         }
         // In this order: what a backup needs was referenced when it began, so it does not need content that was not.
-        if self.catalog.is_held(digest)? || self.kept.is_asked_for() {
+        if self.catalog.is_referenced(digest)? || self.kept.is_asked_for() {
             return Ok(false);
         }
         let digest = digest.clone();

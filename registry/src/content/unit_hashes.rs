@@ -72,11 +72,11 @@ impl LocalContent {
     /// Removes the records of content that nobody holds, and what a crash left.
     pub(crate) async fn sweep_unit_hashes(&self) -> Result<(), Error> {
         let (Some(directory), catalog) = (self.unit_hashes.clone(), self.catalog.clone()) else { return Ok(()) };
-        tokio::task::spawn_blocking(move || sweep(&directory, |digest| Ok(catalog.is_held(digest)?))).await?
+        tokio::task::spawn_blocking(move || sweep(&directory, |digest| Ok(catalog.is_referenced(digest)?))).await?
     }
 }
 
-fn sweep(directory: &Path, is_held: impl Fn(&Digest) -> Result<bool, Error>) -> Result<(), Error> {
+fn sweep(directory: &Path, is_referenced: impl Fn(&Digest) -> Result<bool, Error>) -> Result<(), Error> {
     let cannot = |error: io::Error| {
         tracing::warn!(%error, "hashes of units that nobody needs cannot be removed");
     };
@@ -91,7 +91,7 @@ fn sweep(directory: &Path, is_held: impl Fn(&Digest) -> Result<bool, Error>) -> 
         let name = entry.file_name();
         let name = name.to_str().map(|name| name.strip_suffix(NEW).unwrap_or(name));
         if let Some(digest) = name.and_then(Digest::from_file_name)
-            && !is_held(&digest)?
+            && !is_referenced(&digest)?
         {
             let _ = fs::remove_file(entry.path()).map_err(cannot);
         }

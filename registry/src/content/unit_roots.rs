@@ -130,7 +130,7 @@ impl LocalContent {
     /// Makes a list anew from content that is here; `false` if it is no list, or of nothing that is here.
     pub(crate) async fn make_list_again(&self, list: &Digest, stop: &CancellationToken) -> Result<bool, Error> {
         for digest in self.catalog.listed(list)? {
-            let Some(size) = self.catalog.held_size(&digest)? else { continue };
+            let Some(size) = self.catalog.referenced_size(&digest)? else { continue };
             match self.with_computed_roots(&digest, size, stop).await {
                 Ok(_) => return Ok(true),
                 Err(Error::Missing) => {}

@@ -263,7 +263,7 @@ async fn publish(cold: &Arc<Cold>) -> Result<(), Error> {
     }
     let here = &cold.here;
     let lock = here.locks.lock(cold.content.digest()).await;
-    if !here.catalog.is_held(cold.content.digest())? {
+    if !here.catalog.is_referenced(cold.content.digest())? {
         return Ok(());
     }
     let task = Arc::clone(cold);

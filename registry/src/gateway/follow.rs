@@ -146,7 +146,7 @@ impl Gateway {
         let mut after = walk.after;
         loop {
             let (catalog, from) = (self.registry.catalog().clone(), after.clone());
-            let page = spawn_blocking(move || catalog.held_after(from.as_ref(), WALK_PAGE)).await??;
+            let page = spawn_blocking(move || catalog.referenced_after(from.as_ref(), WALK_PAGE)).await??;
             after = page.last().filter(|_| page.len() == WALK_PAGE).cloned();
             if !self.learn_page(page, stop).await? {
                 return Ok(());
@@ -193,7 +193,7 @@ impl Gateway {
             if !seen.insert(digest.clone()) || catalog.is_only_a_list(&digest)? {
                 continue;
             }
-            let Some(length) = catalog.held_size(&digest)? else { continue };
+            let Some(length) = catalog.referenced_size(&digest)? else { continue };
             if let Some(found) = self.learn(&digest, length, stop).await? {
                 waiting.roots += found.sectors.len();
                 waiting.found.push(found);
@@ -224,7 +224,7 @@ impl Gateway {
     pub(super) async fn sweep(&self) -> Result<(), FollowError> {
         let (catalog, records) = (self.registry.catalog().clone(), self.records.clone());
         let sweeping = spawn_blocking(move || {
-            records.retain(|digest| -> Result<bool, FollowError> { Ok(catalog.is_held(digest)?) })
+            records.retain(|digest| -> Result<bool, FollowError> { Ok(catalog.is_referenced(digest)?) })
         });
         let removed = sweeping.await??;
         tracing::debug!(removed, "removed records of unreferenced content");

@@ -25,7 +25,7 @@ pub(super) async fn sweep(registry: &Arc<Registry>, dry_run: bool) -> Result<u64
                 }
                 Err(error) => return Err(error.into()),
             };
-            if !catalog.is_held(&content.digest)? && sender.blocking_send(content.digest).is_err() {
+            if !catalog.is_referenced(&content.digest)? && sender.blocking_send(content.digest).is_err() {
                 return Ok(());
             }
         }
@@ -45,5 +45,5 @@ async fn take(registry: &Arc<Registry>, digest: &Digest, dry_run: bool) -> Resul
     }
     // A push may be between its rename and its commit.
     let _guard = registry.content.locks.lock(digest).await;
-    Ok(!registry.catalog().is_held(digest)?)
+    Ok(!registry.catalog().is_referenced(digest)?)
 }

@@ -139,7 +139,7 @@ async fn files_stay_while_a_backup_copies_them() {
     let kept = fixture.registry.content.keep_files();
     let another = fixture.registry.content.keep_files();
     assert_eq!(fixture.collect().await.blobs, 1);
-    assert!(!fixture.registry.catalog().is_held(&digest).unwrap());
+    assert!(!fixture.registry.catalog().is_referenced(&digest).unwrap());
     assert!(fixture.file(&digest).exists());
     drop(kept);
     assert_eq!(fixture.collect().await.files, 0);

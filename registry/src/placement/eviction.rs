@@ -94,7 +94,7 @@ async fn evict(here: &Arc<LocalContent>, digest: &Digest) -> Result<bool, Error>
     let lock = here.locks.lock(digest).await;
     let catalog = &here.catalog;
     let Some(wanted) = catalog.wanted() else { return Ok(false) };
-    let safe = catalog.held_size(digest)?.is_some()
+    let safe = catalog.referenced_size(digest)?.is_some()
         && !catalog.is_only_a_list(digest)?
         && wanted.is_safe(&catalog.placements(digest)?);
     if !safe || here.kept.is_asked_for() {

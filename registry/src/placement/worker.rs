@@ -184,7 +184,7 @@ async fn read_back_if_due(
     let wanted = Remote::wanted(&*remote.backend);
     let placements = catalog.placements(digest).map_err(Error::from)?;
     let due = placements.into_iter().find(|placement| wanted.counts(placement) > 0 && !wanted.is_read_back(placement));
-    let (Some(placement), Some(size)) = (due, catalog.held_size(digest).map_err(Error::from)?) else {
+    let (Some(placement), Some(size)) = (due, catalog.referenced_size(digest).map_err(Error::from)?) else {
         return Ok(Next::Done);
     };
     let settled = placement.after_unpin.map_or(0, |at| at.saturating_add(remote.settings.settle.as_millis() as u64));

@@ -290,7 +290,7 @@ impl<'a> Batch<'a> {
             else {
                 continue;
             };
-            if !orphaned.contains(digest) && !queries::is_held(&self.view, digest)? {
+            if !orphaned.contains(digest) && !queries::is_referenced(&self.view, digest)? {
                 orphaned.push(digest.clone());
             }
         }

@@ -31,7 +31,7 @@ impl Batch<'_> {
     pub(super) fn record_unit_roots(&mut self, digest: &Digest, list: &Digest, units: u64) -> Result<(), Rejection> {
         let known = placing::unit_roots(&self.view, digest)?;
         let same = known.as_ref().is_some_and(|known| known.list == *list && known.units == units);
-        if same || units == 0 || !queries::is_held(&self.view, digest)? {
+        if same || units == 0 || !queries::is_referenced(&self.view, digest)? {
             return Ok(());
         }
         if let Some(wrong) = known {
@@ -44,7 +44,7 @@ impl Batch<'_> {
     pub(super) fn record_placed(&mut self, digest: &Digest, locator: &Locator) -> Result<(), Rejection> {
         check_locator(locator)?;
         let standing = placing::placement(&self.view, digest, locator)?;
-        if !queries::is_held(&self.view, digest)? {
+        if !queries::is_referenced(&self.view, digest)? {
             return self.record_unpin(digest, locator);
         }
         let (locator, after_unpin) = match standing {
@@ -79,7 +79,7 @@ impl Batch<'_> {
 
     pub(super) fn record_abandoned(&mut self, digest: &Digest, locator: &Locator) -> Result<(), Rejection> {
         check_locator(locator)?;
-        if queries::is_held(&self.view, digest)? {
+        if queries::is_referenced(&self.view, digest)? {
             return Ok(());
         }
         self.record_unpin(digest, locator)
@@ -95,7 +95,7 @@ impl Batch<'_> {
         let Some(standing) = placing::placement(&self.view, digest, locator)? else { return Ok(()) };
         let news = !standing.read_back || standing.read_among != among;
         let as_was_read = standing.sequence == placed && !standing.unpin_pending && news;
-        if !as_was_read || !queries::is_held(&self.view, digest)? {
+        if !as_was_read || !queries::is_referenced(&self.view, digest)? {
             return Ok(());
         }
         let mut locator = standing.locator;
@@ -138,7 +138,7 @@ impl Batch<'_> {
             if let Some(roots) = placing::unit_roots(&self.view, &digest)? {
                 let list = roots.list.clone();
                 self.record(Fact::UnitRoots { digest: digest.clone(), list: roots.list, units: 0 })?;
-                if !orphaned.contains(&list) && !queries::is_held(&self.view, &list)? {
+                if !orphaned.contains(&list) && !queries::is_referenced(&self.view, &list)? {
                     orphaned.push(list);
                 }
             }

@@ -151,7 +151,7 @@ impl Placing {
 /// Counts by reading all referenced content and all pending unpins.
 pub(super) fn count(source: &impl Source, wanted: &Wanted) -> Result<Counted, Fault> {
     let (mut counted, mut after) = (Counted::default(), None);
-    while let Some(digest) = placing::next_held(source, after.as_ref())? {
+    while let Some(digest) = placing::next_referenced(source, after.as_ref())? {
         let stands = placing::stands(source, &digest, wanted)?;
         counted.backlog.count += u64::from(stands.lacking.is_some());
         counted.backlog.bytes += stands.lacking.unwrap_or_default();

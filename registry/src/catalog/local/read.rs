@@ -112,8 +112,8 @@ impl Catalog {
     }
 
     /// True if any repository has this content, as a blob or a manifest, or if it is a list of unit roots.
-    pub fn is_held(&self, digest: &Digest) -> Result<bool, ReadError> {
-        self.read(|index| queries::is_held(index, digest))
+    pub fn is_referenced(&self, digest: &Digest) -> Result<bool, ReadError> {
+        self.read(|index| queries::is_referenced(index, digest))
     }
 
     pub(super) fn read<T>(&self, query: impl FnOnce(&Index) -> Result<T, Fault>) -> Result<T, ReadError> {

@@ -43,13 +43,13 @@ impl Catalog {
     }
 
     /// The length of content; `None` if it is unreferenced.
-    pub fn held_size(&self, digest: &Digest) -> Result<Option<u64>, ReadError> {
-        self.read(|index| placing::held_size(index, digest))
+    pub fn referenced_size(&self, digest: &Digest) -> Result<Option<u64>, ReadError> {
+        self.read(|index| placing::referenced_size(index, digest))
     }
 
     /// Up to `limit` referenced digests after `after`, in a fixed order. Fewer means the end.
-    pub fn held_after(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<Digest>, ReadError> {
-        self.read(|index| placing::held_after(index, after, limit))
+    pub fn referenced_after(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<Digest>, ReadError> {
+        self.read(|index| placing::referenced_after(index, after, limit))
     }
 
     /// True if content is a list of unit roots and nothing else references it.
@@ -79,22 +79,22 @@ impl Catalog {
     /// Examines up to `looks` referenced digests after `after`, and returns those that lack a copy. Empty without
     /// [`Catalog::wanted`].
     pub fn lacking(&self, after: Option<&Digest>, looks: usize) -> Result<LackingPage, ReadError> {
-        self.held_page(after, looks, Wanted::is_met)
+        self.referenced_page(after, looks, Wanted::is_met)
     }
 
     /// Like [`Catalog::lacking`], but also returns content whose copies are not yet safe to rely on.
     pub fn unsettled(&self, after: Option<&Digest>, looks: usize) -> Result<LackingPage, ReadError> {
-        self.held_page(after, looks, Wanted::is_safe)
+        self.referenced_page(after, looks, Wanted::is_safe)
     }
 
-    fn held_page(
+    fn referenced_page(
         &self,
         after: Option<&Digest>,
         looks: usize,
         enough: placing::Enough,
     ) -> Result<LackingPage, ReadError> {
         match self.wanted() {
-            Some(wanted) => self.read(|index| placing::held_page(index, wanted, after, looks, enough)),
+            Some(wanted) => self.read(|index| placing::referenced_page(index, wanted, after, looks, enough)),
             None => Ok(LackingPage { items: Vec::new(), next: None }),
         }
     }

@@ -198,7 +198,7 @@ impl State {
         }
         let (mut counts, mut after) = (Counts::default(), None);
         loop {
-            let held = self.catalog.held_after(after.as_ref(), BATCH)?;
+            let held = self.catalog.referenced_after(after.as_ref(), BATCH)?;
             for digest in &held {
                 self.write_content(digest, head.content, &mut archive, &mut counts)?;
             }
@@ -219,7 +219,7 @@ impl State {
         archive: &mut ArchiveWriter<W>,
         counts: &mut Counts,
     ) -> anyhow::Result<()> {
-        let Some(size) = self.catalog.held_size(digest)? else { return Ok(()) };
+        let Some(size) = self.catalog.referenced_size(digest)? else { return Ok(()) };
         let has_copy = match self.catalog.wanted() {
             Some(wanted) => wanted.is_safe(&self.catalog.placements(digest)?),
             None => false,

@@ -53,7 +53,7 @@ async fn the_records_follow_what_is_pushed() {
     let content = noise(3000, 9);
     let digest = node.fixture.push_blob(&content).await;
     let manifest = node.fixture.push_manifest(&digest, content.len()).await;
-    let size = node.fixture.registry.catalog().held_size(&manifest).unwrap().unwrap();
+    let size = node.fixture.registry.catalog().referenced_size(&manifest).unwrap().unwrap();
     let body = node.fixture.registry.store().read_verified(&manifest, size).unwrap();
     let portal = Uploader::new();
     for (digest, content) in [(digest, content), (manifest, body)] {

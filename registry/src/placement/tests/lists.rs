@@ -331,7 +331,7 @@ async fn roots_of_a_damaged_file_are_put_right_when_it_comes_again() {
         let list = node.list_of(&digest);
         assert!(wrong != list && fs::read(node.fixture.file(&list)).unwrap() == list_of_bytes(&bytes), "{profile}");
         node.until("the wrong one unpinned", |node| node.places(&wrong).is_empty()).await;
-        assert!(!node.fixture.registry.catalog().is_held(&wrong).unwrap());
+        assert!(!node.fixture.registry.catalog().is_referenced(&wrong).unwrap());
         node.stop().await;
         drop(portal);
     }

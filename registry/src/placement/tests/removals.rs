@@ -64,7 +64,7 @@ async fn what_an_upload_left_goes_though_its_content_was_deleted_before_the_firs
     assert_eq!(settle_old(registry.content(), remote, |_| true).await, [], "who looks at it anyway settles it");
     assert_eq!(settle_old(registry.content(), remote, |_| false).await, std::slice::from_ref(&digest));
     gc::collect(registry, false).await.unwrap();
-    assert!(!registry.catalog().is_held(&digest).unwrap() && node.is_there(&digest, BYTES.len() as u64).await);
+    assert!(!registry.catalog().is_referenced(&digest).unwrap() && node.is_there(&digest, BYTES.len() as u64).await);
     look_at(registry.content(), remote, &digest, &CancellationToken::new()).await.unwrap();
     assert!(node.places(&digest)[0].unpin_pending);
     node.start();

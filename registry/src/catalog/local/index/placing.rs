@@ -55,7 +55,7 @@ pub(crate) fn pending_unpins(
 }
 
 /// The length of content; `None` if it is unreferenced.
-pub(crate) fn held_size(source: &impl Source, digest: &Digest) -> Result<Option<u64>, Fault> {
+pub(crate) fn referenced_size(source: &impl Source, digest: &Digest) -> Result<Option<u64>, Fault> {
     match holders(source, digest, 1)?.pop() {
         Some(holder) => size_by(source, digest, &holder),
         None => Ok(None),
@@ -74,7 +74,7 @@ fn size_by(source: &impl Source, digest: &Digest, holder: &Holder) -> Result<Opt
 
 /// The length of referenced content without enough copies; `None` for other content.
 pub(crate) fn lacking(source: &impl Source, digest: &Digest, wanted: &Wanted) -> Result<Option<u64>, Fault> {
-    held_unless(source, digest, wanted, Wanted::is_met)
+    referenced_unless(source, digest, wanted, Wanted::is_met)
 }
 
 /// The state of a piece of content at this node's backend.
@@ -108,7 +108,12 @@ pub(crate) fn stands(source: &impl Source, digest: &Digest, wanted: &Wanted) -> 
 }
 
 /// The length of referenced content whose placements are not `enough`.
-fn held_unless(source: &impl Source, digest: &Digest, wanted: &Wanted, enough: Enough) -> Result<Option<u64>, Fault> {
+fn referenced_unless(
+    source: &impl Source,
+    digest: &Digest,
+    wanted: &Wanted,
+    enough: Enough,
+) -> Result<Option<u64>, Fault> {
     let Some(holder) = holders(source, digest, 1)?.pop() else { return Ok(None) };
     // Repositories sort first.
     let only_a_list = matches!(holder, Holder::Content(_));
@@ -157,7 +162,7 @@ pub(crate) fn is_public(source: &impl Source, digest: &Digest) -> Result<bool, F
 pub(crate) type Enough = fn(&Wanted, &[Placement]) -> bool;
 
 /// Examines up to `looks` referenced digests after `after`, and returns those whose placements are not `enough`.
-pub(crate) fn held_page(
+pub(crate) fn referenced_page(
     source: &impl Source,
     wanted: &Wanted,
     after: Option<&Digest>,
@@ -167,8 +172,8 @@ pub(crate) fn held_page(
     let mut found = LackingPage { items: Vec::new(), next: None };
     let mut last = after.cloned();
     for _ in 0..looks {
-        let Some(digest) = next_held(source, last.as_ref())? else { return Ok(found) };
-        if let Some(size) = held_unless(source, &digest, wanted, enough)? {
+        let Some(digest) = next_referenced(source, last.as_ref())? else { return Ok(found) };
+        if let Some(size) = referenced_unless(source, &digest, wanted, enough)? {
             let public = is_public(source, &digest)?;
             found.items.push(Lacking { digest: digest.clone(), size, public });
         }
@@ -179,17 +184,21 @@ pub(crate) fn held_page(
 }
 
 /// Up to `limit` referenced digests after `after`. Fewer means the end.
-pub(crate) fn held_after(source: &impl Source, after: Option<&Digest>, limit: usize) -> Result<Vec<Digest>, Fault> {
+pub(crate) fn referenced_after(
+    source: &impl Source,
+    after: Option<&Digest>,
+    limit: usize,
+) -> Result<Vec<Digest>, Fault> {
     let mut found: Vec<Digest> = Vec::new();
     while found.len() < limit {
-        let Some(digest) = next_held(source, found.last().or(after))? else { break };
+        let Some(digest) = next_referenced(source, found.last().or(after))? else { break };
         found.push(digest);
     }
     Ok(found)
 }
 
 /// The next referenced digest.
-pub(crate) fn next_held(source: &impl Source, after: Option<&Digest>) -> Result<Option<Digest>, Fault> {
+pub(crate) fn next_referenced(source: &impl Source, after: Option<&Digest>) -> Result<Option<Digest>, Fault> {
     let prefix = Key::of(Table::Holder);
     let after = after.map(|digest| [prefix.clone().digest(digest).bytes(), vec![AFTER_HOLDERS]].concat());
     let prefix = prefix.bytes();
@@ -243,11 +252,11 @@ mod tests {
         }
         let (kind, profile) = ("memory".into(), String::new());
         let wanted = Wanted { kind, profile, endpoints: Vec::new(), copies: 1, lists: true };
-        let page = held_page(&view, &wanted, None, 10, Wanted::is_met).unwrap();
+        let page = referenced_page(&view, &wanted, None, 10, Wanted::is_met).unwrap();
         let found: Vec<_> = page.items.into_iter().map(|item| (item.digest, item.size, item.public)).collect();
         let expected = [(1, 5, false), (2, 5, true), (11, 64, false), (12, 64, true)];
         assert_eq!(found, expected.map(|(number, size, public)| (digest(number), size, public)));
         let without = Wanted { lists: false, ..wanted };
-        assert_eq!(held_page(&view, &without, None, 10, Wanted::is_met).unwrap().items.len(), 2);
+        assert_eq!(referenced_page(&view, &without, None, 10, Wanted::is_met).unwrap().items.len(), 2);
     }
 }

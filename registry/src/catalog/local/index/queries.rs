@@ -66,7 +66,7 @@ pub(crate) fn has_manifests(source: &impl Source, repository: &RepositoryName) -
 }
 
 /// True if a repository has the content as a blob or manifest, or if it is a list of unit roots.
-pub(crate) fn is_held(source: &impl Source, digest: &Digest) -> Result<bool, Fault> {
+pub(crate) fn is_referenced(source: &impl Source, digest: &Digest) -> Result<bool, Fault> {
     any(source, &Key::of(Table::Holder).digest(digest).bytes())
 }
 

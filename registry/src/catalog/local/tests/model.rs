@@ -31,7 +31,7 @@ impl Model {
         for command in commands {
             next.carry_out(command, &mut taken)?;
         }
-        taken.retain(|digest| !next.is_held(digest));
+        taken.retain(|digest| !next.is_referenced(digest));
         *self = next;
         Ok(taken)
     }
@@ -153,7 +153,7 @@ impl Model {
         needing.map(|((_, digest), _)| digest.clone()).collect()
     }
 
-    fn is_held(&self, digest: &Digest) -> bool {
+    fn is_referenced(&self, digest: &Digest) -> bool {
         self.blobs.keys().any(|(_, held)| held == digest) || self.manifests.keys().any(|(_, held)| held == digest)
     }
 
@@ -183,7 +183,7 @@ impl Model {
             universe.digests.iter().for_each(|digest| self.assert_content(catalog, repository, digest));
         }
         for digest in &universe.digests {
-            assert_eq!(catalog.is_held(digest).unwrap(), self.is_held(digest));
+            assert_eq!(catalog.is_referenced(digest).unwrap(), self.is_referenced(digest));
             let holders = self.blobs.keys().filter(|(_, held)| held == digest).map(|(of, _)| of.clone());
             assert_eq!(catalog.holders(digest, 10).unwrap(), holders.collect::<Vec<_>>());
         }

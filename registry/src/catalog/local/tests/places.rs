@@ -56,8 +56,8 @@ fn the_last_holder_goes_in_one_batch_with_the_places_and_the_roots() {
     let catalog = open(place.path());
     let roots = Command::RecordUnitRoots { digest: digest(7), list: digest(70), units: 3 };
     catalog.commit_blocking(vec![link("a", 7), link("b", 7), roots, placed(7, 1), placed(7, 2)]).unwrap();
-    assert!(catalog.is_held(&digest(70)).unwrap(), "or the sweep would take it");
-    assert_eq!(catalog.held_size(&digest(70)).unwrap(), Some(96));
+    assert!(catalog.is_referenced(&digest(70)).unwrap(), "or the sweep would take it");
+    assert_eq!(catalog.referenced_size(&digest(70)).unwrap(), Some(96));
     assert_eq!(catalog.commit_blocking(vec![unlink(7)]).unwrap().orphaned, []);
     assert!(!only_pending(&catalog, 7) && catalog.unit_roots(&digest(7)).unwrap().is_some());
 
@@ -69,7 +69,7 @@ fn the_last_holder_goes_in_one_batch_with_the_places_and_the_roots() {
     assert_eq!(facts[1], Fact::UnitRoots { digest: digest(7), list: digest(70), units: 0 });
     assert_eq!(facts[2], Fact::UnpinPending { digest: digest(7), locator: locator(1) });
     assert_eq!(facts[3], Fact::UnpinPending { digest: digest(7), locator: locator(2) });
-    assert!(only_pending(&catalog, 7) && !catalog.is_held(&digest(70)).unwrap());
+    assert!(only_pending(&catalog, 7) && !catalog.is_referenced(&digest(70)).unwrap());
     assert_equals_rebuild(&catalog);
 }
 
@@ -83,7 +83,7 @@ fn a_list_that_another_one_takes_the_place_of_goes_with_its_places() {
     assert_eq!(catalog.commit_blocking(vec![roots(7, 71)]).unwrap().orphaned, [], "the other one has it still");
     assert!(!only_pending(&catalog, 70));
     assert_eq!(catalog.commit_blocking(vec![roots(8, 71)]).unwrap().orphaned, [digest(70)]);
-    assert!(only_pending(&catalog, 70) && !catalog.is_held(&digest(70)).unwrap());
+    assert!(only_pending(&catalog, 70) && !catalog.is_referenced(&digest(70)).unwrap());
     assert_eq!(catalog.listed(&digest(71)).unwrap(), [digest(7), digest(8)]);
     assert_eq!(catalog.listed(&digest(70)).unwrap(), []);
     assert_equals_rebuild(&catalog);
@@ -289,12 +289,12 @@ struct Model {
 }
 
 impl Model {
-    fn is_held(&self, number: u64) -> bool {
+    fn is_referenced(&self, number: u64) -> bool {
         self.holders.iter().any(|(held, ..)| *held == number)
     }
 
     fn release(&mut self, number: u64) {
-        if self.is_held(number) {
+        if self.is_referenced(number) {
             return;
         }
         self.roots.remove(&number);
@@ -304,7 +304,7 @@ impl Model {
     }
 
     fn place(&mut self, number: u64, place: u64) {
-        let held = self.is_held(number);
+        let held = self.is_referenced(number);
         let stands = self.places.entry((number, place)).or_default();
         match (held, stands.pending) {
             (false, _) => *stands = Stands { pending: true, ..Stands::default() },
@@ -317,7 +317,7 @@ impl Model {
         // The third copy is at another kind of backend.
         let placed =
             |number| (0..2).any(|place| self.places.get(&(number, place)).is_some_and(|stands| !stands.pending));
-        let lacking = (0..DIGESTS).filter(|number| self.is_held(*number) && !placed(*number));
+        let lacking = (0..DIGESTS).filter(|number| self.is_referenced(*number) && !placed(*number));
         lacking.fold(Backlog::default(), |sum, number| Backlog { count: sum.count + 1, bytes: sum.bytes + number })
     }
 
@@ -332,7 +332,7 @@ impl Model {
             let expected = expected.map(|((_, place), stands)| (locator(*place), *stands));
             assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
             assert_eq!(catalog.unit_roots(&digest(number)).unwrap().is_some(), self.roots.contains(&number));
-            assert_eq!(catalog.is_held(&digest(100 + number)).unwrap(), self.roots.contains(&number));
+            assert_eq!(catalog.is_referenced(&digest(100 + number)).unwrap(), self.roots.contains(&number));
         }
         let pending = catalog.pending_unpins(None, 99).unwrap().items;
         assert!(pending.iter().all(|(_, placement)| placement.unpin_pending));
@@ -378,7 +378,7 @@ fn carry_out(catalog: &Catalog, model: &mut Model, step: &Step) {
             let list = digest(100 + number);
             let command = Command::RecordUnitRoots { digest: digest(number), list, units: 2 };
             catalog.commit_blocking(vec![command]).unwrap();
-            if model.is_held(number) {
+            if model.is_referenced(number) {
                 model.roots.insert(number);
             }
         }
@@ -391,7 +391,7 @@ fn carry_out(catalog: &Catalog, model: &mut Model, step: &Step) {
             let placed = seen(catalog, number, place, now);
             let command = Command::RecordReadBack { digest, locator, placed, among: Vec::new() };
             catalog.commit_blocking(vec![command]).unwrap();
-            let held = model.is_held(number);
+            let held = model.is_referenced(number);
             if let Some(stands) = model.places.get_mut(&(number, place))
                 && (held && now && !stands.pending && !stands.read_back)
             {
@@ -424,9 +424,9 @@ proptest! {
         for step in &steps {
             carry_out(&catalog, &mut model, step);
             model.assert_answers(&catalog);
-            let unheld = |placement: &(Digest, Placement)| !catalog.is_held(&placement.0).unwrap();
+            let unheld = |placement: &(Digest, Placement)| !catalog.is_referenced(&placement.0).unwrap();
             let pending = catalog.pending_unpins(None, 99).unwrap().items;
-            let left: usize = (0..DIGESTS).filter(|number| !model.is_held(*number))
+            let left: usize = (0..DIGESTS).filter(|number| !model.is_referenced(*number))
                 .map(|number| catalog.placements(&digest(number)).unwrap().len()).sum();
             prop_assert_eq!(pending.iter().filter(|item| unheld(item)).count(), left, "a place that nobody will free");
         }
