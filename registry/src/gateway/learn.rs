@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use super::follow::FollowError;
-use super::records::{Found, Record};
+use super::records::{Found, Skyfile};
 use crate::content::Error;
 use crate::oci::Digest;
 use crate::service::Registry;
@@ -47,7 +47,7 @@ impl Gateway {
         #[cfg(test)]
         self.looked_at.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let (placed, form) = (self.placed(digest)?, Form::of(digest, length, self.profile));
-        let record = |listed| Record { digest: digest.clone(), length, listed };
+        let record = |listed| Skyfile { digest: digest.clone(), length, listed };
         if form == Form::Small {
             let base = match placed {
                 Some(base) => Some(base),

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 use super::Gateway;
 use super::learn::data_roots;
-use super::records::Record;
+use super::records::Skyfile;
 use crate::oci::Digest;
 use crate::service::Blob;
 
@@ -30,7 +30,7 @@ impl Made {
     }
 
     /// The content, if it is public and has a local file.
-    fn content(&self, record: &Record) -> io::Result<Option<Blob>> {
+    fn content(&self, record: &Skyfile) -> io::Result<Option<Blob>> {
         // Checked each time: the content may have been deleted, or its last public repository may now be private.
         if !self.gateway.registry.catalog().is_public(&record.digest).map_err(io::Error::other)? {
             return Ok(None);
@@ -59,7 +59,7 @@ impl Made {
         let profile = self.gateway.profile;
         let Some(record) = self.gateway.records.get(base)? else { return Ok(None) };
         let Some(blob) = self.content(&record)? else { return Ok(None) };
-        let Record { digest, length, .. } = &record;
+        let Skyfile { digest, length, .. } = &record;
         let (head, fanout) = match Form::of(digest, *length, profile) {
             Form::Small => (canonical::small_head(digest, *length), None),
             Form::Large => {
@@ -88,7 +88,7 @@ impl SectorSource for Made {
 
     fn find_data(&self, root: &SectorRoot) -> io::Result<Option<Sector>> {
         // Some skyfiles may be removed or private. One readable skyfile is enough.
-        for base in self.gateway.records.holders.of(root)? {
+        for base in self.gateway.records.sectors.of(root)? {
             if let Some(sector) = self.file(&base)?.map(|file| file.data(root)).transpose()?.flatten() {
                 return Ok(Some(sector));
             }

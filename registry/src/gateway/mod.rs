@@ -1,7 +1,7 @@
 //! The gateway: serves public content at skylinks, from the content store's files.
 //!
 //! A skylink does not contain a digest, so `records` maps it back: a small file for each piece of content, named by the
-//! root of its base sector. `holders` lists which skyfiles contain a data sector. `fanouts` stores fanouts that only
+//! root of its base sector. `sectors` lists which skyfiles contain a data sector. `fanouts` stores fanouts that only
 //! the gateway needs. Together they are a view of the journal, like the index, and safe to delete. `follow` makes them
 //! from what `learn` finds, and continues after a start from the recorded `state`. `made` builds a base sector on
 //! request. The other sectors are bytes of the content store.
@@ -12,10 +12,10 @@
 mod fanouts;
 mod files;
 mod follow;
-mod holders;
 mod learn;
 mod made;
 mod records;
+mod sectors;
 mod state;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Stores the gateway's records: a file for each base sector, beside the files of `holders` and `fanouts`.
+//! Stores the gateway's records: a file for each base sector, beside the files of `sectors` and `fanouts`.
 //!
 //! ```text
 //! links/<first 2 hex>/<root hex> digest and length of the content with that base sector, and whether its sectors are
 //! listed
-//! sectors/                       see `holders`
+//! sectors/                       see `sectors`
 //! fanouts/                       see `fanouts`
 //! state.json                     see `state`
 //! ```
@@ -20,23 +20,23 @@ use skynet_formats::sector::{SectorRoot, sector_root};
 
 use super::fanouts::Fanouts;
 use super::files;
-use super::holders::Holders;
+use super::sectors::Sectors;
 use super::state::StateFile;
 use crate::oci::Digest;
 
 /// Longest record: the longest digest, a number, a word.
 const MAX_RECORD: u64 = 512;
 
-/// The record of a piece of content.
+/// A skyfile, as its record has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct Skyfile {
     pub(super) digest: Digest,
     pub(super) length: u64,
     /// True if all its data sectors have pairs. False if only its skylink was known.
     pub(super) listed: bool,
 }
 
-impl Record {
+impl Skyfile {
     fn to_text(&self) -> String {
         let listed = if self.listed { "listed" } else { "skylink" };
         format!("{} {} {listed}\n", self.digest, self.length)
@@ -51,7 +51,7 @@ impl Record {
             "skylink" => false,
             _ => return None,
         };
-        words.next().is_none().then_some(Record { digest, length, listed })
+        words.next().is_none().then_some(Skyfile { digest, length, listed })
     }
 }
 
@@ -59,7 +59,7 @@ impl Record {
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) base: SectorRoot,
-    pub(super) record: Record,
+    pub(super) record: Skyfile,
     /// The sectors that contain the content, if the base sector does not.
     pub(super) sectors: Vec<SectorRoot>,
 }
@@ -68,7 +68,7 @@ pub(super) struct Found {
 #[derive(Clone, Debug)]
 pub(super) struct Records {
     links: PathBuf,
-    pub(super) holders: Holders,
+    pub(super) sectors: Sectors,
     pub(super) fanouts: Fanouts,
     pub(super) state: StateFile,
     /// The root of a sector of zeros. It gets no pairs, since any content may have such sectors.
@@ -80,14 +80,14 @@ impl Records {
         let links = directory.join("links");
         make_directory(directory)?;
         files::make_sharded(&links)?;
-        let (holders, fanouts) = (Holders::open(directory)?, Fanouts::open(directory, profile)?);
+        let (sectors, fanouts) = (Sectors::open(directory)?, Fanouts::open(directory, profile)?);
         let state = StateFile::in_directory(directory);
         sync_directory(directory)?;
-        Ok(Records { links, holders, fanouts, state, zeros: sector_root(profile.sector_size(), &[]) })
+        Ok(Records { links, sectors, fanouts, state, zeros: sector_root(profile.sector_size(), &[]) })
     }
 
     /// The record of this base sector; `None` if there is none.
-    pub(super) fn get(&self, root: &SectorRoot) -> io::Result<Option<Record>> {
+    pub(super) fn get(&self, root: &SectorRoot) -> io::Result<Option<Skyfile>> {
         let file = match File::open(self.path(root)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -95,7 +95,7 @@ impl Records {
         };
         let mut text = String::new();
         match file.take(MAX_RECORD).read_to_string(&mut text) {
-            Ok(_) => Ok(Record::parse(&text)),
+            Ok(_) => Ok(Skyfile::parse(&text)),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
             Err(error) => Err(error),
         }
@@ -112,7 +112,7 @@ impl Records {
         for one in found.iter().rev().filter(|one| seen.insert((one.base, one.record.listed))) {
             let stands = self.get(&one.base)?;
             let listed = one.record.listed || stands.as_ref().is_some_and(|stands| stands.listed);
-            if stands != Some(Record { listed, ..one.record.clone() }) {
+            if stands != Some(Skyfile { listed, ..one.record.clone() }) {
                 new.push(one);
             }
         }
@@ -120,7 +120,7 @@ impl Records {
             let distinct: BTreeSet<SectorRoot> = one.sectors.iter().copied().collect();
             distinct.into_iter().filter(|root| *root != self.zeros).map(|root| (root, one.base))
         });
-        self.holders.add(pairs.collect())?;
+        self.sectors.add(pairs.collect())?;
         let mut shards = BTreeSet::new();
         let mut files = Vec::new();
         // For one base sector, a listed record is written last and wins.
@@ -155,7 +155,7 @@ impl Records {
         if removed > 0 {
             // Records first: if a power cut brought a record back after its pairs were removed, it would have none.
             shards.iter().try_for_each(|shard| sync_directory(shard))?;
-            self.holders.retain(|base| self.path(base).try_exists())?;
+            self.sectors.retain(|base| self.path(base).try_exists())?;
         }
         Ok(removed)
     }
@@ -166,7 +166,7 @@ impl Records {
         self.state.remove()?;
         files::each(&self.links)?.try_for_each(|path| fs::remove_file(path?))?;
         self.fanouts.retain(|_| io::Result::Ok(false))?;
-        self.holders.clear()
+        self.sectors.clear()
     }
 
     fn path(&self, root: &SectorRoot) -> PathBuf {
@@ -184,8 +184,8 @@ mod tests {
         SectorRoot::from_bytes([byte; 32])
     }
 
-    fn record(number: u8, listed: bool) -> Record {
-        Record { digest: format!("sha256:{number:064x}").parse().unwrap(), length: u64::from(number), listed }
+    fn record(number: u8, listed: bool) -> Skyfile {
+        Skyfile { digest: format!("sha256:{number:064x}").parse().unwrap(), length: u64::from(number), listed }
     }
 
     fn found(base: u8, listed: bool, sectors: &[u8]) -> Found {
@@ -206,13 +206,13 @@ mod tests {
         let records = open(&place);
         assert_eq!(records.get(&root(1)).unwrap(), Some(record(1, true)));
         assert_eq!(records.get(&root(2)).unwrap(), Some(record(2, true)));
-        assert_eq!(records.holders.of(&root(20)).unwrap(), [root(2)]);
+        assert_eq!(records.sectors.of(&root(20)).unwrap(), [root(2)]);
         records.put(&[found(3, true, &[20])]).unwrap();
         let removed = records.retain(|digest| io::Result::Ok(*digest != record(2, true).digest)).unwrap();
         assert_eq!((removed, records.get(&root(2)).unwrap()), (1, None));
         assert!(records.get(&root(1)).unwrap().is_some());
-        assert_eq!(records.holders.of(&root(20)).unwrap(), [root(3)]);
-        assert!(records.holders.of(&root(21)).unwrap().is_empty());
+        assert_eq!(records.sectors.of(&root(20)).unwrap(), [root(3)]);
+        assert!(records.sectors.of(&root(21)).unwrap().is_empty());
     }
 
     #[test]
@@ -241,9 +241,9 @@ mod tests {
         fs::write(records.path(&root(3)), [0xff, 0xfe]).unwrap();
         assert_eq!(records.get(&root(3)).unwrap(), None);
         // A crash after the pairs and before the record.
-        records.holders.add(vec![(root(30), root(3))]).unwrap();
+        records.sectors.add(vec![(root(30), root(3))]).unwrap();
         records.put(&[found(3, true, &[30])]).unwrap();
-        assert_eq!(records.holders.of(&root(30)).unwrap(), [root(3)]);
+        assert_eq!(records.sectors.of(&root(30)).unwrap(), [root(3)]);
         fs::write(place.path().join("links/03/leftover.tmp"), "x").unwrap();
         assert_eq!(records.retain(|_| io::Result::Ok(true)).unwrap(), 1);
         assert_eq!(fs::metadata(place.path().join("sectors/1e")).unwrap().len(), 64);
@@ -256,22 +256,22 @@ mod tests {
         let mut one = found(1, true, &[20]);
         one.sectors.push(records.zeros);
         records.put(&[one]).unwrap();
-        assert!(records.holders.of(&records.zeros).unwrap().is_empty());
+        assert!(records.sectors.of(&records.zeros).unwrap().is_empty());
         records.clear().unwrap();
         assert_eq!(records.get(&root(1)).unwrap(), None);
-        assert!(records.holders.of(&root(20)).unwrap().is_empty());
+        assert!(records.sectors.of(&root(20)).unwrap().is_empty());
     }
 
     proptest! {
         #[test]
         fn any_record_survives_its_text(length: u64, digest in "[0-9a-f]{64}", listed: bool) {
-            let record = Record { digest: format!("sha256:{digest}").parse().unwrap(), length, listed };
-            prop_assert_eq!(Record::parse(&record.to_text()), Some(record));
+            let record = Skyfile { digest: format!("sha256:{digest}").parse().unwrap(), length, listed };
+            prop_assert_eq!(Skyfile::parse(&record.to_text()), Some(record));
         }
 
         #[test]
         fn no_text_panics(text in ".{0,40}|sha256:[0-9a-f]{64} [0-9]{0,21}( [a-z]{0,8})?\n") {
-            let _ = Record::parse(&text);
+            let _ = Skyfile::parse(&text);
         }
     }
 }

@@ -26,19 +26,19 @@ const PAIR: usize = 2 * SectorRoot::SIZE;
 /// Bytes read at a time: a multiple of the size of a pair.
 const STEP: usize = 1024 * PAIR;
 /// Most skyfiles examined for one sector: the newest ones.
-const MAX_HOLDERS: usize = 256;
+const MAX_SKYFILES: usize = 256;
 
 /// All pairs. Clones share the directory.
 #[derive(Clone, Debug)]
-pub(super) struct Holders {
+pub(super) struct Sectors {
     directory: PathBuf,
 }
 
-impl Holders {
+impl Sectors {
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
         let directory = directory.join("sectors");
         make_directory(&directory)?;
-        Ok(Holders { directory })
+        Ok(Sectors { directory })
     }
 
     /// The base sectors of skyfiles with this sector, the newest first.
@@ -47,7 +47,7 @@ impl Holders {
         each_pair(&self.path(sector.as_bytes()[0]), |(root, base)| {
             if root == *sector && !found.contains(&base) {
                 found.push_front(base);
-                found.truncate(MAX_HOLDERS);
+                found.truncate(MAX_SKYFILES);
             }
         })?;
         Ok(found.into())
@@ -142,45 +142,45 @@ mod tests {
     }
 
     #[test]
-    fn a_sector_has_its_holders_the_last_first() {
+    fn a_sector_has_its_skyfiles_the_last_first() {
         let place = tempfile::tempdir().unwrap();
-        let holders = Holders::open(place.path()).unwrap();
-        assert!(holders.of(&root(1)).unwrap().is_empty());
-        holders.add(vec![(root(1), root(9)), (root(2), root(9)), (root(257), root(9))]).unwrap();
-        holders.add(vec![(root(1), root(8))]).unwrap();
-        holders.add(vec![(root(1), root(9)), (root(1), root(8))]).unwrap();
-        assert_eq!(holders.of(&root(1)).unwrap(), [root(8), root(9)]);
-        assert_eq!(holders.of(&root(257)).unwrap(), [root(9)]);
-        assert!(holders.of(&root(513)).unwrap().is_empty());
-        holders.retain(|base| Ok(*base == root(8))).unwrap();
-        assert_eq!(holders.of(&root(1)).unwrap(), [root(8)]);
-        assert_eq!(fs::metadata(holders.path(1)).unwrap().len(), 64, "what stood twice went too");
-        assert!(holders.of(&root(2)).unwrap().is_empty());
-        holders.clear().unwrap();
-        assert!(holders.of(&root(1)).unwrap().is_empty());
+        let sectors = Sectors::open(place.path()).unwrap();
+        assert!(sectors.of(&root(1)).unwrap().is_empty());
+        sectors.add(vec![(root(1), root(9)), (root(2), root(9)), (root(257), root(9))]).unwrap();
+        sectors.add(vec![(root(1), root(8))]).unwrap();
+        sectors.add(vec![(root(1), root(9)), (root(1), root(8))]).unwrap();
+        assert_eq!(sectors.of(&root(1)).unwrap(), [root(8), root(9)]);
+        assert_eq!(sectors.of(&root(257)).unwrap(), [root(9)]);
+        assert!(sectors.of(&root(513)).unwrap().is_empty());
+        sectors.retain(|base| Ok(*base == root(8))).unwrap();
+        assert_eq!(sectors.of(&root(1)).unwrap(), [root(8)]);
+        assert_eq!(fs::metadata(sectors.path(1)).unwrap().len(), 64, "what stood twice went too");
+        assert!(sectors.of(&root(2)).unwrap().is_empty());
+        sectors.clear().unwrap();
+        assert!(sectors.of(&root(1)).unwrap().is_empty());
     }
 
     #[test]
     fn what_a_crash_leaves_of_a_pair_is_written_over() {
         let place = tempfile::tempdir().unwrap();
-        let holders = Holders::open(place.path()).unwrap();
+        let sectors = Sectors::open(place.path()).unwrap();
         for torn in [1, 63, 64, 100] {
-            holders.add(vec![(root(1), root(9))]).unwrap();
-            let file = OpenOptions::new().write(true).open(holders.path(1)).unwrap();
+            sectors.add(vec![(root(1), root(9))]).unwrap();
+            let file = OpenOptions::new().write(true).open(sectors.path(1)).unwrap();
             file.set_len(file.metadata().unwrap().len() + torn).unwrap();
-            assert_eq!(holders.of(&root(1)).unwrap(), [root(9)], "{torn}");
+            assert_eq!(sectors.of(&root(1)).unwrap(), [root(9)], "{torn}");
         }
-        holders.add(vec![(root(1), root(8))]).unwrap();
-        assert_eq!(holders.of(&root(1)).unwrap(), [root(8), root(9)]);
+        sectors.add(vec![(root(1), root(8))]).unwrap();
+        assert_eq!(sectors.of(&root(1)).unwrap(), [root(8), root(9)]);
     }
 
     #[test]
-    fn of_too_many_holders_the_last_are_looked_at() {
+    fn of_too_many_skyfiles_the_last_are_looked_at() {
         let place = tempfile::tempdir().unwrap();
-        let holders = Holders::open(place.path()).unwrap();
-        holders.add((0..3000).map(|base| (root(0), root(base))).collect()).unwrap();
-        let found = holders.of(&root(0)).unwrap();
-        assert_eq!(found.len(), MAX_HOLDERS);
+        let sectors = Sectors::open(place.path()).unwrap();
+        sectors.add((0..3000).map(|base| (root(0), root(base))).collect()).unwrap();
+        let found = sectors.of(&root(0)).unwrap();
+        assert_eq!(found.len(), MAX_SKYFILES);
         assert!(found.iter().all(|base| base.as_bytes()[0] > 0xe0), "not the last");
     }
 }
