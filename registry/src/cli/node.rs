@@ -67,7 +67,7 @@ impl Node {
             registry = registry.placing_at(remote(config, &data, backend, &beside));
         }
         if let Some(note) = beside.note {
-            registry = registry.noting(note);
+            registry = registry.with_note(note);
         }
         Ok(Node { registry: Arc::new(registry), metrics, report, backend, _scratch: None, data })
     }
@@ -103,7 +103,7 @@ impl Node {
             registry = registry.placing_at(remote(config, &data, backend, &beside));
         }
         if let Some(note) = beside.note {
-            registry = registry.noting(note);
+            registry = registry.with_note(note);
         }
         Ok(Node { registry: Arc::new(registry), metrics, report, backend, _scratch: None, data })
     }

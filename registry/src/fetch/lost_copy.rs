@@ -10,8 +10,8 @@ use crate::content::{Error, LocalContent};
 use crate::fetch::Origin;
 use crate::oci::Digest;
 
-/// What tells a note's name from that of a resume token.
-pub(crate) const NOTE: &str = ".place";
+/// The ending of the name of a file with a place. The file of a resume token has none.
+pub(crate) const PLACE: &str = ".place";
 
 /// The backend does not have what it acknowledged. It lacks a place again, and is uploaded anew with the next look; the
 /// backend may have something there.
@@ -23,15 +23,15 @@ pub(crate) async fn give_up(
 ) -> Result<(), Error> {
     let asked = content.catalog.wanted().map(|wanted| wanted.among(&placement.locator)).unwrap_or_default();
     let locator = Locator { endpoints: asked, ..placement.locator.clone() };
-    note(&origin.notes, digest, &locator).await?;
+    remember_place(&origin.places, digest, &locator).await?;
     let command = Command::RecordUnplaced { digest: digest.clone(), locator, standing: placement.sequence };
     content.catalog.commit(vec![command]).await?;
     Ok(())
 }
 
 /// Remembers that the backend may have the content there.
-pub(crate) async fn note(directory: &Path, digest: &Digest, locator: &Locator) -> Result<(), Error> {
-    let (path, locator) = (note_path(directory, digest), locator.clone());
+pub(crate) async fn remember_place(directory: &Path, digest: &Digest, locator: &Locator) -> Result<(), Error> {
+    let (path, locator) = (place_file(directory, digest), locator.clone());
     let write = move || {
         let json = serde_json::to_vec(&locator)?;
         fs::write(&path, json)
@@ -40,7 +40,7 @@ pub(crate) async fn note(directory: &Path, digest: &Digest, locator: &Locator) -
     written.map_err(Error::Read)
 }
 
-/// Where it is remembered.
-pub(crate) fn note_path(directory: &Path, digest: &Digest) -> PathBuf {
-    directory.join(format!("{}{NOTE}", digest.file_name()))
+/// The file that [`remember_place`] writes.
+pub(crate) fn place_file(directory: &Path, digest: &Digest) -> PathBuf {
+    directory.join(format!("{}{PLACE}", digest.file_name()))
 }

@@ -27,7 +27,7 @@ use crate::content::{self, LocalContent};
 use crate::oci::Digest;
 
 pub use error::Error;
-pub(crate) use lost_copy::{NOTE, give_up, note, note_path};
+pub(crate) use lost_copy::{PLACE, give_up, place_file, remember_place};
 pub use origin::{Origin, Settings};
 pub use read::ColdRead;
 

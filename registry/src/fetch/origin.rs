@@ -47,14 +47,14 @@ pub struct Origin {
     pub(crate) reads: ColdReads,
     pub(super) permits: Semaphore,
     /// Places that the backend may have content at, a file for each piece of content.
-    pub(super) notes: PathBuf,
+    pub(super) places: PathBuf,
     /// When the backend was asked last whether it answers, and whether it did; held while it is asked.
     pinged: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 impl Origin {
-    /// With the directory of what is noted of places.
-    pub fn new(backend: Arc<dyn Backend>, settings: Settings, notes: PathBuf) -> Self {
+    /// With the directory for the places that the backend may have content at.
+    pub fn new(backend: Arc<dyn Backend>, settings: Settings, places: PathBuf) -> Self {
         Origin {
             verified: Verify::new(Arc::clone(&backend)),
             verified_by_units: Verify::of_units(Arc::clone(&backend)),
@@ -62,7 +62,7 @@ impl Origin {
             settings,
             reads: ColdReads::default(),
             permits: Semaphore::new(settings.cold_fetches.max(1)),
-            notes,
+            places,
             pinged: tokio::sync::Mutex::new(None),
         }
     }

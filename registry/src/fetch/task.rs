@@ -164,7 +164,7 @@ async fn stream(
             if in_units {
                 cold.passing.keep(offset, piece.clone());
                 let before = if begun == bytes.end { units.end } else { begun / UNIT };
-                cold.change(|state| state.note_verified(number, before));
+                cold.change(|state| state.set_verified(number, before));
             }
         }
         write(Arc::clone(cold), piece, offset)

@@ -131,7 +131,7 @@ impl Units {
     }
 
     /// A fetch has verified what comes before this unit.
-    pub(super) fn note_verified(&mut self, fetch: u64, before: u64) {
+    pub(super) fn set_verified(&mut self, fetch: u64, before: u64) {
         if self.fetches.contains_key(&fetch) {
             let verified = self.verified.entry(fetch).or_default();
             *verified = before.max(*verified);
@@ -264,14 +264,14 @@ mod tests {
         let reader = units.enter(0..4);
         let since = units.now();
         let Step::Begin(fetch, _) = units.step(reader, 0, since) else { panic!() };
-        units.note_verified(fetch, 2);
+        units.set_verified(fetch, 2);
         units.advance(reader, 2);
         assert!(units.is_needed(fetch), "it wants the third, though the first is not written");
         assert!(units.is_wanted(&(1..3)) && !units.is_wanted(&(0..2)));
         units.leave(reader);
         assert!(!units.is_needed(fetch));
-        units.note_verified(fetch, 4);
-        units.note_verified(fetch, 3);
+        units.set_verified(fetch, 4);
+        units.set_verified(fetch, 3);
         assert!(units.is_needed(fetch), "all of it came");
         units.end(fetch);
         assert!(!units.is_needed(fetch));
@@ -298,7 +298,7 @@ mod tests {
         let (whole, part) = (units.enter(0..100), units.enter(50..52));
         let since = units.now();
         let Step::Begin(fetch, _) = units.step(whole, 0, since) else { panic!() };
-        units.note_verified(fetch, 51);
+        units.set_verified(fetch, 51);
         assert_eq!(units.step(part, 50, since), Step::Wait, "it is on its way into the file");
         assert!(matches!(units.step(part, 51, since), Step::Begin(_, range) if range == (51..52)));
     }

@@ -11,15 +11,15 @@ use super::{Remote, resume};
 use crate::catalog::command::Command;
 use crate::catalog::fact::Locator;
 use crate::content::{Error, LocalContent};
-use crate::fetch::{NOTE, note_path};
+use crate::fetch::{PLACE, place_file};
 use crate::oci::Digest;
 
 /// The content does not lack a place: what was noted of its uploads is done with. If nobody holds it any more, what the
 /// backend may have is to be removed there.
 pub(super) async fn settle(here: &LocalContent, remote: &Arc<Remote>, digest: &Digest) -> Result<(), Error> {
-    let note = note_path(&remote.tokens, digest);
-    let noted = tokio::task::spawn_blocking(move || read(&note)).await.unwrap_or(None);
-    if let Some(locator) = noted {
+    let file = place_file(&remote.tokens, digest);
+    let place = tokio::task::spawn_blocking(move || read(&file)).await.unwrap_or(None);
+    if let Some(locator) = place {
         let catalog = &here.catalog;
         let command = Command::RecordAbandoned { digest: digest.clone(), locator: locator.clone() };
         catalog.commit(vec![command]).await?;
@@ -39,7 +39,7 @@ pub(super) async fn forget(remote: &Arc<Remote>, digest: &Digest) {
     let (tokens, digest) = (remote.tokens.clone(), digest.clone());
     let forget = move || {
         resume::forget(&tokens, &digest);
-        match fs::remove_file(note_path(&tokens, &digest)) {
+        match fs::remove_file(place_file(&tokens, &digest)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%digest, %error, "a note of an upload cannot be removed");
             }
@@ -79,7 +79,7 @@ pub(super) fn kept(directory: &Path) -> io::Result<Vec<Digest>> {
     let mut digests = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
-        let name = name.to_str().map(|name| name.strip_suffix(NOTE).unwrap_or(name));
+        let name = name.to_str().map(|name| name.strip_suffix(PLACE).unwrap_or(name));
         digests.extend(name.and_then(Digest::from_file_name));
     }
     digests.sort();

@@ -146,7 +146,7 @@ impl Remote {
     }
 
     /// How an attempt went; `None` = well.
-    pub(crate) fn note(&self, trouble: Option<String>) {
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 

@@ -142,7 +142,7 @@ impl Placer {
         let now = Instant::now();
         match outcome {
             Ok(Next::Done) => {
-                self.remote.note(None);
+                self.remote.set_trouble(None);
                 self.queue.done(&digest);
             }
             Ok(Next::LookAt(time)) => {
@@ -153,7 +153,7 @@ impl Placer {
             Err(trouble) => {
                 let wait = self.pause_after(&digest, &trouble);
                 tracing::warn!(%digest, error = %trouble, again_in_ms = wait.as_millis() as u64, "content was not placed");
-                self.remote.note(Some(trouble.to_string()));
+                self.remote.set_trouble(Some(trouble.to_string()));
                 self.here.metrics.placement_failures.inc();
                 self.queue.pause_until(digest, now + wait);
             }

@@ -118,7 +118,7 @@ pub(super) async fn run(here: &Arc<LocalContent>, remote: &Arc<Remote>, stop: &C
         let until = unpins.next_due().map_or(look_at, |due| due.min(look_at));
         tokio::select! {
             () = stop.cancelled() => {}
-            Some(ended) = unpins.asked.join_next_with_id() => unpins.note(ended),
+            Some(ended) = unpins.asked.join_next_with_id() => unpins.end(ended),
             Ok(()) = changes.changed(), if !changed => changed = true,
             () = sleep_until(until) => {}
         }
@@ -199,7 +199,7 @@ impl<'a> Unpins<'a> {
         }
     }
 
-    fn note(&mut self, ended: Result<(Id, Result<Asked, Error>), JoinError>) {
+    fn end(&mut self, ended: Result<(Id, Result<Asked, Error>), JoinError>) {
         let (id, outcome) = match ended {
             Ok(ended) => ended,
             Err(error) => (error.id(), Err(error.into())),

@@ -143,7 +143,7 @@ async fn locate_and_put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: b
     if let Some(known) = remote.backend.locate(Arc::clone(source)).await? {
         // Whoever is asked for it may have it.
         let known = Locator { endpoints: remote.backend.endpoints(), ..known };
-        fetch::note(&remote.tokens, source.content().digest(), &known).await?;
+        fetch::remember_place(&remote.tokens, source.content().digest(), &known).await?;
     }
     put(remote, source, again).await
 }

@@ -134,7 +134,7 @@ impl Registry {
 
     /// The same with a sentence that its operator should read.
     #[must_use]
-    pub fn noting(mut self, note: String) -> Self {
+    pub fn with_note(mut self, note: String) -> Self {
         self.notes.push(note);
         self
     }
