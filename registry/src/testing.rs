@@ -162,7 +162,7 @@ fn open_placing(
     }
     let remote = Remote::new(Arc::clone(backend), settings.clone(), Clock::system(), tokens);
     let content = content(folder, |options| options.placement = Some(Remote::wanted(&**backend)));
-    Registry::open(content.with_unit_hashes(hashes), limits(grace)).unwrap().placing_at(remote)
+    Registry::open(content.with_unit_hashes(hashes), limits(grace)).unwrap().with_remote(remote)
 }
 
 fn limits(grace: Duration) -> Limits {

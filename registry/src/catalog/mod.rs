@@ -4,11 +4,11 @@ pub mod command;
 pub mod fact;
 pub mod local;
 mod page;
-mod placement;
+mod places;
 
 pub use local::{
     Catalog, CatalogOptions, CatalogState, CatalogStatus, Clock, FactsSinceError, IndexOrigin, OpenCatalogError,
     OpenReport, RebuildReason, Replay, ReplayError,
 };
 pub use page::Page;
-pub use placement::{Backlog, Elsewhere, Lacking, LackingPage, Placement, UnitRootsList, Wanted};
+pub use places::{Backlog, Elsewhere, Lacking, LackingPage, Placement, UnitRootsList, Wanted};

@@ -64,7 +64,7 @@ impl Node {
         let content = content(config, &data, (catalog, store), backend.is_some(), &metrics);
         let mut registry = Registry::open(content, limits(config))?;
         if let Some(backend) = &backend {
-            registry = registry.placing_at(remote(config, &data, backend, &beside));
+            registry = registry.with_remote(remote(config, &data, backend, &beside));
         }
         if let Some(note) = beside.note {
             registry = registry.with_note(note);
@@ -100,7 +100,7 @@ impl Node {
         let content = content(config, &data, (catalog, store), backend.is_some(), &metrics);
         let mut registry = Registry::open_to_read(content, limits(config));
         if let Some(backend) = &backend {
-            registry = registry.placing_at(remote(config, &data, backend, &beside));
+            registry = registry.with_remote(remote(config, &data, backend, &beside));
         }
         if let Some(note) = beside.note {
             registry = registry.with_note(note);

@@ -60,7 +60,7 @@ pub(super) struct Running {
     node: Option<Arc<Node>>,
     gateway: Option<GatewayServer>,
     attached: Option<AttachedPortal>,
-    placing: Option<PlacementTask>,
+    placement_task: Option<PlacementTask>,
     /// Local commands, and upkeep.
     tasks: TaskTracker,
 }
@@ -98,7 +98,7 @@ impl Running {
             node: None,
             gateway: None,
             attached: None,
-            placing: None,
+            placement_task: None,
             tasks: TaskTracker::new(),
         };
         let Err(error) = running.start_on(sockets).await else { return Ok(running) };
@@ -120,7 +120,7 @@ impl Running {
         if let Some(backend) = &node.backend {
             backend::check(&**backend).await?;
         }
-        self.placing = PlacementTask::start(&node.registry);
+        self.placement_task = PlacementTask::start(&node.registry);
         self.open_door(&node, address)
     }
 
@@ -167,7 +167,7 @@ impl Running {
 
     /// The steps of a stop, as above. All are done even if one fails. The first error is returned.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
-        let Running { config, stop, connections, node, gateway, attached, placing, tasks, .. } = self;
+        let Running { config, stop, connections, node, gateway, attached, placement_task, tasks, .. } = self;
         let began = Instant::now();
         stop.cancel();
         tasks.close();
@@ -180,7 +180,7 @@ impl Running {
             result = result.and(gateway.finish().await);
         }
         if let Some(node) = &node {
-            result = result.and(finish(&node.registry, placing).await);
+            result = result.and(finish(&node.registry, placement_task).await);
         }
         if let Some(attached) = attached {
             let grace = config.server.shutdown_grace.duration().saturating_sub(began.elapsed());
@@ -194,11 +194,11 @@ impl Running {
 }
 
 /// Ends all that writes to the catalog, then closes the catalog.
-async fn finish(registry: &Arc<Registry>, placing: Option<PlacementTask>) -> anyhow::Result<()> {
+async fn finish(registry: &Arc<Registry>, placement_task: Option<PlacementTask>) -> anyhow::Result<()> {
     registry.finish().await;
     let mut result = Ok(());
-    if let Some(placing) = placing {
-        result = placing.finish(registry).await;
+    if let Some(placement_task) = placement_task {
+        result = placement_task.finish(registry).await;
     }
     let catalog = registry.catalog().clone();
     result.and(spawn_blocking(move || catalog.close()).await.context("closing the catalog panicked"))

@@ -128,7 +128,7 @@ impl Registry {
 
     /// The same with a backend; its catalog was opened with [`Remote::wanted`] of that.
     #[must_use]
-    pub fn placing_at(self, remote: Remote) -> Self {
+    pub fn with_remote(self, remote: Remote) -> Self {
         Registry { remote: Some(Arc::new(remote)), ..self }
     }
 

@@ -17,7 +17,7 @@
 //!   where one stands: the backend may have answered that before the bytes came.
 
 use super::check::{Batch, Rejection};
-use super::index::{placing, queries};
+use super::index::{places, queries};
 use crate::catalog::command::Refusal;
 use crate::catalog::fact::{Fact, Locator};
 use crate::oci::Digest;
@@ -29,7 +29,7 @@ const MAX_ENDPOINTS: usize = 64;
 
 impl Batch<'_> {
     pub(super) fn record_unit_roots(&mut self, digest: &Digest, list: &Digest, units: u64) -> Result<(), Rejection> {
-        let known = placing::unit_roots(&self.view, digest)?;
+        let known = places::unit_roots(&self.view, digest)?;
         let same = known.as_ref().is_some_and(|known| known.list == *list && known.units == units);
         if same || units == 0 || !queries::is_referenced(&self.view, digest)? {
             return Ok(());
@@ -43,7 +43,7 @@ impl Batch<'_> {
 
     pub(super) fn record_placed(&mut self, digest: &Digest, locator: &Locator) -> Result<(), Rejection> {
         check_locator(locator)?;
-        let standing = placing::placement(&self.view, digest, locator)?;
+        let standing = places::placement(&self.view, digest, locator)?;
         if !queries::is_referenced(&self.view, digest)? {
             return self.record_unpin(digest, locator);
         }
@@ -68,7 +68,7 @@ impl Batch<'_> {
 
     /// Records an unpin at the locator's endpoints, and at all those recorded before.
     fn record_unpin(&mut self, digest: &Digest, locator: &Locator) -> Result<(), Rejection> {
-        let locator = match placing::placement(&self.view, digest, locator)? {
+        let locator = match places::placement(&self.view, digest, locator)? {
             // A locator without endpoints means all.
             Some(standing) if standing.locator.endpoints.is_empty() => standing.locator,
             Some(standing) if !locator.endpoints.is_empty() => with_endpoints_of(locator, &standing.locator),
@@ -92,7 +92,7 @@ impl Batch<'_> {
         placed: u64,
         among: &[String],
     ) -> Result<(), Rejection> {
-        let Some(standing) = placing::placement(&self.view, digest, locator)? else { return Ok(()) };
+        let Some(standing) = places::placement(&self.view, digest, locator)? else { return Ok(()) };
         let news = !standing.read_back || standing.read_among != among;
         let as_was_read = standing.sequence == placed && !standing.unpin_pending && news;
         if !as_was_read || !queries::is_referenced(&self.view, digest)? {
@@ -114,7 +114,7 @@ impl Batch<'_> {
         locator: &Locator,
         standing: u64,
     ) -> Result<(), Rejection> {
-        let found = placing::placement(&self.view, digest, locator)?.filter(|found| found.sequence == standing);
+        let found = places::placement(&self.view, digest, locator)?.filter(|found| found.sequence == standing);
         let Some(found) = found else { return Ok(()) };
         let (digest, mut left) = (digest.clone(), found.locator.clone());
         left.endpoints.retain(|endpoint| !locator.endpoints.contains(endpoint));
@@ -135,14 +135,14 @@ impl Batch<'_> {
         let mut looked_at = 0;
         while let Some(digest) = orphaned.get(looked_at).cloned() {
             looked_at += 1;
-            if let Some(roots) = placing::unit_roots(&self.view, &digest)? {
+            if let Some(roots) = places::unit_roots(&self.view, &digest)? {
                 let list = roots.list.clone();
                 self.record(Fact::UnitRoots { digest: digest.clone(), list: roots.list, units: 0 })?;
                 if !orphaned.contains(&list) && !queries::is_referenced(&self.view, &list)? {
                     orphaned.push(list);
                 }
             }
-            for placement in placing::placements(&self.view, &digest, usize::MAX)? {
+            for placement in places::placements(&self.view, &digest, usize::MAX)? {
                 if !placement.unpin_pending {
                     self.record(Fact::UnpinPending { digest: digest.clone(), locator: placement.locator })?;
                 }

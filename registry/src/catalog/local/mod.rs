@@ -1,5 +1,6 @@
 //! The catalog of one node: a journal that is the truth, an index that is a view of it, and one writer for both.
 
+mod backlog;
 mod check;
 mod check_places;
 mod compaction;
@@ -8,7 +9,6 @@ pub mod journal;
 mod open;
 mod open_to_read;
 mod options;
-mod placing;
 mod read;
 mod read_places;
 mod rebuild;
@@ -29,11 +29,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 use tokio::sync::{mpsc, oneshot};
 
+use self::backlog::BacklogCounter;
 use self::compaction::Compactor;
 use self::index::directory::IndexDirectory;
 use self::index::{Fault, Index};
 use self::journal::{Journal, JournalId, JournalReader};
-use self::placing::Placing;
 use self::rebuild::Workshop;
 use self::request::{Message, Request};
 use self::shared::Shared;
@@ -86,13 +86,13 @@ impl Catalog {
             entries: index.meta().entries,
             took: started.elapsed(),
         };
-        let placing = match options.placement {
+        let counter = match options.placement {
             Some(wanted) => {
-                Some(Placing::new(wanted, &index).map_err(|fault| OpenCatalogError::Index(fault.to_string()))?)
+                Some(BacklogCounter::new(wanted, &index).map_err(|fault| OpenCatalogError::Index(fault.to_string()))?)
             }
             None => None,
         };
-        let shared = Arc::new(Shared::new(index, placing, opened.last_sequence, opened.snapshot_sequence));
+        let shared = Arc::new(Shared::new(index, counter, opened.last_sequence, opened.snapshot_sequence));
         let (queue, receiver) = mpsc::channel(options.queue_requests.max(1));
         let writer = Writer {
             shared: Arc::clone(&shared),

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
+use super::backlog::BacklogCounter;
 use super::index::directory::IndexDirectory;
 use super::journal::{self, Opened};
 use super::options::{CatalogOptions, IndexOrigin, OpenCatalogError, OpenReport, RebuildReason};
-use super::placing::Placing;
 use super::rebuild::{RebuildError, Workshop};
 use super::shared::Shared;
 use super::{Catalog, Inner};
@@ -38,9 +38,9 @@ impl Catalog {
             entries: index.meta().entries,
             took: started.elapsed(),
         };
-        let placing = placement.map(|wanted| Placing::new(wanted, &index)).transpose();
-        let placing = placing.map_err(|fault| OpenCatalogError::Index(fault.to_string()))?;
-        let shared = Arc::new(Shared::new(index, placing, last_sequence, snapshot_sequence));
+        let counter = placement.map(|wanted| BacklogCounter::new(wanted, &index)).transpose();
+        let counter = counter.map_err(|fault| OpenCatalogError::Index(fault.to_string()))?;
+        let shared = Arc::new(Shared::new(index, counter, last_sequence, snapshot_sequence));
         shared.set_read_only();
         // Never used: a read-only catalog refuses commits earlier.
         let (queue, _) = mpsc::channel(1);

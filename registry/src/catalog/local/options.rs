@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::journal::{self, JournalId};
-use crate::catalog::placement::Wanted;
+use crate::catalog::places::Wanted;
 
 /// Default of [`CatalogOptions::index_cache_bytes`].
 const INDEX_CACHE_BYTES: u64 = 64 << 20;

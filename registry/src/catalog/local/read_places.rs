@@ -2,12 +2,12 @@
 
 use tokio::sync::{mpsc, watch};
 
-use super::index::placing;
-use super::{Catalog, placing as local};
+use super::index::places;
+use super::{Catalog, backlog as local};
 use crate::catalog::command::ReadError;
 use crate::catalog::fact::Locator;
 use crate::catalog::page::Page;
-use crate::catalog::placement::{Backlog, Elsewhere, LackingPage, Placement, UnitRootsList, Wanted};
+use crate::catalog::places::{Backlog, Elsewhere, LackingPage, Placement, UnitRootsList, Wanted};
 use crate::oci::Digest;
 
 /// Most placements returned for one digest. A node has one backend, and few others over its life.
@@ -19,7 +19,7 @@ const MAX_LISTED: usize = 16;
 impl Catalog {
     /// The placements of content, including those with a pending unpin.
     pub fn placements(&self, digest: &Digest) -> Result<Vec<Placement>, ReadError> {
-        self.read(|index| placing::placements(index, digest, MAX_PLACEMENTS))
+        self.read(|index| places::placements(index, digest, MAX_PLACEMENTS))
     }
 
     /// The placements that content can be read from; those that were read back come first. None without
@@ -34,32 +34,32 @@ impl Catalog {
 
     /// The list of unit roots of content; `None` if it is unknown.
     pub fn unit_roots(&self, digest: &Digest) -> Result<Option<UnitRootsList>, ReadError> {
-        self.read(|index| placing::unit_roots(index, digest))
+        self.read(|index| places::unit_roots(index, digest))
     }
 
     /// The content whose unit roots this list contains: the same bytes under each of their digests.
     pub fn listed(&self, list: &Digest) -> Result<Vec<Digest>, ReadError> {
-        self.read(|index| placing::listed(index, list, MAX_LISTED))
+        self.read(|index| places::listed(index, list, MAX_LISTED))
     }
 
     /// The length of content; `None` if it is unreferenced.
     pub fn referenced_size(&self, digest: &Digest) -> Result<Option<u64>, ReadError> {
-        self.read(|index| placing::referenced_size(index, digest))
+        self.read(|index| places::referenced_size(index, digest))
     }
 
     /// Up to `limit` referenced digests after `after`, in a fixed order. Fewer means the end.
     pub fn referenced_after(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<Digest>, ReadError> {
-        self.read(|index| placing::referenced_after(index, after, limit))
+        self.read(|index| places::referenced_after(index, after, limit))
     }
 
     /// True if content is a list of unit roots and nothing else references it.
     pub fn is_only_a_list(&self, digest: &Digest) -> Result<bool, ReadError> {
-        self.read(|index| placing::is_only_a_list(index, digest))
+        self.read(|index| places::is_only_a_list(index, digest))
     }
 
     /// True if content may be read somewhere without credentials. Other content is never placed unencrypted.
     pub fn is_public(&self, digest: &Digest) -> Result<bool, ReadError> {
-        self.read(|index| placing::is_public(index, digest))
+        self.read(|index| places::is_public(index, digest))
     }
 
     /// Placements with a pending unpin after `after`, in the order of digest and locator.
@@ -68,12 +68,12 @@ impl Catalog {
         after: Option<&(Digest, Locator)>,
         limit: usize,
     ) -> Result<Page<(Digest, Placement)>, ReadError> {
-        self.read(|index| placing::pending_unpins(index, after, limit))
+        self.read(|index| places::pending_unpins(index, after, limit))
     }
 
     /// When content counts as placed; `None` if this catalog has no backend.
     pub fn wanted(&self) -> Option<&Wanted> {
-        self.inner.shared.placing.as_ref().map(|placing| &placing.wanted)
+        self.inner.shared.counter.as_ref().map(|counter| &counter.wanted)
     }
 
     /// Examines up to `looks` referenced digests after `after`, and returns those that lack a copy. Empty without
@@ -91,10 +91,10 @@ impl Catalog {
         &self,
         after: Option<&Digest>,
         looks: usize,
-        enough: placing::Enough,
+        enough: places::Enough,
     ) -> Result<LackingPage, ReadError> {
         match self.wanted() {
-            Some(wanted) => self.read(|index| placing::referenced_page(index, wanted, after, looks, enough)),
+            Some(wanted) => self.read(|index| places::referenced_page(index, wanted, after, looks, enough)),
             None => Ok(LackingPage { items: Vec::new(), next: None }),
         }
     }
@@ -102,20 +102,20 @@ impl Catalog {
     /// The length of referenced content that lacks a copy; `None` for other content.
     pub fn is_lacking(&self, digest: &Digest) -> Result<Option<u64>, ReadError> {
         match self.wanted() {
-            Some(wanted) => self.read(|index| placing::lacking(index, digest, wanted)),
+            Some(wanted) => self.read(|index| places::lacking(index, digest, wanted)),
             None => Ok(None),
         }
     }
 
     /// How much content lacks a copy, by the running count.
     pub fn backlog(&self) -> Backlog {
-        self.inner.shared.placing.as_ref().map_or_else(Backlog::default, local::Placing::backlog)
+        self.inner.shared.counter.as_ref().map_or_else(Backlog::default, local::BacklogCounter::backlog)
     }
 
     /// Number of pieces of content without a safe placement, by the running count: those in the backlog, and those
     /// acknowledged but not read back.
     pub fn unsettled_count(&self) -> u64 {
-        self.inner.shared.placing.as_ref().map_or(0, local::Placing::unsettled)
+        self.inner.shared.counter.as_ref().map_or(0, local::BacklogCounter::unsettled)
     }
 
     /// The backlog, counted again to check [`Catalog::backlog`].
@@ -136,7 +136,7 @@ impl Catalog {
 
     /// Records of endpoints that do not count, by the running count.
     pub fn elsewhere(&self) -> Elsewhere {
-        self.inner.shared.placing.as_ref().map_or_else(Elsewhere::default, local::Placing::elsewhere)
+        self.inner.shared.counter.as_ref().map_or_else(Elsewhere::default, local::BacklogCounter::elsewhere)
     }
 
     /// The records of endpoints that do not count, counted again to check [`Catalog::elsewhere`].
@@ -149,16 +149,16 @@ impl Catalog {
 
     /// Receives content that begins to lack a copy; `None` for all but the first caller.
     pub fn take_placement_news(&self) -> Option<mpsc::Receiver<Digest>> {
-        self.inner.shared.placing.as_ref()?.take_news()
+        self.inner.shared.counter.as_ref()?.take_news()
     }
 
     /// True once after news were lost, and once after the start. A scan finds the content that they were about.
     pub fn missed_placement_news(&self) -> bool {
-        self.inner.shared.placing.as_ref().is_some_and(local::Placing::take_missed)
+        self.inner.shared.counter.as_ref().is_some_and(local::BacklogCounter::take_missed)
     }
 
     /// Notified when references or placements of any content change; `None` without [`Catalog::wanted`].
     pub fn placement_changes(&self) -> Option<watch::Receiver<u64>> {
-        Some(self.inner.shared.placing.as_ref()?.changes())
+        Some(self.inner.shared.counter.as_ref()?.changes())
     }
 }

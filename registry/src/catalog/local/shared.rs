@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
+use super::backlog::BacklogCounter;
 use super::index::{Fault, Index};
-use super::placing::Placing;
 
 /// The state of a catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct CatalogStatus {
 #[derive(Debug)]
 pub(super) struct Shared {
     slot: RwLock<Option<Arc<Index>>>,
-    pub(super) placing: Option<Placing>,
+    pub(super) counter: Option<BacklogCounter>,
     /// The index last found damaged, with its number.
     retired: Mutex<Option<(Weak<Index>, u64)>>,
     pub(super) stopping: AtomicBool,
@@ -53,10 +53,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(index: Index, placing: Option<Placing>, sequence: u64, snapshot_sequence: u64) -> Self {
+    pub(super) fn new(index: Index, counter: Option<BacklogCounter>, sequence: u64, snapshot_sequence: u64) -> Self {
         Shared {
             slot: RwLock::new(Some(Arc::new(index))),
-            placing,
+            counter,
             retired: Mutex::new(None),
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),

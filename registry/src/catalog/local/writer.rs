@@ -130,7 +130,7 @@ impl Writer {
         if facts.is_empty() {
             return answer_each(requests, verdicts, before);
         }
-        let backlog = self.shared.placing.as_ref().map(|placing| placing.compare(&index, &view, &facts)).transpose();
+        let backlog = self.shared.counter.as_ref().map(|counter| counter.compare(&index, &view, &facts)).transpose();
         let backlog = match backlog {
             Ok(backlog) => backlog,
             Err(fault) => {
@@ -151,8 +151,8 @@ impl Writer {
                 }
                 self.shared.sequence.store(*range.end(), Ordering::Release);
                 // A new index has been counted as a whole.
-                if let (Ok(()), Some(placing), Some(backlog)) = (applied, &self.shared.placing, backlog) {
-                    placing.publish(backlog, *range.end());
+                if let (Ok(()), Some(counter), Some(backlog)) = (applied, &self.shared.counter, backlog) {
+                    counter.publish(backlog, *range.end());
                 }
                 answer_each(requests, verdicts, before);
             }
@@ -221,8 +221,8 @@ impl Writer {
         match workshop.rebuild(&journal, &mut between) {
             Ok((index, facts)) => {
                 tracing::warn!(facts, "the index was rebuilt");
-                if let Some(placing) = &self.shared.placing
-                    && let Err(fault) = placing.recount(&index, self.journal.last_sequence())
+                if let Some(counter) = &self.shared.counter
+                    && let Err(fault) = counter.recount(&index, self.journal.last_sequence())
                 {
                     tracing::error!(error = %fault, "the new index cannot be read");
                     return false;

@@ -1,7 +1,7 @@
 //! The index: a view of the journal in sled. It answers reads, and may be lost at any time.
 
 pub(crate) mod directory;
-pub(crate) mod placing;
+pub(crate) mod places;
 pub(crate) mod project;
 pub(crate) mod queries;
 pub(crate) mod schema;

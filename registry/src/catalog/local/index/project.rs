@@ -6,9 +6,9 @@ use super::schema::{HolderKind, Key, Table};
 use super::source::Fault;
 use super::value;
 use super::view::View;
-use super::{placing, queries};
+use super::{places, queries};
 use crate::catalog::fact::{Fact, Locator, ManifestRecord};
-use crate::catalog::placement::{Placement, UnitRootsList};
+use crate::catalog::places::{Placement, UnitRootsList};
 use crate::oci::{Digest, RepositoryName, Tag};
 
 /// Position and time of a fact, as in its [`crate::catalog::fact::Record`].
@@ -63,7 +63,7 @@ pub(crate) fn project(fact: &Fact, stamp: Stamp, view: &mut View<'_>) -> Result<
 
 /// References the list while it is known. The writer ensures that its blob is referenced, too.
 fn keep_roots(view: &mut View<'_>, digest: &Digest, list: &Digest, units: u64) -> Result<(), Fault> {
-    if let Some(old) = placing::unit_roots(view, digest)? {
+    if let Some(old) = places::unit_roots(view, digest)? {
         view.remove(roots_holder(&old.list, digest))?;
     }
     let key = Key::of(Table::UnitRoots).digest(digest).bytes();

@@ -5,7 +5,7 @@ use super::schema::{HolderKind, Key, KeyReader, Table};
 use super::source::{Fault, Source};
 use crate::catalog::fact::{Locator, Visibility};
 use crate::catalog::page::Page;
-use crate::catalog::placement::{Elsewhere, Lacking, LackingPage, Placement, UnitRootsList, Wanted};
+use crate::catalog::places::{Elsewhere, Lacking, LackingPage, Placement, UnitRootsList, Wanted};
 use crate::oci::{Digest, RepositoryName};
 
 /// Bytes of one root in a list of unit roots.

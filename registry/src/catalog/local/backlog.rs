@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 
 use super::index::source::Source;
-use super::index::{Fault, Index, placing};
+use super::index::{Fault, Index, places};
 use crate::catalog::fact::{Fact, Locator};
-use crate::catalog::placement::{Backlog, Elsewhere, Wanted};
+use crate::catalog::places::{Backlog, Elsewhere, Wanted};
 use crate::oci::Digest;
 
 /// Most digests in the channel of news. Those beyond it are found by a scan.
@@ -21,7 +21,7 @@ const LOOKS: usize = 1024;
 
 /// The counts, the news, and the watch of changes.
 #[derive(Debug)]
-pub(super) struct Placing {
+pub(super) struct BacklogCounter {
     pub(super) wanted: Wanted,
     counted: Mutex<Counted>,
     news: mpsc::Sender<Digest>,
@@ -53,13 +53,13 @@ pub(super) struct BacklogChange {
     touched: bool,
 }
 
-impl Placing {
+impl BacklogCounter {
     /// Counts the existing content.
     pub(super) fn new(wanted: Wanted, index: &Index) -> Result<Self, Fault> {
         let counted = Mutex::new(count(index, &wanted)?);
         let (news, receiver) = mpsc::channel(NEWS);
         let (receiver, missed) = (Mutex::new(Some(receiver)), AtomicBool::new(true));
-        Ok(Placing { wanted, counted, news, receiver, missed, changed: watch::Sender::new(0) })
+        Ok(BacklogCounter { wanted, counted, news, receiver, missed, changed: watch::Sender::new(0) })
     }
 
     /// Compares the state of the digests in these facts, before and after them.
@@ -68,7 +68,7 @@ impl Placing {
         for digest in facts.iter().filter_map(concerned).collect::<BTreeSet<_>>() {
             change.touched = true;
             let (before, after) =
-                (placing::stands(index, digest, &self.wanted)?, placing::stands(after, digest, &self.wanted)?);
+                (places::stands(index, digest, &self.wanted)?, places::stands(after, digest, &self.wanted)?);
             change.unsettled.0 += u64::from(before.unsettled);
             change.unsettled.1 += u64::from(after.unsettled);
             change.elsewhere.0 = sum(change.elsewhere.0, before.elsewhere);
@@ -151,8 +151,8 @@ impl Placing {
 /// Counts by reading all referenced content and all pending unpins.
 pub(super) fn count(source: &impl Source, wanted: &Wanted) -> Result<Counted, Fault> {
     let (mut counted, mut after) = (Counted::default(), None);
-    while let Some(digest) = placing::next_referenced(source, after.as_ref())? {
-        let stands = placing::stands(source, &digest, wanted)?;
+    while let Some(digest) = places::next_referenced(source, after.as_ref())? {
+        let stands = places::stands(source, &digest, wanted)?;
         counted.backlog.count += u64::from(stands.lacking.is_some());
         counted.backlog.bytes += stands.lacking.unwrap_or_default();
         counted.unsettled += u64::from(stands.unsettled);
@@ -161,7 +161,7 @@ pub(super) fn count(source: &impl Source, wanted: &Wanted) -> Result<Counted, Fa
     }
     let mut after: Option<(Digest, Locator)> = None;
     loop {
-        let page = placing::pending_unpins(source, after.as_ref(), LOOKS)?;
+        let page = places::pending_unpins(source, after.as_ref(), LOOKS)?;
         let stuck = page.items.iter().filter(|(_, placement)| !wanted.reaches(&placement.locator));
         counted.elsewhere.unpins += stuck.count() as u64;
         after = page.items.last().map(|(digest, placement)| (digest.clone(), placement.locator.clone()));
