@@ -207,8 +207,8 @@ impl Registry {
         let _ = self.grace.touch(repository, digest);
         let command = Command::LinkBlob { repository: repository.clone(), digest: digest.clone(), size };
         self.catalog().commit(vec![command]).await?;
-        self.pushes.blob(repository, digest, size);
         self.metrics.blobs_pushed.inc();
+        self.metrics.stored_bytes.inc_by(size);
         Ok(())
     }
 }

@@ -115,9 +115,7 @@ impl Registry {
         manifest: Manifest,
         push: ManifestPush,
     ) -> Result<PushedManifest, Error> {
-        let sizes = self.sizes(&repository, &manifest).await?;
         let command = self.put_command(&repository, &digest, &manifest, &push);
-        let size = push.body.len() as u64;
         let committed = {
             let _guard = self.content.locks.lock(&digest).await;
             let (name, body) = (digest.clone(), push.body.clone());
@@ -128,10 +126,8 @@ impl Registry {
             Ok(committed) => committed.moved,
             Err(error) => return Err(self.not_stored(error, digest, manifest.kind.is_index()).await),
         };
-        let sum = self.pushes.manifest(&repository, size, &sizes);
         self.metrics.manifests_pushed.inc();
-        self.metrics.stored_bytes.inc_by(sum.new);
-        self.metrics.reused_bytes.inc_by(sum.reused);
+        self.metrics.stored_bytes.inc_by(push.body.len() as u64);
         for (tag, from) in moved {
             tracing::info!(request.id = %caller.request, client = %caller.address, %repository, %tag, %from, to = %digest,
                 "a tag was moved");
@@ -141,8 +137,7 @@ impl Registry {
             Reference::Digest(_) => repository.to_string(),
         };
         tracing::info!(target: "skyberth::push", { request.id = %caller.request, client = %caller.address, %digest,
-            references = %shown(&manifest.references), new_bytes = sum.new, reused_bytes = sum.reused,
-            duration_ms = sum.took.as_millis() as u64 }, "pushed {name}");
+            references = %shown(&manifest.references) }, "pushed {name}");
         let warning = self.sparseness(&repository, &manifest).await?;
         Ok(PushedManifest { digest, subject: manifest.subject.map(|subject| subject.digest), tags: push.tags, warning })
     }
@@ -158,24 +153,6 @@ impl Registry {
             Error::ReferencesMissing { digests, .. } => Error::ReferencesMissing { digests, children },
             other => other,
         }
-    }
-
-    /// What is referenced, with the size that it has: what descriptors state may be wrong.
-    async fn sizes(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<Vec<(Digest, u64)>, Error> {
-        let references = manifest.references.iter();
-        let mut sizes: Vec<_> = references.map(|reference| (reference.digest.clone(), reference.size)).collect();
-        if self.limits.descriptor_sizes {
-            return Ok(sizes);
-        }
-        let repository = repository.clone();
-        // A manifest may have tens of thousands.
-        let read = self.reading(move |catalog| {
-            for (digest, size) in &mut sizes {
-                *size = catalog.blob(&repository, digest)?.unwrap_or_default();
-            }
-            Ok(sizes)
-        });
-        read.await
     }
 
     /// With reference checks off, a manifest may need what is not there: a pull of it will fail, so that is said.

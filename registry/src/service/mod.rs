@@ -13,7 +13,6 @@ mod listing;
 mod manifests;
 mod mount;
 mod overview;
-mod push_report;
 mod referrers;
 mod sessions;
 mod upload_body;
@@ -93,7 +92,6 @@ pub struct Registry {
     sessions: sessions::Sessions,
     transfers: Arc<Semaphore>,
     large_manifests: Arc<Semaphore>,
-    pushes: push_report::PushReports,
     overviews: overview::Overviews,
 }
 
@@ -117,7 +115,6 @@ impl Registry {
             collecting: tokio::sync::Mutex::new(()),
             remote: None,
             notes: Vec::new(),
-            pushes: push_report::PushReports::new(),
             overviews: overview::Overviews::new(),
             limits,
             metrics: Arc::clone(&content.metrics),

@@ -117,7 +117,6 @@ impl Registry {
             Ok(None) | Err(Error::DiskFull) => return Err(Error::NoNewUploads),
             Err(error) => return Err(error),
         };
-        self.pushes.began(&repository);
         let session = Arc::new(Session::new(id.clone(), repository, 0, Some(upload), Instant::now()));
         self.sessions.lock().insert(id, Arc::clone(&session));
         self.metrics.uploads_open.inc();

@@ -33,10 +33,8 @@ pub struct Metrics {
     pub blobs_pushed: Counter,
     /// Manifests accepted; counted by `service` manifests.
     pub manifests_pushed: Counter,
-    /// Bytes of blobs and manifests that entered the content store; counted by `service`.
+    /// Bytes of pushed blobs and manifests; counted by `service`.
     pub stored_bytes: Counter,
-    /// Bytes of pushed blobs and manifests that the content store already had; counted by `service`.
-    pub reused_bytes: Counter,
     /// Files of the content store; set by `service` usage.
     pub content_files: Gauge,
     /// Bytes of these files.
@@ -112,7 +110,6 @@ impl Metrics {
             blobs_pushed: Counter::default(),
             manifests_pushed: Counter::default(),
             stored_bytes: Counter::default(),
-            reused_bytes: Counter::default(),
             content_files: Gauge::default(),
             content_bytes: Gauge::default(),
             disk_free_bytes: Gauge::default(),
@@ -182,10 +179,7 @@ impl Metrics {
         add(to, "uploads_open", "Open upload sessions", &self.uploads_open);
         add(to, "blobs_pushed", "Blobs added to a repository by upload or mount", &self.blobs_pushed);
         add(to, "manifests_pushed", "Manifests pushed", &self.manifests_pushed);
-        let help = "Bytes of pushed blobs and manifests that the store did not have";
-        add_bytes(to, "stored", help, &self.stored_bytes);
-        let help = "Bytes of pushed blobs and manifests that the store had already";
-        add_bytes(to, "reused", help, &self.reused_bytes);
+        add_bytes(to, "stored", "Bytes of pushed blobs and manifests", &self.stored_bytes);
         let help = "Blobs and manifests in local files at the last count, minutes ago at most";
         add(to, "content_files", help, &self.content_files);
         let help = "Bytes of blobs and manifests in local files at the last count, minutes ago at most";
