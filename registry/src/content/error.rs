@@ -1,4 +1,4 @@
-//! What can go wrong with the content of this node, by meaning.
+//! Errors of the content of this node, by meaning.
 
 use content_store::StoreError;
 use tokio::task::JoinError;
@@ -11,10 +11,10 @@ pub enum Error {
     /// There is no file of it.
     #[error("the content is not here")]
     Missing,
-    /// Its file has other bytes than it should.
+    /// Its file has the wrong bytes or length.
     #[error("stored content is damaged")]
     Damaged(#[source] StoreError),
-    /// The disk does not give the file.
+    /// The disk cannot read the file.
     #[error("read: {0}")]
     Read(std::io::Error),
     /// The node stops.
@@ -29,10 +29,10 @@ pub enum Error {
     /// The catalog cannot answer now.
     #[error("this node is not ready to answer, try again soon")]
     Unavailable,
-    /// The catalog does not take the command.
+    /// The catalog refused the command.
     #[error(transparent)]
     Refused(Refusal),
-    /// The disk fails us.
+    /// The store failed.
     #[error("storage failed")]
     Storage(#[source] StoreError),
     /// A bug, or a machine in trouble.
@@ -41,7 +41,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Of reading the file of some content.
+    /// What a failure to read a content file means.
     pub(crate) fn of_file(error: StoreError) -> Self {
         match error {
             StoreError::Missing { .. } => Error::Missing,

@@ -1,6 +1,6 @@
-//! The content of this node: what is here and what is referenced, how it is read, written, known and removed.
+//! Reads, records and removes the content of this node, which is in its catalog and its files.
 //!
-//! It knows of no copies elsewhere and of no clients. The layers above share one [`LocalContent`].
+//! This layer knows no copies elsewhere and no clients. The layers above share one [`LocalContent`].
 
 mod error;
 mod hot;
@@ -26,26 +26,26 @@ pub use kept_files::KeptFiles;
 pub(crate) use locks::{DigestLock, DigestLocks};
 pub use usage::keep_counting;
 
-/// One per process: the catalog, the files, and what those share that work on both.
+/// The catalog, the files, and what all work on both shares. A process has one.
 #[derive(Debug)]
 pub struct LocalContent {
     pub(crate) catalog: Catalog,
     pub(crate) store: ContentStore,
     pub(crate) locks: DigestLocks,
     pub(crate) metrics: Arc<Metrics>,
-    /// Bytes that uploads and reads of copies leave free on the disk.
+    /// Bytes that cold reads leave free on the disk.
     pub(crate) reserve: u64,
-    /// Work that must run to its end although the client that asked for it has left.
+    /// Work that runs to its end even if its client leaves.
     pub(crate) tasks: TaskTracker,
     /// Asked before any file of content is removed.
     pub(crate) kept: kept_files::Keeper,
     pub(crate) hot: hot::HotContent,
-    /// Hashes of units, a file for each piece of content that has roots of them; `None` where nothing is read cold.
+    /// Directory of the hashes of units; `None` on a node without a backend.
     pub(crate) unit_hashes: Option<PathBuf>,
 }
 
 impl LocalContent {
-    /// Of a catalog and a store that belong together.
+    /// The content in this catalog and this store, which belong together.
     pub fn new(catalog: Catalog, store: ContentStore, reserve: u64, metrics: Arc<Metrics>) -> Self {
         LocalContent {
             catalog,
@@ -66,7 +66,7 @@ impl LocalContent {
         LocalContent { unit_hashes: Some(directory), ..self }
     }
 
-    /// Runs file work that needs a guard, and keeps that until the work is done: the caller may leave meanwhile.
+    /// Runs file work on a blocking thread. The guard lives until the work ends, even if the caller leaves.
     pub(crate) async fn blocking_with<G, T, F>(&self, guard: G, work: F) -> Result<T, Error>
     where
         G: Send + 'static,

@@ -1,4 +1,4 @@
-//! Content in local files, verified or put aside.
+//! Reads content in local files, and puts damaged files aside.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::{Error, LocalContent};
 use crate::oci::Digest;
 
 impl LocalContent {
-    /// Content in a local file, its length checked; `None` if it is not here. A damaged file is put aside.
+    /// Opens a local file and checks its length; `None` if it is not here. A damaged file is put aside.
     pub(crate) async fn open(&self, digest: &Digest, size: u64) -> Result<Option<File>, Error> {
         let (store, wanted) = (self.store.clone(), digest.clone());
         let opened = tokio::task::spawn_blocking(move || store.open_content(&wanted, size));
@@ -21,7 +21,7 @@ impl LocalContent {
         }
     }
 
-    /// Small content in a local file or in memory, verified; `None` if it is not here. A damaged file is put aside.
+    /// Small content, verified, from a local file or memory; `None` if it is not here. A damaged file is put aside.
     pub(crate) async fn read_small(&self, digest: &Digest, size: u64) -> Result<Option<Bytes>, Error> {
         if let Some(bytes) = self.hot.get(digest) {
             return Ok(Some(bytes));
@@ -39,7 +39,7 @@ impl LocalContent {
         }
     }
 
-    /// As [`LocalContent::read_small`], for a caller that has a thread for it. Blocks. Nothing is put aside.
+    /// Small content, verified, as [`LocalContent::read_small`] reads it. Blocks, and puts nothing aside.
     pub(crate) fn read_small_blocking(&self, digest: &Digest, size: u64) -> Result<Bytes, StoreError> {
         if let Some(bytes) = self.hot.get(digest) {
             return Ok(bytes);
@@ -49,21 +49,19 @@ impl LocalContent {
         Ok(bytes)
     }
 
-    /// True if the file of content that a repository holds is there, in its whole length.
+    /// True if the file is here and has this length.
     pub(crate) async fn is_whole(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
         let wanted = digest.clone();
         Ok(self.blocking(move |store| store.stat(&wanted)).await? == Some(size))
     }
 
-    /// Says in the log that a file is gone though its content is referenced; false if it was deleted meanwhile.
-    pub(crate) fn report_lost(&self, digest: &Digest) -> bool {
-        let is_lost = self.catalog.is_referenced(digest).unwrap_or(true);
-        if is_lost {
+    /// Logs that referenced content has no file. Content that was deleted meanwhile is not reported.
+    pub(crate) fn report_lost(&self, digest: &Digest) {
+        if self.catalog.is_referenced(digest).unwrap_or(true) {
             tracing::error!(%digest, "content is held but its file is missing: push it again, or see `skyberth fsck`");
             self.hot.forget(digest);
             self.metrics.content_damaged.inc();
         }
-        is_lost
     }
 
     /// Puts a damaged file aside, so that a push of the same content brings it back.
@@ -82,7 +80,7 @@ impl LocalContent {
         Error::Damaged(error)
     }
 
-    /// Quarantines a file that was found damaged. Looks again under the digest's lock: a push may have replaced it.
+    /// Quarantines a damaged file. Verifies it again under the digest's lock, since a push may have replaced it.
     pub(crate) async fn put_aside(&self, digest: &Digest) -> Result<Option<PathBuf>, Error> {
         let lock = self.locks.lock(digest).await;
         self.hot.forget(digest);

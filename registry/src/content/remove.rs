@@ -1,11 +1,11 @@
-//! Removal of files that no content needs any more.
+//! Removes files of unreferenced content.
 
 use super::{DigestLock, Error, KeptFiles, LocalContent};
 use crate::catalog::CatalogState;
 use crate::oci::Digest;
 
 impl LocalContent {
-    /// Removes the files of content that lost its last reference. A failure is left to the sweep.
+    /// Removes the files of content that lost its last reference, and counts them. The sweep retries failures.
     pub(crate) async fn remove_orphans(&self, orphaned: Vec<Digest>) -> u64 {
         let mut removed = 0;
         for digest in orphaned {
@@ -32,7 +32,7 @@ impl LocalContent {
         if self.catalog.state() != CatalogState::Ready {
             return Err(Error::Unavailable);
         }
-        // In this order: what a backup needs was referenced when it began, so it does not need content that was not.
+        // In this order: a backup needs only content that was referenced when it began.
         if self.catalog.is_referenced(digest)? || self.kept.is_asked_for() {
             return Ok(false);
         }

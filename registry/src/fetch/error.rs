@@ -1,14 +1,14 @@
-//! Why content could not be brought back.
+//! Errors of a fetch.
 
 use crate::content;
 
-/// See the module.
+/// Why content could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No copy can be read now.
     #[error("the content is stored elsewhere and cannot be had now, try again soon")]
     Unavailable,
-    /// This node is at fault.
+    /// This node cannot take or record the content.
     #[error(transparent)]
     Local(#[from] content::Error),
 }

@@ -1,4 +1,4 @@
-//! A copy that is not where the backend acknowledged it. The file that is written then is read by `placement`.
+//! Gives up copies that the backend acknowledged and does not have. `placement` reads the remembered places later.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use crate::content::{Error, LocalContent};
 use crate::fetch::Origin;
 use crate::oci::Digest;
 
-/// The ending of the name of a file with a place. The file of a resume token has none.
+/// Suffix of the files with remembered places. Files of resume tokens have none.
 pub(crate) const PLACE: &str = ".place";
 
-/// The backend does not have what it acknowledged. It lacks a place again, and is uploaded anew with the next look; the
-/// backend may have something there.
+/// Records that the backend does not have content that it acknowledged. The content lacks a place again, and the next
+/// look uploads it. Its place is remembered, since the backend may have a part of it.
 pub(crate) async fn give_up(
     content: &LocalContent,
     origin: &Origin,
@@ -29,7 +29,7 @@ pub(crate) async fn give_up(
     Ok(())
 }
 
-/// Remembers that the backend may have the content there.
+/// Remembers an address at which the backend may have content.
 pub(crate) async fn remember_place(directory: &Path, digest: &Digest, locator: &Locator) -> Result<(), Error> {
     let (path, locator) = (place_file(directory, digest), locator.clone());
     let write = move || {

@@ -1,5 +1,5 @@
-//! Content that is not here any more, read from the backend: one fetch for all who want it, into a file that becomes the
-//! local one when all of it came. No byte leaves before its unit is verified.
+//! Reads content that is not on this node from the backend. One fetch serves all readers and fills a file, which becomes
+//! the local one when it is complete. No byte leaves before its unit is verified.
 
 mod error;
 mod lost_copy;
@@ -120,7 +120,7 @@ impl Cold {
     }
 }
 
-/// Content that is referenced and not here, if a backend has it.
+/// Opens referenced content that is not here; `None` if no backend has it. Nothing is fetched until a range is read.
 pub(crate) async fn open(
     here: &Arc<LocalContent>,
     origin: &Arc<Origin>,

@@ -1,4 +1,4 @@
-//! The backend as that which content is read from when it is not here.
+//! The backend as the origin of content that is not on this node.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::ColdReads;
 /// A backend that has said nothing for so long is not waited for, even if its own patience is longer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(8);
 
-/// How content is read from it.
+/// How content is fetched.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How long the answer to a cold read waits for the first verified bytes.
@@ -35,25 +35,25 @@ impl Default for Settings {
     }
 }
 
-/// See the module; with the reads under way.
+/// The backend to fetch from, with the fetches in flight.
 #[derive(Debug)]
 pub struct Origin {
     pub(crate) backend: Arc<dyn Backend>,
-    /// The same, letting out only what is verified.
+    /// The backend, passing on only verified bytes.
     pub(super) verified: Verify,
-    /// The same, but where there are roots of units, they alone decide.
+    /// The backend, verifying by the roots of units alone where they are known.
     pub(super) verified_by_units: Verify,
     pub(super) settings: Settings,
     pub(crate) reads: ColdReads,
     pub(super) permits: Semaphore,
-    /// Places that the backend may have content at, a file for each piece of content.
+    /// Directory of remembered places: addresses at which the backend may have content.
     pub(super) places: PathBuf,
     /// When the backend was asked last whether it answers, and whether it did; held while it is asked.
     pinged: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 impl Origin {
-    /// With the directory for the places that the backend may have content at.
+    /// An origin that remembers places in this directory, which exists.
     pub fn new(backend: Arc<dyn Backend>, settings: Settings, places: PathBuf) -> Self {
         Origin {
             verified: Verify::new(Arc::clone(&backend)),

@@ -50,7 +50,7 @@ pub struct Settings {
     pub acknowledge_patience: Duration,
     /// How long a stop waits for what is only here.
     pub flush_timeout: Duration,
-    /// How content is read back for clients.
+    /// How content is fetched.
     pub fetch: fetch::Settings,
 }
 
@@ -78,7 +78,7 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Remote {
     pub(crate) backend: Arc<dyn Backend>,
-    /// The same, to read from.
+    /// The backend to fetch from.
     pub(crate) origin: Arc<Origin>,
     pub(crate) settings: Settings,
     /// The first portal is the attached one, whose copies lie on this machine's own disk.
@@ -110,7 +110,7 @@ pub struct Durability {
 }
 
 impl Remote {
-    /// With a directory for resume tokens and notes of uploads that broke off, which nothing else uses.
+    /// A backend with a directory of its own, which exists, for resume tokens and remembered places.
     pub fn new(backend: Arc<dyn Backend>, settings: Settings, clock: Clock, tokens: PathBuf) -> Self {
         Remote {
             origin: Arc::new(Origin::new(Arc::clone(&backend), settings.fetch, tokens.clone())),

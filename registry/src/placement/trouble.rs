@@ -1,21 +1,21 @@
-//! Why a look at a piece of content did not end well.
+//! Errors of placement.
 
 use backends::BackendError;
 use tokio::task::JoinError;
 
 use crate::content::Error;
 
-/// See the module.
+/// Why a look at a piece of content failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
-    /// The backend says so.
+    /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// The catalog or the disk does, or the node stops. If the content is missing here, nobody else has it: a push brings
-    /// it back.
+    /// The catalog or the disk failed, or the node stops. Content that is missing here has no copy elsewhere, so only a
+    /// push restores it.
     #[error(transparent)]
     Local(#[from] Error),
-    /// What came back is not what was sent.
+    /// The backend returned other bytes than it was sent.
     #[error("the backend gave back other bytes")]
     ReadBackDiffers,
 }
@@ -27,7 +27,7 @@ impl From<JoinError> for Trouble {
 }
 
 impl Trouble {
-    /// True if the same attempt may go well soon.
+    /// True if a retry may soon succeed.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Trouble::Backend(error) => error.is_retryable(),

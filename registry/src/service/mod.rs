@@ -187,7 +187,7 @@ impl Registry {
         self.content.tasks.wait().await;
     }
 
-    /// Runs file work that needs a guard, and keeps that until the work is done: the caller may leave meanwhile.
+    /// Runs file work on a blocking thread. The guard lives until the work ends, even if the caller leaves.
     pub(crate) async fn blocking_with<G, T, F>(&self, guard: G, work: F) -> Result<T, Error>
     where
         G: Send + 'static,
