@@ -142,7 +142,7 @@ impl Status {
 }
 
 impl Status {
-    /// This status, read from files, with the part that was read from records.
+    /// Combines this status, which was read from files, with one that was read from records.
     #[must_use]
     pub fn with_records(mut self, records: Status) -> Self {
         self.notes.extend(records.notes);

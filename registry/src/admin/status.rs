@@ -32,21 +32,21 @@ pub(super) async fn status(registry: &Arc<Registry>, out: &Output) -> Result<(),
     Ok(())
 }
 
-/// The part of a stopped node's status that comes from its records. The backend is not asked.
+/// The part of a stopped node's status that is read from its records. It does not contact the backend.
 pub async fn of_records(registry: &Arc<Registry>) -> Result<Status, Error> {
     let safety = by_records(registry);
     let safe = if safety.safe == Safe::Yes { Safe::NotKnown } else { safety.safe };
     Ok(Status { safety: Safety { safe, ..safety }, ..records(registry).await? })
 }
 
-/// The part of a status that comes from files. Blocks for at most [`PATIENCE`] on a disk that answers.
+/// The part of a status that is read from files. On a working disk it blocks for at most [`PATIENCE`].
 pub fn of_files(store: &ContentStore, reserve_bytes: u64) -> Status {
     let (stored, trouble) = stored(store, PATIENCE);
     let (stored, reserve_bytes) = (Some(stored), Some(reserve_bytes));
     Status { stored, free_bytes: store.free_space().ok(), reserve_bytes, trouble, ..Status::of(Running::Stopped) }
 }
 
-/// Both parts, of a running node.
+/// The whole status of a running node.
 async fn figures(registry: &Arc<Registry>) -> Result<Status, Error> {
     let reserve = registry.limits().reserve;
     let files = registry.blocking(move |store| Ok(of_files(store, reserve)));

@@ -195,7 +195,7 @@ pub struct Committed {
     pub sequence: u64,
     /// Content that is no longer referenced. Its file can be removed, under the digest's lock and after another check.
     pub orphaned: Vec<Digest>,
-    /// Tags that moved, with the manifests at which they pointed just before.
+    /// Tags that moved, each with its previous manifest.
     pub moved: Vec<(Tag, Digest)>,
 }
 

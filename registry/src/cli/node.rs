@@ -81,8 +81,8 @@ impl Node {
         Ok(Node { _scratch: Some(scratch), ..node })
     }
 
-    /// Opens a node only for reading, on a directory that the caller has locked, with its index in the directory
-    /// `index`. Gives up soon after the deadline, if there is one.
+    /// Opens a node only for reading, in a directory locked by the caller, with its index in the directory `index`.
+    /// Gives up soon after the deadline.
     pub(super) fn of_files(
         config: &Config,
         beside: Beside,
@@ -109,7 +109,7 @@ impl Node {
     }
 }
 
-/// A directory for an index that lives no longer than a command.
+/// A directory for the index of one command.
 pub(super) fn scratch() -> anyhow::Result<TempDir> {
     tempfile::tempdir().context("create a temporary directory for the index (set TMPDIR to choose where)")
 }

@@ -109,11 +109,11 @@ fn of_running(mut node: Connection) -> anyhow::Result<Status> {
     }
 }
 
-/// Time to read the records of a stopped node for its status, and time for the last step of that.
+/// Time to read the records of a stopped node for its status, and additional time for the last step of that.
 const RECORDS_WITHIN: Duration = Duration::from_secs(3);
 const LAST_STEP: Duration = Duration::from_secs(1);
 
-/// Counts files and reads records at the same time. `trouble` says if the records could not be read in time.
+/// Counts files and reads records at the same time. `trouble` says why the records could not be read.
 fn of_stopped(config: &Config) -> anyhow::Result<Status> {
     let data = match DataDir::open_to_read(&config.storage.data, Kind::Registry) {
         Err(DataDirError::InUse(_)) => return Ok(Status::of(Running::Starting)),
@@ -127,7 +127,7 @@ fn of_stopped(config: &Config) -> anyhow::Result<Status> {
     let (config_of_thread, index_of_thread) = (config.clone(), scratch.path().to_owned());
     // If the disk hangs, the thread is left behind and ends with the process.
     thread::spawn(move || {
-        // After the deadline nobody waits for it.
+        // After the deadline nothing receives it.
         let _ = answer.send(records(&config_of_thread, data, &index_of_thread, deadline));
     });
     let mut status = admin::of_files(&store, config.storage.reserve.bytes());
@@ -136,7 +136,7 @@ fn of_stopped(config: &Config) -> anyhow::Result<Status> {
     }
     let why = match answered.recv_timeout((deadline + LAST_STEP).saturating_duration_since(Instant::now())) {
         Ok(Ok(records)) => return Ok(status.with_records(records)),
-        // Even if the rest is unknown, the node is certainly stopped.
+        // The node is certainly stopped, even if the rest is unknown.
         Ok(Err(error)) => format!("{error:#}"),
         Err(_) => format!("the records of the journal were not read within {} s", RECORDS_WITHIN.as_secs()),
     };

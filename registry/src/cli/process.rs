@@ -20,7 +20,7 @@ pub(super) fn stop_deadline(config: &Config) -> Duration {
     config.server.shutdown_grace.duration() + CLOSING
 }
 
-/// Runs a server that will write to `data` to its end. Must be called while the process has one thread.
+/// Runs a server that writes to `data`, until it ends. The process must have only one thread.
 pub(super) fn run(
     config: Config,
     data: &Path,

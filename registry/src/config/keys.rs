@@ -39,7 +39,7 @@ pub(super) fn set(table: &mut Table, path: &str, value: Value) -> bool {
     }
 }
 
-/// A table of one value, at `path`.
+/// A table with one value, at `path`.
 pub(super) fn only(path: &str, value: Value) -> Table {
     match path.rsplit_once('.') {
         None => Table::from_iter([(path.to_owned(), value)]),

@@ -109,7 +109,7 @@ async fn serve_http1(transport: Transport<TcpStream>, gate: Gate, activity: &Act
     report(result, activity, shared);
 }
 
-/// The status with which the library answered a head that it could not parse; it has no more of it to show.
+/// The status with which the library answered an unparsable head. It reveals nothing else of the head.
 fn answered_by_the_library(error: &hyper::Error) -> Option<StatusCode> {
     if !error.is_parse() {
         return None;

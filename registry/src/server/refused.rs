@@ -1,4 +1,4 @@
-//! Heads that are refused before the router sees them: their line in the access log, and their count.
+//! Logs and counts heads that are refused before the router sees them.
 
 use std::net::SocketAddr;
 
@@ -9,13 +9,13 @@ use serving::{AccessLog, TrustedProxies, loggable, loggable_method};
 use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
 
-/// Bytes shown of a path.
+/// Most bytes of a path in a line.
 const MAX_PATH: usize = 256;
 
-/// Stands in a line for what is not known of a head.
+/// Stands for unknown parts of a head in a line.
 const UNKNOWN: &str = "-";
 
-/// The heads that get a line, and the proxies that are believed about clients.
+/// Which heads are logged, and which proxies are trusted to name the client.
 #[derive(Clone, Debug, Default)]
 pub struct HeadLog {
     access_log: AccessLog,
@@ -29,8 +29,8 @@ impl From<&Config> for HeadLog {
 }
 
 impl HeadLog {
-    /// Counts a head that was answered with this status, and writes its line. `head` is `None` where it could not be parsed.
-    /// A head without a known method may have been a write.
+    /// Counts a head that was answered with this status, and logs it. `head` is `None` if it could not be parsed. A
+    /// head with an unknown method is logged like a write.
     pub(super) fn refused<B>(
         &self,
         metrics: &Metrics,

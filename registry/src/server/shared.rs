@@ -1,4 +1,4 @@
-//! What the connections of one listener share.
+//! Data shared by the connections of a listener.
 
 use std::sync::Arc;
 
@@ -10,22 +10,22 @@ use super::{HeadLog, Limits};
 use crate::telemetry::labels::{Refusal, RefusalLabel};
 use crate::telemetry::metrics::Metrics;
 
-/// What all connections of a listener share.
+/// Data shared by the connections of a listener.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) router: Router,
     pub(super) limits: Limits,
     pub(super) head_log: HeadLog,
     pub(super) metrics: Arc<Metrics>,
-    /// Finish the requests in flight and begin none.
+    /// Connections finish the requests in flight, and begin none.
     pub(super) shutdown: CancellationToken,
-    /// End now.
+    /// Connections end now.
     pub(super) cut: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
 
 impl Shared {
-    /// Counts a connection that ends because of this.
+    /// Counts a connection that is ended for this reason.
     pub(super) fn refused(&self, reason: Refusal) {
         self.metrics.connections_refused.get_or_create(&RefusalLabel { reason }).inc();
     }

@@ -17,7 +17,7 @@ pub use repeats::Counts;
 /// Logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The system gives no thread.
+    /// The system could not start a thread.
     #[error("a thread for the log: {0}")]
     Thread(#[from] io::Error),
     /// The level is not a valid filter. `Config::validate` reports that earlier.
@@ -28,7 +28,7 @@ pub enum LogError {
     Twice(#[from] TryInitError),
 }
 
-/// Sends the log lines of this process to standard error from now on. Failures that repeat are counted.
+/// Starts logging to standard error. Repeated failures are counted.
 pub fn init(config: &Log) -> Result<Counts, LogError> {
     let repeats = Repeats::new(config.format == LogFormat::Json);
     counting(config, io::stderr, repeats.clone())?.try_init()?;

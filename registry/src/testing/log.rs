@@ -11,10 +11,10 @@ use crate::config::{Log, LogFormat};
 use crate::telemetry::logs::subscriber;
 
 /// A second subscriber. With only one, tracing caches per callsite whether it is enabled, as seen by the first thread
-/// that reaches it. Other tests run without a log, and so made lines go missing here.
+/// that reaches it. Since other tests run without a log, lines went missing.
 static SECOND: LazyLock<tracing::Dispatch> = LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
 
-/// What this thread logs while this lives.
+/// Records what this thread logs, until dropped.
 pub(crate) struct TestLog {
     lines: Lines,
     _guard: DefaultGuard,

@@ -45,7 +45,7 @@ async fn a_killed_node_is_stopped_though_its_socket_is_there() {
     run(&data, &["status"]).with(4);
 }
 
-/// As on a disk that hangs, or with a journal that takes minutes: all records were read before anything was said.
+/// As on a slow disk, or with a journal that takes minutes: all records were read before any output.
 #[tokio::test]
 async fn a_stopped_node_has_a_status_within_seconds_though_its_records_cannot_be_read() {
     let (_folder, data) = folder();

@@ -22,7 +22,7 @@ pub(super) struct Batch<'a> {
     pub(super) facts: Vec<Fact>,
     /// Stamp of the first fact.
     pub(super) first: Stamp,
-    /// Tags of the request in hand that pointed at another manifest, with that manifest.
+    /// Tags that the current request moves, each with its previous manifest.
     moved: Vec<(Tag, Digest)>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Accepted {
     pub(super) facts: Range<usize>,
     /// Content that is unreferenced after it.
     pub(super) orphaned: Vec<Digest>,
-    /// Tags that it moves, with the manifests at which they pointed.
+    /// Tags that it moves, each with its previous manifest.
     pub(super) moved: Vec<(Tag, Digest)>,
 }
 

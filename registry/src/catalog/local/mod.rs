@@ -265,7 +265,7 @@ impl Drop for PanicGuard {
     }
 }
 
-/// Why the next start will rebuild the index in this directory, as far as that is known without opening it.
+/// The expected reason for an index rebuild at the next start, judged without opening the index.
 pub fn foreseen_rebuild(index_dir: &std::path::Path) -> std::io::Result<Option<RebuildReason>> {
     open::foreseen(&IndexDirectory::to_read(index_dir.to_owned()), &options::this_boot())
 }

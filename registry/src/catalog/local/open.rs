@@ -92,13 +92,13 @@ fn reuse(
     }
 }
 
-/// True if the mark says that this index was closed, or that the machine has not stopped since it was open.
+/// True if, by the mark, this index was closed, or the machine has not stopped since it was opened.
 fn is_trusted(mark: Option<&Mark>, generation: u64, boot: &str) -> bool {
     let same_boot = |mark: &Mark| !boot.is_empty() && mark.boot == boot;
     mark.is_some_and(|mark| mark.clean == Some(generation) || (mark.clean.is_none() && same_boot(mark)))
 }
 
-/// Why the next start will rebuild the index, as far as the directory tells without opening the index.
+/// The expected reason for an index rebuild at the next start, judged without opening the index.
 pub(super) fn foreseen(directory: &IndexDirectory, boot: &str) -> io::Result<Option<RebuildReason>> {
     match directory.newest() {
         Ok(Some(generation)) if is_trusted(directory.mark().as_ref(), generation, boot) => Ok(None),

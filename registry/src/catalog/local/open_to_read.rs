@@ -14,9 +14,9 @@ use super::shared::Shared;
 use super::{Catalog, Inner};
 
 impl Catalog {
-    /// Opens a journal only for reading. The options' `index_dir` must be an empty directory outside the journal's;
-    /// nothing else is written. Commits are refused, as on a node whose journal failed. Blocks until the index is
-    /// built, or until soon after the options' `deadline`.
+    /// Opens a journal only for reading. The options' `index_dir` must be an empty directory outside the journal's, and
+    /// only it is written. Commits are refused, as on a node whose journal failed. Blocks until the index is built, or
+    /// until soon after the options' `deadline`.
     pub fn open_to_read(options: CatalogOptions) -> Result<(Self, OpenReport), OpenCatalogError> {
         let started = Instant::now();
         let CatalogOptions { journal_dir, index_dir, expected_journal, index_cache_bytes, placement, .. } = options;

@@ -69,7 +69,7 @@ pub struct CatalogOptions {
     pub placement: Option<Wanted>,
     /// The clock for facts.
     pub clock: Clock,
-    /// When [`super::Catalog::open_to_read`] gives up; `None` for never.
+    /// When [`super::Catalog::open_to_read`] gives up; `None`: never.
     pub deadline: Option<Instant>,
     /// Identifies this boot of the machine. An index that was open when the machine stopped is not trusted. Empty if
     /// unknown.
@@ -196,6 +196,6 @@ pub enum OpenCatalogError {
     #[error("the index cannot be built: {0}")]
     Index(String),
     /// The deadline has passed.
-    #[error("the records of the journal could not all be read in time")]
+    #[error("the records of the journal could not be read in time")]
     Late,
 }

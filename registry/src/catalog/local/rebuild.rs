@@ -46,7 +46,7 @@ pub(super) enum RebuildError {
     Late,
 }
 
-/// Called between the chunks of a rebuild; an error ends it.
+/// Called between the chunks of a rebuild. An error ends the rebuild.
 pub(super) type Between<'a> = dyn FnMut() -> Result<(), RebuildError> + 'a;
 
 impl From<RebuildError> for OpenCatalogError {

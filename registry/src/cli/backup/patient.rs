@@ -1,17 +1,18 @@
-//! Standard output for an archive, whose reader may hang: while a backup runs, the node removes and evicts no content.
+//! Standard output for a backup. It fails if the reader hangs, since the node collects and evicts nothing during a
+//! backup.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How long a reader may read nothing: longer than a network or a disk behind it takes to come back.
+/// Longest pause of a reader. A network or disk behind it recovers sooner.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// Bytes written at once. A pipe that can be written takes as many without waiting (`PIPE_BUF`).
+/// Bytes written at once. A writable pipe accepts this many without blocking (`PIPE_BUF`).
 const STEP: usize = 4096;
 
-/// An output that fails when nothing can be written for too long.
+/// An output that fails if it cannot be written for too long.
 #[derive(Debug)]
 pub(super) struct Patient {
     output: File,
@@ -19,7 +20,7 @@ pub(super) struct Patient {
 }
 
 impl Patient {
-    /// Standard output, without the buffer of this process.
+    /// Standard output, without this process's buffer.
     pub(super) fn stdout() -> io::Result<Self> {
         Ok(Patient::new(io::stdout().as_fd().try_clone_to_owned()?, PATIENCE))
     }
@@ -28,7 +29,7 @@ impl Patient {
         Patient { output: output.into(), patience }
     }
 
-    /// Waits until a step can be written, or its error can be had.
+    /// Waits until the output is writable or has failed.
     fn wait(&self) -> io::Result<()> {
         let deadline = Instant::now() + self.patience;
         loop {
@@ -36,7 +37,7 @@ impl Patient {
             let mut polled = libc::pollfd { fd: self.output.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
             let milliseconds = left.as_millis().try_into().unwrap_or(i32::MAX);
             #[expect(unsafe_code, reason = "std does not wait for a pipe")]
-            // SAFETY: one descriptor, which lives, and its number.
+            // SAFETY: the pointer is to one valid entry, and its descriptor is open.
             let ready = unsafe { libc::poll(&raw mut polled, 1, milliseconds) };
             match ready {
                 1 => return Ok(()),
@@ -71,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    /// The backup waited for ever, and its node removed and evicted nothing meanwhile.
+    /// The backup waited for ever, and its node collected and evicted nothing meanwhile.
     #[test]
     fn a_reader_that_hangs_ends_the_backup() {
         let (_reader, writer) = io::pipe().unwrap();

@@ -58,7 +58,7 @@ impl Site {
         assert!(answer.is_none(), "{method} {path} was answered at once");
     }
 
-    /// Pushes a manifest of a blob that is there, tagged `v1`.
+    /// Pushes a manifest of an existing blob, tagged `v1`.
     async fn push_manifest(&self, blob: &Digest, content: &str, note: &str) -> Digest {
         let manifest = format!(
             r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"a/b",
@@ -147,7 +147,7 @@ async fn deletes_and_moved_tags_are_logged_though_the_access_log_is_off() {
     assert!(changes.iter().all(|line| line["client"] == "192.0.2.1" && line["request.id"] == "proxy-7"));
 }
 
-/// Both lines named the first manifest, so that one of the two moves was missing from the log.
+/// Both lines named the first manifest, so one of the two moves was missing from the log.
 #[tokio::test]
 async fn two_pushes_that_race_for_a_tag_log_each_move_once() {
     let site = Site::new(AccessLog::Off, Locations::Relative);

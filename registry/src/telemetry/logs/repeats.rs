@@ -1,4 +1,4 @@
-//! Repeated failures are written once, then counted: a later line says how often they came.
+//! Writes repeated failures once, then counts them. A later line has the count.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// Time for which repeats of a failure are counted instead of written.
 const INTERVAL: Duration = Duration::from_secs(30);
-/// How often counts that are due are looked for while no line is written.
+/// Interval at which due counts are written while no other line is.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Number of different failures that are counted at once. Any beyond these are written each time.
 const MAX_FAILURES: usize = 256;
@@ -41,7 +41,7 @@ impl<F> Counted<F> {
     }
 }
 
-/// The failures of a short while, with how often each came again. Clones share them.
+/// Recent failures, each with its number of repeats. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Repeats {
     recent: Arc<Mutex<HashMap<u64, Failure>>>,
@@ -55,7 +55,7 @@ struct Failure {
     message: String,
 }
 
-/// A message, and how often it came without being written.
+/// A message, and how often it was suppressed.
 type Count = (String, u64);
 
 impl Repeats {
@@ -63,7 +63,7 @@ impl Repeats {
         Repeats { recent: Arc::default(), json }
     }
 
-    /// Whether to write this failure.
+    /// True if this failure is to be written. Otherwise it is counted.
     fn is_news(&self, key: u64, message: String, now: Instant) -> bool {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = recent.get_mut(&key) {
@@ -76,7 +76,7 @@ impl Repeats {
         true
     }
 
-    /// The counts of failures that were written this long ago or longer. They are forgotten.
+    /// Removes the failures written at least this long ago, and returns their counts.
     fn due(&self, now: Instant, after: Duration) -> Vec<Count> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let old = recent.extract_if(|_, failure| now.saturating_duration_since(failure.written) >= after);
@@ -96,16 +96,16 @@ impl Repeats {
         Ok(format!("{time}  WARN {}: {again} repeated={count}\n", module_path!()))
     }
 
-    /// Writes the counts that are due, without a line that brings them.
+    /// Writes the due counts on lines of their own.
     fn write(&self, now: Instant, after: Duration, output: &mut impl io::Write) {
         for line in self.due(now, after).into_iter().filter_map(|count| self.line(count).ok()) {
-            // There is nowhere to say that nothing can be said.
+            // A failure to log cannot be logged.
             let _ = output.write_all(line.as_bytes());
         }
     }
 }
 
-/// Writes counts while no line does; see [`Counts::end`].
+/// Writes counts while no other line is written. See [`Counts::end`].
 #[derive(Debug)]
 pub struct Counts {
     repeats: Repeats,
@@ -113,7 +113,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// From now on counts come soon after they are due, by a thread that ends with this.
+    /// Starts a thread that writes counts soon after they are due. It ends when this is dropped.
     pub(super) fn start(repeats: Repeats) -> io::Result<Self> {
         let (running, ended) = mpsc::channel();
         let looking = repeats.clone();
@@ -125,7 +125,7 @@ impl Counts {
         Ok(Counts { repeats, _running: running })
     }
 
-    /// Writes all counts at the end of the process: there is no later line to bring them.
+    /// Writes all counts, since no later line will.
     pub fn end(self) {
         self.repeats.write(Instant::now(), Duration::ZERO, &mut io::stderr());
     }
@@ -196,7 +196,7 @@ mod tests {
         assert!(is_news(1, second + INTERVAL));
     }
 
-    /// An outage that ended, or a node that stopped, left no count: it came with the next line only.
+    /// The counts of an outage that ended, or of a node that stopped, were missing: only a later line wrote them.
     #[test]
     fn counts_come_without_another_line_after_a_quiet_time_and_at_a_stop() {
         for json in [false, true] {

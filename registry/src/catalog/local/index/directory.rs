@@ -53,7 +53,7 @@ impl IndexDirectory {
         Ok(IndexDirectory { path })
     }
 
-    /// A directory only for reading, which may be missing. Nothing is created.
+    /// Opens a directory only for reading. It may be missing, and is not created.
     pub(crate) fn to_read(path: PathBuf) -> Self {
         IndexDirectory { path }
     }
