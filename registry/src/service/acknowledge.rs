@@ -1,4 +1,4 @@
-//! Answers that wait for the backend, where the operator wants them to (`storage.acknowledge`).
+//! Answers that wait for the backend, if the operator wants that (`storage.acknowledge`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use crate::oci::Digest;
 use crate::placement::Acknowledgement;
 
 impl Registry {
-    /// The blob is durable here. Waits a while for its place; the answer is the same either way, since the manifest's
-    /// says what counts.
+    /// Waits a while until a blob, already durable here, is placed. The answer is the same either way, since only the
+    /// manifest's answer promises a copy.
     pub(super) async fn acknowledge_blob(self: &Arc<Self>, digest: &Digest) {
         let Some(patience) = self.network_patience() else { return };
-        // A catalog that cannot be read now keeps nobody from going on with the push.
+        // If the catalog cannot be read now, the push goes on.
         let _ = self.wait_for_places(vec![digest.clone()], patience).await;
     }
 
-    /// The manifest is durable here and visible. [`Error::InDoubt`] if not all of it is at the backend in time: the
-    /// client repeats the push, which is cheap.
+    /// Waits until a manifest, already durable and visible here, is placed with all its content. [`Error::InDoubt`] if
+    /// that takes too long. The client then repeats the push, which is cheap.
     pub(super) async fn acknowledge_manifest(self: &Arc<Self>, needed: Vec<Digest>) -> Result<(), Error> {
         let Some(patience) = self.network_patience() else { return Ok(()) };
         if self.wait_for_places(needed, patience).await? { Ok(()) } else { Err(Error::InDoubt) }
@@ -35,7 +35,7 @@ impl Registry {
         (settings.acknowledge == Acknowledgement::Network).then_some(settings.acknowledge_patience)
     }
 
-    /// True once none of these lacks a place, nor does the list of its unit roots; false after the patience.
+    /// Waits until these digests and the lists of their unit roots are placed. False if that exceeds `patience`.
     async fn wait_for_places(self: &Arc<Self>, mut digests: Vec<Digest>, patience: Duration) -> Result<bool, Error> {
         let Some(mut changes) = self.catalog().placement_changes() else { return Ok(true) };
         let deadline = Instant::now() + patience;
@@ -49,7 +49,7 @@ impl Registry {
                             digests.push(last);
                             break;
                         }
-                        // Its unit roots were recorded before it got there.
+                        // Its unit roots were recorded before it was placed.
                         digests.extend(catalog.unit_roots(&last)?.map(|roots| roots.list));
                     }
                     Ok(digests)

@@ -1,4 +1,4 @@
-//! Blobs: existence, content, deletion.
+//! Blobs: existence checks, reads, deletes.
 
 use std::fs::File;
 use std::io;
@@ -15,22 +15,22 @@ use crate::fetch::ColdContent;
 use crate::oci::{Digest, RepositoryName};
 use crate::{content, fetch};
 
-/// Blobs up to this size are read whole and checked against their digest before the first byte leaves.
+/// Blobs up to this size are read whole and verified before the first byte is sent.
 const VERIFIED_WHOLE: u64 = 64 * 1024;
 
-/// A blob that can be sent.
+/// A local blob, ready to be sent.
 #[derive(Debug)]
 pub enum Blob {
     /// Read and verified.
     Bytes(Bytes),
-    /// Open, its length checked; held open until it is sent, so a deletion meanwhile does not cut the client.
+    /// An open file of the right length. It stays open until it is sent, so a deletion does not interrupt the client.
     File(File, u64),
 }
 
-/// Where a blob was found.
+/// Where a blob is.
 #[derive(Debug)]
 pub enum Found {
-    /// Here.
+    /// On this node.
     Here(Blob),
     /// Only at a backend.
     Cold(ColdBlob),
@@ -41,13 +41,13 @@ pub enum Found {
 pub struct ColdBlob(ColdContent);
 
 impl ColdBlob {
-    /// Its length in bytes.
+    /// The blob's length in bytes.
     pub fn size(&self) -> u64 {
         self.0.size()
     }
 
-    /// The bytes of ranges, one after the other, as they come and are verified. An error means that nothing can be had
-    /// now. Waits for the first bytes, but not for long if the backend answers.
+    /// The bytes of ranges, one after another, as they are verified. It waits for the first verified bytes, but only
+    /// for a short time if the backend answers other calls. An error means that nothing can be read now.
     pub async fn read(
         &self,
         ranges: Vec<Range<u64>>,
@@ -57,7 +57,7 @@ impl ColdBlob {
 }
 
 impl Blob {
-    /// Its length in bytes.
+    /// The blob's length in bytes.
     pub fn size(&self) -> u64 {
         match self {
             Blob::Bytes(bytes) => bytes.len() as u64,
@@ -77,18 +77,18 @@ impl Found {
 }
 
 impl Registry {
-    /// The length of a blob that the repository holds. The answer starts its grace period anew.
+    /// The length of a blob of the repository. The answer restarts its grace period.
     pub async fn stat_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
         let size = self.known_blob(repository, digest).await?;
         if self.content.is_whole(digest, size).await? || self.is_placed(digest)? {
             return Ok(size);
         }
-        // Too short or gone: either way a client that wants to push it shall do so.
+        // Its file is too short or gone. The client may push it again, so report it as unknown.
         self.content.put_aside(digest).await?;
         Err(self.lost(digest))
     }
 
-    /// The length of a blob by the catalog. Touched before it is looked for, or a collection could come between.
+    /// The length of a blob by the catalog. The blob is touched before the lookup, or a collection could come between.
     async fn known_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
         self.touch(repository, digest).await;
         let size = self.catalog().blob(repository, digest)?;
@@ -98,7 +98,7 @@ impl Registry {
         size.ok_or(Error::BlobUnknown)
     }
 
-    /// Opens a blob that the repository holds.
+    /// Opens a blob of the repository.
     pub async fn open_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Found, Error> {
         let size = self.known_blob(repository, digest).await?;
         let here = match size <= VERIFIED_WHOLE {
@@ -121,7 +121,7 @@ impl Registry {
         }
     }
 
-    /// Content in a local file or in memory, by the rules of a pull, for those who have a thread for it. Blocks.
+    /// Opens local content like a pull, for callers on a blocking thread. Blocks.
     pub(crate) fn open_here(&self, digest: &Digest, size: u64) -> Result<Blob, StoreError> {
         match size <= VERIFIED_WHOLE {
             true => self.content.read_small_blocking(digest, size).map(Blob::Bytes),
@@ -129,7 +129,7 @@ impl Registry {
         }
     }
 
-    /// A file that is about to be read, marked as used.
+    /// Marks a file as used, and wraps it for sending.
     fn in_use(&self, file: File, size: u64) -> Blob {
         if let Some(remote) = &self.remote {
             remote.mark_used(&file);
@@ -137,7 +137,7 @@ impl Registry {
         Blob::File(file, size)
     }
 
-    /// Content that the catalog says is held, read whole and verified, now or a short while ago.
+    /// Reads small referenced content, verified now or a short while ago.
     pub(super) async fn small_content(&self, digest: &Digest, size: u64) -> Result<Bytes, Error> {
         let error = match self.content.read_small(digest, size).await {
             Ok(Some(bytes)) => return Ok(bytes),
@@ -158,7 +158,7 @@ impl Registry {
         }
     }
 
-    /// DELETE of a blob: the repository no longer holds it; the file goes with its last holder.
+    /// Deletes a blob from a repository. Its file is removed if nothing else references it.
     pub async fn delete_blob(
         self: &Arc<Self>,
         caller: &Caller,
@@ -173,7 +173,7 @@ impl Registry {
             digest: digest.clone(),
             even_if_referenced: self.limits.delete_referenced_blobs,
         };
-        // Its own task: a client that leaves shall not keep the delete out of the log.
+        // In a task of its own, so that a delete is logged even if the client leaves.
         let (registry, caller) = (Arc::clone(self), caller.clone());
         let (repository, digest) = (repository.clone(), digest.clone());
         let done = self.content.tasks.spawn(async move {
@@ -189,8 +189,8 @@ impl Registry {
         done.await?
     }
 
-    /// The file is gone though the catalog holds it: the client is told that we do not have it, so that a push brings it
-    /// back and a pull goes to the next mirror.
+    /// The error for referenced content without a file. The client is told that the blob is unknown: then a push brings
+    /// it back, and a pull goes to the next mirror.
     pub(super) fn lost(&self, digest: &Digest) -> Error {
         self.content.report_lost(digest);
         Error::BlobUnknown

@@ -1,19 +1,19 @@
-//! On whose behalf an operation runs.
+//! The caller of an operation.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-/// A client's request, for what is recorded and logged of it.
+/// A client's request, for logs and records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Address of the client: the peer's, or the one that a trusted proxy names.
+    /// Address of the client: the peer's, or the one named by a trusted proxy.
     pub address: IpAddr,
-    /// Id of the request, which the client got too.
+    /// Id of the request, as sent to the client.
     pub request: Arc<str>,
 }
 
 impl Caller {
-    /// A command on this machine, which no client sent.
+    /// A command on this machine instead of a client's request.
     pub fn local() -> Self {
         Caller { address: Ipv4Addr::LOCALHOST.into(), request: "local".into() }
     }

@@ -1,4 +1,4 @@
-//! The end of an upload: its bytes are verified, stored and linked (end-4b, end-6).
+//! Closes an upload: its bytes are verified, stored and linked (end-4b, end-6).
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use crate::catalog::CatalogState;
 use crate::catalog::command::Command;
 use crate::oci::{Digest, RepositoryName};
 
-/// A session became a blob.
+/// A session that became a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
-    /// The digest that the client gave.
+    /// The digest stated by the client.
     pub digest: Digest,
 }
 
 impl Registry {
-    /// PUT: appends what is left, verifies the whole against the digest, and links it into the repository.
+    /// Handles PUT: appends the rest, verifies the whole, and links it into the repository.
     #[expect(clippy::too_many_arguments, reason = "each is a part of the request, and named alike in all of them")]
     pub async fn close_upload<B: ByteChunks + 'static>(
         self: &Arc<Self>,
@@ -33,7 +33,7 @@ impl Registry {
         length: Option<u64>,
         body: B,
     ) -> Result<Closed, Error> {
-        // A PUT without a body is often the repetition of one whose answer was lost: it waits for the first to end.
+        // A PUT without a body is often the retry of one whose answer was lost. It waits for the first to end.
         let waits = chunk != Chunk::Stream || length == Some(0);
         let lock = match self.acquire_for_closing(repository, id, &digest, waits).await? {
             ControlFlow::Continue(lock) => lock,
@@ -47,7 +47,7 @@ impl Registry {
         Ok(closed)
     }
 
-    /// POST with `?digest=`: the whole blob in one request. Nothing is left of it if it fails.
+    /// Handles POST with `?digest=`: a whole blob in one request. A failure leaves nothing behind.
     pub async fn upload_at_once<B: ByteChunks + 'static>(
         self: &Arc<Self>,
         caller: &Caller,
@@ -75,14 +75,14 @@ impl Registry {
             return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
         };
         let session = self.new_session(repository, Some(algorithm)).await?;
-        // No client knows its id: it goes with this request, however that ends.
+        // No client knows its id, so it ends with this request, whatever the outcome.
         let _goes = Ephemeral { registry: Arc::clone(self), repository: repository.clone(), id: session.id.clone() };
         let lock = self.acquire(&session, false).await?;
         self.fill_and_publish(lock, digest, Chunk::Stream, length, body).await
     }
 
-    /// Runs the end of a push as a task: a client that has sent everything may leave, and what it sent is brought to its
-    /// end. The body of one that leaves before breaks off, and with it the task ends.
+    /// Runs the end of a push as a task, so that a client may leave once it has sent everything. If a client leaves
+    /// earlier, its body breaks off, and that ends the task.
     async fn carry(
         self: &Arc<Self>,
         work: impl Future<Output = Result<Closed, Error>> + Send + 'static,
@@ -94,8 +94,8 @@ impl Registry {
         Ok(result)
     }
 
-    /// The session, for this request alone; or what it became before, if that is what the client wants of it. Who leaves
-    /// while another request has the session gets nothing: those who wait and are not there would be without limit.
+    /// Locks the session for this request; or returns its earlier outcome, if the client asks for that digest. Drops
+    /// waiters that disconnect; otherwise their number would be unlimited.
     async fn acquire_for_closing(
         self: &Arc<Self>,
         repository: &RepositoryName,
@@ -130,8 +130,8 @@ impl Registry {
         self.publish(lock, digest).await
     }
 
-    /// A PUT repeated after a lost 201 gets its 201, as long as the session is remembered and the blob still there; one
-    /// whose blob could not be recorded, on a full disk, is recorded now.
+    /// Answers a PUT repeated after a lost 201, while the session is remembered and the blob exists. A blob that a full
+    /// disk kept from being recorded is recorded now.
     async fn closed_before(&self, repository: &RepositoryName, id: &UploadId, digest: Digest) -> Result<Closed, Error> {
         match self.sessions.outcome(repository, id, &digest).ok_or(Error::UploadUnknown)? {
             Outcome::Linked => {
@@ -139,7 +139,7 @@ impl Registry {
             }
             Outcome::Unrecorded(size) => {
                 let _guard = self.content.locks.lock(&digest).await;
-                // A sweep may have taken it meanwhile, since nobody held it.
+                // A sweep may have removed it meanwhile, since it was unreferenced.
                 if !self.content.is_whole(&digest, size).await? {
                     return Err(Error::UploadUnknown);
                 }
@@ -150,11 +150,11 @@ impl Registry {
         Ok(Closed { digest })
     }
 
-    /// Verifies, stores and links what a session holds. The order of durable steps stands at the top of this module tree.
+    /// Verifies, stores and links the session's bytes. `service` describes the order of durable steps.
     async fn publish(&self, mut lock: WriteLock, digest: Digest) -> Result<Closed, Error> {
         let repository = lock.session.owner.clone();
         let id = lock.session.id.clone();
-        // Better to say so now than after the session's bytes have become content that cannot be recorded.
+        // Check now, before the session's bytes become content that cannot be recorded.
         match self.catalog().state() {
             CatalogState::Ready => {}
             CatalogState::ReadOnly => return Err(Error::ReadOnly),
@@ -188,22 +188,22 @@ impl Registry {
         let linked = self.link(&repository, &digest, size).await;
         let outcome = if linked.is_ok() { Outcome::Linked } else { Outcome::Unrecorded(size) };
         self.sessions.remember_closed(id.clone(), repository, digest.clone(), outcome);
-        // Its files became a content file; if nobody holds that, a sweep takes it.
+        // Its bytes are a content file now. If nothing references it, a sweep removes it.
         self.forget(&id);
         linked.map(|()| Closed { digest })
     }
 
-    /// The session stays, as of its last sync point: the client may try again.
+    /// Returns the session to its last sync point, so that the client can retry.
     async fn release(&self, lock: WriteLock) {
         lock.session.end_closing();
         let id = lock.session.id.clone();
         if let Err(error) = self.load(lock).await {
-            tracing::warn!(upload.id = %id, %error, "an upload that could not be closed cannot be taken up again");
+            tracing::warn!(upload.id = %id, %error, "an upload that could not be closed cannot be resumed");
         }
     }
 
     async fn link(&self, repository: &RepositoryName, digest: &Digest, size: u64) -> Result<(), Error> {
-        // The lock is held, so collection cannot be at work on this digest: a plain touch is enough.
+        // The digest's lock is taken, so no collection works on it: a plain touch is enough.
         let _ = self.grace.touch(repository, digest);
         let command = Command::LinkBlob { repository: repository.clone(), digest: digest.clone(), size };
         self.catalog().commit(vec![command]).await?;
@@ -213,7 +213,7 @@ impl Registry {
     }
 }
 
-/// A session that is cancelled when it is dropped, unless it is closed by then.
+/// A session that is cancelled on drop, unless it is closed by then.
 struct Ephemeral {
     registry: Arc<Registry>,
     repository: RepositoryName,
@@ -226,11 +226,11 @@ impl Drop for Ephemeral {
             return;
         }
         let (registry, repository, id) = (Arc::clone(&self.registry), self.repository.clone(), self.id.clone());
-        // Without a runtime the process ends, and the next start lists the session.
+        // Without a runtime the process is ending, and the next start lists the session.
         if tokio::runtime::Handle::try_current().is_ok() {
             let tasks = self.registry.content.tasks.clone();
             tasks.spawn(async move {
-                // It may end meanwhile by itself.
+                // The session may end by itself meanwhile.
                 let _ = registry.drop_session(&repository, &id).await;
             });
         }

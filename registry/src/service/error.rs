@@ -1,4 +1,4 @@
-//! What can go wrong in a registry, by meaning. `http/error.rs` says what each looks like on the wire.
+//! Errors of a registry, by meaning. `http/error.rs` maps each to its answer.
 
 use content_store::{StoreError, UploadId};
 use tokio::task::JoinError;
@@ -9,84 +9,84 @@ use crate::oci::manifest::InvalidManifest;
 use crate::units::count;
 use crate::{content, fetch};
 
-/// How far an upload session is.
+/// The progress of an upload session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// The session.
+    /// The session's id.
     pub id: UploadId,
-    /// How many bytes it holds.
+    /// Number of bytes received.
     pub offset: u64,
 }
 
-/// Why a request was not carried out.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No such repository.
+    /// The repository does not exist.
     #[error("repository is not known to this registry")]
     RepositoryUnknown,
-    /// The repository does not hold the blob.
+    /// The repository does not have the blob.
     #[error("blob is not known to this repository")]
     BlobUnknown,
-    /// The repository does not hold the manifest, or has no such tag.
+    /// The repository does not have the manifest or the tag.
     #[error("manifest is not known to this repository")]
     ManifestUnknown,
-    /// No such session in that repository: never begun, finished, cancelled or expired.
+    /// The repository has no such session: never begun, finished, cancelled or expired.
     #[error("upload session is not known to this repository")]
     UploadUnknown,
-    /// A chunk does not begin where the session ends.
-    #[error("chunk does not begin at the session's end, {}", .0.offset)]
+    /// A chunk does not start at the session's offset.
+    #[error("chunk does not begin at the session's offset, {}", .0.offset)]
     ChunkOutOfOrder(Progress),
-    /// `Content-Range` and the bytes that came disagree.
+    /// `Content-Range` differs from the bytes received.
     #[error("{why}")]
     ChunkSizeInvalid {
-        /// How they disagree.
+        /// The difference.
         why: String,
-        /// Where the session stands now.
+        /// The session's progress now.
         progress: Progress,
     },
-    /// Another request writes to the session.
+    /// Another request is writing to the session.
     #[error("another request is writing to this session")]
     UploadBusy(Progress),
-    /// The content is not what its digest says.
-    #[error("content is {computed}, not {claimed}")]
+    /// The content does not match its digest.
+    #[error("the content has the digest {computed}, not {claimed}")]
     DigestMismatch {
-        /// By the client.
+        /// The digest stated by the client.
         claimed: Digest,
-        /// By us.
+        /// The digest of the bytes.
         computed: Digest,
     },
-    /// Content under this algorithm cannot be taken.
+    /// The digest's algorithm is not supported.
     #[error("digest algorithm {0:?} is not supported; sha256, sha512 and blake3 are")]
     AlgorithmUnsupported(String),
-    /// The manifest is not valid.
+    /// The manifest is invalid.
     #[error(transparent)]
     ManifestInvalid(#[from] InvalidManifest),
-    /// The manifest's descriptors do not fit the content.
-    #[error("{digest} has {stored} bytes, its descriptor says {stated}")]
+    /// A descriptor states another size than the content has.
+    #[error("{digest} has {stored} bytes, but its descriptor states {stated}")]
     DescriptorSize {
-        /// Of which content.
+        /// The content.
         digest: Digest,
-        /// By the descriptor.
+        /// Size in the descriptor.
         stated: u64,
-        /// In the store.
+        /// Size in the store.
         stored: u64,
     },
-    /// What the manifest refers to is not in its repository.
-    #[error("not in this repository: {}", count(.digests.len() as u64, "referenced digest"))]
+    /// The repository lacks content that the manifest references.
+    #[error("this repository lacks {}", count(.digests.len() as u64, "referenced digest"))]
     ReferencesMissing {
-        /// Which.
+        /// The missing digests.
         digests: Vec<Digest>,
-        /// They are children of an index, rather than blobs of an image.
+        /// True for children of an index, false for blobs of an image.
         children: bool,
     },
     /// Larger than `registry.max_blob_size`.
-    #[error("blob is larger than the {limit} bytes that this registry takes")]
+    #[error("blob is larger than this registry's limit of {limit} bytes")]
     BlobTooLarge {
         /// The limit in bytes.
         limit: u64,
     },
     /// Larger than `registry.max_manifest_size`.
-    #[error("manifest is larger than the {limit} bytes that this registry takes")]
+    #[error("manifest is larger than this registry's limit of {limit} bytes")]
     ManifestTooLarge {
         /// The limit in bytes.
         limit: u64,
@@ -97,8 +97,8 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
-    /// Manifests need the blob.
-    #[error("blob is needed by manifests of this repository; delete them first: {}", list(.0))]
+    /// Manifests of the repository reference the blob.
+    #[error("manifests of this repository reference the blob; delete them first: {}", list(.0))]
     BlobReferenced(Vec<Digest>),
     /// `registry.delete` is off.
     #[error("deleting is disabled on this registry")]
@@ -106,43 +106,43 @@ pub enum Error {
     /// `If-Match` or `If-None-Match` does not hold.
     #[error("precondition does not hold")]
     PreconditionFailed,
-    /// The client went away, or its framing is broken, before the body's end.
-    #[error("the request body broke off")]
+    /// The client closed the connection before the body's end, or sent invalid framing.
+    #[error("the request body ended early")]
     BodyBroken,
-    /// Nothing came for `server.idle_body_timeout`.
+    /// No byte of the body came for `server.idle_body_timeout`.
     #[error("the request body stalled")]
     BodyIdle,
-    /// A named limit of concurrent work is reached.
-    #[error("too many {0} at once, try again soon")]
+    /// A limit of concurrent work is reached.
+    #[error("too many {0} at once, retry soon")]
     TooMany(&'static str),
-    /// No space for what the session would hold; it stays as it is.
+    /// The disk has no space for the session's next bytes. The session stays.
     #[error("no space is left for uploads")]
     DiskFull,
-    /// No space, so no new sessions.
-    #[error("no space is left, so no upload can be begun")]
+    /// The disk has no space for a new session.
+    #[error("no space is left, so no upload can begin")]
     NoNewUploads,
     /// A write or sync of the content store failed, and none has succeeded since.
-    #[error("this node's disk has failed to store, so no push can be begun until it works again; try again soon")]
+    #[error("this node's disk fails, so no push can begin until it works again; retry soon")]
     StoreTroubled,
-    /// `storage.staging_limit`: too much waits for its place at the backend.
-    #[error("too much waits to be stored elsewhere, so no upload can be begun; try again soon")]
+    /// `storage.staging_limit`: too many bytes are not on the portals yet.
+    #[error("too much content is not on the portals yet, so no upload can begin; retry soon")]
     StagingFull,
-    /// The journal failed: reads go on, writes do not.
+    /// The journal failed. Reads still work, writes do not.
     #[error("this node is read-only after a failure of its disk")]
     ReadOnly,
     /// The catalog cannot answer now.
-    #[error("this node is not ready to answer, try again soon")]
+    #[error("this node is not ready, retry soon")]
     Unavailable,
-    /// The push is durable on this node, and not at the backend in time.
-    #[error("the push is stored on this node, but not elsewhere yet; push again soon")]
+    /// The push is durable on this node, but was not placed in time.
+    #[error("the push is stored on this node, but not on the portals yet; push again soon")]
     InDoubt,
     /// The content is only at a backend, which cannot be read now.
-    #[error("the content is stored elsewhere and cannot be had now, try again soon")]
+    #[error("the content is only on portals that do not deliver it now, retry soon")]
     BackendUnavailable,
     /// Stored content is damaged.
     #[error("stored content is damaged")]
     ContentDamaged(#[source] StoreError),
-    /// The disk fails us.
+    /// The disk failed.
     #[error("storage failed")]
     Storage(#[source] StoreError),
     /// A bug, or a machine in trouble.
@@ -170,7 +170,7 @@ impl From<JoinError> for Error {
 impl From<content::Error> for Error {
     fn from(error: content::Error) -> Self {
         match error {
-            content::Error::Missing => Error::Internal("the content is not here"),
+            content::Error::Missing => Error::Internal("the content has no local file"),
             content::Error::Damaged(error) => Error::ContentDamaged(error),
             content::Error::Read(_) => Error::Internal("the content cannot be read"),
             content::Error::DiskFull => Error::DiskFull,
@@ -221,8 +221,8 @@ impl From<Refusal> for Error {
             Refusal::SizeMismatch { digest, stated, stored } => Error::DescriptorSize { digest, stated, stored },
             Refusal::BlobReferenced(by) => Error::BlobReferenced(by),
             Refusal::PreconditionFailed => Error::PreconditionFailed,
-            Refusal::TooManyTags => Error::Internal("a manifest with many tags was to go in one batch"),
-            Refusal::LocatorInvalid => Error::Internal("a backend made a locator that is not valid"),
+            Refusal::TooManyTags => Error::Internal("a manifest with too many tags was deleted in one batch"),
+            Refusal::LocatorInvalid => Error::Internal("a backend made an invalid locator"),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Since when an unreferenced blob is only waiting to be collected.
+//! Grace periods of unreferenced blobs.
 //!
-//! Whoever is told that a blob exists may build a manifest on it, so each upload, mount or existence answer starts its
-//! grace period anew. The times live in memory: a start counts as an answer for every blob. The table is bounded; when it
-//! is full and nothing in it is old, everything is treated as touched now, which only delays collection.
+//! A client that is told that a blob exists may push a manifest with it. So each upload, mount or existence check
+//! restarts the blob's grace period. The times are kept in memory: a start counts as a check of every blob. The table
+//! has a limit. If it is full of recent entries, all blobs count as touched now, which only delays collection.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use crate::oci::{Digest, RepositoryName};
 
-/// Most blobs remembered; 16 bytes each.
+/// Most blobs in the table, at 16 bytes each.
 const CAPACITY: usize = 256 * 1024;
 
-/// The table. Entries are hashes: two blobs that share one live a little longer.
+/// The table. Keys are hashes. If two blobs share a hash, both stay a little longer.
 #[derive(Debug)]
 pub(crate) struct GraceTable {
     grace: Duration,
@@ -26,16 +26,16 @@ pub(crate) struct GraceTable {
 struct Inner {
     floor: Instant,
     touched: HashMap<u64, Instant>,
-    /// The one blob that is being collected right now.
+    /// The blob being collected now.
     collecting: Option<u64>,
 }
 
-/// What a touch met.
+/// The result of a touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Touch {
-    /// The blob is safe for the grace period, if it exists.
+    /// If the blob exists, it stays for the grace period.
     Kept,
-    /// It is being collected at this moment: take its lock, then look again.
+    /// It is being collected now. The caller must wait for its lock and look again.
     BeingCollected,
 }
 
@@ -45,7 +45,7 @@ impl GraceTable {
         GraceTable { grace, hasher: std::hash::RandomState::new(), inner: Mutex::new(inner) }
     }
 
-    /// Starts the grace period of a blob anew. To be called *before* looking whether it exists.
+    /// Restarts the grace period of a blob. The caller must do this *before* it looks whether the blob exists.
     pub(crate) fn touch(&self, repository: &RepositoryName, digest: &Digest) -> Touch {
         let key = self.hasher.hash_one((repository, digest));
         let mut inner = self.lock();
@@ -65,13 +65,13 @@ impl GraceTable {
         Touch::Kept
     }
 
-    /// Forgets a blob that does not exist, so that asking for what is not there fills no table.
+    /// Forgets a blob that does not exist, so that requests for missing blobs cannot fill the table.
     pub(crate) fn forget(&self, repository: &RepositoryName, digest: &Digest) {
         let key = self.hasher.hash_one((repository, digest));
         self.lock().touched.remove(&key);
     }
 
-    /// True if the grace period is over; then the blob counts as being collected until [`GraceTable::end_collecting`].
+    /// True if the grace period is over. The blob then counts as being collected until [`GraceTable::end_collecting`].
     pub(crate) fn begin_collecting(&self, repository: &RepositoryName, digest: &Digest) -> bool {
         let key = self.hasher.hash_one((repository, digest));
         let mut inner = self.lock();
@@ -83,7 +83,7 @@ impl GraceTable {
         over
     }
 
-    /// The collection of a blob is done, either way.
+    /// Ends the collection of a blob, whatever its outcome.
     pub(crate) fn end_collecting(&self, repository: &RepositoryName, digest: &Digest) {
         let key = self.hasher.hash_one((repository, digest));
         let mut inner = self.lock();
@@ -91,7 +91,7 @@ impl GraceTable {
         inner.touched.remove(&key);
     }
 
-    /// True if the grace period is over, changing nothing.
+    /// True if the grace period is over. Changes nothing.
     pub(crate) fn is_over(&self, repository: &RepositoryName, digest: &Digest) -> bool {
         let key = self.hasher.hash_one((repository, digest));
         let inner = self.lock();

@@ -6,18 +6,18 @@ use crate::oci::{RepositoryName, Tag};
 /// A page of tags in byte order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tags {
-    /// At most as many as were asked for.
+    /// At most as many as requested.
     pub tags: Vec<Tag>,
-    /// There are more after the last one.
+    /// True if more follow.
     pub more: bool,
 }
 
 /// A page of repository names in byte order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
-    /// At most as many as were asked for.
+    /// At most as many as requested.
     pub names: Vec<RepositoryName>,
-    /// There are more after the last one.
+    /// True if more follow.
     pub more: bool,
 }
 
@@ -32,7 +32,7 @@ impl Registry {
         Ok(Tags { tags: page.items, more: page.more })
     }
 
-    /// Repositories that hold a manifest, after `last`, which need not exist.
+    /// Repositories with a manifest, after `last`, which need not exist.
     pub async fn repositories(&self, last: Option<String>, limit: usize) -> Result<Names, Error> {
         let page = self.reading(move |catalog| Ok(catalog.catalogued(last.as_deref(), limit)?)).await?;
         Ok(Names { names: page.items, more: page.more })

@@ -11,54 +11,54 @@ use crate::catalog::fact::{Annotations, ManifestRecord};
 use crate::oci::manifest::{Manifest, Referenced};
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
 
-/// Annotations up to this size, as JSON, are kept in the index; larger ones are read from the manifest when asked for.
+/// Largest annotations, as JSON, that the index keeps. Larger ones are read from the manifest on request.
 const MAX_INLINE_ANNOTATIONS: usize = 4 * 1024;
 
-/// Referenced digests that the log names; images have fewer.
+/// Most referenced digests in a log line. Images have fewer.
 const MAX_LOGGED: usize = 32;
 
-/// References that are added up; no image has as many, a hostile manifest may.
+/// Most references added up for a size. No image has as many, but a hostile manifest may.
 const MAX_SUMMED: usize = 2000;
 
-/// Manifests up to this size, nearly all of them, take no place among the large ones.
+/// Largest manifest that needs no permit for large ones. Nearly all are smaller.
 pub const SMALL_MANIFEST: u64 = 256 * 1024;
 
-/// A manifest as it was pushed.
+/// A pushed manifest with its request's parameters.
 #[derive(Clone, Debug)]
 pub struct ManifestPush {
-    /// The tag or digest that the URL names.
+    /// The tag or digest in the URL.
     pub reference: Reference,
-    /// `?digest=` on a push by tag: the digest that the tag shall point at.
+    /// `?digest=` on a push by tag: the digest to which the tag must point.
     pub digest: Option<Digest>,
-    /// `?tag=` on a push by digest.
+    /// The tags of `?tag=` on a push by digest.
     pub tags: Vec<Tag>,
-    /// `Content-Type`, if there was one.
+    /// The `Content-Type`, if the request had one.
     pub content_type: Option<String>,
-    /// `If-Match` or `If-None-Match`.
+    /// The condition of `If-Match` or `If-None-Match`.
     pub precondition: Option<Precondition>,
-    /// Exactly as they came.
+    /// The manifest's bytes, unchanged.
     pub body: Bytes,
 }
 
-/// What a push led to.
+/// The result of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushedManifest {
-    /// Under which digest it is stored.
+    /// The digest under which it is stored.
     pub digest: Digest,
-    /// The `subject` that was understood.
+    /// The `subject`, if it has one.
     pub subject: Option<Digest>,
-    /// The tags of `?tag=` that point at it now.
+    /// The tags of `?tag=` that now point to it.
     pub tags: Vec<Tag>,
-    /// What was taken although the one who pushed may want to know of it.
+    /// A warning for the client about an accepted manifest.
     pub warning: Option<String>,
 }
 
-/// What HEAD needs.
+/// The facts for a HEAD answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestInfo {
-    /// The digest it is stored under: by tag, the one that the tag was set with.
+    /// The digest under which it is stored. By tag, the digest that the tag was set with.
     pub digest: Digest,
-    /// As pushed.
+    /// The media type as pushed.
     pub media_type: String,
     /// Length in bytes.
     pub size: u64,
@@ -67,14 +67,14 @@ pub struct ManifestInfo {
 /// A manifest with its bytes.
 #[derive(Clone, Debug)]
 pub struct ManifestContent {
-    /// What HEAD would say.
+    /// The facts for a HEAD answer.
     pub info: ManifestInfo,
-    /// Exactly as pushed.
+    /// The bytes as pushed.
     pub body: Bytes,
 }
 
 impl Registry {
-    /// PUT. `body` is within `registry.max_manifest_size`; the caller reads no more than that.
+    /// Handles PUT. The caller reads no more of `body` than `registry.max_manifest_size`.
     pub async fn put_manifest(
         self: &Arc<Self>,
         caller: &Caller,
@@ -93,11 +93,11 @@ impl Registry {
         if let Some(two_sizes) = manifest.two_sizes.as_ref().filter(|_| self.limits.descriptor_sizes) {
             return Err(two_sizes.clone().into());
         }
-        // From here on the client may leave: all of its push is here, so it is brought to its end.
+        // The push is complete, so it is finished even if the client leaves now.
         let (registry, repository, caller) = (Arc::clone(self), repository.clone(), caller.clone());
         let mut needed = Vec::new();
         if self.acknowledges_network() {
-            // The manifest first: it is placed last.
+            // The manifest first, since it is placed last.
             needed.push(digest.clone());
             needed.extend(manifest.references.iter().map(|reference| reference.digest.clone()));
         }
@@ -142,10 +142,10 @@ impl Registry {
         Ok(PushedManifest { digest, subject: manifest.subject.map(|subject| subject.digest), tags: push.tags, warning })
     }
 
-    /// The error of a manifest that was not committed; its bytes go with it.
+    /// The error for a manifest that was not committed. Removes its file.
     async fn not_stored(&self, error: CommitError, digest: Digest, children: bool) -> Error {
-        // What was refused shall leave nothing behind, unless somebody holds the same bytes. Where the journal
-        // failed nobody knows whether the facts stand, so the bytes that they need stay.
+        // A refused push must leave nothing behind, unless the content is referenced. If the journal failed, the facts
+        // may be durable, so the bytes must stay.
         if matches!(error, CommitError::Refused(_) | CommitError::DiskFull) {
             self.content.remove_orphans(vec![digest]).await;
         }
@@ -155,7 +155,7 @@ impl Registry {
         }
     }
 
-    /// With reference checks off, a manifest may need what is not there: a pull of it will fail, so that is said.
+    /// A warning if content is missing, which reference checks would have refused. A pull of the manifest will fail.
     async fn sparseness(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<Option<String>, Error> {
         if self.limits.reference_checks {
             return Ok(None);
@@ -174,7 +174,7 @@ impl Registry {
         });
         let missing = missing.await?;
         Ok((missing > 0)
-            .then(|| format!("{missing} of the digests that this manifest needs are not in this repository")))
+            .then(|| format!("{missing} of the digests that this manifest references are not in this repository")))
     }
 
     fn put_command(
@@ -198,13 +198,13 @@ impl Registry {
         }
     }
 
-    /// Room for a manifest above [`SMALL_MANIFEST`], to be held as long as its bytes are: there are few such places, and
+    /// A permit for a manifest above [`SMALL_MANIFEST`], to be kept as long as its bytes. There are few permits, and
     /// nearly no manifest needs one.
     pub async fn large_manifest(&self) -> Result<impl Drop + use<>, Error> {
         Arc::clone(&self.large_manifests).acquire_owned().await.map_err(|_| Error::Unavailable)
     }
 
-    /// HEAD: like GET it says that the manifest can be had, so its file must be there.
+    /// Handles HEAD. Like GET it promises the manifest's bytes, so its file or a copy must exist.
     pub async fn head_manifest(
         &self,
         repository: &RepositoryName,
@@ -221,7 +221,7 @@ impl Registry {
         Ok(info)
     }
 
-    /// What the catalog knows of a manifest.
+    /// The catalog's record of a manifest.
     pub fn stat_manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<ManifestInfo, Error> {
         let unknown = || match self.catalog().repository(repository) {
             Ok(Some(_)) => Error::ManifestUnknown,
@@ -236,7 +236,7 @@ impl Registry {
         Ok(ManifestInfo { digest, media_type: record.media_type, size: record.size })
     }
 
-    /// GET. The bytes are verified against the digest before they leave.
+    /// Handles GET. The bytes are verified before they are sent.
     pub async fn get_manifest(
         self: &Arc<Self>,
         repository: &RepositoryName,
@@ -254,14 +254,14 @@ impl Registry {
         })
     }
 
-    /// Bytes that a pull of the manifest moves, as far as they are in the repository: for people, not for clients.
+    /// Bytes that a pull of the manifest transfers, as far as the repository has them. For display only.
     pub async fn image_size(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
         let (repository, digest) = (repository.clone(), digest.clone());
         let size = self.reading(move |catalog| image_size(catalog, &repository, &digest, &mut { MAX_SUMMED }));
         Ok(size.await?.0)
     }
 
-    /// DELETE: by digest the manifest with all its tags, by tag only the tag.
+    /// Handles DELETE: by digest the manifest with all its tags, by tag only the tag.
     pub async fn delete_manifest(
         self: &Arc<Self>,
         caller: &Caller,
@@ -274,14 +274,14 @@ impl Registry {
         self.remove_manifest(caller, repository, reference).await
     }
 
-    /// The same for the operator, whom `registry.delete` does not bind.
+    /// Deletes for the operator, even if `registry.delete` is off.
     pub(crate) async fn remove_manifest(
         self: &Arc<Self>,
         caller: &Caller,
         repository: &RepositoryName,
         reference: &Reference,
     ) -> Result<(), Error> {
-        // Its own task: a client that leaves shall stop neither the steps of a long delete nor the line in the log.
+        // In a task of its own, so that a client that leaves stops neither a long delete nor its log line.
         let (registry, caller) = (Arc::clone(self), caller.clone());
         let (repository, reference) = (repository.clone(), reference.clone());
         let done =
@@ -301,8 +301,8 @@ impl Registry {
                 self.catalog().commit(vec![command]).await?
             }
             Reference::Digest(digest) => {
-                // What only this manifest needed starts its grace period now. Before the commit, so that no collection
-                // can come between.
+                // The content that this manifest references starts its grace period now. This comes before the commit,
+                // so that no collection can come between.
                 if let Some(record) = self.catalog().manifest(repository, digest)? {
                     for needed in &record.references {
                         self.touch(repository, needed).await;
@@ -319,7 +319,7 @@ impl Registry {
 }
 
 impl ManifestPush {
-    /// The tags that the push sets.
+    /// All tags that the push sets.
     fn all_tags(&self) -> &[Tag] {
         match &self.reference {
             Reference::Tag(tag) => std::slice::from_ref(tag),
@@ -328,7 +328,7 @@ impl ManifestPush {
     }
 }
 
-/// The first digests of a list, for a line of the log.
+/// The first digests of a list, for a log line.
 fn shown(references: &[Referenced]) -> String {
     let first = references.iter().take(MAX_LOGGED).map(|r| r.digest.as_str()).collect::<Vec<_>>().join(",");
     match references.len().saturating_sub(MAX_LOGGED) {
@@ -337,14 +337,14 @@ fn shown(references: &[Referenced]) -> String {
     }
 }
 
-/// The digest to store under, and what the manifest says.
+/// Parses a push, and returns the digest under which to store it.
 fn understand(push: ManifestPush) -> Result<(Digest, Manifest, ManifestPush), Error> {
     let digest = verified_digest(&push)?;
     let manifest = Manifest::parse(push.content_type.as_deref(), &push.body)?;
     Ok((digest, manifest, push))
 }
 
-/// The digest to store under: the client's where it names one, which the bytes must match; else sha256.
+/// The digest under which to store the manifest: the client's, which the bytes must match; else sha256.
 fn verified_digest(push: &ManifestPush) -> Result<Digest, Error> {
     let claimed = match (&push.reference, &push.digest) {
         (Reference::Digest(digest), _) | (Reference::Tag(_), Some(digest)) => digest,

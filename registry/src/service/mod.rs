@@ -1,7 +1,7 @@
-//! What a registry does, free of HTTP: each public method is one operation of the distribution spec.
+//! The operations of a registry, free of HTTP: each public method is one operation of the distribution spec.
 //!
-//! Order of durable steps of every push: bytes synced -> file renamed into the store, directory synced -> facts committed
-//! to the catalog -> answer. A crash before the commit leaves a file that nobody holds, which the next sweep removes.
+//! Every push has these durable steps: bytes synced -> file renamed into the store, directory synced -> facts committed
+//! to the catalog -> answer. A crash before the commit leaves an unreferenced file, which the next sweep removes.
 
 mod acknowledge;
 mod blobs;
@@ -44,50 +44,50 @@ pub use overview::{Overview, RepositoryOverview, TagOverview};
 pub use referrers::{Descriptor, Referrers};
 pub use uploads::{ByteChunks, Chunk, Start, Started};
 
-/// What the operator allows. Each has a key of the same name in the configuration.
+/// Limits and switches set by the operator. Each has a configuration key of the same name.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the configuration, of its own name")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a configuration switch of the same name")]
 pub struct Limits {
-    /// Refuse manifests whose blobs and children are not in the repository.
+    /// Refuse manifests whose blobs or children are not in the repository.
     pub reference_checks: bool,
-    /// Refuse manifests whose descriptors state other sizes than the content has.
+    /// Refuse manifests whose descriptors state wrong sizes.
     pub descriptor_sizes: bool,
     /// Allow DELETE of manifests, tags and blobs.
     pub delete: bool,
-    /// Allow DELETE of a blob that manifests need.
+    /// Allow DELETE of a blob that manifests reference.
     pub delete_referenced_blobs: bool,
-    /// Bytes of a manifest.
+    /// Most bytes of a manifest.
     pub max_manifest_size: u64,
-    /// Bytes of a blob; 0 = no limit.
+    /// Most bytes of a blob; 0: no limit.
     pub max_blob_size: u64,
-    /// Results of one page of a list.
+    /// Most results on one page of a list.
     pub page_size: usize,
-    /// `?tag=` parameters of one manifest PUT.
+    /// Most `?tag=` parameters of one manifest PUT.
     pub max_tags_per_put: usize,
-    /// Open upload sessions.
+    /// Most open upload sessions.
     pub max_uploads: usize,
-    /// Bodies that stream in at once; each has a thread.
+    /// Most request bodies received at once; each has a thread.
     pub max_transfers: usize,
-    /// Bytes that uploads leave free on the disk.
+    /// Bytes of the disk that uploads leave free.
     pub reserve: u64,
-    /// How long an unreferenced blob is kept.
+    /// How long an unreferenced blob stays.
     pub grace: Duration,
     /// How long a session may be idle.
     pub upload_expiry: Duration,
 }
 
-/// The registry: one per process, shared by everything that serves or maintains it.
+/// The registry. There is one per process, shared by all that serve or maintain it.
 #[derive(Debug)]
 pub struct Registry {
     pub(crate) content: Arc<LocalContent>,
     pub(crate) limits: Limits,
     pub(crate) grace: GraceTable,
     pub(crate) metrics: Arc<Metrics>,
-    /// Held by the one collection that may run.
+    /// Locked by the running collection.
     pub(crate) collecting: tokio::sync::Mutex<()>,
-    /// Where content is placed, if anywhere.
+    /// The backend for copies, if there is one.
     pub(crate) remote: Option<Arc<Remote>>,
-    /// What `status` says besides the figures.
+    /// Messages for the operator, besides the figures of `status`.
     pub(crate) notes: Vec<String>,
     sessions: sessions::Sessions,
     transfers: Arc<Semaphore>,
@@ -95,18 +95,18 @@ pub struct Registry {
     overviews: overview::Overviews,
 }
 
-/// How many manifests above [`SMALL_MANIFEST`] are in memory at once; bounds what hostile ones cost.
+/// Most manifests above [`SMALL_MANIFEST`] in memory at once. Limits the cost of hostile ones.
 const LARGE_MANIFESTS: usize = 16;
 
 impl Registry {
-    /// Takes up the sessions that an earlier process left. Blocking.
+    /// Opens a registry with the sessions that an earlier process left. Blocks.
     pub fn open(content: LocalContent, limits: Limits) -> Result<Self, StoreError> {
         let sessions = sessions::Sessions::open(&content.store)?;
         content.metrics.uploads_open.set(i64::try_from(sessions.count()).unwrap_or(i64::MAX));
         Ok(Registry { sessions, ..Registry::open_to_read(content, limits) })
     }
 
-    /// For reads only: without the sessions that an earlier process left.
+    /// Opens a registry only for reading, without sessions.
     pub fn open_to_read(content: LocalContent, limits: Limits) -> Self {
         Registry {
             grace: GraceTable::new(limits.grace),
@@ -123,25 +123,25 @@ impl Registry {
         }
     }
 
-    /// The same with a backend; its catalog was opened with [`Remote::wanted`] of that.
+    /// Adds a backend. The catalog must have been opened with [`Remote::wanted`] of that backend.
     #[must_use]
     pub fn with_remote(self, remote: Remote) -> Self {
         Registry { remote: Some(Arc::new(remote)), ..self }
     }
 
-    /// The same with a sentence that its operator should read.
+    /// Adds a message for the operator.
     #[must_use]
     pub fn with_note(mut self, note: String) -> Self {
         self.notes.push(note);
         self
     }
 
-    /// What the operator should read.
+    /// Messages for the operator.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Whether this node could be lost now, by its records; `None` where it is the only place anyway.
+    /// Whether this node's disk could be lost now, by its records; `None` without a backend.
     pub fn durability(&self) -> Option<Durability> {
         Some(self.remote.as_ref()?.durability(self.catalog().backlog(), self.catalog().unsettled_count()))
     }
@@ -156,22 +156,22 @@ impl Registry {
         &self.content.store
     }
 
-    /// The content of this node, for layers that need no more.
+    /// The content of this node, for layers that need nothing else.
     pub fn content(&self) -> &Arc<LocalContent> {
         &self.content
     }
 
-    /// Where content is placed, if anywhere.
+    /// The backend for copies, if there is one.
     pub fn remote(&self) -> Option<&Arc<Remote>> {
         self.remote.as_ref()
     }
 
-    /// True if a backend has acknowledged the content, and is not to remove it.
+    /// True if a backend acknowledged the content and has no pending unpin of it.
     pub(crate) fn is_placed(&self, digest: &Digest) -> Result<bool, Error> {
         Ok(self.remote.is_some() && !self.catalog().standing_places(digest)?.is_empty())
     }
 
-    /// Nothing new is begun while the disk fails: what comes would fail at its end, after all its bytes.
+    /// Fails while the disk fails, so that no push begins that could only fail after all its bytes.
     pub(crate) fn check_store(&self) -> Result<(), Error> {
         if self.store().is_troubled() { Err(Error::StoreTroubled) } else { Ok(()) }
     }
@@ -181,7 +181,7 @@ impl Registry {
         &self.limits
     }
 
-    /// Waits for work whose client has left; call it after the last connection is closed.
+    /// Waits for work whose clients have left. To be called after the last connection has closed.
     pub async fn finish(&self) {
         self.content.tasks.close();
         self.content.tasks.wait().await;
@@ -206,7 +206,7 @@ impl Registry {
         Ok(self.content.blocking(work).await?)
     }
 
-    /// Runs index pages on a blocking thread: they may touch the disk many times.
+    /// Reads index pages on a blocking thread, since they may touch the disk many times.
     pub(crate) async fn reading<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -215,7 +215,7 @@ impl Registry {
         self.content.reading(work).await
     }
 
-    /// Starts a blob's grace period anew; waits if it is just being collected.
+    /// Restarts a blob's grace period. Waits if the blob is being collected.
     pub(crate) async fn touch(&self, repository: &crate::oci::RepositoryName, digest: &Digest) {
         if self.grace.touch(repository, digest) == Touch::BeingCollected {
             drop(self.content.locks.lock(digest).await);

@@ -1,14 +1,14 @@
-//! Mounts: a repository comes to hold a blob that another one holds (end-11).
+//! Mounts: links a blob of another repository into a repository (end-11).
 
 use super::{Error, Registry};
 use crate::catalog::command::{Command, CommitError, Refusal};
 use crate::oci::{Digest, RepositoryName};
 
-/// How many holders are asked where the client names none: one that went away meanwhile is rare enough.
+/// Most repositories tried if the client names none. More are hardly needed: only a delete in between makes one fail.
 const CANDIDATES: usize = 4;
 
 impl Registry {
-    /// True if the repository holds the blob now. Anything that stands in the way is no error: the client uploads instead.
+    /// True if the repository now has the blob. A failed mount is no error: the client uploads instead.
     pub(super) async fn mount(
         &self,
         repository: &RepositoryName,
@@ -23,7 +23,7 @@ impl Registry {
             self.reading(move |catalog| Ok(catalog.holders(&wanted, CANDIDATES)?)).await?
         };
         for from in sources {
-            // A mount of content whose file is lost would keep the client from bringing it back.
+            // A mount of content whose file is lost would keep the client from uploading it again.
             match self.catalog().blob(&from, digest)? {
                 Some(size) if self.content.is_whole(digest, size).await? || self.is_placed(digest)? => {}
                 _ => continue,

@@ -1,7 +1,7 @@
-//! What the start page shows: names, tags, dates and sizes, read within bounds however many clients ask.
+//! The data of the start page: names, tags, dates and sizes, at limited cost however many clients ask.
 //!
-//! One read runs at a time, on a blocking thread, and looks at a limited number of index entries. Its result serves
-//! everybody for a few seconds.
+//! One read runs at a time, on a blocking thread, and visits a limited number of index entries. Its result serves all
+//! clients for a few seconds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,27 +16,27 @@ use crate::oci::{Digest, RepositoryName, Tag};
 
 /// Repositories on one page.
 const REPOSITORIES: usize = 50;
-/// Tags shown of each.
+/// Most tags shown of each repository.
 const TAGS: usize = 20;
-/// Manifests and blobs looked up for the sizes of one page; sizes beyond that are left out.
+/// Most manifests and blobs looked up for the sizes of one page. Sizes beyond that are omitted.
 const LOOKUPS: usize = 2000;
-/// Indexes in indexes that a size is added up through.
+/// Levels of nested indexes that a size includes.
 const MAX_NESTING: usize = 3;
-/// How long a page serves everybody.
+/// How long a page is served.
 const FRESH: Duration = Duration::from_secs(5);
-/// How long a request waits for its turn to read.
+/// Longest time that a request waits for its turn to read.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Pages kept besides the first one, some 250 KiB each at most.
+/// Most pages kept besides the first one, each up to 250 KiB.
 const PAGES: usize = 16;
-/// Requests that read or wait for their turn at once; further ones are refused.
+/// Most requests that read or wait. Others are refused.
 const WAITING: usize = 32;
 
 /// A page of repositories in byte order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overview {
-    /// Those that hold a manifest.
+    /// Repositories with a manifest.
     pub repositories: Vec<RepositoryOverview>,
-    /// There are more after the last one.
+    /// True if more follow.
     pub more: bool,
 }
 
@@ -45,29 +45,29 @@ pub struct Overview {
 pub struct RepositoryOverview {
     /// Its name.
     pub name: RepositoryName,
-    /// In byte order.
+    /// Tags in byte order.
     pub tags: Vec<TagOverview>,
-    /// There are more after the last one.
+    /// True if more follow.
     pub more: bool,
 }
 
-/// A tag with what it points at.
+/// A tag with its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagOverview {
     /// The tag.
     pub tag: Tag,
     /// The manifest.
     pub digest: Digest,
-    /// Bytes that a pull moves; absent where adding them up would have taken too long.
+    /// Bytes that a pull transfers; absent if adding them up would have taken too long.
     pub size: Option<u64>,
-    /// When the tag was set to the manifest, in milliseconds since the Unix epoch; absent if an older version set it.
+    /// When the tag was set, in milliseconds since the Unix epoch; absent if an older version set it.
     pub set_at: Option<u64>,
 }
 
-/// Pages by the name that they begin after, each with when it was read.
+/// Pages by the name after which they begin, each with the time of its read.
 type Pages = HashMap<Option<String>, (Instant, Arc<Overview>)>;
 
-/// The pages that were read last, and the turn to read another one.
+/// The recently read pages, and the permit to read another one.
 #[derive(Debug)]
 pub(super) struct Overviews {
     pages: Mutex<Pages>,
@@ -81,7 +81,7 @@ impl Overviews {
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
-        // A map of whole pages is whole whoever panics.
+        // The map contains only whole pages, even after a panic.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -94,7 +94,7 @@ impl Overviews {
     fn keep(&self, after: Option<String>, page: Overview) -> Arc<Overview> {
         let (mut pages, page) = (self.pages(), Arc::new(page));
         pages.retain(|_, (read, _)| read.elapsed() < FRESH);
-        // The first page, which most ask for, has a place of its own.
+        // The first page, which most clients request, is always kept.
         let others = pages.keys().filter(|after| after.is_some()).count();
         if after.is_none() || others < PAGES {
             pages.insert(after, (Instant::now(), Arc::clone(&page)));
@@ -104,7 +104,7 @@ impl Overviews {
 }
 
 impl Registry {
-    /// Repositories after `after`, which need not exist, as they were a few seconds ago at most.
+    /// Repositories after `after`, which need not exist. The data is at most a few seconds old.
     pub async fn overview(self: &Arc<Self>, after: Option<String>) -> Result<Arc<Overview>, Error> {
         if let Some(page) = self.overviews.fresh(after.as_ref()) {
             return Ok(page);
@@ -120,8 +120,8 @@ impl Registry {
         let registry = Arc::clone(self);
         let page = self.reading(move |catalog| {
             let page = read(catalog, after.as_deref(), LOOKUPS).map(|page| registry.overviews.keep(after, page));
-            // With the work, not with the request: a client that leaves makes no room for a second read, and what was
-            // read serves others.
+            // The permit stays with the work, not with the request. So a client that leaves permits no second read, and
+            // the result still serves others.
             drop(turn);
             page
         });
@@ -142,10 +142,10 @@ fn read(catalog: &Catalog, after: Option<&str>, mut lookups: usize) -> Result<Ov
 fn read_tags(catalog: &Catalog, name: &RepositoryName, lookups: &mut usize) -> Result<(Vec<TagOverview>, bool), Error> {
     let page = catalog.tags(name, None, TAGS)?;
     let mut tags = Vec::with_capacity(page.items.len());
-    // Several tags often point at one manifest.
+    // Several tags often point to one manifest.
     let mut sizes: HashMap<Digest, Option<u64>> = HashMap::new();
     for tag in page.items {
-        // It may have been deleted since it was listed.
+        // The tag may have been deleted since it was listed.
         let Some(digest) = catalog.tag(name, &tag)? else { continue };
         let size = if let Some(size) = sizes.get(&digest) {
             *size
@@ -159,8 +159,8 @@ fn read_tags(catalog: &Catalog, name: &RepositoryName, lookups: &mut usize) -> R
     Ok((tags, page.more))
 }
 
-/// Bytes that a pull of the manifest moves, as far as they are in the repository, and whether those are all: adding up
-/// ends when `lookups` are used up. For people, not for clients.
+/// Bytes that a pull of the manifest transfers, as far as the repository has them, and whether they are complete.
+/// Adding up ends when `lookups` are used up. For display only.
 pub(super) fn image_size(
     catalog: &Catalog,
     repository: &RepositoryName,
@@ -175,11 +175,11 @@ pub(super) fn image_size(
         if let Some(blob) = catalog.blob(repository, &digest)? {
             size = size.saturating_add(blob);
         } else if depth >= MAX_NESTING {
-            // Not looked at: a record may be long.
+            // Not read, since a record may be long.
             all = false;
         } else if let Some(record) = catalog.manifest(repository, &digest)? {
             size = size.saturating_add(record.size);
-            // A record with more references than may be followed took long to read: no second one is.
+            // A record with more references than may be followed took long to read. No further record is read.
             if record.references.len() > *lookups {
                 *lookups = 0;
                 return Ok((size, false));
@@ -219,7 +219,7 @@ mod tests {
         assert!(age < 60_000, "{age} ms ago");
     }
 
-    /// One request walked through 2,000 digests for each of 1,000 tags.
+    /// One request visited 2,000 digests for each of 1,000 tags.
     #[tokio::test(flavor = "multi_thread")]
     async fn sizes_of_one_page_take_a_limited_number_of_lookups() {
         let fixture = Fixture::new(GRACE);
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(size(0), None);
     }
 
-    /// What lay deeper was read, left out of the sum, and the sum called whole.
+    /// Content nested too deep was read but left out of the sum, which was still called complete.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_size_that_leaves_out_deep_manifests_is_none() {
         let fixture = Fixture::new(GRACE);
@@ -280,7 +280,7 @@ mod tests {
             fixture.registry.overview(Some(number.to_string())).await.unwrap();
         }
         assert!(fixture.registry.overviews.pages().len() <= PAGES);
-        // With as many others, the page that most ask for was read again by each of them.
+        // With many other pages in the cache, each client of the first page read it again.
         let first = fixture.registry.overview(None).await.unwrap();
         assert!(Arc::ptr_eq(&first, &fixture.registry.overview(None).await.unwrap()));
     }
@@ -300,12 +300,12 @@ mod tests {
         fixture.registry.overview(None).await.unwrap();
     }
 
-    /// A client that left in the middle left nothing to those who came after it.
+    /// A client that left during the read left no result to later clients.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_page_is_kept_though_its_client_leaves() {
         let fixture = Fixture::new(GRACE);
         assert!(fixture.registry.overview(None).now_or_never().is_none());
-        // The turn is free again when the read has ended.
+        // The permit is free again when the read has ended.
         drop(fixture.registry.overviews.turn.acquire().await.unwrap());
         assert!(fixture.registry.overviews.fresh(None).is_some());
     }

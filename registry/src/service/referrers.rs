@@ -1,4 +1,4 @@
-//! Referrers: the manifests that are about a manifest (end-12), those of a fallback tag included.
+//! Referrers: the manifests with a given subject (end-12), including those of a fallback tag.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use super::{Error, Registry};
 use crate::catalog::fact::{Annotations, ManifestRecord};
 use crate::oci::{Digest, ManifestKind, RepositoryName, Tag};
 
-/// Bytes of descriptors in one page. Clients read 4 MiB at most, and containerd does not follow `Link`.
+/// Most bytes of descriptors on one page. Clients read at most 4 MiB, and containerd does not follow `Link`.
 const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
-/// Entries fetched from the index at once.
+/// Index entries read in one go.
 const BATCH: usize = 256;
 
-/// An entry of the list, as it stands on the wire.
+/// An entry of the list, as sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// Of the referring manifest.
+    /// Media type of the referring manifest.
     pub media_type: String,
-    /// Of the referring manifest.
+    /// Digest of the referring manifest.
     pub digest: Digest,
-    /// Of the referring manifest, in bytes.
+    /// Bytes of the referring manifest.
     pub size: u64,
-    /// Its `artifactType`, or its config's media type.
+    /// Its `artifactType`, else its config's media type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// All of its annotations.
@@ -35,9 +35,9 @@ pub struct Descriptor {
 /// A page of referrers, by digest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Referrers {
-    /// At most as many as were asked for, and as fit.
+    /// At most as many as requested, and as fit on a page.
     pub descriptors: Vec<Descriptor>,
-    /// There are more after the last one.
+    /// True if more follow.
     pub more: bool,
 }
 
@@ -47,8 +47,8 @@ struct FallbackIndex {
 }
 
 impl Registry {
-    /// Referrers of `subject` after the digest `last`, of one artifact type if `artifact_type` says so. A subject or a
-    /// repository that is not there has none, which is no error.
+    /// Referrers of `subject` after the digest `last`, filtered by `artifact_type` if given. For an unknown subject or
+    /// repository the list is empty.
     pub async fn referrers(
         self: &Arc<Self>,
         repository: &RepositoryName,
@@ -66,7 +66,7 @@ impl Registry {
             let batch =
                 self.reading(move |catalog| Ok(catalog.referrers(&name, &about, from.as_ref(), BATCH)?)).await?;
             for (digest, record) in batch.items {
-                // Both lists are in order of digests: what the fallback tag names before this one comes first.
+                // Both lists are sorted by digest. Entries of the fallback tag before this one come first.
                 while let Some(entry) = fallback.first_entry().filter(|entry| *entry.key() < digest) {
                     if !page.push(entry.remove()) {
                         return Ok(page.cut());
@@ -115,12 +115,12 @@ impl Registry {
         }
         let body = self.manifest_body(digest, size).await?;
         let body: Body = serde_json::from_slice(&body)
-            .map_err(|_| Error::Internal("a stored manifest's annotations cannot be read"))?;
+            .map_err(|_| Error::Internal("the annotations of a stored manifest are invalid"))?;
         Ok(body.annotations)
     }
 
-    /// What a client without the referrers API has listed under the tag made of the subject's digest
-    /// (spec, "Referrers Tag Schema" and "Enabling the Referrers API"), as far as it is in the repository.
+    /// Referrers listed by a client without the referrers API, under the tag made from the subject's digest (spec,
+    /// "Referrers Tag Schema" and "Enabling the Referrers API"). Only those in the repository.
     async fn fallback_referrers(
         self: &Arc<Self>,
         repository: &RepositoryName,
@@ -159,7 +159,7 @@ impl Registry {
     }
 }
 
-/// The algorithm cut at 32 characters, the encoded part at 64, and what is not allowed in a tag replaced.
+/// The fallback tag: the algorithm cut to 32 characters, the hash to 64, and characters that no tag allows replaced.
 fn fallback_tag(subject: &Digest) -> Tag {
     let part = |text: &str, length: usize| -> String {
         text.chars()
@@ -184,7 +184,7 @@ impl Page<'_> {
         self.artifact_type.is_none_or(|wanted| artifact_type == Some(wanted))
     }
 
-    /// False if there is no room for it; what is not wanted always fits.
+    /// False if the page is full. A descriptor that the filter excludes always fits.
     fn push(&mut self, descriptor: Descriptor) -> bool {
         if !self.wants(descriptor.artifact_type.as_deref()) {
             return true;

@@ -1,7 +1,7 @@
-//! The table of upload sessions: which are open, who is writing to one, which were closed a short while ago.
+//! The table of upload sessions: the open ones, with their writers, and the recently closed ones.
 //!
-//! Sessions are files of the content store. A write holds its session's lock on the thread that writes, so it is released
-//! only when the session is in a settled state, also if the client has left meanwhile.
+//! Sessions are files of the content store. A writing thread keeps its session's lock until the session is in a settled
+//! state, even if the client leaves meanwhile.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,17 +16,17 @@ use crate::oci::{Digest, RepositoryName};
 
 /// How long a closed session is remembered, so that a PUT repeated after a lost 201 gets its 201.
 const REMEMBER_CLOSED: Duration = Duration::from_mins(15);
-/// How many closed sessions are remembered at most.
+/// Most closed sessions remembered.
 const MAX_CLOSED: usize = 16 * 1024;
 
-/// The open sessions and the recently closed ones.
+/// The open and the recently closed sessions.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     open: Mutex<HashMap<UploadId, Arc<Session>>>,
     closed: Mutex<HashMap<UploadId, ClosedSession>>,
 }
 
-/// A session whose bytes have become content.
+/// A session that became content.
 #[derive(Clone, Debug)]
 struct ClosedSession {
     owner: RepositoryName,
@@ -35,12 +35,12 @@ struct ClosedSession {
     at: Instant,
 }
 
-/// What came of content whose session is closed.
+/// The outcome of a closed session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The repository came to hold it.
+    /// The blob is linked in the repository.
     Linked,
-    /// It has this length; that the repository holds it could not be recorded.
+    /// The content is stored with this length, but the link could not be recorded.
     Unrecorded(u64),
 }
 
@@ -48,21 +48,21 @@ pub(super) enum Outcome {
 pub(super) struct Session {
     pub(super) id: UploadId,
     pub(super) owner: RepositoryName,
-    /// `None`: on disk only, after a restart or a failure.
+    /// `None` if it is only on disk, after a restart or a failure.
     pub(super) upload: Arc<tokio::sync::Mutex<Option<Upload>>>,
     state: Mutex<State>,
 }
 
-/// What anyone may ask of a session while another one writes to it.
+/// The state of a session that other requests can read while one writes.
 #[derive(Debug)]
 struct State {
     fate: Fate,
-    /// Bytes taken, as of the last request that ended.
+    /// Bytes received, as of the last finished request.
     offset: u64,
     last_activity: Instant,
 }
 
-/// What becomes of a session: a PUT that closes it and a DELETE that cancels it cannot both succeed.
+/// The fate of a session: a closing PUT and a cancelling DELETE cannot both succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Open,
@@ -70,7 +70,7 @@ enum Fate {
     Closing,
 }
 
-/// The right to write to a session. Dropping it leaves the session settled.
+/// The permission to write to a session. Dropping it leaves the session in a settled state.
 pub(super) struct WriteLock {
     pub(super) session: Arc<Session>,
     pub(super) guard: OwnedMutexGuard<Option<Upload>>,
@@ -102,17 +102,17 @@ impl Session {
         Progress { id: self.id.clone(), offset: self.state().offset }
     }
 
-    /// So many bytes have been taken.
+    /// Records the new offset.
     pub(super) fn reached(&self, offset: u64) {
         self.state().offset = offset;
     }
 
-    /// True if the session was open and is cancelled from now on.
+    /// Cancels the session; true if it was open.
     pub(super) fn cancel(&self) -> bool {
         self.leave_open_for(Fate::Cancelled)
     }
 
-    /// True if the session was open and is being closed from now on.
+    /// Begins to close the session; true if it was open.
     pub(super) fn begin_closing(&self) -> bool {
         self.leave_open_for(Fate::Closing)
     }
@@ -126,7 +126,7 @@ impl Session {
         was_open
     }
 
-    /// Closing failed in a way that leaves the session as it was.
+    /// Reopens the session after a failed close that left it unchanged.
     pub(super) fn end_closing(&self) {
         self.state().fate = Fate::Open;
     }
@@ -145,7 +145,7 @@ impl Session {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each change of it is one assignment: it is whole whoever panics.
+        // Each change is one assignment, so the state is valid even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -155,7 +155,7 @@ impl Sessions {
         let mut open = HashMap::new();
         for info in store.uploads()? {
             let Ok(owner) = info.owner.parse::<RepositoryName>() else {
-                tracing::warn!(upload.id = %info.id, "an upload of no repository was left behind, removing it");
+                tracing::warn!(upload.id = %info.id, "removing an upload without a valid repository");
                 store.discard_upload(&info.id)?;
                 continue;
             };
@@ -174,7 +174,7 @@ impl Sessions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A session of another repository is as unknown as one that never was.
+    /// Finds an open session. A session of another repository counts as unknown.
     pub(super) fn find(&self, repository: &RepositoryName, id: &UploadId) -> Result<Arc<Session>, Error> {
         let session = self.lock().get(id).cloned().ok_or(Error::UploadUnknown)?;
         if session.owner == *repository { Ok(session) } else { Err(Error::UploadUnknown) }
@@ -190,7 +190,7 @@ impl Sessions {
         }
     }
 
-    /// What came of a session, if it was closed with this digest a short while ago.
+    /// The outcome of a session, if it was recently closed with this digest.
     pub(super) fn outcome(&self, repository: &RepositoryName, id: &UploadId, digest: &Digest) -> Option<Outcome> {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         let session = closed.get(id)?;

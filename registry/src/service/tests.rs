@@ -1,4 +1,4 @@
-//! What goes wrong below the service must not be made worse by it.
+//! Failures below the service, which the service must not make worse.
 
 use std::fs;
 use std::fs::File;
@@ -28,7 +28,7 @@ async fn a_manifest_whose_commit_is_in_doubt_keeps_its_bytes() {
     disk.fails.store(true, Ordering::Release);
     let error = fixture.try_push_manifest(&second, 6).await.unwrap_err();
     assert!(matches!(error, Error::ReadOnly), "{error}");
-    // The next start may find that the facts stand: then the tag points at these bytes.
+    // The next start may find these facts in the journal, so that the tag points to these bytes.
     assert_eq!(files(&fixture), before + 1);
 }
 
@@ -117,7 +117,7 @@ async fn a_closing_put_refused_on_a_full_disk_succeeds_once_there_is_space() {
         options.journal.reserve_bytes = 4 * 1024;
     });
     disk.full.store(true, Ordering::Release);
-    // Of the pushes that fill the segment, the first that is refused.
+    // Among the pushes that fill the segment, the first one refused.
     let (id, digest) = loop {
         match fixture.upload(fixture.next_bytes()).await {
             (_, _, Ok(_)) => {}
@@ -132,7 +132,7 @@ async fn a_closing_put_refused_on_a_full_disk_succeeds_once_there_is_space() {
     assert!(fixture.has(&digest).await);
 }
 
-/// Each push was taken although none could succeed, and `/readyz` said nothing of it.
+/// Each push was accepted although none could succeed, and `/readyz` did not report it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_whose_disk_fails_takes_no_push_until_it_works_again() {
     let fixture = Fixture::new(GRACE);
@@ -153,7 +153,7 @@ async fn a_store_whose_disk_fails_takes_no_push_until_it_works_again() {
     let pushed = fixture.try_push_manifest(&blob, 5).await;
     assert!(matches!(pushed, Err(Error::StoreTroubled)), "{pushed:?}");
     assert!(fixture.has(&blob).await, "reads go on");
-    // By itself it tries again every few seconds.
+    // It retries by itself every few seconds.
     let deadline = Instant::now() + Duration::from_mins(1);
     while fixture.registry.store().is_troubled() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -166,7 +166,7 @@ fn files(fixture: &Fixture) -> usize {
     fixture.registry.store().walk().count()
 }
 
-/// Writes, and from a moment on does not sync, or has no space for another file.
+/// A disk that writes, but from some moment on fails to sync, or has no space for another file.
 #[derive(Debug, Default)]
 struct FailingDisk {
     fails: AtomicBool,

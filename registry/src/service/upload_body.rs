@@ -9,19 +9,19 @@ use tokio::task::JoinError;
 use super::Error;
 use super::error::Progress;
 
-/// What is known of a body before it comes, and what to do when it breaks off.
+/// Limits of a body, and what to do if it breaks off.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
-    /// The bytes of a ranged chunk: exactly so many must come. `None` for a stream.
+    /// Exact bytes of a ranged chunk; `None` for a stream.
     pub(super) exactly: Option<u64>,
-    /// The largest blob; 0 = no limit.
+    /// Most bytes of the blob; 0: no limit.
     pub(super) max_blob_size: u64,
-    /// Make the new end durable before returning. Not needed where the session is closed next.
+    /// Sync the new end before returning. Not needed if the session is closed next.
     pub(super) sync: bool,
 }
 
-/// Appends the whole body to the upload that `slot` holds, or leaves it as `plan` says. The slot comes back in any case but
-/// a panic, also when this future is dropped: then the thread treats the body as broken off.
+/// Appends the whole body to the upload in `slot`, or else leaves it as `plan` says. Returns the slot unless the thread
+/// panics. If this future is dropped, the thread treats the body as ended early.
 pub(super) async fn receive<S, B>(mut slot: S, plan: Plan, body: &mut B) -> Result<(S, Result<(), Error>), JoinError>
 where
     S: AsMut<Upload> + Send + 'static,
@@ -45,7 +45,7 @@ fn write(upload: &mut Upload, plan: Plan, frames: Frames) -> Result<(), Error> {
     let start = upload.offset();
     match append_all(upload, plan, frames) {
         Ok(()) => {}
-        // What came of a ranged chunk is kept: GET and 416 tell the client where to go on.
+        // The received part of a ranged chunk is kept. GET and 416 tell the client where to continue.
         Err(Error::BodyBroken) if plan.exactly.is_some() => {
             upload.sync_point()?;
             return Err(Error::BodyBroken);
@@ -81,11 +81,11 @@ fn append_all(upload: &mut Upload, plan: Plan, mut frames: Frames) -> Result<(),
     }
 }
 
-/// The session goes back to where the chunk began, and that is what the client is told.
+/// The error for a wrong length. The session returns to the start of the chunk, as the error reports.
 fn wrong_length(upload: &Upload, start: u64, exactly: u64) -> Error {
     let progress = Progress { id: upload.id().clone(), offset: start };
     Error::ChunkSizeInvalid {
-        why: format!("Content-Range says {exactly} bytes, the body has another length"),
+        why: format!("Content-Range states {exactly} bytes, but the body has another length"),
         progress,
     }
 }

@@ -1,4 +1,4 @@
-//! Uploads in progress: begin, append, status, cancel (end-4, 5, 13, 14). `closing` makes blobs of them.
+//! Uploads in progress: begin, append, status, cancel (end-4, 5, 13, 14). `closing` turns them into blobs.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,34 +14,34 @@ use super::{Caller, Error, Registry};
 use crate::catalog::CatalogState;
 use crate::oci::{Algorithm, Digest, RepositoryName};
 
-/// A request body, as the service sees it.
+/// A request body as a stream.
 pub trait ByteChunks: Stream<Item = Result<Bytes, Error>> + Unpin + Send {}
 impl<B: Stream<Item = Result<Bytes, Error>> + Unpin + Send> ByteChunks for B {}
 
 /// How an upload begins.
 #[derive(Clone, Debug)]
 pub enum Start {
-    /// With a session, hashing with this algorithm as it comes (`digest-algorithm`), or sha256.
+    /// With a new session, hashed while it arrives with this algorithm (`digest-algorithm`), or sha256.
     Session(Option<Algorithm>),
-    /// With content that may be in the registry already: from one repository, or from any that the client may read.
+    /// With a mount of existing content: from one repository, or from any that the client may read.
     Mount(Digest, Option<RepositoryName>),
 }
 
-/// What a begin led to.
+/// The result of beginning an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Started {
-    /// A session.
+    /// A new session.
     Session(Progress),
-    /// The repository holds the blob now.
+    /// The repository now has the blob.
     Mounted(Digest),
 }
 
-/// Which bytes of the blob a body holds.
+/// The position of a body in the blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chunk {
-    /// Those that follow what is there.
+    /// After the bytes received so far.
     Stream,
-    /// Those from `first` to `last`, both included.
+    /// From `first` to `last`, inclusive.
     Range {
         /// Offset of the first byte.
         first: u64,
@@ -51,7 +51,7 @@ pub enum Chunk {
 }
 
 impl Registry {
-    /// POST: begins an upload, or mounts what is there.
+    /// Handles POST: begins an upload, or mounts existing content.
     pub async fn begin_upload(
         self: &Arc<Self>,
         caller: &Caller,
@@ -88,12 +88,12 @@ impl Registry {
         if self.sessions.count() >= self.limits.max_uploads {
             return Err(Error::TooMany("open uploads"));
         }
-        // Its own task: a client that leaves meanwhile shall not leave files that no table knows.
+        // In a task of its own, so that a client that leaves leaves no files without a session.
         let (registry, repository) = (Arc::clone(self), repository.clone());
         self.content.tasks.spawn(async move { registry.make_session(repository, algorithm).await }).await?
     }
 
-    /// True if as much waits for its place as may.
+    /// True if the bytes that wait to be placed have reached the limit.
     fn is_staging_full(&self) -> bool {
         let limit = self.remote.as_ref().map_or(0, |remote| remote.settings.staging_limit);
         limit > 0 && self.catalog().backlog().bytes >= limit
@@ -123,14 +123,14 @@ impl Registry {
         Ok(session)
     }
 
-    /// GET: how far a session is.
+    /// Handles GET: the progress of a session.
     pub fn upload_progress(&self, repository: &RepositoryName, id: &UploadId) -> Result<Progress, Error> {
         let session = self.sessions.find(repository, id)?;
         session.touch();
         Ok(session.progress())
     }
 
-    /// DELETE: the session is gone at once; a request that is writing to it fails.
+    /// Handles DELETE: ends the session at once. A request that is writing to it fails.
     pub async fn cancel_upload(
         self: &Arc<Self>,
         caller: &Caller,
@@ -138,7 +138,7 @@ impl Registry {
         id: &UploadId,
     ) -> Result<(), Error> {
         let session = self.end_session(repository, id)?;
-        // Before anything waits: the session is gone, whether or not the client stays for the answer.
+        // Logged before any wait: the session has ended, even if the client leaves before the answer.
         tracing::info!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
             "an upload was cancelled");
         self.discard(session).await
@@ -153,7 +153,7 @@ impl Registry {
         self.discard(session).await
     }
 
-    /// From here on nobody finds the session.
+    /// Ends the session: from here on no request finds it.
     fn end_session(&self, repository: &RepositoryName, id: &UploadId) -> Result<Arc<Session>, Error> {
         let session = self.sessions.find(repository, id)?;
         if !session.cancel() {
@@ -163,7 +163,7 @@ impl Registry {
         Ok(session)
     }
 
-    /// Removes the files of a session that has ended.
+    /// Removes the files of an ended session.
     async fn discard(self: &Arc<Self>, session: Arc<Session>) -> Result<(), Error> {
         let free = Arc::clone(&session.upload).try_lock_owned().ok();
         let is_free = free.is_some();
@@ -177,14 +177,14 @@ impl Registry {
             let id = session.id.clone();
             registry.blocking_with(upload, move |store| store.discard_upload(&id)).await
         });
-        // A request that still writes lets go in its own time; nobody waits for that.
+        // A request that still writes releases the session when it ends. This does not wait for it.
         if is_free {
             discarded.await??;
         }
         Ok(())
     }
 
-    /// PATCH: appends a chunk. `length` is the body's, where the request states one.
+    /// Handles PATCH: appends a chunk. `length` is the body's length, if the request states it.
     pub async fn append_upload<B: ByteChunks>(
         &self,
         caller: &Caller,
@@ -203,8 +203,8 @@ impl Registry {
         Ok(progress)
     }
 
-    /// Takes the right to write to a session while another request may have it: a ranged chunk `waits`, and its offset
-    /// decides; a stream is refused, since nobody can say what would follow what.
+    /// Locks a session that another request may be writing to. With `waits`, as for a ranged chunk, it waits, and the
+    /// offset decides. A stream is refused instead, since the order of two streams is undefined.
     pub(super) async fn acquire(&self, session: &Arc<Session>, waits: bool) -> Result<WriteLock, Error> {
         let transfer = Arc::clone(&self.transfers).try_acquire_owned().map_err(|_| Error::TooMany("request bodies"))?;
         let upload = Arc::clone(&session.upload);
@@ -220,8 +220,8 @@ impl Registry {
         Ok(lock)
     }
 
-    /// Loads a session from its files, after a restart or a failure. The right to write goes with the work: a client
-    /// that leaves meanwhile does not let another one in.
+    /// Loads a session from its files, after a restart or a failure. The lock stays with the work, even if the client
+    /// leaves meanwhile.
     pub(super) async fn load(&self, mut lock: WriteLock) -> Result<WriteLock, Error> {
         let loaded = self.blocking(move |store| {
             let Some(upload) = store.open_upload(&lock.session.id)? else { return Ok(None) };
@@ -254,9 +254,9 @@ impl Registry {
         let (mut lock, result) = receive(lock, Plan { exactly, max_blob_size: limit, sync }, body).await?;
         if let Err(error) = result {
             if matches!(error, Error::Storage(_)) {
-                // What the disk did with the last bytes is unknown: back to what is synced.
+                // What the disk did with the last bytes is unknown, so return to the last sync point.
                 lock.guard.take();
-                // The error that led here is the one with the reason; the next request loads the session, too.
+                // This error is less useful than the first one, and the next request loads the session again.
                 let _ = self.load(lock).await;
             }
             return Err(error);
@@ -271,7 +271,7 @@ impl Registry {
         }
     }
 
-    /// True if a session of the repository is open: its client may count on blobs that nothing refers to yet.
+    /// True if a session of the repository is open. Its client may rely on blobs that no manifest references yet.
     pub(crate) fn has_open_upload(&self, repository: &RepositoryName) -> bool {
         self.sessions.lock().values().any(|session| session.owner == *repository)
     }
@@ -281,14 +281,14 @@ impl Registry {
         self.sessions.count()
     }
 
-    /// Removes sessions that have been idle for longer than `registry.upload_expiry`; answers how many.
+    /// Removes sessions that have been idle for longer than `registry.upload_expiry`. Returns their number.
     pub(crate) async fn expire_uploads(self: &Arc<Self>, dry_run: bool) -> Result<u64, Error> {
         let limit = self.limits.upload_expiry;
         let idle: Vec<Arc<Session>> =
             self.sessions.lock().values().filter(|session| session.idle() > limit).cloned().collect();
         let mut expired = 0;
         for session in idle {
-            // One that is being written to is not idle, however slow.
+            // A session being written to is not idle, however slow.
             if session.upload.try_lock().is_err() || session.idle() <= limit {
                 continue;
             }
@@ -304,7 +304,7 @@ impl Registry {
     }
 }
 
-/// How many bytes must come, if that is known; refuses a chunk that does not fit.
+/// The bytes that must arrive, if known. Fails for a chunk that does not fit.
 fn expected_bytes(chunk: Chunk, length: Option<u64>, progress: &Progress) -> Result<Option<u64>, Error> {
     let Chunk::Range { first, last } = chunk else {
         return Ok(None);
@@ -315,7 +315,7 @@ fn expected_bytes(chunk: Chunk, length: Option<u64>, progress: &Progress) -> Res
     let bytes = last - first + 1;
     match length {
         Some(length) if length != bytes => Err(Error::ChunkSizeInvalid {
-            why: format!("Content-Range says {bytes} bytes, Content-Length {length}"),
+            why: format!("Content-Range states {bytes} bytes, but Content-Length {length}"),
             progress: progress.clone(),
         }),
         _ => Ok(Some(bytes)),

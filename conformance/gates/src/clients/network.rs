@@ -195,7 +195,7 @@ fn refused(round: &Round, client: &Client, image: &Image) -> anyhow::Result<()> 
     let Err(error) = (client.pull)(round, image) else { anyhow::bail!("it was pulled without its config") };
     let said = format!("{error:#}");
     // Some clients report the status, others the registry's message.
-    let says_so = ["503", "Service Unavailable", "cannot be had now"].iter().any(|words| said.contains(words));
+    let says_so = ["503", "Service Unavailable", "do not deliver it now"].iter().any(|words| said.contains(words));
     ensure!(says_so, "the client does not tell why: {said}");
     Ok(())
 }
