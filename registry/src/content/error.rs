@@ -5,11 +5,11 @@ use tokio::task::JoinError;
 
 use crate::catalog::command::{CommitError, ReadError, Refusal};
 
-/// Why content could not be read, written or recorded here.
+/// Why local content could not be read, written or recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no file of it.
-    #[error("the content is not here")]
+    /// The content has no file.
+    #[error("the content has no local file")]
     Missing,
     /// Its file has the wrong bytes or length.
     #[error("stored content is damaged")]
@@ -17,8 +17,8 @@ pub enum Error {
     /// The disk cannot read the file.
     #[error("read: {0}")]
     Read(std::io::Error),
-    /// The node stops.
-    #[error("the node stops")]
+    /// The node is stopping.
+    #[error("the node is stopping")]
     Stopped,
     /// No space is left.
     #[error("no space is left")]
@@ -27,7 +27,7 @@ pub enum Error {
     #[error("this node is read-only after a failure of its disk")]
     ReadOnly,
     /// The catalog cannot answer now.
-    #[error("this node is not ready to answer, try again soon")]
+    #[error("this node is not ready, retry soon")]
     Unavailable,
     /// The catalog refused the command.
     #[error(transparent)]

@@ -1,7 +1,7 @@
-//! Small content that was read and verified a short while ago, so that a hot pull costs no work on files.
+//! A cache of small content, verified a short while ago, so that a repeated pull needs no file.
 //!
-//! Content never changes under its digest, so nothing here can be out of date. Whether a repository holds it, and whether
-//! it was deleted, is for the catalog to say: whoever looks here has asked it before.
+//! Content never changes under its digest, so nothing here is stale. But the caller must have asked the catalog whether
+//! the repository still has it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,15 +10,15 @@ use bytes::Bytes;
 
 use crate::oci::Digest;
 
-/// Bytes of content held at most, each with [`OVERHEAD`].
+/// Most bytes in the cache, including [`OVERHEAD`] for each entry.
 const CAPACITY: usize = 16 * 1024 * 1024;
-/// Content above this size is not held: it would drive out too much else.
+/// Largest content in the cache. Larger content would displace too many others.
 const LARGEST: usize = CAPACITY / 64;
-/// About what an entry needs besides the content.
+/// Approximate bytes per entry, besides its content.
 const OVERHEAD: usize = 256;
 
-/// The content, in two generations: when the younger one is full it becomes the older one, and what was not asked for
-/// since the last time is gone.
+/// The content in two generations. When the young one is full it becomes the old one, and the previous old one is
+/// dropped with all content not requested since.
 #[derive(Debug, Default)]
 pub(crate) struct HotContent(Mutex<Generations>);
 
@@ -40,14 +40,14 @@ impl HotContent {
         Some(bytes)
     }
 
-    /// Keeps content that was verified against its digest.
+    /// Adds content that was verified against its digest.
     pub(crate) fn keep(&self, digest: &Digest, bytes: &Bytes) {
         if bytes.len() <= LARGEST {
             self.lock().insert(digest.clone(), bytes.clone());
         }
     }
 
-    /// Forgets content whose file is damaged or gone, so that the next read looks at the disk again.
+    /// Removes content whose file is damaged or gone, so that the next read uses the disk.
     pub(crate) fn forget(&self, digest: &Digest) {
         let mut generations = self.lock();
         generations.old.remove(digest);

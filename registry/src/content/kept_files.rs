@@ -1,9 +1,9 @@
-//! Unreferenced files of content that stay while a backup copies files.
+//! Keeps unreferenced files of content while a backup copies files.
 //!
-//! A backup first has files kept, then copies the journal, then the files that it references. Each of those is there until
-//! the backup ends. A removal checks two things in this order, under the digest's lock: that the content is not
-//! referenced, and that files are not kept. If they are not kept yet, the journal is copied later, and does not reference
-//! the content: no reference can be added while the lock is taken.
+//! A backup first requests that files are kept, then copies the journal, then the files that it references. Each of
+//! these exists until the backup ends. A removal makes two checks in this order, under the digest's lock: that the
+//! content is unreferenced, and that files are not kept. If they are not kept yet, the journal is copied later and does
+//! not reference the content: no reference can be added while the lock is taken.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(crate) struct Keeper(Arc<Asking>);
 
-/// While it lives, files are kept.
+/// Keeps files until it is dropped.
 #[derive(Debug)]
 pub struct KeptFiles(Arc<Asking>);
 
-/// How many ask for it, and since when any does.
+/// Number of requests to keep files, and when the first of them began.
 #[derive(Debug, Default)]
 struct Asking(Mutex<Option<(usize, Instant)>>);
 
@@ -32,12 +32,12 @@ impl Keeper {
         KeptFiles(Arc::clone(&self.0))
     }
 
-    /// True while anyone keeps them.
+    /// True while at least one request keeps files.
     pub(crate) fn is_asked_for(&self) -> bool {
         self.0.lock().is_some()
     }
 
-    /// How long anyone has kept them.
+    /// How long files have been kept; `None` if they are not.
     pub(crate) fn asked_for(&self) -> Option<Duration> {
         self.0.lock().map(|(_, since)| since.elapsed())
     }

@@ -37,7 +37,7 @@ pub struct LocalContent {
     pub(crate) reserve: u64,
     /// Work that runs to its end even if its client leaves.
     pub(crate) tasks: TaskTracker,
-    /// Asked before any file of content is removed.
+    /// Checked before any file of content is removed.
     pub(crate) kept: kept_files::Keeper,
     pub(crate) hot: hot::HotContent,
     /// Directory of the hashes of units; `None` on a node without a backend.
@@ -60,7 +60,7 @@ impl LocalContent {
         }
     }
 
-    /// Keeps hashes of units in this directory, which exists.
+    /// Stores unit hashes in this directory, which must exist.
     #[must_use]
     pub fn with_unit_hashes(self, directory: PathBuf) -> Self {
         LocalContent { unit_hashes: Some(directory), ..self }
@@ -91,7 +91,7 @@ impl LocalContent {
         Ok(tokio::task::spawn_blocking(move || work(&store)).await??)
     }
 
-    /// Runs index pages on a blocking thread: they may touch the disk many times.
+    /// Reads index pages on a blocking thread, since they may touch the disk many times.
     pub(crate) async fn reading<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,

@@ -1,4 +1,4 @@
-//! Reads content in local files, and puts damaged files aside.
+//! Reads content in local files, and quarantines damaged files.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::{Error, LocalContent};
 use crate::oci::Digest;
 
 impl LocalContent {
-    /// Opens a local file and checks its length; `None` if it is not here. A damaged file is put aside.
+    /// Opens a local file and checks its length; `None` if it is not here. A damaged file is quarantined.
     pub(crate) async fn open(&self, digest: &Digest, size: u64) -> Result<Option<File>, Error> {
         let (store, wanted) = (self.store.clone(), digest.clone());
         let opened = tokio::task::spawn_blocking(move || store.open_content(&wanted, size));
@@ -21,7 +21,7 @@ impl LocalContent {
         }
     }
 
-    /// Small content, verified, from a local file or memory; `None` if it is not here. A damaged file is put aside.
+    /// Small content, verified, from a local file or memory; `None` if it is not here. A damaged file is quarantined.
     pub(crate) async fn read_small(&self, digest: &Digest, size: u64) -> Result<Option<Bytes>, Error> {
         if let Some(bytes) = self.hot.get(digest) {
             return Ok(Some(bytes));
@@ -39,7 +39,7 @@ impl LocalContent {
         }
     }
 
-    /// Small content, verified, as [`LocalContent::read_small`] reads it. Blocks, and puts nothing aside.
+    /// Small content, verified, as [`LocalContent::read_small`] reads it. Blocks, and quarantines nothing.
     pub(crate) fn read_small_blocking(&self, digest: &Digest, size: u64) -> Result<Bytes, StoreError> {
         if let Some(bytes) = self.hot.get(digest) {
             return Ok(bytes);
@@ -58,13 +58,13 @@ impl LocalContent {
     /// Logs that referenced content has no file. Content that was deleted meanwhile is not reported.
     pub(crate) fn report_lost(&self, digest: &Digest) {
         if self.catalog.is_referenced(digest).unwrap_or(true) {
-            tracing::error!(%digest, "content is held but its file is missing: push it again, or see `skyberth fsck`");
+            tracing::error!(%digest, "the file of referenced content is missing: push it, or see `skyberth fsck`");
             self.hot.forget(digest);
             self.metrics.content_damaged.inc();
         }
     }
 
-    /// Puts a damaged file aside, so that a push of the same content brings it back.
+    /// Quarantines a damaged file, so that a push of the same content brings it back.
     pub(crate) async fn damaged(&self, digest: &Digest, error: StoreError) -> Error {
         if !matches!(error, StoreError::WrongLength { .. } | StoreError::Corrupt { .. }) {
             return error.into();
@@ -72,10 +72,10 @@ impl LocalContent {
         self.metrics.content_damaged.inc();
         match self.put_aside(digest).await {
             Ok(Some(path)) => {
-                tracing::error!(%digest, quarantine = %path.display(), "content is damaged, its file was put aside");
+                tracing::error!(%digest, quarantine = %path.display(), "content is damaged, its file was quarantined");
             }
             Ok(None) => {}
-            Err(why) => tracing::error!(%digest, error = %why, "content is damaged and could not be put aside"),
+            Err(why) => tracing::error!(%digest, error = %why, "content is damaged and could not be quarantined"),
         }
         Error::Damaged(error)
     }

@@ -13,21 +13,21 @@ impl LocalContent {
                 Ok(true) => removed += 1,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(%digest, %error, "could not remove content that nobody holds, the sweep will");
+                    tracing::warn!(%digest, %error, "could not remove unreferenced content; the sweep will");
                 }
             }
         }
         removed
     }
 
-    /// Removes the file of `digest` unless it is referenced, which is asked under the digest's lock.
+    /// Removes the file of `digest` unless it is referenced, which is checked under the digest's lock.
     pub(crate) async fn remove_if_unreferenced(&self, digest: &Digest) -> Result<bool, Error> {
         let guard = self.locks.lock(digest).await;
         self.remove_unreferenced(guard, digest).await
     }
 
-    /// As [`LocalContent::remove_if_unreferenced`], under a lock that the caller has. Not while the catalog cannot be
-    /// written: facts that were in flight when it failed may turn out to stand at the next start, and to need the file.
+    /// Like [`LocalContent::remove_if_unreferenced`], under the caller's lock. It does nothing while the catalog cannot
+    /// be written: facts in flight when it failed may be in force after the next start, and need the file.
     pub(crate) async fn remove_unreferenced(&self, lock: DigestLock, digest: &Digest) -> Result<bool, Error> {
         if self.catalog.state() != CatalogState::Ready {
             return Err(Error::Unavailable);
@@ -40,7 +40,7 @@ impl LocalContent {
         self.blocking_with(lock, move |store| store.remove(&digest)).await
     }
 
-    /// Keeps all files of content until the guard is dropped: nothing is swept or evicted meanwhile.
+    /// Keeps all files of content until the guard is dropped: none is swept or evicted meanwhile.
     pub fn keep_files(&self) -> KeptFiles {
         self.kept.keep()
     }

@@ -1,8 +1,8 @@
-//! A BLAKE3 hash of each unit beside the list of its roots, which cold reads are verified by in a fifth of the time.
+//! A BLAKE3 hash of each unit, beside the list of roots. It verifies cold reads in a fifth of the time.
 //!
-//! One record to a piece of content, made when its roots are computed from the local file, and never placed anywhere
-//! (`docs/on-disk-format.md`, "Placement"). It names the list of roots that was computed in the same pass, and is good
-//! only as long as that one is recorded. All of it may be lost: then the roots decide.
+//! Each piece of content has one record, made when its roots are computed from the local file. It is never placed
+//! anywhere (`docs/on-disk-format.md`, "Placement"). It names the list of roots computed in the same pass, and is valid
+//! only while that list is recorded. Without a record, the roots verify the content.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use content_store::record::{self, Fields, Format, RecordError};
 use super::{Error, LocalContent};
 use crate::oci::Digest;
 
-/// Content of more units has no record: this is 2 TiB.
+/// Most units of content with a record: 2 TiB.
 const MAX_UNITS: usize = 512 * 1024;
-/// A digest as text, and its length.
+/// Bytes of a digest as text, with its length.
 const LIST: usize = 2 + 256;
 const FORMAT: Format = Format::new(*b"SKYHASH\0", 1, LIST + MAX_UNITS * UnitHash::SIZE);
-/// What tells a record in the making from others.
+/// Suffix of a record that is being written.
 const NEW: &str = ".new";
 
-/// Keeps the hashes of content whose roots have this list. Blocks. Nothing depends on it.
+/// Stores the hashes of content whose roots are in this list. Nothing depends on them. Blocks.
 ///
-/// Not synced: a crash leaves the old record, which names another list, the new one, or none.
+/// Not synced: a crash leaves the old record, which names another list, the new record, or none.
 pub(crate) fn keep(directory: &Path, digest: &Digest, list: &Digest, hashes: &[UnitHash]) {
     if hashes.len() > MAX_UNITS {
         return;
@@ -33,11 +33,11 @@ pub(crate) fn keep(directory: &Path, digest: &Digest, list: &Digest, hashes: &[U
     let record = FORMAT.encode([0; 2], &[&(list.len() as u16).to_le_bytes(), list.as_bytes(), &hashes]);
     let place = path(directory, digest);
     if let Err(error) = record::replace(&record, &temporary(&place), &place, false) {
-        tracing::warn!(%digest, %error, "the hashes of units cannot be kept, cold reads will take longer");
+        tracing::warn!(%digest, %error, "the hashes of units cannot be stored, so cold reads will take longer");
     }
 }
 
-/// The hashes of content whose roots have this list; `None` if they are not known. Blocks.
+/// The hashes of content whose roots are in this list; `None` if they are unknown. Blocks.
 fn read(directory: &Path, digest: &Digest, list: &Digest) -> Result<Option<Arc<[UnitHash]>>, RecordError> {
     let found = FORMAT.read(&path(directory, digest), |bytes| FORMAT.decode(bytes, |_, fields| decode(fields)))?;
     Ok(found.record().filter(|(of, _)| of == list).map(|(_, hashes)| hashes))
@@ -51,25 +51,25 @@ fn decode(fields: &mut Fields<'_>) -> Option<(Digest, Arc<[UnitHash]>)> {
 }
 
 impl LocalContent {
-    /// Keeps the hashes of content whose roots have this list, where such are kept.
+    /// Stores the hashes of content whose roots are in this list, if this node stores hashes.
     pub(super) async fn keep_unit_hashes(&self, digest: &Digest, list: Digest, hashes: Vec<UnitHash>) {
         let (Some(directory), digest) = (self.unit_hashes.clone(), digest.clone()) else { return };
-        // It only fails where the process ends.
+        // This fails only while the process ends.
         let _ = tokio::task::spawn_blocking(move || keep(&directory, &digest, &list, &hashes)).await;
     }
 
-    /// The hashes of the units of content with the roots that are recorded. Blocks.
+    /// The hashes of content with the recorded roots; `None` if they are unknown. Blocks.
     pub(crate) fn unit_hashes(&self, digest: &Digest) -> Result<Option<Arc<[UnitHash]>>, Error> {
         let Some(directory) = &self.unit_hashes else { return Ok(None) };
         let Some(recorded) = self.catalog.unit_roots(digest)? else { return Ok(None) };
         let known = read(directory, digest, &recorded.list).unwrap_or_else(|error| {
-            tracing::warn!(%digest, %error, "the hashes of units cannot be read, their roots are used");
+            tracing::warn!(%digest, %error, "the hashes of units cannot be read, so their roots are used");
             None
         });
         Ok(known.filter(|hashes| hashes.len() as u64 == recorded.units))
     }
 
-    /// Removes the records of content that nobody holds, and what a crash left.
+    /// Removes records of unreferenced content, and incomplete records.
     pub(crate) async fn sweep_unit_hashes(&self) -> Result<(), Error> {
         let (Some(directory), catalog) = (self.unit_hashes.clone(), self.catalog.clone()) else { return Ok(()) };
         tokio::task::spawn_blocking(move || sweep(&directory, |digest| Ok(catalog.is_referenced(digest)?))).await?
@@ -78,7 +78,7 @@ impl LocalContent {
 
 fn sweep(directory: &Path, is_referenced: impl Fn(&Digest) -> Result<bool, Error>) -> Result<(), Error> {
     let cannot = |error: io::Error| {
-        tracing::warn!(%error, "hashes of units that nobody needs cannot be removed");
+        tracing::warn!(%error, "hashes of units of unreferenced content cannot be removed");
     };
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -148,7 +148,7 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[position] ^= 0x10;
             fs::write(&file, &damaged).unwrap();
-            // A checksum stands over it all, the version too.
+            // A checksum covers everything, including the version.
             assert_eq!(read(place.path(), &content, &list).unwrap(), None, "byte {position}");
             fs::write(&file, &whole[..position]).unwrap();
             assert_eq!(read(place.path(), &content, &list).unwrap(), None, "cut at {position}");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     proptest! {
-        /// Behind a checksum that is right, the length of the digest in front or anything.
+        /// Records with a correct checksum, but with a wrong length of the digest or arbitrary content.
         #[test]
         fn no_fields_in_a_sound_record_panic(
             length in prop_oneof![Just(71), 0..100_u16, any::<u16>()],

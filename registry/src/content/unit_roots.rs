@@ -1,4 +1,5 @@
-//! The unit roots of content above one unit: computed once, kept as a content file that is held as long as the content is.
+//! Unit roots of content above one unit: computed once, and stored as a content file that is referenced as long as the
+//! content is.
 
 use std::fs::File;
 use std::num::NonZero;
@@ -18,16 +19,16 @@ use crate::catalog::command::Command;
 use crate::catalog::{Catalog, UnitRootsList};
 use crate::oci::{Algorithm, Digest};
 
-/// Bytes hashed between two looks at whether the node stops.
+/// Bytes hashed between two checks whether the node stops.
 const STEP: usize = 256 * 1024;
-/// Threads that hash one piece of content, where there are as many processors: the others belong to requests.
+/// Threads that hash one piece of content, if there are as many processors. The others are left to requests.
 const WORKERS: usize = 2;
 
 /// Bytes of one root in a list.
 pub(crate) const ROOT_BYTES: u64 = UnitRoot::SIZE as u64;
 
 impl LocalContent {
-    /// The content with its roots, which are computed from the local file if they are not known yet.
+    /// The content with its unit roots, which are computed from the local file if they are unknown.
     pub(crate) async fn with_computed_roots(
         &self,
         digest: &Digest,
@@ -38,7 +39,7 @@ impl LocalContent {
             return Ok(content);
         }
         let units = self.compute_units(digest, size, stop).await?;
-        // A file that is not what it was gives other roots, which must not take the place of the right ones.
+        // A damaged file has other roots, which must not replace the right ones.
         if !self.are_recorded(digest, &units.roots)? && self.put_aside(digest).await?.is_some() {
             return Err(Error::Missing);
         }
@@ -46,7 +47,7 @@ impl LocalContent {
         with_roots(digest, size, units.roots.into())
     }
 
-    /// Computes the roots anew, though some are known, of a file that is sound.
+    /// Computes the roots of a valid file again, even if some are recorded.
     pub(crate) async fn renew_unit_roots(
         &self,
         digest: &Digest,
@@ -60,7 +61,7 @@ impl LocalContent {
         self.keep_computed(digest, &units).await
     }
 
-    /// The roots, and beside them the hashes of the same bytes.
+    /// Stores the roots, and the hashes of the same bytes.
     async fn keep_computed(&self, digest: &Digest, units: &Computed) -> Result<(), Error> {
         let list = self.record_unit_roots(digest, &units.roots).await?;
         self.keep_unit_hashes(digest, list, units.hashes.clone()).await;
@@ -75,13 +76,13 @@ impl LocalContent {
         computing.await?
     }
 
-    /// Whether these are the roots that were recorded, if any were.
+    /// True if these are the recorded roots, or if none are recorded.
     pub(crate) fn are_recorded(&self, digest: &Digest, roots: &[UnitRoot]) -> Result<bool, Error> {
         let recorded = self.catalog.unit_roots(digest)?;
         Ok(recorded.is_none_or(|recorded| recorded.list == name_of(&list_of(roots))))
     }
 
-    /// The content, if all is known that reading it in parts takes.
+    /// The content with its unit roots, if it needs and has them; `None` if they are unknown.
     async fn with_known_roots(&self, digest: &Digest, size: u64) -> Result<Option<Content>, Error> {
         if size <= UNIT {
             return Ok(Some(plain(digest, size)?));
@@ -94,7 +95,7 @@ impl LocalContent {
         }
     }
 
-    /// The content for reading a copy of it: without roots if their list is lost.
+    /// The content for a read of its copy; without unit roots if their list is lost.
     pub(crate) async fn for_reading(&self, digest: &Digest, size: u64) -> Result<Content, Error> {
         match self.with_known_roots(digest, size).await? {
             Some(content) => Ok(content),
@@ -102,13 +103,13 @@ impl LocalContent {
         }
     }
 
-    /// The roots of content above one unit; `None` if their list is not known, or lost. Blocks.
+    /// The roots of content above one unit; `None` if their list is unknown or lost. Blocks.
     pub(crate) fn unit_roots(&self, digest: &Digest) -> Result<Option<Arc<[UnitRoot]>>, Error> {
         read_roots(&self.catalog, &self.store, digest)
     }
 
-    /// Sees to it that the roots of content above one unit are kept; `false` if it is not here, cannot be read, or the
-    /// node stops.
+    /// Makes sure that the unit roots are stored. `false` if the content has no local file, cannot be read, or the node
+    /// is stopping.
     pub(crate) async fn keep_unit_roots(
         &self,
         digest: &Digest,
@@ -118,7 +119,7 @@ impl LocalContent {
         match self.with_computed_roots(digest, size, stop).await {
             Ok(_) => Ok(true),
             Err(Error::Missing | Error::Stopped) => Ok(false),
-            // Whoever pulls it will find that out too, and put it aside.
+            // A pull will find that too, and quarantine the file.
             Err(error @ (Error::Read(_) | Error::Damaged(_))) => {
                 tracing::warn!(%digest, %error, "content cannot be read for its unit roots");
                 Ok(false)
@@ -127,7 +128,7 @@ impl LocalContent {
         }
     }
 
-    /// Makes a list anew from content that is here; `false` if it is no list, or of nothing that is here.
+    /// Computes a list again from its local content. `false` if it is not a list, or if no such content is local.
     pub(crate) async fn make_list_again(&self, list: &Digest, stop: &CancellationToken) -> Result<bool, Error> {
         for digest in self.catalog.listed(list)? {
             let Some(size) = self.catalog.referenced_size(&digest)? else { continue };
@@ -140,8 +141,8 @@ impl LocalContent {
         Ok(false)
     }
 
-    /// Answers how the list is named. Durable steps, and what a crash after each leaves behind: the file, which nobody
-    /// holds and a sweep takes; the fact.
+    /// Stores the roots; returns the digest of their list. Durable steps, and what a crash after each leaves: the file
+    /// (unreferenced, so a sweep removes it), then the fact.
     pub(crate) async fn record_unit_roots(&self, digest: &Digest, roots: &[UnitRoot]) -> Result<Digest, Error> {
         let bytes = list_of(roots);
         let (list, units) = (name_of(&bytes), roots.len() as u64);
@@ -154,7 +155,7 @@ impl LocalContent {
     }
 }
 
-/// What was computed of all units of a file, in their order.
+/// Roots and hashes of all units of a file, in order.
 struct Computed {
     roots: Vec<UnitRoot>,
     hashes: Vec<UnitHash>,
@@ -171,16 +172,16 @@ fn read_roots(catalog: &Catalog, store: &ContentStore, digest: &Digest) -> Resul
 }
 
 fn plain(digest: &Digest, size: u64) -> Result<Content, Error> {
-    Content::new(digest.clone(), size).map_err(|_| Error::Internal("content of an unknown algorithm"))
+    Content::new(digest.clone(), size).map_err(|_| Error::Internal("content with an unknown digest algorithm"))
 }
 
-/// The content with these roots, which must be as many as it has units.
+/// The content with these roots. Their number must be that of its units.
 pub(crate) fn with_roots(digest: &Digest, size: u64, roots: Arc<[UnitRoot]>) -> Result<Content, Error> {
     let counted = plain(digest, size)?.with_unit_roots(roots);
-    counted.map_err(|_| Error::Internal("the unit roots of other content"))
+    counted.map_err(|_| Error::Internal("the unit roots do not fit the content"))
 }
 
-/// Units have nothing to do with each other, so several are hashed at once.
+/// Computes roots and hashes. Units are independent, so several are hashed at once.
 fn compute(file: &File, size: u64, stop: &CancellationToken) -> Result<Computed, Error> {
     let next = AtomicU64::new(0);
     let work = || {
@@ -210,7 +211,7 @@ fn compute(file: &File, size: u64, stop: &CancellationToken) -> Result<Computed,
     Ok(Computed { roots, hashes })
 }
 
-/// Both from the same bytes: what one is believed of holds for the other.
+/// Computes both from the same bytes, so that what was verified for one holds for the other.
 fn hash_unit(
     file: &File,
     bytes: Range<u64>,
@@ -232,7 +233,7 @@ fn hash_unit(
     Ok((root.finish(), UnitHash::from_bytes(*hash.finalize().as_bytes())))
 }
 
-/// The list as it is kept: the roots, one after the other.
+/// The list as stored: the roots, one after another.
 fn list_of(roots: &[UnitRoot]) -> Vec<u8> {
     roots.iter().flat_map(UnitRoot::as_bytes).copied().collect()
 }
@@ -241,13 +242,13 @@ fn name_of(list: &[u8]) -> Digest {
     Digest::of(Algorithm::Sha256, list)
 }
 
-/// The roots of a list, which is as long as they are together.
+/// The roots in a list.
 pub(crate) fn roots_of(list: &[u8]) -> Vec<UnitRoot> {
     let (roots, _) = list.as_chunks::<{ UnitRoot::SIZE }>();
     roots.iter().map(|root| UnitRoot::from_bytes(*root)).collect()
 }
 
-/// The list of content that is at hand.
+/// The list of roots of content in memory.
 #[cfg(test)]
 pub(crate) fn list_of_bytes(bytes: &[u8]) -> Vec<u8> {
     let mut roots = skynet_formats::unit_roots::UnitRoots::new(SectorSize::STANDARD);

@@ -1,4 +1,4 @@
-//! How much content lies in local files, for the metrics: counted by walking the store from time to time.
+//! Counts the local files of content for the metrics, by walking the store from time to time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use super::LocalContent;
 
 /// Least time between two counts.
 const EVERY: Duration = Duration::from_secs(15);
-/// A count takes one percent of a thread: after it this many times as long passes as it took.
+/// Pause after a count, as a multiple of its duration. Counting so takes one percent of a thread.
 const REST: u32 = 100;
-/// Most time between two counts, however long they take.
+/// Longest pause, however long counts take.
 const AT_LEAST_EVERY: Duration = Duration::from_mins(10);
 
 /// Files and bytes of a store.
@@ -23,7 +23,7 @@ struct Usage {
     bytes: u64,
 }
 
-/// Keeps the figures fresh until `stop`.
+/// Updates the metrics until `stop`.
 pub async fn keep_counting(content: Arc<LocalContent>, stop: CancellationToken) {
     loop {
         let (began, token) = (Instant::now(), stop.clone());
@@ -41,12 +41,12 @@ pub async fn keep_counting(content: Arc<LocalContent>, stop: CancellationToken) 
     }
 }
 
-/// How long to wait after a count.
+/// The pause after a count.
 fn pause(took: Duration) -> Duration {
     took.saturating_mul(REST).clamp(EVERY, AT_LEAST_EVERY)
 }
 
-/// Ends early, with a part, at `stop`.
+/// Counts the files of a store. At `stop` it ends early with a part.
 fn count(store: &ContentStore, stop: &CancellationToken) -> Result<Usage, StoreError> {
     let mut usage = Usage::default();
     for content in store.walk().take_while(|_| !stop.is_cancelled()) {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::testing::Fixture;
 
-    /// A walk of a minute left the figures old for two hours.
+    /// After a count that took a minute, the figures were not updated for two hours.
     #[test]
     fn figures_are_never_older_than_ten_minutes_and_a_count() {
         assert_eq!(pause(Duration::ZERO), EVERY);

@@ -5,8 +5,8 @@ use crate::content;
 /// Why content could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No copy can be read now.
-    #[error("the content is stored elsewhere and cannot be had now, try again soon")]
+    /// The backend cannot be read now.
+    #[error("the content is only on portals that do not deliver it now, retry soon")]
     Unavailable,
     /// This node cannot take or record the content.
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! The unit roots of content whose list is lost here: from the backend, which commits to them or has the list too, or
+//! Restores lost lists of unit roots: from an address that commits to them, from a copy of the list at the backend, or
 //! from the content itself.
 
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::catalog::UnitRootsList;
 use crate::content::unit_roots::{ROOT_BYTES, roots_of, with_roots};
 use crate::content::{Error, LocalContent};
 
-/// The content with its roots, to which its place at the backend commits, and which from now on are here again; `None`
-/// if it does not. An error means that it may tell them later.
+/// The content with the roots that its address at the backend commits to; the list is stored locally again. `None` if
+/// the address does not commit to roots. After an error a retry may succeed.
 pub(super) async fn from_address(
     here: &LocalContent,
     origin: &Origin,
@@ -24,14 +24,14 @@ pub(super) async fn from_address(
         Ok(None) => Ok(None),
         Err(error) if error.is_retryable() => Err(error),
         Err(error) => {
-            tracing::warn!(digest = %content.digest(), %error, "the backend does not give the roots of the content's units");
+            tracing::warn!(digest = %content.digest(), %error, "the backend cannot supply the content's unit roots");
             Ok(None)
         }
     }
 }
 
-/// The same by the list of them, which was placed like other content and has the digest that was recorded; `None` if it
-/// has no place, or is not there any more. An error means that it may come later.
+/// The content with the roots from a copy of their list, which has the recorded digest. `None` if the list has no copy
+/// any more. After an error a retry may succeed.
 pub(super) async fn from_placed_list(
     here: &LocalContent,
     origin: &Origin,
@@ -54,13 +54,13 @@ pub(super) async fn from_placed_list(
         } else if matches!(error, BackendError::NotFound | BackendError::Corrupt { .. })
             && let Err(trouble) = give_up(here, origin, &list, &placement).await
         {
-            tracing::warn!(%list, error = %trouble, "it cannot be recorded that a list of unit roots is lost");
+            tracing::warn!(%list, error = %trouble, "the loss of a list of unit roots cannot be recorded");
         }
     }
     passing.map_or(Ok(None), Err)
 }
 
-/// Verified, and no longer than it should be.
+/// Reads a list and verifies it. Fails if it is too long.
 async fn read(origin: &Origin, list: &Content, locator: &Locator) -> Result<Vec<u8>, BackendError> {
     let stream = origin.verified.get(list, locator, 0..list.length()).await?;
     let bytes = stream.try_fold(Vec::new(), |mut bytes, piece| async move {
@@ -73,19 +73,19 @@ async fn read(origin: &Origin, list: &Content, locator: &Locator) -> Result<Vec<
     bytes.await
 }
 
-/// What was recorded once says what the list must be.
+/// Stores the list locally again, if it matches the recorded digest.
 async fn keep_again(here: &LocalContent, content: &Content, roots: Arc<[UnitRoot]>) -> Option<Content> {
     let digest = content.digest();
     let kept = async {
         if !here.are_recorded(digest, &roots)? {
-            return Err(Error::Internal("they are not those that were recorded"));
+            return Err(Error::Internal("the unit roots differ from the recorded ones"));
         }
         here.record_unit_roots(digest, &roots).await.map(drop)
     };
     match kept.await {
         Ok(()) => with_roots(digest, content.length(), roots).ok(),
         Err(error) => {
-            tracing::error!(%digest, %error, "the unit roots that the backend has cannot be used");
+            tracing::error!(%digest, %error, "the unit roots from the backend are invalid");
             None
         }
     }

@@ -31,26 +31,26 @@ pub(crate) use lost_copy::{PLACE, give_up, place_file, remember_place};
 pub use origin::{Origin, Settings};
 pub use read::ColdRead;
 
-/// How long a manifest, or other content that is sent in one piece, may take to come: containerd waits 30 s for headers.
+/// How long a manifest, or other content sent in one piece, may take to arrive. containerd waits 30 s for headers.
 const SMALL_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The cold reads under way.
+/// The cold reads in flight.
 #[derive(Debug, Default)]
 pub(crate) struct ColdReads(Mutex<HashMap<Digest, Weak<Cold>>>);
 
-/// One piece of content that is being read cold, by any number of readers.
+/// Content that is read cold, by any number of readers.
 #[derive(Debug)]
 pub(crate) struct Cold {
     here: Arc<LocalContent>,
     origin: Arc<Origin>,
-    /// Without the roots of its units, if their list is lost.
+    /// Without unit roots, if their list is lost.
     content: Content,
-    /// With them, once the backend gave them; `None` if it cannot.
+    /// With unit roots, once the backend supplied them; `None` if it cannot.
     rooted: OnceCell<Option<Content>>,
-    /// Held while everything is read because no part can be verified alone.
+    /// Locked while everything is read because no part can be verified alone.
     whole: tokio::sync::Mutex<()>,
     locators: Vec<Locator>,
-    /// All of it was read from a backend once and had both its digest and the roots of its units.
+    /// True if all of it was read from a backend once, and matched both its digest and its unit roots.
     proven: bool,
     staged: Staged,
     passing: Passing,
@@ -63,14 +63,14 @@ pub(crate) struct Cold {
 pub struct ColdContent(Arc<Cold>);
 
 impl ColdContent {
-    /// Its length in bytes.
+    /// The content's length in bytes.
     pub fn size(&self) -> u64 {
         self.0.content.length()
     }
 
-    /// Begins to read ranges, one after the other; only units that they touch are fetched. Waits for the first verified
-    /// unit, but not for long: the client wants an answer, and from a backend that is slow to find content and answers
-    /// otherwise, the bytes will come. An error means that nothing can be had now.
+    /// Begins to read ranges one after another. Only the units that they touch are fetched. It waits for the first
+    /// verified unit, but only for a short time if the backend answers other calls: then the bytes will come, and the
+    /// client wants an answer now. An error means that nothing can be read now.
     pub async fn read(&self, ranges: Vec<Range<u64>>) -> Result<ColdRead, Error> {
         let origin = &self.0.origin;
         let mut read = ColdRead::new(Arc::clone(&self.0), ranges);
@@ -91,7 +91,7 @@ impl ColdContent {
 
 impl Cold {
     fn units(&self) -> MutexGuard<'_, Units> {
-        // Every change is whole before anything can panic.
+        // Changes are complete before any code can panic.
         self.units.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -101,7 +101,7 @@ impl Cold {
         outcome
     }
 
-    /// Returns once nothing is being fetched, and what came whole is the local file or cannot become it.
+    /// Returns once nothing is being fetched or published.
     async fn rest(&self) {
         let mut changes = self.changed.subscribe();
         loop {
@@ -113,7 +113,7 @@ impl Cold {
         }
     }
 
-    /// The bytes of units.
+    /// The bytes of these units.
     fn bytes(&self, units: &Range<u64>) -> Range<u64> {
         let length = self.content.length();
         (units.start * UNIT).min(length)..(units.end * UNIT).min(length)
@@ -163,20 +163,19 @@ pub(crate) async fn open(
     Ok(Some(ColdContent(origin.reads.get_or_keep(digest, cold))))
 }
 
-/// The content with the hashes of its units, if they are known.
+/// Adds the hashes of the content's units, if they are known.
 async fn with_unit_hashes(here: &Arc<LocalContent>, content: Content) -> Result<Content, content::Error> {
     let (here, digest) = (Arc::clone(here), content.digest().clone());
     let reading = tokio::task::spawn_blocking(move || here.unit_hashes(&digest));
     match reading.await?? {
         Some(hashes) => content
             .with_unit_hashes(hashes)
-            .map_err(|_| content::Error::Internal("the hashes of other content's units")),
+            .map_err(|_| content::Error::Internal("the unit hashes do not fit the content")),
         None => Ok(content),
     }
 }
 
-/// Reads content that is not here and makes it a local file; false if no backend has it. An error means that it may be
-/// had later.
+/// Fetches content into a local file; false if no backend has it. After an error a retry may succeed.
 pub(crate) async fn bring_back(
     here: &Arc<LocalContent>,
     origin: &Arc<Origin>,
@@ -189,13 +188,13 @@ pub(crate) async fn bring_back(
         drop(piece);
     }
     drop(pieces);
-    // What came whole is read once more before it becomes the file.
+    // Complete content is read once more before it becomes the file.
     cold.0.rest().await;
     let name = digest.clone();
     Ok(here.blocking(move |store| store.stat(&name)).await?.is_some())
 }
 
-/// Reads content that is not here and is sent in one piece; `None` if no backend has it.
+/// Reads small content whole; `None` if no backend has it.
 pub(crate) async fn read_small(
     here: &Arc<LocalContent>,
     origin: &Arc<Origin>,
@@ -220,7 +219,7 @@ impl ColdReads {
         self.lock().get(digest).and_then(Weak::upgrade)
     }
 
-    /// The one under way, or else this one from now on.
+    /// The cold read in flight; otherwise this one, from now on.
     fn get_or_keep(&self, digest: &Digest, cold: Arc<Cold>) -> Arc<Cold> {
         let mut reads = self.lock();
         if let Some(other) = reads.get(digest).and_then(Weak::upgrade) {

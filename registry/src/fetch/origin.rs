@@ -10,17 +10,17 @@ use tokio::sync::Semaphore;
 
 use super::ColdReads;
 
-/// A backend that has said nothing for so long is not waited for, even if its own patience is longer.
+/// Longest wait for a backend's answer, even if its own limit is longer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(8);
 
 /// How content is fetched.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How long the answer to a cold read waits for the first verified bytes.
+    /// How long the answer to a cold read waits for its first verified bytes.
     pub first_unit: Duration,
     /// How long a cold read waits for a lost list of unit roots before it reads everything instead.
     pub list_patience: Duration,
-    /// Cold fetches at once; each takes a few MiB of memory.
+    /// Most cold fetches at once, each with a few MiB of memory.
     pub cold_fetches: usize,
 }
 
@@ -28,7 +28,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             first_unit: Duration::from_secs(1),
-            // Headers went out long ago; Akash's ingress cuts what says nothing for 60 s.
+            // The headers have been sent already, and Akash's ingress cuts connections that are silent for 60 s.
             list_patience: Duration::from_secs(20),
             cold_fetches: 8,
         }
@@ -48,7 +48,7 @@ pub struct Origin {
     pub(super) permits: Semaphore,
     /// Directory of remembered places: addresses at which the backend may have content.
     pub(super) places: PathBuf,
-    /// When the backend was asked last whether it answers, and whether it did; held while it is asked.
+    /// When the backend was last pinged, and whether it answered. Locked during a ping.
     pinged: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
@@ -67,7 +67,7 @@ impl Origin {
         }
     }
 
-    /// Whether the backend answers anything now. It is asked once for all who want to know at the same time.
+    /// Whether the backend answers now. Simultaneous callers share one ping.
     pub(crate) async fn answers(&self) -> bool {
         let called = Instant::now();
         let mut last = self.pinged.lock().await;

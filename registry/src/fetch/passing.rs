@@ -1,4 +1,4 @@
-//! What was verified a moment ago, in memory: who reads along with a fetch need not wait for the disk.
+//! Keeps recently verified pieces in memory, so that readers beside a fetch need not wait for the disk.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -6,23 +6,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-/// Pieces of a unit at most that are kept: one that is being sent, and two that are being written.
+/// Most pieces kept, each at most a unit: one is being sent, and two are being written.
 pub(super) const KEPT: usize = 3;
 
-/// The last pieces of one piece of content, each with its offset. What went from here is in the file, or soon will be.
+/// The last pieces of the content, each with its offset. Earlier pieces are in the file, or will be soon.
 #[derive(Debug, Default)]
 pub(super) struct Passing(Mutex<VecDeque<(u64, Bytes)>>);
 
 impl Passing {
-    /// Keeps a verified piece, and forgets the oldest one if need be.
+    /// Adds a verified piece, and drops the oldest above the limit.
     pub(super) fn keep(&self, offset: u64, piece: Bytes) {
         let mut pieces = self.lock();
         pieces.truncate(KEPT - 1);
         pieces.push_front((offset, piece));
     }
 
-    /// Copies the bytes of a range as far as one piece has them from its beginning on: a slice would keep all of the piece
-    /// in memory until a slow client has taken it.
+    /// Copies the start of a range, as far as one piece has it. A slice would keep the whole piece in memory until a
+    /// slow client has read it.
     pub(super) fn copy(&self, range: &Range<u64>) -> Option<Bytes> {
         let piece = {
             let pieces = self.lock();
@@ -35,7 +35,7 @@ impl Passing {
         Some(Bytes::copy_from_slice(&piece))
     }
 
-    /// True if it has the byte at this position.
+    /// True if the byte at this position is in memory.
     pub(super) fn has(&self, position: u64) -> bool {
         self.lock().iter().any(|(offset, piece)| (*offset..offset + piece.len() as u64).contains(&position))
     }
@@ -45,7 +45,7 @@ impl Passing {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<(u64, Bytes)>> {
-        // Every change is whole before anything can panic.
+        // Changes are complete before any code can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

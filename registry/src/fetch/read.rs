@@ -1,4 +1,4 @@
-//! One reader of ranges: it waits for each unit, and sends it from memory if it just came, else from the file.
+//! One reader of ranges. It waits for each unit, and takes it from memory if it is recent, else from the file.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,16 +12,16 @@ use futures_util::stream::{self, Stream};
 
 use super::{Cold, Error, Step, task};
 
-/// Bytes that are sent at once.
+/// Most bytes sent at once.
 const READ_SIZE: u64 = 256 * 1024;
 
-/// Bytes of ranges, one after the other, as they are verified. Dropping it stops what only it needed.
+/// The bytes of ranges, one after another, as they are verified. Dropping it stops fetches that only it needed.
 #[derive(Debug)]
 pub struct ColdRead {
     cold: Arc<Cold>,
-    /// What is left of the range that is being read.
+    /// The rest of the current range.
     rest: Range<u64>,
-    /// The ranges behind it.
+    /// The ranges after it.
     following: VecDeque<Range<u64>>,
     reader: u64,
 }
@@ -34,8 +34,9 @@ impl ColdRead {
         read
     }
 
-    /// Goes on to the next range that has bytes, if this one is read. Its units are wanted now, and with them those of the
-    /// ranges behind it as far as each begins where the units before it end, or in the last of them: one fetch brings all.
+    /// Advances to the next nonempty range when the current one is read, and requests its units. Further ranges are
+    /// requested along with it while each begins at the end of the units before, or in the last of them. So one fetch
+    /// brings all.
     fn turn(&mut self) {
         while self.rest.is_empty() {
             let Some(next) = self.following.pop_front() else { return };
@@ -59,7 +60,7 @@ impl ColdRead {
         self.wait_for(self.rest.start).await
     }
 
-    /// The bytes, or an error that cuts the connection.
+    /// The stream of bytes. An error cuts the connection.
     pub fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
         Box::pin(stream::try_unfold(self, ColdRead::next))
     }
@@ -84,7 +85,7 @@ impl ColdRead {
         Ok(Some((bytes, self)))
     }
 
-    /// What passed by is in the file, or will be: then it is waited for.
+    /// Bytes that are no longer in memory are in the file, or will be: wait for them.
     async fn read_file(&self, end: u64) -> io::Result<Bytes> {
         self.wait_for_file(self.rest.start / UNIT).await.map_err(io::Error::other)?;
         let (file, piece) = (Arc::clone(self.cold.staged.file()), self.rest.start..end);
@@ -96,7 +97,7 @@ impl ColdRead {
         reading.await.map_err(io::Error::other)?
     }
 
-    /// Waits until the byte at this position is verified, wherever it is.
+    /// Waits until the byte at this position is verified, in memory or in the file.
     async fn wait_for(&self, position: u64) -> Result<(), Error> {
         self.wait(position / UNIT, || self.cold.passing.has(position)).await
     }
@@ -106,7 +107,7 @@ impl ColdRead {
         self.wait(unit, || false).await
     }
 
-    /// Waits for a unit, or until it need not.
+    /// Waits for a unit, or until `over` is true.
     async fn wait(&self, unit: u64, over: impl Fn() -> bool + Send) -> Result<(), Error> {
         let mut changes = self.cold.changed.subscribe();
         let since = self.cold.units().now();
@@ -122,13 +123,13 @@ impl ColdRead {
                 Step::Begin(number, _) => task::begin(&self.cold, number),
                 Step::Wait => {}
             }
-            // The sender lives as long as this reader does.
+            // The sender lives as long as this reader.
             let _ = changes.changed().await;
         }
     }
 }
 
-/// The units that have bytes of a range.
+/// The units that overlap a range.
 fn units(range: &Range<u64>) -> Range<u64> {
     range.start / UNIT..range.end.div_ceil(UNIT)
 }

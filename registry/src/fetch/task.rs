@@ -1,4 +1,4 @@
-//! One fetch: units from the backend into the file, as long as somebody needs the next one.
+//! One fetch: copies units from the backend into the file while a reader needs the next one.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use super::units::Units;
 use super::{Cold, lost_roots};
 use crate::content::Error;
 
-/// Failures in a row after which a fetch is given up.
+/// Failures in a row after which a fetch ends.
 const ATTEMPTS: u32 = 3;
-/// After the first of them; twice as long after the second.
+/// Pause after the first failure; twice as long after the second.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Pieces that are being written at once.
+/// Pieces written at once.
 const WRITES: usize = 2;
 
-/// So long a fetch that brought all waits for readers who take its last pieces from memory.
+/// How long a complete fetch waits for readers that take its last pieces from memory.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Why a fetch does not go on.
+/// Why a fetch stopped.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error(transparent)]
@@ -38,11 +38,11 @@ enum Trouble {
     Panicked,
 }
 
-/// Begins a fetch that the state has given this number.
+/// Begins the fetch with this number.
 pub(super) fn begin(cold: &Arc<Cold>, number: u64) {
     let task = Arc::clone(cold);
     cold.here.tasks.spawn(async move {
-        // Whatever ends this, those who wait are told.
+        // However the fetch ends, its waiting readers are told.
         let guard = Ending { cold: Arc::clone(&task), number };
         let needless = needless(&task, number);
         tokio::select! {
@@ -60,12 +60,12 @@ struct Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        // Does nothing to one that has ended.
+        // No effect on a fetch that has ended.
         self.cold.change(|state| state.fail(self.number));
     }
 }
 
-/// Returns once nobody needs the fetch any more.
+/// Returns when no reader needs the fetch any more.
 async fn needless(cold: &Arc<Cold>, number: u64) {
     let mut changes = cold.changed.subscribe();
     loop {
@@ -102,24 +102,24 @@ async fn bring_all(cold: &Arc<Cold>, number: u64) {
     cold.change(|state| state.end(number));
 }
 
-/// Brings what is left, in one stream.
+/// Fetches the remaining units in one stream.
 async fn bring(cold: &Arc<Cold>, number: u64, locator: &Locator, is_last: bool) -> Result<(), Trouble> {
     if let Some(content) = content_in_units(cold, locator, is_last).await? {
         let Some(units) = cold.units().rest(number) else { return Ok(()) };
         return stream(cold, number, &content, locator, units).await;
     }
-    // Everything: once for all who want any of it.
+    // Everything is read, but only once for all readers.
     let _alone = cold.whole.lock().await;
     if cold.change(|state| state.skip_what_is_here(number)) {
         return Ok(());
     }
     let (digest, size_bytes) = (cold.content.digest(), cold.content.length());
-    tracing::warn!(%digest, size_bytes, "the roots of the content's units cannot be had: all of it is read");
+    tracing::warn!(%digest, size_bytes, "the roots of the content's units are unavailable, so all of it is read");
     stream(cold, number, &cold.content, locator, 0..cold.content.units()).await
 }
 
-/// The content as what parts of it can be verified; `None` if no part can be alone. A list of its roots that may come
-/// later is waited for, but not to the last: content does without it.
+/// The content with data to verify its parts; `None` if no part can be verified alone. It waits for a list of roots
+/// that may become available, except in the last attempt, which does without.
 async fn content_in_units(cold: &Arc<Cold>, locator: &Locator, is_last: bool) -> Result<Option<Content>, Trouble> {
     let content = &cold.content;
     if content.length() <= UNIT || content.unit_roots().is_some() {
@@ -151,7 +151,7 @@ async fn stream(
     let bytes = cold.bytes(&units);
     let (mut position, mut reached, mut begun) = (bytes.start, units.start, bytes.start);
     let in_units = content.unit_roots().is_some();
-    // What was held against both before needs the digest only to become the local file, and that comes later.
+    // Bytes once verified against both need only the hashes now. The digest is checked before the file is published.
     let backend = if in_units && cold.proven { &cold.origin.verified_by_units } else { &cold.origin.verified };
     let stream = backend.get(content, locator, bytes.clone()).await?;
     let _forgets = Forget(&cold.passing);
@@ -169,7 +169,7 @@ async fn stream(
         }
         write(Arc::clone(cold), piece, offset)
     });
-    // What comes next is on its way while this is written.
+    // The next piece arrives while this one is written.
     let mut writes = std::pin::pin!(writes.buffered(WRITES));
     while let Some(length) = writes.next().await.transpose()? {
         position += length;
@@ -189,7 +189,7 @@ async fn stream(
     Ok(())
 }
 
-/// Returns once no reader is to come to these units.
+/// Returns when no reader will still come to these units.
 async fn taken(cold: &Arc<Cold>, units: &Range<u64>) {
     let mut changes = cold.changed.subscribe();
     loop {
@@ -201,7 +201,7 @@ async fn taken(cold: &Arc<Cold>, units: &Range<u64>) {
     }
 }
 
-/// What passes is kept only as long as there is a place for the fetch.
+/// Clears the pieces in memory when the fetch releases its permit.
 struct Forget<'a>(&'a Passing);
 
 impl Drop for Forget<'_> {
@@ -226,7 +226,7 @@ impl Cold {
         !known && !matches!(self.rooted.get(), Some(Some(_)))
     }
 
-    /// Each fetch takes a few MiB of memory.
+    /// A permit for a fetch, since each takes a few MiB of memory.
     async fn place(&self) -> Result<SemaphorePermit<'_>, Trouble> {
         self.origin.permits.acquire().await.map_err(|_| Trouble::Panicked)
     }
@@ -238,13 +238,13 @@ fn brought(cold: &Arc<Cold>, number: u64, units: Range<u64>) {
         cold.here.tasks.spawn(async move {
             let cold = &publishing.0;
             if let Err(error) = publish(cold).await {
-                tracing::warn!(digest = %cold.content.digest(), %error, "what was read cold is not kept here");
+                tracing::warn!(digest = %cold.content.digest(), %error, "content read cold is not kept locally");
             }
         });
     }
 }
 
-/// Whatever ends it, those who wait are told.
+/// However publishing ends, its waiters are told.
 struct Publishing(Arc<Cold>);
 
 impl Drop for Publishing {
@@ -254,12 +254,12 @@ impl Drop for Publishing {
     }
 }
 
-/// What came whole becomes the local file. Read whole once more first: units that came at different times make one blob
-/// only if its digest says so.
+/// Publishes complete content as the local file. All of it is read and verified once more: units that came at different
+/// times make up the blob only if its digest matches.
 async fn publish(cold: &Arc<Cold>) -> Result<(), Error> {
     let task = Arc::clone(cold);
     if !tokio::task::spawn_blocking(move || task.staged.is(task.content.digest())).await?? {
-        return Err(Error::Internal("what was read cold does not have its digest"));
+        return Err(Error::Internal("content that was read cold does not match its digest"));
     }
     let here = &cold.here;
     let lock = here.locks.lock(cold.content.digest()).await;
@@ -269,7 +269,7 @@ async fn publish(cold: &Arc<Cold>) -> Result<(), Error> {
     let task = Arc::clone(cold);
     here.blocking_with(lock, move |_| task.staged.publish(task.content.digest())).await?;
     if cold.is_without_roots() {
-        // Whoever reads it cold the next time shall have them.
+        // The next cold read needs these roots.
         let (digest, size) = (cold.content.digest(), cold.content.length());
         here.keep_unit_roots(digest, size, &CancellationToken::new()).await?;
     }

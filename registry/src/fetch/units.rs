@@ -1,34 +1,35 @@
-//! Which parts of content are here, who waits for which, and who fetches which: the state of one cold read, without clocks
-//! and without waiting.
+//! The state of one cold read: the units that have arrived, the units that each reader wants, and those that each fetch
+//! brings. It uses no clocks and never waits.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
-/// A reader waits behind a fetch that will come to its unit, unless that is further away than this.
+/// A reader waits for a fetch that will reach its unit, if it is at most this many units away.
 const AHEAD: u64 = 16;
-/// Fetches of one piece of content at once; more readers wait.
+/// Most fetches of the same content at once. Further readers wait.
 const MAX_FETCHES: usize = 4;
-/// Failed fetches that are remembered for those who waited behind them.
+/// Most failed fetches remembered for the readers that waited for them.
 const FAILURES: usize = 32;
 
-/// See the module. All numbers are of units.
+/// The state of one cold read. All numbers count units.
 #[derive(Debug)]
 pub(super) struct Units {
     here: Vec<bool>,
     missing: u64,
-    /// What each reader still wants.
+    /// The units that each reader still wants.
     readers: HashMap<u64, Range<u64>>,
-    /// What each fetch is still to bring.
+    /// The units that each fetch has yet to bring.
     fetches: HashMap<u64, Range<u64>>,
-    /// Up to where each fetch has verified what it brings: it is on its way into the file, and readers have it already.
+    /// The end of the units that each fetch has verified. They are being written to the file, and readers already have
+    /// them.
     verified: HashMap<u64, u64>,
     failures: VecDeque<(u64, Range<u64>)>,
-    /// All of it came, and is to become the local file.
+    /// True while complete content is being published as the local file.
     publishing: bool,
     next_number: u64,
 }
 
-/// What a reader is to do about a unit.
+/// What a reader must do about a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Read it.
@@ -37,7 +38,7 @@ pub(super) enum Step {
     Wait,
     /// Begin this fetch of these units, then wait.
     Begin(u64, Range<u64>),
-    /// Give up: who was to bring it failed.
+    /// Give up: the fetch for it failed.
     Failed,
 }
 
@@ -60,26 +61,26 @@ impl Units {
         self.next_number
     }
 
-    /// A reader of these units comes.
+    /// Adds a reader of these units, and returns its number.
     pub(super) fn enter(&mut self, wanted: Range<u64>) -> u64 {
         let reader = self.number();
         self.readers.insert(reader, wanted);
         reader
     }
 
-    /// A reader turns to other units.
+    /// Changes the units that a reader wants.
     pub(super) fn want(&mut self, reader: u64, wanted: Range<u64>) {
         self.readers.insert(reader, wanted);
     }
 
-    /// A reader is done with all units before this one.
+    /// Marks all units before `unit` as read.
     pub(super) fn advance(&mut self, reader: u64, unit: u64) {
         if let Some(wanted) = self.readers.get_mut(&reader) {
             wanted.start = unit;
         }
     }
 
-    /// A reader leaves.
+    /// Removes a reader.
     pub(super) fn leave(&mut self, reader: u64) {
         self.readers.remove(&reader);
     }
@@ -89,7 +90,7 @@ impl Units {
         self.number()
     }
 
-    /// What a reader, who waits for this unit since then, is to do.
+    /// The next step of a reader that has waited for this unit since `since`.
     pub(super) fn step(&mut self, reader: u64, unit: u64, since: u64) -> Step {
         if self.here.get(unit as usize).copied().unwrap_or(true) {
             return Step::Here;
@@ -102,7 +103,7 @@ impl Units {
             return Step::Wait;
         }
         let wanted = self.readers.get(&reader).map_or(unit + 1, |wanted| wanted.end);
-        // What another fetch has verified is on its way into the file.
+        // Units that another fetch has verified are being written to the file.
         let is_verified = |unit: u64| {
             let mut fetches = self.fetches.iter();
             fetches.any(|(number, range)| {
@@ -118,19 +119,20 @@ impl Units {
         Step::Begin(fetch, unit..end)
     }
 
-    /// True if somebody waits, or will, for the next unit of a fetch. What came whole is written whole, whoever left.
+    /// True if a reader wants the next unit of a fetch, or will. A fetch that has verified everything is written
+    /// completely, even without readers.
     pub(super) fn is_needed(&self, fetch: u64) -> bool {
         let Some(range) = self.fetches.get(&fetch) else { return false };
         let next = self.verified.get(&fetch).map_or(range.start, |verified| range.start.max(*verified));
         next == range.end || self.readers.values().any(|wanted| wanted.contains(&next))
     }
 
-    /// True if somebody wants one of these units, or will.
+    /// True if a reader wants one of these units, or will.
     pub(super) fn is_wanted(&self, units: &Range<u64>) -> bool {
         self.readers.values().any(|wanted| wanted.start < units.end && units.start < wanted.end)
     }
 
-    /// A fetch has verified what comes before this unit.
+    /// Records that a fetch has verified all units before this one.
     pub(super) fn set_verified(&mut self, fetch: u64, before: u64) {
         if self.fetches.contains_key(&fetch) {
             let verified = self.verified.entry(fetch).or_default();
@@ -138,7 +140,7 @@ impl Units {
         }
     }
 
-    /// A fetch brought these units. True if with that everything is here, and is to be published.
+    /// Records units that a fetch has written. True if the content is now complete and must be published.
     pub(super) fn bring(&mut self, fetch: u64, units: Range<u64>) -> bool {
         if !self.fetches.contains_key(&fetch) {
             return false;
@@ -153,7 +155,7 @@ impl Units {
         is_last
     }
 
-    /// What came whole is the local file now, or cannot become it.
+    /// Ends publishing, successful or not.
     pub(super) fn end_publishing(&mut self) {
         self.publishing = false;
     }
@@ -163,7 +165,7 @@ impl Units {
         self.fetches.is_empty() && !self.publishing
     }
 
-    /// Whoever brought it, a fetch need not. True if nothing is left to it.
+    /// Skips units that arrived by other fetches. True if this fetch has nothing left to bring.
     pub(super) fn skip_what_is_here(&mut self, fetch: u64) -> bool {
         let Some(range) = self.fetches.get_mut(&fetch) else { return true };
         while !range.is_empty() && self.here[range.start as usize] {
@@ -172,18 +174,18 @@ impl Units {
         range.is_empty()
     }
 
-    /// The next unit of a fetch that has no end yet.
+    /// The units that a running fetch has yet to bring.
     pub(super) fn rest(&self, fetch: u64) -> Option<Range<u64>> {
         self.fetches.get(&fetch).filter(|range| !range.is_empty()).cloned()
     }
 
-    /// A fetch is over: it brought all, or nobody needs it.
+    /// Ends a fetch that is complete, or that no reader needs.
     pub(super) fn end(&mut self, fetch: u64) {
         self.verified.remove(&fetch);
         self.fetches.remove(&fetch);
     }
 
-    /// A fetch failed: those who wait for it are told.
+    /// Ends a failed fetch, so that its waiting readers fail.
     pub(super) fn fail(&mut self, fetch: u64) {
         let number = self.number();
         self.verified.remove(&fetch);
@@ -239,7 +241,7 @@ mod tests {
         units.bring(fetch, 50..52);
         units.end(fetch);
         assert_eq!(units.step(part, 51, since), Step::Here);
-        // The whole reader fetches around it when it comes there.
+        // The reader of everything fetches around it when it gets there.
         assert!(matches!(units.step(whole, 40, since), Step::Begin(_, range) if range == (40..50)));
     }
 
@@ -291,7 +293,7 @@ mod tests {
         assert!(matches!(units.step(reader, 1, later), Step::Begin(_, range) if range == (1..3)));
     }
 
-    /// A fetch of nothing was begun, again and again.
+    /// An empty fetch was begun over and over.
     #[test]
     fn what_a_far_fetch_has_verified_is_waited_for() {
         let mut units = Units::new(100);

@@ -1,7 +1,8 @@
-//! Places where a backend may have content although nothing in the catalog says so: an upload whose answer did not come, or
-//! one that did not come back as it went. A small file each, until the content is placed, or is to be removed there.
+//! Records where a backend may have content without a record in the catalog: after an upload whose answer was lost, or
+//! that was not read back correctly. Each record is a small file, kept until the content is placed or its removal is
+//! recorded.
 //!
-//! The files are not synced: they survive a killed process. After a power cut the backend may keep some bytes too many.
+//! The files are not synced. They survive a killed process. After a power cut the backend may keep some unneeded bytes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use crate::content::{Error, LocalContent};
 use crate::fetch::{PLACE, place_file};
 use crate::oci::Digest;
 
-/// The content does not lack a place: what was noted of its uploads is done with. If nobody holds it any more, what the
-/// backend may have is to be removed there.
+/// Settles the record of content that lacks no copy. If the content is unreferenced, a removal of what the backend may
+/// have is recorded first.
 pub(super) async fn settle(here: &LocalContent, remote: &Arc<Remote>, digest: &Digest) -> Result<(), Error> {
     let file = place_file(&remote.tokens, digest);
     let place = tokio::task::spawn_blocking(move || read(&file)).await.unwrap_or(None);
@@ -26,7 +27,7 @@ pub(super) async fn settle(here: &LocalContent, remote: &Arc<Remote>, digest: &D
         let placements = catalog.placements(digest)?;
         let known = placements.iter().any(|placement| placement.locator.same_place(&locator));
         if !known && catalog.is_lacking(digest)?.is_some() {
-            // It was pushed again this very moment: the next look places it.
+            // It was pushed again just now. The next look places it.
             return Ok(());
         }
     }
@@ -34,24 +35,24 @@ pub(super) async fn settle(here: &LocalContent, remote: &Arc<Remote>, digest: &D
     Ok(())
 }
 
-/// Nothing of an upload is worth remembering any more.
+/// Removes the record and the resume token of an upload.
 pub(super) async fn forget(remote: &Arc<Remote>, digest: &Digest) {
     let (tokens, digest) = (remote.tokens.clone(), digest.clone());
     let forget = move || {
         resume::forget(&tokens, &digest);
         match fs::remove_file(place_file(&tokens, &digest)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%digest, %error, "a note of an upload cannot be removed");
+                tracing::warn!(%digest, %error, "the record of an upload cannot be removed");
             }
             _ => {}
         }
     };
-    // It only fails where the process ends.
+    // This fails only while the process ends.
     let _ = tokio::task::spawn_blocking(forget).await;
 }
 
-/// What was noted of content that was placed or deleted since, and that nobody looks at any more. Answers what lacks a place
-/// still: whoever forgets it would not learn that it was deleted.
+/// Settles the records of content that was placed or deleted since and is not in the queue. Returns the content that
+/// still lacks a copy. The caller must queue it, or its deletion would go unnoticed.
 pub(super) async fn settle_old(
     here: &LocalContent,
     remote: &Arc<Remote>,
@@ -60,7 +61,7 @@ pub(super) async fn settle_old(
     let tokens = remote.tokens.clone();
     let listed = tokio::task::spawn_blocking(move || kept(&tokens)).await;
     let Ok(Ok(digests)) = listed else {
-        tracing::warn!("notes of earlier uploads cannot be listed");
+        tracing::warn!("records of earlier uploads cannot be listed");
         return Vec::new();
     };
     let mut lacking = Vec::new();
@@ -68,13 +69,13 @@ pub(super) async fn settle_old(
         if !matches!(here.catalog.is_lacking(&digest), Ok(None)) {
             lacking.push(digest);
         } else if let Err(error) = settle(here, remote, &digest).await {
-            tracing::warn!(%digest, %error, "what an earlier upload left cannot be told");
+            tracing::warn!(%digest, %error, "the record of an earlier upload cannot be settled");
         }
     }
     lacking
 }
 
-/// The digests that tokens or notes were kept for. Blocks.
+/// The digests with a token or an upload record. Blocks.
 pub(super) fn kept(directory: &Path) -> io::Result<Vec<Digest>> {
     let mut digests = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -87,7 +88,7 @@ pub(super) fn kept(directory: &Path) -> io::Result<Vec<Digest>> {
     Ok(digests)
 }
 
-/// A note that was cut off in the middle is none: nothing was sent before it was whole.
+/// Reads a record. An incomplete one counts as missing, since nothing is sent before the record is complete.
 fn read(path: &Path) -> Option<Locator> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }

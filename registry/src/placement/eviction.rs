@@ -1,6 +1,8 @@
-//! Eviction: local files above the cache's budget go, least recently used first, where a backend is known to have them.
+//! Eviction: removes local files above the cache's budget, least recently used first, if a backend is known to have
+//! them.
 //!
-//! A file goes only under its digest's lock, and only if what stands in the catalog says that the backend gave all of it
+//! A file is removed only under its digest's lock. By the catalog its content must have been read back whole, and no
+//! removal of it may still take effect. Lists of unit roots stay, since cold reads need them.
 //! back, and that no removal of it can be on its way there. Lists of unit roots stay: cold reads need them.
 
 use std::collections::BinaryHeap;
@@ -15,17 +17,17 @@ use super::Remote;
 use crate::content::{Error, LocalContent};
 use crate::oci::Digest;
 
-/// Files that one walk chooses at most.
+/// Most files chosen by one walk.
 const CHOSEN: usize = 1024;
-/// A file that is read often is marked as used no more often than this.
+/// Least time between two marks of a file as used.
 const MARK_EVERY: Duration = Duration::from_mins(1);
 
-/// What decides the order: the last use, then the name.
+/// The sort key: time of the last use, then the digest.
 type Age = (SystemTime, Digest);
-/// The same with the length.
+/// An age and the file's length.
 type Chosen = (SystemTime, Digest, u64);
 
-/// Evicts until `stop`; at once done without a budget.
+/// Evicts until `stop`. Without a budget it returns at once.
 pub(super) async fn run(here: &Arc<LocalContent>, remote: &Arc<Remote>, stop: &CancellationToken) {
     let settings = &remote.settings;
     while settings.cache_size > 0 && !stop.is_cancelled() {
@@ -41,9 +43,9 @@ pub(super) async fn run(here: &Arc<LocalContent>, remote: &Arc<Remote>, stop: &C
     }
 }
 
-/// Brings the local files below the budget, as far as they may go; says how many went.
+/// Evicts files until the rest fits the budget, or must stay. Returns how many were evicted.
 pub(super) async fn pass(here: &Arc<LocalContent>, budget: u64, stop: &CancellationToken) -> Result<u64, Error> {
-    // None may go while a backup copies them, so there is no need to look at all of them.
+    // A backup keeps all files, so none needs to be considered.
     if here.kept.is_asked_for() {
         return Ok(0);
     }
@@ -63,14 +65,14 @@ pub(super) async fn pass(here: &Arc<LocalContent>, budget: u64, stop: &Cancellat
             }
             after = Some((*used, digest.clone()));
         }
-        // The oldest may be just those that have to stay.
+        // The oldest files may be just the ones that must stay.
         if excess == 0 || after.is_none() {
             return Ok(evicted);
         }
     }
 }
 
-/// The bytes of all content, and the files that were not used for longest among those after `after`.
+/// The bytes of all content, and the least recently used files after `after`.
 fn oldest(store: &ContentStore, after: Option<&Age>) -> Result<(u64, Vec<Chosen>), StoreError> {
     let (mut total, mut chosen) = (0, BinaryHeap::new());
     for content in store.walk() {
@@ -101,12 +103,12 @@ async fn evict(here: &Arc<LocalContent>, digest: &Digest) -> Result<bool, Error>
         return Ok(false);
     }
     let name = digest.clone();
-    // A crash in the middle: the file is there or not, and either way the backend has it.
+    // A crash in the middle may leave the file or not. Either way the backend has the content.
     here.blocking_with(lock, move |store| store.remove(&name)).await
 }
 
 impl Remote {
-    /// Marks a file as used, where that decides what is evicted: its time of modification, as content never changes.
+    /// Marks a file as used, for eviction. It sets the time of modification, since content never changes.
     pub(crate) fn mark_used(&self, file: &File) {
         if self.settings.cache_size == 0 {
             return;

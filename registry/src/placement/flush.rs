@@ -1,4 +1,4 @@
-//! The end of a node: what is only here goes to the backend first, if it can in time.
+//! The flush at a stop: content that is only on this node is placed first, if there is time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{Durability, Remote};
 use crate::content::LocalContent;
 
-/// How long a backend may be out of reach before the end does not wait for it any more.
+/// How long a backend may be unreachable before a stop no longer waits for it.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 
-/// Waits until nothing is only here, for [`super::Settings::flush_timeout`] and no longer than there is hope; says how
-/// things stand then. To be called while [`super::run()`] runs.
+/// Waits until all content is at the backend, at most [`super::Settings::flush_timeout`]. It gives up sooner if the
+/// backend stays unreachable. Returns the state then. [`super::run()`] must be running.
 pub async fn flush(here: &Arc<LocalContent>, remote: &Arc<Remote>) -> Durability {
     let durability = || remote.durability(here.catalog.backlog(), here.catalog.unsettled_count());
     let Some(mut changes) = here.catalog.placement_changes() else { return durability() };
@@ -43,7 +43,7 @@ pub async fn flush(here: &Arc<LocalContent>, remote: &Arc<Remote>) -> Durability
             () = placed => {}
         }
     };
-    // Either way it is said how far it came.
+    // The state is returned in either case.
     let _ = timeout_at(deadline, ended).await;
     durability()
 }

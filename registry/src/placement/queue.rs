@@ -1,4 +1,5 @@
-//! What waits to be looked at, in bounded memory: when it is full, what waits longest is left to a scan.
+//! The queue of digests to look at, in limited memory. When it is full, the digests with the longest wait are left to a
+//! scan.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -7,18 +8,18 @@ use tokio::time::Instant;
 
 use crate::oci::Digest;
 
-/// Digests known at once, about 200 bytes each.
+/// Most digests in the queue, about 200 bytes each.
 const CAPACITY: usize = 4096;
-/// A scan finds no more while so many are ready.
+/// A scan adds no more digests while this many are ready.
 const ENOUGH_READY: usize = 256;
 
-/// Digests that are ready, that wait for their time, or that somebody is at.
+/// Digests that are ready, waiting for their time, or being worked on.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     ready: VecDeque<Digest>,
     waiting: BTreeMap<(Instant, u64), Digest>,
     known: HashMap<Digest, Entry>,
-    /// Tells apart what waits for the same time.
+    /// Orders entries with the same time.
     next_number: u64,
     overflowed: bool,
 }
@@ -26,15 +27,15 @@ pub(super) struct Queue {
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
     failures: u32,
-    /// Where it is in `waiting`.
+    /// Its key in `waiting`.
     waits: Option<(Instant, u64)>,
     running: bool,
-    /// Something happened to it while somebody was at it.
+    /// True if something happened to it while it was worked on.
     again: bool,
 }
 
 impl Queue {
-    /// Something happened to a digest: it is ready now, whatever it waited for.
+    /// Makes a digest ready because something happened to it, even if it was waiting.
     pub(super) fn push(&mut self, digest: Digest) {
         if let Some(entry) = self.known.get_mut(&digest) {
             if entry.running {
@@ -53,12 +54,12 @@ impl Queue {
         self.ready.push_back(digest);
     }
 
-    /// True if it is ready, waits, or somebody is at it.
+    /// True if the digest is ready, waiting, or being worked on.
     pub(super) fn knows(&self, digest: &Digest) -> bool {
         self.known.contains_key(digest)
     }
 
-    /// A scan met a digest; what is known keeps its time.
+    /// Adds a digest found by a scan. A known digest keeps its time.
     pub(super) fn found(&mut self, digest: Digest) {
         if self.known.contains_key(&digest) {
             return;
@@ -71,7 +72,7 @@ impl Queue {
         self.ready.push_back(digest);
     }
 
-    /// Forgets what would wait longest.
+    /// Drops the digest with the longest wait.
     fn make_room(&mut self) -> bool {
         let Some((_, digest)) = self.waiting.pop_last() else { return false };
         self.known.remove(&digest);
@@ -79,17 +80,17 @@ impl Queue {
         true
     }
 
-    /// True if a scan should go on.
+    /// True if a scan should continue.
     pub(super) fn wants_more(&self) -> bool {
         self.ready.len() < ENOUGH_READY && self.known.len() < CAPACITY
     }
 
-    /// True once after something was left to a scan.
+    /// True once after digests were left to a scan.
     pub(super) fn take_overflowed(&mut self) -> bool {
         std::mem::take(&mut self.overflowed)
     }
 
-    /// The next one that is ready; somebody is at it until [`Queue::done`] or [`Queue::again_at`].
+    /// The next ready digest. It counts as being worked on until [`Queue::done`] or [`Queue::again_at`].
     pub(super) fn next(&mut self, now: Instant) -> Option<Digest> {
         while let Some(first) = self.waiting.first_entry()
             && first.key().0 <= now
@@ -103,19 +104,19 @@ impl Queue {
         Some(digest)
     }
 
-    /// When the first one that waits is ready.
+    /// The time at which the next waiting digest is ready.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.waiting.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Nothing is left to do for it, unless something happened meanwhile.
+    /// Removes a digest, unless something happened to it meanwhile.
     pub(super) fn done(&mut self, digest: &Digest) {
         if self.known.remove(digest).is_some_and(|entry| entry.again) {
             self.push(digest.clone());
         }
     }
 
-    /// It is to be looked at again then.
+    /// Makes a digest wait until `at`.
     pub(super) fn again_at(&mut self, digest: Digest, at: Instant) {
         let Some(entry) = self.known.get_mut(&digest) else { return };
         entry.running = false;
@@ -129,7 +130,8 @@ impl Queue {
         self.waiting.insert(key, digest);
     }
 
-    /// It failed, and is to be looked at again then, whatever happened to it meanwhile: a failure may make news itself.
+    /// Makes a failed digest wait until `at`, even if something happened to it, since the failure itself may cause
+    /// news.
     pub(super) fn pause_until(&mut self, digest: Digest, at: Instant) {
         if let Some(entry) = self.known.get_mut(&digest) {
             entry.again = false;
@@ -137,21 +139,21 @@ impl Queue {
         self.again_at(digest, at);
     }
 
-    /// It failed: how often in a row.
+    /// Records a failure, and returns the number of failures in a row.
     pub(super) fn failed(&mut self, digest: &Digest) -> u32 {
         let Some(entry) = self.known.get_mut(digest) else { return 1 };
         entry.failures = entry.failures.saturating_add(1);
         entry.failures
     }
 
-    /// True if nothing is ready, waits or runs.
+    /// True if no digest is ready, waiting or being worked on.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
 }
 
-/// How long to stay away after so many failures in a row.
+/// The pause after this many failures in a row.
 pub(super) fn pause(failures: u32, first: Duration, longest: Duration) -> Duration {
     first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(longest)
 }

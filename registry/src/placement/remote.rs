@@ -1,4 +1,4 @@
-//! The backend of a node, with how it is to be used and how that goes.
+//! The backend of a node, with its settings and its state.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,41 +14,41 @@ use crate::content::DigestLocks;
 use crate::fetch::{self, Origin};
 use crate::units;
 
-/// What an answer to a push promises.
+/// What the answer to a push promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Acknowledgement {
-    /// That the content is durable on this node.
+    /// The content is durable on this node.
     #[default]
     Local,
-    /// Of a manifest: that it and all that it refers to is at the backend, and what reading parts of it takes. Of a blob: as
-    /// much, if it does not take long.
+    /// For a manifest: it, all content that it references, and the lists for reading parts are at the backend. For a
+    /// blob: the same, if that does not take long.
     Network,
 }
 
-/// How the backend is to be used.
+/// Settings of placement.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Pieces of content that are on their way at once.
+    /// Most pieces of content placed at once.
     pub transfers: usize,
-    /// Pause after a first failure; it doubles with each further one.
+    /// Pause after a first failure. It doubles with each further failure.
     pub first_pause: Duration,
     /// Longest pause.
     pub longest_pause: Duration,
-    /// So long a removal that was asked for may still arrive at the backend.
+    /// How long a removal may still take effect after it was requested.
     pub settle: Duration,
-    /// How long an endpoint is waited for that is asked to remove something; then it is asked again later.
+    /// Longest wait for an endpoint's answer to a removal. Then it is asked again later.
     pub removal_patience: Duration,
-    /// Bytes of local files above which those go that the backend is known to have; 0 = never.
+    /// Bytes of local files above which content at the backend is evicted; 0: never.
     pub cache_size: u64,
-    /// Between two looks at how much there is.
+    /// Interval between two checks of the cache's size.
     pub evict_every: Duration,
-    /// Bytes not yet placed at which no upload can be begun; 0 = no limit.
+    /// Bytes not yet placed at which no upload can begin; 0: no limit.
     pub staging_limit: u64,
-    /// What an answer to a push promises.
+    /// What the answer to a push promises.
     pub acknowledge: Acknowledgement,
-    /// How long such an answer may wait: ingresses cut after 60 s, containerd after 30.
+    /// Longest wait for such an answer. Ingresses cut after 60 s, containerd after 30 s.
     pub acknowledge_patience: Duration,
-    /// How long a stop waits for what is only here.
+    /// Longest time that a stop takes to place content that is only on this node.
     pub flush_timeout: Duration,
     /// How content is fetched.
     pub fetch: fetch::Settings,
@@ -67,7 +67,7 @@ impl Default for Settings {
             staging_limit: 0,
             acknowledge: Acknowledgement::Local,
             acknowledge_patience: Duration::from_secs(20),
-            // Kubernetes kills after 30 s.
+            // Kubernetes kills a pod after 30 s.
             flush_timeout: Duration::from_secs(20),
             fetch: fetch::Settings::default(),
         }
@@ -81,31 +81,31 @@ pub struct Remote {
     /// The backend to fetch from.
     pub(crate) origin: Arc<Origin>,
     pub(crate) settings: Settings,
-    /// The first portal is the attached one, whose copies lie on this machine's own disk.
+    /// True if the first portal is the attached one, whose copies are on this machine's own disk.
     pub(crate) has_attached: bool,
     pub(crate) clock: Clock,
-    /// Resume tokens, a file for each upload that broke off.
+    /// Directory of resume tokens, a file for each interrupted upload.
     pub(crate) tokens: PathBuf,
-    /// Held by whoever stores content of a digest there, and by whoever begins to remove it.
+    /// Taken by tasks that store content of a digest there, or that begin to remove it.
     pub(crate) moves: DigestLocks,
-    /// Those that have begun: whoever stores the same content breaks them off.
+    /// The removals in flight. A task that stores the same content stops them.
     pub(crate) removals: Removals,
     pub(crate) running: AtomicUsize,
     trouble: Mutex<Option<String>>,
 }
 
-/// Whether this node could be lost now, by its records. Only a backend that answers can make a "yes" of it.
+/// Whether this node's disk could be lost now, by its records. It is certain only while the backend answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Durability {
-    /// What is only here.
+    /// Content that is only on this node.
     pub backlog: Backlog,
-    /// Pieces of content that no portal has given back whole yet, the backlog included.
+    /// Number of pieces of content that no portal has returned whole yet, including the backlog.
     pub not_read_back: u64,
-    /// The only copies are at the attached portal, on this machine's own disk.
+    /// True if the only copies are at the attached portal, on this machine's own disk.
     pub on_this_disk: bool,
-    /// Pieces of content on their way.
+    /// Number of pieces of content being placed.
     pub running: usize,
-    /// What went wrong last, if nothing has gone well since.
+    /// The last failure, if nothing has succeeded since.
     pub trouble: Option<String>,
 }
 
@@ -126,7 +126,7 @@ impl Remote {
         }
     }
 
-    /// The same, with whether its first portal is attached.
+    /// Sets whether the first portal is the attached one.
     #[must_use]
     pub fn attached(self, has_attached: bool) -> Self {
         Remote { has_attached, ..self }
@@ -145,17 +145,17 @@ impl Remote {
         }
     }
 
-    /// How an attempt went; `None` = well.
+    /// Records the outcome of an attempt; `None`: success.
     pub(crate) fn set_trouble(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    /// How things stand, with these counts of the catalog.
+    /// The state of placement, with these counts from the catalog.
     pub fn durability(&self, backlog: Backlog, not_read_back: u64) -> Durability {
         Durability {
             backlog,
             not_read_back,
-            // Of several copies, one at least is at another portal.
+            // If there are several copies, at least one is at another portal.
             on_this_disk: self.has_attached && self.backend.capabilities().copies <= 1,
             running: self.running.load(Ordering::Relaxed),
             trouble: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -164,7 +164,7 @@ impl Remote {
 }
 
 impl Durability {
-    /// True if nothing lacks a copy.
+    /// True if no content lacks a copy.
     pub fn is_safe(&self) -> bool {
         self.backlog.count == 0 && self.not_read_back == 0 && !self.on_this_disk
     }
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(of(3, 41 << 20), "safe to close: no, 3 blobs, 41.0 MiB");
     }
 
-    /// The start page and the log said "safe to close: yes" of both.
+    /// The start page and the log said "safe to close: yes" in both cases.
     #[test]
     fn copies_on_the_same_disk_and_those_never_read_back_are_not_safe() {
         let attached = Durability { on_this_disk: true, ..Durability::default() };

@@ -1,4 +1,4 @@
-//! Removals that are on their way to the backend, so that whoever stores the same content can break them off.
+//! Removals in flight to the backend, so that a task that stores the same content can stop them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::oci::Digest;
 
-/// Clones share them.
+/// The removals in flight. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Removals(Arc<Shared>);
 
@@ -18,15 +18,15 @@ struct Shared {
     ended: watch::Sender<()>,
 }
 
-/// Of one piece of content.
+/// The removals of one piece of content.
 #[derive(Debug, Default)]
 struct UnderWay {
     stop: CancellationToken,
-    /// Where it is asked for, by number.
+    /// Numbers of the endpoints asked.
     endpoints: Vec<usize>,
 }
 
-/// One request at one endpoint. It is over when this is dropped: what sends it must be dropped before.
+/// One request at one endpoint. It ends when this is dropped, so the code that sends it must be dropped first.
 #[derive(Debug)]
 pub(super) struct Removal {
     all: Removals,
@@ -36,8 +36,8 @@ pub(super) struct Removal {
 }
 
 impl Removals {
-    /// `None` while one is under way there: what came of that is to be known first. To be called by those who hold
-    /// [`super::Remote::moves`] of the digest, which they need not keep.
+    /// Begins a removal. `None` while another one is in flight there, since its outcome must be known first. The caller
+    /// must have the digest's lock of [`super::Remote::moves`], but only for this call.
     pub(super) fn begin(&self, digest: &Digest, endpoint: usize) -> Option<Removal> {
         let mut under_way = self.lock();
         let entry = under_way.entry(digest.clone()).or_default();
@@ -49,8 +49,8 @@ impl Removals {
         Some(Removal { all: self.clone(), digest: digest.clone(), endpoint, stop })
     }
 
-    /// Returns when none of this digest is under way. To be called by those who hold [`super::Remote::moves`] of it, so
-    /// that no other one begins.
+    /// Stops the removals of a digest, and returns when they have ended. The caller must keep the digest's lock of
+    /// [`super::Remote::moves`], so that no other removal begins.
     pub(super) async fn break_off(&self, digest: &Digest) {
         let mut ended = self.0.ended.subscribe();
         loop {
@@ -69,7 +69,7 @@ impl Removals {
 }
 
 impl Removal {
-    /// Returns when somebody wants to store the content.
+    /// Returns when a task wants to store the content.
     pub(super) async fn broken_off(&self) {
         self.stop.cancelled().await;
     }

@@ -1,4 +1,4 @@
-//! Resume tokens of uploads that broke off: a small file each, so that they survive a crash.
+//! Resume tokens of interrupted uploads, each in a small file, so that they survive a crash.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::oci::Digest;
 
-/// The token of one piece of content. It may give access to the upload, so only this user can read it.
+/// The token file of one piece of content. The token may give access to the upload, so only this user can read it.
 #[derive(Debug)]
 pub(super) struct TokenFile {
     path: PathBuf,
@@ -19,12 +19,12 @@ pub(super) struct TokenFile {
 }
 
 impl TokenFile {
-    /// Reads what was kept. Blocks. What cannot be read costs a repetition.
+    /// Reads the stored token. An unreadable one only means that the upload starts again. Blocks.
     pub(super) fn open(directory: &Path, digest: &Digest) -> Self {
         let path = directory.join(digest.file_name());
         let last = read(&path).inspect_err(|error| {
             if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(%digest, %error, "a resume token cannot be read, the upload begins anew");
+                tracing::warn!(%digest, %error, "a resume token cannot be read, so the upload starts again");
             }
         });
         TokenFile { path, last: Mutex::new(last.ok().flatten()) }
@@ -42,13 +42,13 @@ impl Resume for TokenFile {
         Box::pin(async move {
             let kept = tokio::task::spawn_blocking(move || write(&path, token.as_str())).await;
             if let Ok(Err(error)) = kept {
-                tracing::warn!(%error, "a resume token cannot be kept, a broken-off upload would begin anew");
+                tracing::warn!(%error, "a resume token cannot be stored, so an interrupted upload would start again");
             }
         })
     }
 }
 
-/// Forgets a token. Blocks. A file that stays costs one question at the most.
+/// Removes a token. A file that stays costs at most one call. Blocks.
 pub(super) fn forget(directory: &Path, digest: &Digest) {
     match fs::remove_file(directory.join(digest.file_name())) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -64,7 +64,7 @@ fn read(path: &Path) -> io::Result<Option<ResumeToken>> {
     Ok(ResumeToken::try_from(text).ok().filter(|token| !token.as_str().is_empty()))
 }
 
-/// Replaces the file. A crash leaves the old token, the new one, or none: each is one that the backend may refuse.
+/// Replaces the file. A crash leaves the old token, the new one, or none. The backend may refuse any of them.
 fn write(path: &Path, token: &str) -> io::Result<()> {
     replace_file(&[token.as_bytes()], &path.with_extension("new"), path)
 }

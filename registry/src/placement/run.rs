@@ -1,4 +1,4 @@
-//! The loop that keeps a backend supplied: a scan at the start, news from then on, pauses after failures.
+//! The loop of placement: a scan at the start, then news, with pauses after failures.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use crate::catalog::LackingPage;
 use crate::content::{Error, LocalContent};
 use crate::oci::Digest;
 
-/// Digests looked at in one step of a scan.
+/// Digests examined in one step of a scan.
 const LOOKS: usize = 512;
-/// Between two scans.
+/// Interval between two scans.
 const BETWEEN_SCANS: Duration = Duration::from_mins(1);
 
-/// Places what the node holds until `stop`.
+/// Places all referenced content, until `stop`. Returns at once on a node without a backend.
 pub async fn run(here: Arc<LocalContent>, remote: Arc<Remote>, stop: CancellationToken) {
     let Some(news) = here.catalog.take_placement_news() else { return };
     let looks = (JoinSet::new(), HashMap::new());
@@ -33,12 +33,12 @@ pub async fn run(here: Arc<LocalContent>, remote: Arc<Remote>, stop: Cancellatio
     tokio::join!(placer.run(), unpin::run(&names, &backend, &end), eviction::run(&names, &backend, &end));
 }
 
-/// How far the scan is.
+/// The progress of a scan.
 #[derive(Debug)]
 enum Scan {
-    /// It goes on after this digest, or begins.
+    /// It continues after this digest; `None`: at the beginning.
     At(Option<Digest>),
-    /// Not before this time, and only if something was left to it.
+    /// It does not start before this time, and only if digests were left to it.
     Rests(Instant),
 }
 
@@ -54,7 +54,7 @@ struct Placer {
 
 impl Placer {
     async fn run(mut self) {
-        // What was missed until now the first scan finds.
+        // The first scan finds all content, including that of earlier news.
         let mut left_to_scan = false;
         let _ = self.here.catalog.missed_placement_news();
         while !self.stop.is_cancelled() {
@@ -72,11 +72,12 @@ impl Placer {
             self.begin_looks();
             self.wait(left_to_scan).await;
         }
-        // Uploads break off here and go on at the next start.
+        // Uploads are interrupted here, and continue at the next start.
         self.looks.0.shutdown().await;
     }
 
-    /// A scan does not meet what was deleted before it came there, though the backend may have something of it.
+    /// Settles records of earlier uploads. A scan misses content deleted before it, although the backend may have parts
+    /// of it.
     async fn settle_old(&mut self) {
         let looked_at = |digest: &Digest| self.queue.knows(digest);
         for digest in attempts::settle_old(&self.here, &self.remote, looked_at).await {
@@ -98,7 +99,7 @@ impl Placer {
                     None => Scan::Rests(Instant::now() + BETWEEN_SCANS),
                 };
             }
-            // The index is being built anew: it will say that news were missed.
+            // The index is being rebuilt. After that the catalog reports missed news.
             Err(_) => self.scan = Scan::Rests(Instant::now() + self.remote.settings.first_pause),
         }
     }
@@ -160,13 +161,14 @@ impl Placer {
         }
     }
 
-    /// The backend's word counts where it asks for more.
+    /// The pause after a failure. It is at least as long as the backend asks for.
     fn pause_after(&mut self, digest: &Digest, trouble: &Trouble) -> Duration {
         let settings = &self.remote.settings;
         let failures = self.queue.failed(digest);
         let longest = settings.longest_pause;
         let differs = matches!(trouble, Trouble::ReadBackDiffers | Trouble::Backend(_));
-        // What will not pass by itself is looked at rarely; what came back wrong is uploaded anew soon, if only once.
+        // Failures that do not pass by themselves are retried rarely. Content that came back wrong is uploaded again
+        // soon, but only a few times.
         let own = if trouble.is_passing() || (differs && failures < 3) {
             pause(failures, settings.first_pause, longest)
         } else {

@@ -16,7 +16,7 @@ pub(super) enum Trouble {
     #[error(transparent)]
     Local(#[from] Error),
     /// The backend returned other bytes than it was sent.
-    #[error("the backend gave back other bytes")]
+    #[error("the backend returned other bytes")]
     ReadBackDiffers,
 }
 

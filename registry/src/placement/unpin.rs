@@ -1,27 +1,28 @@
-//! Removal at the backend of what nobody holds any more: asked for at each endpoint by itself, again and again until it is
-//! answered there.
+//! Removes copies of unreferenced content at the backend. Each endpoint is asked separately, and repeatedly, until it
+//! answers.
 //!
-//! Why content that is pushed again need not wait for a removal, and is not lost by one. Of each request for a removal it
-//! is known when it *ended*: it was answered, failed, was given up after a while, was broken off because the same content
-//! is to be stored, or its process died. Whatever became of it, it takes effect within [`super::Settings::settle`] after
-//! that, or never. `U` is any request, `P` the upload of the same content after it was pushed again:
+//! This explains why content that is pushed again need not wait for a removal, and is not lost by one. The end of each
+//! removal request is known: it was answered, failed, timed out, was stopped because the same content is to be stored,
+//! or its process died. In every case it takes effect within [`super::Settings::settle`] after that, or never. `U` is
+//! any request, and `P` the upload of the same content after it was pushed again:
 //!
-//! - *`P` begins while `U` is under way.* Whoever stores content holds its `moves` lock, under which alone a request may
-//!   begin, and first breaks off those under way: `U` ends before the first byte of `P` is sent. It needed an
-//!   `UnpinPending`, which stands until `P` is recorded (see below): so `P` is sent in full wherever the bytes seem to be,
-//!   and its `Placed` has the time of its commit, which is after the end of `U`. Until [`super::Settings::settle`] after
-//!   that time nothing is evicted; then each endpoint is asked for the content and has to pin it anew, what is missing is
-//!   sent again, and it is read back.
-//! - *A crash before `P` is recorded* ends `U` and `P`; the `UnpinPending` stands, the content still lacks a place, and
-//!   all begins anew after the end of `U`. *A crash after it*: the `Placed` keeps its time.
-//! - *Deleted again during `P`*: no removal begins while the `moves` lock is held; then `P` is recorded as an
-//!   `UnpinPending`, newer than any request, so that one more is sent to each endpoint after `P` has ended.
-//! - *`P` begins after the pending unpin was closed.* That happens only the settle time after the last endpoint answered;
-//!   each endpoint has one request at a time, so that all others there had ended before. A crash forgets what was
-//!   answered: all are asked again, and none of the requests before is younger than these. So nothing can reach `P`.
+//! - *`P` begins while `U` is in flight.* A task that stores content has its `moves` lock, and only under that lock can
+//!   a request begin. It first stops the requests in flight, so `U` ends before the first byte of `P` is sent. `U`
+//!   needed an `UnpinPending`, which is in force until `P` is recorded (see below). So `P` is sent in full, wherever
+//!   the bytes seem to be. Its `Placed` has the time of its commit, which is after the end of `U`. Until
+//!   [`super::Settings::settle`] after that time nothing is evicted. Then each endpoint is asked for the content and
+//!   must pin it again, missing content is sent again, and it is read back.
+//! - *A crash before `P` is recorded* ends `U` and `P`. The `UnpinPending` is still in force, the content still lacks a
+//!   copy, and all begins again after the end of `U`. *A crash after it*: the `Placed` keeps its time.
+//! - *Deleted again during `P`*: no removal begins while the `moves` lock is taken. Then `P` is recorded as an
+//!   `UnpinPending`, newer than any request. So one more request is sent to each endpoint after `P` has ended.
+//! - *`P` begins after the pending unpin was closed.* An unpin is closed only the settle time after the last endpoint
+//!   answered. Each endpoint has one request at a time, so all earlier requests there had ended before. A crash forgets
+//!   the answers: all endpoints are asked again, and no earlier request is younger than these. So nothing can reach
+//!   `P`.
 //!
-//! One that does not answer keeps nobody else waiting: each endpoint has places of its own for requests under way, and
-//! each request has an end.
+//! An endpoint that does not answer delays no other: each has its own limit of requests in flight, and each request has
+//! a deadline.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -40,46 +41,46 @@ use crate::catalog::fact::Locator;
 use crate::content::{Error, LocalContent};
 use crate::oci::Digest;
 
-/// Pending unpins looked at in one step.
+/// Pending unpins read in one step.
 const PAGE: usize = 256;
-/// Pending unpins that are under way at once, each in less than a KiB; others wait until some are closed, which takes the
-/// settle time after the last answer.
+/// Most pending unpins worked on at once, each in less than a KiB. Others wait until some are closed, the settle time
+/// after their last answer.
 const UNDER_WAY: usize = 16_384;
-/// Between two looks at what is pending, at least and at most.
+/// Shortest and longest interval between two reads of the pending unpins.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 const MOST_PAUSE: Duration = Duration::from_mins(1);
-/// A look that took long is not repeated before so many times as long.
+/// After a slow read, the next one waits this many times its duration.
 const LOOKS_APART: u32 = 20;
-/// What is stored just now, or held again, is looked at again after so many first pauses.
+/// Unpins of content that is being stored, or is referenced again, are retried after this many first pauses.
 const HELD_PAUSES: u32 = 5;
 
-/// What came of one request.
+/// The outcome of one request.
 #[derive(Debug)]
 enum Asked {
     Answered,
     Failed(BackendError),
-    /// It is not to be removed now: it is held again, or on its way there.
+    /// It must not be removed now: it is referenced again, or being stored.
     NotNow,
 }
 
-/// One endpoint, with what is to be asked there.
+/// One endpoint, with the requests due there.
 #[derive(Debug, Default)]
 struct Lane {
-    /// `None`: the backend names none, and is asked as a whole.
+    /// `None` if the backend names no endpoints and is asked as a whole.
     endpoint: Option<String>,
-    /// What is to be asked when, by the sequence of what is pending.
+    /// Requests by due time and by the sequence of their unpin.
     due: BTreeSet<(Instant, u64)>,
     running: usize,
 }
 
-/// One pending unpin, of one sequence.
+/// A pending unpin with its sequence.
 #[derive(Debug)]
 struct Pending {
     digest: Digest,
     placement: Placement,
     /// Failures in a row, by lane.
     failures: Vec<u32>,
-    /// Lanes that have not answered.
+    /// Number of lanes that have not answered.
     unanswered: usize,
 }
 
@@ -88,14 +89,14 @@ struct Unpins<'a> {
     remote: &'a Arc<Remote>,
     lanes: Vec<Lane>,
     pending: HashMap<u64, Pending>,
-    /// Answered everywhere, to be closed then.
+    /// Unpins answered by all endpoints, by the time at which they are closed.
     closing: BTreeSet<(Instant, u64)>,
     asked: JoinSet<Result<Asked, Error>>,
     /// Lane and sequence of each request.
     names: HashMap<Id, (usize, u64)>,
 }
 
-/// Removes until `stop`.
+/// Removes copies until `stop`.
 pub(super) async fn run(here: &Arc<LocalContent>, remote: &Arc<Remote>, stop: &CancellationToken) {
     let Some(mut changes) = here.catalog.placement_changes() else { return };
     let mut unpins = Unpins::new(here, remote);
@@ -123,7 +124,7 @@ pub(super) async fn run(here: &Arc<LocalContent>, remote: &Arc<Remote>, stop: &C
             () = sleep_until(until) => {}
         }
     }
-    // Requests under way end here.
+    // Requests in flight end here.
     unpins.asked.shutdown().await;
 }
 
@@ -145,7 +146,7 @@ impl<'a> Unpins<'a> {
         }
     }
 
-    /// Takes up what is pending, and forgets what is not any more.
+    /// Adds new pending unpins, and drops those that are no longer pending.
     async fn look(&mut self) -> Result<(), Error> {
         let mut listed = HashSet::new();
         let mut after: Option<(Digest, Locator)> = None;
@@ -168,7 +169,7 @@ impl<'a> Unpins<'a> {
         Ok(())
     }
 
-    /// What lies elsewhere waits until that is configured again; `status` tells how much it is.
+    /// Adds a pending unpin. Unpins at endpoints that are not configured wait, and `status` counts them.
     fn take_up(&mut self, digest: Digest, placement: Placement) -> bool {
         let reaches = self.here.catalog.wanted().is_some_and(|wanted| wanted.reaches(&placement.locator));
         if !reaches || self.pending.len() >= UNDER_WAY {
@@ -180,7 +181,7 @@ impl<'a> Unpins<'a> {
         true
     }
 
-    /// Sends as many requests as may be under way.
+    /// Sends as many requests as allowed.
     fn begin(&mut self) {
         let now = Instant::now();
         for (number, lane) in self.lanes.iter_mut().enumerate() {
@@ -233,14 +234,14 @@ impl<'a> Unpins<'a> {
         lane.due.insert((now + wait, sequence));
     }
 
-    /// Closes what was answered everywhere long enough ago.
+    /// Closes unpins that all endpoints answered long enough ago.
     async fn close_due(&mut self) {
         while let Some((due, sequence)) = self.closing.first().copied()
             && due <= Instant::now()
         {
             self.closing.remove(&(due, sequence));
             let Some(pending) = self.pending.get(&sequence) else { continue };
-            // Those that were not asked still have it.
+            // Endpoints that were not asked still have it.
             let endpoints = self.lanes.iter().filter_map(|lane| lane.endpoint.clone()).collect();
             let locator = Locator { endpoints, ..pending.placement.locator.clone() };
             let command = Command::RecordUnplaced { digest: pending.digest.clone(), locator, standing: sequence };
@@ -264,7 +265,7 @@ impl<'a> Unpins<'a> {
     }
 }
 
-/// Asks for a removal at one endpoint, by its number and name. Breaks off when the content is to be stored.
+/// Asks one endpoint, given by number and name, for a removal. Stops when the content is to be stored.
 async fn ask(
     here: &LocalContent,
     remote: &Remote,
@@ -275,7 +276,7 @@ async fn ask(
     let locator = &placement.locator;
     let Ok(content) = Content::new(digest.clone(), locator.stored_size) else { return Ok(Asked::NotNow) };
     let removal = {
-        // An upload of the same content may take hours; it ends in a `placed` that takes the place of this.
+        // An upload of the same content may take hours. Its `placed` then replaces this unpin.
         let Some(_move) = remote.moves.try_lock(digest) else { return Ok(Asked::NotNow) };
         let catalog = &here.catalog;
         let stands = catalog.placements(digest)?.iter().any(|found| found.sequence == placement.sequence);
@@ -299,7 +300,7 @@ async fn ask(
             Err(_) => Asked::Failed(BackendError::TimedOut { waited_for: "answer to a removal", after }),
         },
     };
-    // The request is dropped by now.
+    // The request has been dropped by now.
     drop(removal);
     Ok(asked)
 }

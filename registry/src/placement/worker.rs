@@ -1,4 +1,4 @@
-//! One look at one piece of content: it is placed if it lacks a place, and read back if it was not yet.
+//! One look at a piece of content: places it if it lacks a copy, and reads it back if that is due.
 
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use crate::content::{Error, LocalContent};
 use crate::fetch;
 use crate::oci::Digest;
 
-/// What is to be done with it next.
+/// What to do next with the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Nothing.
     Done,
-    /// Another look, at this time: milliseconds since the Unix epoch.
+    /// Look again at this time, in milliseconds since the Unix epoch.
     LookAt(u64),
 }
 
-/// Looks at a digest and does what is to be done.
+/// Looks at a digest, and does what is due.
 pub(super) async fn look_at(
     here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
@@ -35,8 +35,8 @@ pub(super) async fn look_at(
     read_back_if_due(here, remote, digest, stop).await
 }
 
-/// Not while another one stores it there; one who removes it there is stopped. What becomes of the removal is no longer
-/// known then: see [`super::unpin`] for why nothing is lost by it.
+/// Places content that lacks a copy. It waits for another task that stores the content, and stops one that removes it.
+/// The outcome of that removal is then unknown: [`super::unpin`] explains why nothing is lost.
 async fn place_if_lacking(
     here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
@@ -63,7 +63,7 @@ async fn place_if_lacking(
     Ok(())
 }
 
-/// The file that is here; one that is not is made again if it is a list of roots, or else fetched.
+/// The local file. If it is missing, a list of roots is computed again, and other content is fetched.
 async fn source_of(
     here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
@@ -82,7 +82,7 @@ async fn source_of(
     Err(trouble)
 }
 
-/// The file that is here, with what it is checked by.
+/// The local file, with the data to verify it.
 async fn local_source(
     here: &Arc<LocalContent>,
     digest: &Digest,
@@ -96,8 +96,8 @@ async fn local_source(
     Ok(Arc::new(FileSource::new(file, content)))
 }
 
-/// Content that is not here and has too few copies: it may be at some of the configured endpoints, recorded or not, as
-/// one that was configured under another address. True if it is here from now on.
+/// Fetches content that has no local file and too few copies. It may be at configured endpoints, even without a record,
+/// for example after an endpoint's address changed. True if it is local from now on.
 async fn bring_back(
     here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
@@ -122,15 +122,16 @@ async fn bring_back(
         here.catalog.commit(vec![command]).await.map_err(Error::from)?;
     }
     fetch::bring_back(here, &remote.origin, digest, size).await.map_err(|error| match error {
-        fetch::Error::Unavailable => {
-            BackendError::Unavailable { retry_after: None, cause: "the content is not here, nor to be had now".into() }
-                .into()
+        fetch::Error::Unavailable => BackendError::Unavailable {
+            retry_after: None,
+            cause: "the content has no local file and cannot be fetched now".into(),
         }
+        .into(),
         fetch::Error::Local(error) => Trouble::Local(error),
     })
 }
 
-/// Whether a removal of it may still be on its way to the backend.
+/// True if a removal of it may still take effect at the backend.
 fn is_being_removed(remote: &Remote, placements: &[Placement]) -> bool {
     let wanted = Remote::wanted(&*remote.backend);
     let removing = |placement: &Placement| placement.unpin_pending || placement.after_unpin.is_some();
@@ -141,15 +142,15 @@ fn is_being_removed(remote: &Remote, placements: &[Placement]) -> bool {
 
 async fn locate_and_put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: bool) -> Result<Locator, Trouble> {
     if let Some(known) = remote.backend.locate(Arc::clone(source)).await? {
-        // Whoever is asked for it may have it.
+        // Any endpoint that is asked for it may have it.
         let known = Locator { endpoints: remote.backend.endpoints(), ..known };
         fetch::remember_place(&remote.tokens, source.content().digest(), &known).await?;
     }
     put(remote, source, again).await
 }
 
-/// `again`: what seems to be there may be about to go. Else an upload that was acknowledged and not recorded is found by
-/// its address.
+/// Stores content. `again`: a copy that seems to exist may be about to be removed. Otherwise an acknowledged but
+/// unrecorded upload is found by its address.
 async fn put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: bool) -> Result<Locator, Trouble> {
     let (tokens, digest) = (remote.tokens.clone(), source.content().digest().clone());
     let token = tokio::task::spawn_blocking(move || resume::TokenFile::open(&tokens, &digest)).await?;
@@ -160,7 +161,7 @@ async fn put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: bool) -> Res
     Ok(stored?)
 }
 
-/// A local file whose bytes are not the content's is looked into.
+/// Examines the local file if its bytes do not match.
 async fn doubting<T>(
     outcome: Result<T, Trouble>,
     here: &Arc<LocalContent>,
@@ -173,7 +174,7 @@ async fn doubting<T>(
     outcome
 }
 
-/// Reads back whole what was placed and not read back yet, once no removal can still be on its way there.
+/// Reads back content whole if that is due, once no removal of it can still take effect.
 async fn read_back_if_due(
     here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
@@ -196,7 +197,7 @@ async fn read_back_if_due(
         None => Some(placement),
     };
     let Some(placement) = placement else { return Ok(Next::LookAt(remote.clock.now_ms())) };
-    // The digest alone says whether all of it is right.
+    // The digest alone decides whether all of it is right.
     let content = here.for_reading(digest, size).await?;
     match read_whole(here, remote, &content, &placement.locator).await {
         Ok(true) => {
@@ -218,8 +219,8 @@ async fn read_back_if_due(
     }
 }
 
-/// Bytes were found that are not the content's. They may be those of the local file, which is put aside then; else its
-/// roots may have been computed when such a file stood there.
+/// Examines content after wrong bytes were found. If the local file is damaged, it is quarantined. Otherwise the roots
+/// may have been computed from a damaged file, and are computed again.
 async fn doubt(here: &Arc<LocalContent>, digest: &Digest, size: u64, stop: &CancellationToken) -> Result<(), Trouble> {
     if here.put_aside(digest).await?.is_some() {
         return Ok(());
@@ -230,8 +231,8 @@ async fn doubt(here: &Arc<LocalContent>, digest: &Digest, size: u64, stop: &Canc
     }
 }
 
-/// A removal of before may have taken what an endpoint had acknowledged: each is asked for it, pins it anew, and gets it
-/// again if it is missing. `None` if the placement does not stand any more.
+/// Places content again, since an earlier removal may have taken acknowledged copies. Each endpoint is asked for it,
+/// pins it again, and gets it again if it is missing. `None` if the placement is no longer in force.
 async fn place_again(
     here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
@@ -246,7 +247,7 @@ async fn place_again(
         return Ok(None);
     }
     let source = match local_source(here, digest, size, stop).await {
-        // What the backend has is all that there is.
+        // The backend's copy is the only one.
         Err(Trouble::Local(Error::Missing)) => return Ok(Some(placement)),
         source => source?,
     };

@@ -22,8 +22,7 @@ impl Catalog {
         self.read(|index| places::placements(index, digest, MAX_PLACEMENTS))
     }
 
-    /// The placements that content can be read from; those that were read back come first. None without
-    /// [`Catalog::wanted`].
+    /// The placements that content can be read from, read-back ones first. None without [`Catalog::wanted`].
     pub fn standing_places(&self, digest: &Digest) -> Result<Vec<Placement>, ReadError> {
         let Some(wanted) = self.wanted() else { return Ok(Vec::new()) };
         let mut placements = self.placements(digest)?;

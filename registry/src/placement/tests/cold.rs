@@ -1,4 +1,4 @@
-//! Content that went from here, and comes back when it is asked for.
+//! Content that was evicted, and comes back when it is read.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::service::{ColdBlob, Error, Found, Start};
 use crate::{admin, gc};
 
 impl Node {
-    /// A large blob that is only at the backend; nothing runs.
+    /// A large blob that is only at the backend. Placement does not run.
     pub(crate) async fn with_cold(bytes: &[u8], settings: Settings) -> (Self, Digest) {
         let mut node = Node::new(GRACE, settings);
         let digest = node.fixture.push_blob(bytes).await;
@@ -125,7 +125,7 @@ async fn sixteen_clients_make_one_fetch_and_the_file_is_here_again() {
     assert_eq!(node.evict().await, 1, "and may go again");
 }
 
-/// As a node that lost them, and one whose file is of something else.
+/// As on a node that lost them, and on one whose file belongs to other content.
 #[tokio::test(flavor = "multi_thread")]
 async fn cold_reads_do_without_hashes_of_units_and_with_wrong_ones() {
     let bytes = large(2 * UNIT + 77);
@@ -173,7 +173,7 @@ async fn several_ranges_cost_the_units_they_touch_and_come_in_the_order_asked() 
     let bytes = large(9 * UNIT + 9);
     let (node, digest) = Node::with_cold(&bytes, settings()).await;
     let cold = node.cold(&digest).await;
-    // In units: the fifth and sixth by touching ranges, then the third, then of the fifth again, at last the end.
+    // By unit: the fifth and sixth by adjacent ranges, then the third, then the fifth again, then the end.
     let ranges = [
         4 * UNIT + 7..4 * UNIT + 9,
         5 * UNIT - 1..5 * UNIT,
@@ -196,7 +196,7 @@ fn ranges_in_any_order_are_their_bytes_and_cost_their_units() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let bytes = large(UNITS * UNIT);
     let (node, digest) = runtime.block_on(Node::with_cold(&bytes, settings()));
-    // Around the borders of units. The last unit is never touched, so that the file does not come back.
+    // Around borders of units. The last unit is never touched, so the file does not come back.
     let range =
         (1..UNITS - 1, -20..20_i64, prop_oneof![9 => 1..50_u64, 1 => 1..UNIT]).prop_map(|(unit, offset, length)| {
             let start = (unit * UNIT).saturating_add_signed(offset);
@@ -205,7 +205,7 @@ fn ranges_in_any_order_are_their_bytes_and_cost_their_units() {
     proptest!(ProptestConfig::with_cases(32), |(ranges in prop::collection::vec(range, 1..12))| {
         let before = node.fetched();
         let pieces = runtime.block_on(async {
-            // What the reads before fetched is gone with the last of them.
+            // What the earlier reads fetched is dropped with the last of them.
             let remote = node.fixture.registry.remote.as_ref().unwrap();
             node.until("no cold read", |_| remote.origin.reads.get(&digest).is_none()).await;
             let cold = node.cold(&digest).await;
@@ -344,7 +344,7 @@ async fn a_backend_that_is_down_is_said_at_once_and_a_slow_one_is_waited_for() {
     let cold = node.cold(&digest).await;
     node.faults.always(Call::Get, Fault::Fail(unavailable));
     let refused = cold.read(vec![0..10]).await;
-    // The pauses between attempts are about as long as the patience.
+    // The pauses between attempts are about as long as the wait.
     assert!(matches!(refused, Err(Error::BackendUnavailable) | Ok(_)));
     drop(refused);
     assert!(read(&cold, 0..10).await.is_err());
@@ -413,7 +413,7 @@ async fn a_backend_that_answers_nothing_is_not_waited_for() {
     assert!(cold.read(vec![0..9]).await.is_ok(), "it answers, so the bytes will come");
     node.faults.always(Call::Ping, Fault::Fail(unavailable));
     assert!(matches!(cold.read(vec![0..9]).await, Err(Error::BackendUnavailable)));
-    // Who comes while the stalled fetch is still there would wait with it.
+    // A reader that comes during the stalled fetch would wait for it.
     node.until("no fetch left", |node| node.fixture.registry.content.tasks.is_empty()).await;
     node.faults.always(Call::Get, Fault::Late(Duration::from_millis(400)));
     node.faults.always(Call::Ping, Fault::Stall);

@@ -1,5 +1,5 @@
-//! Random histories of pushes, deletes, evictions, restarts and a backend that fails: nothing that is held is ever only
-//! nowhere, and in the end the backend has what is held and nothing else.
+//! Random histories of pushes, deletes, evictions, restarts and a failing backend. Referenced content is never lost,
+//! and in the end the backend has all referenced content and nothing else.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -110,7 +110,7 @@ async fn run(steps: Vec<Step>) {
     for number in 0..CONTENTS {
         let size = content(number).len() as u64;
         let began = Instant::now();
-        // What the last uploads may have left is found out with the next look at them.
+        // The next look finds what the last uploads may have left.
         while node.is_there(&name(number), size).await != held.contains(&number) {
             assert!(began.elapsed() < PATIENCE, "{number} is left over, or lost");
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,4 +1,4 @@
-//! Lists of unit roots that are lost here: they come back, from wherever they are, before content is read whole.
+//! Lost lists of unit roots: they are restored from any source before content is read whole.
 
 use std::fs;
 use std::ops::Range;
@@ -22,13 +22,13 @@ use crate::placement::Settings;
 use crate::service::Error;
 use crate::{admin, gc};
 
-/// A part in the middle of what has at least four units, and the bytes of the units that it lies in.
+/// A range in the middle of content with at least four units, and the bytes of its units.
 const PART: Range<u64> = UNIT + 5..2 * UNIT + 5;
 const ITS_UNITS: u64 = 2 * UNIT;
 
 impl Node {
-    /// A large blob that is only at the backend, whose address does not commit to the roots, and the list of them, which
-    /// is there as well; nothing runs.
+    /// A large blob that is only at the backend, at an address that does not commit to the roots. The list of its roots
+    /// is also there. Placement does not run.
     async fn with_cold_and_list(bytes: &[u8]) -> (Self, Digest, Digest) {
         let mut node = Node::new(GRACE, settings());
         let digest = node.fixture.push_blob(bytes).await;
@@ -40,7 +40,7 @@ impl Node {
         (node, digest, list)
     }
 
-    /// The content and its list, which is answered.
+    /// Waits until the content and its list are read back. Returns the list's digest.
     async fn until_both_read_back(&self, digest: &Digest) -> Digest {
         self.until_read_back(digest).await;
         let list = self.list_of(digest);
@@ -60,20 +60,20 @@ impl Node {
         fs::remove_file(self.fixture.file(digest)).unwrap();
     }
 
-    /// At the backend, behind the node's back.
+    /// Directly at the backend, without the node.
     async fn lose_there(&self, digest: &Digest) {
         let place = self.places(digest).remove(0).locator;
         let content = Content::new(digest.clone(), place.stored_size).unwrap();
         self.memory.delete(&content, &place).await.unwrap();
     }
 
-    /// A fetch may write on for a moment after its last reader: who comes then needs nothing from the backend.
+    /// A fetch may still write for a moment after its last reader. A new reader then needs nothing from the backend.
     async fn until_left(&self, digest: &Digest) {
         let remote = self.fixture.registry.remote.as_ref().unwrap();
         self.until("no fetch is under way", |_| remote.origin.reads.get(digest).is_none()).await;
     }
 
-    /// A part is read for the price of its units.
+    /// Reading a range costs only its units.
     async fn assert_cheap(&self, digest: &Digest, bytes: &[u8]) {
         self.until_left(digest).await;
         let before = self.fetched();
@@ -82,7 +82,7 @@ impl Node {
         assert_eq!(self.fetched() - before, ITS_UNITS, "and nothing else");
     }
 
-    /// The same part costs everything, and then the content and its list are here.
+    /// Reading the range costs everything. Then content and list are local again.
     async fn assert_dear(&self, digest: &Digest, bytes: &[u8]) {
         self.until_left(digest).await;
         let before = self.fetched();
@@ -94,7 +94,7 @@ impl Node {
         self.until("the list is here", |_| fs::read(&file).is_ok_and(|kept| kept == list)).await;
     }
 
-    /// What `fsck` finds, and whether nothing of it is a fault.
+    /// The findings of `fsck`, and whether they count as no fault.
     async fn fsck(&self, repair: bool) -> (Vec<Finding>, bool) {
         let (out, mut replies) = admin::Output::new();
         let registry = Arc::clone(&self.fixture.registry);
@@ -187,7 +187,7 @@ async fn a_list_that_does_not_come_at_once_is_asked_for_again() {
     node.assert_cheap(&digest, &bytes).await;
 }
 
-/// Content must not depend on what only makes reading a part of it cheaper.
+/// Content must not depend on files that only make reading a part of it cheaper.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_does_not_come_at_all_keeps_nobody_from_the_content() {
     let bytes = large(4 * UNIT + 1);
@@ -270,7 +270,7 @@ async fn an_end_between_content_and_its_list_leaves_the_list_to_be_placed() {
     assert!(node.places(&digest)[0].read_back && node.places(&list).is_empty());
     assert_eq!(node.durability().to_string(), "safe to close: no, 1 blob, 160 B");
     let mut node = node.restart(GRACE).await;
-    // The content may go at any time, the list stays.
+    // The content may be evicted at any time, but its list stays.
     assert_eq!(node.evict().await, 1);
     assert_eq!((node.durability().backlog.count, node.fixture.file(&list).exists()), (1, true));
     node.start();
@@ -311,8 +311,8 @@ async fn fsck_tells_a_lost_list_from_a_damaged_one() {
     node.assert_cheap(&digest, &bytes).await;
 }
 
-/// Roots are computed without a look at the digest. So they may be of a file that was damaged since the push: then what
-/// is pushed again does not have them.
+/// Roots are computed without checking the digest. So they may come from a file damaged since the push, and content
+/// that is pushed again has other roots.
 #[tokio::test(flavor = "multi_thread")]
 async fn roots_of_a_damaged_file_are_put_right_when_it_comes_again() {
     for profile in ["4MiB/1+4", "64KiB/3+2"] {
@@ -344,7 +344,7 @@ async fn a_portal(profile: &str) -> (TestPortal, Arc<dyn Backend>) {
     (portal, backend.unwrap())
 }
 
-/// Ten data pieces to a chunk: no sector is a unit, so no address commits to the roots of units.
+/// Ten data pieces per chunk: no sector is a unit, so no address commits to unit roots.
 #[tokio::test(flavor = "multi_thread")]
 async fn portals_of_several_data_pieces_give_the_list_and_then_single_units() {
     let (portal, backend) = a_portal("64KiB/10+20").await;
@@ -362,7 +362,7 @@ async fn portals_of_several_data_pieces_give_the_list_and_then_single_units() {
     assert!(portal.requests().contains(&format!("GET /{skylink}")));
     assert!(fs::read(node.fixture.file(&list)).unwrap() == list_of_bytes(&bytes));
 
-    // Nobody needs it any more: it is unpinned with the content.
+    // It is unreferenced now, and unpinned with its content.
     let mut node = node.restart(Duration::ZERO).await;
     node.start();
     gc::collect(&node.fixture.registry, false).await.unwrap();

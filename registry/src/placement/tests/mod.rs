@@ -1,4 +1,4 @@
-//! Content on its way to a backend that does well, badly, or dies on the way.
+//! Placement with a backend that works, fails, or dies half-way.
 
 mod cold;
 mod histories;
@@ -22,7 +22,7 @@ use crate::placement::{Durability, Settings, run};
 use crate::testing::Fixture;
 
 pub(crate) const GRACE: Duration = Duration::from_hours(1);
-/// Longer than anything here takes on a busy machine.
+/// Longer than any step takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn settings() -> Settings {
@@ -34,7 +34,7 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
-/// A node, its backend and what runs between them.
+/// A node, its backend, and the placement between them.
 pub(crate) struct Node {
     pub(crate) fixture: Fixture,
     pub(crate) memory: MemoryBackend,
@@ -50,7 +50,7 @@ impl Node {
         Node { memory: memory.clone(), ..Node::with(grace, settings, Arc::new(memory)) }
     }
 
-    /// With a backend of its own; nothing is in `memory`.
+    /// A node with a given backend. `memory` stays empty.
     pub(crate) fn with(grace: Duration, settings: Settings, backend: Arc<dyn Backend>) -> Self {
         let (memory, faults) = (MemoryBackend::new(), Faults::new(backend));
         let backend: Arc<dyn Backend> = Arc::new(faults.clone());
@@ -76,7 +76,7 @@ impl Node {
         self.restart_with(grace, backend).await
     }
 
-    /// With another configuration.
+    /// Reopens it with another configuration.
     pub(crate) async fn restart_with(mut self, grace: Duration, backend: Arc<dyn Backend>) -> Self {
         if self.running.is_some() {
             self.stop().await;
@@ -108,7 +108,7 @@ impl Node {
         self.until("read back", |node| node.places(digest).iter().any(|placement| placement.read_back)).await;
     }
 
-    /// Waits for content to be in the storage, whatever was answered about it.
+    /// Waits until the storage has the content, whatever was answered about it.
     pub(crate) async fn until_there(&self, digest: &Digest, size: u64) {
         let waiting = async {
             while !self.is_there(digest, size).await {
@@ -118,7 +118,7 @@ impl Node {
         tokio::time::timeout(PATIENCE, waiting).await.expect("the content gets there");
     }
 
-    /// Asked of the storage itself, behind all faults.
+    /// Asks the storage itself, without the injected faults.
     pub(crate) async fn is_there(&self, digest: &Digest, size: u64) -> bool {
         let content = Content::new(digest.clone(), size).unwrap();
         let source = Arc::new(backends::BytesSource::claiming(content.clone(), bytes::Bytes::new()));
@@ -131,7 +131,7 @@ pub(crate) fn unavailable() -> BackendError {
     BackendError::Unavailable { retry_after: None, cause: "down".into() }
 }
 
-/// No two units of it are alike.
+/// Content of which no two units are alike.
 pub(crate) fn large(length: u64) -> Vec<u8> {
     (0..length.div_ceil(8))
         .flat_map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
@@ -175,7 +175,7 @@ async fn content_above_a_unit_gets_its_roots_and_the_sweep_leaves_them() {
     assert_eq!(gc::collect(&node.fixture.registry, false).await.unwrap().files, 0);
     assert!(node.fixture.file(&roots.list).exists());
 
-    // With its content the list goes, here and there.
+    // The list is removed with its content, locally and at the backend.
     let manifest = node.fixture.registry.catalog().tag(&node.fixture.repository, &"latest".parse().unwrap());
     let reference = crate::oci::Reference::Digest(manifest.unwrap().unwrap());
     node.fixture
@@ -281,7 +281,7 @@ async fn what_is_deleted_is_removed_there_however_often_it_takes() {
     node.stop().await;
 }
 
-/// The request to remove is on its way while the content comes again.
+/// The removal request is in flight while the content is pushed again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_unpin_never_takes_what_was_pushed_again() {
     let settle = Duration::from_millis(400);
@@ -297,7 +297,7 @@ async fn a_late_unpin_never_takes_what_was_pushed_again() {
     node.until("placed again", |node| !node.places(&digest)[0].unpin_pending).await;
     let again = node.places(&digest).remove(0);
     assert!(!again.read_back && again.after_unpin.is_some());
-    // A request of before, of which nobody knows any more, arrives.
+    // A request from an earlier process arrives late.
     let content = Content::new(digest.clone(), 14).unwrap();
     node.memory.delete(&content, &again.locator).await.unwrap();
     node.until_read_back(&digest).await;

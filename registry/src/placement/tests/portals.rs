@@ -1,4 +1,4 @@
-//! Portals that are configured, that are not any more, and that are again.
+//! Portals that are configured, then removed from the configuration, then configured again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ fn elsewhere(node: &Node) -> Elsewhere {
 }
 
 impl Node {
-    /// Read back from a portal that is configured.
+    /// Waits until it was read back from a configured portal.
     async fn until_relied_on(&self, digest: &Digest) {
         let is_safe = |node: &Node| node.fixture.registry.catalog().wanted().unwrap().is_safe(&node.places(digest));
         self.until("safe", is_safe).await;
@@ -84,7 +84,7 @@ async fn copies_at_portals_that_are_not_configured_do_not_count() {
     assert!(c.has(&digest) && node.places(&digest)[0].locator.endpoints.contains(&"http://b".to_owned()));
     assert_eq!(evicted(&node).await, 1);
 
-    // The first two again: both have it still, one of them must give it back before the file may go.
+    // The first two portals again. Both still have it, but one must return it whole before the file may be evicted.
     let mut node = node.restart_with(GRACE, of(&[&a, &b], 2)).await;
     assert_eq!((node.durability().backlog.count, elsewhere(&node).content), (0, 1));
     node.start();
@@ -109,7 +109,7 @@ async fn what_is_not_here_is_fetched_to_be_placed_again() {
     node.stop().await;
 }
 
-/// The same portal under another name has what it had, of which nothing is here.
+/// The same portal under another URL has content that this node lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_portal_that_moved_is_asked_for_what_is_not_here() {
     let before = Portal::new("http://before");

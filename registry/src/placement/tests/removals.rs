@@ -1,4 +1,4 @@
-//! Removals that hang, arrive late or die with the process, while the same content is pushed again.
+//! Removals that hang, arrive late, or die with the process, while the same content is pushed again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +19,14 @@ use crate::placement::worker::look_at;
 
 const BYTES: &[u8] = b"comes and goes";
 const SETTLE: Duration = Duration::from_millis(500);
-/// Less than any removal is waited for, and more than a busy machine takes.
+/// Shorter than the wait for any removal, and longer than a busy machine needs.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
 fn settling() -> Settings {
     Settings { settle: SETTLE, ..settings() }
 }
 
-/// Pushed, read back, deleted; and the request for the removal hangs.
+/// Pushed, read back and deleted. The request for its removal hangs.
 async fn with_a_hanging_removal() -> (Node, Digest) {
     let mut node = Node::new(Duration::ZERO, settling());
     node.start();
@@ -38,7 +38,7 @@ async fn with_a_hanging_removal() -> (Node, Digest) {
     (node, digest)
 }
 
-/// The request that hung takes effect at the backend.
+/// The hanging request takes effect at the backend.
 async fn take_effect(node: &Node, digest: &Digest) {
     let content = Content::new(digest.clone(), BYTES.len() as u64).unwrap();
     node.memory.delete(&content, &node.places(digest)[0].locator).await.unwrap();
@@ -49,14 +49,14 @@ async fn evicted(node: &Node) -> u64 {
     pass(node.fixture.registry.content(), 1, &CancellationToken::new()).await.unwrap()
 }
 
-/// After a restart it was in no queue, and no scan met it.
+/// After a restart it was in no queue, and no scan found it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_upload_left_goes_though_its_content_was_deleted_before_the_first_scan() {
     let mut node = Node::new(Duration::ZERO, settling());
     node.faults.always(Call::Put, Fault::FailAfterwards(unavailable));
     node.start();
     let digest = node.fixture.push_blob(BYTES).await;
-    // The call is counted when it begins: a stop before its end would leave nothing behind.
+    // The call is counted at its start. Stopping before its end would leave nothing behind.
     node.until_there(&digest, BYTES.len() as u64).await;
     node.stop().await;
     let mut node = node.restart(Duration::ZERO).await;
@@ -82,7 +82,7 @@ async fn a_push_does_not_wait_for_a_removal_that_hangs() {
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
     assert_eq!(node.durability().to_string(), "safe to close: no, 1 blob placed and not read back yet");
     assert!(node.places(&digest)[0].after_unpin.is_some() && !node.places(&digest)[0].read_back);
-    // It was broken off, but had reached the backend.
+    // It was stopped, but had reached the backend.
     take_effect(&node, &digest).await;
     assert_eq!(evicted(&node).await, 0, "nobody knows yet whether it is still there");
     node.until_read_back(&digest).await;
@@ -90,7 +90,7 @@ async fn a_push_does_not_wait_for_a_removal_that_hangs() {
     assert!(node.is_there(&digest, BYTES.len() as u64).await, "it was found missing and stored again");
     assert_eq!(evicted(&node).await, 1);
 
-    // Nothing of all that keeps it there.
+    // None of that keeps a copy there.
     node.faults.clear();
     gc::collect(&node.fixture.registry, false).await.unwrap();
     node.until("unpinned", |node| node.places(&digest).is_empty()).await;
@@ -106,7 +106,7 @@ async fn a_removal_of_before_a_crash_takes_nothing_that_was_stored_after_it() {
     let mut node = node.restart(GRACE).await;
     node.start();
     node.until("placed again", |node| !node.places(&digest)[0].unpin_pending).await;
-    // Once more, before it was asked for anew.
+    // Once more, before it was requested again.
     let mut node = node.restart(GRACE).await;
     take_effect(&node, &digest).await;
     assert_eq!(evicted(&node).await, 0);
@@ -132,7 +132,7 @@ async fn pushed_and_deleted_again_during_a_removal_that_hangs_it_is_removed() {
     node.stop().await;
 }
 
-/// The other portal still has it, which says nothing about the one where the removal hung.
+/// The other portal still has it. That says nothing about the portal where the removal hung.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_late_removal_took_at_one_of_two_portals_is_stored_there_again() {
     let [a, b] = ["http://a", "http://b"].map(Portal::new);
@@ -196,7 +196,7 @@ async fn a_removal_that_is_not_answered_is_asked_for_again() {
     node.stop().await;
 }
 
-/// Two digests may share a lock: neither waits for a removal of the other one.
+/// Two digests may share a lock. Neither waits for the other's removal.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_lock_is_held_while_a_removal_is_under_way() {
     let (mut node, digest) = with_a_hanging_removal().await;

@@ -1,4 +1,4 @@
-//! Answers, and a stop, that wait for the backend.
+//! Answers and stops that wait for the backend.
 
 use std::time::Duration;
 
@@ -37,11 +37,11 @@ async fn a_push_is_acknowledged_when_all_of_it_is_at_the_backend() {
     node.stop().await;
 }
 
-/// It once did not wait for the list, without which the backend's content can only be read whole.
+/// The answer did not wait for the list, without which the copy can only be read whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_is_acknowledged_when_its_list_of_unit_roots_is_at_the_backend_too() {
     let mut node = Node::new(GRACE, network(30_000));
-    // The list is the first.
+    // The list comes first.
     node.faults.at(Call::Put, 0, Fault::Late(Duration::from_millis(500)));
     node.start();
     let blob = node.fixture.push_blob(large(UNIT + 1)).await;
