@@ -1,5 +1,7 @@
 //! Parses a pushed manifest into what the registry must know of it. The bytes are stored unchanged.
 
+mod keys;
+
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Deserializer};
@@ -126,6 +128,7 @@ impl Manifest {
         let wire: Wire = serde_json::from_str(text)
             .map_err(|error| InvalidManifest(format!("the manifest is not valid: {error}")))?;
         let own = wire.media_type.as_deref().map(|text| known_kind("mediaType", text)).transpose()?.flatten();
+        keys::check(text)?;
         check_schema_version(wire.schema_version)?;
         let kind = kind(stated, own, &wire)?;
         check_shape(kind, &wire)?;

@@ -214,6 +214,28 @@ pub fn embedded_data_must_match(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
+/// Go's clients read keys whatever their case, others do not: each would see another manifest.
+pub fn keys_that_clients_read_differently(site: &Site) -> anyhow::Result<()> {
+    let good = String::from_utf8(site.repo("a").image("good")?.bytes)?;
+    let raw = |text: String| Manifest::raw(IMAGE, text.into_bytes());
+    let at_the_top = |more: &str| raw(good.replacen('{', &format!("{{{more},"), 1));
+    let in_the_config = |more: &str| raw(good.replacen("\"digest\"", &format!("{more},\"digest\""), 1));
+    let cases = vec![
+        ("layers in capitals", at_the_top(r#""Layers":[]"#)),
+        ("an index in capitals", at_the_top(r#""Manifests":[]"#)),
+        ("layers twice", at_the_top(r#""layers":[]"#)),
+        ("an unknown key twice", at_the_top(r#""x":1,"x":2"#)),
+        ("a long s", at_the_top(r#""layerſ":[]"#)),
+        ("an escaped capital", at_the_top(r#""\u004cayers":[]"#)),
+        ("a digest in capitals", in_the_config(r#""Digest":"sha256:00""#)),
+        ("a size in capitals", in_the_config(r#""SIZE":1"#)),
+    ];
+    refused_all(site, cases)?;
+    let repo = site.repo("a");
+    let annotated = repo.image("annotated")?.with("annotations", json!({"a": "1", "A": "2", "Layers": "3"}));
+    accepted(&repo, "annotated", &annotated)
+}
+
 pub fn empty_lists_and_nested_indexes(site: &Site) -> anyhow::Result<()> {
     let repo = site.repo("a");
     let child = repo.push_image("child")?;

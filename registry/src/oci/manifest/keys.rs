@@ -1,0 +1,193 @@
+//! The keys of a pushed manifest: none may be read as another one by some client.
+//!
+//! Go's `encoding/json`, which most clients use, takes a key for a field whatever its case. A client that distinguishes
+//! case sees another manifest in the same bytes: CVE-2021-41190 by other means.
+
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::InvalidManifest;
+
+/// Most keys of one object that are compared with each other. Real manifests and descriptors have a dozen.
+const MAX_KEYS: usize = 100;
+
+/// The fields of manifests, indexes and descriptors in the image specification and in Docker's.
+const FIELDS: &[&str] = &[
+    "annotations",
+    "artifactType",
+    "blobs",
+    "config",
+    "data",
+    "digest",
+    "layers",
+    "manifests",
+    "mediaType",
+    "platform",
+    "schemaVersion",
+    "size",
+    "subject",
+    "urls",
+];
+
+/// Refuses a manifest in which a key stands twice, equals another in all but case, or is a known field in another case.
+/// This holds at the top and in descriptors, and not in annotations.
+pub(super) fn check(json: &str) -> Result<(), InvalidManifest> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let checked = Part::Manifest.deserialize(&mut deserializer);
+    checked.map_err(|error| InvalidManifest(format!("the manifest is not valid: {error}")))
+}
+
+/// A part of a manifest whose keys count.
+#[derive(Clone, Copy)]
+enum Part {
+    Manifest,
+    /// A descriptor, or a list of them.
+    Descriptors,
+}
+
+impl Part {
+    /// The part at a key of this one.
+    fn at(self, key: &str) -> Option<Part> {
+        let is_descriptor = matches!(key, "config" | "layers" | "manifests" | "subject" | "blobs");
+        (matches!(self, Part::Manifest) && is_descriptor).then_some(Part::Descriptors)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Part {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Part {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a part of a manifest")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen: Vec<String> = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let folded = fold(&key);
+            if seen.contains(&folded) {
+                return Err(A::Error::custom(format!(
+                    "the key {key:?} stands twice, or differs from another in case only"
+                )));
+            }
+            if let Some(field) = FIELDS.iter().find(|field| **field != key && fold(field) == folded) {
+                return Err(A::Error::custom(format!("the key {key:?} must be written {field:?}")));
+            }
+            if seen.len() == MAX_KEYS {
+                return Err(A::Error::custom(format!("more than {MAX_KEYS} keys in one object, the next is {key:?}")));
+            }
+            seen.push(folded);
+            match self.at(&key) {
+                Some(part) => map.next_value_seed(part)?,
+                None => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element_seed(self)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// The key as Go compares it with the name of a field. All names are ASCII, and only these two other characters have an
+/// ASCII letter in another case: the Kelvin sign and the long s.
+fn fold(key: &str) -> String {
+    key.chars()
+        .map(|character| match character {
+            '\u{212a}' => 'k',
+            '\u{17f}' => 's',
+            other => other.to_ascii_lowercase(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(json: &str) -> Option<String> {
+        check(json).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn keys_that_go_reads_as_one_are_refused_with_their_name() {
+        for (json, key) in [
+            (r#"{"layers":[],"Layers":[]}"#, r#""Layers""#),
+            (r#"{"config":{},"layers":[],"Manifests":[]}"#, r#""Manifests""#),
+            (r#"{"CONFIG":{}}"#, r#""CONFIG""#),
+            (r#"{"x":1,"x":2}"#, r#""x""#),
+            (r#"{"x":1,"X":2}"#, r#""X""#),
+            (r#"{"layerſ":[]}"#, r#""layerſ""#),
+            (r#"{"\u006cayer\u017f":[]}"#, r#""layerſ""#),
+            ("{\"k\":1,\"\u{212a}\":2}", "\"\u{212a}\""),
+            (r#"{"config":{"digest":"a","Digest":"b"}}"#, r#""Digest""#),
+            (r#"{"layers":[{},{"URLs":[]}]}"#, r#""URLs""#),
+            (r#"{"layers":[[{"size":1,"SIZE":2}]]}"#, r#""SIZE""#),
+            (r#"{"manifests":[{"mediatype":""}]}"#, r#""mediatype""#),
+            (r#"{"subject":{"ſize":1}}"#, r#""ſize""#),
+            (r#"{"blobs":[{"a":1,"a":1}]}"#, r#""a""#),
+        ] {
+            let said = refused(json).unwrap_or_default();
+            assert!(said.contains(key), "{json}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn other_keys_are_taken() {
+        for json in [
+            r#"{"annotations":{"a":"1","A":"2","Layers":"3"}}"#,
+            r#"{"config":{"annotations":{"Size":"1","size":"2"},"platform":{"os":"a","OS":"b"}}}"#,
+            r#"{"org.example":{"Layers":[],"layers":[]},"layers":[]}"#,
+            r#"{"layer":1,"layerss":2,"größe":1,"GRÖSSE":2,"ı":1,"i":2}"#,
+            r#"{"layers":null,"config":"x","blobs":[1,-1,1.5,true,"Layers"],"subject":{}}"#,
+        ] {
+            assert_eq!(refused(json), None, "{json}");
+        }
+    }
+
+    /// Each key is compared with all before it.
+    #[test]
+    fn an_object_of_very_many_keys_is_refused() {
+        let keys = |count: usize| {
+            let all: Vec<String> = (0..count).map(|n| format!("\"{n}\":0")).collect();
+            format!("{{{}}}", all.join(","))
+        };
+        assert_eq!(refused(&keys(MAX_KEYS)), None);
+        assert!(refused(&keys(MAX_KEYS + 1)).is_some());
+    }
+}
