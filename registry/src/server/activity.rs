@@ -29,6 +29,8 @@ struct State {
     handler_is_due: bool,
     /// True if the last request had a body, so that more of it may arrive while we close.
     body_expected: bool,
+    /// A line of the last head ended with LF alone.
+    bare_lf: bool,
     /// True while the kernel accepts no more bytes. The transport's timer is then in charge.
     write_waits: bool,
     /// When a response last began, ended or moved.
@@ -56,6 +58,7 @@ impl Activity {
             begun: 0,
             handler_is_due: false,
             body_expected: false,
+            bare_lf: false,
             write_waits: false,
             since: Instant::now(),
         })))
@@ -75,6 +78,16 @@ impl Activity {
     /// True if the peer may still be sending a body.
     pub(super) fn body_expected(&self) -> bool {
         self.state().body_expected
+    }
+
+    /// Notes that a line of the head that comes ends with LF alone.
+    pub(super) fn found_bare_lf(&self) {
+        self.state().bare_lf = true;
+    }
+
+    /// Whether a line of a head ended with LF alone.
+    pub(super) fn bare_lf(&self) -> bool {
+        self.state().bare_lf
     }
 
     /// The number of the last request, if its handler has not run yet.

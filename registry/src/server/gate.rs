@@ -30,7 +30,7 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let in_flight = self.activity.begin(!http_body::Body::is_end_stream(request.body()));
-        let refusal = refuse(&request, &self.shared.limits);
+        let refusal = refuse(&request, &self.shared.limits, self.activity.bare_lf());
         if let Some(refusal) = &refusal {
             self.shared.head_log.refused(&self.shared.metrics, self.peer, Some(&request), refusal.status());
         }
@@ -50,8 +50,8 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
     }
 }
 
-/// The answer to a head that is over a limit, or that has an unknown transfer encoding.
-fn refuse<B>(request: &Request<B>, limits: &Limits) -> Option<Response<Body>> {
+/// The answer to a head that is over a limit, or that could be read in two ways.
+fn refuse<B>(request: &Request<B>, limits: &Limits, bare_lf: bool) -> Option<Response<Body>> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let (status, message) = if target > limits.max_uri_bytes {
         (StatusCode::URI_TOO_LONG, "the request target is too long")
@@ -59,6 +59,10 @@ fn refuse<B>(request: &Request<B>, limits: &Limits) -> Option<Response<Body>> {
         (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request headers are too large")
     } else if !transfer_encoding_is_understood(request.headers()) {
         (StatusCode::NOT_IMPLEMENTED, "no transfer encoding but chunked is understood")
+    } else if bare_lf {
+        (StatusCode::BAD_REQUEST, "each line of a head must end with CR and LF")
+    } else if !host_is_clear(request) {
+        (StatusCode::BAD_REQUEST, "a request over HTTP/1.1 must have one Host")
     } else {
         return None;
     };
@@ -83,6 +87,15 @@ fn header_bytes(headers: &HeaderMap) -> usize {
 fn transfer_encoding_is_understood(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
     values.next().is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked")) && values.next().is_none()
+}
+
+/// Two hosts could be taken for either (RFC 9112 3.2). HTTP/1.0, which some health checks speak, needs none, and HTTP/2
+/// has it elsewhere.
+fn host_is_clear<B>(request: &Request<B>) -> bool {
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 => request.version() != Version::HTTP_11,
+        count => count == 1,
+    }
 }
 
 /// An error in the form of the OCI distribution spec ("Error Codes"). It closes the connection, since the request's

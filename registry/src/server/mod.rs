@@ -8,6 +8,7 @@ mod connection;
 mod first_bytes;
 mod gate;
 mod limits;
+mod line_ends;
 mod listen;
 mod refused;
 mod send_queue;

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::Activity;
+use super::line_ends::LineEnds;
 use super::send_queue::SendQueue;
 
 /// How long the peer's bytes are read and dropped after our side has closed. Closing with unread bytes makes the kernel
@@ -28,6 +29,8 @@ pub(super) struct Transport<S> {
     activity: Arc<Activity>,
     header_timeout: Duration,
     write_stall_timeout: Duration,
+    /// The head that is read now, or was read last.
+    line_ends: LineEnds,
     /// Timer of a head, with the number of requests before it.
     head_due: Option<(u64, Timer)>,
     /// Timer of a stalled write, with the length of the kernel's queue when the timer started.
@@ -56,6 +59,7 @@ impl<S> Transport<S> {
             activity,
             header_timeout: limits.header_timeout,
             write_stall_timeout: limits.write_stall_timeout,
+            line_ends: LineEnds::of(0),
             head_due: None,
             write_due: None,
             multiplexed: false,
@@ -92,6 +96,18 @@ impl<S> Transport<S> {
         }
         self.head_due = running;
         Ok(())
+    }
+
+    /// Looks for bare LFs where a head is read; the bytes behind it may be those of a body. A head that comes before its
+    /// client has the answer to the request before is not looked at: no proxy sends one.
+    fn check_line_ends(&mut self, came: &[u8]) {
+        let (false, Some(served)) = (self.multiplexed, self.activity.awaits_head()) else { return };
+        if self.line_ends.request() != served {
+            self.line_ends = LineEnds::of(served);
+        }
+        if self.line_ends.have_bare_lf(came) {
+            self.activity.found_bare_lf();
+        }
     }
 
     /// True if the end of the peer's bytes must wait for one turn, since it came along with a request. The HTTP library
@@ -161,14 +177,16 @@ impl<S: AsyncRead + Unpin> Transport<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         if self.first_bytes.has_remaining() {
             let length = self.first_bytes.remaining().min(buffer.remaining());
             buffer.put_slice(&self.first_bytes.split_to(length));
+            self.check_line_ends(&buffer.filled()[before..]);
             return Poll::Ready(Ok(()));
         }
-        let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let bytes_came = buffer.filled().len() > before;
+        self.check_line_ends(&buffer.filled()[before..]);
         self.watch_head(cx, bytes_came)?;
         let ended = matches!(polled, Poll::Ready(Ok(()))) && !bytes_came && buffer.remaining() > 0;
         if ended && self.end_waits(cx) { Poll::Pending } else { polled }

@@ -116,7 +116,7 @@ async fn a_long_target_is_answered_414_and_large_headers_431() {
     assert_oci_error(&server.exchange(target(8192).as_bytes()).await, "414");
     let headers = |count| {
         let lines = format!("X: {}\r\n", "y".repeat(1000)).repeat(count);
-        format!("GET / HTTP/1.1\r\nConnection: close\r\n{lines}\r\n")
+        format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{lines}\r\n")
     };
     assert!(server.exchange(headers(65).as_bytes()).await.ends_with("hello"));
     assert_oci_error(&server.exchange(headers(66).as_bytes()).await, "431");
@@ -131,6 +131,43 @@ async fn heads_beyond_what_is_parsed_are_refused_without_a_body() {
         let answer = server.exchange(head.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     }
+}
+
+/// Two hosts, or none, were taken, and a proxy and this server may have meant different ones.
+#[tokio::test]
+async fn a_request_over_http11_has_one_host() {
+    let server = start(short_limits()).await;
+    for hosts in ["", "Host: a\r\nHost: b\r\n", "Host: a\r\nHost: a\r\n"] {
+        let answer = server.exchange(format!("GET / HTTP/1.1\r\n{hosts}\r\n").as_bytes()).await;
+        assert_oci_error(&answer, "400");
+    }
+    let old = server.exchange(b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n").await;
+    assert!(old.starts_with("HTTP/1.0 400 "), "{old}");
+    // A health check of an old balancer.
+    assert!(server.exchange(b"GET / HTTP/1.0\r\n\r\n").await.ends_with("hello"));
+}
+
+/// The parser took them for ends of lines, and a proxy before it may not.
+#[tokio::test]
+async fn a_bare_line_feed_in_a_head_is_refused() {
+    let server = start(short_limits()).await;
+    for head in [
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\n",
+        "GET / HTTP/1.1\r\nX: b\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\nHost: a\n\n",
+    ] {
+        let answer = server.exchange(format!("{head}{}", "x".repeat(50)).as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{head:?}: {answer}");
+    }
+    // Also in a later head, after a body with all kinds of line ends.
+    let mut stream = server.connect().await;
+    stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\na\nb\r\nc\n\n").await.unwrap();
+    read_until(&mut stream, "a\nb\r\nc\n\n").await;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\n\r\n").await.unwrap();
+    let answer = read_to_end(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
 
 /// A push whose head was too large left no trace of its 431.
