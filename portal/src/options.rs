@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serving::{AccessLog, TrustedProxies};
+use serving::{AccessLog, TrustedProxies, WebPages};
 use skynet_formats::profile::Profile;
 
 use crate::{ApiKeys, PeerKey};
@@ -21,6 +21,8 @@ pub struct PortalOptions {
     pub metrics: bool,
     /// Proxies that are trusted to name the client.
     pub trusted_proxies: TrustedProxies,
+    /// What web pages may ask.
+    pub pages: WebPages,
     /// Requests that get a line in the log.
     pub access_log: AccessLog,
     /// The keys that authorize writes.
@@ -68,6 +70,7 @@ impl PortalOptions {
             idle_body_timeout,
             metrics,
             trusted_proxies: TrustedProxies::default(),
+            pages: WebPages::default(),
             access_log: AccessLog::Off,
             api_keys: ApiKeys::default(),
             profile,
@@ -97,6 +100,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         idle_body_timeout: Duration::from_secs(5),
         metrics: true,
         trusted_proxies: TrustedProxies::default(),
+        pages: WebPages::default(),
         access_log: AccessLog::Off,
         api_keys: ApiKeys::default(),
         profile: Profile::DEFAULT,

@@ -1,5 +1,5 @@
 // Unusual media types in a browser: no upload runs a script with the origin that all uploads share.
-import { equal, row, that } from "./rows.mjs";
+import { NotHere, equal, row, that } from "./rows.mjs";
 
 // Types that browsers treat as a document by some rule: lists, quotes, blanks, guesses.
 const ODD = [
@@ -74,6 +74,14 @@ async function ranAt(browser, address) {
   }
 }
 
+// A portal may refuse names that it does not know.
+async function answers(browser, origin) {
+  const page = await browser.newPage();
+  const answer = await page.goto(`${origin}/`);
+  await page.close();
+  return answer.ok();
+}
+
 // `stranger` is an address of the portal below which skylinks have no hosts, so that it cannot send the browser there.
 export async function typeRows(say, browser, portal, stranger) {
   const links = [];
@@ -84,6 +92,7 @@ export async function typeRows(say, browser, portal, stranger) {
   });
   for (const [where, origin] of [["where skylinks have hosts", portal], ["where they have none", stranger]]) {
     await row(say, `types: no script runs with the shared origin ${where}`, async () => {
+      if (!(await answers(browser, origin))) throw new NotHere("it does not answer to that name");
       const faults = [];
       const left = [...links];
       const reader = async () => {

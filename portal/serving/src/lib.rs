@@ -1,5 +1,5 @@
 //! HTTP parts that every server here needs besides its library: request bodies that end in time, ranges, conditions,
-//! query strings, the client behind proxies, an access log, and pages of metrics. It knows neither registries nor
+//! query strings, the client behind proxies, what web pages may ask, an access log, and pages of metrics. It knows neither registries nor
 //! portals.
 
 mod access_log;
@@ -15,6 +15,7 @@ mod query;
 mod range;
 mod request_body;
 mod request_id;
+mod web_pages;
 
 pub use access_log::{AccessLog, CLIENT_LEFT, Pending, Sent, loggable, loggable_method, on_end};
 pub use blocking_body::{Frames, Incomplete, pass_on};
@@ -26,3 +27,4 @@ pub use query::Query;
 pub use range::{ByteRange, Ranges, parse_range};
 pub use request_body::{BodyError, RequestBody};
 pub use request_id::{REQUEST_ID, inbound_request_id};
+pub use web_pages::{ForeignRequest, WebPages, is_local_program};

@@ -12,7 +12,8 @@ use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serving::metrics::RequestLabels;
 use serving::{
-    CLIENT_LEFT, Pending, Query, REQUEST_ID, RequestBody, Sent, inbound_request_id, loggable, loggable_method, on_end,
+    CLIENT_LEFT, Pending, Query, REQUEST_ID, RequestBody, Sent, inbound_request_id, is_local_program, loggable,
+    loggable_method, on_end,
 };
 use skynet_formats::GATEWAY_HEADER;
 
@@ -48,11 +49,14 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     let is_trusted = peer.is_some_and(|peer| proxies.trust(peer));
     let inbound = is_trusted.then(|| inbound_request_id(&head.headers)).flatten();
     let id = inbound.unwrap_or_else(next_request_id);
+    let is_local_program = client.is_some_and(|client| is_local_program(client, &head.uri, &head.headers));
     let raw_query = head.uri.query().map(str::to_owned);
     let query = Query::parse(raw_query.as_deref());
-    let request = Request { client, method: head.method, headers: head.headers, query, raw_query };
+    let request = Request { client, method: head.method, headers: head.headers, query, raw_query, is_local_program };
     let route = Route::at(request.host(), &portal.options.hostname, path);
     let label = route.as_ref().map_or("none", Route::label);
+    let is_probe = matches!(route, Some(Route::Live));
+    let named = portal.options.pages.check_host(&head.uri, &request.headers);
     let is_tus = route.as_ref().is_some_and(Route::is_tus);
     let is_shared = !route.as_ref().is_some_and(Route::is_own_origin);
     let (idle, received) = (portal.options.idle_body_timeout, portal.metrics.received_bytes.clone());
@@ -64,10 +68,11 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
             line.write(None, Sent { bytes: 0, complete: false });
         }
     });
-    let answer = match route {
+    let answer = match (route, named) {
+        (_, Err(foreign)) if !is_probe => Err(HttpError::from(foreign)),
         _ if preflight => Ok(empty(StatusCode::NO_CONTENT)),
-        Some(route) => answer(&portal, &route, &request, &mut body).await,
-        None => Err(HttpError::not_found("404 - Refer to API.md")),
+        (Some(route), _) => answer(&portal, &route, &request, &mut body).await,
+        (None, _) => Err(HttpError::not_found("404 - Refer to API.md")),
     };
     let mut response = answer.unwrap_or_else(|error| render(error, &id, label, &request.method, path));
     finish(&portal, &request, preflight, &id, &mut response);

@@ -7,7 +7,7 @@ use axum::body::Body;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
-use serving::BodyError;
+use serving::{BodyError, ForeignRequest};
 use skynet_formats::proof::PROOF_HEADER;
 
 use crate::entries::EntryStoreError;
@@ -99,6 +99,12 @@ impl HttpError {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
         }
         response
+    }
+}
+
+impl From<ForeignRequest> for HttpError {
+    fn from(refused: ForeignRequest) -> Self {
+        HttpError::new(StatusCode::FORBIDDEN, refused.to_string())
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
+    /// True if a program on the portal's own machine asks, and no browser or proxy.
+    pub(crate) is_local_program: bool,
     /// The query as received, for redirects.
     pub(crate) raw_query: Option<String>,
 }

@@ -48,10 +48,11 @@ pub(super) async fn start(
         config.server.idle_body_timeout.duration(),
         config.metrics.enabled,
     );
+    let address = listener.local_addr()?;
     options.trusted_proxies = config.server.trusted();
+    options.pages = config.server.pages(address, &config.gateway.url, &[]);
     options.access_log = config.log.access;
     let router = portal::http::router(Arc::new(Portal::gateway(gateway.source(), options)));
-    let address = listener.local_addr()?;
     let limits = server::Limits::from(&config.server);
     let serving =
         tokio::spawn(server::run(listener, router, limits, config.into(), Arc::clone(&node.metrics), stop.clone()));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use portal::{ApiKeys, PeerKey, Portal, PortalOptions};
+use serving::WebPages;
 use tokio::net::TcpListener;
 
 use super::{print, process};
@@ -47,6 +48,7 @@ pub(super) fn options(config: &Config) -> PortalOptions {
         idle_body_timeout: config.server.idle_body_timeout.duration(),
         metrics: config.metrics.enabled,
         trusted_proxies: config.server.trusted(),
+        pages: pages(config),
         access_log: config.log.access,
         api_keys: ApiKeys::new(config.portal.api_keys.iter().map(Secret::expose)),
         profile: config.portal.profile,
@@ -64,6 +66,12 @@ pub(super) fn options(config: &Config) -> PortalOptions {
         max_resumable_uploads: config.portal.max_resumable_uploads,
         upload_expiry: config.portal.upload_expiry.duration(),
     }
+}
+
+/// Each skylink has a name below the portal's own.
+fn pages(config: &Config) -> WebPages {
+    let Config { server, portal, .. } = config;
+    server.pages(portal.listen.0, &portal.url, &[portal.hostname.clone(), format!("*.{}", portal.hostname)])
 }
 
 /// Prints the address and the first steps.

@@ -153,6 +153,7 @@ impl Running {
             trusted_proxies: self.config.server.trusted(),
             access_log: self.config.log.access,
             locations: Locations::from(&self.config.server),
+            pages: self.config.server.pages(self.config.server.listen.0, &self.config.server.url, &[]),
         };
         self.door.open(Arc::clone(&node.registry), Arc::clone(&node.metrics), options);
         greet(address, node)?;

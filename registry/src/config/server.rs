@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use serving::{Network, TrustedProxies};
+use serving::{Network, TrustedProxies, WebPages};
 
 use super::validate::Faults;
 use super::{ByteSize, RunAs, TimeSpan};
@@ -43,6 +43,13 @@ pub struct Server {
     pub locations: Locations,
     /// Addresses and networks of [proxies](how-to/proxy.md) that are trusted to name the client and the request's id.
     pub trusted_proxies: Vec<Network>,
+    /// Host names that the registry, the portal and the gateway answer to, besides addresses, `localhost` and their own
+    /// URLs; `*.example.org` is all names below. Empty: any name; on a loopback address without trusted proxies, no other.
+    ///
+    /// A web page could otherwise make its own name resolve to this machine, and act as one of its programs.
+    pub hosts: Vec<String>,
+    /// Origins of web pages that may push and delete, such as `https://ui.example`. Others are refused.
+    pub origins: Vec<String>,
     /// `UID:GID` of the user that a node started as root becomes before it opens anything. Empty: it stays root.
     ///
     /// The data directory is given to that user first. A node that is not started as root stays who it is.
@@ -63,6 +70,8 @@ impl Default for Server {
             url: String::new(),
             locations: Locations::Relative,
             trusted_proxies: Vec::new(),
+            hosts: Vec::new(),
+            origins: Vec::new(),
             // Docker kills a container 10 s after SIGTERM. The stop must finish before.
             shutdown_grace: TimeSpan::from_secs(5),
             run_as: RunAs(None),
@@ -76,8 +85,25 @@ impl Server {
         TrustedProxies::new(self.trusted_proxies.clone())
     }
 
+    /// What web pages may ask of a listener at this address, with this URL and these names.
+    pub fn pages(&self, listen: SocketAddr, url: &str, names: &[String]) -> WebPages {
+        let is_private = listen.ip().is_loopback() && self.trusted_proxies.is_empty();
+        let is_checked = is_private || !self.hosts.is_empty();
+        WebPages {
+            names: is_checked.then(|| [self.hosts.as_slice(), names].concat()),
+            url: url.to_owned(),
+            origins: self.origins.clone(),
+        }
+    }
+
     pub(super) fn validate(&self, faults: &mut Faults) {
         faults.url("server.url", &self.url);
+        if !self.hosts.iter().all(|host| is_host_pattern(host)) {
+            faults.add("server.hosts", "write host names in lower case, without port, such as registry.example");
+        }
+        if !self.origins.iter().all(|origin| is_origin(origin)) {
+            faults.add("server.origins", "write origins without a path, such as https://ui.example");
+        }
         faults.at_least_one("server.max_connections", self.max_connections);
         faults.not_zero("server.header_timeout", self.header_timeout);
         faults.not_zero("server.keep_alive_timeout", self.keep_alive_timeout);
@@ -86,6 +112,18 @@ impl Server {
         let (least, most) = (ByteSize::from_kib(8), ByteSize::from_mib(1));
         faults.size_within("server.max_header_bytes", self.max_header_bytes, least, most);
     }
+}
+
+fn is_host_pattern(text: &str) -> bool {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let in_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
+    !name.is_empty() && name.bytes().all(in_name)
+}
+
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let in_host = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_:[]".contains(&byte);
+    host.is_some_and(|host| !host.is_empty() && host.bytes().all(in_host))
 }
 
 /// How `Location`s begin.
@@ -153,6 +191,35 @@ impl From<ListenAddress> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_checked_on_loopback_and_where_they_are_given() {
+        let names = |server: &Server, listen: &str| server.pages(listen.parse().unwrap(), "", &["a".to_owned()]).names;
+        let plain = Server::default();
+        assert_eq!(names(&plain, "127.0.0.1:5000"), Some(vec!["a".to_owned()]));
+        assert_eq!(names(&plain, "[::1]:5000"), Some(vec!["a".to_owned()]));
+        assert_eq!(names(&plain, "0.0.0.0:5000"), None);
+        let proxied = Server { trusted_proxies: vec!["127.0.0.1".parse().unwrap()], ..Server::default() };
+        assert_eq!(names(&proxied, "127.0.0.1:5000"), None);
+        let named = Server { hosts: vec!["b".to_owned()], ..proxied };
+        for listen in ["127.0.0.1:5000", "0.0.0.0:5000"] {
+            assert_eq!(names(&named, listen), Some(vec!["b".to_owned(), "a".to_owned()]), "{listen}");
+        }
+    }
+
+    #[test]
+    fn names_and_origins_of_pages_are_checked() {
+        for name in ["a", "registry.example", "*.example", "my_host"] {
+            assert!(is_host_pattern(name), "{name}");
+        }
+        for name in ["", "*", "*.", "A", "a:80", "http://a", "a/b", "a*.b"] {
+            assert!(!is_host_pattern(name), "{name}");
+        }
+        assert!(is_origin("https://ui.example") && is_origin("http://[::1]:80"));
+        for origin in ["", "ui.example", "https://", "https://ui.example/", "null", "*"] {
+            assert!(!is_origin(origin), "{origin}");
+        }
+    }
 
     #[test]
     fn listen_addresses_need_a_port() {

@@ -72,6 +72,8 @@ fn another_value(key: &str, default: &toml::Value) -> String {
         ("log.access", _) => "all".into(),
         ("server.locations", _) => "absolute".into(),
         ("server.trusted_proxies", _) => "10.0.0.0/8".into(),
+        ("server.hosts", _) => "registry.example".into(),
+        ("server.origins", _) => "https://ui.example".into(),
         ("registry.descriptor_sizes", _) => "ignore".into(),
         ("server.url" | "portal.url" | "gateway.url", _) => "https://portal.example".into(),
         ("portal.profile" | "storage.skynet.profile", _) => "4MiB/10+20".into(),
@@ -121,6 +123,8 @@ fn every_key_is_reachable_by_its_own_variable() {
             "storage.skynet.portals" => r#"["http://127.0.0.1:9980"]"#,
             "portal.peers" => r#"["http://portal.example:9980"]"#,
             "server.trusted_proxies" => r#"["10.0.0.0/8"]"#,
+            "server.hosts" => r#"["registry.example"]"#,
+            "server.origins" => r#"["https://ui.example"]"#,
             _ => &text,
         };
         assert_eq!(now.as_str().map_or_else(|| now.to_string(), str::to_owned), shown, "{name}");

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use http::header::EXPECT;
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use serving::metrics::RequestLabels;
-use serving::{CLIENT_LEFT, Pending, Query, REQUEST_ID, RequestBody, inbound_request_id, loggable_method};
+use serving::{
+    CLIENT_LEFT, ForeignRequest, Pending, Query, REQUEST_ID, RequestBody, inbound_request_id, loggable_method,
+};
 
 use super::access_log::{self, Line};
 use super::action::Action;
@@ -17,7 +19,7 @@ use super::body::Counted;
 use super::error::HttpError;
 use super::headers::{DOCKER_API_VERSION, value};
 use super::request::{Answer, Request};
-use super::route::Route;
+use super::route::{Route, RouteError};
 use super::{App, Door};
 use super::{health, home, location, v2};
 use crate::service::{Caller, Error};
@@ -36,6 +38,7 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     let route = Route::parse(head.uri.path());
     let label = route.as_ref().map_or("none", Route::label);
     let expects_continue = head.headers.contains_key(EXPECT);
+    let page = check_page(app, &route, &method, peer, &head.uri, &head.headers);
     let base = app.options.locations.base(&app.options.trusted_proxies, peer, &head.uri, &head.headers);
     let request = Request { caller, headers: head.headers, query: Query::parse_uri(head.uri.query()) };
     let (idle, received) = (app.options.idle_body_timeout, app.metrics.http_received_bytes.clone());
@@ -53,12 +56,13 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
             line.write_unanswered(&method);
         }
     });
-    let answer = match &route {
-        Ok(route) => match route.action(&method) {
+    let answer = match (&route, page) {
+        (Ok(_), Err(foreign)) => Err(HttpError::from(foreign)),
+        (Ok(route), Ok(())) => match route.action(&method) {
             Some(action) => handle(app, action, &request, &mut body).await,
             None => Err(HttpError::method_not_allowed(route)),
         },
-        Err(error) => Err(HttpError::route(error, &method)),
+        (Err(error), _) => Err(HttpError::route(error, &method)),
     };
     let path = || access_log::path(&route, head.uri.path());
     let mut response = answer.unwrap_or_else(|error| render(error, &request.caller, label, &method, &path()));
@@ -85,6 +89,26 @@ fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Caller {
         address: proxies.client(peer, headers),
         request: inbound.map_or_else(|| app.request_ids.next(), Arc::from),
     }
+}
+
+/// Whether a page may ask for this. Health checks come by any name.
+fn check_page(
+    app: &App,
+    route: &Result<Route, RouteError>,
+    method: &Method,
+    peer: IpAddr,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(), ForeignRequest> {
+    if matches!(route, Ok(Route::Live | Route::Ready)) {
+        return Ok(());
+    }
+    app.options.pages.check_host(uri, headers)?;
+    if method.is_safe() {
+        return Ok(());
+    }
+    let asked = app.options.trusted_proxies.origin(peer, uri, headers);
+    app.options.pages.check_page(asked.as_deref(), headers)
 }
 
 /// Counts a request when the head of its answer is ready. Its body may still be streaming.
@@ -149,3 +173,6 @@ fn finish(response: &mut Response<Body>, id: &str, method: &Method, base: Option
         *response.body_mut() = Body::empty();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use axum::body::Body;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde_json::json;
+use serving::ForeignRequest;
 
 use super::headers::{upload_location, upload_range, value};
 use super::route::{Route, RouteError};
@@ -191,6 +192,12 @@ impl HttpError {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         *response.body_mut() = Body::from(body);
         response
+    }
+}
+
+impl From<ForeignRequest> for HttpError {
+    fn from(refused: ForeignRequest) -> Self {
+        HttpError::new(StatusCode::FORBIDDEN, "DENIED", refused.to_string())
     }
 }
 

@@ -26,7 +26,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use serving::{AccessLog, TrustedProxies};
+use serving::{AccessLog, TrustedProxies, WebPages};
 
 pub use location::Locations;
 
@@ -48,6 +48,8 @@ pub struct HttpOptions {
     pub access_log: AccessLog,
     /// The start of `Location` headers.
     pub locations: Locations,
+    /// What web pages may ask.
+    pub pages: WebPages,
 }
 
 #[cfg(test)]
@@ -61,6 +63,7 @@ impl HttpOptions {
             trusted_proxies: TrustedProxies::default(),
             access_log: AccessLog::Off,
             locations: Locations::Relative,
+            pages: WebPages::default(),
         }
     }
 }

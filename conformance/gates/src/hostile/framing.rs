@@ -52,7 +52,7 @@ pub fn ambiguous(bench: &Bench) -> anyhow::Result<()> {
     let victim = victim(bench, "ambiguous")?;
     let mut faults = Faults::default();
     for (what, fields, body) in AMBIGUOUS {
-        let head = format!("PATCH {} HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n", victim.session.location);
+        let head = format!("PATCH {} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n", victim.session.location);
         let said = exchange(&victim.target(), format!("{head}{body}{SMUGGLED}").as_bytes(), LIMIT);
         faults.check(
             what,
@@ -107,7 +107,7 @@ fn chunked(victim: &Victim) -> anyhow::Result<Raw> {
     let mut raw = Raw::open(&victim.target())?;
     // A session of its own, since the part of a body before its fault may be kept.
     let session = victim.repo.begin()?;
-    let fields = "Host: x\r\nTransfer-Encoding: chunked";
+    let fields = "Host: localhost\r\nTransfer-Encoding: chunked";
     raw.send(format!("PATCH {} HTTP/1.1\r\n{fields}\r\n\r\n", session.location).as_bytes());
     Ok(raw)
 }
@@ -115,32 +115,32 @@ fn chunked(victim: &Victim) -> anyhow::Result<Raw> {
 /// Malformed heads, each with its valid statuses. Closing without an answer is also valid.
 const MALFORMED: &[(&str, &[u8], &[u16])] = &[
     ("no version", b"GET /v2/\r\n\r\n", &[400]),
-    ("version 0.9", b"GET /v2/ HTTP/0.9\r\nHost: x\r\n\r\n", &[400, 505]),
-    ("version 1.2", b"GET /v2/ HTTP/1.2\r\nHost: x\r\n\r\n", &[400, 505]),
-    ("version 3.0", b"GET /v2/ HTTP/3.0\r\nHost: x\r\n\r\n", &[400, 505]),
+    ("version 0.9", b"GET /v2/ HTTP/0.9\r\nHost: localhost\r\n\r\n", &[400, 505]),
+    ("version 1.2", b"GET /v2/ HTTP/1.2\r\nHost: localhost\r\n\r\n", &[400, 505]),
+    ("version 3.0", b"GET /v2/ HTTP/3.0\r\nHost: localhost\r\n\r\n", &[400, 505]),
     ("no host", b"GET /v2/ HTTP/1.1\r\nConnection: close\r\n\r\n", &[400]),
     ("no host over HTTP/1.0", b"GET /v2/ HTTP/1.0\r\n\r\n", &[200]),
     ("two hosts", b"GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", &[400]),
-    ("a bare LF after the request line", b"GET /v2/ HTTP/1.1\nHost: x\r\nConnection: close\r\n\r\n", &[400]),
+    ("a bare LF after the request line", b"GET /v2/ HTTP/1.1\nHost: localhost\r\nConnection: close\r\n\r\n", &[400]),
     ("a bare LF after a field", b"GET /v2/ HTTP/1.1\r\nHost: x\nConnection: close\r\n\r\n", &[400]),
-    ("a bare LF at the end", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\n", &[400]),
-    ("a method of no letters", b"<> /v2/ HTTP/1.1\r\nHost: x\r\n\r\n", &[400]),
-    ("an unknown method", b"BREW /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[405, 501]),
-    ("CONNECT", b"CONNECT other:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[400, 404, 405]),
-    ("TRACE", b"TRACE /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[405]),
-    ("a space in the target", b"GET /v2/ x HTTP/1.1\r\nHost: x\r\n\r\n", &[400]),
-    ("NUL in the target", b"GET /v2/\0 HTTP/1.1\r\nHost: x\r\n\r\n", &[400]),
-    ("NUL in a field", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-A: b\0c\r\n\r\n", &[400]),
-    ("a bare CR in a field", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-A: b\rc\r\n\r\n", &[400]),
-    ("a field without colon", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nnonsense\r\n\r\n", &[400]),
-    ("a field name with a space", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX A: b\r\n\r\n", &[400]),
-    ("an empty field name", b"GET /v2/ HTTP/1.1\r\nHost: x\r\n: b\r\n\r\n", &[400]),
-    ("space before the first field", b"GET /v2/ HTTP/1.1\r\n Host: x\r\n\r\n", &[400]),
+    ("a bare LF at the end", b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\n", &[400]),
+    ("a method of no letters", b"<> /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n", &[400]),
+    ("an unknown method", b"BREW /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", &[405, 501]),
+    ("CONNECT", b"CONNECT other:443 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", &[400, 404, 405]),
+    ("TRACE", b"TRACE /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", &[405]),
+    ("a space in the target", b"GET /v2/ x HTTP/1.1\r\nHost: localhost\r\n\r\n", &[400]),
+    ("NUL in the target", b"GET /v2/\0 HTTP/1.1\r\nHost: localhost\r\n\r\n", &[400]),
+    ("NUL in a field", b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\nX-A: b\0c\r\n\r\n", &[400]),
+    ("a bare CR in a field", b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\nX-A: b\rc\r\n\r\n", &[400]),
+    ("a field without colon", b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\nnonsense\r\n\r\n", &[400]),
+    ("a field name with a space", b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\nX A: b\r\n\r\n", &[400]),
+    ("an empty field name", b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n: b\r\n\r\n", &[400]),
+    ("space before the first field", b"GET /v2/ HTTP/1.1\r\n Host: localhost\r\n\r\n", &[400]),
     ("bytes of no text", &[0xff, 0xfe, 0xfd, 0x0d, 0x0a, 0x0d, 0x0a], &[400]),
-    ("a bad escape", b"GET /v2/a/blobs/%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[400, 404]),
+    ("a bad escape", b"GET /v2/a/blobs/%zz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", &[400, 404]),
     (
         "Expect of something else",
-        b"GET /v2/ HTTP/1.1\r\nHost: x\r\nExpect: 7\r\nConnection: close\r\n\r\n",
+        b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\nExpect: 7\r\nConnection: close\r\n\r\n",
         &[200, 417],
     ),
 ];
@@ -171,19 +171,35 @@ pub fn large(bench: &Bench) -> anyhow::Result<()> {
     let rows = [
         (
             "a target of 100 KiB",
-            format!("GET /v2/{} HTTP/1.1\r\nHost: x\r\n\r\n", long(100 << 10)),
+            format!("GET /v2/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", long(100 << 10)),
             vec![414, 431, 400],
         ),
-        ("a target of 4 MiB", format!("GET /v2/{} HTTP/1.1\r\nHost: x\r\n\r\n", long(4 << 20)), vec![414, 431, 400]),
+        (
+            "a target of 4 MiB",
+            format!("GET /v2/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", long(4 << 20)),
+            vec![414, 431, 400],
+        ),
         (
             "a query of 100 KiB",
-            format!("GET /v2/?{} HTTP/1.1\r\nHost: x\r\n\r\n", long(100 << 10)),
+            format!("GET /v2/?{} HTTP/1.1\r\nHost: localhost\r\n\r\n", long(100 << 10)),
             vec![414, 431, 400],
         ),
-        ("a field of 1 MiB", format!("GET /v2/ HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", long(1 << 20)), vec![431]),
-        ("a field that never ends", format!("GET /v2/ HTTP/1.1\r\nHost: x\r\nX: {}", long(1 << 20)), vec![431, 408]),
-        ("5000 fields", format!("GET /v2/ HTTP/1.1\r\nHost: x\r\n{many}\r\n"), vec![431]),
-        ("a method of 1 MiB", format!("{} /v2/ HTTP/1.1\r\nHost: x\r\n\r\n", long(1 << 20)), vec![400, 414, 431]),
+        (
+            "a field of 1 MiB",
+            format!("GET /v2/ HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", long(1 << 20)),
+            vec![431],
+        ),
+        (
+            "a field that never ends",
+            format!("GET /v2/ HTTP/1.1\r\nHost: localhost\r\nX: {}", long(1 << 20)),
+            vec![431, 408],
+        ),
+        ("5000 fields", format!("GET /v2/ HTTP/1.1\r\nHost: localhost\r\n{many}\r\n"), vec![431]),
+        (
+            "a method of 1 MiB",
+            format!("{} /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n", long(1 << 20)),
+            vec![400, 414, 431],
+        ),
         ("100,000 empty lines", "\r\n".repeat(100_000), vec![400, 408, 431]),
     ];
     let mut faults = Faults::default();

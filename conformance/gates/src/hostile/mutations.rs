@@ -153,7 +153,7 @@ fn requests(victim: &Victim) -> Vec<Vec<u8>> {
     ];
     rows.into_iter()
         .map(|(method, path, fields, body)| {
-            format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n{body}").into_bytes()
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{body}").into_bytes()
         })
         .collect()
 }

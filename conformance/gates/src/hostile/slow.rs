@@ -16,15 +16,15 @@ const LIMIT: Duration = Duration::from_secs(12);
 pub fn senders(bench: &Bench) -> anyhow::Result<()> {
     let victim = victim(bench, "senders")?;
     let sessions = (0..3).map(|_| victim.repo.begin()).collect::<anyhow::Result<Vec<_>>>()?;
-    let patch = |number: usize| format!("PATCH {} HTTP/1.1\r\nHost: x\r\n", sessions[number].location);
+    let patch = |number: usize| format!("PATCH {} HTTP/1.1\r\nHost: localhost\r\n", sessions[number].location);
     let chunked = "Transfer-Encoding: chunked\r\n\r\n";
     let mut faults = Faults::default();
     let starts = [
         ("nothing at all", String::new()),
         ("half a line", "GET /v".to_owned()),
         ("a line", "GET /v2/ HTTP/1.1\r\n".to_owned()),
-        ("half a head", "GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: ".to_owned()),
-        ("a head without its end", "GET /v2/ HTTP/1.1\r\nHost: x\r\n".to_owned()),
+        ("half a head", "GET /v2/ HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".to_owned()),
+        ("a head without its end", "GET /v2/ HTTP/1.1\r\nHost: localhost\r\n".to_owned()),
         ("half a preface", "PRI * HTTP/2.0\r\n".to_owned()),
         ("a body of no byte", patch(0) + "Content-Length: 9\r\n\r\n"),
         ("half a chunk size", patch(1) + chunked + "1"),
@@ -63,7 +63,7 @@ fn drip(victim: &Victim) -> anyhow::Result<()> {
     let mut raw = Raw::open(&victim.target())?;
     let started = Instant::now();
     let mut said = raw.listen(Duration::from_millis(1), |_| true)?;
-    for byte in "GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: ".bytes().chain(std::iter::repeat(b'x')) {
+    for byte in "GET /v2/ HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".bytes().chain(std::iter::repeat(b'x')) {
         if said.closed || !raw.send(&[byte]) || started.elapsed() > LIMIT {
             break;
         }
@@ -74,7 +74,7 @@ fn drip(victim: &Victim) -> anyhow::Result<()> {
 
 fn idle(victim: &Victim) -> anyhow::Result<()> {
     let mut raw = Raw::open(&victim.target())?;
-    raw.send(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw.send(b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let said = raw.until_closed(LIMIT)?;
     ensure!(said.statuses() == [200], "{:?}", said.statuses());
     ensure!(said.took > Duration::from_millis(2500), "an idle connection is cut after {:?}", said.took);
@@ -90,7 +90,7 @@ pub fn readers(bench: &Bench) -> anyhow::Result<()> {
     let mut all = Vec::new();
     for _ in 0..8 {
         let mut raw = Raw::open(&victim.target())?;
-        raw.send(format!("GET {victim_path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        raw.send(format!("GET {victim_path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
         all.push(raw);
     }
     std::thread::sleep(Duration::from_secs(6));
@@ -99,7 +99,7 @@ pub fn readers(bench: &Bench) -> anyhow::Result<()> {
         ensure!(said.closed && said.bytes.len() < 64 << 20, "a reader that paused for 6 s got all of it");
     }
     let mut pipelined = Raw::open(&victim.target())?;
-    let request = format!("GET {victim_path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(1000);
+    let request = format!("GET {victim_path} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(1000);
     pipelined.send(request.as_bytes());
     drop(pipelined);
     let pulled = victim.repo.get(&victim_path)?;

@@ -84,6 +84,9 @@ pub struct Suite {
     report: Report,
 }
 
+/// A name of the portal below which skylinks have no hosts.
+const NAMES: &[(&str, &str)] = &[("SERVER_HOSTS", "portal.example")];
+
 type Group = fn(&mut Suite) -> anyhow::Result<()>;
 
 const GROUPS: &[(&str, Group)] = &[
@@ -94,6 +97,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("libskynet", recompute::run),
     ("nodejs", sdk::nodejs),
     ("browser", sdk::browser),
+    ("pages", sdk::pages),
     ("python", sdk::python),
     ("go", sdk::go),
 ];
@@ -143,7 +147,7 @@ impl Judged {
             return Ok(Judged::Real(Network::start(tools, &scratch.join("network"), &reports.join("network.log"))?));
         }
         let Some(binary) = &args.binary else { return Ok(Judged::Running) };
-        Ok(Judged::Own(Portal::start(binary, &scratch.join("main"), &reports.join("portal.log"), &[])?))
+        Ok(Judged::Own(Portal::start(binary, &scratch.join("main"), &reports.join("portal.log"), NAMES)?))
     }
 
     fn site(&self, args: &SkynetArgs) -> anyhow::Result<Site> {

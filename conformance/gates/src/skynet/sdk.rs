@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use harness::program::Program;
 use harness::report::Outcome;
 use harness::scale::Scale;
+use harness::server::ServerOptions;
 use serde_json::{Value, json};
 
 use super::Suite;
@@ -22,6 +23,18 @@ pub fn nodejs(suite: &mut Suite) -> anyhow::Result<()> {
 pub fn browser(suite: &mut Suite) -> anyhow::Result<()> {
     suite.tools.program("chromium")?;
     script(suite, "browser", "browser.mjs")
+}
+
+/// Pages of others, and a registry on the same machine.
+pub fn pages(suite: &mut Suite) -> anyhow::Result<()> {
+    suite.tools.program("chromium")?;
+    let Some(binary) = &suite.binary else { return Ok(()) };
+    let registry = ServerOptions::new(binary, &suite.scratch.join("pages"))?.start()?;
+    let program = Program::new(suite.tools.program("node")?, &suite.reports.join("pages.log"))
+        .arg(suite.tools.scripts.join("node/pages.mjs"))
+        .arg(suite.tools.node_modules()?)
+        .arg(format!("http://{}", registry.options.target().authority()));
+    rows(suite, "pages", program)
 }
 
 pub fn python(suite: &mut Suite) -> anyhow::Result<()> {

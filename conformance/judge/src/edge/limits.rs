@@ -138,7 +138,7 @@ pub fn slow_clients(workshop: &Workshop) -> anyhow::Result<()> {
     let server = workshop.start("slow-clients", &settings)?;
     let site = site(&server, "128");
     let mut faults = Faults::default();
-    faults.check("half a head", cut_in_time(&site, "GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow"));
+    faults.check("half a head", cut_in_time(&site, "GET /v2/ HTTP/1.1\r\nHost: localhost\r\nX-Slow"));
     faults.check("half a line", cut_in_time(&site, "GET /v2/"));
     faults.check("nothing at all", cut_in_time(&site, ""));
     let session = site.repo("a").begin()?;

@@ -184,7 +184,7 @@ fn read(mut request: Partial) -> anyhow::Result<Response> {
 
 /// A request hidden behind a body of disputed length. Its answer would show that it was accepted as a request.
 fn smuggled(site: &Site) -> String {
-    format!("GET /v2/{}/tags/list HTTP/1.1\r\nHost: x\r\n\r\n", site.word())
+    format!("GET /v2/{}/tags/list HTTP/1.1\r\nHost: localhost\r\n\r\n", site.word())
 }
 
 fn answers(text: &str) -> usize {

@@ -70,7 +70,8 @@ async fn without_keys_only_programs_on_the_same_machine_take_away() {
         let response = portal.send(request).await;
         let status = response.status().as_u16();
         if status == 403 {
-            assert!(text(response).await.contains("set portal.api_keys"));
+            let said = text(response).await;
+            assert!(said.contains("set portal.api_keys") || said.contains("a page of"), "{said}");
         }
         status
     };
@@ -87,6 +88,10 @@ async fn without_keys_only_programs_on_the_same_machine_take_away() {
         ("x-real-ip", "192.0.2.1"),
         ("forwarded", "for=192.0.2.1"),
         ("via", "1.1 proxy"),
+        ("cf-connecting-ip", "192.0.2.1"),
+        ("x-forwarded-host", "portal.example"),
+        ("x-client-ip", "192.0.2.1"),
+        ("host", "portal.example"),
     ];
     for path in [unpin.as_str(), "/skynet/blocklist", "/skynet/blacklist"] {
         for client in elsewhere {
@@ -120,18 +125,49 @@ async fn a_program_beside_a_trusted_proxy_takes_away_and_the_proxy_does_not() {
     assert_eq!(portal.send(unpin().body(Body::empty()).unwrap()).await.status(), 204);
 }
 
+/// A browser sends the password of Basic authentication for pages of every origin.
 #[tokio::test]
-async fn with_a_key_one_takes_away_from_anywhere() {
-    let portal = TestPortal::with(|options| options.api_keys = ApiKeys::new(["secret"]));
-    let unpin = |name: &str, key: &str| {
-        let request = Request::post("/skynet/unpin/AABVgSG2Kiq2eCw9J5J79RI3Y6mxjbfZAavEK-6_gMHONA")
-            .header("origin", "http://app.example")
+async fn with_a_key_one_takes_away_from_anywhere_but_a_foreign_page() {
+    let portal = TestPortal::with(|options| {
+        options.api_keys = ApiKeys::new(["secret"]);
+        options.pages.origins = vec!["http://ui.example".to_owned()];
+    });
+    let unpin = async |origin: &str, name: &str, key: &str| {
+        let mut request = Request::post("/skynet/unpin/AABVgSG2Kiq2eCw9J5J79RI3Y6mxjbfZAavEK-6_gMHONA")
+            .header("host", "portal.example")
             .header(name, key);
+        if !origin.is_empty() {
+            request = request.header("origin", origin);
+        }
         let mut request = request.body(Body::empty()).unwrap();
         request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 1))));
-        portal.send(request)
+        portal.send(request).await.status().as_u16()
     };
-    assert_eq!(unpin("skynet-api-key", "secret").await.status(), 204);
-    assert_eq!(unpin("skynet-api-key", "other").await.status(), 401);
-    assert_eq!(unpin("cookie", "skynet-api-key=secret").await.status(), 401);
+    for origin in ["", "http://portal.example", "http://ui.example"] {
+        assert_eq!(unpin(origin, "skynet-api-key", "secret").await, 204, "{origin}");
+        assert_eq!(unpin(origin, "skynet-api-key", "other").await, 401, "{origin}");
+        assert_eq!(unpin(origin, "cookie", "skynet-api-key=secret").await, 401, "{origin}");
+    }
+    for origin in ["http://app.example", "null"] {
+        assert_eq!(unpin(origin, "authorization", "Basic YW55OnNlY3JldA==").await, 403, "{origin}");
+        assert_eq!(unpin(origin, "skynet-api-key", "secret").await, 403, "{origin}");
+    }
+}
+
+/// A page whose name was made to resolve to this machine could read and change everything here.
+#[tokio::test]
+async fn a_portal_with_known_names_answers_to_no_other() {
+    let names = || vec!["portal.lan".to_owned(), "*.portal.lan".to_owned()];
+    let portal = TestPortal::with(|options| options.pages.names = Some(names()));
+    let link = crate::http::tests::upload(&portal, "a", "kept").await;
+    let status = async |host: &str, path: &str| {
+        let request = Request::get(path).header("host", host).header("origin", "http://app.example");
+        portal.send(request.body(Body::empty()).unwrap()).await.status().as_u16()
+    };
+    for host in ["127.0.0.1:9980", "[::1]", "10.0.0.1", "localhost:9980", "x.localhost", "portal.lan", "x.portal.lan"] {
+        assert_eq!(status(host, &format!("/{link}")).await, 200, "{host}");
+    }
+    assert_eq!(status("evil.example", &format!("/{link}")).await, 403);
+    assert_eq!(status("evil.example", "/nothing/here").await, 403);
+    assert_eq!(status("evil.example", "/livez").await, 200);
 }
