@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::Portal;
 use crate::peers::Peers;
-use crate::skyfile::{OpenError, Sectors, Skyfile};
+use crate::skyfile::{OpenError, Sectors, Skyfile, SkyfileContent};
 
 impl Portal {
     /// Opens the skyfile of a v1 skylink; `None` if neither this portal nor any peer has it. With `only_here`, peers
@@ -41,7 +41,7 @@ impl Portal {
         if stores.skyfiles.is_pinned(skylink).await?
             && let Ok(place) = Arc::clone(&stores.repairs).try_acquire_owned()
         {
-            drop(complete(skyfile.clone(), place));
+            drop(complete(skyfile.content().clone(), place));
         }
         Ok(Some(skyfile))
     }
@@ -54,14 +54,14 @@ impl Portal {
         let Some(skyfile) = self.open_skyfile(skylink, only_here).await? else { return Ok(false) };
         if skyfile.comes_from_peers() {
             let place = Arc::clone(&stores.pinnings).acquire_owned().await.map_err(io::Error::other)?;
-            complete(skyfile.clone(), place).await.map_err(io::Error::from)??;
+            complete(skyfile.content().clone(), place).await.map_err(io::Error::from)??;
         }
         stores.skyfiles.pin(skylink).await
     }
 }
 
 /// Fetches all missing sectors, even after the waiting client has left: clients that gave up come again.
-fn complete(skyfile: Skyfile, place: OwnedSemaphorePermit) -> JoinHandle<Result<(), OpenError>> {
+fn complete(skyfile: SkyfileContent, place: OwnedSemaphorePermit) -> JoinHandle<Result<(), OpenError>> {
     tokio::spawn(async move {
         let _place = place;
         let completed = skyfile.complete().await;

@@ -149,7 +149,7 @@ fn not_fetched(error: &Arc<FetchError>) -> HttpError {
     let status = match **error {
         FetchError::Busy => StatusCode::SERVICE_UNAVAILABLE,
         FetchError::Malformed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        FetchError::TooLarge { .. } => StatusCode::NOT_FOUND,
+        FetchError::TooLarge { .. } | FetchError::MetadataTooLarge { .. } => StatusCode::NOT_FOUND,
         FetchError::Incomplete(_) => StatusCode::BAD_GATEWAY,
         FetchError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         FetchError::Io(_) | FetchError::Aborted => {

@@ -16,7 +16,7 @@ use crate::skyfile::{Admission, GivenBase, RESTORE_HEADER_SIZE, RestoreError, Sk
 
 /// Reads header, base sector, and the content if it has a fanout.
 pub(super) async fn restore(portal: &Portal, body: &mut RequestBody) -> Answer {
-    let profile = portal.options.profile;
+    let (profile, max_metadata) = (portal.options.profile, portal.options.max_metadata);
     let skyfiles = &portal.stores()?.skyfiles;
     let admission = skyfiles.admit()?;
     let mut rest = BytesMut::new();
@@ -24,7 +24,8 @@ pub(super) async fn restore(portal: &Portal, body: &mut RequestBody) -> Answer {
     let header = header.as_ref().try_into().map_err(|_| refused(RestoreError::Body("it ends within the header")))?;
     let bytes = take(body, &mut rest, profile.sector_size().bytes()).await?;
     // Computing the root takes a few milliseconds.
-    let checking = tokio::task::spawn_blocking(move || GivenBase::check(&header, bytes.to_vec(), profile));
+    let checking =
+        tokio::task::spawn_blocking(move || GivenBase::check(&header, bytes.to_vec(), profile, max_metadata));
     let base =
         checking.await.map_err(|error| HttpError::internal("unable to restore skyfile", error))?.map_err(refused)?;
     let skylink = receive_content(skyfiles, body, admission, rest.freeze(), base).await?;

@@ -121,7 +121,11 @@ impl Fetch {
         let Target::Sector { offset, fetch_size, .. } = skylink.target() else { return Ok(()) };
         let within = |at: u64| (sector.len() as u64).min(at) as usize;
         let named = &sector[within(offset)..within(offset + fetch_size)];
-        let size = parse(named, self.peers.0.sectors.sector_size())?.layout.file_size;
+        let layout = parse(named, self.peers.0.sectors.sector_size())?.layout;
+        let (size, metadata, limit) = (layout.file_size, layout.metadata_size, self.peers.0.max_metadata);
+        if metadata > limit {
+            return Err(FetchError::MetadataTooLarge { size: metadata, limit });
+        }
         tracing::info!(%skylink, size_bytes = size, "fetching a skyfile from peers");
         match self.peers.0.max_size {
             limit if size > limit => Err(FetchError::TooLarge { size, limit }),

@@ -23,6 +23,14 @@ pub(crate) enum FetchError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// The skyfile has more metadata than this portal accepts.
+    #[error("the skyfile has {size} bytes of metadata, this portal takes {limit}")]
+    MetadataTooLarge {
+        /// Length of the metadata in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// No peer has one of its sectors.
     #[error("no peer gives the sector {0} of the skyfile")]
     Incomplete(SectorRoot),

@@ -57,6 +57,8 @@ struct Shared {
     sectors: SectorStore,
     /// Most bytes of content in a fetched skyfile.
     max_size: u64,
+    /// Most bytes of metadata in a fetched skyfile.
+    max_metadata: u64,
     flights: Flights,
 }
 
@@ -80,6 +82,7 @@ impl Peers {
             entries: Arc::clone(entries),
             sectors,
             max_size: options.max_upload,
+            max_metadata: options.max_metadata as u64,
             flights: Flights::default(),
         })))
     }

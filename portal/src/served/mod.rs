@@ -4,7 +4,7 @@ mod path;
 mod selection;
 
 pub(crate) use path::serve_path;
-pub(crate) use selection::{Piece, Selection};
+pub(crate) use selection::{Piece, Selection, cut};
 
 use skynet_formats::metadata::{Metadata, Subfile};
 

@@ -1,5 +1,7 @@
 //! From the path served to bytes: a subfile, a directory, or the whole skyfile.
 
+use std::borrow::Cow;
+
 use super::{Metadata, Subfile};
 
 /// A range of a skyfile's content.
@@ -13,11 +15,11 @@ pub(crate) struct Piece {
 
 /// The content at a path.
 #[derive(Clone, Debug)]
-pub(crate) struct Selection {
+pub(crate) struct Selection<'a> {
     /// The path, or the skyfile's own name at the root.
     pub(crate) name: String,
     /// The subfiles in the order of their bytes; empty if the skyfile has none.
-    pub(crate) files: Vec<Subfile>,
+    pub(crate) files: Vec<&'a Subfile>,
     /// True if the path is that of a subfile.
     pub(crate) is_file: bool,
     /// The ranges of bytes; adjacent ones are joined.
@@ -35,9 +37,9 @@ pub(crate) enum SelectError {
     OutOfBounds,
 }
 
-impl Selection {
+impl<'a> Selection<'a> {
     /// The content at `path` in a skyfile of `size` bytes; `/` is all of it.
-    pub(crate) fn new(metadata: &Metadata, size: u64, path: &str) -> Result<Self, SelectError> {
+    pub(crate) fn new(metadata: &'a Metadata, size: u64, path: &str) -> Result<Self, SelectError> {
         if path == "/" {
             let pieces = if size == 0 { Vec::new() } else { vec![Piece { first: 0, length: size }] };
             let files = in_order(metadata.subfiles.values());
@@ -45,7 +47,7 @@ impl Selection {
         }
         let name = path.strip_prefix('/').unwrap_or(path);
         let exact = metadata.subfiles.get(name);
-        let files = exact.map_or_else(|| below(metadata, name), |file| vec![file.clone()]);
+        let files = exact.map_or_else(|| below(metadata, name), |file| vec![file]);
         if files.is_empty() {
             return Err(SelectError::NotFound);
         }
@@ -76,44 +78,45 @@ impl Selection {
     }
 
     /// The files of an archive, each with its ranges. A skyfile without subfiles is one file.
-    pub(crate) fn archived(&self, size: u64) -> Result<Vec<(Subfile, Vec<Piece>)>, SelectError> {
+    pub(crate) fn archived(&self, size: u64) -> Result<Vec<(Cow<'a, Subfile>, Vec<Piece>)>, SelectError> {
         if self.files.is_empty() {
             let file = Subfile { filename: self.name.clone(), len: self.size(), ..Subfile::default() };
-            return Ok(vec![(file, self.pieces.clone())]);
+            return Ok(vec![(Cow::Owned(file), self.pieces.clone())]);
         }
         pieces(&self.files, size)?;
-        Ok(self.files.iter().map(|file| (file.clone(), piece(file).into_iter().collect())).collect())
-    }
-
-    /// `length` bytes of the selection from its byte `first` on, as ranges of the skyfile.
-    pub(crate) fn cut(&self, first: u64, length: u64) -> Vec<Piece> {
-        let (mut skip, mut left) = (first, length);
-        let mut cut = Vec::new();
-        for piece in &self.pieces {
-            if skip >= piece.length {
-                skip -= piece.length;
-                continue;
-            }
-            let length = left.min(piece.length - skip);
-            if length == 0 {
-                break;
-            }
-            cut.push(Piece { first: piece.first + skip, length });
-            (skip, left) = (0, left - length);
-        }
-        cut
+        let file = |file: &&'a Subfile| (Cow::Borrowed(*file), piece(file).into_iter().collect());
+        Ok(self.files.iter().map(file).collect())
     }
 }
 
+/// `length` bytes of these ranges, from their byte `first` on.
+pub(crate) fn cut(pieces: &[Piece], first: u64, length: u64) -> Vec<Piece> {
+    let (mut skip, mut left) = (first, length);
+    let mut cut = Vec::new();
+    for piece in pieces {
+        if skip >= piece.length {
+            skip -= piece.length;
+            continue;
+        }
+        let length = left.min(piece.length - skip);
+        if length == 0 {
+            break;
+        }
+        cut.push(Piece { first: piece.first + skip, length });
+        (skip, left) = (0, left - length);
+    }
+    cut
+}
+
 /// The files of a directory and its subdirectories.
-fn below(metadata: &Metadata, directory: &str) -> Vec<Subfile> {
+fn below<'a>(metadata: &'a Metadata, directory: &str) -> Vec<&'a Subfile> {
     let prefix = format!("{}/", directory.strip_suffix('/').unwrap_or(directory));
     let from_there = metadata.subfiles.range(prefix.clone()..);
     in_order(from_there.take_while(|(name, _)| name.starts_with(&prefix)).map(|(_, file)| file))
 }
 
-fn in_order<'a>(files: impl Iterator<Item = &'a Subfile>) -> Vec<Subfile> {
-    let mut files: Vec<Subfile> = files.cloned().collect();
+fn in_order<'a>(files: impl Iterator<Item = &'a Subfile>) -> Vec<&'a Subfile> {
+    let mut files: Vec<&Subfile> = files.collect();
     // An empty file has the offset of the next one.
     files.sort_by_key(|file| (file.offset, file.len));
     files
@@ -125,10 +128,10 @@ fn piece(file: &Subfile) -> Option<Piece> {
 
 /// The ranges of files, in order. Overlapping files are refused: they would let a small skyfile become an endless
 /// download.
-fn pieces(files: &[Subfile], size: u64) -> Result<Vec<Piece>, SelectError> {
+fn pieces(files: &[&Subfile], size: u64) -> Result<Vec<Piece>, SelectError> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut end = 0;
-    for next in files.iter().filter_map(piece) {
+    for next in files.iter().filter_map(|file| piece(file)) {
         let next_end = next.first.checked_add(next.length).filter(|end| *end <= size);
         let next_end = next_end.ok_or(SelectError::OutOfBounds)?;
         match pieces.last_mut() {
@@ -152,31 +155,32 @@ mod tests {
         directory(&["foo/file1.txt", "foo/file2.txt", "file3.txt", "bar/file4.txt", "bar/baz/file5.txt"])
     }
 
-    fn select(metadata: &Metadata, path: &str) -> Result<Selection, SelectError> {
+    fn select<'a>(metadata: &'a Metadata, path: &str) -> Result<Selection<'a>, SelectError> {
         Selection::new(metadata, 15, path)
     }
 
-    fn names(selection: &Selection) -> Vec<&str> {
+    fn names<'a>(selection: &Selection<'a>) -> Vec<&'a str> {
         selection.files.iter().map(|file| file.filename.as_str()).collect()
     }
 
     #[test]
     fn a_path_names_a_file_or_a_directory() {
-        let file = select(&five(), "/foo/file2.txt").unwrap();
+        let five = five();
+        let file = select(&five, "/foo/file2.txt").unwrap();
         assert!(file.is_file && !file.is_directory());
         assert_eq!(file.pieces, [Piece { first: 1, length: 2 }]);
         assert_eq!(file.name, "/foo/file2.txt");
         for path in ["/foo", "/foo/"] {
-            let foo = select(&five(), path).unwrap();
+            let foo = select(&five, path).unwrap();
             assert_eq!(names(&foo), ["foo/file1.txt", "foo/file2.txt"]);
             assert!(foo.is_directory() && !foo.is_file);
             assert_eq!(foo.pieces, [Piece { first: 0, length: 3 }]);
         }
-        let lone = select(&five(), "/bar/baz/").unwrap();
+        let lone = select(&five, "/bar/baz/").unwrap();
         assert_eq!(names(&lone), ["bar/baz/file5.txt"]);
         assert!(lone.is_directory());
         for path in ["/nonexistent", "/fo", "/file", "/b", "/bar/ba", "//", "/foo/file1.txt/x"] {
-            assert_eq!(select(&five(), path).unwrap_err(), SelectError::NotFound, "{path}");
+            assert_eq!(select(&five, path).unwrap_err(), SelectError::NotFound, "{path}");
         }
     }
 
@@ -194,8 +198,8 @@ mod tests {
         let mut metadata = directory(&["a/1", "b/2", "a/3"]);
         let a = Selection::new(&metadata, 6, "/a").unwrap();
         assert_eq!(a.pieces, [Piece { first: 0, length: 1 }, Piece { first: 3, length: 3 }]);
-        assert_eq!(a.cut(0, 2), [Piece { first: 0, length: 1 }, Piece { first: 3, length: 1 }]);
-        assert_eq!(a.cut(2, 9), [Piece { first: 4, length: 2 }]);
+        assert_eq!(cut(&a.pieces, 0, 2), [Piece { first: 0, length: 1 }, Piece { first: 3, length: 1 }]);
+        assert_eq!(cut(&a.pieces, 2, 9), [Piece { first: 4, length: 2 }]);
         metadata.subfiles.get_mut("a/3").unwrap().offset = 0;
         assert_eq!(Selection::new(&metadata, 6, "/a").unwrap_err(), SelectError::OutOfBounds);
     }
@@ -226,7 +230,7 @@ mod tests {
                 let all: Vec<u64> = selection.pieces.iter().flat_map(|p| p.first..p.first + p.length).collect();
                 prop_assert!(all.iter().all(|at| *at < size));
                 prop_assert_eq!(all.len() as u64, selection.size());
-                let cut: Vec<u64> = selection.cut(first, length).iter().flat_map(|p| p.first..p.first + p.length).collect();
+                let cut: Vec<u64> = cut(&selection.pieces, first, length).iter().flat_map(|p| p.first..p.first + p.length).collect();
                 let wanted: Vec<u64> = all.iter().copied().skip(first as usize).take(length as usize).collect();
                 prop_assert_eq!(cut, wanted);
                 if let Ok(archived) = selection.archived(size) {

@@ -107,6 +107,12 @@ pub(crate) enum RestoreError {
     /// Its metadata is invalid.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// Its metadata is longer than the portal accepts.
+    #[error("skyfile metadata exceeds the limit of {limit} bytes")]
+    MetadataTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// No profile has its numbers of pieces.
     #[error(transparent)]
     Pieces(#[from] ProfileError),

@@ -6,6 +6,7 @@ mod content;
 mod destination;
 mod error;
 mod health;
+mod parsed;
 mod proofs;
 mod proven;
 mod reader;
@@ -31,7 +32,7 @@ use tokio::task::spawn_blocking;
 pub(crate) use error::{OpenError, RestoreError, WriteError};
 pub(crate) use health::Health;
 pub(crate) use proven::aligned;
-pub(crate) use reader::Skyfile;
+pub(crate) use reader::{Skyfile, SkyfileContent};
 pub(crate) use reading::SkyfileReader;
 pub(crate) use restore::{GivenBase, HEADER_SIZE as RESTORE_HEADER_SIZE};
 pub(crate) use sectors::Sectors;
@@ -43,6 +44,7 @@ use crate::blocklist::Blocklist;
 use crate::pins::Pins;
 use crate::sectors::{Held, SectorStore};
 use destination::{Destination, Storing};
+use parsed::ParsedMetadata;
 use writer::Limits;
 
 /// All skyfiles of a portal that stores them. Clones share them.
@@ -65,10 +67,15 @@ pub(crate) struct Admission {
 }
 
 /// Opens a skyfile whose base sector is held before the check that it exists.
-fn open_held(sectors: &SectorStore, skylink: Skylink, held: &mut Held) -> Result<Option<Skyfile>, OpenError> {
+fn open_held(
+    sectors: &SectorStore,
+    known: &ParsedMetadata,
+    skylink: Skylink,
+    held: &mut Held,
+) -> Result<Option<Skyfile>, OpenError> {
     let Target::Sector { root, .. } = skylink.target() else { return Err(OpenError::NotV1) };
     held.add(root);
-    Skyfile::open(&sectors.clone().into(), skylink)
+    Skyfile::open(&sectors.clone().into(), known, skylink)
 }
 
 impl Deref for Skyfiles {
@@ -126,9 +133,10 @@ impl Skyfiles {
     pub(crate) async fn pin(&self, skylink: &Skylink) -> Result<bool, OpenError> {
         self.refuse_blocked(skylink)?;
         let (sectors, pins, skylink) = (self.sectors.clone(), self.pins.clone(), *skylink);
+        let known = Arc::clone(self.reader.known());
         let pinning = spawn_blocking(move || {
             let mut held = sectors.hold();
-            let Some(skyfile) = open_held(&sectors, skylink, &mut held)? else { return Ok(false) };
+            let Some(skyfile) = open_held(&sectors, &known, skylink, &mut held)? else { return Ok(false) };
             for root in skyfile.roots() {
                 held.add(root);
                 // Checked only now: before the hold, it could be swept after the check.

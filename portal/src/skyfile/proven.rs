@@ -12,10 +12,10 @@ use skynet_formats::skylink::Target;
 use tokio::task::spawn_blocking;
 
 use super::proofs::{Proofs, Provable};
-use super::reader::Skyfile;
+use super::reader::SkyfileContent;
 use super::sectors::Sectors;
 
-impl Skyfile {
+impl SkyfileContent {
     /// The range of content with a fanout, cut at multiples of `section`, which divides a sector. Only one section is
     /// in memory, and each sector is hashed once for all sections with its bytes.
     pub(super) fn proven_sections(

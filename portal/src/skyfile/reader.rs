@@ -1,7 +1,7 @@
 //! An open skyfile: its parsed base sector, with any layout, made by any client.
 
 use std::io;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use skynet_formats::skylink::{Skylink, Target};
 
 use super::arrivals::Arrivals;
 use super::error::OpenError;
+use super::parsed::{Parsed, ParsedMetadata};
 use super::sectors::Sectors;
 use super::source::{Place, Source, read};
 use super::stream::SkyfileStream;
@@ -19,18 +20,24 @@ use super::stream::SkyfileStream;
 /// A skyfile. It stays readable as long as its sectors exist.
 #[derive(Clone, Debug)]
 pub(crate) struct Skyfile {
+    content: SkyfileContent,
+    parsed: Arc<Parsed>,
+}
+
+/// A skyfile without its metadata, for answers that may take hours to send.
+#[derive(Clone, Debug)]
+pub(crate) struct SkyfileContent {
     skylink: Skylink,
     layout: Layout,
-    raw_metadata: Bytes,
-    metadata: Arc<Metadata>,
-    content: Arc<Source>,
+    source: Arc<Source>,
 }
 
 impl Skyfile {
     /// Opens the skyfile of a v1 skylink; `None` if it is missing. Blocks.
     ///
-    /// The base sector is checked against the range of the skylink before memory is allocated for it.
-    pub(crate) fn open(sectors: &Sectors, skylink: Skylink) -> Result<Option<Self>, OpenError> {
+    /// The base sector is checked against the range of the skylink before memory is allocated for it. The metadata is
+    /// parsed unless it is known.
+    pub(super) fn open(sectors: &Sectors, known: &ParsedMetadata, skylink: Skylink) -> Result<Option<Self>, OpenError> {
         let Target::Sector { offset, fetch_size, root } = skylink.target() else { return Err(OpenError::NotV1) };
         let Some((sector, sectors)) = sectors.open_base(&root)? else { return Ok(None) };
         let size = sectors.sector_size();
@@ -38,8 +45,14 @@ impl Skyfile {
         let available = fetch_size.min((size.bytes() as u64).saturating_sub(offset));
         let layout = Layout::decode(&read(&sector, offset, available.min(Layout::SIZE as u64))?, size)?;
         let head = check_bounds(&layout, available)?;
-        let mut rest = read(&sector, offset + Layout::SIZE as u64, head - Layout::SIZE as u64)?;
-        let roots = rest.split_to(layout.fanout_size as usize);
+        let fanout = offset + Layout::SIZE as u64;
+        let parsed = known.get(skylink, layout.metadata_size, || {
+            Ok::<_, OpenError>(read(&sector, fanout + layout.fanout_size, layout.metadata_size)?)
+        })?;
+        if parsed.metadata.content_length() > layout.file_size {
+            return Err(OpenError::OutOfBounds);
+        }
+        let roots = read(&sector, fanout, layout.fanout_size)?;
         let place = if roots.is_empty() {
             Place::Base { sector, offset: offset + head }
         } else {
@@ -47,14 +60,41 @@ impl Skyfile {
             let content = sectors.content().filter(|content| content.length == layout.file_size);
             Place::Fanout { roots, data_pieces, chunk_roots, content }
         };
-        let metadata = Metadata::parse(&rest)?;
-        if metadata.content_length() > layout.file_size {
-            return Err(OpenError::OutOfBounds);
-        }
-        let content = Arc::new(Source::new(sectors, layout.file_size, place));
-        Ok(Some(Skyfile { skylink, layout, raw_metadata: rest, metadata: Arc::new(metadata), content }))
+        let source = Arc::new(Source::new(sectors, layout.file_size, place));
+        Ok(Some(Skyfile { content: SkyfileContent { skylink, layout, source }, parsed }))
     }
 
+    /// The skyfile without its metadata.
+    pub(crate) fn content(&self) -> &SkyfileContent {
+        &self.content
+    }
+
+    /// The metadata, byte for byte.
+    pub(crate) fn raw_metadata(&self) -> &Bytes {
+        &self.parsed.raw
+    }
+
+    /// The metadata. It is valid, and its subfiles lie within the content.
+    pub(crate) fn metadata(&self) -> &Metadata {
+        &self.parsed.metadata
+    }
+
+    /// The number of owners of the metadata.
+    #[cfg(test)]
+    pub(super) fn metadata_owners(&self) -> usize {
+        Arc::strong_count(&self.parsed)
+    }
+}
+
+impl Deref for Skyfile {
+    type Target = SkyfileContent;
+
+    fn deref(&self) -> &SkyfileContent {
+        &self.content
+    }
+}
+
+impl SkyfileContent {
     /// The skylink with which it was opened.
     pub(crate) fn skylink(&self) -> Skylink {
         self.skylink
@@ -65,23 +105,13 @@ impl Skyfile {
         &self.layout
     }
 
-    /// The metadata, byte for byte.
-    pub(crate) fn raw_metadata(&self) -> &Bytes {
-        &self.raw_metadata
-    }
-
-    /// The metadata. It is valid, and its subfiles lie within the content.
-    pub(crate) fn metadata(&self) -> &Metadata {
-        &self.metadata
-    }
-
     /// Length of the content in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.layout.file_size
     }
 
     pub(super) fn sectors(&self) -> &Sectors {
-        &self.content.sectors
+        &self.source.sectors
     }
 
     /// The roots of all its sectors: the base sector, then those of its content in order.
@@ -90,17 +120,17 @@ impl Skyfile {
             Target::Sector { root, .. } => Some(root),
             Target::Entry(_) => None,
         };
-        base.into_iter().chain(self.content.data_roots())
+        base.into_iter().chain(self.source.data_roots())
     }
 
     /// Holds its sectors, including those still to be fetched, as long as this or a stream of it is open; `false` if
     /// one of them is missing.
     pub(super) fn hold(&self) -> io::Result<bool> {
-        let Some(sectors) = self.content.sectors.store() else { return Ok(true) };
+        let Some(sectors) = self.source.sectors.store() else { return Ok(true) };
         let mut held = sectors.hold();
         // Held before the check: a sector swept after the check would be missed.
         self.roots().for_each(|root| held.add(root));
-        self.content.keep(held);
+        self.source.keep(held);
         for root in self.roots() {
             if !sectors.contains(&root)? {
                 return Ok(false);
@@ -111,7 +141,7 @@ impl Skyfile {
 
     /// True if some of its sectors may have to be fetched first.
     pub(crate) fn comes_from_peers(&self) -> bool {
-        matches!(self.content.sectors, Sectors::Fetched(..))
+        matches!(self.source.sectors, Sectors::Fetched(..))
     }
 
     /// Waits until all of its sectors are local.
@@ -125,13 +155,13 @@ impl Skyfile {
 
     /// The sectors of this part of the content that may have to be fetched; `None` if all are local.
     pub(super) fn arrivals(&self, range: Range<u64>) -> Option<Arrivals> {
-        Arrivals::of(&self.content, range)
+        Arrivals::of(&self.source, range)
     }
 
     /// The roots of the data pieces of each chunk.
     pub(super) fn chunks(&self) -> impl Iterator<Item = Vec<SectorRoot>> {
         let pieces = usize::from(self.layout.data_pieces.max(1));
-        let mut roots = self.content.data_roots();
+        let mut roots = self.source.data_roots();
         std::iter::from_fn(move || {
             Some(roots.by_ref().take(pieces).collect::<Vec<_>>()).filter(|chunk| !chunk.is_empty())
         })
@@ -139,7 +169,7 @@ impl Skyfile {
 
     /// Part of the content. A range that reaches beyond it ends with an error, as does a missing sector.
     pub(crate) fn stream(&self, first: u64, length: u64) -> SkyfileStream {
-        SkyfileStream::new(Arc::clone(&self.content), first, length)
+        SkyfileStream::new(Arc::clone(&self.source), first, length)
     }
 }
 

@@ -10,6 +10,7 @@ use skynet_formats::sector::SectorRoot;
 use skynet_formats::skylink::{Skylink, Target};
 use tokio::task::spawn_blocking;
 
+use super::parsed::ParsedMetadata;
 use super::proofs::Proofs;
 use super::source::Source;
 use super::{Health, OpenError, Sectors, Skyfile, SkyfileStream};
@@ -21,12 +22,13 @@ pub(crate) struct SkyfileReader {
     sectors: Sectors,
     blocklist: Blocklist,
     proofs: Arc<Proofs>,
+    known: Arc<ParsedMetadata>,
 }
 
 impl SkyfileReader {
     /// A reader over these sectors, except for blocked ones.
     pub(crate) fn new(sectors: Sectors, blocklist: Blocklist) -> Self {
-        SkyfileReader { sectors, blocklist, proofs: Arc::default() }
+        SkyfileReader { sectors, blocklist, proofs: Arc::default(), known: Arc::default() }
     }
 
     /// Opens the skyfile of a v1 skylink; `None` if it is missing.
@@ -37,8 +39,8 @@ impl SkyfileReader {
     /// Opens the skyfile of a v1 skylink from these sectors; `None` if it is missing.
     pub(crate) async fn open_from(&self, sectors: Sectors, skylink: &Skylink) -> Result<Option<Skyfile>, OpenError> {
         self.refuse_blocked(skylink)?;
-        let skylink = *skylink;
-        spawn_blocking(move || Skyfile::open(&sectors, skylink)).await.map_err(std::io::Error::from)?
+        let (known, skylink) = (Arc::clone(&self.known), *skylink);
+        spawn_blocking(move || Skyfile::open(&sectors, &known, skylink)).await.map_err(std::io::Error::from)?
     }
 
     /// Holds the sectors of an open skyfile, including those still to be fetched; `false` if some are missing.
@@ -103,6 +105,11 @@ impl SkyfileReader {
         let Some(skyfile) = self.open(skylink).await? else { return Ok(None) };
         let looking = spawn_blocking(move || Health::of(&skyfile));
         Ok(Some(looking.await.map_err(std::io::Error::from)??))
+    }
+
+    /// The metadata that was parsed last.
+    pub(super) fn known(&self) -> &Arc<ParsedMetadata> {
+        &self.known
     }
 
     /// The block list.

@@ -33,10 +33,18 @@ pub(crate) struct GivenBase {
 impl GivenBase {
     /// Checks a header and a base sector, which may end before the zeros that fill it. `profile` is used for base
     /// sectors without a fanout.
-    pub(crate) fn check(header: &[u8; HEADER_SIZE], bytes: Vec<u8>, profile: Profile) -> Result<Self, RestoreError> {
+    pub(crate) fn check(
+        header: &[u8; HEADER_SIZE],
+        bytes: Vec<u8>,
+        profile: Profile,
+        max_metadata: usize,
+    ) -> Result<Self, RestoreError> {
         let skylink = parse_header(header)?;
         let sector_size = profile.sector_size();
         let parts = base_sector::parse(&bytes, sector_size)?;
+        if parts.metadata.len() > max_metadata {
+            return Err(RestoreError::MetadataTooLarge { limit: max_metadata });
+        }
         Metadata::parse(parts.metadata)?;
         let layout = parts.layout;
         let end = base_sector_end(&layout);

@@ -4,7 +4,7 @@ use std::io;
 
 use skynet_formats::skylink::Target;
 
-use super::{OpenError, Skyfile, Skyfiles};
+use super::{OpenError, ParsedMetadata, Skyfile, Skyfiles};
 use crate::sectors::Swept;
 
 impl Skyfiles {
@@ -17,7 +17,9 @@ impl Skyfiles {
             if stop() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            match Skyfile::open(&self.sectors.clone().into(), skylink) {
+            // Each pin is read once: kept metadata would only evict what readers use.
+            let unkept = ParsedMetadata::default();
+            match Skyfile::open(&self.sectors.clone().into(), &unkept, skylink) {
                 Ok(Some(skyfile)) => skyfile.roots().for_each(|root| sweep.mark(&root)),
                 Ok(None) => tracing::warn!(%skylink, "the base sector of a pinned skyfile is not here"),
                 Err(OpenError::Io(error)) => return Err(error),

@@ -275,3 +275,21 @@ fn any_range_of_any_layout_reads_back() {
     });
     result.unwrap();
 }
+
+/// Streams of slow clients kept the parsed metadata, up to 33 MiB each.
+#[tokio::test]
+async fn readers_share_the_metadata_and_open_answers_do_not_hold_it() {
+    let store = store("4MiB/1+4");
+    let mut writer = store.skyfiles.writer().unwrap();
+    writer.write(Bytes::from_static(b"abc")).await.unwrap();
+    let link = writer.finish(br#"{"filename":"a","length":3}"#.to_vec()).await.unwrap();
+    let (one, other) =
+        (store.skyfiles.open(&link).await.unwrap().unwrap(), store.skyfiles.open(&link).await.unwrap().unwrap());
+    assert!(std::ptr::eq(one.metadata(), other.metadata()));
+    let owners = one.metadata_owners();
+    let (content, stream) = (other.content().clone(), other.stream(0, 3));
+    assert_eq!(one.metadata_owners(), owners);
+    drop(other);
+    assert_eq!(one.metadata_owners(), owners - 1);
+    drop((content, stream));
+}

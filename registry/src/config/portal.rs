@@ -32,9 +32,10 @@ pub struct Portal {
     pub profile: Profile,
     /// Bytes of content of one upload.
     pub max_upload: ByteSize,
-    /// Bytes of metadata of one upload, which grow with the number of its files.
+    /// Bytes of metadata of one skyfile that is uploaded, restored or fetched from a peer. They grow with the number of
+    /// its files.
     ///
-    /// They are held in memory.
+    /// They are parsed in memory, where they take several times as much.
     pub max_metadata: ByteSize,
     /// Uploads whose bodies are received at once; further ones get 503. Each takes about 6 MiB.
     pub max_uploads: usize,

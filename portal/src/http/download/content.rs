@@ -2,6 +2,7 @@
 //! 14).
 
 use std::io;
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -13,14 +14,14 @@ use serving::{ByteRange, Multipart, Ranges, parse_range, precondition, range_app
 
 use crate::http::error::HttpError;
 use crate::http::request::value;
-use crate::served::{Piece, Selection};
-use crate::skyfile::Skyfile;
+use crate::served::{Piece, Selection, cut};
+use crate::skyfile::{Skyfile, SkyfileContent};
 
 /// The content to send.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    /// A selection of a skyfile.
-    Selected(Box<(Skyfile, Selection)>),
+    /// Pieces of a skyfile, one after the other.
+    Selected(SkyfileContent, Arc<[Piece]>),
     /// Bytes in memory.
     Held(Bytes),
 }
@@ -29,13 +30,13 @@ pub(super) enum Content {
 pub(super) type Bytestream = BoxStream<'static, io::Result<Bytes>>;
 
 impl Content {
-    pub(super) fn selected(skyfile: &Skyfile, selection: Selection) -> Self {
-        Content::Selected(Box::new((skyfile.clone(), selection)))
+    pub(super) fn selected(skyfile: &Skyfile, selection: &Selection<'_>) -> Self {
+        Content::Selected(skyfile.content().clone(), selection.pieces.as_slice().into())
     }
 
     pub(super) fn size(&self) -> u64 {
         match self {
-            Content::Selected(selected) => selected.1.size(),
+            Content::Selected(_, pieces) => pieces.iter().map(|piece| piece.length).sum(),
             Content::Held(bytes) => bytes.len() as u64,
         }
     }
@@ -43,7 +44,7 @@ impl Content {
     /// `length` bytes from `first` on. No byte is read before the stream is polled.
     pub(super) fn stream(&self, first: u64, length: u64) -> Bytestream {
         match self {
-            Content::Selected(selected) => read(&selected.0, selected.1.cut(first, length)),
+            Content::Selected(skyfile, pieces) => read(skyfile, cut(pieces, first, length)),
             Content::Held(bytes) => {
                 let (first, end) = (first.min(self.size()), first.saturating_add(length).min(self.size()));
                 let part = bytes.slice(first as usize..end as usize);
@@ -54,7 +55,7 @@ impl Content {
 }
 
 /// Pieces of a skyfile, one after the other.
-fn read(skyfile: &Skyfile, pieces: Vec<Piece>) -> Bytestream {
+fn read(skyfile: &SkyfileContent, pieces: Vec<Piece>) -> Bytestream {
     let skyfile = skyfile.clone();
     stream::iter(pieces).flat_map(move |piece| skyfile.stream(piece.first, piece.length)).boxed()
 }

@@ -17,8 +17,8 @@ pub(super) async fn error_page(
 ) -> Result<Option<(Response<Body>, HeaderValue)>, HttpError> {
     let Some(path) = skyfile.metadata().error_pages.get(&status.as_u16()) else { return Ok(None) };
     let Ok(selection) = Selection::new(skyfile.metadata(), skyfile.size(), path) else { return Ok(None) };
-    let content = Content::selected(skyfile, selection);
-    let media_type = media_type(&content).await?;
+    let content = Content::selected(skyfile, &selection);
+    let media_type = media_type(&selection, &content).await?;
     let mut response = Response::new(Body::from_stream(content.stream(0, content.size())));
     *response.status_mut() = status;
     let headers = response.headers_mut();

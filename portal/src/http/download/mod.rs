@@ -94,29 +94,28 @@ impl Download<'_> {
         redirect(StatusCode::PERMANENT_REDIRECT, HeaderValue::from_str(&location).ok())
     }
 
-    async fn selected(&self, path: &str, selection: Selection) -> Answer {
+    async fn selected(&self, path: &str, selection: Selection<'_>) -> Answer {
         let format = match self.parameters.format {
             Format::Unspecified if selection.is_directory() => Format::Zip,
             format => format,
         };
         let etag = value(&etag::etag(self.opened.skyfile.skylink(), path, format));
-        let name = selection.name.clone();
         let mut response = match archive::media_type(format) {
             Some(media_type) => self.archived(&selection, format, media_type, etag)?,
-            None => self.shown(selection, etag).await?,
+            None => self.shown(&selection, etag).await?,
         };
         if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
-            self.describe(format, &name, response.headers_mut());
+            self.describe(format, &selection.name, response.headers_mut());
         }
         Ok(response)
     }
 
     /// Answers with the bytes themselves.
-    async fn shown(&self, selection: Selection, etag: HeaderValue) -> Answer {
+    async fn shown(&self, selection: &Selection<'_>, etag: HeaderValue) -> Answer {
         let content = Content::selected(&self.opened.skyfile, selection);
         let media_type = match self.portal.is_gateway() {
             true => HeaderValue::from_static("application/octet-stream"),
-            false => media_type::media_type(&content).await?,
+            false => media_type::media_type(selection, &content).await?,
         };
         Ok(self.isolated(&media_type.clone(), || {
             let description = Description { media_type, etag: Some(etag) };
@@ -124,7 +123,13 @@ impl Download<'_> {
         }))
     }
 
-    fn archived(&self, selection: &Selection, format: Format, media_type: HeaderValue, etag: HeaderValue) -> Answer {
+    fn archived(
+        &self,
+        selection: &Selection<'_>,
+        format: Format,
+        media_type: HeaderValue,
+        etag: HeaderValue,
+    ) -> Answer {
         if let Some(status) = serving::precondition(&self.request.headers, Some(&etag)) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = status;
@@ -138,10 +143,10 @@ impl Download<'_> {
         let place = Arc::clone(&self.portal.archives).try_acquire_owned();
         let place =
             place.map_err(|_| HttpError::new(StatusCode::SERVICE_UNAVAILABLE, busy).retry_after(ARCHIVES_BUSY))?;
-        let entry = |(file, pieces)| Entry::new(&file, pieces);
-        let skyfile = self.opened.skyfile.clone();
+        let entries = files.into_iter().map(|(file, pieces)| Entry::new(&file, pieces)).collect();
+        let skyfile = self.opened.skyfile.content().clone();
         let open = move |piece: crate::served::Piece| skyfile.stream(piece.first, piece.length);
-        let body = archive::archive(format, files.into_iter().map(entry).collect(), open);
+        let body = archive::archive(format, entries, open);
         // The slot is free again when the last byte is sent, or the client leaves.
         let body = body.inspect(move |_| _ = &place);
         let mut response = Response::new(Body::from_stream(body));

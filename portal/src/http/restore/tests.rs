@@ -65,6 +65,22 @@ async fn a_large_backup_of_any_layout_is_restored() {
     }
 }
 
+/// A restored skyfile could have four times the metadata that an upload may have, and as much memory for each reader.
+#[tokio::test]
+async fn a_backup_with_more_metadata_than_an_upload_may_have_is_refused() {
+    let portal = TestPortal::with(|options| options.max_metadata = 1000);
+    let backup_of = |padding: usize| {
+        let metadata = format!(r#"{{"filename":"{}"}}"#, "a".repeat(padding));
+        let base = BaseSector::small(SectorSize::STANDARD, metadata.as_bytes(), b"").unwrap();
+        backup(&base.skylink().to_string(), base.bytes(), b"")
+    };
+    let fits = 1000 - r#"{"filename":""}"#.len();
+    assert_eq!(portal.send(post("/skynet/restore", backup_of(fits))).await.status(), 200);
+    let response = portal.send(post("/skynet/restore", backup_of(fits + 1))).await;
+    assert_eq!(response.status(), 400);
+    assert!(text(response).await.contains("metadata exceeds the limit of 1000 bytes"));
+}
+
 #[tokio::test]
 async fn what_does_not_belong_together_is_refused() {
     let portal = TestPortal::new();
