@@ -205,11 +205,11 @@ pub struct Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndpointState {
-    /// They do.
+    /// Calls go to it.
     Available,
-    /// Not for now: it failed too often lately.
+    /// No calls for now: it failed too often recently.
     Resting,
-    /// They do not: it gave an answer that no honest endpoint gives.
+    /// No calls: it gave an answer that no honest endpoint gives.
     Distrusted,
 }
 

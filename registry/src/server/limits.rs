@@ -14,7 +14,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Longest time without a request in flight. Then the connection is closed.
     pub keep_alive_timeout: Duration,
-    /// Longest time in which the peer takes no byte of what is written. Then the connection is cut.
+    /// Longest time without the peer reading a byte. Then the connection is cut.
     pub write_stall_timeout: Duration,
     /// Most bytes of all header lines of a request. More are answered 431.
     pub max_header_bytes: usize,

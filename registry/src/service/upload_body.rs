@@ -9,7 +9,7 @@ use tokio::task::JoinError;
 use super::Error;
 use super::error::Progress;
 
-/// Limits of a body, and what to do if it breaks off.
+/// Limits of a body, and what to do if it ends early.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     /// Exact bytes of a ranged chunk; `None` for a stream.

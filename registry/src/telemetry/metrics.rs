@@ -57,7 +57,7 @@ pub struct Metrics {
     pub scrub_bytes: Counter,
     /// Files that are damaged or could not be read; counted by `gc` scrub.
     pub scrub_errors: Counter,
-    /// Reads of content that was missing or damaged; counted by `service` blobs and the gateway.
+    /// Reads of content that was missing or damaged; counted by `content` and `gateway`.
     pub content_damaged: Counter,
     /// Bytes that a backend acknowledged; counted by `placement`.
     pub placed_bytes: Counter,
@@ -67,11 +67,11 @@ pub struct Metrics {
     pub read_back_failures: Counter,
     /// Failed attempts to place or read back content; counted by `placement`.
     pub placement_failures: Counter,
-    /// Bytes read from a backend because they are not on this node; counted by `placement`.
+    /// Bytes read from a backend because they are not on this node; counted by `fetch`.
     pub cold_bytes: Counter,
     /// Calls to each endpoint of the backend.
     pub backend: BackendMetrics,
-    /// Cold reads that the backend broke off; counted by `placement`.
+    /// Interruptions of cold reads by the backend; counted by `fetch`.
     pub cold_failures: Counter,
     /// Bytes of local files evicted because a backend has them; counted by `placement`.
     pub evicted_bytes: Counter,

@@ -1,4 +1,4 @@
-//! Heads: what is no HTTP, what comes too slowly, what is too large.
+//! Heads that are invalid, slow or too large.
 
 use super::*;
 use crate::testing::TestLog;
