@@ -30,14 +30,14 @@ impl ColdRead {
     pub(super) fn new(cold: Arc<Cold>, ranges: Vec<Range<u64>>) -> Self {
         let reader = cold.change(|state| state.enter(0..0));
         let mut read = ColdRead { cold, rest: 0..0, following: ranges.into(), reader };
-        read.turn();
+        read.begin_next_range();
         read
     }
 
     /// Advances to the next nonempty range when the current one is read, and requests its units. Further ranges are
     /// requested along with it while each begins at the end of the units before, or in the last of them. So one fetch
     /// brings all.
-    fn turn(&mut self) {
+    fn begin_next_range(&mut self) {
         while self.rest.is_empty() {
             let Some(next) = self.following.pop_front() else { return };
             self.rest = next;
@@ -81,7 +81,7 @@ impl ColdRead {
         if next != unit {
             self.cold.change(|state| state.advance(self.reader, next));
         }
-        self.turn();
+        self.begin_next_range();
         Ok(Some((bytes, self)))
     }
 

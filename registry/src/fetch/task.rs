@@ -44,9 +44,9 @@ pub(super) fn begin(cold: &Arc<Cold>, number: u64) {
     cold.here.tasks.spawn(async move {
         // However the fetch ends, its waiting readers are told.
         let guard = Ending { cold: Arc::clone(&task), number };
-        let needless = needless(&task, number);
+        let unneeded = until_unneeded(&task, number);
         tokio::select! {
-            () = needless => task.change(|state| state.end(number)),
+            () = unneeded => task.change(|state| state.end(number)),
             () = bring_all(&task, number) => {}
         }
         drop(guard);
@@ -66,7 +66,7 @@ impl Drop for Ending {
 }
 
 /// Returns when no reader needs the fetch any more.
-async fn needless(cold: &Arc<Cold>, number: u64) {
+async fn until_unneeded(cold: &Arc<Cold>, number: u64) {
     let mut changes = cold.changed.subscribe();
     loop {
         changes.mark_unchanged();
@@ -126,7 +126,7 @@ async fn content_in_units(cold: &Arc<Cold>, locator: &Locator, is_last: bool) ->
         return Ok(Some(content.clone()));
     }
     let asking = || async {
-        let _place = cold.place().await?;
+        let _permit = cold.permit().await?;
         if let Some(rooted) = lost_roots::from_address(&cold.here, &cold.origin, content, locator).await? {
             return Ok(Some(rooted));
         }
@@ -147,7 +147,7 @@ async fn stream(
     locator: &Locator,
     units: Range<u64>,
 ) -> Result<(), Trouble> {
-    let _place = cold.place().await?;
+    let _permit = cold.permit().await?;
     let bytes = cold.bytes(&units);
     let (mut position, mut reached, mut begun) = (bytes.start, units.start, bytes.start);
     let in_units = content.unit_roots().is_some();
@@ -175,22 +175,22 @@ async fn stream(
         position += length;
         if in_units && position < bytes.end {
             let before = std::mem::replace(&mut reached, position / UNIT);
-            brought(cold, number, before..reached);
+            record_written(cold, number, before..reached);
         }
     }
     if position != bytes.end {
         return Err(BackendError::Corrupt { start: position, end: bytes.end }.into());
     }
-    brought(cold, number, reached..units.end);
+    record_written(cold, number, reached..units.end);
     if in_units {
         let last = units.end.saturating_sub(passing::KEPT as u64).max(units.start)..units.end;
-        let _ = tokio::time::timeout(LINGER, taken(cold, &last)).await;
+        let _ = tokio::time::timeout(LINGER, until_unwanted(cold, &last)).await;
     }
     Ok(())
 }
 
 /// Returns when no reader will still come to these units.
-async fn taken(cold: &Arc<Cold>, units: &Range<u64>) {
+async fn until_unwanted(cold: &Arc<Cold>, units: &Range<u64>) {
     let mut changes = cold.changed.subscribe();
     loop {
         changes.mark_unchanged();
@@ -227,12 +227,12 @@ impl Cold {
     }
 
     /// A permit for a fetch, since each takes a few MiB of memory.
-    async fn place(&self) -> Result<SemaphorePermit<'_>, Trouble> {
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, Trouble> {
         self.origin.permits.acquire().await.map_err(|_| Trouble::Panicked)
     }
 }
 
-fn brought(cold: &Arc<Cold>, number: u64, units: Range<u64>) {
+fn record_written(cold: &Arc<Cold>, number: u64, units: Range<u64>) {
     if cold.change(|state| state.bring(number, units)) {
         let publishing = Publishing(Arc::clone(cold));
         cold.here.tasks.spawn(async move {

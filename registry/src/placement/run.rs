@@ -67,7 +67,7 @@ impl Placer {
                 self.settle_old().await;
             }
             if matches!(self.scan, Scan::At(_)) && self.queue.wants_more() {
-                self.scan_on().await;
+                self.continue_scan().await;
             }
             self.begin_looks();
             self.wait(left_to_scan).await;
@@ -85,7 +85,7 @@ impl Placer {
         }
     }
 
-    async fn scan_on(&mut self) {
+    async fn continue_scan(&mut self) {
         let Scan::At(after) = &mut self.scan else { return };
         let from = after.clone();
         let page = self.here.reading(move |catalog| Ok::<_, Error>(catalog.unsettled(from.as_ref(), LOOKS)?)).await;

@@ -157,7 +157,7 @@ impl<'a> Unpins<'a> {
             after = page.items.last().map(|(digest, placement)| (digest.clone(), placement.locator.clone()));
             for (digest, placement) in page.items {
                 let sequence = placement.sequence;
-                if self.pending.contains_key(&sequence) || self.take_up(digest, placement) {
+                if self.pending.contains_key(&sequence) || self.add(digest, placement) {
                     listed.insert(sequence);
                 }
             }
@@ -170,7 +170,7 @@ impl<'a> Unpins<'a> {
     }
 
     /// Adds a pending unpin. Unpins at endpoints that are not configured wait, and `status` counts them.
-    fn take_up(&mut self, digest: Digest, placement: Placement) -> bool {
+    fn add(&mut self, digest: Digest, placement: Placement) -> bool {
         let reaches = self.here.catalog.wanted().is_some_and(|wanted| wanted.reaches(&placement.locator));
         if !reaches || self.pending.len() >= UNDER_WAY {
             return false;

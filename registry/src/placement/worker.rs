@@ -55,7 +55,7 @@ async fn place_if_lacking(
     let source = source_of(here, remote, (digest, size), stop).await?;
     let placements = catalog.placements(digest).map_err(Error::from)?;
     let stored = locate_and_put(remote, &source, is_being_removed(remote, &placements)).await;
-    let locator = doubting(stored, here, &source, stop).await?;
+    let locator = examine_if_damaged(stored, here, &source, stop).await?;
     here.metrics.placed_bytes.inc_by(size);
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
     catalog.commit(vec![command]).await.map_err(Error::from)?;
@@ -162,14 +162,14 @@ async fn put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: bool) -> Res
 }
 
 /// Examines the local file if its bytes do not match.
-async fn doubting<T>(
+async fn examine_if_damaged<T>(
     outcome: Result<T, Trouble>,
     here: &Arc<LocalContent>,
     source: &Arc<dyn Source>,
     stop: &CancellationToken,
 ) -> Result<T, Trouble> {
     if let Err(Trouble::Backend(BackendError::Source(SourceError::Damaged { .. }))) = &outcome {
-        doubt(here, source.content().digest(), source.content().length(), stop).await?;
+        examine_local_file(here, source.content().digest(), source.content().length(), stop).await?;
     }
     outcome
 }
@@ -211,7 +211,7 @@ async fn read_back_if_due(
             fetch::give_up(here, &remote.origin, digest, &placement).await?;
             here.metrics.read_back_failures.inc();
             if !matches!(outcome, Err(BackendError::NotFound)) {
-                doubt(here, digest, size, stop).await?;
+                examine_local_file(here, digest, size, stop).await?;
             }
             Err(outcome.err().map_or(Trouble::ReadBackDiffers, Trouble::Backend))
         }
@@ -221,7 +221,12 @@ async fn read_back_if_due(
 
 /// Examines content after wrong bytes were found. If the local file is damaged, it is quarantined. Otherwise the roots
 /// may have been computed from a damaged file, and are computed again.
-async fn doubt(here: &Arc<LocalContent>, digest: &Digest, size: u64, stop: &CancellationToken) -> Result<(), Trouble> {
+async fn examine_local_file(
+    here: &Arc<LocalContent>,
+    digest: &Digest,
+    size: u64,
+    stop: &CancellationToken,
+) -> Result<(), Trouble> {
     if here.put_aside(digest).await?.is_some() {
         return Ok(());
     }
@@ -251,7 +256,7 @@ async fn place_again(
         Err(Trouble::Local(Error::Missing)) => return Ok(Some(placement)),
         source => source?,
     };
-    let locator = doubting(put(remote, &source, false).await, here, &source, stop).await?;
+    let locator = examine_if_damaged(put(remote, &source, false).await, here, &source, stop).await?;
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
     catalog.commit(vec![command]).await.map_err(Error::from)?;
     attempts::forget(remote, digest).await;

@@ -41,7 +41,7 @@ impl Registry {
         };
         let (registry, session) = (Arc::clone(self), Arc::clone(&lock.session));
         let work = async move { registry.fill_and_publish(lock, digest, chunk, length, body).await };
-        let closed = self.carry(work).await.inspect_err(|_| session.end_closing())??;
+        let closed = self.run_as_task(work).await.inspect_err(|_| session.end_closing())??;
         tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
             digest = %closed.digest, "an upload became a blob");
         Ok(closed)
@@ -58,7 +58,7 @@ impl Registry {
     ) -> Result<Closed, Error> {
         let (registry, owner) = (Arc::clone(self), repository.clone());
         let work = async move { registry.push_at_once(&owner, digest, length, body).await };
-        let closed = self.carry(work).await??;
+        let closed = self.run_as_task(work).await??;
         tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, digest = %closed.digest,
             "a blob was uploaded at once");
         Ok(closed)
@@ -82,8 +82,8 @@ impl Registry {
     }
 
     /// Runs the end of a push as a task, so that a client may leave once it has sent everything. If a client leaves
-    /// earlier, its body breaks off, and that ends the task.
-    async fn carry(
+    /// earlier, its body ends early, and so does the task.
+    async fn run_as_task(
         self: &Arc<Self>,
         work: impl Future<Output = Result<Closed, Error>> + Send + 'static,
     ) -> Result<Result<Closed, Error>, JoinError> {
