@@ -68,7 +68,7 @@ pub(super) fn options(config: &Config) -> PortalOptions {
     }
 }
 
-/// Each skylink has a name below the portal's own.
+/// Each skylink has its own subdomain of the portal.
 fn pages(config: &Config) -> WebPages {
     let Config { server, portal, .. } = config;
     server.pages(portal.listen.0, &portal.url, &[portal.hostname.clone(), format!("*.{}", portal.hostname)])

@@ -85,7 +85,7 @@ impl Server {
         TrustedProxies::new(self.trusted_proxies.clone())
     }
 
-    /// What web pages may ask of a listener at this address, with this URL and these names.
+    /// The rules for web pages on a listener with this address, URL and names.
     pub fn pages(&self, listen: SocketAddr, url: &str, names: &[String]) -> WebPages {
         let is_private = listen.ip().is_loopback() && self.trusted_proxies.is_empty();
         let is_checked = is_private || !self.hosts.is_empty();

@@ -91,7 +91,7 @@ fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Caller {
     }
 }
 
-/// Whether a page may ask for this. Health checks come by any name.
+/// Refuses what a web page must not request. Health checks may use any name.
 fn check_page(
     app: &App,
     route: &Result<Route, RouteError>,

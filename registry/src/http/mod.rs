@@ -48,7 +48,7 @@ pub struct HttpOptions {
     pub access_log: AccessLog,
     /// The start of `Location` headers.
     pub locations: Locations,
-    /// What web pages may ask.
+    /// The rules for web pages.
     pub pages: WebPages,
 }
 

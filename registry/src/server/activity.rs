@@ -29,7 +29,7 @@ struct State {
     handler_is_due: bool,
     /// True if the last request had a body, so that more of it may arrive while we close.
     body_expected: bool,
-    /// A line of the last head ended with LF alone.
+    /// True if a line of the last head ended with LF alone.
     bare_lf: bool,
     /// True while the kernel accepts no more bytes. The transport's timer is then in charge.
     write_waits: bool,
@@ -80,12 +80,12 @@ impl Activity {
         self.state().body_expected
     }
 
-    /// Notes that a line of the head that comes ends with LF alone.
+    /// Records that a line of the current head ends with LF alone.
     pub(super) fn found_bare_lf(&self) {
         self.state().bare_lf = true;
     }
 
-    /// Whether a line of a head ended with LF alone.
+    /// True if a line of the last head ended with LF alone.
     pub(super) fn bare_lf(&self) -> bool {
         self.state().bare_lf
     }

@@ -50,7 +50,7 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
     }
 }
 
-/// The answer to a head that is over a limit, or that could be read in two ways.
+/// The answer to a head that exceeds a limit or is ambiguous.
 fn refuse<B>(request: &Request<B>, limits: &Limits, bare_lf: bool) -> Option<Response<Body>> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let (status, message) = if target > limits.max_uri_bytes {
@@ -89,8 +89,8 @@ fn transfer_encoding_is_understood(headers: &HeaderMap) -> bool {
     values.next().is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked")) && values.next().is_none()
 }
 
-/// Two hosts could be taken for either (RFC 9112 3.2). HTTP/1.0, which some health checks speak, needs none, and HTTP/2
-/// has it elsewhere.
+/// With two hosts, servers could choose different ones (RFC 9112 3.2). HTTP/1.0, used by some health checks, requires
+/// none, and HTTP/2 has another place for it.
 fn host_is_clear<B>(request: &Request<B>) -> bool {
     match request.headers().get_all(header::HOST).iter().count() {
         0 => request.version() != Version::HTTP_11,

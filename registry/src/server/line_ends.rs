@@ -1,43 +1,43 @@
 //! Line ends in the head of an HTTP/1 request.
 
-/// Watches the head of one request, in the pieces in which it is read.
+/// The state of a head that is read in pieces.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LineEnds {
-    /// The number of requests before it.
+    /// The number of earlier requests.
     request: u64,
     state: State,
 }
 
-/// What the last bytes were.
+/// What was read last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Nothing, or empty lines before the request line, which are ignored (RFC 9112 2.2).
     Begin { after_cr: bool },
-    /// A byte of a line.
+    /// A byte within a line.
     Line,
-    /// A line with CR behind it.
+    /// The CR after a line.
     Cr,
-    /// A whole line: the next one may be the empty one at the end.
+    /// A complete line. The next one may be the empty line at the end.
     Lf,
-    /// CR in the empty line.
+    /// The CR of the empty line.
     LastCr,
-    /// The head has ended; a body follows, or nothing.
+    /// The head has ended. A body may follow.
     End,
 }
 
 impl LineEnds {
-    /// The head after so many requests.
+    /// The state before the head with this number of earlier requests.
     pub(super) fn of(request: u64) -> Self {
         LineEnds { request, state: State::Begin { after_cr: false } }
     }
 
-    /// The number of requests before it.
+    /// The number of earlier requests.
     pub(super) fn request(self) -> u64 {
         self.request
     }
 
-    /// True if one of the next bytes is an LF without CR, and not behind the head. The parser takes it for an end of line,
-    /// and a proxy before it may not (RFC 9112 2.2).
+    /// True if one of these bytes is a bare LF in the head. The parser would treat it as a line end, but a proxy in
+    /// front might not (RFC 9112 2.2).
     pub(super) fn have_bare_lf(&mut self, bytes: &[u8]) -> bool {
         let mut bare = false;
         for byte in bytes {
@@ -61,7 +61,7 @@ impl LineEnds {
 mod tests {
     use super::*;
 
-    /// Whether a bare LF is found, however the bytes are cut into reads.
+    /// True if a bare LF is found, wherever the bytes are split.
     fn found(sent: &str) -> bool {
         let mut results: Vec<bool> = (1..=sent.len())
             .map(|length| {

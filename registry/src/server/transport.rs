@@ -29,7 +29,7 @@ pub(super) struct Transport<S> {
     activity: Arc<Activity>,
     header_timeout: Duration,
     write_stall_timeout: Duration,
-    /// The head that is read now, or was read last.
+    /// The current head, or the last one.
     line_ends: LineEnds,
     /// Timer of a head, with the number of requests before it.
     head_due: Option<(u64, Timer)>,
@@ -98,8 +98,8 @@ impl<S> Transport<S> {
         Ok(())
     }
 
-    /// Looks for bare LFs where a head is read; the bytes behind it may be those of a body. A head that comes before its
-    /// client has the answer to the request before is not looked at: no proxy sends one.
+    /// Searches the bytes of a head for bare LFs. Bytes after it may be a body. A head sent before the previous answer
+    /// is not checked, since no proxy sends one.
     fn check_line_ends(&mut self, came: &[u8]) {
         let (false, Some(served)) = (self.multiplexed, self.activity.awaits_head()) else { return };
         if self.line_ends.request() != served {

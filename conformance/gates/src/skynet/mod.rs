@@ -84,7 +84,7 @@ pub struct Suite {
     report: Report,
 }
 
-/// A name of the portal below which skylinks have no hosts.
+/// A host name of the portal without subdomains for skylinks.
 const NAMES: &[(&str, &str)] = &[("SERVER_HOSTS", "portal.example")];
 
 type Group = fn(&mut Suite) -> anyhow::Result<()>;

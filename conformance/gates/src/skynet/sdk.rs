@@ -25,7 +25,7 @@ pub fn browser(suite: &mut Suite) -> anyhow::Result<()> {
     script(suite, "browser", "browser.mjs")
 }
 
-/// Pages of others, and a registry on the same machine.
+/// Web pages from other origins, and a registry on the same machine.
 pub fn pages(suite: &mut Suite) -> anyhow::Result<()> {
     suite.tools.program("chromium")?;
     let Some(binary) = &suite.binary else { return Ok(()) };

@@ -214,7 +214,7 @@ pub fn embedded_data_must_match(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// Go's clients read keys whatever their case, others do not: each would see another manifest.
+/// Go's clients ignore the case of keys, others do not. So they would see different manifests.
 pub fn keys_that_clients_read_differently(site: &Site) -> anyhow::Result<()> {
     let good = String::from_utf8(site.repo("a").image("good")?.bytes)?;
     let raw = |text: String| Manifest::raw(IMAGE, text.into_bytes());

@@ -1,4 +1,4 @@
-//! What web pages may ask of a registry.
+//! What web pages may request from a registry.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::*;
 use crate::http::{HttpOptions, router};
 use crate::testing::Fixture;
 
-/// A registry on a loopback address, whose users may have a page at `http://ui.example`.
+/// A registry on a loopback address, whose users may use a page at `http://ui.example`.
 struct Site {
     _fixture: Fixture,
     door: Door,
@@ -44,7 +44,7 @@ impl Site {
 
 const BEGIN: (&str, &str) = ("POST", "/v2/a/blobs/uploads/");
 
-/// A `no-cors` POST of any page opened sessions and stored blobs.
+/// A `no-cors` POST from any page opened sessions and stored blobs.
 #[tokio::test]
 async fn foreign_pages_write_nothing() {
     let site = Site::new();
@@ -73,7 +73,7 @@ async fn foreign_pages_write_nothing() {
     }
 }
 
-/// A page whose name was made to resolve to this machine is of the same origin as the registry.
+/// A page whose name resolves to this machine has the same origin as the registry.
 #[tokio::test]
 async fn another_name_is_not_answered_to() {
     let site = Site::new();
@@ -94,7 +94,7 @@ async fn another_name_is_not_answered_to() {
     ] {
         assert_eq!(site.send(BEGIN.0, BEGIN.1, &[("host", host)]).await.0, 202, "{host}");
     }
-    // kubelet by a name, and Prometheus by an address.
+    // kubelet uses a name, Prometheus an address.
     for path in ["/livez", "/readyz"] {
         assert_eq!(site.send("GET", path, &[("host", "node-7.lan")]).await.0, 200, "{path}");
     }

@@ -1,7 +1,7 @@
-//! The keys of a pushed manifest: none may be read as another one by some client.
+//! Checks the keys of a pushed manifest, so that all clients read it alike.
 //!
-//! Go's `encoding/json`, which most clients use, takes a key for a field whatever its case. A client that distinguishes
-//! case sees another manifest in the same bytes: CVE-2021-41190 by other means.
+//! Go's `encoding/json`, used by most clients, ignores the case of keys. A client that does not would see another
+//! manifest in the same bytes, like in CVE-2021-41190.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visito
 
 use super::InvalidManifest;
 
-/// Most keys of one object that are compared with each other. Real manifests and descriptors have a dozen.
+/// Most keys in one object, since each is compared with all others. Real manifests and descriptors have a dozen.
 const MAX_KEYS: usize = 100;
 
-/// The fields of manifests, indexes and descriptors in the image specification and in Docker's.
+/// The fields of manifests, indexes and descriptors in the specifications of OCI and Docker.
 const FIELDS: &[&str] = &[
     "annotations",
     "artifactType",
@@ -31,24 +31,24 @@ const FIELDS: &[&str] = &[
     "urls",
 ];
 
-/// Refuses a manifest in which a key stands twice, equals another in all but case, or is a known field in another case.
-/// This holds at the top and in descriptors, and not in annotations.
+/// Refuses a manifest with two keys that are equal or differ only in case, or with a known field in another case.
+/// Checks the top level and descriptors, but not annotations.
 pub(super) fn check(json: &str) -> Result<(), InvalidManifest> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let checked = Part::Manifest.deserialize(&mut deserializer);
     checked.map_err(|error| InvalidManifest(format!("the manifest is not valid: {error}")))
 }
 
-/// A part of a manifest whose keys count.
+/// A part of a manifest whose keys are checked.
 #[derive(Clone, Copy)]
 enum Part {
     Manifest,
-    /// A descriptor, or a list of them.
+    /// A descriptor, or a list of descriptors.
     Descriptors,
 }
 
 impl Part {
-    /// The part at a key of this one.
+    /// The part under this key.
     fn at(self, key: &str) -> Option<Part> {
         let is_descriptor = matches!(key, "config" | "layers" | "manifests" | "subject" | "blobs");
         (matches!(self, Part::Manifest) && is_descriptor).then_some(Part::Descriptors)
@@ -76,7 +76,7 @@ impl<'de> Visitor<'de> for Part {
             let folded = fold(&key);
             if seen.contains(&folded) {
                 return Err(A::Error::custom(format!(
-                    "the key {key:?} stands twice, or differs from another in case only"
+                    "the key {key:?} is there twice, or differs from another one only in case"
                 )));
             }
             if let Some(field) = FIELDS.iter().find(|field| **field != key && fold(field) == folded) {
@@ -124,8 +124,8 @@ impl<'de> Visitor<'de> for Part {
     }
 }
 
-/// The key as Go compares it with the name of a field. All names are ASCII, and only these two other characters have an
-/// ASCII letter in another case: the Kelvin sign and the long s.
+/// The key as Go compares it with field names. All names are ASCII. Only two other characters have an ASCII letter in
+/// another case: the Kelvin sign and the long s.
 fn fold(key: &str) -> String {
     key.chars()
         .map(|character| match character {
@@ -180,7 +180,7 @@ mod tests {
         }
     }
 
-    /// Each key is compared with all before it.
+    /// Each key is compared with all earlier ones.
     #[test]
     fn an_object_of_very_many_keys_is_refused() {
         let keys = |count: usize| {

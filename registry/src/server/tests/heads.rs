@@ -133,7 +133,7 @@ async fn heads_beyond_what_is_parsed_are_refused_without_a_body() {
     }
 }
 
-/// Two hosts, or none, were taken, and a proxy and this server may have meant different ones.
+/// Two hosts, or none, were accepted, and a proxy and this server could have chosen different ones.
 #[tokio::test]
 async fn a_request_over_http11_has_one_host() {
     let server = start(short_limits()).await;
@@ -147,7 +147,7 @@ async fn a_request_over_http11_has_one_host() {
     assert!(server.exchange(b"GET / HTTP/1.0\r\n\r\n").await.ends_with("hello"));
 }
 
-/// The parser took them for ends of lines, and a proxy before it may not.
+/// The parser treated them as line ends, but a proxy in front might not.
 #[tokio::test]
 async fn a_bare_line_feed_in_a_head_is_refused() {
     let server = start(short_limits()).await;
@@ -161,7 +161,7 @@ async fn a_bare_line_feed_in_a_head_is_refused() {
         let answer = server.exchange(format!("{head}{}", "x".repeat(50)).as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{head:?}: {answer}");
     }
-    // Also in a later head, after a body with all kinds of line ends.
+    // The same in a later head, after a body with all kinds of line ends.
     let mut stream = server.connect().await;
     stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\na\nb\r\nc\n\n").await.unwrap();
     read_until(&mut stream, "a\nb\r\nc\n\n").await;
