@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::testing::Fixture;
+use super::testing::{Fixture, Instance};
 use super::{Backend, FsBackend, FsBackendConfig, MemoryBackend};
 
 /// The directory is removed with it.
@@ -13,11 +13,13 @@ impl Fixture for FsFixture {
         FsFixture(tempfile::tempdir().unwrap())
     }
 
-    async fn instance(&self) -> Arc<dyn Backend> {
-        let config = FsBackendConfig { directory: self.0.path().join("copies"), label: "disk".into() };
-        let backend = FsBackend::open(config).unwrap();
-        backend.check().await.unwrap();
-        Arc::new(backend)
+    fn instance(&self) -> Instance<'_> {
+        Box::pin(async move {
+            let config = FsBackendConfig { directory: self.0.path().join("copies"), label: "disk".into() };
+            let backend = FsBackend::open(config).unwrap();
+            backend.check().await.unwrap();
+            Arc::new(backend) as Arc<dyn Backend>
+        })
     }
 }
 
@@ -28,8 +30,8 @@ impl Fixture for MemoryFixture {
         MemoryFixture(MemoryBackend::new().with_max_object_size(24 * 1024 * 1024))
     }
 
-    async fn instance(&self) -> Arc<dyn Backend> {
-        Arc::new(self.0.clone())
+    fn instance(&self) -> Instance<'_> {
+        Box::pin(async move { Arc::new(self.0.clone()) as Arc<dyn Backend> })
     }
 }
 

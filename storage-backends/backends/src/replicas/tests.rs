@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::*;
-use crate::testing::{Fixture, Watched, read, sample};
+use crate::testing::{Fixture, Instance, Watched, read, sample};
 use crate::wrap::{Breaker, BreakerConfig, Call, Fault, Faults, Verify};
 use crate::{BytesSource, Content, MemoryBackend, ResumeInMemory, Source as _, UNIT};
 
@@ -19,12 +19,14 @@ impl Fixture for Three {
         Three(std::array::from_fn(|_| MemoryBackend::new().with_max_object_size(24 * 1024 * 1024)))
     }
 
-    async fn instance(&self) -> Arc<dyn Backend> {
-        let members = self.0.iter().map(|member| {
-            let verified = Verify::new(Arc::new(member.clone()));
-            Arc::new(Breaker::new(Arc::new(verified), BreakerConfig::default())) as Arc<dyn Backend>
-        });
-        Arc::new(Replicas::new(members.collect(), 2, PATIENCE).unwrap())
+    fn instance(&self) -> Instance<'_> {
+        Box::pin(async move {
+            let members = self.0.iter().map(|member| {
+                let verified = Verify::new(Arc::new(member.clone()));
+                Arc::new(Breaker::new(Arc::new(verified), BreakerConfig::default())) as Arc<dyn Backend>
+            });
+            Arc::new(Replicas::new(members.collect(), 2, PATIENCE).unwrap()) as Arc<dyn Backend>
+        })
     }
 }
 

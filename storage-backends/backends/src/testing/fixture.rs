@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,13 +13,18 @@ use skynet_formats::unit_roots::UnitRoots;
 
 use crate::{Backend, BackendError, BytesSource, Locator, Source as _, UNIT};
 
+/// A backend that is being made. Boxed, so that each clause is compiled once and not for each storage.
+pub type Instance<'a> = Pin<Box<dyn Future<Output = Arc<dyn Backend>> + Send + 'a>>;
+
 /// The storage of a backend, made for one test.
 pub trait Fixture: Send + Sync {
     /// Empty storage.
-    fn start() -> impl Future<Output = Self> + Send;
+    fn start() -> impl Future<Output = Self> + Send
+    where
+        Self: Sized;
 
     /// A backend over this storage, checked. Another call simulates a restart.
-    fn instance(&self) -> impl Future<Output = Arc<dyn Backend>> + Send;
+    fn instance(&self) -> Instance<'_>;
 }
 
 /// Content of this length, with roots if it is above one unit; other seeds make other content.

@@ -8,7 +8,7 @@ use skynet_formats::profile::Profile;
 use crate::Backend;
 use crate::skynet::testing::TestPortal;
 use crate::skynet::{Access, Portal, Secret, SkynetConfig, skynet_backend};
-use crate::testing::Fixture;
+use crate::testing::{Fixture, Instance};
 
 const MAX_OBJECT_SIZE: u64 = 24 * 1024 * 1024;
 
@@ -23,10 +23,12 @@ impl Fixture for One {
         One(TestPortal::start(Profile::DEFAULT).await)
     }
 
-    async fn instance(&self) -> Arc<dyn Backend> {
-        let portal = portal(&self.0, Profile::DEFAULT);
-        portal.check().await.unwrap();
-        Arc::new(portal)
+    fn instance(&self) -> Instance<'_> {
+        Box::pin(async move {
+            let portal = portal(&self.0, Profile::DEFAULT);
+            portal.check().await.unwrap();
+            Arc::new(portal) as Arc<dyn Backend>
+        })
     }
 }
 
@@ -37,10 +39,12 @@ impl Fixture for Bare {
         Bare(TestPortal::start_with(Profile::DEFAULT, Access::Skyd(Secret::new("password"))).await)
     }
 
-    async fn instance(&self) -> Arc<dyn Backend> {
-        let portal = portal(&self.0, Profile::DEFAULT);
-        portal.check().await.unwrap();
-        Arc::new(portal)
+    fn instance(&self) -> Instance<'_> {
+        Box::pin(async move {
+            let portal = portal(&self.0, Profile::DEFAULT);
+            portal.check().await.unwrap();
+            Arc::new(portal) as Arc<dyn Backend>
+        })
     }
 }
 
@@ -52,12 +56,15 @@ impl Fixture for Three {
         Three([start().await, start().await, start().await])
     }
 
-    async fn instance(&self) -> Arc<dyn Backend> {
-        let portals = self.0.iter().map(TestPortal::config).collect();
-        let config = SkynetConfig { copies: 2, max_object_size: Some(MAX_OBJECT_SIZE), ..SkynetConfig::new(portals) };
-        let backend = skynet_backend(&config).unwrap();
-        backend.check().await.unwrap();
-        backend
+    fn instance(&self) -> Instance<'_> {
+        Box::pin(async move {
+            let portals = self.0.iter().map(TestPortal::config).collect();
+            let config =
+                SkynetConfig { copies: 2, max_object_size: Some(MAX_OBJECT_SIZE), ..SkynetConfig::new(portals) };
+            let backend = skynet_backend(&config).unwrap();
+            backend.check().await.unwrap();
+            backend
+        })
     }
 }
 
@@ -70,8 +77,8 @@ impl Fixture for TenOfThirty {
         TenOfThirty([start().await, start().await])
     }
 
-    async fn instance(&self) -> Arc<dyn Backend> {
-        several_pieces("4MiB/10+20", &self.0).await
+    fn instance(&self) -> Instance<'_> {
+        Box::pin(async move { several_pieces("4MiB/10+20", &self.0).await })
     }
 }
 
@@ -84,8 +91,8 @@ impl Fixture for ThreeOfFive {
         ThreeOfFive([start().await, start().await])
     }
 
-    async fn instance(&self) -> Arc<dyn Backend> {
-        several_pieces("64KiB/3+2", &self.0).await
+    fn instance(&self) -> Instance<'_> {
+        Box::pin(async move { several_pieces("64KiB/3+2", &self.0).await })
     }
 }
 

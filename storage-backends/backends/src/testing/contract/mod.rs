@@ -52,7 +52,8 @@ macro_rules! backend_contract {
         $(
             #[tokio::test]
             async fn $clause() {
-                $crate::testing::contract::$clause::<$fixture>().await;
+                let fixture = <$fixture as $crate::testing::Fixture>::start().await;
+                $crate::testing::contract::$clause(&fixture).await;
             }
         )*
     };

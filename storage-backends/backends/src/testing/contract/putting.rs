@@ -8,8 +8,7 @@ use crate::testing::{Fixture, Watched, read, sample};
 use crate::{BackendError, ResumeInMemory, Source as _, UNIT};
 
 /// Clause 5.
-pub async fn put_content_is_present<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn put_content_is_present(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [0, 10, LARGE] {
         let source = sample(length, 1);
@@ -21,8 +20,7 @@ pub async fn put_content_is_present<F: Fixture>() {
 }
 
 /// Clause 6.
-pub async fn the_address_is_known_beforehand<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn the_address_is_known_beforehand(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [0, 10, UNIT - 100, LARGE] {
         let source = sample(length, 1);
@@ -37,8 +35,7 @@ pub async fn the_address_is_known_beforehand<F: Fixture>() {
 }
 
 /// Clause 7.
-pub async fn a_put_of_what_is_there_takes_nothing<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn a_put_of_what_is_there_takes_nothing(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [10, LARGE] {
         let source = sample(length, 1);
@@ -56,8 +53,7 @@ pub async fn a_put_of_what_is_there_takes_nothing<F: Fixture>() {
 }
 
 /// Clause 8.
-pub async fn concurrent_puts_all_succeed<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn concurrent_puts_all_succeed(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [10, LARGE] {
         let source = sample(length, 1);
@@ -79,8 +75,7 @@ pub async fn concurrent_puts_all_succeed<F: Fixture>() {
 }
 
 /// Clause 14.
-pub async fn too_large_is_said_before_any_byte<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn too_large_is_said_before_any_byte(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     let Some(limit) = backend.capabilities().max_object_size else {
         // Without a limit, what is larger than all the other samples must do.
@@ -95,8 +90,7 @@ pub async fn too_large_is_said_before_any_byte<F: Fixture>() {
 }
 
 /// Clause 15.
-pub async fn deleting_is_idempotent<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn deleting_is_idempotent(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [10, LARGE] {
         let (source, other) = (sample(length, 1), sample(length, 2));
@@ -111,8 +105,7 @@ pub async fn deleting_is_idempotent<F: Fixture>() {
 }
 
 /// Clause 16.
-pub async fn a_deleted_content_comes_back_with_a_put<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn a_deleted_content_comes_back_with_a_put(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [10, LARGE] {
         let source = sample(length, 1);
@@ -125,8 +118,7 @@ pub async fn a_deleted_content_comes_back_with_a_put<F: Fixture>() {
 }
 
 /// Clause 18.
-pub async fn a_put_again_outlives_a_late_delete<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn a_put_again_outlives_a_late_delete(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [10, LARGE] {
         let source = sample(length, 1);

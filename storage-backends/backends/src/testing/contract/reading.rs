@@ -12,8 +12,7 @@ use crate::testing::{Fixture, Watched, read, sample};
 use crate::{BackendError, Content, ResumeInMemory, Source as _, UNIT};
 
 /// Clause 1.
-pub async fn bytes_come_back<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn bytes_come_back(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for (seed, length) in [0, 1, 1000, 100_000, UNIT - 200, UNIT - 1, UNIT, UNIT + 1, LARGE].into_iter().enumerate() {
         let source = sample(length, seed as u64);
@@ -26,8 +25,7 @@ pub async fn bytes_come_back<F: Fixture>() {
 }
 
 /// Clause 2.
-pub async fn ranges_are_exact<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn ranges_are_exact(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [1000, LARGE] {
         let source = sample(length, 1);
@@ -51,8 +49,7 @@ pub async fn ranges_are_exact<F: Fixture>() {
 }
 
 /// Clause 3.
-pub async fn pieces_are_small_and_not_empty<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn pieces_are_small_and_not_empty(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [0, 1000, LARGE] {
         let source = sample(length, 1);
@@ -66,8 +63,7 @@ pub async fn pieces_are_small_and_not_empty<F: Fixture>() {
 }
 
 /// Clause 4.
-pub async fn absent_content_is_not_found<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn absent_content_is_not_found(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [10, LARGE] {
         let (present, absent) = (sample(length, 1), sample(length, 2));
@@ -81,8 +77,7 @@ pub async fn absent_content_is_not_found<F: Fixture>() {
 }
 
 /// Clause 17.
-pub async fn health_is_told<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn health_is_told(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     backend.check().await.expect("a check repeats");
     let health = backend.health();
@@ -92,8 +87,7 @@ pub async fn health_is_told<F: Fixture>() {
 }
 
 /// Clause 19.
-pub async fn nobody_waits_for_the_idle<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn nobody_waits_for_the_idle(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     let source = sample(LARGE, 1);
     let locator = put(&*backend, &source).await;
@@ -118,15 +112,13 @@ pub async fn nobody_waits_for_the_idle<F: Fixture>() {
 }
 
 /// Clause 20.
-pub async fn a_ping_is_answered<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn a_ping_is_answered(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     tokio::time::timeout(PATIENCE, backend.ping()).await.expect("in time").expect("it can be used");
 }
 
 /// Clause 21.
-pub async fn roots_are_those_of_the_content<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn roots_are_those_of_the_content(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [1000, UNIT, LARGE] {
         let source = sample(length, 1);

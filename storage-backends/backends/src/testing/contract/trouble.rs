@@ -10,8 +10,7 @@ use crate::{
 };
 
 /// Clause 9.
-pub async fn bad_sources_place_nothing<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn bad_sources_place_nothing(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [1000, LARGE] {
         let sound = sample(length, 1);
@@ -34,8 +33,7 @@ pub async fn bad_sources_place_nothing<F: Fixture>() {
 }
 
 /// Clause 10.
-pub async fn a_dropped_put_leaves_nothing<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn a_dropped_put_leaves_nothing(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     let source = sample(LARGE, 1);
     let locator = located(&*backend, &source).await;
@@ -49,8 +47,7 @@ pub async fn a_dropped_put_leaves_nothing<F: Fixture>() {
 }
 
 /// Clause 11.
-pub async fn a_broken_off_put_goes_on<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn a_broken_off_put_goes_on(fixture: &dyn Fixture) {
     let source = sample(5 * UNIT, 1);
     let stall = 4 * UNIT;
     let resume = ResumeInMemory::default();
@@ -77,8 +74,7 @@ pub async fn a_broken_off_put_goes_on<F: Fixture>() {
 }
 
 /// Clause 12.
-pub async fn hostile_tokens_do_no_harm<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn hostile_tokens_do_no_harm(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     let other = ResumeInMemory::default();
     break_off(&*backend, &sample(LARGE, 100), UNIT, &other).await;
@@ -106,8 +102,7 @@ pub async fn hostile_tokens_do_no_harm<F: Fixture>() {
 }
 
 /// Clause 13.
-pub async fn the_source_is_read_in_small_steps<F: Fixture>() {
-    let fixture = F::start().await;
+pub async fn the_source_is_read_in_small_steps(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [1000, LARGE] {
         let watched = Watched::new(sample(length, 1));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::testing::Fixture;
+use crate::testing::{Fixture, Instance};
 use crate::wrap::{Faults, Jitter, Limit, LimitConfig, Metrics, Observation, Observer, Retry, RetryConfig, Verify};
 use crate::{Backend, MemoryBackend};
 
@@ -46,9 +46,11 @@ macro_rules! wrapped {
                     Wrapped(MemoryBackend::new().with_max_object_size(24 * 1024 * 1024))
                 }
 
-                async fn instance(&self) -> Arc<dyn Backend> {
-                    let wrap: fn(Arc<dyn Backend>) -> Arc<dyn Backend> = $wrap;
-                    wrap(Arc::new(self.0.clone()))
+                fn instance(&self) -> Instance<'_> {
+                    Box::pin(async move {
+                        let wrap: fn(Arc<dyn Backend>) -> Arc<dyn Backend> = $wrap;
+                        wrap(Arc::new(self.0.clone()))
+                    })
                 }
             }
 
