@@ -68,10 +68,15 @@ impl ColdContent {
         self.0.content.length()
     }
 
+    /// Begins to read a range, as [`ColdContent::read_several`] does.
+    pub async fn read(&self, range: Range<u64>) -> Result<ColdRead, Error> {
+        self.read_several(vec![range]).await
+    }
+
     /// Begins to read ranges one after another. Only the units that they touch are fetched. It waits for the first
     /// verified unit, but only for a short time if the backend answers other calls: then the bytes will come, and the
     /// client wants an answer now. An error means that nothing can be read now.
-    pub async fn read(&self, ranges: Vec<Range<u64>>) -> Result<ColdRead, Error> {
+    pub async fn read_several(&self, ranges: Vec<Range<u64>>) -> Result<ColdRead, Error> {
         let origin = &self.0.origin;
         let mut read = ColdRead::new(Arc::clone(&self.0), ranges);
         {
@@ -183,7 +188,7 @@ pub(crate) async fn bring_back(
     size: u64,
 ) -> Result<bool, Error> {
     let Some(cold) = open(here, origin, digest, size).await? else { return Ok(false) };
-    let mut pieces = cold.read(vec![0..size]).await?.into_stream();
+    let mut pieces = cold.read(0..size).await?.into_stream();
     while let Some(piece) = pieces.try_next().await.map_err(|_| Error::Unavailable)? {
         drop(piece);
     }
@@ -204,7 +209,7 @@ pub(crate) async fn read_small(
     let Some(cold) = open(here, origin, digest, size).await? else { return Ok(None) };
     let whole = async {
         let mut bytes = BytesMut::with_capacity(size as usize);
-        let mut read = cold.read(vec![0..size]).await?.into_stream();
+        let mut read = cold.read(0..size).await?.into_stream();
         while let Some(piece) = read.try_next().await.map_err(|_| Error::Unavailable)? {
             bytes.extend_from_slice(&piece);
         }

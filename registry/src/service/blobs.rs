@@ -46,13 +46,18 @@ impl ColdBlob {
         self.0.size()
     }
 
+    /// The bytes of a range, as [`ColdBlob::read_several`] gives them.
+    pub async fn read(&self, range: Range<u64>) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Error> {
+        self.read_several(vec![range]).await
+    }
+
     /// The bytes of ranges, one after another, as they are verified. It waits for the first verified bytes, but only
     /// for a short time if the backend answers other calls. An error means that nothing can be read now.
-    pub async fn read(
+    pub async fn read_several(
         &self,
         ranges: Vec<Range<u64>>,
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Error> {
-        Ok(self.0.read(ranges).await?.into_stream())
+        Ok(self.0.read_several(ranges).await?.into_stream())
     }
 }
 

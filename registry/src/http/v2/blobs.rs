@@ -105,7 +105,7 @@ async fn range_body(found: Found, bytes: Range<u64>) -> Result<Body, Error> {
     Ok(match found {
         Found::Here(Blob::Bytes(all)) => Body::from(slice(&all, bytes)),
         Found::Here(Blob::File(file, _)) => Body::new(FileBody::range(file, bytes)),
-        Found::Cold(cold) => Body::from_stream(cold.read(vec![bytes]).await?),
+        Found::Cold(cold) => Body::from_stream(cold.read(bytes).await?),
     })
 }
 
@@ -120,7 +120,7 @@ async fn multipart(found: Found, ranges: Vec<ByteRange>) -> Result<Response<Body
             Body::from_stream(parts.around(pieces))
         }
         Found::Here(Blob::File(file, _)) => Body::new(FileBody::multipart(file, parts, length)),
-        Found::Cold(cold) => Body::from_stream(parts.around(cold.read(bytes).await?)),
+        Found::Cold(cold) => Body::from_stream(parts.around(cold.read_several(bytes).await?)),
     };
     let mut response = with_length(StatusCode::PARTIAL_CONTENT, body, length);
     response.headers_mut().insert(CONTENT_TYPE, content_type);

@@ -55,7 +55,7 @@ fn waiting(first_unit: Duration) -> Settings {
 }
 
 pub(super) async fn read(cold: &ColdBlob, range: Range<u64>) -> Result<Vec<u8>, Error> {
-    let pieces = cold.read(vec![range]).await?.try_collect::<Vec<_>>().await;
+    let pieces = cold.read(range).await?.try_collect::<Vec<_>>().await;
     Ok(pieces.map_err(|_| Error::BackendUnavailable)?.concat())
 }
 
@@ -183,7 +183,7 @@ async fn several_ranges_cost_the_units_they_touch_and_come_in_the_order_asked() 
         9 * UNIT..9 * UNIT + 9,
     ];
     let before = node.faults.calls(Call::Get);
-    let pieces = cold.read(ranges.to_vec()).await.unwrap().try_collect::<Vec<_>>().await;
+    let pieces = cold.read_several(ranges.to_vec()).await.unwrap().try_collect::<Vec<_>>().await;
     let want: Vec<&[u8]> = ranges.iter().map(|range| &bytes[range.start as usize..range.end as usize]).collect();
     assert!(pieces.unwrap().concat() == want.concat());
     assert_eq!(node.fetched(), 3 * UNIT + 9);
@@ -209,7 +209,7 @@ fn ranges_in_any_order_are_their_bytes_and_cost_their_units() {
             let remote = node.fixture.registry.remote.as_ref().unwrap();
             node.until("no cold read", |_| remote.origin.reads.get(&digest).is_none()).await;
             let cold = node.cold(&digest).await;
-            cold.read(ranges.clone()).await.unwrap().try_collect::<Vec<_>>().await.unwrap()
+            cold.read_several(ranges.clone()).await.unwrap().try_collect::<Vec<_>>().await.unwrap()
         });
         let want: Vec<&[u8]> = ranges.iter().map(|range| &bytes[range.start as usize..range.end as usize]).collect();
         prop_assert!(pieces.concat() == want.concat());
@@ -225,7 +225,7 @@ async fn a_thousand_ranges_of_one_unit_cost_one_fetch() {
     let cold = node.cold(&digest).await;
     let ranges: Vec<_> = (0..1024).map(|number| UNIT + number * 4000..UNIT + number * 4000 + 2).collect();
     let before = node.faults.calls(Call::Get);
-    let pieces = cold.read(ranges.clone()).await.unwrap().try_collect::<Vec<_>>().await.unwrap();
+    let pieces = cold.read_several(ranges.clone()).await.unwrap().try_collect::<Vec<_>>().await.unwrap();
     assert_eq!(pieces.len(), ranges.len());
     assert!(pieces.iter().zip(ranges).all(|(piece, range)| **piece == bytes[range.start as usize..range.end as usize]));
     assert_eq!((node.faults.calls(Call::Get) - before, node.fetched()), (1, UNIT));
@@ -236,7 +236,7 @@ async fn no_wrong_byte_leaves_in_a_later_range() {
     let bytes = large(3 * UNIT);
     let (node, digest) = Node::with_cold(&bytes, settings()).await;
     let cold = node.cold(&digest).await;
-    let mut stream = cold.read(vec![9..12, 2 * UNIT..2 * UNIT + 99]).await.unwrap();
+    let mut stream = cold.read_several(vec![9..12, 2 * UNIT..2 * UNIT + 99]).await.unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap(), bytes[9..12]);
     node.faults.always(Call::Get, Fault::WrongByte(9));
     assert!(stream.next().await.unwrap().is_err());
@@ -249,7 +249,7 @@ async fn no_wrong_byte_leaves() {
     let cold = node.cold(&digest).await;
     node.faults.at(Call::Get, 0, Fault::WrongByte(UNIT + 9));
     node.faults.always(Call::Get, Fault::WrongByte(9));
-    let mut stream = cold.read(vec![0..bytes.len() as u64]).await.unwrap();
+    let mut stream = cold.read(0..bytes.len() as u64).await.unwrap();
     let mut got = Vec::new();
     let ended = loop {
         match stream.next().await {
@@ -279,7 +279,7 @@ async fn a_client_that_falls_behind_reads_from_the_file() {
     let bytes = large(8 * UNIT);
     let (node, digest) = Node::with_cold(&bytes, settings()).await;
     let cold = node.cold(&digest).await;
-    let mut slow = cold.read(vec![0..bytes.len() as u64]).await.unwrap();
+    let mut slow = cold.read(0..bytes.len() as u64).await.unwrap();
     let mut got = slow.next().await.unwrap().unwrap().to_vec();
     node.until("here again", |node| node.fixture.file(&digest).exists()).await;
     while let Some(piece) = slow.next().await {
@@ -324,8 +324,7 @@ async fn a_client_that_leaves_stops_what_only_it_needed() {
     let (node, digest) = Node::with_cold(&bytes, settings()).await;
     node.faults.always(Call::Get, Fault::StallAfter(UNIT));
     let cold = node.cold(&digest).await;
-    let (leaves, stays) =
-        (cold.read(vec![0..bytes.len() as u64]).await.unwrap(), cold.read(vec![0..UNIT + 1]).await.unwrap());
+    let (leaves, stays) = (cold.read(0..bytes.len() as u64).await.unwrap(), cold.read(0..UNIT + 1).await.unwrap());
     drop(leaves);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(node.fixture.registry.content.tasks.len(), 1, "the other one waits for the second unit");
@@ -343,7 +342,7 @@ async fn a_backend_that_is_down_is_said_at_once_and_a_slow_one_is_waited_for() {
     let (node, digest) = Node::with_cold(&bytes, waiting(first_unit)).await;
     let cold = node.cold(&digest).await;
     node.faults.always(Call::Get, Fault::Fail(unavailable));
-    let refused = cold.read(vec![0..10]).await;
+    let refused = cold.read(0..10).await;
     // The pauses between attempts are about as long as the wait.
     assert!(matches!(refused, Err(Error::BackendUnavailable) | Ok(_)));
     drop(refused);
@@ -351,7 +350,7 @@ async fn a_backend_that_is_down_is_said_at_once_and_a_slow_one_is_waited_for() {
     node.faults.clear();
     node.faults.at(Call::Get, 0, Fault::Late(4 * first_unit));
     let began = tokio::time::Instant::now();
-    let slow = cold.read(vec![0..bytes.len() as u64]).await.unwrap();
+    let slow = cold.read(0..bytes.len() as u64).await.unwrap();
     assert!(began.elapsed() < 3 * first_unit, "headers go out");
     let got = slow.try_collect::<Vec<_>>().await.unwrap().concat();
     assert!(got == bytes);
@@ -410,9 +409,9 @@ async fn a_backend_that_answers_nothing_is_not_waited_for() {
     let (node, digest) = Node::with_cold(&bytes, waiting(Duration::from_millis(100))).await;
     let cold = node.cold(&digest).await;
     node.faults.always(Call::Get, Fault::Stall);
-    assert!(cold.read(vec![0..9]).await.is_ok(), "it answers, so the bytes will come");
+    assert!(cold.read(0..9).await.is_ok(), "it answers, so the bytes will come");
     node.faults.always(Call::Ping, Fault::Fail(unavailable));
-    assert!(matches!(cold.read(vec![0..9]).await, Err(Error::BackendUnavailable)));
+    assert!(matches!(cold.read(0..9).await, Err(Error::BackendUnavailable)));
     // A reader that comes during the stalled fetch would wait for it.
     node.until("no fetch left", |node| node.fixture.registry.content.tasks.is_empty()).await;
     node.faults.always(Call::Get, Fault::Late(Duration::from_millis(400)));
