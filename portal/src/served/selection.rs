@@ -26,6 +26,9 @@ pub(crate) struct Selection<'a> {
     pub(crate) pieces: Vec<Piece>,
 }
 
+/// A file of an archive, and its ranges.
+pub(crate) type Archived<'a> = (Cow<'a, Subfile>, Vec<Piece>);
+
 /// Reasons why nothing can be served at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SelectError {
@@ -78,7 +81,7 @@ impl<'a> Selection<'a> {
     }
 
     /// The files of an archive, each with its ranges. A skyfile without subfiles is one file.
-    pub(crate) fn archived(&self, size: u64) -> Result<Vec<(Cow<'a, Subfile>, Vec<Piece>)>, SelectError> {
+    pub(crate) fn archived(&self, size: u64) -> Result<Vec<Archived<'a>>, SelectError> {
         if self.files.is_empty() {
             let file = Subfile { filename: self.name.clone(), len: self.size(), ..Subfile::default() };
             return Ok(vec![(Cow::Owned(file), self.pieces.clone())]);

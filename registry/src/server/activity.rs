@@ -18,6 +18,7 @@ const CONTROL_FRAMES: usize = 64;
 pub(super) struct Activity(Mutex<State>);
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts that change one by one, in no order")]
 struct State {
     /// Requests whose response has not ended.
     open: usize,
