@@ -45,6 +45,8 @@ pub struct Contender {
     /// Time from the start of the process to its first 200.
     pub start: Duration,
     pub can_push: bool,
+    /// True if it speaks HTTP/2 without TLS.
+    pub speaks_http2: bool,
     folder: PathBuf,
     child: Child,
 }
@@ -75,6 +77,7 @@ impl Entry {
             target,
             start: Duration::ZERO,
             can_push: matches!(self.kind, Kind::Skyberth(_) | Kind::DockerRegistry),
+            speaks_http2: matches!(self.kind, Kind::Skyberth(_)),
             folder: folder.to_owned(),
             child,
         };

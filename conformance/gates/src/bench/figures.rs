@@ -78,11 +78,50 @@ impl Figure {
     /// How many times the value of `other` the value of `server` is: the median of the ratios within each round, since
     /// a disturbance of a round affects both.
     pub(super) fn ratio(&self, server: &str, other: &str) -> Option<f64> {
-        let values = |name: &str| self.samples.iter().find(|samples| samples.server == name).map(|s| &s.values);
-        let (ours, theirs) = (values(server)?, values(other)?);
-        let ratios: Vec<f64> = ours.iter().zip(theirs).filter(|(_, b)| **b > 0.0).map(|(a, b)| a / b).collect();
+        let ratios = self.ratios(server, other);
         (!ratios.is_empty()).then(|| median(&ratios))
     }
+
+    /// The 95 % confidence interval of the ratio, from the order of the rounds' ratios alone. Six rounds are the fewest
+    /// that have one.
+    pub(super) fn interval(&self, server: &str, other: &str) -> Option<(f64, f64)> {
+        let mut ratios = self.ratios(server, other);
+        ratios.sort_by(f64::total_cmp);
+        let skipped = outside(ratios.len())?;
+        Some((ratios[skipped], ratios[ratios.len() - 1 - skipped]))
+    }
+
+    /// How many times worse this server is than the other, at the end of the interval that is best for it.
+    pub(super) fn surely_worse(&self, server: &str, other: &str) -> Option<f64> {
+        let (low, high) = self.interval(server, other)?;
+        Some(match self.meaning.better {
+            Better::Less => low,
+            Better::More => 1.0 / high,
+        })
+    }
+
+    fn ratios(&self, server: &str, other: &str) -> Vec<f64> {
+        let values = |name: &str| self.samples.iter().find(|samples| samples.server == name).map(|s| &s.values[..]);
+        let (ours, theirs) = (values(server).unwrap_or_default(), values(other).unwrap_or_default());
+        ours.iter().zip(theirs).filter(|(_, b)| **b > 0.0).map(|(a, b)| a / b).collect()
+    }
+}
+
+/// How many of `count` sorted values lie outside the interval that has the median with 95 %, at each end. `None` if
+/// there are too few. At most k of them lie below the median with the probability of at most k heads in `count` throws
+/// of a coin.
+fn outside(count: usize) -> Option<usize> {
+    let mut exactly = 0.5_f64.powi(i32::try_from(count).ok()?);
+    let (mut at_most, mut skipped) = (0.0, None);
+    for heads in 0..count / 2 {
+        at_most += exactly;
+        if at_most > 0.025 {
+            break;
+        }
+        skipped = Some(heads);
+        exactly *= (count - heads) as f64 / (heads + 1) as f64;
+    }
+    skipped
 }
 
 /// The middle value, or the mean of the two middle ones. There must be at least one.
@@ -110,6 +149,27 @@ mod tests {
         assert_eq!(figure.median("a"), Some(5.0));
         assert_eq!(figure.ratio("a", "b"), Some(0.5));
         assert_eq!(figure.ratio("a", "c"), None);
+    }
+
+    #[test]
+    fn an_interval_leaves_out_the_outermost_rounds() {
+        // The known table of the sign test.
+        for (rounds, skipped) in
+            [(0, None), (5, None), (6, Some(0)), (8, Some(0)), (9, Some(1)), (11, Some(1)), (20, Some(5))]
+        {
+            assert_eq!(outside(rounds), skipped, "{rounds}");
+        }
+        let mut figures = Figures::default();
+        for round in 0..11 {
+            let ratio = 1.06 + 0.01 * f64::from((round * 4) % 11);
+            figures.record(Meaning::less("push", "s"), "a", ratio);
+            figures.record(Meaning::less("push", "s"), "b", 1.0);
+            figures.record(Meaning::more("pull", "req/s"), "a", 1.0 / ratio);
+            figures.record(Meaning::more("pull", "req/s"), "b", 1.0);
+        }
+        for figure in &figures.0 {
+            assert!((figure.surely_worse("a", "b").unwrap() - 1.07).abs() < 1e-9, "{figure:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod contender;
 mod content;
+mod distance;
 mod figures;
 mod load;
 mod process;
@@ -11,7 +12,7 @@ mod table;
 mod wire;
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use harness::report::{Outcome, Report};
@@ -29,8 +30,8 @@ const LIMIT: &str = "nginx";
 /// The bench itself, writing and syncing the bytes of a push.
 const REFERENCE: &str = "synced write";
 
-/// How much more CPU than docker-registry a push or pull may take at full scale. Machines are noisy, so a median of
-/// ratios this close to 1 proves nothing.
+/// How many times the CPU of docker-registry a push or pull may take at full scale, and how many times worse than before
+/// any figure may be. Machines are noisy, so a median of ratios this close to 1 proves nothing.
 const TOLERANCE: f64 = 1.05;
 
 /// Options: what to measure, and against which servers.
@@ -115,8 +116,9 @@ pub fn run(args: &BenchArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Res
     report.finish(folder)
 }
 
-/// The only assertion, made only if the sizes are large enough.
+/// The assertions, made only if the sizes are large enough.
 fn compare(report: &mut Report, figures: &Figures, scale: Scale) {
+    compare_with_before(report, figures, scale);
     let moves_bytes = |name: &str| name.starts_with("push of a blob") || name.starts_with("pull of a blob");
     for figure in figures.select(|meaning| moves_bytes(&meaning.name) && meaning.name.ends_with("CPU")) {
         let started = Instant::now();
@@ -129,6 +131,19 @@ fn compare(report: &mut Report, figures: &Figures, scale: Scale) {
             }),
         };
         report.add(name, outcome, started.elapsed());
+    }
+}
+
+/// A figure is worse than before only if the whole confidence interval of its ratio says so.
+fn compare_with_before(report: &mut Report, figures: &Figures, scale: Scale) {
+    for figure in &figures.0 {
+        let Some(worse) = figure.surely_worse(OURS, BEFORE) else { continue };
+        let outcome = match (worse > TOLERANCE, scale) {
+            (true, Scale::Full) => Outcome::Fail(format!("{worse:.2} times as bad, {TOLERANCE} are tolerated")),
+            (false, Scale::Full) => Outcome::Pass,
+            (_, _) => Outcome::NotApplicable(format!("recorded below full scale: {worse:.2}")),
+        };
+        report.add(format!("{} is no worse than before", figure.meaning.name), outcome, Duration::ZERO);
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn push_image(
     Ok(())
 }
 
-fn begin(connection: &mut Connection, repository: &str) -> anyhow::Result<String> {
+pub(super) fn begin(connection: &mut Connection, repository: &str) -> anyhow::Result<String> {
     let answer = connection.send(&Request::new("POST", format!("/v2/{repository}/blobs/uploads/")))?;
     next_location(answer.expect(202)?)
 }
@@ -87,7 +87,7 @@ fn next_location(answer: &Response) -> anyhow::Result<String> {
     Ok(path.to_owned())
 }
 
-fn closing(location: &str, digest: &str) -> String {
+pub(super) fn closing(location: &str, digest: &str) -> String {
     let separator = if location.contains('?') { '&' } else { '?' };
     format!("{location}{separator}digest={digest}")
 }

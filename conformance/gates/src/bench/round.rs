@@ -10,6 +10,7 @@ use harness::site::sha256;
 
 use super::contender::{Contender, Entry};
 use super::content::{LargeBlob, SMALL, SmallImage};
+use super::distance::{Link, push_over_http2};
 use super::figures::{Figures, Meaning};
 use super::load::{CONNECTIONS, Load};
 use super::push::{Way, push_image, push_large};
@@ -20,6 +21,9 @@ const GIB: f64 = (1024 * 1024 * 1024) as f64;
 const LARGE: &str = "bench/large";
 const SMALL_REPOSITORY: &str = "bench/small";
 const TAG: &str = "latest";
+
+/// Blocks of the blob that is pushed from afar, at most.
+const AFAR: usize = 8;
 
 /// Makes all pushed content unique.
 static SEED: AtomicU64 = AtomicU64::new(1);
@@ -59,6 +63,7 @@ impl Round<'_> {
             for (name, way) in [("PUT", Way::Put), ("PATCH stream", Way::Stream), ("16 MiB chunks", Way::Chunks)] {
                 self.pushes(&contenders, name, way)?;
             }
+            self.push_from_afar(&contenders)?;
         }
         if self.plan.has(Group::Pull) || self.plan.has(Group::Requests) {
             let seeded = self.seed(&contenders)?;
@@ -104,6 +109,23 @@ impl Round<'_> {
         std::fs::remove_file(&path)?;
         let meaning = Meaning::less("push of a blob, PUT, wall", "s/GiB");
         self.figures.record(meaning, super::REFERENCE, seconds / (blob.length() as f64 / GIB));
+        Ok(())
+    }
+
+    /// HTTP/2 limits the bytes in flight by its windows, so a push over a long way shows these.
+    fn push_from_afar(&mut self, contenders: &[Contender]) -> anyhow::Result<()> {
+        let blob = LargeBlob::new(SEED.fetch_add(1, Ordering::Relaxed), self.plan.blocks.min(AFAR));
+        let file = self.folder.join("afar");
+        std::fs::write(&file, blob.block.repeat(blob.blocks))?;
+        for contender in contenders.iter().filter(|contender| contender.speaks_http2) {
+            let link = Link::to(&contender.target)?;
+            settle(self.folder)?;
+            let (wall, _, ()) = measure(contender, || push_over_http2(&contender.target, &link, &blob, &file))
+                .with_context(|| format!("push to {} over HTTP/2 from afar", contender.name))?;
+            let gibibytes = blob.length() as f64 / GIB;
+            self.record(contender, "push of a blob, HTTP/2 at 60 ms, wall".into(), "s/GiB", wall / gibibytes);
+        }
+        std::fs::remove_file(&file)?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::figures::{Better, Figures};
+use super::figures::{Better, Figure, Figures};
 
 /// One table: the head, then a row for each figure.
 pub(super) struct Table {
@@ -23,9 +23,7 @@ impl Table {
             };
             let mut row = vec![figure.meaning.name.clone(), figure.meaning.unit.to_owned(), better.to_owned()];
             row.extend(servers.iter().map(|server| figure.median(server).map_or("-".to_owned(), number)));
-            row.extend(
-                rivals.iter().map(|rival| figure.ratio(ours, rival).map_or("-".to_owned(), |r| format!("{r:.2}"))),
-            );
+            row.extend(rivals.iter().map(|rival| ratio(figure, ours, rival)));
             rows.push(row);
         }
         Table { rows }
@@ -57,6 +55,15 @@ impl Table {
             }
         }
         out
+    }
+}
+
+/// The ratio, and its 95 % confidence interval if there were enough rounds.
+fn ratio(figure: &Figure, ours: &str, rival: &str) -> String {
+    let ratio = figure.ratio(ours, rival).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+    match figure.interval(ours, rival) {
+        Some((low, high)) => format!("{ratio} [{low:.2}, {high:.2}]"),
+        None => ratio,
     }
 }
 
