@@ -39,7 +39,7 @@ pub async fn of_records(registry: &Arc<Registry>) -> Result<Status, Error> {
     Ok(Status { safety: Safety { safe, ..safety }, ..records(registry).await? })
 }
 
-/// The part of a status that is read from files. On a working disk it blocks for at most [`PATIENCE`].
+/// The part of a status that is read from files. On a working disk it blocks for at most two seconds.
 pub fn of_files(store: &ContentStore, reserve_bytes: u64) -> Status {
     let (stored, trouble) = stored(store, PATIENCE);
     let (stored, reserve_bytes) = (Some(stored), Some(reserve_bytes));
