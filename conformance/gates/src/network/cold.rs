@@ -92,14 +92,19 @@ fn read_whole(stack: &Stack, mark: &Mark) -> u64 {
 
 pub fn eviction(bench: &Bench) -> anyhow::Result<()> {
     let stack = Stack::new(bench, 2)?.with(&[("SKYBERTH_STORAGE_CACHE_SIZE", "16MiB")]);
-    let server = stack.start()?;
+    let mut server = stack.start()?;
     let target = server.target();
     // Accepts uploads but returns nothing: the content is placed, but must not be relied on.
     stack.set_all(&Fault::says(TIMED_OUT));
     let lengths = [4 * MIB, 9 * MIB, MIB, 5 * MIB, 4 * MIB - 300, 12 * MIB, 3 * MIB, 2 * MIB, 6 * MIB];
     let library = Library::push(Site::new(target.clone(), "evict").repo("a"), &["sha256"], &lengths)?;
-    status::wait_placed(&target, patience(bench))?;
-    let mut server = server.kill()?.start()?;
+    // Downloads that fail hold up uploads to the same portal, until a start tries all again.
+    let deadline = Instant::now() + patience(bench);
+    while let Err(error) = status::wait_placed(&target, Duration::from_secs(20)) {
+        ensure!(Instant::now() < deadline, error);
+        server = server.kill()?.start()?;
+    }
+    server = server.kill()?.start()?;
     // It checks its cache when it starts, and then at least this often.
     std::thread::sleep(Duration::from_secs(bench.scale.pick(3, 3, 35)));
     let data = &stack.options.data;
