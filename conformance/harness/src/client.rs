@@ -69,7 +69,7 @@ impl Target {
         Target { login: None, ..self.clone() }
     }
 
-    /// The same registry, used with the second account's login.
+    /// The registry, used with the second account's login.
     pub fn as_alt(&self) -> Option<Self> {
         self.alt.clone().map(|alt| Target { login: Some(alt), ..self.clone() })
     }

@@ -104,7 +104,7 @@ impl Uploads {
         let path = root.join("uploads");
         make_directory(&path).map_err(TusError::io("make", &path))?;
         sync_directory(root).map_err(TusError::io("sync", root))?;
-        // Of a sector's length, so that the store can take files over unchanged.
+        // Segments have the length of a sector, so that the store can take files over unchanged.
         let segment = options.profile.sector_size().bytes() as u64;
         let staging = staging::Sessions::new(&path, segment, options.disk_reserve);
         let sessions = Sessions::new(staging.list(|_, _| Ok(false))?);

@@ -109,7 +109,7 @@ async fn what_is_not_here_is_fetched_to_be_placed_again() {
     node.stop().await;
 }
 
-/// The same portal under another URL has content that this node lost.
+/// A portal that got another URL has content that this node lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_portal_that_moved_is_asked_for_what_is_not_here() {
     let before = Portal::new("http://before");

@@ -161,7 +161,7 @@ async fn a_bare_line_feed_in_a_head_is_refused() {
         let answer = server.exchange(format!("{head}{}", "x".repeat(50)).as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{head:?}: {answer}");
     }
-    // The same in a later head, after a body with all kinds of line ends.
+    // A bare LF in a later head, after a body with all kinds of line ends.
     let mut stream = server.connect().await;
     stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\na\nb\r\nc\n\n").await.unwrap();
     read_until(&mut stream, "a\nb\r\nc\n\n").await;
