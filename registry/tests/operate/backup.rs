@@ -1,4 +1,4 @@
-//! Backups of running and stopped nodes, and what becomes of them.
+//! Backups of running and stopped nodes, and restores.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn restore(data: &Path, file: &Path) -> crate::node::Ended {
     run(data, &["restore", file.to_str().unwrap()])
 }
 
-/// No node starts there.
+/// Fails unless the directory is empty, except for a lock file. No node starts on such a directory.
 fn is_no_node(data: &Path) {
     assert!(!data.join("skyberth.json").exists());
     let left: Vec<_> = fs::read_dir(data).into_iter().flatten().map(|entry| entry.unwrap().file_name()).collect();
@@ -69,7 +69,7 @@ async fn a_backup_under_pushes_and_deletes_has_all_that_it_names() {
     let restored = Server::start(&copy);
     assert_eq!(restored.pull_all("kept").await, kept);
     restored.pull_all("moving").await;
-    // It is a node like any other.
+    // The restored node accepts pushes.
     restored.push_image("kept", "new", b"new").await;
     assert_eq!(node.pull_all("kept").await, kept);
 }
@@ -79,7 +79,7 @@ async fn files_that_a_backup_needs_stay_until_it_ends() {
     let (_folder, data) = folder();
     let node = Server::start(&data);
     let image = node.push_image("a", "x", b"a layer").await;
-    // A reader that does not read keeps the backup from its end.
+    // Nothing reads the archive, so the backup cannot end.
     node.push_image("a", "large", &noise(1, 4 << 20)).await;
     let mut saving = skyberth()
         .args(["backup", "-", "--data"])
@@ -89,14 +89,14 @@ async fn files_that_a_backup_needs_stay_until_it_ends() {
         .spawn()
         .unwrap();
     wait("a part of the archive", async || {
-        // The first bytes come when the node keeps its files and the journal was copied.
+        // The first bytes arrive once the journal is copied. From then on the node keeps its files.
         let mut poll = [libc::pollfd {
             fd: std::os::fd::AsRawFd::as_raw_fd(saving.stdout.as_ref().unwrap()),
             events: libc::POLLIN,
             revents: 0,
         }];
         #[expect(unsafe_code, reason = "std does not say whether a pipe has bytes")]
-        // SAFETY: one descriptor, and its number.
+        // SAFETY: the array lives during the call, and has the stated length of 1.
         let ready = unsafe { libc::poll(poll.as_mut_ptr(), 1, 0) };
         ready == 1
     })
@@ -130,7 +130,7 @@ async fn a_stopped_node_is_backed_up_through_pipes() {
     assert!(run_with(reading, &copy, &["restore", "-"]).with(0).contains("start the node with: skyberth serve"));
     assert!(saving.wait().unwrap().success());
     assert_eq!(Server::start(&copy).pull_all("a").await, tags);
-    // Onto what is there nothing is restored.
+    // A restore into a directory with files is refused.
     let archive = folder.path().join("backup.tar");
     backup(&data, &archive, &[], 0);
     let refused = restore(&copy, &archive);
@@ -220,7 +220,7 @@ fn two_backups_to_one_file_do_not_write_into_each_other() {
     let (folder, data) = folder();
     Server::start(&data).terminate();
     let archive = folder.path().join("backup.tar");
-    // As one that runs, or an enemy's link, at the name that was used once.
+    // Every backup once used this name, so another backup or another user's link could be there.
     let elsewhere = folder.path().join("elsewhere");
     fs::write(&elsewhere, "precious").unwrap();
     std::os::unix::fs::symlink(&elsewhere, folder.path().join("backup.tar.partial")).unwrap();
@@ -259,7 +259,7 @@ async fn names_alone_are_enough_where_portals_have_the_content() {
     let node = Server::start_with(&mut with_portal(), "serve", &data);
     node.push_image("a", "x", &noise(1, 5 << 20)).await;
     let archive = folder.path().join("backup.tar");
-    // Read back as well: an acknowledgement is not enough to leave content out.
+    // Content is left out only after it was read back. An acknowledgement is not enough.
     wait("all of it is on the portal", async || {
         let ended = run_with(with_portal(), &data, &["backup", archive.to_str().unwrap()]);
         ended.with(0).contains("on portals by the records (portals were not asked): 3 blobs, 5.0 MiB")
@@ -278,7 +278,7 @@ async fn names_alone_are_enough_where_portals_have_the_content() {
     assert!(run_with(with_portal(), &copy, &["fsck"]).with(0).contains("0 of them damaged or missing"));
     let restored = Server::start_with(&mut with_portal(), "serve", &copy);
     assert_eq!(restored.pull_all("a").await, tags);
-    // All of it is in another one, as where there is no portal.
+    // With `--content all`, the archive has everything, as without portals.
     let whole = run_with(with_portal(), &copy, &["backup", archive.to_str().unwrap(), "--content", "all"]).with(0);
     assert!(whole.contains(": 5.0 MiB in "), "{whole}");
     portal.kill();

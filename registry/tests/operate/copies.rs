@@ -1,4 +1,4 @@
-//! Commands that only read, on a copy that cannot be written.
+//! Commands that only read, on a write-protected copy.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::node::{Server, folder, run, run_with, skyberth};
 
-/// Every path below a directory with what would tell that it was written.
+/// Every path below a directory, with metadata that would differ after a write.
 fn state(directory: &Path) -> BTreeMap<PathBuf, (u32, u64, i64, i64)> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {

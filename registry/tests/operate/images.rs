@@ -1,4 +1,4 @@
-//! `ls` in its forms, and `rm`, on running and stopped nodes.
+//! `ls` and `rm` on running and stopped nodes.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ fn what_is_invalid_or_not_there_is_called_so() {
 #[tokio::test]
 async fn rm_removes_a_tag_a_manifest_or_a_repository_running_or_stopped() {
     let (_folder, data) = folder();
-    // What clients may not do, an operator may.
+    // Clients may not delete. The operator still may.
     let start = || Server::start_with(skyberth().env("SKYBERTH_REGISTRY_DELETE", "false"), "serve", &data);
     let node = start();
     for tag in ["one", "two", "three", "four"] {

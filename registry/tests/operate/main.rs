@@ -1,4 +1,4 @@
-//! What an operator does on a node, running, stopped, killed or copied, each command a process of its own.
+//! Commands of an operator on a running, stopped, killed or copied node. Each command is a process of its own.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 

@@ -1,4 +1,4 @@
-//! A node as a process, and the commands that are run on it.
+//! A node as a process, and the operator's commands on it.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
@@ -13,17 +13,17 @@ use sha2::{Digest as _, Sha256};
 pub(crate) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// Longest time for anything here, on a machine that is busy.
+/// Longest wait of a test, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// `skyberth`, without settings of whoever runs the tests.
+/// The program `skyberth`, without the environment of the tests.
 pub(crate) fn skyberth() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_skyberth"));
     command.env_clear().stdin(Stdio::null());
     command
 }
 
-/// How a command ended.
+/// The exit code and output of a command.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -42,19 +42,19 @@ pub(crate) fn run_with(mut command: Command, data: &Path, words: &[&str]) -> End
 }
 
 impl Ended {
-    /// What was printed, of a command that ended so.
+    /// The standard output. Panics unless the command ended with this code.
     pub(crate) fn with(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:?}");
         self.out
     }
 
-    /// The objects that were printed.
+    /// The JSON objects on standard output, one a line. Panics unless the command ended with this code.
     pub(crate) fn objects(self, code: i32) -> Vec<Value> {
         self.with(code).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
-/// A server that answers, killed when it is dropped.
+/// A running server. The process is killed when this is dropped.
 pub(crate) struct Server {
     child: Child,
     client: Client,
@@ -62,7 +62,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A node on this directory.
+    /// Starts a node on this directory, and waits for its address.
     pub(crate) fn start(data: &Path) -> Self {
         Server::start_with(skyberth().env("SKYBERTH_STORAGE_RESERVE", "0"), "serve", data)
     }
@@ -112,7 +112,7 @@ impl Server {
         json!({ "mediaType": "application/octet-stream", "digest": digest, "size": bytes.len() })
     }
 
-    /// An image of one layer; the descriptor of its manifest.
+    /// Pushes an image of one layer. Returns the descriptor of its manifest.
     pub(crate) async fn push_image(&self, name: &str, tag: &str, layer: &[u8]) -> Value {
         let config = self.push_blob(name, format!("{{\"of\":\"{tag}\"}}").as_bytes()).await;
         let layer = self.push_blob(name, layer).await;
@@ -128,7 +128,7 @@ impl Server {
         json!({ "mediaType": kind, "digest": digest, "size": size })
     }
 
-    /// Every tag of a repository with its digest, all of whose content was pulled.
+    /// Pulls all images of a repository. Returns each tag with its digest.
     pub(crate) async fn pull_all(&self, name: &str) -> Vec<(String, String)> {
         let (status, list) = self.get(&format!("/v2/{name}/tags/list")).await;
         assert_eq!(status, StatusCode::OK);
@@ -152,7 +152,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Killed already, or stopped by a signal that a kill gets through.
+        // The process may have ended already. A suspended one can still be killed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -163,7 +163,7 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     hash.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// Bytes that no two numbers have in common.
+/// Random bytes, different for each number.
 pub(crate) fn noise(number: u64, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut bytes);
@@ -178,7 +178,7 @@ pub(crate) async fn wait(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// A folder with the directory of a node in it.
+/// A temporary folder, and the path of a data directory in it.
 pub(crate) fn folder() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -1,4 +1,4 @@
-//! `status` of a node in each state it can be in.
+//! `status` in each state of a node.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ async fn a_running_node_says_so_with_what_it_stores() {
     assert_eq!(status["node"], "running");
     assert_eq!(status["stored"]["bytes"], 5000);
     assert!(status["free_bytes"].as_u64().unwrap() > 0);
-    // Exit code 5 came without a line that said why.
+    // Exit code 5 came without a line with the reason.
     let said = run(&data, &["status", "--safe"]).with(5);
     assert!(said.contains("safe to close: no, this node keeps no copies elsewhere"), "{said}");
 }
@@ -38,14 +38,14 @@ async fn a_killed_node_is_stopped_though_its_socket_is_there() {
         assert!(said.contains("node             stopped\n") && said.contains("in 3 files"), "{said}");
     }
     assert_eq!(run(&data, &["status", "--json"]).objects(4)[0]["node"], "stopped");
-    // Looking at it has left it as it was.
+    // The commands have changed nothing.
     let node = Server::start(&data);
     assert_eq!(node.pull_all("a").await.len(), 1);
     node.terminate();
     run(&data, &["status"]).with(4);
 }
 
-/// As on a slow disk, or with a journal that takes minutes: all records were read before any output.
+/// On a slow disk or with a large journal, `status` printed nothing for minutes, because it read all records first.
 #[tokio::test]
 async fn a_stopped_node_has_a_status_within_seconds_though_its_records_cannot_be_read() {
     let (_folder, data) = folder();
@@ -54,7 +54,7 @@ async fn a_stopped_node_has_a_status_within_seconds_though_its_records_cannot_be
     node.terminate();
     let segment = fs::read_dir(data.join("journal")).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(&segment).unwrap();
-    // Opening it waits for a writer that never comes.
+    // A process that opens a named pipe waits for a writer, and there is none.
     assert!(Command::new("mkfifo").arg(&segment).status().unwrap().success());
     let mut bounded = Command::new("timeout");
     bounded.arg("20").arg(env!("CARGO_BIN_EXE_skyberth")).env_clear();
@@ -95,7 +95,7 @@ async fn a_node_that_does_not_answer_is_called_so_within_seconds() {
 fn a_node_that_starts_or_stops_is_not_ready() {
     let (_folder, data) = folder();
     Server::start(&data).terminate();
-    // As a process does that opens the directory and takes no commands yet.
+    // A process that opens the directory has this lock before it accepts commands.
     let lock = std::fs::File::open(data.join("lock")).unwrap();
     lock.lock().unwrap();
     assert!(run(&data, &["status"]).with(3).contains("starting"));
