@@ -13,7 +13,7 @@ use crate::{Portal, PortalOptions};
 
 mod download;
 
-/// A portal of its own in a directory that goes with it.
+/// A portal in a temporary directory.
 pub(super) struct TestPortal {
     portal: Arc<Portal>,
     _directory: tempfile::TempDir,
@@ -37,7 +37,7 @@ impl TestPortal {
         &self.portal
     }
 
-    /// From a program on the same machine, unless the request says where it comes from.
+    /// Sends a request. Without an address of its own, it comes from a program on the same machine.
     pub(super) async fn send(&self, mut request: Request<Body>) -> Response<Body> {
         if request.extensions().get::<ConnectInfo<SocketAddr>>().is_none() {
             request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1234))));
@@ -46,7 +46,7 @@ impl TestPortal {
     }
 }
 
-/// Uploads raw, and answers the skylink.
+/// Makes a raw upload, and returns its skylink.
 pub(super) async fn upload(portal: &TestPortal, name: &str, content: impl Into<Body>) -> String {
     let request = Request::post(format!("/skynet/skyfile?filename={name}"))
         .header("content-type", "application/octet-stream")
@@ -111,7 +111,7 @@ async fn a_preflight_is_granted_what_it_asks() {
     assert!(response.headers()["access-control-allow-methods"].to_str().unwrap().contains("PATCH"));
 }
 
-/// A client that left while its answer was made was not counted at all.
+/// Requests whose client left before the answer were not counted.
 #[tokio::test]
 async fn a_request_whose_client_leaves_before_the_answer_is_counted() {
     let portal = TestPortal::new();

@@ -49,7 +49,7 @@ async fn a_sweep_removes_what_nothing_reaches_and_nothing_else() {
     assert!(portal.stores().unwrap().skyfiles.unpin(&gone).await.unwrap());
     assert!(!portal.stores().unwrap().skyfiles.unpin(&gone).await.unwrap(), "it is unpinned already");
     assert!(portal.stores().unwrap().skyfiles.unpin(&shared).await.unwrap());
-    // 20,000 bytes are 5 data pieces in chunks of two, the last one of zeros; and two base sectors.
+    // Two base sectors, and 5 data pieces of 20,000 bytes. They are in chunks of two, so the last piece is zeros.
     let swept = portal.stores().unwrap().sweep(&CancellationToken::new()).await.unwrap();
     assert_eq!(swept.sectors, before - sectors(&portal));
     assert!((6..=8).contains(&swept.sectors), "{swept:?}");
@@ -81,7 +81,7 @@ async fn an_upload_in_progress_keeps_its_sectors() {
     drop(abandoned);
     let mut swept = 0;
     while swept == 0 {
-        // It ends its step first.
+        // The abandoned upload finishes its current step before its sectors can be swept.
         swept = portal.stores().unwrap().sweep(&CancellationToken::new()).await.unwrap().sectors;
     }
     assert!(portal.stores().unwrap().skyfiles.open(&skylink).await.unwrap().is_some());

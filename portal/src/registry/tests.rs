@@ -8,7 +8,7 @@ use skynet_formats::proof::{proof_header, verify_proof};
 use super::*;
 use crate::entries::tests::entry;
 
-/// A portal in a directory that goes with it.
+/// A portal in a temporary directory.
 struct Fixture {
     portal: Portal,
     directory: tempfile::TempDir,

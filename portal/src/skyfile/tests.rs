@@ -1,4 +1,4 @@
-//! Skyfiles through the store: skylinks of real portals, content read back, hostile base sectors.
+//! Skyfiles in the store: skylinks of real portals, content read back, hostile base sectors.
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -42,7 +42,7 @@ async fn read(skyfile: &Skyfile, first: u64, length: u64) -> std::io::Result<Vec
     skyfile.stream(first, length).try_fold(Vec::new(), async |all, bytes| Ok([all, bytes.to_vec()].concat())).await
 }
 
-/// Stores, and compares with a dry run and with what is read back.
+/// Stores content, and compares its skylink with that of a dry run, and its bytes with those read back.
 async fn check(store: &Store, metadata: &str, content: &[u8], expected: &str) {
     let dry = write(store.skyfiles.dry_writer().unwrap(), metadata, content, 100_000).await;
     assert_eq!(dry.to_string(), expected, "{metadata}");
@@ -111,7 +111,7 @@ async fn canonical_skylinks_are_those_of_real_skyd() {
     }
 }
 
-/// The file is small or large by what its metadata leave of the sector.
+/// Content has no fanout if it fits into the base sector beside its metadata.
 #[tokio::test]
 async fn content_gets_a_fanout_when_its_metadata_leave_no_room() {
     let store = store("4KiB/1+4");
@@ -179,7 +179,7 @@ fn sector_file(store: &Store, root: &skynet_formats::sector::SectorRoot) -> std:
     store.directory.path().join("sectors").join(&name[..2]).join(name)
 }
 
-/// Puts bytes under the name of their root, as a client's own base sector could stand there.
+/// Writes a sector directly into the store, such as a hostile base sector.
 fn plant(store: &Store, sector: &[u8]) -> skynet_formats::sector::SectorRoot {
     let root = skynet_formats::sector::sector_root(store.skyfiles.sectors.sector_size(), sector);
     let end = sector.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -217,7 +217,7 @@ fn layouts() -> impl Strategy<Value = (u64, u64, u64, u8, u8)> {
     (size.clone(), size, prop_oneof![Just(0), Just(32), Just(960), any::<u64>()], any::<u8>(), any::<u8>())
 }
 
-/// Stores are slow to make; one of each profile serves all cases.
+/// A store of each profile for all cases, because stores are slow to make.
 fn stores<const N: usize>(profiles: [&str; N]) -> [Store; N] {
     profiles.map(store)
 }
@@ -242,7 +242,7 @@ fn no_base_sector_harms() {
         let root = plant(&store, &[&layout.encode()[..], &tail].concat());
         let opened = runtime.block_on(store.skyfiles.open(&Skylink::v1(root, 0, 4096).unwrap()));
         if let Ok(Some(skyfile)) = opened {
-            // For any claimed size, the read ends.
+            // The read ends, whatever size the layout claims.
             let _ = runtime.block_on(read(&skyfile, 0, skyfile.size().min(10_000)));
         }
         Ok(())
@@ -256,7 +256,7 @@ fn any_range_of_any_layout_reads_back() {
     let stores = stores(["4KiB/1+4", "4KiB/2+3", "4KiB/10+20", "8KiB/3+1"]);
     let strategy = (0_usize..60_000, (0.0..1.0_f64, 0.0..1.0_f64), 1_usize..20_000, 0..stores.len());
     let result = cases(64).run(&strategy, |(length, cut, step, profile)| {
-        // With zeros at the ends of sectors.
+        // The content has zeros at the end of each sector, which are not stored.
         let content: Vec<u8> = (0..length).map(|n| if n % 4096 > 2000 { 0 } else { (n % 251) as u8 }).collect();
         let metadata = format!(r#"{{"filename":"a","length":{length}}}"#);
         let store = &stores[profile];
@@ -276,7 +276,7 @@ fn any_range_of_any_layout_reads_back() {
     result.unwrap();
 }
 
-/// Streams of slow clients kept the parsed metadata, up to 33 MiB each.
+/// Streams to slow clients kept the parsed metadata in memory, up to 33 MiB each.
 #[tokio::test]
 async fn readers_share_the_metadata_and_open_answers_do_not_hold_it() {
     let store = store("4MiB/1+4");

@@ -31,7 +31,7 @@ async fn every_write_needs_a_key_and_no_read_does() {
             }
             status
         };
-        // "any:wrong", "any:secret", "secret"
+        // The base64 texts are "any:wrong" and "secret"; below, "any:secret".
         for (name, value) in [
             ("x-nothing", "x"),
             ("skynet-api-key", "wrong"),
@@ -51,7 +51,7 @@ async fn every_write_needs_a_key_and_no_read_does() {
     }
 }
 
-/// A page in a browser on the portal's machine comes from there too.
+/// A browser on the portal's machine has a loopback address, too.
 #[tokio::test]
 async fn without_keys_only_programs_on_the_same_machine_take_away() {
     let portal = TestPortal::new();
@@ -111,7 +111,7 @@ async fn without_keys_only_programs_on_the_same_machine_take_away() {
     assert_eq!(status(&named, &unpin, Some(here[0]), &[]).await, 403, "others reach it over something");
 }
 
-/// With a trusted proxy on the same machine, a node's own portal refused the unpins of the node's own registry.
+/// With a trusted proxy on the same machine, an attached portal refused unpins of its own node.
 #[tokio::test]
 async fn a_program_beside_a_trusted_proxy_takes_away_and_the_proxy_does_not() {
     let loopback = || vec!["127.0.0.0/8".parse().unwrap()];
@@ -125,7 +125,7 @@ async fn a_program_beside_a_trusted_proxy_takes_away_and_the_proxy_does_not() {
     assert_eq!(portal.send(unpin().body(Body::empty()).unwrap()).await.status(), 204);
 }
 
-/// A browser sends the password of Basic authentication for pages of every origin.
+/// Browsers send the password of Basic authentication with requests of any page.
 #[tokio::test]
 async fn with_a_key_one_takes_away_from_anywhere_but_a_foreign_page() {
     let portal = TestPortal::with(|options| {
@@ -154,7 +154,7 @@ async fn with_a_key_one_takes_away_from_anywhere_but_a_foreign_page() {
     }
 }
 
-/// A page whose name was made to resolve to this machine could read and change everything here.
+/// After DNS rebinding, a page could read and change everything.
 #[tokio::test]
 async fn a_portal_with_known_names_answers_to_no_other() {
     let names = || vec!["portal.lan".to_owned(), "*.portal.lan".to_owned()];

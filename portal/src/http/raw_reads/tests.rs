@@ -1,4 +1,4 @@
-//! Bytes of sectors, checked as a client checks them.
+//! Bytes of sectors, verified as a client does.
 
 use skynet_formats::profile::SectorSize;
 use skynet_formats::range_proof;

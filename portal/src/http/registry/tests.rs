@@ -41,7 +41,7 @@ async fn status_and_text(response: Response<Body>) -> (u16, String) {
     (response.status().as_u16(), text(response).await)
 }
 
-/// The answer to a POST of an entry.
+/// Posts an entry, and returns status and text of the answer.
 async fn put(portal: &TestPortal, entry: &SignedEntry) -> (u16, String) {
     status_and_text(portal.send(post(entry)).await).await
 }
@@ -85,7 +85,7 @@ async fn byte_arrays_of_a_script_are_read_under_any_content_type() {
         let response = portal.send(request.body(Body::from(body.to_string())).unwrap()).await;
         assert_eq!(status_and_text(response).await, (204, String::new()), "{content_type}");
     }
-    // Go's decoder reads one value, and ignores the rest.
+    // Like Go's decoder, the portal reads one value and ignores the rest.
     assert_eq!(portal.send(post_to("/skynet/registry", format!("{body}\n{{"))).await.status(), 204);
 }
 
@@ -232,7 +232,7 @@ async fn a_skylink_with_unused_bits_set_is_the_one_without_them() {
         status_and_text(portal.send(get("/AQDwh1jnoZas9LaLHC_D4-2yO9XYDdZzNtz62H4Dww1jDB")).await).await;
     assert_eq!(status, 404);
     assert!(text.contains("failed to fetch skylink: registry entry not found within given time"), "{text}");
-    // The last character of a canonical link has four bits of zeros: the next one in the alphabet has one set.
+    // The last 4 bits of a canonical link are zeros. The next character of the alphabet sets one of them.
     let (start, last) = V1.split_at(V1.len() - 1);
     let next = char::from(last.as_bytes()[0] + 1);
     let response = portal.send(get(&format!("/skynet/resolve/{start}{next}"))).await;
@@ -244,7 +244,7 @@ async fn skylinks_that_lead_nowhere() {
     let portal = TestPortal::new();
     let deleted = entry(1, "deleted", 0, &[0; 34]);
     let text_entry = entry(1, "text", 0, b"text");
-    // Two entries that point at each other: the depth ends the cycle.
+    // Two entries point at each other. The limit on depth ends the cycle.
     let [there, back] = [entry(1, "there", 0, b""), entry(1, "back", 0, b"")].map(|entry| link(&entry));
     let cycle = [entry(1, "there", 1, &back.to_bytes()), entry(1, "back", 1, &there.to_bytes())];
     let itself = entry(1, "itself", 1, &link(&entry(1, "itself", 0, b"")).to_bytes());

@@ -1,4 +1,4 @@
-//! Base sectors that clients made, and those that they forged.
+//! Restores of base sectors that clients made, sound and forged.
 
 use futures_util::TryStreamExt;
 use skynet_formats::base_sector::BaseSector;
@@ -65,7 +65,7 @@ async fn a_large_backup_of_any_layout_is_restored() {
     }
 }
 
-/// A restored skyfile could have four times the metadata that an upload may have, and as much memory for each reader.
+/// A restored skyfile could have 4 MiB of metadata, and each reader needed a multiple of that in memory.
 #[tokio::test]
 async fn a_backup_with_more_metadata_than_an_upload_may_have_is_refused() {
     let portal = TestPortal::with(|options| options.max_metadata = 1000);

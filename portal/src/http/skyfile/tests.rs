@@ -16,7 +16,7 @@ fn raw(query: &str, body: &str) -> Request<Body> {
         .unwrap()
 }
 
-/// `(headers after name, content)` of each part, sent in pieces of `step` bytes without a length.
+/// A form without a length, sent in pieces of `step` bytes. Each part has its disposition's parameters and its content.
 fn form(query: &str, parts: &[(&str, &str)], step: usize) -> Request<Body> {
     let part = |(headers, content): &(&str, &str)| {
         format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {headers}\r\n\r\n{content}\r\n")

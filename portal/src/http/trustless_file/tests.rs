@@ -1,4 +1,4 @@
-//! Parts of files, checked from nothing but the skylink, as skyd's client checks them.
+//! Parts of files, verified with nothing but the skylink, as skyd's client does.
 
 use skynet_formats::profile::Profile;
 use skynet_formats::range_proof;
@@ -8,7 +8,7 @@ use skynet_formats::skylink::{Skylink, Target};
 use super::*;
 use crate::http::tests::{TestPortal, bytes, get, text, upload};
 
-/// An answer that is taken apart and verified from its beginning to its end.
+/// An answer that is parsed and verified from its beginning to its end.
 struct Answered<'a> {
     rest: &'a [u8],
     size: SectorSize,
@@ -23,7 +23,7 @@ impl<'a> Answered<'a> {
         taken
     }
 
-    /// The bytes of this place in that sector: aligned, verified, and cut again.
+    /// The bytes at these offsets of a sector. It verifies the leaves that contain them.
     fn proven(&mut self, root: &SectorRoot, bytes: Range<usize>) -> &'a [u8] {
         let leaves = bytes.start / 64 * 64..bytes.end.div_ceil(64) * 64;
         let content = self.take(leaves.len());
@@ -32,7 +32,7 @@ impl<'a> Answered<'a> {
         &content[bytes.start - leaves.start..][..bytes.len()]
     }
 
-    /// The part of the file; nothing may be left over.
+    /// The part of the file. Panics if bytes are left over.
     fn part(mut self, part: Range<u64>) -> Vec<u8> {
         let section = u64::from_le_bytes(self.take(8).try_into().unwrap());
         let (base, offset) = (self.base, self.offset);
@@ -122,14 +122,14 @@ async fn parts_of_large_files_are_proven() {
 
 #[tokio::test]
 async fn parts_over_several_data_pieces_are_proven() {
-    // Sections of 512 bytes, which rows of 192 and of 640 bytes do not divide.
+    // Sections have 512 bytes, no multiple of a row, which has 192 or 640 bytes.
     let all = [(0, 90_000), (0, 1), (511, 2), (12_287, 2), (40_000, 9000), (89_999, 1)];
     check("4KiB/3+2", 90_000, &all).await;
     check("4KiB/10+20", 90_000, &all).await;
     check("256KiB/2+1", 600_000, &[(0, 600_000), (262_143, 2), (599_999, 1)]).await;
 }
 
-/// Each section has bytes of every data piece of its chunk, and all of them need the base sector.
+/// Each section has bytes of every data piece of its chunk, and needs proofs from the base sector.
 #[tokio::test]
 async fn no_sector_is_hashed_more_than_once_for_a_file() {
     const PIECES: usize = 10;

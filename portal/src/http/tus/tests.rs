@@ -1,4 +1,4 @@
-//! TUS as its clients speak it.
+//! TUS requests as clients send them.
 
 use axum::body::Body;
 use data_encoding::BASE64;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::http::tests::{TestPortal, text};
 
-/// A request as a TUS client makes it, with more headers.
+/// A request with the headers of every TUS client, and these.
 fn tus(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(path).header("host", "portal.test:9980");
     request = request.header("tus-resumable", "1.0.0").header("content-length", body.len());
@@ -21,7 +21,7 @@ fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
 
-/// The path of what was created.
+/// The path in `Location`.
 fn path(response: &Response<Body>) -> String {
     let location = header(response, "location");
     location.strip_prefix("http://portal.test:9980").unwrap_or_else(|| panic!("{location}")).to_owned()
@@ -30,7 +30,7 @@ fn path(response: &Response<Body>) -> String {
 const BYTES: (&str, &str) = ("content-type", "application/offset+octet-stream");
 /// `a.txt`, `text/plain`.
 const METADATA: (&str, &str) = ("upload-metadata", "filename YS50eHQ=,filetype dGV4dC9wbGFpbg==");
-/// `abc` as `a.txt`, computed apart from this code by skyd's rules.
+/// The skylink of `abc` as `a.txt`, from metadata that the client makes by skyd's rules.
 async fn skylink_by_other_means(portal: &TestPortal) -> String {
     let metadata = r#"{"filename":"a.txt","length":3,"subfiles":{"a.txt":{"filename":"a.txt","contenttype":"text/plain","len":3}}}"#;
     let given = format!("skyfilemetadata {}", BASE64.encode(metadata.as_bytes()));

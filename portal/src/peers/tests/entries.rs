@@ -53,7 +53,7 @@ async fn an_entry_spreads_to_all_and_no_further() {
         assert!(nodes[0].has(&entry), "stored before the answer");
         eventually(async || nodes.iter().all(|node| node.has(&entry))).await;
     }
-    // An equal entry is no news.
+    // An equal entry is not passed on.
     nodes[1].put(&entry(1, "a", u64::MAX, b"a")).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     let requests: Vec<_> = servers.iter().map(Server::requests).collect();

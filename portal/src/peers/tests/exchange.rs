@@ -1,4 +1,4 @@
-//! A portal gets the entries that it missed while it was away.
+//! A portal gets the entries that it missed while it was unreachable.
 
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
@@ -9,13 +9,13 @@ use tower::ServiceExt;
 use super::*;
 use crate::entries::tests::entry;
 
-/// Quick, and nothing by itself.
+/// Short pauses. The exchange still does not start by itself.
 fn quick() -> Timing {
     let step = Duration::from_millis(1);
     Timing { away: Duration::from_millis(20), exchange_step: step, ..patient() }
 }
 
-/// A portal that can be away: then it answers 503 as a proxy before it would.
+/// A portal that can be unreachable. Then it answers 503, like a proxy in front of it.
 struct Shaky {
     node: Node,
     server: Server,
@@ -56,7 +56,7 @@ async fn a_portal_that_was_away_gets_what_was_written_meanwhile_and_serves_it() 
     let there = Shaky::new().await;
     let here = there.peer(quick());
     let revisions = [1, 2, 3].map(|revision| entry(1, "a", revision, b"a"));
-    // More than are sent at once.
+    // More entries than are sent at once.
     let others: Vec<_> = (0..10).map(|n| entry(2, &n.to_string(), 1, b"b")).collect();
     put(&here, &revisions[0], false).await;
     eventually(async || stands(&there.node, &revisions[0])).await;
@@ -65,7 +65,7 @@ async fn a_portal_that_was_away_gets_what_was_written_meanwhile_and_serves_it() 
         put(&here, entry, false).await;
     }
     let before = there.server.requests();
-    // Longer than the retries of one entry take.
+    // More requests than the retries of one entry.
     eventually(async || there.server.requests() >= before + 15).await;
     assert!(stands(&there.node, &revisions[0]), "it was away");
     there.set_away(false);
@@ -75,7 +75,7 @@ async fn a_portal_that_was_away_gets_what_was_written_meanwhile_and_serves_it() 
     assert_eq!(read.as_ref(), Some(&revisions[2]), "not the old one that it had");
 }
 
-/// The process that knew what the other one lacks has ended.
+/// The entries are in no outbox, as after a restart.
 #[tokio::test]
 async fn what_nobody_remembers_to_send_is_found_by_comparing() {
     let there = Shaky::new().await;

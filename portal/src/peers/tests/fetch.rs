@@ -5,7 +5,7 @@ use crate::peers::FetchError;
 use crate::peers::client::http_client;
 use crate::skyfile::OpenError;
 
-/// No fanout, one sector, several, and one whose last sector is full.
+/// Lengths without a fanout, of one sector, of several, and with a full last sector.
 const LENGTHS: [usize; 6] = [0, 1, 3000, SECTOR, 5 * SECTOR + 17, 7 * SECTOR];
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn what_is_pinned_here_after_a_fetch_stays() {
     assert!(!node.portal.pin(&unknown, false).await.unwrap());
 }
 
-/// A node that has lost a sector of a skyfile which it has pinned, and its peer that has all of it.
+/// A node that has lost a sector of a pinned skyfile, and its peer with all of it.
 async fn with_a_lost_sector() -> ([Node; 2], Server, Skylink, Vec<u8>) {
     let source = Node::new(&[]);
     let server = source.serve().await;

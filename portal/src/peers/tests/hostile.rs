@@ -116,7 +116,7 @@ async fn redirects_lead_nowhere() {
 async fn a_peer_that_lies_about_one_sector_is_asked_for_no_more() {
     let source = Node::new(&[]);
     let (server, router) = (source.serve().await, source.router());
-    // It gives the base sector, and then something else.
+    // It sends the right base sector, and wrong bytes for every other sector.
     let lies = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&lies);
     let liar = Server::fake(move |request: Request<Body>| {

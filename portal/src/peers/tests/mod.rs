@@ -1,4 +1,4 @@
-//! Portals that are each other's peers, and fakes that misbehave, on loopback.
+//! Portals and their peers on loopback. Some peers are fakes that misbehave.
 
 mod entries;
 mod exchange;
@@ -25,17 +25,17 @@ use super::Timing;
 use crate::skyfile::Skyfile;
 use crate::{Portal, PortalOptions};
 
-/// Small, so that files of several sectors are.
+/// Small sectors, so that files of several sectors are small.
 const SECTOR: usize = 4096;
 
 const RETRIES: &[Duration] = &[Duration::from_millis(20), Duration::from_millis(20)];
 
-/// For peers that answer, however busy the machine is.
+/// Times for peers that answer, even on a busy machine.
 fn patient() -> Timing {
     Timing { retries: RETRIES, ..Timing::default() }
 }
 
-/// For peers that do not.
+/// Times for peers that do not answer.
 fn impatient() -> Timing {
     Timing {
         idle: Duration::from_secs(1),
@@ -89,7 +89,7 @@ impl Drop for Server {
     }
 }
 
-/// A portal with these peers, in a directory that goes with it.
+/// A portal in a temporary directory.
 struct Node {
     portal: Arc<Portal>,
     _directory: tempfile::TempDir,
@@ -125,7 +125,7 @@ impl Node {
         crate::http::router(Arc::clone(&self.portal))
     }
 
-    /// Stores `length` bytes.
+    /// Stores content of `length` bytes, and returns it with its skylink.
     async fn upload(&self, length: usize) -> (Skylink, Vec<u8>) {
         let content: Vec<u8> = (0..length).map(|at| (at * 7 + at / 251 + length) as u8).collect();
         let mut writer = self.portal.stores().unwrap().skyfiles.writer().unwrap();
@@ -134,12 +134,12 @@ impl Node {
         (writer.finish(metadata.into_bytes()).await.unwrap(), content)
     }
 
-    /// The content of a skyfile, from wherever.
+    /// The content of a skyfile, local or from peers.
     async fn read(&self, skylink: Skylink) -> Option<Vec<u8>> {
         Some(read_all(&self.portal.open_skyfile(&skylink, false).await.unwrap()?).await)
     }
 
-    /// How many sectors went.
+    /// Sweeps, and returns the number of removed sectors.
     async fn sweep(&self) -> u64 {
         self.portal.stores().unwrap().sweep(&CancellationToken::new()).await.unwrap().sectors
     }
@@ -160,12 +160,12 @@ fn status(code: u16) -> Response<Body> {
     response
 }
 
-/// In memory where that can be had: what is tried here is not what a disk keeps.
+/// A temporary directory, in memory if possible, since these tests do not depend on the disk.
 fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// Waits for what happens in the background.
+/// Waits until the condition holds.
 async fn eventually<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
     for _ in 0..500 {
         if condition().await {

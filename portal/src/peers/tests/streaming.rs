@@ -1,4 +1,4 @@
-//! Content that leaves while it comes from peers, which do as a script says in the middle of it.
+//! Content that is sent while it arrives from peers. A script makes the peers misbehave at chosen sectors.
 
 use std::sync::Mutex;
 
@@ -14,13 +14,13 @@ enum Act {
     Gives,
     Lies,
     Fails,
-    /// In the middle of the answer.
+    /// Breaks the connection in the middle of the answer.
     Breaks,
-    /// Until it is released.
+    /// Sends nothing until it is released.
     Stalls,
 }
 
-/// A peer that has what `source` has.
+/// A peer with the content of `source`.
 struct Scripted {
     server: Server,
     state: Arc<State>,
@@ -35,7 +35,7 @@ struct State {
     released: watch::Sender<bool>,
 }
 
-/// Counts the requests that stall and have not been given up.
+/// A request that stalls. It is counted until it ends or its client leaves.
 struct Stalling<'a>(&'a AtomicUsize);
 
 impl Drop for Stalling<'_> {
@@ -45,7 +45,7 @@ impl Drop for Stalling<'_> {
 }
 
 impl Scripted {
-    /// `script` is asked with the place of each sector in the content.
+    /// `script` gets the index of a sector in the content.
     async fn new(source: &Node, skylink: Skylink, script: fn(usize) -> Act) -> Self {
         let skyfile = source.portal.open_skyfile(&skylink, true).await.unwrap().unwrap();
         let (roots, router) = (skyfile.roots().skip(1).collect(), source.router());
@@ -67,7 +67,7 @@ impl Scripted {
         self.state.stalling.load(Ordering::SeqCst)
     }
 
-    /// The places of the sectors that it was asked for, in order.
+    /// The indexes of the requested sectors, sorted.
     fn asked(&self) -> Vec<usize> {
         let mut asked = self.state.asked.lock().unwrap().clone();
         asked.sort_unstable();
@@ -102,7 +102,7 @@ impl State {
     }
 }
 
-/// A client's request to a node.
+/// Sends a GET to a node, as a client does.
 async fn get(front: &Server, path: &str, range: Option<&str>) -> reqwest::Response {
     let request = http_client(&patient()).unwrap().get(format!("{}{path}", front.url));
     match range {
@@ -114,7 +114,7 @@ async fn get(front: &Server, path: &str, range: Option<&str>) -> reqwest::Respon
     .unwrap()
 }
 
-/// At least so many bytes of an answer, or all that come before it breaks off.
+/// Reads at least `length` bytes of an answer, or all before it ends or breaks off.
 async fn take(response: &mut reqwest::Response, length: usize) -> Vec<u8> {
     let mut taken = Vec::new();
     while taken.len() < length
@@ -165,14 +165,14 @@ async fn what_the_base_sector_says_is_answered_without_the_others() {
         assert!(!answer.bytes().await.unwrap().is_empty(), "{path}");
     }
     assert!(peer.asked().is_empty());
-    // Another portal is not told of what is not here.
+    // Another portal gets 404 for content that is not local.
     let answer = http_client(&patient()).unwrap().get(format!("{}/{skylink}", front.url));
     assert_eq!(answer.header("skyberth-peer", "1").send().await.unwrap().status(), 404);
     peer.release();
     assert_eq!(node.read(skylink).await, Some(content));
 }
 
-/// Patient with all but those that say nothing.
+/// A node with these peers. It is impatient only if one of them stalls.
 fn beside(act: Act, peers: &[&Server]) -> Node {
     if act == Act::Stalls { Node::impatient(peers) } else { Node::new(peers) }
 }
@@ -193,7 +193,7 @@ async fn a_peer_that_goes_wrong_in_the_middle_is_replaced_from_there_on() {
         let node = beside(script(2), &[&bad.server, &good.server]);
         assert_eq!(node.read(skylink).await, Some(content));
         assert!((2..12).all(|place| good.asked().contains(&place)), "{:?}", good.asked());
-        // On a busy machine the good one may be slow too, so that both are asked.
+        // On a busy machine the good peer may be slow, too, and then both are asked.
         let asked = bad.asked();
         assert!(asked.len() <= 6 || script(2) == Act::Stalls, "{asked:?} from one that {:?}", script(2));
     }
@@ -215,9 +215,9 @@ async fn what_nobody_gives_rightly_ends_in_a_broken_connection() {
         let front = node.serve().await;
         let mut answer = get(&front, &format!("/{skylink}"), None).await;
         let taken = take(&mut answer, usize::MAX).await;
-        // Bytes that the server had not sent when it broke off are lost.
+        // Bytes that were not sent before the break are lost.
         assert!(taken.len() <= 3 * SECTOR && content.starts_with(&taken), "{:?}: {}", script(3), taken.len());
-        // Without a length only this tells the client.
+        // An archive has no length, so only the broken connection tells the client.
         let archive = get(&front, &format!("/{skylink}?format=tar"), None).await;
         assert_eq!(archive.content_length(), None);
         assert!(archive.bytes().await.is_err(), "{:?}", script(3));

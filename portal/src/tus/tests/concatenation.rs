@@ -26,7 +26,7 @@ async fn parts_become_one_skyfile_and_are_consumed() {
     let skylink = fixture.skylink_of(&content).await;
     assert_eq!((whole.offset, whole.skylink), (30_001, Some(skylink)));
     assert_eq!(fixture.content(&skylink).await, content);
-    // Clients that did not see the answer look at the parts again, and then ask once more.
+    // A client that missed the answer asks for its parts, and then repeats the request.
     assert_eq!(fixture.head(&a).await.unwrap(), (12_345, Some(skylink)));
     assert!(!fixture.session(&a).join("data").exists() && !fixture.session(&b).join("data").exists());
     let again = fixture.uploads.concatenate(parts.clone(), metadata()).await.unwrap();
@@ -70,12 +70,12 @@ async fn what_cannot_be_joined_is_refused_and_stays() {
 async fn parts_of_an_unfinished_whole_cannot_be_taken_away() {
     let fixture = Fixture::new();
     let part = fixture.part(&noise(5000)).await;
-    // No place in the store: finishing has to wait.
+    // All permits of the store are taken, so finishing waits.
     let others: Vec<_> = (0..fixture.options.max_uploads).map(|_| fixture.skyfiles.writer().unwrap()).collect();
     let uploads = Arc::clone(&fixture.uploads);
     let parts = vec![part.clone()];
     let joining = tokio::spawn(async move { uploads.concatenate(parts, metadata()).await });
-    // Somebody is at the whole and waits: before, the clock of this test would make it expire.
+    // Once it waits for the store, the final upload does not expire. Earlier, the time below would let it expire.
     fixture.uploads.waits_for_store.notified().await;
     assert!(matches!(fixture.uploads.terminate(&part).await, Err(TusError::Busy)));
     let other = fixture.uploads.concatenate(vec![part.clone()], UploadMetadata::default()).await;

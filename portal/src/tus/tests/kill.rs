@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::*;
 
-/// An upload whose bytes are all recorded, before anything of it is in the store.
+/// An upload whose bytes are all recorded, while none of them is in the store yet.
 async fn complete(fixture: &Fixture, content: &[u8]) -> UploadId {
     let id = fixture.create(content.len()).await;
-    // No place in the store: finishing has to wait.
+    // All permits of the store are taken, so finishing waits.
     let others: Vec<_> = (0..fixture.options.max_uploads).map(|_| fixture.skyfiles.writer().unwrap()).collect();
     let recorded = async {
         while !fixture.uploads.sessions.find(&id).unwrap().is_to_be_finished() {
@@ -64,7 +64,7 @@ async fn a_file_that_lost_bytes_goes_on_from_what_it_has() {
     fixture.append(&id, 0, &content[..4000]).await.unwrap();
     let data = fixture.session(&id).join("data");
     std::fs::write(&data, &content[..1000]).unwrap();
-    // While the process runs, too.
+    // The loss is noticed while the process runs, too.
     assert!(matches!(fixture.append(&id, 4000, b"x").await, Err(TusError::WrongOffset(1000))));
     std::fs::write(&data, &content[..500]).unwrap();
     let killed = fixture.killed();
@@ -118,7 +118,7 @@ async fn a_skyfile_that_nobody_wrote_down_is_made_again() {
     after.reopen();
     assert!(after.uploads.sessions.find(&id).unwrap().is_to_be_finished());
     assert_eq!(after.head(&id).await.unwrap(), finished);
-    // Here the record was written too: only the bytes are left over.
+    // After a crash here the record is written, and only the bytes are left over.
     std::fs::copy(before.session(&id).join("data"), after.session(&id).join("data")).unwrap();
     after.reopen();
     assert!(!after.session(&id).join("data").exists());
@@ -134,14 +134,14 @@ async fn parts_survive_until_their_whole_is_written_down() {
     let joining = fixture.uploads.concatenate(parts.clone(), metadata());
     assert!(tokio::time::timeout(Duration::from_millis(300), joining).await.is_err(), "it waits for a place");
     std::mem::forget(others);
-    // Made, and nothing more.
+    // In the first copy, the final upload exists and is not finished.
     let before = fixture.killed();
     let mut after = fixture.killed();
     let skylink = Some(before.skylink_of(&content).await);
     let whole = after.uploads.concatenate(parts.clone(), metadata()).await.unwrap();
     assert_eq!(whole.skylink, skylink);
     assert_eq!(before.head(&whole.id).await.unwrap(), (9000, skylink), "by HEAD as well");
-    // The whole is written down, its parts are not.
+    // The final upload is recorded as finished, and its parts are not.
     let untouched = fixture.killed();
     for part in &parts {
         copy(&untouched.session(part), &after.session(part));
@@ -153,7 +153,7 @@ async fn parts_survive_until_their_whole_is_written_down() {
     }
 }
 
-/// A second sync succeeds, and says nothing about bytes that the first one could not write.
+/// After a failed sync, a second one succeeds, although the bytes may be lost.
 #[tokio::test]
 async fn bytes_whose_sync_failed_are_not_acknowledged() {
     let fixture = Fixture::new();
@@ -164,7 +164,7 @@ async fn bytes_whose_sync_failed_are_not_acknowledged() {
     let (uploads, written) = (Arc::clone(&fixture.uploads), Arc::clone(&session));
     let (result, _) = serving::pass_on(&mut body(&content[5000..]), |frames| {
         tokio::task::spawn_blocking(move || {
-            // The first of the full segments that are waited for on the way.
+            // The sync of the first full segment fails. The upload waits for it on the way.
             content_store::faults::plan(content_store::faults::Step::SyncData, 0, libc::EIO);
             uploads.write(&written, frames)
         })

@@ -1,4 +1,4 @@
-//! Resumable uploads over a real store, taken up again from copies of their directory after each step.
+//! Resumable uploads over a real store, resumed from copies of their directory after each step.
 
 mod concatenation;
 mod kill;
@@ -24,7 +24,7 @@ use crate::pins::Pins;
 use crate::sectors::SectorStore;
 use crate::skyfile::Skyfiles;
 
-/// A store in a directory that goes with it, and the uploads into it.
+/// A store in a temporary directory, and its uploads.
 struct Fixture {
     directory: tempfile::TempDir,
     options: PortalOptions,
@@ -47,13 +47,13 @@ impl Fixture {
         Fixture { directory, options, skyfiles, uploads }
     }
 
-    /// The process ends and another one takes the uploads up.
+    /// Resumes the uploads as after a restart.
     fn reopen(&mut self) {
         let uploads = Uploads::open(self.directory.path(), self.skyfiles.clone(), &self.options).unwrap();
         self.uploads = Arc::new(uploads);
     }
 
-    /// The state that another process finds if this one is killed now.
+    /// A copy of the current state, opened by another process: what a kill right now would leave.
     fn killed(&self) -> Fixture {
         let directory = tempfile::tempdir().unwrap();
         copy(self.directory.path(), directory.path());
@@ -74,14 +74,14 @@ impl Fixture {
         self.uploads.append(id, offset as u64, Some(bytes.len() as u64), &mut body(bytes)).await
     }
 
-    /// Offset and skylink as HEAD tells them.
+    /// The offset and skylink that HEAD answers.
     async fn head(&self, id: &UploadId) -> Result<(u64, Option<Skylink>), TusError> {
         self.uploads.status(id).await.map(|(status, _)| (status.offset, status.skylink))
     }
 
     /// The skylink of content with the usual metadata.
     async fn skylink_of(&self, content: &[u8]) -> Skylink {
-        // An id that is never looked at, since there is a name.
+        // The id only matters without a file name.
         let id = UploadId::from_random([0; 16]);
         let metadata = skyfile_metadata(&metadata(), content.len() as u64, &id).unwrap();
         let mut writer = self.skyfiles.dry_writer().unwrap();
@@ -109,7 +109,7 @@ fn metadata() -> UploadMetadata {
     UploadMetadata::parse("filename YS50eHQ=,filetype dGV4dC9wbGFpbg==").unwrap()
 }
 
-/// Bytes that differ from place to place.
+/// Bytes without a pattern that repeats.
 fn noise(length: usize) -> Vec<u8> {
     (0..length as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }

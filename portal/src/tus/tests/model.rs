@@ -1,4 +1,4 @@
-//! Any sequence of requests, broken bodies and ends of the process against a plain `Vec`.
+//! Random requests, broken bodies and restarts, compared with a `Vec`.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 
 #[derive(Clone, Debug)]
 enum Operation {
-    /// Appends `length` bytes, at an offset that is right or off by some bytes.
+    /// Appends `length` bytes at the right offset, or `off_by` bytes beside it.
     Append {
         length: usize,
         off_by: isize,
@@ -15,7 +15,7 @@ enum Operation {
     },
     Head,
     Reopen,
-    /// The process ends, with bytes on the disk that no record knows.
+    /// The process is killed, and leaves bytes on the disk that are in no record.
     KillInTheMiddle(usize),
 }
 

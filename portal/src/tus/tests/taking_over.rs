@@ -1,4 +1,4 @@
-//! Staged bytes become sectors as they are.
+//! Staged files become sectors without a copy.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -52,7 +52,7 @@ async fn what_was_taken_over_before_a_crash_is_taken_over_again() {
     fixture.append(&id, 0, &content[..8999]).await.unwrap();
     let untouched = fixture.killed();
     let record = std::fs::read(fixture.session(&id).join("state")).unwrap();
-    // Its sectors stand there, and are other names of what is staged.
+    // The sectors exist already, as hard links to the staged files.
     let links = ["data", "data.1"].map(|name| fixture.session(&id).join(name));
     let kept: Vec<_> = (0..2).map(|number| fixture.session(&id).join(format!("kept-{number}"))).collect();
     links.iter().zip(&kept).for_each(|(link, kept)| std::fs::hard_link(link, kept).unwrap());

@@ -72,7 +72,7 @@ async fn a_client_that_leaves_leaves_what_came() {
             taken = taken => taken.unwrap(),
         }
     }
-    // The thread settles in its own time.
+    // The writing thread may take a moment to record the bytes.
     let settled = async { while fixture.head(&id).await.unwrap().0 != 3000 {} };
     tokio::time::timeout(Duration::from_secs(10), settled).await.unwrap();
     let append = async {
@@ -127,7 +127,7 @@ async fn bytes_beyond_the_length_are_refused_and_leave_nothing() {
     let id = fixture.create(content.len()).await;
     fixture.append(&id, 0, &content[..1500]).await.unwrap();
     assert!(matches!(fixture.append(&id, 1500, &[0; 3501]).await, Err(TusError::BeyondLength(5000))));
-    // Without a stated length, it shows only at the end.
+    // Without a stated length, the excess is noticed only when the bytes arrive.
     let too_much = fixture.uploads.append(&id, 1500, None, &mut body(&[0; 4000])).await;
     assert!(matches!(too_much, Err(TusError::BeyondLength(5000))));
     assert_eq!(fixture.head(&id).await.unwrap(), (1500, None));
@@ -148,7 +148,7 @@ async fn limits_are_kept() {
     assert!(matches!(fixture.uploads.create(false, 1, long).await, Err(TusError::MetadataTooLong { .. })));
     let (first, second) = (fixture.create(1).await, fixture.create(1).await);
     assert!(matches!(fixture.uploads.create(false, 1, metadata()).await, Err(TusError::TooMany)));
-    // A finished one makes way.
+    // A finished upload is forgotten to make room.
     fixture.append(&first, 0, b"a").await.unwrap();
     fixture.create(1).await;
     assert!(matches!(fixture.head(&first).await, Err(TusError::Unknown)));
@@ -214,7 +214,7 @@ async fn who_asks_while_an_upload_is_finished_waits_a_while_and_asks_again() {
     uploads.limits.wait = Duration::from_millis(50);
     fixture.uploads = Arc::new(uploads);
     let id = fixture.create(3).await;
-    // No place in the store: finishing has to wait.
+    // All permits of the store are taken, so finishing waits.
     let others: Vec<_> = (0..fixture.options.max_uploads).map(|_| fixture.skyfiles.writer().unwrap()).collect();
     {
         let closing = fixture.append(&id, 0, b"abc");

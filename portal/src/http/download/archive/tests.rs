@@ -1,4 +1,4 @@
-//! Archives read back by other readers than their writers.
+//! Archives, read back by other libraries.
 
 use std::io::{Cursor, Read};
 
@@ -10,12 +10,12 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// A byte at an offset, different from its neighbours.
+/// The byte at an offset. It differs from its neighbours.
 fn byte(at: u64) -> u8 {
     (at % 251) as u8
 }
 
-/// In chunks of odd sizes, as a store may give it.
+/// The bytes of a piece, in chunks of an odd size, as a store may send them.
 fn open(piece: Piece) -> stream::Iter<std::vec::IntoIter<io::Result<Bytes>>> {
     let bytes: Vec<u8> = (piece.first..piece.first + piece.length).map(byte).collect();
     let chunks: Vec<_> = bytes.chunks(70_001).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
@@ -137,7 +137,7 @@ proptest! {
         files in prop::collection::btree_map("[a-zé\\\\ ./]{1,130}", (0_u64..100, 0_u64..2000), 0..6),
         format in prop::sample::select(&FORMATS[..]),
     ) {
-        // Names end in no slash: skyfiles with such names are refused when they are read.
+        // Skyfiles whose names end with a slash are refused when they are opened.
         let entries: Vec<Entry> = files.iter()
             .filter(|(name, _)| !name.ends_with('/'))
             .map(|(name, (first, length))| entry(name, &[(*first, *length)]))

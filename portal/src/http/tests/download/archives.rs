@@ -60,7 +60,7 @@ async fn a_single_file_can_be_archived_too() {
     assert_eq!(untar(Cursor::new(tar)), named(&[("empty", "", "")]));
 }
 
-/// skyd reads on from the first file's first byte, which gives other files' bytes.
+/// skyd reads contiguous bytes from the first file on, and so sends bytes of other files.
 #[tokio::test]
 async fn a_directory_whose_files_lie_apart_has_their_bytes() {
     let files = [("a/1", "", "one"), ("b/2", "", "two"), ("a/3", "", "three")];
@@ -98,7 +98,7 @@ async fn beyond_so_many_archives_at_once_clients_are_told_to_come_again() {
     let portal = TestPortal::with(|options| options.max_archives = 2);
     let link = portal.upload_directory(&APP, |_| ()).await;
     let get = async || portal.get(&format!("/{link}?format=tar")).await;
-    // Clients that do not read, and one that does.
+    // One client does not read its archive, and one will.
     let (slow, other) = (get().await, get().await);
     let refused = get().await;
     assert_eq!(refused.status(), 503);
@@ -111,7 +111,7 @@ async fn beyond_so_many_archives_at_once_clients_are_told_to_come_again() {
     assert_eq!((one.status().as_u16(), two.status().as_u16()), (200, 503));
     drop((slow, one));
     for _ in 0..5 {
-        // The client leaves at once.
+        // Each client leaves at once, which frees its slot.
         assert_eq!(get().await.status(), 200);
     }
     assert_eq!(header(&get().await, "etag"), etag);

@@ -40,7 +40,7 @@ async fn tags_tell_paths_and_formats_apart() {
         assert!(tag.len() == 66 && !tags.contains(&tag), "{rest} {tag}");
         tags.push(tag);
     }
-    // A directory is an archive of its own accord, and its tag says so.
+    // A directory is sent as a zip even without `format`, so both requests have one tag.
     let zip = portal.get(&format!("/{link}/css?format=zip")).await;
     assert_eq!(header(&zip, "etag"), tags[5]);
     let same = portal.get_with(&format!("/{link}/css"), &[("if-none-match", &tags[5])]).await;

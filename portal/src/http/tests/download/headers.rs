@@ -13,7 +13,7 @@ async fn types_are_declared_known_by_name_or_seen_in_the_bytes() {
         ("note", "", "hello", "text/plain; charset=utf-8"),
         ("data", "", "\u{1}\u{2}", "application/octet-stream"),
         ("empty", "", "", "text/plain; charset=utf-8"),
-        // A line break would end the header.
+        // A type with a line break is no valid header, so the name decides.
         ("a.json", "text/a\r\nx: y", "{}", "application/json"),
     ] {
         let link = portal.upload_directory(&[(name, declared, content)], |_| ()).await;

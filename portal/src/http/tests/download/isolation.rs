@@ -1,10 +1,10 @@
-//! Documents of strangers in a browser.
+//! Uploaded documents in a browser.
 
 use super::*;
 
 const NAVIGATION: [(&str, &str); 2] = [("sec-fetch-dest", "document"), ("sec-fetch-mode", "navigate")];
 
-/// Only types known as active were, so others could be stored and run.
+/// Only types on a list were sandboxed, so scripts of other types could be uploaded and run.
 #[tokio::test]
 async fn all_content_on_the_portals_origin_is_sandboxed() {
     let portal = TestPortal::new();
@@ -73,12 +73,12 @@ async fn who_navigates_to_a_document_is_sent_to_its_own_host() {
             assert_eq!(header(&response, "cache-control"), "no-store");
         }
     }
-    // Content without scripts stays, and so does content to be saved.
+    // A browser may show content without scripts here, and may save any content.
     for rest in ["/css/style.css", "/about.html?attachment=true", "/?format=zip", "/missing"] {
         let status = portal.get_with(&format!("/{link}{rest}"), &NAVIGATION).await.status().as_u16();
         assert_eq!(status, if rest == "/missing" { 404 } else { 200 }, "{rest}");
     }
-    // A known version is no reason to show the sandboxed one.
+    // A matching `If-None-Match` does not prevent the redirect.
     let etag = header(&portal.get(&format!("/{link}/")).await, "etag").to_owned();
     let headers = [NAVIGATION[0], ("if-none-match", etag.as_str())];
     assert_eq!(portal.get_with(&format!("/{link}/"), &headers).await.status(), 307);
@@ -103,7 +103,7 @@ async fn nobody_is_sent_to_a_host_that_may_not_be_there() {
         let response = portal.get_with(&format!("/{link}/"), &[NAVIGATION[0], ("host", host)]).await;
         assert_eq!((response.status().as_u16(), header(&response, "content-security-policy")), (200, "sandbox"));
     }
-    // The machine itself is always there, under its names as well.
+    // A client that used a loopback address or a `localhost` name can reach the other host.
     for host in ["127.0.0.1:9980", "[::1]:9980", "LOCALHOST:9980", "www.localhost:9980"] {
         let response = portal.get_with(&format!("/{link}/"), &[NAVIGATION[0], ("host", host)]).await;
         let own = format!("http://{}.localhost:9980/", link.to_base32());

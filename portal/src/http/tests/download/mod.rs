@@ -30,20 +30,20 @@ const APP: [File<'_>; 4] = [
 ];
 
 impl TestPortal {
-    /// Stores content under metadata as they are.
+    /// Stores content with this metadata, unchanged.
     async fn upload(&self, metadata: &Metadata, content: &[u8]) -> Skylink {
         let mut writer = self.portal.stores().unwrap().skyfiles.writer().unwrap();
         writer.write(Bytes::copy_from_slice(content)).await.unwrap();
         writer.finish(metadata.to_bytes()).await.unwrap()
     }
 
-    /// As a raw upload is stored.
+    /// Stores content like a raw upload.
     async fn upload_raw(&self, name: &str, content: &[u8]) -> Skylink {
         let length = content.len() as u64;
         self.upload(&Metadata { filename: name.to_owned(), length, ..Metadata::default() }, content).await
     }
 
-    /// As a multipart upload of a directory is stored, but for what `change` changes.
+    /// Stores a directory like a multipart upload, after `change` has changed its metadata.
     async fn upload_directory(&self, files: &[File<'_>], change: impl FnOnce(&mut Metadata)) -> Skylink {
         let (mut metadata, content) = directory(files);
         change(&mut metadata);

@@ -60,7 +60,7 @@ async fn an_app_without_its_slash_is_sent_there() {
     let link = portal.upload_directory(&APP, |_| ()).await;
     let response = portal.get(&format!("/{link}?a=b&c")).await;
     assert_eq!(response.status(), 308);
-    // Relative, so that it holds below /skynet/skylink/ and behind a front as well.
+    // A relative location is right below /skynet/skylink/ and behind a proxy, too.
     assert_eq!(header(&response, "location"), format!("{link}/?a=b&c"));
     assert_eq!(header(&response, "skynet-skylink"), link.to_string());
     assert_eq!(portal.get(&format!("/skynet/skylink/{link}")).await.status(), 308);
@@ -180,7 +180,7 @@ async fn what_is_no_skylink_is_refused() {
         ("/skynet/skylink/nonsense".to_owned(), 400),
         ("/skynet/skylink/".to_owned(), 400),
         ("/skynet/metadata/nonsense".to_owned(), 400),
-        // Looks like one, and its version was never defined.
+        // A skylink of a version that does not exist.
         (format!("/Ag{}", &v1[2..]), 400),
         ("/favicon.ico".to_owned(), 404),
         (format!("/{v1}"), 404),

@@ -7,7 +7,7 @@ use super::*;
 use crate::entries::tests::entry;
 
 impl TestPortal {
-    /// Lets the entry of this name point to a skylink; the link to it.
+    /// Lets the entry with this name point to a skylink. Returns the entry's own skylink.
     async fn point(&self, name: &str, revision: u64, to: Skylink) -> Skylink {
         let entry: SignedEntry = entry(1, name, revision, &to.to_bytes());
         let body = serde_json::to_string(&EntryPost::from(&entry)).unwrap();
