@@ -21,7 +21,7 @@ pub struct PortalOptions {
     pub metrics: bool,
     /// Proxies that are trusted to name the client.
     pub trusted_proxies: TrustedProxies,
-    /// What web pages may ask.
+    /// The rules for web pages.
     pub pages: WebPages,
     /// Requests that get a line in the log.
     pub access_log: AccessLog,

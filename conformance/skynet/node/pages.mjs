@@ -1,5 +1,5 @@
-// Pages of others and a registry on this machine, in headless Chromium: node pages.mjs MODULES REGISTRY; one JSON line
-// a row.
+// Foreign pages and a registry on this machine, in headless Chromium: node pages.mjs MODULES REGISTRY. It prints one
+// JSON line for each row.
 import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -15,7 +15,7 @@ const UPLOADS = "/v2/a/blobs/uploads/";
 
 const openUploads = async () => (await (await fetch(`${registry}/readyz`)).json()).open_uploads;
 
-// A page at this address, which nobody serves.
+// A page at this address. No server has it, so the request is intercepted.
 async function pageAt(browser, address) {
   const page = await browser.newPage();
   await page.setRequestInterception(true);

@@ -52,7 +52,7 @@ function contentsFor(type) {
   return type.includes("svg") ? [SVG] : type.includes("xml") || type.includes("xsl") ? [XML, HTML] : [HTML, XML];
 }
 
-// Composed by hand, since form libraries correct the type.
+// The form is written by hand, since libraries correct the type.
 async function upload(portal, type, content) {
   const head = `--b\r\nContent-Disposition: form-data; name="file"; filename="odd"\r\nContent-Type: ${type}\r\n\r\n`;
   const headers = { "Content-Type": "multipart/form-data; boundary=b" };
@@ -82,7 +82,7 @@ async function answers(browser, origin) {
   return answer.ok();
 }
 
-// `stranger` is an address of the portal below which skylinks have no hosts, so that it cannot send the browser there.
+// `stranger` is an address of the portal below which skylinks have no hosts, so browsers are not redirected.
 export async function typeRows(say, browser, portal, stranger) {
   const links = [];
   await row(say, "types: odd ones are uploaded", async () => {

@@ -1,6 +1,6 @@
-//! HTTP parts that every server here needs besides its library: request bodies that end in time, ranges, conditions,
-//! query strings, the client behind proxies, what web pages may ask, an access log, and pages of metrics. It knows neither registries nor
-//! portals.
+//! HTTP that all servers here share, besides the library: request bodies that end in time, ranges, conditions, query
+//! strings, the client behind proxies, rules for web pages, an access log, and pages of metrics. It knows neither
+//! registries nor portals.
 
 mod access_log;
 mod blocking_body;

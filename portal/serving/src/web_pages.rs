@@ -1,8 +1,8 @@
-//! What pages in a browser may ask of a listener.
+//! The requests that a listener refuses to web pages.
 //!
-//! For any page a browser sends requests to every address that it reaches, those of its own machine among them. A page
-//! whose name was made to resolve to such an address also reads the answers (DNS rebinding). So a listener on this
-//! machine answers to known names only, and a change is refused if a foreign page asks for it.
+//! A browser sends requests of any page to any address that it can reach, so also to its own machine. A page can read
+//! the answers, too, if its own name resolves to that address (DNS rebinding). Therefore a listener on this machine
+//! answers only to known names, and a foreign page cannot change anything.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, Uri};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// All headers that a program sends by itself. Browsers and proxies give themselves away by others.
+/// All headers that local programs send. A request with any other header is of a browser or a proxy.
 const OF_PROGRAMS: &[&str] = &[
     "accept",
     "accept-encoding",
@@ -24,7 +24,7 @@ const OF_PROGRAMS: &[&str] = &[
     "host",
     "http2-settings",
     "range",
-    // Node's own `fetch` sends it, and unlike browsers no `Sec-Fetch-Site`.
+    // `fetch` of Node sends it. Browsers also send `Sec-Fetch-Site`, which is not in this list.
     "sec-fetch-mode",
     "skyberth-peer",
     "skynet-api-key",
@@ -37,7 +37,7 @@ const OF_PROGRAMS: &[&str] = &[
 /// The names and origins that one listener accepts. The default accepts all names, and only its own origin.
 #[derive(Clone, Debug, Default)]
 pub struct WebPages {
-    /// Names that `Host` may have, besides addresses and the names of this machine; `*.name` is all names below a name.
+    /// Names that `Host` may have, besides addresses and the names of this machine. `*.name` is all names below a name.
     /// `None`: any name.
     pub names: Option<Vec<String>>,
     /// URL under which clients reach the listener; empty if it has none.
@@ -55,13 +55,13 @@ pub enum ForeignRequest {
     /// The page is not one of this listener.
     #[error("a page of {0:?} may not change anything here: add its origin to server.origins")]
     Origin(String),
-    /// A browser says that the page is of another site, and not of which.
+    /// The page is of another site, which the browser does not name.
     #[error("a page of another site may not change anything here")]
     Site,
 }
 
 impl WebPages {
-    /// Checks the name that a client asked for. A request without one is of no browser.
+    /// Checks the host that a client asked for. A request without a host passes, since browsers always send one.
     pub fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ForeignRequest> {
         let (Some(names), Some(asked)) = (&self.names, requested_host(uri, headers)) else { return Ok(()) };
         let name = without_port(&asked);
@@ -74,7 +74,8 @@ impl WebPages {
         if known || names.iter().any(|known| is_known(known)) { Ok(()) } else { Err(ForeignRequest::Host(shown(name))) }
     }
 
-    /// Checks the page behind a change; programs send no origin. `asked` is the origin that the client asked for.
+    /// Checks the page that requests a change. Programs send no origin, and pass. `asked` is the origin that the client
+    /// asked for.
     pub fn check_page(&self, asked: Option<&str>, headers: &HeaderMap) -> Result<(), ForeignRequest> {
         let own = [asked, Some(self.url.as_str())].into_iter().flatten().filter_map(authority).collect::<Vec<_>>();
         let mut listed = false;
@@ -92,8 +93,8 @@ impl WebPages {
     }
 }
 
-/// True if a local program asks: its address is of this machine, it asked for a name of this machine, and no header is
-/// of a browser or a proxy. A proxy here, trusted or not, has the address of programs.
+/// True for a request of a local program: its address, and its host if it names one, are of this machine, and it has no
+/// header of a browser or a proxy. The address is not enough, since a proxy on this machine has it, too.
 pub fn is_local_program(client: IpAddr, uri: &Uri, headers: &HeaderMap) -> bool {
     let asked = requested_host(uri, headers);
     let is_here = |name: &str| is_this_machine(name) || ip(name).is_some_and(|ip| ip.is_loopback());
@@ -113,7 +114,7 @@ fn authority(url: &str) -> Option<&str> {
     Some(rest.split('/').next().unwrap_or(rest))
 }
 
-/// Clients leave the default port out, and proxies may add it.
+/// Ignores the default ports, since clients leave them out and proxies may add them.
 fn same_authority(one: &str, other: &str) -> bool {
     let plain = |text: &str| text.strip_suffix(":80").or(text.strip_suffix(":443")).unwrap_or(text).to_owned();
     plain(one).eq_ignore_ascii_case(&plain(other))
@@ -131,7 +132,7 @@ fn ip(name: &str) -> Option<IpAddr> {
     name.parse().ok().or_else(bracketed)
 }
 
-/// Browsers and resolvers never ask a name server for these.
+/// True for `localhost` and names below it. Browsers and resolvers never ask a name server for these.
 fn is_this_machine(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || ends_with(name, ".localhost")
 }
@@ -171,7 +172,7 @@ mod tests {
         pages().check_host(&Uri::from_static("/"), &headers(&[("host", host)])).is_ok()
     }
 
-    /// Any name was answered to, so a page that rebinds its own name could push, delete and read.
+    /// Every name was accepted, so a page could push, delete and read after it rebound its own name.
     #[test]
     fn only_known_names_are_answered_to() {
         for host in [
@@ -236,7 +237,7 @@ mod tests {
         assert!(behind_tls.is_ok(), "the scheme is not known behind a proxy that is not trusted");
     }
 
-    /// Headers of proxies that were not thought of passed, and so did any host.
+    /// The check passed any host, and proxies with headers that were not on its list.
     #[test]
     fn a_local_program_sends_nothing_of_a_proxy_or_browser() {
         let is_one = |client: &str, lines: &[(&str, &str)]| {

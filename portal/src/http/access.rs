@@ -1,9 +1,9 @@
 //! Authorization of writes: open to all clients, or only with an API key.
 //!
-//! Without keys every client may add, which at worst fills the disk. Removals (unpins, changes of the block list) are
-//! only for programs on the portal's own machine. A web page is no such program, even if it is open there: the portal
-//! answers pages of all origins, because SDKs need it. Cookies are ignored, since browsers send them for any page that
-//! asks.
+//! Without keys every client may add content, which at worst fills the disk. Only programs on the portal's own machine
+//! may remove something (unpins, changes of the block list). Web pages may not, even in a browser on that machine,
+//! because the portal answers pages of all origins, as SDKs need. Cookies are ignored, since browsers send them with
+//! requests of any page.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderName, StatusCode};
@@ -26,12 +26,12 @@ pub(super) fn authorize_write(portal: &Portal, request: &Request) -> Result<(), 
     if allowed { Ok(()) } else { Err(HttpError::new(StatusCode::UNAUTHORIZED, "API authentication failed.")) }
 }
 
-/// Allows a removal that is already allowed as a write, or answers 403. No foreign page may ask for one, with or without
-/// a key: browsers send the password of Basic authentication for every page.
+/// Allows a removal by a client that may write, or answers 403. A foreign page may remove nothing, even with a key,
+/// because browsers send the password of Basic authentication with requests of any page.
 pub(super) fn authorize_removal(portal: &Portal, request: &Request) -> Result<(), HttpError> {
     let options = &portal.options;
     options.pages.check_page(Some(&request.portal_url(options)), &request.headers)?;
-    // A portal that has a name of its own is reached over something that may well stand on its machine.
+    // A portal with a URL is probably behind a proxy, which may be on the same machine.
     if !options.api_keys.are_open() || request.is_local_program && options.url.is_empty() {
         return Ok(());
     }
@@ -40,8 +40,8 @@ pub(super) fn authorize_removal(portal: &Portal, request: &Request) -> Result<()
     Err(HttpError::new(StatusCode::FORBIDDEN, message))
 }
 
-/// True if a request to this endpoint, other than a read, removes something that other clients rely on. The id of a
-/// resumable upload is a secret of its creator, so its removal needs nothing else.
+/// True if a write to this endpoint removes something that other clients rely on. Removing a resumable upload does not
+/// count: its id, a secret of its creator, is enough.
 pub(super) fn takes_away(route: &Route) -> bool {
     matches!(route, Route::Unpin(_) | Route::Blocklist)
 }

@@ -28,7 +28,7 @@ use crate::Portal;
 
 const PORTAL_API: HeaderName = HeaderName::from_static("skynet-portal-api");
 const SERVER_API: HeaderName = HeaderName::from_static("skynet-server-api");
-/// Tells a registry that the answer comes only from the content of a registry, its own or another one.
+/// Tells a registry that this is a gateway, which only serves content of a registry and keeps no copies.
 const GATEWAY: HeaderName = HeaderName::from_static(GATEWAY_HEADER);
 
 /// Most bytes of a path or user agent in the log.
@@ -107,8 +107,7 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         return Ok(response);
     }
     if !request.method.is_safe() {
-        // This holds for every route: a gateway refuses all writes, and other portals allow a write by name, or not at
-        // all.
+        // Checked here for all routes, so that no handler can forget it. A gateway refuses all writes.
         portal.stores()?;
         access::authorize_write(portal, request)?;
         if access::takes_away(route) {

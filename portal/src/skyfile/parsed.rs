@@ -1,7 +1,7 @@
 //! Parsed metadata, shared by all readers of a skyfile.
 //!
-//! Parsed metadata takes many times the memory of its JSON, and parsing takes a tenth of a second for the largest. So it
-//! is parsed once, and kept while a budget lasts.
+//! Parsed metadata takes several times the memory of its JSON, and parsing the largest takes a tenth of a second. So it
+//! is parsed once, and kept within a budget of memory.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem::size_of;
@@ -11,10 +11,10 @@ use bytes::Bytes;
 use skynet_formats::metadata::{Metadata, MetadataError, Subfile};
 use skynet_formats::skylink::Skylink;
 
-/// Bytes of memory for parsed metadata, besides what readers use at the moment.
+/// Bytes of memory for kept metadata. Metadata that is only in use by readers does not count.
 const BUDGET: usize = 32 << 20;
 
-/// JSON of more bytes is parsed by one reader at a time.
+/// Metadata with more bytes of JSON is parsed by one reader at a time.
 const LARGE: usize = 64 << 10;
 
 /// Approximate bytes of a subfile besides its texts: the struct, its key and its part of a node of the map.
@@ -28,7 +28,7 @@ pub(super) struct Parsed {
     pub(super) metadata: Metadata,
 }
 
-/// The metadata that was parsed last. A skylink commits to it, so it never changes.
+/// The recently parsed metadata by skylink. It never changes, since the skylink commits to it.
 #[derive(Debug, Default)]
 pub(super) struct ParsedMetadata {
     kept: Mutex<Kept>,
@@ -45,7 +45,7 @@ struct Kept {
 }
 
 impl ParsedMetadata {
-    /// The metadata of a skylink, whose JSON has `length` bytes and is read unless it is known. Blocks.
+    /// The metadata of a skylink. Unless it is kept, `read` reads its JSON of `length` bytes. Blocks.
     pub(super) fn get<E: From<MetadataError>>(
         &self,
         skylink: Skylink,
@@ -55,7 +55,7 @@ impl ParsedMetadata {
         if let Some(known) = self.known(&skylink) {
             return Ok(known);
         }
-        // Otherwise many readers of one skylink would each parse it, and have it in memory meanwhile.
+        // Otherwise many readers of one skylink would each parse it, and each copy would take memory.
         let _parsing = (length > LARGE as u64).then(|| self.parsing.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(known) = self.known(&skylink) {
             return Ok(known);
@@ -72,7 +72,7 @@ impl ParsedMetadata {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Metadata that is in only one of the two collections is still found, or evicted.
+        // After a panic, metadata may be in only one of the two collections. It is then still found, or still evicted.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(kept.order, [link(2), link(3)], "what does not fit evicts nothing");
     }
 
-    /// Each request read and parsed it.
+    /// Each request read and parsed the metadata.
     #[test]
     fn metadata_is_read_and_parsed_once() {
         let (known, json) = (ParsedMetadata::default(), parsed(3000).raw.clone());

@@ -69,7 +69,7 @@ impl Skyfile {
         &self.content
     }
 
-    /// The metadata, byte for byte.
+    /// The JSON of the metadata, as uploaded.
     pub(crate) fn raw_metadata(&self) -> &Bytes {
         &self.parsed.raw
     }

@@ -11,13 +11,13 @@ impl Skyfiles {
     /// Removes the sectors that no pin reaches, unless `stop` returns true first. Callers run one sweep at a time.
     /// Blocks. [`Pins`](crate::pins::Pins) explains why it removes no sector that is needed.
     pub(crate) fn sweep(&self, salts: [u64; 4], stop: impl Fn() -> bool) -> io::Result<Swept> {
-        // Before any pin is read.
+        // This must come before any pin is read.
         let sweep = self.sectors.begin_sweep(salts)?;
         self.pins.walk(|skylink| {
             if stop() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            // Each pin is read once: kept metadata would only evict what readers use.
+            // The sweep reads each pin once. If it kept the metadata, that would evict metadata of readers.
             let unkept = ParsedMetadata::default();
             match Skyfile::open(&self.sectors.clone().into(), &unkept, skylink) {
                 Ok(Some(skyfile)) => skyfile.roots().for_each(|root| sweep.mark(&root)),

@@ -46,7 +46,7 @@ pub struct Server {
     /// Host names that the registry, the portal and the gateway answer to, besides addresses, `localhost` and their own
     /// URLs; `*.example.org` is all names below. Empty: any name; on a loopback address without trusted proxies, no other.
     ///
-    /// A web page could otherwise make its own name resolve to this machine, and act as one of its programs.
+    /// Otherwise a web page could let its own name resolve to this machine, and send requests like a local program.
     pub hosts: Vec<String>,
     /// Origins of web pages that may push and delete, such as `https://ui.example`. Others are refused.
     pub origins: Vec<String>,

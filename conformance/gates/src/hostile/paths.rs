@@ -116,7 +116,7 @@ pub fn targets(bench: &Bench) -> anyhow::Result<()> {
     let victim = victim(bench, "targets")?;
     let tags = victim.repo.tags();
     let rows: Vec<(String, &[u16])> = vec![
-        // A server must accept the absolute form (RFC 9112 3.2.2), whose host counts, and not that of the header.
+        // A server must accept the absolute form (RFC 9112 3.2.2). Its host counts, and not the one in `Host`.
         (format!("http://localhost{tags}"), &[200]),
         (format!("http://elsewhere.example{tags}"), &[403]),
         (format!("http://user:password@elsewhere.example:99{tags}"), &[400, 403]),

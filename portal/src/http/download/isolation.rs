@@ -1,9 +1,8 @@
-//! Keeps documents of different skylinks apart in a browser. All share the portal's origin, and any client may upload
+//! Keeps documents of different skylinks apart in a browser. They share the portal's origin, and any client may upload
 //! one.
 //!
-//! Every answer of the shared origin is sandboxed and may not be sniffed. A browser that navigates to anything but
-//! harmless content is also redirected to the skylink's own host. There a document runs with an origin of its own, and
-//! has no policy of ours.
+//! Every answer of the shared origin is sandboxed and may not be sniffed. A browser that navigates to active content is
+//! also redirected to the skylink's own host. There a document has an origin of its own, and no policy of the portal.
 
 use http::header::{CONTENT_SECURITY_POLICY, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -16,7 +15,7 @@ use crate::http::request::Request;
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// Media types that browsers show without running anything, or save. Others are active, known or not.
+/// Media types that browsers save, or show without running scripts. All others count as active, even unknown ones.
 const PASSIVE: &[&str] = &[
     "application/gzip",
     "application/java-archive",
@@ -71,22 +70,22 @@ const PASSIVE: &[&str] = &[
     "video/x-matroska",
 ];
 
-/// True for types whose scripts a browser may run in a document. The type comes from the uploader.
+/// True for media types in which a browser may run scripts. The type comes from the uploader.
 ///
-/// Browsers read a `Content-Type` as a list (<https://fetch.spec.whatwg.org/#concept-header-extract-mime-type>), and
-/// disagree about commas in quotes. So the parts between all commas count, and each must be passive.
+/// Browsers parse `Content-Type` as a list (<https://fetch.spec.whatwg.org/#concept-header-extract-mime-type>), and
+/// disagree about commas in quotes. So the text is split at each comma, and every part must be passive.
 pub(super) fn is_active(media_type: &str) -> bool {
     !media_type.split(',').all(|part| PASSIVE.contains(&essence(part).as_str()))
 }
 
-/// Type and subtype (<https://mimesniff.spec.whatwg.org/#parse-a-mime-type>); if the standard refuses the text, it is no
-/// known type either.
+/// Type and subtype (<https://mimesniff.spec.whatwg.org/#parse-a-mime-type>). A text that is invalid by the standard
+/// becomes one that is not in the list of passive types.
 fn essence(media_type: &str) -> String {
     let essence = media_type.split(';').next().unwrap_or_default();
     essence.trim_matches(['\t', '\n', '\r', ' ']).to_ascii_lowercase()
 }
 
-/// Restricts an answer of the portal's own origin, whatever it is. A policy that is already there stays.
+/// Restricts any answer of the portal's own origin. A policy that the answer already has stays.
 pub(in crate::http) fn restrict(headers: &mut HeaderMap) {
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static("sandbox"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -103,8 +102,8 @@ pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
     is(&FETCH_DEST, "document") || is(&FETCH_MODE, "navigate")
 }
 
-/// The URL of the path on the skylink's own host. `None` if this client may be unable to reach it. Such a client used a
-/// name other than the configured one, such as an address, so the other name may not resolve for it.
+/// The URL of the path on the skylink's own host. `None` if the client used another name than the configured one, such
+/// as an address. Names below the configured one may not resolve for it.
 pub(super) fn own_url(request: &Request, options: &PortalOptions, skylink: Skylink, rest: &str) -> Option<HeaderValue> {
     let asked = request.portal_url(options);
     let (scheme, authority) = asked.split_once("://")?;
@@ -129,7 +128,8 @@ pub(super) fn own_url(request: &Request, options: &PortalOptions, skylink: Skyli
     HeaderValue::from_str(&url).ok()
 }
 
-/// Browsers resolve all names below `localhost` to the machine itself.
+/// True if a client that used `name` can reach names below `hostname`. Browsers resolve all names below `localhost` to
+/// the machine itself.
 fn reaches(name: &str, hostname: &str) -> bool {
     let loopback = hostname == "localhost" && matches!(name, "127.0.0.1" | "[::1]");
     loopback || name.eq_ignore_ascii_case(hostname) || below(name, hostname).is_some()
@@ -173,7 +173,7 @@ mod tests {
         }
     }
 
-    /// `text/plain;charset=gbk,text/html` was taken for text, and ran in browsers.
+    /// `text/plain;charset=gbk,text/html` counted as text, and browsers ran its scripts.
     #[test]
     fn every_part_of_a_list_counts() {
         for kind in [

@@ -1,7 +1,7 @@
 //! Checks the keys of a pushed manifest, so that all clients read it alike.
 //!
 //! Go's `encoding/json`, used by most clients, ignores the case of keys. A client that does not would see another
-//! manifest in the same bytes, like in CVE-2021-41190.
+//! manifest in the same bytes, as in CVE-2021-41190.
 
 use std::fmt;
 
