@@ -35,7 +35,7 @@ pub struct Registry {
     pub max_tags_per_put: usize,
     /// Upload sessions open at once, over all repositories.
     pub max_uploads: usize,
-    /// Bodies of blobs in flight at once, in either direction. Each takes a thread and about 1 MiB of buffers.
+    /// Bodies of blobs received at once; further ones get 503. Each takes a thread and about 1 MiB of buffers.
     pub max_transfers: usize,
 }
 
