@@ -3,7 +3,6 @@
 //! It starts a server with an attached portal in a temporary directory, pushes a tiny image, and fetches a layer by its
 //! skylink. Then it kills the server and deletes its index, and kills it again and deletes all content. After each
 //! start it compares every byte.
-//! started again and every byte is compared.
 
 use std::net::TcpListener;
 use std::path::PathBuf;

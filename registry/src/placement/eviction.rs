@@ -3,7 +3,6 @@
 //!
 //! A file is removed only under its digest's lock. By the catalog its content must have been read back whole, and no
 //! removal of it may still take effect. Lists of unit roots stay, since cold reads need them.
-//! back, and that no removal of it can be on its way there. Lists of unit roots stay: cold reads need them.
 
 use std::collections::BinaryHeap;
 use std::fs::File;

@@ -164,7 +164,8 @@ impl Remote {
 }
 
 impl Durability {
-    /// True if no content lacks a copy.
+    /// True if all content has its copies and was read back, and not all copies are on this machine's own disk.
+    /// [`Wanted::is_safe`] judges one piece of content.
     pub fn is_safe(&self) -> bool {
         self.backlog.count == 0 && self.not_read_back == 0 && !self.on_this_disk
     }

@@ -281,7 +281,7 @@ impl Registry {
         self.sessions.count()
     }
 
-    /// Removes sessions that have been idle for longer than `registry.upload_expiry`. Returns their number.
+    /// Removes sessions that have been idle for longer than `gc.upload_expiry`. Returns their number.
     pub(crate) async fn expire_uploads(self: &Arc<Self>, dry_run: bool) -> Result<u64, Error> {
         let limit = self.limits.upload_expiry;
         let idle: Vec<Arc<Session>> =

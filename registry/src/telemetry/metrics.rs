@@ -17,7 +17,7 @@ use super::labels::{GarbageLabel, RefusalLabel};
 pub struct Metrics {
     registry: Registry,
     resident_memory: Gauge,
-    /// Seconds from a request's head to its answer's head; observed by `http`.
+    /// Seconds from a request's head to its answer's head; observed by `http`, and by `server` for refused heads.
     pub http_request_duration: RequestDurations,
     /// Bytes of request bodies; counted by `http` per frame.
     pub http_received_bytes: Counter,
@@ -35,7 +35,7 @@ pub struct Metrics {
     pub manifests_pushed: Counter,
     /// Bytes of pushed blobs and manifests; counted by `service`.
     pub stored_bytes: Counter,
-    /// Files of the content store; set by `service` usage.
+    /// Files of the content store; set by `content` usage.
     pub content_files: Gauge,
     /// Bytes of these files.
     pub content_bytes: Gauge,
