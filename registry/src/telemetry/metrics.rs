@@ -29,7 +29,7 @@ pub struct Metrics {
     pub connections_refused: Family<RefusalLabel, Counter>,
     /// Open upload sessions; set by `service` uploads.
     pub uploads_open: Gauge,
-    /// Blobs linked by an upload or a mount; counted by `service` blobs.
+    /// Uploads that became a blob; counted by `service` closing. A mount is not counted.
     pub blobs_pushed: Counter,
     /// Manifests accepted; counted by `service` manifests.
     pub manifests_pushed: Counter,
@@ -177,7 +177,7 @@ impl Metrics {
 
     fn register_content(&self, to: &mut Registry) {
         add(to, "uploads_open", "Open upload sessions", &self.uploads_open);
-        add(to, "blobs_pushed", "Blobs added to a repository by upload or mount", &self.blobs_pushed);
+        add(to, "blobs_pushed", "Blobs uploaded to a repository", &self.blobs_pushed);
         add(to, "manifests_pushed", "Manifests pushed", &self.manifests_pushed);
         add_bytes(to, "stored", "Bytes of pushed blobs and manifests", &self.stored_bytes);
         let help = "Blobs and manifests in local files at the last count, minutes ago at most";
@@ -210,7 +210,8 @@ impl Metrics {
         add_bytes(to, "read_back", "Bytes read back from portals to check them", &self.read_back_bytes);
         let help = "Checks of uploaded content that portals failed";
         add(to, "read_back_failures", help, &self.read_back_failures);
-        add(to, "placement_failures", "Failed attempts to upload content to portals", &self.placement_failures);
+        let help = "Failed attempts to upload content to portals, or to read it back";
+        add(to, "placement_failures", help, &self.placement_failures);
         add_bytes(to, "cold", "Bytes read from portals for clients", &self.cold_bytes);
         self.backend.register(to);
         add(to, "cold_failures", "Interrupted reads from portals for clients", &self.cold_failures);
