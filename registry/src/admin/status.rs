@@ -1,4 +1,7 @@
 //! `status`: the state of a node in figures, within seconds.
+//!
+//! [`Safety`] is what `--safe` judges: the records, as placement's `Durability` sums them up, and whether the backend
+//! answers now. `cli/operate` turns it into an exit code.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,6 @@
 //! Prepares a server process before it opens anything: its user, log, descriptors and threads.
+//!
+//! It also says how long a stop may take. `server::signal` ends the process then.
 
 use std::path::Path;
 use std::time::Duration;

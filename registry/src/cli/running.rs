@@ -19,11 +19,13 @@
 //! 2. Upkeep and local commands end, and connections within the grace. From here on there are no callers.
 //! 3. The gateway ends. It reads the catalog until then.
 //! 4. Complete pushes are finished, even if their clients have left. Upload sessions stay on disk.
-//! 5. Content that is only on this node is placed, within a time limit. Then placement ends, and nothing writes to the
-//!    catalog any more.
+//! 5. Content that is only on this node is placed, for at most `storage.flush_timeout`. Then placement ends, and
+//!    nothing writes to the catalog any more.
 //! 6. The catalog is closed, so that the next start can use the index.
 //! 7. The attached portal ends, since all steps above store there.
 //! 8. The locks of the data directories are released.
+//!
+//! If a step hangs, the process ends at the deadline that `process` and `serve` compute.
 //!
 //! A crash instead of a stop loses nothing that was acknowledged. Each part documents what it leaves behind.
 

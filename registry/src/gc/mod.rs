@@ -1,5 +1,8 @@
 //! Collection: removes unreferenced blobs, files that no repository references, and idle upload sessions.
 //!
+//! Other code removes content, too: `content/remove` after a delete, and `placement/eviction` if portals have it.
+//! `placement/unpin` removes copies at portals.
+//!
 //! Why it cannot take content that a client relies on:
 //!
 //! - Every manifest that was not deleted is a root, tagged or not. Collection takes a blob only if no manifest of its

@@ -3,6 +3,8 @@
 //! 4xx answers tell the client what it can do, with the codes of the specification. 5xx answers have a code of the CNCF
 //! registry and the request id, and no internals; the dispatcher logs their cause once. Docker retries a push after
 //! `UNAVAILABLE` and `UNKNOWN`, and gives up after `DENIED` and `UNSUPPORTED`.
+//!
+//! Whether missing content is unknown or only unavailable is decided earlier, in `service/blobs`.
 
 use axum::body::Body;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER};

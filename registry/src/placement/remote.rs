@@ -54,6 +54,7 @@ pub struct Settings {
     pub fetch: fetch::Settings,
 }
 
+/// The values of what no setting decides. `cli/backend` replaces all others, whose values here serve only tests.
 impl Default for Settings {
     fn default() -> Self {
         Settings {

@@ -1,4 +1,8 @@
 //! Blobs: existence checks, reads, deletes.
+//!
+//! Referenced content may have no local file. If the catalog has a record of a copy, `fetch` reads the copy, and the
+//! client gets 503 while no portal delivers it. Without such a record the content is unknown, which is 404. A damaged
+//! file is quarantined. The read that finds it is answered 500, unless there is a copy.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,7 @@
 //! Manifests: push, pull, delete (end-3, 7, 9).
+//!
+//! A push is checked in three places. This file checks its digest, `oci/manifest` its bytes. The catalog's one writer
+//! checks conditions, references and sizes, in `catalog/local/check`.
 
 use std::sync::Arc;
 

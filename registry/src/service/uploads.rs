@@ -1,4 +1,7 @@
 //! Uploads in progress: begin, append, status, cancel (end-4, 5, 13, 14). `closing` turns them into blobs.
+//!
+//! What limits an upload: `new_session` may refuse a session, and `acquire` a body. `fill` checks the place of a chunk
+//! and its stated length, and `upload_body` the length as the bytes arrive.
 
 use std::sync::Arc;
 use std::time::Instant;

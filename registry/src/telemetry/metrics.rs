@@ -1,4 +1,4 @@
-//! Every metric of the registry, in one place.
+//! Every metric of the registry, in one place. Those of calls to portals have their names in `backend`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,6 @@
 //! Skylinks: 34 bytes that name a range of a sector (v1) or a registry entry (v2).
+//!
+//! The skylink of content is that of its base sector, which `base_sector` makes.
 
 use std::fmt;
 use std::str::FromStr;
