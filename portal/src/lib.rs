@@ -6,11 +6,11 @@
 mod api_keys;
 mod blocklist;
 pub mod entries;
-mod found;
 pub mod http;
 mod limits;
 mod media_type;
 mod metrics;
+mod open_skyfile;
 mod options;
 mod peers;
 mod pins;

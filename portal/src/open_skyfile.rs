@@ -1,4 +1,4 @@
-//! Skyfiles from this portal, with missing sectors fetched from peers.
+//! Opens and pins skyfiles of this portal, with missing sectors fetched from peers.
 
 use std::io;
 use std::sync::Arc;
