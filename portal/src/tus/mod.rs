@@ -1,7 +1,8 @@
 //! Resumable uploads as Skynet portals offer them (TUS 1.0), free of HTTP.
 //!
 //! Bytes are staged in a session of the content store per upload, in pieces of any size. `upload_metadata` and
-//! `concatenation` are the client's description of an upload. `record` is the state on disk, `session` that in memory. `create`, `append`, `finish` and `expire` are the operations.
+//! `concatenation` are the client's description of an upload. `record` is the state on disk, `session` that in memory.
+//! `create`, `append`, `finish` and `expire` are the operations.
 //!
 //! **When is an upload finished?** The closing request is the last PATCH, the POST of a final upload, or a POST without
 //! bytes. Its answer is sent when the skylink is durable. skynet-js asks once, by HEAD, right after that answer, and
