@@ -1,4 +1,4 @@
-//! The operations of a registry, free of HTTP: each public method is one operation of the distribution spec.
+//! The operations of a registry, free of HTTP: a public method for each operation of the distribution spec.
 //!
 //! Every push has these durable steps: bytes synced -> file renamed into the store, directory synced -> facts committed
 //! to the catalog -> answer. A crash before the commit leaves an unreferenced file, which the next sweep removes.
