@@ -46,11 +46,6 @@ impl SectorSize {
     pub fn leaves(self) -> usize {
         self.bytes() / LEAF_SIZE
     }
-
-    /// The number of sectors for `bytes` bytes, including a partial last one.
-    pub fn sectors_for(self, bytes: u64) -> u64 {
-        bytes.div_ceil(u64::from(self.0))
-    }
 }
 
 /// Sector size, data pieces and parity pieces; as text `4MiB/1+4`.
