@@ -135,9 +135,7 @@ async fn bring_back(
 fn is_being_removed(remote: &Remote, placements: &[Placement]) -> bool {
     let wanted = Remote::wanted(&*remote.backend);
     let removing = |placement: &Placement| placement.unpin_pending || placement.after_unpin.is_some();
-    let mine =
-        |placement: &&Placement| placement.locator.kind == wanted.kind && placement.locator.profile == wanted.profile;
-    placements.iter().filter(mine).any(removing)
+    placements.iter().filter(|placement| wanted.is_mine(&placement.locator)).any(removing)
 }
 
 async fn locate_and_put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: bool) -> Result<Locator, Trouble> {
