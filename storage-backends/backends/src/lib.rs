@@ -43,9 +43,11 @@
 mod capabilities;
 mod content;
 mod error;
+#[cfg(any(test, feature = "testing"))]
 mod fs;
 mod health;
 mod locator;
+#[cfg(any(test, feature = "testing"))]
 mod memory;
 mod replicas;
 mod resume;
@@ -68,9 +70,11 @@ use futures_util::stream::BoxStream;
 pub use capabilities::Capabilities;
 pub use content::{Content, ContentError, UNIT, UnitCheck, UnitHash, UnitRoot};
 pub use error::{BackendError, Cause};
+#[cfg(any(test, feature = "testing"))]
 pub use fs::{FsBackend, FsBackendConfig};
 pub use health::{EndpointHealth, EndpointState, Health};
 pub use locator::{Locator, PLAIN};
+#[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryBackend;
 pub use replicas::Replicas;
 pub use resume::{MAX_TOKEN, Resume, ResumeInMemory, ResumeToken, TokenTooLong};

@@ -1,4 +1,4 @@
-//! A backend in the memory of this process, for tests and trials.
+//! For tests: a backend in the memory of this process.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;

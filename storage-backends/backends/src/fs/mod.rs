@@ -1,4 +1,4 @@
-//! A backend in another directory, such as a mounted disk: a content store of its own.
+//! For tests: a backend in another directory, which is a content store of its own.
 //!
 //! All durable steps are those of the content store. A crash leaves a session there, which the next put of the same
 //! content resumes.
