@@ -9,6 +9,7 @@ pub mod journal;
 mod open;
 mod open_to_read;
 mod options;
+mod queue;
 mod read;
 mod read_places;
 mod rebuild;
@@ -24,18 +25,18 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use self::backlog::BacklogCounter;
 use self::compaction::Compactor;
 use self::index::directory::IndexDirectory;
 use self::index::{Fault, Index};
 use self::journal::{Journal, JournalId, JournalReader};
+use self::queue::{NotQueued, Submit, queues};
 use self::rebuild::Workshop;
-use self::request::{Message, Request};
+use self::request::Request;
 use self::shared::Shared;
 use self::writer::Writer;
 use crate::catalog::command::{Command, CommitError, Committed, Refusal};
@@ -44,9 +45,6 @@ use crate::oci::{Digest, RepositoryName};
 pub use journal::{FactsSinceError, Replay, ReplayError};
 pub use options::{CatalogOptions, Clock, IndexOrigin, OpenCatalogError, OpenReport, RebuildReason};
 pub use shared::{CatalogState, CatalogStatus};
-
-/// How long a commit waits for space in the queue.
-const QUEUE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The catalog. Clones share it. It closes on [`Catalog::close`], or when the last clone is dropped.
 #[derive(Clone, Debug)]
@@ -57,7 +55,7 @@ pub struct Catalog {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
-    queue: mpsc::Sender<Message>,
+    queue: Submit,
     journal: JournalReader,
     journal_dir: PathBuf,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -93,14 +91,14 @@ impl Catalog {
             None => None,
         };
         let shared = Arc::new(Shared::new(index, counter, opened.last_sequence, opened.snapshot_sequence));
-        let (queue, receiver) = mpsc::channel(options.queue_requests.max(1));
+        let (queue, waiting) = queues(options.queue_requests);
         let writer = Writer {
             shared: Arc::clone(&shared),
             journal,
-            queue: receiver,
+            queue: waiting,
             workshop,
             reserve_bytes: options.index_reserve_bytes,
-            compactor: Compactor::new(queue.downgrade()),
+            compactor: Compactor::new(queue.ordinary.downgrade()),
             clock: options.clock,
             boot: options.boot_id,
         };
@@ -119,16 +117,8 @@ impl Catalog {
     pub async fn commit(&self, commands: Vec<Command>) -> Result<Committed, CommitError> {
         self.check_open()?;
         let (answer, outcome) = oneshot::channel();
-        let message = Message::Commit(Request { commands, answer });
-        match self.inner.queue.try_send(message) {
-            Ok(()) => {}
-            Err(TrySendError::Full(message)) => match self.inner.queue.send_timeout(message, QUEUE_PATIENCE).await {
-                Ok(()) => {}
-                Err(SendTimeoutError::Timeout(_)) => return Err(CommitError::Unavailable),
-                Err(SendTimeoutError::Closed(_)) => return Err(self.writer_gone()),
-            },
-            Err(TrySendError::Closed(_)) => return Err(self.writer_gone()),
-        }
+        let request = Request::new(commands, self.inner.shared.index().as_deref(), answer);
+        self.inner.queue.send(request).await.map_err(|why| self.not_queued(why))?;
         outcome.await.unwrap_or_else(|_| Err(self.writer_gone()))
     }
 
@@ -136,8 +126,8 @@ impl Catalog {
     pub fn commit_blocking(&self, commands: Vec<Command>) -> Result<Committed, CommitError> {
         self.check_open()?;
         let (answer, outcome) = oneshot::channel();
-        let message = Message::Commit(Request { commands, answer });
-        self.inner.queue.blocking_send(message).map_err(|_| self.writer_gone())?;
+        let request = Request::new(commands, self.inner.shared.index().as_deref(), answer);
+        self.inner.queue.blocking_send(request).map_err(|why| self.not_queued(why))?;
         outcome.blocking_recv().unwrap_or_else(|_| Err(self.writer_gone()))
     }
 
@@ -163,6 +153,13 @@ impl Catalog {
             CatalogState::Ready => Ok(()),
             CatalogState::ReadOnly => Err(CommitError::ReadOnly),
             CatalogState::Rebuilding | CatalogState::Closed => Err(CommitError::Unavailable),
+        }
+    }
+
+    fn not_queued(&self, why: NotQueued) -> CommitError {
+        match why {
+            NotQueued::Full => CommitError::Unavailable,
+            NotQueued::Closed => self.writer_gone(),
         }
     }
 
@@ -213,7 +210,7 @@ impl Catalog {
 
     fn distrust(&self, index: &Index, fault: &Fault) {
         if self.inner.shared.distrust(index, fault) {
-            self.inner.wake();
+            self.inner.queue.wake();
         }
     }
 
@@ -225,14 +222,9 @@ impl Catalog {
 }
 
 impl Inner {
-    /// If the queue is full, the writer checks for changes anyway.
-    fn wake(&self) {
-        let _ = self.queue.try_send(Message::Wake);
-    }
-
     fn close(&self) {
         self.shared.stopping.store(true, Ordering::Release);
-        self.wake();
+        self.queue.wake();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer
             && writer.join().is_err()

@@ -3,12 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use tokio::sync::mpsc;
-
 use super::backlog::BacklogCounter;
 use super::index::directory::IndexDirectory;
 use super::journal::{self, Opened};
 use super::options::{CatalogOptions, IndexOrigin, OpenCatalogError, OpenReport, RebuildReason};
+use super::queue::queues;
 use super::rebuild::{RebuildError, Workshop};
 use super::shared::Shared;
 use super::{Catalog, Inner};
@@ -43,7 +42,7 @@ impl Catalog {
         let shared = Arc::new(Shared::new(index, counter, last_sequence, snapshot_sequence));
         shared.set_read_only();
         // Never used: a read-only catalog refuses commits earlier.
-        let (queue, _) = mpsc::channel(1);
+        let (queue, _) = queues(1);
         let inner = Inner { shared, queue, journal: reader, journal_dir, writer: Mutex::new(None) };
         Ok((Catalog { inner: Arc::new(inner) }, report))
     }

@@ -7,7 +7,6 @@ use std::thread;
 use std::time::Duration;
 
 use content_store::free_space;
-use tokio::sync::mpsc;
 
 use super::check::{Accepted, Batch, Rejection};
 use super::compaction::Compactor;
@@ -15,13 +14,11 @@ use super::index::directory::{KnownEnd, Mark};
 use super::index::{Index, Stamp};
 use super::journal::{AppendError, AppendKind, Journal};
 use super::options::Clock;
+use super::queue::{Turn, Waiting};
 use super::rebuild::Workshop;
-use super::request::{Message, Request};
+use super::request::Request;
 use super::shared::Shared;
 use crate::catalog::command::{CommitError, Committed};
-
-/// Weight at which a batch takes no further requests. It limits how long reads wait while sled applies the batch.
-const BATCH_WEIGHT: usize = 1024;
 
 /// Pause between two attempts to build an index.
 const REBUILD_PAUSE: Duration = Duration::from_secs(5);
@@ -37,7 +34,7 @@ const STEP: Duration = Duration::from_millis(10);
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) journal: Journal,
-    pub(super) queue: mpsc::Receiver<Message>,
+    pub(super) queue: Waiting,
     pub(super) workshop: Workshop,
     pub(super) reserve_bytes: u64,
     pub(super) compactor: Compactor,
@@ -70,14 +67,13 @@ impl Writer {
             let (path, reserve) = (self.workshop.directory.path(), self.reserve_bytes);
             let room = |bytes: u64| free_space(path).is_ok_and(|free| free >= bytes.saturating_add(reserve));
             self.compactor.start(&mut self.journal, &self.shared, room);
-            match self.queue.blocking_recv() {
-                Some(Message::Commit(request)) => {
-                    let requests = self.gather(request);
+            match self.queue.next() {
+                Turn::Batch(requests) => {
                     let admit = self.admit();
                     self.process(requests, admit);
                 }
-                Some(Message::Wake) => {}
-                None => break,
+                Turn::Wake => {}
+                Turn::End => break,
             }
         }
         self.close();
@@ -89,21 +85,6 @@ impl Writer {
             Ok(free) if free < self.reserve_bytes => Admit::Releasing,
             _ => Admit::All,
         }
-    }
-
-    /// Collects the waiting requests, so that they share one sync.
-    fn gather(&mut self, first: Request) -> Vec<Request> {
-        let mut weight = first.weight();
-        let mut requests = vec![first];
-        while weight < BATCH_WEIGHT
-            && let Ok(message) = self.queue.try_recv()
-        {
-            if let Message::Commit(request) = message {
-                weight += request.weight();
-                requests.push(request);
-            }
-        }
-        requests
     }
 
     /// Durable steps, and what a crash after each leaves behind:
@@ -193,7 +174,7 @@ impl Writer {
         }
         let mut waited = Duration::ZERO;
         while waited < REBUILD_PAUSE && !self.shared.is_stopping() {
-            refuse_waiting(&mut self.queue);
+            self.queue.refuse();
             thread::sleep(STEP);
             waited += STEP;
         }
@@ -215,7 +196,7 @@ impl Writer {
     fn rebuild(&mut self) -> bool {
         let (queue, workshop, journal) = (&mut self.queue, &self.workshop, self.journal.reader());
         let mut between = || {
-            refuse_waiting(queue);
+            queue.refuse();
             Ok(())
         };
         match workshop.rebuild(&journal, &mut between) {
@@ -251,7 +232,6 @@ impl Writer {
 
     fn close(mut self) {
         self.queue.close();
-        refuse_waiting(&mut self.queue);
         self.compactor.join(&mut self.journal, &self.shared);
         if let Some(index) = self.shared.remove()
             && let Err(error) = close_index(index, &self.workshop, &self.boot, self.journal.last_sequence())
@@ -324,13 +304,5 @@ fn answer_each(requests: Vec<Request>, verdicts: Vec<Verdict>, before: u64) {
 fn answer_all(requests: Vec<Request>, error: impl Fn() -> CommitError) {
     for request in requests {
         request.answer(Err(error()));
-    }
-}
-
-fn refuse_waiting(queue: &mut mpsc::Receiver<Message>) {
-    while let Ok(message) = queue.try_recv() {
-        if let Message::Commit(request) = message {
-            request.answer(Err(CommitError::Unavailable));
-        }
     }
 }

@@ -31,6 +31,27 @@ pub(crate) fn manifest(
     payload.map(|payload| read_json(&payload)).transpose()
 }
 
+/// Media type and length of a manifest; `None` if the repository does not have it. This reads only the beginning of the
+/// record, which can list thousands of references.
+pub(crate) fn manifest_head(
+    source: &impl Source,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<ManifestHead>, Fault> {
+    let payload = source.get(&Key::of(Table::Manifest).repository(repository).digest(digest).bytes())?;
+    payload.map(|payload| ManifestHead::read(&payload).ok_or(Fault::Form)).transpose()
+}
+
+/// Bytes of a manifest's record; `None` if the repository does not have it.
+pub(crate) fn manifest_bytes(
+    source: &impl Source,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<usize>, Fault> {
+    let payload = source.get(&Key::of(Table::Manifest).repository(repository).digest(digest).bytes())?;
+    Ok(payload.map(|payload| payload.len()))
+}
+
 /// The size of a blob or manifest; `None` if the repository does not have it.
 pub(crate) fn content_size(
     source: &impl Source,
