@@ -20,6 +20,10 @@ const MAX_INLINE_ANNOTATIONS: usize = 4 * 1024;
 /// Most referenced digests in a log line. Images have fewer.
 const MAX_LOGGED: usize = 32;
 
+/// Most references of a manifest that only the writer checks. Those of a larger one are checked before, since all pushes
+/// wait for the writer.
+const CHECKED_BY_WRITER: usize = 128;
+
 /// Most references added up for a size. No image has as many, but a hostile manifest may.
 const MAX_SUMMED: usize = 2000;
 
@@ -118,7 +122,11 @@ impl Registry {
         manifest: Manifest,
         push: ManifestPush,
     ) -> Result<PushedManifest, Error> {
-        let command = self.put_command(&repository, &digest, &manifest, &push);
+        let mut command = self.put_command(&repository, &digest, &manifest, &push);
+        if manifest.references.len() > CHECKED_BY_WRITER {
+            let checked = self.reading(move |catalog| Ok(catalog.check_put(&command).map(|()| command)?));
+            command = checked.await.map_err(|error| missing_from(error, manifest.kind.is_index()))?;
+        }
         let committed = {
             let _guard = self.content.locks.lock(&digest).await;
             let (name, body) = (digest.clone(), push.body.clone());
@@ -152,10 +160,7 @@ impl Registry {
         if matches!(error, CommitError::Refused(_) | CommitError::DiskFull) {
             self.content.remove_orphans(vec![digest]).await;
         }
-        match error.into() {
-            Error::ReferencesMissing { digests, .. } => Error::ReferencesMissing { digests, children },
-            other => other,
-        }
+        missing_from(error.into(), children)
     }
 
     /// A warning if content is missing, which reference checks would have refused. A pull of the manifest will fail.
@@ -328,6 +333,14 @@ impl ManifestPush {
             Reference::Tag(tag) => std::slice::from_ref(tag),
             Reference::Digest(_) => &self.tags,
         }
+    }
+}
+
+/// The error for a refused manifest, which says whether the missing content is children of an index.
+fn missing_from(error: Error, children: bool) -> Error {
+    match error {
+        Error::ReferencesMissing { digests, .. } => Error::ReferencesMissing { digests, children },
+        other => other,
     }
 }
 

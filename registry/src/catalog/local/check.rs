@@ -1,8 +1,10 @@
 //! Turns commands into facts. Preconditions are checked against the state after the earlier commands of the batch.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
+use super::index::source::Source;
 use super::index::{Fault, Index, Stamp, View, project, queries};
 use crate::catalog::command::{Command, Precondition, Refusal};
 use crate::catalog::fact::{Fact, ManifestRecord, Visibility};
@@ -95,10 +97,9 @@ impl<'a> Batch<'a> {
             Command::CollectBlob { repository, digest } => self.collect_blob(repository, digest),
             Command::PutManifest { repository, digest, manifest, required, compare, tags, precondition } => {
                 if let Some(precondition) = precondition {
-                    self.check_precondition(repository, precondition)?;
+                    check_precondition(&self.view, repository, precondition)?;
                 }
-                self.check_references(repository, digest, required)?;
-                self.check_sizes(repository, (digest, manifest.size), compare)?;
+                check_content(&self.view, repository, (digest, manifest.size), required, compare)?;
                 self.put_manifest(repository, digest, manifest, tags)
             }
             Command::DeleteManifest { repository, digest } => self.delete_manifest(repository, digest),
@@ -147,57 +148,6 @@ impl<'a> Batch<'a> {
             return Ok(());
         }
         self.record(Fact::BlobUnlinked { repository: repository.clone(), digest: digest.clone() })
-    }
-
-    fn check_precondition(&self, repository: &RepositoryName, precondition: &Precondition) -> Result<(), Rejection> {
-        let holds = match precondition {
-            Precondition::TagIs(tag, digests) => {
-                queries::tag(&self.view, repository, tag)?.is_some_and(|digest| digests.contains(&digest))
-            }
-            Precondition::TagExists(tag) => queries::tag(&self.view, repository, tag)?.is_some(),
-            Precondition::TagAbsent(tag) => queries::tag(&self.view, repository, tag)?.is_none(),
-            Precondition::ManifestExists(digest) => queries::manifest(&self.view, repository, digest)?.is_some(),
-            Precondition::ManifestAbsent(digest) => queries::manifest(&self.view, repository, digest)?.is_none(),
-        };
-        if holds { Ok(()) } else { Err(Refusal::PreconditionFailed.into()) }
-    }
-
-    fn check_references(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        required: &[Digest],
-    ) -> Result<(), Rejection> {
-        let mut missing = Vec::new();
-        let mut seen = HashSet::new();
-        for target in required {
-            let known = target == digest || !seen.insert(target);
-            if !known && queries::content_size(&self.view, repository, target)?.is_none() {
-                missing.push(target.clone());
-            }
-        }
-        if missing.is_empty() { Ok(()) } else { Err(Refusal::ReferencesMissing(missing).into()) }
-    }
-
-    fn check_sizes(
-        &self,
-        repository: &RepositoryName,
-        (own_digest, own_size): (&Digest, u64),
-        stated: &[(Digest, u64)],
-    ) -> Result<(), Rejection> {
-        for (digest, stated) in stated {
-            let stored = if digest == own_digest {
-                Some(own_size)
-            } else {
-                queries::content_size(&self.view, repository, digest)?
-            };
-            if let Some(stored) = stored
-                && stored != *stated
-            {
-                return Err(Refusal::SizeMismatch { digest: digest.clone(), stated: *stated, stored }.into());
-            }
-        }
-        Ok(())
     }
 
     fn put_manifest(
@@ -296,4 +246,65 @@ impl<'a> Batch<'a> {
         }
         Ok(orphaned)
     }
+}
+
+fn check_precondition(
+    source: &impl Source,
+    repository: &RepositoryName,
+    precondition: &Precondition,
+) -> Result<(), Rejection> {
+    let holds = match precondition {
+        Precondition::TagIs(tag, digests) => {
+            queries::tag(source, repository, tag)?.is_some_and(|digest| digests.contains(&digest))
+        }
+        Precondition::TagExists(tag) => queries::tag(source, repository, tag)?.is_some(),
+        Precondition::TagAbsent(tag) => queries::tag(source, repository, tag)?.is_none(),
+        Precondition::ManifestExists(digest) => queries::manifest_head(source, repository, digest)?.is_some(),
+        Precondition::ManifestAbsent(digest) => queries::manifest_head(source, repository, digest)?.is_none(),
+    };
+    if holds { Ok(()) } else { Err(Refusal::PreconditionFailed.into()) }
+}
+
+/// Checks that the content which a manifest requires is there, and has the stated sizes. Each digest is looked up once.
+fn check_content(
+    source: &impl Source,
+    repository: &RepositoryName,
+    (own_digest, own_size): (&Digest, u64),
+    required: &[Digest],
+    compare: &[(Digest, u64)],
+) -> Result<(), Rejection> {
+    let mut sizes = HashMap::from([(own_digest, Some(own_size))]);
+    let mut missing = Vec::new();
+    for digest in required {
+        let Entry::Vacant(new) = sizes.entry(digest) else { continue };
+        if new.insert(queries::content_size(source, repository, digest)?).is_none() {
+            missing.push(digest.clone());
+        }
+    }
+    if !missing.is_empty() {
+        return Err(Refusal::ReferencesMissing(missing).into());
+    }
+    for (digest, stated) in compare {
+        let stored = match sizes.entry(digest) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(queries::content_size(source, repository, digest)?),
+        };
+        if let Some(stored) = stored
+            && stored != *stated
+        {
+            return Err(Refusal::SizeMismatch { digest: digest.clone(), stated: *stated, stored }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Checks a manifest before it waits for the writer, which checks it again in commit order.
+pub(super) fn check_put(source: &impl Source, command: &Command) -> Result<(), Rejection> {
+    let Command::PutManifest { repository, digest, manifest, required, compare, precondition, .. } = command else {
+        return Ok(());
+    };
+    if let Some(precondition) = precondition {
+        check_precondition(source, repository, precondition)?;
+    }
+    check_content(source, repository, (digest, manifest.size), required, compare)
 }

@@ -2,13 +2,29 @@
 //! blocking threads. A read that meets damage returns [`ReadError::Rebuilding`], until the index is rebuilt.
 
 use super::Catalog;
+use super::check::{Rejection, check_put};
+use super::index::value::ManifestHead;
 use super::index::{Fault, Index, queries};
-use crate::catalog::command::ReadError;
+use crate::catalog::command::{Command, CommitError, ReadError};
 use crate::catalog::fact::{ManifestRecord, Visibility};
 use crate::catalog::page::Page;
 use crate::oci::{Digest, RepositoryName, Tag};
 
 impl Catalog {
+    /// Checks a [`Command::PutManifest`] against the current state, so that the writer gets only those that were right
+    /// a moment ago. It checks them again, in commit order.
+    pub fn check_put(&self, command: &Command) -> Result<(), CommitError> {
+        let checked = self.read(|index| match check_put(index, command) {
+            Ok(()) => Ok(Ok(())),
+            Err(Rejection::Refused(refusal)) => Ok(Err(refusal)),
+            Err(Rejection::Fault(fault)) => Err(fault),
+        });
+        match checked {
+            Ok(outcome) => Ok(outcome?),
+            Err(ReadError::Rebuilding) => Err(CommitError::Unavailable),
+        }
+    }
+
     /// The visibility of a repository; `None` if it does not exist.
     pub fn repository(&self, repository: &RepositoryName) -> Result<Option<Visibility>, ReadError> {
         self.read(|index| queries::repository(index, repository))

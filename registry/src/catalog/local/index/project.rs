@@ -80,14 +80,20 @@ fn store_manifest(
     digest: &Digest,
     manifest: &ManifestRecord,
 ) -> Result<(), Fault> {
-    if let Some(old) = queries::manifest(view, repository, digest)? {
-        remove_relations(view, repository, digest, &old)?;
+    let old = queries::manifest(view, repository, digest)?;
+    if let Some(old) = &old {
+        remove_relations(view, repository, digest, old)?;
     }
     view.put(content_key(Table::Manifest, repository, digest), value::json(manifest))?;
     view.put(holder(digest, HolderKind::Manifest, repository), nothing())?;
     view.put(Key::of(Table::Catalogued).repository(repository).bytes(), nothing())?;
     for target in references_of(digest, manifest) {
-        view.put(relation(Table::Reference, repository, target, digest), nothing())?;
+        let key = relation(Table::Reference, repository, target, digest);
+        // Only a record has relations. Without one, there are none to look up, and there may be thousands.
+        match old {
+            None => view.put_new(key, nothing())?,
+            Some(_) => view.put(key, nothing())?,
+        }
     }
     if let Some(subject) = &manifest.subject {
         view.put(relation(Table::Referrer, repository, subject, digest), nothing())?;

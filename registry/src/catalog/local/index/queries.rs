@@ -60,7 +60,7 @@ pub(crate) fn content_size(
 ) -> Result<Option<u64>, Fault> {
     match blob(source, repository, digest)? {
         Some(size) => Ok(Some(size)),
-        None => Ok(manifest(source, repository, digest)?.map(|manifest| manifest.size)),
+        None => Ok(manifest_head(source, repository, digest)?.map(|manifest| manifest.size)),
     }
 }
 

@@ -39,6 +39,16 @@ impl<'a> View<'a> {
         self.change(key, Some(payload))
     }
 
+    /// Sets a key that the index is known not to have, which saves the lookup.
+    pub(crate) fn put_new(&mut self, key: Vec<u8>, payload: Payload) -> Result<(), Fault> {
+        if self.changes.contains_key(&key) {
+            return self.put(key, payload);
+        }
+        self.undo.push((key.clone(), Met::Nothing));
+        self.changes.insert(key, Change { before: None, now: Some(payload) });
+        Ok(())
+    }
+
     /// Removes a key.
     pub(crate) fn remove(&mut self, key: Vec<u8>) -> Result<(), Fault> {
         self.change(key, None)

@@ -2,8 +2,8 @@
 
 use super::super::check::MOST_TAGS_AT_ONCE;
 use super::{digest, link, open, put, record, refusal, repository, tag};
-use crate::catalog::command::{Command, Refusal};
-use crate::catalog::fact::Fact;
+use crate::catalog::command::{Command, CommitError, Refusal};
+use crate::catalog::fact::{Fact, ManifestRecord};
 
 #[test]
 fn a_manifest_delete_removes_its_tags_first_and_orphans_its_content() {
@@ -122,12 +122,20 @@ fn missing_references_come_in_order_without_repeats_and_a_subject_is_none() {
         tags: Vec::new(),
         precondition: None,
     };
-    let outcome = catalog.commit_blocking(vec![with(required, Vec::new())]);
-    assert_eq!(refusal(outcome), Refusal::ReferencesMissing(vec![digest(9), digest(8)]));
-    let outcome = catalog.commit_blocking(vec![with(Vec::new(), vec![(digest(8), 1), (digest(7), 1)])]);
-    assert_eq!(refusal(outcome), Refusal::SizeMismatch { digest: digest(7), stated: 1, stored: 7 });
-    catalog.commit_blocking(vec![with(vec![digest(7)], vec![(digest(7), 7), (digest(8), 1)])]).unwrap();
-    let referrers = catalog.referrers(&repository("a"), &digest(99), None, 5).unwrap();
+    let missing = with(required, Vec::new());
+    let wrong = with(Vec::new(), vec![(digest(8), 1), (digest(7), 1)]);
+    let right = with(vec![digest(7)], vec![(digest(7), 7), (digest(8), 1)]);
+    for (command, why) in [
+        (missing, Refusal::ReferencesMissing(vec![digest(9), digest(8)])),
+        (wrong, Refusal::SizeMismatch { digest: digest(7), stated: 1, stored: 7 }),
+    ] {
+        // The check before the writer says the same.
+        assert!(matches!(catalog.check_put(&command), Err(CommitError::Refused(refused)) if refused == why));
+        assert_eq!(refusal(catalog.commit_blocking(vec![command])), why);
+    }
+    catalog.check_put(&right).unwrap();
+    catalog.commit_blocking(vec![right]).unwrap();
+    let referrers = catalog.referrers(&repository("a"), &digest(99), None, 5, usize::MAX).unwrap();
     assert_eq!(referrers.items.len(), 1);
 }
 
