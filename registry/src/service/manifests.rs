@@ -174,8 +174,8 @@ impl Registry {
         let missing = self.reading(move |catalog| {
             let mut missing = 0;
             for digest in &needed {
-                let here =
-                    catalog.blob(&repository, digest)?.is_some() || catalog.manifest(&repository, digest)?.is_some();
+                let here = catalog.blob(&repository, digest)?.is_some()
+                    || catalog.manifest_head(&repository, digest)?.is_some();
                 missing += usize::from(!here);
             }
             Ok(missing)
@@ -240,7 +240,7 @@ impl Registry {
             Reference::Digest(digest) => digest.clone(),
             Reference::Tag(tag) => self.catalog().tag(repository, tag)?.ok_or_else(unknown)?,
         };
-        let record = self.catalog().manifest(repository, &digest)?.ok_or_else(unknown)?;
+        let record = self.catalog().manifest_head(repository, &digest)?.ok_or_else(unknown)?;
         Ok(ManifestInfo { digest, media_type: record.media_type, size: record.size })
     }
 

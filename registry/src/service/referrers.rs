@@ -11,8 +11,9 @@ use crate::oci::{Digest, ManifestKind, RepositoryName, Tag};
 
 /// Most bytes of descriptors on one page. Clients read at most 4 MiB, and containerd does not follow `Link`.
 const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
-/// Index entries read in one go.
+/// Index entries read in one go, and most bytes of their records. A record can have megabytes.
 const BATCH: usize = 256;
+const BATCH_BYTES: usize = 512 * 1024;
 
 /// An entry of the list, as sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,8 +64,9 @@ impl Registry {
         let mut after = last;
         loop {
             let (name, about, from) = (repository.clone(), subject.clone(), after.clone());
-            let batch =
-                self.reading(move |catalog| Ok(catalog.referrers(&name, &about, from.as_ref(), BATCH)?)).await?;
+            let batch = self
+                .reading(move |catalog| Ok(catalog.referrers(&name, &about, from.as_ref(), BATCH, BATCH_BYTES)?))
+                .await?;
             for (digest, record) in batch.items {
                 // Both lists are sorted by digest. Entries of the fallback tag before this one come first.
                 while let Some(entry) = fallback.first_entry().filter(|entry| *entry.key() < digest) {
@@ -76,6 +78,9 @@ impl Registry {
                 after = Some(digest.clone());
                 if !page.wants(record.artifact_type.as_deref()) {
                     continue;
+                }
+                if page.has_all() {
+                    return Ok(page.cut());
                 }
                 if !page.push(self.describe(digest, record).await?) {
                     return Ok(page.cut());
@@ -114,9 +119,8 @@ impl Registry {
             annotations: BTreeMap<String, String>,
         }
         let body = self.manifest_body(digest, size).await?;
-        let body: Body = serde_json::from_slice(&body)
-            .map_err(|_| Error::Internal("the annotations of a stored manifest are invalid"))?;
-        Ok(body.annotations)
+        let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice::<Body>(&body)).await?;
+        Ok(parsed.map_err(|_| Error::Internal("the annotations of a stored manifest are invalid"))?.annotations)
     }
 
     /// Referrers listed by a client without the referrers API, under the tag made from the subject's digest (spec,
@@ -130,23 +134,23 @@ impl Registry {
         let Some(digest) = self.catalog().tag(repository, &fallback_tag(subject))? else {
             return Ok(none);
         };
-        let Some(record) = self.catalog().manifest(repository, &digest)? else {
+        let Some(record) = self.catalog().manifest_head(repository, &digest)? else {
             return Ok(none);
         };
         if ManifestKind::parse(&record.media_type).is_none_or(|kind| !kind.is_index()) {
             return Ok(none);
         }
         let body = self.manifest_body(&digest, record.size).await?;
-        let Ok(index) = serde_json::from_slice::<FallbackIndex>(&body) else {
-            return Ok(none);
-        };
-        let mut listed: BTreeMap<Digest, Descriptor> =
-            index.manifests.into_iter().map(|descriptor| (descriptor.digest.clone(), descriptor)).collect();
         let repository = repository.clone();
         self.reading(move |catalog| {
+            let Ok(index) = serde_json::from_slice::<FallbackIndex>(&body) else {
+                return Ok(BTreeMap::new());
+            };
+            let mut listed: BTreeMap<Digest, Descriptor> =
+                index.manifests.into_iter().map(|descriptor| (descriptor.digest.clone(), descriptor)).collect();
             let mut absent = Vec::new();
             for digest in listed.keys() {
-                if catalog.manifest(&repository, digest)?.is_none() {
+                if catalog.manifest_head(&repository, digest)?.is_none() {
                     absent.push(digest.clone());
                 }
             }
@@ -184,6 +188,11 @@ impl Page<'_> {
         self.artifact_type.is_none_or(|wanted| artifact_type == Some(wanted))
     }
 
+    /// True if it has as many descriptors as requested.
+    fn has_all(&self) -> bool {
+        self.descriptors.len() >= self.limit
+    }
+
     /// False if the page is full. A descriptor that the filter excludes always fits.
     fn push(&mut self, descriptor: Descriptor) -> bool {
         if !self.wants(descriptor.artifact_type.as_deref()) {
@@ -191,7 +200,7 @@ impl Page<'_> {
         }
         let bytes = serde_json::to_vec(&descriptor).map_or(0, |json| json.len());
         let fits = self.descriptors.is_empty() || self.bytes + bytes <= MAX_PAGE_BYTES;
-        if self.descriptors.len() >= self.limit || !fits {
+        if self.has_all() || !fits {
             return false;
         }
         self.bytes += bytes;

@@ -40,6 +40,15 @@ impl Catalog {
         self.read(|index| queries::manifest(index, repository, digest))
     }
 
+    /// Media type and length of a manifest; `None` if the repository does not have it.
+    pub fn manifest_head(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<ManifestHead>, ReadError> {
+        self.read(|index| queries::manifest_head(index, repository, digest))
+    }
+
     /// The digest that a tag points to.
     pub fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, ReadError> {
         self.read(|index| queries::tag(index, repository, tag))
@@ -90,15 +99,17 @@ impl Catalog {
         self.read(|index| queries::blobs(index, repository, after, limit))
     }
 
-    /// Manifests with this subject, which need not exist, by digest.
+    /// Manifests with this subject, which need not exist, by digest: at least one if there are any, and then as many as
+    /// fit into `bytes` of records.
     pub fn referrers(
         &self,
         repository: &RepositoryName,
         subject: &Digest,
         after: Option<&Digest>,
         limit: usize,
+        bytes: usize,
     ) -> Result<Page<(Digest, ManifestRecord)>, ReadError> {
-        self.read(|index| queries::referrers(index, repository, subject, after, limit))
+        self.read(|index| queries::referrers(index, repository, subject, after, limit, bytes))
     }
 
     /// Tags after `after` that point to a manifest, in byte order. `after` need not exist.

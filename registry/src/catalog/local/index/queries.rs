@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::schema::{HolderKind, Key, KeyReader, Table};
 use super::source::{Fault, Source};
-use super::value;
+use super::value::{self, ManifestHead};
 use crate::catalog::fact::{ManifestRecord, Visibility};
 use crate::catalog::page::Page;
 use crate::oci::{Digest, RepositoryName, Tag};
@@ -136,24 +136,32 @@ pub(crate) fn blobs(
     digests(source, Key::of(Table::Blob).repository(repository), after, limit, value::read_size)
 }
 
-/// The manifests of a repository with this subject, by digest.
+/// The manifests of a repository with this subject, by digest: up to `limit`, and after the first one only as many as
+/// fit into `bytes` of records.
 pub(crate) fn referrers(
     source: &impl Source,
     repository: &RepositoryName,
     subject: &Digest,
     after: Option<&Digest>,
     limit: usize,
+    bytes: usize,
 ) -> Result<Page<(Digest, ManifestRecord)>, Fault> {
     let prefix = Key::of(Table::Referrer).repository(repository).digest(subject);
     let found = digests(source, prefix, after, limit, |_| Some(()))?;
-    let mut items = Vec::with_capacity(found.items.len());
+    let mut page = Page { items: Vec::new(), more: found.more };
+    let mut left = bytes;
     for (digest, ()) in found.items {
+        let key = Key::of(Table::Manifest).repository(repository).digest(&digest).bytes();
         // A manifest deleted since the scan is skipped.
-        if let Some(record) = manifest(source, repository, &digest)? {
-            items.push((digest, record));
+        let Some(payload) = source.get(&key)? else { continue };
+        if payload.len() > left && !page.items.is_empty() {
+            page.more = true;
+            break;
         }
+        left = left.saturating_sub(payload.len());
+        page.items.push((digest, read_json(&payload)?));
     }
-    Ok(Page { items, more: found.more })
+    Ok(page)
 }
 
 /// Tags that point to a manifest, in byte order.

@@ -139,6 +139,32 @@ fn missing_references_come_in_order_without_repeats_and_a_subject_is_none() {
     assert_eq!(referrers.items.len(), 1);
 }
 
+/// One referrer could be the first of 256 records with megabytes each, and all were read.
+#[test]
+fn a_page_of_referrers_is_limited_in_bytes() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    for number in 1..=3 {
+        let artifact_type = Some("x".repeat(10_000));
+        let manifest = ManifestRecord { artifact_type, ..record(1, &[], Some(digest(99))) };
+        let Command::PutManifest { repository, digest, required, compare, tags, precondition, .. } =
+            put("a", number, &[], &[])
+        else {
+            panic!("it is one")
+        };
+        let large = Command::PutManifest { repository, digest, manifest, required, compare, tags, precondition };
+        catalog.commit_blocking(vec![large]).unwrap();
+    }
+    let page = |after: Option<u64>, bytes| {
+        let after = after.map(digest);
+        let page = catalog.referrers(&repository("a"), &digest(99), after.as_ref(), 256, bytes).unwrap();
+        (page.items.into_iter().map(|(digest, _)| digest).collect::<Vec<_>>(), page.more)
+    };
+    assert_eq!(page(None, 25_000), (vec![digest(1), digest(2)], true));
+    assert_eq!(page(Some(2), 25_000), (vec![digest(3)], false));
+    assert_eq!(page(None, 0), (vec![digest(1)], true));
+}
+
 #[test]
 fn nothing_of_a_refused_request_stays() {
     let place = tempfile::tempdir().unwrap();

@@ -213,7 +213,7 @@ impl Model {
             .filter(|((of, _), record)| of == repository && record.subject.as_ref() == Some(digest));
         let referrers: Vec<_> = referrers.map(|((_, digest), record)| (digest.clone(), record.clone())).collect();
         let found = all_pages(|after: Option<&(Digest, _)>| {
-            catalog.referrers(repository, digest, after.map(|after| &after.0), 1)
+            catalog.referrers(repository, digest, after.map(|after| &after.0), 1, 0)
         });
         assert_eq!(found, referrers);
     }
