@@ -172,6 +172,7 @@ fn limits(grace: Duration) -> Limits {
         delete: true,
         delete_referenced_blobs: false,
         max_manifest_size: 4 << 20,
+        max_references: 10_000,
         max_blob_size: 0,
         page_size: 100,
         max_tags_per_put: 10,

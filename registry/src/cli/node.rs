@@ -169,6 +169,7 @@ fn limits(config: &Config) -> Limits {
         delete: config.registry.delete,
         delete_referenced_blobs: config.registry.delete_referenced_blobs,
         max_manifest_size: config.registry.max_manifest_size.bytes(),
+        max_references: config.registry.max_references,
         max_blob_size: config.registry.max_blob_size.bytes(),
         page_size: config.registry.page_size,
         max_tags_per_put: config.registry.max_tags_per_put,

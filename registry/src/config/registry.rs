@@ -22,6 +22,10 @@ pub struct Registry {
     ///
     /// It is held in memory while it is parsed; the spec asks for at least 4 MiB.
     pub max_manifest_size: ByteSize,
+    /// Config, layers or children of one manifest that is pushed. Stored manifests with more can be pulled and deleted.
+    ///
+    /// The index has an entry for each, and other pushes wait while it is written.
+    pub max_references: usize,
     /// Bytes of one blob. 0: only the disk limits it.
     pub max_blob_size: ByteSize,
     /// Bytes advertised to clients as `OCI-Chunk-Max-Length`. 0: nothing is advertised.
@@ -57,6 +61,7 @@ impl Default for Registry {
             delete: true,
             delete_referenced_blobs: false,
             max_manifest_size: ByteSize::from_mib(4),
+            max_references: 10_000,
             max_blob_size: ByteSize::from_bytes(0),
             chunk_max_length: ByteSize::from_mib(64),
             page_size: 1000,
@@ -73,6 +78,7 @@ impl Registry {
         // A manifest's record lists all its references and must fit into a record of the journal.
         let (least, most) = (ByteSize::from_bytes(1), ByteSize::from_mib(8));
         faults.size_within("registry.max_manifest_size", self.max_manifest_size, least, most);
+        faults.at_least_one("registry.max_references", self.max_references);
         faults.at_least_one("registry.page_size", self.page_size);
         faults.at_least_one("registry.max_tags_per_put", self.max_tags_per_put);
         faults.at_least_one("registry.max_uploads", self.max_uploads);

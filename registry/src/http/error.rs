@@ -140,7 +140,9 @@ impl HttpError {
                 headers: Vec::new(),
                 cause: None,
             },
-            Error::BlobTooLarge { .. } | Error::ManifestTooLarge { .. } => plain(S::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
+            Error::BlobTooLarge { .. } | Error::ManifestTooLarge { .. } | Error::TooManyReferences { .. } => {
+                plain(S::PAYLOAD_TOO_LARGE, "SIZE_INVALID")
+            }
             Error::TooManyTags { .. } => plain(S::URI_TOO_LONG, "MANIFEST_INVALID"),
             Error::BlobReferenced(_) | Error::DeleteDisabled => {
                 plain(S::METHOD_NOT_ALLOWED, "UNSUPPORTED").with(ALLOW, HeaderValue::from_static("GET, HEAD"))

@@ -1,13 +1,17 @@
 //! Parses a pushed manifest into what the registry must know of it. The bytes are stored unchanged.
 
 mod keys;
+mod wire;
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde::{Deserialize, Deserializer};
 use skynet_formats::go_encoding::base64;
 
+use self::wire::{List, Wire, WireDescriptor};
 use super::{Digest, ManifestKind};
+
+/// Largest annotations, in bytes of their texts, that [`Manifest::annotations`] has.
+pub const MAX_ANNOTATIONS: usize = 4 * 1024;
 
 /// The parts of a manifest that concern a registry.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,8 +22,8 @@ pub struct Manifest {
     pub subject: Option<Referenced>,
     /// `artifactType`; without it, for an image manifest, the config's media type.
     pub artifact_type: Option<String>,
-    /// `annotations`.
-    pub annotations: BTreeMap<String, String>,
+    /// `annotations`; `None` if they are larger than [`MAX_ANNOTATIONS`].
+    pub annotations: Option<BTreeMap<String, String>>,
     /// Config, layers and child manifests: each digest once, in order.
     pub references: Vec<Referenced>,
     /// Set if two descriptors of one digest state different sizes.
@@ -41,6 +45,17 @@ pub struct Referenced {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidManifest(String);
+
+/// Why a body is not parsed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// It is not an accepted manifest.
+    #[error(transparent)]
+    Invalid(#[from] InvalidManifest),
+    /// It has more descriptors than the caller accepts.
+    #[error("the manifest has too many references")]
+    TooManyReferences,
+}
 
 /// Deepest accepted nesting. Real manifests have 5 levels, and a client's parser may recurse.
 const MAX_DEPTH: usize = 64;
@@ -69,64 +84,16 @@ fn invalid<T>(why: impl Into<String>) -> Result<T, InvalidManifest> {
     Err(InvalidManifest(why.into()))
 }
 
-// Only the known fields. Others are skipped, not kept, so a 4 MiB manifest costs little more than its own size.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Wire {
-    schema_version: Option<u64>,
-    media_type: Option<String>,
-    artifact_type: Option<String>,
-    config: Option<WireDescriptor>,
-    layers: Option<Vec<WireDescriptor>>,
-    #[serde(default, deserialize_with = "nullable")]
-    manifests: List,
-    subject: Option<WireDescriptor>,
-    annotations: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireDescriptor {
-    media_type: Option<String>,
-    digest: String,
-    size: i64,
-    #[serde(default)]
-    urls: Option<Vec<String>>,
-    data: Option<String>,
-}
-
-/// The list of an index. `null` is how Go writes an empty list, and distribution accepts it as one.
-#[derive(Default)]
-enum List {
-    #[default]
-    Absent,
-    Null,
-    Items(Vec<WireDescriptor>),
-}
-
-fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<List, D::Error> {
-    Option::deserialize(deserializer).map(|items| items.map_or(List::Null, List::Items))
-}
-
-impl List {
-    fn items(&self) -> &[WireDescriptor] {
-        match self {
-            List::Absent | List::Null => &[],
-            List::Items(items) => items,
-        }
-    }
-}
-
 impl Manifest {
-    /// Parses `body`, pushed with the given `Content-Type` if the request had one.
-    pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Self, InvalidManifest> {
+    /// Parses `body`, pushed with the given `Content-Type` if the request had one. Its config and layers, or children,
+    /// may be `max_references`.
+    pub fn parse(content_type: Option<&str>, body: &[u8], max_references: usize) -> Result<Self, ParseError> {
         let stated = content_type.map(|text| known_kind("Content-Type", text)).transpose()?.flatten();
         let text = std::str::from_utf8(body).map_err(|_| InvalidManifest("the manifest is not UTF-8".into()))?;
         if depth(text) > MAX_DEPTH {
-            return invalid(format!("the manifest nests deeper than {MAX_DEPTH} levels"));
+            return Err(InvalidManifest(format!("the manifest nests deeper than {MAX_DEPTH} levels")).into());
         }
-        let wire: Wire = serde_json::from_str(text)
-            .map_err(|error| InvalidManifest(format!("the manifest is not valid: {error}")))?;
+        let wire = Wire::read(text, max_references)?;
         let own = wire.media_type.as_deref().map(|text| known_kind("mediaType", text)).transpose()?.flatten();
         keys::check(text)?;
         check_schema_version(wire.schema_version)?;
@@ -143,15 +110,11 @@ impl Manifest {
             true => wire.manifests.items().iter().collect::<Vec<_>>(),
             false => wire.config.iter().chain(wire.layers.iter().flatten()).collect(),
         };
+        if descriptors.len() > max_references {
+            return Err(ParseError::TooManyReferences);
+        }
         let (references, two_sizes) = references(&descriptors)?;
-        Ok(Manifest {
-            kind,
-            subject,
-            artifact_type,
-            annotations: wire.annotations.unwrap_or_default(),
-            references,
-            two_sizes,
-        })
+        Ok(Manifest { kind, subject, artifact_type, annotations: wire.annotations, references, two_sizes })
     }
 }
 
@@ -234,8 +197,7 @@ impl WireDescriptor {
             return invalid(format!("{what} {digest}: size {} is negative", self.size));
         };
         self.check_data(&digest)?;
-        let may_be_absent = self.urls.as_ref().is_some_and(|urls| !urls.is_empty())
-            && self.media_type.as_deref().is_some_and(is_never_pushed);
+        let may_be_absent = self.has_urls && self.media_type.as_deref().is_some_and(is_never_pushed);
         Ok(Referenced { digest, size, may_be_absent })
     }
 

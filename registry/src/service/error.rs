@@ -91,6 +91,12 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
+    /// More references than `registry.max_references`.
+    #[error("manifest references more than this registry's limit of {limit} digests")]
+    TooManyReferences {
+        /// The limit.
+        limit: usize,
+    },
     /// More `?tag=` than `registry.max_tags_per_put`.
     #[error("more than {} in one request", count(*.limit as u64, "tag"))]
     TooManyTags {

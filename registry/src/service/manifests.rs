@@ -11,11 +11,8 @@ use super::overview::image_size;
 use super::{Caller, Error, Registry};
 use crate::catalog::command::{Command, CommitError, Precondition};
 use crate::catalog::fact::{Annotations, ManifestRecord};
-use crate::oci::manifest::{Manifest, Referenced};
+use crate::oci::manifest::{MAX_ANNOTATIONS, Manifest, ParseError, Referenced};
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
-
-/// Largest annotations, as JSON, that the index keeps. Larger ones are read from the manifest on request.
-const MAX_INLINE_ANNOTATIONS: usize = 4 * 1024;
 
 /// Most referenced digests in a log line. Images have fewer.
 const MAX_LOGGED: usize = 32;
@@ -92,10 +89,11 @@ impl Registry {
             return Err(Error::TooManyTags { limit: self.limits.max_tags_per_put });
         }
         self.check_store()?;
+        let most = self.limits.max_references;
         let (digest, manifest, push) = if push.body.len() as u64 > SMALL_MANIFEST {
-            tokio::task::spawn_blocking(move || understand(push)).await??
+            tokio::task::spawn_blocking(move || understand(push, most)).await??
         } else {
-            understand(push)?
+            understand(push, most)?
         };
         if let Some(two_sizes) = manifest.two_sizes.as_ref().filter(|_| self.limits.descriptor_sizes) {
             return Err(two_sizes.clone().into());
@@ -353,10 +351,14 @@ fn shown(references: &[Referenced]) -> String {
     }
 }
 
-/// Parses a push, and returns the digest under which to store it.
-fn understand(push: ManifestPush) -> Result<(Digest, Manifest, ManifestPush), Error> {
+/// Parses a push with at most `max_references`, and returns the digest under which to store it.
+fn understand(push: ManifestPush, max_references: usize) -> Result<(Digest, Manifest, ManifestPush), Error> {
     let digest = verified_digest(&push)?;
-    let manifest = Manifest::parse(push.content_type.as_deref(), &push.body)?;
+    let manifest =
+        Manifest::parse(push.content_type.as_deref(), &push.body, max_references).map_err(|error| match error {
+            ParseError::Invalid(invalid) => Error::ManifestInvalid(invalid),
+            ParseError::TooManyReferences => Error::TooManyReferences { limit: max_references },
+        })?;
     Ok((digest, manifest, push))
 }
 
@@ -374,12 +376,14 @@ fn verified_digest(push: &ManifestPush) -> Result<Digest, Error> {
 }
 
 fn record(manifest: &Manifest, size: u64) -> ManifestRecord {
-    let annotations = match (&manifest.subject, manifest.annotations.is_empty()) {
-        (None, _) | (_, true) => Annotations::None,
-        (Some(_), false) => match serde_json::to_vec(&manifest.annotations) {
-            Ok(json) if json.len() <= MAX_INLINE_ANNOTATIONS => Annotations::Inline(manifest.annotations.clone()),
+    let annotations = match (&manifest.subject, &manifest.annotations) {
+        (None, _) => Annotations::None,
+        (Some(_), Some(all)) if all.is_empty() => Annotations::None,
+        (Some(_), Some(all)) => match serde_json::to_vec(all) {
+            Ok(json) if json.len() <= MAX_ANNOTATIONS => Annotations::Inline(all.clone()),
             _ => Annotations::InBody,
         },
+        (Some(_), None) => Annotations::InBody,
     };
     ManifestRecord {
         media_type: manifest.kind.media_type().to_owned(),

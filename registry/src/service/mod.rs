@@ -58,6 +58,8 @@ pub struct Limits {
     pub delete_referenced_blobs: bool,
     /// Most bytes of a manifest.
     pub max_manifest_size: u64,
+    /// Most references of a manifest that is pushed.
+    pub max_references: usize,
     /// Most bytes of a blob; 0: no limit.
     pub max_blob_size: u64,
     /// Most results on one page of a list.

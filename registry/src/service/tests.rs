@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use content_store::{StoreError, faults};
 
-use super::{Error, Start, Started};
+use super::{Caller, Error, Start, Started};
 use crate::catalog::local::journal::{Disk, SystemDisk};
 use crate::oci::{Reference, RepositoryName};
 use crate::testing::Fixture;
@@ -45,6 +45,18 @@ async fn a_manifest_with_a_wrong_size_is_taken_where_sizes_are_ignored() {
     let absent = fixture.next_bytes();
     let absent = crate::oci::Digest::of(crate::oci::Algorithm::Sha256, &absent);
     assert!(matches!(fixture.try_push_manifest(&absent, 6).await, Err(Error::ReferencesMissing { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_manifest_with_too_many_references_can_be_pulled_and_deleted() {
+    let mut fixture = Fixture::new(GRACE);
+    let blob = fixture.push_blob(b"five!").await;
+    let reference = Reference::Digest(fixture.push_manifest(&blob, 5).await);
+    Arc::get_mut(&mut fixture.registry).unwrap().limits.max_references = 0;
+    let (registry, repository) = (&fixture.registry, &fixture.repository);
+    assert!(matches!(fixture.try_push_manifest(&blob, 5).await, Err(Error::TooManyReferences { limit: 0 })));
+    registry.get_manifest(repository, &reference).await.unwrap();
+    registry.delete_manifest(&Caller::local(), repository, &reference).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,8 +6,37 @@ use proptest::prelude::*;
 const CONFIG: &str = r#"{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}"#;
 const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
-fn parse(body: &str) -> Result<Manifest, InvalidManifest> {
-    Manifest::parse(Some(OCI_IMAGE), body.as_bytes())
+fn parse(body: &str) -> Result<Manifest, ParseError> {
+    parse_as(Some(OCI_IMAGE), body.as_bytes())
+}
+
+fn parse_as(kind: Option<&str>, body: &[u8]) -> Result<Manifest, ParseError> {
+    Manifest::parse(kind, body, 100)
+}
+
+/// Annotations of a few bytes each took ten times their size in memory.
+#[test]
+fn large_annotations_are_read_and_not_kept() {
+    let with = |count: usize| {
+        let texts = (0..count).map(|number| format!(r#""{number}":"""#)).collect::<Vec<_>>().join(",");
+        parse(&format!(r#"{{"schemaVersion":2,"config":{CONFIG},"annotations":{{{texts}}}}}"#)).unwrap().annotations
+    };
+    assert_eq!(with(0), Some(BTreeMap::new()));
+    assert_eq!(with(10).map(|all| all.len()), Some(10));
+    assert_eq!(with(10_000), None);
+    assert!(parse(&format!(r#"{{"schemaVersion":2,"config":{CONFIG},"annotations":{{"a":1}}}}"#)).is_err());
+}
+
+/// One manifest of 4 MiB could reference 38,000 digests, and all other pushes waited for it.
+#[test]
+fn references_have_a_limit() {
+    let layers = |count: usize| vec![CONFIG; count].join(",");
+    let image = |count| format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{}]}}"#, layers(count));
+    assert!(parse(&image(99)).is_ok());
+    assert_eq!(parse(&image(100)), Err(ParseError::TooManyReferences));
+    let index = |count| format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, layers(count));
+    assert!(parse_as(None, index(100).as_bytes()).is_ok());
+    assert_eq!(parse_as(None, index(101).as_bytes()), Err(ParseError::TooManyReferences));
 }
 
 #[test]
@@ -43,7 +72,7 @@ fn what_is_no_manifest_is_refused() {
     ] {
         assert!(parse(bad).is_err(), "{bad}");
     }
-    assert!(Manifest::parse(Some(OCI_IMAGE), b"{\"schemaVersion\":2,\"x\":\"\xff\"}").is_err());
+    assert!(parse_as(Some(OCI_IMAGE), b"{\"schemaVersion\":2,\"x\":\"\xff\"}").is_err());
 }
 
 #[test]
@@ -73,7 +102,7 @@ fn the_reason_is_the_fault_that_comes_first() {
         (Some(OCI_IMAGE), r#"{"schemaVersion":2}"#.to_owned(), "an image manifest must have a config"),
     ];
     for (kind, body, reason) in cases {
-        let error = Manifest::parse(kind, body.as_bytes()).unwrap_err();
+        let error = parse_as(kind, body.as_bytes()).unwrap_err();
         assert_eq!(error.to_string(), reason, "{kind:?} {body}");
     }
 }
@@ -83,14 +112,14 @@ fn null_is_an_empty_list() {
     let image = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":null,"manifests":null}}"#);
     assert_eq!(parse(&image).unwrap().references.len(), 1);
     let index = r#"{"schemaVersion":2,"config":null,"layers":null,"manifests":null}"#;
-    let of = |body: &str| Manifest::parse(None, body.as_bytes()).map(|manifest| (manifest.kind, manifest.references));
+    let of = |body: &str| parse_as(None, body.as_bytes()).map(|manifest| (manifest.kind, manifest.references));
     assert_eq!(of(index), Ok((ManifestKind::OciIndex, Vec::new())));
     assert_eq!(of(&image).map(|(kind, _)| kind), Ok(ManifestKind::OciImage));
 }
 
 #[test]
 fn the_kind_follows_from_the_body_where_the_request_says_nothing() {
-    let kind = |body: &str| Manifest::parse(None, body.as_bytes()).map(|m| m.kind);
+    let kind = |body: &str| parse_as(None, body.as_bytes()).map(|m| m.kind);
     assert_eq!(kind(&format!(r#"{{"schemaVersion":2,"config":{CONFIG}}}"#)), Ok(ManifestKind::OciImage));
     assert_eq!(kind(r#"{"schemaVersion":2,"manifests":[]}"#), Ok(ManifestKind::OciIndex));
     assert!(kind(r#"{"schemaVersion":2}"#).is_err());
@@ -130,7 +159,7 @@ fn descriptors() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in prop::option::of(".{0,40}")) {
-        prop_assert!(Manifest::parse(kind.as_deref(), &bytes).is_err());
+        prop_assert!(parse_as(kind.as_deref(), &bytes).is_err());
     }
 
     #[test]
@@ -149,7 +178,7 @@ proptest! {
         }
         body.push('}');
         for kind in [None, Some(OCI_IMAGE), Some("application/vnd.oci.image.index.v1+json")] {
-            let Ok(manifest) = Manifest::parse(kind, body.as_bytes()) else { continue };
+            let Ok(manifest) = parse_as(kind, body.as_bytes()) else { continue };
             prop_assert_eq!(version, 2);
             prop_assert!(kind.is_none_or(|kind| kind == manifest.kind.media_type()));
             let mut seen = std::collections::HashSet::new();
@@ -194,7 +223,7 @@ proptest! {
         let mut body = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{CONFIG}],"annotations":{{"a":"b"}}}}"#).into_bytes();
         let index = at.index(body.len());
         body[index] = byte;
-        let _ = Manifest::parse(Some(OCI_IMAGE), &body);
-        let _ = Manifest::parse(Some(OCI_IMAGE), &body[..cut.index(body.len())]);
+        let _ = parse_as(Some(OCI_IMAGE), &body);
+        let _ = parse_as(Some(OCI_IMAGE), &body[..cut.index(body.len())]);
     }
 }
