@@ -11,6 +11,8 @@ use super::validate::Faults;
 pub struct Gc {
     /// Time that an unreferenced blob is kept after its last upload, mount or existence check, or after a start of the
     /// node.
+    ///
+    /// Existence checks and open sessions can extend it to seven times its length, and at least to an hour.
     pub grace: TimeSpan,
     /// Time from the end of one collection to the start of the next. 0: only `skyberth gc` collects.
     pub interval: TimeSpan,

@@ -11,7 +11,12 @@
 //!   answer touches the blob *before* it looks. Collection marks the blob as being collected in the same table, under
 //!   the digest's lock. So either the answer comes first, and the mark finds the blob young; or the answer waits for
 //!   the lock and finds the blob gone.
-//! - A repository with an open upload session is left alone: its client may be about to push a manifest.
+//! - A client with an open upload session may be about to push a manifest, with blobs that it was told of when the
+//!   session began or later. So sessions keep the blobs of their repository.
+//! - Neither answers nor sessions keep a blob for ever. After seven grace periods (at least an hour) without a manifest
+//!   it is overdue, and answers call it absent: its client pushes it again, which makes it new. Whoever was told of it
+//!   before still has the grace period from then on, or the session that began within it. A session keeps blobs for
+//!   seven grace periods, too. Whether a blob is overdue is known in memory only, so a start postpones it.
 //! - A file is removed only under its digest's lock, after a check that it is unreferenced. A push keeps that lock from
 //!   the rename into the store until the reference is committed.
 
@@ -55,6 +60,9 @@ pub async fn collect(registry: &Arc<Registry>, dry_run: bool) -> Result<Collecte
     let _one_at_a_time = registry.collecting.lock().await;
     // Sessions first: an open session protects its repository, an expired one no longer does.
     let mut collected = Collected { uploads: registry.expire_uploads(dry_run).await?, ..Collected::default() };
+    if !dry_run {
+        registry.grace.begin_collection();
+    }
     let mut after = None;
     loop {
         let from: Option<RepositoryName> = after.take();
@@ -68,6 +76,9 @@ pub async fn collect(registry: &Arc<Registry>, dry_run: bool) -> Result<Collecte
         if !page.more {
             break;
         }
+    }
+    if !dry_run {
+        registry.grace.end_collection();
     }
     collected.files += sweep::sweep(registry, dry_run).await?;
     if !dry_run {
@@ -130,10 +141,11 @@ async fn collect_blob(
     dry_run: bool,
 ) -> Result<bool, Error> {
     if dry_run {
-        return Ok(!registry.has_open_upload(repository) && registry.grace.is_over(repository, digest));
+        return Ok(!registry.is_kept_by_session(repository, digest) && registry.grace.is_over(repository, digest));
     }
+    registry.grace.found_unreferenced(repository, digest);
     let lock = registry.content.locks.lock(digest).await;
-    if registry.has_open_upload(repository) || !registry.grace.begin_collecting(repository, digest) {
+    if registry.is_kept_by_session(repository, digest) || !registry.grace.begin_collecting(repository, digest) {
         return Ok(false);
     }
     let command = Command::CollectBlob { repository: repository.clone(), digest: digest.clone() };

@@ -3,16 +3,37 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Collected, collect, scrub};
 use crate::oci::{Algorithm, Digest, Reference};
-use crate::service::{Start, Started};
+use crate::service::{Caller, GraceTable, ManifestPush, Start, Started};
 use crate::testing::Fixture;
 
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 impl Fixture {
+    /// A fixture whose blobs are overdue after this time.
+    fn with_overdue(grace: Duration, overdue: Duration) -> Self {
+        let mut fixture = Fixture::new(grace);
+        let registry = Arc::get_mut(&mut fixture.registry).unwrap();
+        registry.grace = GraceTable::with_overdue(grace, overdue);
+        fixture
+    }
+
+    /// Collects until the blob is gone.
+    async fn collect_until_gone(&self, digest: &Digest) {
+        let until = Instant::now() + PATIENCE;
+        while self.registry.catalog().blob(&self.repository, digest).unwrap().is_some() {
+            assert!(Instant::now() < until, "the blob is never collected");
+            self.collect().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     async fn collect(&self) -> Collected {
         collect(&self.registry, false).await.unwrap()
     }
@@ -64,6 +85,83 @@ async fn a_repository_that_is_pushed_to_is_left_alone() {
     fixture.registry.cancel_upload(&crate::service::Caller::local(), &fixture.repository, &progress.id).await.unwrap();
     assert_eq!(fixture.collect().await.blobs, 1);
     assert!(!fixture.has(&digest).await);
+}
+
+/// Each check postponed the collection, so a client that repeated it kept what nobody needed for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn repeated_checks_keep_a_blob_only_for_a_limited_time() {
+    let fixture = Fixture::with_overdue(Duration::from_secs(3), Duration::from_millis(300));
+    let digest = fixture.push_blob(b"asked for again and again").await;
+    let until = Instant::now() + PATIENCE;
+    while fixture.has(&digest).await {
+        assert!(Instant::now() < until, "checks keep it");
+        fixture.collect().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(fixture.file(&digest).exists(), "the last answer's grace period goes on");
+    fixture.collect_until_gone(&digest).await;
+    assert!(!fixture.file(&digest).exists());
+    fixture.push_blob(b"asked for again and again").await;
+    assert!(fixture.has(&digest).await, "a push makes it new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_brings_an_overdue_blob_back() {
+    let fixture = Fixture::with_overdue(Duration::from_hours(1), Duration::ZERO);
+    let digest = fixture.push_blob(b"needed at last").await;
+    fixture.collect().await;
+    assert!(!fixture.has(&digest).await, "it is overdue at once");
+    let manifest = fixture.push_manifest(&digest, 14).await;
+    assert!(fixture.has(&digest).await);
+    fixture.collect().await;
+    let reference = Reference::Digest(manifest);
+    fixture.registry.delete_manifest(&Caller::local(), &fixture.repository, &reference).await.unwrap();
+    assert!(fixture.has(&digest).await, "its grace period starts with the delete");
+}
+
+/// A session that never ended kept all blobs of its repository.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_keeps_blobs_only_for_a_limited_time() {
+    let fixture = Fixture::with_overdue(Duration::ZERO, Duration::from_secs(2));
+    let digest = fixture.push_blob(b"kept by a session").await;
+    let repository = &fixture.repository;
+    let started = fixture.registry.begin_upload(&Caller::local(), repository, Start::Session(None)).await.unwrap();
+    assert_eq!(fixture.collect().await.kept, 1);
+    fixture.collect_until_gone(&digest).await;
+    let Started::Session(progress) = started else { panic!("{started:?}") };
+    assert!(fixture.registry.upload_progress(repository, &progress.id).is_ok(), "the session goes on");
+}
+
+/// Deletes of manifests with thousands of absent references, and mounts of absent blobs, filled the table. Then every
+/// blob of the registry counted as young.
+#[tokio::test(flavor = "multi_thread")]
+async fn absent_blobs_have_no_grace_period() {
+    let fixture = Fixture::new(Duration::from_hours(1));
+    let config = fixture.push_blob(b"config").await;
+    let absent = |number: u8| Digest::of(Algorithm::Sha256, &[number]);
+    let layer = |number| {
+        let kind = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+        format!(r#"{{"mediaType":"{kind}","digest":"{}","size":1,"urls":["https://example.com"]}}"#, absent(number))
+    };
+    let layers = (0..9).map(layer).collect::<Vec<_>>().join(",");
+    let config = format!(r#"{{"mediaType":"a/b","digest":"{config}","size":6}}"#);
+    let push = ManifestPush {
+        reference: Reference::Tag("latest".parse().unwrap()),
+        digest: None,
+        tags: Vec::new(),
+        content_type: Some("application/vnd.oci.image.manifest.v1+json".into()),
+        precondition: None,
+        body: format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#).into(),
+    };
+    let (registry, repository, caller) = (&fixture.registry, &fixture.repository, Caller::local());
+    let pushed = registry.put_manifest(&caller, repository, push).await.unwrap();
+    registry.delete_manifest(&caller, repository, &Reference::Digest(pushed.digest)).await.unwrap();
+    for from in [None, Some("other".parse().unwrap())] {
+        let mount = Start::Mount(absent(100), from);
+        let started = registry.begin_upload(&caller, repository, mount).await.unwrap();
+        assert!(matches!(started, Started::Session(_)), "{started:?}");
+    }
+    assert_eq!(registry.grace.touched(), 1, "only the config is there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,7 +99,9 @@ impl Registry {
 
     /// The length of a blob by the catalog. The blob is touched before the lookup, or a collection could come between.
     async fn known_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
-        self.touch(repository, digest).await;
+        if !self.touch(repository, digest).await? {
+            return Err(Error::BlobUnknown);
+        }
         let size = self.catalog().blob(repository, digest)?;
         if size.is_none() {
             self.grace.forget(repository, digest);

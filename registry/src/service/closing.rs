@@ -203,8 +203,8 @@ impl Registry {
     }
 
     async fn link(&self, repository: &RepositoryName, digest: &Digest, size: u64) -> Result<(), Error> {
-        // The digest's lock is taken, so no collection works on it: a plain touch is enough.
-        let _ = self.grace.touch(repository, digest);
+        // The digest's lock is taken, so no collection works on it.
+        let _ = self.grace.renew(repository, digest);
         let command = Command::LinkBlob { repository: repository.clone(), digest: digest.clone(), size };
         self.catalog().commit(vec![command]).await?;
         self.metrics.blobs_pushed.inc();

@@ -307,19 +307,35 @@ impl Registry {
                 self.catalog().commit(vec![command]).await?
             }
             Reference::Digest(digest) => {
-                // The content that this manifest references starts its grace period now. This comes before the commit,
-                // so that no collection can come between.
-                if let Some(record) = self.catalog().manifest(repository, digest)? {
-                    for needed in &record.references {
-                        self.touch(repository, needed).await;
-                    }
-                }
+                self.renew_references(repository, digest).await?;
                 self.catalog().delete_manifest(repository.clone(), digest.clone()).await?
             }
         };
         tracing::info!(request.id = %caller.request, client = %caller.address, %repository, %reference,
             "a {} was deleted", if matches!(reference, Reference::Tag(_)) { "tag" } else { "manifest" });
         self.content.remove_orphans(committed.orphaned).await;
+        Ok(())
+    }
+
+    /// Starts the grace period of blobs that a manifest references, before it is deleted. No collection comes between,
+    /// since the manifest still references them. Absent ones get none: they would fill the table.
+    async fn renew_references(&self, repository: &RepositoryName, manifest: &Digest) -> Result<(), Error> {
+        let (name, manifest) = (repository.clone(), manifest.clone());
+        let present = self.reading(move |catalog| {
+            let mut present = catalog.manifest(&name, &manifest)?.map_or_else(Vec::new, |record| record.references);
+            let mut failed = None;
+            present.retain(|digest| match catalog.blob(&name, digest) {
+                Ok(size) => size.is_some(),
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            });
+            failed.map_or(Ok(present), |error| Err(error.into()))
+        });
+        for digest in present.await? {
+            let _ = self.grace.renew(repository, &digest);
+        }
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
 use crate::content::LocalContent;
-use crate::oci::Digest;
+use crate::oci::{Digest, RepositoryName};
 use crate::placement::{Durability, Remote};
 use crate::telemetry::metrics::Metrics;
 
@@ -217,11 +217,21 @@ impl Registry {
         self.content.reading(work).await
     }
 
-    /// Restarts a blob's grace period. Waits if the blob is being collected.
-    pub(crate) async fn touch(&self, repository: &crate::oci::RepositoryName, digest: &Digest) {
-        if self.grace.touch(repository, digest) == Touch::BeingCollected {
-            drop(self.content.locks.lock(digest).await);
-            let _ = self.grace.touch(repository, digest);
+    /// Restarts a blob's grace period before a client is told whether it exists. Waits if the blob is being collected.
+    /// False if clients must be told that it is absent, since no manifest has needed it for too long.
+    pub(crate) async fn touch(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        match self.grace.touch(repository, digest) {
+            Touch::Kept => return Ok(true),
+            Touch::BeingCollected => drop(self.content.locks.lock(digest).await),
+            Touch::Overdue if self.is_overdue(repository, digest)? => return Ok(false),
+            Touch::Overdue => {}
         }
+        let _ = self.grace.renew(repository, digest);
+        Ok(true)
+    }
+
+    /// True if no manifest has needed a blob of the repository for too long.
+    pub(crate) fn is_overdue(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.grace.is_overdue(repository, digest) && self.catalog().referring(repository, digest, 1)?.is_empty())
     }
 }

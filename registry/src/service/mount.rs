@@ -15,7 +15,22 @@ impl Registry {
         digest: &Digest,
         from: Option<RepositoryName>,
     ) -> Result<bool, Error> {
-        self.touch(repository, digest).await;
+        if !self.touch(repository, digest).await? {
+            return Ok(false);
+        }
+        let mounted = self.mount_from_any(repository, digest, from).await;
+        if !matches!(mounted, Ok(true)) && self.catalog().blob(repository, digest)?.is_none() {
+            self.grace.forget(repository, digest);
+        }
+        mounted
+    }
+
+    async fn mount_from_any(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        from: Option<RepositoryName>,
+    ) -> Result<bool, Error> {
         let sources = if let Some(from) = from {
             vec![from]
         } else {
@@ -23,10 +38,16 @@ impl Registry {
             self.reading(move |catalog| Ok(catalog.holders(&wanted, CANDIDATES)?)).await?
         };
         for from in sources {
+            if self.is_overdue(&from, digest)? {
+                continue;
+            }
             // A mount of content whose file is lost would keep the client from uploading it again.
             match self.catalog().blob(&from, digest)? {
                 Some(size) if self.content.is_whole(digest, size).await? || self.is_placed(digest)? => {}
                 _ => continue,
+            }
+            if self.catalog().blob(repository, digest)?.is_none() {
+                self.grace.inherit(&from, repository, digest);
             }
             let command = Command::MountBlob { repository: repository.clone(), digest: digest.clone(), from };
             match self.catalog().commit(vec![command]).await {

@@ -48,6 +48,8 @@ pub(super) enum Outcome {
 pub(super) struct Session {
     pub(super) id: UploadId,
     pub(super) owner: RepositoryName,
+    /// When it began, or when the node was started.
+    pub(super) began: Instant,
     /// `None` if it is only on disk, after a restart or a failure.
     pub(super) upload: Arc<tokio::sync::Mutex<Option<Upload>>>,
     state: Mutex<State>,
@@ -95,7 +97,8 @@ impl Drop for WriteLock {
 impl Session {
     pub(super) fn new(id: UploadId, owner: RepositoryName, offset: u64, upload: Option<Upload>, seen: Instant) -> Self {
         let state = Mutex::new(State { fate: Fate::Open, offset, last_activity: seen });
-        Session { id, owner, upload: Arc::new(tokio::sync::Mutex::new(upload)), state }
+        let began = Instant::now();
+        Session { id, owner, began, upload: Arc::new(tokio::sync::Mutex::new(upload)), state }
     }
 
     pub(super) fn progress(&self) -> Progress {

@@ -274,9 +274,11 @@ impl Registry {
         }
     }
 
-    /// True if a session of the repository is open. Its client may rely on blobs that no manifest references yet.
-    pub(crate) fn has_open_upload(&self, repository: &RepositoryName) -> bool {
-        self.sessions.lock().values().any(|session| session.owner == *repository)
+    /// True if an open session of the repository keeps a blob from being collected.
+    pub(crate) fn is_kept_by_session(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        let sessions = self.sessions.lock();
+        let mut began = sessions.values().filter(|session| session.owner == *repository).map(|session| session.began);
+        began.any(|began| self.grace.is_kept_by_session(began, repository, digest))
     }
 
     /// Number of open sessions.
