@@ -1,6 +1,5 @@
 //! The signals that end the process, and the deadline of a stop.
 
-use std::sync::mpsc;
 use std::time::Duration;
 use std::{io, thread};
 
@@ -28,32 +27,18 @@ pub fn shutdown_token(deadline: Duration) -> io::Result<CancellationToken> {
 
 async fn listen(mut signals: Signals, token: CancellationToken, deadline: Duration) {
     signals.end().await;
-    // A thread, since blocking work can delay the end of the runtime. It starts before the first log line, which may
-    // block.
+    // A thread, since blocking work can delay the end of the runtime.
     thread::spawn(move || {
         thread::sleep(deadline);
-        say(|| tracing::error!("the stop took too long, so the process exits now; the next start completes it"));
+        tracing::error!("the stop took too long, so the process exits now; the next start completes it");
         std::process::exit(LATE);
     });
     let within_ms = deadline.as_millis() as u64;
-    say(move || tracing::info!(within_ms, "stopping; a second signal ends the process at once"));
+    tracing::info!(within_ms, "stopping; a second signal ends the process at once");
     token.cancel();
     signals.end().await;
     // Every acknowledged write is on disk already. Ending here is no worse than a crash, which the next start handles.
     std::process::exit(INTERRUPTED);
-}
-
-/// Longest time that a log line may delay the end of the process.
-const LINE_TIME: Duration = Duration::from_millis(100);
-
-/// Writes a log line, but does not wait long for it: the reader of standard error may hang.
-fn say(line: impl FnOnce() + Send + 'static) {
-    let (written, wait) = mpsc::channel::<()>();
-    thread::spawn(move || {
-        line();
-        drop(written);
-    });
-    let _ = wait.recv_timeout(LINE_TIME);
 }
 
 struct Signals {
@@ -70,7 +55,7 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 Some(()) = self.hangup.recv() => {
-                    say(|| tracing::info!("ignored SIGHUP: no setting can be reloaded, restart the node to apply a change"));
+                    tracing::info!("ignored SIGHUP: no setting can be reloaded, restart the node to apply a change");
                 }
             }
         }
@@ -87,7 +72,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Log, LogFormat};
-    use crate::telemetry::logs::subscriber;
+    use crate::telemetry::logs::init;
 
     #[tokio::test]
     #[ignore = "the child of `the_first_signal_cancels_and_the_second_exits`"]
@@ -95,7 +80,11 @@ mod tests {
         let deadline = std::env::var(DEADLINE_MS).map_or(30_000, |text| text.parse().unwrap());
         if std::env::var_os(LOG_HANGS).is_some() {
             let log = Log { level: "info".into(), format: LogFormat::Text, access: AccessLog::Off };
-            tracing::subscriber::set_global_default(subscriber(&log, || Hanging).unwrap()).unwrap();
+            std::mem::forget(init(&log).unwrap());
+            // More than a pipe holds.
+            for number in 0..20_000 {
+                tracing::info!(number, "a line");
+            }
         }
         let token = shutdown_token(Duration::from_millis(deadline)).unwrap();
         println!("child: ready");
@@ -109,21 +98,6 @@ mod tests {
 
     const DEADLINE_MS: &str = "SIGNAL_TEST_DEADLINE_MS";
     const LOG_HANGS: &str = "SIGNAL_TEST_LOG_HANGS";
-
-    /// A pipe that nobody reads.
-    struct Hanging;
-
-    impl io::Write for Hanging {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            loop {
-                thread::park();
-            }
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     struct Started {
         child: Child,
@@ -141,6 +115,8 @@ mod tests {
                 .env(DEADLINE_MS, deadline_ms)
                 .envs(variables.iter().copied())
                 .stdout(Stdio::piped())
+                // Nobody reads it.
+                .stderr(Stdio::piped())
                 .spawn()
                 .unwrap();
             let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -183,7 +159,7 @@ mod tests {
 
     /// The first line blocked the stop and the watch over it, so that only SIGKILL ended the process.
     #[test]
-    fn a_log_that_hangs_holds_up_no_stop() {
+    fn a_log_that_nobody_reads_holds_up_no_stop() {
         let mut started = Started::with("200", &[(LOG_HANGS, "1")]);
         started.send("HUP");
         started.send("TERM");

@@ -1,18 +1,23 @@
 //! Log lines on standard error, as text or JSON.
 
 mod repeats;
+mod sink;
 
 use std::io;
 
 use tracing::Subscriber;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{MakeWriter, SubscriberBuilder};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{InvalidLogFilter, Log, LogFilter, LogFormat};
 use repeats::{Counted, Repeats};
+use sink::Sink;
 
 pub use repeats::Counts;
+pub(super) use sink::DROPPED;
 
 /// Logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +35,23 @@ pub enum LogError {
 
 /// Starts logging to standard error. Repeated failures are counted.
 pub fn init(config: &Log) -> Result<Counts, LogError> {
-    let repeats = Repeats::new(config.format == LogFormat::Json);
-    counting(config, io::stderr, repeats.clone())?.try_init()?;
-    Ok(Counts::start(repeats)?)
+    let json = config.format == LogFormat::Json;
+    let (repeats, sink) = (Repeats::new(json), Sink::stderr(json));
+    counting(config, sink.clone(), repeats.clone())?.try_init()?;
+    Ok(Counts::start(repeats, sink)?)
+}
+
+/// A line of the log about itself, with a count in a field of this name.
+fn own_line(json: bool, message: &str, (name, count): (&str, u64)) -> Result<String, std::fmt::Error> {
+    let mut time = String::new();
+    SystemTime.format_time(&mut Writer::new(&mut time))?;
+    if json {
+        let target = module_path!();
+        let mut line = serde_json::json!({ "timestamp": time, "level": "WARN", "message": message, "target": target });
+        line[name] = count.into();
+        return Ok(format!("{line}\n"));
+    }
+    Ok(format!("{time}  WARN {}: {message} {name}={count}\n", module_path!()))
 }
 
 /// The logger of `config`, writing to `writer`.

@@ -201,6 +201,8 @@ impl Metrics {
         add(to, "scrub_errors", "Files that the background check found damaged or could not read", &self.scrub_errors);
         let help = "Times that content was missing or damaged when it was read";
         add(to, "content_damaged", help, &self.content_damaged);
+        let help = "Log lines dropped because nobody read standard error";
+        add(to, "log_lines_dropped", help, &*super::logs::DROPPED);
     }
 }
 

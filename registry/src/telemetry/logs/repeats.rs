@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use super::own_line;
+use super::sink::Sink;
 
 /// Time for which repeats of a failure are counted instead of written.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -84,16 +86,7 @@ impl Repeats {
     }
 
     fn line(&self, (message, count): Count) -> Result<String, fmt::Error> {
-        let mut time = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut time))?;
-        let again = format!("{count} more times: {message}");
-        if self.json {
-            let line = serde_json::json!({
-                "timestamp": time, "level": "WARN", "message": again, "repeated": count, "target": module_path!(),
-            });
-            return Ok(format!("{line}\n"));
-        }
-        Ok(format!("{time}  WARN {}: {again} repeated={count}\n", module_path!()))
+        own_line(self.json, &format!("{count} more times: {message}"), ("repeated", count))
     }
 
     /// Writes the due counts on lines of their own.
@@ -109,25 +102,26 @@ impl Repeats {
 #[derive(Debug)]
 pub struct Counts {
     repeats: Repeats,
+    sink: Sink,
     _running: mpsc::Sender<()>,
 }
 
 impl Counts {
     /// Starts a thread that writes counts soon after they are due. It ends when this is dropped.
-    pub(super) fn start(repeats: Repeats) -> io::Result<Self> {
+    pub(super) fn start(repeats: Repeats, sink: Sink) -> io::Result<Self> {
         let (running, ended) = mpsc::channel();
-        let looking = repeats.clone();
+        let (looking, mut output) = (repeats.clone(), sink.clone());
         thread::Builder::new().name("log-counts".into()).spawn(move || {
             while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                looking.write(Instant::now(), INTERVAL, &mut io::stderr());
+                looking.write(Instant::now(), INTERVAL, &mut output);
             }
         })?;
-        Ok(Counts { repeats, _running: running })
+        Ok(Counts { repeats, sink, _running: running })
     }
 
     /// Writes all counts, since no later line will.
-    pub fn end(self) {
-        self.repeats.write(Instant::now(), Duration::ZERO, &mut io::stderr());
+    pub fn end(mut self) {
+        self.repeats.write(Instant::now(), Duration::ZERO, &mut self.sink);
     }
 }
 
