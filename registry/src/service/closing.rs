@@ -126,7 +126,7 @@ impl Registry {
         length: Option<u64>,
         mut body: B,
     ) -> Result<Closed, Error> {
-        let lock = self.fill(lock, chunk, length, false, &mut body).await?;
+        let lock = self.fill(lock, chunk, length, None, &mut body).await?;
         self.publish(lock, digest).await
     }
 

@@ -15,6 +15,7 @@ mod mount;
 mod overview;
 mod referrers;
 mod sessions;
+mod sync_turns;
 mod upload_body;
 mod uploads;
 
@@ -92,6 +93,7 @@ pub struct Registry {
     /// Messages for the operator, besides the figures of `status`.
     pub(crate) notes: Vec<String>,
     sessions: sessions::Sessions,
+    sync_turns: sync_turns::SyncTurns,
     transfers: Arc<Semaphore>,
     large_manifests: Arc<Semaphore>,
     overviews: overview::Overviews,
@@ -112,6 +114,7 @@ impl Registry {
     pub fn open_to_read(content: LocalContent, limits: Limits) -> Self {
         Registry {
             grace: GraceTable::new(limits.grace),
+            sync_turns: sync_turns::SyncTurns::default(),
             transfers: Arc::new(Semaphore::new(limits.max_transfers)),
             large_manifests: Arc::new(Semaphore::new(LARGE_MANIFESTS)),
             collecting: tokio::sync::Mutex::new(()),

@@ -8,16 +8,17 @@ use tokio::task::JoinError;
 
 use super::Error;
 use super::error::Progress;
+use super::sync_turns::ClientTurns;
 
 /// Limits of a body, and what to do if it ends early.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Plan {
     /// Exact bytes of a ranged chunk; `None` for a stream.
     pub(super) exactly: Option<u64>,
     /// Most bytes of the blob; 0: no limit.
     pub(super) max_blob_size: u64,
-    /// Sync the new end before returning. Not needed if the session is closed next.
-    pub(super) sync: bool,
+    /// Sync the new end before returning, on a turn of the client. Not needed if the session is closed next.
+    pub(super) sync: Option<ClientTurns>,
 }
 
 /// Appends the whole body to the upload in `slot`, or else leaves it as `plan` says. Returns the slot unless the thread
@@ -29,7 +30,7 @@ where
 {
     let writer = |frames| {
         tokio::task::spawn_blocking(move || {
-            let result = write(slot.as_mut(), plan, frames);
+            let result = write(slot.as_mut(), &plan, frames);
             (slot, result)
         })
     };
@@ -40,13 +41,14 @@ where
     }
 }
 
-fn write(upload: &mut Upload, plan: Plan, frames: Frames) -> Result<(), Error> {
+fn write(upload: &mut Upload, plan: &Plan, frames: Frames) -> Result<(), Error> {
     let mark = upload.mark();
     let start = upload.offset();
     match append_all(upload, plan, frames) {
         Ok(()) => {}
         // The received part of a ranged chunk is kept. GET and 416 tell the client where to continue.
         Err(Error::BodyBroken) if plan.exactly.is_some() => {
+            let _turn = plan.sync.as_ref().map(ClientTurns::take);
             upload.sync_point()?;
             return Err(Error::BodyBroken);
         }
@@ -55,13 +57,16 @@ fn write(upload: &mut Upload, plan: Plan, frames: Frames) -> Result<(), Error> {
             return Err(error);
         }
     }
-    if plan.sync && upload.offset() > start {
+    if let Some(turns) = &plan.sync
+        && upload.offset() > start
+    {
+        let _turn = turns.take();
         upload.sync_point()?;
     }
     Ok(())
 }
 
-fn append_all(upload: &mut Upload, plan: Plan, mut frames: Frames) -> Result<(), Error> {
+fn append_all(upload: &mut Upload, plan: &Plan, mut frames: Frames) -> Result<(), Error> {
     let start = upload.offset();
     while let Some(data) = frames.read().map_err(|Incomplete| Error::BodyBroken)? {
         let end = upload.offset() + data.len() as u64;

@@ -12,6 +12,7 @@ use futures_util::Stream;
 
 use super::error::Progress;
 use super::sessions::{Session, WriteLock};
+use super::sync_turns::ClientTurns;
 use super::upload_body::{Plan, receive};
 use super::{Caller, Error, Registry};
 use crate::catalog::CatalogState;
@@ -199,7 +200,8 @@ impl Registry {
     ) -> Result<Progress, Error> {
         let session = self.sessions.find(repository, id)?;
         let lock = self.acquire(&session, chunk != Chunk::Stream).await?;
-        self.fill(lock, chunk, length, true, body).await?;
+        let turns = self.sync_turns.of(caller.address);
+        self.fill(lock, chunk, length, Some(turns), body).await?;
         let progress = session.progress();
         tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
             offset = progress.offset, "an upload was appended to");
@@ -243,7 +245,7 @@ impl Registry {
         lock: WriteLock,
         chunk: Chunk,
         length: Option<u64>,
-        sync: bool,
+        sync: Option<ClientTurns>,
         body: &mut B,
     ) -> Result<WriteLock, Error> {
         let mut lock = if lock.guard.is_some() { lock } else { self.load(lock).await? };
