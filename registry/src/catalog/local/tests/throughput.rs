@@ -1,11 +1,11 @@
-//! Group commit, and the duration of a rebuild.
+//! Group commit, the size of the journal, and the duration of a rebuild.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::{Catalog, CatalogOptions};
 use super::disk::on_faulty_disk;
-use super::{assert_equals_rebuild, digest, link, options, put, repository};
+use super::{assert_equals_rebuild, digest, link, options, put, repository, small_journal};
 use crate::catalog::command::CommitError;
 
 const COMMITTERS: u64 = 64;
@@ -51,6 +51,56 @@ async fn a_closed_catalog_turns_commits_away() {
     assert!(matches!(catalog.commit(vec![link("a", 1)]).await, Err(CommitError::Unavailable)));
     assert!(catalog.blob(&repository("a"), &digest(1)).is_err());
     catalog.close();
+}
+
+/// A client that moves one tag again and again adds facts without end, of which only the last counts.
+#[test]
+fn moves_of_one_tag_do_not_grow_the_journal() {
+    const MOST: u64 = 160 << 10;
+    let place = tempfile::tempdir().unwrap();
+    let (catalog, _) = Catalog::open(small_journal(options(place.path()))).unwrap();
+    let moves = |count: u64| (0..count).map(|number| put("a", number % 2, &[], &["latest"])).collect::<Vec<_>>();
+    let mut written = 0;
+    while written < 8 * MOST {
+        let before = catalog.status().sequence;
+        catalog.commit_blocking(moves(500)).unwrap();
+        // A fact has more bytes than that.
+        written += 100 * (catalog.status().sequence - before);
+        let until = Instant::now() + Duration::from_secs(30);
+        while catalog.journal_bytes() > MOST {
+            assert!(Instant::now() < until, "{} bytes after {written} written", catalog.journal_bytes());
+            // The writer looks for a finished compaction at each turn.
+            catalog.commit_blocking(moves(2)).unwrap();
+        }
+    }
+    assert_equals_rebuild(&catalog);
+}
+
+/// Run with `-- --ignored --nocapture`: manifests with as many references as a push may have.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn time_of_a_rebuild_of_crowded_manifests() {
+    const REFERENCES: u64 = 10_000;
+    let place = tempfile::tempdir().unwrap();
+    let options = CatalogOptions { index_cache_bytes: 64 << 20, ..options(place.path()) };
+    let (catalog, _) = Catalog::open(options.clone()).unwrap();
+    for image in 0..30 {
+        let references: Vec<_> = (0..REFERENCES).map(|number| scattered(image * REFERENCES + number)).collect();
+        let push = put("crowded", image, &references, &["latest"]);
+        let started = Instant::now();
+        catalog.commit_blocking(vec![push]).unwrap();
+        println!("committed {image} in {:?}", started.elapsed());
+    }
+    catalog.close();
+    drop(catalog);
+    std::fs::remove_dir_all(&options.index_dir).unwrap();
+    let (_catalog, report) = Catalog::open(options).unwrap();
+    println!("opened: {report:?}");
+}
+
+/// Digests in no order, as those of real content.
+fn scattered(number: u64) -> crate::oci::Digest {
+    crate::oci::Digest::of(crate::oci::Algorithm::Sha256, &number.to_le_bytes())
 }
 
 /// Run with `--release -- --ignored --nocapture`: 100,000 facts, 5 per image.
