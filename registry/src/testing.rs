@@ -147,7 +147,7 @@ fn content(folder: &Path, change: impl FnOnce(&mut CatalogOptions)) -> LocalCont
     options.index_reserve_bytes = 0;
     change(&mut options);
     let (catalog, _) = Catalog::open(options).unwrap();
-    LocalContent::new(catalog, store, 0, Arc::new(Metrics::new()))
+    LocalContent::new(catalog, store, Arc::new(Metrics::new()))
 }
 
 fn open_placing(

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,9 +62,26 @@ impl Mount {
     }
 
     /// Bytes that can still be written, as `statvfs` reports to the server.
+    #[expect(unsafe_code, reason = "std has no statvfs")]
     pub fn free(&self) -> anyhow::Result<u64> {
-        let found = Program::new("findmnt", Path::new("/dev/null")).args(["-bno", "AVAIL"]).arg(&self.path).run()?;
-        String::from_utf8_lossy(&found.stdout).trim().parse().context("no free space in findmnt's answer")
+        let path = std::ffi::CString::new(self.path.as_os_str().as_bytes())?;
+        let mut answer = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+        // SAFETY: `path` ends with a NUL, and `answer` is a writable statvfs.
+        let status = unsafe { libc::statvfs(path.as_ptr(), answer.as_mut_ptr()) };
+        ensure!(status == 0, "statvfs: {}", io::Error::last_os_error());
+        // SAFETY: statvfs returned 0, so it filled the whole structure.
+        let answer = unsafe { answer.assume_init() };
+        Ok(answer.f_bavail * answer.f_frsize)
+    }
+
+    /// Writes a file until this number of bytes is free, or fewer.
+    pub fn fill_up_to(&self, free: u64) -> anyhow::Result<()> {
+        let mut file = OpenOptions::new().create(true).append(true).open(self.path.join("ballast"))?;
+        let block = vec![0xA5; MIB as usize];
+        while self.free()? > free {
+            file.write_all(&block)?;
+        }
+        Ok(file.sync_all()?)
     }
 
     pub fn remount(&self, how: &str) -> anyhow::Result<()> {

@@ -21,6 +21,9 @@ pub(super) const PROOF: HeaderName = HeaderName::from_static(PROOF_HEADER);
 /// `Retry-After` when all peer-fetch slots are busy.
 const BUSY: Duration = Duration::from_secs(4);
 
+/// `Retry-After` when the disk is full: somebody must free space first.
+const FULL: Duration = Duration::from_secs(29);
+
 /// An error answer.
 #[derive(Debug)]
 pub(crate) struct HttpError {
@@ -64,6 +67,11 @@ impl HttpError {
     /// Tells the client that the same request may succeed after this time.
     pub(crate) fn retry_after(self, wait: Duration) -> Self {
         HttpError { retry_after: Some(wait), ..self }
+    }
+
+    /// Tells the client when to come back if the disk is full.
+    pub(crate) fn retry_if_full(self) -> Self {
+        if self.status == StatusCode::INSUFFICIENT_STORAGE { self.retry_after(FULL) } else { self }
     }
 
     /// Adds a proof with which a client can check the answer.
@@ -140,7 +148,7 @@ impl From<WriteError> for HttpError {
                 return HttpError::internal("failed to upload file to skynet", error);
             }
         };
-        HttpError::new(status, format!("failed to upload file to skynet: {message}"))
+        HttpError::new(status, format!("failed to upload file to skynet: {message}")).retry_if_full()
     }
 }
 
@@ -157,7 +165,7 @@ fn not_fetched(error: &Arc<FetchError>) -> HttpError {
         }
     };
     let error = HttpError::new(status, format!("failed to fetch skylink: {error}"));
-    if status == StatusCode::SERVICE_UNAVAILABLE { error.retry_after(BUSY) } else { error }
+    if status == StatusCode::SERVICE_UNAVAILABLE { error.retry_after(BUSY) } else { error.retry_if_full() }
 }
 
 impl From<OpenError> for HttpError {

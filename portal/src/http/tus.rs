@@ -260,7 +260,7 @@ impl From<TusError> for HttpError {
         };
         let answer = HttpError::new(status, message);
         let passes = matches!(status, StatusCode::LOCKED | StatusCode::SERVICE_UNAVAILABLE);
-        if passes { answer.retry_after(RETRY_AFTER) } else { answer }
+        if passes { answer.retry_after(RETRY_AFTER) } else { answer.retry_if_full() }
     }
 }
 

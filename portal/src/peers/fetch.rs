@@ -170,10 +170,7 @@ impl Fetch {
 /// Stores a verified sector, durably: readers get it from there, and a pin may reach it.
 async fn store(sectors: SectorStore, root: SectorRoot, bytes: Bytes) -> Result<(), FetchError> {
     let storing = spawn_blocking(move || {
-        if !sectors.has_room()? {
-            return Err(FetchError::DiskFull);
-        }
-        let mut sector = StagedSector::new(&sectors)?;
+        let mut sector = StagedSector::new(&sectors, bytes.len() as u64)?;
         sector.write_at(&bytes, 0)?;
         let mut batch = sectors.batch();
         batch.add(sector, root)?;

@@ -26,7 +26,7 @@ impl Batch {
     }
 
     /// Adds a complete sector with the root of its bytes.
-    pub(crate) fn add(&mut self, sector: StagedSector, root: SectorRoot) -> io::Result<()> {
+    pub(crate) fn add(&mut self, mut sector: StagedSector, root: SectorRoot) -> io::Result<()> {
         sector.finish()?;
         // Held before it gets its name: a sweep that sees the file also sees the hold.
         self.held.add(root);

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use content_store::{free_space, make_directory, sync_directory};
+use content_store::{Room, make_directory, sync_directory};
 use skynet_formats::profile::SectorSize;
 use skynet_formats::sector::SectorRoot;
 
@@ -60,14 +60,15 @@ struct Shared {
     incoming: PathBuf,
     quarantine: PathBuf,
     size: SectorSize,
-    /// Uploads are refused if fewer free bytes are left on the disk.
-    reserve: u64,
+    /// Room for sectors.
+    room: Room,
     next_name: AtomicU64,
     holds: Arc<Holds>,
 }
 
 impl SectorStore {
-    /// Opens the store below `root`, and makes missing directories. Leftovers of uploads are removed.
+    /// Opens the store below `root`, and makes missing directories. Its writers leave `reserve` bytes of the file system
+    /// free. Leftovers of uploads are removed.
     pub(crate) fn open(root: &Path, size: SectorSize, reserve: u64) -> io::Result<Self> {
         let [sectors, incoming, quarantine] = ["sectors", "incoming", "quarantine"].map(|name| root.join(name));
         for directory in [&sectors, &incoming, &quarantine] {
@@ -80,8 +81,8 @@ impl SectorStore {
             fs::remove_file(entry?.path())?;
         }
         let next_name = AtomicU64::new(0);
-        let holds = Arc::default();
-        Ok(SectorStore(Arc::new(Shared { sectors, incoming, quarantine, size, reserve, next_name, holds })))
+        let (room, holds) = (Room::new(&sectors, reserve), Arc::default());
+        Ok(SectorStore(Arc::new(Shared { sectors, incoming, quarantine, size, room, next_name, holds })))
     }
 
     /// The size of every sector in this store.
@@ -119,9 +120,11 @@ impl SectorStore {
         Held::new(Arc::clone(&self.0.holds))
     }
 
-    /// True if there is room for uploads.
-    pub(crate) fn has_room(&self) -> io::Result<bool> {
-        Ok(free_space(&self.0.sectors)? >= self.0.reserve)
+    /// Checks that there is room for uploads, so that none begins that could only fail.
+    ///
+    /// Errors: [`io::ErrorKind::StorageFull`].
+    pub(crate) fn check_room(&self) -> io::Result<()> {
+        self.0.room.check(self.0.size.bytes() as u64)
     }
 
     /// Moves a damaged sector to the quarantine for inspection. Later reads do not find it.

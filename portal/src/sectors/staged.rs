@@ -5,13 +5,15 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use content_store::{start_write_back, sync_data};
+use content_store::{Reserved, start_write_back, sync_data};
 use skynet_formats::sector::SectorRoot;
 
 use super::SectorStore;
 
 /// Sectors are private to the portal's user and never change.
 const MODE: u32 = 0o400;
+/// Bytes that a file system may need for a sector beside its content.
+const BLOCK: u64 = 4096;
 /// Bytes copied at a time.
 const COPY_STEP: u64 = 256 * 1024;
 
@@ -22,16 +24,22 @@ pub(crate) struct StagedSector {
     path: PathBuf,
     /// End of the last byte that is not zero.
     significant: u64,
+    /// Room for the rest.
+    room: Option<Reserved>,
     /// True if it is another name of an existing file.
     taken_over: bool,
     published: bool,
 }
 
 impl StagedSector {
-    pub(crate) fn new(store: &SectorStore) -> io::Result<Self> {
+    /// A sector that will have at most `length` bytes before its last zeros. Their room is reserved.
+    ///
+    /// Errors: [`io::ErrorKind::StorageFull`].
+    pub(crate) fn new(store: &SectorStore, length: u64) -> io::Result<Self> {
+        let room = Some(store.0.room.reserve(length + BLOCK)?);
         let path = store.incoming_path();
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(StagedSector { file, path, significant: 0, taken_over: false, published: false })
+        Ok(StagedSector { file, path, significant: 0, room, taken_over: false, published: false })
     }
 
     /// A sector whose bytes are the first `length` bytes of an existing file. The file gets a second name, and must not
@@ -44,9 +52,17 @@ impl StagedSector {
         }
         let path = store.incoming_path();
         if last != [0] && fs::hard_link(from, &path).is_ok() {
-            return Ok(StagedSector { file: source, path, significant: length, taken_over: true, published: false });
+            let taken = StagedSector {
+                file: source,
+                path,
+                significant: length,
+                room: None,
+                taken_over: true,
+                published: false,
+            };
+            return Ok(taken);
         }
-        let mut copy = StagedSector::new(store)?;
+        let mut copy = StagedSector::new(store, length)?;
         let mut buffer = vec![0; COPY_STEP.min(length) as usize];
         let mut position = 0;
         while position < length {
@@ -63,12 +79,16 @@ impl StagedSector {
         // Zeros at the end of a sector are never stored.
         let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { return Ok(()) };
         self.file.write_all_at(&bytes[..=last], offset)?;
+        if let Some(room) = &mut self.room {
+            room.written(last as u64 + 1);
+        }
         self.significant = self.significant.max(offset + last as u64 + 1);
         Ok(())
     }
 
     /// Starts the write-back of the sector; no writes may follow.
-    pub(super) fn finish(&self) -> io::Result<()> {
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.room = None;
         start_write_back(&self.file, 0, self.significant);
         self.file.set_permissions(Permissions::from_mode(MODE))
     }

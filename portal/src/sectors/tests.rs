@@ -16,7 +16,7 @@ fn store() -> (SectorStore, tempfile::TempDir) {
 
 fn put(store: &SectorStore, bytes: &[u8]) -> SectorRoot {
     let mut batch = store.batch();
-    let mut sector = StagedSector::new(store).unwrap();
+    let mut sector = StagedSector::new(store, store.sector_size().bytes() as u64).unwrap();
     sector.write_at(bytes, 0).unwrap();
     let root = sector_root(store.sector_size(), bytes);
     batch.add(sector, root).unwrap();
@@ -85,7 +85,7 @@ fn an_abandoned_batch_leaves_no_file_behind_but_named_sectors() {
     let (store, directory) = store();
     let mut batch = store.batch();
     for number in 0..20_u8 {
-        let mut sector = StagedSector::new(&store).unwrap();
+        let mut sector = StagedSector::new(&store, store.sector_size().bytes() as u64).unwrap();
         sector.write_at(&[number + 1], 0).unwrap();
         batch.add(sector, sector_root(store.sector_size(), &[number + 1])).unwrap();
     }

@@ -94,10 +94,8 @@ impl Chunks {
 
 impl Storing {
     fn begin_chunk(&mut self, profile: Profile) -> Result<(), WriteError> {
-        if !self.sectors.has_room()? {
-            return Err(WriteError::DiskFull);
-        }
-        let pieces = (0..profile.data_pieces()).map(|_| StagedSector::new(&self.sectors));
+        let length = profile.sector_size().bytes() as u64;
+        let pieces = (0..profile.data_pieces()).map(|_| StagedSector::new(&self.sectors, length));
         self.pieces = pieces.collect::<Result<_, _>>()?;
         Ok(())
     }

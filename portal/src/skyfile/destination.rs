@@ -61,7 +61,7 @@ impl Destination {
             return Err(WriteError::Blocked);
         }
         let mut batch = batch.unwrap_or_else(|| self.sectors.batch());
-        let mut sector = StagedSector::new(&self.sectors)?;
+        let mut sector = StagedSector::new(&self.sectors, base.len() as u64)?;
         sector.write_at(base, 0)?;
         batch.add(sector, root)?;
         // 1. All sectors. A crash up to here: sectors without a pin, swept.

@@ -169,8 +169,8 @@ impl Skyfiles {
     }
 
     fn begin(&self, admission: Admission, profile: Profile, storing: Storing) -> Result<SkyfileWriter, WriteError> {
-        if storing != Storing::Nothing && !self.sectors.has_room()? {
-            return Err(WriteError::DiskFull);
+        if storing != Storing::Nothing {
+            self.sectors.check_room()?;
         }
         let (sectors, pins, blocklist) = (self.sectors.clone(), self.pins.clone(), self.reader.blocklist().clone());
         let destination = Destination { sectors, pins, blocklist, profile, storing };

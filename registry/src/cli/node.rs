@@ -61,7 +61,7 @@ impl Node {
                 std::fs::create_dir_all(directory)?;
             }
         }
-        let content = content(config, &data, (catalog, store), backend.is_some(), &metrics);
+        let content = content(&data, (catalog, store), backend.is_some(), &metrics);
         let mut registry = Registry::open(content, limits(config))?;
         if let Some(backend) = &backend {
             registry = registry.with_remote(remote(config, &data, backend, &beside));
@@ -97,7 +97,7 @@ impl Node {
         options.deadline = deadline;
         let (catalog, report) = Catalog::open_to_read(options)?;
         let store = ContentStore::open_to_read(data.path());
-        let content = content(config, &data, (catalog, store), backend.is_some(), &metrics);
+        let content = content(&data, (catalog, store), backend.is_some(), &metrics);
         let mut registry = Registry::open_to_read(content, limits(config));
         if let Some(backend) = &backend {
             registry = registry.with_remote(remote(config, &data, backend, &beside));
@@ -131,13 +131,12 @@ fn options(
 }
 
 fn content(
-    config: &Config,
     data: &DataDir,
     (catalog, store): (Catalog, ContentStore),
     has_backend: bool,
     metrics: &Arc<Metrics>,
 ) -> LocalContent {
-    let content = LocalContent::new(catalog, store, config.storage.reserve.bytes(), Arc::clone(metrics));
+    let content = LocalContent::new(catalog, store, Arc::clone(metrics));
     if has_backend { content.with_unit_hashes(data.unit_hashes()) } else { content }
 }
 

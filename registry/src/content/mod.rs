@@ -33,8 +33,6 @@ pub struct LocalContent {
     pub(crate) store: ContentStore,
     pub(crate) locks: DigestLocks,
     pub(crate) metrics: Arc<Metrics>,
-    /// Bytes that cold reads leave free on the disk.
-    pub(crate) reserve: u64,
     /// Work that runs to its end even if its client leaves.
     pub(crate) tasks: TaskTracker,
     /// Checked before any file of content is removed.
@@ -46,13 +44,12 @@ pub struct LocalContent {
 
 impl LocalContent {
     /// The content in this catalog and this store, which belong together.
-    pub fn new(catalog: Catalog, store: ContentStore, reserve: u64, metrics: Arc<Metrics>) -> Self {
+    pub fn new(catalog: Catalog, store: ContentStore, metrics: Arc<Metrics>) -> Self {
         LocalContent {
             catalog,
             store,
             locks: DigestLocks::new(),
             metrics,
-            reserve,
             tasks: TaskTracker::new(),
             kept: kept_files::Keeper::default(),
             hot: hot::HotContent::default(),

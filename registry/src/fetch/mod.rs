@@ -143,14 +143,12 @@ pub(crate) async fn open(
     let proven = content.unit_roots().is_some() && places.iter().any(|place| place.read_back);
     let content = if proven { with_unit_hashes(here, content).await? } else { content };
     let locators = places.into_iter().map(|place| place.locator).collect();
-    let needed = here.reserve.saturating_add(size);
-    let staged = here.blocking(move |store| match store.free_space()? < needed {
-        true => Ok(None),
-        false => store.stage(size).map(Some),
-    });
-    let Some(staged) = staged.await? else {
-        tracing::warn!(%digest, size_bytes = size, "no space is left to read content from the backend");
-        return Err(Error::Unavailable);
+    let staged = match here.blocking(move |store| store.stage(size)).await {
+        Err(content::Error::DiskFull) => {
+            tracing::warn!(%digest, size_bytes = size, "no space is left to read content from the backend");
+            return Err(Error::Unavailable);
+        }
+        staged => staged?,
     };
     let cold = Arc::new(Cold {
         here: Arc::clone(here),

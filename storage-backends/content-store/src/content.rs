@@ -66,6 +66,7 @@ impl ContentStore {
             self.watch(disk::sync_data(&standing).map_err(StoreError::io("sync", &place.file)))?;
             return self.sync_names(&place);
         }
+        let _room = self.reserve(bytes.len() as u64)?;
         let name = layout::temporary_name(unique_number());
         let temporary = self.layout().uploads.join(&name);
         let _guard = self.protect(name);

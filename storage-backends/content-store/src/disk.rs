@@ -117,9 +117,22 @@ pub fn start_write_back(file: &File, offset: u64, length: u64) {
     }
 }
 
+/// What this process may still use of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Free {
+    pub(super) bytes: u64,
+    /// `None` where the number of files is not limited.
+    pub(super) files: Option<u64>,
+}
+
 /// Bytes that this process may still write to the file system of `path`.
-#[expect(unsafe_code, reason = "statvfs has no safe wrapper")]
 pub fn free_space(path: &Path) -> io::Result<u64> {
+    free(path).map(|free| free.bytes)
+}
+
+/// What this process may still use of the file system of `path`.
+#[expect(unsafe_code, reason = "statvfs has no safe wrapper")]
+pub(super) fn free(path: &Path) -> io::Result<Free> {
     let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
     let mut answer = std::mem::MaybeUninit::<libc::statvfs>::uninit();
     // SAFETY: `path` ends with a NUL, and `answer` is a writable statvfs.
@@ -128,7 +141,8 @@ pub fn free_space(path: &Path) -> io::Result<u64> {
     }
     // SAFETY: statvfs returned 0, so it filled the whole structure.
     let answer = unsafe { answer.assume_init() };
-    Ok(answer.f_bavail.saturating_mul(answer.f_frsize))
+    let files = (answer.f_files > 0).then_some(answer.f_favail);
+    Ok(Free { bytes: answer.f_bavail.saturating_mul(answer.f_frsize), files })
 }
 
 /// Failures on demand, only for the thread that plans them.

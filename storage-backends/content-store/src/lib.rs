@@ -14,6 +14,7 @@ mod finish;
 pub mod hasher;
 mod layout;
 pub mod record;
+mod room;
 mod staged;
 pub mod staging;
 mod trouble;
@@ -35,6 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Algorithm;
 use layout::{Layout, Place, SHARDS};
+use room::OVERHEAD;
 use staging::{ONE_FILE, Sessions};
 use upload_state::UploadState;
 
@@ -44,6 +46,7 @@ pub use disk::faults;
 pub use disk::{free_space, make_directory, rename, replace_file, start_write_back, sync_data, sync_directory};
 pub use error::{CommitUploadError, StoreError};
 pub use finish::FinishedUpload;
+pub use room::{Reserved, Room};
 pub use staged::Staged;
 pub use staging::SYNC_STEP;
 pub use upload::{Mark, Upload, UploadInfo};
@@ -85,7 +88,7 @@ impl ContentStore {
         ContentStore::open_with_reserve(root, 0)
     }
 
-    /// Opens a store like [`open`](ContentStore::open). Uploads leave `reserve` bytes of its file system free.
+    /// Opens a store like [`open`](ContentStore::open). Its writers leave `reserve` bytes of its file system free.
     pub fn open_with_reserve(root: &Path, reserve: u64) -> Result<Self, StoreError> {
         let layout = Layout::new(root);
         make_durable_root(root)?;
@@ -124,6 +127,15 @@ impl ContentStore {
     pub fn free_space(&self) -> Result<u64, StoreError> {
         let root = &self.layout().root;
         disk::free_space(root).map_err(StoreError::io("ask for the free space of", root))
+    }
+
+    /// Reserves room for content of this length.
+    fn reserve(&self, bytes: u64) -> Result<Reserved, StoreError> {
+        let root = &self.layout().root;
+        self.sessions()
+            .room()
+            .reserve(bytes.saturating_add(OVERHEAD))
+            .map_err(StoreError::io("keep the reserve of", root))
     }
 
     fn sessions(&self) -> &Sessions<UploadState> {

@@ -27,8 +27,12 @@ pub struct Staged {
 }
 
 impl ContentStore {
-    /// A file of `length` bytes. Unwritten bytes read as zeros, and no space is reserved.
+    /// A file of `length` bytes, for which there is room now. Unwritten bytes read as zeros. Their room is reserved when
+    /// they are written, since nobody may ever read them.
+    ///
+    /// Errors: [`StoreError::DiskFull`].
     pub fn stage(&self, length: u64) -> Result<Staged, StoreError> {
+        self.sessions().check_room(length)?;
         let name = layout::temporary_name(unique_number());
         let path = self.layout().uploads.join(&name);
         self.in_flight().insert(name.clone());
@@ -59,6 +63,7 @@ impl Staged {
     /// Writes bytes at `offset`. Long pieces with the alignment of [`DIRECT_ALIGNMENT`](super::DIRECT_ALIGNMENT) may be
     /// on the disk when this returns, and not in the page cache.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
+        let _room = self.store.reserve(bytes.len() as u64)?;
         let written = match self.direct.write_at(bytes, offset) {
             Ok(false) => disk::write_at(&self.file, bytes, offset),
             direct => direct.map(drop),

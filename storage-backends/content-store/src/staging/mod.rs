@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::record::{Format, Undecodable, replace};
+use super::room::{OVERHEAD, Room};
 use super::{StoreError, UploadId, disk};
 use segments::Segments;
 
@@ -62,7 +63,7 @@ pub struct Sessions<R> {
 struct Place {
     path: PathBuf,
     segment: u64,
-    reserve: u64,
+    room: Room,
 }
 
 impl Place {
@@ -70,13 +71,9 @@ impl Place {
         self.path.join(id.as_str())
     }
 
-    fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
-        let free = disk::free_space(&self.path).map_err(StoreError::io("ask for the free space of", &self.path))?;
-        if free < self.reserve.saturating_add(bytes) {
-            let full = io::ErrorKind::StorageFull.into();
-            return Err(StoreError::io("keep the reserve of", &self.path)(full));
-        }
-        Ok(())
+    /// Names the directory in a failure to get room.
+    fn granted<T>(&self, room: io::Result<T>) -> Result<T, StoreError> {
+        room.map_err(StoreError::io("keep the reserve of", &self.path))
     }
 }
 
@@ -84,14 +81,20 @@ impl<R: SessionState> Sessions<R> {
     /// The sessions below an existing directory. Their bytes are in files of `segment` bytes, a number that must not
     /// change, or in [`ONE_FILE`]. Sessions leave `reserve` bytes of the file system free.
     pub fn new(path: &Path, segment: u64, reserve: u64) -> Self {
-        Sessions { place: Arc::new(Place { path: path.to_path_buf(), segment, reserve }), state: PhantomData }
+        let room = Room::new(path, reserve);
+        Sessions { place: Arc::new(Place { path: path.to_path_buf(), segment, room }), state: PhantomData }
     }
 
-    /// Checks that this number of bytes fits beside the reserve.
+    /// Checks that there is room for this number of bytes now, and reserves nothing.
     ///
     /// Errors: [`StoreError::DiskFull`].
     pub fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
-        self.place.check_room(bytes)
+        self.place.granted(self.place.room.check(bytes))
+    }
+
+    /// The room that sessions reserve from.
+    pub(crate) fn room(&self) -> &Room {
+        &self.place.room
     }
 
     /// The files with the first `length` bytes of a session, each with its number of bytes.
@@ -104,6 +107,7 @@ impl<R: SessionState> Sessions<R> {
     ///
     /// Errors: [`StoreError::UploadExists`], [`StoreError::DiskFull`].
     pub fn create(&self, id: &UploadId, state: R) -> Result<Session<R>, StoreError> {
+        let _room = self.place.granted(self.place.room.reserve(OVERHEAD))?;
         let path = self.place.session(id);
         DirBuilder::new().mode(disk::DIRECTORY_MODE).create(&path).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => StoreError::UploadExists(id.clone()),

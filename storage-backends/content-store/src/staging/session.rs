@@ -6,14 +6,12 @@ use std::time::SystemTime;
 
 use super::segments::Segments;
 use super::{Place, SessionState, segments, write_record};
+use crate::room::{OVERHEAD, Reserved};
 use crate::{StoreError, UploadId, disk};
 
 /// Bytes between two sync points. A power cut loses at most this much, and the closing sync has about this much left to
 /// write.
 pub const SYNC_STEP: u64 = 64 * 1024 * 1024;
-
-/// Bytes between two looks at the free space.
-const ROOM_STEP: u64 = 4 * 1024 * 1024;
 
 /// An open session, its only handle. Dropping it keeps the session on disk, at its last sync point.
 #[derive(Debug)]
@@ -30,8 +28,8 @@ pub struct Session<R> {
     recorded: u64,
     /// Whether the session's directory is known to be durable.
     entry_durable: bool,
-    /// There was room for the bytes before this offset.
-    room: u64,
+    /// Room for the next bytes and the next record, until the next sync point.
+    slice: Option<Reserved>,
     /// After a failure, the bytes past the last sync point are unknown.
     poisoned: bool,
 }
@@ -40,7 +38,7 @@ impl<R: SessionState> Session<R> {
     pub(super) fn new(place: &Arc<Place>, id: &UploadId, state: R, files: Segments) -> Self {
         let (path, recorded, synced) = (place.session(id), state.offset(), files.length());
         let (place, id) = (Arc::clone(place), id.clone());
-        Session { place, id, path, state, files, synced, recorded, entry_durable: false, room: 0, poisoned: false }
+        Session { place, id, path, state, files, synced, recorded, entry_durable: false, slice: None, poisoned: false }
     }
 
     /// The session's id.
@@ -86,8 +84,8 @@ impl<R: SessionState> Session<R> {
         if due { self.sync_point() } else { Ok(()) }
     }
 
-    /// Adds the next bytes: all of them, or none if it fails. Every byte of every session passes here, after the check
-    /// that there is room for it.
+    /// Adds the next bytes: all of them, or none if it fails. Every byte of every session passes here, after room for it
+    /// was reserved.
     ///
     /// Errors: [`StoreError::DiskFull`] leaves the session usable at its offset before the call. After any other error,
     /// the session may return [`StoreError::UploadPoisoned`] from then on.
@@ -96,20 +94,26 @@ impl<R: SessionState> Session<R> {
         // Otherwise these bytes would be mistaken for others that the record states.
         self.sync_if_behind()?;
         let before = self.offset();
-        let unknown = before >= self.room;
-        if unknown {
-            self.place.check_room(bytes.len() as u64)?;
-        }
+        let mut slice = self.slice_for(bytes.len() as u64)?;
         self.files.append(bytes).inspect_err(|error| {
             let cut = self.files.cut(before);
             // Only a full disk is known to leave earlier bytes untouched.
             self.poisoned = cut.is_err() || !error.is_disk_full();
         })?;
-        if unknown {
-            self.room = before + ROOM_STEP;
-        }
+        slice.written(bytes.len() as u64);
+        self.slice = Some(slice);
         let synced = self.files.sync_oldest();
         self.poison_on(synced)
+    }
+
+    /// The slice, or a new one if this number of bytes and a record do not fit into its rest. After any failure the
+    /// session has none: it may stay idle for long.
+    fn slice_for(&mut self, bytes: u64) -> Result<Reserved, StoreError> {
+        let needed = bytes.saturating_add(OVERHEAD);
+        match self.slice.take().filter(|slice| slice.bytes() >= needed) {
+            Some(slice) => Ok(slice),
+            None => self.place.granted(self.place.room.slice(needed)),
+        }
     }
 
     /// Makes everything up to the offset survive a power cut.
@@ -119,8 +123,8 @@ impl<R: SessionState> Session<R> {
     pub fn sync_point(&mut self) -> Result<(), StoreError> {
         self.check_sound()?;
         let offset = self.offset();
-        // The next request looks at the free space by itself.
-        self.room = 0;
+        // Given back at the end, when the record is written. The next request reserves a slice by itself.
+        let _room = self.slice.take();
         if self.entry_durable && self.synced == offset && self.recorded == offset {
             return Ok(());
         }
@@ -150,6 +154,7 @@ impl<R: SessionState> Session<R> {
         if offset > self.offset() {
             return Err(StoreError::StaleMark { id: self.id.clone(), offset: self.offset(), mark: offset });
         }
+        self.slice = None;
         if offset == self.offset() {
             return Ok(false);
         }
@@ -158,7 +163,6 @@ impl<R: SessionState> Session<R> {
         let cut = self.files.cut(offset);
         self.poison_on(cut)?;
         self.synced = self.synced.min(offset);
-        self.room = 0;
         Ok(true)
     }
 
@@ -185,5 +189,34 @@ impl<R: SessionState> Session<R> {
     /// Poisons the session if a step failed that leaves its bytes unknown.
     pub(crate) fn poison_on<T>(&mut self, step: Result<T, StoreError>) -> Result<T, StoreError> {
         step.inspect_err(|_| self.poisoned = true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::disk::faults::{Step, plan};
+    use crate::{ContentStore, UploadId};
+
+    /// 4 MiB would be missing to others for as long as an idle session lives.
+    #[test]
+    fn an_idle_session_has_no_room() {
+        let place = tempfile::tempdir().unwrap();
+        let store = ContentStore::open(place.path()).unwrap();
+        let mut upload = store.create_upload(&UploadId::from_random([7; 16]), "a", None).unwrap();
+        let start = upload.mark();
+        upload.append(b"abc").unwrap();
+        assert!(upload.session.slice.as_ref().is_some_and(|slice| slice.bytes() > 0));
+        upload.sync_point().unwrap();
+        assert!(upload.session.slice.is_none(), "after a sync point");
+        upload.append(b"def").unwrap();
+        upload.roll_back(start).unwrap();
+        assert!(upload.session.slice.is_none(), "after a rollback");
+        plan(Step::Write, 0, libc::ENOSPC);
+        upload.append(b"ghi").unwrap_err();
+        assert!(upload.session.slice.is_none(), "after a failed write");
+        upload.append(b"ghi").unwrap();
+        plan(Step::Write, 0, libc::ENOSPC);
+        upload.sync_point().unwrap_err();
+        assert!(upload.session.slice.is_none(), "after a sync point that failed");
     }
 }

@@ -122,8 +122,9 @@ fn an_append_whose_sync_point_does_not_fit_takes_nothing() {
 #[test]
 fn an_append_into_the_reserve_takes_nothing_each_time() {
     let fixture = Fixture::new();
+    drop(fixture.create(Algorithm::Sha256));
     let store = ContentStore::open_with_reserve(fixture.directory.path(), u64::MAX).unwrap();
-    let mut upload = store.create_upload(&id(), "a", None).unwrap();
+    let mut upload = store.open_upload(&id()).unwrap().unwrap();
     for _ in 0..2 {
         assert!(upload.append(b"x").unwrap_err().is_disk_full());
     }
@@ -256,4 +257,17 @@ fn a_file_system_that_really_is_full_keeps_what_it_has_and_takes_more_after_a_re
     taken.extend_from_slice(&chunk);
     upload.finish(&sha256(&taken)).unwrap().publish().unwrap();
     assert_eq!(again.read_verified(&sha256(&taken), taken.len() as u64).unwrap(), taken);
+}
+
+/// Manifests were written into the reserve, and a cold read began its file there.
+#[test]
+fn nothing_new_begins_in_the_reserve() {
+    let fixture = Fixture::new();
+    fixture.store.put_bytes(&sha256(b"stored"), b"stored").unwrap();
+    let store = ContentStore::open_with_reserve(fixture.directory.path(), u64::MAX).unwrap();
+    assert!(store.create_upload(&id(), "a", None).unwrap_err().is_disk_full());
+    assert!(store.put_bytes(&sha256(b"new"), b"new").unwrap_err().is_disk_full());
+    assert!(store.stage(1).unwrap_err().is_disk_full());
+    store.put_bytes(&sha256(b"stored"), b"stored").expect("what is stored already takes no space");
+    assert!(fixture.names("uploads").is_empty() && !store.is_troubled());
 }
