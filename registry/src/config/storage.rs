@@ -15,9 +15,9 @@ pub struct Storage {
     pub backend: Backend,
     /// Directory of everything that the node writes.
     pub data: PathBuf,
-    /// Bytes of the disk to keep free: uploads are refused below it.
+    /// Bytes of the disk to keep free. Uploads get 507 a little above it, at nine eighths.
     ///
-    /// So deletes still find room.
+    /// So what was uploaded can be recorded, and deletes find room.
     pub reserve: ByteSize,
     /// Bytes of memory for the pages of the index.
     pub index_cache: ByteSize,
@@ -27,7 +27,8 @@ pub struct Storage {
     /// Bytes of local content above which the least recently used is evicted. Only content that was read back from the
     /// portals is evicted. 0: nothing is evicted.
     pub cache_size: ByteSize,
-    /// Bytes not yet on the portals at which further uploads get 503. 0: only the disk limits them.
+    /// Most bytes that are not on the portals yet, with those of unfinished uploads; beyond it, uploads and manifests get
+    /// 503. Larger blobs cannot be pushed. 0: only the disk limits them.
     pub staging_limit: ByteSize,
     /// Pieces of content uploaded to the portals at once, and removals in flight at each portal.
     pub transfers: usize,

@@ -131,7 +131,7 @@ pub enum Error {
     #[error("this node's disk fails, so no push can begin until it works again; retry soon")]
     StoreTroubled,
     /// `storage.staging_limit`: too many bytes are not on the portals yet.
-    #[error("too much content is not on the portals yet, so no upload can begin; retry soon")]
+    #[error("too much content is not on the portals yet, so no more is taken; retry soon")]
     StagingFull,
     /// The journal failed. Reads still work, writes do not.
     #[error("this node is read-only after a failure of its disk")]

@@ -125,6 +125,7 @@ impl Registry {
             let checked = self.reading(move |catalog| Ok(catalog.check_put(&command).map(|()| command)?));
             command = checked.await.map_err(|error| missing_from(error, manifest.kind.is_index()))?;
         }
+        let _staged = self.staging.of_new(push.body.len() as u64)?;
         let committed = {
             let _guard = self.content.locks.lock(&digest).await;
             let (name, body) = (digest.clone(), push.body.clone());

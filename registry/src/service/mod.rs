@@ -15,6 +15,7 @@ mod mount;
 mod overview;
 mod referrers;
 mod sessions;
+mod staging;
 mod sync_turns;
 mod upload_body;
 mod uploads;
@@ -33,6 +34,7 @@ use crate::content::LocalContent;
 use crate::oci::{Digest, RepositoryName};
 use crate::placement::{Durability, Remote};
 use crate::telemetry::metrics::Metrics;
+use staging::Staging;
 
 pub use blobs::{Blob, ColdBlob, Found};
 pub use caller::Caller;
@@ -94,6 +96,7 @@ pub struct Registry {
     pub(crate) notes: Vec<String>,
     sessions: sessions::Sessions,
     sync_turns: sync_turns::SyncTurns,
+    staging: Staging,
     transfers: Arc<Semaphore>,
     large_manifests: Arc<Semaphore>,
     overviews: overview::Overviews,
@@ -105,9 +108,10 @@ const LARGE_MANIFESTS: usize = 16;
 impl Registry {
     /// Opens a registry with the sessions that an earlier process left. Blocks.
     pub fn open(content: LocalContent, limits: Limits) -> Result<Self, StoreError> {
-        let sessions = sessions::Sessions::open(&content.store)?;
-        content.metrics.uploads_open.set(i64::try_from(sessions.count()).unwrap_or(i64::MAX));
-        Ok(Registry { sessions, ..Registry::open_to_read(content, limits) })
+        let registry = Registry::open_to_read(content, limits);
+        let sessions = sessions::Sessions::open(registry.store(), &registry.staging)?;
+        registry.metrics.uploads_open.set(i64::try_from(sessions.count()).unwrap_or(i64::MAX));
+        Ok(Registry { sessions, ..registry })
     }
 
     /// Opens a registry only for reading, without sessions.
@@ -123,6 +127,7 @@ impl Registry {
             overviews: overview::Overviews::new(),
             limits,
             metrics: Arc::clone(&content.metrics),
+            staging: Staging::new(content.catalog.clone()),
             content: Arc::new(content),
             sessions: sessions::Sessions::default(),
         }
@@ -131,6 +136,7 @@ impl Registry {
     /// Adds a backend. The catalog must have been opened with [`Remote::wanted`] of that backend.
     #[must_use]
     pub fn with_remote(self, remote: Remote) -> Self {
+        self.staging.limit_to(remote.settings.staging_limit);
         Registry { remote: Some(Arc::new(remote)), ..self }
     }
 

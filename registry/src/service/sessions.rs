@@ -12,6 +12,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
 use super::Error;
 use super::error::Progress;
+use super::staging::{Staged, Staging};
 use crate::oci::{Digest, RepositoryName};
 
 /// How long a closed session is remembered, so that a PUT repeated after a lost 201 gets its 201.
@@ -52,6 +53,8 @@ pub(super) struct Session {
     pub(super) began: Instant,
     /// `None` if it is only on disk, after a restart or a failure.
     pub(super) upload: Arc<tokio::sync::Mutex<Option<Upload>>>,
+    /// Its bytes on the disk, while it is open.
+    pub(super) staged: Arc<Staged>,
     state: Mutex<State>,
 }
 
@@ -95,10 +98,23 @@ impl Drop for WriteLock {
 }
 
 impl Session {
-    pub(super) fn new(id: UploadId, owner: RepositoryName, offset: u64, upload: Option<Upload>, seen: Instant) -> Self {
+    /// A session without bytes.
+    pub(super) fn new(upload: Upload, owner: RepositoryName, staging: &Staging) -> Self {
+        let (id, seen) = (upload.id().clone(), Instant::now());
+        Session::with(id, owner, 0, Some(upload), seen, staging)
+    }
+
+    fn with(
+        id: UploadId,
+        owner: RepositoryName,
+        offset: u64,
+        upload: Option<Upload>,
+        seen: Instant,
+        staging: &Staging,
+    ) -> Self {
         let state = Mutex::new(State { fate: Fate::Open, offset, last_activity: seen });
-        let began = Instant::now();
-        Session { id, owner, began, upload: Arc::new(tokio::sync::Mutex::new(upload)), state }
+        let (began, staged) = (Instant::now(), Arc::new(staging.of_existing(offset)));
+        Session { id, owner, began, upload: Arc::new(tokio::sync::Mutex::new(upload)), staged, state }
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -108,6 +124,7 @@ impl Session {
     /// Records the new offset.
     pub(super) fn reached(&self, offset: u64) {
         self.state().offset = offset;
+        self.staged.set(offset);
     }
 
     /// Cancels the session; true if it was open.
@@ -154,7 +171,7 @@ impl Session {
 }
 
 impl Sessions {
-    pub(super) fn open(store: &ContentStore) -> Result<Self, StoreError> {
+    pub(super) fn open(store: &ContentStore, staging: &Staging) -> Result<Self, StoreError> {
         let mut open = HashMap::new();
         for info in store.uploads()? {
             let Ok(owner) = info.owner.parse::<RepositoryName>() else {
@@ -164,7 +181,7 @@ impl Sessions {
             };
             let idle = info.last_activity.elapsed().unwrap_or_default();
             let seen = Instant::now().checked_sub(idle).unwrap_or_else(Instant::now);
-            open.insert(info.id.clone(), Arc::new(Session::new(info.id, owner, info.offset, None, seen)));
+            open.insert(info.id.clone(), Arc::new(Session::with(info.id, owner, info.offset, None, seen, staging)));
         }
         Ok(Sessions { open: Mutex::new(open), closed: Mutex::new(HashMap::new()) })
     }

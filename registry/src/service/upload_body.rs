@@ -1,5 +1,7 @@
 //! Writes a request body into an upload, on a blocking thread that hashes and writes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use content_store::Upload;
 use futures_util::Stream;
@@ -8,6 +10,7 @@ use tokio::task::JoinError;
 
 use super::Error;
 use super::error::Progress;
+use super::staging::Staged;
 use super::sync_turns::ClientTurns;
 
 /// Limits of a body, and what to do if it ends early.
@@ -19,6 +22,8 @@ pub(super) struct Plan {
     pub(super) max_blob_size: u64,
     /// Sync the new end before returning, on a turn of the client. Not needed if the session is closed next.
     pub(super) sync: Option<ClientTurns>,
+    /// The session's bytes in the account of staged bytes.
+    pub(super) staged: Arc<Staged>,
 }
 
 /// Appends the whole body to the upload in `slot`, or else leaves it as `plan` says. Returns the slot unless the thread
@@ -78,6 +83,7 @@ fn append_all(upload: &mut Upload, plan: &Plan, mut frames: Frames) -> Result<()
         {
             return Err(wrong_length(upload, start, exactly));
         }
+        plan.staged.add(data.len() as u64)?;
         upload.append(&data)?;
     }
     match plan.exactly {

@@ -4,7 +4,6 @@
 //! and its stated length, and `upload_body` the length as the bytes arrive.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use content_store::UploadId;
@@ -86,9 +85,7 @@ impl Registry {
             return Err(Error::ReadOnly);
         }
         self.check_store()?;
-        if self.is_staging_full() {
-            return Err(Error::StagingFull);
-        }
+        self.staging.check()?;
         if self.sessions.count() >= self.limits.max_uploads {
             return Err(Error::TooMany("open uploads"));
         }
@@ -97,31 +94,18 @@ impl Registry {
         self.content.tasks.spawn(async move { registry.make_session(repository, algorithm).await }).await?
     }
 
-    /// True if the bytes that wait to be placed have reached the limit.
-    fn is_staging_full(&self) -> bool {
-        let limit = self.remote.as_ref().map_or(0, |remote| remote.settings.staging_limit);
-        limit > 0 && self.catalog().backlog().bytes >= limit
-    }
-
     async fn make_session(
         &self,
         repository: RepositoryName,
         algorithm: Option<Algorithm>,
     ) -> Result<Arc<Session>, Error> {
         let id = UploadId::from_random(crate::ids::random());
-        let (owner, new_id, reserve) = (repository.to_string(), id.clone(), self.limits.reserve);
-        let upload = self
-            .blocking(move |store| match store.free_space()? < reserve {
-                true => Ok(None),
-                false => store.create_upload(&new_id, &owner, algorithm).map(Some),
-            })
-            .await;
-        let upload = match upload {
-            Ok(Some(upload)) => upload,
-            Ok(None) | Err(Error::DiskFull) => return Err(Error::NoNewUploads),
-            Err(error) => return Err(error),
+        let (owner, new_id) = (repository.to_string(), id.clone());
+        let upload = match self.blocking(move |store| store.create_upload(&new_id, &owner, algorithm)).await {
+            Err(Error::DiskFull) => return Err(Error::NoNewUploads),
+            upload => upload?,
         };
-        let session = Arc::new(Session::new(id.clone(), repository, 0, Some(upload), Instant::now()));
+        let session = Arc::new(Session::new(upload, repository, &self.staging));
         self.sessions.lock().insert(id, Arc::clone(&session));
         self.metrics.uploads_open.inc();
         Ok(session)
@@ -256,7 +240,8 @@ impl Registry {
         if limit > 0 && length.is_some_and(|length| offset.saturating_add(length) > limit) {
             return Err(Error::BlobTooLarge { limit });
         }
-        let (mut lock, result) = receive(lock, Plan { exactly, max_blob_size: limit, sync }, body).await?;
+        let plan = Plan { exactly, max_blob_size: limit, sync, staged: Arc::clone(&session.staged) };
+        let (mut lock, result) = receive(lock, plan, body).await?;
         if let Err(error) = result {
             if matches!(error, Error::Storage(_)) {
                 // What the disk did with the last bytes is unknown, so return to the last sync point.

@@ -15,6 +15,7 @@ mod rates;
 mod replay;
 mod resume;
 pub mod stack;
+mod staging;
 mod tus;
 mod unpin;
 
@@ -67,6 +68,7 @@ const CASES: &[Case] = &[
     ("one portal replays old answers, one is gone", replay::replaying),
     ("all portals gone: 503 for cold, warm goes on, placement resumes", outage::all_gone),
     ("all portals stall: 503 for cold, warm goes on", outage::all_stalled),
+    ("the staging limit holds for uploads at once and manifests", staging::limit_holds),
     ("staging full: 503, and uploads again afterwards", outage::staging_full),
     ("cold headers come in time from slow portals", manners::headers),
     ("a cold range reads one unit too much at most", manners::range),

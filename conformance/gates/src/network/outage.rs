@@ -139,8 +139,8 @@ pub fn staging_full(bench: &Bench) -> anyhow::Result<()> {
 
     let _server = server.kill()?.start()?;
     taken.iter().try_for_each(|bytes| has(&repo, bytes)).context("on a full staging, after kill -9")?;
-    let refused = repo.send(&Request::new("POST", repo.uploads()))?;
-    ensure!(refused.status == 503, "POST answers {} on a full staging after kill -9", refused.status);
+    let (more, _) = push_until_refused(&repo).context("on a full staging, after kill -9")?;
+    ensure!(more.is_empty(), "{} more blobs are taken on a full staging after kill -9", more.len());
 
     stack.set_all(&Fault::None);
     let again = wait_until(patience(bench), || {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use backends::wrap::{Call, Fault};
 use backends::{UNIT, UnitHash};
+use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{GRACE, Node, large, settings, unavailable};
 use crate::content::unit_hashes;
 use crate::fetch;
-use crate::oci::{Digest, Reference};
+use crate::oci::{Algorithm, Digest, Reference};
 use crate::placement::Settings;
 use crate::placement::eviction::pass;
 use crate::service::{ColdBlob, Error, Found, Start};
@@ -424,7 +425,11 @@ async fn uploads_wait_while_too_much_is_not_placed() {
     let mut node = Node::new(GRACE, Settings { staging_limit: 10, ..settings() });
     node.faults.always(Call::Put, Fault::Fail(unavailable));
     node.start();
-    let digest = node.fixture.push_blob(b"more than ten").await;
+    let (caller, large) = (crate::service::Caller::local(), Bytes::from_static(b"more than ten"));
+    let (name, body) = (Digest::of(Algorithm::Sha256, &large), futures_util::stream::iter([Ok::<_, Error>(large)]));
+    let pushed = node.fixture.registry.upload_at_once(&caller, &node.fixture.repository, name, None, body).await;
+    assert!(matches!(pushed, Err(Error::StagingFull)), "{pushed:?}");
+    let digest = node.fixture.push_blob(b"ten bytes!").await;
     let begun = node
         .fixture
         .registry
