@@ -52,7 +52,7 @@ impl Node {
         let mut data = DataDir::open(&config.storage.data, Kind::Registry)?;
         let backend = backend::backend(&config.storage, beside.portal.as_ref(), &metrics.backend)?;
         let options = options(config, &data, data.index(), backend.as_deref())?;
-        let (store, (catalog, report)) = open_both(data.path(), config.storage.reserve.bytes(), options)?;
+        let (store, (catalog, report)) = open_both(data.path(), uploads_reserve(config), options)?;
         if data.journal_id().is_none() {
             data.set_journal_id(report.journal.to_string())?;
         }
@@ -122,8 +122,8 @@ fn options(
 ) -> anyhow::Result<CatalogOptions> {
     let mut options = CatalogOptions::new(data.journal(), index);
     options.index_cache_bytes = config.storage.index_cache.bytes();
-    // Less than uploads leave free, so that uploaded content can still be committed.
-    options.index_reserve_bytes = config.storage.reserve.bytes() / 2;
+    options.index_reserve_bytes = config.storage.reserve.bytes();
+    options.journal.keep_free = config.storage.reserve.bytes();
     options.expected_journal =
         data.journal_id().map(str::parse).transpose().context("skyberth.json has no valid journal id")?;
     options.placement = backend.map(Remote::wanted);
@@ -159,6 +159,12 @@ fn open_both(
         // The store's error first, since it concerns the directory itself.
         Ok((store?, catalog?))
     })
+}
+
+/// Bytes that uploads leave free: more than the reserve, so that what was uploaded can be recorded.
+fn uploads_reserve(config: &Config) -> u64 {
+    let reserve = config.storage.reserve.bytes();
+    reserve.saturating_add(reserve / 8)
 }
 
 fn limits(config: &Config) -> Limits {

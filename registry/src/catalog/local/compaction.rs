@@ -33,16 +33,17 @@ impl Compactor {
         Compactor { writer, running: None, not_before: None, pause: PAUSE }
     }
 
-    /// Starts a compaction if the journal needs one and `room` says that it fits on the disk. Without that check, each
-    /// failed attempt would begin a new segment for nothing.
-    pub(super) fn start(&mut self, journal: &mut Journal, shared: &Shared, room: impl FnOnce(u64) -> bool) {
+    /// Starts a compaction if the journal needs one and the disk has room for it. Without that check, each failed
+    /// attempt would begin a new segment for nothing.
+    pub(super) fn start(&mut self, journal: &mut Journal, shared: &Shared) {
         let too_early = self.not_before.is_some_and(|time| Instant::now() < time);
         if self.running.is_some() || too_early || !journal.needs_compaction() {
             return;
         }
-        if !room(journal.compaction_bytes()) {
-            return self.put_off(&"the disk has no room for a new snapshot");
-        }
+        let room = match journal.reserve_for_compaction() {
+            Ok(room) => room,
+            Err(error) => return self.put_off(&error),
+        };
         let compaction = match journal.begin_compaction() {
             Ok(Some(compaction)) => compaction,
             Ok(None) => return,
@@ -55,7 +56,9 @@ impl Compactor {
         let (sender, receiver) = channel();
         let writer = self.writer.clone();
         let work = move || {
-            let _ = sender.send(compaction.run());
+            let outcome = compaction.run();
+            drop(room);
+            let _ = sender.send(outcome);
             // If the queue is full, the writer wakes anyway.
             if let Some(writer) = writer.upgrade() {
                 let _ = writer.try_send(Message::Wake);

@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use content_store::Room;
 use tokio::sync::oneshot;
 
 use self::backlog::BacklogCounter;
@@ -96,8 +97,8 @@ impl Catalog {
             shared: Arc::clone(&shared),
             journal,
             queue: waiting,
+            room: Room::new(workshop.directory.path(), options.index_reserve_bytes),
             workshop,
-            reserve_bytes: options.index_reserve_bytes,
             compactor: Compactor::new(queue.ordinary.downgrade()),
             clock: options.clock,
             boot: options.boot_id,

@@ -60,7 +60,7 @@ pub struct CatalogOptions {
     pub journal: journal::Options,
     /// Memory for index pages.
     pub index_cache_bytes: u64,
-    /// Least free space beside the index. Below it, only commits that free space are accepted: on a full disk sled
+    /// Bytes of the index's file system that commits leave free, except those that free space: on a full disk sled
     /// fails even for reads.
     pub index_reserve_bytes: u64,
     /// Most commits waiting for the writer. Callers beyond that wait for space in the queue.

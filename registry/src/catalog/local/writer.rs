@@ -1,12 +1,13 @@
 //! The only writer: checks the waiting requests, appends their facts, applies them to the index, then answers.
 
+use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use content_store::free_space;
+use content_store::{Reserved, Room};
 
 use super::check::{Accepted, Batch, Rejection};
 use super::compaction::Compactor;
@@ -19,6 +20,10 @@ use super::rebuild::Workshop;
 use super::request::Request;
 use super::shared::Shared;
 use crate::catalog::command::{CommitError, Committed};
+
+/// Bytes by which a batch makes the index larger, at most: a part of its own, and one for each unit of weight.
+const BATCH_BYTES: u64 = 64 << 10;
+const WEIGHT_BYTES: u64 = 256;
 
 /// Pause between two attempts to build an index.
 const REBUILD_PAUSE: Duration = Duration::from_secs(5);
@@ -36,7 +41,8 @@ pub(super) struct Writer {
     pub(super) journal: Journal,
     pub(super) queue: Waiting,
     pub(super) workshop: Workshop,
-    pub(super) reserve_bytes: u64,
+    /// Room beside the index.
+    pub(super) room: Room,
     pub(super) compactor: Compactor,
     pub(super) clock: Clock,
     pub(super) boot: String,
@@ -55,6 +61,8 @@ type Verdict = Result<Accepted, CommitError>;
 impl Writer {
     /// Works until the catalog is closed or dropped.
     pub(super) fn run(mut self) {
+        // Those of the last run are gone. This may use the space that is kept free, since that is what it is for.
+        self.journal.allocate_ahead(AppendKind::Releasing);
         loop {
             self.compactor.collect(&mut self.journal, &self.shared);
             if self.shared.is_stopping() {
@@ -64,12 +72,10 @@ impl Writer {
                 self.restore();
                 continue;
             }
-            let (path, reserve) = (self.workshop.directory.path(), self.reserve_bytes);
-            let room = |bytes: u64| free_space(path).is_ok_and(|free| free >= bytes.saturating_add(reserve));
-            self.compactor.start(&mut self.journal, &self.shared, room);
+            self.compactor.start(&mut self.journal, &self.shared);
             match self.queue.next() {
                 Turn::Batch(requests) => {
-                    let admit = self.admit();
+                    let (admit, _room) = self.admit(&requests);
                     self.process(requests, admit);
                 }
                 Turn::Wake => {}
@@ -79,11 +85,14 @@ impl Writer {
         self.close();
     }
 
-    /// Which requests to accept. If the file system does not report its free space, all.
-    fn admit(&self) -> Admit {
-        match free_space(self.workshop.directory.path()) {
-            Ok(free) if free < self.reserve_bytes => Admit::Releasing,
-            _ => Admit::All,
+    /// Which requests to accept, with the room that they need beside the index. If the file system does not report its
+    /// free space, all.
+    fn admit(&self, requests: &[Request]) -> (Admit, Option<Reserved>) {
+        let weight: usize = requests.iter().map(|request| request.weight).sum();
+        match self.room.reserve(BATCH_BYTES + weight as u64 * WEIGHT_BYTES) {
+            Ok(reserved) => (Admit::All, Some(reserved)),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => (Admit::Releasing, None),
+            Err(_) => (Admit::All, None),
         }
     }
 

@@ -8,13 +8,15 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Journal;
+use content_store::Reserved;
+
 use super::disk::{self, Disk};
 use super::error::{AppendError, CompactionError, ReplayError};
 use super::record::{self, FRAME_HEADER_BYTES, JournalId};
 use super::replay::{self, SegmentRecords};
 use super::segment;
 use super::snapshot::{self, SnapshotHeader, SnapshotReader, SnapshotWriter};
+use super::{AppendKind, Journal};
 
 /// A compaction ready to run on any thread. The journal can be appended to meanwhile. Dropping it cancels it.
 #[derive(Debug)]
@@ -69,9 +71,10 @@ impl Journal {
         bytes > (self.snapshot_bytes / 2).clamp(least, most)
     }
 
-    /// Most bytes that a compaction writes, approximately: those of the previous snapshot and the tail.
-    pub fn compaction_bytes(&self) -> u64 {
-        self.snapshot_bytes + self.tail_bytes
+    /// Reserves room for a compaction: about the bytes of the previous snapshot and the tail. A compaction frees space at
+    /// its end, so it may use half of what is kept free.
+    pub fn reserve_for_compaction(&self) -> io::Result<Reserved> {
+        self.room.leaving(self.options.keep_free / 2).reserve(self.snapshot_bytes + self.tail_bytes)
     }
 
     /// Seals the current segment, so that all records up to now can be merged. `None` if there are no records since the
@@ -90,7 +93,7 @@ impl Journal {
             return Ok(None);
         }
         if !self.current.is_empty() && !self.is_worth_merging(self.tail_bytes - self.current.used()) {
-            self.roll(0).map_err(|error| match error {
+            self.roll(0, AppendKind::Releasing).map_err(|error| match error {
                 AppendError::DiskFull => CompactionError::DiskFull,
                 AppendError::Failed | AppendError::TooLarge => CompactionError::Failed,
             })?;

@@ -23,6 +23,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
+use content_store::Room;
+
 use crate::catalog::fact::Fact;
 
 pub use compact::{Compaction, FinishedCompaction};
@@ -48,6 +50,8 @@ pub const MAX_SEGMENT_BYTES: u64 = MAX_BATCH_BYTES as u64 + (16 << 20);
 /// Options of a journal.
 #[derive(Clone)]
 pub struct Options {
+    /// Bytes of the file system that segments leave free, except those for batches that free space.
+    pub keep_free: u64,
     /// Length of a segment; at least the reserve and some records. A batch that needs more gets a longer segment.
     pub segment_bytes: u64,
     /// Bytes at the end of each segment that only [`AppendKind::Releasing`] may use.
@@ -67,6 +71,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            keep_free: 0,
             segment_bytes: SEGMENT_BYTES,
             reserve_bytes: RESERVE_BYTES,
             compact_at_least: 16 << 20,
@@ -102,6 +107,8 @@ pub struct Journal {
     /// The files that readers may see.
     layout: Arc<Layout>,
     current: Current,
+    /// Room for segments.
+    room: Room,
     /// The next segment, allocated in advance.
     spare: Option<Unused>,
     /// Allocation in advance is tried once per segment, so that a full disk does not slow every append.
@@ -202,7 +209,7 @@ impl Journal {
         self.tail_bytes += bytes;
         self.last += facts.len() as u64;
         self.layout.set_last(self.last);
-        self.allocate_ahead();
+        self.allocate_ahead(kind);
         Ok(first..=self.last)
     }
 
@@ -210,20 +217,27 @@ impl Journal {
         if self.current.has_room(bytes, self.options.reserve_bytes) {
             return Ok(());
         }
-        match self.roll(bytes) {
+        match self.roll(bytes, kind) {
             Err(AppendError::DiskFull) if kind == AppendKind::Releasing && self.current.has_room(bytes, 0) => Ok(()),
             result => result,
         }
     }
 
-    /// Seals the current segment and begins the next one, with room for an ordinary batch of `bytes`.
+    /// Seals the current segment and begins the next one, with room for an ordinary batch of `bytes`. An ordinary batch
+    /// gets a segment only if there is room for one more after it, so that the last one is left to batches that free
+    /// space. Those may use the space that is kept free, too.
     ///
     /// Durable steps, and what a crash after each leaves behind:
     /// 1. space is reserved (often in advance): a temporary file, removed at open. A full disk is noticed here;
     /// 2. [`segment::enter`]: an empty last segment, and the one before has no seal: the next open writes it;
     /// 3. the seal: an empty last segment.
-    fn roll(&mut self, bytes: u64) -> Result<(), AppendError> {
+    fn roll(&mut self, bytes: u64, kind: AppendKind) -> Result<(), AppendError> {
         let length = self.length_for(bytes);
+        let room = (kind == AppendKind::Ordinary).then(|| self.room.reserve(length)).transpose();
+        // If the free space cannot be read, the allocation decides.
+        if room.as_ref().is_err_and(disk::is_full) {
+            return Err(AppendError::DiskFull);
+        }
         let disk = Arc::clone(&self.options.disk);
         let unused = match self.spare.take().filter(|spare| spare.length >= length) {
             Some(spare) => spare,
@@ -253,13 +267,18 @@ impl Journal {
         if needed <= self.options.segment_bytes { self.options.segment_bytes } else { needed.next_multiple_of(4096) }
     }
 
-    /// Allocates the next segment in advance. If that fails, the roll retries and reports the error.
-    fn allocate_ahead(&mut self) {
-        if self.spare.is_some() || self.spare_tried || self.current.end < self.current.length / 2 {
+    /// Allocates the next segment in advance: the room for records when the disk is full. If that fails, the roll retries
+    /// and reports the error.
+    pub fn allocate_ahead(&mut self, kind: AppendKind) {
+        if self.spare.is_some() || self.spare_tried {
             return;
         }
         self.spare_tried = true;
-        self.spare = segment::allocate(&*self.options.disk, &self.directory, self.options.segment_bytes).ok();
+        let length = self.options.segment_bytes;
+        let room = (kind == AppendKind::Ordinary).then(|| self.room.reserve(length)).transpose();
+        if room.is_ok() {
+            self.spare = segment::allocate(&*self.options.disk, &self.directory, length).ok();
+        }
     }
 
     /// Writes at the end of the current segment and syncs. After an error the content on disk is unknown: Linux drops

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use content_store::Room;
+
 use super::disk::{self, Disk};
 use super::error::OpenError;
 use super::record::{self, JournalId, Role};
@@ -118,6 +120,7 @@ impl Journal {
     ) -> Self {
         Self {
             directory: directory.to_owned(),
+            room: Room::new(directory, options.keep_free),
             options,
             id,
             layout: Arc::new(layout),

@@ -61,6 +61,7 @@ fn id() -> JournalId {
 /// Options for segments of three records with a reserve of one.
 fn options(disk: Arc<dyn Disk>) -> Options {
     Options {
+        keep_free: 0,
         known_end: None,
         segment_bytes: 1024,
         reserve_bytes: 256,
