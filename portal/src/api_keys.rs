@@ -20,11 +20,13 @@ impl ApiKeys {
         self.0.is_empty()
     }
 
-    /// True if the key is in the set. The time it takes does not reveal which key matched, or how much of it.
-    pub(crate) fn contain(&self, key: &str) -> bool {
+    /// The place of the key in the list; `None` if it is not in the set. The time it takes does not reveal which key
+    /// matched, or how much of it.
+    pub(crate) fn place(&self, key: &str) -> Option<usize> {
         let hash = blake2b(key.as_bytes());
         // Hashes compare in constant time, and every hash is compared.
-        self.0.iter().filter(|known| **known == hash).count() > 0
+        let same = self.0.iter().enumerate().filter(|(_, known)| **known == hash);
+        same.fold(None, |_, (place, _)| Some(place))
     }
 }
 
@@ -41,8 +43,10 @@ mod tests {
     #[test]
     fn only_whole_keys_are_keys() {
         let keys = ApiKeys::new(["first", "second"]);
-        assert!(keys.contain("first") && keys.contain("second"));
-        assert!(!keys.contain("") && !keys.contain("firs") && !keys.contain("first "));
+        assert_eq!((keys.place("first"), keys.place("second")), (Some(0), Some(1)));
+        for other in ["", "firs", "first "] {
+            assert_eq!(keys.place(other), None, "{other:?}");
+        }
         assert_eq!(format!("{keys:?}"), "ApiKeys(2)");
         assert!(ApiKeys::default().are_open() && !keys.are_open());
     }

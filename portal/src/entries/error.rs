@@ -17,6 +17,12 @@ pub enum EntryStoreError {
         /// The limit, in entries.
         limit: u64,
     },
+    /// The client has added as many entries as one client may.
+    #[error("this client has added half of the {limit} entries that this portal holds")]
+    ShareUsedUp {
+        /// The limit of all entries.
+        limit: u64,
+    },
     /// The thread that did the work panicked, or the process is about to end.
     #[error("the work on a registry entry was aborted")]
     Aborted(#[from] tokio::task::JoinError),

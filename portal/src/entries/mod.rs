@@ -10,9 +10,11 @@
 mod damaged;
 mod error;
 mod record;
+mod shares;
 mod store;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use error::EntryStoreError;
+pub(crate) use shares::Client;
 pub use store::{EntryStore, Put};

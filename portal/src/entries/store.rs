@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use content_store::record::{Found, replace};
 use content_store::{make_directory, sync_directory};
@@ -14,6 +14,7 @@ use skynet_formats::entry::{EntryId, Refusal, SignedEntry, supersedes};
 use super::EntryStoreError;
 use super::damaged::set_aside;
 use super::record::{FORMAT, decode, encode};
+use super::shares::{Client, Shares};
 
 /// The number of directories, and of locks: one for each first byte of an id.
 const SHARDS: usize = 256;
@@ -30,6 +31,7 @@ pub struct EntryStore {
     count: AtomicU64,
     /// Most entries.
     limit: u64,
+    shares: Mutex<Shares>,
 }
 
 /// The entries whose ids begin with one byte.
@@ -61,7 +63,8 @@ impl EntryStore {
     /// exist. There may be at most `limit` entries; existing ones beyond that stay and can be replaced.
     pub fn open(root: &Path, limit: u64) -> Result<Self, EntryStoreError> {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        let store = EntryStore { root: root.to_path_buf(), shards, count: AtomicU64::new(0), limit };
+        let (count, shares) = (AtomicU64::new(0), Mutex::default());
+        let store = EntryStore { root: root.to_path_buf(), shards, count, limit, shares };
         for directory in [root, &store.temporary_directory(), &store.damaged_directory()] {
             make_directory(directory).map_err(EntryStoreError::io("make", directory))?;
         }
@@ -91,15 +94,25 @@ impl EntryStore {
         }
     }
 
-    /// Stores an entry if it supersedes the current one.
+    /// Stores an entry if it supersedes the current one, whoever has it.
     ///
     /// Errors: after any error, either of the two entries may be current, and the caller may put it again.
     pub fn put(&self, entry: &SignedEntry) -> Result<Put, EntryStoreError> {
+        self.put_by(entry, None)
+    }
+
+    /// As [`EntryStore::put`]; a new entry counts as one of this client.
+    pub(crate) fn put_by(&self, entry: &SignedEntry, client: Option<&Client>) -> Result<Put, EntryStoreError> {
         let id = entry.id();
         let mut shard = self.write_lock(&id);
         let Some(standing) = self.standing(&id)? else {
-            self.make_room()?;
-            self.replace(&mut shard, &id, entry).inspect_err(|_| self.release_room())?;
+            self.make_room(client)?;
+            self.replace(&mut shard, &id, entry).inspect_err(|_| {
+                self.release_room();
+                if let Some(client) = client {
+                    self.shares().give_back(client);
+                }
+            })?;
             return Ok(Put::Stored { replaced: None });
         };
         if let Err(refusal) = supersedes(standing.entry(), entry.entry()) {
@@ -181,11 +194,24 @@ impl EntryStore {
         self.len() == 0
     }
 
-    /// Counts one more entry, unless the limit is reached.
-    fn make_room(&self) -> Result<(), EntryStoreError> {
-        let one_more = |count| (count < self.limit).then_some(count + 1);
-        let counted = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        counted.map(drop).map_err(|_| EntryStoreError::TooManyEntries { limit: self.limit })
+    /// Counts one more entry, unless the limit is reached, or the client's share of it.
+    fn make_room(&self, client: Option<&Client>) -> Result<(), EntryStoreError> {
+        let limit = self.limit;
+        // Held until both are counted.
+        let mut shares = self.shares();
+        if self.len() >= limit {
+            return Err(EntryStoreError::TooManyEntries { limit });
+        }
+        if client.is_some_and(|client| !shares.take(client, self.len(), limit)) {
+            return Err(EntryStoreError::ShareUsedUp { limit });
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn shares(&self) -> MutexGuard<'_, Shares> {
+        // Every change is a single step, so a panic leaves it consistent.
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn release_room(&self) {

@@ -7,23 +7,35 @@
 
 use http::header::AUTHORIZATION;
 use http::{HeaderName, StatusCode};
+use serving::client_network;
 use skynet_formats::go_encoding::base64;
 
 use super::error::HttpError;
 use super::request::Request;
 use super::route::Route;
 use crate::Portal;
+use crate::entries::Client;
 
 const API_KEY: HeaderName = HeaderName::from_static("skynet-api-key");
 
 /// Allows a write, or answers 401. The key is in `Skynet-Api-Key`, or is the password of Basic authentication, as in
 /// skyd.
 pub(super) fn authorize_write(portal: &Portal, request: &Request) -> Result<(), HttpError> {
-    let keys = &portal.options.api_keys;
-    let allowed = keys.are_open()
-        || request.header(&API_KEY).is_some_and(|key| keys.contain(key))
-        || basic_password(request).is_some_and(|key| keys.contain(&key));
+    let allowed = portal.options.api_keys.are_open() || key(portal, request).is_some();
     if allowed { Ok(()) } else { Err(HttpError::new(StatusCode::UNAUTHORIZED, "API authentication failed.")) }
+}
+
+/// The client in shares of what all clients use: the holder of a key, else the address.
+pub(super) fn client(portal: &Portal, request: &Request) -> Client {
+    let network = || Client::Network(client_network(request.address()));
+    key(portal, request).map_or_else(network, Client::Key)
+}
+
+/// The place of the request's key in the list of keys.
+fn key(portal: &Portal, request: &Request) -> Option<usize> {
+    let keys = &portal.options.api_keys;
+    let in_header = || keys.place(request.header(&API_KEY)?);
+    in_header().or_else(|| keys.place(&basic_password(request)?))
 }
 
 /// Allows a removal by a client that may write, or answers 403. A foreign page may remove nothing, even with a key,

@@ -24,6 +24,9 @@ const BUSY: Duration = Duration::from_secs(4);
 /// `Retry-After` when the disk is full: somebody must free space first.
 const FULL: Duration = Duration::from_secs(29);
 
+/// `Retry-After` when a client has its share of all registry entries, which only an operator can change.
+const SHARE_USED_UP: Duration = Duration::from_hours(1);
+
 /// An error answer.
 #[derive(Debug)]
 pub(crate) struct HttpError {
@@ -56,6 +59,9 @@ impl HttpError {
         match error {
             EntryStoreError::TooManyEntries { .. } => {
                 HttpError::new(StatusCode::INSUFFICIENT_STORAGE, format!("{action}: {error}"))
+            }
+            EntryStoreError::ShareUsedUp { .. } => {
+                HttpError::new(StatusCode::TOO_MANY_REQUESTS, format!("{action}: {error}")).retry_after(SHARE_USED_UP)
             }
             EntryStoreError::Record(ref full) if full.is_disk_full() => {
                 HttpError::new(StatusCode::INSUFFICIENT_STORAGE, format!("{action}: the portal's disk is full"))

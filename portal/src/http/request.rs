@@ -1,6 +1,6 @@
 //! The request that handlers get.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use axum::body::Body;
 use http::header::HOST;
@@ -32,6 +32,11 @@ impl Request {
     /// A header as text; a header that is not text counts as absent.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The client's address. Without one, all clients count as one.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 
     /// True if another portal asks. It gets local content only, nothing of peers.

@@ -1,5 +1,7 @@
 //! One peer: requests to it, with bounded answers that are verified before use.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::redirect::Policy;
@@ -56,6 +58,10 @@ pub(super) struct Peer {
     url: String,
     key: PeerKey,
     client: Client,
+    /// True if it did not say in time whether it has an entry, the last time that it was asked.
+    silent: AtomicBool,
+    /// True while it is asked whether it still is.
+    probed: AtomicBool,
 }
 
 /// True if a text is the base URL of a portal that can be a peer.
@@ -86,7 +92,34 @@ impl Peer {
         if !is_peer_url(url) {
             return Err(InvalidPeer::Url(url.to_owned()));
         }
-        Ok(Peer { url: url.trim_end_matches('/').to_owned(), key: key.clone(), client })
+        Ok(Peer {
+            url: url.trim_end_matches('/').to_owned(),
+            key: key.clone(),
+            client,
+            silent: AtomicBool::new(false),
+            probed: AtomicBool::new(false),
+        })
+    }
+
+    /// True if readers of entries should not wait for it.
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_silent(&self, silent: bool) {
+        if self.silent.swap(silent, Ordering::Relaxed) != silent {
+            let (peer, now) = (&self.url, if silent { "gives no answer in time" } else { "answers again" });
+            tracing::warn!(peer, "a peer {now} when it is asked for entries");
+        }
+    }
+
+    /// True for one caller, until [`Peer::probe_ended`].
+    pub(super) fn begin_probe(&self) -> bool {
+        !self.probed.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn probe_ended(&self) {
+        self.probed.store(false, Ordering::Relaxed);
     }
 
     /// The URL for logs.

@@ -11,7 +11,7 @@ use skynet_formats::skylink::Skylink;
 use tokio::task::spawn_blocking;
 
 use crate::Portal;
-use crate::entries::{EntryStoreError, Put};
+use crate::entries::{Client, EntryStoreError, Put};
 use crate::read_only::ReadOnly;
 
 /// Reasons why an entry was not accepted.
@@ -68,14 +68,19 @@ impl Portal {
     }
 
     /// Stores entries, one after the other until one is refused; those before it stay. An entry equal to the current
-    /// one is accepted, because clients repeat requests that got no answer. New entries go to peers, unless
-    /// `only_here`.
-    pub(crate) async fn put_entries(&self, signed: Vec<SignedEntry>, only_here: bool) -> Result<(), PutEntryError> {
+    /// one is accepted, because clients repeat requests that got no answer. New entries count as those of `client`, and go
+    /// to peers unless `only_here`.
+    pub(crate) async fn put_entries(
+        &self,
+        signed: Vec<SignedEntry>,
+        client: Option<Client>,
+        only_here: bool,
+    ) -> Result<(), PutEntryError> {
         let stores = self.stores()?;
         let entries = Arc::clone(&stores.entries);
         let put_all = move |stored: &mut Vec<SignedEntry>| {
             for entry in &signed {
-                match entries.put(entry)? {
+                match entries.put_by(entry, client.as_ref())? {
                     Put::Stored { .. } => stored.push(entry.clone()),
                     Put::Refused { refusal: Refusal::SameContent, .. } => {}
                     Put::Refused { refusal, .. } => return Err(refusal.into()),

@@ -22,7 +22,7 @@ impl Fixture {
     }
 
     async fn put(&self, entry: &SignedEntry) {
-        self.portal.put_entries(vec![entry.clone()], false).await.unwrap();
+        self.portal.put_entries(vec![entry.clone()], None, false).await.unwrap();
     }
 
     async fn resolve(&self, skylink: Skylink) -> Result<Resolved, ResolveLinkError> {

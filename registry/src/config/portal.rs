@@ -52,7 +52,8 @@ pub struct Portal {
     ///
     /// Ten seconds' worth may come at once.
     pub registry_rate: u32,
-    /// Registry entries kept; further ones get 507. Each takes a small file.
+    /// Registry entries kept; further ones get 507. Each takes a small file. While more than half are used, one address or
+    /// API key gets 429 once it has added half.
     pub max_entries: u64,
     /// URLs of other portals, the peers. This portal asks them for missing content and registry entries, and sends them
     /// each new entry. Each of them must name all the others.

@@ -10,7 +10,7 @@ use ed25519_dalek::SigningKey;
 use skynet_formats::datakey::DataKey;
 use skynet_formats::entry::{Entry, EntryType, Refusal, SignedEntry};
 
-use super::{EntryStore, EntryStoreError, Put};
+use super::{Client, EntryStore, EntryStoreError, Put};
 
 /// More entries than any test makes.
 const LIMIT: u64 = 10_000;
@@ -131,4 +131,22 @@ fn an_entry_that_could_not_be_written_takes_no_room() {
     faults::plan(faults::Step::Write, 0, libc::ENOSPC);
     assert!(store.put(&entry(1, "a", 0, b"")).unwrap_err().is_disk_full());
     assert!(store.put(&entry(1, "b", 0, b"")).is_ok());
+}
+
+/// One address filled the table, and it stayed full for everybody.
+#[test]
+fn one_client_cannot_fill_the_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EntryStore::open(&directory.path().join("entries"), 4).unwrap();
+    let put = |name: &str, client: &Client| store.put_by(&entry(1, name, 0, b""), Some(client));
+    let [one, other] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(|address| Client::Network(address.into()));
+    for name in ["a", "b"] {
+        put(name, &one).unwrap();
+    }
+    assert!(matches!(put("c", &one), Err(EntryStoreError::ShareUsedUp { limit: 4 })));
+    assert!(matches!(put("a", &one), Ok(Put::Refused { .. })), "what is there can be put again");
+    for (name, client) in [("c", &other), ("d", &Client::Key(0))] {
+        put(name, client).unwrap();
+    }
+    assert!(matches!(put("e", &other), Err(EntryStoreError::TooManyEntries { limit: 4 })));
 }

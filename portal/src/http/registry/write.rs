@@ -1,6 +1,5 @@
 //! Writing: signed entries, one or several.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use axum::body::Body;
@@ -12,6 +11,7 @@ use skynet_formats::entry::SignedEntry;
 use super::parse;
 use crate::Portal;
 use crate::entries::EntryStoreError;
+use crate::http::access;
 use crate::http::body::read_whole;
 use crate::http::error::HttpError;
 use crate::http::request::{Answer, Request};
@@ -46,20 +46,20 @@ pub(crate) async fn post_multi(portal: &Portal, request: &Request, body: &mut Re
 
 /// Counts the writes against the client's rate.
 fn pace(portal: &Portal, request: &Request, writes: usize) -> Result<(), HttpError> {
-    // Without an address, all clients count as one.
-    let client = request.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    portal.stores()?.registry_writes.take(client, writes, Instant::now()).map_err(|wait| {
+    portal.stores()?.registry_writes.take(request.address(), writes, Instant::now()).map_err(|wait| {
         let message = "too many registry updates from this address, try again later";
         HttpError::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(wait)
     })
 }
 
 async fn put(portal: &Portal, request: &Request, entries: Vec<SignedEntry>) -> Answer {
-    portal.put_entries(entries, request.is_from_peer()).await.map_err(|error| match error {
-        PutEntryError::ReadOnly(error) => error.into(),
-        PutEntryError::Refused(refusal) => HttpError::bad_request(format!("{NOT_TAKEN}: {refusal}")),
-        PutEntryError::Store(error) => HttpError::from_entry_store(NOT_TAKEN, error),
-    })?;
+    portal.put_entries(entries, Some(access::client(portal, request)), request.is_from_peer()).await.map_err(
+        |error| match error {
+            PutEntryError::ReadOnly(error) => error.into(),
+            PutEntryError::Refused(refusal) => HttpError::bad_request(format!("{NOT_TAKEN}: {refusal}")),
+            PutEntryError::Store(error) => HttpError::from_entry_store(NOT_TAKEN, error),
+        },
+    )?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -11,11 +11,11 @@ use crate::peers::client::http_client;
 
 impl Node {
     async fn put(&self, entry: &SignedEntry) {
-        self.portal.put_entries(vec![entry.clone()], false).await.unwrap();
+        self.portal.put_entries(vec![entry.clone()], None, false).await.unwrap();
     }
 
     async fn put_only_here(&self, entry: &SignedEntry) {
-        self.portal.put_entries(vec![entry.clone()], true).await.unwrap();
+        self.portal.put_entries(vec![entry.clone()], None, true).await.unwrap();
     }
 
     async fn entry(&self, entry: &SignedEntry) -> Option<SignedEntry> {
@@ -178,4 +178,43 @@ async fn a_peer_that_asks_for_a_key_gets_it_and_nobody_sees_it() {
     eventually(async || locked.has(&entry)).await;
     assert!(!format!("{:?}", node.portal.options).contains("secret"));
     assert!(!format!("{:?}", node.portal.stores().unwrap().peers).contains("secret"));
+}
+
+/// Every lookup of an absent entry waited for it, and lookups waited for each other: a reader had no answer for 30 s.
+#[tokio::test]
+async fn readers_wait_for_a_silent_peer_once() {
+    let silent = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_silent = Arc::clone(&silent);
+    let mute = Server::fake(move |_| {
+        let is_silent = is_silent.load(Ordering::Relaxed);
+        async move {
+            if is_silent {
+                std::future::pending::<()>().await;
+            }
+            status(404)
+        }
+    })
+    .await;
+    let honest = Node::new(&[]);
+    let wanted = entry(1, "a", 1, b"a");
+    honest.put(&wanted).await;
+    let served = honest.serve().await;
+    let node = Node::impatient(&[&mute, &served]);
+    let absent = |n: u8| entry(9, &format!("absent {n}"), 0, b"");
+    assert_eq!(node.entry(&absent(0)).await, None);
+    let others = async {
+        for n in 1..20 {
+            assert_eq!(node.entry(&absent(n)).await, None);
+        }
+        node.entry(&wanted).await
+    };
+    let found = tokio::time::timeout(impatient().entry, others).await.expect("readers do not wait for it again");
+    assert_eq!(found, Some(wanted), "the other peer is still asked");
+    silent.store(false, Ordering::Relaxed);
+    let asked = mute.requests();
+    eventually(async || {
+        node.entry(&absent(0)).await;
+        mute.requests() > asked + 2
+    })
+    .await;
 }

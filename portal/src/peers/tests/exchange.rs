@@ -48,7 +48,7 @@ fn stands(node: &Node, entry: &SignedEntry) -> bool {
 }
 
 async fn put(node: &Node, entry: &SignedEntry, only_here: bool) {
-    node.portal.put_entries(vec![entry.clone()], only_here).await.unwrap();
+    node.portal.put_entries(vec![entry.clone()], None, only_here).await.unwrap();
 }
 
 #[tokio::test]
