@@ -46,6 +46,8 @@ pub struct PortalOptions {
     pub scrub_rate: u64,
     /// Writes of registry entries per second and address in the long run; 0 for no limit.
     pub registry_rate: u32,
+    /// Lookups of absent entries at peers per second and address in the long run; 0 for no limit.
+    pub lookup_rate: u32,
     /// Most registry entries; each takes a file.
     pub max_entries: u64,
     /// Base URLs of portals from which missing content is fetched, and to which entries are passed on.
@@ -81,6 +83,7 @@ impl PortalOptions {
             sweep_interval: Duration::MAX,
             scrub_rate: 0,
             registry_rate: 0,
+            lookup_rate: 0,
             max_entries: 0,
             peers: Vec::new(),
             peer_key: PeerKey::default(),
@@ -112,6 +115,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         sweep_interval: Duration::from_hours(1),
         scrub_rate: 0,
         registry_rate: 0,
+        lookup_rate: 0,
         max_entries: 1000,
         peers: Vec::new(),
         peer_key: PeerKey::default(),

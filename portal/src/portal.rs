@@ -46,6 +46,7 @@ pub(crate) struct Stores {
     pub(crate) skyfiles: Skyfiles,
     pub(crate) entries: Arc<EntryStore>,
     pub(crate) registry_writes: RateLimit,
+    pub(crate) lookups: RateLimit,
     pub(crate) peers: Peers,
     /// Permits for skyfiles that are fetched whole to be pinned.
     pub(crate) pinnings: Arc<Semaphore>,
@@ -82,7 +83,7 @@ impl Portal {
         let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve)?;
         let skyfiles = Skyfiles::new(sectors.clone(), Pins::open(directory)?, Blocklist::open(directory)?, &options);
         let entries = Arc::new(EntryStore::open(&directory.join("entries"), options.max_entries)?);
-        let registry_writes = RateLimit::new(options.registry_rate);
+        let [registry_writes, lookups] = [options.registry_rate, options.lookup_rate].map(RateLimit::new);
         let peers = Peers::new(&options, &entries, sectors, timing)?;
         let uploads = Uploads::open(directory, skyfiles.clone(), &options)
             .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
@@ -90,7 +91,8 @@ impl Portal {
         let (reader, uploads) = ((*skyfiles).clone(), Arc::new(uploads));
         let [pinnings, repairs] = [PINNED_AT_ONCE, REPAIRED_AT_ONCE].map(|places| Arc::new(Semaphore::new(places)));
         let directory = directory.to_owned();
-        let stores = Some(Stores { directory, skyfiles, entries, registry_writes, peers, pinnings, repairs, uploads });
+        let stores =
+            Some(Stores { directory, skyfiles, entries, registry_writes, lookups, peers, pinnings, repairs, uploads });
         Ok(Portal { options, metrics: Metrics::new(true), opened: Instant::now(), reader, archives, stores })
     }
 

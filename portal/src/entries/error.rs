@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use content_store::record::RecordError;
 
@@ -22,6 +23,12 @@ pub enum EntryStoreError {
     ShareUsedUp {
         /// The limit of all entries.
         limit: u64,
+    },
+    /// The client has looked up absent entries too often.
+    #[error("too many lookups of absent registry entries from this address, try again later")]
+    TooManyLookups {
+        /// Time until the next one.
+        wait: Duration,
     },
     /// The thread that did the work panicked, or the process is about to end.
     #[error("the work on a registry entry was aborted")]

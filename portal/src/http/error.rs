@@ -60,6 +60,9 @@ impl HttpError {
             EntryStoreError::TooManyEntries { .. } => {
                 HttpError::new(StatusCode::INSUFFICIENT_STORAGE, format!("{action}: {error}"))
             }
+            EntryStoreError::TooManyLookups { wait } => {
+                HttpError::new(StatusCode::TOO_MANY_REQUESTS, format!("{action}: {error}")).retry_after(wait)
+            }
             EntryStoreError::ShareUsedUp { .. } => {
                 HttpError::new(StatusCode::TOO_MANY_REQUESTS, format!("{action}: {error}")).retry_after(SHARE_USED_UP)
             }

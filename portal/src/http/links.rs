@@ -39,7 +39,8 @@ impl Link {
     ) -> Result<Self, HttpError> {
         let skylink = parse(text)?;
         let timeout = timeout(&request.query, MAX_TIMEOUT_SECONDS)?;
-        let Ok(resolved) = tokio::time::timeout(timeout, portal.resolve(&skylink)).await else {
+        let Ok(resolved) = tokio::time::timeout(timeout, portal.resolve(&skylink, Some(request.address()))).await
+        else {
             return Err(HttpError::not_found(format!("{action}: registry entry not found within given time")));
         };
         let resolved = resolved.map_err(|error| refuse(action, error))?;

@@ -21,7 +21,7 @@ pub(super) async fn resolve(portal: &Portal, request: &Request, skylink: &str) -
     let malformed = |error: SkylinkError| HttpError::bad_request(format!("Unable to parse skylink: {error}"));
     let skylink: Skylink = skylink.parse().map_err(malformed)?;
     let timeout = timeout(&request.query, MAX_TIMEOUT_SECONDS)?;
-    let Ok(resolved) = tokio::time::timeout(timeout, portal.resolve(&skylink)).await else {
+    let Ok(resolved) = tokio::time::timeout(timeout, portal.resolve(&skylink, Some(request.address()))).await else {
         let message = "Failed to resolve skylink: registry entry not found within given time";
         return Err(HttpError::new(StatusCode::NOT_FOUND, message));
     };

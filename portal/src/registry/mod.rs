@@ -3,7 +3,9 @@
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use skynet_formats::entry::{EntryId, Refusal, SignedEntry};
 use skynet_formats::resolver::{ResolveError, Resolved, resolve};
@@ -48,11 +50,21 @@ pub(crate) enum ResolveLinkError {
 
 impl Portal {
     /// The current entry of an id. If there is none, it is the best one that peers have, unless `only_here`.
-    pub(crate) async fn entry(&self, id: EntryId, only_here: bool) -> Result<Option<SignedEntry>, EntryStoreError> {
+    /// Lookups at peers count against the rate of `address`, if there is one.
+    pub(crate) async fn entry(
+        &self,
+        id: EntryId,
+        address: Option<IpAddr>,
+        only_here: bool,
+    ) -> Result<Option<SignedEntry>, EntryStoreError> {
         let Ok(stores) = self.stores() else { return Ok(None) };
         let entries = Arc::clone(&stores.entries);
         let here = spawn_blocking(move || entries.get(&id)).await??;
         let Some(peers) = self.peers().filter(|_| here.is_none() && !only_here) else { return Ok(here) };
+        if let Some(address) = address {
+            let taken = stores.lookups.take(address, 1, Instant::now());
+            taken.map_err(|wait| EntryStoreError::TooManyLookups { wait })?;
+        }
         let Some(found) = peers.entry(id).await else { return Ok(None) };
         let (entries, entry) = (Arc::clone(&stores.entries), found.clone());
         match spawn_blocking(move || entries.put(&entry)).await? {
@@ -103,7 +115,12 @@ impl Portal {
     }
 
     /// The target of a skylink, with the entries that lead to it: the proof. A skylink of version 1 resolves to itself.
-    pub(crate) async fn resolve(&self, skylink: &Skylink) -> Result<Resolved, ResolveLinkError> {
+    /// Lookups at peers count against the rate of `address`, if there is one.
+    pub(crate) async fn resolve(
+        &self,
+        skylink: &Skylink,
+        address: Option<IpAddr>,
+    ) -> Result<Resolved, ResolveLinkError> {
         // The function that also verifies proofs follows the entries found so far. It names the next entry it needs,
         // until it has all; it limits their number.
         let mut found: Vec<SignedEntry> = Vec::new();
@@ -111,7 +128,7 @@ impl Portal {
             let mut known = found.iter();
             match resolve(*skylink, |id| known.next().cloned().ok_or(ResolveLinkError::Unknown(id))) {
                 Err(ResolveLinkError::Unknown(id)) => {
-                    let entry = self.entry(id, false).await?;
+                    let entry = self.entry(id, address, false).await?;
                     found.push(entry.ok_or(ResolveLinkError::Unknown(id))?);
                 }
                 Err(ResolveLinkError::Resolve(ResolveError::Deleted)) => return Err(ResolveLinkError::Deleted(found)),

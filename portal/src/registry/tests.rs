@@ -26,7 +26,7 @@ impl Fixture {
     }
 
     async fn resolve(&self, skylink: Skylink) -> Result<Resolved, ResolveLinkError> {
-        self.portal.resolve(&skylink).await
+        self.portal.resolve(&skylink, None).await
     }
 
     fn file(&self, entry: &SignedEntry) -> PathBuf {

@@ -60,6 +60,7 @@ pub(super) fn options(config: &Config) -> PortalOptions {
         sweep_interval: config.portal.sweep_interval.duration(),
         scrub_rate: config.portal.scrub_rate.bytes(),
         registry_rate: config.portal.registry_rate,
+        lookup_rate: config.portal.lookup_rate,
         max_entries: config.portal.max_entries,
         peers: config.portal.peers.clone(),
         peer_key: PeerKey::new(config.portal.peer_key.expose()),

@@ -52,6 +52,11 @@ pub struct Portal {
     ///
     /// Ten seconds' worth may come at once.
     pub registry_rate: u32,
+    /// Lookups of absent registry entries per second at which one address may let the peers be asked in the long run;
+    /// further ones get 429. 0: any number.
+    ///
+    /// Ten seconds' worth may come at once.
+    pub lookup_rate: u32,
     /// Registry entries kept; further ones get 507. Each takes a small file. While more than half are used, one address or
     /// API key gets 429 once it has added half.
     pub max_entries: u64,
@@ -87,6 +92,7 @@ impl Default for Portal {
             sweep_interval: TimeSpan::from_secs(3600),
             scrub_rate: ByteSize::from_mib(8),
             registry_rate: 60,
+            lookup_rate: 20,
             max_entries: 1_000_000,
             peers: Vec::new(),
             peer_key: Secret::default(),

@@ -50,7 +50,8 @@ pub(super) async fn open(
 }
 
 async fn find(portal: &Portal, request: &Request, asked: Skylink) -> Result<Opened, HttpError> {
-    let Resolved { skylink, passed } = portal.resolve(&asked).await.map_err(|error| resolve::refuse(ACTION, error))?;
+    let Resolved { skylink, passed } =
+        portal.resolve(&asked, Some(request.address())).await.map_err(|error| resolve::refuse(ACTION, error))?;
     let opened = portal.open_skyfile(&skylink, request.is_from_peer()).await?;
     let skyfile = opened.ok_or_else(|| HttpError::not_found(format!("{ACTION}: the root is not on this portal")))?;
     Ok(Opened { skyfile, asked, passed })

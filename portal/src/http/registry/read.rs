@@ -36,7 +36,9 @@ pub(crate) async fn health(portal: &Portal, request: &Request) -> Answer {
 
 async fn look_up(portal: &Portal, request: &Request, id: EntryId) -> Result<Option<SignedEntry>, HttpError> {
     let timeout = timeout(&request.query, MAX_TIMEOUT_SECONDS)?;
-    let Ok(found) = tokio::time::timeout(timeout, portal.entry(id, request.is_from_peer())).await else {
+    let Ok(found) =
+        tokio::time::timeout(timeout, portal.entry(id, Some(request.address()), request.is_from_peer())).await
+    else {
         let message = "unable to read from the registry: registry entry not found within given time";
         return Err(HttpError::new(StatusCode::NOT_FOUND, message));
     };

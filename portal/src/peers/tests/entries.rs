@@ -6,6 +6,7 @@ use skynet_formats::entry::{EntryAnswer, EntryPost, SignedEntry};
 use skynet_formats::proof::{proof_header, verify_proof};
 
 use super::*;
+use crate::entries::EntryStoreError;
 use crate::entries::tests::entry;
 use crate::peers::client::http_client;
 
@@ -19,7 +20,7 @@ impl Node {
     }
 
     async fn entry(&self, entry: &SignedEntry) -> Option<SignedEntry> {
-        self.portal.entry(entry.id(), false).await.unwrap()
+        self.portal.entry(entry.id(), None, false).await.unwrap()
     }
 
     fn has(&self, entry: &SignedEntry) -> bool {
@@ -83,7 +84,7 @@ async fn a_resolver_skylink_leads_over_entries_of_peers() {
     let first = entry(1, "first", 0, &link(&last).to_bytes());
     nodes[1].put_only_here(&first).await;
     nodes[2].put_only_here(&last).await;
-    let resolved = nodes[0].portal.resolve(&link(&first)).await.unwrap();
+    let resolved = nodes[0].portal.resolve(&link(&first), None).await.unwrap();
     let proof = proof_header(&resolved.passed).unwrap();
     assert_eq!(verify_proof(link(&first), &proof).unwrap(), resolved);
     assert_eq!(nodes[0].read(resolved.skylink).await, Some(content));
@@ -217,4 +218,21 @@ async fn readers_wait_for_a_silent_peer_once() {
         mute.requests() > asked + 2
     })
     .await;
+}
+
+/// Anybody could have all peers asked as often as they liked.
+#[tokio::test]
+async fn an_address_looks_up_absent_entries_at_a_rate() {
+    let peer = Server::fake(async |_| status(404)).await;
+    let node = Node::with(vec![peer.url.clone()], |options| options.lookup_rate = 1);
+    let here = entry(1, "here", 1, b"a");
+    node.put_only_here(&here).await;
+    let absent = entry(9, "absent", 0, b"").id();
+    let look_up = |id, last: u8| node.portal.entry(id, Some([192, 0, 2, last].into()), false);
+    for _ in 0..10 {
+        assert!(matches!(look_up(absent, 1).await, Ok(None)));
+    }
+    assert!(matches!(look_up(absent, 1).await, Err(EntryStoreError::TooManyLookups { .. })));
+    assert_eq!(look_up(here.id(), 1).await.unwrap(), Some(here), "what is here costs the peers nothing");
+    assert!(matches!(look_up(absent, 2).await, Ok(None)), "another address is not held back");
 }

@@ -71,7 +71,7 @@ async fn a_portal_that_was_away_gets_what_was_written_meanwhile_and_serves_it() 
     there.set_away(false);
     eventually(async || stands(&there.node, &revisions[2])).await;
     eventually(async || others.iter().all(|entry| stands(&there.node, entry))).await;
-    let read = there.node.portal.entry(revisions[0].id(), false).await.unwrap();
+    let read = there.node.portal.entry(revisions[0].id(), None, false).await.unwrap();
     assert_eq!(read.as_ref(), Some(&revisions[2]), "not the old one that it had");
 }
 
