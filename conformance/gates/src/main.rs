@@ -38,6 +38,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Check {
+    /// A node with an attached portal: its commands, a stop, a start without the portal, two copies.
+    Attached(clients::attached::Args),
     /// CPU, rates and memory of the registry, beside docker-registry and nginx.
     Bench(bench::BenchArgs),
     /// Real clients against a registry that stores on portals: cold pulls, and pulls without portals.
@@ -64,8 +66,6 @@ enum Check {
     Rot(rot::Args),
     /// A Skynet portal, by the official SDKs, a browser, libskynet and real skyd.
     Skynet(skynet::SkynetArgs),
-    /// The walk-through of the README, and a node with an attached portal.
-    WalkThrough(clients::walk_through::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -74,6 +74,7 @@ fn main() -> anyhow::Result<()> {
     let (seed, report) = (u64::from(seed), report.as_deref());
     println!("seed {seed}");
     match &cli.check {
+        Check::Attached(args) => clients::attached::run(args, scale, report),
         Check::Bench(args) => bench::run(args, scale, report),
         Check::ClientsNetwork(args) => clients::network::run(args, scale, report),
         Check::Crash(args) => crash::run(args, scale, seed, report),
@@ -87,6 +88,5 @@ fn main() -> anyhow::Result<()> {
         Check::PowerLoss(args) => power_loss::run(args, scale, seed, report),
         Check::Rot(args) => rot::run(args, scale, seed, report),
         Check::Skynet(args) => skynet::run(args, scale, seed, report),
-        Check::WalkThrough(args) => clients::walk_through::run(args, scale, report),
     }
 }

@@ -1,14 +1,16 @@
-//! A node with an attached portal, beyond the walk-through: commands, a stop, a start without the portal, two copies.
+//! A node with an attached portal, beyond what the README shows: commands, a stop, a start without the portal, two copies.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use conformance::clients::round::{KIB, MIB, ROW, Round};
+use conformance::clients::round::{KIB, MIB, ROW, Round, Setting};
 use harness::client::{Request, Target};
 use harness::gate::wait_until;
 use harness::layout::Image;
 use harness::noise::noise;
 use harness::program::Ended;
+use harness::scale::Scale;
 use harness::server::{Server, ServerOptions, free_port};
 use harness::site::sha256;
 use harness::surroundings::{BACKEND, COPIES, PORTALS};
@@ -18,7 +20,30 @@ use crate::attached::{ATTACHED, LISTEN, places};
 
 const REPOSITORY: &str = "attached/image";
 
-pub fn run(round: &Round) -> anyhow::Result<()> {
+/// Options: what to judge, and with which clients.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The `skyberth` binary.
+    #[arg(long)]
+    binary: PathBuf,
+    /// Directory of the Go clients. Those of Debian come from the system.
+    #[arg(long, default_value = "target/tools/bin")]
+    tools: PathBuf,
+}
+
+pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+    let scratch = tempfile::Builder::new().prefix("attached").tempdir()?;
+    let logs = folder.unwrap_or(scratch.path()).join("attached");
+    std::fs::create_dir_all(&logs)?;
+    let binary = args.binary.canonicalize().with_context(|| format!("no binary at {}", args.binary.display()))?;
+    let tools = std::path::absolute(&args.tools)?;
+    let target = Target::local(free_port()?);
+    let setting = Setting::new("attached", Some(binary), target, tools, scratch.path(), &logs, scale);
+    setting.round("attached", rows)?;
+    setting.into_report().finish(folder)
+}
+
+fn rows(round: &Round) -> anyhow::Result<()> {
     round.row("status, ls, gc and fsck know it, running or stopped", ROW, || operated(round));
     round.row("a start without it says what is only there", ROW, || without(round));
     round.row("SIGTERM places what is only here before it ends", ROW, || flushed(round));

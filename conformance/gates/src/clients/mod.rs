@@ -1,7 +1,5 @@
-//! Real clients of a registry that stores to portals, and the walk-through of the README.
+//! Real clients of a registry that stores to portals, attached or not.
 #![expect(clippy::unnecessary_wraps, reason = "the rows of all clients have one signature")]
 
-mod attached;
+pub mod attached;
 pub mod network;
-mod readme;
-pub mod walk_through;
