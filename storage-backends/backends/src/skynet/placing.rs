@@ -9,13 +9,24 @@ use skynet_formats::skylink::Skylink;
 use super::canonical::metadata;
 use super::client::Client;
 use super::content::checked_bytes;
-use super::problem::Problem;
+use super::problem::{PortalError, Problem};
 use super::tus::{self, TusId};
 use crate::{BackendError, Resume, ResumeToken, Source};
 
 /// Approximate bytes per request: enough that the pauses between requests do not matter. skyd accepts whole chunks
 /// only.
 const PART: u64 = 64 * 1024 * 1024;
+
+/// True if the portal answered, and its answer is the error.
+fn is_answer(error: &BackendError) -> bool {
+    match error {
+        BackendError::Unavailable { cause, .. } => {
+            let problem = cause.downcast_ref::<PortalError>().map(|error| &error.problem);
+            !matches!(problem, Some(Problem::Transport(_)))
+        }
+        _ => true,
+    }
+}
 
 /// One piece of content at one portal.
 pub(super) struct Large<'a> {
@@ -68,9 +79,10 @@ impl Large<'_> {
         (PART / self.chunk_size).max(1) * self.chunk_size
     }
 
-    /// True if the portal has lost the upload, or it is stuck: skyd resumes only at whole chunks.
+    /// True if the portal has lost the upload, or it is stuck: skyd resumes only at whole chunks, and says so. A portal
+    /// that said nothing, because it was restarted for example, has the upload still.
     async fn is_lost(&self, session: &Session, error: &BackendError) -> bool {
-        let stuck = !session.offset.is_multiple_of(self.chunk_size);
+        let stuck = !session.offset.is_multiple_of(self.chunk_size) && is_answer(error);
         match error {
             BackendError::NotFound => true,
             // The portal will continue: the request of a killed process may just be ending.

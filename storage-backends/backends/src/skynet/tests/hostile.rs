@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skynet_formats::profile::Profile;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{portal, portal_with, put};
+use super::{backend, portal, portal_with, put};
 use crate::skynet::testing::{Route, TestPortal, Trouble};
-use crate::skynet::{Access, Deadlines, Secret};
+use crate::skynet::{Access, Deadlines, PortalConfig, Secret};
 use crate::testing::{read, sample};
 use crate::{Backend as _, BackendError, Locator, PLAIN, Resume as _, ResumeInMemory, Source as _, UNIT};
 
@@ -221,4 +222,41 @@ async fn a_ping_does_not_take_as_long_as_content_may() {
     portal(&test).ping().await.unwrap();
     test.always(Route::Stats, Trouble::Stall);
     assert_eq!(portal_with(&test, SHORT).ping().await.unwrap_err().kind(), "timed_out");
+}
+
+/// A portal that keeps each byte was restarted in the middle of a part that did not begin at a chunk, and was back before the
+/// error was seen: the upload began again.
+#[tokio::test]
+async fn a_portal_that_breaks_off_has_the_upload_still() {
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let seen = Arc::clone(&asked);
+    let server = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.windows(4).any(|end| end == b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap() > 0 {}
+            let head = String::from_utf8_lossy(&head);
+            let method = head.split(' ').next().unwrap_or_default().to_owned();
+            let is_upload = head.contains(" /skynet/tus");
+            seen.lock().unwrap().push(method.clone());
+            let answer = match method.as_str() {
+                "POST" => "HTTP/1.1 201 Created\r\nLocation: /skynet/tus/1\r\nContent-Length: 0\r\n",
+                "HEAD" if is_upload => "HTTP/1.1 200 OK\r\nUpload-Offset: 77\r\n",
+                "HEAD" => "HTTP/1.1 404 Not Found\r\n",
+                // It is killed.
+                _ => continue,
+            };
+            stream.write_all(format!("{answer}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+        }
+    });
+    let (source, resume) = (sample(LARGE, 1), ResumeInMemory::default());
+    let portal = backend(PortalConfig::new(url.parse().unwrap(), Access::Open), Profile::DEFAULT);
+    for _ in 0..2 {
+        let error = portal.put(Arc::new(source.clone()), &resume).await.unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+    }
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked, ["HEAD", "POST", "PATCH", "HEAD", "HEAD", "HEAD", "PATCH", "HEAD"]);
+    server.abort();
 }
