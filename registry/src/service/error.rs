@@ -162,14 +162,13 @@ fn list(digests: &[Digest]) -> String {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        if error.is_disk_full() { Error::DiskFull } else { Error::Storage(error) }
+        content::Error::from(error).into()
     }
 }
 
-/// The panic hook has logged which task panicked, and where.
 impl From<JoinError> for Error {
-    fn from(_: JoinError) -> Self {
-        Error::Internal("a task panicked")
+    fn from(error: JoinError) -> Self {
+        content::Error::from(error).into()
     }
 }
 
@@ -200,20 +199,13 @@ impl From<fetch::Error> for Error {
 
 impl From<ReadError> for Error {
     fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Rebuilding => Error::Unavailable,
-        }
+        content::Error::from(error).into()
     }
 }
 
 impl From<CommitError> for Error {
     fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Refused(refusal) => refusal.into(),
-            CommitError::DiskFull => Error::DiskFull,
-            CommitError::ReadOnly => Error::ReadOnly,
-            CommitError::Unavailable => Error::Unavailable,
-        }
+        content::Error::from(error).into()
     }
 }
 
