@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serving::{AccessLog, TrustedProxies, WebPages};
+use serving::{AccessLog, PERMIT_PATIENCE, TrustedProxies, WebPages};
 use skynet_formats::profile::Profile;
 
 use crate::{ApiKeys, PeerKey};
@@ -38,6 +38,8 @@ pub struct PortalOptions {
     pub max_uploads: usize,
     /// Archives that are made and sent at once.
     pub max_archives: usize,
+    /// How long a request waits for one of these.
+    pub permit_patience: Duration,
     /// Bytes that uploads leave free on the disk.
     pub disk_reserve: u64,
     /// Time between two sweeps of unpinned sectors; an unpin causes an earlier one.
@@ -88,6 +90,7 @@ impl PortalOptions {
             peers: Vec::new(),
             peer_key: PeerKey::default(),
             max_archives: MAX_ARCHIVES_OF_GATEWAY,
+            permit_patience: PERMIT_PATIENCE,
             max_resumable_uploads: 0,
             upload_expiry: Duration::MAX,
         }
@@ -111,6 +114,7 @@ pub(crate) fn for_tests() -> PortalOptions {
         max_metadata: 1 << 20,
         max_uploads: 4,
         max_archives: 4,
+        permit_patience: Duration::from_millis(50),
         disk_reserve: 0,
         sweep_interval: Duration::from_hours(1),
         scrub_rate: 0,

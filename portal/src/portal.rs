@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use serving::Pool;
 use tokio::sync::Semaphore;
 
 use crate::blocklist::Blocklist;
@@ -33,7 +34,7 @@ pub struct Portal {
     pub(crate) opened: Instant,
     pub(crate) reader: SkyfileReader,
     /// Permits for archives that are being made.
-    pub(crate) archives: Arc<Semaphore>,
+    pub(crate) archives: Arc<Pool>,
     /// The writable stores; a gateway has none.
     stores: Option<Stores>,
 }
@@ -87,7 +88,7 @@ impl Portal {
         let peers = Peers::new(&options, &entries, sectors, timing)?;
         let uploads = Uploads::open(directory, skyfiles.clone(), &options)
             .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
-        let archives = Arc::new(Semaphore::new(options.max_archives));
+        let archives = Pool::new("archives", options.max_archives, options.permit_patience);
         let (reader, uploads) = ((*skyfiles).clone(), Arc::new(uploads));
         let [pinnings, repairs] = [PINNED_AT_ONCE, REPAIRED_AT_ONCE].map(|places| Arc::new(Semaphore::new(places)));
         let directory = directory.to_owned();
@@ -101,7 +102,7 @@ impl Portal {
     pub fn gateway(source: Arc<dyn SectorSource>, options: PortalOptions) -> Self {
         let sectors = Sectors::Made(options.profile.sector_size(), source);
         let reader = SkyfileReader::new(sectors, Blocklist::none());
-        let archives = Arc::new(Semaphore::new(options.max_archives));
+        let archives = Pool::new("archives", options.max_archives, options.permit_patience);
         Portal { options, metrics: Metrics::new(false), opened: Instant::now(), reader, archives, stores: None }
     }
 

@@ -178,6 +178,7 @@ fn limits(grace: Duration) -> Limits {
         max_tags_per_put: 10,
         max_uploads: 100,
         max_transfers: 10,
+        permit_patience: Duration::from_millis(50),
         reserve: 0,
         grace,
         upload_expiry: Duration::from_hours(1),

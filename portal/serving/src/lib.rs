@@ -1,6 +1,6 @@
 //! HTTP that all servers here share, besides the library: request bodies that end in time, ranges, conditions, query
-//! strings, the client behind proxies, rules for web pages, an access log, and pages of metrics. It knows neither
-//! registries nor portals.
+//! strings, the client behind proxies and its share of what all use, rules for web pages, an access log, and pages of
+//! metrics. It knows neither registries nor portals.
 
 mod access_log;
 mod blocking_body;
@@ -11,6 +11,8 @@ mod idle;
 pub mod metrics;
 mod multipart;
 mod origin;
+mod pace;
+mod pool;
 mod query;
 mod range;
 mod request_body;
@@ -23,6 +25,8 @@ pub use client::{InvalidNetwork, Network, TrustedProxies, client_network};
 pub use conditions::{EntityTag, EntityTags, entity_tags, precondition, range_applies};
 pub use idle::{IdleTimeout, IdleTimeoutError};
 pub use multipart::{Multipart, Piece};
+pub use pace::Pace;
+pub use pool::{Holder, PERMIT_PATIENCE, Permit, Pool, UsedUp};
 pub use query::Query;
 pub use range::{ByteRange, Ranges, parse_range};
 pub use request_body::{BodyError, RequestBody};

@@ -15,6 +15,8 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 
 use crate::idle::{IdleTimeout, IdleTimeoutError};
+use crate::pace::Watch;
+use crate::pool::Pool;
 
 /// The reason why a request's body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +24,9 @@ pub enum BodyError {
     /// No bytes arrived for the idle limit.
     #[error("nothing of the body came for a while")]
     Idle,
+    /// It came below the least rate, while others waited for what it holds.
+    #[error("the body came too slowly while others waited")]
+    Slow,
     /// The connection broke, or the framing of the body is wrong.
     #[error("the body broke off")]
     Broken,
@@ -42,6 +47,7 @@ pub struct RequestBody {
     received: Counter,
     progress: Arc<Progress>,
     drains: bool,
+    watch: Option<Watch>,
 }
 
 /// What was read of a body, by whichever owner.
@@ -57,7 +63,13 @@ impl RequestBody {
     pub fn new(body: Body, idle: Duration, received: Counter, expects_continue: bool) -> Self {
         let progress = Arc::<Progress>::default();
         progress.ended.store(http_body::Body::is_end_stream(&body), Ordering::Relaxed);
-        RequestBody { body: Some(IdleTimeout::new(body, idle)), received, progress, drains: !expects_continue }
+        RequestBody {
+            body: Some(IdleTimeout::new(body, idle)),
+            received,
+            progress,
+            drains: !expects_continue,
+            watch: None,
+        }
     }
 
     /// Takes the body out, for a task that outlives the request. It still breaks off if the connection ends early. What
@@ -65,7 +77,13 @@ impl RequestBody {
     #[must_use]
     pub fn take(&mut self) -> RequestBody {
         let (received, progress) = (self.received.clone(), Arc::clone(&self.progress));
-        RequestBody { body: self.body.take(), received, progress, drains: self.drains }
+        RequestBody { body: self.body.take(), received, progress, drains: self.drains, watch: self.watch.take() }
+    }
+
+    /// From here on, the body ends with [`BodyError::Slow`] if it comes below the least rate while this pool is short.
+    /// To be called before the first byte is read.
+    pub fn hold_to_rate(&mut self, pool: &Arc<Pool>) {
+        self.watch = Some(Watch::new(Arc::clone(pool)));
     }
 
     /// The number of bytes read so far.
@@ -110,7 +128,7 @@ impl Drop for RequestBody {
         if let (Some(body), Ok(runtime)) = (self.body.take(), Handle::try_current()) {
             // With a progress of its own: the request has not read what is drained.
             let (received, progress) = (self.received.clone(), Arc::default());
-            runtime.spawn(RequestBody { body: Some(body), received, progress, drains: false }.drain());
+            runtime.spawn(RequestBody { body: Some(body), received, progress, drains: false, watch: None }.drain());
         }
     }
 }
@@ -124,7 +142,12 @@ impl Stream for RequestBody {
             return Poll::Ready(None);
         };
         loop {
-            let frame = ready!(http_body::Body::poll_frame(Pin::new(&mut *body), cx));
+            let Poll::Ready(frame) = http_body::Body::poll_frame(Pin::new(&mut *body), cx) else {
+                let Some(watch) = &mut this.watch else { return Poll::Pending };
+                ready!(watch.poll_too_slow(cx));
+                this.progress.ended.store(true, Ordering::Relaxed);
+                return Poll::Ready(Some(Err(BodyError::Slow)));
+            };
             let ended = http_body::Body::is_end_stream(body) || !matches!(frame, Some(Ok(_)));
             this.progress.ended.store(ended, Ordering::Relaxed);
             return Poll::Ready(match frame {
@@ -132,6 +155,9 @@ impl Stream for RequestBody {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         this.received.inc_by(data.len() as u64);
+                        if let Some(watch) = &mut this.watch {
+                            watch.moved(data.len() as u64);
+                        }
                         this.progress.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
                         Some(Ok(data))
                     }
@@ -151,6 +177,7 @@ mod tests {
     use futures_util::stream;
 
     use super::*;
+    use crate::pool::Holder;
 
     fn body(frames: impl IntoIterator<Item = &'static str>, expects_continue: bool) -> (RequestBody, Counter) {
         let frames: Vec<_> = frames.into_iter().map(|frame| Ok::<_, std::io::Error>(Bytes::from(frame))).collect();
@@ -191,6 +218,50 @@ mod tests {
         }
         assert_eq!(body.received(), 3, "what is drained was not read by the request");
         assert!(closes(body));
+    }
+
+    /// A byte a minute kept a transfer for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_ends_while_others_want_its_permit() {
+        let trickle = || {
+            stream::unfold((), |()| async {
+                tokio::time::sleep(Duration::from_secs(50)).await;
+                Some((Ok::<_, std::io::Error>(Bytes::from("x")), ()))
+            })
+        };
+        let pool = Pool::new("transfers", 4, Duration::ZERO);
+        let held: Vec<_> = (0..4).map(|_| pool.try_take(Holder::SHARED).unwrap()).collect();
+        let body = || {
+            let body = Body::from_stream(Box::pin(trickle()));
+            let mut body = RequestBody::new(body, Duration::from_mins(1), Counter::default(), true);
+            body.hold_to_rate(&pool);
+            body
+        };
+        let end = async |mut body: RequestBody| loop {
+            match body.next().await {
+                Some(Ok(_)) => {}
+                end => break end,
+            }
+        };
+        let an_hour = Duration::from_hours(1);
+        let began = tokio::time::Instant::now();
+        assert_eq!(tokio::time::timeout(an_hour, end(body())).await, Ok(Some(Err(BodyError::Slow))));
+        assert!((5..=6).contains(&(began.elapsed().as_secs() / 60)), "{:?}", began.elapsed());
+        drop(held);
+        assert!(tokio::time::timeout(an_hour, end(body())).await.is_err(), "nobody else wants it");
+    }
+
+    /// Time in which the server did not read counted against the client.
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_the_server_does_not_read_is_not_the_clients() {
+        let pool = Pool::new("transfers", 1, Duration::ZERO);
+        let _held = pool.try_take(Holder::SHARED).unwrap();
+        let (mut body, _) = body(["a"; 20], true);
+        body.hold_to_rate(&pool);
+        while let Some(frame) = body.next().await {
+            frame.unwrap();
+            tokio::time::sleep(Duration::from_mins(2)).await;
+        }
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serving::metrics::RequestLabels;
 use serving::{
-    CLIENT_LEFT, Pending, Query, REQUEST_ID, RequestBody, Sent, inbound_request_id, is_local_program, loggable,
+    CLIENT_LEFT, Holder, Pending, Query, REQUEST_ID, RequestBody, Sent, inbound_request_id, is_local_program, loggable,
     loggable_method, on_end,
 };
 use skynet_formats::GATEWAY_HEADER;
@@ -52,7 +52,9 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     let is_local_program = client.is_some_and(|client| is_local_program(client, &head.uri, &head.headers));
     let raw_query = head.uri.query().map(str::to_owned);
     let query = Query::parse(raw_query.as_deref());
-    let request = Request { client, method: head.method, headers: head.headers, query, raw_query, is_local_program };
+    let holder = client.map_or(Holder::SHARED, |client| Holder::of(client, proxies));
+    let (method, headers) = (head.method, head.headers);
+    let request = Request { client, holder, method, headers, query, raw_query, is_local_program };
     let route = Route::at(request.host(), &portal.options.hostname, path);
     let label = route.as_ref().map_or("none", Route::label);
     let is_probe = matches!(route, Some(Route::Live));
@@ -126,7 +128,7 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         Route::EntryHealth => registry::health(portal, request).await,
         Route::Resolve(skylink) => resolve::resolve(portal, request, skylink).await,
         Route::Skyfile => skyfile::upload(portal, request, body).await,
-        Route::Restore => restore::restore(portal, body).await,
+        Route::Restore => restore::restore(portal, request, body).await,
         Route::Blocklist if request.method == Method::POST => blocklist::post(portal, body).await,
         Route::Blocklist => Ok(blocklist::get(portal)),
         Route::SectorBytes => raw_reads::root(portal, request).await,

@@ -7,7 +7,7 @@ use axum::body::Body;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
-use serving::{BodyError, ForeignRequest};
+use serving::{BodyError, ForeignRequest, UsedUp};
 use skynet_formats::proof::PROOF_HEADER;
 
 use crate::entries::EntryStoreError;
@@ -18,7 +18,7 @@ use crate::skyfile::{OpenError, WriteError};
 /// The header with the entries that led to an answer.
 pub(super) const PROOF: HeaderName = HeaderName::from_static(PROOF_HEADER);
 
-/// `Retry-After` when all peer-fetch slots are busy.
+/// `Retry-After` when what clients share is used up.
 const BUSY: Duration = Duration::from_secs(4);
 
 /// `Retry-After` when the disk is full: somebody must free space first.
@@ -83,6 +83,15 @@ impl HttpError {
         if self.status == StatusCode::INSUFFICIENT_STORAGE { self.retry_after(FULL) } else { self }
     }
 
+    /// A pool is used up, or the client's share of it.
+    pub(crate) fn used_up(action: &str, used_up: UsedUp) -> Self {
+        let status = match used_up {
+            UsedUp::Share(_) => StatusCode::TOO_MANY_REQUESTS,
+            UsedUp::Pool(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        HttpError::new(status, format!("{action}: {used_up}")).retry_after(BUSY)
+    }
+
     /// Adds a proof with which a client can check the answer.
     pub(super) fn with_proof(self, proof: HeaderValue) -> Self {
         HttpError { proof: Some(proof), ..self }
@@ -134,7 +143,7 @@ impl From<ReadOnly> for HttpError {
 impl From<BodyError> for HttpError {
     fn from(error: BodyError) -> Self {
         let status = match error {
-            BodyError::Idle => StatusCode::REQUEST_TIMEOUT,
+            BodyError::Idle | BodyError::Slow => StatusCode::REQUEST_TIMEOUT,
             BodyError::Broken => StatusCode::BAD_REQUEST,
         };
         HttpError::new(status, error.to_string())
@@ -146,7 +155,7 @@ impl From<WriteError> for HttpError {
         let message = error.to_string();
         let status = match error {
             WriteError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
-            WriteError::TooManyUploads => StatusCode::SERVICE_UNAVAILABLE,
+            WriteError::UsedUp(used_up) => return HttpError::used_up("failed to upload file to skynet", used_up),
             WriteError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             WriteError::Blocked => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
             WriteError::Restore(_) => {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use axum::body::Body;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use serving::Query;
+use serving::{Holder, Query};
 
 use super::error::HttpError;
 use crate::PortalOptions;
@@ -19,6 +19,8 @@ pub(crate) type Answer = Result<http::Response<Body>, HttpError>;
 pub(crate) struct Request {
     /// Address of the client: the peer of the connection, or the client that a trusted proxy names.
     pub(crate) client: Option<IpAddr>,
+    /// The holder of its permits.
+    pub(crate) holder: Holder,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,

@@ -58,11 +58,13 @@ pub(super) async fn create(portal: &Arc<Portal>, request: &Request, body: &mut R
     let with_bytes = request.header(&CONTENT_TYPE) == Some(OFFSET_OCTET_STREAM);
     let status = match new_upload(request)? {
         NewUpload::Final(..) if with_bytes => return Err(TusError::ModifyFinal.into()),
-        NewUpload::Final(parts, metadata) => portal.stores()?.uploads.concatenate(parts, metadata).await?,
+        NewUpload::Final(parts, metadata) => {
+            portal.stores()?.uploads.concatenate(request.holder, parts, metadata).await?
+        }
         NewUpload::Bytes { partial, length, metadata } => {
-            let made = portal.stores()?.uploads.create(partial, length, metadata).await?;
+            let made = portal.stores()?.uploads.create(request.holder, partial, length, metadata).await?;
             match with_bytes {
-                true => portal.stores()?.uploads.append(&made.id, 0, content_length(request), body).await?,
+                true => append(portal, request, body, &made.id, 0).await?,
                 false => made,
             }
         }
@@ -106,8 +108,20 @@ async fn patch(portal: &Arc<Portal>, request: &Request, body: &mut RequestBody, 
         return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "missing or invalid Content-Type header"));
     }
     let offset = number(request, &UPLOAD_OFFSET)?;
-    let status = portal.stores()?.uploads.append(id, offset, content_length(request), body).await?;
+    let status = append(portal, request, body, id, offset).await?;
     Ok(answer(StatusCode::NO_CONTENT, &status))
+}
+
+async fn append(
+    portal: &Arc<Portal>,
+    request: &Request,
+    body: &mut RequestBody,
+    id: &UploadId,
+    offset: u64,
+) -> Result<Status, HttpError> {
+    let uploads = &portal.stores()?.uploads;
+    body.hold_to_rate(uploads.bodies());
+    Ok(uploads.append(request.holder, id, offset, content_length(request), body).await?)
 }
 
 /// GET `/skynet/upload/tus/:id`: the skylink of an upload, in skyd's form.
@@ -252,7 +266,8 @@ impl From<TusError> for HttpError {
             | TusError::MetadataLength { .. }
             | TusError::MetadataTooLong { .. }
             | TusError::Body(BodyError::Broken) => StatusCode::BAD_REQUEST,
-            TusError::Body(BodyError::Idle) | TusError::TooMany => StatusCode::SERVICE_UNAVAILABLE,
+            // A used-up share, too: SDKs would give up after 429.
+            TusError::Body(BodyError::Idle | BodyError::Slow) | TusError::UsedUp(_) => StatusCode::SERVICE_UNAVAILABLE,
             TusError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             TusError::Damaged(_) | TusError::Staging(_) | TusError::Io { .. } | TusError::Panicked(_) => {
                 return HttpError::internal("the upload failed", error);

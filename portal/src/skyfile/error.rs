@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use serving::UsedUp;
 use skynet_formats::base_sector::{AssembleError, BaseSectorError};
 use skynet_formats::layout::LayoutError;
 use skynet_formats::metadata::MetadataError;
@@ -60,9 +61,9 @@ pub(crate) enum WriteError {
     /// The disk has no more room than the reserve.
     #[error("the portal's disk is full")]
     DiskFull,
-    /// The number of uploads in progress has reached the limit.
-    #[error("too many uploads at once, try again later")]
-    TooManyUploads,
+    /// The permits for uploads are used up, or the client's share of them.
+    #[error(transparent)]
+    UsedUp(#[from] UsedUp),
     /// The content is longer than the portal accepts.
     #[error("upload exceeds the limit of {limit} bytes")]
     TooLarge {

@@ -24,9 +24,10 @@ mod tests;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use serving::{Holder, Permit, Pool};
 use skynet_formats::profile::Profile;
 use skynet_formats::skylink::{Skylink, Target};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 pub(crate) use error::{OpenError, RestoreError, WriteError};
@@ -55,7 +56,7 @@ pub(crate) struct Skyfiles {
     pins: Pins,
     profile: Profile,
     limits: Limits,
-    uploads: Arc<Semaphore>,
+    uploads: Arc<Pool>,
     /// Notified when a pin was removed.
     pub(crate) unpinned: Arc<Notify>,
 }
@@ -63,7 +64,7 @@ pub(crate) struct Skyfiles {
 /// A permit for one upload; their number is limited.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 /// Opens a skyfile whose base sector is held before the check that it exists.
@@ -90,7 +91,7 @@ impl Skyfiles {
     /// The skyfiles over these sectors and pins.
     pub(crate) fn new(sectors: SectorStore, pins: Pins, blocklist: Blocklist, options: &PortalOptions) -> Self {
         let limits = Limits { content: options.max_upload, metadata: options.max_metadata };
-        let uploads = Arc::new(Semaphore::new(options.max_uploads));
+        let uploads = Pool::new("uploads", options.max_uploads, options.permit_patience);
         let reader = SkyfileReader::new(sectors.clone().into(), blocklist);
         Skyfiles { reader, sectors, pins, profile: options.profile, limits, uploads, unpinned: Arc::default() }
     }
@@ -100,27 +101,42 @@ impl Skyfiles {
         &self.sectors
     }
 
-    /// Begins an upload with the portal's profile.
+    /// The permits for uploads.
+    pub(crate) fn uploads(&self) -> &Arc<Pool> {
+        &self.uploads
+    }
+
+    /// Begins an upload with the portal's profile. A dry run stores nothing and only computes the skylink.
+    pub(crate) fn upload(&self, admission: Admission, dry_run: bool) -> Result<SkyfileWriter, WriteError> {
+        self.begin(admission, self.profile, if dry_run { Storing::Nothing } else { Storing::Written })
+    }
+
+    /// Begins an upload of the portal's own, if there is a permit now.
     pub(crate) fn writer(&self) -> Result<SkyfileWriter, WriteError> {
-        self.begin(self.admit()?, self.profile, Storing::Written)
+        self.upload(self.try_admit(Holder::SHARED)?, false)
     }
 
     /// Begins an upload of content in files of one sector each, which become sectors at the end. If sectors are not
     /// contiguous parts of the content, it is written like any other.
-    pub(crate) fn taker(&self) -> Result<SkyfileWriter, WriteError> {
+    pub(crate) fn taker(&self, holder: Holder) -> Result<SkyfileWriter, WriteError> {
         let storing = if self.profile.data_pieces() == 1 { Storing::TakenOver } else { Storing::Written };
-        self.begin(self.admit()?, self.profile, storing)
+        self.begin(self.try_admit(holder)?, self.profile, storing)
     }
 
-    /// Begins an upload that stores nothing and only computes the skylink.
+    /// Begins a dry run.
+    #[cfg(test)]
     pub(crate) fn dry_writer(&self) -> Result<SkyfileWriter, WriteError> {
-        self.begin(self.admit()?, self.profile, Storing::Nothing)
+        self.upload(self.try_admit(Holder::SHARED)?, true)
     }
 
-    /// Acquires a permit for an upload.
-    pub(crate) fn admit(&self) -> Result<Admission, WriteError> {
-        let permit = Arc::clone(&self.uploads).try_acquire_owned();
-        permit.map(|permit| Admission { _permit: permit }).map_err(|_| WriteError::TooManyUploads)
+    /// A permit for an upload, at once or after a wait.
+    pub(crate) async fn admit(&self, holder: Holder) -> Result<Admission, WriteError> {
+        Ok(Admission { _permit: self.uploads.take(holder).await? })
+    }
+
+    /// A permit for an upload, if there is one now.
+    fn try_admit(&self, holder: Holder) -> Result<Admission, WriteError> {
+        Ok(Admission { _permit: self.uploads.try_take(holder)? })
     }
 
     /// Begins the upload of the content of a base sector made by the client, with its layout. The content may be empty.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use serving::UsedUp;
 use sha2::{Digest as _, Sha256};
 use skynet_formats::base_sector::BaseSector;
 
@@ -148,7 +149,7 @@ async fn limits_refuse_what_is_beyond_them() {
     let options = PortalOptions { max_upload: 10, max_metadata: 30, max_uploads: 1, ..for_tests() };
     let skyfiles = open(directory.path(), &options);
     let mut writer = skyfiles.writer().unwrap();
-    assert!(matches!(skyfiles.writer(), Err(WriteError::TooManyUploads)));
+    assert!(matches!(skyfiles.writer(), Err(WriteError::UsedUp(_))));
     writer.write(Bytes::from_static(&[0; 10])).await.unwrap();
     assert!(matches!(writer.write(Bytes::from_static(b"x")).await, Err(WriteError::TooLarge { limit: 10 })));
     drop(writer);
@@ -157,6 +158,19 @@ async fn limits_refuse_what_is_beyond_them() {
     let full = PortalOptions { disk_reserve: u64::MAX, ..for_tests() };
     let other = tempfile::tempdir().unwrap();
     assert!(matches!(open(other.path(), &full).writer(), Err(WriteError::DiskFull)));
+}
+
+/// Slow uploads of one client held all permits.
+#[tokio::test]
+async fn uploads_of_one_client_leave_half_of_the_permits_to_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let skyfiles = open(directory.path(), &PortalOptions { max_uploads: 4, ..for_tests() });
+    let client = |last: u8| Holder::at([192, 0, 2, last].into());
+    let own = [skyfiles.admit(client(1)).await.unwrap(), skyfiles.admit(client(1)).await.unwrap()];
+    assert!(matches!(skyfiles.admit(client(1)).await, Err(WriteError::UsedUp(UsedUp::Share(_)))));
+    let upload = skyfiles.upload(skyfiles.admit(client(2)).await.unwrap(), false);
+    assert!(upload.is_ok());
+    drop(own);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use content_store::UploadId;
 use content_store::staging;
 use futures_util::{Stream, StreamExt, stream};
-use serving::{BodyError, Frames, Incomplete, pass_on};
+use serving::{BodyError, Frames, Holder, Incomplete, pass_on};
 
 use super::concatenation::Concatenation;
 use super::record::Record;
@@ -21,6 +21,7 @@ impl Uploads {
     /// breaks off, the received bytes stay. If it goes beyond the upload, none stay. The last bytes finish the upload.
     pub(crate) async fn append<B>(
         self: &Arc<Self>,
+        holder: Holder,
         id: &UploadId,
         offset: u64,
         length: Option<u64>,
@@ -43,7 +44,7 @@ impl Uploads {
             if length.is_some_and(|length| length > session.length - at) {
                 return Err(TusError::BeyondLength(session.length));
             }
-            held = self.receive(&session, held, body).await?;
+            held = self.receive(holder, &session, held, body).await?;
         }
         if session.is_to_be_finished() {
             self.finish_held(&session, held).await?;
@@ -53,6 +54,7 @@ impl Uploads {
 
     async fn receive<B>(
         self: &Arc<Self>,
+        holder: Holder,
         session: &Arc<Session>,
         mut held: Held,
         body: &mut B,
@@ -60,8 +62,8 @@ impl Uploads {
     where
         B: Stream<Item = Result<Bytes, BodyError>> + Unpin + Send,
     {
-        let permit = Arc::clone(&self.bodies).try_acquire_owned().map_err(|_| TusError::TooMany)?;
-        let mut ahead = self.ahead_at(session, held.take());
+        let permit = self.bodies.take(holder).await?;
+        let mut ahead = self.ahead_at(holder, session, held.take());
         let (uploads, written) = (Arc::clone(self), Arc::clone(session));
         let frames = stream::unfold((body, &mut ahead), async |(body, ahead)| {
             let frame = body.next().await?;
@@ -89,7 +91,7 @@ impl Uploads {
 
     /// The content to store ahead from here: the content so far, or a whole upload from its first byte on. Parts cannot
     /// be stored ahead, because the content before them is not known yet.
-    fn ahead_at(&self, session: &Session, so_far: Option<Ahead>) -> Option<Ahead> {
+    fn ahead_at(&self, holder: Holder, session: &Session, so_far: Option<Ahead>) -> Option<Ahead> {
         let offset = session.view().offset;
         if let Some(ahead) = so_far.filter(|ahead| ahead.writer.length() == offset) {
             return Some(ahead);
@@ -97,9 +99,9 @@ impl Uploads {
         if offset > 0 || session.concatenation != Concatenation::None {
             return None;
         }
-        let permit = Arc::clone(&self.ahead).try_acquire_owned().ok()?;
+        let permit = self.ahead.try_take(holder).ok()?;
         // This is no failure: without a permit now, the upload is stored from its file at the end.
-        let writer = self.skyfiles.taker().ok()?;
+        let writer = self.skyfiles.taker(holder).ok()?;
         Some(Ahead { writer, _permit: permit })
     }
 

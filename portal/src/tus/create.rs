@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use content_store::UploadId;
 use content_store::digest::{Algorithm, Digest};
+use serving::{Holder, Permit};
 
 use super::concatenation::Concatenation;
 use super::record::Record;
@@ -17,6 +18,7 @@ impl Uploads {
     /// Makes an upload of `length` bytes, or a part of one. An upload without bytes is finished at once.
     pub(crate) async fn create(
         self: &Arc<Self>,
+        holder: Holder,
         partial: bool,
         length: u64,
         metadata: UploadMetadata,
@@ -28,11 +30,10 @@ impl Uploads {
         }
         let concatenation = if partial { Concatenation::Partial } else { Concatenation::None };
         let record = new_record(concatenation, length, 0, metadata);
-        let session = Arc::new(Session::new(id, &record));
+        let session = Arc::new(Session::new(id, &record, self.place(holder).await?));
         let (uploads, made) = (Arc::clone(self), Arc::clone(&session));
         self.blocking(move || {
             uploads.staging.check_room(length)?;
-            uploads.make_place()?;
             uploads.staging.create(&made.id, record)?;
             uploads.sessions.lock().insert(made.id.clone(), made);
             Ok(())
@@ -47,15 +48,13 @@ impl Uploads {
     /// Makes a final upload of complete parts, and finishes it. Equal parts with equal metadata are the same upload.
     pub(crate) async fn concatenate(
         self: &Arc<Self>,
+        holder: Holder,
         parts: Vec<UploadId>,
         metadata: UploadMetadata,
     ) -> Result<Status, TusError> {
         let id = final_id(&parts, &metadata);
-        if self.sessions.find(&id).is_err() {
-            let uploads = Arc::clone(self);
-            self.blocking(move || uploads.make_place()).await?;
-        }
-        let (session, new) = match self.claim(&id, parts, metadata)? {
+        let place = if self.sessions.find(&id).is_ok() { None } else { Some(self.place(holder).await?) };
+        let (session, new) = match self.claim(&id, parts, metadata, place)? {
             Claimed::Before(session) => (session, None),
             Claimed::Now(session, record, held) => (session, Some((record, held))),
         };
@@ -74,7 +73,13 @@ impl Uploads {
     }
 
     /// Adds a final upload to the table and claims its parts, all at once, unless it is in the table already.
-    fn claim(&self, id: &UploadId, parts: Vec<UploadId>, metadata: UploadMetadata) -> Result<Claimed, TusError> {
+    fn claim(
+        &self,
+        id: &UploadId,
+        parts: Vec<UploadId>,
+        metadata: UploadMetadata,
+        place: Option<Permit>,
+    ) -> Result<Claimed, TusError> {
         let mut table = self.sessions.lock();
         if let Some(session) = table.get(id) {
             return Ok(Claimed::Before(Arc::clone(session)));
@@ -97,7 +102,8 @@ impl Uploads {
         self.check_length(length)?;
         self.check_metadata(&metadata, length, id)?;
         let record = new_record(Concatenation::Final(parts), length, length, metadata);
-        let session = Arc::new(Session::new(id.clone(), &record));
+        // Without one, an equal upload ended just now. The client asks again.
+        let session = Arc::new(Session::new(id.clone(), &record, place.ok_or(TusError::Busy)?));
         // Locked until its files exist. No other request can have the lock.
         let held = session.try_hold()?;
         for part in claimed {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use content_store::StoreError;
-use serving::BodyError;
+use serving::{BodyError, UsedUp};
 use skynet_formats::metadata::MetadataError;
 
 use super::upload_metadata::UploadMetadataError;
@@ -73,9 +73,9 @@ pub(crate) enum TusError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The number of open uploads has reached the limit.
-    #[error("too many uploads are open, try again later")]
-    TooMany,
+    /// The permits for uploads or their bodies are used up, or the client's share of them.
+    #[error(transparent)]
+    UsedUp(#[from] UsedUp),
     /// The file system is full, or nearly.
     #[error("the portal has no room for this upload")]
     DiskFull,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use content_store::UploadId;
+use serving::{Holder, Permit, UsedUp};
 use tokio_util::sync::CancellationToken;
 
 use super::session::{Held, Session};
@@ -64,19 +65,21 @@ impl Uploads {
         }
     }
 
-    /// Makes room in the table for one more upload: the one that was finished first is removed. Blocks.
-    pub(super) fn make_place(&self) -> Result<(), TusError> {
-        let oldest = {
-            let table = self.sessions.lock();
-            if table.len() < self.limits.max_sessions {
-                return Ok(());
-            }
-            let finished = table.values().filter(|session| session.view().skylink.is_some());
-            finished.min_by_key(|session| session.view().last_activity).cloned()
-        };
-        let oldest = oldest.ok_or(TusError::TooMany)?;
-        let held = oldest.try_hold().map_err(|_| TusError::TooMany)?;
-        self.remove(&oldest, held)
+    /// A place in the table for one more upload. If there is none, an older upload makes room for it.
+    pub(super) async fn place(self: &Arc<Self>, holder: Holder) -> Result<Permit, TusError> {
+        let places = &self.sessions.places;
+        loop {
+            let of = match places.try_take(holder) {
+                Ok(place) => return Ok(place),
+                Err(UsedUp::Share(_)) => Some(holder),
+                Err(UsedUp::Pool(_)) => None,
+            };
+            let Some((session, held)) = self.sessions.first_to_yield(of, SystemTime::now()) else {
+                return Ok(places.take(holder).await?);
+            };
+            let uploads = Arc::clone(self);
+            self.blocking(move || uploads.remove(&session, held)).await?;
+        }
     }
 
     fn remove(&self, session: &Session, held: Held) -> Result<(), TusError> {

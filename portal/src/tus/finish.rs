@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
+use serving::Holder;
 use skynet_formats::skylink::Skylink;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, Take};
@@ -104,14 +105,16 @@ impl Uploads {
     }
 
     async fn place_in_store(&self, session: &Session) -> Result<SkyfileWriter, TusError> {
-        for _ in 0..STORE_RETRIES {
+        let mut retries = 0;
+        loop {
             let writer = match session.concatenation {
-                Concatenation::None => self.skyfiles.taker(),
+                Concatenation::None => self.skyfiles.taker(Holder::SHARED),
                 // Sectors do not begin where parts begin.
                 _ => self.skyfiles.writer(),
             };
             match writer {
-                Err(WriteError::TooManyUploads) => {
+                Err(WriteError::UsedUp(_)) if retries < STORE_RETRIES => {
+                    retries += 1;
                     #[cfg(test)]
                     self.waits_for_store.notify_one();
                     tokio::time::sleep(STORE_RETRY).await;
@@ -119,7 +122,6 @@ impl Uploads {
                 writer => return Ok(writer?),
             }
         }
-        Err(TusError::TooMany)
     }
 
     /// Marks parts of finished uploads as finished where a crash prevented it. Blocks.

@@ -43,8 +43,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use content_store::{UploadId, make_directory, staging, sync_directory};
+use serving::Pool;
 use skynet_formats::skylink::Skylink;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use concatenation::Concatenation;
@@ -67,9 +67,9 @@ pub(crate) struct Uploads {
     skyfiles: Skyfiles,
     limits: Limits,
     /// Permits for bodies that arrive at once; each has a thread.
-    bodies: Arc<Semaphore>,
+    bodies: Arc<Pool>,
     /// Permits for uploads whose content is stored ahead.
-    ahead: Arc<Semaphore>,
+    ahead: Arc<Pool>,
     tasks: TaskTracker,
     /// Notified each time a complete upload gets no permit of the store, and waits for one.
     #[cfg(test)]
@@ -81,7 +81,6 @@ pub(crate) struct Uploads {
 struct Limits {
     max_upload: u64,
     max_metadata: usize,
-    max_sessions: usize,
     expiry: Duration,
     /// See [`FINISHING_WAIT`].
     wait: Duration,
@@ -108,17 +107,18 @@ impl Uploads {
         // Segments have the length of a sector, so that the store can take files over unchanged.
         let segment = options.profile.sector_size().bytes() as u64;
         let staging = staging::Sessions::new(&path, segment, options.disk_reserve);
-        let sessions = Sessions::new(staging.list(|_, _| Ok(false))?);
+        let patience = options.permit_patience;
+        let places = Pool::new("resumable uploads", options.max_resumable_uploads, patience);
+        let sessions = Sessions::new(staging.list(|_, _| Ok(false))?, places);
         let limits = Limits {
             max_upload: options.max_upload,
             max_metadata: options.max_metadata,
-            max_sessions: options.max_resumable_uploads,
             expiry: options.upload_expiry,
             wait: FINISHING_WAIT,
         };
         // Each occupies one of the store's uploads, most of which shall be left to others.
-        let ahead = Arc::new(Semaphore::new(options.max_uploads / 4));
-        let bodies = Arc::new(Semaphore::new(options.max_uploads));
+        let ahead = Pool::new("uploads ahead", options.max_uploads / 4, patience);
+        let bodies = Pool::new("bodies of resumable uploads", options.max_uploads, patience);
         let tasks = TaskTracker::new();
         let uploads = Uploads {
             staging,
@@ -155,6 +155,11 @@ impl Uploads {
     /// Longest upload in bytes.
     pub(crate) fn max_upload(&self) -> u64 {
         self.limits.max_upload
+    }
+
+    /// The permits for bodies. Bodies that hold one must come at a least rate while they are short.
+    pub(crate) fn bodies(&self) -> &Arc<Pool> {
+        &self.bodies
     }
 
     fn status_of(&self, session: &Session) -> Status {

@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow};
 use backends::Backend;
 use backends::skynet::PortalConfig;
 use content_store::ContentStore;
+use serving::PERMIT_PATIENCE;
 use tempfile::TempDir;
 
 use super::backend;
@@ -180,6 +181,7 @@ fn limits(config: &Config) -> Limits {
         max_tags_per_put: config.registry.max_tags_per_put,
         max_uploads: config.registry.max_uploads,
         max_transfers: config.registry.max_transfers,
+        permit_patience: PERMIT_PATIENCE,
         reserve: config.storage.reserve.bytes(),
         grace: config.gc.grace.duration(),
         upload_expiry: config.gc.upload_expiry.duration(),

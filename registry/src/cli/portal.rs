@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use portal::{ApiKeys, PeerKey, Portal, PortalOptions};
-use serving::WebPages;
+use serving::{PERMIT_PATIENCE, WebPages};
 use tokio::net::TcpListener;
 
 use super::{print, process};
@@ -56,6 +56,7 @@ pub(super) fn options(config: &Config) -> PortalOptions {
         max_metadata: config.portal.max_metadata.in_memory(),
         max_uploads: config.portal.max_uploads,
         max_archives: config.portal.max_archives,
+        permit_patience: PERMIT_PATIENCE,
         disk_reserve: config.portal.disk_reserve.bytes(),
         sweep_interval: config.portal.sweep_interval.duration(),
         scrub_rate: config.portal.scrub_rate.bytes(),

@@ -37,9 +37,10 @@ pub struct Portal {
     ///
     /// They are parsed in memory, where they take several times as much.
     pub max_metadata: ByteSize,
-    /// Uploads whose bodies are received at once; further ones get 503. Each takes about 6 MiB.
+    /// Uploads whose bodies are received at once. Each takes about 6 MiB. [One client](explanation/shares.md) has half of
+    /// them at most.
     pub max_uploads: usize,
-    /// Zip and tar archives made and sent at once; further ones get 503.
+    /// Zip and tar archives made and sent at once. [One client](explanation/shares.md) has half of them at most.
     pub max_archives: usize,
     /// Bytes of the disk to keep free: uploads get 507 below it.
     pub disk_reserve: ByteSize,
@@ -67,8 +68,8 @@ pub struct Portal {
     pub peers: Vec<String>,
     /// API key sent to the peers. Empty: none is sent.
     pub peer_key: Secret,
-    /// Resumable uploads remembered, finished ones included. At the limit, the oldest finished one is forgotten; if
-    /// none is finished, further ones get 503.
+    /// Resumable uploads remembered, finished ones included. At the limit, the oldest finished one is forgotten.
+    /// [One client](explanation/shares.md) has half of them at most.
     pub max_resumable_uploads: usize,
     /// Time that a resumable upload may be idle, and that a finished one is remembered.
     pub upload_expiry: TimeSpan,

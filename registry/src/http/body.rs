@@ -51,6 +51,7 @@ impl Stream for OwnChunks {
 fn fault(error: BodyError) -> Error {
     match error {
         BodyError::Idle => Error::BodyIdle,
+        BodyError::Slow => Error::BodySlow,
         BodyError::Broken => Error::BodyBroken,
     }
 }

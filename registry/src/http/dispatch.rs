@@ -10,7 +10,7 @@ use http::header::EXPECT;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use serving::metrics::RequestLabels;
 use serving::{
-    CLIENT_LEFT, ForeignRequest, Pending, Query, REQUEST_ID, RequestBody, inbound_request_id, loggable_method,
+    CLIENT_LEFT, ForeignRequest, Holder, Pending, Query, REQUEST_ID, RequestBody, inbound_request_id, loggable_method,
 };
 
 use super::access_log::{self, Line};
@@ -85,8 +85,10 @@ const NO_PEER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Caller {
     let proxies = &app.options.trusted_proxies;
     let inbound = proxies.trust(peer).then(|| inbound_request_id(headers)).flatten();
+    let address = proxies.client(peer, headers);
     Caller {
-        address: proxies.client(peer, headers),
+        address,
+        holder: if peer == NO_PEER { Holder::SHARED } else { Holder::of(address, proxies) },
         request: inbound.map_or_else(|| app.request_ids.next(), Arc::from),
     }
 }
@@ -147,7 +149,7 @@ async fn handle(app: &App, action: Action<'_>, request: &Request, body: &mut Req
 /// Turns an error into its answer. Server failures and exhausted limits are logged here, and nowhere else.
 fn render(error: HttpError, caller: &Caller, label: &'static str, method: &Method, path: &str) -> Response<Body> {
     if let Some(cause) = &error.cause {
-        let (method, is_limit) = (loggable_method(method), matches!(**cause, Error::TooMany(_)));
+        let (method, is_limit) = (loggable_method(method), matches!(**cause, Error::UsedUp(_)));
         let cause: &dyn std::error::Error = cause.as_ref();
         let reason = cause.source().map(ToString::to_string).unwrap_or_default();
         if is_limit {

@@ -10,7 +10,7 @@ use axum::body::Body;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde_json::json;
-use serving::ForeignRequest;
+use serving::{ForeignRequest, UsedUp};
 
 use super::headers::{upload_location, upload_range, value};
 use super::route::{Route, RouteError};
@@ -149,12 +149,15 @@ impl HttpError {
             }
             Error::PreconditionFailed => plain(S::PRECONDITION_FAILED, "DENIED"),
             Error::BodyBroken => plain(S::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
-            Error::BodyIdle => plain(S::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),
+            Error::BodyIdle | Error::BodySlow => plain(S::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),
             Error::DiskFull | Error::NoNewUploads => {
                 plain(S::INSUFFICIENT_STORAGE, "UNAVAILABLE").with(RETRY_AFTER, RETRY_SECONDS).because(error)
             }
-            // `TooMany` is not a failure: clients have used up a shared limit.
-            Error::TooMany(_)
+            Error::UsedUp(UsedUp::Share(_)) => {
+                plain(S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS").with(RETRY_AFTER, RETRY_SECONDS).because(error)
+            }
+            // This is no failure: clients have used up what they share.
+            Error::UsedUp(UsedUp::Pool(_))
             | Error::StoreTroubled
             | Error::StagingFull
             | Error::ReadOnly
@@ -230,12 +233,14 @@ mod tests {
             (Error::ReadOnly, 503),
             (Error::StagingFull, 503),
             (Error::StoreTroubled, 503),
-            (Error::TooMany("open uploads"), 503),
+            (Error::UsedUp(UsedUp::Pool("open uploads")), 503),
             (Error::Unavailable, 503),
         ] {
             let answer = HttpError::from_service(error, None);
             assert_eq!((answer.status.as_u16(), answer.entries[0].code), (status, "UNAVAILABLE"), "{answer:?}");
             assert!(answer.headers.iter().any(|(name, _)| name == RETRY_AFTER), "{answer:?}");
         }
+        let share = HttpError::from_service(Error::UsedUp(UsedUp::Share("open uploads")), None);
+        assert_eq!((share.status.as_u16(), share.entries[0].code), (429, "TOOMANYREQUESTS"));
     }
 }

@@ -3,11 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use serving::Holder;
+
 /// A client's request, for logs and records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// Address of the client: the peer's, or the one named by a trusted proxy.
     pub address: IpAddr,
+    /// The holder of its permits.
+    pub holder: Holder,
     /// Id of the request, as sent to the client.
     pub request: Arc<str>,
 }
@@ -15,6 +19,6 @@ pub struct Caller {
 impl Caller {
     /// A command on this machine instead of a client's request.
     pub fn local() -> Self {
-        Caller { address: Ipv4Addr::LOCALHOST.into(), request: "local".into() }
+        Caller { address: Ipv4Addr::LOCALHOST.into(), holder: Holder::SHARED, request: "local".into() }
     }
 }

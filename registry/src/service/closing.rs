@@ -35,7 +35,7 @@ impl Registry {
     ) -> Result<Closed, Error> {
         // A PUT without a body is often the retry of one whose answer was lost. It waits for the first to end.
         let waits = chunk != Chunk::Stream || length == Some(0);
-        let lock = match self.acquire_for_closing(repository, id, &digest, waits).await? {
+        let lock = match self.acquire_for_closing(caller, repository, id, &digest, waits).await? {
             ControlFlow::Continue(lock) => lock,
             ControlFlow::Break(closed) => return Ok(closed),
         };
@@ -56,8 +56,8 @@ impl Registry {
         length: Option<u64>,
         body: B,
     ) -> Result<Closed, Error> {
-        let (registry, owner) = (Arc::clone(self), repository.clone());
-        let work = async move { registry.push_at_once(&owner, digest, length, body).await };
+        let (registry, by, owner) = (Arc::clone(self), caller.clone(), repository.clone());
+        let work = async move { registry.push_at_once(&by, &owner, digest, length, body).await };
         let closed = self.run_as_task(work).await??;
         tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, digest = %closed.digest,
             "a blob was uploaded at once");
@@ -66,6 +66,7 @@ impl Registry {
 
     async fn push_at_once<B: ByteChunks>(
         self: &Arc<Self>,
+        caller: &Caller,
         repository: &RepositoryName,
         digest: Digest,
         length: Option<u64>,
@@ -74,10 +75,10 @@ impl Registry {
         let Some(algorithm) = digest.algorithm() else {
             return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
         };
-        let session = self.new_session(repository, Some(algorithm)).await?;
+        let session = self.new_session(caller, repository, Some(algorithm)).await?;
         // No client knows its id, so it ends with this request, whatever the outcome.
         let _goes = Ephemeral { registry: Arc::clone(self), repository: repository.clone(), id: session.id.clone() };
-        let lock = self.acquire(&session, false).await?;
+        let lock = self.acquire(caller, &session, false).await?;
         self.fill_and_publish(lock, digest, Chunk::Stream, length, body).await
     }
 
@@ -98,6 +99,7 @@ impl Registry {
     /// waiters that disconnect; otherwise their number would be unlimited.
     async fn acquire_for_closing(
         self: &Arc<Self>,
+        caller: &Caller,
         repository: &RepositoryName,
         id: &UploadId,
         digest: &Digest,
@@ -107,7 +109,7 @@ impl Registry {
             Ok(_) if digest.algorithm().is_none() => {
                 return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
             }
-            Ok(session) => self.acquire(&session, waits).await,
+            Ok(session) => self.acquire(caller, &session, waits).await,
             Err(error) => Err(error),
         };
         match lock {

@@ -1,6 +1,7 @@
 //! Errors of a registry, by meaning. `http/error.rs` maps each to its answer.
 
 use content_store::{StoreError, UploadId};
+use serving::UsedUp;
 use tokio::task::JoinError;
 
 use crate::catalog::command::{CommitError, ReadError, Refusal};
@@ -118,9 +119,12 @@ pub enum Error {
     /// No byte of the body came for `server.idle_body_timeout`.
     #[error("the request body stalled")]
     BodyIdle,
-    /// A limit of concurrent work is reached.
-    #[error("too many {0} at once, retry soon")]
-    TooMany(&'static str),
+    /// The body came below the least rate, while others waited for a permit.
+    #[error("the request body came too slowly while others waited")]
+    BodySlow,
+    /// A pool, or the client's share of it, is used up.
+    #[error(transparent)]
+    UsedUp(#[from] UsedUp),
     /// The disk has no space for the session's next bytes. The session stays.
     #[error("no space is left for uploads")]
     DiskFull,

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use content_store::{ContentStore, StoreError};
+use serving::Pool;
 use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
@@ -73,6 +74,8 @@ pub struct Limits {
     pub max_uploads: usize,
     /// Most request bodies received at once; each has a thread.
     pub max_transfers: usize,
+    /// How long a request waits for one of these.
+    pub permit_patience: Duration,
     /// Bytes of the disk that uploads leave free.
     pub reserve: u64,
     /// How long an unreferenced blob stays.
@@ -97,7 +100,7 @@ pub struct Registry {
     sessions: sessions::Sessions,
     sync_turns: sync_turns::SyncTurns,
     staging: Staging,
-    transfers: Arc<Semaphore>,
+    transfers: Arc<Pool>,
     large_manifests: Arc<Semaphore>,
     overviews: overview::Overviews,
 }
@@ -109,7 +112,7 @@ impl Registry {
     /// Opens a registry with the sessions that an earlier process left. Blocks.
     pub fn open(content: LocalContent, limits: Limits) -> Result<Self, StoreError> {
         let registry = Registry::open_to_read(content, limits);
-        let sessions = sessions::Sessions::open(registry.store(), &registry.staging)?;
+        let sessions = sessions::Sessions::open(registry.store(), &registry.limits, &registry.staging)?;
         registry.metrics.uploads_open.set(i64::try_from(sessions.count()).unwrap_or(i64::MAX));
         Ok(Registry { sessions, ..registry })
     }
@@ -119,17 +122,17 @@ impl Registry {
         Registry {
             grace: GraceTable::new(limits.grace),
             sync_turns: sync_turns::SyncTurns::default(),
-            transfers: Arc::new(Semaphore::new(limits.max_transfers)),
+            transfers: Pool::new("request bodies", limits.max_transfers, limits.permit_patience),
             large_manifests: Arc::new(Semaphore::new(LARGE_MANIFESTS)),
             collecting: tokio::sync::Mutex::new(()),
             remote: None,
             notes: Vec::new(),
             overviews: overview::Overviews::new(),
+            sessions: sessions::Sessions::new(&limits),
             limits,
             metrics: Arc::clone(&content.metrics),
             staging: Staging::new(content.catalog.clone()),
             content: Arc::new(content),
-            sessions: sessions::Sessions::default(),
         }
     }
 
@@ -160,6 +163,11 @@ impl Registry {
     /// The catalog, for maintenance and status.
     pub fn catalog(&self) -> &Catalog {
         &self.content.catalog
+    }
+
+    /// The permits for request bodies. Bodies that hold one must come at a least rate while they are short.
+    pub fn transfers(&self) -> &Arc<Pool> {
+        &self.transfers
     }
 
     /// The content store, for maintenance and status.

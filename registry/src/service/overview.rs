@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serving::UsedUp;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -30,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAGES: usize = 16;
 /// Most requests that read or wait. Others are refused.
 const WAITING: usize = 32;
+/// The answer to those.
+const BUSY: UsedUp = UsedUp::Pool("requests for this page");
 
 /// A page of repositories in byte order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,10 +112,9 @@ impl Registry {
         if let Some(page) = self.overviews.fresh(after.as_ref()) {
             return Ok(page);
         }
-        let busy = |_| Error::TooMany("requests for this page");
-        let _waiting = self.overviews.waiting.try_acquire().map_err(busy)?;
+        let _waiting = self.overviews.waiting.try_acquire().map_err(|_| BUSY)?;
         let Ok(Ok(turn)) = timeout(PATIENCE, Arc::clone(&self.overviews.turn).acquire_owned()).await else {
-            return Err(Error::TooMany("requests for this page"));
+            return Err(BUSY.into());
         };
         if let Some(page) = self.overviews.fresh(after.as_ref()) {
             return Ok(page);
@@ -295,7 +297,7 @@ mod tests {
             assert!(request.as_mut().now_or_never().is_none());
         }
         let further = fixture.registry.overview(None).now_or_never().expect("it is refused at once");
-        assert!(matches!(further, Err(Error::TooMany(_))), "{further:?}");
+        assert!(matches!(further, Err(Error::UsedUp(UsedUp::Pool(_)))), "{further:?}");
         drop((turn, waiting));
         fixture.registry.overview(None).await.unwrap();
     }

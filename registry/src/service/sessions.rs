@@ -3,26 +3,32 @@
 //! Sessions are files of the content store. A writing thread keeps its session's lock until the session is in a settled
 //! state, even if the client leaves meanwhile.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use content_store::{ContentStore, StoreError, Upload, UploadId};
-use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
+use content_store::{ContentStore, StoreError, Upload, UploadId, UploadInfo};
+use serving::{Holder, Permit, Pool};
+use tokio::sync::OwnedMutexGuard;
 
-use super::Error;
 use super::error::Progress;
 use super::staging::{Staged, Staging};
+use super::{Error, Limits};
 use crate::oci::{Digest, RepositoryName};
 
 /// How long a closed session is remembered, so that a PUT repeated after a lost 201 gets its 201.
 const REMEMBER_CLOSED: Duration = Duration::from_mins(15);
 /// Most closed sessions remembered.
 const MAX_CLOSED: usize = 16 * 1024;
+/// Sessions idle for longer end, if another client wants to begin one and the table is full.
+const YIELDS_AFTER: Duration = Duration::from_mins(5);
 
 /// The open and the recently closed sessions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sessions {
+    /// A permit for each open session.
+    pub(super) places: Arc<Pool>,
     open: Mutex<HashMap<UploadId, Arc<Session>>>,
     closed: Mutex<HashMap<UploadId, ClosedSession>>,
 }
@@ -55,6 +61,7 @@ pub(super) struct Session {
     pub(super) upload: Arc<tokio::sync::Mutex<Option<Upload>>>,
     /// Its bytes on the disk, while it is open.
     pub(super) staged: Arc<Staged>,
+    place: Permit,
     state: Mutex<State>,
 }
 
@@ -75,11 +82,14 @@ enum Fate {
     Closing,
 }
 
+/// The exclusive use of a session's upload.
+pub(super) type Guard = OwnedMutexGuard<Option<Upload>>;
+
 /// The permission to write to a session. Dropping it leaves the session in a settled state.
 pub(super) struct WriteLock {
     pub(super) session: Arc<Session>,
-    pub(super) guard: OwnedMutexGuard<Option<Upload>>,
-    pub(super) _transfer: OwnedSemaphorePermit,
+    pub(super) guard: Guard,
+    pub(super) _transfer: Permit,
 }
 
 impl AsMut<Upload> for WriteLock {
@@ -99,22 +109,30 @@ impl Drop for WriteLock {
 
 impl Session {
     /// A session without bytes.
-    pub(super) fn new(upload: Upload, owner: RepositoryName, staging: &Staging) -> Self {
-        let (id, seen) = (upload.id().clone(), Instant::now());
-        Session::with(id, owner, 0, Some(upload), seen, staging)
+    pub(super) fn new(upload: Upload, owner: RepositoryName, staging: &Staging, place: Permit) -> Self {
+        let state = State { fate: Fate::Open, offset: 0, last_activity: Instant::now() };
+        Session::with(upload.id().clone(), owner, Some(upload), state, staging, place)
+    }
+
+    /// A session that was found on disk. Its client is not known any more.
+    fn found(info: UploadInfo, owner: RepositoryName, staging: &Staging, places: &Arc<Pool>) -> Self {
+        let idle = info.last_activity.elapsed().unwrap_or_default();
+        let seen = Instant::now().checked_sub(idle).unwrap_or_else(Instant::now);
+        let state = State { fate: Fate::Open, offset: info.offset, last_activity: seen };
+        Session::with(info.id, owner, None, state, staging, places.take_anyway(Holder::SHARED))
     }
 
     fn with(
         id: UploadId,
         owner: RepositoryName,
-        offset: u64,
         upload: Option<Upload>,
-        seen: Instant,
+        state: State,
         staging: &Staging,
+        place: Permit,
     ) -> Self {
-        let state = Mutex::new(State { fate: Fate::Open, offset, last_activity: seen });
-        let (began, staged) = (Instant::now(), Arc::new(staging.of_existing(offset)));
-        Session { id, owner, began, upload: Arc::new(tokio::sync::Mutex::new(upload)), staged, state }
+        let (began, staged) = (Instant::now(), Arc::new(staging.of_existing(state.offset)));
+        let upload = Arc::new(tokio::sync::Mutex::new(upload));
+        Session { id, owner, began, upload, staged, place, state: Mutex::new(state) }
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -171,19 +189,41 @@ impl Session {
 }
 
 impl Sessions {
-    pub(super) fn open(store: &ContentStore, staging: &Staging) -> Result<Self, StoreError> {
-        let mut open = HashMap::new();
+    pub(super) fn new(limits: &Limits) -> Self {
+        let places = Pool::new("open uploads", limits.max_uploads, limits.permit_patience);
+        Sessions { places, open: Mutex::default(), closed: Mutex::default() }
+    }
+
+    pub(super) fn open(store: &ContentStore, limits: &Limits, staging: &Staging) -> Result<Self, StoreError> {
+        let sessions = Sessions::new(limits);
         for info in store.uploads()? {
             let Ok(owner) = info.owner.parse::<RepositoryName>() else {
                 tracing::warn!(upload.id = %info.id, "removing an upload without a valid repository");
                 store.discard_upload(&info.id)?;
                 continue;
             };
-            let idle = info.last_activity.elapsed().unwrap_or_default();
-            let seen = Instant::now().checked_sub(idle).unwrap_or_else(Instant::now);
-            open.insert(info.id.clone(), Arc::new(Session::with(info.id, owner, info.offset, None, seen, staging)));
+            let id = info.id.clone();
+            let session = Arc::new(Session::found(info, owner, staging, &sessions.places));
+            sessions.lock().insert(id, session);
         }
-        Ok(Sessions { open: Mutex::new(open), closed: Mutex::new(HashMap::new()) })
+        Ok(sessions)
+    }
+
+    /// The session that ends first if there are too many: the longest idle one of the client with most, or of `of`. No
+    /// request is using it, nor can one until the guard is dropped.
+    pub(super) fn first_to_yield(&self, of: Option<Holder>) -> Option<(Arc<Session>, Guard)> {
+        let table = self.lock();
+        let mut idle: Vec<_> = table
+            .values()
+            .filter(|session| of.is_none_or(|holder| session.place.holder() == holder))
+            .map(|session| (self.places.held(session.place.holder()), session.idle(), session))
+            .filter(|(_, idle, _)| *idle > YIELDS_AFTER)
+            .collect();
+        idle.sort_unstable_by_key(|(held, idle, _)| Reverse((*held, *idle)));
+        idle.into_iter().find_map(|(_, _, session)| {
+            let guard = Arc::clone(&session.upload).try_lock_owned().ok()?;
+            (session.idle() > YIELDS_AFTER).then(|| (Arc::clone(session), guard))
+        })
     }
 
     pub(super) fn count(&self) -> usize {
@@ -198,6 +238,15 @@ impl Sessions {
     pub(super) fn find(&self, repository: &RepositoryName, id: &UploadId) -> Result<Arc<Session>, Error> {
         let session = self.lock().get(id).cloned().ok_or(Error::UploadUnknown)?;
         if session.owner == *repository { Ok(session) } else { Err(Error::UploadUnknown) }
+    }
+
+    /// Makes all sessions idle for this much longer.
+    #[cfg(test)]
+    pub(super) fn age(&self, by: Duration) {
+        for session in self.lock().values() {
+            let mut state = session.state();
+            state.last_activity = state.last_activity.checked_sub(by).unwrap();
+        }
     }
 
     pub(super) fn remember_closed(&self, id: UploadId, owner: RepositoryName, digest: Digest, outcome: Outcome) {

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use content_store::{StoreError, faults};
+use serving::{Holder, UsedUp};
 
+use super::sessions::Sessions;
 use super::{Caller, Error, Start, Started};
 use crate::catalog::local::journal::{Disk, SystemDisk};
 use crate::oci::{Reference, RepositoryName};
@@ -45,6 +47,81 @@ async fn a_manifest_with_a_wrong_size_is_taken_where_sizes_are_ignored() {
     let absent = fixture.next_bytes();
     let absent = crate::oci::Digest::of(crate::oci::Algorithm::Sha256, &absent);
     assert!(matches!(fixture.try_push_manifest(&absent, 6).await, Err(Error::ReferencesMissing { .. })));
+}
+
+fn client(last: u8) -> Caller {
+    Caller { holder: Holder::at([192, 0, 2, last].into()), ..Caller::local() }
+}
+
+async fn begin(fixture: &Fixture, last: u8) -> Result<Started, Error> {
+    fixture.registry.begin_upload(&client(last), &fixture.repository, Start::Session(None)).await
+}
+
+/// A node with room for four sessions.
+fn with_few_sessions() -> Fixture {
+    let mut fixture = Fixture::new(GRACE);
+    let registry = Arc::get_mut(&mut fixture.registry).unwrap();
+    registry.limits.max_uploads = 4;
+    registry.sessions = Sessions::new(&registry.limits);
+    fixture
+}
+
+/// One client opened all of them, and nobody could push for a day.
+#[tokio::test(flavor = "multi_thread")]
+async fn upload_sessions_of_one_client_leave_half_to_others() {
+    let fixture = with_few_sessions();
+    for _ in 0..2 {
+        begin(&fixture, 1).await.unwrap();
+    }
+    assert!(matches!(begin(&fixture, 1).await, Err(Error::UsedUp(UsedUp::Share(_)))));
+    for _ in 0..2 {
+        begin(&fixture, 2).await.unwrap();
+    }
+    assert!(matches!(begin(&fixture, 3).await, Err(Error::UsedUp(UsedUp::Pool(_)))));
+    assert_eq!(fixture.registry.open_uploads(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_sessions_of_the_client_with_most_yield_unless_one_is_in_use() {
+    let fixture = with_few_sessions();
+    let sessions = &fixture.registry.sessions;
+    for last in [1, 1, 2] {
+        begin(&fixture, last).await.unwrap();
+        sessions.age(Duration::from_mins(2));
+    }
+    begin(&fixture, 3).await.unwrap();
+    sessions.age(Duration::from_mins(4));
+    // The one of client 3 has been idle for four minutes, the others for six and more.
+    begin(&fixture, 4).await.unwrap();
+    let held = |last: u8| sessions.places.held(client(last).holder);
+    assert_eq!([1, 2, 3, 4].map(held), [1, 1, 1, 1], "one of the client with two has ended");
+    sessions.age(Duration::from_mins(2));
+    let (used, guard) = sessions.first_to_yield(Some(client(1).holder)).unwrap();
+    begin(&fixture, 5).await.unwrap();
+    assert_eq!([1, 2, 3, 4, 5].map(held), [1, 0, 1, 1, 1], "a request uses that of client 1");
+    drop((used, guard));
+    begin(&fixture, 1).await.unwrap();
+    assert_eq!([1, 3].map(held), [1, 1], "the longest idle one of all has ended");
+}
+
+/// Slow bodies of one client held all permits.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_one_client_leave_half_of_the_permits_to_others() {
+    let fixture = Fixture::new(GRACE);
+    let most = fixture.registry.limits().max_transfers / 2;
+    let mut locks = Vec::new();
+    for number in 0..=most {
+        let Ok(Started::Session(progress)) = begin(&fixture, 9).await else { panic!("no session") };
+        let session = fixture.registry.sessions.find(&fixture.repository, &progress.id).unwrap();
+        match fixture.registry.acquire(&client(1), &session, false).await {
+            Ok(lock) => locks.push(lock),
+            Err(error) => assert!(number == most && matches!(error, Error::UsedUp(UsedUp::Share(_))), "{error}"),
+        }
+        if number == most {
+            assert_eq!(locks.len(), most);
+            assert!(fixture.registry.acquire(&client(2), &session, false).await.is_ok());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

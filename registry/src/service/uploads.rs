@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use content_store::UploadId;
 use futures_util::Stream;
+use serving::{Permit, UsedUp};
 
 use super::error::Progress;
 use super::sessions::{Session, WriteLock};
@@ -70,7 +71,7 @@ impl Registry {
                 None
             }
         };
-        let session = self.new_session(repository, algorithm).await?;
+        let session = self.new_session(caller, repository, algorithm).await?;
         tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %session.id,
             "an upload was begun");
         Ok(Started::Session(session.progress()))
@@ -78,6 +79,7 @@ impl Registry {
 
     pub(super) async fn new_session(
         self: &Arc<Self>,
+        caller: &Caller,
         repository: &RepositoryName,
         algorithm: Option<Algorithm>,
     ) -> Result<Arc<Session>, Error> {
@@ -86,18 +88,38 @@ impl Registry {
         }
         self.check_store()?;
         self.staging.check()?;
-        if self.sessions.count() >= self.limits.max_uploads {
-            return Err(Error::TooMany("open uploads"));
-        }
+        let place = self.place(caller).await?;
         // In a task of its own, so that a client that leaves leaves no files without a session.
         let (registry, repository) = (Arc::clone(self), repository.clone());
-        self.content.tasks.spawn(async move { registry.make_session(repository, algorithm).await }).await?
+        self.content.tasks.spawn(async move { registry.make_session(repository, algorithm, place).await }).await?
+    }
+
+    /// A permit for one more session. If there is none, sessions that have been idle for a while end first.
+    async fn place(self: &Arc<Self>, caller: &Caller) -> Result<Permit, Error> {
+        let places = &self.sessions.places;
+        loop {
+            let of = match places.try_take(caller.holder) {
+                Ok(place) => return Ok(place),
+                Err(UsedUp::Share(_)) => Some(caller.holder),
+                Err(UsedUp::Pool(_)) => None,
+            };
+            let Some((session, guard)) = self.sessions.first_to_yield(of) else {
+                return Ok(places.take(caller.holder).await?);
+            };
+            let ended = self.end_session(&session.owner, &session.id);
+            drop((guard, session));
+            let Ok(session) = ended else { continue };
+            tracing::info!(request.id = %caller.request, client = %caller.address, repository = %session.owner,
+                upload.id = %session.id, "an idle upload ended, because others want to begin one");
+            self.discard(session).await?;
+        }
     }
 
     async fn make_session(
         &self,
         repository: RepositoryName,
         algorithm: Option<Algorithm>,
+        place: Permit,
     ) -> Result<Arc<Session>, Error> {
         let id = UploadId::from_random(crate::ids::random());
         let (owner, new_id) = (repository.to_string(), id.clone());
@@ -105,7 +127,7 @@ impl Registry {
             Err(Error::DiskFull) => return Err(Error::NoNewUploads),
             upload => upload?,
         };
-        let session = Arc::new(Session::new(upload, repository, &self.staging));
+        let session = Arc::new(Session::new(upload, repository, &self.staging, place));
         self.sessions.lock().insert(id, Arc::clone(&session));
         self.metrics.uploads_open.inc();
         Ok(session)
@@ -183,7 +205,7 @@ impl Registry {
         body: &mut B,
     ) -> Result<Progress, Error> {
         let session = self.sessions.find(repository, id)?;
-        let lock = self.acquire(&session, chunk != Chunk::Stream).await?;
+        let lock = self.acquire(caller, &session, chunk != Chunk::Stream).await?;
         let turns = self.sync_turns.of(caller.address);
         self.fill(lock, chunk, length, Some(turns), body).await?;
         let progress = session.progress();
@@ -194,8 +216,13 @@ impl Registry {
 
     /// Locks a session that another request may be writing to. With `waits`, as for a ranged chunk, it waits, and the
     /// offset decides. A stream is refused instead, since the order of two streams is undefined.
-    pub(super) async fn acquire(&self, session: &Arc<Session>, waits: bool) -> Result<WriteLock, Error> {
-        let transfer = Arc::clone(&self.transfers).try_acquire_owned().map_err(|_| Error::TooMany("request bodies"))?;
+    pub(super) async fn acquire(
+        &self,
+        caller: &Caller,
+        session: &Arc<Session>,
+        waits: bool,
+    ) -> Result<WriteLock, Error> {
+        let transfer = self.transfers.take(caller.holder).await?;
         let upload = Arc::clone(&session.upload);
         let guard = match waits {
             true => upload.lock_owned().await,

@@ -14,7 +14,6 @@ mod raw_metadata;
 mod resolve;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use data_encoding::HEXLOWER;
@@ -37,9 +36,6 @@ use super::error::HttpError;
 use super::request::{Answer, Request, value};
 use crate::Portal;
 use crate::served::{Selection, serve_path};
-
-/// `Retry-After` when all archive slots are busy.
-const ARCHIVES_BUSY: Duration = Duration::from_secs(4);
 
 const LAYOUT: HeaderName = HeaderName::from_static("skynet-file-layout");
 
@@ -101,7 +97,7 @@ impl Download<'_> {
         };
         let etag = value(&etag::etag(self.opened.skyfile.skylink(), path, format));
         let mut response = match archive::media_type(format) {
-            Some(media_type) => self.archived(&selection, format, media_type, etag)?,
+            Some(media_type) => self.archived(&selection, format, media_type, etag).await?,
             None => self.shown(&selection, etag).await?,
         };
         if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
@@ -123,7 +119,7 @@ impl Download<'_> {
         }))
     }
 
-    fn archived(
+    async fn archived(
         &self,
         selection: &Selection<'_>,
         format: Format,
@@ -139,17 +135,18 @@ impl Download<'_> {
         let files = selection.archived(self.opened.skyfile.size());
         let files =
             files.map_err(|error| HttpError::not_found(format!("failed to serve skyfile as archive: {error}")))?;
-        let busy = "failed to serve skyfile as archive: too many archives are being made, try again later";
-        let place = Arc::clone(&self.portal.archives).try_acquire_owned();
-        let place =
-            place.map_err(|_| HttpError::new(StatusCode::SERVICE_UNAVAILABLE, busy).retry_after(ARCHIVES_BUSY))?;
+        let archives = &self.portal.archives;
+        let permit = archives.take(self.request.holder).await;
+        let permit = permit.map_err(|used_up| HttpError::used_up("failed to serve skyfile as archive", used_up))?;
         let entries = files.into_iter().map(|(file, pieces)| Entry::new(&file, pieces)).collect();
         let skyfile = self.opened.skyfile.content().clone();
         let open = move |piece: crate::served::Piece| skyfile.stream(piece.first, piece.length);
         let body = archive::archive(format, entries, open);
-        // The slot is free again when the last byte is sent, or the client leaves.
-        let body = body.inspect(move |_| _ = &place);
+        // The permit is free again when the last byte is sent, or the client leaves.
+        let body = body.inspect(move |_| _ = &permit);
         let mut response = Response::new(Body::from_stream(body));
+        // The connection ends if it reads too slowly while others want the permit.
+        response.extensions_mut().insert(Arc::clone(archives));
         response.headers_mut().insert(CONTENT_TYPE, media_type);
         response.headers_mut().insert(ETAG, etag);
         Ok(response)

@@ -22,7 +22,8 @@ use params::UploadParams;
 pub(super) async fn upload(portal: &Portal, request: &Request, body: &mut RequestBody) -> Answer {
     let skyfiles = &portal.stores()?.skyfiles;
     let UploadParams { mut metadata, dry_run, boundary } = UploadParams::parse(request)?;
-    let mut writer = if dry_run { skyfiles.dry_writer() } else { skyfiles.writer() }?;
+    let mut writer = skyfiles.upload(skyfiles.admit(request.holder).await?, dry_run)?;
+    body.hold_to_rate(skyfiles.uploads());
     if let Some(boundary) = boundary {
         let max_metadata = portal.options.max_metadata;
         multipart::receive(body, boundary, max_metadata, &mut metadata, &mut writer).await?;

@@ -131,14 +131,14 @@ async fn parts_survive_until_their_whole_is_written_down() {
     let content = noise(9000);
     let parts = vec![fixture.part(&content[..4500]).await, fixture.part(&content[4500..]).await];
     let others: Vec<_> = (0..fixture.options.max_uploads).map(|_| fixture.skyfiles.writer().unwrap()).collect();
-    let joining = fixture.uploads.concatenate(parts.clone(), metadata());
+    let joining = fixture.uploads.concatenate(Holder::SHARED, parts.clone(), metadata());
     assert!(tokio::time::timeout(Duration::from_millis(300), joining).await.is_err(), "it waits for a place");
     std::mem::forget(others);
     // In the first copy, the final upload exists and is not finished.
     let before = fixture.killed();
     let mut after = fixture.killed();
     let skylink = Some(before.skylink_of(&content).await);
-    let whole = after.uploads.concatenate(parts.clone(), metadata()).await.unwrap();
+    let whole = after.uploads.concatenate(Holder::SHARED, parts.clone(), metadata()).await.unwrap();
     assert_eq!(whole.skylink, skylink);
     assert_eq!(before.head(&whole.id).await.unwrap(), (9000, skylink), "by HEAD as well");
     // The final upload is recorded as finished, and its parts are not.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use content_store::UploadId;
 use futures_util::{Stream, StreamExt};
-use serving::BodyError;
+use serving::{BodyError, Holder};
 use skynet_formats::profile::{Profile, SectorSize};
 use skynet_formats::skylink::Skylink;
 
@@ -67,11 +67,11 @@ impl Fixture {
     }
 
     async fn create(&self, length: usize) -> UploadId {
-        self.uploads.create(false, length as u64, metadata()).await.unwrap().id
+        self.uploads.create(Holder::SHARED, false, length as u64, metadata()).await.unwrap().id
     }
 
     async fn append(&self, id: &UploadId, offset: usize, bytes: &[u8]) -> Result<Status, TusError> {
-        self.uploads.append(id, offset as u64, Some(bytes.len() as u64), &mut body(bytes)).await
+        self.uploads.append(Holder::SHARED, id, offset as u64, Some(bytes.len() as u64), &mut body(bytes)).await
     }
 
     /// The offset and skylink that HEAD answers.

@@ -45,8 +45,8 @@ async fn run(fixture: &mut Fixture, total: usize, operations: Vec<Operation>) {
                     content[offset..].iter().copied().chain(std::iter::repeat(7)).take(length).collect();
                 let stated = stated.then_some(bytes.len() as u64);
                 let result = match breaks {
-                    true => fixture.uploads.append(&id, at as u64, stated, &mut broken(&bytes)).await,
-                    false => fixture.uploads.append(&id, at as u64, stated, &mut body(&bytes)).await,
+                    true => fixture.uploads.append(Holder::SHARED, &id, at as u64, stated, &mut broken(&bytes)).await,
+                    false => fixture.uploads.append(Holder::SHARED, &id, at as u64, stated, &mut body(&bytes)).await,
                 };
                 match result {
                     Err(TusError::WrongOffset(said)) => assert!(off_by != 0 && said == offset as u64),

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use serving::UsedUp;
+
 use super::*;
 
 #[tokio::test]
@@ -29,9 +31,9 @@ async fn bytes_come_in_any_pieces_and_go_back_as_they_came() {
 #[tokio::test]
 async fn an_upload_without_bytes_is_finished_by_its_creation() {
     let fixture = Fixture::new();
-    let status = fixture.uploads.create(false, 0, metadata()).await.unwrap();
+    let status = fixture.uploads.create(Holder::SHARED, false, 0, metadata()).await.unwrap();
     assert_eq!(status.skylink, Some(fixture.skylink_of(b"").await));
-    let part = fixture.uploads.create(true, 0, UploadMetadata::default()).await.unwrap();
+    let part = fixture.uploads.create(Holder::SHARED, true, 0, UploadMetadata::default()).await.unwrap();
     assert_eq!(part.skylink, None);
 }
 
@@ -40,11 +42,11 @@ async fn given_metadata_make_the_skylink() {
     let fixture = Fixture::new();
     let given = r#"{ "length":3,"filename":"x" }"#;
     let metadata = UploadMetadata::default().with("skyfilemetadata", given);
-    let id = fixture.uploads.create(false, 3, metadata.clone()).await.unwrap().id;
+    let id = fixture.uploads.create(Holder::SHARED, false, 3, metadata.clone()).await.unwrap().id;
     let skylink = fixture.append(&id, 0, b"abc").await.unwrap().skylink.unwrap();
     let skyfile = fixture.skyfiles.open(&skylink).await.unwrap().unwrap();
     assert_eq!(skyfile.raw_metadata(), given.as_bytes());
-    let other_length = fixture.uploads.create(false, 4, metadata).await.unwrap_err();
+    let other_length = fixture.uploads.create(Holder::SHARED, false, 4, metadata).await.unwrap_err();
     assert!(matches!(other_length, TusError::MetadataLength { metadata: 3, length: 4 }));
 }
 
@@ -53,7 +55,7 @@ async fn a_body_that_breaks_off_leaves_what_came() {
     let fixture = Fixture::new();
     let content = noise(10_000);
     let id = fixture.create(content.len()).await;
-    let error = fixture.uploads.append(&id, 0, None, &mut broken(&content[..6500])).await.unwrap_err();
+    let error = fixture.uploads.append(Holder::SHARED, &id, 0, None, &mut broken(&content[..6500])).await.unwrap_err();
     assert!(matches!(error, TusError::Body(BodyError::Broken)), "{error}");
     assert_eq!(fixture.head(&id).await.unwrap(), (6500, None));
     let status = fixture.append(&id, 6500, &content[6500..]).await.unwrap();
@@ -68,7 +70,7 @@ async fn a_client_that_leaves_leaves_what_came() {
     {
         let (mut stalled, taken) = stalling_after(&content[..3000]);
         tokio::select! {
-            _ = fixture.uploads.append(&id, 0, None, &mut stalled) => panic!("a body without an end has ended"),
+            _ = fixture.uploads.append(Holder::SHARED, &id, 0, None, &mut stalled) => panic!("a body without an end has ended"),
             taken = taken => taken.unwrap(),
         }
     }
@@ -91,7 +93,7 @@ async fn only_one_request_writes_to_an_upload() {
     let fixture = Fixture::new();
     let id = fixture.create(100).await;
     let (mut stalled, taken) = stalling_after(&[1; 50]);
-    let first = fixture.uploads.append(&id, 0, None, &mut stalled);
+    let first = fixture.uploads.append(Holder::SHARED, &id, 0, None, &mut stalled);
     let second = async {
         taken.await.unwrap();
         (fixture.append(&id, 0, &[2; 50]).await, fixture.head(&id).await, fixture.uploads.terminate(&id).await)
@@ -128,7 +130,7 @@ async fn bytes_beyond_the_length_are_refused_and_leave_nothing() {
     fixture.append(&id, 0, &content[..1500]).await.unwrap();
     assert!(matches!(fixture.append(&id, 1500, &[0; 3501]).await, Err(TusError::BeyondLength(5000))));
     // Without a stated length, the excess is noticed only when the bytes arrive.
-    let too_much = fixture.uploads.append(&id, 1500, None, &mut body(&[0; 4000])).await;
+    let too_much = fixture.uploads.append(Holder::SHARED, &id, 1500, None, &mut body(&[0; 4000])).await;
     assert!(matches!(too_much, Err(TusError::BeyondLength(5000))));
     assert_eq!(fixture.head(&id).await.unwrap(), (1500, None));
     let status = fixture.append(&id, 1500, &content[1500..]).await.unwrap();
@@ -142,12 +144,15 @@ async fn limits_are_kept() {
         options.max_resumable_uploads = 2;
         options.max_metadata = 150;
     });
-    let too_large = fixture.uploads.create(false, 1001, metadata()).await.unwrap_err();
+    let too_large = fixture.uploads.create(Holder::SHARED, false, 1001, metadata()).await.unwrap_err();
     assert!(matches!(too_large, TusError::TooLarge { length: 1001, limit: 1000 }));
     let long = UploadMetadata::default().with("filename", &"a".repeat(100));
-    assert!(matches!(fixture.uploads.create(false, 1, long).await, Err(TusError::MetadataTooLong { .. })));
+    assert!(matches!(
+        fixture.uploads.create(Holder::SHARED, false, 1, long).await,
+        Err(TusError::MetadataTooLong { .. })
+    ));
     let (first, second) = (fixture.create(1).await, fixture.create(1).await);
-    assert!(matches!(fixture.uploads.create(false, 1, metadata()).await, Err(TusError::TooMany)));
+    assert!(matches!(fixture.uploads.create(Holder::SHARED, false, 1, metadata()).await, Err(TusError::UsedUp(_))));
     // A finished upload is forgotten to make room.
     fixture.append(&first, 0, b"a").await.unwrap();
     fixture.create(1).await;
@@ -155,12 +160,36 @@ async fn limits_are_kept() {
     assert!(fixture.head(&second).await.is_ok());
 }
 
+/// One client made all uploads that the table holds, and nobody else could upload.
+#[tokio::test]
+async fn one_client_leaves_half_of_the_table_to_others_and_idle_uploads_yield() {
+    let mut fixture = Fixture::with(|options| options.max_resumable_uploads = 4);
+    let client = |last: u8| Holder::at([192, 0, 2, last].into());
+    let create = async |last| fixture.uploads.create(client(last), false, 1, metadata()).await;
+    let first = create(1).await.unwrap().id;
+    create(1).await.unwrap();
+    assert!(matches!(create(1).await, Err(TusError::UsedUp(UsedUp::Share(_)))));
+    create(2).await.unwrap();
+    create(3).await.unwrap();
+    assert!(matches!(create(4).await, Err(TusError::UsedUp(UsedUp::Pool(_)))));
+    let now = SystemTime::now() + Duration::from_mins(6);
+    let yields = || fixture.uploads.sessions.first_to_yield(None, now).map(|(session, _)| session.id.clone());
+    assert_eq!(fixture.uploads.sessions.first_to_yield(None, SystemTime::now()).map(|_| ()), None, "none is idle");
+    assert_eq!(yields(), Some(first.clone()), "of the client with most, the longest idle one");
+    let used = fixture.uploads.sessions.find(&first).unwrap().try_hold().unwrap();
+    assert_ne!(yields(), Some(first), "a request uses it");
+    drop(used);
+    fixture.reopen();
+    let known = fixture.uploads.sessions.lock().len();
+    assert_eq!((known, fixture.uploads.sessions.places.held(Holder::SHARED)), (4, 4));
+}
+
 #[tokio::test]
 async fn the_disk_is_not_filled() {
     let fixture = Fixture::new();
     let free = content_store::free_space(fixture.directory.path()).unwrap();
     let large = Fixture::with(|options| options.max_upload = u64::MAX);
-    assert!(matches!(large.uploads.create(false, free * 2, metadata()).await, Err(TusError::DiskFull)));
+    assert!(matches!(large.uploads.create(Holder::SHARED, false, free * 2, metadata()).await, Err(TusError::DiskFull)));
     let mut full = Fixture::new();
     let id = full.create(10).await;
     full.options.disk_reserve = u64::MAX;

@@ -25,6 +25,7 @@ pub(in crate::http) async fn begin(
     repository: &RepositoryName,
 ) -> Answer {
     let fail = in_repository(repository);
+    body.hold_to_rate(app.registry.transfers());
     if let Some(digest) = request.query.get("digest") {
         let digest = parse_digest(digest)?;
         let (length, chunks) = (request.content_length(), OwnChunks::take(body));
@@ -87,6 +88,7 @@ pub(in crate::http) async fn append(
     let (fail, id) = (in_repository(repository), require_id(repository, id)?);
     let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
     let length = request.content_length();
+    body.hold_to_rate(app.registry.transfers());
     let (caller, mut body) = (&request.caller, chunks(body));
     let progress = app.registry.append_upload(caller, repository, id, chunk, length, &mut body).await.map_err(&fail)?;
     Ok(session_at(app, StatusCode::ACCEPTED, repository, &progress))
@@ -109,6 +111,7 @@ pub(in crate::http) async fn close(
     };
     let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
     let length = request.content_length();
+    body.hold_to_rate(app.registry.transfers());
     let (caller, chunks) = (&request.caller, OwnChunks::take(body));
     let closed = app.registry.close_upload(caller, repository, id, digest, chunk, length, chunks).await;
     Ok(stored(repository, &closed.map_err(&fail)?.digest))

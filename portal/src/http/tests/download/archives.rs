@@ -95,20 +95,20 @@ async fn head_of_an_archive_is_its_headers() {
 
 #[tokio::test]
 async fn beyond_so_many_archives_at_once_clients_are_told_to_come_again() {
-    let portal = TestPortal::with(|options| options.max_archives = 2);
+    let portal = TestPortal::with(|options| options.max_archives = 4);
     let link = portal.upload_directory(&APP, |_| ()).await;
     let get = async || portal.get(&format!("/{link}?format=tar")).await;
     // One client does not read its archive, and one will.
     let (slow, other) = (get().await, get().await);
     let refused = get().await;
-    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.status(), 429);
     assert_eq!(header(&refused, "retry-after"), "5");
     assert_eq!(portal.get(&format!("/{link}?format=concat")).await.status(), 200, "no archive is made for this");
     let etag = header(&slow, "etag").to_owned();
     bytes(other).await;
     assert_eq!(get().await.status(), 200, "a place is free when an archive was read to its end");
     let (one, two) = (get().await, get().await);
-    assert_eq!((one.status().as_u16(), two.status().as_u16()), (200, 503));
+    assert_eq!((one.status().as_u16(), two.status().as_u16()), (200, 429));
     drop((slow, one));
     for _ in 0..5 {
         // Each client leaves at once, which frees its slot.
