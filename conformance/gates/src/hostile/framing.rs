@@ -122,7 +122,7 @@ const MALFORMED: &[(&str, &[u8], &[u16])] = &[
     ("no host over HTTP/1.0", b"GET /v2/ HTTP/1.0\r\n\r\n", &[200]),
     ("two hosts", b"GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", &[400]),
     ("a bare LF after the request line", b"GET /v2/ HTTP/1.1\nHost: localhost\r\nConnection: close\r\n\r\n", &[400]),
-    ("a bare LF after a field", b"GET /v2/ HTTP/1.1\r\nHost: x\nConnection: close\r\n\r\n", &[400]),
+    ("a bare LF after a field", b"GET /v2/ HTTP/1.1\r\nHost: localhost\nConnection: close\r\n\r\n", &[400]),
     ("a bare LF at the end", b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\n", &[400]),
     ("a method of no letters", b"<> /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n", &[400]),
     ("an unknown method", b"BREW /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", &[405, 501]),
