@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http_body::{Body, Frame, SizeHint};
@@ -18,7 +18,7 @@ const CONTROL_FRAMES: usize = 64;
 pub(super) struct Activity(Mutex<State>);
 
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts that change one by one, in no order")]
+#[expect(clippy::struct_excessive_bools, reason = "facts that change one by one, in no order")]
 struct State {
     /// Requests whose response has not ended.
     open: usize,
@@ -32,6 +32,12 @@ struct State {
     body_expected: bool,
     /// True if a line of the last head ended with LF alone.
     bare_lf: bool,
+    /// The number of requests before the last head of which all line ends were checked.
+    checked_head: Option<u64>,
+    /// True if those of the last request were.
+    is_checked: bool,
+    /// The transport, where it keeps a head until all answers have ended.
+    reader: Option<Waker>,
     /// True while the kernel accepts no more bytes. The transport's timer is then in charge.
     write_waits: bool,
     /// When a response last began, ended or moved.
@@ -60,6 +66,9 @@ impl Activity {
             handler_is_due: false,
             body_expected: false,
             bare_lf: false,
+            checked_head: None,
+            is_checked: false,
+            reader: None,
             write_waits: false,
             since: Instant::now(),
         })))
@@ -86,9 +95,25 @@ impl Activity {
         self.state().bare_lf = true;
     }
 
-    /// True if a line of the last head ended with LF alone.
-    pub(super) fn bare_lf(&self) -> bool {
-        self.state().bare_lf
+    /// Records that all line ends of the head after this number of requests were checked.
+    pub(super) fn checked_head(&self, request: u64) {
+        self.state().checked_head = Some(request);
+    }
+
+    /// The line ends of the last head: `None` if they were not checked, true if one was LF alone.
+    pub(super) fn bare_lf(&self) -> Option<bool> {
+        let state = self.state();
+        state.is_checked.then_some(state.bare_lf)
+    }
+
+    /// True if the next head must wait: a request without a body has no answer yet. Then it wakes the reader once it has.
+    pub(super) fn head_waits(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.state();
+        let waits = state.open > 0 && !state.body_expected;
+        if waits {
+            state.reader = Some(cx.waker().clone());
+        }
+        waits
     }
 
     /// The number of the last request, if its handler has not run yet.
@@ -114,6 +139,7 @@ impl Activity {
     /// Begins a request.
     pub(super) fn begin(self: &Arc<Self>, has_body: bool) -> InFlight {
         let mut state = self.state();
+        state.is_checked = state.checked_head == Some(state.begun);
         state.open += 1;
         state.begun += 1;
         state.handler_is_due = true;
@@ -177,7 +203,11 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.set_peers_turn(false);
-        self.activity.state().open -= 1;
+        let mut state = self.activity.state();
+        state.open -= 1;
+        if let Some(reader) = state.reader.take() {
+            reader.wake();
+        }
     }
 }
 

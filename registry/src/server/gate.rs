@@ -51,7 +51,7 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
 }
 
 /// The answer to a head that exceeds a limit or is ambiguous.
-fn refuse<B>(request: &Request<B>, limits: &Limits, bare_lf: bool) -> Option<Response<Body>> {
+fn refuse<B>(request: &Request<B>, limits: &Limits, bare_lf: Option<bool>) -> Option<Response<Body>> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let (status, message) = if target > limits.max_uri_bytes {
         (StatusCode::URI_TOO_LONG, "the request target is too long")
@@ -59,7 +59,9 @@ fn refuse<B>(request: &Request<B>, limits: &Limits, bare_lf: bool) -> Option<Res
         (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request headers are too large")
     } else if !transfer_encoding_is_understood(request.headers()) {
         (StatusCode::NOT_IMPLEMENTED, "no transfer encoding but chunked is understood")
-    } else if bare_lf {
+    } else if bare_lf.is_none() && request.version() < Version::HTTP_2 {
+        (StatusCode::BAD_REQUEST, "a request behind a body must wait for that body's answer")
+    } else if bare_lf == Some(true) {
         (StatusCode::BAD_REQUEST, "each line of a head must end with CR and LF")
     } else if !host_is_clear(request) {
         (StatusCode::BAD_REQUEST, "a request over HTTP/1.1 must have one Host")

@@ -36,15 +36,23 @@ impl LineEnds {
         self.request
     }
 
-    /// True if one of these bytes is a bare LF in the head. The parser would treat it as a line end, but a proxy in
-    /// front might not (RFC 9112 2.2).
-    pub(super) fn have_bare_lf(&mut self, bytes: &[u8]) -> bool {
+    /// True once the head has ended.
+    pub(super) fn ended(self) -> bool {
+        self.state == State::End
+    }
+
+    /// Reads bytes up to the end of the head: returns their number, and true if one of them is a bare LF. The parser would
+    /// treat it as a line end, but a proxy in front might not (RFC 9112 2.2).
+    pub(super) fn read(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut bare = false;
-        for byte in bytes {
+        for (at, byte) in bytes.iter().enumerate() {
+            if self.ended() {
+                return (at, bare);
+            }
             let after_cr = matches!(self.state, State::Begin { after_cr: true } | State::Cr | State::LastCr);
-            bare |= *byte == b'\n' && !after_cr && self.state != State::End;
+            bare |= *byte == b'\n' && !after_cr;
             self.state = match (self.state, *byte) {
-                (State::End, _) | (State::LastCr | State::Lf, b'\n') => State::End,
+                (State::LastCr | State::Lf, b'\n') => State::End,
                 (State::Begin { .. }, b'\r') => State::Begin { after_cr: true },
                 (State::Begin { .. }, b'\n') => State::Begin { after_cr: false },
                 (_, b'\n') => State::Lf,
@@ -53,7 +61,7 @@ impl LineEnds {
                 _ => State::Line,
             };
         }
-        bare
+        (bytes.len(), bare)
     }
 }
 
@@ -66,7 +74,7 @@ mod tests {
         let mut results: Vec<bool> = (1..=sent.len())
             .map(|length| {
                 let mut ends = LineEnds::of(0);
-                sent.as_bytes().chunks(length).fold(false, |found, read| found | ends.have_bare_lf(read))
+                sent.as_bytes().chunks(length).fold(false, |found, read| found | ends.read(read).1)
             })
             .collect();
         results.dedup();

@@ -24,8 +24,8 @@ const LINGER_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Transport<S> {
     stream: S,
-    /// Bytes read to detect the protocol, not passed on yet.
-    first_bytes: Bytes,
+    /// Bytes not passed on yet: those read to detect the protocol, and those behind a head, which may be another one.
+    kept: Bytes,
     activity: Arc<Activity>,
     header_timeout: Duration,
     write_stall_timeout: Duration,
@@ -55,7 +55,7 @@ impl<S> Transport<S> {
     pub(super) fn new(stream: S, first_bytes: Bytes, activity: Arc<Activity>, limits: &super::Limits) -> Self {
         Transport {
             stream,
-            first_bytes,
+            kept: first_bytes,
             activity,
             header_timeout: limits.header_timeout,
             write_stall_timeout: limits.write_stall_timeout,
@@ -98,15 +98,27 @@ impl<S> Transport<S> {
         Ok(())
     }
 
-    /// Searches the bytes of a head for bare LFs. Bytes after it may be a body. A head sent before the previous answer
-    /// is not checked, since no proxy sends one.
-    fn check_line_ends(&mut self, came: &[u8]) {
+    /// Searches the bytes of a head for bare LFs, and keeps the bytes behind it. They are a body, or another head that is
+    /// checked when this one was answered.
+    fn check_head(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let (false, Some(served)) = (self.multiplexed, self.activity.awaits_head()) else { return };
         if self.line_ends.request() != served {
             self.line_ends = LineEnds::of(served);
         }
-        if self.line_ends.have_bare_lf(came) {
+        if self.line_ends.ended() {
+            return;
+        }
+        let (read, bare_lf) = self.line_ends.read(&buffer.filled()[before..]);
+        if bare_lf {
             self.activity.found_bare_lf();
+        }
+        if self.line_ends.ended() {
+            self.activity.checked_head(served);
+            let behind = &buffer.filled()[before + read..];
+            if !behind.is_empty() {
+                self.kept = [behind, &self.kept].concat().into();
+                buffer.set_filled(before + read);
+            }
         }
     }
 
@@ -178,15 +190,25 @@ impl<S: AsyncRead + Unpin> Transport<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        if self.first_bytes.has_remaining() {
-            let length = self.first_bytes.remaining().min(buffer.remaining());
-            buffer.put_slice(&self.first_bytes.split_to(length));
-            self.check_line_ends(&buffer.filled()[before..]);
+        let head_waits = !self.multiplexed && self.activity.head_waits(cx);
+        if self.kept.has_remaining() {
+            if head_waits {
+                return Poll::Pending;
+            }
+            let length = self.kept.remaining().min(buffer.remaining());
+            buffer.put_slice(&self.kept.split_to(length));
+            self.check_head(buffer, before);
+            self.watch_head(cx, true)?;
             return Poll::Ready(Ok(()));
         }
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let bytes_came = buffer.filled().len() > before;
-        self.check_line_ends(&buffer.filled()[before..]);
+        if head_waits && bytes_came {
+            self.kept = Bytes::copy_from_slice(&buffer.filled()[before..]);
+            buffer.set_filled(before);
+            return Poll::Pending;
+        }
+        self.check_head(buffer, before);
         self.watch_head(cx, bytes_came)?;
         let ended = matches!(polled, Poll::Ready(Ok(()))) && !bytes_came && buffer.remaining() > 0;
         if ended && self.end_waits(cx) { Poll::Pending } else { polled }

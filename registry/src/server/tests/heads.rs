@@ -170,6 +170,29 @@ async fn a_bare_line_feed_in_a_head_is_refused() {
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
 
+/// A head that came before the answer to another one was not checked.
+#[tokio::test]
+async fn a_pipelined_head_is_checked_too() {
+    let server = start(short_limits()).await;
+    let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let clean = server.exchange(format!("{}{last}", "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(300)).as_bytes()).await;
+    assert_eq!((answers(&clean), clean.matches("hello").count()), (301, 301));
+    let bare = "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\n\r\n";
+    let answer = server.exchange(format!("{bare}{last}").as_bytes()).await;
+    let (first, second) = answer.split_once("hello").unwrap();
+    assert!(first.starts_with("HTTP/1.1 200 ") && second.starts_with("HTTP/1.1 400 "), "{answer}");
+    // What comes behind a body can be told from it only by its parser.
+    let behind = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nokGET / HTTP/1.1\r\nHost: a\n\r\n";
+    let answer = server.exchange(behind.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("okHTTP/1.1 400 "), "{answer}");
+    // The same heads in two parts are two requests.
+    let mut stream = server.connect().await;
+    stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+    read_until(&mut stream, "ok").await;
+    stream.write_all(last.as_bytes()).await.unwrap();
+    assert!(read_to_end(&mut stream).await.ends_with("hello"));
+}
+
 /// A push whose head was too large left no trace of its 431.
 #[tokio::test]
 async fn a_refused_head_is_logged_and_counted() {
