@@ -16,8 +16,8 @@ use super::{ByteSize, RunAs, TimeSpan};
 pub struct Server {
     /// Address and port to listen on; `:5000` is every IPv4 interface.
     pub listen: ListenAddress,
-    /// Connections open at once on each listener; further ones wait in the kernel. Each takes about 0.5 MiB of buffers
-    /// and two descriptors.
+    /// Connections open at once on each listener. Each takes about 0.5 MiB of buffers and two descriptors.
+    /// [One client](explanation/shares.md) has half of them at most. Health checks have 16 more.
     ///
     /// 1024 stay under 1 GiB, and under the 4096 or more descriptors that containers usually get.
     pub max_connections: usize,

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http_body::{Body, Frame, SizeHint};
+use serving::Pool;
 use tokio::time::Instant;
 
 use super::Limits;
@@ -24,6 +25,13 @@ struct State {
     open: usize,
     /// Responses that have passed on a frame and were not asked for the next one yet.
     peers_turn: usize,
+    /// Request bodies of which the next bytes are awaited.
+    bodies_awaited: usize,
+    /// The pools of which responses hold a permit until they have ended.
+    pools: Vec<Arc<Pool>>,
+    /// Bytes received and sent, and those of them that the peer has not acknowledged.
+    moved: u64,
+    queued: u64,
     /// Requests begun since the connection opened.
     begun: u64,
     /// True until the handler of the last request runs.
@@ -62,6 +70,10 @@ impl Activity {
         Arc::new(Activity(Mutex::new(State {
             open: 0,
             peers_turn: 0,
+            bodies_awaited: 0,
+            pools: Vec::new(),
+            moved: 0,
+            queued: 0,
             begun: 0,
             handler_is_due: false,
             body_expected: false,
@@ -122,15 +134,47 @@ impl Activity {
         state.handler_is_due.then_some(state.begun)
     }
 
-    /// Records that the kernel accepts no more bytes for now.
-    pub(super) fn write_waits(&self) {
-        self.state().write_waits = true;
+    /// Records that the kernel accepts no more bytes for now, and how many of them the peer has not acknowledged.
+    pub(super) fn write_waits(&self, queued: Option<usize>) {
+        let mut state = self.state();
+        state.write_waits = true;
+        state.queued = queued.unwrap_or_default() as u64;
+    }
+
+    /// Records bytes from the peer.
+    pub(super) fn read(&self, bytes: usize) {
+        self.state().moved += bytes as u64;
+    }
+
+    /// Bytes that moved since the connection opened, in both directions.
+    pub(super) fn moved(&self) -> u64 {
+        let state = self.state();
+        state.moved.saturating_sub(state.queued)
+    }
+
+    /// True if a request waits for this server, not for its peer.
+    pub(super) fn waits_for_us(&self) -> bool {
+        let state = self.state();
+        state.open > state.peers_turn + state.bodies_awaited
+    }
+
+    /// True if a response holds a permit that others may want.
+    pub(super) fn holds_what_is_short(&self) -> bool {
+        self.state().pools.iter().any(|pool| pool.is_short())
+    }
+
+    /// Records that the next bytes of a request's body are awaited, or no longer.
+    pub(super) fn awaits_body(&self, awaited: bool) {
+        let mut state = self.state();
+        state.bodies_awaited = if awaited { state.bodies_awaited + 1 } else { state.bodies_awaited.saturating_sub(1) };
     }
 
     /// Records a write of `bytes`. Answers to a peer's PING do not count as movement of a response.
     pub(super) fn wrote(&self, bytes: usize) {
         let mut state = self.state();
         state.write_waits = false;
+        state.moved += bytes as u64;
+        state.queued = 0;
         if bytes > CONTROL_FRAMES {
             state.since = Instant::now();
         }
@@ -146,7 +190,7 @@ impl Activity {
         state.body_expected = has_body;
         state.since = Instant::now();
         drop(state);
-        InFlight { activity: Arc::clone(self), peers_turn: false }
+        InFlight { activity: Arc::clone(self), peers_turn: false, pool: None }
     }
 
     /// Judges an h2 connection. The HTTP library does not limit its stalls and pauses.
@@ -172,9 +216,17 @@ impl Activity {
 pub(super) struct InFlight {
     activity: Arc<Activity>,
     peers_turn: bool,
+    /// The pool of which it holds a permit until its response has ended.
+    pool: Option<Arc<Pool>>,
 }
 
 impl InFlight {
+    /// Records that its response holds a permit of this pool.
+    pub(super) fn holds(&mut self, pool: Arc<Pool>) {
+        self.activity.state().pools.push(Arc::clone(&pool));
+        self.pool = Some(pool);
+    }
+
     fn set_peers_turn(&mut self, peers_turn: bool) {
         let mut state = self.activity.state();
         match (self.peers_turn, peers_turn) {
@@ -207,6 +259,11 @@ impl Drop for InFlight {
         state.open -= 1;
         if let Some(reader) = state.reader.take() {
             reader.wake();
+        }
+        if let Some(pool) = &self.pool
+            && let Some(at) = state.pools.iter().position(|held| Arc::ptr_eq(held, pool))
+        {
+            state.pools.swap_remove(at);
         }
     }
 }

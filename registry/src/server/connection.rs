@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::activity::{Activity, Verdict};
 use super::first_bytes::{self, Protocol};
 use super::gate::Gate;
+use super::place::Place;
 use super::shared::Shared;
 use super::transport::Transport;
 use crate::telemetry::labels::Refusal;
@@ -40,7 +41,17 @@ const H2_CONNECTION_WINDOW: u32 = 64 << 20;
 const H2_GOODBYE: Duration = Duration::from_secs(3);
 
 /// Serves `stream` until it closes, a limit ends it, or the server ends.
-pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, shared: Arc<Shared>) {
+    let (activity, place) = (Activity::new(), Arc::new(place));
+    let gate = Gate { shared: Arc::clone(&shared), activity: Arc::clone(&activity), place: Arc::clone(&place), peer };
+    tokio::select! {
+        () = serve_in_place(stream, gate) => {}
+        () = place.over(&activity) => shared.refused(Refusal::slow),
+    }
+}
+
+async fn serve_in_place(mut stream: TcpStream, gate: Gate) {
+    let shared = Arc::clone(&gate.shared);
     let due = Instant::now() + shared.limits.header_timeout;
     let first = tokio::select! {
         first = first_bytes::read(&mut stream) => first,
@@ -49,7 +60,7 @@ pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Arc<S
     };
     let Ok((protocol, bytes)) = first else { return };
     tokio::select! {
-        () = serve_protocol(protocol, bytes, stream, peer, due, &shared) => {}
+        () = serve_protocol(protocol, bytes, stream, gate, due, &shared) => {}
         () = shared.cut.cancelled() => {}
     }
 }
@@ -58,13 +69,12 @@ async fn serve_protocol(
     protocol: Protocol,
     bytes: Bytes,
     stream: TcpStream,
-    peer: SocketAddr,
+    gate: Gate,
     due: Instant,
-    shared: &Arc<Shared>,
+    shared: &Shared,
 ) {
-    let activity = Activity::new();
+    let activity = Arc::clone(&gate.activity);
     let transport = Transport::new(stream, bytes, Arc::clone(&activity), &shared.limits);
-    let gate = Gate { shared: Arc::clone(shared), activity: Arc::clone(&activity), peer };
     match protocol {
         Protocol::Nothing => {}
         Protocol::Tls => refuse_tls(transport.head_due(due), shared).await,

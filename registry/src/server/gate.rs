@@ -9,17 +9,24 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use serving::{Pool, UsedUp};
 use tower::ServiceExt;
 
 use super::Limits;
 use super::activity::{Activity, Watched};
+use super::arriving::Arriving;
+use super::place::Place;
 use super::shared::Shared;
+
+/// Health checks of the registry and the portal. They need no place among the connections, and take no time.
+const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 
 /// Serves the requests of one connection.
 #[derive(Clone, Debug)]
 pub(super) struct Gate {
     pub(super) shared: Arc<Shared>,
     pub(super) activity: Arc<Activity>,
+    pub(super) place: Arc<Place>,
     pub(super) peer: SocketAddr,
 }
 
@@ -34,17 +41,30 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
         if let Some(refusal) = &refusal {
             self.shared.head_log.refused(&self.shared.metrics, self.peer, Some(&request), refusal.status());
         }
-        let router = self.shared.router.clone();
-        let peer = self.peer;
+        let (router, place) = (self.shared.router.clone(), Arc::clone(&self.place));
+        let (activity, peer) = (Arc::clone(&self.activity), self.peer);
         Box::pin(async move {
+            let mut in_flight = in_flight;
             in_flight.handler_runs();
             if let Some(refusal) = refusal {
                 return Ok(refusal.map(|body| in_flight.watch(body)));
             }
-            let mut request = request.map(Body::new);
+            let version = request.version();
+            if !HEALTH.contains(&request.uri().path())
+                && let Err(used_up) = place.admit().await
+            {
+                return Ok(busy(version, used_up).map(|body| in_flight.watch(body)));
+            }
+            let mut request = request.map(|body| Body::new(Arriving::new(body, activity)));
             request.extensions_mut().insert(ConnectInfo(peer));
             let mut response = router.oneshot(request).await?;
             drop_needless_length(&mut response);
+            if place.is_beyond_the_limit() && version < Version::HTTP_2 {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            if let Some(pool) = response.extensions_mut().remove::<Arc<Pool>>() {
+                in_flight.holds(pool);
+            }
             Ok(response.map(|body| in_flight.watch(body)))
         })
     }
@@ -68,7 +88,18 @@ fn refuse<B>(request: &Request<B>, limits: &Limits, bare_lf: Option<bool>) -> Op
     } else {
         return None;
     };
-    Some(answer(request.version(), status, message))
+    Some(answer(request.version(), status, "UNSUPPORTED", message))
+}
+
+/// The answer to a request for whose connection there is no place.
+fn busy(version: Version, used_up: UsedUp) -> Response<Body> {
+    let (status, code) = match used_up {
+        UsedUp::Share(_) => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        UsedUp::Pool(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+    };
+    let mut response = answer(version, status, code, &used_up.to_string());
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    response
 }
 
 /// Removes a Content-Length that must not be there. The router sets it on every answer, but a 204 must have none, and a
@@ -102,8 +133,8 @@ fn host_is_clear<B>(request: &Request<B>) -> bool {
 
 /// An error in the form of the OCI distribution spec ("Error Codes"). It closes the connection, since the request's
 /// body is not read.
-fn answer(version: Version, status: StatusCode, message: &str) -> Response<Body> {
-    let json = format!(r#"{{"errors":[{{"code":"UNSUPPORTED","message":"{message}"}}]}}"#);
+fn answer(version: Version, status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let json = format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
     let mut response = Response::new(Body::from(json));
     *response.status_mut() = status;
     let headers = response.headers_mut();

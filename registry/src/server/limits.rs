@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use serving::PERMIT_PATIENCE;
+
 use crate::config;
 
 /// Limits in force while serving, from `[server]`.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Most open connections. At the limit no further one is accepted until one closes.
+    /// Most open connections. Beyond them, a few are accepted for one health check each.
     pub max_connections: usize,
+    /// How long a request waits for one of these.
+    pub permit_patience: Duration,
     /// Longest time for a request's head: from accepting, or from the first byte of a later request. For an h2 peer,
     /// also the longest time from accepting to its first request.
     pub header_timeout: Duration,
@@ -30,6 +34,7 @@ impl From<&config::Server> for Limits {
     fn from(server: &config::Server) -> Self {
         Limits {
             max_connections: server.max_connections,
+            permit_patience: PERMIT_PATIENCE,
             header_timeout: server.header_timeout.duration(),
             keep_alive_timeout: server.keep_alive_timeout.duration(),
             write_stall_timeout: server.idle_body_timeout.duration(),

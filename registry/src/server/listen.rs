@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::serve;
+use super::place::Places;
 use super::shared::Shared;
 use super::{HeadLog, Limits};
+use crate::telemetry::labels::Refusal;
 use crate::telemetry::metrics::Metrics;
 
 /// First and longest pause after a failed accept. Without descriptors each accept fails at once, and retrying without a
@@ -35,6 +36,7 @@ pub async fn run(
 ) {
     let shared = Arc::new(Shared {
         router,
+        places: Places::new(limits.max_connections, limits.permit_patience),
         limits,
         head_log,
         metrics,
@@ -51,18 +53,17 @@ pub async fn run(
 }
 
 async fn accept_until_shutdown(listener: &TcpListener, shared: &Arc<Shared>) {
-    let permits = Arc::new(Semaphore::new(shared.limits.max_connections));
     let mut pause = FIRST_PAUSE;
     loop {
         let accepted = tokio::select! {
             biased;
             () = shared.shutdown.cancelled() => return,
-            accepted = accept(listener, &permits) => accepted,
+            accepted = accept(listener, &shared.places) => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => {
+            Ok(stream) => {
                 pause = FIRST_PAUSE;
-                spawn(stream, permit, shared);
+                spawn(stream, shared);
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
@@ -74,11 +75,10 @@ async fn accept_until_shutdown(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// Waits for a permit first. At the limit nothing is accepted, and the kernel's queue pushes back.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+/// Waits for room first. Without room nothing is accepted, and the kernel's queue pushes back.
+async fn accept(listener: &TcpListener, places: &Places) -> io::Result<TcpStream> {
+    places.room().await;
+    Ok(listener.accept().await?.0)
 }
 
 /// True if this one connection died in the queue, which says nothing about the next one.
@@ -87,14 +87,15 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-fn spawn(stream: TcpStream, permit: OwnedSemaphorePermit, shared: &Arc<Shared>) {
+fn spawn(stream: TcpStream, shared: &Arc<Shared>) {
     // Without TCP_NODELAY a small answer waits for the peer's delayed acknowledgement, about 40 ms.
     let (Ok(()), Ok(peer)) = (stream.set_nodelay(true), stream.peer_addr()) else { return };
+    let Some(place) = shared.places.of(peer.ip(), &shared.head_log) else { return shared.refused(Refusal::share) };
     let connection = Arc::clone(shared);
     let open = Open::count(Arc::clone(&shared.metrics));
     shared.tasks.spawn(async move {
-        serve(stream, peer, connection).await;
-        drop((open, permit));
+        serve(stream, peer, place, connection).await;
+        drop(open);
     });
 }
 

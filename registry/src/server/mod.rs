@@ -4,12 +4,14 @@
 //! grace. [`Limits`] describes each limit.
 
 mod activity;
+mod arriving;
 mod connection;
 mod first_bytes;
 mod gate;
 mod limits;
 mod line_ends;
 mod listen;
+mod place;
 mod refused;
 mod send_queue;
 mod shared;

@@ -29,6 +29,10 @@ impl From<&Config> for HeadLog {
 }
 
 impl HeadLog {
+    pub(super) fn trusted_proxies(&self) -> &TrustedProxies {
+        &self.trusted_proxies
+    }
+
     /// Counts a head that was answered with this status, and logs it. `head` is `None` if it could not be parsed. A
     /// head with an unknown method is logged like a write.
     pub(super) fn refused<B>(

@@ -6,6 +6,7 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::place::Places;
 use super::{HeadLog, Limits};
 use crate::telemetry::labels::{Refusal, RefusalLabel};
 use crate::telemetry::metrics::Metrics;
@@ -15,6 +16,7 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct Shared {
     pub(super) router: Router,
     pub(super) limits: Limits,
+    pub(super) places: Places,
     pub(super) head_log: HeadLog,
     pub(super) metrics: Arc<Metrics>,
     /// Connections finish the requests in flight, and begin none.

@@ -153,7 +153,7 @@ impl<S: SendQueue> Transport<S> {
             self.activity.wrote(*written.as_ref().unwrap_or(&0));
             return Poll::Ready(written);
         }
-        self.activity.write_waits();
+        self.activity.write_waits(self.stream.bytes_queued());
         loop {
             let (queued, due) = self.write_due.get_or_insert_with(|| {
                 (self.stream.bytes_queued(), Box::pin(sleep_until(Instant::now() + self.write_stall_timeout)))
@@ -203,6 +203,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
         }
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let bytes_came = buffer.filled().len() > before;
+        self.activity.read(buffer.filled().len() - before);
         if head_waits && bytes_came {
             self.kept = Bytes::copy_from_slice(&buffer.filled()[before..]);
             buffer.set_filled(before);

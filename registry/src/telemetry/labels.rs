@@ -14,6 +14,10 @@ pub enum Refusal {
     stalled,
     /// No request for too long.
     idle,
+    /// The peer has its share of connections already.
+    share,
+    /// Too slow while connections were short, or beyond their limit for too long.
+    slow,
 }
 
 /// Label of a refused connection.

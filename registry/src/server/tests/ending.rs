@@ -5,10 +5,12 @@ use super::*;
 const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[tokio::test]
-async fn beyond_the_cap_connections_wait_until_one_closes() {
-    let server = start(Limits { max_connections: 2, ..short_limits() }).await;
-    let mut first = server.connect().await;
-    let mut second = server.connect().await;
+async fn beyond_the_cap_requests_wait_until_a_connection_closes() {
+    let limits =
+        Limits { max_connections: 2, permit_patience: PATIENCE, keep_alive_timeout: PATIENCE, ..short_limits() };
+    let server = start(limits).await;
+    let mut first = server.connect_from(2).await;
+    let mut second = server.connect_from(3).await;
     for stream in [&mut first, &mut second] {
         stream.write_all(HELLO).await.unwrap();
         read_until(stream, "hello").await;
@@ -17,9 +19,34 @@ async fn beyond_the_cap_connections_wait_until_one_closes() {
     third.write_all(HELLO).await.unwrap();
     let early = timeout(Duration::from_millis(200), third.read_u8()).await;
     assert!(early.is_err(), "answered beyond the cap");
-    assert_eq!(server.metrics.connections_open.get(), 2);
     drop(first);
-    read_until(&mut third, "hello").await;
+    for _ in 0..2 {
+        read_until(&mut third, "hello").await;
+        third.write_all(HELLO).await.unwrap();
+    }
+}
+
+/// With all connections in use, a health check had no answer, and the node was killed.
+#[tokio::test]
+async fn beyond_the_cap_a_health_check_is_answered() {
+    let server = start(Limits { max_connections: 2, keep_alive_timeout: PATIENCE, ..short_limits() }).await;
+    let mut all = [server.connect_from(2).await, server.connect_from(3).await];
+    for stream in &mut all {
+        stream.write_all(HELLO).await.unwrap();
+        read_until(stream, "hello").await;
+    }
+    let check = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
+    for _ in 0..20 {
+        let answer = server.exchange(check).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.to_lowercase().contains("connection: close"), "{answer}");
+    }
+    let answer = server.exchange(HELLO).await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("UNAVAILABLE"), "{answer}");
+    assert!(answer.to_lowercase().contains("retry-after: "), "{answer}");
+    let mut greedy = server.connect_from(2).await;
+    greedy.write_all(HELLO).await.unwrap();
+    let answer = read_to_end(&mut greedy).await;
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("TOOMANYREQUESTS"), "{answer}");
 }
 
 #[tokio::test]

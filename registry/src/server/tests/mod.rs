@@ -21,7 +21,7 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use serving::{IdleTimeout, IdleTimeoutError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -47,6 +47,7 @@ struct TestServer {
 
 fn short_limits() -> Limits {
     Limits {
+        permit_patience: Duration::from_millis(200),
         header_timeout: Duration::from_millis(400),
         keep_alive_timeout: Duration::from_millis(1600),
         write_stall_timeout: Duration::from_millis(600),
@@ -73,6 +74,7 @@ async fn start(limits: Limits) -> TestServer {
 fn router(go: Arc<Notify>) -> Router {
     Router::new()
         .route("/", get(async || "hello"))
+        .route("/livez", get(async || "alive"))
         .route("/nothing", get(async || StatusCode::NO_CONTENT))
         .route("/same", get(async || StatusCode::NOT_MODIFIED))
         .route("/echo", post(echo))
@@ -114,6 +116,13 @@ async fn idle(body: Body) -> (StatusCode, String) {
 impl TestServer {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// A connection from the address 127.0.0.`last`.
+    async fn connect_from(&self, last: u8) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+        socket.connect(self.address).await.unwrap()
     }
 
     /// Sends `bytes`, then reads all that comes until the server closes, which it must do without a reset.
