@@ -5,7 +5,7 @@ mod content;
 mod distance;
 mod figures;
 mod load;
-mod process;
+pub(crate) mod process;
 mod push;
 mod round;
 mod table;

@@ -22,7 +22,7 @@ pub(super) struct Memory {
 }
 
 /// CPU seconds, user and system, of a process and its descendants.
-pub(super) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     Ok(family(pid)?.iter().map(|stat| stat.ticks).sum::<u64>() as f64 / TICKS_PER_SECOND)
 }
 

@@ -6,6 +6,7 @@ mod mutate;
 mod mutations;
 mod paths;
 mod raw;
+mod shares;
 mod slow;
 mod state;
 
@@ -39,6 +40,10 @@ fn victim_with(bench: &Bench, name: &str, header_timeout: &str) -> anyhow::Resul
 /// The longest case comes first.
 const CASES: &[Case] = &[
     ("random mutations of valid requests", mutations::run),
+    ("slow bodies of one address leave transfers to others", shares::transfers),
+    ("health checks are answered while all connections are held", shares::connections),
+    ("one address leaves upload sessions to others", shares::sessions),
+    ("the start page after 50 pushes, 200 times at once", shares::start_page),
     ("ambiguous framing never makes two requests of one", framing::ambiguous),
     ("malformed heads", framing::malformed),
     ("heads that are too large", framing::large),

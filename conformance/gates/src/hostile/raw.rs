@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -55,6 +56,14 @@ impl Raw {
         Ok(Raw { stream, opened: Instant::now(), bytes: Vec::new(), closed: false })
     }
 
+    /// A connection from the address 127.0.0.`last`.
+    pub fn open_from(target: &Target, last: u8) -> anyhow::Result<Self> {
+        let stream = connect_from([127, 0, 0, last], target.port).context("the server takes no connection")?;
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+        Ok(Raw { stream, opened: Instant::now(), bytes: Vec::new(), closed: false })
+    }
+
     /// Sends as much as the server accepts. It may have closed already.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         let sent = self.stream.write_all(bytes).is_ok();
@@ -96,6 +105,28 @@ impl Raw {
         let said = self.listen(limit, |_| false)?;
         ensure!(said.closed, "the connection is still open after {limit:?}; it said {:?}", said.clip());
         Ok(said)
+    }
+}
+
+/// Connects to a port of 127.0.0.1 from another address of the loopback.
+#[expect(unsafe_code, reason = "std cannot bind a socket before it connects")]
+fn connect_from(source: [u8; 4], port: u16) -> std::io::Result<TcpStream> {
+    let address = |address: [u8; 4], port: u16| libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address) },
+        sin_zero: [0; 8],
+    };
+    let check = |result: libc::c_int| if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(result) };
+    let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    let (from, to) = (address(source, 0), address([127, 0, 0, 1], port));
+    // SAFETY: the descriptor is new and owned by the stream alone, and both addresses live during the calls.
+    unsafe {
+        let stream =
+            TcpStream::from_raw_fd(check(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0))?);
+        check(libc::bind(stream.as_raw_fd(), (&raw const from).cast(), length))?;
+        check(libc::connect(stream.as_raw_fd(), (&raw const to).cast(), length))?;
+        Ok(stream)
     }
 }
 
