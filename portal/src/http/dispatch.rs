@@ -54,7 +54,7 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     let query = Query::parse(raw_query.as_deref());
     let holder = client.map_or(Holder::SHARED, |client| Holder::of(client, proxies));
     let (method, headers) = (head.method, head.headers);
-    let request = Request { client, holder, method, headers, query, raw_query, is_local_program };
+    let request = Request { client, holder, method, headers, query, is_local_program, raw_query };
     let route = Route::at(request.host(), &portal.options.hostname, path);
     let label = route.as_ref().map_or("none", Route::label);
     let is_probe = matches!(route, Some(Route::Live));
