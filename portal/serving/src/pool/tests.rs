@@ -67,7 +67,7 @@ async fn a_request_waits_for_a_permit_and_others_pass_one_that_has_its_share() {
     assert!(greedy.as_mut().now_or_never().is_none() && other.as_mut().now_or_never().is_none());
     drop(second);
     let other = other.await.unwrap();
-    assert_eq!(greedy.as_mut().now_or_never().map(|taken| taken.err()), None, "its share is used up");
+    assert_eq!(greedy.as_mut().now_or_never().map(Result::err), None, "its share is used up");
     drop(first);
     assert_eq!(greedy.await.unwrap().holder(), client(1));
     drop(other);
