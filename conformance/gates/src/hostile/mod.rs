@@ -1,5 +1,6 @@
 //! The hostile gate: requests that no honest client sends are answered 4xx or cut, in time, and change nothing.
 
+mod beside;
 mod framing;
 mod http2;
 mod mutate;
@@ -51,6 +52,10 @@ const CASES: &[Case] = &[
     ("readers that do not read", slow::readers),
     ("path tricks", paths::tricks),
     ("absolute-form and other targets", paths::targets),
+    ("manifests with the most references beside honest pushes", beside::crowded_manifests),
+    ("manifests that lack thousands of blobs beside honest pushes", beside::refused_manifests),
+    ("chunks of one byte beside honest pushes", beside::one_byte_chunks),
+    ("a log that nobody reads", beside::unread_log),
     ("a TLS hello", http2::tls_hello),
     ("HTTP/2 frames that make no sense", http2::garbage),
     ("HTTP/2 floods", http2::floods),
