@@ -24,11 +24,12 @@ pub(super) async fn restore(portal: &Portal, request: &Request, body: &mut Reque
     let header = take(body, &mut rest, RESTORE_HEADER_SIZE).await?;
     let header = header.as_ref().try_into().map_err(|_| refused(RestoreError::Body("it ends within the header")))?;
     let bytes = take(body, &mut rest, profile.sector_size().bytes()).await?;
-    // Computing the root takes a few milliseconds.
-    let checking =
-        tokio::task::spawn_blocking(move || GivenBase::check(&header, bytes.to_vec(), profile, max_metadata));
-    let base =
-        checking.await.map_err(|error| HttpError::internal("unable to restore skyfile", error))?.map_err(refused)?;
+    // Computing the root takes a few milliseconds, also if the client leaves, so the permit goes along.
+    let checking = tokio::task::spawn_blocking(move || {
+        (GivenBase::check(&header, bytes.to_vec(), profile, max_metadata), admission)
+    });
+    let (base, admission) = checking.await.map_err(|error| HttpError::internal("unable to restore skyfile", error))?;
+    let base = base.map_err(refused)?;
     let skylink = receive_content(skyfiles, body, admission, rest.freeze(), base).await?;
     let mut response = json_answer(&json!({ "skylink": skylink.to_string() }));
     response.headers_mut().insert(SKYNET_SKYLINK, value(&skylink.to_string()));

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use skynet_formats::base_sector::parse;
 use skynet_formats::sector::SectorRoot;
 use skynet_formats::skylink::{Skylink, Target};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
 use super::Peers;
@@ -88,13 +89,13 @@ impl Fetch {
         if spawn_blocking(move || sectors.open_sector(&root)).await??.is_some() {
             return Ok(true);
         }
-        let _room = self.peers.0.flights.room(wanted).await;
+        let room = self.peers.0.flights.room(wanted).await;
         let given = match wanted {
             Wanted::Base(skylink) => self.base(skylink, root).await?,
             Wanted::Data(_) => self.data(root).await,
         };
         let Some(bytes) = given else { return Ok(false) };
-        store(self.peers.0.sectors.clone(), root, bytes).await?;
+        store(self.peers.0.sectors.clone(), root, bytes, room).await?;
         Ok(true)
     }
 
@@ -167,9 +168,16 @@ impl Fetch {
     }
 }
 
-/// Stores a verified sector, durably: readers get it from there, and a pin may reach it.
-async fn store(sectors: SectorStore, root: SectorRoot, bytes: Bytes) -> Result<(), FetchError> {
+/// Stores a verified sector, durably: readers get it from there, and a pin may reach it. The permit stays until the end,
+/// even if no reader waits any more.
+async fn store(
+    sectors: SectorStore,
+    root: SectorRoot,
+    bytes: Bytes,
+    room: Option<OwnedSemaphorePermit>,
+) -> Result<(), FetchError> {
     let storing = spawn_blocking(move || {
+        let _room = room;
         let mut sector = StagedSector::new(&sectors, bytes.len() as u64)?;
         sector.write_at(&bytes, 0)?;
         let mut batch = sectors.batch();

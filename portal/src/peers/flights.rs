@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use skynet_formats::sector::SectorRoot;
 use skynet_formats::skylink::Skylink;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::fetch_error::FetchError;
@@ -55,13 +55,13 @@ type Table = HashMap<Wanted, Weak<Flight>>;
 #[derive(Debug)]
 pub(super) struct Flights {
     table: Mutex<Table>,
-    bases: Semaphore,
-    data: Semaphore,
+    bases: Arc<Semaphore>,
+    data: Arc<Semaphore>,
 }
 
 impl Default for Flights {
     fn default() -> Self {
-        let [bases, data] = [BASES_AT_ONCE, DATA_AT_ONCE].map(Semaphore::new);
+        let [bases, data] = [BASES_AT_ONCE, DATA_AT_ONCE].map(|places| Arc::new(Semaphore::new(places)));
         Flights { table: Mutex::default(), bases, data }
     }
 }
@@ -92,13 +92,13 @@ impl Flights {
     }
 
     /// A permit for one sector in memory, which is kept as long as the sector.
-    pub(super) async fn room(&self, wanted: Wanted) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn room(&self, wanted: Wanted) -> Option<OwnedSemaphorePermit> {
         let places = match wanted {
             Wanted::Base(_) => &self.bases,
             Wanted::Data(_) => &self.data,
         };
         // The semaphore is never closed.
-        places.acquire().await.ok()
+        Arc::clone(places).acquire_owned().await.ok()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

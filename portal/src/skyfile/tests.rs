@@ -307,3 +307,18 @@ async fn readers_share_the_metadata_and_open_answers_do_not_hold_it() {
     assert_eq!(one.metadata_owners(), owners - 1);
     drop((content, stream));
 }
+
+/// Clients that left while their bytes were hashed let the next ones in, each with as much memory.
+#[tokio::test]
+async fn the_permit_of_an_upload_stays_until_its_thread_has_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let skyfiles = open(directory.path(), &PortalOptions { max_uploads: 1, ..for_tests() });
+    let mut writer = skyfiles.writer().unwrap();
+    // Takes much longer than the next lines.
+    writer.write(Bytes::from(vec![7; 32 << 20])).await.unwrap();
+    drop(writer);
+    assert!(matches!(skyfiles.admit(), Err(WriteError::TooManyUploads)));
+    while skyfiles.admit().is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}

@@ -1,6 +1,7 @@
 //! The asynchronous side of an upload's content: pieces of any size, with bounded memory.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use skynet_formats::skylink::Skylink;
@@ -25,7 +26,8 @@ pub(crate) struct SkyfileWriter {
     gathered_bytes: usize,
     length: u64,
     limits: Limits,
-    _admission: Admission,
+    /// Each thread that works on the content keeps a clone, since it goes on after the client has left.
+    admission: Arc<Admission>,
 }
 
 /// The limits of an upload.
@@ -53,7 +55,7 @@ impl SkyfileWriter {
             gathered_bytes: 0,
             length: 0,
             limits,
-            _admission: admission,
+            admission: Arc::new(admission),
         }
     }
 
@@ -75,7 +77,9 @@ impl SkyfileWriter {
             let mut content = self.idle().await?;
             self.gathered_bytes = 0;
             let gathered = std::mem::take(&mut self.gathered);
+            let admission = Arc::clone(&self.admission);
             self.state = State::Busy(spawn_blocking(move || {
+                let _admission = admission;
                 gathered.iter().try_for_each(|bytes| content.write(bytes))?;
                 Ok(content)
             }));
@@ -113,7 +117,9 @@ impl SkyfileWriter {
     ) -> Result<Skylink, WriteError> {
         let mut content = self.idle().await?;
         let gathered = std::mem::take(&mut self.gathered);
+        let admission = Arc::clone(&self.admission);
         let last = spawn_blocking(move || {
+            let _admission = admission;
             gathered.iter().try_for_each(|bytes| content.write(bytes))?;
             end(*content)
         });

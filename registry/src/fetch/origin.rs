@@ -45,7 +45,7 @@ pub struct Origin {
     pub(super) verified_by_units: Verify,
     pub(super) settings: Settings,
     pub(crate) reads: ColdReads,
-    pub(super) permits: Semaphore,
+    pub(super) permits: Arc<Semaphore>,
     /// Directory of remembered places: addresses at which the backend may have content.
     pub(super) places: PathBuf,
     /// When the backend was last pinged, and whether it answered. Locked during a ping.
@@ -61,7 +61,7 @@ impl Origin {
             backend,
             settings,
             reads: ColdReads::default(),
-            permits: Semaphore::new(settings.cold_fetches.max(1)),
+            permits: Arc::new(Semaphore::new(settings.cold_fetches.max(1))),
             places,
             pinged: tokio::sync::Mutex::new(None),
         }

@@ -8,7 +8,7 @@ use backends::{Backend as _, BackendError, Content, Locator, UNIT};
 use bytes::Bytes;
 use content_store::StoreError;
 use futures_util::StreamExt as _;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::passing::{self, Passing};
@@ -147,7 +147,7 @@ async fn stream(
     locator: &Locator,
     units: Range<u64>,
 ) -> Result<(), Trouble> {
-    let _permit = cold.permit().await?;
+    let permit = Arc::new(cold.permit().await?);
     let bytes = cold.bytes(&units);
     let (mut position, mut reached, mut begun) = (bytes.start, units.start, bytes.start);
     let in_units = content.unit_roots().is_some();
@@ -167,7 +167,7 @@ async fn stream(
                 cold.change(|state| state.set_verified(number, before));
             }
         }
-        write(Arc::clone(cold), piece, offset)
+        write(Arc::clone(cold), piece, offset, Arc::clone(&permit))
     });
     // The next piece arrives while this one is written.
     let mut writes = std::pin::pin!(writes.buffered(WRITES));
@@ -210,9 +210,16 @@ impl Drop for Forget<'_> {
     }
 }
 
-async fn write(cold: Arc<Cold>, piece: Result<Bytes, BackendError>, offset: u64) -> Result<u64, Trouble> {
+/// Writes a piece on a thread that keeps the permit, since readers that leave do not stop it.
+async fn write(
+    cold: Arc<Cold>,
+    piece: Result<Bytes, BackendError>,
+    offset: u64,
+    permit: Arc<OwnedSemaphorePermit>,
+) -> Result<u64, Trouble> {
     let piece = piece?;
     let writing = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
         cold.staged.write_at(&piece, offset)?;
         Ok(piece.len() as u64)
     });
@@ -227,8 +234,8 @@ impl Cold {
     }
 
     /// A permit for a fetch, since each takes a few MiB of memory.
-    async fn permit(&self) -> Result<SemaphorePermit<'_>, Trouble> {
-        self.origin.permits.acquire().await.map_err(|_| Trouble::Panicked)
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Trouble> {
+        Arc::clone(&self.origin.permits).acquire_owned().await.map_err(|_| Trouble::Panicked)
     }
 }
 
