@@ -123,6 +123,7 @@ impl Fixture {
             content_type: Some("application/vnd.oci.image.manifest.v1+json".into()),
             precondition: None,
             body: body.into(),
+            memory: None,
         };
         self.registry.put_manifest(&crate::service::Caller::local(), &self.repository, push).await
     }

@@ -152,6 +152,7 @@ async fn absent_blobs_have_no_grace_period() {
         content_type: Some("application/vnd.oci.image.manifest.v1+json".into()),
         precondition: None,
         body: format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#).into(),
+        memory: None,
     };
     let (registry, repository, caller) = (&fixture.registry, &fixture.repository, Caller::local());
     let pushed = registry.put_manifest(&caller, repository, push).await.unwrap();

@@ -5,11 +5,10 @@
 //! up once others wait.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serving::client_network;
+use serving::{Holder, PERMIT_PATIENCE, UsedUp};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -19,14 +18,12 @@ use super::{Caller, Error, Registry};
 pub const SMALL_MANIFEST: u64 = 32 * 1024;
 
 /// Bytes of larger manifests at once.
-const CAPACITY: u64 = 16 << 20;
-/// How long a push waits for its permit.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CAPACITY: u64 = 32 << 20;
 /// Most pushes that wait.
 const WAITING: usize = 256;
-/// How long a body may take while others wait, plus one second for each [`RATE`] bytes that came.
-const LEAST_TIME: Duration = Duration::from_secs(4);
-const RATE: usize = 128 << 10;
+/// A body that brings this many bytes in a second keeps its permit while others wait.
+const PART: usize = 128 << 10;
+const TIMES: Times = Times { patience: PERMIT_PATIENCE, least: Duration::from_secs(4), part: Duration::from_secs(1) };
 
 /// The account of all clients.
 #[derive(Debug)]
@@ -36,68 +33,79 @@ pub(super) struct ManifestMemory {
     freed: Notify,
     /// Notified when a push begins to wait.
     wanted: Notify,
+    times: Times,
+}
+
+/// The times that clients get.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// How long a push waits for its permit.
+    patience: Duration,
+    /// How long a body may take while others wait, besides the time for its bytes.
+    least: Duration,
+    /// The time for each [`PART`] of a body.
+    part: Duration,
 }
 
 #[derive(Debug)]
 struct State {
     free: u64,
-    held: HashMap<IpAddr, u64>,
+    held: HashMap<Holder, u64>,
     waiting: usize,
 }
 
-/// Why a push gets no permit now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shortage {
-    /// The client holds its share.
-    Share,
-    /// All clients together hold everything.
-    Everything,
-}
+/// The name of the pool in errors.
+const WHAT: &str = "large manifests";
 
 /// The permission to keep a manifest in memory. It stays with the manifest's bytes, also if the client leaves.
 #[derive(Debug)]
 pub struct MemoryPermit {
     memory: Arc<ManifestMemory>,
-    client: IpAddr,
+    holder: Holder,
     bytes: u64,
     since: Instant,
 }
 
 impl ManifestMemory {
     pub(super) fn new() -> Arc<Self> {
+        Self::with(TIMES)
+    }
+
+    fn with(times: Times) -> Arc<Self> {
         let state = State { free: CAPACITY, held: HashMap::new(), waiting: 0 };
-        Arc::new(ManifestMemory { state: Mutex::new(state), freed: Notify::new(), wanted: Notify::new() })
+        Arc::new(ManifestMemory { state: Mutex::new(state), freed: Notify::new(), wanted: Notify::new(), times })
     }
 
     /// A permit for a manifest of this length. Waits for it for a while.
-    async fn acquire(self: &Arc<Self>, client: IpAddr, bytes: u64) -> Result<MemoryPermit, Shortage> {
+    async fn acquire(self: &Arc<Self>, holder: Holder, bytes: u64) -> Result<MemoryPermit, UsedUp> {
         // No client could ever take more than half.
-        let (client, bytes) = (client_network(client), bytes.min(CAPACITY / 2));
-        let Err(shortage) = self.try_acquire(client, bytes) else { return self.permit(client, bytes) };
-        let _waiting = Waiting::begin(self).ok_or(shortage)?;
-        let deadline = Instant::now() + PATIENCE;
+        let bytes = bytes.min(CAPACITY / 2);
+        let used_up = match self.try_acquire(holder, bytes) {
+            Ok(permit) => return Ok(permit),
+            Err(used_up) => used_up,
+        };
+        let _waiting = Waiting::begin(self).ok_or(used_up)?;
+        let deadline = Instant::now() + self.times.patience;
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
             freed.as_mut().enable();
-            let Err(shortage) = self.try_acquire(client, bytes) else { return self.permit(client, bytes) };
-            timeout_at(deadline, freed).await.map_err(|_| shortage)?;
+            match self.try_acquire(holder, bytes) {
+                Ok(permit) => return Ok(permit),
+                Err(used_up) => timeout_at(deadline, freed).await.map_err(|_| used_up)?,
+            }
         }
     }
 
-    fn try_acquire(&self, client: IpAddr, bytes: u64) -> Result<(), Shortage> {
+    fn try_acquire(self: &Arc<Self>, holder: Holder, bytes: u64) -> Result<MemoryPermit, UsedUp> {
         let mut state = self.state();
-        let held = state.held.get(&client).copied().unwrap_or(0) + bytes;
-        let Some(free) = state.free.checked_sub(bytes) else { return Err(Shortage::Everything) };
-        if free < CAPACITY / 2 && held > CAPACITY / 2 {
-            return Err(Shortage::Share);
+        let held = state.held.get(&holder).copied().unwrap_or(0) + bytes;
+        let Some(free) = state.free.checked_sub(bytes) else { return Err(UsedUp::Pool(WHAT)) };
+        if free < CAPACITY / 2 && held > CAPACITY / 2 && holder != Holder::SHARED {
+            return Err(UsedUp::Share(WHAT));
         }
         state.free = free;
-        state.held.insert(client, held);
-        Ok(())
-    }
-
-    fn permit(self: &Arc<Self>, client: IpAddr, bytes: u64) -> Result<MemoryPermit, Shortage> {
-        Ok(MemoryPermit { memory: Arc::clone(self), client, bytes, since: Instant::now() })
+        state.held.insert(holder, held);
+        Ok(MemoryPermit { memory: Arc::clone(self), holder, bytes, since: Instant::now() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -109,7 +117,8 @@ impl ManifestMemory {
 impl MemoryPermit {
     /// Returns when others wait for memory, and this manifest's body, of which `received` bytes came, had its time.
     pub async fn is_wanted(&self, received: usize) {
-        sleep_until(self.since + LEAST_TIME + Duration::from_secs((received / RATE) as u64)).await;
+        let Times { least, part, .. } = self.memory.times;
+        sleep_until(self.since + least + part * (received / PART) as u32).await;
         loop {
             let mut wanted = std::pin::pin!(self.memory.wanted.notified());
             wanted.as_mut().enable();
@@ -125,10 +134,10 @@ impl Drop for MemoryPermit {
     fn drop(&mut self) {
         let mut state = self.memory.state();
         state.free += self.bytes;
-        if let Some(held) = state.held.get_mut(&self.client) {
+        if let Some(held) = state.held.get_mut(&self.holder) {
             *held -= self.bytes;
             if *held == 0 {
-                state.held.remove(&self.client);
+                state.held.remove(&self.holder);
             }
         }
         drop(state);
@@ -168,11 +177,7 @@ impl Registry {
 
     /// A permit for a manifest above [`SMALL_MANIFEST`], to be taken before its bytes are read.
     pub async fn manifest_memory(&self, caller: &Caller, bytes: u64) -> Result<MemoryPermit, Error> {
-        let permit = self.manifest_memory.acquire(caller.address, bytes).await;
-        permit.map_err(|shortage| match shortage {
-            Shortage::Share => Error::ShareUsedUp("large manifests"),
-            Shortage::Everything => Error::TooMany("large manifests"),
-        })
+        Ok(self.manifest_memory.acquire(caller.holder, bytes).await?)
     }
 }
 
@@ -182,59 +187,60 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn client(last: u8) -> IpAddr {
-        [10, 0, 0, last].into()
+    fn client(last: u8) -> Holder {
+        Holder::at([10, 0, 0, last].into())
     }
 
-    #[tokio::test(start_paused = true)]
+    fn hasty() -> Arc<ManifestMemory> {
+        let [patience, least] = [Duration::from_millis(50), Duration::from_millis(20)];
+        ManifestMemory::with(Times { patience, least, part: Duration::from_millis(100) })
+    }
+
+    #[tokio::test]
     async fn one_client_leaves_memory_for_others() {
-        let memory = ManifestMemory::new();
-        let mut greedy = vec![memory.acquire(client(1), 4 * MIB).await.unwrap()];
-        greedy.push(memory.acquire(client(1), 4 * MIB).await.unwrap());
-        assert_eq!(memory.acquire(client(1), 4 * MIB).await.unwrap_err(), Shortage::Share);
-        let others =
-            [memory.acquire(client(2), 4 * MIB).await.unwrap(), memory.acquire(client(3), 4 * MIB).await.unwrap()];
-        assert_eq!(memory.acquire(client(4), MIB).await.unwrap_err(), Shortage::Everything);
-        let waits = tokio::spawn({
-            let memory = Arc::clone(&memory);
-            async move { memory.acquire(client(4), MIB).await }
-        });
-        tokio::time::sleep(PATIENCE / 2).await;
-        drop(greedy.pop());
-        drop(waits.await.unwrap().unwrap());
-        drop((greedy, others));
-        assert_eq!((memory.state().free, memory.state().held.len(), memory.state().waiting), (CAPACITY, 0, 0));
+        let memory = hasty();
+        let mut greedy = Vec::new();
+        for _ in 0..2 {
+            greedy.push(memory.acquire(client(1), 8 * MIB).await.unwrap());
+        }
+        assert_eq!(memory.acquire(client(1), 4 * MIB).await.unwrap_err(), UsedUp::Share(WHAT));
+        let others = memory.acquire(client(2), 16 * MIB).await.unwrap();
+        assert_eq!(memory.acquire(client(3), MIB).await.unwrap_err(), UsedUp::Pool(WHAT));
+        let (got, ()) = tokio::join!(memory.acquire(client(3), MIB), async { drop(greedy.pop()) });
+        drop((got.unwrap(), greedy, others));
+        let state = memory.state();
+        assert_eq!((state.free, state.held.len(), state.waiting), (CAPACITY, 0, 0));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_slow_body_is_given_up_only_while_others_wait() {
-        let memory = ManifestMemory::new();
+        let memory = ManifestMemory::with(Times { patience: Duration::from_mins(1), ..hasty().times });
         let (slow, other) =
             (memory.acquire(client(1), CAPACITY).await.unwrap(), memory.acquire(client(2), CAPACITY).await.unwrap());
-        let minute = tokio::time::timeout(Duration::from_mins(1), slow.is_wanted(0)).await;
-        assert!(minute.is_err(), "nobody waits");
-        let waits = tokio::spawn({
-            let memory = Arc::clone(&memory);
-            async move { memory.acquire(client(3), MIB).await }
-        });
-        slow.is_wanted(0).await;
-        drop(slow);
-        drop(waits.await.unwrap().unwrap());
-        drop(other);
+        let nobody_waits = tokio::time::timeout(Duration::from_millis(200), slow.is_wanted(0)).await;
+        assert!(nobody_waits.is_err());
+        let yields = async {
+            slow.is_wanted(0).await;
+            drop(slow);
+        };
+        let (got, ()) = tokio::join!(memory.acquire(client(3), MIB), yields);
+        drop((got.unwrap(), other));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_body_that_comes_faster_has_more_time() {
-        let memory = ManifestMemory::new();
-        let (body, _other) =
+        let memory = ManifestMemory::with(Times { patience: Duration::from_mins(1), ..hasty().times });
+        let (body, other) =
             (memory.acquire(client(1), CAPACITY).await.unwrap(), memory.acquire(client(2), CAPACITY).await.unwrap());
-        let _waits = tokio::spawn({
-            let memory = Arc::clone(&memory);
-            async move { memory.acquire(client(3), MIB).await }
-        });
-        let begun = Instant::now();
-        body.is_wanted(3 * RATE).await;
-        assert_eq!(begun.elapsed().as_secs(), LEAST_TIME.as_secs() + 3);
+        let yields = async {
+            let begun = Instant::now();
+            body.is_wanted(3 * PART).await;
+            drop(body);
+            begun.elapsed()
+        };
+        let (got, took) = tokio::join!(memory.acquire(client(3), MIB), yields);
+        assert!(took > 2 * memory.times.part, "{took:?}");
+        drop((got.unwrap(), other));
     }
 
     #[tokio::test]

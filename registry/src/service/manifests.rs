@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serving::{PERMIT_PATIENCE, UsedUp};
+use tokio::time::timeout;
 
 use super::overview::image_size;
-use super::{Caller, Error, Registry};
+use super::{Blob, Caller, Error, MemoryPermit, Registry, SMALL_MANIFEST};
 use crate::catalog::command::{Command, CommitError, Precondition};
 use crate::catalog::fact::{Annotations, ManifestRecord};
 use crate::oci::manifest::{MAX_ANNOTATIONS, Manifest, ParseError, Referenced};
@@ -24,11 +26,8 @@ const CHECKED_BY_WRITER: usize = 128;
 /// Most references added up for a size. No image has as many, but a hostile manifest may.
 const MAX_SUMMED: usize = 2000;
 
-/// Largest manifest that needs no permit for large ones. Nearly all are smaller.
-pub const SMALL_MANIFEST: u64 = 256 * 1024;
-
 /// A pushed manifest with its request's parameters.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ManifestPush {
     /// The tag or digest in the URL.
     pub reference: Reference,
@@ -42,6 +41,8 @@ pub struct ManifestPush {
     pub precondition: Option<Precondition>,
     /// The manifest's bytes, unchanged.
     pub body: Bytes,
+    /// The permit for the bytes of a large one.
+    pub memory: Option<MemoryPermit>,
 }
 
 /// The result of a push.
@@ -69,12 +70,13 @@ pub struct ManifestInfo {
 }
 
 /// A manifest with its bytes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ManifestContent {
     /// The facts for a HEAD answer.
     pub info: ManifestInfo,
-    /// The bytes as pushed.
-    pub body: Bytes,
+    /// The bytes as pushed, verified: in memory if there are few, else in a file. Readers that stall would hold as many
+    /// copies.
+    pub body: Blob,
 }
 
 impl Registry {
@@ -89,6 +91,8 @@ impl Registry {
             return Err(Error::TooManyTags { limit: self.limits.max_tags_per_put });
         }
         self.check_store()?;
+        let permit = timeout(PERMIT_PATIENCE, Arc::clone(&self.manifest_pushes).acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else { return Err(UsedUp::Pool("manifests").into()) };
         let most = self.limits.max_references;
         let (digest, manifest, push) = if push.body.len() as u64 > SMALL_MANIFEST {
             tokio::task::spawn_blocking(move || understand(push, most)).await??
@@ -98,7 +102,7 @@ impl Registry {
         if let Some(two_sizes) = manifest.two_sizes.as_ref().filter(|_| self.limits.descriptor_sizes) {
             return Err(two_sizes.clone().into());
         }
-        // The push is complete, so it is finished even if the client leaves now.
+        // The push is complete, so it is finished even if the client leaves now. Until then it keeps its permits.
         let (registry, repository, caller) = (Arc::clone(self), repository.clone(), caller.clone());
         let mut needed = Vec::new();
         if self.acknowledges_network() {
@@ -106,7 +110,10 @@ impl Registry {
             needed.push(digest.clone());
             needed.extend(manifest.references.iter().map(|reference| reference.digest.clone()));
         }
-        let done = async move { registry.store_manifest(&caller, repository, digest, manifest, push).await };
+        let done = async move {
+            let _permit = permit;
+            registry.store_manifest(&caller, repository, digest, manifest, push).await
+        };
         let pushed = self.content.tasks.spawn(done).await??;
         self.acknowledge_manifest(needed).await?;
         Ok(pushed)
@@ -205,12 +212,6 @@ impl Registry {
         }
     }
 
-    /// A permit for a manifest above [`SMALL_MANIFEST`], to be kept as long as its bytes. There are few permits, and
-    /// nearly no manifest needs one.
-    pub async fn large_manifest(&self) -> Result<impl Drop + use<>, Error> {
-        Arc::clone(&self.large_manifests).acquire_owned().await.map_err(|_| Error::Unavailable)
-    }
-
     /// Handles HEAD. Like GET it promises the manifest's bytes, so its file or a copy must exist.
     pub async fn head_manifest(
         &self,
@@ -250,15 +251,36 @@ impl Registry {
         reference: &Reference,
     ) -> Result<ManifestContent, Error> {
         let info = self.stat_manifest(repository, reference)?;
-        let body = self.manifest_body(&info.digest, info.size).await?;
+        let bytes = self.manifest_body(&info.digest, info.size).await?;
+        let file = match info.size > SMALL_MANIFEST {
+            true => self.content.open(&info.digest, info.size).await?,
+            false => None,
+        };
+        let body = file.map_or(Blob::Bytes(bytes), |file| Blob::File(file, info.size));
         Ok(ManifestContent { info, body })
     }
 
     pub(super) async fn manifest_body(self: &Arc<Self>, digest: &Digest, size: u64) -> Result<Bytes, Error> {
-        self.small_content(digest, size).await.map_err(|error| match error {
+        let content = match size > SMALL_MANIFEST {
+            true => self.large_content(digest, size).await,
+            false => self.small_content(digest, size).await,
+        };
+        content.map_err(|error| match error {
             Error::BlobUnknown => Error::ManifestUnknown,
             other => other,
         })
+    }
+
+    /// Reads a large manifest in a task that keeps the permit, since a client that leaves does not stop the reading.
+    async fn large_content(self: &Arc<Self>, digest: &Digest, size: u64) -> Result<Bytes, Error> {
+        let permit = Arc::clone(&self.large_reads).acquire_owned().await.map_err(|_| Error::Unavailable)?;
+        let (registry, digest) = (Arc::clone(self), digest.clone());
+        let read = self.content.tasks.spawn(async move {
+            let content = registry.small_content(&digest, size).await;
+            drop(permit);
+            content
+        });
+        read.await?
     }
 
     /// Bytes that a pull of the manifest transfers, as far as the repository has them. For display only.

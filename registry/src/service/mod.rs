@@ -10,6 +10,7 @@ mod closing;
 mod error;
 mod grace;
 mod listing;
+mod manifest_memory;
 mod manifests;
 mod mount;
 mod overview;
@@ -43,7 +44,8 @@ pub use closing::Closed;
 pub use error::{Error, Progress};
 pub(crate) use grace::{GraceTable, Touch};
 pub use listing::{Names, Tags};
-pub use manifests::{ManifestContent, ManifestInfo, ManifestPush, PushedManifest, SMALL_MANIFEST};
+pub use manifest_memory::{MemoryPermit, SMALL_MANIFEST};
+pub use manifests::{ManifestContent, ManifestInfo, ManifestPush, PushedManifest};
 pub use overview::{Overview, RepositoryOverview, TagOverview};
 pub use referrers::{Descriptor, Referrers};
 pub use uploads::{ByteChunks, Chunk, Start, Started};
@@ -101,12 +103,16 @@ pub struct Registry {
     sync_turns: sync_turns::SyncTurns,
     staging: Staging,
     transfers: Arc<Pool>,
-    large_manifests: Arc<Semaphore>,
+    manifest_memory: Arc<manifest_memory::ManifestMemory>,
+    manifest_pushes: Arc<Semaphore>,
+    large_reads: Arc<Semaphore>,
     overviews: overview::Overviews,
 }
 
-/// Most manifests above [`SMALL_MANIFEST`] in memory at once. Limits the cost of hostile ones.
-const LARGE_MANIFESTS: usize = 16;
+/// Most whole manifests that are checked and committed at once.
+const MANIFEST_PUSHES: usize = 256;
+/// Most manifests above [`SMALL_MANIFEST`] that are read whole at once, to be verified before they are sent.
+const LARGE_READS: usize = 4;
 
 impl Registry {
     /// Opens a registry with the sessions that an earlier process left. Blocks.
@@ -123,7 +129,9 @@ impl Registry {
             grace: GraceTable::new(limits.grace),
             sync_turns: sync_turns::SyncTurns::default(),
             transfers: Pool::new("request bodies", limits.max_transfers, limits.permit_patience),
-            large_manifests: Arc::new(Semaphore::new(LARGE_MANIFESTS)),
+            manifest_memory: manifest_memory::ManifestMemory::new(),
+            manifest_pushes: Arc::new(Semaphore::new(MANIFEST_PUSHES)),
+            large_reads: Arc::new(Semaphore::new(LARGE_READS)),
             collecting: tokio::sync::Mutex::new(()),
             remote: None,
             notes: Vec::new(),

@@ -255,6 +255,7 @@ mod tests {
                 content_type: None,
                 precondition: None,
                 body: body.into(),
+                memory: None,
             };
             let caller = crate::service::Caller::local();
             inner = fixture.registry.put_manifest(&caller, &fixture.repository, push).await.unwrap().digest;

@@ -124,6 +124,46 @@ async fn bodies_of_one_client_leave_half_of_the_permits_to_others() {
     }
 }
 
+/// Clients that sent large manifests and left returned their permits at once, and the manifests filled the memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_permit_of_a_manifest_stays_until_its_commit_though_the_client_leaves() {
+    let fixture = Fixture::new(GRACE);
+    let caller = super::Caller::local();
+    let body = bytes::Bytes::from(format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],"annotations":{{"a":"{}"}}}}"#,
+        "x".repeat(100_000)
+    ));
+    let digest = crate::oci::Digest::of(crate::oci::Algorithm::Sha256, &body);
+    let memory = Some(fixture.registry.manifest_memory(&caller, body.len() as u64).await.unwrap());
+    let push = super::ManifestPush {
+        reference: Reference::Digest(digest.clone()),
+        digest: None,
+        tags: Vec::new(),
+        content_type: None,
+        precondition: None,
+        body,
+        memory,
+    };
+    let collecting = fixture.registry.content.locks.lock(&digest).await;
+    let request = tokio::spawn({
+        let (registry, repository) = (Arc::clone(&fixture.registry), fixture.repository.clone());
+        async move { registry.put_manifest(&caller, &repository, push).await.map(drop) }
+    });
+    let tasks = &fixture.registry.content.tasks;
+    let before = tasks.len();
+    while tasks.len() == before {
+        tokio::task::yield_now().await;
+    }
+    request.abort();
+    assert!(request.await.unwrap_err().is_cancelled());
+    assert!(fixture.registry.manifest_memory_used() > 0, "the manifest is still in memory");
+    drop(collecting);
+    while fixture.registry.manifest_memory_used() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(fixture.registry.stat_manifest(&fixture.repository, &Reference::Digest(digest)).is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_manifest_with_too_many_references_can_be_pulled_and_deleted() {
     let mut fixture = Fixture::new(GRACE);

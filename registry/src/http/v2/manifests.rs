@@ -5,16 +5,16 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, WARNING};
 use http::{HeaderValue, Response, StatusCode};
-use serving::RequestBody;
+use serving::{RequestBody, UsedUp};
 
 use crate::http::App;
-use crate::http::body::chunks;
+use crate::http::body::{FileBody, chunks};
 use crate::http::conditional::{not_modified, precondition};
 use crate::http::error::HttpError;
 use crate::http::headers::{DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, digest_value, etag, value, warning};
 use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::{Digest, InvalidTag, Reference, RepositoryName, Tag};
-use crate::service::{Error, ManifestInfo, ManifestPush, SMALL_MANIFEST};
+use crate::service::{Blob, ByteChunks, Error, ManifestInfo, ManifestPush, MemoryPermit, SMALL_MANIFEST};
 
 /// Handles GET. `Accept` is ignored: a manifest is sent as it was pushed.
 pub(in crate::http) async fn get(
@@ -24,7 +24,11 @@ pub(in crate::http) async fn get(
     reference: &Reference,
 ) -> Answer {
     let manifest = app.registry.get_manifest(repository, reference).await.map_err(in_repository(repository))?;
-    answer(request, &manifest.info, manifest.body)
+    let body = match manifest.body {
+        Blob::Bytes(bytes) => Body::from(bytes),
+        Blob::File(file, size) => Body::new(FileBody::range(file, 0..size)),
+    };
+    answer(request, &manifest.info, body)
 }
 
 /// Handles HEAD, without reading the manifest's bytes.
@@ -35,7 +39,7 @@ pub(in crate::http) async fn head(
     reference: &Reference,
 ) -> Answer {
     let info = app.registry.head_manifest(repository, reference).await.map_err(in_repository(repository))?;
-    answer(request, &info, Bytes::new())
+    answer(request, &info, Body::empty())
 }
 
 /// Handles DELETE: by tag it deletes the tag, by digest the manifest with all its tags.
@@ -49,11 +53,11 @@ pub(in crate::http) async fn delete(
     Ok(super::empty(StatusCode::ACCEPTED))
 }
 
-fn answer(request: &Request, info: &ManifestInfo, body: Bytes) -> Answer {
+fn answer(request: &Request, info: &ManifestInfo, body: Body) -> Answer {
     let mut response = if not_modified(&request.headers, &info.digest)? {
         super::empty(StatusCode::NOT_MODIFIED)
     } else {
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(body);
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(info.size));
         response
     };
@@ -79,7 +83,7 @@ pub(in crate::http) async fn put(
     if request.content_length().is_some_and(|length| length > limit) {
         return Err(fail(Error::ManifestTooLarge { limit }));
     }
-    let (body, _permit) = read(app, body, limit).await.map_err(&fail)?;
+    let (body, memory) = read(app, request, body, limit).await.map_err(&fail)?;
     let push = ManifestPush {
         reference: reference.clone(),
         digest,
@@ -87,6 +91,7 @@ pub(in crate::http) async fn put(
         content_type: request.header(&CONTENT_TYPE).map(str::to_owned),
         precondition: precondition(&request.headers, reference),
         body,
+        memory,
     };
     let pushed = app.registry.put_manifest(&request.caller, repository, push).await.map_err(&fail)?;
     let mut response = super::empty(StatusCode::CREATED);
@@ -105,22 +110,48 @@ pub(in crate::http) async fn put(
     Ok(response)
 }
 
-/// Reads the whole body, and takes a permit if it is large. Fails as soon as the body exceeds the limit.
-async fn read(app: &App, body: &mut RequestBody, limit: u64) -> Result<(Bytes, Option<impl Drop + use<>>), Error> {
-    let (mut whole, mut permit) = (Vec::new(), None);
+/// Reads the whole body, with a permit if it is large. Fails as soon as the body exceeds the limit, or comes too slowly
+/// for a permit that others wait for.
+async fn read(
+    app: &App,
+    request: &Request,
+    body: &mut RequestBody,
+    limit: u64,
+) -> Result<(Bytes, Option<MemoryPermit>), Error> {
+    let mut permit = match request.content_length() {
+        // Nothing of the body is read, and so buffered, before the permit is there.
+        Some(length) if length > SMALL_MANIFEST => Some(app.registry.manifest_memory(&request.caller, length).await?),
+        _ => None,
+    };
+    let mut whole = Vec::new();
     let mut body = chunks(body);
-    while let Some(data) = body.next().await {
-        let data = data?;
+    while let Some(data) = next(&mut body, permit.as_ref(), whole.len()).await? {
         let length = (whole.len() + data.len()) as u64;
         if length > limit {
             return Err(Error::ManifestTooLarge { limit });
         }
         if length > SMALL_MANIFEST && permit.is_none() {
-            permit = Some(app.registry.large_manifest().await?);
+            let memory = app.registry.manifest_memory(&request.caller, limit).await;
+            // A client that has begun to send is not told to slow down.
+            permit = Some(memory.map_err(|_| UsedUp::Pool("large manifests"))?);
         }
         whole.extend_from_slice(&data);
     }
     Ok((whole.into(), permit))
+}
+
+/// The next bytes of the body; `None` at its end.
+async fn next(
+    body: &mut impl ByteChunks,
+    permit: Option<&MemoryPermit>,
+    received: usize,
+) -> Result<Option<Bytes>, Error> {
+    let Some(permit) = permit else { return body.next().await.transpose() };
+    tokio::select! {
+        biased;
+        data = body.next() => data.transpose(),
+        () = permit.is_wanted(received) => Err(Error::BodySlow),
+    }
 }
 
 /// The `?tag=` parameters, each tag once, in order. They count only on a push by digest.
