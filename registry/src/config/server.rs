@@ -16,10 +16,10 @@ use super::{ByteSize, RunAs, TimeSpan};
 pub struct Server {
     /// Address and port to listen on; `:5000` is every IPv4 interface.
     pub listen: ListenAddress,
-    /// Connections open at once on each listener. Each takes about 0.5 MiB of buffers and two descriptors.
-    /// [One client](explanation/shares.md) has half of them at most. Health checks have 16 more.
+    /// Connections open at once on each listener. Each takes two descriptors, and up to 0.2 MiB of memory while its client
+    /// reads nothing. [One client](explanation/shares.md) has half of them at most. Health checks have 16 more.
     ///
-    /// 1024 stay under 1 GiB, and under the 4096 or more descriptors that containers usually get.
+    /// 1024 stay under 256 MiB, and under the 4096 or more descriptors that containers usually get.
     pub max_connections: usize,
     /// Time for the head of a request to arrive whole, from its first byte or from the start of the connection.
     pub header_timeout: TimeSpan,

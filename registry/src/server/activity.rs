@@ -2,14 +2,17 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 use serving::Pool;
 use tokio::time::Instant;
 
 use super::Limits;
+use super::buffers::{Room, SMALL_ANSWER, Share, holding};
 
 /// A write of at most this many bytes is h2 control frames: a PING answer has 17, a SETTINGS answer 9.
 const CONTROL_FRAMES: usize = 64;
@@ -244,11 +247,11 @@ impl InFlight {
         self.activity.state().handler_is_due = false;
     }
 
-    /// Ties the request to the body of its response.
-    pub(super) fn watch<B>(mut self, body: B) -> Watched<B> {
+    /// Ties the request and its room to the body of its response.
+    pub(super) fn watch<B>(mut self, body: B, share: Share, room: Option<Room>) -> Watched<B> {
         // The head is being sent. The HTTP library asks for the first frame when the peer allows it.
         self.set_peers_turn(true);
-        Watched { body, in_flight: self }
+        Watched { body, in_flight: self, share, next: NextFrame::Absent, _room: room }
     }
 }
 
@@ -268,24 +271,65 @@ impl Drop for InFlight {
     }
 }
 
-/// The body of a response. It reports each frame to the activity.
-#[derive(Debug)]
+/// The body of a response. It reports each frame to the activity, and takes room for a frame before it makes one.
 pub(super) struct Watched<B> {
     body: B,
     in_flight: InFlight,
+    share: Share,
+    next: NextFrame,
+    _room: Option<Room>,
 }
 
-impl<B: Body + Unpin> Body for Watched<B> {
-    type Data = B::Data;
+/// The room for the next frame.
+enum NextFrame {
+    Absent,
+    Waiting(BoxFuture<'static, Room>),
+    Present(Room),
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Watched<B> {
+    /// Takes room for the next frame. What is left of a small answer needs none.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let NextFrame::Absent = self.next {
+            if self.body.size_hint().upper().is_some_and(|left| left <= SMALL_ANSWER as u64) {
+                return Poll::Ready(());
+            }
+            self.next = match self.share.frame_at_once() {
+                Some(room) => NextFrame::Present(room),
+                None => NextFrame::Waiting(Box::pin(self.share.clone().frame())),
+            };
+        }
+        if let NextFrame::Waiting(room) = &mut self.next {
+            self.next = NextFrame::Present(ready!(room.as_mut().poll(cx)));
+        }
+        Poll::Ready(())
+    }
+
+    /// The frame with its room.
+    fn with_room(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match std::mem::replace(&mut self.next, NextFrame::Absent) {
+            NextFrame::Present(room) => {
+                frame.map_data(|data| if data.len() <= SMALL_ANSWER { data } else { holding(data, room) })
+            }
+            NextFrame::Absent | NextFrame::Waiting(_) => frame,
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.in_flight.set_peers_turn(polled.is_ready());
-        polled
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        if this.poll_room(cx).is_pending() {
+            // Room comes when this peer, or another one, takes what was sent.
+            this.in_flight.set_peers_turn(true);
+            return Poll::Pending;
+        }
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        this.in_flight.set_peers_turn(polled.is_ready());
+        polled.map(|frame| frame.map(|frame| frame.map(|frame| this.with_room(frame))))
     }
 
     fn is_end_stream(&self) -> bool {

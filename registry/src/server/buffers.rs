@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serving::PERMIT_PATIENCE;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -30,8 +31,6 @@ const FRAME: usize = 128 << 10;
 /// their way are in the kernel.
 const MORE_FRAMES: usize = 15;
 
-/// How long a request waits for room.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Most requests that wait for room. Their heads are in memory.
 const WAITING: usize = 256;
 
@@ -46,18 +45,20 @@ const LEAST_WINDOW: usize = 64 << 10;
 pub struct Buffers {
     pool: Arc<Semaphore>,
     windows: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    waiting: Semaphore,
+    /// How long a request waits for room.
+    patience: Duration,
 }
 
 impl Buffers {
-    fn new(pool: usize, windows: usize) -> Arc<Self> {
+    fn new(pool: usize, windows: usize, patience: Duration) -> Arc<Self> {
         let [pool, windows] = [pool, windows].map(|bytes| Arc::new(Semaphore::new(bytes / UNIT)));
-        Arc::new(Buffers { pool, windows, waiting: Arc::new(Semaphore::new(WAITING)) })
+        Arc::new(Buffers { pool, windows, waiting: Semaphore::new(WAITING), patience })
     }
 
     /// The pools that all listeners of this process share.
     pub(super) fn of_this_process() -> Arc<Self> {
-        static BUFFERS: LazyLock<Arc<Buffers>> = LazyLock::new(|| Buffers::new(POOL, WINDOWS));
+        static BUFFERS: LazyLock<Arc<Buffers>> = LazyLock::new(|| Buffers::new(POOL, WINDOWS, PERMIT_PATIENCE));
         Arc::clone(&BUFFERS)
     }
 
@@ -136,7 +137,7 @@ impl Share {
                 permit = Arc::clone(pool).acquire_many_owned(permits(bytes)) => permit,
             }
         };
-        timeout(PATIENCE, room).await.ok()?.ok().map(Room::from)
+        timeout(self.buffers.patience, room).await.ok()?.ok().map(Room::from)
     }
 
     /// Room for a frame, if there is some now.
@@ -194,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_has_a_request_and_a_frame_while_others_hold_the_pool() {
-        let buffers = Buffers::new(FRAME, 0);
+        let buffers = Buffers::new(FRAME, 0, PERMIT_PATIENCE);
         let (greedy, other) = (Share::of(&buffers), Share::of(&buffers));
         let held = [greedy.frame_at_once().unwrap(), greedy.frame_at_once().unwrap()];
         assert!(greedy.frame_at_once().is_none());
@@ -209,26 +210,22 @@ mod tests {
         drop(held);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_request_without_room_waits_for_a_while() {
-        let buffers = Buffers::new(REQUEST, 0);
+        let buffers = Buffers::new(REQUEST, 0, Duration::from_millis(50));
         let share = Share::of(&buffers);
         let [own, pooled] = [share.request(0).await.unwrap(), share.request(0).await.unwrap()];
         assert!(share.request(0).await.is_none());
-        let later = tokio::spawn({
-            let share = share.clone();
-            async move { share.request(0).await }
-        });
-        tokio::time::sleep(PATIENCE / 2).await;
-        drop(pooled);
-        assert!(later.await.unwrap().is_some());
+        let (room, ()) = tokio::join!(share.request(0), async { drop(pooled) });
+        drop(room.unwrap());
         assert!(share.request(USUAL_HEAD + 1).await.is_none(), "a large head takes more");
         drop(own);
+        assert!(share.request(USUAL_HEAD + 1).await.is_some());
     }
 
     #[tokio::test]
     async fn a_frame_holds_its_room_until_the_last_copy_is_dropped() {
-        let share = Share::of(&Buffers::new(0, 0));
+        let share = Share::of(&Buffers::new(0, 0, PERMIT_PATIENCE));
         let bytes = holding(Bytes::from_static(b"frame"), share.frame_at_once().unwrap());
         let copy = bytes.slice(1..2);
         drop(bytes);
@@ -240,14 +237,14 @@ mod tests {
 
     #[test]
     fn a_connection_has_few_frames_of_the_pool() {
-        let share = Share::of(&Buffers::new(1 << 30, 0));
+        let share = Share::of(&Buffers::new(1 << 30, 0, PERMIT_PATIENCE));
         let held: Vec<Room> = std::iter::from_fn(|| share.frame_at_once()).collect();
         assert_eq!(held.len(), 1 + MORE_FRAMES);
     }
 
     #[test]
     fn windows_get_smaller_as_connections_come() {
-        let buffers = Buffers::new(0, WINDOWS);
+        let buffers = Buffers::new(0, WINDOWS, PERMIT_PATIENCE);
         let held: Vec<Window> = (0..40).map(|_| buffers.window()).collect();
         assert_eq!([held[0].stream(), held[0].connection()], [8 << 20, 16 << 20]);
         assert!(held[5].stream() >= 1 << 20);

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Verdict};
+use super::buffers::Share;
 use super::first_bytes::{self, Protocol};
 use super::gate::Gate;
 use super::place::Place;
@@ -34,16 +35,15 @@ const PLAIN_HTTP_ONLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/
 /// as much. Many uploads at once on a slow disk would have several such frames each in memory.
 const H1_BUFFER: usize = 128 * 1024;
 
-/// Bytes that an h2 peer may send ahead. 8 MiB per stream fill a gigabit at 60 ms; a connection has eight times that.
-const H2_STREAM_WINDOW: u32 = 8 << 20;
-const H2_CONNECTION_WINDOW: u32 = 64 << 20;
 /// Time for the last frames of an h2 connection after GOAWAY. The transport lingers within this time.
 const H2_GOODBYE: Duration = Duration::from_secs(3);
 
 /// Serves `stream` until it closes, a limit ends it, or the server ends.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, shared: Arc<Shared>) {
     let (activity, place) = (Activity::new(), Arc::new(place));
-    let gate = Gate { shared: Arc::clone(&shared), activity: Arc::clone(&activity), place: Arc::clone(&place), peer };
+    let share = Share::of(&shared.limits.buffers);
+    let gate =
+        Gate { shared: Arc::clone(&shared), activity: Arc::clone(&activity), place: Arc::clone(&place), share, peer };
     tokio::select! {
         () = serve_in_place(stream, gate) => {}
         () = place.over(&activity) => shared.refused(Refusal::slow),
@@ -133,11 +133,12 @@ fn answered_by_the_library(error: &hyper::Error) -> Option<StatusCode> {
 
 async fn serve_http2(transport: Transport<TcpStream>, gate: Gate, activity: &Activity, shared: &Shared) {
     let limits = &shared.limits;
+    let window = limits.buffers.window();
     let streams = Streams { tasks: shared.tasks.clone(), cut: shared.cut.clone() };
     let connection = http2::Builder::new(streams)
         .timer(TokioTimer::new())
-        .initial_stream_window_size(H2_STREAM_WINDOW)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .initial_stream_window_size(window.stream())
+        .initial_connection_window_size(window.connection())
         .max_concurrent_streams(limits.max_streams)
         .max_header_list_size(u32::try_from(limits.hard_head_bytes()).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(transport), gate);

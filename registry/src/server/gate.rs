@@ -15,6 +15,7 @@ use tower::ServiceExt;
 use super::Limits;
 use super::activity::{Activity, Watched};
 use super::arriving::Arriving;
+use super::buffers::Share;
 use super::place::Place;
 use super::shared::Shared;
 
@@ -27,6 +28,7 @@ pub(super) struct Gate {
     pub(super) shared: Arc<Shared>,
     pub(super) activity: Arc<Activity>,
     pub(super) place: Arc<Place>,
+    pub(super) share: Share,
     pub(super) peer: SocketAddr,
 }
 
@@ -41,23 +43,26 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
         if let Some(refusal) = &refusal {
             self.shared.head_log.refused(&self.shared.metrics, self.peer, Some(&request), refusal.status());
         }
-        let (router, place) = (self.shared.router.clone(), Arc::clone(&self.place));
-        let (activity, peer) = (Arc::clone(&self.activity), self.peer);
+        let Gate { shared, activity, place, share, peer } = self.clone();
         Box::pin(async move {
             let mut in_flight = in_flight;
             in_flight.handler_runs();
             if let Some(refusal) = refusal {
-                return Ok(refusal.map(|body| in_flight.watch(body)));
+                return Ok(refusal.map(|body| in_flight.watch(body, share, None)));
             }
             let version = request.version();
             if !HEALTH.contains(&request.uri().path())
                 && let Err(used_up) = place.admit().await
             {
-                return Ok(busy(version, used_up).map(|body| in_flight.watch(body)));
+                return Ok(busy(version, used_up).map(|body| in_flight.watch(body, share, None)));
             }
+            let Some(room) = share.request(head_bytes(&request)).await else {
+                let busy = busy(version, UsedUp::Pool("requests"));
+                return Ok(busy.map(|body| in_flight.watch(body, share, None)));
+            };
             let mut request = request.map(|body| Body::new(Arriving::new(body, activity)));
             request.extensions_mut().insert(ConnectInfo(peer));
-            let mut response = router.oneshot(request).await?;
+            let mut response = shared.router.clone().oneshot(request).await?;
             drop_needless_length(&mut response);
             if place.is_beyond_the_limit() && version < Version::HTTP_2 {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -65,7 +70,7 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
             if let Some(pool) = response.extensions_mut().remove::<Arc<Pool>>() {
                 in_flight.holds(pool);
             }
-            Ok(response.map(|body| in_flight.watch(body)))
+            Ok(response.map(|body| in_flight.watch(body, share, Some(room))))
         })
     }
 }
@@ -91,7 +96,7 @@ fn refuse<B>(request: &Request<B>, limits: &Limits, bare_lf: Option<bool>) -> Op
     Some(answer(request.version(), status, "UNSUPPORTED", message))
 }
 
-/// The answer to a request for whose connection there is no place.
+/// The answer to a request for whose connection there is no place, or for which others leave no memory.
 fn busy(version: Version, used_up: UsedUp) -> Response<Body> {
     let (status, code) = match used_up {
         UsedUp::Share(_) => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
@@ -100,6 +105,12 @@ fn busy(version: Version, used_up: UsedUp) -> Response<Body> {
     let mut response = answer(version, status, code, &used_up.to_string());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     response
+}
+
+/// Bytes of a request's head in memory.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    target + header_bytes(request.headers())
 }
 
 /// Removes a Content-Length that must not be there. The router sets it on every answer, but a 204 must have none, and a

@@ -1,9 +1,11 @@
 //! The limits of one listener.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serving::PERMIT_PATIENCE;
 
+use super::buffers::Buffers;
 use crate::config;
 
 /// Limits in force while serving, from `[server]`.
@@ -28,6 +30,8 @@ pub struct Limits {
     pub max_streams: u32,
     /// Time for running requests to finish after the shutdown began.
     pub shutdown_grace: Duration,
+    /// Memory for requests, frames and windows of all connections.
+    pub buffers: Arc<Buffers>,
 }
 
 impl From<&config::Server> for Limits {
@@ -43,6 +47,7 @@ impl From<&config::Server> for Limits {
             // h2's recommended least (RFC 9113 6.5.2); a client pushing 100 layers at once is not held back.
             max_streams: 100,
             shutdown_grace: server.shutdown_grace.duration(),
+            buffers: Buffers::of_this_process(),
         }
     }
 }

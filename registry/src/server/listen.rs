@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::serve;
 use super::place::Places;
 use super::shared::Shared;
-use super::{HeadLog, Limits};
+use super::{HeadLog, Limits, send_queue};
 use crate::telemetry::labels::Refusal;
 use crate::telemetry::metrics::Metrics;
 
@@ -90,6 +90,7 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 fn spawn(stream: TcpStream, shared: &Arc<Shared>) {
     // Without TCP_NODELAY a small answer waits for the peer's delayed acknowledgement, about 40 ms.
     let (Ok(()), Ok(peer)) = (stream.set_nodelay(true), stream.peer_addr()) else { return };
+    send_queue::limit_unsent(&stream);
     let Some(place) = shared.places.of(peer.ip(), &shared.head_log) else { return shared.refused(Refusal::share) };
     let connection = Arc::clone(shared);
     let open = Open::count(Arc::clone(&shared.metrics));

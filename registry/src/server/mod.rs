@@ -1,10 +1,11 @@
 //! The accept loop. Its connections have limits of time, bytes and number, and speak plain HTTP/1.1 or h2c on one port.
 //!
 //! Every connection is one task. h2 streams are tasks of the same tracker. All end on one token, or are cut after the
-//! grace. [`Limits`] describes each limit.
+//! grace. [`Limits`] describes each limit, and `buffers` the memory that connections share.
 
 mod activity;
 mod arriving;
+mod buffers;
 mod connection;
 mod first_bytes;
 mod gate;
