@@ -14,6 +14,7 @@ pub const PING: u8 = 6;
 pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
+pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
@@ -82,7 +83,7 @@ impl Windows {
                 SETTINGS => {
                     let sizes =
                         payload.chunks_exact(6).filter(|one| number(&one[..2]) == i64::from(INITIAL_WINDOW_SIZE));
-                    windows.initial = sizes.map(|one| number(&one[2..])).last().unwrap_or(windows.initial);
+                    windows.initial = sizes.map(|one| number(&one[2..])).next_back().unwrap_or(windows.initial);
                 }
                 WINDOW_UPDATE if stream == 0 => windows.connection += number(payload),
                 WINDOW_UPDATE => *windows.updates.entry(stream).or_default() += number(payload),

@@ -11,7 +11,7 @@ use harness::server::Server;
 use harness::site::{Repo, Site};
 use serde_json::json;
 
-use super::frames::{DATA, END_STREAM, Windows, frame, greeted, greeted_with_huge_windows, request};
+use super::frames::{ACK, DATA, END_STREAM, SETTINGS, Windows, frame, greeted, greeted_with_huge_windows, request};
 use super::raw::Raw;
 use super::weight::bounded;
 use crate::case::Bench;
@@ -22,6 +22,8 @@ const STREAMS: u32 = 100;
 const SLOW: u32 = 16;
 /// How long an honest client waits at most.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The time in which a server reads a manifest of 4 MiB and begins to check it.
+const WORK: Duration = Duration::from_millis(800);
 /// Bytes of one DATA frame.
 const PIECE: usize = 16 << 10;
 
@@ -45,7 +47,9 @@ pub fn unread(bench: &Bench) -> anyhow::Result<()> {
 /// The same at a portal.
 pub fn unread_of_portal(bench: &Bench) -> anyhow::Result<()> {
     let server = bench.server()?.portal().start()?;
-    let upload = Request::new("POST", "/skynet/skyfile?filename=unread").body(noise("unread", 16 << 20));
+    let upload = Request::new("POST", "/skynet/skyfile?filename=unread")
+        .header("Content-Type", "application/octet-stream")
+        .body(noise("unread", 16 << 20));
     let answer = server.target().send(&upload)?.expect(200)?.text();
     let skylink = serde_json::from_str::<serde_json::Value>(&answer)?;
     let path = format!("/{}", skylink["skylink"].as_str().context("no skylink")?);
@@ -89,6 +93,27 @@ fn pull(target: &Target, path: &str) -> anyhow::Result<()> {
     );
     ensure!(begun.elapsed() < PATIENCE, "an honest pull took {:?}", begun.elapsed());
     Ok(())
+}
+
+/// Many connections over HTTP/1.1, each with an answer that nobody reads. One address may have half of all connections.
+pub fn stalled(bench: &Bench) -> anyhow::Result<()> {
+    let server = bench.server()?.start()?;
+    let repo = repo(&server);
+    let path = repo.blob(&repo.push_blob(&noise("unread", 16 << 20))?);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    bounded(&server, || {
+        let mut all = Vec::new();
+        for _ in 0..bench.scale.pick(200, 400, 500) {
+            let mut raw = Raw::open(&server.target())?;
+            raw.send(request.as_bytes());
+            all.push(raw);
+        }
+        for _ in 0..4 {
+            pull(&server.target(), &path)?;
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        Ok(())
+    })
 }
 
 /// Sixteen large manifests that hardly move, and many that wait for them with all bytes that their windows allow.
@@ -139,6 +164,9 @@ impl Dribbler {
     fn open(target: &Target, repository: &str) -> anyhow::Result<Self> {
         let mut raw = Raw::open(target)?;
         raw.send(&greeted());
+        // The server's windows are in force once its settings are acknowledged.
+        raw.listen(PATIENCE, |said| !said.bytes.is_empty())?;
+        raw.send(&frame(SETTINGS, ACK, 0, &[]));
         let headers = [("content-type", IMAGE), ("content-length", "4000000"), ("x-forwarded-for", "10.0.0.1")];
         for number in 0..STREAMS {
             let path = format!("{repository}manifests/{number}");
@@ -178,18 +206,21 @@ impl Dribbler {
 
 /// Large manifests whose clients leave once they have sent them.
 pub fn left(bench: &Bench) -> anyhow::Result<()> {
-    const CLIENTS: usize = 8;
+    const CLIENTS: usize = 17;
     let server = bench.server()?.start()?;
     let repo = repo(&server);
-    let count = bench.scale.pick(40, 80, 240);
-    let manifest = large();
+    let count = bench.scale.pick(60, 120, 480);
+    // Many references take most memory, but a registry may limit them.
+    let manifests = [large(9_900), large(30_000)];
     bounded(&server, || {
         std::thread::scope(|scope| {
             let clients: Vec<_> = (0..CLIENTS)
                 .map(|client| {
-                    let (repo, manifest) = (&repo, &manifest);
+                    let (repo, manifests) = (&repo, &manifests);
                     scope.spawn(move || {
-                        (client..count).step_by(CLIENTS).try_for_each(|number| leave(repo, number, manifest))
+                        (client..count)
+                            .step_by(CLIENTS)
+                            .try_for_each(|number| leave(repo, number, &manifests[number % 2]))
                     })
                 })
                 .collect();
@@ -202,19 +233,25 @@ pub fn left(bench: &Bench) -> anyhow::Result<()> {
     })
 }
 
-/// A manifest of nearly 4 MiB with many references to absent blobs.
-fn large() -> Manifest {
-    let layer = |number: usize| json!({ "mediaType": "a/b", "digest": format!("sha256:{number:064x}"), "size": number, "annotations": { "a": "b" } });
-    let layers: Vec<_> = (0..9_900).map(layer).collect();
-    let manifest = harness::manifest::image(&layer(9_900), &layers);
+/// A manifest of nearly 4 MiB with references to absent blobs.
+fn large(references: usize) -> Manifest {
+    let layer =
+        |number: usize| json!({ "mediaType": "a/b", "digest": format!("sha256:{number:064x}"), "size": number });
+    let layers: Vec<_> = (1..references).map(layer).collect();
+    let manifest = harness::manifest::image(&layer(references), &layers);
     let pad = 3_800_000 - manifest.bytes.len();
     manifest.with("annotations", json!({ "pad": "x".repeat(pad) }))
 }
 
-/// Sends a manifest whole, and leaves without reading the answer.
+/// Sends a manifest whole, and leaves once the server has begun to work on it.
 fn leave(repo: &Repo, number: usize, manifest: &Manifest) -> anyhow::Result<()> {
     let mut connection = Connection::open(&repo.target)?;
-    let request =
-        Request::new("PUT", repo.manifest(&format!("v{number}"))).header("Content-Type", IMAGE).body(manifest.bytes.as_slice());
-    connection.write(&request)
+    let request = Request::new("PUT", repo.manifest(&format!("v{number}")))
+        .header("Content-Type", IMAGE)
+        .body(manifest.bytes.as_slice());
+    connection.write(&request)?;
+    connection.stream().set_read_timeout(Some(WORK))?;
+    // An early answer is as good.
+    let _ = connection.read_head();
+    Ok(())
 }

@@ -5,13 +5,15 @@ use std::time::Duration;
 use anyhow::ensure;
 use harness::expect::{Faults, that};
 
+use super::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, frame, greeted,
+};
 use super::raw::{Raw, exchange};
 use super::{victim, victim_with};
 use crate::case::Bench;
 
 const LIMIT: Duration = Duration::from_secs(12);
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The start of a `ClientHello` for TLS 1.2 and later.
 const HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x20\x21\x22\x23\x24\x25\x26\x27";
@@ -28,34 +30,8 @@ pub fn tls_hello(bench: &Bench) -> anyhow::Result<()> {
     victim.end()
 }
 
-/// A frame: length, type, flags, stream, payload.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PUSH_PROMISE: u8 = 5;
-const PING: u8 = 6;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
 /// `GET / http` with the authority `x`, by HPACK's static table (RFC 7541 appendix A).
 const GET: &[u8] = b"\x82\x84\x86\x41\x01x";
-
-fn greeted() -> Vec<u8> {
-    [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
-}
 
 pub fn garbage(bench: &Bench) -> anyhow::Result<()> {
     let victim = victim(bench, "garbage")?;

@@ -1,7 +1,9 @@
 //! The hostile gate: requests that no honest client sends are answered 4xx or cut, in time, and change nothing.
 
 mod beside;
+mod frames;
 mod framing;
+mod hoarders;
 mod http2;
 mod mutate;
 mod mutations;
@@ -10,6 +12,7 @@ mod raw;
 mod shares;
 mod slow;
 mod state;
+mod weight;
 
 use std::path::Path;
 
@@ -50,6 +53,11 @@ const CASES: &[Case] = &[
     ("heads that are too large", framing::large),
     ("slow and silent senders", slow::senders),
     ("readers that do not read", slow::readers),
+    ("large manifests whose clients leave", hoarders::left),
+    ("answers of many streams that nobody reads", hoarders::unread),
+    ("answers of a portal that nobody reads", hoarders::unread_of_portal),
+    ("connections whose answers nobody reads", hoarders::stalled),
+    ("large manifests that hardly move", hoarders::dribbled),
     ("path tricks", paths::tricks),
     ("absolute-form and other targets", paths::targets),
     ("manifests with the most references beside honest pushes", beside::crowded_manifests),
