@@ -34,7 +34,7 @@ use self::backlog::BacklogCounter;
 use self::compaction::Compactor;
 use self::index::directory::IndexDirectory;
 use self::index::{Fault, Index};
-use self::journal::{Journal, JournalId, JournalReader};
+use self::journal::{AppendKind, Journal, JournalId, JournalReader};
 use self::queue::{NotQueued, Submit, queues};
 use self::rebuild::Workshop;
 use self::request::Request;
@@ -68,7 +68,9 @@ impl Catalog {
         let started = Instant::now();
         let mut journal_options = options.journal.clone();
         journal_options.known_end = known_end(&options.index_dir);
-        let (journal, opened) = Journal::open(&options.journal_dir, options.expected_journal, journal_options)?;
+        let (mut journal, opened) = Journal::open(&options.journal_dir, options.expected_journal, journal_options)?;
+        // That of the last run is gone. It may use the space that is kept free, since that is what this is for.
+        journal.allocate_ahead(AppendKind::Releasing);
         let workshop = Workshop {
             directory: IndexDirectory::open(options.index_dir.clone())?,
             cache_bytes: options.index_cache_bytes,

@@ -61,8 +61,6 @@ type Verdict = Result<Accepted, CommitError>;
 impl Writer {
     /// Works until the catalog is closed or dropped.
     pub(super) fn run(mut self) {
-        // Those of the last run are gone. This may use the space that is kept free, since that is what it is for.
-        self.journal.allocate_ahead(AppendKind::Releasing);
         loop {
             self.compactor.collect(&mut self.journal, &self.shared);
             if self.shared.is_stopping() {
