@@ -1,7 +1,7 @@
 //! Commands to the catalog, and the reasons for which it refuses them.
 
 use crate::catalog::fact::{Locator, ManifestRecord};
-use crate::oci::{Digest, RepositoryName, Tag};
+use crate::oci::{Digest, Reference, RepositoryName, Tag};
 
 /// One change. The catalog checks the preconditions of commands in commit order, so of two conflicting commands only
 /// one succeeds.
@@ -33,6 +33,8 @@ pub enum Command {
         digest: Digest,
         /// Removes the blob even if manifests reference it. Otherwise that is [`Refusal::BlobReferenced`].
         even_if_referenced: bool,
+        /// A condition on the blob, if it exists.
+        precondition: Option<Precondition>,
     },
     /// Removes a blob from a repository, for the collection. Nothing happens if a manifest of the repository references
     /// it, or if the repository does not have it.
@@ -57,7 +59,7 @@ pub enum Command {
         /// Tags to set.
         tags: Vec<Tag>,
         /// A condition on the tag or digest in the request.
-        precondition: Option<Precondition>,
+        precondition: Option<(Reference, Precondition)>,
     },
     /// Removes a manifest, all its tags, and its entry among referrers. [`Refusal::TooManyTags`] if one batch cannot
     /// remove that many tags: see [`crate::catalog::Catalog::delete_manifest`].
@@ -66,6 +68,8 @@ pub enum Command {
         repository: RepositoryName,
         /// The manifest.
         digest: Digest,
+        /// A condition on the manifest, if it exists.
+        precondition: Option<Precondition>,
     },
     /// Removes tags of a manifest, as many as one batch can. Nothing happens if it has none.
     UntagManifest {
@@ -80,6 +84,8 @@ pub enum Command {
         repository: RepositoryName,
         /// The tag.
         tag: Tag,
+        /// A condition on the tag, if it exists.
+        precondition: Option<Precondition>,
     },
     /// Records that the list of unit roots of content is in the content store. Nothing happens if the content is
     /// unreferenced.
@@ -131,19 +137,33 @@ pub enum Command {
     },
 }
 
-/// A condition of a manifest PUT: `If-Match` or `If-None-Match: *` (RFC 9110 section 13).
+/// A condition of a PUT or DELETE on what its URL names now: `If-Match` and `If-None-Match` (RFC 9110 section 13).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Precondition {
+    /// One of these versions exists.
+    pub if_match: Option<Versions>,
+    /// None of these versions exists.
+    pub if_none_match: Option<Versions>,
+}
+
+/// Versions in a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Precondition {
-    /// The tag points to one of these digests.
-    TagIs(Tag, Vec<Digest>),
-    /// The tag exists.
-    TagExists(Tag),
-    /// The tag does not exist.
-    TagAbsent(Tag),
-    /// The repository has the manifest.
-    ManifestExists(Digest),
-    /// The repository does not have the manifest.
-    ManifestAbsent(Digest),
+pub enum Versions {
+    /// Every version.
+    Any,
+    /// Only these.
+    Listed(Vec<Digest>),
+}
+
+impl Precondition {
+    /// True if it holds where `current` is the existing version.
+    pub fn holds(&self, current: Option<&Digest>) -> bool {
+        let has = |versions: &Versions| match versions {
+            Versions::Any => current.is_some(),
+            Versions::Listed(digests) => current.is_some_and(|current| digests.contains(current)),
+        };
+        self.if_match.as_ref().is_none_or(has) && !self.if_none_match.as_ref().is_some_and(has)
+    }
 }
 
 /// Why a command was refused. No command of its commit had an effect.

@@ -50,7 +50,12 @@ async fn what_a_manifest_needs_stays_and_the_rest_goes() {
 
     fixture
         .registry
-        .delete_manifest(&crate::service::Caller::local(), &fixture.repository, &Reference::Digest(manifest.clone()))
+        .delete_manifest(
+            &crate::service::Caller::local(),
+            &fixture.repository,
+            &Reference::Digest(manifest.clone()),
+            None,
+        )
         .await
         .unwrap();
     assert!(!fixture.file(&manifest).exists(), "a manifest's file goes with its last holder");
@@ -173,6 +178,7 @@ async fn a_file_that_nobody_holds_is_swept() {
     fixture.registry.store().put_bytes(&digest, bytes).unwrap();
     assert_eq!(collect(&fixture.registry, true).await.unwrap().files, 1);
     assert!(fixture.file(&digest).exists(), "a dry run changes nothing");
+    assert_eq!(fixture.registry.metrics.gc_runs.get(), 0, "and is no collection");
     assert_eq!(fixture.collect().await.files, 1);
     assert!(!fixture.file(&digest).exists());
 }
@@ -194,7 +200,7 @@ async fn pushes_and_collections_at_once_lose_nothing() {
                 let reference = Reference::Digest(stored.digest);
                 fixture
                     .registry
-                    .delete_manifest(&crate::service::Caller::local(), &fixture.repository, &reference)
+                    .delete_manifest(&crate::service::Caller::local(), &fixture.repository, &reference, None)
                     .await
                     .unwrap();
             }

@@ -6,8 +6,8 @@ use serving::{EntityTag, EntityTags, entity_tags};
 
 use super::error::HttpError;
 use super::headers::etag;
-use crate::catalog::command::Precondition;
-use crate::oci::{Digest, Reference};
+use crate::catalog::command::{Precondition, Versions};
+use crate::oci::Digest;
 use crate::service::Error;
 
 /// Checks the conditions of a GET or HEAD of existing content. True: the client already has it (304). Error: the client
@@ -24,28 +24,23 @@ pub(crate) fn range_applies(headers: &HeaderMap, digest: &Digest) -> bool {
     serving::range_applies(headers, Some(&etag(digest)))
 }
 
-/// The precondition of a manifest PUT. With `If-Match` on a tag, clients avoid overwriting each other's push.
-pub(crate) fn precondition(headers: &HeaderMap, reference: &Reference) -> Option<Precondition> {
-    if let Some(tags) = entity_tags(headers, &IF_MATCH) {
-        return Some(match (reference, tags) {
-            (Reference::Tag(tag), EntityTags::Any) => Precondition::TagExists(tag.clone()),
-            (Reference::Tag(tag), EntityTags::Listed(tags)) => {
-                Precondition::TagIs(tag.clone(), tags.iter().filter_map(digest_of).collect())
+/// The condition of a PUT or DELETE, if it has one. With `If-Match` on a tag, clients avoid overwriting or deleting each
+/// other's push.
+pub(crate) fn precondition(headers: &HeaderMap) -> Option<Precondition> {
+    let versions = |name, may_be_weak| {
+        Some(match entity_tags(headers, name)? {
+            EntityTags::Any => Versions::Any,
+            EntityTags::Listed(tags) => {
+                Versions::Listed(tags.iter().filter(|tag| may_be_weak || !tag.is_weak).filter_map(digest_of).collect())
             }
-            (Reference::Digest(digest), _) => Precondition::ManifestExists(digest.clone()),
-        });
-    }
-    let none = entity_tags(headers, &IF_NONE_MATCH) == Some(EntityTags::Any);
-    none.then(|| match reference {
-        Reference::Tag(tag) => Precondition::TagAbsent(tag.clone()),
-        Reference::Digest(digest) => Precondition::ManifestAbsent(digest.clone()),
-    })
+        })
+    };
+    // `If-Match` compares strongly: a weak tag names nothing of ours.
+    let (if_match, if_none_match) = (versions(&IF_MATCH, false), versions(&IF_NONE_MATCH, true));
+    let is_given = if_match.is_some() || if_none_match.is_some();
+    is_given.then_some(Precondition { if_match, if_none_match })
 }
 
-/// `If-Match` compares strongly: a weak tag names nothing of ours.
 fn digest_of(tag: &EntityTag) -> Option<Digest> {
-    if tag.is_weak {
-        return None;
-    }
     tag.opaque.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
 }

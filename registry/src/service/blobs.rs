@@ -14,7 +14,7 @@ use content_store::StoreError;
 use futures_util::Stream;
 
 use super::{Caller, Error, Registry};
-use crate::catalog::command::Command;
+use crate::catalog::command::{Command, Precondition};
 use crate::fetch::ColdContent;
 use crate::oci::{Digest, RepositoryName};
 use crate::{content, fetch};
@@ -175,6 +175,7 @@ impl Registry {
         caller: &Caller,
         repository: &RepositoryName,
         digest: &Digest,
+        precondition: Option<Precondition>,
     ) -> Result<(), Error> {
         if !self.limits.delete {
             return Err(Error::DeleteDisabled);
@@ -183,6 +184,7 @@ impl Registry {
             repository: repository.clone(),
             digest: digest.clone(),
             even_if_referenced: self.limits.delete_referenced_blobs,
+            precondition,
         };
         // In a task of its own, so that a delete is logged even if the client leaves.
         let (registry, caller) = (Arc::clone(self), caller.clone());

@@ -208,7 +208,7 @@ impl Registry {
             required: required.map(|reference| reference.digest.clone()).collect(),
             compare: compare.map(|reference| (reference.digest.clone(), reference.size)).collect(),
             tags: push.all_tags().to_vec(),
-            precondition: push.precondition.clone(),
+            precondition: push.precondition.clone().map(|condition| (push.reference.clone(), condition)),
         }
     }
 
@@ -296,11 +296,12 @@ impl Registry {
         caller: &Caller,
         repository: &RepositoryName,
         reference: &Reference,
+        precondition: Option<Precondition>,
     ) -> Result<(), Error> {
         if !self.limits.delete {
             return Err(Error::DeleteDisabled);
         }
-        self.remove_manifest(caller, repository, reference).await
+        self.remove_manifest(caller, repository, reference, precondition).await
     }
 
     /// Deletes for the operator, even if `registry.delete` is off.
@@ -309,13 +310,13 @@ impl Registry {
         caller: &Caller,
         repository: &RepositoryName,
         reference: &Reference,
+        precondition: Option<Precondition>,
     ) -> Result<(), Error> {
         // In a task of its own, so that a client that leaves stops neither a long delete nor its log line.
         let (registry, caller) = (Arc::clone(self), caller.clone());
         let (repository, reference) = (repository.clone(), reference.clone());
-        let done =
-            self.content.tasks.spawn(async move { registry.take_manifest_out(&caller, &repository, &reference).await });
-        done.await?
+        let done = async move { registry.take_manifest_out(&caller, &repository, &reference, precondition).await };
+        self.content.tasks.spawn(done).await?
     }
 
     async fn take_manifest_out(
@@ -323,15 +324,16 @@ impl Registry {
         caller: &Caller,
         repository: &RepositoryName,
         reference: &Reference,
+        precondition: Option<Precondition>,
     ) -> Result<(), Error> {
         let committed = match reference {
             Reference::Tag(tag) => {
-                let command = Command::DeleteTag { repository: repository.clone(), tag: tag.clone() };
+                let command = Command::DeleteTag { repository: repository.clone(), tag: tag.clone(), precondition };
                 self.catalog().commit(vec![command]).await?
             }
             Reference::Digest(digest) => {
                 self.renew_references(repository, digest).await?;
-                self.catalog().delete_manifest(repository.clone(), digest.clone()).await?
+                self.catalog().delete_manifest(repository.clone(), digest.clone(), precondition).await?
             }
         };
         tracing::info!(request.id = %caller.request, client = %caller.address, %repository, %reference,

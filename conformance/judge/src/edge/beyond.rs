@@ -312,6 +312,36 @@ pub fn if_match_on_reads(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
+pub fn conditional_deletes(site: &Site) -> anyhow::Result<()> {
+    let repo = site.repo("a");
+    let manifest = repo.push_image("latest")?;
+    let blob = repo.push_blob(&site.noise("blob", 3000))?;
+    let mut faults = Faults::default();
+    for (path, digest) in [
+        (repo.blob(&blob), blob.clone()),
+        (repo.manifest("latest"), manifest.digest()),
+        (repo.manifest(&manifest.digest()), manifest.digest()),
+    ] {
+        let etag = format!("\"{digest}\"");
+        for (name, asked, status) in [
+            ("If-Match", "\"sha256:0000\"".to_owned(), 412),
+            ("If-Match", format!("W/{etag}"), 412),
+            ("If-None-Match", "*".to_owned(), 412),
+            ("If-None-Match", etag.clone(), 412),
+            ("If-Match", format!("\"x\", {etag}"), 202),
+            // Conditions count only where the request would succeed without them (RFC 9110 13.2.1).
+            ("If-Match", "*".to_owned(), 404),
+        ] {
+            let answer = repo.send(&Request::new("DELETE", path.clone()).header(name, &asked))?;
+            faults.check(&format!("DELETE {path} {name}: {asked}"), expect::status(&answer, &[status]));
+            let there = reading("HEAD", &path);
+            let want = if status == 412 { 200 } else { 404 };
+            faults.check(&format!("{path} after {name}: {asked}"), expect::status(&repo.send(&there)?, &[want]));
+        }
+    }
+    faults.finish()
+}
+
 /// RFC 9110 8.6: no `Content-Length` with 204, and with 304 only the one that GET would have.
 pub fn no_length_without_content(site: &Site) -> anyhow::Result<()> {
     let repo = site.repo("a");

@@ -322,9 +322,14 @@ pub fn conditional_puts(site: &Site) -> anyhow::Result<()> {
     expect::status(&first, &[412])?;
     repo.unchanged(&probes, || {
         expect::status(&put("latest", "If-None-Match", "*")?, &[412])?;
-        expect::status(&put("latest", "If-Match", &format!("\"{}\"", new.digest()))?, &[412])
+        expect::status(&put("latest", "If-Match", &format!("\"{}\"", new.digest()))?, &[412])?;
+        for known in [format!("\"x\", \"{}\"", old.digest()), format!("W/\"{}\"", old.digest())] {
+            expect::status(&put("latest", "If-None-Match", &known)?, &[412])?;
+        }
+        Ok(())
     })?;
     expect::status(&put("fresh", "If-None-Match", "*")?, &[201])?;
+    expect::status(&put("fresh", "If-None-Match", &format!("\"{}\"", old.digest()))?, &[201])?;
     expect::status(&put("latest", "If-Match", &format!("\"{}\"", old.digest()))?, &[201])?;
     expect::pulled(&repo, &repo.manifest("latest"), &new.digest(), &new.bytes)
 }

@@ -80,7 +80,7 @@ pub const SOURCES: &[(&str, Level, &str)] = &[
     ("B7", Policy, "RFC 9110 13.1.2"), ("B8", Must, "Pushing blobs"), ("B9", Policy, "distribution: API version"),
     ("B10", Must, "Pulling blobs"), ("B11", Policy, "distribution: catalog"), ("B12", Policy, "RFC 9110 15.5.14"),
     ("B13", Policy, "Pushing blobs"), ("B14", Policy, "RFC 3986 3.4"), ("B15", Policy, "RFC 9110 13.1.1"),
-    ("B16", Must, "RFC 9110 8.6"), ("B17", Policy, "CVE-2021-41190"),
+    ("B16", Must, "RFC 9110 8.6"), ("B17", Policy, "CVE-2021-41190"), ("B18", Policy, "RFC 9110 13.1.1"),
 ];
 
 /// A row's level and source. A test of the table ensures that every row has them.

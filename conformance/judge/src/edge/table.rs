@@ -193,6 +193,7 @@ pub const TABLE: &[TableRow] = &[
     row("B15", Anywhere(beyond::if_match_on_reads), "GET and HEAD with If-Match"),
     row("B16", Anywhere(beyond::no_length_without_content), "no Content-Length with 204 and 304"),
     row("B17", Anywhere(manifests::keys_that_clients_read_differently), "manifest keys that stand twice, or in another case"),
+    row("B18", Anywhere(beyond::conditional_deletes), "DELETE with If-Match and If-None-Match"),
 ];
 
 #[cfg(test)]
@@ -203,7 +204,7 @@ mod tests {
     fn every_row_stands_in_the_table_in_order() {
         let mut numbers: Vec<_> = TABLE.iter().map(|row| row.number).collect();
         numbers.dedup();
-        let want: Vec<_> = (1..=136).map(|n| n.to_string()).chain((1..=17).map(|n| format!("B{n}"))).collect();
+        let want: Vec<_> = (1..=136).map(|n| n.to_string()).chain((1..=18).map(|n| format!("B{n}"))).collect();
         assert_eq!(numbers, want);
     }
 

@@ -8,7 +8,7 @@ use super::index::source::Source;
 use super::index::{Fault, Index, Stamp, View, project, queries};
 use crate::catalog::command::{Command, Precondition, Refusal};
 use crate::catalog::fact::{Fact, ManifestRecord, Visibility};
-use crate::oci::{Digest, RepositoryName, Tag};
+use crate::oci::{Digest, Reference, RepositoryName, Tag};
 
 /// Most manifests listed by a [`Refusal::BlobReferenced`].
 const NAMED_REFERRING: usize = 10;
@@ -91,20 +91,24 @@ impl<'a> Batch<'a> {
                 let size = queries::blob(&self.view, from, digest)?.ok_or(Refusal::BlobUnknown)?;
                 self.link_blob(repository, digest, size)
             }
-            Command::UnlinkBlob { repository, digest, even_if_referenced } => {
-                self.unlink_blob(repository, digest, *even_if_referenced)
+            Command::UnlinkBlob { repository, digest, even_if_referenced, precondition } => {
+                self.unlink_blob(repository, digest, *even_if_referenced, precondition.as_ref())
             }
             Command::CollectBlob { repository, digest } => self.collect_blob(repository, digest),
             Command::PutManifest { repository, digest, manifest, required, compare, tags, precondition } => {
                 if let Some(precondition) = precondition {
-                    check_precondition(&self.view, repository, precondition)?;
+                    check_of_put(&self.view, repository, precondition)?;
                 }
                 check_content(&self.view, repository, (digest, manifest.size), required, compare)?;
                 self.put_manifest(repository, digest, manifest, tags)
             }
-            Command::DeleteManifest { repository, digest } => self.delete_manifest(repository, digest),
+            Command::DeleteManifest { repository, digest, precondition } => {
+                self.delete_manifest(repository, digest, precondition.as_ref())
+            }
             Command::UntagManifest { repository, digest } => self.untag_manifest(repository, digest),
-            Command::DeleteTag { repository, tag } => self.delete_tag(repository, tag),
+            Command::DeleteTag { repository, tag, precondition } => {
+                self.delete_tag(repository, tag, precondition.as_ref())
+            }
             Command::RecordUnitRoots { digest, list, units } => self.record_unit_roots(digest, list, *units),
             Command::RecordPlaced { digest, locator } => self.record_placed(digest, locator),
             Command::RecordAbandoned { digest, locator } => self.record_abandoned(digest, locator),
@@ -128,11 +132,13 @@ impl<'a> Batch<'a> {
         repository: &RepositoryName,
         digest: &Digest,
         even_if_referenced: bool,
+        precondition: Option<&Precondition>,
     ) -> Result<(), Rejection> {
         self.require_repository(repository)?;
         if queries::blob(&self.view, repository, digest)?.is_none() {
             return Err(Refusal::BlobUnknown.into());
         }
+        check_precondition(precondition, Some(digest))?;
         if !even_if_referenced {
             let referring = queries::referring(&self.view, repository, digest, NAMED_REFERRING)?;
             if !referring.is_empty() {
@@ -174,11 +180,17 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn delete_manifest(&mut self, repository: &RepositoryName, digest: &Digest) -> Result<(), Rejection> {
+    fn delete_manifest(
+        &mut self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        precondition: Option<&Precondition>,
+    ) -> Result<(), Rejection> {
         self.require_repository(repository)?;
         if queries::manifest(&self.view, repository, digest)?.is_none() {
             return Err(Refusal::ManifestUnknown.into());
         }
+        check_precondition(precondition, Some(digest))?;
         let tags = queries::tags_of(&self.view, repository, digest, None, MOST_TAGS_AT_ONCE + 1)?;
         if tags.len() > MOST_TAGS_AT_ONCE {
             return Err(Refusal::TooManyTags.into());
@@ -197,11 +209,17 @@ impl<'a> Batch<'a> {
         tags.into_iter().try_for_each(|tag| self.record(Fact::TagDeleted { repository: repository.clone(), tag }))
     }
 
-    fn delete_tag(&mut self, repository: &RepositoryName, tag: &Tag) -> Result<(), Rejection> {
+    fn delete_tag(
+        &mut self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        precondition: Option<&Precondition>,
+    ) -> Result<(), Rejection> {
         self.require_repository(repository)?;
-        if queries::tag(&self.view, repository, tag)?.is_none() {
+        let Some(digest) = queries::tag(&self.view, repository, tag)? else {
             return Err(Refusal::TagUnknown.into());
-        }
+        };
+        check_precondition(precondition, Some(&digest))?;
         self.record(Fact::TagDeleted { repository: repository.clone(), tag: tag.clone() })
     }
 
@@ -248,21 +266,23 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn check_precondition(
+/// Refuses a request whose condition does not hold for the existing version.
+fn check_precondition(precondition: Option<&Precondition>, current: Option<&Digest>) -> Result<(), Refusal> {
+    let holds = precondition.is_none_or(|precondition| precondition.holds(current));
+    if holds { Ok(()) } else { Err(Refusal::PreconditionFailed) }
+}
+
+/// Checks the condition of a PUT against what its URL names now.
+fn check_of_put(
     source: &impl Source,
     repository: &RepositoryName,
-    precondition: &Precondition,
+    (reference, precondition): &(Reference, Precondition),
 ) -> Result<(), Rejection> {
-    let holds = match precondition {
-        Precondition::TagIs(tag, digests) => {
-            queries::tag(source, repository, tag)?.is_some_and(|digest| digests.contains(&digest))
-        }
-        Precondition::TagExists(tag) => queries::tag(source, repository, tag)?.is_some(),
-        Precondition::TagAbsent(tag) => queries::tag(source, repository, tag)?.is_none(),
-        Precondition::ManifestExists(digest) => queries::manifest_head(source, repository, digest)?.is_some(),
-        Precondition::ManifestAbsent(digest) => queries::manifest_head(source, repository, digest)?.is_none(),
+    let current = match reference {
+        Reference::Tag(tag) => queries::tag(source, repository, tag)?,
+        Reference::Digest(digest) => queries::manifest_head(source, repository, digest)?.map(|_| digest.clone()),
     };
-    if holds { Ok(()) } else { Err(Refusal::PreconditionFailed.into()) }
+    Ok(check_precondition(Some(precondition), current.as_ref())?)
 }
 
 /// Checks that the content which a manifest requires is there, and has the stated sizes. Each digest is looked up once.
@@ -304,7 +324,7 @@ pub(super) fn check_put(source: &impl Source, command: &Command) -> Result<(), R
         return Ok(());
     };
     if let Some(precondition) = precondition {
-        check_precondition(source, repository, precondition)?;
+        check_of_put(source, repository, precondition)?;
     }
     check_content(source, repository, (digest, manifest.size), required, compare)
 }

@@ -40,7 +40,7 @@ use self::rebuild::Workshop;
 use self::request::Request;
 use self::shared::Shared;
 use self::writer::Writer;
-use crate::catalog::command::{Command, CommitError, Committed, Refusal};
+use crate::catalog::command::{Command, CommitError, Committed, Precondition, Refusal};
 use crate::oci::{Digest, RepositoryName};
 
 pub use journal::{FactsSinceError, Replay, ReplayError};
@@ -139,10 +139,16 @@ impl Catalog {
     ///
     /// Durable steps, and what a crash after each leaves behind: each batch of tags: the manifest with fewer tags, as
     /// if a client had deleted those; the last batch: the manifest is gone.
-    pub async fn delete_manifest(&self, repository: RepositoryName, digest: Digest) -> Result<Committed, CommitError> {
+    pub async fn delete_manifest(
+        &self,
+        repository: RepositoryName,
+        digest: Digest,
+        precondition: Option<Precondition>,
+    ) -> Result<Committed, CommitError> {
         loop {
             let (name, manifest) = (repository.clone(), digest.clone());
-            let delete = Command::DeleteManifest { repository: name.clone(), digest: manifest.clone() };
+            let precondition = precondition.clone();
+            let delete = Command::DeleteManifest { repository: name.clone(), digest: manifest.clone(), precondition };
             match self.commit(vec![delete]).await {
                 Err(CommitError::Refused(Refusal::TooManyTags)) => {}
                 outcome => return outcome,

@@ -130,9 +130,9 @@ async fn a_sector_is_served_as_long_as_somebody_may_read_content_with_it() {
         assert_eq!((node.status(&first).await, node.status(&own).await, node.status(&other).await), (200, 200, 404));
         node.fixture.registry.catalog().commit(vec![link(1)]).await.unwrap();
         // The other skyfile still contains it.
-        node.fixture.registry.delete_blob(&crate::service::Caller::local(), &open, &digests[0]).await.unwrap();
+        node.fixture.registry.delete_blob(&crate::service::Caller::local(), &open, &digests[0], None).await.unwrap();
         assert_eq!((node.status(&first).await, node.status(&own).await, node.status(&other).await), (200, 404, 200));
-        node.fixture.registry.delete_blob(&crate::service::Caller::local(), &open, &digests[1]).await.unwrap();
+        node.fixture.registry.delete_blob(&crate::service::Caller::local(), &open, &digests[1], None).await.unwrap();
         for path in [&first, &own, &other] {
             assert_eq!(node.status(path).await, 404, "private again");
         }

@@ -109,7 +109,7 @@ async fn what_is_deleted_is_gone_and_its_record_too() {
         assert_eq!(node.status(&format!("/{link}")).await, 200);
         node.fixture
             .registry
-            .delete_blob(&crate::service::Caller::local(), &node.fixture.repository, &digest)
+            .delete_blob(&crate::service::Caller::local(), &node.fixture.repository, &digest, None)
             .await
             .unwrap();
         assert_eq!(node.status(&format!("/{link}")).await, 404, "{length}");
@@ -122,7 +122,7 @@ async fn what_is_deleted_is_gone_and_its_record_too() {
         assert!(bytes(node.get(&format!("/{link}")).await).await == content);
         node.fixture
             .registry
-            .delete_blob(&crate::service::Caller::local(), &node.fixture.repository, &digest)
+            .delete_blob(&crate::service::Caller::local(), &node.fixture.repository, &digest, None)
             .await
             .unwrap();
         node.catch_up().await;

@@ -11,7 +11,7 @@ use serving::{ByteRange, Multipart, Ranges, parse_range};
 
 use crate::http::App;
 use crate::http::body::FileBody;
-use crate::http::conditional::{not_modified, range_applies};
+use crate::http::conditional::{not_modified, precondition, range_applies};
 use crate::http::error::HttpError;
 use crate::http::headers::{DOCKER_CONTENT_DIGEST, digest_value, etag, value};
 use crate::http::request::{Answer, Request, in_repository};
@@ -30,7 +30,8 @@ pub(in crate::http) async fn delete(
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Answer {
-    app.registry.delete_blob(&request.caller, repository, digest).await.map_err(in_repository(repository))?;
+    let deleted = app.registry.delete_blob(&request.caller, repository, digest, precondition(&request.headers));
+    deleted.await.map_err(in_repository(repository))?;
     Ok(super::empty(StatusCode::ACCEPTED))
 }
 

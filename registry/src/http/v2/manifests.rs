@@ -49,7 +49,8 @@ pub(in crate::http) async fn delete(
     repository: &RepositoryName,
     reference: &Reference,
 ) -> Answer {
-    app.registry.delete_manifest(&request.caller, repository, reference).await.map_err(in_repository(repository))?;
+    let deleted = app.registry.delete_manifest(&request.caller, repository, reference, precondition(&request.headers));
+    deleted.await.map_err(in_repository(repository))?;
     Ok(super::empty(StatusCode::ACCEPTED))
 }
 
@@ -89,7 +90,7 @@ pub(in crate::http) async fn put(
         digest,
         tags,
         content_type: request.header(&CONTENT_TYPE).map(str::to_owned),
-        precondition: precondition(&request.headers, reference),
+        precondition: precondition(&request.headers),
         body,
         memory,
     };

@@ -85,7 +85,7 @@ async fn run(steps: Vec<Step>) {
                 let deleted = node
                     .fixture
                     .registry
-                    .delete_blob(&crate::service::Caller::local(), &node.fixture.repository, &name(number))
+                    .delete_blob(&crate::service::Caller::local(), &node.fixture.repository, &name(number), None)
                     .await;
                 assert_eq!(deleted.is_ok(), held.remove(&number), "{deleted:?}");
             }

@@ -180,7 +180,7 @@ async fn content_above_a_unit_gets_its_roots_and_the_sweep_leaves_them() {
     let reference = crate::oci::Reference::Digest(manifest.unwrap().unwrap());
     node.fixture
         .registry
-        .delete_manifest(&crate::service::Caller::local(), &node.fixture.repository, &reference)
+        .delete_manifest(&crate::service::Caller::local(), &node.fixture.repository, &reference, None)
         .await
         .unwrap();
     assert_eq!(gc::collect(&node.fixture.registry, false).await.unwrap().blobs, 1);

@@ -11,7 +11,7 @@ fn a_manifest_delete_removes_its_tags_first_and_orphans_its_content() {
     let catalog = open(place.path());
     catalog.commit_blocking(vec![put("a", 1, &[], &["x", "y"]), put("a", 2, &[], &["z"])]).unwrap();
     let before = catalog.status().sequence;
-    let delete = Command::DeleteManifest { repository: repository("a"), digest: digest(1) };
+    let delete = Command::DeleteManifest { repository: repository("a"), digest: digest(1), precondition: None };
     assert_eq!(catalog.commit_blocking(vec![delete]).unwrap().orphaned, [digest(1)]);
     let facts: Vec<_> = catalog.facts_since(before).unwrap().map(|record| record.unwrap().fact).collect();
     let tag_deleted = |name| Fact::TagDeleted { repository: repository("a"), tag: tag(name) };
@@ -41,11 +41,11 @@ async fn delete_with_tags(count: usize) {
         catalog.commit(vec![put("a", 1, &[], &names)]).await.unwrap();
     }
     catalog.commit(vec![put("a", 2, &[], &["other"])]).await.unwrap();
-    let at_once = Command::DeleteManifest { repository: repository("a"), digest: digest(1) };
+    let at_once = Command::DeleteManifest { repository: repository("a"), digest: digest(1), precondition: None };
     assert_eq!(refusal(catalog.commit(vec![at_once]).await), Refusal::TooManyTags);
 
     let before = catalog.status();
-    let committed = catalog.delete_manifest(repository("a"), digest(1)).await.unwrap();
+    let committed = catalog.delete_manifest(repository("a"), digest(1), None).await.unwrap();
     assert_eq!(committed.orphaned, [digest(1)]);
     let after = catalog.status();
     assert_eq!(after.sequence - before.sequence, count as u64 + 1);
@@ -54,7 +54,7 @@ async fn delete_with_tags(count: usize) {
     assert_eq!(last, Fact::ManifestDeleted { repository: repository("a"), digest: digest(1) });
     assert_eq!(catalog.tags(&repository("a"), None, 2000).unwrap().items, [tag("other")]);
     assert_eq!(catalog.manifest(&repository("a"), &digest(1)).unwrap(), None);
-    assert_eq!(refusal(catalog.delete_manifest(repository("a"), digest(1)).await), Refusal::ManifestUnknown);
+    assert_eq!(refusal(catalog.delete_manifest(repository("a"), digest(1), None).await), Refusal::ManifestUnknown);
 }
 
 /// The state that a crash in the middle would leave.
@@ -97,7 +97,12 @@ fn a_blob_is_refused_to_go_while_ten_manifests_and_more_need_it() {
     push.extend((100..112).map(|number| put("a", number, &[digest(7)], &[])));
     catalog.commit_blocking(push).unwrap();
     let unlink = |even_if_referenced| {
-        vec![Command::UnlinkBlob { repository: repository("a"), digest: digest(7), even_if_referenced }]
+        vec![Command::UnlinkBlob {
+            repository: repository("a"),
+            digest: digest(7),
+            even_if_referenced,
+            precondition: None,
+        }]
     };
     let named: Vec<_> = (100..110).map(digest).collect();
     assert_eq!(refusal(catalog.commit_blocking(unlink(false))), Refusal::BlobReferenced(named));
@@ -169,12 +174,12 @@ fn a_page_of_referrers_is_limited_in_bytes() {
 fn nothing_of_a_refused_request_stays() {
     let place = tempfile::tempdir().unwrap();
     let catalog = open(place.path());
-    let unknown = Command::DeleteTag { repository: repository("a"), tag: tag("x") };
+    let unknown = Command::DeleteTag { repository: repository("a"), tag: tag("x"), precondition: None };
     let outcome = catalog.commit_blocking(vec![link("a", 1), put("a", 2, &[], &["y"]), unknown]);
     assert_eq!(refusal(outcome), Refusal::TagUnknown);
     assert_eq!(catalog.repository(&repository("a")).unwrap(), None);
     assert_eq!((catalog.status().sequence, catalog.status().index_entries), (0, 0));
-    let unknown = Command::DeleteTag { repository: repository("a"), tag: tag("x") };
+    let unknown = Command::DeleteTag { repository: repository("a"), tag: tag("x"), precondition: None };
     assert_eq!(refusal(catalog.commit_blocking(vec![unknown])), Refusal::RepositoryUnknown);
 }
 

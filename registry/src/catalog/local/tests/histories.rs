@@ -12,9 +12,9 @@ use proptest::strategy::ValueTree;
 use super::super::{Catalog, CatalogOptions, IndexOrigin, RebuildReason};
 use super::model::{Model, Universe};
 use super::{assert_equals_rebuild, options, refusal, small_journal};
-use crate::catalog::command::{Command, CommitError, Precondition};
+use crate::catalog::command::{Command, CommitError, Precondition, Versions};
 use crate::catalog::fact::{Annotations, ManifestRecord};
-use crate::oci::{Digest, Tag};
+use crate::oci::{Digest, Reference, Tag};
 
 /// One step of a history.
 #[derive(Clone, Debug)]
@@ -66,15 +66,20 @@ fn a_record(digest: Digest) -> impl Strategy<Value = ManifestRecord> {
 }
 
 fn a_precondition() -> impl Strategy<Value = Precondition> {
+    let versions = || {
+        let listed = subsequence(universe().digests, 0..4).prop_map(Versions::Listed);
+        prop_oneof![2 => Just(None), 1 => Just(Some(Versions::Any)), 2 => listed.prop_map(Some)]
+    };
+    (versions(), versions()).prop_map(|(if_match, if_none_match)| Precondition { if_match, if_none_match })
+}
+
+fn maybe_a_precondition() -> impl Strategy<Value = Option<Precondition>> {
+    prop_oneof![3 => Just(None), 1 => a_precondition().prop_map(Some)]
+}
+
+fn a_reference() -> impl Strategy<Value = Reference> {
     let universe = universe();
-    let (tag, digest) = (select(universe.tags), select(universe.digests.clone()));
-    prop_oneof![
-        (tag.clone(), subsequence(universe.digests, 0..4)).prop_map(|(tag, digests)| Precondition::TagIs(tag, digests)),
-        tag.clone().prop_map(Precondition::TagExists),
-        tag.prop_map(Precondition::TagAbsent),
-        digest.clone().prop_map(Precondition::ManifestExists),
-        digest.prop_map(Precondition::ManifestAbsent),
-    ]
+    prop_oneof![select(universe.tags).prop_map(Reference::Tag), select(universe.digests).prop_map(Reference::Digest),]
 }
 
 /// Now and then the size is wrong.
@@ -88,7 +93,7 @@ fn a_put() -> impl Strategy<Value = Command> {
     select(universe.digests.clone()).prop_flat_map(move |digest| {
         let record = a_record(digest.clone());
         let required = prop_oneof![3 => Just(Vec::new()), 1 => vec(select(universe.digests.clone()), 0..4)];
-        let precondition = prop_oneof![3 => Just(None), 1 => a_precondition().prop_map(Some)];
+        let precondition = (a_reference(), maybe_a_precondition()).prop_map(|(of, what)| what.map(|what| (of, what)));
         let tags = vec(select(universe.tags.clone()), 0..3);
         (select(universe.repositories.clone()), record, required, stated(), tags, precondition).prop_map(
             move |(repository, manifest, required, compare, tags, precondition)| Command::PutManifest {
@@ -115,13 +120,18 @@ fn a_command() -> impl Strategy<Value = Command> {
         }),
         2 => (content.clone(), repository.clone())
             .prop_map(|((repository, digest), from)| Command::MountBlob { repository, digest, from }),
-        2 => (content.clone(), any::<bool>()).prop_map(|((repository, digest), even_if_referenced)| {
-            Command::UnlinkBlob { repository, digest, even_if_referenced }
-        }),
+        2 => (content.clone(), any::<bool>(), maybe_a_precondition()).prop_map(
+            |((repository, digest), even_if_referenced, precondition)| {
+                Command::UnlinkBlob { repository, digest, even_if_referenced, precondition }
+            }
+        ),
         1 => content.clone().prop_map(|(repository, digest)| Command::CollectBlob { repository, digest }),
         6 => a_put(),
-        2 => content.prop_map(|(repository, digest)| Command::DeleteManifest { repository, digest }),
-        1 => (repository, select(universe.tags)).prop_map(|(repository, tag)| Command::DeleteTag { repository, tag }),
+        2 => (content, maybe_a_precondition()).prop_map(|((repository, digest), precondition)| {
+            Command::DeleteManifest { repository, digest, precondition }
+        }),
+        1 => (repository, select(universe.tags), maybe_a_precondition())
+            .prop_map(|(repository, tag, precondition)| Command::DeleteTag { repository, tag, precondition }),
     ]
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Catalog;
-use crate::catalog::command::{Command, Precondition, Refusal};
+use crate::catalog::command::{Command, Precondition, Refusal, Versions};
 use crate::catalog::fact::{ManifestRecord, Visibility};
-use crate::oci::{Digest, RepositoryName, Tag};
+use crate::oci::{Digest, Reference, RepositoryName, Tag};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Model {
@@ -47,11 +47,12 @@ impl Model {
                 self.repositories.insert(repository.clone());
                 self.blobs.entry((repository, digest)).or_insert(size);
             }
-            Command::UnlinkBlob { repository, digest, even_if_referenced } => {
+            Command::UnlinkBlob { repository, digest, even_if_referenced, precondition } => {
                 self.known(&repository)?;
                 if !self.blobs.contains_key(&(repository.clone(), digest.clone())) {
                     return Err(Refusal::BlobUnknown);
                 }
+                check(precondition, Some(&digest))?;
                 let mut needing = self.needing(&repository, &digest);
                 if !even_if_referenced && !needing.is_empty() {
                     needing.truncate(10);
@@ -68,8 +69,14 @@ impl Model {
                 }
             }
             Command::PutManifest { repository, digest, manifest, required, compare, tags, precondition } => {
-                if precondition.is_some_and(|precondition| !self.holds(&repository, precondition)) {
-                    return Err(Refusal::PreconditionFailed);
+                if let Some((reference, precondition)) = precondition {
+                    let current = match reference {
+                        Reference::Tag(tag) => self.tags.get(&(repository.clone(), tag)),
+                        Reference::Digest(digest) => {
+                            self.manifests.get_key_value(&(repository.clone(), digest)).map(|((_, digest), _)| digest)
+                        }
+                    };
+                    check(Some(precondition), current)?;
                 }
                 self.check_content(&repository, (&digest, manifest.size), &required, &compare)?;
                 self.repositories.insert(repository.clone());
@@ -78,11 +85,14 @@ impl Model {
                     self.tags.insert((repository.clone(), tag), digest.clone());
                 }
             }
-            Command::DeleteManifest { repository, digest } => {
+            Command::DeleteManifest { repository, digest, precondition } => {
                 self.known(&repository)?;
-                if self.manifests.remove(&(repository.clone(), digest.clone())).is_none() {
+                let key = (repository.clone(), digest.clone());
+                if !self.manifests.contains_key(&key) {
                     return Err(Refusal::ManifestUnknown);
                 }
+                check(precondition, Some(&digest))?;
+                self.manifests.remove(&key);
                 self.tags.retain(|(of, _), to| *of != repository || *to != digest);
                 taken.insert(digest);
             }
@@ -90,9 +100,11 @@ impl Model {
             Command::UntagManifest { repository, digest } => {
                 self.tags.retain(|(of, _), to| *of != repository || *to != digest);
             }
-            Command::DeleteTag { repository, tag } => {
+            Command::DeleteTag { repository, tag, precondition } => {
                 self.known(&repository)?;
-                self.tags.remove(&(repository, tag)).ok_or(Refusal::TagUnknown)?;
+                let key = (repository, tag);
+                check(precondition, Some(self.tags.get(&key).ok_or(Refusal::TagUnknown)?))?;
+                self.tags.remove(&key);
             }
             Command::RecordUnitRoots { .. }
             | Command::RecordPlaced { .. }
@@ -105,18 +117,6 @@ impl Model {
 
     fn known(&self, repository: &RepositoryName) -> Result<(), Refusal> {
         if self.repositories.contains(repository) { Ok(()) } else { Err(Refusal::RepositoryUnknown) }
-    }
-
-    fn holds(&self, repository: &RepositoryName, precondition: Precondition) -> bool {
-        let tag = |tag: Tag| self.tags.get(&(repository.clone(), tag));
-        let manifest = |digest: Digest| self.manifests.contains_key(&(repository.clone(), digest));
-        match precondition {
-            Precondition::TagIs(name, digests) => tag(name).is_some_and(|digest| digests.contains(digest)),
-            Precondition::TagExists(name) => tag(name).is_some(),
-            Precondition::TagAbsent(name) => tag(name).is_none(),
-            Precondition::ManifestExists(digest) => manifest(digest),
-            Precondition::ManifestAbsent(digest) => !manifest(digest),
-        }
     }
 
     fn check_content(
@@ -230,4 +230,20 @@ fn all_pages<T, E: std::fmt::Debug>(page: impl Fn(Option<&T>) -> Result<crate::c
             return all;
         }
     }
+}
+
+/// RFC 9110 section 13.2.2: first `If-Match`, then `If-None-Match`.
+fn check(precondition: Option<Precondition>, current: Option<&Digest>) -> Result<(), Refusal> {
+    let Some(Precondition { if_match, if_none_match }) = precondition else { return Ok(()) };
+    let names = |versions: Option<Versions>| {
+        versions.map(|versions| match (versions, current) {
+            (_, None) => false,
+            (Versions::Any, Some(_)) => true,
+            (Versions::Listed(listed), Some(current)) => listed.contains(current),
+        })
+    };
+    if names(if_match) == Some(false) || names(if_none_match) == Some(true) {
+        return Err(Refusal::PreconditionFailed);
+    }
+    Ok(())
 }

@@ -41,7 +41,12 @@ pub(super) fn read_back(placement: &Placement, among: &[&str]) -> Command {
 }
 
 pub(super) fn unlink(number: u64) -> Command {
-    Command::UnlinkBlob { repository: repository("a"), digest: digest(number), even_if_referenced: true }
+    Command::UnlinkBlob {
+        repository: repository("a"),
+        digest: digest(number),
+        even_if_referenced: true,
+        precondition: None,
+    }
 }
 
 pub(super) fn only(catalog: &Catalog, number: u64) -> Placement {
@@ -369,7 +374,11 @@ fn carry_out(catalog: &Catalog, model: &mut Model, step: &Step) {
             model.holders.insert((number, name, true));
         }
         Step::Delete(name, number) => {
-            let command = Command::DeleteManifest { repository: repository(names[name]), digest: digest(number) };
+            let command = Command::DeleteManifest {
+                repository: repository(names[name]),
+                digest: digest(number),
+                precondition: None,
+            };
             let deleted = catalog.commit_blocking(vec![command]).is_ok();
             assert_eq!(deleted, model.holders.remove(&(number, name, true)));
             model.release(number);
