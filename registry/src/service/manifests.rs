@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serving::{PERMIT_PATIENCE, UsedUp};
 use tokio::time::timeout;
+use tracing::field::display;
 
 use super::overview::image_size;
 use super::{Blob, Caller, Error, MemoryPermit, Registry, SMALL_MANIFEST};
@@ -301,27 +302,27 @@ impl Registry {
         if !self.limits.delete {
             return Err(Error::DeleteDisabled);
         }
-        self.remove_manifest(caller, repository, reference, precondition).await
+        self.remove_manifest(Some(caller), repository, reference, precondition).await
     }
 
-    /// Deletes for the operator, even if `registry.delete` is off.
+    /// Deletes even if `registry.delete` is off. Without a caller it is for the operator.
     pub(crate) async fn remove_manifest(
         self: &Arc<Self>,
-        caller: &Caller,
+        caller: Option<&Caller>,
         repository: &RepositoryName,
         reference: &Reference,
         precondition: Option<Precondition>,
     ) -> Result<(), Error> {
         // In a task of its own, so that a client that leaves stops neither a long delete nor its log line.
-        let (registry, caller) = (Arc::clone(self), caller.clone());
+        let (registry, caller) = (Arc::clone(self), caller.cloned());
         let (repository, reference) = (repository.clone(), reference.clone());
-        let done = async move { registry.take_manifest_out(&caller, &repository, &reference, precondition).await };
+        let done = async move { registry.take_manifest_out(caller, &repository, &reference, precondition).await };
         self.content.tasks.spawn(done).await?
     }
 
     async fn take_manifest_out(
         &self,
-        caller: &Caller,
+        caller: Option<Caller>,
         repository: &RepositoryName,
         reference: &Reference,
         precondition: Option<Precondition>,
@@ -336,7 +337,9 @@ impl Registry {
                 self.catalog().delete_manifest(repository.clone(), digest.clone(), precondition).await?
             }
         };
-        tracing::info!(request.id = %caller.request, client = %caller.address, %repository, %reference,
+        let id = caller.as_ref().map(|caller| display(&caller.request));
+        let address = caller.as_ref().map(|caller| display(caller.address));
+        tracing::info!(request.id = id, client = address, %repository, %reference,
             "a {} was deleted", if matches!(reference, Reference::Tag(_)) { "tag" } else { "manifest" });
         self.content.remove_orphans(committed.orphaned).await;
         Ok(())
