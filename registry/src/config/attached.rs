@@ -9,8 +9,24 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
+use super::secret::shown_url;
 use super::validate::Faults;
 use super::{Backend, Config, Source};
+
+/// Settings that count only with a backend or an attached portal.
+const OF_BACKENDS: [&str; 11] = [
+    "storage.cache_size",
+    "storage.staging_limit",
+    "storage.transfers",
+    "storage.cold_wait",
+    "storage.flush_timeout",
+    "storage.unpin_settle",
+    "storage.skynet.portals",
+    "storage.skynet.copies",
+    "storage.skynet.api_key",
+    "storage.skynet.cookie",
+    "storage.skynet.skyd_password",
+];
 
 impl Config {
     pub(super) fn validate_attached(&self, faults: &mut Faults) {
@@ -32,16 +48,23 @@ impl Config {
         for named in skynet.portals.iter().filter(|named| is_loopback(named, portal.listen.0.port())) {
             faults.add(
                 "storage.skynet.portals",
-                format!("`{named}` is the attached portal: remove it from the list, it counts already"),
+                format!("`{}` is the attached portal: remove it from the list, it counts already", shown_url(named)),
             );
         }
     }
 
-    /// Warns of settings that are allowed but probably not meant.
-    pub(super) fn warn_attached(&self, sources: &BTreeMap<String, Source>, warnings: &mut Vec<String>) {
-        if !self.portal.attached {
-            return;
+    /// Warns of settings that are allowed but probably not meant, among them those of a backend that is not used.
+    pub(super) fn warn_without_effect(&self, sources: &BTreeMap<String, Source>, warnings: &mut Vec<String>) {
+        if self.portal.attached {
+            self.warn_attached(sources, warnings);
+        } else if self.storage.backend == Backend::Fs {
+            let is_set = |key: &&str| sources.get(*key).is_some_and(|source| *source != Source::Default);
+            let without_effect = |key| format!("{key} has no effect: storage.backend is fs");
+            warnings.extend(OF_BACKENDS.iter().copied().filter(is_set).map(without_effect));
         }
+    }
+
+    fn warn_attached(&self, sources: &BTreeMap<String, Source>, warnings: &mut Vec<String>) {
         let is_set = |key: &str| sources.get(key).is_some_and(|source| *source != Source::Default);
         if is_set("portal.data") {
             let place = self.storage.data.join("portal");
@@ -146,5 +169,22 @@ mod tests {
         warned(&[SKYNET, (PORTALS, "http://a:1")], "the others get none");
         warned(&[(PORTALS, "http://a:1")], "the only one");
         assert!(load(&[SKYNET, (PORTALS, "http://a:1"), (COPIES, "2")]).unwrap().warnings.is_empty());
+    }
+
+    #[test]
+    fn settings_of_a_backend_that_is_not_used_are_told() {
+        let load = |variables: &[(&str, &str)]| {
+            let variables: Vec<_> = variables.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
+            Config::load(None, variables.into_iter(), Flags::default())
+        };
+        let told = load(&[("SKYBERTH_STORAGE_CACHE_SIZE", "1GiB"), (PORTALS, "http://a:1")]).unwrap().warnings;
+        let of = |key| format!("{key} has no effect: storage.backend is fs");
+        assert_eq!(told, [of("storage.cache_size"), of("storage.skynet.portals")]);
+        let ConfigError::Faults(faults) = load(&[("SKYBERTH_STORAGE_ACKNOWLEDGE", "network")]).unwrap_err() else {
+            panic!("not a fault");
+        };
+        assert_eq!(faults[0].key, "storage.acknowledge", "{faults:?}");
+        assert!(load(&[SKYNET, (PORTALS, "http://a:1"), ("SKYBERTH_STORAGE_ACKNOWLEDGE", "network")]).is_ok());
+        assert!(self::load(&[("SKYBERTH_STORAGE_ACKNOWLEDGE", "network")]).is_ok(), "an attached portal is a backend");
     }
 }

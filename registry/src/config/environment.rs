@@ -1,6 +1,7 @@
 //! The environment: `SKYBERTH_*` for every key, some `REGISTRY_*` of distribution, and warnings about unknown ones.
 
 use std::collections::BTreeMap;
+use std::num::{IntErrorKind, ParseIntError};
 
 use toml::{Table, Value};
 
@@ -79,7 +80,11 @@ fn value_like(default: &Value, text: &str) -> Result<Value, String> {
             "false" | "0" => Ok(Value::Boolean(false)),
             _ => Err(format!("`{text}` is neither true nor false")),
         },
-        Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| format!("`{text}` is not a whole number")),
+        Value::Integer(_) => text.parse().map(Value::Integer).map_err(|error: ParseIntError| match error.kind() {
+            IntErrorKind::PosOverflow => format!("`{text}` is too large"),
+            IntErrorKind::NegOverflow => format!("`{text}` is negative"),
+            _ => format!("`{text}` is not a whole number"),
+        }),
         Value::Float(_) => text.parse().map(Value::Float).map_err(|_| format!("`{text}` is not a number")),
         Value::Array(_) => {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -130,6 +135,12 @@ mod tests {
         assert_eq!(value_like(&Value::Boolean(true), "0"), Ok(Value::Boolean(false)));
         assert!(value_like(&Value::Boolean(true), "yes").is_err());
         assert_eq!(value_like(&Value::Integer(1), "-7"), Ok(Value::Integer(-7)));
-        assert!(value_like(&Value::Integer(1), "7s").is_err());
+        for (text, why) in [
+            ("7s", "`7s` is not a whole number"),
+            ("18446744073709551615", "`18446744073709551615` is too large"),
+            ("-18446744073709551615", "`-18446744073709551615` is negative"),
+        ] {
+            assert_eq!(value_like(&Value::Integer(1), text), Err(why.to_owned()));
+        }
     }
 }

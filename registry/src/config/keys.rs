@@ -2,8 +2,10 @@
 
 use toml::{Table, Value};
 
-/// Least similarity (Jaro-Winkler, 0 to 1) at which a name is worth suggesting.
-const SIMILAR: f64 = 0.7;
+/// Most characters, per mistyped one, of a name that is worth suggesting. Longer names may have more mistakes.
+const PER_MISTAKE: usize = 5;
+/// Most mistakes in a name of any length.
+const MOST_MISTAKES: usize = 3;
 
 /// The paths of all values below `table`, such as `server.listen`, in alphabetical order.
 pub(super) fn leaves(table: &Table) -> Vec<String> {
@@ -47,13 +49,13 @@ pub(super) fn only(path: &str, value: Value) -> Table {
     }
 }
 
-/// The candidate most like `name`, if one is similar enough.
+/// The candidate nearest to `name`, if it differs by few characters only.
 pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= SIMILAR)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(mistakes, _)| *mistakes <= (name.len() / PER_MISTAKE).clamp(1, MOST_MISTAKES))
+        .min_by_key(|(mistakes, _)| *mistakes)
         .map(|(_, candidate)| candidate)
 }
 
@@ -78,5 +80,8 @@ mod tests {
         let known = ["server.listen", "storage.data", "gc.grace"];
         assert_eq!(nearest("server.listne", known), Some("server.listen"));
         assert_eq!(nearest("zzz", known), None);
+        // A common beginning made any name similar.
+        assert_eq!(nearest("SKYBERTH_CONFIG", ["SKYBERTH_GC_INTERVAL", "SKYBERTH_GC_GRACE"]), None);
+        assert_eq!(nearest("REGISTRY_STORAGE_S3_BUCKET", ["REGISTRY_STORAGE"]), None);
     }
 }

@@ -169,7 +169,7 @@ impl Config {
                 faults.extend(config.faults_with_sources(&sources));
                 if faults.is_empty() {
                     if program == Program::Registry {
-                        config.warn_attached(&sources, &mut warnings);
+                        config.warn_without_effect(&sources, &mut warnings);
                     }
                     Ok(Loaded { config, warnings, sources })
                 } else {
@@ -211,12 +211,29 @@ fn merge(defaults: &Table, overrides: Vec<Override>, faults: &mut Vec<Fault>) ->
                 sources.insert(key, source);
             }
             Err(error) => {
-                let message = error.message().to_owned();
+                let message = plain(error.message());
                 faults.push(Fault { key, source: Some(source), message });
             }
         }
     }
     (table, sources)
+}
+
+/// Says in plain words what a value must be. The value itself is left out, since it may be a secret; errors of our own
+/// types name it.
+fn plain(message: &str) -> String {
+    let Some((found, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
+    if let Some(word) = found.strip_prefix("unknown variant ") {
+        return format!("{word} is unknown; write {}", expected.trim_start_matches("one of "));
+    }
+    let expected = match expected {
+        "usize" | "u64" | "u32" => "a whole number from 0",
+        "a boolean" => "true or false",
+        "a string" => "text in quotes",
+        "a sequence" => r#"a list, such as ["a", "b"]"#,
+        other => other,
+    };
+    format!("must be {expected}")
 }
 
 impl Loaded {

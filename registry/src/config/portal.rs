@@ -128,10 +128,10 @@ impl Portal {
         if self.api_keys.iter().any(|key| key.expose().is_empty()) {
             faults.add("portal.api_keys", "an empty key would let anyone write");
         }
-        faults.at_least_one("portal.max_uploads", self.max_uploads);
-        faults.at_least_one("portal.max_archives", self.max_archives);
+        faults.count("portal.max_uploads", self.max_uploads);
+        faults.count("portal.max_archives", self.max_archives);
         faults.not_zero("portal.sweep_interval", self.sweep_interval);
-        faults.at_least_one("portal.max_resumable_uploads", self.max_resumable_uploads);
+        faults.count("portal.max_resumable_uploads", self.max_resumable_uploads);
         faults.not_zero("portal.upload_expiry", self.upload_expiry);
         let (least, most) = (ByteSize::from_bytes(1024), ByteSize::from_mib(4));
         faults.size_within("portal.max_metadata", self.max_metadata, least, most);

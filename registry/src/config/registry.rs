@@ -79,11 +79,11 @@ impl Registry {
         // A manifest's record lists all its references and must fit into a record of the journal.
         let (least, most) = (ByteSize::from_bytes(1), ByteSize::from_mib(8));
         faults.size_within("registry.max_manifest_size", self.max_manifest_size, least, most);
-        faults.at_least_one("registry.max_references", self.max_references);
-        faults.at_least_one("registry.page_size", self.page_size);
-        faults.at_least_one("registry.max_tags_per_put", self.max_tags_per_put);
-        faults.at_least_one("registry.max_uploads", self.max_uploads);
-        faults.at_least_one("registry.max_transfers", self.max_transfers);
+        faults.count("registry.max_references", self.max_references);
+        faults.count("registry.page_size", self.page_size);
+        faults.count("registry.max_tags_per_put", self.max_tags_per_put);
+        faults.count("registry.max_uploads", self.max_uploads);
+        faults.count("registry.max_transfers", self.max_transfers);
         let unlimited = self.max_blob_size.is_zero();
         if !unlimited && self.max_blob_size < self.max_manifest_size {
             faults.add("registry.max_blob_size", "must be 0 (no limit) or at least registry.max_manifest_size");

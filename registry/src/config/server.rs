@@ -104,7 +104,7 @@ impl Server {
         if !self.origins.iter().all(|origin| is_origin(origin)) {
             faults.add("server.origins", "write origins without a path, such as https://ui.example");
         }
-        faults.at_least_one("server.max_connections", self.max_connections);
+        faults.count("server.max_connections", self.max_connections);
         faults.not_zero("server.header_timeout", self.header_timeout);
         faults.not_zero("server.keep_alive_timeout", self.keep_alive_timeout);
         faults.not_zero("server.idle_body_timeout", self.idle_body_timeout);

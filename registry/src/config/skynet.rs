@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use skynet_formats::profile::Profile;
 
 use super::Secret;
+use super::secret::shown_url;
 use super::validate::Faults;
 
 /// The portals, their profile, and the credentials for them.
@@ -50,7 +51,7 @@ impl Skynet {
         }
         for portal in &self.portals {
             if let Err(error) = portal.parse::<PortalUrl>() {
-                faults.add("storage.skynet.portals", format!("`{portal}`: {error}"));
+                faults.add("storage.skynet.portals", format!("`{}`: {error}", shown_url(portal)));
             }
         }
         if self.portals.len().max(portals) > MAX_PORTALS {

@@ -74,7 +74,10 @@ impl Storage {
         if self.data.as_os_str().is_empty() {
             faults.add("storage.data", "must name a directory");
         }
-        faults.at_least_one("storage.transfers", self.transfers);
+        faults.count("storage.transfers", self.transfers);
+        if self.acknowledge == Acknowledge::Network && self.backend == Backend::Fs && !attached {
+            faults.add("storage.acknowledge", "promises copies on portals, but storage.backend is fs");
+        }
         faults.not_zero("storage.cold_wait", self.cold_wait);
         faults.not_zero("storage.unpin_settle", self.unpin_settle);
         let (least, most) = (ByteSize::from_mib(1), ByteSize::from_mib(64 * 1024));

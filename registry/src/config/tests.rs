@@ -66,7 +66,7 @@ fn each_source_wins_over_the_weaker_ones() {
 fn another_value(key: &str, default: &toml::Value) -> String {
     match (key, default) {
         ("storage.backend", _) => "fs".into(),
-        ("storage.acknowledge", _) => "network".into(),
+        ("storage.acknowledge", _) => "local".into(),
         ("storage.skynet.portals", _) => "http://127.0.0.1:9980".into(),
         ("server.listen" | "portal.listen" | "gateway.listen", _) => "10.9.8.7:65".into(),
         ("log.access", _) => "all".into(),
@@ -170,11 +170,15 @@ fn unknown_variables_are_warnings_that_name_the_nearest() {
         ("SKYBERTH_SERVICE_PORT", "5000"),
         ("SKYBERTH_PORT", "tcp://10.0.0.1:5000"),
         ("SKYBERTH_GC_GRACE", ""),
+        ("SKYBERTH_CONFIG", "x"),
+        ("REGISTRY_STORAGE_S3_BUCKET", "x"),
         ("PATH", "/bin"),
     ];
     let loaded = Config::load(None, environment(&variables), Flags::default()).unwrap();
     let warnings = loaded.warnings;
-    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert_eq!(warnings.len(), 5, "{warnings:?}");
+    assert_eq!(warnings[3], "unknown variable SKYBERTH_CONFIG is ignored");
+    assert_eq!(warnings[4], "unknown variable REGISTRY_STORAGE_S3_BUCKET is ignored");
     assert!(warnings[0].contains("did you mean SKYBERTH_SERVER_LISTEN?"));
     assert!(warnings[1].contains("did you mean REGISTRY_HTTP_ADDR?"));
     assert!(warnings[2].contains("no effect") && !warnings[2].contains("s3cret"));
@@ -232,6 +236,87 @@ fn urls_proxies_and_levels_are_checked() {
         let load = |text| Config::load(None, environment(&[(variable, text)]), Flags::default());
         assert_eq!(faults(load(bad)).len(), 1, "{variable}={bad}");
         assert!(load(good).is_ok(), "{variable}={good}");
+    }
+}
+
+/// The node ran and served nothing: a semaphore panics above its own limit.
+#[test]
+fn no_count_is_larger_than_a_semaphore_takes() {
+    let defaults = Config::default().to_table();
+    let counts: Vec<String> = leaves(&defaults)
+        .into_iter()
+        .filter(|key| keys::get(&defaults, key).is_some_and(toml::Value::is_integer))
+        .filter(|key| !UNBOUNDED.contains(&key.as_str()))
+        .collect();
+    assert!(counts.len() >= 8, "{counts:?}");
+    for key in counts {
+        for bad in ["0", "1000001", "9223372036854775807"] {
+            let load = Config::load(None, environment(&[(&variable_name(&key), bad)]), Flags::default());
+            let found = faults(load);
+            assert!(found.len() == 1 && found[0].key == key, "{key}={bad}: {found:?}");
+        }
+    }
+}
+
+/// Integers that become no permits.
+const UNBOUNDED: [&str; 4] =
+    ["portal.max_entries", "portal.registry_rate", "portal.lookup_rate", "storage.skynet.copies"];
+
+#[test]
+fn no_fault_repeats_a_secret() {
+    for key in ["api_keys", "peer_key"]
+        .map(|key| ("portal", key))
+        .into_iter()
+        .chain(["api_key", "cookie", "skyd_password"].map(|key| ("storage.skynet", key)))
+    {
+        let (section, name) = key;
+        for value in
+            ["'SECRET', x", "SECRET", "['SECRET', 7]", "[['SECRET']]", "{ x = 'SECRET' }", "[{ x = 'SECRET' }]"]
+        {
+            let shown = match load(&format!("[{section}]\n{name} = {value}\n"), &[], Flags::default()) {
+                Ok(loaded) => loaded.effective(),
+                Err(error) => error.to_string(),
+            };
+            assert!(!shown.contains("SECRET"), "{name} = {value}: {shown}");
+        }
+        let number = load(&format!("[{section}]\n{name} = 71318\n"), &[], Flags::default()).unwrap_err();
+        assert!(!number.to_string().contains("71318"), "{number}");
+    }
+    let quoted = load("[portal]\napi_keys = 'SECRET'\n", &[], Flags::default()).unwrap_err().to_string();
+    assert!(quoted.contains(r#"portal.api_keys"#) && quoted.contains("must be a list") && !quoted.contains("SECRET"));
+    for (variable, url) in [
+        ("SKYBERTH_STORAGE_SKYNET_PORTALS", "http://u:SECRET@h"),
+        ("SKYBERTH_STORAGE_SKYNET_PORTALS", "http://h/?key=SECRET"),
+        ("SKYBERTH_PORTAL_PEERS", "http://u:SECRET@h"),
+        ("SKYBERTH_SERVER_URL", "http://u:SECRET@h"),
+        ("SKYBERTH_SERVER_ORIGINS", "http://u:SECRET@h"),
+        ("REGISTRY_HTTP_HOST", "http://u:SECRET@h"),
+    ] {
+        let error = Config::load(None, environment(&[(variable, url)]), Flags::default()).unwrap_err().to_string();
+        assert!(!error.contains("SECRET"), "{error}");
+    }
+}
+
+#[test]
+fn faults_say_in_plain_words_what_is_wanted() {
+    for (text, wanted) in [
+        ("[server]\nmax_connections = 'many'", "must be a whole number from 0"),
+        ("[server]\nmax_connections = -1", "must be a whole number from 0"),
+        ("[server]\nhosts = 'a'", r#"must be a list, such as ["a", "b"]"#),
+        ("[server]\nhosts = [1]", "must be text in quotes"),
+        ("[server]\nurl = 1", "must be text in quotes"),
+        ("[server]\nlocations = 'fixed'", "`fixed` is unknown; write `relative` or `absolute`"),
+        ("[registry]\ndelete = 'yes'", "must be true or false"),
+        ("[storage]\nreserve = true", "must be a number of bytes, such as 65536"),
+        ("[gc]\ngrace = true", "must be a span of time in quotes, such as"),
+        ("[server]\nurl = 'reg.example'", "must begin with http:// or https://"),
+        ("[server]\nurl = 'https://u:p@h'", "must not contain a user or password"),
+        ("[server]\nurl = 'https://h:99999'", "is not a URL: invalid port number"),
+        ("[server]\nurl = 'https://h/'", "must not end with a slash"),
+        ("[server]\nurl = 'https://h?x'", "must be a host, perhaps with a port and a path"),
+    ] {
+        let found = faults(load(text, &[], Flags::default()));
+        assert!(found.len() == 1 && found[0].message.contains(wanted), "{text}: {found:?}");
     }
 }
 

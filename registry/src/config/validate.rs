@@ -2,7 +2,12 @@
 
 use std::fmt;
 
+use reqwest::Url;
+
 use super::{ByteSize, Source, TimeSpan};
+
+/// The largest count that any setting accepts. Larger ones are mistakes, and semaphores fail above their own limit.
+pub(super) const MAX_COUNT: usize = 1_000_000;
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +38,10 @@ impl Faults {
         self.0.push(Fault { key: key.to_owned(), source: None, message: message.into() });
     }
 
-    pub(super) fn at_least_one(&mut self, key: &str, value: usize) {
-        if value == 0 {
-            self.add(key, "must be at least 1");
+    /// Adds a fault unless the value can be the number of permits, sessions or results.
+    pub(super) fn count(&mut self, key: &str, value: usize) {
+        if !(1..=MAX_COUNT).contains(&value) {
+            self.add(key, format!("must be at least 1, and at most {MAX_COUNT}"));
         }
     }
 
@@ -47,14 +53,10 @@ impl Faults {
 
     /// Adds a fault unless the text is empty, or an `http` or `https` URL that can be followed by a path.
     pub(super) fn url(&mut self, key: &str, url: &str) {
-        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        let in_url = |byte: u8| byte.is_ascii_graphic() && !b"?#@\"<>\\".contains(&byte);
-        let is_url = rest.is_some_and(|rest| !rest.starts_with('/') && !rest.is_empty() && rest.bytes().all(in_url));
-        if !url.is_empty() && (!is_url || url.ends_with('/')) {
-            let section = key.split('.').next().unwrap_or(key);
-            let host = if section == "server" { "registry" } else { section };
-            self.add(key, format!("write a URL without a slash at its end, such as https://{host}.example"));
-        }
+        let Some(why) = url_fault(url).filter(|_| !url.is_empty()) else { return };
+        let section = key.split('.').next().unwrap_or(key);
+        let host = if section == "server" { "registry" } else { section };
+        self.add(key, format!("{why}; write for example https://{host}.example"));
     }
 
     pub(super) fn size_within(&mut self, key: &str, value: ByteSize, least: ByteSize, most: ByteSize) {
@@ -62,4 +64,20 @@ impl Faults {
             self.add(key, format!("{value} is not between {least} and {most}"));
         }
     }
+}
+
+/// Why a text is not a URL that can be followed by a path. The text is not repeated, since it may contain a password.
+fn url_fault(text: &str) -> Option<String> {
+    let in_url = |byte: u8| byte.is_ascii_graphic() && !b"?#\"<>\\".contains(&byte);
+    let is_http = text.starts_with("http://") || text.starts_with("https://");
+    Some(match Url::parse(text) {
+        _ if !is_http => "must begin with http:// or https://".to_owned(),
+        Err(error) => format!("is not a URL: {error}"),
+        _ if text.contains('@') => "must not contain a user or password".to_owned(),
+        _ if text.contains(":///") || !text.bytes().all(in_url) => {
+            "must be a host, perhaps with a port and a path".to_owned()
+        }
+        _ if text.ends_with('/') => "must not end with a slash".to_owned(),
+        Ok(_) => return None,
+    })
 }

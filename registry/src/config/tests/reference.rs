@@ -120,9 +120,12 @@ fn every_documented_value_is_taken() {
                 continue;
             }
             let mut text = format!("[{section}]\n{field} = {value}\n");
-            if value.as_str() == Some("skynet") {
-                text.push_str("skynet.portals = ['http://127.0.0.1:9980']\n");
-            }
+            // These need others: `acknowledge = "network"` a backend, and that its portals.
+            text.push_str(match value.as_str() {
+                Some("skynet") => "skynet.portals = ['http://127.0.0.1:9980']\n",
+                Some("network") => "backend = 'skynet'\nskynet.portals = ['http://127.0.0.1:9980']\n",
+                _ => "",
+            });
             let loaded = load(&text, &[], Flags::default());
             let loaded = loaded.unwrap_or_else(|error| panic!("{text}{error}"));
             if value == setting.default {
