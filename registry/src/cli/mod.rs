@@ -288,6 +288,9 @@ fn print(line: &str) {
 }
 
 /// Prints a warning or error, for commands without a log and before the log is set up.
-fn warn(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "skyberth: {line}");
+fn warn(text: &str) {
+    // Errors may name files and answers of others. A list of faults has several lines.
+    let shown = |line| render::escaped(line, |character| character.escape_unicode().to_string());
+    let text = text.split('\n').map(shown).collect::<Vec<_>>().join("\n");
+    let _ = writeln!(std::io::stderr().lock(), "skyberth: {text}");
 }

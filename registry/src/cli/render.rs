@@ -1,5 +1,9 @@
 //! The output of commands: text for people, JSON for programs.
 
+use std::borrow::Cow;
+
+use serde_json::Value;
+
 use crate::admin::Item;
 use crate::admin::reply::{
     Copy, Endpoint, EndpointState, Finding, Manifest, Part, Removed, Repository, Role, Running, Safe, Safety, State,
@@ -28,13 +32,51 @@ impl Form {
     pub(super) fn print(self, item: &Item) {
         match self {
             Form::Text => super::print(&text(item)),
-            // Items are text, numbers and lists, so JSON can always express them.
-            Form::Json => super::print(&serde_json::to_string(item).unwrap_or_default()),
+            Form::Json => super::print(&json(item)),
         }
     }
 }
 
+/// One line of JSON. Characters that act on a terminal are escaped there, too.
+fn json(item: &Item) -> String {
+    // Items are text, numbers and lists, so JSON can always express them.
+    let line = serde_json::to_string(item).unwrap_or_default();
+    escaped(&line, |character| format!("\\u{:04x}", u32::from(character))).into_owned()
+}
+
+/// The text for people. Strings of others appear in it with their control characters escaped.
 fn text(item: &Item) -> String {
+    let shown = serde_json::to_value(item).map(with_escaped_strings).and_then(serde_json::from_value);
+    lines(shown.as_ref().unwrap_or(item))
+}
+
+fn with_escaped_strings(value: Value) -> Value {
+    match value {
+        Value::String(text) => escaped(&text, |character| character.escape_unicode().to_string()).into(),
+        Value::Array(items) => items.into_iter().map(with_escaped_strings).collect(),
+        Value::Object(members) => {
+            members.into_iter().map(|(name, value)| (name, with_escaped_strings(value))).collect()
+        }
+        other => other,
+    }
+}
+
+/// The text with an escape in place of each character that acts on a terminal: controls, and those that change the
+/// direction of text or are invisible.
+pub(super) fn escaped(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
+    let acts = |character: char| {
+        let is_format = matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        character.is_control() || is_format
+    };
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let piece = |character| if acts(character) { escape(character) } else { String::from(character) };
+    text.chars().map(piece).collect()
+}
+
+fn lines(item: &Item) -> String {
     match item {
         Item::Status(status) => self::status(status),
         Item::Repository(Repository { name, tags, more_tags }) => {
@@ -61,7 +103,9 @@ fn status(status: &Status) -> String {
     let mut line = |name: &str, text: String| lines.push(format!("{name:<16} {text}"));
     line("node", running(status.node).to_owned());
     if let Some(state) = status.state {
-        line("state", self::state(state).to_owned());
+        let is_full = status.free_bytes.zip(status.reserve_bytes).is_some_and(|(free, reserve)| free < reserve);
+        let refuses = if is_full { "; pushes are refused: less than storage.reserve is free" } else { "" };
+        line("state", format!("{}{refuses}", self::state(state)));
     }
     if let Some(program) = &status.program {
         line("program", format!("Skyberth {program}"));
@@ -69,9 +113,12 @@ fn status(status: &Status) -> String {
     if let Some(catalog) = &status.catalog {
         line("sequence", format!("{} (snapshot at {})", catalog.sequence, catalog.snapshot_sequence));
         line("journal", bytes(catalog.journal_bytes));
-        let rebuilds = count(catalog.rebuilds, "rebuild");
         let entries = if catalog.index_entries == 1 { "entry" } else { "entries" };
-        line("index", format!("{} {entries}, {rebuilds} since the start", catalog.index_entries));
+        let rebuilds = match status.node {
+            Running::Running => format!(", {} since the start", count(catalog.rebuilds, "rebuild")),
+            _ => String::new(),
+        };
+        line("index", format!("{} {entries}{rebuilds}", catalog.index_entries));
     }
     if let Some(open) = status.open_uploads {
         line("open uploads", open.to_string());

@@ -1,7 +1,7 @@
 //! The text for people, and the JSON members for programs.
 
 use super::*;
-use crate::admin::reply::Stored;
+use crate::admin::reply::{CatalogFigures, Stored};
 
 fn safety(safe: Safe, backlog: u64) -> Safety {
     Safety { backlog: Some(backlog), backlog_bytes: Some(backlog << 20), ..Safety::of(safe) }
@@ -82,4 +82,50 @@ fn findings_come_back_from_json() {
     assert!(json.starts_with(r#"{"kind":"collection","dry_run":true,"blobs":1"#), "{json}");
     assert_eq!(serde_json::from_str::<Item>(&json).unwrap(), item);
     assert!(text(&item).starts_with("would remove 1 unreferenced blob (0 B)"));
+}
+
+/// `ls` of an index with such a platform cleared the terminal.
+#[test]
+fn strings_of_others_do_not_act_on_the_terminal() {
+    let platform = "linux\u{1b}[2J\n\t/\u{202e}46dma\u{9b}\u{7f}é".to_owned();
+    let part = Part {
+        digest: format!("sha256:{}", "a".repeat(64)).parse().unwrap(),
+        bytes: Some(1),
+        role: Role::Platform,
+        media_type: None,
+        platform: Some(platform.clone()),
+        here: true,
+        copies: Vec::new(),
+    };
+    let item = Item::Part(part);
+    let shown = text(&item);
+    assert!(shown.ends_with("platform linux\\u{1b}[2J\\u{a}\\u{9}/\\u{202e}46dma\\u{9b}\\u{7f}é"), "{shown}");
+    let json = json(&item);
+    assert!(!json.contains(['\u{202e}', '\u{9b}', '\u{7f}', '\u{1b}']), "{json}");
+    assert_eq!(serde_json::from_str::<Item>(&json).unwrap(), item, "programs get it unchanged");
+    let trouble = Status { trouble: Some(platform), ..Status::of(Running::Stopped) };
+    assert!(!text(&Item::Status(Box::new(trouble))).contains('\u{1b}'));
+}
+
+/// A stopped node has not started.
+#[test]
+fn only_a_running_node_has_rebuilds_since_its_start() {
+    let said = |node| {
+        let catalog =
+            CatalogFigures { sequence: 9, snapshot_sequence: 0, journal_bytes: 100, index_entries: 7, rebuilds: 0 };
+        status(&Status { catalog: Some(catalog), ..Status::of(node) })
+    };
+    assert!(said(Running::Running).contains("7 entries, 0 rebuilds since the start"));
+    assert!(!said(Running::Stopped).contains("start"), "{}", said(Running::Stopped));
+}
+
+/// It said "ready" and nothing more, while every push was answered 507.
+#[test]
+fn a_node_on_a_full_disk_says_that_it_refuses_pushes() {
+    let said = |free| {
+        let (state, free_bytes) = (Some(State::Ready), Some(free));
+        status(&Status { state, free_bytes, reserve_bytes: Some(64), ..Status::of(Running::Running) })
+    };
+    assert!(said(63).contains("ready; pushes are refused: less than storage.reserve is free"), "{}", said(63));
+    assert!(!said(64).contains("refused"), "{}", said(64));
 }
