@@ -61,10 +61,11 @@ pub(in crate::cli) fn make(
             counts
         }
         Some(partial) => {
-            let (counts, mut file) = state.write(&head, BufWriter::new(partial.file.as_file()))?;
+            let output = Named::new(partial.file.as_file(), partial.file.path());
+            let (counts, mut file) = state.write(&head, BufWriter::new(output))?;
             file.flush()?;
             drop(file);
-            partial.file.as_file().sync_all()?;
+            partial.file.as_file().sync_all().with_context(|| format!("sync {}", partial.file.path().display()))?;
             kept.check()?;
             partial.publish()?;
             counts
@@ -136,8 +137,8 @@ struct State {
 impl State {
     fn copy(config: &Config, kept: &Kept) -> anyhow::Result<Self> {
         let path = &config.storage.data;
-        let scratch =
-            tempfile::tempdir().context("create a temporary directory for the journal (set TMPDIR to choose where)")?;
+        let scratch = tempfile::Builder::new().prefix("skyberth-backup-").tempdir();
+        let scratch = scratch.context("create a temporary directory for the journal (set TMPDIR to choose where)")?;
         // The attached portal is in the same directory and would be lost with it, so its copies do not count.
         let backend = backend::backend(&config.storage, None, &Metrics::new().backend)?;
         let mut attempt = 0;
@@ -304,6 +305,7 @@ impl Partial {
     pub(in crate::cli) fn of(target: &Place) -> anyhow::Result<Option<Self>> {
         let Place::File(target) = target else { return Ok(None) };
         ensure!(!target.is_dir(), "{} is a directory; the backup needs a file name", target.display());
+        check_replaceable(target)?;
         let mut name = target.file_name().context("the backup needs a file name")?.to_owned();
         name.push(".");
         // Readable only by its owner, since the archive contains all content of the registry.
@@ -318,9 +320,44 @@ impl Partial {
     }
 
     fn publish(self) -> anyhow::Result<()> {
+        check_replaceable(&self.target)?;
         self.file.persist(&self.target).with_context(|| format!("create {}", self.target.display()))?;
         Ok(File::open(directory_of(&self.target))?.sync_all()?)
     }
+}
+
+/// An output whose errors name its file. Those of a full disk would name only what was being copied.
+pub(super) struct Named<W> {
+    output: W,
+    path: PathBuf,
+}
+
+impl<W: Write> Named<W> {
+    pub(super) fn new(output: W, path: &Path) -> Self {
+        Named { output, path: path.to_owned() }
+    }
+
+    fn named(&self, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("write {}: {error}", self.path.display()))
+    }
+}
+
+impl<W: Write> Write for Named<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.output.write(bytes).map_err(|error| self.named(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush().map_err(|error| self.named(error))
+    }
+}
+
+/// Only a plain file may be replaced: renaming over a device, pipe or link would remove that.
+fn check_replaceable(target: &Path) -> anyhow::Result<()> {
+    let is_other = fs::symlink_metadata(target).is_ok_and(|found| !found.is_file());
+    let name = target.display();
+    ensure!(!is_other, "{name} exists and is not a plain file; write to - and redirect it there");
+    Ok(())
 }
 
 fn directory_of(file: &Path) -> &Path {

@@ -83,8 +83,9 @@ fn fill(data: &Path, input: impl Read) -> anyhow::Result<(Head, End)> {
 
 fn write_journal(path: &Path, source: &mut dyn Read) -> anyhow::Result<()> {
     let mut file = File::create_new(path).with_context(|| format!("create {}", path.display()))?;
-    archive::copy(source, |bytes| Ok(file.write_all(bytes)?))?;
-    Ok(file.sync_all()?)
+    let failed = || format!("write {}", path.display());
+    archive::copy(source, |bytes| file.write_all(bytes).with_context(failed))?;
+    file.sync_all().with_context(failed)
 }
 
 /// `blobs/sha256/ab/abcd…`
@@ -99,7 +100,7 @@ fn write_content(store: &ContentStore, digest: &Digest, length: u64, source: &mu
     let algorithm = digest.algorithm().context("unknown digest algorithm")?;
     let (staged, mut hasher, mut offset) = (store.stage(length)?, Hasher::new(algorithm), 0);
     archive::copy(source, |bytes| {
-        staged.write_at(bytes, offset)?;
+        staged.write_at(bytes, offset).with_context(|| format!("write the content of {digest}"))?;
         hasher.update(bytes);
         offset += bytes.len() as u64;
         Ok(())

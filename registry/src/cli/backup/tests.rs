@@ -1,8 +1,10 @@
 //! Archives that are complete, cut off, or damaged.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 
 use super::archive::{self, ArchiveWriter, Content, Counts, FORMAT, Head};
+use super::make::Named;
+use super::{Partial, Place};
 
 fn head() -> Head {
     let (program, journal) = ("0".into(), "00".repeat(16));
@@ -90,4 +92,30 @@ fn entries_that_no_backup_has_are_refused_unread() {
     header.set_size(8 << 30);
     header.set_cksum();
     assert!(read(header.as_bytes()).unwrap_err().contains("a name of 8589934592 bytes"));
+}
+
+/// The backup renamed its file over them: a device was then a plain file.
+#[test]
+fn only_plain_files_are_replaced() {
+    let place = tempfile::tempdir().unwrap();
+    let (link, socket, file) = (place.path().join("link"), place.path().join("socket"), place.path().join("file"));
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::fs::write(&file, "an earlier backup").unwrap();
+    for other in [&link, &socket] {
+        let error = Partial::of(&Place::File(other.clone())).unwrap_err().to_string();
+        assert!(error.contains("is not a plain file"), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 3, "nothing was created");
+    assert!(Partial::of(&Place::File(file)).unwrap().is_some());
+}
+
+/// The error of a full disk named no file.
+#[test]
+fn an_output_that_fails_is_named() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut output = std::io::BufWriter::new(Named::new(full, "backups/a.tar".as_ref()));
+    let error = output.write_all(b"x").and_then(|()| output.flush()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    assert!(error.to_string().starts_with("write backups/a.tar: "), "{error}");
 }
