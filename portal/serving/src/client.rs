@@ -10,9 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::forwarded;
 
-/// The number of proxies that are examined between this server and a client; no real chain is as long.
-const MAX_HOPS: usize = 32;
-
 /// A network of proxies, such as `10.0.0.0/8`, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -77,7 +74,7 @@ impl TrustedProxies {
         if !self.trust(client) {
             return client;
         }
-        for hop in forwarded::clients(headers).iter().rev().take(MAX_HOPS) {
+        for hop in forwarded::clients(headers).iter().rev().take(forwarded::MAX_HOPS) {
             let Some(address) = hop else { break };
             client = address.to_canonical();
             if !self.trust(client) {

@@ -6,6 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName};
 
+/// The number of proxies that are examined between this server and a client; no real chain is as long.
+pub(crate) const MAX_HOPS: usize = 32;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -28,20 +31,29 @@ pub(crate) struct Origin {
     pub(crate) port: Option<u16>,
 }
 
-/// The first proxy's values, because the client spoke to that one. They are unchecked text.
-pub(crate) fn origin(headers: &HeaderMap) -> Origin {
-    let first = |name: &HeaderName| elements(headers, name).next();
+/// The values that the proxy beside the client wrote, since the client spoke to that one. They are unchecked text.
+///
+/// An element of `Forwarded` is that proxy's if it names the client: see [`crate::TrustedProxies::client`]. In lists of
+/// `X-Forwarded-*`, only the rightmost value was surely written by a proxy; the others may be the client's.
+pub(crate) fn origin(headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Origin {
+    let last = |name: &HeaderName| elements(headers, name).last();
     let own = [X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT];
     if own.iter().any(|name| headers.contains_key(name)) {
         return Origin {
-            proto: first(&X_FORWARDED_PROTO).map(|proto| proto.to_ascii_lowercase()),
-            host: first(&X_FORWARDED_HOST),
-            port: first(&X_FORWARDED_PORT).and_then(|port| port.parse().ok()),
+            proto: last(&X_FORWARDED_PROTO).map(|proto| proto.to_ascii_lowercase()),
+            host: last(&X_FORWARDED_HOST),
+            port: last(&X_FORWARDED_PORT).and_then(|port| port.parse().ok()),
         };
     }
-    let Some(element) = first(&FORWARDED) else { return Origin::default() };
-    let proto = parameter(&element, "proto").map(|proto| proto.to_ascii_lowercase());
-    Origin { proto, host: parameter(&element, "host"), port: None }
+    let by_proxy =
+        |element: &String| parameter(element, "for").and_then(|name| address(&name)).is_some_and(&is_trusted);
+    let all: Vec<String> = elements(headers, &FORWARDED).collect();
+    let recent = all.iter().rev().take(MAX_HOPS);
+    let Some(element) = recent.clone().find(|element| !by_proxy(element)).or(recent.last()) else {
+        return Origin::default();
+    };
+    let proto = parameter(element, "proto").map(|proto| proto.to_ascii_lowercase());
+    Origin { proto, host: parameter(element, "host"), port: None }
 }
 
 /// The elements of a list header over all its lines. Bytes that are no text spoil only the element that they stand in: a

@@ -15,7 +15,11 @@ impl TrustedProxies {
     /// peer tells them by `X-Forwarded-Proto`, `-Host` and `-Port`, or by `Forwarded`. Otherwise they are `http` and
     /// the request's own host. `None` if there is no host that is valid in a URL.
     pub fn origin(&self, peer: IpAddr, uri: &Uri, headers: &HeaderMap) -> Option<String> {
-        let said = if self.trust(peer) { forwarded::origin(headers) } else { forwarded::Origin::default() };
+        let said = if self.trust(peer) {
+            forwarded::origin(headers, |hop| self.trust(hop))
+        } else {
+            forwarded::Origin::default()
+        };
         let scheme = said.proto.filter(|proto| matches!(proto.as_str(), "http" | "https"));
         let scheme = scheme.unwrap_or_else(|| "http".to_owned());
         let own = || match uri.authority() {
@@ -74,7 +78,7 @@ mod tests {
         for (lines, expected) in [
             (vec![], "http://inner:5000"),
             (vec![("x-forwarded-proto", "https"), ("x-forwarded-host", "a.example")], "https://a.example"),
-            (vec![("x-forwarded-proto", "HTTPS, http"), ("x-forwarded-host", "a.example, b")], "https://a.example"),
+            (vec![("x-forwarded-proto", "http, HTTPS"), ("x-forwarded-host", "evil, a.example")], "https://a.example"),
             (vec![("x-forwarded-host", "a"), ("x-forwarded-port", "8080")], "http://a:8080"),
             (vec![("x-forwarded-host", "a:1"), ("x-forwarded-port", "8080")], "http://a:1"),
             (vec![("x-forwarded-host", "[::1]"), ("x-forwarded-port", "8080")], "http://[::1]:8080"),
@@ -82,6 +86,12 @@ mod tests {
             (vec![("x-forwarded-proto", "gopher"), ("x-forwarded-host", "a\"b")], "http://inner:5000"),
             (vec![("forwarded", "for=192.0.2.1;proto=https;host=\"a.example:444\"")], "https://a.example:444"),
             (vec![("forwarded", "proto=https;host=b"), ("x-forwarded-host", "a")], "http://a"),
+            // The first element was written by the client.
+            (vec![("forwarded", "for=9.9.9.9;host=evil, for=1.1.1.1;host=good;proto=https")], "https://good"),
+            (vec![("forwarded", "host=evil, host=good")], "http://good"),
+            // The client spoke to the first of two trusted proxies.
+            (vec![("forwarded", "host=evil, for=1.1.1.1;host=good, for=10.0.0.2;host=inner")], "http://good"),
+            (vec![("forwarded", "for=10.0.0.3;host=good, for=10.0.0.2;host=inner")], "http://good"),
         ] {
             let lines: Vec<_> = lines.into_iter().chain([host]).collect();
             assert_eq!(origin("10.0.0.1", &lines).as_deref(), Some(expected), "{lines:?}");
