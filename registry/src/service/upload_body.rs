@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use content_store::Upload;
+use content_store::{Mark, Upload};
 use futures_util::Stream;
 use serving::{Frames, Incomplete, pass_on};
 use tokio::task::JoinError;
@@ -47,14 +47,19 @@ where
 }
 
 fn write(upload: &mut Upload, plan: &Plan, frames: Frames) -> Result<(), Error> {
-    let mark = upload.mark();
-    let start = upload.offset();
-    match append_all(upload, plan, frames) {
+    let (mark, start) = (upload.mark(), upload.offset());
+    let mut synced = mark.clone();
+    match append_all(upload, plan, frames, &mut synced) {
         Ok(()) => {}
-        // The received part of a ranged chunk is kept. GET and 416 tell the client where to continue.
-        Err(Error::BodyBroken) if plan.exactly.is_some() => {
-            let _turn = plan.sync.as_ref().map(ClientTurns::take);
-            upload.sync_point()?;
+        // A client or a stop may end a body anywhere. The received part of a ranged chunk is kept; of a stream, as much as
+        // after a crash. GET and 416 tell the client where to continue.
+        Err(Error::BodyBroken) => {
+            if plan.exactly.is_some() {
+                let _turn = plan.sync.as_ref().map(ClientTurns::take);
+                upload.sync_point()?;
+            } else {
+                upload.roll_back(synced)?;
+            }
             return Err(Error::BodyBroken);
         }
         Err(error) => {
@@ -71,7 +76,8 @@ fn write(upload: &mut Upload, plan: &Plan, frames: Frames) -> Result<(), Error> 
     Ok(())
 }
 
-fn append_all(upload: &mut Upload, plan: &Plan, mut frames: Frames) -> Result<(), Error> {
+/// Appends the whole body. `synced` is set to each sync point on the way.
+fn append_all(upload: &mut Upload, plan: &Plan, mut frames: Frames, synced: &mut Mark) -> Result<(), Error> {
     let start = upload.offset();
     while let Some(data) = frames.read().map_err(|Incomplete| Error::BodyBroken)? {
         let end = upload.offset() + data.len() as u64;
@@ -85,6 +91,9 @@ fn append_all(upload: &mut Upload, plan: &Plan, mut frames: Frames) -> Result<()
         }
         plan.staged.add(data.len() as u64)?;
         upload.append(&data)?;
+        if upload.is_synced() {
+            *synced = upload.mark();
+        }
     }
     match plan.exactly {
         Some(exactly) if upload.offset() - start != exactly => Err(wrong_length(upload, start, exactly)),
@@ -98,5 +107,42 @@ fn wrong_length(upload: &Upload, start: u64, exactly: u64) -> Error {
     Error::ChunkSizeInvalid {
         why: format!("Content-Range states {exactly} bytes, but the body has another length"),
         progress,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use content_store::{ContentStore, UploadId};
+
+    use super::super::staging::Staging;
+    use super::*;
+    use crate::testing::Fixture;
+
+    const MIB: usize = 1 << 20;
+
+    /// A stop, or a client that left, threw away what a crash would have kept.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_stream_that_ends_early_keeps_the_bytes_up_to_its_last_sync_point() {
+        let place = tempfile::tempdir().unwrap();
+        let store = ContentStore::open(place.path()).unwrap();
+        let upload = store.create_upload(&UploadId::from_random([7; 16]), "a", None).unwrap();
+        let fixture = Fixture::new(Duration::from_hours(1));
+        let staged = Arc::new(Staging::new(fixture.registry.catalog().clone()).of_existing(0));
+        let plan = || Plan { exactly: None, max_blob_size: 0, sync: None, staged: Arc::clone(&staged) };
+        let sent = (0..70).map(|_| Ok(Bytes::from(vec![7; MIB]))).chain([Err(Error::BodyBroken)]);
+        let (upload, outcome) = receive(Box::new(upload), plan(), &mut futures_util::stream::iter(sent)).await.unwrap();
+        assert!(matches!(outcome, Err(Error::BodyBroken)), "{outcome:?}");
+        assert_eq!(upload.offset(), 64 * MIB as u64);
+        // Without a further sync point, the stream is as the request found it.
+        let sent = [Ok(Bytes::from_static(b"more")), Err(Error::BodyBroken)];
+        let (upload, _) = receive(upload, plan(), &mut futures_util::stream::iter(sent)).await.unwrap();
+        assert_eq!(upload.offset(), 64 * MIB as u64);
+        let rest = [Ok(Bytes::from(vec![7; MIB]))];
+        let (upload, outcome) = receive(upload, plan(), &mut futures_util::stream::iter(rest)).await.unwrap();
+        outcome.unwrap();
+        let whole = crate::oci::Digest::of(crate::oci::Algorithm::Sha256, &vec![7; 65 * MIB]);
+        assert!((*upload).finish(&whole).is_ok(), "the hash covers the kept bytes only");
     }
 }

@@ -129,6 +129,11 @@ impl Upload {
         self.session.offset()
     }
 
+    /// True if all received bytes survive a power cut.
+    pub fn is_synced(&self) -> bool {
+        self.session.synced() == self.offset()
+    }
+
     /// The algorithm of the running hash.
     pub fn algorithm(&self) -> Algorithm {
         self.hasher.algorithm()
