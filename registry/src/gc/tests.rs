@@ -120,7 +120,7 @@ async fn a_manifest_brings_an_overdue_blob_back() {
     assert!(fixture.has(&digest).await);
     fixture.collect().await;
     let reference = Reference::Digest(manifest);
-    fixture.registry.delete_manifest(&Caller::local(), &fixture.repository, &reference).await.unwrap();
+    fixture.registry.delete_manifest(&Caller::local(), &fixture.repository, &reference, None).await.unwrap();
     assert!(fixture.has(&digest).await, "its grace period starts with the delete");
 }
 
@@ -161,7 +161,7 @@ async fn absent_blobs_have_no_grace_period() {
     };
     let (registry, repository, caller) = (&fixture.registry, &fixture.repository, Caller::local());
     let pushed = registry.put_manifest(&caller, repository, push).await.unwrap();
-    registry.delete_manifest(&caller, repository, &Reference::Digest(pushed.digest)).await.unwrap();
+    registry.delete_manifest(&caller, repository, &Reference::Digest(pushed.digest), None).await.unwrap();
     for from in [None, Some("other".parse().unwrap())] {
         let mount = Start::Mount(absent(100), from);
         let started = registry.begin_upload(&caller, repository, mount).await.unwrap();

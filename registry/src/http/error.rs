@@ -123,7 +123,7 @@ impl HttpError {
             Error::BlobUnknown => plain(S::NOT_FOUND, "BLOB_UNKNOWN"),
             Error::ManifestUnknown => plain(S::NOT_FOUND, "MANIFEST_UNKNOWN"),
             Error::UploadUnknown => plain(S::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
-            Error::ChunkOutOfOrder(progress) => {
+            Error::ChunkOutOfOrder(progress) | Error::ContentRangeInvalid(progress) => {
                 plain(S::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID").with_progress(repository, progress)
             }
             Error::UploadBusy(progress) => {

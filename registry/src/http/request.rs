@@ -51,7 +51,7 @@ impl Request {
         };
         match header.to_str().ok().and_then(parse_content_range) {
             Some(range) => Ok(Chunk::Range { first: range.first, last: range.last }),
-            None => Err(Error::ChunkOutOfOrder(progress()?)),
+            None => Err(Error::ContentRangeInvalid(progress()?)),
         }
     }
 }
@@ -102,6 +102,23 @@ mod tests {
         assert_eq!(page_limit("n=7000", 100), Some(100));
         for bad in ["n=-1", "n=x", "n=%20", "n=9223372036854775808"] {
             assert_eq!(page_limit(bad, 100), None, "{bad}");
+        }
+    }
+
+    /// It was told that its chunk began elsewhere.
+    #[test]
+    fn a_malformed_content_range_is_called_so() {
+        let progress = || Ok(Progress { id: content_store::UploadId::from_random([7; 16]), offset: 10 });
+        for (text, wanted) in [("x", None), ("5-1", None), ("10-19", Some(Chunk::Range { first: 10, last: 19 }))] {
+            let headers = HeaderMap::from_iter([(CONTENT_RANGE, text.parse().unwrap())]);
+            let request = Request { caller: Caller::local(), headers, query: Query::parse_uri(None) };
+            match request.chunk(progress) {
+                Ok(chunk) => assert_eq!(Some(chunk), wanted),
+                Err(error) => {
+                    assert_eq!(wanted, None);
+                    assert!(error.to_string().starts_with("Content-Range must be FIRST-LAST"), "{error}");
+                }
+            }
         }
     }
 

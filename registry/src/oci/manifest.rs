@@ -93,12 +93,19 @@ impl Manifest {
         if depth(text) > MAX_DEPTH {
             return Err(InvalidManifest(format!("the manifest nests deeper than {MAX_DEPTH} levels")).into());
         }
+        if !text.trim_start().starts_with('{') {
+            return Err(InvalidManifest("the manifest is not a JSON object".into()).into());
+        }
         let wire = Wire::read(text, max_references)?;
         let own = wire.media_type.as_deref().map(|text| known_kind("mediaType", text)).transpose()?.flatten();
         keys::check(text)?;
         check_schema_version(wire.schema_version)?;
         let kind = kind(stated, own, &wire)?;
         check_shape(kind, &wire)?;
+        // Text without spaces and control characters, as in a media type (RFC 6838).
+        if wire.artifact_type.as_ref().is_some_and(|kind| !kind.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(InvalidManifest("artifactType is not a media type".into()).into());
+        }
         let subject = wire.subject.as_ref().map(|subject| subject.check("subject")).transpose()?;
         // A referrer may be pushed before its subject.
         let subject = subject.map(|subject| Referenced { may_be_absent: true, ..subject });

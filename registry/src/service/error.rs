@@ -37,6 +37,9 @@ pub enum Error {
     /// A chunk does not start at the session's offset.
     #[error("chunk does not begin at the session's offset, {}", .0.offset)]
     ChunkOutOfOrder(Progress),
+    /// A chunk's `Content-Range` is malformed.
+    #[error("Content-Range must be FIRST-LAST; the session's offset is {}", .0.offset)]
+    ContentRangeInvalid(Progress),
     /// `Content-Range` differs from the bytes received.
     #[error("{why}")]
     ChunkSizeInvalid {

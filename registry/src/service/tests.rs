@@ -173,7 +173,7 @@ async fn a_stored_manifest_with_too_many_references_can_be_pulled_and_deleted() 
     let (registry, repository) = (&fixture.registry, &fixture.repository);
     assert!(matches!(fixture.try_push_manifest(&blob, 5).await, Err(Error::TooManyReferences { limit: 0 })));
     registry.get_manifest(repository, &reference).await.unwrap();
-    registry.delete_manifest(&Caller::local(), repository, &reference).await.unwrap();
+    registry.delete_manifest(&Caller::local(), repository, &reference, None).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,7 +80,7 @@ fn weight(command: &Command, index: Option<&Index>) -> usize {
         Command::PutManifest { manifest, tags, .. } => 1 + tags.len() + weight_of(manifest),
         Command::UntagManifest { .. } => MOST_TAGS_AT_ONCE,
         // A fault shows again when the writer reads the record.
-        Command::DeleteManifest { repository, digest } => {
+        Command::DeleteManifest { repository, digest, .. } => {
             let stored = index.and_then(|index| queries::manifest_bytes(index, repository, digest).ok().flatten());
             1 + stored.unwrap_or(0) / BYTES_OF_A_DIGEST
         }

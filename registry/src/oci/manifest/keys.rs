@@ -43,15 +43,19 @@ pub(super) fn check(json: &str) -> Result<(), InvalidManifest> {
 #[derive(Clone, Copy)]
 enum Part {
     Manifest,
-    /// A descriptor, or a list of descriptors.
-    Descriptors,
+    Descriptor,
+    /// A list of descriptors.
+    List,
 }
 
 impl Part {
     /// The part under this key.
     fn at(self, key: &str) -> Option<Part> {
-        let is_descriptor = matches!(key, "config" | "layers" | "manifests" | "subject" | "blobs");
-        (matches!(self, Part::Manifest) && is_descriptor).then_some(Part::Descriptors)
+        match (self, key) {
+            (Part::Manifest, "config" | "subject") => Some(Part::Descriptor),
+            (Part::Manifest, "layers" | "manifests" | "blobs") => Some(Part::List),
+            _ => None,
+        }
     }
 }
 
@@ -95,7 +99,11 @@ impl<'de> Visitor<'de> for Part {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element_seed(self)?.is_some() {}
+        if !matches!(self, Part::List) {
+            // Our parser would take its items for the fields of the object, in order; Go's would not.
+            return Err(A::Error::custom("a list stands where an object must"));
+        }
+        while list.next_element_seed(Part::Descriptor)?.is_some() {}
         Ok(())
     }
 
@@ -157,13 +165,19 @@ mod tests {
             ("{\"k\":1,\"\u{212a}\":2}", "\"\u{212a}\""),
             (r#"{"config":{"digest":"a","Digest":"b"}}"#, r#""Digest""#),
             (r#"{"layers":[{},{"URLs":[]}]}"#, r#""URLs""#),
-            (r#"{"layers":[[{"size":1,"SIZE":2}]]}"#, r#""SIZE""#),
             (r#"{"manifests":[{"mediatype":""}]}"#, r#""mediatype""#),
             (r#"{"subject":{"ſize":1}}"#, r#""ſize""#),
             (r#"{"blobs":[{"a":1,"a":1}]}"#, r#""a""#),
         ] {
             let said = refused(json).unwrap_or_default();
             assert!(said.contains(key), "{json}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        for json in ["[]", r#"{"config":[]}"#, r#"{"subject":["a/b","sha256:00",1]}"#, r#"{"layers":[[]]}"#] {
+            assert!(refused(json).is_some_and(|said| said.contains("a list stands where an object must")), "{json}");
         }
     }
 

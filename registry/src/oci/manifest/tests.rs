@@ -69,10 +69,25 @@ fn what_is_no_manifest_is_refused() {
         &with(&format!(r#""layers":[{}]"#, CONFIG.replace(":2}", ":9223372036854775808}"))),
         &with(&format!(r#""layers":[{}]"#, CONFIG.replace(":2}", r#":2,"data":"e30K"}"#))),
         &format!("{} x", with(r#""layers":[]"#)),
+        &with(r#""artifactType":"a b\n""#),
     ] {
         assert!(parse(bad).is_err(), "{bad}");
     }
     assert!(parse_as(Some(OCI_IMAGE), b"{\"schemaVersion\":2,\"x\":\"\xff\"}").is_err());
+}
+
+#[test]
+fn reasons_name_no_type_of_this_program() {
+    for (bad, wanted) in [
+        ("[]", "is not a JSON object"),
+        (" null", "is not a JSON object"),
+        (r#"{"config":5}"#, "expected an object"),
+        (r#"{"config":["a/b","sha256:00",1,null,null]}"#, "a list stands where an object must"),
+        (r#"{"schemaVersion":2,"config":[]}"#, "an object"),
+    ] {
+        let said = parse(bad).unwrap_err().to_string();
+        assert!(said.contains(wanted) && !said.contains("struct"), "{bad}: {said}");
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(super) struct Wire {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 pub(super) struct WireDescriptor {
     pub(super) media_type: Option<String>,
     pub(super) digest: String,
