@@ -84,8 +84,8 @@ pub async fn collect(registry: &Arc<Registry>, dry_run: bool) -> Result<Collecte
     if !dry_run {
         registry.content.sweep_unit_hashes().await?;
     }
-    registry.metrics.gc_runs.inc();
     if !dry_run {
+        registry.metrics.gc_runs.inc();
         let count = |kind, n| {
             registry.metrics.gc_collected.get_or_create(&GarbageLabel { kind }).inc_by(n);
         };

@@ -61,7 +61,8 @@ pub(super) async fn metrics(app: &App, request: &Request) -> Answer {
     if let Ok(free) = app.registry.blocking(ContentStore::free_space).await {
         app.metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
     }
-    let accepts = status.state == CatalogState::Ready && !app.registry.store().is_troubled();
+    let has_room = app.registry.blocking(|store| Ok(store.has_room())).await.unwrap_or(false);
+    let accepts = status.state == CatalogState::Ready && !app.registry.store().is_troubled() && has_room;
     let gauges = [
         (&app.metrics.accepts_pushes, accepts.into()),
         (&app.metrics.backlog, backlog.count),

@@ -100,14 +100,27 @@ mod tests {
         }
     }
 
+    /// `docs/reference/logs.md` shows this line.
+    #[test]
+    fn control_characters_of_clients_are_escaped_in_quotes_in_both_formats() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let text = logged_by("info", format, || tracing::info!(path = serving::loggable(b"a\tb", 10), "request"));
+            assert!(text.contains(r#""a\\x09b""#), "{text}");
+        }
+    }
+
     fn logged(level: &str, format: LogFormat) -> String {
+        logged_by(level, format, || {
+            tracing::info!(size_bytes = 7, "blob stored");
+            tracing::debug!("detail");
+        })
+    }
+
+    fn logged_by(level: &str, format: LogFormat, log: impl FnOnce()) -> String {
         let memory = Memory::default();
         let writer = memory.clone();
         let config = Log { level: level.into(), format, access: AccessLog::Off };
-        tracing::subscriber::with_default(subscriber(&config, move || writer.clone()).unwrap(), || {
-            tracing::info!(size_bytes = 7, "blob stored");
-            tracing::debug!("detail");
-        });
+        tracing::subscriber::with_default(subscriber(&config, move || writer.clone()).unwrap(), log);
         let bytes = memory.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }

@@ -177,7 +177,7 @@ impl Metrics {
 
     fn register_content(&self, to: &mut Registry) {
         add(to, "uploads_open", "Open upload sessions", &self.uploads_open);
-        add(to, "blobs_pushed", "Blobs uploaded to a repository", &self.blobs_pushed);
+        add(to, "blobs_pushed", "Finished uploads of blobs, also of blobs that were there before", &self.blobs_pushed);
         add(to, "manifests_pushed", "Manifests pushed", &self.manifests_pushed);
         add_bytes(to, "stored", "Bytes of pushed blobs and manifests", &self.stored_bytes);
         let help = "Blobs and manifests in local files at the last count, minutes ago at most";
@@ -186,14 +186,14 @@ impl Metrics {
         add_bytes(to, "content", help, &self.content_bytes);
         let help = "Bytes that can still be written to the disk of the data directory";
         add_bytes(to, "disk_free", help, &self.disk_free_bytes);
-        let help = "1 if pushes are accepted, 0 while the node is read-only or its disk fails";
+        let help = "1 if pushes are accepted, 0 while the node is read-only, or its disk fails or is full";
         add(to, "accepts_pushes", help, &self.accepts_pushes);
     }
 
     fn register_upkeep(&self, to: &mut Registry) {
         add(to, "journal_commits", "Batches of changes synced to the journal", &self.journal_commits);
         add(to, "index_rebuilds", "Rebuilds of the index while the node ran", &self.index_rebuilds);
-        add(to, "gc_runs", "Finished garbage collections", &self.gc_runs);
+        add(to, "gc_runs", "Finished garbage collections, without dry runs", &self.gc_runs);
         let help = "Unreferenced blobs and idle uploads removed by garbage collection";
         add(to, "gc_collected", help, &self.gc_collected);
         add_bytes(to, "gc_collected", "Bytes removed by garbage collection", &self.gc_collected_bytes);

@@ -138,6 +138,11 @@ impl ContentStore {
             .map_err(StoreError::io("keep the reserve of", root))
     }
 
+    /// True if uploads are accepted now: there is room beside the reserve.
+    pub fn has_room(&self) -> bool {
+        self.sessions().check_room(1).is_ok()
+    }
+
     fn sessions(&self) -> &Sessions<UploadState> {
         &self.0.sessions
     }

@@ -124,6 +124,7 @@ fn an_append_into_the_reserve_takes_nothing_each_time() {
     let fixture = Fixture::new();
     drop(fixture.create(Algorithm::Sha256));
     let store = ContentStore::open_with_reserve(fixture.directory.path(), u64::MAX).unwrap();
+    assert!(!store.has_room() && fixture.store.has_room(), "as its operator is told");
     let mut upload = store.open_upload(&id()).unwrap().unwrap();
     for _ in 0..2 {
         assert!(upload.append(b"x").unwrap_err().is_disk_full());
