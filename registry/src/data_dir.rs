@@ -193,8 +193,11 @@ impl DataDir {
     }
 
     /// True if the directory has a marker; changes nothing.
-    pub fn exists(path: &Path) -> bool {
-        path.join(MARKER).exists()
+    ///
+    /// Errors: [`DataDirError::Io`] if that cannot be told, such as in another user's directory.
+    pub fn exists(path: &Path) -> Result<bool, DataDirError> {
+        let marker = path.join(MARKER);
+        marker.try_exists().map_err(|source| DataDirError::Io { path: marker.clone(), source })
     }
 
     /// The id of this directory's journal, once it has been created.
@@ -220,7 +223,7 @@ impl DataDir {
 
     /// The recorded name of the attached portal in this directory; `None` if it never started.
     pub fn name_in(path: &Path) -> Result<Option<String>, DataDirError> {
-        if DataDir::exists(path) { Ok(read_marker(path)?.recorded_as) } else { Ok(None) }
+        if DataDir::exists(path)? { Ok(read_marker(path)?.recorded_as) } else { Ok(None) }
     }
 
     /// Path of the directory.
@@ -269,7 +272,7 @@ impl NewDataDir {
         let at = |source| DataDirError::Io { path: path.to_owned(), source };
         make_durable(path).map_err(at)?;
         let is_empty =
-            || -> Result<bool, DataDirError> { Ok(DataDir::is_ours_or_empty(path)? && !DataDir::exists(path)) };
+            || -> Result<bool, DataDirError> { Ok(DataDir::is_ours_or_empty(path)? && !DataDir::exists(path)?) };
         // Checked twice. Before locking: a foreign directory gets no lock file. After locking: no node started in
         // between.
         if !is_empty()? {
@@ -432,6 +435,16 @@ mod tests {
         fs::create_dir(folder.path().join(LOST_AND_FOUND)).unwrap();
         drop(DataDir::open(folder.path(), Kind::Registry).unwrap());
         assert!(DataDir::open(folder.path(), Kind::Registry).is_ok());
+    }
+
+    /// Another user's directory was called no data directory. Root can see those, but nobody can look below a file.
+    #[test]
+    fn a_directory_that_cannot_be_looked_at_is_not_called_foreign() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "x").unwrap();
+        assert!(matches!(DataDir::exists(&file), Err(DataDirError::Io { .. })));
+        assert!(matches!(DataDir::exists(&folder.path().join("absent")), Ok(false)));
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl AttachedPortal {
         let (path, options) = (data_dir::attached_portal(node.data.path()), alone::options(config));
         let registry = Arc::clone(&node.registry);
         let opening = spawn_blocking(move || -> anyhow::Result<_> {
-            if !DataDir::exists(&path) {
+            if !DataDir::exists(&path)? {
                 begin_empty(&registry)?;
             }
             let mut data = DataDir::open(&path, Kind::Portal)?;
@@ -127,7 +127,7 @@ impl Beside {
                 let note = format!("the portal at {} runs in this process and keeps its copy in {shown}", own.url);
                 Beside { portal: Some(own.clone()), note: Some(note) }
             }
-            None if DataDir::exists(&place) => {
+            None if DataDir::exists(&place).unwrap_or(false) => {
                 let note = format!("{shown} is left from a start with --with-portal; this process does not use it");
                 Beside { portal: None, note: Some(note) }
             }
@@ -139,7 +139,7 @@ impl Beside {
     /// whatever the configuration says now. So content placed there is not reported as lost. The portal is not asked.
     pub(super) fn of_stopped(config: &Config) -> anyhow::Result<Self> {
         let place = data_dir::attached_portal(&config.storage.data);
-        if !DataDir::exists(&place) && !config.portal.attached {
+        if !DataDir::exists(&place)? && !config.portal.attached {
             return Ok(Beside::default());
         }
         let note = format!("the portal with a copy in {} does not run now", place.display());
@@ -172,7 +172,7 @@ pub(super) fn greet(attached: Option<&AttachedPortal>, node: &Node, tasks: &Task
     for note in node.registry.notes() {
         print(&format!("note:           {note}"));
     }
-    if !DataDir::exists(&data_dir::attached_portal(node.data.path())) {
+    if !DataDir::exists(&data_dir::attached_portal(node.data.path())).unwrap_or(false) {
         return;
     }
     let (registry, stop) = (Arc::clone(&node.registry), stop.clone());

@@ -58,15 +58,23 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
 }
 
+/// What to do where the system refuses.
+const AS_ITS_USER: &str = "run this command as the user of the node";
+
 /// The node that accepts commands on a data directory, if there is one.
 pub(super) fn running(path: &Path) -> anyhow::Result<Option<Connection>> {
-    ensure!(DataDir::exists(path), "{} is not a Skyberth data directory", path.display());
+    let exists = DataDir::exists(path).context(AS_ITS_USER)?;
+    ensure!(exists, "{} is not a Skyberth data directory", path.display());
     match Connection::open(&data_dir::socket(path)) {
         // A copy may contain another user's socket. If no node has the directory's lock, none accepts commands there.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            DataDir::open_to_read(path, Kind::Registry)
-                .context("another user's node runs there: run this command as that user")?;
-            Ok(None)
+            match DataDir::open_to_read(path, Kind::Registry) {
+                Ok(_) => Ok(None),
+                Err(error @ DataDirError::InUse(_)) => {
+                    Err(error).context("another user's node runs there: run this command as that user")
+                }
+                Err(error) => Err(error).context(AS_ITS_USER),
+            }
         }
         Err(error) if error.kind() == ErrorKind::TimedOut => bail!(NotAnswering),
         connection => connection.with_context(|| format!("ask the node on {}", path.display())),
