@@ -48,8 +48,8 @@ pub(crate) fn origin(headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -
     let by_proxy =
         |element: &String| parameter(element, "for").and_then(|name| address(&name)).is_some_and(&is_trusted);
     let all: Vec<String> = elements(headers, &FORWARDED).collect();
-    let recent = all.iter().rev().take(MAX_HOPS);
-    let Some(element) = recent.clone().find(|element| !by_proxy(element)).or(recent.last()) else {
+    let recent = &all[all.len().saturating_sub(MAX_HOPS)..];
+    let Some(element) = recent.iter().rev().find(|element| !by_proxy(element)).or(recent.first()) else {
         return Origin::default();
     };
     let proto = parameter(element, "proto").map(|proto| proto.to_ascii_lowercase());
