@@ -283,7 +283,7 @@ fn no_fault_repeats_a_secret() {
         assert!(!number.to_string().contains("71318"), "{number}");
     }
     let quoted = load("[portal]\napi_keys = 'SECRET'\n", &[], Flags::default()).unwrap_err().to_string();
-    assert!(quoted.contains(r#"portal.api_keys"#) && quoted.contains("must be a list") && !quoted.contains("SECRET"));
+    assert!(quoted.contains("portal.api_keys") && quoted.contains("must be a list") && !quoted.contains("SECRET"));
     for (variable, url) in [
         ("SKYBERTH_STORAGE_SKYNET_PORTALS", "http://u:SECRET@h"),
         ("SKYBERTH_STORAGE_SKYNET_PORTALS", "http://h/?key=SECRET"),

@@ -337,18 +337,18 @@ impl<W: Write> Named<W> {
         Named { output, path: path.to_owned() }
     }
 
-    fn named(&self, error: io::Error) -> io::Error {
+    fn named(&self, error: &io::Error) -> io::Error {
         io::Error::new(error.kind(), format!("write {}: {error}", self.path.display()))
     }
 }
 
 impl<W: Write> Write for Named<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.output.write(bytes).map_err(|error| self.named(error))
+        self.output.write(bytes).map_err(|error| self.named(&error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.output.flush().map_err(|error| self.named(error))
+        self.output.flush().map_err(|error| self.named(&error))
     }
 }
 
