@@ -36,7 +36,6 @@ const CASES: &[Case] = &[
     ("uploads at once leave the reserve free", account::uploads_at_once),
     ("uploads to registry and attached portal at once leave the reserve free", account::with_a_portal),
     ("a manifest of 30,000 references is deleted on a disk full to its reserve", account::large_delete),
-    ("500 deletes on a disk that another process keeps full", account::deletes_on_a_filled_disk),
     ("filled to the last byte by another process", filled::running),
     ("filled to the last byte, killed, started while full", filled::restarted),
     ("read-only at the first start is refused", read_only::fresh),
