@@ -17,10 +17,13 @@
 //!
 //! A portal has its own directory, with the same marker and lock. The crate `portal` describes the rest of it.
 
+mod closed;
+mod empty;
+
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,13 +31,15 @@ use std::time::{Duration, Instant};
 use content_store::replace_file;
 use serde::{Deserialize, Serialize};
 
+use closed::close_to_others;
+use empty::is_empty;
+pub(crate) use empty::{LOST_AND_FOUND, PARTS};
+
 /// The newest layout that this program reads, and the one that it writes.
 const FORMAT: u32 = 1;
 const MARKER: &str = "skyberth.json";
 const MARKER_IN_THE_MAKING: &str = "skyberth.json.tmp";
 const LOCK: &str = "lock";
-/// Directory that mkfs makes at the root of a file system.
-pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
 /// Why a directory cannot be used as a data directory.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +153,7 @@ impl DataDir {
         if !DataDir::is_ours_or_empty(path)? {
             return Err(DataDirError::Foreign(path.to_owned()));
         }
+        close_to_others(path).map_err(at)?;
         let lock = lock(path)?;
         if !path.join(MARKER).exists() {
             // The marker comes first, so that after a crash the directory does not look foreign.
@@ -174,17 +180,10 @@ impl DataDir {
         DataDir { _lock: None, ..self }
     }
 
-    /// True if a node may be opened on this existing directory; changes nothing. Three entries do not count:
-    /// `lost+found`, which a new ext4 file system has, and the two files that a crash may leave before the marker
-    /// exists.
+    /// True if a node may be opened on this existing directory; changes nothing.
     pub fn is_ours_or_empty(path: &Path) -> Result<bool, DataDirError> {
         let at = |source| DataDirError::Io { path: path.to_owned(), source };
-        let mut empty = true;
-        for entry in fs::read_dir(path).map_err(at)? {
-            let name = entry.map_err(at)?.file_name();
-            empty &= [LOST_AND_FOUND, LOCK, MARKER_IN_THE_MAKING].iter().any(|known| name == *known);
-        }
-        Ok(empty || path.join(MARKER).exists())
+        Ok(is_empty(path).map_err(at)? || path.join(MARKER).exists())
     }
 
     /// The id of the journal in a directory, if it has one. Takes no lock and changes nothing.
@@ -278,6 +277,7 @@ impl NewDataDir {
         if !is_empty()? {
             return Err(DataDirError::NotEmpty(path.to_owned()));
         }
+        close_to_others(path).map_err(at)?;
         let lock = lock(path)?;
         if !is_empty()? {
             return Err(DataDirError::NotEmpty(path.to_owned()));
@@ -308,7 +308,7 @@ fn make_durable(path: &Path) -> io::Result<()> {
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_durable(parent)?;
-    match fs::DirBuilder::new().mode(0o750).create(path) {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
@@ -320,7 +320,9 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 fn lock(path: &Path) -> Result<File, DataDirError> {
     let at = |source| DataDirError::Io { path: path.join(LOCK), source };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(at)?;
+    let mut options = OpenOptions::new();
+    let options = options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(path.join(LOCK)).map_err(at)?;
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         match file.try_lock() {
@@ -403,10 +405,11 @@ mod tests {
         let target = NewDataDir::reserve(folder.path()).unwrap();
         assert!(matches!(DataDir::open(folder.path(), Kind::Registry), Err(DataDirError::InUse(_))));
         fs::create_dir(folder.path().join("journal")).unwrap();
+        fs::write(folder.path().join("journal/segment"), "").unwrap();
         drop(target);
         assert!(matches!(DataDir::open(folder.path(), Kind::Registry), Err(DataDirError::Foreign(_))));
         assert!(matches!(NewDataDir::reserve(folder.path()), Err(DataDirError::NotEmpty(_))));
-        fs::remove_dir(folder.path().join("journal")).unwrap();
+        fs::remove_dir_all(folder.path().join("journal")).unwrap();
         NewDataDir::reserve(folder.path()).unwrap().publish(Kind::Registry, "ab".into()).unwrap();
         assert_eq!(DataDir::open(folder.path(), Kind::Registry).unwrap().journal_id(), Some("ab"));
         assert!(matches!(NewDataDir::reserve(folder.path()), Err(DataDirError::NotEmpty(_))));
@@ -427,14 +430,6 @@ mod tests {
         fs::write(folder.path().join("thesis.tex"), "x").unwrap();
         assert!(matches!(DataDir::open(folder.path(), Kind::Registry), Err(DataDirError::Foreign(_))));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_new_volume_with_lost_and_found_is_not_foreign() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join(LOST_AND_FOUND)).unwrap();
-        drop(DataDir::open(folder.path(), Kind::Registry).unwrap());
-        assert!(DataDir::open(folder.path(), Kind::Registry).is_ok());
     }
 
     /// Another user's directory was called no data directory. Root can see those, but nobody can look below a file.

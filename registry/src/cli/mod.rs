@@ -203,11 +203,14 @@ impl Settings {
         Ok(loaded)
     }
 
-    /// Reads the configuration for a command that writes to the data directory. The command runs as the node's user,
+    /// Reads the configuration for a command that writes to the data directory. The command runs as the directory's owner,
     /// never as root, since the node could not read root's files.
     fn load_to_operate(&self) -> anyhow::Result<Loaded> {
-        let loaded = self.load(None)?;
-        privileges::drop_root(loaded.config.server.run_as, &loaded.config.storage.data, false)?;
+        let mut loaded = self.load(None)?;
+        let (run_as, data) = (loaded.config.server.run_as, &mut loaded.config.storage.data);
+        if !privileges::become_owner(data)? {
+            privileges::drop_root(run_as, data, false)?;
+        }
         Ok(loaded)
     }
 }
@@ -219,6 +222,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 
 /// Runs the command given by the arguments.
 pub fn main() -> ExitCode {
+    privileges::close_files_to_others();
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => ExitCode::from(code),
@@ -266,8 +270,10 @@ fn run(command: Command) -> anyhow::Result<u8> {
         }
         Command::Restore { file, settings } => {
             let input = Place::from(file).open()?;
-            let config = settings.load(None)?.config;
-            privileges::drop_root(config.server.run_as, &config.storage.data, true)?;
+            let mut config = settings.load(None)?.config;
+            if !privileges::become_owner(&mut config.storage.data)? {
+                privileges::drop_root(config.server.run_as, &config.storage.data, true)?;
+            }
             found_faults(backup::restore(&config.storage.data, input))
         }
         Command::Config { action: ConfigAction::Check { json, settings } } => {

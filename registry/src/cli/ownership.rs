@@ -6,11 +6,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown, lchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::config::Identity;
-use crate::data_dir::LOST_AND_FOUND;
+use crate::data_dir::{LOST_AND_FOUND, PARTS};
 
 /// Deeper than any data directory. Each level keeps a descriptor open.
 const MAX_DEPTH: usize = 16;
@@ -22,12 +22,12 @@ pub(super) fn give(top: &Path, to: Identity) -> io::Result<()> {
     let meta = directory.metadata()?;
     let taken = belongs(&meta, to);
     for entry in entries(&directory)? {
-        if entry.file_name().is_some_and(|name| name == LOST_AND_FOUND) {
-            continue;
-        }
+        let name = entry.file_name().unwrap_or_default();
         let entry_meta = fs::symlink_metadata(&entry)?;
+        // One of our own directories may be the root of another file system.
+        let device = if PARTS.iter().any(|part| name == *part) { entry_meta.dev() } else { meta.dev() };
         if !taken || !belongs(&entry_meta, to) {
-            give_entry(&entry, &entry_meta, to, meta.dev(), 1)?;
+            give_entry(&entry, &entry_meta, to, device, 1)?;
         }
     }
     // The directory itself last: after an interrupted start, the next one does it all again.
@@ -48,7 +48,7 @@ fn belongs(meta: &fs::Metadata, to: Identity) -> bool {
 /// Children before their directory: once given away, a directory might not be readable any more.
 fn give_entry(path: &Path, meta: &fs::Metadata, to: Identity, device: u64, depth: usize) -> io::Result<()> {
     if !meta.is_dir() {
-        return lchown(path, Some(to.uid), Some(to.gid));
+        return give_file(path, to);
     }
     if depth > MAX_DEPTH {
         return Err(io::Error::other(format!("directories nested more than {MAX_DEPTH} deep")));
@@ -65,10 +65,33 @@ fn give_entry(path: &Path, meta: &fs::Metadata, to: Identity, device: u64, depth
     fchown(&directory, Some(to.uid), Some(to.gid))
 }
 
-/// Paths of the entries, through the directory's descriptor, so that renaming the directory changes nothing.
+/// A file with a second hard link is refused: its other name may be outside of the directory, and root's for a reason.
+fn give_file(path: &Path, to: Identity) -> io::Result<()> {
+    // Opens the file itself, whatever happens to its name.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
+    let meta = file.metadata()?;
+    if meta.nlink() > 1 && !belongs(&meta, to) {
+        let name = path.file_name().unwrap_or_default().display();
+        return Err(io::Error::other(format!("{name} has a second name; remove it, or give it to {to} yourself")));
+    }
+    #[expect(unsafe_code, reason = "std cannot give away what is open without rights")]
+    // SAFETY: the descriptor is open, and the path is a constant that ends with NUL.
+    let code = unsafe { libc::fchownat(file.as_raw_fd(), c"".as_ptr(), to.uid, to.gid, libc::AT_EMPTY_PATH) };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Paths of the entries, through the directory's descriptor, so that renaming the directory changes nothing. Without
+/// `lost+found`, which belongs to the file system.
 fn entries(directory: &File) -> io::Result<Vec<PathBuf>> {
     let through = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
-    fs::read_dir(&through)?.map(|entry| Ok(through.join(entry?.file_name()))).collect()
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&through)? {
+        let name = entry?.file_name();
+        if name != LOST_AND_FOUND {
+            found.push(through.join(name));
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -128,6 +151,19 @@ mod tests {
         fs::write(data.join("journal/segment"), "x").unwrap();
         give(&data, to).unwrap();
         assert!(belongs(&fs::metadata(data.join("journal/segment")).unwrap(), to));
+    }
+
+    /// Users who can write to the directory can link root's files into it, if the kernel allows that.
+    #[test]
+    fn a_file_with_a_name_outside_is_not_given() {
+        let (folder, to) = (tree(), Identity { uid: 65532, gid: 65532 });
+        let (data, outside) = (folder.path().join("data"), folder.path().join("outside"));
+        fs::hard_link(&outside, data.join("blobs/shadow")).unwrap();
+        let error = give(&data, to).unwrap_err();
+        assert_eq!(fs::metadata(outside).unwrap().uid(), myself().uid);
+        if myself().uid == 0 {
+            assert!(error.to_string().contains("shadow has a second name"), "{error}");
+        }
     }
 
     #[test]

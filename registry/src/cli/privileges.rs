@@ -9,7 +9,7 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
@@ -33,6 +33,34 @@ pub(super) fn drop_root(run_as: RunAs, data: &Path, create: bool) -> anyhow::Res
     become_for_good(identity).with_context(|| {
         format!("become {identity} (started as root with server.run_as; this needs CAP_SETUID and CAP_SETGID)")
     })
+}
+
+/// If this process is root and the data directory belongs to another user, becomes that user. The directory becomes the
+/// working directory and `data` its path, since its parents, such as `/var/lib/private`, may be closed to the owner.
+/// `false` if nothing changed.
+pub(super) fn become_owner(data: &mut PathBuf) -> anyhow::Result<bool> {
+    if !is_root() || !data.exists() {
+        return Ok(false);
+    }
+    let meta = std::fs::metadata(&*data)?;
+    if meta.uid() == 0 {
+        return Ok(false);
+    }
+    std::env::set_current_dir(&*data).with_context(|| format!("enter {}", data.display()))?;
+    let owner = Identity { uid: meta.uid(), gid: meta.gid() };
+    become_for_good(owner).with_context(|| format!("become {owner}, who owns {}", data.display()))?;
+    // Absolute, because sled makes a relative path so, and would come by the directories above.
+    *data = PathBuf::from("/proc/self/cwd");
+    Ok(true)
+}
+
+/// From now on, no other user can open files or directories created by this process, including sled's.
+pub(super) fn close_files_to_others() {
+    #[expect(unsafe_code, reason = "std does not know the mask of a process")]
+    // SAFETY: it only sets a number of the process, and cannot fail.
+    unsafe {
+        libc::umask(0o077);
+    }
 }
 
 /// Becomes that user for a command that only reads, without changing owners. A directory of a third user is read as

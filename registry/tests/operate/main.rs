@@ -6,4 +6,5 @@ mod backup;
 mod copies;
 mod images;
 mod node;
+mod permissions;
 mod states;

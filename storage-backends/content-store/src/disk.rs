@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Content is readable for every user who may enter the store's directories, and read-only.
-pub(super) const CONTENT_MODE: u32 = 0o444;
+/// Content is private to the process's user, too, and read-only.
+pub(super) const CONTENT_MODE: u32 = 0o400;
 /// Staging files are private to the process's user.
 pub(super) const STAGING_MODE: u32 = 0o600;
 /// Directories, too.

@@ -51,6 +51,14 @@ pub enum StoreError {
         /// The error of the system.
         source: io::Error,
     },
+    /// The store's directories are on different mounts.
+    #[error("{} and {} must be on one mounted file system", from.display(), to.display())]
+    Apart {
+        /// Where files are made.
+        from: PathBuf,
+        /// Where they are moved to.
+        to: PathBuf,
+    },
     /// The file system or the quota is full.
     #[error("cannot {action} {}: {source}", path.display())]
     DiskFull {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <root>/
-//!   blobs/<algorithm>/<first 2 hex>/<hex>        content: immutable, mode 0444, named by the digest it was pushed under
+//!   blobs/<algorithm>/<first 2 hex>/<hex>        content: immutable, mode 0400, named by the digest it was pushed under
 //!   uploads/<id>/data                            bytes of an open upload session
 //!   uploads/<id>/state                           its state record; state.tmp while being replaced
 //!   uploads/put-<process>-<n>.tmp                small content on its way into blobs/

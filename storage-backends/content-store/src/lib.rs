@@ -105,6 +105,9 @@ impl ContentStore {
         for directory in [&layout.uploads, &layout.quarantine] {
             check_writable(directory)?;
         }
+        for directory in [&layout.blobs, &layout.quarantine] {
+            check_one_mount(&layout.uploads, directory)?;
+        }
         Ok(ContentStore::new(layout, reserve))
     }
 
@@ -228,6 +231,18 @@ fn check_writable(directory: &Path) -> Result<(), StoreError> {
             error if error.is_disk_full() => Ok(()),
             error => Err(error),
         },
+    }
+}
+
+/// Files are renamed from one of the directories to another, which works only within one mounted file system.
+fn check_one_mount(from: &Path, to: &Path) -> Result<(), StoreError> {
+    // The mounts are compared before the file is looked for, so that it need not exist.
+    let name = layout::temporary_name(u64::MAX);
+    match std::fs::rename(from.join(&name), to.join(&name)) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            Err(StoreError::Apart { from: from.to_owned(), to: to.to_owned() })
+        }
+        _ => Ok(()),
     }
 }
 

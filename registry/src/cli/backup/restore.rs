@@ -58,8 +58,8 @@ fn tell(data: &Path, head: &Head, counts: Counts) {
 
 fn fill(data: &Path, input: impl Read) -> anyhow::Result<(Head, End)> {
     let journal = data.join("journal");
-    // The first entry: from here on the directory is not empty.
-    fs::create_dir(&journal).with_context(|| format!("create {}", journal.display()))?;
+    // It may be there, as an empty file system of its own. From the next step on the directory is not empty.
+    fs::create_dir_all(&journal).with_context(|| format!("create {}", journal.display()))?;
     let store = ContentStore::open(data)?;
     let mut found = Counts::default();
     let (head, end) = archive::read(input, &mut |name, length, bytes| {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 use super::{Fixture, noise, sha256};
 use crate::digest::{Algorithm, Digest};
@@ -23,7 +24,7 @@ fn small_content_comes_back_in_each_algorithm_without_aliases() {
             let mut read = Vec::new();
             fixture.store.open_content(&digest, length).unwrap().read_to_end(&mut read).unwrap();
             assert_eq!(read, bytes);
-            assert_eq!(fs::metadata(fixture.content_path(&digest)).unwrap().permissions().mode() & 0o777, 0o444);
+            assert_eq!(fs::metadata(fixture.content_path(&digest)).unwrap().permissions().mode() & 0o777, 0o400);
         }
     }
     assert_eq!(fixture.store.walk().count(), 9);
@@ -199,4 +200,18 @@ fn a_root_that_cannot_be_one_is_refused() {
     }
     let refused = ContentStore::open(&root).unwrap_err();
     assert!(matches!(&refused, StoreError::NotWritable { path, .. } if path.starts_with(&root)), "{refused}");
+}
+
+/// Each push would fail at its last step.
+#[test]
+fn directories_on_different_mounts_are_refused() {
+    let (here, memory) = (tempfile::tempdir().unwrap(), Path::new("/dev/shm"));
+    let device = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.dev());
+    if device(memory) == 0 || device(memory) == device(here.path()) {
+        return;
+    }
+    let elsewhere = tempfile::tempdir_in(memory).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), here.path().join("blobs")).unwrap();
+    let error = ContentStore::open(here.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Apart { .. }), "{error}");
 }

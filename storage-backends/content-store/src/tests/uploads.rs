@@ -34,7 +34,7 @@ fn an_upload_becomes_content_in_each_algorithm_whichever_ran() {
             assert_eq!(fixture.store.stat(&digest).unwrap(), None, "nothing is seen before it is published");
             finished.publish().unwrap();
             assert_eq!(fixture.store.read_verified(&digest, 700_001).unwrap(), bytes);
-            assert_eq!(fs::metadata(fixture.content_path(&digest)).unwrap().permissions().mode() & 0o777, 0o444);
+            assert_eq!(fs::metadata(fixture.content_path(&digest)).unwrap().permissions().mode() & 0o777, 0o400);
             assert!(fixture.names("uploads").is_empty());
             assert!(fixture.reopen().is_none());
         }
