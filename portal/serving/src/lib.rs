@@ -17,6 +17,7 @@ mod query;
 mod range;
 mod request_body;
 mod request_id;
+mod standstill;
 mod web_pages;
 
 pub use access_log::{AccessLog, CLIENT_LEFT, Pending, Sent, loggable, loggable_method, on_end};
@@ -31,4 +32,5 @@ pub use query::Query;
 pub use range::{ByteRange, Ranges, parse_range};
 pub use request_body::{BodyError, RequestBody};
 pub use request_id::{REQUEST_ID, inbound_request_id};
+pub use standstill::after_standstill;
 pub use web_pages::{ForeignRequest, WebPages, is_local_program};

@@ -11,12 +11,14 @@ use http::StatusCode;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serving::after_standstill;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Limits;
 use super::activity::{Activity, Verdict};
 use super::buffers::Share;
 use super::first_bytes::{self, Protocol};
@@ -151,7 +153,7 @@ async fn serve_http2(transport: Transport<TcpStream>, gate: Gate, activity: &Act
                 going = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = sleep_until(look_again) => match activity.verdict(limits) {
+            () = sleep_until(look_again) => match verdict(activity, limits, look_again) {
                 Verdict::Fine(due) => look_again = due,
                 Verdict::Idle if !going => {
                     shared.refused(Refusal::idle);
@@ -166,6 +168,11 @@ async fn serve_http2(transport: Transport<TcpStream>, gate: Gate, activity: &Act
         }
     };
     report(result, activity, shared);
+}
+
+/// A check that runs long after its time proves nothing about the peer: the process was suspended.
+fn verdict(activity: &Activity, limits: &Limits, due: Instant) -> Verdict {
+    after_standstill(due).map_or_else(|| activity.verdict(limits), Verdict::Fine)
 }
 
 /// Counts the ends that a limit caused. The others are normal.

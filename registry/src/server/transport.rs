@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use serving::after_standstill;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -91,8 +92,13 @@ impl<S> Transport<S> {
         if running.is_none() && bytes_came {
             running = Some((served, Box::pin(sleep_until(Instant::now() + self.header_timeout))));
         }
-        if running.as_mut().is_some_and(|(_, due)| due.as_mut().poll(cx).is_ready()) {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the request's head did not come in time"));
+        while let Some((_, due)) = &mut running
+            && due.as_mut().poll(cx).is_ready()
+        {
+            let Some(later) = after_standstill(due.deadline()) else {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the request's head did not come in time"));
+            };
+            due.as_mut().reset(later);
         }
         self.head_due = running;
         Ok(())
@@ -159,6 +165,10 @@ impl<S: SendQueue> Transport<S> {
                 (self.stream.bytes_queued(), Box::pin(sleep_until(Instant::now() + self.write_stall_timeout)))
             });
             ready!(due.as_mut().poll(cx));
+            if let Some(later) = after_standstill(due.deadline()) {
+                due.as_mut().reset(later);
+                continue;
+            }
             let queued_now = self.stream.bytes_queued();
             if queued_now.is_none() || queued_now >= *queued {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer stopped reading")));
