@@ -24,22 +24,23 @@ pub(super) fn stop_deadline(config: &Config) -> Duration {
 
 /// Runs a server that writes to `data`, until it ends. The process must have only one thread.
 pub(super) fn run(
-    config: Config,
+    mut config: Config,
     data: &Path,
     server: impl AsyncFnOnce(Config) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     // First, so that nothing below has privileges that it does not need.
     privileges::drop_root(config.server.run_as, data, true)?;
     let counts = telemetry::logs::init(&config.log)?;
-    let result = runtime(&config)?.block_on(server(config));
+    let runtime = runtime(&mut config)?;
+    let result = runtime.block_on(server(config));
     counts.end();
     result
 }
 
-fn runtime(config: &Config) -> anyhow::Result<Runtime> {
-    match descriptors::raise_limit() {
-        Ok(limit) => tracing::debug!(limit, "raised the limit of descriptors"),
-        Err(error) => tracing::warn!(%error, "cannot raise the limit of descriptors"),
+fn runtime(config: &mut Config) -> anyhow::Result<Runtime> {
+    let beside = u64::from(config.portal.attached) + u64::from(config.gateway.listen.0.is_some());
+    if let Err(error) = descriptors::fit(&mut config.server, 1 + beside) {
+        tracing::warn!(%error, "cannot raise the limit of descriptors");
     }
     let mut threads = config.registry.max_transfers + SPARE_BLOCKING_THREADS;
     if config.portal.attached {
