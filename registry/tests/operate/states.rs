@@ -52,7 +52,8 @@ async fn a_stopped_node_has_a_status_within_seconds_though_its_records_cannot_be
     let node = Server::start(&data);
     node.push_image("a", "x", b"layer").await;
     node.terminate();
-    let segment = fs::read_dir(data.join("journal")).unwrap().next().unwrap().unwrap().path();
+    // Its name has a number. The other file is the next segment, which has none yet.
+    let segment = fs::read_dir(data.join("journal")).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
     fs::remove_file(&segment).unwrap();
     // A process that opens a named pipe waits for a writer, and there is none.
     assert!(Command::new("mkfifo").arg(&segment).status().unwrap().success());
