@@ -139,11 +139,18 @@ impl Copy<'_> {
     }
 }
 
+/// The empty file that becomes the next segment.
+const NEXT_SEGMENT: &str = "segment-next.tmp";
+
 pub fn segment(data: &Path) -> anyhow::Result<PathBuf> {
     let mut found = None;
     for entry in std::fs::read_dir(data.join("journal"))? {
         let entry = entry?;
-        ensure!(entry.file_name().to_string_lossy().starts_with("segment-"), "more than a segment: {entry:?}");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == NEXT_SEGMENT {
+            continue;
+        }
+        ensure!(name.starts_with("segment-"), "more than a segment: {entry:?}");
         ensure!(found.replace(entry.path()).is_none(), "more than one segment");
     }
     found.context("no segment")
