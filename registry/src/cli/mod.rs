@@ -1,5 +1,6 @@
 //! The command line.
 
+mod allocator;
 mod attached;
 mod backend;
 mod backup;
@@ -223,6 +224,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 /// Runs the command given by the arguments.
 pub fn main() -> ExitCode {
     privileges::close_files_to_others();
+    allocator::keep_memory_of_frames();
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => ExitCode::from(code),
