@@ -44,27 +44,46 @@ struct Session {
     offset: u64,
 }
 
+/// What became of an upload of which a part failed.
+enum Found {
+    /// The portal lost it, or cannot go on with it.
+    Lost,
+    /// The portal has more of it than was known.
+    At(u64),
+    Unchanged,
+}
+
 impl Large<'_> {
     /// Sends the missing bytes, and returns the skylink in the portal's answer.
     pub(super) async fn send(&self, resume: &dyn Resume) -> Result<Skylink, BackendError> {
         let length = self.source.content().length();
-        let (mut part, mut renewed) = (self.part(), false);
+        let (mut part, mut renewed, mut moved) = (self.part(), false, false);
         let mut session = match self.take_up(resume).await? {
             Some(session) => session,
             None => self.begin(resume).await?,
         };
         while session.offset < length {
             let end = length.min((session.offset / part + 1) * part);
-            match self.send_part(&session, end).await {
-                Ok(reached) => session.offset = reached,
+            let error = match self.send_part(&session, end).await {
+                Ok(reached) => {
+                    session.offset = reached;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match self.look_again(&session, &error).await {
+                Found::At(offset) if !moved => {
+                    moved = true;
+                    session.offset = offset;
+                }
                 // Once, and in the smallest parts: perhaps it was lost because a part took too long.
-                Err(error) if !renewed && self.is_lost(&session, &error).await => {
+                Found::Lost if !renewed => {
                     tracing::info!(portal = %self.client.name(), %error, "beginning an upload anew");
                     renewed = true;
                     part = self.chunk_size;
                     session = self.begin(resume).await?;
                 }
-                Err(error) => return Err(error),
+                _ => return Err(error),
             }
         }
         let skylink = self.ask_skylink(&session.id).await?;
@@ -79,20 +98,29 @@ impl Large<'_> {
         (PART / self.chunk_size).max(1) * self.chunk_size
     }
 
-    /// True if the portal has lost the upload, or it is stuck: skyd resumes only at whole chunks, and says so. A portal
-    /// that said nothing, because it was restarted for example, has the upload still.
-    async fn is_lost(&self, session: &Session, error: &BackendError) -> bool {
+    /// What became of the upload after an error.
+    async fn look_again(&self, session: &Session, error: &BackendError) -> Found {
+        // skyd resumes only at whole chunks, and says so. A portal that said nothing, because it was restarted for
+        // example, has the upload still.
         let stuck = !session.offset.is_multiple_of(self.chunk_size) && is_answer(error);
+        let refused = matches!(error, BackendError::Refused { .. });
         match error {
-            BackendError::NotFound => true,
+            BackendError::NotFound => return Found::Lost,
             // The portal will continue: the request of a killed process may just be ending.
-            BackendError::Unavailable { retry_after: Some(_), .. } => false,
-            BackendError::Refused { .. } | BackendError::Unavailable { .. } if stuck => true,
+            BackendError::Unavailable { retry_after: Some(_), .. } => return Found::Unchanged,
+            BackendError::Unavailable { .. } => {}
+            BackendError::Refused { .. } if stuck => {}
+            _ => return Found::Unchanged,
+        }
+        match tus::state(self.client, &session.id).await {
             // skyd forgets an idle upload even while it works on a part of it, and its answers then differ.
-            BackendError::Unavailable { .. } => {
-                matches!(tus::state(self.client, &session.id).await, Err(BackendError::NotFound))
+            Err(BackendError::NotFound) => Found::Lost,
+            // The request of a killed process ended after the portal had been asked for the offset.
+            Ok(state) if refused && (session.offset + 1..=self.source.content().length()).contains(&state.offset) => {
+                Found::At(state.offset)
             }
-            _ => false,
+            _ if stuck => Found::Lost,
+            _ => Found::Unchanged,
         }
     }
 

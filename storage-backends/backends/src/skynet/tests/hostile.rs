@@ -260,3 +260,48 @@ async fn a_portal_that_breaks_off_has_the_upload_still() {
     assert_eq!(asked, ["HEAD", "POST", "PATCH", "HEAD", "HEAD", "HEAD", "PATCH", "HEAD"]);
     server.abort();
 }
+
+/// The request of a killed registry ended between the question for the offset and the next part, which was refused. The
+/// upload began again.
+#[tokio::test]
+async fn an_upload_that_moved_on_meanwhile_goes_on_there() {
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let seen = Arc::clone(&asked);
+    let server = tokio::spawn(async move {
+        let mut patches = 0;
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.windows(4).any(|end| end == b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap() > 0 {}
+            let head = String::from_utf8_lossy(&head).to_lowercase();
+            let method = head.split(' ').next().unwrap_or_default().to_owned();
+            let offset = head.lines().find_map(|line| line.strip_prefix("upload-offset: ")).unwrap_or_default();
+            seen.lock().unwrap().push(format!("{method} {offset}"));
+            patches += usize::from(method == "patch");
+            let now = if patches < 2 { 77 } else { 99 };
+            let answer = match method.as_str() {
+                "post" => "HTTP/1.1 201 Created\r\nLocation: /skynet/tus/1\r\nContent-Length: 0\r\n".to_owned(),
+                "head" if head.contains(" /skynet/tus") => format!("HTTP/1.1 200 OK\r\nUpload-Offset: {now}\r\n"),
+                "head" => "HTTP/1.1 404 Not Found\r\n".to_owned(),
+                _ if patches == 2 => "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n".to_owned(),
+                // It is killed.
+                _ => continue,
+            };
+            stream.write_all(format!("{answer}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+            // What still comes is read, or the answer could be lost.
+            let mut rest = [0; 4096];
+            while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+        }
+    });
+    let (source, resume) = (sample(LARGE, 1), ResumeInMemory::default());
+    let portal = backend(PortalConfig::new(url.parse().unwrap(), Access::Open), Profile::DEFAULT);
+    for _ in 0..2 {
+        portal.put(Arc::new(source.clone()), &resume).await.unwrap_err();
+    }
+    let asked = asked.lock().unwrap().clone();
+    let patches: Vec<&str> = asked.iter().map(String::as_str).filter(|asked| asked.starts_with("patch")).collect();
+    assert_eq!(patches, ["patch 0", "patch 77", "patch 99"], "{asked:?}");
+    assert_eq!(asked.iter().filter(|asked| asked.starts_with("post")).count(), 1);
+    server.abort();
+}
