@@ -94,7 +94,7 @@ impl EntryStore {
         }
     }
 
-    /// Stores an entry if it supersedes the current one, whoever has it.
+    /// Stores an entry if it supersedes the current one of any client.
     ///
     /// Errors: after any error, either of the two entries may be current, and the caller may put it again.
     pub fn put(&self, entry: &SignedEntry) -> Result<Put, EntryStoreError> {

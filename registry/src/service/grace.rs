@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(table.touch(&repository, &digest), Touch::Kept);
     }
 
-    /// Whoever repeated HEAD kept a blob for ever.
+    /// A client that repeated HEAD kept a blob for ever.
     #[test]
     fn a_blob_that_nothing_needs_is_overdue_in_the_end() {
         let (repository, digest) = blob();

@@ -63,9 +63,9 @@ pub fn request(stream: u32, flags: u8, method: &str, path: &str, headers: &[(&st
 /// The windows that a server has given so far.
 #[derive(Debug)]
 pub struct Windows {
-    /// Of the connection.
+    /// Bytes that all streams of the connection may still send.
     pub connection: i64,
-    /// Of each new stream.
+    /// Bytes that each new stream may send.
     pub initial: i64,
     /// Given to streams later on.
     pub updates: HashMap<u32, i64>,
