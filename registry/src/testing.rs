@@ -116,6 +116,11 @@ impl Fixture {
         let body = format!(
             r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{config}","size":{size}}},"layers":[]}}"#
         );
+        self.push_manifest_text(body).await
+    }
+
+    /// Pushes this manifest under the tag `latest`.
+    pub(crate) async fn push_manifest_text(&self, body: String) -> Result<PushedManifest, Error> {
         let push = ManifestPush {
             reference: Reference::Tag("latest".parse().unwrap()),
             digest: None,

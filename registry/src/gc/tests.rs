@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Collected, collect, scrub};
 use crate::oci::{Algorithm, Digest, Reference};
-use crate::service::{Caller, GraceTable, ManifestPush, Start, Started};
+use crate::service::{Caller, GraceTable, Start, Started};
 use crate::testing::Fixture;
 
 /// How long a test waits for what must happen.
@@ -150,17 +150,9 @@ async fn absent_blobs_have_no_grace_period() {
     };
     let layers = (0..9).map(layer).collect::<Vec<_>>().join(",");
     let config = format!(r#"{{"mediaType":"a/b","digest":"{config}","size":6}}"#);
-    let push = ManifestPush {
-        reference: Reference::Tag("latest".parse().unwrap()),
-        digest: None,
-        tags: Vec::new(),
-        content_type: Some("application/vnd.oci.image.manifest.v1+json".into()),
-        precondition: None,
-        body: format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#).into(),
-        memory: None,
-    };
+    let body = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#);
+    let pushed = fixture.push_manifest_text(body).await.unwrap();
     let (registry, repository, caller) = (&fixture.registry, &fixture.repository, Caller::local());
-    let pushed = registry.put_manifest(&caller, repository, push).await.unwrap();
     registry.delete_manifest(&caller, repository, &Reference::Digest(pushed.digest), None).await.unwrap();
     for from in [None, Some("other".parse().unwrap())] {
         let mount = Start::Mount(absent(100), from);

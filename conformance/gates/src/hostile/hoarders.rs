@@ -44,7 +44,7 @@ pub fn unread(bench: &Bench) -> anyhow::Result<()> {
     unread_answers(bench, &server, &repo.blob(&digest))
 }
 
-/// The same at a portal.
+/// Streams of a portal whose answers nobody reads.
 pub fn unread_of_portal(bench: &Bench) -> anyhow::Result<()> {
     let server = bench.server()?.portal().start()?;
     let upload = Request::new("POST", "/skynet/skyfile?filename=unread")

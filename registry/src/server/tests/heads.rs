@@ -185,7 +185,7 @@ async fn a_pipelined_head_is_checked_too() {
     let behind = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nokGET / HTTP/1.1\r\nHost: a\n\r\n";
     let answer = server.exchange(behind.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("okHTTP/1.1 400 "), "{answer}");
-    // The same heads in two parts are two requests.
+    // Both requests are answered if the second is sent after the first answer.
     let mut stream = server.connect().await;
     stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
     read_until(&mut stream, "ok").await;

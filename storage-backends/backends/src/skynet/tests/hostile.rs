@@ -1,10 +1,11 @@
 //! Portals that lie, stall, babble and break.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use skynet_formats::profile::Profile;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
 
 use super::{backend, portal, portal_with, put};
 use crate::skynet::testing::{Route, TestPortal, Trouble};
@@ -224,40 +225,52 @@ async fn a_ping_does_not_take_as_long_as_content_may() {
     assert_eq!(portal_with(&test, SHORT).ping().await.unwrap_err().kind(), "timed_out");
 }
 
-/// A portal that keeps each byte was restarted in the middle of a part that did not begin at a chunk, and was back before the
-/// error was seen: the upload began again.
-#[tokio::test]
-async fn a_portal_that_breaks_off_has_the_upload_still() {
-    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+/// A portal that gives each request the answer for its head. Without one it breaks off, as if it were killed.
+async fn scripted(
+    mut answer: impl FnMut(&str) -> Option<&'static str> + Send + 'static,
+) -> (PortalConfig, JoinHandle<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let seen = Arc::clone(&asked);
     let server = tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut head = Vec::new();
             while !head.windows(4).any(|end| end == b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap() > 0 {}
-            let head = String::from_utf8_lossy(&head);
-            let method = head.split(' ').next().unwrap_or_default().to_owned();
-            let is_upload = head.contains(" /skynet/tus");
-            seen.lock().unwrap().push(method.clone());
-            let answer = match method.as_str() {
-                "POST" => "HTTP/1.1 201 Created\r\nLocation: /skynet/tus/1\r\nContent-Length: 0\r\n",
-                "HEAD" if is_upload => "HTTP/1.1 200 OK\r\nUpload-Offset: 77\r\n",
-                "HEAD" => "HTTP/1.1 404 Not Found\r\n",
-                // It is killed.
-                _ => continue,
-            };
+            let Some(answer) = answer(&String::from_utf8_lossy(&head).to_lowercase()) else { continue };
             stream.write_all(format!("{answer}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+            // The rest of the body is read, or the answer could be lost.
+            let mut rest = [0; 4096];
+            while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
         }
     });
+    (PortalConfig::new(url.parse().unwrap(), Access::Open), server)
+}
+
+const CREATED: &str = "HTTP/1.1 201 Created\r\nLocation: /skynet/tus/1\r\nContent-Length: 0\r\n";
+
+/// A portal that keeps each byte was restarted in the middle of a part that did not begin at a chunk, and was back before the
+/// error was seen: the upload began again.
+#[tokio::test]
+async fn a_portal_that_breaks_off_has_the_upload_still() {
+    let (sender, asked) = mpsc::channel();
+    let (config, server) = scripted(move |head| {
+        let method = head.split(' ').next().unwrap_or_default();
+        sender.send(method.to_owned()).unwrap();
+        match method {
+            "post" => Some(CREATED),
+            "head" if head.contains(" /skynet/tus") => Some("HTTP/1.1 200 OK\r\nUpload-Offset: 77\r\n"),
+            "head" => Some("HTTP/1.1 404 Not Found\r\n"),
+            _ => None,
+        }
+    })
+    .await;
     let (source, resume) = (sample(LARGE, 1), ResumeInMemory::default());
-    let portal = backend(PortalConfig::new(url.parse().unwrap(), Access::Open), Profile::DEFAULT);
+    let portal = backend(config, Profile::DEFAULT);
     for _ in 0..2 {
         let error = portal.put(Arc::new(source.clone()), &resume).await.unwrap_err();
         assert!(error.is_retryable(), "{error}");
     }
-    let asked = asked.lock().unwrap().clone();
-    assert_eq!(asked, ["HEAD", "POST", "PATCH", "HEAD", "HEAD", "HEAD", "PATCH", "HEAD"]);
+    let asked: Vec<String> = asked.try_iter().collect();
+    assert_eq!(asked, ["head", "post", "patch", "head", "head", "head", "patch", "head"]);
     server.abort();
 }
 
@@ -265,43 +278,30 @@ async fn a_portal_that_breaks_off_has_the_upload_still() {
 /// upload began again.
 #[tokio::test]
 async fn an_upload_that_moved_on_meanwhile_goes_on_there() {
-    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let seen = Arc::clone(&asked);
-    let server = tokio::spawn(async move {
-        let mut patches = 0;
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut head = Vec::new();
-            while !head.windows(4).any(|end| end == b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap() > 0 {}
-            let head = String::from_utf8_lossy(&head).to_lowercase();
-            let method = head.split(' ').next().unwrap_or_default().to_owned();
-            let offset = head.lines().find_map(|line| line.strip_prefix("upload-offset: ")).unwrap_or_default();
-            seen.lock().unwrap().push(format!("{method} {offset}"));
-            patches += usize::from(method == "patch");
-            let now = if patches < 2 { 77 } else { 99 };
-            let answer = match method.as_str() {
-                "post" => "HTTP/1.1 201 Created\r\nLocation: /skynet/tus/1\r\nContent-Length: 0\r\n".to_owned(),
-                "head" if head.contains(" /skynet/tus") => format!("HTTP/1.1 200 OK\r\nUpload-Offset: {now}\r\n"),
-                "head" => "HTTP/1.1 404 Not Found\r\n".to_owned(),
-                _ if patches == 2 => "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n".to_owned(),
-                // It is killed.
-                _ => continue,
-            };
-            stream.write_all(format!("{answer}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
-            // What still comes is read, or the answer could be lost.
-            let mut rest = [0; 4096];
-            while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+    let (sender, asked) = mpsc::channel();
+    let mut patches = 0;
+    let (config, server) = scripted(move |head| {
+        let method = head.split(' ').next().unwrap_or_default();
+        let offset = head.lines().find_map(|line| line.strip_prefix("upload-offset: ")).unwrap_or_default();
+        sender.send(format!("{method} {offset}")).unwrap();
+        patches += usize::from(method == "patch");
+        match method {
+            "post" => Some(CREATED),
+            "head" if !head.contains(" /skynet/tus") => Some("HTTP/1.1 404 Not Found\r\n"),
+            "head" if patches < 2 => Some("HTTP/1.1 200 OK\r\nUpload-Offset: 77\r\n"),
+            "head" => Some("HTTP/1.1 200 OK\r\nUpload-Offset: 99\r\n"),
+            _ if patches == 2 => Some("HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n"),
+            _ => None,
         }
-    });
+    })
+    .await;
     let (source, resume) = (sample(LARGE, 1), ResumeInMemory::default());
-    let portal = backend(PortalConfig::new(url.parse().unwrap(), Access::Open), Profile::DEFAULT);
+    let portal = backend(config, Profile::DEFAULT);
     for _ in 0..2 {
         portal.put(Arc::new(source.clone()), &resume).await.unwrap_err();
     }
-    let asked = asked.lock().unwrap().clone();
-    let patches: Vec<&str> = asked.iter().map(String::as_str).filter(|asked| asked.starts_with("patch")).collect();
-    assert_eq!(patches, ["patch 0", "patch 77", "patch 99"], "{asked:?}");
-    assert_eq!(asked.iter().filter(|asked| asked.starts_with("post")).count(), 1);
+    let mut asked: Vec<String> = asked.try_iter().collect();
+    asked.retain(|asked| !asked.starts_with("head"));
+    assert_eq!(asked, ["post ", "patch 0", "patch 77", "patch 99"]);
     server.abort();
 }
