@@ -40,7 +40,7 @@ pub struct PortalOptions {
     pub max_archives: usize,
     /// How long a request waits for one of these.
     pub permit_patience: Duration,
-    /// Bytes that uploads leave free on the disk.
+    /// Bytes of the disk to keep free. See [`PortalOptions::uploads_reserve`].
     pub disk_reserve: u64,
     /// Time between two sweeps of unpinned sectors; an unpin causes an earlier one.
     pub sweep_interval: Duration,
@@ -66,6 +66,11 @@ pub struct PortalOptions {
 const MAX_ARCHIVES_OF_GATEWAY: usize = 32;
 
 impl PortalOptions {
+    /// Bytes that uploads leave free: more than the reserve, so that what was uploaded can be pinned.
+    pub(crate) fn uploads_reserve(&self) -> u64 {
+        self.disk_reserve.saturating_add(self.disk_reserve / 8)
+    }
+
     /// The options of a gateway, to which settings about writing do not apply.
     pub fn of_gateway(profile: Profile, url: String, idle_body_timeout: Duration, metrics: bool) -> Self {
         PortalOptions {

@@ -81,9 +81,11 @@ impl Portal {
 
     pub(crate) fn open_with(directory: &Path, options: PortalOptions, timing: Timing) -> Result<Self, OpenPortalError> {
         std::fs::create_dir_all(directory)?;
-        let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve)?;
-        let skyfiles = Skyfiles::new(sectors.clone(), Pins::open(directory)?, Blocklist::open(directory)?, &options);
-        let entries = Arc::new(EntryStore::open(&directory.join("entries"), options.max_entries)?);
+        let sectors = SectorStore::open(directory, options.profile.sector_size(), options.uploads_reserve())?;
+        let pins = Pins::open(directory, options.disk_reserve)?;
+        let skyfiles = Skyfiles::new(sectors.clone(), pins, Blocklist::open(directory)?, &options);
+        let entries = EntryStore::open(&directory.join("entries"), options.max_entries)?;
+        let entries = Arc::new(entries.leaving(options.disk_reserve));
         let [registry_writes, lookups] = [options.registry_rate, options.lookup_rate].map(RateLimit::new);
         let peers = Peers::new(&options, &entries, sectors, timing)?;
         let uploads = Uploads::open(directory, skyfiles.clone(), &options)

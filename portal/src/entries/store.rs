@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use content_store::record::{Found, replace};
-use content_store::{make_directory, sync_directory};
+use content_store::{Room, make_directory, sync_directory};
 use skynet_formats::datakey::DataKey;
 use skynet_formats::entry::{EntryId, Refusal, SignedEntry, supersedes};
 
@@ -32,6 +32,8 @@ pub struct EntryStore {
     /// Most entries.
     limit: u64,
     shares: Mutex<Shares>,
+    /// Room for records.
+    room: Room,
 }
 
 /// The entries whose ids begin with one byte.
@@ -64,7 +66,8 @@ impl EntryStore {
     pub fn open(root: &Path, limit: u64) -> Result<Self, EntryStoreError> {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
         let (count, shares) = (AtomicU64::new(0), Mutex::default());
-        let store = EntryStore { root: root.to_path_buf(), shards, count, limit, shares };
+        let room = Room::new(root, 0);
+        let store = EntryStore { root: root.to_path_buf(), shards, count, limit, shares, room };
         for directory in [root, &store.temporary_directory(), &store.damaged_directory()] {
             make_directory(directory).map_err(EntryStoreError::io("make", directory))?;
         }
@@ -75,6 +78,12 @@ impl EntryStore {
         store.sweep()?;
         store.count.store(store.count_files()?, Ordering::Relaxed);
         Ok(store)
+    }
+
+    /// The same store, which leaves so many bytes of the file system free.
+    #[must_use]
+    pub fn leaving(self, reserve: u64) -> Self {
+        EntryStore { room: self.room.leaving(reserve), ..self }
     }
 
     /// The current entry of an id.
@@ -130,6 +139,7 @@ impl EntryStore {
     /// Replaces the record of an entry.
     fn replace(&self, shard: &mut Shard, id: &EntryId, entry: &SignedEntry) -> Result<(), EntryStoreError> {
         let temporary = self.temporary_directory().join(id.to_string());
+        let _room = self.room.small_file().map_err(EntryStoreError::io("reserve space in", &self.root))?;
         let (directory, path) = self.place(id);
         if !shard.directory_durable {
             make_directory(&directory).map_err(EntryStoreError::io("make", &directory))?;

@@ -24,28 +24,37 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use content_store::{make_directory, sync_directory};
+use content_store::{Room, make_directory, sync_directory};
 use skynet_formats::skylink::Skylink;
 
 use crate::sectors::make_shards;
 
 /// The pins below one directory. Clones share it. Everything here blocks.
 #[derive(Clone, Debug)]
-pub(crate) struct Pins(Arc<PathBuf>);
+pub(crate) struct Pins(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    directory: PathBuf,
+    /// Room for pins.
+    room: Room,
+}
 
 impl Pins {
-    /// Opens the pins below `root`, making what is absent.
-    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+    /// Opens the pins below `root`, making what is absent. New ones leave `reserve` bytes of the file system free.
+    pub(crate) fn open(root: &Path, reserve: u64) -> io::Result<Self> {
         let directory = root.join("pins");
         make_directory(&directory)?;
         make_shards(&directory)?;
         sync_directory(root)?;
-        Ok(Pins(Arc::new(directory)))
+        let room = Room::new(&directory, reserve);
+        Ok(Pins(Arc::new(Shared { directory, room })))
     }
 
     /// Pins a v1 skylink, durably. Its sectors must be durable and held before.
     pub(crate) fn add(&self, skylink: &Skylink) -> io::Result<()> {
         let (directory, file) = self.place(skylink);
+        let _room = if file.try_exists()? { None } else { Some(self.0.room.small_file()?) };
         match OpenOptions::new().write(true).create_new(true).mode(0o400).open(file) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             // An existing pin may be another thread's, not synced yet.
@@ -73,7 +82,7 @@ impl Pins {
 
     /// Visits all pins, one directory at a time. Invalid names are left alone.
     pub(crate) fn walk(&self, mut visit: impl FnMut(Skylink) -> io::Result<()>) -> io::Result<()> {
-        for shard in fs::read_dir(&*self.0)? {
+        for shard in fs::read_dir(&self.0.directory)? {
             for entry in fs::read_dir(shard?.path())? {
                 if let Some(skylink) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
                     visit(skylink)?;
@@ -85,7 +94,7 @@ impl Pins {
 
     fn place(&self, skylink: &Skylink) -> (PathBuf, PathBuf) {
         let [_, _, first, ..] = skylink.to_bytes();
-        let directory = self.0.join(format!("{first:02x}"));
+        let directory = self.0.directory.join(format!("{first:02x}"));
         let file = directory.join(skylink.to_string());
         (directory, file)
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use skynet_formats::skylink::Skylink;
 use tokio_util::sync::CancellationToken;
 
+use super::Pins;
 use crate::options::for_tests;
 use crate::{Portal, PortalOptions};
 
@@ -98,6 +99,19 @@ async fn a_pin_saves_what_was_unpinned_until_it_is_swept() {
     assert!(portal.stores().unwrap().sweep(&CancellationToken::new()).await.unwrap().sectors > 0);
     assert!(!portal.stores().unwrap().skyfiles.pin(&skylink).await.unwrap());
     assert!(!portal.stores().unwrap().skyfiles.is_pinned(&skylink).await.unwrap());
+}
+
+/// Pins took the last files of the disk, which uploads had left free.
+#[test]
+fn pins_leave_the_reserve_of_the_disk_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let skylink: Skylink = "AAD2E1BSqhb-sofNgWEyFoZ8tOZ6S-v2Knd62b5RsqpfOg".parse().unwrap();
+    let full = Pins::open(directory.path(), u64::MAX).unwrap();
+    assert_eq!(full.add(&skylink).unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    assert!(!full.contains(&skylink).unwrap());
+    Pins::open(directory.path(), 0).unwrap().add(&skylink).unwrap();
+    full.add(&skylink).expect("what is pinned can be pinned again");
+    assert!(full.remove(&skylink).unwrap(), "an unpin frees space");
 }
 
 /// Uploads, unpins and sweeps of the same content race; the last client with a skylink finds all of it.

@@ -24,7 +24,12 @@ fn store(profile: &str) -> Store {
 
 fn open(directory: &std::path::Path, options: &PortalOptions) -> Skyfiles {
     let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve).unwrap();
-    Skyfiles::new(sectors, Pins::open(directory).unwrap(), Blocklist::open(directory).unwrap(), options)
+    Skyfiles::new(
+        sectors,
+        Pins::open(directory, options.disk_reserve).unwrap(),
+        Blocklist::open(directory).unwrap(),
+        options,
+    )
 }
 
 /// The content of the recorded vectors: SHA-256 of the decimal length, repeated.

@@ -106,7 +106,7 @@ impl Uploads {
         sync_directory(root).map_err(TusError::io("sync", root))?;
         // Segments have the length of a sector, so that the store can take files over unchanged.
         let segment = options.profile.sector_size().bytes() as u64;
-        let staging = staging::Sessions::new(&path, segment, options.disk_reserve);
+        let staging = staging::Sessions::new(&path, segment, options.uploads_reserve());
         let patience = options.permit_patience;
         let places = Pool::new("resumable uploads", options.max_resumable_uploads, patience);
         let sessions = Sessions::new(staging.list(|_, _| Ok(false))?, places);

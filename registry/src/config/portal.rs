@@ -42,7 +42,8 @@ pub struct Portal {
     pub max_uploads: usize,
     /// Zip and tar archives made and sent at once. [One client](explanation/shares.md) has half of them at most.
     pub max_archives: usize,
-    /// Bytes of the disk to keep free: uploads get 507 below it.
+    /// Bytes of the disk to keep free. Uploads get 507 a little above it, at nine eighths, registry entries and pins below
+    /// it.
     pub disk_reserve: ByteSize,
     /// Time from one sweep of sectors without a pin to the next; an unpin causes an earlier one.
     pub sweep_interval: TimeSpan,

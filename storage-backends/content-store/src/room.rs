@@ -100,6 +100,13 @@ impl Room {
         self.reserve_within(bytes, bytes)
     }
 
+    /// Reserves what a file of a few hundred bytes needs, with its name.
+    ///
+    /// Errors: [`io::ErrorKind::StorageFull`], and failures to read the free space.
+    pub fn small_file(&self) -> io::Result<Reserved> {
+        self.reserve(OVERHEAD)
+    }
+
     /// Reserves a slice of a body, with at least `needed` bytes.
     ///
     /// Errors: [`io::ErrorKind::StorageFull`], and failures to read the free space.

@@ -133,6 +133,19 @@ fn an_entry_that_could_not_be_written_takes_no_room() {
     assert!(store.put(&entry(1, "b", 0, b"")).is_ok());
 }
 
+/// Entries took the last bytes of the disk, which uploads had left free.
+#[test]
+fn entries_leave_the_reserve_of_the_disk_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("entries");
+    EntryStore::open(&root, 2).unwrap().put(&entry(1, "a", 0, b"")).unwrap();
+    let full = EntryStore::open(&root, 2).unwrap().leaving(u64::MAX);
+    for (name, revision) in [("a", 1), ("b", 0)] {
+        assert!(full.put(&entry(1, name, revision, b"")).unwrap_err().is_disk_full());
+    }
+    assert_eq!(full.len(), 1, "a refused entry is counted");
+}
+
 /// One address filled the table, and it stayed full for everybody.
 #[test]
 fn one_client_cannot_fill_the_table() {

@@ -102,7 +102,12 @@ impl Fixture {
 
 fn skyfiles(directory: &Path, options: &PortalOptions) -> Skyfiles {
     let sectors = SectorStore::open(directory, options.profile.sector_size(), options.disk_reserve).unwrap();
-    Skyfiles::new(sectors, Pins::open(directory).unwrap(), Blocklist::open(directory).unwrap(), options)
+    Skyfiles::new(
+        sectors,
+        Pins::open(directory, options.disk_reserve).unwrap(),
+        Blocklist::open(directory).unwrap(),
+        options,
+    )
 }
 
 fn metadata() -> UploadMetadata {
