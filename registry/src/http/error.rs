@@ -159,6 +159,7 @@ impl HttpError {
             // This is no failure: clients have used up what they share.
             Error::UsedUp(UsedUp::Pool(_))
             | Error::StoreTroubled
+            | Error::Storage(_)
             | Error::StagingFull
             | Error::ReadOnly
             | Error::Unavailable
@@ -166,7 +167,7 @@ impl HttpError {
             | Error::InDoubt => {
                 plain(S::SERVICE_UNAVAILABLE, "UNAVAILABLE").with(RETRY_AFTER, RETRY_SECONDS).because(error)
             }
-            Error::ContentDamaged(_) | Error::Storage(_) | Error::Internal(_) => {
+            Error::ContentDamaged(_) | Error::Internal(_) => {
                 HttpError::new(S::INTERNAL_SERVER_ERROR, "UNKNOWN", "internal error on this node").because(error)
             }
         }

@@ -163,14 +163,14 @@ impl Album {
     }
 }
 
-/// `None` if the answer has the wanted status. Otherwise it must be a clear refusal: 507, or 503 with `Retry-After`, in
-/// the specification's error form; or, on a failing disk only, 500 without internals.
+/// `None` if the answer has the wanted status. Otherwise it must be a clear refusal: 507 or 503 with `Retry-After`, in the
+/// specification's error form.
 fn refusal(answer: &Response, wanted: u16, what: &'static str) -> anyhow::Result<Option<Pushed>> {
     if answer.status == wanted {
         return Ok(None);
     }
     match answer.status {
-        503 => {
+        503 | 507 => {
             answer.need("Retry-After").context(what)?;
         }
         500 | 507 => {}
