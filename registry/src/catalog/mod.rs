@@ -8,7 +8,7 @@ mod places;
 
 pub use local::{
     Catalog, CatalogOptions, CatalogState, CatalogStatus, Clock, FactsSinceError, IndexOrigin, OpenCatalogError,
-    OpenReport, RebuildReason, Replay, ReplayError,
+    OpenReport, Progress, RebuildReason, Replay, ReplayError,
 };
 pub use page::Page;
 pub use places::{Backlog, Elsewhere, Lacking, LackingPage, Placement, UnitRootsList, Wanted};

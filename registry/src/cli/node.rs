@@ -12,9 +12,9 @@ use content_store::ContentStore;
 use serving::PERMIT_PATIENCE;
 use tempfile::TempDir;
 
-use super::backend;
+use super::{backend, process};
 use crate::catalog::local::known_end;
-use crate::catalog::{Catalog, CatalogOptions, Clock, OpenReport};
+use crate::catalog::{Catalog, CatalogOptions, Clock, OpenReport, Progress};
 use crate::config::{Config, DescriptorSizes};
 use crate::content::LocalContent;
 use crate::data_dir::{DataDir, Kind};
@@ -50,9 +50,20 @@ impl Node {
     /// Opens a node for serving or for a command. Blocks, for minutes if a large index must be rebuilt. Fails if the
     /// directory cannot be written.
     pub(super) fn open(config: &Config, beside: Beside, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        Node::open_showing(config, beside, metrics, Arc::default())
+    }
+
+    /// Like [`Node::open`]. `progress` shows the progress of an index rebuild.
+    pub(super) fn open_showing(
+        config: &Config,
+        beside: Beside,
+        metrics: Arc<Metrics>,
+        progress: Arc<Progress>,
+    ) -> anyhow::Result<Self> {
         let mut data = DataDir::open(&config.storage.data, Kind::Registry)?;
         let backend = backend::backend(&config.storage, beside.portal.as_ref(), &metrics.backend)?;
-        let options = options(config, &data, data.index(), backend.as_deref())?;
+        let mut options = options(config, &data, data.index(), backend.as_deref())?;
+        options.progress = progress;
         let (store, (catalog, report)) = open_both(data.path(), uploads_reserve(config), options)?;
         if data.journal_id().is_none() {
             data.set_journal_id(report.journal.to_string())?;
@@ -128,6 +139,7 @@ fn options(
     options.expected_journal =
         data.journal_id().map(str::parse).transpose().context("skyberth.json has no valid journal id")?;
     options.placement = backend.map(Remote::wanted);
+    options.on_index_lost = process::end_without_index;
     Ok(options)
 }
 

@@ -22,7 +22,25 @@ pub(super) fn stop_deadline(config: &Config) -> Duration {
     config.server.shutdown_grace.duration() + CLOSING
 }
 
-/// Runs a server that writes to `data`, until it ends. The process must have only one thread.
+/// Exit status of a process whose index is lost.
+const INDEX_LOST: i32 = 7;
+
+/// Ends the process because its index is lost. Everything acknowledged is in the journal, and the next start rebuilds
+/// the index from it.
+pub(super) fn end_without_index(why: &str) {
+    let line =
+        format!("the index is lost: {why}; the process ends with {INDEX_LOST}, and the next start rebuilds the index");
+    // Commands have no log.
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!("{line}");
+    } else {
+        super::warn(&line);
+    }
+    std::process::exit(INDEX_LOST);
+}
+
+/// Runs a server that writes to `data`, until it ends. A thread that hangs does not delay that end. The process must have
+/// only one thread.
 pub(super) fn run(
     mut config: Config,
     data: &Path,
@@ -33,6 +51,7 @@ pub(super) fn run(
     let counts = telemetry::logs::init(&config.log)?;
     let runtime = runtime(&mut config)?;
     let result = runtime.block_on(server(config));
+    runtime.shutdown_timeout(CLOSING);
     counts.end();
     result
 }

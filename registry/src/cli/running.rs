@@ -42,7 +42,7 @@ use tokio_util::task::TaskTracker;
 use super::attached::{self, AttachedPortal, Attachment};
 use super::gateway::{self, GatewayServer};
 use super::node::{Beside, Node};
-use super::{backend, print, upkeep};
+use super::{backend, print, process, upkeep};
 use crate::config::Config;
 use crate::http::{Door, HttpOptions, Locations, router};
 use crate::placement::Remote;
@@ -104,6 +104,8 @@ impl Running {
             tasks: TaskTracker::new(),
         };
         let Err(error) = running.start_on(sockets).await else { return Ok(running) };
+        // No signal was sent, whose deadline would apply to this stop too.
+        let _deadline = server::signal::end_within(process::stop_deadline(&running.config));
         if let Err(another) = running.stop().await {
             tracing::error!(error = format!("{another:#}"), "a failed start could not stop all that it had started");
         }
@@ -137,7 +139,8 @@ impl Running {
     /// process.
     async fn open(&mut self, beside: Beside) -> anyhow::Result<Arc<Node>> {
         let (config, metrics) = (self.config.clone(), Arc::clone(&self.metrics));
-        let opening = spawn_blocking(move || Node::open(&config, beside, metrics));
+        let progress = Arc::clone(&self.door.progress);
+        let opening = spawn_blocking(move || Node::open_showing(&config, beside, metrics, progress));
         let node = Arc::new(opening.await.context("opening the data directory panicked")??);
         let report = &node.report;
         tracing::info!(journal = %report.journal, sequence = report.sequence, index = %report.index,

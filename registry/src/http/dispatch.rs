@@ -27,8 +27,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// Handles every request.
 pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Body>) -> Response<Body> {
-    let Some(app) = door.0.get() else {
-        return health::starting(request.uri().path());
+    let Some(app) = door.app.get() else {
+        return health::starting(request.uri().path(), &door.progress);
     };
     let began = Instant::now();
     let (head, body) = request.into_parts();

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::App;
 use super::error::HttpError;
 use super::request::{Answer, Request};
-use crate::catalog::CatalogState;
+use crate::catalog::{CatalogState, Progress};
 use crate::service::Error;
 
 /// 200 while the process runs.
@@ -20,11 +20,24 @@ pub(super) fn live() -> Response<Body> {
 }
 
 /// The answer before the data directory is open: `/livez` succeeds, all other requests get 503.
-pub(super) fn starting(path: &str) -> Response<Body> {
-    if path == "/livez" {
-        return live();
+pub(super) fn starting(path: &str, progress: &Progress) -> Response<Body> {
+    match path {
+        "/livez" => return live(),
+        "/readyz" => {
+            let mut body = json!({ "state": "starting" });
+            if progress.at_most() > 0 {
+                body["rebuilding"] = rebuilding((progress.facts(), progress.at_most()));
+            }
+            return text(StatusCode::SERVICE_UNAVAILABLE, "application/json", format!("{body}\n"));
+        }
+        _ => {}
     }
     HttpError::from_service(Error::Unavailable, None).into_response("starting")
+}
+
+/// The progress of an index rebuild.
+fn rebuilding((facts, at_most): (u64, u64)) -> serde_json::Value {
+    json!({ "facts": facts, "at_most": at_most })
 }
 
 /// 200 if the node can answer requests, even when it refuses pushes or all changes. The body names that state.
@@ -38,6 +51,9 @@ pub(super) fn ready(app: &App) -> Response<Body> {
         CatalogState::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
     };
     let mut body = json!({ "state": state, "sequence": status.sequence, "open_uploads": app.registry.open_uploads() });
+    if let Some(progress) = status.rebuilding {
+        body["rebuilding"] = rebuilding(progress);
+    }
     if let Some(durability) = app.registry.durability() {
         let (backlog, elsewhere) = (durability.backlog, app.registry.catalog().elsewhere());
         body["durability"] = json!({
@@ -87,4 +103,29 @@ pub(super) fn text(status: StatusCode, content_type: &'static str, body: String)
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     *response.body_mut() = Body::from(body);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::http::{Door, router};
+
+    /// It said "not ready" for minutes, without a sign of progress.
+    #[tokio::test]
+    async fn a_start_that_rebuilds_the_index_says_how_far_it_is() {
+        let door = Door::default();
+        let ask = async |path: &str| {
+            let request = http::Request::get(path).body(Body::empty()).unwrap();
+            let answer = router(door.clone()).oneshot(request).await.unwrap();
+            (answer.status().as_u16(), axum::body::to_bytes(answer.into_body(), 1000).await.unwrap())
+        };
+        assert_eq!(ask("/readyz").await, (503, "{\"state\":\"starting\"}\n".into()));
+        door.progress.begin(7);
+        door.progress.step();
+        let expected = "{\"state\":\"starting\",\"rebuilding\":{\"facts\":1,\"at_most\":7}}\n";
+        assert_eq!(ask("/readyz").await, (503, expected.into()));
+        assert_eq!(ask("/v2/").await.0, 503);
+    }
 }

@@ -30,6 +30,7 @@ use serving::{AccessLog, TrustedProxies, WebPages};
 
 pub use location::Locations;
 
+use crate::catalog::Progress;
 use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
 
@@ -78,14 +79,18 @@ struct App {
 
 /// A handle to the registry once it is open. Opening may take minutes, and requests get an answer meanwhile.
 #[derive(Clone, Debug, Default)]
-pub struct Door(Arc<OnceLock<App>>);
+pub struct Door {
+    app: Arc<OnceLock<App>>,
+    /// The progress of an index rebuild during the opening.
+    pub progress: Arc<Progress>,
+}
 
 impl Door {
     /// Opens the door: from now on this registry answers requests.
     pub fn open(&self, registry: Arc<Registry>, metrics: Arc<Metrics>, options: HttpOptions) {
         let app = App { registry, metrics, options, request_ids: request::RequestIds::new() };
         // Only the first call has an effect.
-        let _ = self.0.set(app);
+        let _ = self.app.set(app);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The signals that end the process, and the deadline of a stop.
 
+use std::sync::mpsc;
 use std::time::Duration;
 use std::{io, thread};
 
@@ -27,18 +28,33 @@ pub fn shutdown_token(deadline: Duration) -> io::Result<CancellationToken> {
 
 async fn listen(mut signals: Signals, token: CancellationToken, deadline: Duration) {
     signals.end().await;
-    // A thread, since blocking work can delay the end of the runtime.
-    thread::spawn(move || {
-        thread::sleep(deadline);
-        tracing::error!("the stop took too long, so the process exits now; the next start completes it");
-        std::process::exit(LATE);
-    });
+    std::mem::forget(end_within(deadline));
     let within_ms = deadline.as_millis() as u64;
     tracing::info!(within_ms, "stopping; a second signal ends the process at once");
     token.cancel();
     signals.end().await;
     // Every acknowledged write is on disk already. Ending here is no worse than a crash, which the next start handles.
     std::process::exit(INTERRUPTED);
+}
+
+/// The end of the process, unless this is dropped in time.
+#[derive(Debug)]
+#[must_use]
+pub struct Deadline {
+    _met: mpsc::Sender<()>,
+}
+
+/// Ends the process after this time, whatever hangs, unless the deadline is dropped before. A thread, since blocking work
+/// can hold up the runtime's own end.
+pub fn end_within(time: Duration) -> Deadline {
+    let (met, watch) = mpsc::channel();
+    thread::spawn(move || {
+        if watch.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::error!("the stop took too long, so the process exits now; the next start completes it");
+            std::process::exit(LATE);
+        }
+    });
+    Deadline { _met: met }
 }
 
 struct Signals {

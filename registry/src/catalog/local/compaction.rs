@@ -33,6 +33,10 @@ impl Compactor {
         Compactor { writer, running: None, not_before: None, pause: PAUSE }
     }
 
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// Starts a compaction if the journal needs one and the disk has room for it. Without that check, each failed
     /// attempt would begin a new segment for nothing.
     pub(super) fn start(&mut self, journal: &mut Journal, shared: &Shared) {

@@ -9,10 +9,12 @@ pub mod journal;
 mod open;
 mod open_to_read;
 mod options;
+mod progress;
 mod queue;
 mod read;
 mod read_places;
 mod rebuild;
+mod recovery;
 mod request;
 mod shared;
 mod writer;
@@ -23,15 +25,17 @@ mod tests;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use content_store::Room;
 use tokio::sync::oneshot;
 
 use self::backlog::BacklogCounter;
 use self::compaction::Compactor;
+use self::index::ballast::Ballast;
 use self::index::directory::IndexDirectory;
 use self::index::{Fault, Index};
 use self::journal::{AppendKind, Journal, JournalId, JournalReader};
@@ -45,7 +49,14 @@ use crate::oci::{Digest, RepositoryName};
 
 pub use journal::{FactsSinceError, Replay, ReplayError};
 pub use options::{CatalogOptions, Clock, IndexOrigin, OpenCatalogError, OpenReport, RebuildReason};
+pub use progress::Progress;
 pub use shared::{CatalogState, CatalogStatus};
+
+/// How long closing waits for the writer, which sled may block for ever on a failing disk.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Longest call of the writer to sled. No call syncs, so usual calls take milliseconds.
+const STUCK_IN_SLED: Duration = Duration::from_mins(1);
 
 /// The catalog. Clones share it. It closes on [`Catalog::close`], or when the last clone is dropped.
 #[derive(Clone, Debug)]
@@ -59,7 +70,8 @@ struct Inner {
     queue: Submit,
     journal: JournalReader,
     journal_dir: PathBuf,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Signals the end of the writer.
+    writer: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
 impl Catalog {
@@ -71,10 +83,15 @@ impl Catalog {
         let (mut journal, opened) = Journal::open(&options.journal_dir, options.expected_journal, journal_options)?;
         // That of the last run is gone. It may use the space that is kept free, since that is what this is for.
         journal.allocate_ahead(AppendKind::Releasing);
+        let directory = IndexDirectory::open(options.index_dir.clone())?;
+        let (least, reserve) = (options.index_ballast_bytes, options.index_reserve_bytes);
+        let ballast = (least > 0).then(|| Ballast::new(directory.clone(), least, reserve));
         let workshop = Workshop {
-            directory: IndexDirectory::open(options.index_dir.clone())?,
+            directory,
             cache_bytes: options.index_cache_bytes,
             journal: opened.id.to_string(),
+            progress: options.progress,
+            ballast,
         };
         let reader = journal.reader();
         let (index, origin) = open::open_index(&workshop, &reader, &opened, &options.boot_id, options.clock.now_ms())?;
@@ -93,26 +110,33 @@ impl Catalog {
             }
             None => None,
         };
-        let shared = Arc::new(Shared::new(index, counter, opened.last_sequence, opened.snapshot_sequence));
+        let progress = Arc::clone(&workshop.progress);
+        let shared = Arc::new(Shared::new(index, counter, progress, opened.last_sequence, opened.snapshot_sequence));
         let (queue, waiting) = queues(options.queue_requests);
         let writer = Writer {
             shared: Arc::clone(&shared),
             journal,
             queue: waiting,
-            room: Room::new(workshop.directory.path(), options.index_reserve_bytes),
+            room: Room::new(workshop.directory.path(), reserve),
             workshop,
             compactor: Compactor::new(queue.ordinary.downgrade()),
             clock: options.clock,
             boot: options.boot_id,
+            most_abandoned: options.most_index_failures,
+            on_index_lost: options.on_index_lost,
+            failed_rebuilds: 0,
         };
-        let thread = thread::Builder::new().name("catalog-writer".into()).spawn({
+        watch(&shared, options.on_index_lost)?;
+        let (ends, ended) = std::sync::mpsc::channel();
+        thread::Builder::new().name("catalog-writer".into()).spawn({
             let guard = PanicGuard(Arc::clone(&shared));
             move || {
                 let _guard = guard;
                 writer.run();
+                let _ = ends.send(());
             }
         })?;
-        let (journal_dir, writer) = (options.journal_dir, Mutex::new(Some(thread)));
+        let (journal_dir, writer) = (options.journal_dir, Mutex::new(Some(ended)));
         Ok((Catalog { inner: Arc::new(Inner { shared, queue, journal: reader, journal_dir, writer }) }, report))
     }
 
@@ -206,6 +230,8 @@ impl Catalog {
             snapshot_sequence: shared.snapshot_sequence.load(Ordering::Acquire),
             index_entries: shared.index().map_or(0, |index| index.meta().entries),
             rebuilds: shared.rebuilds.load(Ordering::Acquire),
+            rebuilding: (shared.state() == CatalogState::Rebuilding)
+                .then(|| (shared.progress.facts(), shared.progress.at_most())),
             batches: shared.batches.load(Ordering::Relaxed),
         }
     }
@@ -234,11 +260,13 @@ impl Inner {
     fn close(&self) {
         self.shared.stopping.store(true, Ordering::Release);
         self.queue.wake();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer
-            && writer.join().is_err()
-        {
-            tracing::error!("the catalog's writer had panicked");
+        let Some(ended) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        match ended.recv_timeout(CLOSE_PATIENCE) {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Disconnected) => tracing::error!("the catalog's writer panicked"),
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::error!("the catalog does not close, so it is left as it is, and the next start repairs it");
+            }
         }
     }
 }
@@ -253,6 +281,21 @@ impl Drop for Inner {
 pub fn known_end(index_dir: &std::path::Path) -> Option<(JournalId, u64)> {
     let known = index::directory::mark_in(index_dir)?.journal?;
     Some((known.id.parse().ok()?, known.sequence))
+}
+
+/// Ends the process if sled blocks the writer, whose thread owns the journal, so no other thread can replace it.
+fn watch(shared: &Arc<Shared>, on_index_lost: fn(&str)) -> std::io::Result<()> {
+    let shared = Arc::downgrade(shared);
+    let look = move || {
+        while let Some(shared) = shared.upgrade() {
+            if shared.stuck_for() > STUCK_IN_SLED {
+                return on_index_lost("sled does not return");
+            }
+            drop(shared);
+            thread::sleep(Duration::from_secs(1));
+        }
+    };
+    thread::Builder::new().name("catalog-watch".into()).spawn(look).map(drop)
 }
 
 /// Makes the catalog read-only if the writer panics, since it may have failed in the middle of a commit.

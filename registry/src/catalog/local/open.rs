@@ -1,13 +1,17 @@
 //! Chooses the index to start with: the existing one if it is valid, otherwise a new one.
 
 use std::io;
+use std::time::Duration;
 
 use super::index::directory::{IndexDirectory, KnownEnd, Mark};
 use super::index::schema::VERSION;
 use super::index::{Fault, Index};
 use super::journal::{JournalReader, Opened};
 use super::options::{IndexOrigin, RebuildReason};
-use super::rebuild::{RebuildError, Workshop, catch_up};
+use super::rebuild::{RebuildError, Workshop, on_its_own_thread};
+
+/// Longest opening of an index that lacks no facts: sled reads its whole log, then all entries are checked.
+const STUCK_OPENING: Duration = Duration::from_mins(5);
 
 /// Opens the existing index and applies missing facts, or rebuilds it.
 pub(super) fn open_index(
@@ -31,7 +35,7 @@ pub(super) fn open_index(
     }
     let because = match newest {
         None => RebuildReason::Absent,
-        Some(generation) => match reuse(workshop, generation, journal, opened, boot, mark.as_ref())? {
+        Some(generation) => match reuse_or_leave(workshop, generation, journal, opened, boot, mark)? {
             Ok((index, facts)) => {
                 directory.keep_only(generation)?;
                 let origin = if facts == 0 { IndexOrigin::Reused } else { IndexOrigin::CaughtUp { facts } };
@@ -46,8 +50,8 @@ pub(super) fn open_index(
     };
     let (index, facts) = match workshop.rebuild(journal, &mut || Ok(())) {
         // The disk may have room for only one index, and the old one is useless by now.
-        Err(RebuildError::Fault(_) | RebuildError::Directory(_)) => {
-            directory.clear()?;
+        Err(RebuildError::Fault(_) | RebuildError::Directory(_) | RebuildError::Stuck) => {
+            workshop.clear();
             workshop.rebuild(journal, &mut || Ok(()))?
         }
         built => built?,
@@ -62,6 +66,23 @@ fn known_end(opened: &Opened) -> KnownEnd {
 }
 
 type Reuse = Result<(Index, u64), RebuildReason>;
+
+/// Like [`reuse`], for an index that may hang.
+fn reuse_or_leave(
+    workshop: &Workshop,
+    generation: u64,
+    journal: &JournalReader,
+    opened: &Opened,
+    boot: &str,
+    mark: Option<Mark>,
+) -> Result<Reuse, RebuildError> {
+    let (owned, journal, opened, boot) = (workshop.clone(), journal.clone(), opened.clone(), boot.to_owned());
+    let work = move || reuse(&owned, generation, &journal, &opened, &boot, mark.as_ref());
+    match on_its_own_thread(&workshop.progress, STUCK_OPENING, &mut || Ok(()), work) {
+        Err(error @ RebuildError::Stuck) => Ok(Err(RebuildReason::Damaged(error.to_string()))),
+        outcome => outcome,
+    }
+}
 
 /// The outer error ends the start. The inner one causes a rebuild.
 fn reuse(
@@ -82,11 +103,18 @@ fn reuse(
     };
     let applied = match judge(&index, &workshop.journal, opened) {
         Ok(applied) => applied,
+        Err(reason @ RebuildReason::Damaged(_)) => {
+            index.abandon();
+            return Ok(Err(reason));
+        }
         Err(reason) => return Ok(Err(reason)),
     };
-    match catch_up(&index, journal, applied) {
+    match workshop.catch_up(&index, journal, applied) {
         Ok(facts) => Ok(Ok((index, facts))),
-        Err(RebuildError::Fault(fault)) => Ok(Err(damaged(&fault))),
+        Err(RebuildError::Fault(fault)) => {
+            index.abandon();
+            Ok(Err(damaged(&fault)))
+        }
         Err(RebuildError::Compacted) => Ok(Err(RebuildReason::OlderThanSnapshot)),
         Err(error) => Err(error),
     }

@@ -22,7 +22,13 @@ impl Catalog {
         let (reader, opened) = journal::open_to_read(&journal_dir, expected_journal, options.journal.known_end)?;
         let Opened { id, snapshot_sequence, last_sequence, .. } = opened;
         let directory = IndexDirectory::open(index_dir)?;
-        let workshop = Workshop { directory, cache_bytes: index_cache_bytes, journal: id.to_string() };
+        let workshop = Workshop {
+            directory,
+            cache_bytes: index_cache_bytes,
+            journal: id.to_string(),
+            progress: options.progress,
+            ballast: None,
+        };
         let mut in_time = || match options.deadline {
             Some(deadline) if Instant::now() >= deadline => Err(RebuildError::Late),
             _ => Ok(()),
@@ -39,7 +45,7 @@ impl Catalog {
         };
         let counter = placement.map(|wanted| BacklogCounter::new(wanted, &index)).transpose();
         let counter = counter.map_err(|fault| OpenCatalogError::Index(fault.to_string()))?;
-        let shared = Arc::new(Shared::new(index, counter, last_sequence, snapshot_sequence));
+        let shared = Arc::new(Shared::new(index, counter, workshop.progress, last_sequence, snapshot_sequence));
         shared.set_read_only();
         // Never used: a read-only catalog refuses commits earlier.
         let (queue, _) = queues(1);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::journal::{self, JournalId};
+use super::progress::Progress;
 use crate::catalog::places::Wanted;
 
 /// Default of [`CatalogOptions::index_cache_bytes`].
@@ -17,6 +18,12 @@ const INDEX_RESERVE_BYTES: u64 = 64 << 20;
 
 /// Default of [`CatalogOptions::queue_requests`].
 const QUEUE_REQUESTS: usize = 1024;
+
+/// Default of [`CatalogOptions::index_ballast_bytes`].
+const INDEX_BALLAST_BYTES: u64 = 8 << 20;
+
+/// Default of [`CatalogOptions::most_index_failures`].
+const INDEX_FAILURES: u32 = 8;
 
 /// A clock in milliseconds since the Unix epoch.
 #[derive(Clone)]
@@ -74,6 +81,15 @@ pub struct CatalogOptions {
     /// Identifies this boot of the machine. An index that was open when the machine stopped is not trusted. Empty if
     /// unknown.
     pub boot_id: String,
+    /// Shows how far a rebuild of the index is, also during the opening.
+    pub progress: Arc<Progress>,
+    /// Least bytes reserved for a rebuild of the index on a full disk. The reservation grows with the index. 0: none.
+    pub index_ballast_bytes: u64,
+    /// Failures of the index since the start after which the node ends. Each costs the memory of an index.
+    pub most_index_failures: u32,
+    /// Called with the reason when the index cannot be rebuilt, or failed too often. It should end the process. If it
+    /// returns, the catalog closes.
+    pub on_index_lost: fn(&str),
 }
 
 impl CatalogOptions {
@@ -91,6 +107,10 @@ impl CatalogOptions {
             clock: Clock::system(),
             deadline: None,
             boot_id: this_boot(),
+            progress: Arc::default(),
+            index_ballast_bytes: INDEX_BALLAST_BYTES,
+            most_index_failures: INDEX_FAILURES,
+            on_index_lost: |why| tracing::error!(why, "the index is lost"),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! State shared by the writer and readers: the index in use, and the state of the catalog.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use super::backlog::BacklogCounter;
 use super::index::{Fault, Index};
+use super::progress::Progress;
 
 /// The state of a catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct CatalogStatus {
     pub index_entries: u64,
     /// Rebuilds of the index since the start.
     pub rebuilds: u64,
+    /// Facts read by the current rebuild, and the most that it will read.
+    pub rebuilding: Option<(u64, u64)>,
     /// Batches made durable since the start.
     pub batches: u64,
 }
@@ -41,8 +45,13 @@ pub struct CatalogStatus {
 pub(super) struct Shared {
     slot: RwLock<Option<Arc<Index>>>,
     pub(super) counter: Option<BacklogCounter>,
-    /// The index last found damaged, with its number.
-    retired: Mutex<Option<(Weak<Index>, u64)>>,
+    /// The number of the index that failed last, and whether that was damage.
+    failed: Mutex<Option<(u64, bool)>>,
+    /// Indexes that failed since the start. Each keeps its memory.
+    pub(super) abandoned: AtomicU32,
+    /// Since when the writer has been waiting for sled.
+    in_sled: Mutex<Option<Instant>>,
+    pub(super) progress: Arc<Progress>,
     pub(super) stopping: AtomicBool,
     pub(super) closed: AtomicBool,
     pub(super) read_only: AtomicBool,
@@ -53,11 +62,20 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(index: Index, counter: Option<BacklogCounter>, sequence: u64, snapshot_sequence: u64) -> Self {
+    pub(super) fn new(
+        index: Index,
+        counter: Option<BacklogCounter>,
+        progress: Arc<Progress>,
+        sequence: u64,
+        snapshot_sequence: u64,
+    ) -> Self {
         Shared {
             slot: RwLock::new(Some(Arc::new(index))),
             counter,
-            retired: Mutex::new(None),
+            failed: Mutex::new(None),
+            abandoned: AtomicU32::new(0),
+            in_sled: Mutex::new(None),
+            progress,
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             read_only: AtomicBool::new(false),
@@ -83,20 +101,36 @@ impl Shared {
         self.slot.write().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Takes a damaged index out of use. True if it was in use.
+    /// Takes a failed index out of use, and abandons it. True if it was in use.
     pub(super) fn distrust(&self, index: &Index, fault: &Fault) -> bool {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         let Some(current) = slot.take_if(|current| current.generation() == index.generation()) else { return false };
-        tracing::error!(error = %fault, "the index is damaged and will be rebuilt from the journal");
-        let retired = (Arc::downgrade(&current), current.generation());
-        *self.retired.lock().unwrap_or_else(PoisonError::into_inner) = Some(retired);
+        tracing::error!(error = %fault, "the index failed and will be rebuilt from the journal");
+        let failed = (current.generation(), fault.is_damage());
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failed);
+        self.abandoned.fetch_add(1, Ordering::Relaxed);
+        // As in `Index::abandon`: readers may have it too, and none of them may drop it.
+        std::mem::forget(current);
         true
     }
 
-    /// The number of the index last found damaged, once no read uses it any more.
-    pub(super) fn take_retired(&self) -> Option<u64> {
-        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner).take();
-        retired.filter(|(index, _)| index.strong_count() == 0).map(|(_, generation)| generation)
+    /// Takes the number of the index that failed last, with whether it is damaged.
+    pub(super) fn take_failed(&self) -> Option<(u64, bool)> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Calls sled for the writer, so that [`Shared::stuck_for`] sees how long it takes.
+    pub(super) fn watched<T>(&self, work: impl FnOnce() -> T) -> T {
+        let set = |since| *self.in_sled.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        set(Some(Instant::now()));
+        let result = work();
+        set(None);
+        result
+    }
+
+    /// How long the writer has been waiting for sled in one call.
+    pub(super) fn stuck_for(&self) -> Duration {
+        self.in_sled.lock().unwrap_or_else(PoisonError::into_inner).map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Makes the catalog refuse commits from now on.

@@ -25,14 +25,11 @@ use crate::catalog::command::{CommitError, Committed};
 const BATCH_BYTES: u64 = 64 << 10;
 const WEIGHT_BYTES: u64 = 256;
 
-/// Pause between two attempts to build an index.
-const REBUILD_PAUSE: Duration = Duration::from_secs(5);
-
 /// How long closing waits for running reads.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Interval of checks while waiting.
-const STEP: Duration = Duration::from_millis(10);
+pub(super) const STEP: Duration = Duration::from_millis(10);
 
 /// The state of the writer's thread.
 #[derive(Debug)]
@@ -46,6 +43,12 @@ pub(super) struct Writer {
     pub(super) compactor: Compactor,
     pub(super) clock: Clock,
     pub(super) boot: String,
+    /// Most failures of the index since the start.
+    pub(super) most_abandoned: u32,
+    /// Ends the process, and logs this reason.
+    pub(super) on_index_lost: fn(&str),
+    /// Number of failed rebuilds in a row.
+    pub(super) failed_rebuilds: u32,
 }
 
 /// Which requests a batch accepts.
@@ -66,14 +69,23 @@ impl Writer {
             if self.shared.is_stopping() {
                 break;
             }
-            if self.shared.index().is_none() {
+            let Some(index) = self.shared.index() else {
                 self.restore();
+                continue;
+            };
+            if self.shared.read_only.load(Ordering::Acquire) {
+                self.revive_journal(&index);
                 continue;
             }
             self.compactor.start(&mut self.journal, &self.shared);
+            let generation = index.generation();
+            drop(index);
+            self.workshop.keep_space(generation);
             match self.queue.next() {
                 Turn::Batch(requests) => {
-                    let (admit, _room) = self.admit(&requests);
+                    let weight = requests.iter().map(|request| request.weight).sum::<usize>() as u64;
+                    self.workshop.lend_space(generation, weight);
+                    let (admit, _room) = self.admit(weight);
                     self.process(requests, admit);
                 }
                 Turn::Wake => {}
@@ -85,9 +97,8 @@ impl Writer {
 
     /// Which requests to accept, with the room that they need beside the index. If the file system does not report its
     /// free space, all.
-    fn admit(&self, requests: &[Request]) -> (Admit, Option<Reserved>) {
-        let weight: usize = requests.iter().map(|request| request.weight).sum();
-        match self.room.reserve(BATCH_BYTES + weight as u64 * WEIGHT_BYTES) {
+    fn admit(&self, weight: u64) -> (Admit, Option<Reserved>) {
+        match self.room.reserve(BATCH_BYTES + weight * WEIGHT_BYTES) {
             Ok(reserved) => (Admit::All, Some(reserved)),
             Err(error) if error.kind() == io::ErrorKind::StorageFull => (Admit::Releasing, None),
             Err(_) => (Admit::All, None),
@@ -98,7 +109,8 @@ impl Writer {
     /// 1. the journal's append with its one sync: facts that no caller was told of; the next start applies them;
     /// 2. the batch in sled, not synced: the next start applies what sled lost, or rebuilds the index.
     ///
-    /// No request is answered before both. Even a refusal may depend on facts of this batch.
+    /// No request is answered before both, or before a failed index is out of use. Even a refusal may depend on facts of
+    /// this batch.
     fn process(&mut self, requests: Vec<Request>, admit: Admit) {
         let Some(index) = self.shared.index() else { return answer_all(requests, || CommitError::Unavailable) };
         let before = self.journal.last_sequence();
@@ -106,7 +118,7 @@ impl Writer {
         let mut batch = Batch::new(&index, first);
         let mut verdicts = Vec::with_capacity(requests.len());
         for request in &requests {
-            match judge(&mut batch, request, admit) {
+            match self.shared.watched(|| judge(&mut batch, request, admit)) {
                 Ok(verdict) => verdicts.push(verdict),
                 Err(fault) => {
                     self.shared.distrust(&index, &fault);
@@ -118,8 +130,8 @@ impl Writer {
         if facts.is_empty() {
             return answer_each(requests, verdicts, before);
         }
-        let backlog = self.shared.counter.as_ref().map(|counter| counter.compare(&index, &view, &facts)).transpose();
-        let backlog = match backlog {
+        let compare = || self.shared.counter.as_ref().map(|counter| counter.compare(&index, &view, &facts)).transpose();
+        let backlog = match self.shared.watched(compare) {
             Ok(backlog) => backlog,
             Err(fault) => {
                 self.shared.distrust(&index, &fault);
@@ -129,17 +141,14 @@ impl Writer {
         let changes = view.into_changes();
         match self.append(&facts, first.time, kind(&requests, &verdicts)) {
             Ok(range) => {
-                let applied = index.apply(changes, Some(*range.end()));
-                if let Err(fault) = &applied {
-                    self.shared.distrust(&index, fault);
-                    drop(index);
-                    if !self.renew() {
-                        return answer_all(requests, || CommitError::Unavailable);
-                    }
+                let applied = self.shared.watched(|| index.apply(changes, Some(*range.end())));
+                if let Err(fault) = applied {
+                    // The facts are durable, and no read sees an index without them: the next one has them.
+                    self.shared.distrust(&index, &fault);
+                    return answer_each(requests, verdicts, before);
                 }
                 self.shared.sequence.store(*range.end(), Ordering::Release);
-                // A new index has been counted as a whole.
-                if let (Ok(()), Some(counter), Some(backlog)) = (applied, &self.shared.counter, backlog) {
+                if let (Some(counter), Some(backlog)) = (&self.shared.counter, backlog) {
                     counter.publish(backlog, *range.end());
                 }
                 answer_each(requests, verdicts, before);
@@ -174,69 +183,6 @@ impl Writer {
         Ok(range)
     }
 
-    /// Rebuilds the index. After a failure it waits before the next attempt.
-    fn restore(&mut self) {
-        if self.renew() {
-            return;
-        }
-        let mut waited = Duration::ZERO;
-        while waited < REBUILD_PAUSE && !self.shared.is_stopping() {
-            self.queue.refuse();
-            thread::sleep(STEP);
-            waited += STEP;
-        }
-    }
-
-    /// Rebuilds the index; true on success. If that fails, it removes the old indexes and retries: on a full disk sled
-    /// fails even for reads, so pulls would stop too.
-    fn renew(&mut self) -> bool {
-        if self.rebuild() {
-            return true;
-        }
-        if let Err(error) = self.workshop.directory.clear() {
-            tracing::warn!(%error, "old indexes cannot be removed");
-        }
-        self.rebuild()
-    }
-
-    /// Rebuilds the index; true on success. Waiting requests are refused meanwhile, since clients give up after 30 s.
-    fn rebuild(&mut self) -> bool {
-        let (queue, workshop, journal) = (&mut self.queue, &self.workshop, self.journal.reader());
-        let mut between = || {
-            queue.refuse();
-            Ok(())
-        };
-        match workshop.rebuild(&journal, &mut between) {
-            Ok((index, facts)) => {
-                tracing::warn!(facts, "the index was rebuilt");
-                if let Some(counter) = &self.shared.counter
-                    && let Err(fault) = counter.recount(&index, self.journal.last_sequence())
-                {
-                    tracing::error!(error = %fault, "the new index cannot be read");
-                    return false;
-                }
-                self.shared.sequence.store(self.journal.last_sequence(), Ordering::Release);
-                self.shared.install(index);
-                self.shared.rebuilds.fetch_add(1, Ordering::Release);
-                self.set_retired_aside();
-                true
-            }
-            Err(error) => {
-                tracing::error!(%error, "the index cannot be built");
-                false
-            }
-        }
-    }
-
-    /// Moves the damaged index aside. If a read still uses it, the next start removes it.
-    fn set_retired_aside(&mut self) {
-        if let Some(generation) = self.shared.take_retired()
-            && let Err(error) = self.workshop.directory.set_aside(generation, self.clock.now_ms())
-        {
-            tracing::warn!(%error, "the damaged index cannot be set aside");
-        }
-    }
-
     fn close(mut self) {
         self.queue.close();
         self.compactor.join(&mut self.journal, &self.shared);
@@ -265,7 +211,10 @@ fn close_index(index: Arc<Index>, workshop: &Workshop, boot: &str, sequence: u64
         thread::sleep(STEP);
         waited += STEP;
     };
-    alone.flush().map_err(|fault| fault.to_string())?;
+    if let Err(fault) = alone.flush() {
+        alone.abandon();
+        return Err(fault.to_string());
+    }
     drop(alone);
     let mark = Mark {
         boot: boot.to_owned(),
@@ -297,7 +246,7 @@ fn kind(requests: &[Request], verdicts: &[Verdict]) -> AppendKind {
     if ordinary { AppendKind::Ordinary } else { AppendKind::Releasing }
 }
 
-/// Answers each request. `before` is the last sequence before the batch.
+/// `before` is the last sequence before the batch; its facts have the next ones.
 fn answer_each(requests: Vec<Request>, verdicts: Vec<Verdict>, before: u64) {
     for (request, verdict) in requests.into_iter().zip(verdicts) {
         request.answer(verdict.map(|accepted| Committed {

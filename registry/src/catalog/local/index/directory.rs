@@ -7,6 +7,8 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use content_store::replace_file;
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,8 @@ const DAMAGED: &str = "damaged-";
 #[derive(Clone, Debug)]
 pub(crate) struct IndexDirectory {
     path: PathBuf,
+    /// The highest number given out. Numbers are never reused, since an abandoned database may still write to its path.
+    given: Arc<AtomicU64>,
 }
 
 /// How the last run ended.
@@ -50,12 +54,12 @@ impl IndexDirectory {
     /// Creates the directory if it is missing.
     pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&path)?;
-        Ok(IndexDirectory { path })
+        Ok(IndexDirectory { path, given: Arc::default() })
     }
 
     /// Opens a directory only for reading. It may be missing, and is not created.
     pub(crate) fn to_read(path: PathBuf) -> Self {
-        IndexDirectory { path }
+        IndexDirectory { path, given: Arc::default() }
     }
 
     /// Path of the directory.
@@ -70,10 +74,19 @@ impl IndexDirectory {
 
     /// The highest number; `None` without a database.
     pub(crate) fn newest(&self) -> io::Result<Option<u64>> {
-        Ok(self.generations()?.into_iter().max())
+        let newest = self.generations()?.into_iter().max();
+        self.given.fetch_max(newest.unwrap_or(0), Ordering::Relaxed);
+        Ok(newest)
     }
 
-    fn generations(&self) -> io::Result<Vec<u64>> {
+    /// The number for the next database.
+    pub(crate) fn next(&self) -> io::Result<u64> {
+        self.newest()?;
+        Ok(self.given.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The numbers of all databases.
+    pub(crate) fn generations(&self) -> io::Result<Vec<u64>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             if let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
@@ -95,7 +108,7 @@ impl IndexDirectory {
 
     /// Removes a database.
     pub(crate) fn remove(&self, generation: u64) -> io::Result<()> {
-        fs::remove_dir_all(self.database(generation))
+        remove_database(&self.database(generation))
     }
 
     /// Moves a closed, damaged database aside for inspection, and removes the one moved aside before.
@@ -104,17 +117,12 @@ impl IndexDirectory {
         fs::rename(self.database(generation), self.path.join(format!("{DAMAGED}{time_ms}")))
     }
 
-    /// Removes all databases to free space, before a rebuild.
-    pub(crate) fn clear(&self) -> io::Result<()> {
-        self.generations()?.into_iter().try_for_each(|generation| self.remove(generation))?;
-        self.remove_damaged()
-    }
-
-    fn remove_damaged(&self) -> io::Result<()> {
+    /// Removes the database that was moved aside.
+    pub(crate) fn remove_damaged(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             if entry.file_name().to_str().is_some_and(|name| name.starts_with(DAMAGED)) {
-                fs::remove_dir_all(entry.path())?;
+                remove_database(&entry.path())?;
             }
         }
         Ok(())
@@ -163,6 +171,14 @@ impl IndexDirectory {
     }
 }
 
+/// An abandoned database keeps its file open, so only truncating it frees the space.
+fn remove_database(directory: &Path) -> io::Result<()> {
+    if let Ok(file) = File::options().write(true).open(directory.join("db")) {
+        file.set_len(0)?;
+    }
+    fs::remove_dir_all(directory)
+}
+
 fn sync_tree(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -195,6 +211,7 @@ mod tests {
             fs::create_dir(directory.database(generation)).unwrap();
         }
         assert_eq!(directory.newest().unwrap(), Some(10));
+        assert_eq!(directory.next().unwrap(), 11);
         directory.set_aside(10, 77).unwrap();
         directory.set_aside(9, 78).unwrap();
         assert_eq!(names(&place.path().join("index")), ["2", "damaged-78"]);
@@ -202,8 +219,11 @@ mod tests {
         directory.keep_only(3).unwrap();
         assert_eq!(directory.newest().unwrap(), Some(3));
         assert_eq!(names(&place.path().join("index")), ["3", "damaged-78"]);
-        directory.clear().unwrap();
+        directory.remove(3).unwrap();
+        directory.remove_damaged().unwrap();
         assert_eq!(names(&place.path().join("index")), <[&str; 0]>::default());
+        // An abandoned database still writes to its path.
+        assert_eq!(directory.next().unwrap(), 12, "a number is given twice");
     }
 
     #[test]

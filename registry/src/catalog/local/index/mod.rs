@@ -1,5 +1,6 @@
 //! The index: a view of the journal in sled. It answers reads, and may be lost at any time.
 
+pub(crate) mod ballast;
 pub(crate) mod directory;
 pub(crate) mod places;
 pub(crate) mod project;

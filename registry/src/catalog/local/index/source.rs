@@ -17,11 +17,18 @@ pub(crate) enum Fault {
     #[error("entries are missing, extra or stale")]
     Sum,
     /// The engine failed.
-    #[error("sled failed")]
+    #[error("sled failed: {0}")]
     Engine(#[from] sled::Error),
     /// The engine panicked.
     #[error("sled panicked")]
     Panicked,
+}
+
+impl Fault {
+    /// True if the entries are wrong. Otherwise the engine or its disk failed.
+    pub(crate) fn is_damage(&self) -> bool {
+        !matches!(self, Fault::Engine(sled::Error::Io(_)) | Fault::Panicked)
+    }
 }
 
 /// Called by a scan with each key and payload.

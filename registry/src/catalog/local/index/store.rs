@@ -148,6 +148,14 @@ impl Index {
         guarded(|| Ok(self.database.flush().map(drop)?))
     }
 
+    /// Abandons a failed database. Its memory and threads stay until the process ends.
+    ///
+    /// It is deliberately never dropped: sled's drop flushes, then waits for threads that may have ended after a failed
+    /// write, so it may never return. A panic in it during unwinding would abort the process.
+    pub(crate) fn abandon(self) {
+        std::mem::forget(self);
+    }
+
     fn each(&self, start: Bound<&[u8]>, visit: &mut VisitStored<'_>) -> Result<(), Fault> {
         let mut entries = guarded(|| Ok(self.tree.range::<&[u8], _>((start, Bound::Unbounded))))?;
         while let Some(entry) = guarded(|| Ok(entries.next().transpose()?))? {

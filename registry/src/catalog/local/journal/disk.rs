@@ -22,7 +22,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
 /// The real disk.
 ///
 /// On copy-on-write file systems (btrfs, ZFS), writes to reserved bytes can still fail for lack of space. A full disk
-/// may then show as a failed write, after which the node is read-only until it is restarted.
+/// may then show as a failed write, after which the node is read-only for some seconds.
 #[derive(Debug)]
 pub struct SystemDisk;
 

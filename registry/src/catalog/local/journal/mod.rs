@@ -161,7 +161,7 @@ impl Journal {
         self.last
     }
 
-    /// True after a failed write or sync. No append will succeed any more.
+    /// True after a failed write or sync. No append succeeds until [`Journal::reopen`] does.
     pub fn is_failed(&self) -> bool {
         self.failed
     }
@@ -293,7 +293,7 @@ impl Journal {
     }
 
     fn fail(&mut self, what: &str, error: &std::io::Error) -> AppendError {
-        tracing::error!(error = %error, "the journal failed, this node is read-only until a restart: {what}");
+        tracing::error!(error = %error, "the journal failed, this node is read-only until it can be written again: {what}");
         self.failed = true;
         AppendError::Failed
     }

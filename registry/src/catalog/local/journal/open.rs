@@ -12,7 +12,7 @@ use content_store::Room;
 use super::disk::{self, Disk};
 use super::error::OpenError;
 use super::record::{self, JournalId, Role};
-use super::replay::{JournalReader, Layout};
+use super::replay::{Files, JournalReader, Layout};
 use super::segment::{self, HEADER_BYTES, Unused};
 use super::survey::{self, Finding, FindingKind, GoodSegment, Survey};
 use super::{Current, Journal, Options};
@@ -88,26 +88,45 @@ impl Journal {
         let (Some(id), Some(newest)) = (survey.id, survey.segments.last()) else {
             unreachable!("a survey without a refusal has a segment");
         };
-        let file = open_for_writing(&newest.path).map_err(OpenError::io(&newest.path))?;
-        let current = Current { file, end: newest.walk.last_batch.end as u64, length: newest.length };
-        let (base, last) = (survey.base(), survey.last());
+        let current = Current::of(newest)?;
         let opened = Opened {
             id,
-            snapshot_sequence: base,
-            last_sequence: last,
+            snapshot_sequence: survey.base(),
+            last_sequence: survey.last(),
             cut,
             bad_snapshots: bad_snapshots(&survey.findings),
             created: false,
         };
-        let firsts = survey.segments.iter().map(|segment| segment.first).collect();
-        let layout = Layout::new(directory.to_owned(), id, survey.snapshot.as_ref().map(|_| base), firsts, last);
-        let journal = Self {
-            last,
-            tail_bytes: survey.segments.iter().map(used_bytes).sum(),
-            snapshot_bytes: survey.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes),
-            ..Self::without_records(directory, lock, options, id, layout, current)
-        };
+        let layout = Layout::new(directory.to_owned(), id, files(survey));
+        let mut journal = Self::without_records(directory, lock, options, id, layout, current);
+        journal.count(survey);
         Ok((journal, opened))
+    }
+
+    fn count(&mut self, survey: &Survey) {
+        self.last = survey.last();
+        self.tail_bytes = survey.segments.iter().map(used_bytes).sum();
+        self.snapshot_bytes = survey.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes);
+    }
+
+    /// Opens the journal again after a failed write, by the steps of [`Journal::open`]. It may then have records of the
+    /// batch that failed. Its readers stay. No compaction may be running.
+    pub fn reopen(&mut self) -> Result<(), OpenError> {
+        let (directory, known_end) = (self.directory.clone(), Some((self.id, self.last)));
+        // A disk that still fails is not read for nothing.
+        probe(&*self.options.disk, &directory).map_err(OpenError::io(&directory))?;
+        let survey = survey::survey(&directory, known_end)?;
+        if let Some(error) = survey.refusal(&directory, Some(self.id)) {
+            return Err(error);
+        }
+        complete_interrupted(&directory, &self.options, &survey).map_err(OpenError::io(&directory))?;
+        let Some(newest) = survey.segments.last() else { return Err(missing(&directory, Some(self.id))) };
+        self.current = Current::of(newest)?;
+        self.count(&survey);
+        self.layout.set_files(files(&survey));
+        // Its file was removed with the other unfinished ones.
+        (self.spare, self.spare_tried, self.failed) = (None, false, false);
+        Ok(())
     }
 
     fn without_records(
@@ -156,10 +175,34 @@ pub fn open_to_read(
         bad_snapshots: bad_snapshots(&survey.findings),
         created: false,
     };
-    let firsts = survey.segments.iter().map(|segment| segment.first).collect();
-    let snapshot = survey.snapshot.as_ref().map(|snapshot| snapshot.sequence);
-    let layout = Layout::new(directory.to_owned(), opened.id, snapshot, firsts, opened.last_sequence);
+    let layout = Layout::new(directory.to_owned(), opened.id, files(&survey));
     Ok((JournalReader::new(Arc::new(layout)), opened))
+}
+
+impl Current {
+    fn of(newest: &GoodSegment) -> Result<Self, OpenError> {
+        let file = open_for_writing(&newest.path).map_err(OpenError::io(&newest.path))?;
+        Ok(Current { file, end: newest.walk.last_batch.end as u64, length: newest.length })
+    }
+}
+
+/// The files for readers.
+fn files(survey: &Survey) -> Files {
+    Files {
+        snapshot: survey.snapshot.as_ref().map(|snapshot| snapshot.sequence),
+        segments: survey.segments.iter().map(|segment| segment.first).collect(),
+        last: survey.last(),
+    }
+}
+
+/// Writes and syncs a file, and removes it. A crash leaves a temporary file, which is removed at open.
+fn probe(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+    let path = directory.join("probe.tmp");
+    let file = File::create(&path)?;
+    disk.write(&file, &[0x5a; 4096], 0)?;
+    disk.sync(&file)?;
+    fs::remove_file(&path)?;
+    disk::sync_directory(disk, directory)
 }
 
 fn used_bytes(segment: &GoodSegment) -> u64 {
@@ -212,7 +255,7 @@ fn create(directory: &Path, lock: File, options: Options, survey: &Survey) -> Re
         Ok(unused)
     };
     let Unused { file, length } = make().map_err(OpenError::io(directory))?;
-    let layout = Layout::new(directory.to_owned(), id, None, [1].into(), 0);
+    let layout = Layout::new(directory.to_owned(), id, Files { snapshot: None, segments: [1].into(), last: 0 });
     let current = Current { file, end: HEADER_BYTES as u64, length };
     let journal = Journal::without_records(directory, lock, options, id, layout, current);
     let opened =

@@ -30,14 +30,8 @@ pub(super) struct Files {
 }
 
 impl Layout {
-    pub(super) fn new(
-        directory: PathBuf,
-        id: JournalId,
-        snapshot: Option<u64>,
-        segments: VecDeque<u64>,
-        last: u64,
-    ) -> Self {
-        Self { directory, id, files: Mutex::new(Files { snapshot, segments, last }) }
+    pub(super) fn new(directory: PathBuf, id: JournalId, files: Files) -> Self {
+        Self { directory, id, files: Mutex::new(files) }
     }
 
     /// A poisoned lock stays usable, since each change under it is a single assignment or push.
@@ -55,6 +49,10 @@ impl Layout {
 
     pub(super) fn files(&self) -> Files {
         self.lock().clone()
+    }
+
+    pub(super) fn set_files(&self, files: Files) {
+        *self.lock() = files;
     }
 
     /// Makes readers begin with this snapshot. Returns the segments that it covers, oldest first. Readers that have

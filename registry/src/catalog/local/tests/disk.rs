@@ -76,21 +76,29 @@ fn on_a_full_disk_deletes_still_commit() {
 }
 
 #[test]
-fn after_a_failed_sync_the_node_is_read_only_until_it_is_opened_again() {
+fn after_a_failed_sync_the_node_is_read_only_until_the_journal_can_be_written() {
     let place = tempfile::tempdir().unwrap();
     let (options, disk) = on_faulty_disk(place.path());
     let (catalog, _) = Catalog::open(options.clone()).unwrap();
     catalog.commit_blocking(vec![link("a", 1)]).unwrap();
     disk.broken.store(true, Ordering::SeqCst);
     assert!(matches!(catalog.commit_blocking(vec![link("a", 2)]), Err(CommitError::ReadOnly)));
-    disk.broken.store(false, Ordering::SeqCst);
+    std::thread::sleep(std::time::Duration::from_secs(6));
     assert!(matches!(catalog.commit_blocking(vec![link("a", 3)]), Err(CommitError::ReadOnly)));
     assert_eq!(catalog.status().state, CatalogState::ReadOnly);
     assert_eq!(catalog.blob(&repository("a"), &digest(1)).unwrap(), Some(1));
     assert_eq!(catalog.blob(&repository("a"), &digest(2)).unwrap(), None);
+    disk.broken.store(false, Ordering::SeqCst);
+    while catalog.state() != CatalogState::Ready {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // It was refused, but only its sync had failed.
+    assert_eq!(catalog.blob(&repository("a"), &digest(2)).unwrap(), Some(2));
+    catalog.commit_blocking(vec![link("a", 3)]).unwrap();
+    super::assert_equals_rebuild(&catalog);
     drop(catalog);
     let (catalog, _) = Catalog::open(options).unwrap();
-    catalog.commit_blocking(vec![link("a", 3)]).unwrap();
+    assert_eq!(catalog.blob(&repository("a"), &digest(3)).unwrap(), Some(3));
     super::assert_equals_rebuild(&catalog);
 }
 

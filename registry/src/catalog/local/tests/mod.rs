@@ -8,6 +8,7 @@ mod histories;
 mod model;
 mod open_to_read;
 mod places;
+mod recovery;
 mod throughput;
 
 use std::path::Path;
@@ -26,6 +27,9 @@ fn options(place: &Path) -> CatalogOptions {
         index_cache_bytes: 1 << 20,
         clock: Clock::new(|| 1_000),
         boot_id: "this boot".into(),
+        // Random histories damage the index many times.
+        most_index_failures: u32::MAX,
+        index_ballast_bytes: 0,
         ..CatalogOptions::new(place.join("journal"), place.join("index"))
     }
 }
@@ -110,6 +114,8 @@ fn assert_equals_rebuild(catalog: &Catalog) {
         directory: IndexDirectory::open(elsewhere.path().into()).unwrap(),
         cache_bytes: 1 << 20,
         journal: String::new(),
+        progress: std::sync::Arc::default(),
+        ballast: None,
     };
     let (rebuilt, _) = workshop.rebuild(&catalog.inner.journal, &mut || Ok(())).unwrap();
     let live = catalog.inner.shared.index().unwrap();
