@@ -78,7 +78,7 @@ fn main() -> anyhow::Result<()> {
         Check::Bench(args) => bench::run(args, scale, report),
         Check::ClientsNetwork(args) => clients::network::run(args, scale, report),
         Check::Crash(args) => crash::run(args, scale, seed, report),
-        Check::Disk(args) => disk::run(args, scale, report),
+        Check::Disk(args) => disk::run(args, scale, seed, report),
         Check::Foreign(args) => foreign::run(args, report),
         Check::Hostile(args) => hostile::run(args, scale, seed, report),
         Check::Image(args) => image::run(args, scale, report),

@@ -5,6 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -41,11 +43,15 @@ impl Mount {
     }
 
     /// An ext4 on a loop device over a sparse file in the parent directory.
-    pub fn ext4(_: &Mounts, at: &Path, mebibytes: u64) -> anyhow::Result<Mount> {
-        let image = at.with_extension("image");
+    pub fn ext4(mounts: &Mounts, at: &Path, mebibytes: u64) -> anyhow::Result<Mount> {
+        Mount::ext4_of(mounts, at, &at.with_extension("image"), mebibytes)
+    }
+
+    /// An ext4 on a loop device over this sparse file.
+    pub fn ext4_of(_: &Mounts, at: &Path, image: &Path, mebibytes: u64) -> anyhow::Result<Mount> {
         fs::create_dir_all(at)?;
-        File::create(&image)?.set_len(mebibytes * MIB)?;
-        Program::new("mkfs.ext4", Path::new("/dev/null")).args(["-q", "-F", "-m", "0"]).arg(&image).run()?;
+        File::create(image)?.set_len(mebibytes * MIB)?;
+        Program::new("mkfs.ext4", Path::new("/dev/null")).args(["-q", "-F", "-m", "0"]).arg(image).run()?;
         Mount::new(at, &["-t", "ext4", "-o", "loop", &image.display().to_string()])
     }
 
@@ -62,16 +68,8 @@ impl Mount {
     }
 
     /// Bytes that can still be written, as `statvfs` reports to the server.
-    #[expect(unsafe_code, reason = "std has no statvfs")]
     pub fn free(&self) -> anyhow::Result<u64> {
-        let path = std::ffi::CString::new(self.path.as_os_str().as_bytes())?;
-        let mut answer = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-        // SAFETY: `path` ends with a NUL, and `answer` is a writable statvfs.
-        let status = unsafe { libc::statvfs(path.as_ptr(), answer.as_mut_ptr()) };
-        ensure!(status == 0, "statvfs: {}", io::Error::last_os_error());
-        // SAFETY: statvfs returned 0, so it filled the whole structure.
-        let answer = unsafe { answer.assume_init() };
-        Ok(answer.f_bavail * answer.f_frsize)
+        free_below(&self.path)
     }
 
     /// Writes a file until this number of bytes is free, or fewer.
@@ -95,19 +93,73 @@ impl Mount {
 
     /// Writes a file until no further byte fits.
     pub fn fill(&self) -> anyhow::Result<PathBuf> {
-        let path = self.path.join("filler");
-        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
-        for step in [MIB as usize, 4096, 1] {
-            let block = vec![0xA5; step];
-            loop {
-                match file.write(&block) {
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
-                    Err(error) => return Err(error).context("fill the disk"),
-                }
+        fill_below(&self.path)
+    }
+}
+
+fn fill_below(path: &Path) -> anyhow::Result<PathBuf> {
+    let path = path.join("filler");
+    let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+    for step in [MIB as usize, 4096, 1] {
+        let block = vec![0xA5; step];
+        loop {
+            match file.write(&block) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
+                Err(error) => return Err(error).context("fill the disk"),
             }
         }
-        Ok(path)
+    }
+    Ok(path)
+}
+
+/// Bytes that can still be written below a directory, as `statvfs` reports to the server.
+#[expect(unsafe_code, reason = "std has no statvfs")]
+fn free_below(path: &Path) -> anyhow::Result<u64> {
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let mut answer = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `path` ends with a NUL, and `answer` is a writable statvfs.
+    let status = unsafe { libc::statvfs(path.as_ptr(), answer.as_mut_ptr()) };
+    ensure!(status == 0, "statvfs: {}", io::Error::last_os_error());
+    // SAFETY: statvfs returned 0, so it filled the whole structure.
+    let answer = unsafe { answer.assume_init() };
+    Ok(answer.f_bavail * answer.f_frsize)
+}
+
+/// Another program that takes each byte of a file system as soon as it is free.
+#[derive(Debug)]
+pub struct Filler {
+    path: PathBuf,
+    ended: Sender<()>,
+    thread: JoinHandle<anyhow::Result<u64>>,
+}
+
+impl Mount {
+    /// Keeps the file system full.
+    pub fn keep_full(&self) -> anyhow::Result<Filler> {
+        let (ended, until) = mpsc::channel();
+        let (path, mount) = (self.fill()?, self.path.clone());
+        let thread = thread::spawn(move || {
+            let mut times = 1;
+            while until.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
+                if free_below(&mount)? > 0 {
+                    fill_below(&mount)?;
+                    times += 1;
+                }
+            }
+            Ok(times)
+        });
+        Ok(Filler { path, ended, thread })
+    }
+}
+
+impl Filler {
+    /// Frees what was taken. Returns how often that was.
+    pub fn stop(self) -> anyhow::Result<u64> {
+        drop(self.ended);
+        let times = self.thread.join().map_err(|_| anyhow::anyhow!("the filler panicked"))??;
+        fs::remove_file(self.path)?;
+        Ok(times)
     }
 }
 

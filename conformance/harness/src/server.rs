@@ -145,12 +145,18 @@ impl Server {
         Ok(self.options.clone())
     }
 
-    /// Sends SIGTERM, then waits for an orderly end.
+    /// Asks the process to stop.
     #[allow(unsafe_code, reason = "std cannot send SIGTERM")]
-    pub fn terminate(mut self, limit: Duration) -> anyhow::Result<ServerOptions> {
+    pub fn sigterm(&self) -> anyhow::Result<()> {
         let pid = i32::try_from(self.child.id())?;
         // SAFETY: the pid is that of our own child, which was not waited for yet.
         unsafe { libc::kill(pid, libc::SIGTERM) };
+        Ok(())
+    }
+
+    /// Sends SIGTERM, then waits for an orderly end.
+    pub fn terminate(mut self, limit: Duration) -> anyhow::Result<ServerOptions> {
+        self.sigterm()?;
         let status = self.wait_exit(limit)?;
         anyhow::ensure!(status.success(), "SIGTERM ended the server with {status}");
         Ok(self.options.clone())

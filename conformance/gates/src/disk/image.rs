@@ -1,5 +1,7 @@
 //! Images pushed to a small disk, with a record of what was acknowledged.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, bail, ensure};
 use harness::client::{Request, Response};
 use harness::manifest::{CONFIG, LAYER, Manifest, described, image};
@@ -48,6 +50,17 @@ impl Album {
         self.kept.len()
     }
 
+    /// The number of different images.
+    pub fn images(&self) -> usize {
+        self.kept.iter().map(|kept| kept.manifest.digest()).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Expects nothing more of what was removed, except for the last ones.
+    pub fn ask_no_more_for_all_but(&mut self, last: usize) {
+        self.deleted.drain(..self.deleted.len().saturating_sub(last));
+        self.untagged.drain(..self.untagged.len().saturating_sub(last));
+    }
+
     /// Pushes an image with a layer of this many bytes. Every refusal must be clear.
     pub fn push(&mut self, tag: &str, layer: usize) -> anyhow::Result<Pushed> {
         let bytes = self.layer(tag, layer);
@@ -83,10 +96,11 @@ impl Album {
 
     /// Removes a tag and returns the status. Only after 202 must it stay removed.
     pub fn untag(&mut self, tag: &str) -> anyhow::Result<u16> {
-        let answer = self.repo.delete(&self.repo.manifest(tag))?;
-        let refused = refusal(&answer, 202, "DELETE")?.is_some();
+        let answer = self.repo.delete(&self.repo.manifest(tag));
         // Unknown: the record may have been written but not synced, so nothing is expected of the tag any more.
         self.kept.retain(|kept| kept.tag != tag);
+        let answer = answer?;
+        let refused = refusal(&answer, 202, "DELETE")?.is_some();
         if !refused {
             self.untagged.push(tag.to_owned());
         }
@@ -114,6 +128,13 @@ impl Album {
                 Ok(202)
             }
             Some(_) => Ok(answer.status),
+        }
+    }
+
+    /// Expects nothing more of the oldest image: a DELETE may have taken it or not.
+    pub fn forget_oldest(&mut self) {
+        if let Some(digest) = self.kept.first().map(|kept| kept.manifest.digest()) {
+            self.kept.retain(|kept| kept.manifest.digest() != digest);
         }
     }
 
@@ -173,7 +194,6 @@ fn refusal(answer: &Response, wanted: u16, what: &'static str) -> anyhow::Result
         503 | 507 => {
             answer.need("Retry-After").context(what)?;
         }
-        500 | 507 => {}
         status => bail!("{what} answers {status} {}", answer.text()),
     }
     ensure!(answer.error_code().is_some(), "{what} answers {} without an error body", answer.status);

@@ -1,14 +1,20 @@
 //! The disk gate: a full, read-only, failing, foreign or used disk must never break an acknowledged write.
 
 mod account;
+mod apart;
+mod calls;
 mod claims;
 mod dying;
 mod failing;
 mod filled;
 mod full;
 mod image;
+mod index;
+mod injected;
 mod read_only;
+mod recovery;
 mod resumed;
+mod rounds;
 
 use std::path::Path;
 
@@ -44,9 +50,21 @@ const CASES: &[Case] = &[
     ("failing writes under blobs", failing::blobs),
     ("failing writes under the journal, the index elsewhere", failing::journal),
     ("dying while clients push", failing::under_load),
+    ("full under the index alone", index::full),
+    ("calls on the index fail for a while", index::for_a_while),
+    ("calls on the index fail for long", index::for_long),
+    ("each call on the journal fails", injected::journal),
+    ("each call on blobs fails", injected::blobs),
+    ("each call on uploads fails", injected::uploads),
+    ("each call on the index fails", injected::index),
+    ("a stop while calls fail", injected::stops),
+    ("index, journal and blobs on three file systems, each full", apart::three),
+    ("500 deletes while another program keeps the disk full", rounds::deletes),
+    ("random rounds on a disk that another program fills and frees", rounds::random),
+    ("blobs on another file system than uploads is refused", apart::blobs_alone),
 ];
 
-pub fn run(args: &GateArgs, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(args: &GateArgs, scale: Scale, seed: u64, folder: Option<&Path>) -> anyhow::Result<()> {
     // One after another, since they fill disks in memory.
-    Scene::new(&args.binary, scale, 0)?.mounting().run("disk", args, 1, CASES, folder)
+    Scene::new(&args.binary, scale, seed)?.mounting().run("disk", args, 1, CASES, folder)
 }
