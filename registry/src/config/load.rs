@@ -2,7 +2,6 @@
 //! source.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,44 +9,7 @@ use toml::{Table, Value};
 
 use super::keys::{get, leaves, only, set};
 use super::validate::Faults;
-use super::{Config, Fault, environment, file};
-
-/// The source of a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The default.
-    Default,
-    /// The configuration file.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// The line of the key, counted from 1.
-        line: usize,
-    },
-    /// An environment variable of this name.
-    Environment(String),
-    /// A flag of the command line.
-    Flag(&'static str),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Source::Default => f.write_str("default"),
-            Source::File { path, line } => write!(f, "{}:{line}", path.display()),
-            Source::Environment(name) => write!(f, "environment {name}"),
-            Source::Flag(name) => write!(f, "flag {name}"),
-        }
-    }
-}
-
-/// One value that replaces a default.
-#[derive(Debug)]
-pub(super) struct Override {
-    pub(super) key: String,
-    pub(super) value: Value,
-    pub(super) source: Source,
-}
+use super::{Config, ConfigError, Fault, Override, Source, environment, file};
 
 /// The program that the flags belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,40 +72,6 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The source of every key.
     pub sources: BTreeMap<String, Source>,
-}
-
-/// Why the configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration file {}: {error}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        error: std::io::Error,
-    },
-    /// The file is not valid TOML.
-    #[error("{}:{line}: invalid TOML: {message}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// The line of the fault, counted from 1.
-        line: usize,
-        /// The parser's message.
-        message: String,
-    },
-    /// Invalid keys or values: all that were found.
-    #[error("{} in the configuration:\n{}", count(.0), lines(.0))]
-    Faults(Vec<Fault>),
-}
-
-fn count(faults: &[Fault]) -> String {
-    if faults.len() == 1 { "1 fault".to_owned() } else { format!("{} faults", faults.len()) }
-}
-
-fn lines(faults: &[Fault]) -> String {
-    faults.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n")
 }
 
 impl Config {

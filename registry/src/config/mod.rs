@@ -7,6 +7,7 @@ mod attached;
 mod byte_size;
 mod distribution;
 mod environment;
+mod error;
 mod file;
 mod gateway;
 mod gc;
@@ -19,6 +20,7 @@ mod run_as;
 mod secret;
 mod server;
 mod skynet;
+mod source;
 mod storage;
 mod telemetry;
 mod time_span;
@@ -31,9 +33,10 @@ use serde::{Deserialize, Serialize};
 
 pub use byte_size::{ByteSize, InvalidByteSize};
 pub use environment::variable_name;
+pub use error::ConfigError;
 pub use gateway::{Gateway, OptionalAddress};
 pub use gc::Gc;
-pub use load::{ConfigError, Flags, Loaded, Program, Setting, Source};
+pub use load::{Flags, Loaded, Program, Setting};
 pub use log_filter::{InvalidLogFilter, LogFilter};
 pub use portal::Portal;
 pub use registry::{DescriptorSizes, Registry};
@@ -41,12 +44,13 @@ pub use run_as::{Identity, InvalidRunAs, RunAs};
 pub use secret::Secret;
 pub use server::{InvalidListenAddress, ListenAddress, Locations, Server};
 pub use skynet::Skynet;
+pub use source::Source;
 pub use storage::{Acknowledge, Backend, Storage, UnknownBackend};
 pub use telemetry::{Log, LogFormat, Metrics};
 pub use time_span::{InvalidTimeSpan, TimeSpan};
 pub use validate::Fault;
 
-use load::Override;
+use source::Override;
 use validate::Faults;
 
 /// The whole configuration.
