@@ -4,6 +4,7 @@
 //! skyberth.json   what this directory is: format version, journal id
 //! lock            locked by the one process that may write here
 //! admin.sock      where a running node accepts commands
+//! access/         users made by `skyberth user`
 //! journal/        the truth: all changes, in order
 //! index/          a view of the journal; may be deleted while no node runs
 //! blobs/          content, named by digest
@@ -250,6 +251,11 @@ impl DataDir {
         self.path.join("gateway")
     }
 
+    /// Directory of users.
+    pub fn access(&self) -> PathBuf {
+        access(&self.path)
+    }
+
     /// Directory of the index.
     pub fn index(&self) -> PathBuf {
         self.path.join("index")
@@ -294,6 +300,11 @@ impl NewDataDir {
 /// Directory of the portal that is attached to the node on this data directory.
 pub fn attached_portal(path: &Path) -> PathBuf {
     path.join("portal")
+}
+
+/// Directory of the users of the node on this data directory.
+pub fn access(path: &Path) -> PathBuf {
+    path.join("access")
 }
 
 /// Socket where the node on this data directory accepts commands.

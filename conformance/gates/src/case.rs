@@ -86,7 +86,12 @@ impl Scene {
     }
 
     pub fn job(&self, (name, check): &'static Case) -> Job<'_> {
-        Job::plain(*name, move || {
+        self.job_of(name, check)
+    }
+
+    /// A case that is not in a table.
+    pub fn job_of<'s>(&'s self, name: &str, check: impl FnOnce(&Bench) -> anyhow::Result<()> + Send + 's) -> Job<'s> {
+        Job::plain(name, move || {
             let scratch = tempfile::tempdir()?;
             let bench = self.bench(&scratch)?;
             let result = check(&bench).inspect_err(|_| last_words(&bench));

@@ -1,6 +1,7 @@
 //! The command line of Skyberth's own gates: each subcommand is one check of a `skyberth` binary.
 #![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
+mod access;
 mod answers;
 mod attached;
 mod bench;
@@ -38,6 +39,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Check {
+    /// Logins: users of all sources, the first user, and the judge with a login.
+    Access(access::Args),
     /// A node with an attached portal: its commands, a stop, a start without the portal, two copies.
     Attached(clients::attached::Args),
     /// CPU, rates and memory of the registry, beside docker-registry and nginx.
@@ -74,6 +77,7 @@ fn main() -> anyhow::Result<()> {
     let (seed, report) = (u64::from(seed), report.as_deref());
     println!("seed {seed}");
     match &cli.check {
+        Check::Access(args) => access::run(args, scale, report),
         Check::Attached(args) => clients::attached::run(args, scale, report),
         Check::Bench(args) => bench::run(args, scale, report),
         Check::ClientsNetwork(args) => clients::network::run(args, scale, report),

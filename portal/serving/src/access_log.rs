@@ -112,6 +112,11 @@ impl<L, F: FnOnce(Option<L>)> Pending<L, F> {
         Pending { line, abandoned: Some(abandoned) }
     }
 
+    /// The line, to add to it.
+    pub fn line(&mut self) -> Option<&mut L> {
+        self.line.as_mut()
+    }
+
     /// The answer is there: gives the line back.
     pub fn answered(mut self) -> Option<L> {
         self.abandoned = None;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod access;
 mod allocator;
 mod attached;
 mod backend;
@@ -18,6 +19,7 @@ mod running;
 mod serve;
 mod r#try;
 mod upkeep;
+mod user;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -27,6 +29,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::backup::Place;
 use self::render::Form;
+use self::user::UserAction;
 use crate::admin;
 use crate::admin::client::NotAnswering;
 use crate::config::{Config, Flags, Loaded, Program};
@@ -137,6 +140,11 @@ enum Command {
         file: PathBuf,
         #[command(flatten)]
         settings: Settings,
+    },
+    /// Add, list and remove users, and set their passwords.
+    User {
+        #[command(subcommand)]
+        action: UserAction,
     },
     /// Check and print the configuration.
     Config {
@@ -278,6 +286,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
             }
             found_faults(backup::restore(&config.storage.data, input))
         }
+        Command::User { action } => user::run(action).map(|()| 0),
         Command::Config { action: ConfigAction::Check { json, settings } } => {
             config::check(&settings.load(None)?, json.form()).map(|()| 0)
         }

@@ -11,7 +11,8 @@
 //! 5. The attached portal starts, since it is the backend, or one of its portals.
 //! 6. The backend is checked. An unsuitable one ends the start before anything is placed there.
 //! 7. Placement starts before the first push, which may wait for it.
-//! 8. The local socket, requests and upkeep start: the node is ready.
+//! 8. Users are read. On a node that asks for logins and has no user, the first one is made.
+//! 9. The local socket, requests and upkeep start: the node is ready.
 //!
 //! The steps of a stop. It stops only parts that were started, so it also ends a start that failed half-way:
 //!
@@ -42,7 +43,8 @@ use tokio_util::task::TaskTracker;
 use super::attached::{self, AttachedPortal, Attachment};
 use super::gateway::{self, GatewayServer};
 use super::node::{Beside, Node};
-use super::{backend, print, process, upkeep};
+use super::{access, backend, print, process, upkeep};
+use crate::access::Access;
 use crate::config::Config;
 use crate::http::{Door, HttpOptions, Locations, router};
 use crate::placement::Remote;
@@ -125,7 +127,8 @@ impl Running {
             backend::check(&**backend).await?;
         }
         self.placement_task = PlacementTask::start(&node.registry);
-        self.open_door(&node, address)
+        let access = self.open_access(&node, address).await?;
+        self.open_door(&node, access, address)
     }
 
     fn serve(&mut self, listener: TcpListener) {
@@ -149,7 +152,13 @@ impl Running {
         Ok(node)
     }
 
-    fn open_door(&self, node: &Node, address: SocketAddr) -> anyhow::Result<()> {
+    async fn open_access(&self, node: &Node, address: SocketAddr) -> anyhow::Result<Arc<Access>> {
+        let (config, data) = (self.config.clone(), node.data.path().to_owned());
+        let opening = spawn_blocking(move || access::open(&config, &data, &access::host(&config, address)));
+        opening.await.context("reading the users panicked")?
+    }
+
+    fn open_door(&self, node: &Node, access: Arc<Access>, address: SocketAddr) -> anyhow::Result<()> {
         let socket = admin::server::bind(&data_dir::socket(node.data.path())).context("local socket")?;
         let options = HttpOptions {
             idle_body_timeout: self.config.server.idle_body_timeout.duration(),
@@ -160,13 +169,15 @@ impl Running {
             locations: Locations::from(&self.config.server),
             pages: self.config.server.pages(self.config.server.listen.0, &self.config.server.url, &[]),
         };
-        self.door.open(Arc::clone(&node.registry), Arc::clone(&node.metrics), options);
-        greet(address, node)?;
+        self.door.open(Arc::clone(&node.registry), Arc::clone(&access), Arc::clone(&node.metrics), options);
+        greet(&access::host(&self.config, address), address, node)?;
+        access::greet(&self.config, &access);
         if let Some(gateway) = &self.gateway {
             gateway.greet();
         }
         attached::greet(self.attached.as_ref(), node, &self.tasks, &self.stop);
         self.tasks.spawn(admin::server::serve(socket, Arc::clone(&node.registry), self.stop.clone()));
+        self.tasks.spawn(access.keep_reading(self.stop.clone()));
         upkeep::start(&self.config, &node.registry, &self.tasks, &self.stop);
         Ok(())
     }
@@ -239,11 +250,10 @@ impl PlacementTask {
 }
 
 /// Prints the address and the first steps.
-fn greet(address: SocketAddr, node: &Node) -> anyhow::Result<()> {
+fn greet(host: &str, address: SocketAddr, node: &Node) -> anyhow::Result<()> {
     let data = node.data.path().canonicalize()?;
-    let host =
-        if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
-    print(&format!("Skyberth {} is ready at http://{host}", super::VERSION));
+    let local = access::local_host(address);
+    print(&format!("Skyberth {} is ready at http://{local}", super::VERSION));
     print(&format!("data directory: {}", data.display()));
     print(&format!("push with:      docker tag IMAGE {host}/IMAGE && docker push {host}/IMAGE"));
     Ok(())

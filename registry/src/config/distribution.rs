@@ -18,7 +18,8 @@ pub(super) enum Meaning {
 }
 
 /// Variables that set a key of ours.
-const KEYS: [(&str, &str); 11] = [
+const KEYS: [(&str, &str); 12] = [
+    ("REGISTRY_AUTH_HTPASSWD_PATH", "auth.htpasswd"),
     ("REGISTRY_HTTP_ADDR", "server.listen"),
     ("REGISTRY_HTTP_HOST", "server.url"),
     ("REGISTRY_HTTP_RELATIVEURLS", "server.locations"),
@@ -33,7 +34,9 @@ const KEYS: [(&str, &str); 11] = [
 ];
 
 /// Variables that this registry needs nothing for.
-const NO_EFFECT: [(&str, &str); 3] = [
+const NO_EFFECT: [(&str, &str); 5] = [
+    ("REGISTRY_AUTH_FILE", "it is for podman and skopeo, as clients"),
+    ("REGISTRY_AUTH_HTPASSWD_REALM", "the realm is always Skyberth"),
     ("REGISTRY_HTTP_SECRET", "upload sessions are kept on disk and carry no signed state"),
     ("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "the index holds the descriptors"),
     ("REGISTRY_STORAGE_FILESYSTEM_MAXTHREADS", "see registry.max_transfers"),
@@ -42,7 +45,7 @@ const NO_EFFECT: [(&str, &str); 3] = [
 /// Families of variables that ask for features missing in this build. A start without these would serve more, or
 /// something else, than the operator believes.
 const REFUSED: [(&str, &str); 4] = [
-    ("REGISTRY_AUTH", "asks for authentication, which is not in this build; unset it to serve everyone"),
+    ("REGISTRY_AUTH", "asks for logins of another kind; only htpasswd is in this build"),
     ("REGISTRY_HTTP_TLS", "asks for TLS, which is not in this build; unset it to serve plain HTTP"),
     ("REGISTRY_STORAGE_MAINTENANCE_READONLY", "asks for a read-only registry, which is not in this build"),
     (
@@ -58,6 +61,10 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 
 /// The meaning of variable `name` with value `text`.
 pub(super) fn meaning(name: &str, text: &str) -> Meaning {
+    if (name, text) == ("REGISTRY_AUTH", "htpasswd") {
+        // Without a file of users, it must not leave the registry open.
+        return Meaning::Key("auth.anonymous", "none".to_owned());
+    }
     let entry = |table: &[(&str, &'static str)]| table.iter().find(|(known, _)| *known == name).map(|(_, what)| *what);
     if let Some(key) = entry(&KEYS) {
         return Meaning::Key(key, translate(name, text));
@@ -106,13 +113,25 @@ mod tests {
     fn protection_that_cannot_be_given_is_refused() {
         for name in [
             "REGISTRY_AUTH",
-            "REGISTRY_AUTH_HTPASSWD_PATH",
+            "REGISTRY_AUTH_TOKEN_REALM",
+            "REGISTRY_AUTH_SILLY_REALM",
             "REGISTRY_HTTP_TLS_CERTIFICATE",
             "REGISTRY_PROXY_REMOTEURL",
         ] {
             assert!(matches!(meaning(name, "x"), Meaning::Refused(_)), "{name}");
         }
         assert_eq!(meaning("REGISTRY_AUTHOR", "x"), Meaning::Unknown);
+    }
+
+    #[test]
+    fn htpasswd_files_are_taken_and_never_leave_the_registry_open() {
+        let htpasswd = meaning("REGISTRY_AUTH", "htpasswd");
+        assert_eq!(htpasswd, Meaning::Key("auth.anonymous", "none".into()));
+        let path = meaning("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd");
+        assert_eq!(path, Meaning::Key("auth.htpasswd", "/auth/htpasswd".into()));
+        assert!(matches!(meaning("REGISTRY_AUTH_HTPASSWD_REALM", "x"), Meaning::NoEffect(_)));
+        // It stopped the start on machines where podman is used.
+        assert!(matches!(meaning("REGISTRY_AUTH_FILE", "x"), Meaning::NoEffect(_)));
     }
 
     /// The suggested variable had no effect, just like the unknown one.

@@ -4,6 +4,7 @@
 //! key. Environment variables and suggestions are made from that list.
 
 mod attached;
+mod auth;
 mod byte_size;
 mod distribution;
 mod environment;
@@ -31,6 +32,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use auth::{Anonymous, Auth};
 pub use byte_size::{ByteSize, InvalidByteSize};
 pub use environment::variable_name;
 pub use error::ConfigError;
@@ -59,6 +61,8 @@ use validate::Faults;
 pub struct Config {
     /// The listening socket.
     pub server: Server,
+    /// Users, and what callers without a login may do.
+    pub auth: Auth,
     /// Where content is stored.
     pub storage: Storage,
     /// What the registry accepts.
@@ -85,6 +89,7 @@ impl Config {
 
     fn find_faults(&self, faults: &mut Faults) {
         self.server.validate(faults);
+        self.auth.validate(faults);
         self.storage.validate(self.portal.attached, faults);
         self.registry.validate(faults);
         self.gc.validate(faults);

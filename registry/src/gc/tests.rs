@@ -134,7 +134,10 @@ async fn a_session_keeps_blobs_only_for_a_limited_time() {
     assert_eq!(fixture.collect().await.kept, 1);
     fixture.collect_until_gone(&digest).await;
     let Started::Session(progress) = started else { panic!("{started:?}") };
-    assert!(fixture.registry.upload_progress(repository, &progress.id).is_ok(), "the session goes on");
+    assert!(
+        fixture.registry.upload_progress(&Caller::local(), repository, &progress.id).is_ok(),
+        "the session goes on"
+    );
 }
 
 /// Deletes of manifests with thousands of absent references, and mounts of absent blobs, filled the table. Then every

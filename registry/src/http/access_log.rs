@@ -9,6 +9,7 @@ use serving::{Sent, loggable, loggable_method, on_end};
 
 use super::headers::{DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID};
 use super::route::{Route, RouteError};
+use crate::access::Identity;
 use crate::service::Caller;
 
 /// Most bytes logged of an invalid path, and of a user agent.
@@ -67,9 +68,11 @@ impl Line {
     }
 
     fn write(self, method: &str, answer: Option<&Answered>, sent: Sent) {
+        let user = Some(&self.caller.identity).filter(|identity| **identity != Identity::Anonymous);
         tracing::info!(
             target: "skyberth::access",
-            { request.id = %self.caller.request, client = %self.caller.address, user_agent = self.user_agent, method,
+            { request.id = %self.caller.request, client = %self.caller.address,
+            user = user.map(tracing::field::display), user_agent = self.user_agent, method,
             route = self.route, path = self.path, status = answer.map(|answer| answer.status),
             received_bytes = answer.map(|answer| answer.received), sent_bytes = sent.bytes,
             duration_ms = self.began.elapsed().as_millis() as u64,

@@ -21,7 +21,8 @@ use super::headers::{DOCKER_API_VERSION, value};
 use super::request::{Answer, Request};
 use super::route::{Route, RouteError};
 use super::{App, Door};
-use super::{health, home, location, v2};
+use super::{health, home, location, login, v2};
+use crate::access::Identity;
 use crate::service::{Caller, Error};
 use crate::telemetry::metrics::Metrics;
 
@@ -40,7 +41,7 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     let expects_continue = head.headers.contains_key(EXPECT);
     let page = check_page(app, &route, &method, peer, &head.uri, &head.headers);
     let base = app.options.locations.base(&app.options.trusted_proxies, peer, &head.uri, &head.headers);
-    let request = Request { caller, headers: head.headers, query: Query::parse_uri(head.uri.query()) };
+    let mut request = Request { caller, headers: head.headers, query: Query::parse_uri(head.uri.query()) };
     let (idle, received) = (app.options.idle_body_timeout, app.metrics.http_received_bytes.clone());
     let mut body = RequestBody::new(body, idle, received, expects_continue);
     let line = app.options.access_log.covers(&method).then(|| Line {
@@ -50,7 +51,7 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
         began,
         caller: request.caller.clone(),
     });
-    let pending = Pending::new(line, |line: Option<Line>| {
+    let mut pending = Pending::new(line, |line: Option<Line>| {
         count(&app.metrics, label, &method, CLIENT_LEFT, began.elapsed());
         if let Some(line) = line {
             line.write_unanswered(&method);
@@ -59,7 +60,16 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     let answer = match (&route, page) {
         (Ok(_), Err(foreign)) => Err(HttpError::from(foreign)),
         (Ok(route), Ok(())) => match route.action(&method) {
-            Some(action) => handle(app, action, &request, &mut body).await,
+            Some(action) => match login::admit(app, &action, &request).await {
+                Ok(identity) => {
+                    if let Some(line) = pending.line() {
+                        line.caller.identity.clone_from(&identity);
+                    }
+                    request.caller.identity = identity;
+                    handle(app, action, &request, &mut body).await
+                }
+                Err(error) => Err(error),
+            },
             None => Err(HttpError::method_not_allowed(route)),
         },
         (Err(error), _) => Err(HttpError::route(error, &method)),
@@ -81,13 +91,14 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
 /// The address of a request without a connection.
 const NO_PEER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// The caller of a request. No other code decides this.
+/// The caller of a request, before it has logged in. No other code decides this.
 fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Caller {
     let proxies = &app.options.trusted_proxies;
     let inbound = proxies.trust(peer).then(|| inbound_request_id(headers)).flatten();
     let address = proxies.client(peer, headers);
     Caller {
         address,
+        identity: Identity::Anonymous,
         holder: if peer == NO_PEER { Holder::SHARED } else { Holder::of(address, proxies) },
         request: inbound.map_or_else(|| app.request_ids.next(), Arc::from),
     }
@@ -135,7 +146,7 @@ async fn handle(app: &App, action: Action<'_>, request: &Request, body: &mut Req
         Action::HeadBlob(name, digest) => blobs::head(app, request, name, digest).await,
         Action::DeleteBlob(name, digest) => blobs::delete(app, request, name, digest).await,
         Action::BeginUpload(name) => uploads::begin(app, request, body, name).await,
-        Action::UploadProgress(name, id) => uploads::progress(app, name, id),
+        Action::UploadProgress(name, id) => uploads::progress(app, request, name, id),
         Action::AppendUpload(name, id) => uploads::append(app, request, body, name, id).await,
         Action::CloseUpload(name, id) => uploads::close(app, request, body, name, id).await,
         Action::CancelUpload(name, id) => uploads::cancel(app, request, name, id).await,

@@ -7,13 +7,16 @@
 //! Whether missing content is unknown or only unavailable is decided earlier, in `service/blobs`.
 
 use axum::body::Body;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER};
+use http::header::{
+    ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde_json::json;
 use serving::{ForeignRequest, UsedUp};
 
 use super::headers::{upload_location, upload_range, value};
 use super::route::{Route, RouteError};
+use crate::access::LoginError;
 use crate::oci::RepositoryName;
 use crate::service::{Error, Progress};
 
@@ -69,6 +72,21 @@ impl HttpError {
         let error =
             HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", format!("this path accepts only {allowed}"));
         error.with(ALLOW, value(&allowed))
+    }
+
+    /// 401, with the challenge that says how to log in.
+    pub(crate) fn unauthorized(message: impl Into<String>, challenge: HeaderValue) -> Self {
+        HttpError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message).with(WWW_AUTHENTICATE, challenge)
+    }
+
+    /// The error for a login that failed. A throttled or busy one may be retried.
+    pub(crate) fn login(error: LoginError, challenge: HeaderValue) -> Self {
+        let after = match error {
+            LoginError::Refused => return HttpError::unauthorized(error.to_string(), challenge),
+            LoginError::Throttled(wait) => HeaderValue::from(wait.as_secs() + 1),
+            LoginError::Busy(_) => RETRY_SECONDS,
+        };
+        HttpError::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", error.to_string()).with(RETRY_AFTER, after)
     }
 
     /// 416 for a pull.

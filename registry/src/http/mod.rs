@@ -15,6 +15,8 @@ mod headers;
 mod health;
 mod home;
 mod location;
+mod login;
+mod needs;
 mod request;
 mod route;
 mod v2;
@@ -30,6 +32,7 @@ use serving::{AccessLog, TrustedProxies, WebPages};
 
 pub use location::Locations;
 
+use crate::access::Access;
 use crate::catalog::Progress;
 use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
@@ -72,6 +75,7 @@ impl HttpOptions {
 #[derive(Debug)]
 struct App {
     registry: Arc<Registry>,
+    access: Arc<Access>,
     metrics: Arc<Metrics>,
     options: HttpOptions,
     request_ids: request::RequestIds,
@@ -87,8 +91,8 @@ pub struct Door {
 
 impl Door {
     /// Opens the door: from now on this registry answers requests.
-    pub fn open(&self, registry: Arc<Registry>, metrics: Arc<Metrics>, options: HttpOptions) {
-        let app = App { registry, metrics, options, request_ids: request::RequestIds::new() };
+    pub fn open(&self, registry: Arc<Registry>, access: Arc<Access>, metrics: Arc<Metrics>, options: HttpOptions) {
+        let app = App { registry, access, metrics, options, request_ids: request::RequestIds::new() };
         // Only the first call has an effect.
         let _ = self.app.set(app);
     }

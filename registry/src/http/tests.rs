@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::access::Access;
 use crate::oci::{Algorithm, Digest};
 use crate::service::{Progress, Start, Started};
 use crate::testing::Fixture;
@@ -34,8 +35,12 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (door, metrics) = (Door::default(), Arc::new(Metrics::new()));
-        let options = HttpOptions::for_tests();
-        door.open(Arc::clone(&fixture.registry), Arc::clone(&metrics), options);
+        door.open(
+            Arc::clone(&fixture.registry),
+            Arc::new(Access::open_to_all()),
+            Arc::clone(&metrics),
+            HttpOptions::for_tests(),
+        );
         let (limits, stop) = (server::Limits::from(&config::Server::default()), CancellationToken::new());
         let serving = tokio::spawn(server::run(
             listener,
@@ -161,7 +166,8 @@ async fn a_client_that_leaves_before_the_last_byte_leaves_the_session_as_it_was(
     // The POSTs leave nothing behind.
     assert_eq!(fixture.registry.open_uploads(), CLIENTS);
     for (id, digest) in sessions {
-        assert_eq!(fixture.registry.upload_progress(&fixture.repository, &id).unwrap().offset, 0);
+        let (registry, caller) = (&fixture.registry, crate::service::Caller::local());
+        assert_eq!(registry.upload_progress(&caller, &fixture.repository, &id).unwrap().offset, 0);
         assert!(!fixture.has(&digest).await);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use content_store::{CommitUploadError, UploadId};
 use tokio::task::JoinError;
 
-use super::sessions::{Outcome, WriteLock};
+use super::sessions::{Outcome, Owner, WriteLock};
 use super::uploads::{ByteChunks, Chunk};
 use super::{Caller, Error, Registry};
 use crate::catalog::CatalogState;
@@ -77,7 +77,7 @@ impl Registry {
         };
         let session = self.new_session(caller, repository, Some(algorithm)).await?;
         // No client knows its id, so it ends with this request, whatever the outcome.
-        let _goes = Ephemeral { registry: Arc::clone(self), repository: repository.clone(), id: session.id.clone() };
+        let _goes = Ephemeral { registry: Arc::clone(self), owner: session.owner.clone(), id: session.id.clone() };
         let lock = self.acquire(caller, &session, false).await?;
         self.fill_and_publish(lock, digest, Chunk::Stream, length, body).await
     }
@@ -105,7 +105,8 @@ impl Registry {
         digest: &Digest,
         waits: bool,
     ) -> Result<ControlFlow<Closed, WriteLock>, Error> {
-        let lock = match self.sessions.find(repository, id) {
+        let owner = Owner::new(caller, repository);
+        let lock = match self.sessions.find(&owner, id) {
             Ok(_) if digest.algorithm().is_none() => {
                 return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
             }
@@ -113,9 +114,7 @@ impl Registry {
             Err(error) => Err(error),
         };
         match lock {
-            Err(Error::UploadUnknown) => {
-                self.closed_before(repository, id, digest.clone()).await.map(ControlFlow::Break)
-            }
+            Err(Error::UploadUnknown) => self.closed_before(&owner, id, digest.clone()).await.map(ControlFlow::Break),
             lock => lock.map(ControlFlow::Continue),
         }
     }
@@ -134,8 +133,9 @@ impl Registry {
 
     /// Answers a PUT repeated after a lost 201, while the session is remembered and the blob exists. A blob that a full
     /// disk kept from being recorded is recorded now.
-    async fn closed_before(&self, repository: &RepositoryName, id: &UploadId, digest: Digest) -> Result<Closed, Error> {
-        match self.sessions.outcome(repository, id, &digest).ok_or(Error::UploadUnknown)? {
+    async fn closed_before(&self, owner: &Owner, id: &UploadId, digest: Digest) -> Result<Closed, Error> {
+        let repository = &owner.repository;
+        match self.sessions.outcome(owner, id, &digest).ok_or(Error::UploadUnknown)? {
             Outcome::Linked => {
                 self.stat_blob(repository, &digest).await.map_err(|_| Error::UploadUnknown)?;
             }
@@ -146,7 +146,7 @@ impl Registry {
                     return Err(Error::UploadUnknown);
                 }
                 self.link(repository, &digest, size).await?;
-                self.sessions.remember_closed(id.clone(), repository.clone(), digest.clone(), Outcome::Linked);
+                self.sessions.remember_closed(id.clone(), owner.clone(), digest.clone(), Outcome::Linked);
             }
         }
         Ok(Closed { digest })
@@ -154,7 +154,7 @@ impl Registry {
 
     /// Verifies, stores and links the session's bytes. `service` describes the order of durable steps.
     async fn publish(&self, mut lock: WriteLock, digest: Digest) -> Result<Closed, Error> {
-        let repository = lock.session.owner.clone();
+        let owner = lock.session.owner.clone();
         let id = lock.session.id.clone();
         // Check now, before the session's bytes become content that cannot be recorded.
         match self.catalog().state() {
@@ -187,9 +187,9 @@ impl Registry {
             self.release(lock).await;
             return Err(error.into());
         }
-        let linked = self.link(&repository, &digest, size).await;
+        let linked = self.link(&owner.repository, &digest, size).await;
         let outcome = if linked.is_ok() { Outcome::Linked } else { Outcome::Unrecorded(size) };
-        self.sessions.remember_closed(id.clone(), repository, digest.clone(), outcome);
+        self.sessions.remember_closed(id.clone(), owner, digest.clone(), outcome);
         // Its bytes are a content file now. If nothing references it, a sweep removes it.
         self.forget(&id);
         linked.map(|()| Closed { digest })
@@ -218,22 +218,22 @@ impl Registry {
 /// A session that is cancelled on drop, unless it is closed by then.
 struct Ephemeral {
     registry: Arc<Registry>,
-    repository: RepositoryName,
+    owner: Owner,
     id: UploadId,
 }
 
 impl Drop for Ephemeral {
     fn drop(&mut self) {
-        if self.registry.sessions.find(&self.repository, &self.id).is_err() {
+        if self.registry.sessions.find(&self.owner, &self.id).is_err() {
             return;
         }
-        let (registry, repository, id) = (Arc::clone(&self.registry), self.repository.clone(), self.id.clone());
+        let (registry, owner, id) = (Arc::clone(&self.registry), self.owner.clone(), self.id.clone());
         // Without a runtime the process is ending, and the next start lists the session.
         if tokio::runtime::Handle::try_current().is_ok() {
             let tasks = self.registry.content.tasks.clone();
             tasks.spawn(async move {
                 // The session may end by itself meanwhile.
-                let _ = registry.drop_session(&repository, &id).await;
+                let _ = registry.drop_session(&owner, &id).await;
             });
         }
     }

@@ -5,6 +5,8 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +16,8 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::error::Progress;
 use super::staging::{Staged, Staging};
-use super::{Error, Limits};
+use super::{Caller, Error, Limits};
+use crate::access::Identity;
 use crate::oci::{Digest, RepositoryName};
 
 /// How long a closed session is remembered, so that a PUT repeated after a lost 201 gets its 201.
@@ -36,7 +39,7 @@ pub(super) struct Sessions {
 /// A session that became content.
 #[derive(Clone, Debug)]
 struct ClosedSession {
-    owner: RepositoryName,
+    owner: Owner,
     digest: Digest,
     outcome: Outcome,
     at: Instant,
@@ -51,10 +54,45 @@ pub(super) enum Outcome {
     Unrecorded(u64),
 }
 
+/// A session belongs to a repository and to the caller that opened it. Nobody else can see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) repository: RepositoryName,
+    identity: Identity,
+}
+
+impl Owner {
+    pub(super) fn new(caller: &Caller, repository: &RepositoryName) -> Self {
+        Owner { repository: repository.clone(), identity: caller.identity.clone() }
+    }
+}
+
+/// The text in a session's record. Neither part has white space.
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.identity {
+            Identity::Anonymous => write!(f, "{}", self.repository),
+            identity @ Identity::Local(_) => write!(f, "{} {identity}", self.repository),
+        }
+    }
+}
+
+impl FromStr for Owner {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (repository, identity) = text.split_once(' ').unwrap_or((text, "anonymous"));
+        match (repository.parse(), identity.parse()) {
+            (Ok(repository), Ok(identity)) => Ok(Owner { repository, identity }),
+            _ => Err(Error::UploadUnknown),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: UploadId,
-    pub(super) owner: RepositoryName,
+    pub(super) owner: Owner,
     /// When it began, or when the node was started.
     pub(super) began: Instant,
     /// `None` if it is only on disk, after a restart or a failure.
@@ -109,13 +147,13 @@ impl Drop for WriteLock {
 
 impl Session {
     /// A session without bytes.
-    pub(super) fn new(upload: Upload, owner: RepositoryName, staging: &Staging, place: Permit) -> Self {
+    pub(super) fn new(upload: Upload, owner: Owner, staging: &Staging, place: Permit) -> Self {
         let state = State { fate: Fate::Open, offset: 0, last_activity: Instant::now() };
         Session::with(upload.id().clone(), owner, Some(upload), state, staging, place)
     }
 
     /// A session that was found on disk. Its client is not known any more.
-    fn found(info: UploadInfo, owner: RepositoryName, staging: &Staging, places: &Arc<Pool>) -> Self {
+    fn found(info: UploadInfo, owner: Owner, staging: &Staging, places: &Arc<Pool>) -> Self {
         let idle = info.last_activity.elapsed().unwrap_or_default();
         let seen = Instant::now().checked_sub(idle).unwrap_or_else(Instant::now);
         let state = State { fate: Fate::Open, offset: info.offset, last_activity: seen };
@@ -124,7 +162,7 @@ impl Session {
 
     fn with(
         id: UploadId,
-        owner: RepositoryName,
+        owner: Owner,
         upload: Option<Upload>,
         state: State,
         staging: &Staging,
@@ -197,8 +235,8 @@ impl Sessions {
     pub(super) fn open(store: &ContentStore, limits: &Limits, staging: &Staging) -> Result<Self, StoreError> {
         let sessions = Sessions::new(limits);
         for info in store.uploads()? {
-            let Ok(owner) = info.owner.parse::<RepositoryName>() else {
-                tracing::warn!(upload.id = %info.id, "removing an upload without a valid repository");
+            let Ok(owner) = info.owner.parse::<Owner>() else {
+                tracing::warn!(upload.id = %info.id, "removing an upload without a valid owner");
                 store.discard_upload(&info.id)?;
                 continue;
             };
@@ -234,10 +272,10 @@ impl Sessions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds an open session. A session of another repository counts as unknown.
-    pub(super) fn find(&self, repository: &RepositoryName, id: &UploadId) -> Result<Arc<Session>, Error> {
+    /// Finds an open session. A session of another repository or caller counts as unknown.
+    pub(super) fn find(&self, owner: &Owner, id: &UploadId) -> Result<Arc<Session>, Error> {
         let session = self.lock().get(id).cloned().ok_or(Error::UploadUnknown)?;
-        if session.owner == *repository { Ok(session) } else { Err(Error::UploadUnknown) }
+        if session.owner == *owner { Ok(session) } else { Err(Error::UploadUnknown) }
     }
 
     /// Makes all sessions idle for this much longer.
@@ -249,7 +287,7 @@ impl Sessions {
         }
     }
 
-    pub(super) fn remember_closed(&self, id: UploadId, owner: RepositoryName, digest: Digest, outcome: Outcome) {
+    pub(super) fn remember_closed(&self, id: UploadId, owner: Owner, digest: Digest, outcome: Outcome) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if closed.len() >= MAX_CLOSED {
             closed.retain(|_, session| session.at.elapsed() < REMEMBER_CLOSED);
@@ -260,10 +298,10 @@ impl Sessions {
     }
 
     /// The outcome of a session, if it was recently closed with this digest.
-    pub(super) fn outcome(&self, repository: &RepositoryName, id: &UploadId, digest: &Digest) -> Option<Outcome> {
+    pub(super) fn outcome(&self, owner: &Owner, id: &UploadId, digest: &Digest) -> Option<Outcome> {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         let session = closed.get(id)?;
-        let same = session.owner == *repository && session.digest == *digest && session.at.elapsed() < REMEMBER_CLOSED;
+        let same = session.owner == *owner && session.digest == *digest && session.at.elapsed() < REMEMBER_CLOSED;
         same.then_some(session.outcome)
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use content_store::{StoreError, faults};
 use serving::{Holder, UsedUp};
 
-use super::sessions::Sessions;
+use super::sessions::{Owner, Sessions};
 use super::{Caller, Error, Start, Started};
 use crate::catalog::local::journal::{Disk, SystemDisk};
 use crate::oci::{Reference, RepositoryName};
@@ -112,7 +112,8 @@ async fn bodies_of_one_client_leave_half_of_the_permits_to_others() {
     let mut locks = Vec::new();
     for number in 0..=most {
         let Ok(Started::Session(progress)) = begin(&fixture, 9).await else { panic!("no session") };
-        let session = fixture.registry.sessions.find(&fixture.repository, &progress.id).unwrap();
+        let session =
+            fixture.registry.sessions.find(&Owner::new(&Caller::local(), &fixture.repository), &progress.id).unwrap();
         match fixture.registry.acquire(&client(1), &session, false).await {
             Ok(lock) => locks.push(lock),
             Err(error) => assert!(number == most && matches!(error, Error::UsedUp(UsedUp::Share(_))), "{error}"),

@@ -11,7 +11,7 @@ use futures_util::Stream;
 use serving::{Permit, UsedUp};
 
 use super::error::Progress;
-use super::sessions::{Session, WriteLock};
+use super::sessions::{Owner, Session, WriteLock};
 use super::sync_turns::ClientTurns;
 use super::upload_body::{Plan, receive};
 use super::{Caller, Error, Registry};
@@ -90,8 +90,8 @@ impl Registry {
         self.staging.check()?;
         let place = self.place(caller).await?;
         // In a task of its own, so that a client that leaves leaves no files without a session.
-        let (registry, repository) = (Arc::clone(self), repository.clone());
-        self.content.tasks.spawn(async move { registry.make_session(repository, algorithm, place).await }).await?
+        let (registry, owner) = (Arc::clone(self), Owner::new(caller, repository));
+        self.content.tasks.spawn(async move { registry.make_session(owner, algorithm, place).await }).await?
     }
 
     /// A permit for one more session. If there is none, sessions that have been idle for a while end first.
@@ -109,7 +109,7 @@ impl Registry {
             let ended = self.end_session(&session.owner, &session.id);
             drop((guard, session));
             let Ok(session) = ended else { continue };
-            tracing::info!(request.id = %caller.request, client = %caller.address, repository = %session.owner,
+            tracing::info!(request.id = %caller.request, client = %caller.address, repository = %session.owner.repository,
                 upload.id = %session.id, "an idle upload ended, because others want to begin one");
             self.discard(session).await?;
         }
@@ -117,25 +117,30 @@ impl Registry {
 
     async fn make_session(
         &self,
-        repository: RepositoryName,
+        owner: Owner,
         algorithm: Option<Algorithm>,
         place: Permit,
     ) -> Result<Arc<Session>, Error> {
         let id = UploadId::from_random(crate::ids::random());
-        let (owner, new_id) = (repository.to_string(), id.clone());
-        let upload = match self.blocking(move |store| store.create_upload(&new_id, &owner, algorithm)).await {
+        let (text, new_id) = (owner.to_string(), id.clone());
+        let upload = match self.blocking(move |store| store.create_upload(&new_id, &text, algorithm)).await {
             Err(Error::DiskFull) => return Err(Error::NoNewUploads),
             upload => upload?,
         };
-        let session = Arc::new(Session::new(upload, repository, &self.staging, place));
+        let session = Arc::new(Session::new(upload, owner, &self.staging, place));
         self.sessions.lock().insert(id, Arc::clone(&session));
         self.metrics.uploads_open.inc();
         Ok(session)
     }
 
     /// Handles GET: the progress of a session.
-    pub fn upload_progress(&self, repository: &RepositoryName, id: &UploadId) -> Result<Progress, Error> {
-        let session = self.sessions.find(repository, id)?;
+    pub fn upload_progress(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<Progress, Error> {
+        let session = self.sessions.find(&Owner::new(caller, repository), id)?;
         session.touch();
         Ok(session.progress())
     }
@@ -147,25 +152,21 @@ impl Registry {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Result<(), Error> {
-        let session = self.end_session(repository, id)?;
+        let session = self.end_session(&Owner::new(caller, repository), id)?;
         // Logged before any wait: the session has ended, even if the client leaves before the answer.
         tracing::info!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
             "an upload was cancelled");
         self.discard(session).await
     }
 
-    pub(super) async fn drop_session(
-        self: &Arc<Self>,
-        repository: &RepositoryName,
-        id: &UploadId,
-    ) -> Result<(), Error> {
-        let session = self.end_session(repository, id)?;
+    pub(super) async fn drop_session(self: &Arc<Self>, owner: &Owner, id: &UploadId) -> Result<(), Error> {
+        let session = self.end_session(owner, id)?;
         self.discard(session).await
     }
 
     /// Ends the session: from here on no request finds it.
-    fn end_session(&self, repository: &RepositoryName, id: &UploadId) -> Result<Arc<Session>, Error> {
-        let session = self.sessions.find(repository, id)?;
+    fn end_session(&self, owner: &Owner, id: &UploadId) -> Result<Arc<Session>, Error> {
+        let session = self.sessions.find(owner, id)?;
         if !session.cancel() {
             return Err(Error::UploadUnknown);
         }
@@ -204,7 +205,7 @@ impl Registry {
         length: Option<u64>,
         body: &mut B,
     ) -> Result<Progress, Error> {
-        let session = self.sessions.find(repository, id)?;
+        let session = self.sessions.find(&Owner::new(caller, repository), id)?;
         let lock = self.acquire(caller, &session, chunk != Chunk::Stream).await?;
         let turns = self.sync_turns.of(caller.address);
         self.fill(lock, chunk, length, Some(turns), body).await?;
@@ -291,7 +292,8 @@ impl Registry {
     /// True if an open session of the repository keeps a blob from being collected.
     pub(crate) fn is_kept_by_session(&self, repository: &RepositoryName, digest: &Digest) -> bool {
         let sessions = self.sessions.lock();
-        let mut began = sessions.values().filter(|session| session.owner == *repository).map(|session| session.began);
+        let mut began =
+            sessions.values().filter(|session| session.owner.repository == *repository).map(|session| session.began);
         began.any(|began| self.grace.is_kept_by_session(began, repository, digest))
     }
 

@@ -1,12 +1,14 @@
 //! Backups of running and stopped nodes, and restores.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
+use serde_json::json;
 
 use crate::node::{Server, digest, folder, noise, run, run_with, skyberth, wait};
 
@@ -284,4 +286,23 @@ async fn names_alone_are_enough_where_portals_have_the_content() {
     portal.kill();
     tokio::time::sleep(Duration::from_millis(100)).await;
     run_with(with_portal(), &copy, &["status", "--safe"]).with(6);
+}
+
+/// A restored node on a public address would have asked nobody it knows for a login.
+#[test]
+fn users_come_back_with_a_backup() {
+    let (folder, data) = folder();
+    Server::start(&data).terminate();
+    let said = run(&data, &["user", "add", "ann"]).with(0);
+    assert!(said.starts_with("ann has the password "), "{said}");
+    let (archive, copy) = (folder.path().join("backup.tar"), folder.path().join("copy"));
+    backup(&data, &archive, &[], 0);
+    restore(&copy, &archive).with(0);
+    let users = |data: &Path| fs::read_to_string(data.join("access/users")).unwrap();
+    assert_eq!(users(&copy), users(&data));
+    assert_eq!(fs::metadata(copy.join("access/users")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        run(&copy, &["user", "list", "--json"]).objects(0),
+        [json!({ "user": "ann", "source": "skyberth user" })]
+    );
 }

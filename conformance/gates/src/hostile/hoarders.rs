@@ -119,7 +119,11 @@ pub fn stalled(bench: &Bench) -> anyhow::Result<()> {
 /// Sixteen large manifests that hardly move, and many that wait for them with all bytes that their windows allow.
 pub fn dribbled(bench: &Bench) -> anyhow::Result<()> {
     // The addresses of clients are those that a proxy here names.
-    let server = bench.server()?.env("SKYBERTH_SERVER_TRUSTED_PROXIES", "127.0.0.1").start()?;
+    let server = bench
+        .server()?
+        .env("SKYBERTH_SERVER_TRUSTED_PROXIES", "127.0.0.1")
+        .env("SKYBERTH_AUTH_ANONYMOUS", "all")
+        .start()?;
     let repo = repo(&server);
     let honest = repo.image("honest")?.with("annotations", json!({ "pad": "x".repeat(450 << 10) }));
     let connections = bench.scale.pick(4, 6, 16);

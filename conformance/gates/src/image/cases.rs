@@ -13,6 +13,7 @@ use harness::site::sha256;
 use super::IMAGE;
 use super::container::Container;
 use super::engine::{Engine, Workshop};
+use super::first_login;
 
 /// The image's own user.
 const USER: u32 = 65532;
@@ -36,6 +37,7 @@ pub fn run(engine: &Engine, workshop: &Workshop, report: &mut Report) {
     });
     report.case("as another user of group 0: it runs on the image's own volume", || group_zero(engine));
     report.case("as another user: a volume that it cannot write is refused by name", || unwritable(engine));
+    report.case("docker logs in with the first password, and pushes", || first_push(engine));
     report.case("the health check turns healthy", || healthy(engine));
     report.case("push of the image into itself, pull into an empty daemon, run what was pulled", || {
         itself(engine, workshop)
@@ -148,6 +150,22 @@ fn unwritable(engine: &Engine) -> anyhow::Result<()> {
         "it ended with {code}: {said}"
     );
     Ok(())
+}
+
+/// The image listens on all addresses, so its node asks for logins.
+fn first_push(engine: &Engine) -> anyhow::Result<()> {
+    let container = Container::start_as_is(engine, &[], None)?;
+    container.wait_ready()?;
+    let reference = format!("{}/first/push:v1", container.authority());
+    engine.docker()?.args(["tag", IMAGE, &reference]).run()?;
+    let refused = engine.docker()?.args(["push", &reference]).run_failing()?;
+    ensure!(refused.contains("no basic auth credentials"), "docker says {refused}");
+    let account = first_login(&container.logs()?)?;
+    let login = engine.docker()?.args(["login", "--username", account.name(), "--password-stdin"]);
+    login.arg(container.authority()).input(account.password().as_bytes())?.run()?;
+    engine.docker()?.args(["push", &reference]).run()?;
+    engine.docker()?.args(["logout", &container.authority()]).run()?;
+    container.stop()
 }
 
 fn healthy(engine: &Engine) -> anyhow::Result<()> {

@@ -1,9 +1,11 @@
 //! `deploy/compose.yaml` unchanged, run by docker-compose with the image under test.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use harness::client::login::Login;
 use harness::client::{Request, Target};
 use harness::program::Program;
 use harness::server::free_port;
@@ -11,6 +13,7 @@ use harness::server::free_port;
 use super::IMAGE;
 use super::cases::push_blob;
 use super::engine::Engine;
+use super::first_login;
 
 /// The image's name in the file.
 const NAME: &str = "skyberth";
@@ -22,13 +25,16 @@ struct Project<'a> {
     engine: &'a Engine,
     file: PathBuf,
     port: u16,
+    login: Option<Arc<Login>>,
 }
 
 pub fn run(engine: &Engine, context: &Path) -> anyhow::Result<()> {
     engine.docker()?.args(["tag", IMAGE, NAME]).run()?;
     let file = std::path::absolute(context)?.join("deploy/compose.yaml");
-    let project = Project { engine, file, port: free_port()? };
+    let mut project = Project { engine, file, port: free_port()?, login: None };
     project.up()?;
+    let account = first_login(&project.compose()?.args(["logs", "--no-color", "--no-log-prefix"]).run()?.said())?;
+    project.login = Some(Arc::new(Login::new(Some(account))));
     let (path, bytes) = push_blob(&project.target(), "by-compose")?;
     project.compose()?.arg("stop").run()?;
     let container = project.compose()?.args(["ps", "--all", "--quiet"]).run()?.text();
@@ -58,7 +64,7 @@ impl Project<'_> {
     }
 
     fn target(&self) -> Target {
-        Target::local(self.port)
+        Target { login: self.login.clone(), ..Target::local(self.port) }
     }
 }
 

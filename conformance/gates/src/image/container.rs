@@ -25,8 +25,13 @@ pub struct Container<'a> {
 }
 
 impl<'a> Container<'a> {
-    /// Starts `serve` with these options of `docker run`. `volume` is a directory of this machine.
+    /// Starts `serve` for everybody, with these options of `docker run`. `volume` is a directory of this machine.
     pub fn start(engine: &'a Engine, options: &[&str], volume: Option<&Path>) -> anyhow::Result<Self> {
+        Container::start_as_is(engine, &[options, &["--env=SKYBERTH_AUTH_ANONYMOUS=all"]].concat(), volume)
+    }
+
+    /// Starts `serve` with these options of `docker run`.
+    pub fn start_as_is(engine: &'a Engine, options: &[&str], volume: Option<&Path>) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut run = engine.docker()?.args(["run", "--detach", "--network", NETWORK]);
         run = run.args(["--publish", &format!("127.0.0.1:{port}:5000")]);
@@ -50,7 +55,7 @@ impl<'a> Container<'a> {
         self.wait_ready()
     }
 
-    fn wait_ready(&self) -> anyhow::Result<()> {
+    pub fn wait_ready(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + READY;
         loop {
             if self.target().send(&Request::get("/readyz")).is_ok_and(|answer| answer.status == 200) {

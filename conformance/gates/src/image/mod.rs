@@ -9,6 +9,8 @@ mod engine;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
+use harness::client::login::Account;
 use harness::report::{Outcome, Report};
 use harness::scale::Scale;
 
@@ -26,6 +28,15 @@ pub struct ImageArgs {
     /// Directory of tools. docker comes from the system if it is not there.
     #[arg(long, default_value = "target/tools/bin")]
     tools: PathBuf,
+}
+
+/// The first user in what a node printed.
+fn first_login(said: &str) -> anyhow::Result<Account> {
+    let words = said.split_once("docker login --username ").map(|(_, rest)| rest.split_whitespace().take(3).collect::<Vec<_>>());
+    match words.unwrap_or_default()[..] {
+        [name, "--password", password] => Ok(Account::new(name, password)),
+        _ => None.with_context(|| format!("no line to log in with: {said}")),
+    }
 }
 
 /// The image under test.

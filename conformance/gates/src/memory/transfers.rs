@@ -115,7 +115,11 @@ pub fn manifests(bench: &Bench) -> anyhow::Result<()> {
 pub fn idle_connections(bench: &Bench) -> anyhow::Result<()> {
     const COUNT: usize = 1000;
     // One address may hold half of the connections, a trusted proxy all of them.
-    let server = bench.server()?.env("SKYBERTH_SERVER_TRUSTED_PROXIES", "127.0.0.1").start()?;
+    let server = bench
+        .server()?
+        .env("SKYBERTH_SERVER_TRUSTED_PROXIES", "127.0.0.1")
+        .env("SKYBERTH_AUTH_ANONYMOUS", "all")
+        .start()?;
     let repo = repo(&server);
     within(&server, ALLOWANCE, || {
         let mut all = Vec::with_capacity(COUNT);

@@ -9,6 +9,8 @@ use tar::{Archive, Builder, EntryType, Header};
 pub(super) const FORMAT: u32 = 1;
 /// The first entry.
 pub(super) const HEAD: &str = "skyberth-backup.json";
+/// The users in the data directory, under the name of their file there.
+pub(super) const USERS: &str = "access/users";
 /// The last entry.
 pub(super) const END: &str = "skyberth-backup-end.json";
 

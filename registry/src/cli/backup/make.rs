@@ -13,8 +13,9 @@ use content_store::{ContentStore, StoreError};
 use tempfile::NamedTempFile;
 
 use super::Place;
-use super::archive::{ArchiveWriter, Content, Counts, FORMAT, Head};
+use super::archive::{ArchiveWriter, Content, Counts, FORMAT, Head, USERS};
 use super::patient::Patient;
+use crate::access::LocalUsers;
 use crate::admin::Command;
 use crate::admin::client::Connection;
 use crate::catalog::local::{journal, known_end};
@@ -22,7 +23,7 @@ use crate::catalog::{Catalog, CatalogOptions, OpenReport};
 use crate::cli::operate::{busy, running};
 use crate::cli::{backend, print, warn};
 use crate::config::Config;
-use crate::data_dir::{DataDir, Kind};
+use crate::data_dir::{self, DataDir, Kind};
 use crate::oci::Digest;
 use crate::placement::Remote;
 use crate::telemetry::metrics::Metrics;
@@ -130,6 +131,8 @@ struct State {
     catalog: Catalog,
     report: OpenReport,
     store: ContentStore,
+    /// The file of users, if there is one.
+    users: PathBuf,
     /// The directory of the copied journal and its index.
     scratch: tempfile::TempDir,
 }
@@ -150,7 +153,8 @@ impl State {
                 Err(_) => thread::sleep(PAUSE),
             }
         };
-        Ok(State { catalog, report, store: ContentStore::open_to_read(path), scratch })
+        let users = LocalUsers::in_directory(data_dir::access(path)).path();
+        Ok(State { catalog, report, store: ContentStore::open_to_read(path), users, scratch })
     }
 
     /// Copies the journal and opens the copy. Opening completes what a crash at that moment would have interrupted.
@@ -196,6 +200,12 @@ impl State {
             let mut file = File::open(journal.join(&name))?;
             let length = file.metadata()?.len();
             archive.add(&format!("journal/{name}"), length, &mut file)?;
+        }
+        // A change replaces the file, so an open one stays as it is.
+        match File::open(&self.users) {
+            Ok(mut file) => archive.add(USERS, file.metadata()?.len(), &mut file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| self.users.display().to_string()),
         }
         let (mut counts, mut after) = (Counts::default(), None);
         loop {

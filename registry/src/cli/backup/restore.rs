@@ -17,7 +17,7 @@ use anyhow::{Context, ensure};
 use content_store::ContentStore;
 use content_store::hasher::Hasher;
 
-use super::archive::{self, Counts, End, Head};
+use super::archive::{self, Counts, End, Head, USERS};
 use crate::catalog::local::journal::{self, FindingKind, JournalId};
 use crate::cli::print;
 use crate::data_dir::{Kind, NewDataDir};
@@ -25,7 +25,7 @@ use crate::oci::Digest;
 use crate::units::{bytes, count};
 
 /// Subdirectories that exist before the directory becomes a node's.
-const MADE: [&str; 4] = ["journal", "blobs", "uploads", "quarantine"];
+const MADE: [&str; 5] = ["access", "journal", "blobs", "uploads", "quarantine"];
 
 /// Restores a backup. Returns `false` if the backup was not complete.
 pub(in crate::cli) fn restore(data: &Path, input: impl Read) -> anyhow::Result<bool> {
@@ -65,7 +65,11 @@ fn fill(data: &Path, input: impl Read) -> anyhow::Result<(Head, End)> {
     let (head, end) = archive::read(input, &mut |name, length, bytes| {
         if let Some(file) = name.strip_prefix("journal/") {
             ensure!(journal::is_file(file), "the backup is damaged: {name:?} is not a journal file");
-            return write_journal(&journal.join(file), bytes);
+            return write_file(&journal.join(file), bytes);
+        }
+        if name == USERS {
+            fs::create_dir_all(data.join("access"))?;
+            return write_file(&data.join(USERS), bytes);
         }
         let digest = digest(name).with_context(|| format!("the backup is damaged: unexpected entry {name:?}"))?;
         found.files += 1;
@@ -75,13 +79,18 @@ fn fill(data: &Path, input: impl Read) -> anyhow::Result<(Head, End)> {
     let same = (found.files, found.bytes) == (end.counts.files, end.counts.bytes);
     ensure!(same, "the backup is damaged: its number of files or bytes differs from its last entry");
     check_journal(&journal, &head)?;
-    for directory in [&journal, data] {
-        File::open(directory)?.sync_all()?;
+    for directory in [&journal, &data.join("access"), data] {
+        match File::open(directory) {
+            Ok(directory) => directory.sync_all()?,
+            // A node may have no users of its own.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok((head, end))
 }
 
-fn write_journal(path: &Path, source: &mut dyn Read) -> anyhow::Result<()> {
+fn write_file(path: &Path, source: &mut dyn Read) -> anyhow::Result<()> {
     let mut file = File::create_new(path).with_context(|| format!("create {}", path.display()))?;
     let failed = || format!("write {}", path.display());
     archive::copy(source, |bytes| file.write_all(bytes).with_context(failed))?;

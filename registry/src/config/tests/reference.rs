@@ -12,7 +12,8 @@ use super::super::keys::{get, leaves};
 use super::*;
 
 /// The files that declare sections, each with the path of its keys.
-const SOURCES: [(&str, &str, &str); 9] = [
+const SOURCES: [(&str, &str, &str); 10] = [
+    ("auth", "Auth", include_str!("../auth.rs")),
     ("gateway", "Gateway", include_str!("../gateway.rs")),
     ("gc", "Gc", include_str!("../gc.rs")),
     ("log", "Log", include_str!("../telemetry.rs")),

@@ -15,6 +15,7 @@ use serde_json::Value;
 use serving::{AccessLog, TrustedProxies};
 use tower::ServiceExt as _;
 
+use crate::access::Access;
 use crate::http::{Door, HttpOptions, Locations, router};
 use crate::oci::{Algorithm, Digest};
 use crate::testing::{Fixture, TestLog};
@@ -31,7 +32,8 @@ impl Site {
         let (lines, fixture, door) = (TestLog::new(), Fixture::new(Duration::from_hours(1)), Door::default());
         let trusted_proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
         let options = HttpOptions { trusted_proxies, access_log, locations, ..HttpOptions::for_tests() };
-        door.open(Arc::clone(&fixture.registry), Arc::clone(&fixture.registry.metrics), options);
+        let access = Arc::new(Access::open_to_all());
+        door.open(Arc::clone(&fixture.registry), access, Arc::clone(&fixture.registry.metrics), options);
         Site { fixture, door, lines }
     }
 

@@ -7,6 +7,7 @@ use serving::WebPages;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::access::Access;
 use crate::http::{HttpOptions, router};
 use crate::testing::Fixture;
 
@@ -25,7 +26,8 @@ impl Site {
             origins: vec!["http://ui.example".to_owned()],
         };
         let options = HttpOptions { pages, ..HttpOptions::for_tests() };
-        door.open(Arc::clone(&fixture.registry), Arc::clone(&fixture.registry.metrics), options);
+        let access = Arc::new(Access::open_to_all());
+        door.open(Arc::clone(&fixture.registry), access, Arc::clone(&fixture.registry.metrics), options);
         Site { _fixture: fixture, door }
     }
 

@@ -59,9 +59,14 @@ fn start(request: &Request) -> Result<Start, HttpError> {
 }
 
 /// Handles GET: reports the session's offset.
-pub(in crate::http) fn progress(app: &App, repository: &RepositoryName, id: Option<&UploadId>) -> Answer {
+pub(in crate::http) fn progress(
+    app: &App,
+    request: &Request,
+    repository: &RepositoryName,
+    id: Option<&UploadId>,
+) -> Answer {
     let id = require_id(repository, id)?;
-    let progress = app.registry.upload_progress(repository, id).map_err(in_repository(repository))?;
+    let progress = app.registry.upload_progress(&request.caller, repository, id).map_err(in_repository(repository))?;
     Ok(session_at(app, StatusCode::NO_CONTENT, repository, &progress))
 }
 
@@ -86,7 +91,7 @@ pub(in crate::http) async fn append(
     id: Option<&UploadId>,
 ) -> Answer {
     let (fail, id) = (in_repository(repository), require_id(repository, id)?);
-    let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
+    let chunk = request.chunk(|| app.registry.upload_progress(&request.caller, repository, id)).map_err(&fail)?;
     let length = request.content_length();
     body.hold_to_rate(app.registry.transfers());
     let (caller, mut body) = (&request.caller, chunks(body));
@@ -109,7 +114,7 @@ pub(in crate::http) async fn close(
         (None, _) => return Err(HttpError::digest_invalid("the closing PUT needs ?digest=")),
         (Some(_), Some(_)) => return Err(HttpError::digest_invalid("the closing PUT accepts only one ?digest=")),
     };
-    let chunk = request.chunk(|| app.registry.upload_progress(repository, id)).map_err(&fail)?;
+    let chunk = request.chunk(|| app.registry.upload_progress(&request.caller, repository, id)).map_err(&fail)?;
     let length = request.content_length();
     body.hold_to_rate(app.registry.transfers());
     let (caller, chunks) = (&request.caller, OwnChunks::take(body));

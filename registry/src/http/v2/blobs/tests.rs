@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
+use crate::access::Access;
 use crate::http::{Door, HttpOptions, router};
 use crate::oci::Digest;
 use crate::placement::Settings;
@@ -25,7 +26,8 @@ async fn ask(
 ) -> http::Response<axum::body::Body> {
     let registry = &node.fixture.registry;
     let door = Door::default();
-    door.open(Arc::clone(registry), Arc::clone(&registry.metrics), HttpOptions::for_tests());
+    let access = Arc::new(Access::open_to_all());
+    door.open(Arc::clone(registry), access, Arc::clone(&registry.metrics), HttpOptions::for_tests());
     let mut request = Request::builder().method(method).uri(path).header("host", "x");
     if let Some((name, value)) = header {
         request = request.header(name, value);

@@ -1,0 +1,88 @@
+//! The access gate: logins from all sources, the first user, and others' checks of a registry with logins.
+
+mod first_user;
+mod judged;
+mod secrets;
+mod sources;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use harness::client::login::base64;
+use harness::client::{Request, Target};
+use harness::gate::GateArgs;
+use harness::jobs;
+use harness::program::{Ended, Program};
+use harness::report::Report;
+use harness::scale::Scale;
+use harness::server::ServerOptions;
+
+use super::case::{Case, Scene};
+
+/// Cases run at once. They mostly wait for programs.
+const WORKERS: usize = 3;
+
+/// Options: the registry, its judge, and the clients.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    gate: GateArgs,
+    /// The `conformance` binary; by default the one beside this program.
+    #[arg(long)]
+    judge: Option<PathBuf>,
+    /// Directory of the Go clients. Those of Debian come from the system.
+    #[arg(long, default_value = "target/tools/bin")]
+    tools: PathBuf,
+}
+
+/// The longest come first.
+const CASES: &[Case] = &[
+    ("a public node makes one first user, whose password is shown once", first_user::made),
+    ("a node whose users cannot be read does not start", first_user::unreadable),
+    ("users come from variables, from htpasswd, and from skyberth user", sources::all),
+    ("a changed htpasswd file is read again, and a broken one is not", sources::changed),
+    ("no secret is in a log, a metric or an answer", secrets::nowhere),
+];
+
+pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+    let judge = match &args.judge {
+        Some(judge) => judge.clone(),
+        None => std::env::current_exe()?.with_file_name("conformance"),
+    };
+    let scene = Scene::new(&args.gate.binary, scale, 0)?;
+    let outside = judged::Outside { judge, tools: std::path::absolute(&args.tools)?, scale };
+    let mut report = Report::new("access");
+    let jobs = outside.jobs(&scene).into_iter().chain(CASES.iter().map(|case| scene.job(case)));
+    jobs::run(&mut report, WORKERS, jobs.filter(|job| args.gate.wants(job.name())).map(Ok))?;
+    report.finish(folder)
+}
+
+/// The value of `Authorization` for Basic.
+fn basic(name: &str, password: &str) -> String {
+    format!("Basic {}", base64(format!("{name}:{password}").as_bytes()))
+}
+
+/// The status of `GET /v2/` with this login.
+fn login(target: &Target, name: &str, password: &str) -> anyhow::Result<u16> {
+    Ok(target.send(&Request::get("/v2/").header("Authorization", basic(name, password)))?.status)
+}
+
+fn expect_login(target: &Target, name: &str, password: &str, status: u16) -> anyhow::Result<()> {
+    let found = login(target, name, password)?;
+    ensure!(found == status, "a login as {name} got {found}, not {status}");
+    Ok(())
+}
+
+/// Runs `skyberth user` on the node's data directory.
+fn user(options: &ServerOptions, words: &[&str], input: &str) -> anyhow::Result<Ended> {
+    let log = options.data.with_file_name("user.log");
+    let program = Program::new(&options.binary, &log).arg("user").args(words).arg("--data").arg(&options.data);
+    program.envs(std::iter::empty::<(&'static str, String)>()).input(input.as_bytes())?.run_any()
+}
+
+/// The password in the line that `skyberth` printed.
+fn password_in(text: &str, before: &str) -> anyhow::Result<String> {
+    let (_, rest) = text.split_once(before).with_context(|| format!("no {before:?} in {text}"))?;
+    let end = rest.find([',', ' ', '\n']).unwrap_or(rest.len());
+    Ok(rest[..end].to_owned())
+}

@@ -1,0 +1,105 @@
+//! Identities: who a request comes from.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Most bytes of a user's name.
+const LONGEST: usize = 128;
+
+/// The name of a user, without white space, colons and control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserName(Arc<str>);
+
+/// The text is no name of a user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a user's name has 1 to {LONGEST} bytes, without white space, colons and control characters")]
+pub struct InvalidUserName;
+
+impl UserName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UserName {
+    type Err = InvalidUserName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_odd = |character: char| character == ':' || character.is_whitespace() || character.is_control();
+        match (1..=LONGEST).contains(&text.len()) && !text.contains(is_odd) {
+            true => Ok(UserName(text.into())),
+            false => Err(InvalidUserName),
+        }
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who a request comes from. As text it has no white space.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// A caller without a login.
+    #[default]
+    Anonymous,
+    /// A user of this node: `local:NAME`.
+    Local(UserName),
+}
+
+/// The text is no identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an identity")]
+pub struct InvalidIdentity;
+
+impl FromStr for Identity {
+    type Err = InvalidIdentity;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            None if text == "anonymous" => Ok(Identity::Anonymous),
+            Some(("local", name)) => name.parse().map(Identity::Local).map_err(|_| InvalidIdentity),
+            _ => Err(InvalidIdentity),
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Identity::Anonymous => f.write_str("anonymous"),
+            Identity::Local(name) => write!(f, "local:{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_that_could_be_mistaken_are_refused() {
+        for name in ["bob", "a", "Ünal", "a.b-c_d@e", "robot+x"] {
+            assert_eq!(name.parse::<UserName>().unwrap().as_str(), name);
+        }
+        for name in ["", "a:b", "a b", "a\tb", "a\n", "\u{7f}", "a\u{a0}b", &"x".repeat(129)] {
+            assert!(name.parse::<UserName>().is_err(), "{name:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_identity_is_read_as_it_is_written(name in ".{0,20}") {
+            let identity = name.parse().map_or(Identity::Anonymous, Identity::Local);
+            let text = identity.to_string();
+            prop_assert!(!text.contains(char::is_whitespace));
+            prop_assert_eq!(text.parse(), Ok(identity));
+        }
+    }
+}

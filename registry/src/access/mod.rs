@@ -1,0 +1,178 @@
+//! Who a caller is, and what it may do. Free of HTTP: the dispatcher of requests asks here before it handles one.
+//!
+//! Users come from the settings, from htpasswd files, and from the data directory, where `skyberth user` keeps them. The
+//! file in the data directory is looked at on every login, so a change counts from the next request on. Htpasswd files are
+//! looked at every second. If a changed file cannot be read, the users stay as they were, and the log says so.
+
+mod file;
+mod identity;
+mod local_users;
+mod login;
+mod password;
+mod rights;
+mod source;
+mod throttle;
+mod users;
+mod verified;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use serving::Pool;
+use tokio_util::sync::CancellationToken;
+
+pub use file::SourceError;
+pub use identity::{Identity, InvalidUserName, UserName};
+pub use local_users::LocalUsers;
+pub use login::LoginError;
+pub use password::{InvalidHash, PasswordHash, generate_password};
+pub use rights::{Everybody, Need, Right, Verdict};
+pub use source::Sources;
+pub use users::{Entries, InvalidEntry, Origin, Users, parse_words};
+
+use file::Stamp;
+use throttle::Throttle;
+use verified::Verified;
+
+/// How often htpasswd files are looked at. A changed one is read when it has not changed for as long, since other programs
+/// write it in several steps.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Most passwords that are checked at once.
+const CHECKS: usize = 2;
+/// Most logins that wait for that, and how long.
+const WAITING_CHECKS: usize = 64;
+const CHECK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The users of a node, and their rights.
+#[derive(Debug)]
+pub struct Access {
+    sources: Sources,
+    everybody: Everybody,
+    known: RwLock<Arc<Known>>,
+    /// Locked while users are read again.
+    reading: Mutex<()>,
+    checks: Arc<Pool>,
+    throttle: Arc<Throttle>,
+}
+
+/// The users as of one moment.
+#[derive(Debug)]
+struct Known {
+    users: Arc<Users>,
+    verified: Verified,
+    local: Option<Stamp>,
+    htpasswd: Vec<Option<Stamp>>,
+}
+
+impl Access {
+    /// Reads all users. `everybody` says what callers without a login may do; `None`: all on a node that is not public and
+    /// has no user, else nothing. Blocks.
+    pub fn open(sources: Sources, everybody: Option<Everybody>, is_public: bool) -> Result<Self, SourceError> {
+        let known = Known::read(&sources)?;
+        let open = if !is_public && known.users.is_empty() { Everybody::All } else { Everybody::None };
+        Ok(Access {
+            sources,
+            everybody: everybody.unwrap_or(open),
+            known: RwLock::new(Arc::new(known)),
+            reading: Mutex::default(),
+            checks: Pool::with_waiting("logins", CHECKS, WAITING_CHECKS, CHECK_PATIENCE),
+            throttle: Arc::default(),
+        })
+    }
+
+    /// Access without users, where everybody may do everything.
+    #[cfg(test)]
+    pub(crate) fn open_to_all() -> Self {
+        let nowhere = LocalUsers::in_directory("/nonexistent".into());
+        let sources = Sources { settings: Vec::new(), htpasswd: Vec::new(), local: nowhere };
+        Access::open(sources, Some(Everybody::All), false).expect("nothing is read")
+    }
+
+    /// What callers without a login may do.
+    pub fn everybody(&self) -> Everybody {
+        self.everybody
+    }
+
+    /// True if some action needs a login, and nobody can log in.
+    pub fn needs_first_user(&self) -> bool {
+        self.everybody < Everybody::All && self.known().users.is_empty()
+    }
+
+    /// The users of the data directory.
+    pub fn local_users(&self) -> &LocalUsers {
+        &self.sources.local
+    }
+
+    /// Decides whether this caller may do what has this need.
+    pub fn decide(&self, identity: &Identity, need: &Need<'_>) -> Verdict {
+        rights::decide(self.everybody, identity, need)
+    }
+
+    /// Looks at htpasswd files until `stop`, and reads the users again when one has changed.
+    pub async fn keep_reading(self: Arc<Self>, stop: CancellationToken) {
+        if self.sources.htpasswd.is_empty() {
+            return;
+        }
+        let mut before = Vec::new();
+        while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            let access = Arc::clone(&self);
+            let looked = tokio::task::spawn_blocking(move || access.look(&before));
+            let Ok(seen) = looked.await else { return };
+            before = seen;
+        }
+    }
+
+    /// Reads the users again if a file has changed and is now as it was the last time. Returns the state of the files.
+    fn look(&self, before: &[Option<Stamp>]) -> Vec<Option<Stamp>> {
+        let now = self.sources.htpasswd_stamps();
+        if now == before && now != self.newest().htpasswd {
+            self.read_again();
+        }
+        now
+    }
+
+    /// The users, as of now.
+    fn known(&self) -> Arc<Known> {
+        let known = self.newest();
+        // The file is small, and read only if it has changed.
+        if self.sources.local_stamp() == known.local { known } else { self.read_again() }
+    }
+
+    fn newest(&self) -> Arc<Known> {
+        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the users. If that fails, they stay as they were until a file changes again.
+    fn read_again(&self) -> Arc<Known> {
+        let _one_at_a_time = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.newest();
+        if self.sources.local_stamp() == old.local && self.sources.htpasswd_stamps() == old.htpasswd {
+            return old;
+        }
+        // The stamps first: a change after them is noticed the next time.
+        let (local, htpasswd) = (self.sources.local_stamp(), self.sources.htpasswd_stamps());
+        let users = match self.sources.read() {
+            Ok(users) => {
+                tracing::info!(users = users.names().count(), "the users have changed");
+                Arc::new(users)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the users have changed and cannot be read; they stay as they were");
+                Arc::clone(&old.users)
+            }
+        };
+        let known = Arc::new(Known { users, verified: Verified::new(), local, htpasswd });
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&known);
+        known
+    }
+}
+
+impl Known {
+    fn read(sources: &Sources) -> Result<Self, SourceError> {
+        let (local, htpasswd) = (sources.local_stamp(), sources.htpasswd_stamps());
+        Ok(Known { users: Arc::new(sources.read()?), verified: Verified::new(), local, htpasswd })
+    }
+}

@@ -1,0 +1,50 @@
+//! All sources of users, read together.
+
+use std::path::PathBuf;
+
+use super::UserName;
+use super::file::{SourceError, Stamp, read_file};
+use super::local_users::LocalUsers;
+use super::users::{Entries, Origin, Users, parse_lines};
+
+/// All sources of users.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The users of the settings.
+    pub settings: Entries,
+    /// Files as `htpasswd` writes them.
+    pub htpasswd: Vec<PathBuf>,
+    /// The users of the data directory.
+    pub local: LocalUsers,
+}
+
+impl Sources {
+    /// Reads all users. Fails if one source cannot be read.
+    pub fn read(&self) -> Result<Users, SourceError> {
+        let mut users = Users::default();
+        users.add(Origin::Settings, self.settings.clone());
+        for path in &self.htpasswd {
+            let entries = parse_lines(&read_file(path)?);
+            let entries = entries.map_err(|source| SourceError::Invalid { path: path.clone(), source })?;
+            warn_of(&users.add(Origin::Htpasswd, entries), &path.display().to_string());
+        }
+        warn_of(&users.add(Origin::Local, self.local.read()?), "the data directory");
+        Ok(users)
+    }
+
+    /// The state of the files of `auth.htpasswd`.
+    pub(super) fn htpasswd_stamps(&self) -> Vec<Option<Stamp>> {
+        self.htpasswd.iter().map(|path| Stamp::of(path)).collect()
+    }
+
+    /// The state of the file in the data directory.
+    pub(super) fn local_stamp(&self) -> Option<Stamp> {
+        Stamp::of(&self.local.path())
+    }
+}
+
+fn warn_of(ignored: &[UserName], place: &str) {
+    for name in ignored {
+        tracing::warn!(user = %name, "a user of {place} is ignored, since another source has one of that name");
+    }
+}

@@ -1,0 +1,201 @@
+//! Logins as a whole: sources, changes of users, and guesses.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use serving::Holder;
+
+use super::*;
+
+/// A cheap hash of `secret`.
+const SECRET: &str = "$2y$05$QmRRXfF6vJVoBcF8rD8dSedj/Dkffmcm5uh11bG5/ogJ4ksMZMPD6";
+
+struct Site {
+    folder: tempfile::TempDir,
+    access: Arc<Access>,
+}
+
+fn sources(folder: &Path, settings: &str, htpasswd: &[&str]) -> Sources {
+    Sources {
+        settings: parse_words(settings).unwrap(),
+        htpasswd: htpasswd.iter().map(|name| folder.join(name)).collect(),
+        local: LocalUsers::in_directory(folder.join("access")),
+    }
+}
+
+impl Site {
+    fn new(settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let access = Access::open(sources(folder.path(), settings, &[]), None, true).unwrap();
+        Site { folder, access: Arc::new(access) }
+    }
+
+    fn set(&self, name: &str, password: &str) {
+        self.access.local_users().set(name.parse().unwrap(), PasswordHash::of(password)).unwrap();
+    }
+
+    async fn log_in(&self, name: &str, password: &str) -> Result<Identity, LoginError> {
+        self.access.log_in(name, password, Holder::SHARED).await
+    }
+}
+
+fn user(name: &str) -> Result<Identity, LoginError> {
+    Ok(Identity::Local(name.parse().unwrap()))
+}
+
+#[tokio::test]
+async fn users_log_in_with_their_own_password() {
+    let site = Site::new(&format!("bob:{SECRET}"));
+    assert_eq!(site.log_in("bob", "secret").await, user("bob"));
+    for (name, password) in [("bob", ""), ("bob", "Secret"), ("ann", "secret"), ("", ""), ("b ob", "secret")] {
+        assert_eq!(site.log_in(name, password).await, Err(LoginError::Refused), "{name:?}");
+    }
+    let long = "x".repeat(100_000);
+    assert_eq!(site.log_in("bob", &long).await, Err(LoginError::Refused));
+}
+
+/// A change must count from the next request on, also for passwords in the cache.
+#[tokio::test]
+async fn a_changed_password_and_a_removed_user_end_at_once() {
+    let site = Site::new("");
+    assert!(site.access.needs_first_user());
+    site.set("bob", "one");
+    assert!(!site.access.needs_first_user());
+    assert_eq!(site.log_in("bob", "one").await, user("bob"));
+    site.set("bob", "two");
+    assert_eq!(site.log_in("bob", "one").await, Err(LoginError::Refused));
+    assert_eq!(site.log_in("bob", "two").await, user("bob"));
+    site.access.local_users().remove(&"bob".parse().unwrap()).unwrap();
+    assert_eq!(site.log_in("bob", "two").await, Err(LoginError::Refused));
+}
+
+#[tokio::test]
+async fn a_file_that_becomes_unreadable_leaves_the_users_as_they_were() {
+    let site = Site::new("");
+    site.set("bob", "one");
+    assert_eq!(site.log_in("bob", "one").await, user("bob"));
+    fs::write(site.access.local_users().path(), "bob:no hash").unwrap();
+    assert_eq!(site.log_in("bob", "one").await, user("bob"));
+    assert_eq!(site.log_in("bob", "no hash").await, Err(LoginError::Refused));
+    fs::remove_file(site.access.local_users().path()).unwrap();
+    assert_eq!(site.log_in("bob", "one").await, Err(LoginError::Refused));
+}
+
+#[tokio::test]
+async fn htpasswd_files_are_read_again_once_they_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("htpasswd");
+    fs::write(&path, format!("bob:{SECRET}\n")).unwrap();
+    let access = Access::open(sources(folder.path(), "", &["htpasswd"]), None, false).unwrap();
+    assert_eq!(access.everybody(), Everybody::None, "a node with users asks for a login");
+    let old = access.look(&access.sources.htpasswd_stamps());
+    assert_eq!(access.log_in("bob", "secret", Holder::SHARED).await, user("bob"));
+    fs::write(&path, format!("ann:{SECRET}\n")).unwrap();
+    let changed = access.look(&old);
+    assert_eq!(access.log_in("bob", "secret", Holder::SHARED).await, user("bob"), "it may be half written");
+    access.look(&changed);
+    assert_eq!(access.log_in("bob", "secret", Holder::SHARED).await, Err(LoginError::Refused));
+    assert_eq!(access.log_in("ann", "secret", Holder::SHARED).await, user("ann"));
+}
+
+/// It must never fall back to be open.
+#[test]
+fn a_source_that_cannot_be_read_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("broken"), "bob:plain text").unwrap();
+    for file in ["absent", "broken", "."] {
+        for everybody in [None, Some(Everybody::All)] {
+            let error = Access::open(sources(folder.path(), "", &[file]), everybody, false).unwrap_err().to_string();
+            assert!(error.contains(&*folder.path().to_string_lossy()) && !error.contains("plain text"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_node_without_users_is_open_only_where_it_is_not_public() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |settings: &str, everybody, is_public| {
+        Access::open(sources(folder.path(), settings, &[]), everybody, is_public).unwrap()
+    };
+    let bob = format!("bob:{SECRET}");
+    for (settings, set, is_public, everybody, needs_user) in [
+        ("", None, false, Everybody::All, false),
+        ("", None, true, Everybody::None, true),
+        (&bob, None, false, Everybody::None, false),
+        (&bob, None, true, Everybody::None, false),
+        ("", Some(Everybody::Pull), false, Everybody::Pull, true),
+        ("", Some(Everybody::All), true, Everybody::All, false),
+    ] {
+        let access = open(settings, set, is_public);
+        assert_eq!((access.everybody(), access.needs_first_user()), (everybody, needs_user), "{set:?} {is_public}");
+        assert_eq!(access.ignores_logins(), everybody == Everybody::All);
+    }
+}
+
+#[tokio::test]
+async fn guesses_are_slowed_down_and_the_owner_gets_in() {
+    let site = Site::new(&format!("bob:{SECRET}"));
+    let (attacker, owner) = (Holder::at([192, 0, 2, 1].into()), Holder::at([192, 0, 2, 2].into()));
+    assert_eq!(site.access.log_in("bob", "secret", attacker).await, user("bob"));
+    let mut refused = 0;
+    let throttled = loop {
+        match site.access.log_in("bob", &format!("guess {refused}"), attacker).await {
+            Err(LoginError::Refused) => refused += 1,
+            Err(LoginError::Throttled(wait)) => break wait,
+            other => panic!("{other:?}"),
+        }
+        assert!(refused < 100, "nothing slows it down");
+    };
+    assert!(refused >= 10 && !throttled.is_zero());
+    assert_eq!(site.access.log_in("bob", "secret", owner).await, user("bob"), "from elsewhere");
+    assert_eq!(site.access.log_in("bob", "secret", attacker).await, user("bob"), "it was verified before");
+    site.set("ann", "other");
+    let again = site.access.log_in("bob", "secret", attacker).await;
+    assert!(matches!(again, Err(LoginError::Throttled(_))), "{again:?}");
+}
+
+#[tokio::test]
+async fn hashes_wait_in_a_queue_that_has_an_end() {
+    let site = Site::new(&format!("bob:{SECRET}"));
+    let permits: Vec<_> = (0..CHECKS).map(|_| site.access.checks.take_anyway(Holder::SHARED)).collect();
+    let waiting: Vec<_> = (0..WAITING_CHECKS).map(|_| site.access.checks.ask(Holder::SHARED).unwrap()).collect();
+    let refused = site.log_in("bob", "secret").await;
+    assert!(matches!(refused, Err(LoginError::Busy(_))), "{refused:?}");
+    drop((permits, waiting));
+    assert_eq!(site.log_in("bob", "secret").await, user("bob"));
+}
+
+/// A client that leaves early must not get its guesses for free.
+#[tokio::test]
+async fn a_guess_counts_even_if_the_client_leaves() {
+    let site = Site::new(&format!("bob:{SECRET}"));
+    let holder = Holder::at([192, 0, 2, 1].into());
+    for number in 0..200 {
+        if site.access.throttle.wait(holder, Instant::now()).is_some() {
+            return;
+        }
+        let guess = format!("guess {number}");
+        let left = tokio::time::timeout(Duration::from_millis(1), site.access.log_in("bob", &guess, holder)).await;
+        assert!(!matches!(left, Ok(Ok(_))));
+    }
+    panic!("200 guesses were free in {}", site.folder.path().display());
+}
+
+/// The time of an answer would tell which names exist.
+#[tokio::test]
+async fn an_unknown_user_is_checked_as_long_as_a_wrong_password() {
+    let site = Site::new("");
+    site.set("bob", "one");
+    let took = async |name: &str| {
+        let began = Instant::now();
+        assert_eq!(site.log_in(name, "guess").await, Err(LoginError::Refused));
+        began.elapsed()
+    };
+    let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
+    for _ in 0..5 {
+        known = known.min(took("bob").await);
+        unknown = unknown.min(took("ann").await);
+    }
+    assert!(unknown * 3 > known && known * 3 > unknown, "known {known:?}, unknown {unknown:?}");
+}

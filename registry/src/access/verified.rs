@@ -1,0 +1,84 @@
+//! The passwords that were verified, so that each costs a hash only once.
+//!
+//! The cache has neither names nor passwords, only hashes with a key that ends with the process. It belongs to one state of
+//! the users: any change of them begins with an empty one.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::identity::UserName;
+
+/// Most logins in the cache. One more empties it.
+const MOST: usize = 4096;
+
+/// A name with a password, hashed with the cache's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// A number that depends on the key.
+    pub(super) fn number(self) -> u64 {
+        u64::from_le_bytes(self.0[..8].try_into().expect("a hash has more than 8 bytes"))
+    }
+}
+
+/// The verified logins.
+#[derive(Debug)]
+pub(super) struct Verified {
+    key: [u8; 32],
+    logins: Mutex<HashMap<Fingerprint, UserName>>,
+}
+
+impl Verified {
+    pub(super) fn new() -> Self {
+        Verified { key: crate::ids::random(), logins: Mutex::default() }
+    }
+
+    /// The fingerprint of these parts, which differs for other parts.
+    pub(super) fn fingerprint(&self, parts: &[&str]) -> Fingerprint {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        Fingerprint(*hasher.finalize().as_bytes())
+    }
+
+    pub(super) fn get(&self, login: &Fingerprint) -> Option<UserName> {
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner).get(login).cloned()
+    }
+
+    pub(super) fn add(&self, login: Fingerprint, name: UserName) {
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        if logins.len() >= MOST {
+            logins.clear();
+        }
+        logins.insert(login, name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_known_as_a_whole() {
+        let (cache, name) = (Verified::new(), "bob".parse::<UserName>().unwrap());
+        let login = cache.fingerprint(&["bob", "secret"]);
+        assert_eq!(cache.get(&login), None);
+        cache.add(login, name.clone());
+        assert_eq!(cache.get(&cache.fingerprint(&["bob", "secret"])), Some(name));
+        for other in [["bobs", "ecret"], ["bob", "secre"], ["", "bobsecret"]] {
+            assert_eq!(cache.get(&cache.fingerprint(&other)), None, "{other:?}");
+        }
+        assert_ne!(Verified::new().fingerprint(&["bob", "secret"]), login, "each has its own key");
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let (cache, name) = (Verified::new(), "bob".parse::<UserName>().unwrap());
+        for number in 0..=MOST {
+            cache.add(cache.fingerprint(&[&number.to_string()]), name.clone());
+        }
+        assert!(cache.logins.lock().unwrap().len() <= MOST);
+    }
+}

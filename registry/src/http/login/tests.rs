@@ -1,0 +1,234 @@
+//! Logins by HTTP: challenges, wrong logins, and which requests need one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use data_encoding::BASE64;
+use http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Method, Request, Response};
+use http_body_util::BodyExt as _;
+use serving::AccessLog;
+use tower::ServiceExt as _;
+
+use crate::access::{Access, Everybody, LocalUsers, Sources, parse_words};
+use crate::http::{Door, HttpOptions, router};
+use crate::oci::{Algorithm, Digest};
+use crate::testing::{Fixture, TestLog};
+
+/// `secret` for both.
+const USERS: &str = "bob:$2y$05$QmRRXfF6vJVoBcF8rD8dSedj/Dkffmcm5uh11bG5/ogJ4ksMZMPD6 \
+    ann:$2y$05$QmRRXfF6vJVoBcF8rD8dSedj/Dkffmcm5uh11bG5/ogJ4ksMZMPD6";
+
+struct Site {
+    fixture: Fixture,
+    door: Door,
+}
+
+impl Site {
+    fn new(everybody: Everybody) -> Self {
+        let (fixture, door) = (Fixture::new(Duration::from_hours(1)), Door::default());
+        let local = LocalUsers::in_directory(fixture.folder.path().join("access"));
+        let sources = Sources { settings: parse_words(USERS).unwrap(), htpasswd: Vec::new(), local };
+        let access = Arc::new(Access::open(sources, Some(everybody), true).unwrap());
+        let options = HttpOptions { access_log: AccessLog::All, ..HttpOptions::for_tests() };
+        door.open(Arc::clone(&fixture.registry), access, Arc::clone(&fixture.registry.metrics), options);
+        Site { fixture, door }
+    }
+
+    async fn send(&self, method: &str, path: &str, login: Option<&str>, body: &str) -> Response<String> {
+        let mut request = Request::builder().method(method).uri(path).body(Body::from(body.to_owned())).unwrap();
+        if let Some(login) = login {
+            let login = format!("Basic {}", BASE64.encode(login.as_bytes()));
+            request.headers_mut().insert(AUTHORIZATION, login.parse().unwrap());
+        }
+        self.answer(request).await
+    }
+
+    async fn answer(&self, mut request: Request<Body>) -> Response<String> {
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 1))));
+        let (head, body) = router(self.door.clone()).oneshot(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Response::from_parts(head, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn status(&self, method: &str, path: &str, login: Option<&str>) -> u16 {
+        self.send(method, path, login, "").await.status().as_u16()
+    }
+}
+
+/// A request for every action, with the least right that it needs.
+fn requests(digest: &Digest) -> Vec<(Everybody, &'static str, String)> {
+    let blob = format!("/v2/a/blobs/{digest}");
+    [
+        (Everybody::None, "GET", "/livez"),
+        (Everybody::None, "GET", "/readyz"),
+        (Everybody::None, "GET", "/metrics"),
+        (Everybody::Pull, "GET", "/"),
+        (Everybody::Pull, "GET", "/v2/_catalog"),
+        (Everybody::Pull, "GET", "/v2/a/tags/list"),
+        (Everybody::Pull, "GET", "/v2/a/manifests/latest"),
+        (Everybody::Pull, "HEAD", "/v2/a/manifests/latest"),
+        (Everybody::Pull, "GET", &blob),
+        (Everybody::Pull, "HEAD", &blob),
+        (Everybody::Pull, "GET", &format!("/v2/a/referrers/{digest}")),
+        (Everybody::Push, "POST", "/v2/a/blobs/uploads/"),
+        (Everybody::Push, "GET", "/v2/a/blobs/uploads/x"),
+        (Everybody::Push, "PATCH", "/v2/a/blobs/uploads/x"),
+        (Everybody::Push, "PUT", &format!("/v2/a/blobs/uploads/x?digest={digest}")),
+        (Everybody::Push, "DELETE", "/v2/a/blobs/uploads/x"),
+        (Everybody::Push, "PUT", "/v2/a/manifests/v1"),
+        (Everybody::All, "DELETE", "/v2/a/manifests/v1"),
+        (Everybody::All, "DELETE", &blob),
+        (Everybody::All, "GET", "/v2/"),
+        (Everybody::All, "GET", "/v2/_oci/ext/discover"),
+    ]
+    .map(|(least, method, path)| (least, method, path.to_owned()))
+    .to_vec()
+}
+
+#[tokio::test]
+async fn each_request_needs_its_right_and_users_have_all() {
+    let unknown = Digest::of(Algorithm::Sha256, b"unknown");
+    for everybody in [Everybody::None, Everybody::Pull, Everybody::Push, Everybody::All] {
+        let site = Site::new(everybody);
+        for (least, method, path) in requests(&unknown) {
+            let status = site.status(method, &path, None).await;
+            assert_eq!(status == 401, everybody < least, "{everybody:?} {method} {path}: {status}");
+            let status = site.status(method, &path, Some("bob:secret")).await;
+            assert_ne!(status, 401, "bob: {method} {path}");
+        }
+    }
+}
+
+/// Every method of every route is either an action with a need, or refused before anything is looked at.
+#[test]
+fn requests_above_cover_every_action() {
+    let digest = Digest::of(Algorithm::Sha256, b"x");
+    let asked = requests(&digest);
+    let mut actions: Vec<_> = asked
+        .iter()
+        .map(|(_, method, path)| {
+            let route = crate::http::route::Route::parse(path.split('?').next().unwrap()).unwrap();
+            let action = route.action(&Method::from_bytes(method.as_bytes()).unwrap()).unwrap();
+            format!("{action:?}").split(['(', ' ']).next().unwrap().to_owned()
+        })
+        .collect();
+    actions.sort();
+    actions.dedup();
+    assert_eq!(actions.len(), 21, "an action has no request here: {actions:?}");
+}
+
+#[tokio::test]
+async fn whoever_must_log_in_is_told_how() {
+    let site = Site::new(Everybody::None);
+    for login in [None, Some("bob:wrong"), Some("eve:secret"), Some("bob"), Some(":")] {
+        let answer = site.send("GET", "/v2/a/tags/list", login, "").await;
+        assert_eq!(answer.status(), 401, "{login:?}");
+        let challenge = answer.headers()[WWW_AUTHENTICATE].to_str().unwrap();
+        assert!(challenge.starts_with("Basic realm=\"Skyberth\""), "{challenge}");
+        assert_eq!(answer.headers()["docker-distribution-api-version"], "registry/2.0");
+        let error: serde_json::Value = serde_json::from_str(answer.body()).unwrap();
+        assert_eq!(error["errors"][0]["code"], "UNAUTHORIZED", "{error}");
+        assert!(!answer.body().contains("wrong:") && !answer.body().contains("secret"), "{error}");
+    }
+    // The same for a repository that exists.
+    let blob = site.fixture.push_blob("content").await;
+    let absent = Digest::of(Algorithm::Sha256, b"absent");
+    let ask = async |digest: &Digest| {
+        let answer = site.send("GET", &format!("/v2/a/blobs/{digest}"), None, "").await;
+        (answer.status(), answer.into_body())
+    };
+    assert_eq!(ask(&blob).await, ask(&absent).await);
+}
+
+#[tokio::test]
+async fn odd_logins_are_no_logins() {
+    let site = Site::new(Everybody::Pull);
+    let good = BASE64.encode(b"bob:secret");
+    for (values, status) in [
+        (vec![format!("Basic {good}")], 200),
+        (vec![format!("bAsIc  {good}")], 200),
+        (vec![format!("Basic {good}"), format!("Basic {good}")], 401),
+        (vec!["Basic".to_owned()], 401),
+        (vec!["Basic !".to_owned()], 401),
+        (vec![format!("Basic {good}=")], 401),
+        (vec![format!("Basic {}", BASE64.encode(b"bob\xff:secret"))], 401),
+        (vec![format!("Bearer {good}")], 401),
+        (vec![format!("Digest {good}")], 401),
+        // Clients that have no login send an empty one.
+        (vec!["Basic Og==".to_owned()], 200),
+    ] {
+        let mut request = Request::builder().uri("/v2/_catalog").body(Body::empty()).unwrap();
+        for value in &values {
+            request.headers_mut().append(AUTHORIZATION, value.parse().unwrap());
+        }
+        assert_eq!(site.answer(request).await.status(), status, "{values:?}");
+    }
+}
+
+/// Clients that had a login for another registry of that name could not use an open node any more.
+#[tokio::test]
+async fn a_node_without_users_ignores_logins() {
+    let (fixture, door) = (Fixture::new(Duration::from_hours(1)), Door::default());
+    let access = Arc::new(Access::open_to_all());
+    let metrics = Arc::clone(&fixture.registry.metrics);
+    door.open(Arc::clone(&fixture.registry), access, metrics, HttpOptions::for_tests());
+    let site = Site { fixture, door };
+    assert_eq!(site.status("GET", "/v2/", Some("old:login")).await, 200);
+    assert_eq!(site.status("POST", "/v2/a/blobs/uploads/", Some("old:login")).await, 202);
+}
+
+#[tokio::test]
+async fn guessing_ends_in_429() {
+    let site = Site::new(Everybody::None);
+    let mut statuses = Vec::new();
+    while statuses.last() != Some(&429) && statuses.len() < 100 {
+        let answer = site.send("GET", "/v2/", Some(&format!("bob:guess{}", statuses.len())), "").await;
+        statuses.push(answer.status().as_u16());
+        if *statuses.last().unwrap() == 429 {
+            assert!(answer.headers().contains_key(RETRY_AFTER));
+            assert!(answer.body().contains("TOOMANYREQUESTS"), "{}", answer.body());
+        }
+    }
+    assert!(statuses.len() > 10 && statuses.last() == Some(&429), "{statuses:?}");
+}
+
+/// A session's path is no right: its upload belongs to the user that began it.
+#[tokio::test]
+async fn an_upload_belongs_to_the_user_that_began_it() {
+    let site = Site::new(Everybody::Push);
+    let digest = Digest::of(Algorithm::Sha256, b"content");
+    for owner in [Some("bob:secret"), None] {
+        let begun = site.send("POST", "/v2/a/blobs/uploads/", owner, "").await;
+        let session = begun.headers()[LOCATION].to_str().unwrap().to_owned();
+        let closing = format!("{session}?digest={digest}");
+        for other in [Some("ann:secret"), None, Some("bob:secret")].into_iter().filter(|other| *other != owner) {
+            for (method, path) in [("GET", &session), ("PATCH", &session), ("PUT", &closing), ("DELETE", &session)] {
+                assert_eq!(site.send(method, path, other, "content").await.status(), 404, "{other:?} {method}");
+            }
+        }
+        assert_eq!(site.status("GET", &session, owner).await, 204);
+        assert_eq!(site.send("PUT", &closing, owner, "content").await.status(), 201);
+        assert_eq!(site.status("PUT", &closing, owner).await, 201, "repeated after a lost answer");
+        assert_eq!(site.status("PUT", &closing, Some("ann:secret")).await, 404);
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_the_user_and_no_secret() {
+    let lines = TestLog::new();
+    let site = Site::new(Everybody::Pull);
+    site.send("POST", "/v2/a/blobs/uploads/", Some("bob:secret"), "").await;
+    site.send("GET", "/v2/_catalog", None, "").await;
+    site.send("GET", "/v2/_catalog", Some("bob:wr0ng"), "").await;
+    let written = lines.take();
+    let users: Vec<_> = written.iter().map(|line| line["user"].as_str()).collect();
+    assert_eq!(users, [Some("local:bob"), None, None], "{written:?}");
+    let text = format!("{written:?}");
+    for secret in ["secret", "wr0ng", &BASE64.encode(b"bob:secret"), "$2y$"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
