@@ -4,7 +4,7 @@
 //! skyberth.json   what this directory is: format version, journal id
 //! lock            locked by the one process that may write here
 //! admin.sock      where a running node accepts commands
-//! access/         users made by `skyberth user`
+//! access/         users made by `skyberth user`, and keys of tokens
 //! journal/        the truth: all changes, in order
 //! index/          a view of the journal; may be deleted while no node runs
 //! blobs/          content, named by digest

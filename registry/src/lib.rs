@@ -1,8 +1,9 @@
 //! Skyberth, an OCI container registry that survives the loss of any machine, portal or provider.
 //!
-//! Calls go down only: [`http`] parses requests and renders answers, [`access`] says who may do what, [`service`] does what
-//! a registry does, [`placement`] keeps copies elsewhere, and [`fetch`] brings content back from them. Below these is [`content`], what is on this node:
-//! the [`catalog`] (which repository references what, in durable order) and `content_store` (bytes).
+//! Calls go down only: [`http`] parses requests and renders answers, [`access`] says who may do what, [`service`] does
+//! what a registry does, [`placement`] keeps copies elsewhere, and [`fetch`] brings content back from them. Below these is
+//! [`content`], what is on this node: the [`catalog`] (which repository references what, in durable order) and
+//! `content_store` (bytes).
 
 pub mod access;
 pub mod admin;

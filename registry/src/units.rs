@@ -31,6 +31,13 @@ pub fn date(time_ms: u64) -> String {
     format!("{year:04}-{month:02}-{:02}", day_of_year - (153 * from_march + 2) / 5 + 1)
 }
 
+/// `2026-11-30T18:00:00Z` (RFC 3339), from seconds since the Unix epoch.
+pub fn time(seconds: u64) -> String {
+    let of_day = seconds % 86_400;
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{}T{hour:02}:{minute:02}:{second:02}Z", date(seconds.saturating_mul(1000)))
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -53,6 +60,7 @@ mod tests {
         ] {
             assert_eq!(super::date(seconds * 1000), date);
         }
+        assert_eq!(super::time(1_796_061_845), "2026-11-30T18:04:05Z");
     }
 
     #[test]

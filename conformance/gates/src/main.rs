@@ -77,7 +77,7 @@ fn main() -> anyhow::Result<()> {
     let (seed, report) = (u64::from(seed), report.as_deref());
     println!("seed {seed}");
     match &cli.check {
-        Check::Access(args) => access::run(args, scale, report),
+        Check::Access(args) => access::run(args, scale, seed, report),
         Check::Attached(args) => clients::attached::run(args, scale, report),
         Check::Bench(args) => bench::run(args, scale, report),
         Check::ClientsNetwork(args) => clients::network::run(args, scale, report),

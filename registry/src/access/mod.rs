@@ -6,12 +6,17 @@
 
 mod file;
 mod identity;
+mod jwt;
+mod keys;
 mod local_users;
 mod login;
+mod need;
 mod password;
 mod rights;
+mod scope;
 mod source;
 mod throttle;
+mod tokens;
 mod users;
 mod verified;
 
@@ -26,20 +31,27 @@ use tokio_util::sync::CancellationToken;
 
 pub use file::SourceError;
 pub use identity::{Identity, InvalidUserName, UserName};
+pub use keys::decode_key;
 pub use local_users::LocalUsers;
 pub use login::LoginError;
+pub use need::{Need, Right};
 pub use password::{InvalidHash, PasswordHash, generate_password};
-pub use rights::{Everybody, Need, Right, Verdict};
+pub use rights::{Ceiling, Everybody, Principal, Verdict};
+pub use scope::{Scopes, scope_of};
 pub use source::Sources;
+pub use tokens::{InvalidToken, IssuedToken, TokenSettings};
 pub use users::{Entries, InvalidEntry, Origin, Users, parse_words};
 
 use file::Stamp;
 use throttle::Throttle;
+use tokens::Issuer;
 use verified::Verified;
 
 /// How often htpasswd files are looked at. A changed one is read when it has not changed for as long, since other programs
 /// write it in several steps.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often keys are looked at.
+const RENEW_EVERY: Duration = Duration::from_hours(1);
 /// Most passwords that are checked at once.
 const CHECKS: usize = 2;
 /// Most logins that wait for that, and how long.
@@ -56,6 +68,8 @@ pub struct Access {
     reading: Mutex<()>,
     checks: Arc<Pool>,
     throttle: Arc<Throttle>,
+    /// The issuer of tokens; `None`: there are none.
+    issuer: Option<Issuer>,
 }
 
 /// The users as of one moment.
@@ -69,13 +83,21 @@ struct Known {
 
 impl Access {
     /// Reads all users. `everybody` says what callers without a login may do; `None`: all on a node that is not public and
-    /// has no user, else nothing. Blocks.
-    pub fn open(sources: Sources, everybody: Option<Everybody>, is_public: bool) -> Result<Self, SourceError> {
+    /// has no user, else nothing. Without `tokens`, or where nothing needs a login, none are issued. Blocks.
+    pub fn open(
+        sources: Sources,
+        everybody: Option<Everybody>,
+        is_public: bool,
+        tokens: Option<TokenSettings>,
+    ) -> Result<Self, SourceError> {
         let known = Known::read(&sources)?;
         let open = if !is_public && known.users.is_empty() { Everybody::All } else { Everybody::None };
+        let everybody = everybody.unwrap_or(open);
+        let tokens = tokens.filter(|_| everybody < Everybody::All);
         Ok(Access {
             sources,
-            everybody: everybody.unwrap_or(open),
+            everybody,
+            issuer: tokens.map(Issuer::open).transpose()?,
             known: RwLock::new(Arc::new(known)),
             reading: Mutex::default(),
             checks: Pool::with_waiting("logins", CHECKS, WAITING_CHECKS, CHECK_PATIENCE),
@@ -88,7 +110,7 @@ impl Access {
     pub(crate) fn open_to_all() -> Self {
         let nowhere = LocalUsers::in_directory("/nonexistent".into());
         let sources = Sources { settings: Vec::new(), htpasswd: Vec::new(), local: nowhere };
-        Access::open(sources, Some(Everybody::All), false).expect("nothing is read")
+        Access::open(sources, Some(Everybody::All), false, None).expect("nothing is read")
     }
 
     /// What callers without a login may do.
@@ -107,12 +129,26 @@ impl Access {
     }
 
     /// Decides whether this caller may do what has this need.
-    pub fn decide(&self, identity: &Identity, need: &Need<'_>) -> Verdict {
-        rights::decide(self.everybody, identity, need)
+    pub fn decide(&self, caller: &Principal, need: &Need<'_>) -> Verdict {
+        rights::decide(self.everybody, caller, need)
     }
 
-    /// Looks at htpasswd files until `stop`, and reads the users again when one has changed.
-    pub async fn keep_reading(self: Arc<Self>, stop: CancellationToken) {
+    /// Looks at htpasswd files and keys until `stop`. Reads the users again when a file has changed, and renews keys in time.
+    pub async fn keep_up(self: Arc<Self>, stop: CancellationToken) {
+        tokio::join!(Arc::clone(&self).keep_reading(stop.clone()), self.keep_keys(stop));
+    }
+
+    async fn keep_keys(self: Arc<Self>, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(RENEW_EVERY)).await.is_some() {
+            let access = Arc::clone(&self);
+            let renewed = tokio::task::spawn_blocking(move || access.issuer.as_ref().map(Issuer::rotate));
+            if renewed.await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn keep_reading(self: Arc<Self>, stop: CancellationToken) {
         if self.sources.htpasswd.is_empty() {
             return;
         }

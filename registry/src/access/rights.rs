@@ -1,39 +1,8 @@
 //! Who may do what: one function decides for every action.
 
-use crate::oci::{RepositoryName, Tag};
-
 use super::identity::Identity;
-
-/// What may be done to a repository.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
-    /// Read its content and lists.
-    Pull,
-    /// Upload, mount, and set tags.
-    Push,
-    /// Delete manifests, tags and blobs.
-    Delete,
-}
-
-/// What an action needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need<'a> {
-    /// Nothing: it is for health checks and metrics.
-    Nothing,
-    /// A login, if any action needs one. Clients ask so whether they must log in.
-    Login,
-    /// To see the names of repositories.
-    List,
-    /// A right on a repository.
-    Repository {
-        /// The repository.
-        repository: &'a RepositoryName,
-        /// The right.
-        right: Right,
-        /// The tag that is set or deleted, if the path names one.
-        tag: Option<&'a Tag>,
-    },
-}
+use super::need::{Need, Right};
+use super::scope::Scopes;
 
 /// What callers without a login may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +39,31 @@ impl Everybody {
     }
 }
 
+/// What a login may be used for at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ceiling {
+    /// Whatever its identity may do.
+    All,
+    /// What the scopes of a token allow.
+    Scopes(Scopes),
+}
+
+/// A caller with its login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Who it is.
+    pub identity: Identity,
+    /// What its login may be used for.
+    pub ceiling: Ceiling,
+}
+
+impl Principal {
+    /// A caller whose login has no ceiling.
+    pub fn of(identity: Identity) -> Self {
+        Principal { identity, ceiling: Ceiling::All }
+    }
+}
+
 /// Whether a caller may do something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -77,20 +71,30 @@ pub enum Verdict {
     Allowed,
     /// The caller must log in first.
     LogIn,
+    /// The caller may, but its token is not for this.
+    NeedsScope,
 }
 
 /// Decides whether this caller may do what has this need.
-pub(super) fn decide(everybody: Everybody, identity: &Identity, need: &Need<'_>) -> Verdict {
-    match identity {
-        Identity::Local(_) => Verdict::Allowed,
-        Identity::Anonymous if everybody.may(need) => Verdict::Allowed,
-        Identity::Anonymous => Verdict::LogIn,
+pub(super) fn decide(everybody: Everybody, caller: &Principal, need: &Need<'_>) -> Verdict {
+    let has_right = match &caller.identity {
+        Identity::Local(_) => true,
+        // A token is a login, even that of a caller without a name. Clients try it so.
+        Identity::Anonymous if *need == Need::Login => everybody.may(need) || caller.ceiling != Ceiling::All,
+        Identity::Anonymous => everybody.may(need),
+    };
+    match &caller.ceiling {
+        // More scopes would not help.
+        _ if !has_right => Verdict::LogIn,
+        Ceiling::Scopes(scopes) if !scopes.allow(need) => Verdict::NeedsScope,
+        _ => Verdict::Allowed,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::RepositoryName;
 
     #[test]
     fn everybody_may_what_the_setting_says_and_users_may_all() {
@@ -102,8 +106,9 @@ mod tests {
         {
             for (number, need) in needs.iter().enumerate() {
                 let expected = if number < allowed { Verdict::Allowed } else { Verdict::LogIn };
-                assert_eq!(decide(everybody, &Identity::Anonymous, need), expected, "{everybody:?} {need:?}");
-                let user = Identity::Local("bob".parse().unwrap());
+                let anonymous = Principal::of(Identity::Anonymous);
+                assert_eq!(decide(everybody, &anonymous, need), expected, "{everybody:?} {need:?}");
+                let user = Principal::of(Identity::Local("bob".parse().unwrap()));
                 assert_eq!(decide(everybody, &user, need), Verdict::Allowed, "{everybody:?} {need:?}");
             }
         }

@@ -27,7 +27,7 @@ fn sources(folder: &Path, settings: &str, htpasswd: &[&str]) -> Sources {
 impl Site {
     fn new(settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let access = Access::open(sources(folder.path(), settings, &[]), None, true).unwrap();
+        let access = Access::open(sources(folder.path(), settings, &[]), None, true, None).unwrap();
         Site { folder, access: Arc::new(access) }
     }
 
@@ -40,14 +40,14 @@ impl Site {
     }
 }
 
-fn user(name: &str) -> Result<Identity, LoginError> {
-    Ok(Identity::Local(name.parse().unwrap()))
+fn user(name: &str) -> Identity {
+    Identity::Local(name.parse().unwrap())
 }
 
 #[tokio::test]
 async fn users_log_in_with_their_own_password() {
     let site = Site::new(&format!("bob:{SECRET}"));
-    assert_eq!(site.log_in("bob", "secret").await, user("bob"));
+    assert_eq!(site.log_in("bob", "secret").await, Ok(user("bob")));
     for (name, password) in [("bob", ""), ("bob", "Secret"), ("ann", "secret"), ("", ""), ("b ob", "secret")] {
         assert_eq!(site.log_in(name, password).await, Err(LoginError::Refused), "{name:?}");
     }
@@ -62,10 +62,10 @@ async fn a_changed_password_and_a_removed_user_end_at_once() {
     assert!(site.access.needs_first_user());
     site.set("bob", "one");
     assert!(!site.access.needs_first_user());
-    assert_eq!(site.log_in("bob", "one").await, user("bob"));
+    assert_eq!(site.log_in("bob", "one").await, Ok(user("bob")));
     site.set("bob", "two");
     assert_eq!(site.log_in("bob", "one").await, Err(LoginError::Refused));
-    assert_eq!(site.log_in("bob", "two").await, user("bob"));
+    assert_eq!(site.log_in("bob", "two").await, Ok(user("bob")));
     site.access.local_users().remove(&"bob".parse().unwrap()).unwrap();
     assert_eq!(site.log_in("bob", "two").await, Err(LoginError::Refused));
 }
@@ -74,9 +74,9 @@ async fn a_changed_password_and_a_removed_user_end_at_once() {
 async fn a_file_that_becomes_unreadable_leaves_the_users_as_they_were() {
     let site = Site::new("");
     site.set("bob", "one");
-    assert_eq!(site.log_in("bob", "one").await, user("bob"));
+    assert_eq!(site.log_in("bob", "one").await, Ok(user("bob")));
     fs::write(site.access.local_users().path(), "bob:no hash").unwrap();
-    assert_eq!(site.log_in("bob", "one").await, user("bob"));
+    assert_eq!(site.log_in("bob", "one").await, Ok(user("bob")));
     assert_eq!(site.log_in("bob", "no hash").await, Err(LoginError::Refused));
     fs::remove_file(site.access.local_users().path()).unwrap();
     assert_eq!(site.log_in("bob", "one").await, Err(LoginError::Refused));
@@ -87,16 +87,16 @@ async fn htpasswd_files_are_read_again_once_they_rest() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("htpasswd");
     fs::write(&path, format!("bob:{SECRET}\n")).unwrap();
-    let access = Access::open(sources(folder.path(), "", &["htpasswd"]), None, false).unwrap();
+    let access = Access::open(sources(folder.path(), "", &["htpasswd"]), None, false, None).unwrap();
     assert_eq!(access.everybody(), Everybody::None, "a node with users asks for a login");
     let old = access.look(&access.sources.htpasswd_stamps());
-    assert_eq!(access.log_in("bob", "secret", Holder::SHARED).await, user("bob"));
+    assert_eq!(access.log_in("bob", "secret", Holder::SHARED).await, Ok(user("bob")));
     fs::write(&path, format!("ann:{SECRET}\n")).unwrap();
     let changed = access.look(&old);
-    assert_eq!(access.log_in("bob", "secret", Holder::SHARED).await, user("bob"), "it may be half written");
+    assert_eq!(access.log_in("bob", "secret", Holder::SHARED).await, Ok(user("bob")), "it may be half written");
     access.look(&changed);
     assert_eq!(access.log_in("bob", "secret", Holder::SHARED).await, Err(LoginError::Refused));
-    assert_eq!(access.log_in("ann", "secret", Holder::SHARED).await, user("ann"));
+    assert_eq!(access.log_in("ann", "secret", Holder::SHARED).await, Ok(user("ann")));
 }
 
 /// It must never fall back to be open.
@@ -106,7 +106,8 @@ fn a_source_that_cannot_be_read_stops_the_start() {
     fs::write(folder.path().join("broken"), "bob:plain text").unwrap();
     for file in ["absent", "broken", "."] {
         for everybody in [None, Some(Everybody::All)] {
-            let error = Access::open(sources(folder.path(), "", &[file]), everybody, false).unwrap_err().to_string();
+            let error =
+                Access::open(sources(folder.path(), "", &[file]), everybody, false, None).unwrap_err().to_string();
             assert!(error.contains(&*folder.path().to_string_lossy()) && !error.contains("plain text"), "{error}");
         }
     }
@@ -116,7 +117,7 @@ fn a_source_that_cannot_be_read_stops_the_start() {
 fn a_node_without_users_is_open_only_where_it_is_not_public() {
     let folder = tempfile::tempdir().unwrap();
     let open = |settings: &str, everybody, is_public| {
-        Access::open(sources(folder.path(), settings, &[]), everybody, is_public).unwrap()
+        Access::open(sources(folder.path(), settings, &[]), everybody, is_public, None).unwrap()
     };
     let bob = format!("bob:{SECRET}");
     for (settings, set, is_public, everybody, needs_user) in [
@@ -137,7 +138,7 @@ fn a_node_without_users_is_open_only_where_it_is_not_public() {
 async fn guesses_are_slowed_down_and_the_owner_gets_in() {
     let site = Site::new(&format!("bob:{SECRET}"));
     let (attacker, owner) = (Holder::at([192, 0, 2, 1].into()), Holder::at([192, 0, 2, 2].into()));
-    assert_eq!(site.access.log_in("bob", "secret", attacker).await, user("bob"));
+    assert_eq!(site.access.log_in("bob", "secret", attacker).await, Ok(user("bob")));
     let mut refused = 0;
     let throttled = loop {
         match site.access.log_in("bob", &format!("guess {refused}"), attacker).await {
@@ -148,8 +149,8 @@ async fn guesses_are_slowed_down_and_the_owner_gets_in() {
         assert!(refused < 100, "nothing slows it down");
     };
     assert!(refused >= 10 && !throttled.is_zero());
-    assert_eq!(site.access.log_in("bob", "secret", owner).await, user("bob"), "from elsewhere");
-    assert_eq!(site.access.log_in("bob", "secret", attacker).await, user("bob"), "it was verified before");
+    assert_eq!(site.access.log_in("bob", "secret", owner).await, Ok(user("bob")), "from elsewhere");
+    assert_eq!(site.access.log_in("bob", "secret", attacker).await, Ok(user("bob")), "it was verified before");
     site.set("ann", "other");
     let again = site.access.log_in("bob", "secret", attacker).await;
     assert!(matches!(again, Err(LoginError::Throttled(_))), "{again:?}");
@@ -163,7 +164,7 @@ async fn hashes_wait_in_a_queue_that_has_an_end() {
     let refused = site.log_in("bob", "secret").await;
     assert!(matches!(refused, Err(LoginError::Busy(_))), "{refused:?}");
     drop((permits, waiting));
-    assert_eq!(site.log_in("bob", "secret").await, user("bob"));
+    assert_eq!(site.log_in("bob", "secret").await, Ok(user("bob")));
 }
 
 /// A client that leaves early must not get its guesses for free.

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::print;
-use crate::access::{Access, Everybody, LocalUsers, PasswordHash, Sources, UserName, generate_password, parse_words};
-use crate::config::Config;
+use crate::access::{
+    Access, Everybody, LocalUsers, PasswordHash, Sources, TokenSettings, UserName, decode_key, generate_password,
+    parse_words,
+};
+use crate::config::{Challenge, Config};
 use crate::data_dir;
 
 /// The name of the first user.
@@ -26,11 +29,23 @@ pub(super) fn sources(config: &Config, data: &Path) -> anyhow::Result<Sources> {
 
 /// Reads the users of a node that starts, and makes the first user if it needs one. `host` is shown to log in at. Blocks.
 pub(super) fn open(config: &Config, data: &Path, host: &str) -> anyhow::Result<Arc<Access>> {
-    let access = Access::open(sources(config, data)?, config.auth.anonymous.rights(), config.is_public())?;
+    let (sources, tokens) = (sources(config, data)?, tokens(config, data));
+    let access = Access::open(sources, config.auth.anonymous.rights(), config.is_public(), tokens)?;
     if access.needs_first_user() {
         make_first_user(access.local_users(), host)?;
     }
     Ok(Arc::new(access))
+}
+
+/// The settings of the issuer of tokens; `None` if clients are to log in by Basic authentication only.
+fn tokens(config: &Config, data: &Path) -> Option<TokenSettings> {
+    let service = config.server.url.split_once("://").map_or("skyberth", |(_, host)| host);
+    (config.auth.challenge == Challenge::Bearer).then(|| TokenSettings {
+        lifetime: config.auth.token_lifetime.duration(),
+        service: service.to_owned(),
+        key: decode_key(config.auth.token_key.expose()),
+        directory: data_dir::access(data),
+    })
 }
 
 /// Prints the password before its hash is stored: a crash in between makes another one, and none is lost.

@@ -177,7 +177,7 @@ impl Running {
         }
         attached::greet(self.attached.as_ref(), node, &self.tasks, &self.stop);
         self.tasks.spawn(admin::server::serve(socket, Arc::clone(&node.registry), self.stop.clone()));
-        self.tasks.spawn(access.keep_reading(self.stop.clone()));
+        self.tasks.spawn(access.keep_up(self.stop.clone()));
         upkeep::start(&self.config, &node.registry, &self.tasks, &self.stop);
         Ok(())
     }

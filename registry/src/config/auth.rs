@@ -1,16 +1,20 @@
 //! `[auth]`: users, and what callers without a login may do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use super::validate::Faults;
-use super::{Config, Secret};
-use crate::access::{Everybody, parse_words};
+use super::{Config, Secret, TimeSpan};
+use crate::access::{Everybody, decode_key, parse_words};
+
+/// Longest time that a token may be valid. Keys verify tokens for as long after they have signed the last one.
+const LONGEST_TOKEN: Duration = Duration::from_hours(24);
 
 /// Users and rights.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
     /// What callers without a [login](how-to/logins.md) may do. `pull` includes lists, `push` also pulls and moves of tags, and
@@ -20,6 +24,37 @@ pub struct Auth {
     pub users: Secret,
     /// Files of users, as `htpasswd -B` writes them. The node reads a file again when it has changed.
     pub htpasswd: Vec<PathBuf>,
+    /// How clients are told to log in. `bearer`: with [tokens](how-to/logins.md#tokens), for which they show their password once.
+    /// `basic`: with the password in every request, for clients that know no tokens. Passwords are taken in both cases.
+    pub challenge: Challenge,
+    /// How long a token is valid, at most a day. Clients fetch another one by themselves.
+    pub token_lifetime: TimeSpan,
+    /// The key that signs tokens, 32 random bytes in base64, for nodes that take each other's. Empty: the node makes its own keys,
+    /// and a new one each month.
+    pub token_key: Secret,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Auth {
+            anonymous: Anonymous::default(),
+            users: Secret::default(),
+            htpasswd: Vec::new(),
+            challenge: Challenge::Bearer,
+            token_lifetime: TimeSpan::from_secs(15 * 60),
+            token_key: Secret::default(),
+        }
+    }
+}
+
+/// How clients are told to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Challenge {
+    /// With tokens.
+    Bearer,
+    /// With the password in every request.
+    Basic,
 }
 
 /// What callers without a login may do.
@@ -56,6 +91,14 @@ impl Auth {
     pub(super) fn validate(&self, faults: &mut Faults) {
         if let Err(error) = parse_words(self.users.expose()) {
             faults.add("auth.users", error.to_string());
+        }
+        faults.not_zero("auth.token_lifetime", self.token_lifetime);
+        if self.token_lifetime.duration() > LONGEST_TOKEN {
+            faults.add("auth.token_lifetime", "must be at most 24h");
+        }
+        if !self.token_key.is_empty() && decode_key(self.token_key.expose()).is_none() {
+            faults
+                .add("auth.token_key", "must be 32 bytes in base64, as `head -c 32 /dev/urandom | base64` prints them");
         }
         if self.htpasswd.iter().any(|path| path.as_os_str().is_empty()) {
             faults.add("auth.htpasswd", "a path is empty");

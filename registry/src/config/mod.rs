@@ -32,7 +32,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use auth::{Anonymous, Auth};
+pub use auth::{Anonymous, Auth, Challenge};
 pub use byte_size::{ByteSize, InvalidByteSize};
 pub use environment::variable_name;
 pub use error::ConfigError;

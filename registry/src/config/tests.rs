@@ -87,6 +87,11 @@ fn another_value(key: &str, default: &toml::Value) -> String {
             | "storage.skynet.skyd_password",
             _,
         ) => "a-key".into(),
+        ("auth.anonymous", _) => "pull".into(),
+        ("auth.challenge", _) => "basic".into(),
+        ("auth.htpasswd", _) => "/a/htpasswd".into(),
+        ("auth.users", _) => "bob:$2y$05$QmRRXfF6vJVoBcF8rD8dSedj/Dkffmcm5uh11bG5/ogJ4ksMZMPD6".into(),
+        ("auth.token_key", _) => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into(),
         ("server.run_as", _) => "65532:65532".into(),
         ("log.level", _) => "trace".into(),
         ("log.format", _) => "json".into(),
@@ -117,9 +122,13 @@ fn every_key_is_reachable_by_its_own_variable() {
         // A secret is shown as the placeholder.
         let shown = match key.as_str() {
             "portal.api_keys" => r#"["(secret)"]"#,
-            "portal.peer_key" | "storage.skynet.api_key" | "storage.skynet.cookie" | "storage.skynet.skyd_password" => {
-                "(secret)"
-            }
+            "auth.htpasswd" => r#"["/a/htpasswd"]"#,
+            "auth.token_key"
+            | "auth.users"
+            | "portal.peer_key"
+            | "storage.skynet.api_key"
+            | "storage.skynet.cookie"
+            | "storage.skynet.skyd_password" => "(secret)",
             "storage.skynet.portals" => r#"["http://127.0.0.1:9980"]"#,
             "portal.peers" => r#"["http://portal.example:9980"]"#,
             "server.trusted_proxies" => r#"["10.0.0.0/8"]"#,
@@ -200,7 +209,7 @@ fn an_unknown_key_in_the_file_names_its_line_and_the_nearest() {
 fn all_faults_are_listed_with_their_sources() {
     let text = "[server]\nlisten = 5\nmax_connections = 0\n[storage]\nbackend = 's3'\n[gc]\ngrace = 30\n";
     let variables =
-        [("SKYBERTH_REGISTRY_PAGE_SIZE", "many"), ("SKYBERTH_LOG_LEVEL", "==="), ("REGISTRY_AUTH", "htpasswd")];
+        [("SKYBERTH_REGISTRY_PAGE_SIZE", "many"), ("SKYBERTH_LOG_LEVEL", "==="), ("REGISTRY_AUTH", "silly")];
     let flags = Flags { listen: Some("nowhere".into()), ..Flags::default() };
     let error = load(text, &variables, flags).unwrap_err();
     let shown = error.to_string();
@@ -216,7 +225,7 @@ fn all_faults_are_listed_with_their_sources() {
     assert!(of("gc.grace")[0].message.contains("30s"), "{}", of("gc.grace")[0].message);
     assert!(of("registry.page_size")[0].message.contains("`many`"));
     assert_eq!(of("log.level").len(), 1);
-    assert!(of("REGISTRY_AUTH")[0].message.contains("authentication"));
+    assert!(of("REGISTRY_AUTH")[0].message.contains("logins of another kind"));
     assert!(shown.starts_with("8 faults in the configuration:\n"), "{shown}");
 }
 
@@ -268,6 +277,7 @@ fn no_fault_repeats_a_secret() {
         .map(|key| ("portal", key))
         .into_iter()
         .chain(["api_key", "cookie", "skyd_password"].map(|key| ("storage.skynet", key)))
+        .chain(["users", "token_key"].map(|key| ("auth", key)))
     {
         let (section, name) = key;
         for value in

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Collected, collect, scrub};
 use crate::oci::{Algorithm, Digest, Reference};
-use crate::service::{Caller, GraceTable, Start, Started};
+use crate::service::{Caller, GraceTable, MayPull, Start, Started};
 use crate::testing::Fixture;
 
 /// How long a test waits for what must happen.
@@ -158,7 +158,7 @@ async fn absent_blobs_have_no_grace_period() {
     let (registry, repository, caller) = (&fixture.registry, &fixture.repository, Caller::local());
     registry.delete_manifest(&caller, repository, &Reference::Digest(pushed.digest), None).await.unwrap();
     for from in [None, Some("other".parse().unwrap())] {
-        let mount = Start::Mount(absent(100), from);
+        let mount = Start::Mount(absent(100), from, MayPull::only(|_| true));
         let started = registry.begin_upload(&caller, repository, mount).await.unwrap();
         assert!(matches!(started, Started::Session(_)), "{started:?}");
     }

@@ -55,6 +55,12 @@ pub(crate) enum Action<'a> {
     Ready,
     /// Returns the metrics.
     Metrics,
+    /// Issues a token for the login of the request.
+    GetToken,
+    /// Issues a token for the login in a form.
+    PostToken,
+    /// Returns the public keys of tokens.
+    TokenKeys,
     /// Returns the page for browsers.
     Home,
 }
@@ -93,6 +99,12 @@ impl Route {
             Route::Live => reads.then_some(Action::Live),
             Route::Ready => reads.then_some(Action::Ready),
             Route::Metrics => reads.then_some(Action::Metrics),
+            Route::Token => match *method {
+                Method::GET | Method::HEAD => Some(Action::GetToken),
+                Method::POST => Some(Action::PostToken),
+                _ => None,
+            },
+            Route::TokenKeys => reads.then_some(Action::TokenKeys),
             Route::Home => reads.then_some(Action::Home),
         }
     }
@@ -128,6 +140,8 @@ mod tests {
             ("/livez", "GET, HEAD"),
             ("/readyz", "GET, HEAD"),
             ("/metrics", "GET, HEAD"),
+            ("/token", "GET, HEAD, POST"),
+            ("/.well-known/jwks.json", "GET, HEAD"),
             ("/", "GET, HEAD"),
         ] {
             assert_eq!(route(path).allow(), allowed, "{path}");

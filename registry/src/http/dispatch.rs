@@ -10,7 +10,7 @@ use http::header::EXPECT;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use serving::metrics::RequestLabels;
 use serving::{
-    CLIENT_LEFT, ForeignRequest, Holder, Pending, Query, REQUEST_ID, RequestBody, inbound_request_id, loggable_method,
+    CLIENT_LEFT, ForeignRequest, Holder, Pending, REQUEST_ID, RequestBody, inbound_request_id, loggable_method,
 };
 
 use super::access_log::{self, Line};
@@ -21,7 +21,7 @@ use super::headers::{DOCKER_API_VERSION, value};
 use super::request::{Answer, Request};
 use super::route::{Route, RouteError};
 use super::{App, Door};
-use super::{health, home, location, login, v2};
+use super::{health, home, location, login, token, v2};
 use crate::access::Identity;
 use crate::service::{Caller, Error};
 use crate::telemetry::metrics::Metrics;
@@ -41,13 +41,13 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     let expects_continue = head.headers.contains_key(EXPECT);
     let page = check_page(app, &route, &method, peer, &head.uri, &head.headers);
     let base = app.options.locations.base(&app.options.trusted_proxies, peer, &head.uri, &head.headers);
-    let mut request = Request { caller, headers: head.headers, query: Query::parse_uri(head.uri.query()) };
+    let mut request = Request::new(caller, peer, head.uri, head.headers);
     let (idle, received) = (app.options.idle_body_timeout, app.metrics.http_received_bytes.clone());
     let mut body = RequestBody::new(body, idle, received, expects_continue);
     let line = app.options.access_log.covers(&method).then(|| Line {
         user_agent: access_log::user_agent(&request.headers),
         route: label,
-        path: access_log::path(&route, head.uri.path()),
+        path: access_log::path(&route, request.uri.path()),
         began,
         caller: request.caller.clone(),
     });
@@ -61,11 +61,11 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
         (Ok(_), Err(foreign)) => Err(HttpError::from(foreign)),
         (Ok(route), Ok(())) => match route.action(&method) {
             Some(action) => match login::admit(app, &action, &request).await {
-                Ok(identity) => {
+                Ok(principal) => {
                     if let Some(line) = pending.line() {
-                        line.caller.identity.clone_from(&identity);
+                        line.caller.identity.clone_from(&principal.identity);
                     }
-                    request.caller.identity = identity;
+                    request.log_in(principal);
                     handle(app, action, &request, &mut body).await
                 }
                 Err(error) => Err(error),
@@ -74,7 +74,7 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
         },
         (Err(error), _) => Err(HttpError::route(error, &method)),
     };
-    let path = || access_log::path(&route, head.uri.path());
+    let path = || access_log::path(&route, request.uri.path());
     let mut response = answer.unwrap_or_else(|error| render(error, &request.caller, label, &method, &path()));
     finish(&mut response, &request.caller.request, &method, base.as_deref());
     let received = body.received();
@@ -153,6 +153,9 @@ async fn handle(app: &App, action: Action<'_>, request: &Request, body: &mut Req
         Action::Live => Ok(health::live()),
         Action::Ready => Ok(health::ready(app)),
         Action::Metrics => health::metrics(app, request).await,
+        Action::GetToken => token::get(app, request).await,
+        Action::PostToken => token::post(app, request, body).await,
+        Action::TokenKeys => token::keys(app),
         Action::Home => home::page(app, request).await,
     }
 }

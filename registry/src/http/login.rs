@@ -1,67 +1,103 @@
 //! Logins: who sends a request, and whether it is admitted.
 
 use data_encoding::BASE64;
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
 use super::App;
 use super::action::Action;
+use super::challenge::challenge;
 use super::error::HttpError;
 use super::request::Request;
-use crate::access::{Identity, LoginError, Need, Verdict};
-
-/// How to log in. Browsers show the realm.
-const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"Skyberth\", charset=\"UTF-8\"");
+use crate::access::{Identity, InvalidToken, LoginError, Need, Principal, Verdict};
 
 /// The caller of a request that may do this action; else the answer.
-pub(super) async fn admit(app: &App, action: &Action<'_>, request: &Request) -> Result<Identity, HttpError> {
+pub(super) async fn admit(app: &App, action: &Action<'_>, request: &Request) -> Result<Principal, HttpError> {
     let need = action.need();
     if need == Need::Nothing {
-        return Ok(Identity::Anonymous);
+        return Ok(Principal::of(Identity::Anonymous));
     }
-    let identity = identify(app, request).await.map_err(|error| HttpError::login(error, BASIC))?;
-    match app.access.decide(&identity, &need) {
-        Verdict::Allowed => Ok(identity),
-        Verdict::LogIn => Err(HttpError::unauthorized("this needs a login: use `docker login`", BASIC)),
+    let how = |error| challenge(app, request, action, &[need], error);
+    let caller = match identify(app, request).await {
+        Ok(caller) => caller,
+        Err(Failed::Login(error)) => return Err(HttpError::login(error, how(None))),
+        Err(Failed::Token(error)) => {
+            return Err(HttpError::unauthorized(error.to_string(), how(Some("invalid_token"))));
+        }
+    };
+    match app.access.decide(&caller, &need) {
+        Verdict::Allowed => Ok(caller),
+        Verdict::LogIn => Err(HttpError::unauthorized("this needs a login: use `docker login`", how(None))),
+        Verdict::NeedsScope => Err(HttpError::unauthorized(NARROW, how(Some("insufficient_scope")))),
+    }
+}
+
+/// What a client is told whose token has too few scopes.
+pub(super) const NARROW: &str = "the token is not for this";
+
+/// Why a login does not count.
+enum Failed {
+    Login(LoginError),
+    Token(InvalidToken),
+}
+
+impl From<LoginError> for Failed {
+    fn from(error: LoginError) -> Self {
+        Failed::Login(error)
+    }
+}
+
+impl From<InvalidToken> for Failed {
+    fn from(error: InvalidToken) -> Self {
+        Failed::Token(error)
     }
 }
 
 /// The caller, by the login that it sent.
-async fn identify(app: &App, request: &Request) -> Result<Identity, LoginError> {
+async fn identify(app: &App, request: &Request) -> Result<Principal, Failed> {
     // Some clients send an old login to any registry of that name. One that asks for none ignores it, as before.
-    if !request.headers.contains_key(AUTHORIZATION) || app.access.ignores_logins() {
-        return Ok(Identity::Anonymous);
+    if app.access.ignores_logins() {
+        return Ok(Principal::of(Identity::Anonymous));
     }
-    match Credential::of(request).ok_or(LoginError::Refused)? {
-        Credential::Nobody => Ok(Identity::Anonymous),
-        Credential::Password(name, password) => app.access.log_in(&name, &password, request.caller.holder).await,
-    }
+    Ok(match Credential::of(request)? {
+        None | Some(Credential::Nobody) => Principal::of(Identity::Anonymous),
+        Some(Credential::Password(name, password)) => {
+            Principal::of(app.access.log_in(&name, &password, request.caller.holder).await?)
+        }
+        Some(Credential::Token(token)) => app.access.verify_token(token)?,
+    })
 }
 
 /// What a request says about its sender.
-enum Credential {
+pub(super) enum Credential<'a> {
     /// An empty name and password: clients without a login send it.
     Nobody,
     Password(String, String),
+    Token(&'a str),
 }
 
-impl Credential {
-    /// `None` if it is ambiguous or malformed.
-    fn of(request: &Request) -> Option<Self> {
+impl<'a> Credential<'a> {
+    /// The login in the request, if there is one. Fails if it is ambiguous or malformed.
+    pub(super) fn of(request: &'a Request) -> Result<Option<Self>, LoginError> {
         let mut values = request.headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else { return None };
-        let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("basic") {
-            return None;
-        }
-        let text = String::from_utf8(BASE64.decode(rest.trim().as_bytes()).ok()?).ok()?;
-        let (name, password) = text.split_once(':')?;
-        Some(match (name, password) {
-            ("", "") => Credential::Nobody,
-            _ => Credential::Password(name.to_owned(), password.to_owned()),
-        })
+        let Some(value) = values.next() else { return Ok(None) };
+        let read = || {
+            let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
+            let rest = rest.trim();
+            if scheme.eq_ignore_ascii_case("bearer") {
+                return Some(Credential::Token(rest));
+            }
+            if !scheme.eq_ignore_ascii_case("basic") {
+                return None;
+            }
+            let text = String::from_utf8(BASE64.decode(rest.as_bytes()).ok()?).ok()?;
+            Some(match text.split_once(':')? {
+                ("", "") => Credential::Nobody,
+                (name, password) => Credential::Password(name.to_owned(), password.to_owned()),
+            })
+        };
+        if values.next().is_some() { Err(LoginError::Refused) } else { read().map(Some).ok_or(LoginError::Refused) }
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

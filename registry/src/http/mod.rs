@@ -6,6 +6,7 @@
 mod access_log;
 mod action;
 mod body;
+mod challenge;
 mod conditional;
 mod content_range;
 mod dispatch;
@@ -19,6 +20,7 @@ mod login;
 mod needs;
 mod request;
 mod route;
+mod token;
 mod v2;
 
 #[cfg(test)]

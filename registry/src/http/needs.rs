@@ -6,9 +6,15 @@ use crate::oci::{Reference, RepositoryName, Tag};
 
 impl Action<'_> {
     /// What a caller needs for this action.
-    pub(super) fn need(&self) -> Need<'_> {
+    pub(crate) fn need(&self) -> Need<'_> {
         match *self {
-            Action::Live | Action::Ready | Action::Metrics => Need::Nothing,
+            // Where tokens are issued, the login is checked.
+            Action::Live
+            | Action::Ready
+            | Action::Metrics
+            | Action::GetToken
+            | Action::PostToken
+            | Action::TokenKeys => Need::Nothing,
             Action::Base | Action::DiscoverExtensions => Need::Login,
             Action::ListRepositories | Action::Home => Need::List,
             Action::ListTags(name)

@@ -1,15 +1,17 @@
 //! A parsed request, as handlers see it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use data_encoding::HEXLOWER;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Uri};
 use serving::Query;
 
 use super::content_range::parse_content_range;
 use super::error::HttpError;
+use crate::access::{Identity, Principal};
 use crate::oci::RepositoryName;
 use crate::service::{Caller, Chunk, Error, Progress};
 
@@ -17,11 +19,28 @@ use crate::service::{Caller, Chunk, Error, Progress};
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) caller: Caller,
+    /// The login of the caller.
+    pub(crate) principal: Principal,
+    /// The address of the connection's other end.
+    pub(crate) peer: IpAddr,
+    pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
 }
 
 impl Request {
+    /// A request whose caller has not logged in yet.
+    pub(crate) fn new(caller: Caller, peer: IpAddr, uri: Uri, headers: HeaderMap) -> Self {
+        let query = Query::parse_uri(uri.query());
+        Request { caller, principal: Principal::of(Identity::Anonymous), peer, uri, headers, query }
+    }
+
+    /// Sets the caller's login.
+    pub(crate) fn log_in(&mut self, principal: Principal) {
+        self.caller.identity.clone_from(&principal.identity);
+        self.principal = principal;
+    }
+
     /// A header as text; `None` if it is absent or not text.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -64,6 +83,11 @@ pub(crate) fn in_repository(repository: &RepositoryName) -> impl Fn(Error) -> Ht
     move |error| HttpError::from_service(error, Some(repository))
 }
 
+/// A service error that concerns no repository.
+pub(crate) fn in_no_repository(error: Error) -> HttpError {
+    HttpError::from_service(error, None)
+}
+
 /// Makes request ids: unique across restarts, cheap, and without meaning.
 #[derive(Debug)]
 pub(crate) struct RequestIds {
@@ -87,10 +111,13 @@ mod tests {
 
     use super::*;
 
+    fn local(uri: Uri, headers: HeaderMap) -> Request {
+        Request::new(Caller::local(), std::net::Ipv4Addr::LOCALHOST.into(), uri, headers)
+    }
+
     fn page_limit(query: &str, cap: usize) -> Option<usize> {
-        let query = Query::parse_uri(Some(query));
-        let request = Request { caller: Caller::local(), headers: HeaderMap::new(), query };
-        request.page_limit(cap).ok()
+        let uri = format!("/?{query}").parse().unwrap();
+        local(uri, HeaderMap::new()).page_limit(cap).ok()
     }
 
     #[test]
@@ -111,7 +138,7 @@ mod tests {
         let progress = || Ok(Progress { id: content_store::UploadId::from_random([7; 16]), offset: 10 });
         for (text, wanted) in [("x", None), ("5-1", None), ("10-19", Some(Chunk::Range { first: 10, last: 19 }))] {
             let headers = HeaderMap::from_iter([(CONTENT_RANGE, text.parse().unwrap())]);
-            let request = Request { caller: Caller::local(), headers, query: Query::parse_uri(None) };
+            let request = local(Uri::from_static("/"), headers);
             match request.chunk(progress) {
                 Ok(chunk) => assert_eq!(Some(chunk), wanted),
                 Err(error) => {

@@ -37,6 +37,10 @@ pub(crate) enum Route {
     Ready,
     /// `/metrics`
     Metrics,
+    /// `/token`
+    Token,
+    /// `/.well-known/jwks.json`
+    TokenKeys,
     /// `/`
     Home,
 }
@@ -62,6 +66,8 @@ impl Route {
             "/livez" => return Ok(Route::Live),
             "/readyz" => return Ok(Route::Ready),
             "/metrics" => return Ok(Route::Metrics),
+            "/token" => return Ok(Route::Token),
+            "/.well-known/jwks.json" => return Ok(Route::TokenKeys),
             "/v2" | "/v2/" => return Ok(Route::Base),
             _ => {}
         }
@@ -102,6 +108,8 @@ impl Route {
             Route::Live => "livez",
             Route::Ready => "readyz",
             Route::Metrics => "metrics",
+            Route::Token => "token",
+            Route::TokenKeys => "token-keys",
             Route::Home => "home",
         }
     }
@@ -124,6 +132,8 @@ impl fmt::Display for Route {
             Route::Live => f.write_str("/livez"),
             Route::Ready => f.write_str("/readyz"),
             Route::Metrics => f.write_str("/metrics"),
+            Route::Token => f.write_str("/token"),
+            Route::TokenKeys => f.write_str("/.well-known/jwks.json"),
             Route::Home => f.write_str("/"),
         }
     }

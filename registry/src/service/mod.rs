@@ -46,6 +46,7 @@ pub(crate) use grace::{GraceTable, Touch};
 pub use listing::{Names, Tags};
 pub use manifest_memory::{MemoryPermit, SMALL_MANIFEST};
 pub use manifests::{ManifestContent, ManifestInfo, ManifestPush, PushedManifest};
+pub use mount::MayPull;
 pub use overview::{Overview, RepositoryOverview, TagOverview};
 pub use referrers::{Descriptor, Referrers};
 pub use uploads::{ByteChunks, Chunk, Start, Started};

@@ -1,9 +1,35 @@
 //! Mounts: links a blob of another repository into a repository (end-11).
 
+use std::fmt;
+use std::sync::Arc;
+
 use super::{Error, Registry};
 use crate::catalog::command::{Command, CommitError, Refusal};
 use crate::oci::{Digest, RepositoryName};
 
+/// Decides from which repositories a caller may mount.
+#[derive(Clone)]
+pub struct MayPull(Arc<dyn Fn(&RepositoryName) -> bool + Send + Sync>);
+
+impl MayPull {
+    /// The repositories for which this is true.
+    pub fn only(decide: impl Fn(&RepositoryName) -> bool + Send + Sync + 'static) -> Self {
+        MayPull(Arc::new(decide))
+    }
+
+    fn from(&self, repository: &RepositoryName) -> bool {
+        (self.0)(repository)
+    }
+}
+
+impl fmt::Debug for MayPull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MayPull")
+    }
+}
+
+/// Most repositories looked at if the client names none, since it may pull from few of them.
+const LOOKED_AT: usize = 64;
 /// Most repositories tried if the client names none. More are hardly needed: only a delete in between makes one fail.
 const CANDIDATES: usize = 4;
 
@@ -14,11 +40,12 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
         from: Option<RepositoryName>,
+        may_pull: &MayPull,
     ) -> Result<bool, Error> {
         if !self.touch(repository, digest).await? {
             return Ok(false);
         }
-        let mounted = self.mount_from_any(repository, digest, from).await;
+        let mounted = self.mount_from_any(repository, digest, from, may_pull).await;
         if !matches!(mounted, Ok(true)) && self.catalog().blob(repository, digest)?.is_none() {
             self.grace.forget(repository, digest);
         }
@@ -30,14 +57,15 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
         from: Option<RepositoryName>,
+        may_pull: &MayPull,
     ) -> Result<bool, Error> {
         let sources = if let Some(from) = from {
             vec![from]
         } else {
             let wanted = digest.clone();
-            self.reading(move |catalog| Ok(catalog.holders(&wanted, CANDIDATES)?)).await?
+            self.reading(move |catalog| Ok(catalog.holders(&wanted, LOOKED_AT)?)).await?
         };
-        for from in sources {
+        for from in sources.into_iter().filter(|from| may_pull.from(from)).take(CANDIDATES) {
             if self.is_overdue(&from, digest)? {
                 continue;
             }

@@ -12,7 +12,7 @@ use content_store::{StoreError, faults};
 use serving::{Holder, UsedUp};
 
 use super::sessions::{Owner, Sessions};
-use super::{Caller, Error, Start, Started};
+use super::{Caller, Error, MayPull, Start, Started};
 use crate::catalog::local::journal::{Disk, SystemDisk};
 use crate::oci::{Reference, RepositoryName};
 use crate::testing::Fixture;
@@ -212,7 +212,7 @@ async fn a_mount_of_lost_content_begins_an_upload() {
     let fixture = Fixture::new(GRACE);
     let digest = fixture.push_blob(b"lost").await;
     let target: RepositoryName = "b".parse().unwrap();
-    let mount = || Start::Mount(digest.clone(), Some(fixture.repository.clone()));
+    let mount = || Start::Mount(digest.clone(), Some(fixture.repository.clone()), MayPull::only(|_| true));
     fs::remove_file(fixture.file(&digest)).unwrap();
     let started = fixture.registry.begin_upload(&crate::service::Caller::local(), &target, mount()).await.unwrap();
     assert!(matches!(started, Started::Session(_)), "{started:?}");

@@ -11,6 +11,7 @@ use futures_util::Stream;
 use serving::{Permit, UsedUp};
 
 use super::error::Progress;
+use super::mount::MayPull;
 use super::sessions::{Owner, Session, WriteLock};
 use super::sync_turns::ClientTurns;
 use super::upload_body::{Plan, receive};
@@ -28,7 +29,7 @@ pub enum Start {
     /// With a new session, hashed while it arrives with this algorithm (`digest-algorithm`), or sha256.
     Session(Option<Algorithm>),
     /// With a mount of existing content: from one repository, or from any that the client may read.
-    Mount(Digest, Option<RepositoryName>),
+    Mount(Digest, Option<RepositoryName>, MayPull),
 }
 
 /// The result of beginning an upload.
@@ -64,8 +65,8 @@ impl Registry {
     ) -> Result<Started, Error> {
         let algorithm = match start {
             Start::Session(algorithm) => algorithm,
-            Start::Mount(digest, from) => {
-                if self.mount(repository, &digest, from).await? {
+            Start::Mount(digest, from, may_pull) => {
+                if self.mount(repository, &digest, from, &may_pull).await? {
                     return Ok(Started::Mounted(digest));
                 }
                 None

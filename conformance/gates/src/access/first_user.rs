@@ -7,7 +7,7 @@ use anyhow::ensure;
 use harness::client::Request;
 use harness::server::ServerOptions;
 
-use super::{expect_login, password_in, user};
+use super::{expect_login, password_in, until_logged, user};
 use crate::case::Bench;
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -20,10 +20,10 @@ fn public(bench: &Bench) -> anyhow::Result<ServerOptions> {
 pub fn made(bench: &Bench) -> anyhow::Result<()> {
     let options = public(bench)?;
     let server = options.start()?;
+    until_logged(&options, "without login:  nothing")?;
     let said = fs::read_to_string(&options.log)?;
     let password = password_in(&said, "first user:     admin, with the password ")?;
     ensure!(said.contains(&format!("docker login --username admin --password {password} ")), "no line to copy: {said}");
-    ensure!(said.contains("without login:  nothing"), "it does not say what is open: {said}");
     let target = server.target();
     for (method, path) in [("GET", "/v2/"), ("GET", "/v2/_catalog"), ("POST", "/v2/a/blobs/uploads/"), ("GET", "/")] {
         let status = target.send(&Request::new(method, path))?.status;

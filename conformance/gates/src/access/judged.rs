@@ -17,6 +17,15 @@ const PASSWORD: &str = "an open secret";
 const CLIENTS: &str = "raw,crane,oras,regctl,skopeo";
 const ALL_CLIENTS: &str = "raw,crane,oras,regctl,skopeo,podman,docker,containerd,buildah,helm,cosign,buildkit";
 
+/// How the registry tells clients to log in.
+#[derive(Clone, Copy, Debug)]
+enum Challenge {
+    Bearer,
+    /// With tokens that end so soon that the judge can wait for it. It fetches another one for each request.
+    ShortBearer,
+    Basic,
+}
+
 /// The programs that judge.
 #[derive(Debug)]
 pub struct Outside {
@@ -29,22 +38,35 @@ impl Outside {
     pub fn jobs<'a>(&'a self, scene: &'a Scene) -> Vec<Job<'a>> {
         let clients = self.scale.pick(CLIENTS, CLIENTS, ALL_CLIENTS);
         let suite = self.tools.join("conformance").display().to_string();
-        let checks: [(&str, Vec<String>); 3] = [
-            ("the official suite with a login", vec!["official".into(), "--suite".into(), suite]),
-            ("the edge table with a login", vec!["edge".into(), "--own".into()]),
+        let official = vec!["official".into(), "--suite".into(), suite];
+        let edge = vec!["edge".into(), "--own".into()];
+        let clients = ["clients", "--only", clients, "--tools", &self.tools.display().to_string()].map(String::from);
+        let checks: [(&str, Challenge, Vec<String>); 5] = [
+            ("the edge table with tokens", Challenge::ShortBearer, edge.clone()),
+            ("clients with tokens", Challenge::Bearer, clients.to_vec()),
+            ("the official suite with tokens", Challenge::Bearer, official.clone()),
+            ("the official suite with Basic", Challenge::Basic, official),
             (
-                "clients with a login",
-                ["clients", "--only", clients, "--tools", &self.tools.display().to_string()].map(String::from).to_vec(),
+                "logins of the edge table with Basic",
+                Challenge::Basic,
+                [edge, vec!["--only".into(), "1,3,22,45".into()]].concat(),
             ),
         ];
-        let job = |(name, words): (&str, Vec<String>)| scene.job_of(name, move |bench| self.judge(bench, &words));
+        let job = |(name, challenge, words): (&str, Challenge, Vec<String>)| {
+            scene.job_of(name, move |bench| self.judge(bench, challenge, &words))
+        };
         checks.into_iter().map(job).collect()
     }
 
     /// Runs a check of the judge on a fresh registry with one user.
-    fn judge(&self, bench: &Bench, words: &[String]) -> anyhow::Result<()> {
+    fn judge(&self, bench: &Bench, challenge: Challenge, words: &[String]) -> anyhow::Result<()> {
         let users = htpasswd(&bench.folder, NAME, PASSWORD)?;
         let options = bench.server()?.env("SKYBERTH_AUTH_USERS", &users);
+        let options = match challenge {
+            Challenge::Bearer => options,
+            Challenge::ShortBearer => options.env("SKYBERTH_AUTH_TOKEN_LIFETIME", "3s"),
+            Challenge::Basic => options.env("SKYBERTH_AUTH_CHALLENGE", "basic"),
+        };
         // A judge by URL expects what a sparse server answers.
         let sparse = words[0] == "official";
         let options = options.env("SKYBERTH_REGISTRY_REFERENCE_CHECKS", if sparse { "false" } else { "true" });

@@ -1,16 +1,20 @@
 //! The access gate: logins from all sources, the first user, and others' checks of a registry with logins.
 
+mod clients;
 mod first_user;
 mod judged;
+mod matrix;
+mod model;
 mod secrets;
 mod sources;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use harness::client::login::base64;
 use harness::client::{Request, Target};
-use harness::gate::GateArgs;
+use harness::gate::{GateArgs, wait_until};
 use harness::jobs;
 use harness::program::{Ended, Program};
 use harness::report::Report;
@@ -37,6 +41,7 @@ pub struct Args {
 
 /// The longest come first.
 const CASES: &[Case] = &[
+    ("random callers and tokens are answered as a model says", model::random),
     ("a public node makes one first user, whose password is shown once", first_user::made),
     ("a node whose users cannot be read does not start", first_user::unreadable),
     ("users come from variables, from htpasswd, and from skyberth user", sources::all),
@@ -44,15 +49,16 @@ const CASES: &[Case] = &[
     ("no secret is in a log, a metric or an answer", secrets::nowhere),
 ];
 
-pub fn run(args: &Args, scale: Scale, folder: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyhow::Result<()> {
     let judge = match &args.judge {
         Some(judge) => judge.clone(),
         None => std::env::current_exe()?.with_file_name("conformance"),
     };
-    let scene = Scene::new(&args.gate.binary, scale, 0)?;
+    let scene = Scene::new(&args.gate.binary, scale, seed)?;
     let outside = judged::Outside { judge, tools: std::path::absolute(&args.tools)?, scale };
     let mut report = Report::new("access");
-    let jobs = outside.jobs(&scene).into_iter().chain(CASES.iter().map(|case| scene.job(case)));
+    let matrix = matrix::jobs(&scene, &outside.tools, scale);
+    let jobs = outside.jobs(&scene).into_iter().chain(matrix).chain(CASES.iter().map(|case| scene.job(case)));
     jobs::run(&mut report, WORKERS, jobs.filter(|job| args.gate.wants(job.name())).map(Ok))?;
     report.finish(folder)
 }
@@ -77,7 +83,14 @@ fn expect_login(target: &Target, name: &str, password: &str, status: u16) -> any
 fn user(options: &ServerOptions, words: &[&str], input: &str) -> anyhow::Result<Ended> {
     let log = options.data.with_file_name("user.log");
     let program = Program::new(&options.binary, &log).arg("user").args(words).arg("--data").arg(&options.data);
-    program.envs(std::iter::empty::<(&'static str, String)>()).input(input.as_bytes())?.run_any()
+    program.input(input.as_bytes())?.run_any()
+}
+
+/// Waits until the registry has written this to its log.
+fn until_logged(options: &ServerOptions, text: &str) -> anyhow::Result<()> {
+    let is_there = || std::fs::read_to_string(&options.log).is_ok_and(|log| log.contains(text));
+    ensure!(wait_until(Duration::from_mins(1), is_there), "{text:?} is not in the log");
+    Ok(())
 }
 
 /// The password in the line that `skyberth` printed.

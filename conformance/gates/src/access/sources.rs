@@ -2,16 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use harness::client::Target;
 use harness::program::Program;
 
-use super::{expect_login, login, user};
+use super::{expect_login, until_logged, user};
 use crate::case::Bench;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The line of a user by `htpasswd` itself.
 pub fn htpasswd(folder: &Path, name: &str, password: &str) -> anyhow::Result<String> {
@@ -50,25 +46,10 @@ pub fn changed(bench: &Bench) -> anyhow::Result<()> {
     let target = server.target();
     expect_login(&target, "bob", "old", 200)?;
     fs::write(&file, htpasswd(&bench.folder, "bob", "new")?)?;
-    until(&target, "new", 200)?;
+    until_logged(&server.options, "the users have changed")?;
+    expect_login(&target, "bob", "new", 200)?;
     expect_login(&target, "bob", "old", 401)?;
     fs::write(&file, "bob:nothing of a hash")?;
-    let log = &server.options.log;
-    let deadline = Instant::now() + PATIENCE;
-    while !fs::read_to_string(log)?.contains("they stay as they were") {
-        ensure!(Instant::now() < deadline, "the log does not say that the file is broken");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    until_logged(&server.options, "they stay as they were")?;
     expect_login(&target, "bob", "new", 200)
-}
-
-/// Waits until a login as bob has this status.
-fn until(target: &Target, password: &str, status: u16) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while login(target, "bob", password)? != status {
-        ensure!(Instant::now() < deadline, "the changed file was never read");
-        // Slower than failed logins are forgotten would be too slow: a few attempts are free.
-        std::thread::sleep(Duration::from_secs(1));
-    }
-    Ok(())
 }

@@ -32,7 +32,9 @@ pub struct ImageArgs {
 
 /// The first user in what a node printed.
 fn first_login(said: &str) -> anyhow::Result<Account> {
-    let words = said.split_once("docker login --username ").map(|(_, rest)| rest.split_whitespace().take(3).collect::<Vec<_>>());
+    let words = said
+        .split_once("docker login --username ")
+        .map(|(_, rest)| rest.split_whitespace().take(3).collect::<Vec<_>>());
     match words.unwrap_or_default()[..] {
         [name, "--password", password] => Ok(Account::new(name, password)),
         _ => None.with_context(|| format!("no line to log in with: {said}")),

@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use serving::AccessLog;
 use tower::ServiceExt as _;
 
-use crate::access::{Access, Everybody, LocalUsers, Sources, parse_words};
+use crate::access::{Access, Everybody, LocalUsers, Sources, TokenSettings, parse_words};
 use crate::http::{Door, HttpOptions, router};
 use crate::oci::{Algorithm, Digest};
 use crate::testing::{Fixture, TestLog};
@@ -22,23 +22,45 @@ use crate::testing::{Fixture, TestLog};
 const USERS: &str = "bob:$2y$05$QmRRXfF6vJVoBcF8rD8dSedj/Dkffmcm5uh11bG5/ogJ4ksMZMPD6 \
     ann:$2y$05$QmRRXfF6vJVoBcF8rD8dSedj/Dkffmcm5uh11bG5/ogJ4ksMZMPD6";
 
-struct Site {
-    fixture: Fixture,
+pub(in crate::http) struct Site {
+    pub(in crate::http) fixture: Fixture,
     door: Door,
 }
 
 impl Site {
-    fn new(everybody: Everybody) -> Self {
+    /// A registry that challenges by Basic authentication.
+    pub(in crate::http) fn new(everybody: Everybody) -> Self {
+        Site::open(everybody, false)
+    }
+
+    /// A registry that issues tokens.
+    pub(in crate::http) fn with_tokens(everybody: Everybody) -> Self {
+        Site::open(everybody, true)
+    }
+
+    fn open(everybody: Everybody, tokens: bool) -> Self {
         let (fixture, door) = (Fixture::new(Duration::from_hours(1)), Door::default());
         let local = LocalUsers::in_directory(fixture.folder.path().join("access"));
         let sources = Sources { settings: parse_words(USERS).unwrap(), htpasswd: Vec::new(), local };
-        let access = Arc::new(Access::open(sources, Some(everybody), true).unwrap());
+        let tokens = tokens.then(|| TokenSettings {
+            lifetime: Duration::from_mins(15),
+            service: "skyberth".to_owned(),
+            key: None,
+            directory: fixture.folder.path().join("access"),
+        });
+        let access = Arc::new(Access::open(sources, Some(everybody), true, tokens).unwrap());
         let options = HttpOptions { access_log: AccessLog::All, ..HttpOptions::for_tests() };
         door.open(Arc::clone(&fixture.registry), access, Arc::clone(&fixture.registry.metrics), options);
         Site { fixture, door }
     }
 
-    async fn send(&self, method: &str, path: &str, login: Option<&str>, body: &str) -> Response<String> {
+    pub(in crate::http) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        login: Option<&str>,
+        body: &str,
+    ) -> Response<String> {
         let mut request = Request::builder().method(method).uri(path).body(Body::from(body.to_owned())).unwrap();
         if let Some(login) = login {
             let login = format!("Basic {}", BASE64.encode(login.as_bytes()));
@@ -47,14 +69,14 @@ impl Site {
         self.answer(request).await
     }
 
-    async fn answer(&self, mut request: Request<Body>) -> Response<String> {
+    pub(in crate::http) async fn answer(&self, mut request: Request<Body>) -> Response<String> {
         request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 1))));
         let (head, body) = router(self.door.clone()).oneshot(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Response::from_parts(head, String::from_utf8(body.to_vec()).unwrap())
     }
 
-    async fn status(&self, method: &str, path: &str, login: Option<&str>) -> u16 {
+    pub(in crate::http) async fn status(&self, method: &str, path: &str, login: Option<&str>) -> u16 {
         self.send(method, path, login, "").await.status().as_u16()
     }
 }
@@ -66,6 +88,9 @@ fn requests(digest: &Digest) -> Vec<(Everybody, &'static str, String)> {
         (Everybody::None, "GET", "/livez"),
         (Everybody::None, "GET", "/readyz"),
         (Everybody::None, "GET", "/metrics"),
+        (Everybody::None, "GET", "/.well-known/jwks.json"),
+        (Everybody::None, "GET", "/token"),
+        (Everybody::None, "POST", "/token"),
         (Everybody::Pull, "GET", "/"),
         (Everybody::Pull, "GET", "/v2/_catalog"),
         (Everybody::Pull, "GET", "/v2/a/tags/list"),
@@ -118,7 +143,7 @@ fn requests_above_cover_every_action() {
         .collect();
     actions.sort();
     actions.dedup();
-    assert_eq!(actions.len(), 21, "an action has no request here: {actions:?}");
+    assert_eq!(actions.len(), 24, "an action has no request here: {actions:?}");
 }
 
 #[tokio::test]

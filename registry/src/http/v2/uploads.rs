@@ -1,21 +1,27 @@
 //! Uploads (end-4a, 4b, 4c, 5, 6, 11, 13, 14).
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use content_store::UploadId;
 use http::header::{LOCATION, RANGE};
 use http::{HeaderValue, Response, StatusCode};
 use serving::RequestBody;
 
+use crate::access::{Need, Right, Verdict};
 use crate::http::App;
+use crate::http::action::Action;
 use crate::http::body::{OwnChunks, chunks};
+use crate::http::challenge::challenge;
 use crate::http::error::HttpError;
 use crate::http::headers::{
     DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, OCI_CHUNK_MAX_LENGTH, blob_location, digest_value, upload_location,
     upload_range, value,
 };
+use crate::http::login::NARROW;
 use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::{Algorithm, Digest, RepositoryName};
-use crate::service::{Error, Progress, Start, Started};
+use crate::service::{Error, MayPull, Progress, Start, Started};
 
 /// Handles POST: begins a session, mounts a blob, or stores a whole blob.
 pub(in crate::http) async fn begin(
@@ -32,20 +38,42 @@ pub(in crate::http) async fn begin(
         let closed = app.registry.upload_at_once(&request.caller, repository, digest, length, chunks).await;
         return Ok(stored(repository, &closed.map_err(fail)?.digest));
     }
-    let start = start(request)?;
+    let start = start(app, request)?;
+    check_source(app, request, repository, &start)?;
     match app.registry.begin_upload(&request.caller, repository, start).await.map_err(fail)? {
         Started::Mounted(digest) => Ok(stored(repository, &digest)),
         Started::Session(progress) => Ok(session_at(app, StatusCode::ACCEPTED, repository, &progress)),
     }
 }
 
-fn start(request: &Request) -> Result<Start, HttpError> {
+/// Refuses a mount whose source the caller may pull, but not with this token. If it may not, it gets a session instead, as if
+/// the blob were not there.
+fn check_source(app: &App, request: &Request, repository: &RepositoryName, start: &Start) -> Result<(), HttpError> {
+    let Start::Mount(_, Some(from), _) = start else { return Ok(()) };
+    let source = Need::Repository { repository: from, right: Right::Pull, tag: None };
+    if app.access.decide(&request.principal, &source) != Verdict::NeedsScope {
+        return Ok(());
+    }
+    let action = Action::BeginUpload(repository);
+    let how = challenge(app, request, &action, &[action.need(), source], Some("insufficient_scope"));
+    Err(HttpError::unauthorized(NARROW, how))
+}
+
+/// The repositories that the caller may pull with this login.
+fn pullable(app: &App, request: &Request) -> MayPull {
+    let (access, caller) = (Arc::clone(&app.access), request.principal.clone());
+    MayPull::only(move |repository| {
+        access.decide(&caller, &Need::Repository { repository, right: Right::Pull, tag: None }) == Verdict::Allowed
+    })
+}
+
+fn start(app: &App, request: &Request) -> Result<Start, HttpError> {
     let query = &request.query;
     if let Some(mount) = query.get("mount") {
         // A source with an invalid name cannot have the blob, so the client gets a session.
         return Ok(match query.get("from").filter(|from| !from.is_empty()).map(str::parse) {
-            None => Start::Mount(parse_digest(mount)?, None),
-            Some(Ok(from)) => Start::Mount(parse_digest(mount)?, Some(from)),
+            None => Start::Mount(parse_digest(mount)?, None, pullable(app, request)),
+            Some(Ok(from)) => Start::Mount(parse_digest(mount)?, Some(from), pullable(app, request)),
             Some(Err(_)) => parse_digest(mount).map(|_| Start::Session(None))?,
         });
     }

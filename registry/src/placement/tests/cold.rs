@@ -18,7 +18,7 @@ use crate::fetch;
 use crate::oci::{Algorithm, Digest, Reference};
 use crate::placement::Settings;
 use crate::placement::eviction::pass;
-use crate::service::{Blob, ColdBlob, Error, Found, Start};
+use crate::service::{Blob, ColdBlob, Error, Found, MayPull, Start};
 use crate::{admin, gc};
 
 impl Node {
@@ -371,7 +371,7 @@ async fn manifests_and_small_blobs_come_back_whole() {
     let (registry, repository) = (&node.fixture.registry, &node.fixture.repository);
     let reference = Reference::Tag("latest".parse().unwrap());
     assert_eq!(registry.head_manifest(repository, &reference).await.unwrap().digest, manifest);
-    let mount = Start::Mount(config.clone(), Some(repository.clone()));
+    let mount = Start::Mount(config.clone(), Some(repository.clone()), MayPull::only(|_| true));
     let mounted = registry.begin_upload(&crate::service::Caller::local(), &"b".parse().unwrap(), mount).await.unwrap();
     assert!(matches!(mounted, crate::service::Started::Mounted(_)));
     node.faults.always(Call::Get, Fault::Fail(unavailable));

@@ -1,0 +1,151 @@
+//! Real clients in each situation of a registry with logins: what works, and what a person reads where it does not.
+
+use std::path::Path;
+
+use anyhow::{bail, ensure};
+use harness::gate::note;
+use harness::jobs::Job;
+use harness::layout;
+use harness::program::Ended;
+use harness::scale::Scale;
+use harness::server::Server;
+
+use super::clients::{ALL, Client, Kind};
+use super::sources::htpasswd;
+use crate::case::{Bench, Scene};
+
+const PASSWORD: &str = "mnq7-of-writer";
+
+/// A client before a registry where everybody may pull, and `writer` everything.
+struct Cell<'a> {
+    client: Client<'a>,
+    image: layout::Image,
+    folder: &'a Path,
+    server: Server,
+}
+
+type Situation = (&'static str, fn(&Cell) -> anyhow::Result<()>);
+
+const SITUATIONS: [Situation; 7] = [
+    ("anonymous pull", anonymous_pull),
+    ("login and push", login_and_push),
+    ("push denied", push_denied),
+    ("delete denied", delete_denied),
+    ("mount across repositories", mounted),
+    ("tokens that expire", expiring),
+    ("wrong password", wrong_password),
+];
+
+/// Cells below full scale: each situation, and each client, at least once.
+const FEW: [(Kind, &str); 8] = [
+    (Kind::Crane, "anonymous pull"),
+    (Kind::Podman, "anonymous pull"),
+    (Kind::Podman, "login and push"),
+    (Kind::Skopeo, "push denied"),
+    (Kind::Oras, "delete denied"),
+    (Kind::Crane, "mount across repositories"),
+    (Kind::Regctl, "tokens that expire"),
+    (Kind::Skopeo, "wrong password"),
+];
+
+pub fn jobs<'a>(scene: &'a Scene, tools: &'a Path, scale: Scale) -> Vec<Job<'a>> {
+    let mut jobs = Vec::new();
+    for kind in ALL {
+        for (name, check) in SITUATIONS {
+            if scale == Scale::Full || FEW.contains(&(kind, name)) {
+                let title = format!("{kind:?}: {name}");
+                jobs.push(scene.job_of(&title, move |bench| check(&Cell::new(bench, kind, tools, name)?)));
+            }
+        }
+    }
+    jobs
+}
+
+impl<'a> Cell<'a> {
+    fn new(bench: &'a Bench, kind: Kind, tools: &'a Path, situation: &str) -> anyhow::Result<Self> {
+        let users = htpasswd(&bench.folder, "writer", PASSWORD)?;
+        let lifetime = if situation == "tokens that expire" { "1s" } else { "15m" };
+        let options = bench.server()?.env("SKYBERTH_AUTH_USERS", &users).env("SKYBERTH_AUTH_ANONYMOUS", "pull");
+        let server = options.env("SKYBERTH_AUTH_TOKEN_LIFETIME", lifetime).start()?;
+        let client = Client::new(kind, tools, &bench.folder.join("client"), &server.target().authority())?;
+        let image = layout::image(&bench.folder.join("image"), situation, &[300_000, 20_000])?;
+        Ok(Cell { client, image, folder: &bench.folder, server })
+    }
+
+    fn as_writer(&self) -> anyhow::Result<()> {
+        succeeds(&self.client.log_in("writer", PASSWORD)?)
+    }
+
+    /// Pushes by another client, which has a login.
+    fn given(&self, name: &str) -> anyhow::Result<()> {
+        let authority = self.server.target().authority();
+        let other = Client::new(Kind::Crane, self.client.tools(), &self.folder.join("other"), &authority)?;
+        succeeds(&other.log_in("writer", PASSWORD)?)?;
+        succeeds(&other.push(&self.image, name)?)
+    }
+}
+
+fn succeeds(ended: &Ended) -> anyhow::Result<()> {
+    ensure!(ended.status.success(), "it ended with {}: {}", ended.status, ended.said());
+    Ok(())
+}
+
+/// Fails unless the client failed, with a text that says why.
+fn is_refused(ended: &Ended) -> anyhow::Result<()> {
+    let said = ended.said();
+    ensure!(!ended.status.success(), "it succeeded: {said}");
+    let reasons = ["unauthorized", "authentication required", "needs a login", "denied", "wrong", "invalid username"];
+    let line = said.lines().find(|line| reasons.iter().any(|reason| line.to_lowercase().contains(reason)));
+    let Some(line) = line else { bail!("it does not say why: {said}") };
+    note(line.trim());
+    Ok(())
+}
+
+fn anonymous_pull(cell: &Cell) -> anyhow::Result<()> {
+    cell.given("a/pulled")?;
+    succeeds(&cell.client.pull("a/pulled")?)
+}
+
+fn login_and_push(cell: &Cell) -> anyhow::Result<()> {
+    cell.as_writer()?;
+    succeeds(&cell.client.push(&cell.image, "a/pushed")?)?;
+    succeeds(&cell.client.pull("a/pushed")?)
+}
+
+fn push_denied(cell: &Cell) -> anyhow::Result<()> {
+    is_refused(&cell.client.push(&cell.image, "a/denied")?)
+}
+
+fn delete_denied(cell: &Cell) -> anyhow::Result<()> {
+    cell.given("a/kept")?;
+    if let Some(ended) = cell.client.delete("a/kept", &cell.image.digest)? {
+        is_refused(&ended)?;
+    }
+    succeeds(&cell.client.pull("a/kept")?)
+}
+
+fn mounted(cell: &Cell) -> anyhow::Result<()> {
+    cell.as_writer()?;
+    succeeds(&cell.client.push(&cell.image, "a/source")?)?;
+    match cell.client.copy("a/source", "b/target")? {
+        Some(ended) => succeeds(&ended)?,
+        None => return Ok(()),
+    }
+    succeeds(&cell.client.pull("b/target")?)
+}
+
+/// A token ends within the push. Clients fetch another one.
+fn expiring(cell: &Cell) -> anyhow::Result<()> {
+    cell.as_writer()?;
+    for name in ["a/one", "a/two", "a/three"] {
+        succeeds(&cell.client.push(&cell.image, name)?)?;
+        succeeds(&cell.client.pull(name)?)?;
+    }
+    Ok(())
+}
+
+fn wrong_password(cell: &Cell) -> anyhow::Result<()> {
+    // crane only stores a login, and learns later that it is wrong.
+    let login = cell.client.log_in("writer", "a guess")?;
+    if login.status.success() { is_refused(&cell.client.push(&cell.image, "a/x")?) } else { is_refused(&login) }
+}

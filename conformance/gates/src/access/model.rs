@@ -1,0 +1,229 @@
+//! Random callers, tokens and requests: each answer must be the one of a small model, which shares no code with the registry.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, ensure};
+use harness::client::{Connection, Request, Response, Target};
+use harness::gate::note;
+use harness::random::Random;
+use harness::scale::Scale;
+
+use super::basic;
+use super::sources::htpasswd;
+use crate::case::Bench;
+
+const PASSWORD: &str = "mnq7-of-writer";
+const REPOSITORIES: [&str; 4] = ["a", "b", "a/b", "a/b/c"];
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/// Tokens that are fetched for one level, and used again and again.
+const TOKENS: usize = 60;
+
+/// What callers without a login may do: `auth.anonymous`, from least to most.
+const LEVELS: [&str; 4] = ["none", "pull", "push", "all"];
+
+/// What a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Nothing,
+    Login,
+    List,
+    Pull,
+    Push,
+    Delete,
+}
+
+/// Methods and paths, with `NAME` for the repository. None of them changes anything.
+const REQUESTS: [(&str, &str, Need); 24] = [
+    ("GET", "/livez", Need::Nothing),
+    ("GET", "/readyz", Need::Nothing),
+    ("GET", "/metrics", Need::Nothing),
+    ("GET", "/.well-known/jwks.json", Need::Nothing),
+    ("GET", "/v2/", Need::Login),
+    ("HEAD", "/v2/", Need::Login),
+    ("GET", "/v2/_oci/ext/discover", Need::Login),
+    ("GET", "/v2/_catalog", Need::List),
+    ("GET", "/v2/NAME/tags/list", Need::Pull),
+    ("GET", "/v2/NAME/manifests/latest", Need::Pull),
+    ("HEAD", "/v2/NAME/manifests/DIGEST", Need::Pull),
+    ("GET", "/v2/NAME/blobs/DIGEST", Need::Pull),
+    ("HEAD", "/v2/NAME/blobs/DIGEST", Need::Pull),
+    ("GET", "/v2/NAME/referrers/DIGEST", Need::Pull),
+    ("POST", "/v2/NAME/blobs/uploads/?digest=nonsense", Need::Push),
+    ("GET", "/v2/NAME/blobs/uploads/0123456789abcdef0123456789abcdef", Need::Push),
+    ("PATCH", "/v2/NAME/blobs/uploads/0123456789abcdef0123456789abcdef", Need::Push),
+    ("PUT", "/v2/NAME/blobs/uploads/0123456789abcdef0123456789abcdef?digest=DIGEST", Need::Push),
+    ("DELETE", "/v2/NAME/blobs/uploads/0123456789abcdef0123456789abcdef", Need::Push),
+    ("PUT", "/v2/NAME/manifests/latest", Need::Push),
+    ("PUT", "/v2/NAME/manifests/DIGEST", Need::Push),
+    ("DELETE", "/v2/NAME/manifests/latest", Need::Delete),
+    ("DELETE", "/v2/NAME/manifests/DIGEST", Need::Delete),
+    ("DELETE", "/v2/NAME/blobs/DIGEST", Need::Delete),
+];
+
+/// A token, with what it was asked for.
+struct Token {
+    text: String,
+    of_writer: bool,
+    /// A repository, and an action.
+    scopes: Vec<(&'static str, Need)>,
+    catalog: bool,
+}
+
+enum Login<'a> {
+    None,
+    Empty,
+    Password,
+    Malformed,
+    Forged(&'a Token),
+    Token(&'a Token),
+}
+
+/// Whether a request passes, or the `error` of its challenge.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Passes,
+    Challenged(Option<String>),
+}
+
+pub fn random(bench: &Bench) -> anyhow::Result<()> {
+    let requests = bench.scale.pick(300, 2_000, 100_000) / LEVELS.len();
+    let mut random = Random::new(bench.seed);
+    for (level, setting) in LEVELS.into_iter().enumerate() {
+        let users = htpasswd(&bench.folder, "writer", PASSWORD)?;
+        let options = bench.server()?.env("SKYBERTH_AUTH_USERS", &users).env("SKYBERTH_AUTH_ANONYMOUS", setting);
+        let mut options = options.env("SKYBERTH_LOG_ACCESS", "off");
+        options.data = bench.folder.join(setting);
+        let server = options.start()?;
+        let target = server.target();
+        // Nothing needs a token where everybody may do everything.
+        let count = if level == 3 { 0 } else { TOKENS };
+        let tokens = (0..count).map(|_| token(&target, &mut random)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut connection = Connection::open(&target)?;
+        for number in 0..requests {
+            let login = draw(&tokens, &mut random);
+            let (method, path, need) = *random.pick(&REQUESTS);
+            let name = *random.pick(&REPOSITORIES);
+            let path = path.replace("NAME", name).replace("DIGEST", DIGEST);
+            let mut request = Request::new(method, &path);
+            if let Some(text) = authorization(&login) {
+                request = request.header("Authorization", text);
+            }
+            let answer = match connection.send(&request) {
+                Ok(answer) => answer,
+                // The registry may close a connection whose body it did not read.
+                Err(_) => {
+                    connection = Connection::open(&target)?;
+                    connection.send(&request)?
+                }
+            };
+            let (found, wanted) = (outcome(&answer)?, expected(level, &login, need, name));
+            let how = authorization(&login).unwrap_or_default();
+            ensure!(found == wanted, "{setting}, request {number}: {method} {path} {how}: {found:?}, not {wanted:?}");
+        }
+    }
+    note(&format!("{} requests", requests * LEVELS.len()));
+    if bench.scale == Scale::Quick { Ok(()) } else { every_method(bench) }
+}
+
+/// A method that a path does not take is refused alike with and without a login.
+fn every_method(bench: &Bench) -> anyhow::Result<()> {
+    let mut options = bench.server()?.env("SKYBERTH_AUTH_ANONYMOUS", "none");
+    options = options.env("SKYBERTH_AUTH_USERS", &htpasswd(&bench.folder, "writer", PASSWORD)?);
+    options.data = bench.folder.join("methods");
+    let server = options.start()?;
+    for (_, path, need) in REQUESTS {
+        let path = path.replace("NAME", "a").replace("DIGEST", DIGEST);
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"] {
+            let status = server.target().send(&Request::new(method, &path))?.status;
+            let is_open = need == Need::Nothing && status < 400;
+            ensure!(is_open || [401, 405].contains(&status), "{method} {path} without a login: {status}");
+        }
+    }
+    Ok(())
+}
+
+fn token(target: &Target, random: &mut Random) -> anyhow::Result<Token> {
+    let of_writer = random.chance(60);
+    let (mut scopes, mut query) = (Vec::new(), String::from("/token?service=skyberth"));
+    for _ in 0..random.below(4) {
+        let (name, action) = (*random.pick(&REPOSITORIES), *random.pick(&[Need::Pull, Need::Push, Need::Delete]));
+        let word = match action {
+            Need::Push => "push",
+            Need::Delete => "delete",
+            _ => "pull",
+        };
+        scopes.push((name, action));
+        let _ = write!(query, "&scope=repository:{name}:{word}");
+    }
+    let catalog = random.chance(30);
+    if catalog {
+        query += "&scope=registry:catalog:*";
+    }
+    let mut request = Request::get(query);
+    if of_writer {
+        request = request.header("Authorization", basic("writer", PASSWORD));
+    }
+    let answer = target.send(&request)?;
+    let text = answer.expect(200)?.json()?["token"].as_str().context("no token")?.to_owned();
+    Ok(Token { text, of_writer, scopes, catalog })
+}
+
+fn draw<'a>(tokens: &'a [Token], random: &mut Random) -> Login<'a> {
+    match random.below(if tokens.is_empty() { 4 } else { 12 }) {
+        0 => Login::None,
+        1 => Login::Empty,
+        2 => Login::Password,
+        3 => Login::Malformed,
+        4 => Login::Forged(random.pick(tokens)),
+        _ => Login::Token(random.pick(tokens)),
+    }
+}
+
+fn authorization(login: &Login) -> Option<String> {
+    Some(match login {
+        Login::None => return None,
+        Login::Empty => basic("", ""),
+        Login::Password => basic("writer", PASSWORD),
+        Login::Malformed => "Basic !".to_owned(),
+        // Without the last byte of its signature.
+        Login::Forged(token) => format!("Bearer {}", &token.text[..token.text.len() - 2]),
+        Login::Token(token) => format!("Bearer {}", token.text),
+    })
+}
+
+/// The model.
+fn expected(level: usize, login: &Login, need: Need, name: &str) -> Outcome {
+    let everybody_may = match need {
+        Need::Nothing => true,
+        Need::List | Need::Pull => level >= 1,
+        Need::Push => level >= 2,
+        Need::Delete | Need::Login => level >= 3,
+    };
+    let refused = |error: &str| Outcome::Challenged(Some(error.to_owned()));
+    match login {
+        _ if need == Need::Nothing => Outcome::Passes,
+        Login::Password => Outcome::Passes,
+        Login::Malformed => Outcome::Challenged(None),
+        Login::Forged(_) => refused("invalid_token"),
+        Login::Token(_) if need == Need::Login => Outcome::Passes,
+        Login::Token(token) if token.of_writer || everybody_may => {
+            let has = match need {
+                Need::List => token.catalog,
+                _ => token.scopes.contains(&(REPOSITORIES.iter().find(|known| **known == name).unwrap_or(&""), need)),
+            };
+            if has { Outcome::Passes } else { refused("insufficient_scope") }
+        }
+        _ if everybody_may => Outcome::Passes,
+        _ => Outcome::Challenged(None),
+    }
+}
+
+fn outcome(answer: &Response) -> anyhow::Result<Outcome> {
+    ensure!(answer.status != 403 && answer.status < 500, "status {}", answer.status);
+    if answer.status != 401 {
+        return Ok(Outcome::Passes);
+    }
+    let challenge = answer.need("WWW-Authenticate")?;
+    let error = challenge.split_once("error=\"").and_then(|(_, rest)| rest.split('"').next());
+    Ok(Outcome::Challenged(error.map(str::to_owned)))
+}
