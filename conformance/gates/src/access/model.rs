@@ -108,13 +108,12 @@ pub fn random(bench: &Bench) -> anyhow::Result<()> {
             if let Some(text) = authorization(&login) {
                 request = request.header("Authorization", text);
             }
-            let answer = match connection.send(&request) {
-                Ok(answer) => answer,
-                // The registry may close a connection whose body it did not read.
-                Err(_) => {
-                    connection = Connection::open(&target)?;
-                    connection.send(&request)?
-                }
+            // The registry may close a connection whose body it did not read.
+            let answer = if let Ok(answer) = connection.send(&request) {
+                answer
+            } else {
+                connection = Connection::open(&target)?;
+                connection.send(&request)?
             };
             let (found, wanted) = (outcome(&answer)?, expected(level, &login, need, name));
             let how = authorization(&login).unwrap_or_default();
