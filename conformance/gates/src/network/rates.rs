@@ -66,7 +66,7 @@ pub fn run(gate: &GateArgs, report: &mut Report, bench: &Bench) {
         return;
     }
     let started = Instant::now();
-    let rounds: anyhow::Result<Vec<Round>> = (0..ROUNDS).map(|number| round(bench, number)).collect();
+    let rounds: anyhow::Result<Vec<Round>> = (0..ROUNDS).map(|number| alone(bench, number)).collect();
     let rounds = match rounds {
         Ok(rounds) => rounds,
         Err(error) => return report.add("rates", Outcome::Fail(format!("{error:#}")), started.elapsed()),
@@ -121,23 +121,30 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Pushes new content to a registry with one portal, without a proxy, for one copy.
-fn round(bench: &Bench, number: usize) -> anyhow::Result<Round> {
+/// A round in a folder of its own, whose some 10 GiB are gone before the next.
+fn alone(bench: &Bench, number: usize) -> anyhow::Result<Round> {
     let folder = bench.folder.join(format!("rates-{number}"));
-    let bench = Bench::new(bench.binary, folder, bench.scale);
-    let stack = Stack::new(&bench, 1)?;
+    let found =
+        round(&Bench::new(bench.binary, folder.clone(), bench.scale)).with_context(|| format!("round {number}"))?;
+    std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(found)
+}
+
+/// Pushes new content to a registry with one portal, without a proxy, for one copy.
+fn round(bench: &Bench) -> anyhow::Result<Round> {
+    let stack = Stack::new(bench, 1)?;
     let portal = stack.portals[0].url();
     let stack = stack.with(&[(PORTALS, &portal), (COPIES, "1")]);
     let server = stack.start()?;
     let repo = Site::new(server.target(), "rates").repo("a");
-    let label = format!("round {number}");
+    let label = bench.folder.display().to_string();
     streamed::put(&repo, &label, LENGTH)?.expect(201)?;
     let started = Instant::now();
-    let done = wait_until_often(patience(&bench), || Backlog::of(&repo.target).is_ok_and(|found| found.count == 0));
+    let done = wait_until_often(patience(bench), || Backlog::of(&repo.target).is_ok_and(|found| found.count == 0));
     ensure!(done, "not placed after {:?}", started.elapsed());
     let placed = started.elapsed().as_secs_f64();
     // Wait for its read-back, which must not slow the others down.
-    read_back(&repo.target, LENGTH, patience(&bench))?;
+    read_back(&repo.target, LENGTH, patience(bench))?;
 
     let (file, written) = write(&bench.folder, LENGTH)?;
     let uploading = Instant::now();
