@@ -234,7 +234,8 @@ pub(super) fn walk(bytes: &[u8], id: &JournalId, first: u64) -> Walk {
 /// Searches for frames at every multiple of 8.
 pub(super) fn scan(bytes: &[u8], from: usize, id: &JournalId) -> Rest {
     let mut rest = Rest::default();
-    let mut offset = from;
+    // A file may be cut off within its header.
+    let mut offset = from.min(bytes.len());
     let mut in_fault = false;
     while let Some(used) = first_used_word(&bytes[offset..]) {
         // No frame begins with a zero word: an empty payload occurs only in a seal, whose role is not 0.

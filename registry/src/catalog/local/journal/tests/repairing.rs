@@ -233,6 +233,22 @@ fn a_snapshot_with_a_sector_that_cannot_be_read_gives_the_others() {
     open(directory.path()).unwrap();
 }
 
+/// A repair panicked, because it looked for records behind the missing header.
+#[test]
+fn a_segment_cut_off_within_its_header_does_not_stop_a_repair() {
+    let directory = tempfile::tempdir().unwrap();
+    sample(directory.path());
+    for length in [0, 1, 63] {
+        let copied = tempfile::tempdir().unwrap();
+        copy(directory.path(), copied.path());
+        File::options().write(true).open(copied.path().join(segment(8))).unwrap().set_len(length).unwrap();
+        assert!(matches!(open(copied.path()), Err(OpenError::Damaged { .. })));
+        let repaired = repair(copied.path(), None, None, 1).unwrap();
+        assert_eq!(repaired.missing, [MissingRecords::Exactly { from: 8, to: 10 }]);
+        open(copied.path()).unwrap();
+    }
+}
+
 /// The sequence of the only snapshot; 0 without one.
 fn snapshot_of(directory: &Path) -> u64 {
     names(directory).iter().find_map(|name| name.strip_prefix("snapshot-")?.parse().ok()).unwrap_or(0)
