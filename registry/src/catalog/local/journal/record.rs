@@ -13,6 +13,10 @@ pub const MAX_PAYLOAD_BYTES: usize = 8 << 20;
 /// Most bytes of one batch, including frames.
 pub const MAX_BATCH_BYTES: usize = 64 << 20;
 
+/// The highest sequence: a million records a second reach it after 290,000 years. A file of others may say any number, so a
+/// higher one makes it invalid. Sums with smaller ones never overflow.
+pub(super) const MAX_SEQUENCE: u64 = u64::MAX >> 1;
+
 /// Bytes before the payload of a frame.
 pub(super) const FRAME_HEADER_BYTES: usize = 24;
 /// The frame of a seal, which has no payload.
@@ -135,6 +139,9 @@ pub(super) enum FrameError {
     Short,
     #[error("a record has an impossible length")]
     Length,
+    /// A number above [`MAX_SEQUENCE`].
+    #[error("a record has an impossible number")]
+    Sequence,
     #[error("the checksum of a record does not match")]
     Checksum,
     #[error("a record is at the position of another")]
@@ -171,6 +178,9 @@ pub(super) fn decode<'a>(bytes: &'a [u8], id: &JournalId) -> Result<Frame<'a>, F
     let expected: [u8; 8] = part(header, 8);
     if checksum(id, length, role, sequence, payload) != expected || padding.iter().any(|byte| *byte != 0) {
         return Err(FrameError::Checksum);
+    }
+    if sequence > MAX_SEQUENCE {
+        return Err(FrameError::Sequence);
     }
     Ok(Frame { role: Role::decode(u32::from_le_bytes(role)), sequence, payload })
 }

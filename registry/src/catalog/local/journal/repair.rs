@@ -10,7 +10,7 @@ use super::disk::{self, SystemDisk};
 use super::error::OpenError;
 use super::open;
 use super::reading::{self, Loaded};
-use super::record::{self, Frame, JournalId, Role};
+use super::record::{self, Frame, JournalId, MAX_SEQUENCE, Role};
 use super::segment::{self, HEADER_BYTES, SegmentHeader};
 use super::snapshot::{self, SnapshotHeader, SnapshotReader, SnapshotWriter};
 use super::survey::{self, Finding, Names, Survey};
@@ -122,6 +122,7 @@ pub fn repair(
     let names = survey::list(directory).map_err(error(directory))?;
     let mut salvage = Salvage::default();
     salvage.read(directory, &id, &names).map_err(error(directory))?;
+    let known_end = known_end.filter(|(_, end)| *end <= MAX_SEQUENCE);
     let sequence = salvage.last.max(known_end.map_or(0, |(_, end)| end)) + SKIP;
 
     // Before the new segment is created, since that uses one of these names.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{self, Disk};
 use super::reading::{self, Loaded};
-use super::record::{self, Frame, FrameError, FrameReader, JournalId, Role, part, short_hash};
+use super::record::{self, Frame, FrameError, FrameReader, JournalId, MAX_SEQUENCE, Role, part, short_hash};
 
 /// The format written by this program, for segments and snapshots.
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -84,7 +84,9 @@ pub(super) fn path(directory: &Path, first: u64) -> PathBuf {
 /// The number in a name: 20 digits after a prefix.
 pub(super) fn number(name: &str, prefix: &str) -> Option<u64> {
     let digits = name.strip_prefix(prefix)?;
-    (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+    let number =
+        (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?;
+    number.filter(|number| *number <= MAX_SEQUENCE)
 }
 
 /// The first sequence in a segment's name.

@@ -1,7 +1,7 @@
 //! The bytes written are those shown in `docs/on-disk-format.md`.
 
 use super::super::record::{self, Role};
-use super::super::segment::{HEADER_BYTES, SegmentHeader};
+use super::super::segment::{HEADER_BYTES, SegmentHeader, first_in_name};
 use super::*;
 
 const DOCUMENT: &str = include_str!("../../../../../../docs/on-disk-format.md");
@@ -63,11 +63,28 @@ fn a_header_comes_back() {
     assert!(bytes[HEADER_BYTES..].iter().all(|byte| *byte == 0));
 }
 
+/// The number after the highest one overflowed.
+#[test]
+fn a_number_that_no_journal_reaches_is_invalid_in_a_record_and_in_a_name() {
+    let frame = |sequence| {
+        let mut bytes = Vec::new();
+        record::encode(&mut bytes, &id(), sequence, Role::Entry, b"{}");
+        record::decode(&bytes, &id()).map(|frame| frame.sequence)
+    };
+    let highest = record::MAX_SEQUENCE;
+    assert_eq!(frame(highest), Ok(highest));
+    assert_eq!(first_in_name(&segment(highest)), Some(highest));
+    for impossible in [highest + 1, u64::MAX] {
+        assert_eq!(frame(impossible), Err(record::FrameError::Sequence));
+        assert_eq!(first_in_name(&segment(impossible)), None);
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn a_frame_comes_back_and_no_other_sequence_or_journal_takes_it(
         payload in proptest::collection::vec(proptest::prelude::any::<u8>(), 1..100),
-        sequence in 1_u64..u64::MAX,
+        sequence in 1..=record::MAX_SEQUENCE,
         index in 0_u32..1 << 20,
         last: bool,
         other: [u8; 16],
