@@ -6,7 +6,6 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Method, Response, StatusCode};
-use serde::Deserialize;
 use skynet_formats::profile::Profile;
 use skynet_formats::skylink::Skylink;
 
@@ -15,7 +14,7 @@ use super::config::{Deadlines, PortalConfig};
 use super::content::{Body, canonical, max_length};
 use super::problem::Problem;
 use super::roots::RecentRoots;
-use super::{placing, stats, unit_roots};
+use super::{placing, stats, tus, unit_roots};
 use crate::{
     Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, PLAIN, Resume, Source,
     Stat, UnitRoot,
@@ -154,10 +153,6 @@ impl Portal {
 
     async fn send_raw(&self, content: &Content, bytes: bytes::Bytes) -> Result<Skylink, BackendError> {
         const ACTION: &str = "send content";
-        #[derive(Deserialize)]
-        struct Answer {
-            skylink: String,
-        }
         // A portal chooses the path of a file. A bare skyd requires one, and a new one for each attempt.
         let path = match self.client.is_bare() {
             true => format!("/skynet/skyfile/skyberth/{:032x}", u128::from_be_bytes((self.random)())),
@@ -173,9 +168,7 @@ impl Portal {
             .body(bytes);
         let response = self.client.send(ACTION, request, length, StatusCode::OK).await?;
         let body = self.client.short_body(ACTION, response, MAX_ANSWER).await?;
-        let skylink =
-            serde_json::from_slice::<Answer>(&body).ok().and_then(|answer| Skylink::from_uri(&answer.skylink).ok());
-        skylink.ok_or_else(|| self.client.error(ACTION, Problem::Malformed("skylink")).misbehaves())
+        tus::skylink_in(&body).ok_or_else(|| self.client.error(ACTION, Problem::Malformed("skylink")).misbehaves())
     }
 
     /// Compares the portal's skylink with the computed one. A different one is the worst answer to an upload.

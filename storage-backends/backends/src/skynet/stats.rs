@@ -24,9 +24,9 @@ pub(super) async fn check_profile(client: &Client, expected: Profile) -> Result<
     let response = client.send(ACTION, client.request(Method::GET, "/skynet/stats"), 0, StatusCode::OK).await?;
     refuse_gateway(client, ACTION, &response)?;
     let body = client.short_body(ACTION, response, MAX_ANSWER).await?;
-    let stats = serde_json::from_slice::<Stats>(&body);
-    let stats = stats.map_err(|_| client.error(ACTION, Problem::Malformed("statistics")).unavailable(None))?;
-    let Some(found) = stats.profile else {
+    let found =
+        profile_in(&body).ok_or_else(|| client.error(ACTION, Problem::Malformed("statistics")).unavailable(None))?;
+    let Some(found) = found else {
         tracing::info!(portal = %client.name(), "the portal does not say which profile it has");
         return Ok(());
     };
@@ -36,6 +36,12 @@ pub(super) async fn check_profile(client: &Client, expected: Profile) -> Result<
     let found = super::problem::sanitized(&found);
     let error = client.error(ACTION, Problem::OtherProfile { expected: expected.to_string(), found });
     Err(BackendError::Unsuitable { cause: Box::new(error) })
+}
+
+/// The profile in the JSON of the statistics, if it has one.
+#[expect(clippy::option_option, reason = "statistics without a profile are no malformed ones")]
+pub(super) fn profile_in(body: &[u8]) -> Option<Option<String>> {
+    serde_json::from_slice::<Stats>(body).ok().map(|stats| stats.profile)
 }
 
 /// Refuses a gateway, which is no reliable copy: content found there may be this node's own.

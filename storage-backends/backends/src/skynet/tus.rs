@@ -84,9 +84,13 @@ pub(super) async fn create(
     }
     let response = client.send(ACTION, request, 0, StatusCode::CREATED).await?;
     // Only its name is used: the portal's address is the configured one, even if its answer names another.
-    let location = text(response.headers(), LOCATION.as_str()).unwrap_or_default();
-    let name = location.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-    name.parse().map_err(|()| client.error(ACTION, Problem::Malformed("name of the upload")).misbehaves())
+    let id = text(response.headers(), LOCATION.as_str()).and_then(id_in);
+    id.ok_or_else(|| client.error(ACTION, Problem::Malformed("name of the upload")).misbehaves())
+}
+
+/// The name in the URL of an upload.
+pub(super) fn id_in(location: &str) -> Option<TusId> {
+    location.split(['?', '#']).next()?.rsplit('/').next()?.parse().ok()
 }
 
 /// The progress of an upload; [`BackendError::NotFound`] if the portal has none of that name.
@@ -138,20 +142,23 @@ pub(super) async fn patch(
 /// The skylink of an upload at a bare skyd.
 pub(super) async fn skylink_of_bare(client: &Client, id: &TusId) -> Result<Skylink, BackendError> {
     const ACTION: &str = "ask for the skylink of an upload";
+    let request = client.request(Method::GET, &format!("/skynet/upload/tus/{id}"));
+    let response = client.send(ACTION, request, 0, StatusCode::OK).await?;
+    let body = client.short_body(ACTION, response, MAX_ANSWER).await?;
+    skylink_in(&body).ok_or_else(|| client.error(ACTION, Problem::Malformed("skylink")).misbehaves())
+}
+
+/// The skylink in the JSON that answers an upload.
+pub(super) fn skylink_in(body: &[u8]) -> Option<Skylink> {
     #[derive(Deserialize)]
     struct Answer {
         skylink: String,
     }
-    let request = client.request(Method::GET, &format!("/skynet/upload/tus/{id}"));
-    let response = client.send(ACTION, request, 0, StatusCode::OK).await?;
-    let body = client.short_body(ACTION, response, MAX_ANSWER).await?;
-    let skylink =
-        serde_json::from_slice::<Answer>(&body).ok().and_then(|answer| Skylink::from_uri(&answer.skylink).ok());
-    skylink.ok_or_else(|| client.error(ACTION, Problem::Malformed("skylink")).misbehaves())
+    Skylink::from_uri(&serde_json::from_slice::<Answer>(body).ok()?.skylink).ok()
 }
 
 /// The skylink in `Skynet-Skylink`, to which portals copy it, or in the metadata, where skyd puts it.
-fn skylink(headers: &HeaderMap) -> Option<Skylink> {
+pub(super) fn skylink(headers: &HeaderMap) -> Option<Skylink> {
     if let Some(copied) = text(headers, "skynet-skylink") {
         return Skylink::from_uri(copied).ok();
     }

@@ -35,7 +35,7 @@ pub(super) async fn fetch(
 }
 
 /// The sector is not trusted: with its fanout, the canonical form must have the skylink.
-fn of_sector(
+pub(super) fn of_sector(
     sector: &[u8],
     profile: Profile,
     content: &Content,
