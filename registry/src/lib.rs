@@ -19,6 +19,7 @@ pub mod http;
 pub mod ids;
 pub mod oci;
 pub mod placement;
+pub mod resources;
 pub mod server;
 pub mod service;
 pub mod telemetry;

@@ -16,10 +16,20 @@ use crate::catalog::{Catalog, CatalogOptions, Clock};
 use crate::content::LocalContent;
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName};
 use crate::placement::{self, Remote};
-use crate::service::{Chunk, Closed, Error, Limits, ManifestPush, Progress, PushedManifest, Registry, Start, Started};
+use crate::resources::Resource;
+use crate::service::{
+    Caller, Chunk, Closed, Error, IncomingBody, Limits, ManifestPush, Permits, Progress, PushedManifest, Registry,
+    Start, Started,
+};
 use crate::telemetry::metrics::Metrics;
 
 pub(crate) use log::TestLog;
+
+/// A body that arrives with a permit, as the dispatcher has it.
+pub(crate) async fn incoming<B>(registry: &Registry, bytes: B) -> IncomingBody<B> {
+    let permits: Permits = registry.admit(&Caller::local(), &[Resource::Bodies], None).await.unwrap();
+    IncomingBody { chunk: Chunk::Stream, length: None, bytes, permit: permits.body().unwrap() }
+}
 
 pub(crate) struct Fixture {
     pub(crate) registry: Arc<Registry>,
@@ -61,7 +71,12 @@ impl Fixture {
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let body = stream::iter([Ok::<_, Error>(bytes)]);
         self.registry
-            .upload_at_once(&crate::service::Caller::local(), &self.repository, digest.clone(), None, body)
+            .upload_at_once(
+                &crate::service::Caller::local(),
+                &self.repository,
+                digest.clone(),
+                incoming(&self.registry, body).await,
+            )
             .await
             .unwrap();
         digest
@@ -82,11 +97,8 @@ impl Fixture {
             .await
             .unwrap();
         let Started::Session(Progress { id, .. }) = begun else { panic!("{begun:?}") };
-        let mut body = stream::iter([Ok::<_, Error>(bytes)]);
-        self.registry
-            .append_upload(&crate::service::Caller::local(), &self.repository, &id, Chunk::Stream, None, &mut body)
-            .await
-            .unwrap();
+        let body = incoming(&self.registry, stream::iter([Ok::<_, Error>(bytes)])).await;
+        self.registry.append_upload(&crate::service::Caller::local(), &self.repository, &id, body).await.unwrap();
         let closed = self.close(&id, &digest).await;
         (id, digest, closed)
     }
@@ -94,17 +106,8 @@ impl Fixture {
     /// Sends the closing PUT, without a body.
     pub(crate) async fn close(&self, id: &UploadId, digest: &Digest) -> Result<Closed, Error> {
         let empty = stream::iter(Vec::<Result<Bytes, Error>>::new());
-        self.registry
-            .close_upload(
-                &crate::service::Caller::local(),
-                &self.repository,
-                id,
-                digest.clone(),
-                Chunk::Stream,
-                Some(0),
-                empty,
-            )
-            .await
+        let empty = IncomingBody { length: Some(0), ..incoming(&self.registry, empty).await };
+        self.registry.close_upload(&crate::service::Caller::local(), &self.repository, id, digest.clone(), empty).await
     }
 
     /// Pushes a manifest under the tag `latest`.

@@ -47,6 +47,8 @@ use throttle::Throttle;
 use tokens::Issuer;
 use verified::Verified;
 
+use crate::resources::Resource;
+
 /// How often htpasswd files are looked at. A changed one is read when it has not changed for as long, since other programs
 /// write it in several steps.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -100,7 +102,7 @@ impl Access {
             issuer: tokens.map(Issuer::open).transpose()?,
             known: RwLock::new(Arc::new(known)),
             reading: Mutex::default(),
-            checks: Pool::with_waiting("logins", CHECKS, WAITING_CHECKS, CHECK_PATIENCE),
+            checks: Pool::with_waiting(Resource::Logins.name(), CHECKS, WAITING_CHECKS, CHECK_PATIENCE),
             throttle: Arc::default(),
         })
     }

@@ -130,8 +130,15 @@ fn count(metrics: &Metrics, label: &'static str, method: &Method, status: u16, t
     metrics.http_request_duration.get_or_create(&labels).observe(took.as_secs_f64());
 }
 
+/// Takes the permits that the action costs, and calls its handler with them.
 async fn handle(app: &App, action: Action<'_>, request: &Request, body: &mut RequestBody) -> Answer {
     use v2::{blobs, discovery, manifests, referrers, uploads};
+    let costs = action.costs(&request.query);
+    let permits = app.registry.admit(&request.caller, costs, request.content_length()).await;
+    let permits = permits.map_err(|error| HttpError::from_service(error, None))?;
+    if let Some(pool) = permits.rated() {
+        body.hold_to_rate(pool);
+    }
     match action {
         Action::Base => Ok(discovery::base()),
         Action::DiscoverExtensions => Ok(discovery::extensions()),
@@ -140,15 +147,15 @@ async fn handle(app: &App, action: Action<'_>, request: &Request, body: &mut Req
         Action::ListReferrers(name, digest) => referrers::list(app, request, name, digest).await,
         Action::GetManifest(name, reference) => manifests::get(app, request, name, reference).await,
         Action::HeadManifest(name, reference) => manifests::head(app, request, name, reference).await,
-        Action::PutManifest(name, reference) => manifests::put(app, request, body, name, reference).await,
+        Action::PutManifest(name, reference) => manifests::put(app, request, body, permits, name, reference).await,
         Action::DeleteManifest(name, reference) => manifests::delete(app, request, name, reference).await,
         Action::GetBlob(name, digest) => blobs::get(app, request, name, digest).await,
         Action::HeadBlob(name, digest) => blobs::head(app, request, name, digest).await,
         Action::DeleteBlob(name, digest) => blobs::delete(app, request, name, digest).await,
-        Action::BeginUpload(name) => uploads::begin(app, request, body, name).await,
+        Action::BeginUpload(name) => uploads::begin(app, request, body, permits, name).await,
         Action::UploadProgress(name, id) => uploads::progress(app, request, name, id),
-        Action::AppendUpload(name, id) => uploads::append(app, request, body, name, id).await,
-        Action::CloseUpload(name, id) => uploads::close(app, request, body, name, id).await,
+        Action::AppendUpload(name, id) => uploads::append(app, request, body, permits, name, id).await,
+        Action::CloseUpload(name, id) => uploads::close(app, request, body, permits, name, id).await,
         Action::CancelUpload(name, id) => uploads::cancel(app, request, name, id).await,
         Action::Live => Ok(health::live()),
         Action::Ready => Ok(health::ready(app)),

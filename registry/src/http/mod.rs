@@ -9,6 +9,7 @@ mod body;
 mod challenge;
 mod conditional;
 mod content_range;
+mod costs;
 mod dispatch;
 mod error;
 mod file_read;

@@ -14,7 +14,7 @@ use super::*;
 use crate::access::Access;
 use crate::oci::{Algorithm, Digest};
 use crate::service::{Progress, Start, Started};
-use crate::testing::Fixture;
+use crate::testing::{Fixture, incoming};
 use crate::{config, server};
 
 /// Longer than any step takes on a busy machine.
@@ -118,17 +118,10 @@ async fn a_client_that_leaves_after_a_closing_put_without_a_body_has_pushed() {
     for number in 0..CLIENTS {
         let (bytes, digest) = content(number);
         let id = site.session().await;
-        let mut body = futures_util::stream::iter([Ok(bytes)]);
+        let body = futures_util::stream::iter([Ok(bytes)]);
         let (registry, repository) = (&site.fixture.registry, &site.fixture.repository);
         registry
-            .append_upload(
-                &crate::service::Caller::local(),
-                repository,
-                &id,
-                crate::service::Chunk::Stream,
-                None,
-                &mut body,
-            )
+            .append_upload(&crate::service::Caller::local(), repository, &id, incoming(registry, body).await)
             .await
             .unwrap();
         site.send(&format!("PUT /v2/a/blobs/uploads/{id}?digest={digest}"), 0, b"").await;

@@ -18,6 +18,7 @@ use super::arriving::Arriving;
 use super::buffers::Share;
 use super::place::Place;
 use super::shared::Shared;
+use crate::resources::Resource;
 
 /// Health checks of the registry and the portal. They need no place among the connections, and take no time.
 const HEALTH: [&str; 2] = ["/livez", "/readyz"];
@@ -57,7 +58,7 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
                 return Ok(busy(version, used_up).map(|body| in_flight.watch(body, share, None)));
             }
             let Some(room) = share.request(head_bytes(&request)).await else {
-                let busy = busy(version, UsedUp::Pool("requests"));
+                let busy = busy(version, UsedUp::Pool(Resource::Requests.name()));
                 return Ok(busy.map(|body| in_flight.watch(body, share, None)));
             };
             let mut request = request.map(|body| Body::new(Arriving::new(body, activity)));

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::HeadLog;
 use super::activity::Activity;
+use crate::resources::Resource;
 
 /// Connections beyond the limit at once, for health checks.
 pub(super) const PROBES: usize = 16;
@@ -48,8 +49,8 @@ enum State {
 impl Places {
     pub(super) fn new(max_connections: usize, patience: Duration) -> Self {
         Places {
-            connections: Pool::with_waiting("connections", max_connections, WAITING, patience),
-            probes: Pool::with_waiting("health checks", PROBES, 1, patience),
+            connections: Pool::with_waiting(Resource::Connections.name(), max_connections, WAITING, patience),
+            probes: Pool::with_waiting(Resource::HealthChecks.name(), PROBES, 1, patience),
         }
     }
 

@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use content_store::{CommitUploadError, UploadId};
+use serving::Permit;
 use tokio::task::JoinError;
 
 use super::sessions::{Outcome, Owner, WriteLock};
-use super::uploads::{ByteChunks, Chunk};
+use super::uploads::{ByteChunks, Chunk, IncomingBody};
 use super::{Caller, Error, Registry};
 use crate::catalog::CatalogState;
 use crate::catalog::command::Command;
@@ -22,25 +23,23 @@ pub struct Closed {
 
 impl Registry {
     /// Handles PUT: appends the rest, verifies the whole, and links it into the repository.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the request, and named alike in all of them")]
     pub async fn close_upload<B: ByteChunks + 'static>(
         self: &Arc<Self>,
         caller: &Caller,
         repository: &RepositoryName,
         id: &UploadId,
         digest: Digest,
-        chunk: Chunk,
-        length: Option<u64>,
-        body: B,
+        body: IncomingBody<B>,
     ) -> Result<Closed, Error> {
+        let IncomingBody { chunk, length, bytes, permit } = body;
         // A PUT without a body is often the retry of one whose answer was lost. It waits for the first to end.
         let waits = chunk != Chunk::Stream || length == Some(0);
-        let lock = match self.acquire_for_closing(caller, repository, id, &digest, waits).await? {
+        let lock = match self.acquire_for_closing(&Owner::new(caller, repository), id, &digest, waits, permit).await? {
             ControlFlow::Continue(lock) => lock,
             ControlFlow::Break(closed) => return Ok(closed),
         };
         let (registry, session) = (Arc::clone(self), Arc::clone(&lock.session));
-        let work = async move { registry.fill_and_publish(lock, digest, chunk, length, body).await };
+        let work = async move { registry.fill_and_publish(lock, digest, chunk, length, bytes).await };
         let closed = self.run_as_task(work).await.inspect_err(|_| session.end_closing())??;
         tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
             digest = %closed.digest, "an upload became a blob");
@@ -53,11 +52,10 @@ impl Registry {
         caller: &Caller,
         repository: &RepositoryName,
         digest: Digest,
-        length: Option<u64>,
-        body: B,
+        body: IncomingBody<B>,
     ) -> Result<Closed, Error> {
         let (registry, by, owner) = (Arc::clone(self), caller.clone(), repository.clone());
-        let work = async move { registry.push_at_once(&by, &owner, digest, length, body).await };
+        let work = async move { registry.push_at_once(&by, &owner, digest, body).await };
         let closed = self.run_as_task(work).await??;
         tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, digest = %closed.digest,
             "a blob was uploaded at once");
@@ -69,17 +67,17 @@ impl Registry {
         caller: &Caller,
         repository: &RepositoryName,
         digest: Digest,
-        length: Option<u64>,
-        body: B,
+        body: IncomingBody<B>,
     ) -> Result<Closed, Error> {
+        let IncomingBody { chunk, length, bytes, permit } = body;
         let Some(algorithm) = digest.algorithm() else {
             return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
         };
         let session = self.new_session(caller, repository, Some(algorithm)).await?;
         // No client knows its id, so it ends with this request, whatever the outcome.
         let _goes = Ephemeral { registry: Arc::clone(self), owner: session.owner.clone(), id: session.id.clone() };
-        let lock = self.acquire(caller, &session, false).await?;
-        self.fill_and_publish(lock, digest, Chunk::Stream, length, body).await
+        let lock = self.acquire(&session, false, permit).await?;
+        self.fill_and_publish(lock, digest, chunk, length, bytes).await
     }
 
     /// Runs the end of a push as a task, so that a client may leave once it has sent everything. If a client leaves
@@ -99,22 +97,21 @@ impl Registry {
     /// waiters that disconnect; otherwise their number would be unlimited.
     async fn acquire_for_closing(
         self: &Arc<Self>,
-        caller: &Caller,
-        repository: &RepositoryName,
+        owner: &Owner,
         id: &UploadId,
         digest: &Digest,
         waits: bool,
+        permit: Permit,
     ) -> Result<ControlFlow<Closed, WriteLock>, Error> {
-        let owner = Owner::new(caller, repository);
-        let lock = match self.sessions.find(&owner, id) {
+        let lock = match self.sessions.find(owner, id) {
             Ok(_) if digest.algorithm().is_none() => {
                 return Err(Error::AlgorithmUnsupported(digest.algorithm_name().to_owned()));
             }
-            Ok(session) => self.acquire(caller, &session, waits).await,
+            Ok(session) => self.acquire(&session, waits, permit).await,
             Err(error) => Err(error),
         };
         match lock {
-            Err(Error::UploadUnknown) => self.closed_before(&owner, id, digest.clone()).await.map(ControlFlow::Break),
+            Err(Error::UploadUnknown) => self.closed_before(owner, id, digest.clone()).await.map(ControlFlow::Break),
             lock => lock.map(ControlFlow::Continue),
         }
     }

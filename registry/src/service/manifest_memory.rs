@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Caller, Error, Registry};
+use crate::resources::Resource;
 
 /// Largest manifest that needs no permit, like nearly all of them. The server limits the number of requests.
 pub const SMALL_MANIFEST: u64 = 32 * 1024;
@@ -55,7 +56,7 @@ struct State {
 }
 
 /// The name of the pool in errors.
-const WHAT: &str = "large manifests";
+const WHAT: &str = Resource::LargeManifests.name();
 
 /// The permission to keep a manifest in memory. It stays with the manifest's bytes, also if the client leaves.
 #[derive(Debug)]
@@ -176,7 +177,13 @@ impl Registry {
     }
 
     /// A permit for a manifest above [`SMALL_MANIFEST`], to be taken before its bytes are read.
+    ///
+    /// Errors: [`Error::ManifestTooLarge`], before any wait, and [`Error::UsedUp`].
     pub async fn manifest_memory(&self, caller: &Caller, bytes: u64) -> Result<MemoryPermit, Error> {
+        let limit = self.limits.max_manifest_size;
+        if bytes > limit {
+            return Err(Error::ManifestTooLarge { limit });
+        }
         Ok(self.manifest_memory.acquire(caller.holder, bytes).await?)
     }
 }

@@ -16,6 +16,7 @@ use crate::catalog::command::{Command, CommitError, Precondition};
 use crate::catalog::fact::{Annotations, ManifestRecord};
 use crate::oci::manifest::{MAX_ANNOTATIONS, Manifest, ParseError, Referenced};
 use crate::oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
+use crate::resources::Resource;
 
 /// Most referenced digests in a log line. Images have fewer.
 const MAX_LOGGED: usize = 32;
@@ -93,7 +94,7 @@ impl Registry {
         }
         self.check_store()?;
         let permit = timeout(PERMIT_PATIENCE, Arc::clone(&self.manifest_pushes).acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else { return Err(UsedUp::Pool("manifests").into()) };
+        let Ok(Ok(permit)) = permit else { return Err(UsedUp::Pool(Resource::Manifests.name()).into()) };
         let most = self.limits.max_references;
         let (digest, manifest, push) = if push.body.len() as u64 > SMALL_MANIFEST {
             tokio::task::spawn_blocking(move || understand(push, most)).await??

@@ -4,6 +4,7 @@
 //! to the catalog -> answer. A crash before the commit leaves an unreferenced file, which the next sweep removes.
 
 mod acknowledge;
+mod admission;
 mod blobs;
 mod caller;
 mod closing;
@@ -35,9 +36,11 @@ use crate::catalog::Catalog;
 use crate::content::LocalContent;
 use crate::oci::{Digest, RepositoryName};
 use crate::placement::{Durability, Remote};
+use crate::resources::Resource;
 use crate::telemetry::metrics::Metrics;
 use staging::Staging;
 
+pub use admission::Permits;
 pub use blobs::{Blob, ColdBlob, Found};
 pub use caller::Caller;
 pub use closing::Closed;
@@ -49,7 +52,7 @@ pub use manifests::{ManifestContent, ManifestInfo, ManifestPush, PushedManifest}
 pub use mount::MayPull;
 pub use overview::{Overview, RepositoryOverview, TagOverview};
 pub use referrers::{Descriptor, Referrers};
-pub use uploads::{ByteChunks, Chunk, Start, Started};
+pub use uploads::{ByteChunks, Chunk, IncomingBody, Start, Started};
 
 /// Limits and switches set by the operator. Each has a configuration key of the same name.
 #[derive(Clone, Debug)]
@@ -129,7 +132,7 @@ impl Registry {
         Registry {
             grace: GraceTable::new(limits.grace),
             sync_turns: sync_turns::SyncTurns::default(),
-            transfers: Pool::new("request bodies", limits.max_transfers, limits.permit_patience),
+            transfers: Pool::new(Resource::Bodies.name(), limits.max_transfers, limits.permit_patience),
             manifest_memory: manifest_memory::ManifestMemory::new(),
             manifest_pushes: Arc::new(Semaphore::new(MANIFEST_PUSHES)),
             large_reads: Arc::new(Semaphore::new(LARGE_READS)),
@@ -172,11 +175,6 @@ impl Registry {
     /// The catalog, for maintenance and status.
     pub fn catalog(&self) -> &Catalog {
         &self.content.catalog
-    }
-
-    /// The permits for request bodies. Bodies that hold one must come at a least rate while they are short.
-    pub fn transfers(&self) -> &Arc<Pool> {
-        &self.transfers
     }
 
     /// The content store, for maintenance and status.

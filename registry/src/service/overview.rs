@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::{Error, Registry};
 use crate::catalog::Catalog;
 use crate::oci::{Digest, RepositoryName, Tag};
+use crate::resources::Resource;
 
 /// Repositories on one page.
 const REPOSITORIES: usize = 50;
@@ -32,7 +33,7 @@ const PAGES: usize = 16;
 /// Most requests that read or wait. Others are refused.
 const WAITING: usize = 32;
 /// The answer to those.
-const BUSY: UsedUp = UsedUp::Pool("requests for this page");
+const BUSY: UsedUp = UsedUp::Pool(Resource::StartPage.name());
 
 /// A page of repositories in byte order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use super::staging::{Staged, Staging};
 use super::{Caller, Error, Limits};
 use crate::access::Identity;
 use crate::oci::{Digest, RepositoryName};
+use crate::resources::Resource;
 
 /// How long a closed session is remembered, so that a PUT repeated after a lost 201 gets its 201.
 const REMEMBER_CLOSED: Duration = Duration::from_mins(15);
@@ -127,7 +128,7 @@ pub(super) type Guard = OwnedMutexGuard<Option<Upload>>;
 pub(super) struct WriteLock {
     pub(super) session: Arc<Session>,
     pub(super) guard: Guard,
-    pub(super) _transfer: Permit,
+    pub(super) _permit: Permit,
 }
 
 impl AsMut<Upload> for WriteLock {
@@ -228,7 +229,7 @@ impl Session {
 
 impl Sessions {
     pub(super) fn new(limits: &Limits) -> Self {
-        let places = Pool::new("open uploads", limits.max_uploads, limits.permit_patience);
+        let places = Pool::new(Resource::Uploads.name(), limits.max_uploads, limits.permit_patience);
         Sessions { places, open: Mutex::default(), closed: Mutex::default() }
     }
 

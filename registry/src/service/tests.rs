@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use content_store::{StoreError, faults};
 use serving::{Holder, UsedUp};
 
-use super::sessions::{Owner, Sessions};
+use super::sessions::Sessions;
 use super::{Caller, Error, MayPull, Start, Started};
 use crate::catalog::local::journal::{Disk, SystemDisk};
 use crate::oci::{Reference, RepositoryName};
+use crate::resources::Resource;
 use crate::testing::Fixture;
 
 const GRACE: Duration = Duration::from_hours(1);
@@ -109,20 +110,13 @@ async fn idle_sessions_of_the_client_with_most_yield_unless_one_is_in_use() {
 async fn bodies_of_one_client_leave_half_of_the_permits_to_others() {
     let fixture = Fixture::new(GRACE);
     let most = fixture.registry.limits().max_transfers / 2;
-    let mut locks = Vec::new();
-    for number in 0..=most {
-        let Ok(Started::Session(progress)) = begin(&fixture, 9).await else { panic!("no session") };
-        let session =
-            fixture.registry.sessions.find(&Owner::new(&Caller::local(), &fixture.repository), &progress.id).unwrap();
-        match fixture.registry.acquire(&client(1), &session, false).await {
-            Ok(lock) => locks.push(lock),
-            Err(error) => assert!(number == most && matches!(error, Error::UsedUp(UsedUp::Share(_))), "{error}"),
-        }
-        if number == most {
-            assert_eq!(locks.len(), most);
-            assert!(fixture.registry.acquire(&client(2), &session, false).await.is_ok());
-        }
+    let mut held = Vec::new();
+    for _ in 0..most {
+        held.push(fixture.registry.admit(&client(1), &[Resource::Bodies], None).await.unwrap());
     }
+    let refused = fixture.registry.admit(&client(1), &[Resource::Bodies], None).await;
+    assert!(matches!(refused, Err(Error::UsedUp(UsedUp::Share(_)))), "{refused:?}");
+    fixture.registry.admit(&client(2), &[Resource::Bodies], None).await.unwrap().body().unwrap();
 }
 
 /// Clients that sent large manifests and left returned their permits at once, and the manifests filled the memory.

@@ -1,6 +1,6 @@
 //! Uploads in progress: begin, append, status, cancel (end-4, 5, 13, 14). `closing` turns them into blobs.
 //!
-//! What limits an upload: `new_session` may refuse a session, and `acquire` a body. `fill` checks the place of a chunk
+//! What limits an upload: `new_session` may refuse a session, and `admission` a body. `fill` checks the place of a chunk
 //! and its stated length, and `upload_body` the length as the bytes arrive.
 
 use std::sync::Arc;
@@ -53,6 +53,19 @@ pub enum Chunk {
         /// Offset of the last byte.
         last: u64,
     },
+}
+
+/// A request body on its way into an upload.
+#[derive(Debug)]
+pub struct IncomingBody<B> {
+    /// Its position in the blob.
+    pub chunk: Chunk,
+    /// Its length in bytes, if the request states it.
+    pub length: Option<u64>,
+    /// Its bytes.
+    pub bytes: B,
+    /// The permit for the thread that writes it.
+    pub permit: Permit,
 }
 
 impl Registry {
@@ -196,20 +209,19 @@ impl Registry {
         Ok(())
     }
 
-    /// Handles PATCH: appends a chunk. `length` is the body's length, if the request states it.
+    /// Handles PATCH: appends a chunk.
     pub async fn append_upload<B: ByteChunks>(
         &self,
         caller: &Caller,
         repository: &RepositoryName,
         id: &UploadId,
-        chunk: Chunk,
-        length: Option<u64>,
-        body: &mut B,
+        body: IncomingBody<B>,
     ) -> Result<Progress, Error> {
+        let IncomingBody { chunk, length, mut bytes, permit } = body;
         let session = self.sessions.find(&Owner::new(caller, repository), id)?;
-        let lock = self.acquire(caller, &session, chunk != Chunk::Stream).await?;
+        let lock = self.acquire(&session, chunk != Chunk::Stream, permit).await?;
         let turns = self.sync_turns.of(caller.address);
-        self.fill(lock, chunk, length, Some(turns), body).await?;
+        self.fill(lock, chunk, length, Some(turns), &mut bytes).await?;
         let progress = session.progress();
         tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
             offset = progress.offset, "an upload was appended to");
@@ -220,17 +232,16 @@ impl Registry {
     /// offset decides. A stream is refused instead, since the order of two streams is undefined.
     pub(super) async fn acquire(
         &self,
-        caller: &Caller,
         session: &Arc<Session>,
         waits: bool,
+        permit: Permit,
     ) -> Result<WriteLock, Error> {
-        let transfer = self.transfers.take(caller.holder).await?;
         let upload = Arc::clone(&session.upload);
         let guard = match waits {
             true => upload.lock_owned().await,
             false => upload.try_lock_owned().map_err(|_| Error::UploadBusy(session.progress()))?,
         };
-        let lock = WriteLock { session: Arc::clone(session), guard, _transfer: transfer };
+        let lock = WriteLock { session: Arc::clone(session), guard, _permit: permit };
         if !session.is_open() {
             return Err(Error::UploadUnknown);
         }

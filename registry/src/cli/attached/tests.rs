@@ -11,6 +11,7 @@ use crate::cli::backend;
 use crate::oci::{Algorithm, Digest};
 use crate::placement;
 use crate::service::Error;
+use crate::testing::incoming;
 
 /// Longer than any step takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,11 +55,11 @@ impl Running {
     async fn push(&self, bytes: impl AsRef<[u8]>) -> Digest {
         let bytes = Bytes::copy_from_slice(bytes.as_ref());
         let digest = Digest::of(Algorithm::Sha256, &bytes);
-        let body = stream::iter([Ok::<_, Error>(bytes)]);
+        let body = incoming(&self.node.registry, stream::iter([Ok::<_, Error>(bytes)])).await;
         let repository = "a".parse().unwrap();
         self.node
             .registry
-            .upload_at_once(&crate::service::Caller::local(), &repository, digest.clone(), None, body)
+            .upload_at_once(&crate::service::Caller::local(), &repository, digest.clone(), body)
             .await
             .unwrap();
         digest

@@ -15,6 +15,7 @@ use crate::config::{Backend, ByteSize};
 use crate::data_dir::{DataDir, Kind, attached_portal};
 use crate::oci::{Algorithm, Digest};
 use crate::service::Error;
+use crate::testing::incoming;
 
 /// Longer than any step takes on a busy machine, and shorter than the limit of a flush.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -149,9 +150,9 @@ async fn what_was_pushed_last_is_at_the_attached_portal_when_all_has_stopped() {
     let registry = Arc::clone(&running.node.as_ref().unwrap().registry);
     let bytes = Bytes::from_static(b"the last push");
     let digest = Digest::of(Algorithm::Sha256, &bytes);
-    let body = stream::iter([Ok::<_, Error>(bytes)]);
+    let body = incoming(&registry, stream::iter([Ok::<_, Error>(bytes)])).await;
     registry
-        .upload_at_once(&crate::service::Caller::local(), &"a".parse().unwrap(), digest.clone(), None, body)
+        .upload_at_once(&crate::service::Caller::local(), &"a".parse().unwrap(), digest.clone(), body)
         .await
         .unwrap();
     drop(registry);

@@ -14,7 +14,8 @@ use crate::http::error::HttpError;
 use crate::http::headers::{DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, digest_value, etag, value, warning};
 use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::{Digest, InvalidTag, Reference, RepositoryName, Tag};
-use crate::service::{Blob, ByteChunks, Error, ManifestInfo, ManifestPush, MemoryPermit, SMALL_MANIFEST};
+use crate::resources::Resource;
+use crate::service::{Blob, ByteChunks, Error, ManifestInfo, ManifestPush, MemoryPermit, Permits, SMALL_MANIFEST};
 
 /// Handles GET. `Accept` is ignored: a manifest is sent as it was pushed.
 pub(in crate::http) async fn get(
@@ -74,6 +75,7 @@ pub(in crate::http) async fn put(
     app: &App,
     request: &Request,
     body: &mut RequestBody,
+    permits: Permits,
     repository: &RepositoryName,
     reference: &Reference,
 ) -> Answer {
@@ -81,10 +83,7 @@ pub(in crate::http) async fn put(
     let limit = app.registry.limits().max_manifest_size;
     let tags = tags(request, reference, app.registry.limits().max_tags_per_put)?;
     let digest = digest_parameter(request, reference)?;
-    if request.content_length().is_some_and(|length| length > limit) {
-        return Err(fail(Error::ManifestTooLarge { limit }));
-    }
-    let (body, memory) = read(app, request, body, limit).await.map_err(&fail)?;
+    let (body, memory) = read(app, request, body, permits.manifest(), limit).await.map_err(&fail)?;
     let push = ManifestPush {
         reference: reference.clone(),
         digest,
@@ -111,19 +110,15 @@ pub(in crate::http) async fn put(
     Ok(response)
 }
 
-/// Reads the whole body, with a permit if it is large. Fails as soon as the body exceeds the limit, or comes too slowly
-/// for a permit that others wait for.
+/// Reads the whole body. One that gets large without a permit, since its length was not stated, takes one then. Fails as
+/// soon as the body exceeds the limit, or comes too slowly for a permit that others wait for.
 async fn read(
     app: &App,
     request: &Request,
     body: &mut RequestBody,
+    mut permit: Option<MemoryPermit>,
     limit: u64,
 ) -> Result<(Bytes, Option<MemoryPermit>), Error> {
-    let mut permit = match request.content_length() {
-        // Nothing of the body is read, and so buffered, before the permit is there.
-        Some(length) if length > SMALL_MANIFEST => Some(app.registry.manifest_memory(&request.caller, length).await?),
-        _ => None,
-    };
     let mut whole = Vec::new();
     let mut body = chunks(body);
     while let Some(data) = next(&mut body, permit.as_ref(), whole.len()).await? {
@@ -134,7 +129,7 @@ async fn read(
         if length > SMALL_MANIFEST && permit.is_none() {
             let memory = app.registry.manifest_memory(&request.caller, limit).await;
             // A client that has begun to send is not told to slow down.
-            permit = Some(memory.map_err(|_| UsedUp::Pool("large manifests"))?);
+            permit = Some(memory.map_err(|_| UsedUp::Pool(Resource::LargeManifests.name()))?);
         }
         whole.extend_from_slice(&data);
     }

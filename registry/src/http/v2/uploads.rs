@@ -21,21 +21,21 @@ use crate::http::headers::{
 use crate::http::login::NARROW;
 use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::{Algorithm, Digest, RepositoryName};
-use crate::service::{Error, MayPull, Progress, Start, Started};
+use crate::service::{Chunk, Error, IncomingBody, MayPull, Permits, Progress, Start, Started};
 
 /// Handles POST: begins a session, mounts a blob, or stores a whole blob.
 pub(in crate::http) async fn begin(
     app: &App,
     request: &Request,
     body: &mut RequestBody,
+    permits: Permits,
     repository: &RepositoryName,
 ) -> Answer {
     let fail = in_repository(repository);
-    body.hold_to_rate(app.registry.transfers());
     if let Some(digest) = request.query.get("digest") {
         let digest = parse_digest(digest)?;
-        let (length, chunks) = (request.content_length(), OwnChunks::take(body));
-        let closed = app.registry.upload_at_once(&request.caller, repository, digest, length, chunks).await;
+        let body = incoming(request, Chunk::Stream, OwnChunks::take(body), permits).map_err(&fail)?;
+        let closed = app.registry.upload_at_once(&request.caller, repository, digest, body).await;
         return Ok(stored(repository, &closed.map_err(fail)?.digest));
     }
     let start = start(app, request)?;
@@ -115,15 +115,14 @@ pub(in crate::http) async fn append(
     app: &App,
     request: &Request,
     body: &mut RequestBody,
+    permits: Permits,
     repository: &RepositoryName,
     id: Option<&UploadId>,
 ) -> Answer {
     let (fail, id) = (in_repository(repository), require_id(repository, id)?);
     let chunk = request.chunk(|| app.registry.upload_progress(&request.caller, repository, id)).map_err(&fail)?;
-    let length = request.content_length();
-    body.hold_to_rate(app.registry.transfers());
-    let (caller, mut body) = (&request.caller, chunks(body));
-    let progress = app.registry.append_upload(caller, repository, id, chunk, length, &mut body).await.map_err(&fail)?;
+    let body = incoming(request, chunk, chunks(body), permits).map_err(&fail)?;
+    let progress = app.registry.append_upload(&request.caller, repository, id, body).await.map_err(&fail)?;
     Ok(session_at(app, StatusCode::ACCEPTED, repository, &progress))
 }
 
@@ -132,6 +131,7 @@ pub(in crate::http) async fn close(
     app: &App,
     request: &Request,
     body: &mut RequestBody,
+    permits: Permits,
     repository: &RepositoryName,
     id: Option<&UploadId>,
 ) -> Answer {
@@ -143,11 +143,13 @@ pub(in crate::http) async fn close(
         (Some(_), Some(_)) => return Err(HttpError::digest_invalid("the closing PUT accepts only one ?digest=")),
     };
     let chunk = request.chunk(|| app.registry.upload_progress(&request.caller, repository, id)).map_err(&fail)?;
-    let length = request.content_length();
-    body.hold_to_rate(app.registry.transfers());
-    let (caller, chunks) = (&request.caller, OwnChunks::take(body));
-    let closed = app.registry.close_upload(caller, repository, id, digest, chunk, length, chunks).await;
+    let body = incoming(request, chunk, OwnChunks::take(body), permits).map_err(&fail)?;
+    let closed = app.registry.close_upload(&request.caller, repository, id, digest, body).await;
     Ok(stored(repository, &closed.map_err(&fail)?.digest))
+}
+
+fn incoming<B>(request: &Request, chunk: Chunk, bytes: B, permits: Permits) -> Result<IncomingBody<B>, Error> {
+    Ok(IncomingBody { chunk, length: request.content_length(), bytes, permit: permits.body()? })
 }
 
 /// The session id. One that this registry cannot have made is answered like any unknown id.

@@ -19,6 +19,7 @@ use crate::oci::{Algorithm, Digest, Reference};
 use crate::placement::Settings;
 use crate::placement::eviction::pass;
 use crate::service::{Blob, ColdBlob, Error, Found, MayPull, Start};
+use crate::testing::incoming;
 use crate::{admin, gc};
 
 impl Node {
@@ -427,8 +428,9 @@ async fn uploads_wait_while_too_much_is_not_placed() {
     node.faults.always(Call::Put, Fault::Fail(unavailable));
     node.start();
     let (caller, large) = (crate::service::Caller::local(), Bytes::from_static(b"more than ten"));
-    let (name, body) = (Digest::of(Algorithm::Sha256, &large), futures_util::stream::iter([Ok::<_, Error>(large)]));
-    let pushed = node.fixture.registry.upload_at_once(&caller, &node.fixture.repository, name, None, body).await;
+    let name = Digest::of(Algorithm::Sha256, &large);
+    let body = incoming(&node.fixture.registry, futures_util::stream::iter([Ok::<_, Error>(large)])).await;
+    let pushed = node.fixture.registry.upload_at_once(&caller, &node.fixture.repository, name, body).await;
     assert!(matches!(pushed, Err(Error::StagingFull)), "{pushed:?}");
     let digest = node.fixture.push_blob(b"ten bytes!").await;
     let begun = node
