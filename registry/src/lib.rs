@@ -1,4 +1,4 @@
-//! Skyberth, an OCI container registry that survives the loss of any machine, portal or provider.
+//! Skyberth, an OCI container registry, which can keep copies of its content on Skynet portals.
 //!
 //! Calls go down only: [`http`] parses requests and renders answers, [`access`] says who may do what, [`service`] does
 //! what a registry does, [`placement`] keeps copies elsewhere, and [`fetch`] brings content back from them. Below these is

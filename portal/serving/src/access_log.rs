@@ -98,8 +98,8 @@ impl Drop for Watched {
 /// The status by which a request is counted that ended before its answer; nginx has the same. No client sees it.
 pub const CLIENT_LEFT: u16 = 499;
 
-/// A request whose answer is being made, with its line for the log. If this is dropped before the answer is there, because
-/// the client left or a stop cut the request, `abandoned` is called.
+/// A request whose answer is being made, with its line for the log. If this is dropped before the answer is there,
+/// because the client left or a stop cut the request, `abandoned` is called.
 #[derive(Debug)]
 pub struct Pending<L, F: FnOnce(Option<L>)> {
     line: Option<L>,

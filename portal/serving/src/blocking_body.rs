@@ -5,8 +5,8 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
-/// Frames between the socket and the thread, each of at most 128 KiB: one is read while another is written. Two more are
-/// in flight, at either end.
+/// Frames between the socket and the thread, each of at most 128 KiB: one is read while another is written. Two more
+/// are in flight, at either end.
 const DEPTH: usize = 2;
 
 /// The frames of a body, for a thread that may block.

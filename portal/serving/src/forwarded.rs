@@ -56,8 +56,8 @@ pub(crate) fn origin(headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -
     Origin { proto, host: parameter(element, "host"), port: None }
 }
 
-/// The elements of a list header over all its lines. Bytes that are no text spoil only the element that they stand in: a
-/// client that sends one must not hide what the proxy appends.
+/// The elements of a list header over all its lines. Bytes that are no text spoil only the element that they stand in:
+/// a client that sends one must not hide what the proxy appends.
 fn elements(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> {
     headers.get_all(name).iter().flat_map(|line| {
         let text = String::from_utf8_lossy(line.as_bytes());

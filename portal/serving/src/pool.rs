@@ -1,8 +1,8 @@
 //! Pools of permits for what clients use at once, with a share for each client.
 //!
 //! One client holds at most half of a pool. Beyond that it waits for its own permits, and the other half is left to
-//! others. A request waits a while for a permit, first come first served. There are as many places to wait as permits, with
-//! shares of their own. A permit moves into the work that it is for, and is free again when the work has ended.
+//! others. A request waits a while for a permit, first come first served. There are as many places to wait as permits,
+//! with shares of their own. A permit moves into the work that it is for, and is free again when the work has ended.
 //!
 //! While more than three quarters of a pool are used, transfers that hold its permits must keep a least rate (see
 //! [`Pace`](crate::Pace)). So a client cannot keep a permit by sending a byte from time to time.

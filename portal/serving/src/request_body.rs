@@ -38,8 +38,8 @@ const MAX_DRAIN: usize = 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// A request's body. It ends with [`BodyError::Idle`] when no bytes arrive for the idle limit. The whole body may take
-/// any time. When it is dropped before its end, bytes that the client still sends are read for a while, so that the client
-/// sees the answer.
+/// any time. When it is dropped before its end, bytes that the client still sends are read for a while, so that the
+/// client sees the answer.
 #[derive(Debug)]
 pub struct RequestBody {
     /// `None` after it was taken.
@@ -58,8 +58,8 @@ struct Progress {
 }
 
 impl RequestBody {
-    /// Wraps `body` with an idle limit. `received` counts its bytes. With `expects_continue`, the client asked whether to
-    /// send, so it has nothing in flight that needs to be read.
+    /// Wraps `body` with an idle limit. `received` counts its bytes. With `expects_continue`, the client asked whether
+    /// to send, so it has nothing in flight that needs to be read.
     pub fn new(body: Body, idle: Duration, received: Counter, expects_continue: bool) -> Self {
         let progress = Arc::<Progress>::default();
         progress.ended.store(http_body::Body::is_end_stream(&body), Ordering::Relaxed);

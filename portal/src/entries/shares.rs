@@ -1,7 +1,8 @@
 //! The shares of clients in the table of entries: one of them alone cannot fill it.
 //!
-//! Entries never expire, so a full table would stay full for everybody. While it is at most half full, anybody may add as
-//! many as they like. Above that, one client may have added half of the limit, counted from the start of the process.
+//! Entries never expire, so a full table would stay full for everybody. While it is at most half full, anybody may add
+//! as many as they like. Above that, one client may have added half of the limit, counted from the start of the
+//! process.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -149,8 +149,8 @@ impl EntryStore {
         // 1. The record, beside. A crash: part of it in `tmp/`, swept at the next start; what stood stands.
         // 2. Its name. A crash: either of the two stands, whole.
         replace(&encode(entry), &temporary, &path, true)?;
-        // 3. The durability of the name. From here on it stands, and the caller may say so. If this fails the new one is
-        // read from now on, though a power cut may bring the old one back: nobody was told otherwise.
+        // 3. The durability of the name. From here on it stands, and the caller may say so. If this fails the new one
+        // is read from now on, though a power cut may bring the old one back: nobody was told otherwise.
         sync_directory(&directory).map_err(EntryStoreError::io("sync", &directory))
     }
 

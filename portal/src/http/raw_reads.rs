@@ -1,4 +1,5 @@
-//! `/skynet/basesector`, `/skynet/root`, `/skynet/trustless/basesector`: bytes of sectors, which clients check themselves.
+//! `/skynet/basesector`, `/skynet/root`, `/skynet/trustless/basesector`: bytes of sectors, which clients check
+//! themselves.
 
 use axum::body::Body;
 use bytes::Bytes;

@@ -1,4 +1,5 @@
-//! Media types by first bytes: the patterns of <https://mimesniff.spec.whatwg.org/> that Go's `DetectContentType` knows.
+//! Media types by first bytes: the patterns of <https://mimesniff.spec.whatwg.org/> that Go's `DetectContentType`
+//! knows.
 
 /// The number of first bytes that decide.
 pub(crate) const SNIFFED: usize = 512;

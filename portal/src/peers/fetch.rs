@@ -168,8 +168,8 @@ impl Fetch {
     }
 }
 
-/// Stores a verified sector, durably: readers get it from there, and a pin may reach it. The permit stays until the end,
-/// even if no reader waits any more.
+/// Stores a verified sector, durably: readers get it from there, and a pin may reach it. The permit stays until the
+/// end, even if no reader waits any more.
 async fn store(
     sectors: SectorStore,
     root: SectorRoot,

@@ -80,8 +80,8 @@ impl Portal {
     }
 
     /// Stores entries, one after the other until one is refused; those before it stay. An entry equal to the current
-    /// one is accepted, because clients repeat requests that got no answer. New entries count as those of `client`, and go
-    /// to peers unless `only_here`.
+    /// one is accepted, because clients repeat requests that got no answer. New entries count as those of `client`, and
+    /// go to peers unless `only_here`.
     pub(crate) async fn put_entries(
         &self,
         signed: Vec<SignedEntry>,

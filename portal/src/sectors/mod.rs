@@ -67,8 +67,8 @@ struct Shared {
 }
 
 impl SectorStore {
-    /// Opens the store below `root`, and makes missing directories. Its writers leave `reserve` bytes of the file system
-    /// free. Leftovers of uploads are removed.
+    /// Opens the store below `root`, and makes missing directories. Its writers leave `reserve` bytes of the file
+    /// system free. Leftovers of uploads are removed.
     pub(crate) fn open(root: &Path, size: SectorSize, reserve: u64) -> io::Result<Self> {
         let [sectors, incoming, quarantine] = ["sectors", "incoming", "quarantine"].map(|name| root.join(name));
         for directory in [&sectors, &incoming, &quarantine] {

@@ -66,7 +66,8 @@ impl Destination {
         batch.add(sector, root)?;
         // 1. All sectors. A crash up to here: sectors without a pin, swept.
         let held = batch.finish()?;
-        // 2. The pin. From here on the skyfile stays. A crash before the answer: the client does not know, and repeats it.
+        // 2. The pin. From here on the skyfile stays. A crash before the answer: the client does not know, and repeats
+        // it.
         self.pins.add(&skylink)?;
         drop(held);
         Ok(skylink)

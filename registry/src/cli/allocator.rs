@@ -1,8 +1,8 @@
 //! How much freed memory the allocator of glibc keeps.
 
-/// Bytes of freed memory at the end of a heap that are kept. A body is sent in frames of 128 KiB, which is also the usual
-/// threshold. So each frame went back to the system, and each new one cost page faults: pulls over HTTP/2 took half as
-/// long again.
+/// Bytes of freed memory at the end of a heap that are kept. A body is sent in frames of 128 KiB, which is also the
+/// usual threshold. So each frame went back to the system, and each new one cost page faults: pulls over HTTP/2 took
+/// half as long again.
 #[cfg(target_env = "gnu")]
 const KEPT: libc::c_int = 1 << 20;
 /// Allocations from this size on are mappings of their own, and go back to the system when they are freed.

@@ -34,7 +34,7 @@ use crate::admin;
 use crate::admin::client::NotAnswering;
 use crate::config::{Config, Flags, Loaded, Program};
 
-/// An OCI container registry that survives the loss of any machine, portal or provider.
+/// An OCI container registry, which can keep copies of its content on Skynet portals, and a Skynet portal.
 #[derive(Parser)]
 #[command(name = "skyberth", version = VERSION, arg_required_else_help = true)]
 struct Cli {
@@ -212,8 +212,8 @@ impl Settings {
         Ok(loaded)
     }
 
-    /// Reads the configuration for a command that writes to the data directory. The command runs as the directory's owner,
-    /// never as root, since the node could not read root's files.
+    /// Reads the configuration for a command that writes to the data directory. The command runs as the directory's
+    /// owner, never as root, since the node could not read root's files.
     fn load_to_operate(&self) -> anyhow::Result<Loaded> {
         let mut loaded = self.load(None)?;
         let (run_as, data) = (loaded.config.server.run_as, &mut loaded.config.storage.data);

@@ -37,8 +37,8 @@ pub struct Portal {
     ///
     /// They are parsed in memory, where they take several times as much.
     pub max_metadata: ByteSize,
-    /// Uploads whose bodies are received at once. Each takes about 6 MiB. [One client](explanation/shares.md) has half of
-    /// them at most.
+    /// Uploads whose bodies are received at once. Each takes about 6 MiB. [One client](explanation/shares.md) has half
+    /// of them at most.
     pub max_uploads: usize,
     /// Zip and tar archives made and sent at once. [One client](explanation/shares.md) has half of them at most.
     pub max_archives: usize,
@@ -59,8 +59,8 @@ pub struct Portal {
     ///
     /// Ten seconds' worth may come at once.
     pub lookup_rate: u32,
-    /// Registry entries kept; further ones get 507. Each takes a small file. While more than half are used, one address or
-    /// API key gets 429 once it has added half.
+    /// Registry entries kept; further ones get 507. Each takes a small file. While more than half are used, one address
+    /// or API key gets 429 once it has added half.
     pub max_entries: u64,
     /// URLs of other portals, the peers. This portal asks them for missing content and registry entries, and sends them
     /// each new entry. Each of them must name all the others.

@@ -37,7 +37,8 @@ pub struct Registry {
     pub page_size: usize,
     /// Most `tag` parameters on one manifest PUT.
     pub max_tags_per_put: usize,
-    /// Upload sessions open at once, over all repositories. [One client](explanation/shares.md) has half of them at most.
+    /// Upload sessions open at once, over all repositories. [One client](explanation/shares.md) has half of them at
+    /// most.
     pub max_uploads: usize,
     /// Bodies of blobs received at once. Each takes a thread and about 1 MiB of buffers.
     /// [One client](explanation/shares.md) has half of them at most.

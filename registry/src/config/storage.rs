@@ -27,7 +27,8 @@ pub struct Storage {
     /// Bytes of local content above which the least recently used is evicted. Only content that was read back from the
     /// portals is evicted. 0: nothing is evicted.
     pub cache_size: ByteSize,
-    /// Most bytes that are not on the portals yet, with those of unfinished uploads; beyond it, uploads and manifests get
+    /// Most bytes that are not on the portals yet, with those of unfinished uploads; beyond it, uploads and manifests
+    /// get
     /// 503. Larger blobs cannot be pushed. 0: only the disk limits them.
     pub staging_limit: ByteSize,
     /// Pieces of content uploaded to the portals at once, and removals in flight at each portal.

@@ -13,8 +13,8 @@ pub(crate) const PARTS: [&str; 10] =
 /// Directory that mkfs makes at the root of a file system.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
-/// True without content. These entries do not count: `lost+found`, which a new ext4 file system has, the two files that a
-/// crash may leave before the marker exists, and empty parts, since other file systems may be mounted there.
+/// True without content. These entries do not count: `lost+found`, which a new ext4 file system has, the two files that
+/// a crash may leave before the marker exists, and empty parts, since other file systems may be mounted there.
 pub(super) fn is_empty(path: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(path)? {
         let name = entry?.file_name();

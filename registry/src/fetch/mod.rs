@@ -1,5 +1,5 @@
-//! Reads content that is not on this node from the backend. One fetch serves all readers and fills a file, which becomes
-//! the local one when it is complete. No byte leaves before its unit is verified.
+//! Reads content that is not on this node from the backend. One fetch serves all readers and fills a file, which
+//! becomes the local one when it is complete. No byte leaves before its unit is verified.
 
 mod error;
 mod lost_copy;

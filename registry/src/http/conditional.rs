@@ -24,8 +24,8 @@ pub(crate) fn range_applies(headers: &HeaderMap, digest: &Digest) -> bool {
     serving::range_applies(headers, Some(&etag(digest)))
 }
 
-/// The condition of a PUT or DELETE, if it has one. With `If-Match` on a tag, clients avoid overwriting or deleting each
-/// other's push.
+/// The condition of a PUT or DELETE, if it has one. With `If-Match` on a tag, clients avoid overwriting or deleting
+/// each other's push.
 pub(crate) fn precondition(headers: &HeaderMap) -> Option<Precondition> {
     let versions = |name, may_be_weak| {
         Some(match entity_tags(headers, name)? {

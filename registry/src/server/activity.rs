@@ -121,7 +121,8 @@ impl Activity {
         state.is_checked.then_some(state.bare_lf)
     }
 
-    /// True if the next head must wait: a request without a body has no answer yet. Then it wakes the reader once it has.
+    /// True if the next head must wait: a request without a body has no answer yet. Then it wakes the reader once it
+    /// has.
     pub(super) fn head_waits(&self, cx: &Context<'_>) -> bool {
         let mut state = self.state();
         let waits = state.open > 0 && !state.body_expected;

@@ -41,8 +41,8 @@ impl LineEnds {
         self.state == State::End
     }
 
-    /// Reads bytes up to the end of the head: returns their number, and true if one of them is a bare LF. The parser would
-    /// treat it as a line end, but a proxy in front might not (RFC 9112 2.2).
+    /// Reads bytes up to the end of the head: returns their number, and true if one of them is a bare LF. The parser
+    /// would treat it as a line end, but a proxy in front might not (RFC 9112 2.2).
     pub(super) fn read(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut bare = false;
         for (at, byte) in bytes.iter().enumerate() {

@@ -59,8 +59,8 @@ impl Places {
         while self.probes.take(Holder::SHARED).await.is_err() {}
     }
 
-    /// A place for a connection from this peer. `None` if the peer has all of the limit and of the probes that one client
-    /// may have.
+    /// A place for a connection from this peer. `None` if the peer has all of the limit and of the probes that one
+    /// client may have.
     pub(super) fn of(&self, peer: IpAddr, log: &HeadLog) -> Option<Place> {
         let holder = Holder::of(peer, log.trusted_proxies());
         let state = match self.connections.try_take(holder) {

@@ -104,8 +104,8 @@ impl<S> Transport<S> {
         Ok(())
     }
 
-    /// Searches the bytes of a head for bare LFs, and keeps the bytes behind it. They are a body, or another head that is
-    /// checked when this one was answered.
+    /// Searches the bytes of a head for bare LFs, and keeps the bytes behind it. They are a body, or another head that
+    /// is checked when this one was answered.
     fn check_head(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let (false, Some(served)) = (self.multiplexed, self.activity.awaits_head()) else { return };
         if self.line_ends.request() != served {

@@ -5,8 +5,8 @@
 //! has a limit. If it is full of recent entries, all blobs count as touched now, which only delays collection.
 //!
 //! Nobody can keep unreferenced blobs for ever by asking for them. Collections note when they first find a blob
-//! unreferenced. One that stays so for [`OVERDUE_GRACES`] is overdue: from then on, existence checks call it absent. Its
-//! last grace period still holds, so a client that was told of it earlier loses nothing. A push of its bytes, or a
+//! unreferenced. One that stays so for [`OVERDUE_GRACES`] is overdue: from then on, existence checks call it absent.
+//! Its last grace period still holds, so a client that was told of it earlier loses nothing. A push of its bytes, or a
 //! manifest that needed it and was deleted, makes it new.
 
 use std::collections::HashMap;
@@ -164,9 +164,9 @@ impl GraceTable {
         inner.unreferenced.retain(|_, blob| blob.seen_by == collection);
     }
 
-    /// True if a session that began then keeps the blob from being collected: its client may be about to push a manifest
-    /// with it. A session that goes on for too long keeps nothing. One that began after the last client was told of an
-    /// overdue blob, and after the grace period from then, does not keep that one.
+    /// True if a session that began then keeps the blob from being collected: its client may be about to push a
+    /// manifest with it. A session that goes on for too long keeps nothing. One that began after the last client was
+    /// told of an overdue blob, and after the grace period from then, does not keep that one.
     pub(crate) fn is_kept_by_session(&self, began: Instant, repository: &RepositoryName, digest: &Digest) -> bool {
         if began.elapsed() >= self.overdue {
             return false;

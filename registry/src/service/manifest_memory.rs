@@ -1,8 +1,8 @@
 //! The memory of pushed manifests, from the first byte of a large one until its commit has ended.
 //!
 //! A manifest takes several times its length while it is checked. Clients share a few MiB of such lengths: one client
-//! may take what it likes while at most half is used, and at most half above that. A body that comes too slowly is given
-//! up once others wait.
+//! may take what it likes while at most half is used, and at most half above that. A body that comes too slowly is
+//! given up once others wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

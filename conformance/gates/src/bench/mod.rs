@@ -30,8 +30,8 @@ const LIMIT: &str = "nginx";
 /// The bench itself, writing and syncing the bytes of a push.
 const REFERENCE: &str = "synced write";
 
-/// How many times the CPU of docker-registry a push or pull may take at full scale, and how many times worse than before
-/// any figure may be. Machines are noisy, so a median of ratios this close to 1 proves nothing.
+/// How many times the CPU of docker-registry a push or pull may take at full scale, and how many times worse than
+/// before any figure may be. Machines are noisy, so a median of ratios this close to 1 proves nothing.
 const TOLERANCE: f64 = 1.05;
 
 /// Options: what to measure, and against which servers.

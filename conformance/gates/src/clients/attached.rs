@@ -1,4 +1,5 @@
-//! A node with an attached portal, beyond what the README shows: commands, a stop, a start without the portal, two copies.
+//! A node with an attached portal, beyond what the README shows: commands, a stop, a start without the portal, two
+//! copies.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

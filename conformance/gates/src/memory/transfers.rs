@@ -97,7 +97,8 @@ pub fn manifests(bench: &Bench) -> anyhow::Result<()> {
             let pad = format!("{number:02}{}", "x".repeat(SIZE - empty));
             let manifest = base.with("annotations", json!({"pad": pad}));
             ensure!(manifest.bytes.len() == SIZE, "the manifest has {} bytes", manifest.bytes.len());
-            // One client gets a share of the memory for manifests. Like others, this one repeats a push that waited in vain.
+            // One client gets a share of the memory for manifests. Like others, this one repeats a push that waited in
+            // vain.
             let mut pushed = repo.put(&format!("v{number}"), &manifest)?;
             for _ in 0..5 {
                 if pushed.status == 429 {

@@ -110,8 +110,8 @@ pub(in crate::http) async fn put(
     Ok(response)
 }
 
-/// Reads the whole body. One that gets large without a permit, since its length was not stated, takes one then. Fails as
-/// soon as the body exceeds the limit, or comes too slowly for a permit that others wait for.
+/// Reads the whole body. One that gets large without a permit, since its length was not stated, takes one then. Fails
+/// as soon as the body exceeds the limit, or comes too slowly for a permit that others wait for.
 async fn read(
     app: &App,
     request: &Request,

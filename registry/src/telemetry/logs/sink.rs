@@ -2,8 +2,8 @@
 //!
 //! A reader of standard error can stop reading, for example a full disk behind it or a terminal on hold. Every thread
 //! that logs would wait for it, and so the whole node. So a line is written only while standard error takes it. A short
-//! wait is allowed now and then, for a reader that lags behind. Lines beyond that are dropped, and a later line says how
-//! many.
+//! wait is allowed now and then, for a reader that lags behind. Lines beyond that are dropped, and a later line says
+//! how many.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};

@@ -71,8 +71,8 @@ impl Journal {
         bytes > (self.snapshot_bytes / 2).clamp(least, most)
     }
 
-    /// Reserves room for a compaction: about the bytes of the previous snapshot and the tail. A compaction frees space at
-    /// its end, so it may use half of what is kept free.
+    /// Reserves room for a compaction: about the bytes of the previous snapshot and the tail. A compaction frees space
+    /// at its end, so it may use half of what is kept free.
     pub fn reserve_for_compaction(&self) -> io::Result<Reserved> {
         self.room.leaving(self.options.keep_free / 2).reserve(self.snapshot_bytes + self.tail_bytes)
     }

@@ -267,8 +267,8 @@ impl Journal {
         if needed <= self.options.segment_bytes { self.options.segment_bytes } else { needed.next_multiple_of(4096) }
     }
 
-    /// Allocates the next segment in advance: the room for records when the disk is full. If that fails, the roll retries
-    /// and reports the error.
+    /// Allocates the next segment in advance: the room for records when the disk is full. If that fails, the roll
+    /// retries and reports the error.
     pub fn allocate_ahead(&mut self, kind: AppendKind) {
         if self.spare.is_some() || self.spare_tried {
             return;
