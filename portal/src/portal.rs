@@ -17,7 +17,7 @@ use crate::read_only::ReadOnly;
 use crate::sectors::{SectorSource, SectorStore};
 use crate::skyfile::{Sectors, SkyfileReader, Skyfiles};
 use crate::tus::Uploads;
-use crate::{Metrics, PortalOptions};
+use crate::{Metrics, PortalOptions, Resource};
 
 /// Skyfiles that are fetched whole at once for a pin; further ones wait.
 const PINNED_AT_ONCE: usize = 8;
@@ -90,7 +90,7 @@ impl Portal {
         let peers = Peers::new(&options, &entries, sectors, timing)?;
         let uploads = Uploads::open(directory, skyfiles.clone(), &options)
             .map_err(|error| OpenPortalError::Uploads(Box::new(error)))?;
-        let archives = Pool::new("archives", options.max_archives, options.permit_patience);
+        let archives = Pool::new(Resource::Archives.name(), options.max_archives, options.permit_patience);
         let (reader, uploads) = ((*skyfiles).clone(), Arc::new(uploads));
         let [pinnings, repairs] = [PINNED_AT_ONCE, REPAIRED_AT_ONCE].map(|places| Arc::new(Semaphore::new(places)));
         let directory = directory.to_owned();
@@ -104,7 +104,7 @@ impl Portal {
     pub fn gateway(source: Arc<dyn SectorSource>, options: PortalOptions) -> Self {
         let sectors = Sectors::Made(options.profile.sector_size(), source);
         let reader = SkyfileReader::new(sectors, Blocklist::none());
-        let archives = Pool::new("archives", options.max_archives, options.permit_patience);
+        let archives = Pool::new(Resource::Archives.name(), options.max_archives, options.permit_patience);
         Portal { options, metrics: Metrics::new(false), opened: Instant::now(), reader, archives, stores: None }
     }
 

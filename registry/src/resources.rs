@@ -5,6 +5,8 @@
 //! the work, and comes back when the work has ended, even if the client has left. `docs/reference/resources.md` is made
 //! from this page.
 
+use serving::Account;
+
 /// A resource that clients share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
@@ -44,25 +46,13 @@ pub enum Resource {
     LogLines,
 }
 
-/// The account of a resource, in words for operators. Limits without a setting are fixed.
-#[derive(Clone, Copy, Debug)]
-pub struct Account {
-    /// The resource, as errors name it.
-    pub name: &'static str,
-    /// The setting of its limit, or the fixed limit.
-    pub limit: &'static str,
-    /// The most of it that one client may have.
-    pub share: &'static str,
-    /// What a client gets if it is used up.
-    pub used_up: &'static str,
-    /// When it comes back.
-    pub back: &'static str,
-}
-
 impl Resource {
     /// All of them, in the order of the page.
     pub const ALL: [Resource; 17] = {
-        use Resource::*;
+        use Resource::{
+            Bodies, ColdReads, Connections, Disk, HealthChecks, LargeManifests, LargeReads, LogLines, Logins,
+            Manifests, Requests, Staging, StartPage, Syncs, Uploads, Windows, Writer,
+        };
         [
             Connections,
             HealthChecks,
@@ -150,7 +140,7 @@ impl Resource {
                 "staged bytes",
                 "`storage.staging_limit`",
                 "no share",
-                "503",
+                "idle uploads end; else 503",
                 "the content is on the portals, or its upload has ended",
             ],
             Resource::Disk => {

@@ -3,6 +3,7 @@
 //! metrics. It knows neither registries nor portals.
 
 mod access_log;
+mod account;
 mod blocking_body;
 mod client;
 mod conditions;
@@ -21,6 +22,7 @@ mod standstill;
 mod web_pages;
 
 pub use access_log::{AccessLog, CLIENT_LEFT, Pending, Sent, loggable, loggable_method, on_end};
+pub use account::Account;
 pub use blocking_body::{Frames, Incomplete, pass_on};
 pub use client::{InvalidNetwork, Network, TrustedProxies, client_network};
 pub use conditions::{EntityTag, EntityTags, entity_tags, precondition, range_applies};

@@ -24,7 +24,8 @@ use super::{
     access, blocklist, cors, download, health, pins, raw_reads, registry, resolve, restore, root, skyfile, stats,
     trustless_file, tus,
 };
-use crate::Portal;
+use crate::skyfile::Admission;
+use crate::{Portal, Resource};
 
 const PORTAL_API: HeaderName = HeaderName::from_static("skynet-portal-api");
 const SERVER_API: HeaderName = HeaderName::from_static("skynet-server-api");
@@ -116,6 +117,7 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
             access::authorize_removal(portal, request)?;
         }
     }
+    let admission = admit(portal, request, body, route.costs(&request.method)).await?;
     match route {
         Route::Root => Ok(root::page(portal)),
         Route::Live => Ok(health::live()),
@@ -127,8 +129,8 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         Route::RegistryMulti => registry::post_multi(portal, request, body).await,
         Route::EntryHealth => registry::health(portal, request).await,
         Route::Resolve(skylink) => resolve::resolve(portal, request, skylink).await,
-        Route::Skyfile => skyfile::upload(portal, request, body).await,
-        Route::Restore => restore::restore(portal, request, body).await,
+        Route::Skyfile => skyfile::upload(portal, request, body, granted(admission)?).await,
+        Route::Restore => restore::restore(portal, body, granted(admission)?).await,
         Route::Blocklist if request.method == Method::POST => blocklist::post(portal, body).await,
         Route::Blocklist => Ok(blocklist::get(portal)),
         Route::SectorBytes => raw_reads::root(portal, request).await,
@@ -145,6 +147,27 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         Route::TusSkylink(id) => tus::skylink(portal, id.as_ref()).await,
         Route::LeftOut(why) => Err(HttpError::not_found(*why)),
     }
+}
+
+/// Takes the permit that an upload in one request needs before its body is read.
+async fn admit(
+    portal: &Portal,
+    request: &Request,
+    body: &mut RequestBody,
+    costs: &[Resource],
+) -> Result<Option<Admission>, HttpError> {
+    if !costs.contains(&Resource::Uploads) {
+        return Ok(None);
+    }
+    let skyfiles = &portal.stores()?.skyfiles;
+    let admission = skyfiles.admit(request.holder).await?;
+    body.hold_to_rate(skyfiles.uploads());
+    Ok(Some(admission))
+}
+
+fn granted(admission: Option<Admission>) -> Result<Admission, HttpError> {
+    admission
+        .ok_or_else(|| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "the costs of an upload do not include it"))
 }
 
 /// Copies the host from the URI, where HTTP/2 has it.

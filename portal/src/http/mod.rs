@@ -7,6 +7,7 @@ mod access;
 mod blocklist;
 mod body;
 mod cors;
+mod costs;
 mod dispatch;
 mod download;
 mod error;

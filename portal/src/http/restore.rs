@@ -10,16 +10,14 @@ use skynet_formats::skylink::Skylink;
 
 use super::error::HttpError;
 use super::json::json_answer;
-use super::request::{Answer, Request, SKYNET_SKYLINK, value};
+use super::request::{Answer, SKYNET_SKYLINK, value};
 use crate::Portal;
 use crate::skyfile::{Admission, GivenBase, RESTORE_HEADER_SIZE, RestoreError, Skyfiles, WriteError};
 
 /// Reads header, base sector, and the content if it has a fanout.
-pub(super) async fn restore(portal: &Portal, request: &Request, body: &mut RequestBody) -> Answer {
+pub(super) async fn restore(portal: &Portal, body: &mut RequestBody, admission: Admission) -> Answer {
     let (profile, max_metadata) = (portal.options.profile, portal.options.max_metadata);
     let skyfiles = &portal.stores()?.skyfiles;
-    let admission = skyfiles.admit(request.holder).await?;
-    body.hold_to_rate(skyfiles.uploads());
     let mut rest = BytesMut::new();
     let header = take(body, &mut rest, RESTORE_HEADER_SIZE).await?;
     let header = header.as_ref().try_into().map_err(|_| refused(RestoreError::Body("it ends within the header")))?;

@@ -40,10 +40,10 @@ pub(crate) use sectors::Sectors;
 pub(crate) use stream::SkyfileStream;
 pub(crate) use writer::SkyfileWriter;
 
-use crate::PortalOptions;
 use crate::blocklist::Blocklist;
 use crate::pins::Pins;
 use crate::sectors::{Held, SectorStore};
+use crate::{PortalOptions, Resource};
 use destination::{Destination, Storing};
 use parsed::ParsedMetadata;
 use writer::Limits;
@@ -91,7 +91,7 @@ impl Skyfiles {
     /// The skyfiles over these sectors and pins.
     pub(crate) fn new(sectors: SectorStore, pins: Pins, blocklist: Blocklist, options: &PortalOptions) -> Self {
         let limits = Limits { content: options.max_upload, metadata: options.max_metadata };
-        let uploads = Pool::new("uploads", options.max_uploads, options.permit_patience);
+        let uploads = Pool::new(Resource::Uploads.name(), options.max_uploads, options.permit_patience);
         let reader = SkyfileReader::new(sectors.clone().into(), blocklist);
         Skyfiles { reader, sectors, pins, profile: options.profile, limits, uploads, unpinned: Arc::default() }
     }

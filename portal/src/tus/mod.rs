@@ -52,8 +52,8 @@ pub(crate) use error::TusError;
 pub(crate) use record::Record;
 pub(crate) use upload_metadata::UploadMetadata;
 
-use crate::PortalOptions;
 use crate::skyfile::Skyfiles;
+use crate::{PortalOptions, Resource};
 use session::{Session, Sessions};
 
 /// Longest wait of a HEAD for an upload to be finished: less than proxies allow for an answer.
@@ -108,7 +108,7 @@ impl Uploads {
         let segment = options.profile.sector_size().bytes() as u64;
         let staging = staging::Sessions::new(&path, segment, options.uploads_reserve());
         let patience = options.permit_patience;
-        let places = Pool::new("resumable uploads", options.max_resumable_uploads, patience);
+        let places = Pool::new(Resource::ResumableUploads.name(), options.max_resumable_uploads, patience);
         let sessions = Sessions::new(staging.list(|_, _| Ok(false))?, places);
         let limits = Limits {
             max_upload: options.max_upload,
@@ -117,8 +117,8 @@ impl Uploads {
             wait: FINISHING_WAIT,
         };
         // Each occupies one of the store's uploads, most of which shall be left to others.
-        let ahead = Pool::new("uploads ahead", options.max_uploads / 4, patience);
-        let bodies = Pool::new("bodies of resumable uploads", options.max_uploads, patience);
+        let ahead = Pool::new(Resource::Ahead.name(), options.max_uploads / 4, patience);
+        let bodies = Pool::new(Resource::Bodies.name(), options.max_uploads, patience);
         let tasks = TaskTracker::new();
         let uploads = Uploads {
             staging,

@@ -6,11 +6,13 @@ use super::action::Action;
 use crate::resources::Resource;
 
 impl Action<'_> {
-    /// The resources that the operation uses up. The dispatcher takes permits for them. The query decides what a POST to
+    /// The resources that the operation uses up. The dispatcher takes permits for them. The query decides what a POST
+    /// to
     /// `uploads/` does.
     pub(super) fn costs(&self, query: &Query) -> &'static [Resource] {
         use Resource::{
-            Bodies, ColdReads, Disk, LargeManifests, LargeReads, Logins, Manifests, Staging, StartPage, Syncs, Uploads, Writer,
+            Bodies, ColdReads, Disk, LargeManifests, LargeReads, Logins, Manifests, Staging, StartPage, Syncs, Uploads,
+            Writer,
         };
         match self {
             Action::Base
@@ -47,6 +49,7 @@ mod tests {
     use std::path::Path;
 
     use http::Method;
+    use serving::Account;
 
     use super::super::route::Route;
     use super::*;
@@ -56,7 +59,9 @@ mod tests {
 <!-- Made from registry/src/resources.rs and registry/src/http/costs.rs; the test resources_page writes it. -->
 
 Clients share what a node has. This page lists each resource, its limit, and what a client gets when it is used up. [Shares of
-clients](../explanation/shares.md) explains shares and waits. It also has the resources of a portal.
+clients](../explanation/shares.md) explains shares and waits.
+
+## Registry
 
 | resource | limit | one client has at most | if it is used up | it comes back when |
 |---|---|---|---|---|
@@ -69,13 +74,25 @@ Each request takes a connection, and memory while it is in flight. One with a pa
 |---|---|
 ";
 
-    fn page() -> String {
-        let mut page = HEAD.to_owned();
-        for resource in Resource::ALL {
-            let account = resource.account();
+    const PORTAL: &str = "
+## Portal
+
+The listener of a portal has connections, health checks, requests and windows, as that of a registry. Besides, its clients share:
+
+| resource | limit | one client has at most | if it is used up | it comes back when |
+|---|---|---|---|---|
+";
+
+    fn write(page: &mut String, accounts: impl IntoIterator<Item = Account>) {
+        for account in accounts {
             let cells = [account.name, account.limit, account.share, account.used_up, account.back];
             writeln!(page, "| {} |", cells.join(" | ")).unwrap();
         }
+    }
+
+    fn page() -> String {
+        let mut page = HEAD.to_owned();
+        write(&mut page, Resource::ALL.map(Resource::account));
         page.push_str(REQUESTS);
         for (request, costs) in requests() {
             let names: Vec<&str> = costs.iter().map(|resource| resource.name()).collect();
@@ -86,6 +103,8 @@ Each request takes a connection, and memory while it is in flight. One with a pa
             )
             .unwrap();
         }
+        page.push_str(PORTAL);
+        write(&mut page, portal::Resource::ALL.map(portal::Resource::account));
         page
     }
 
@@ -145,8 +164,10 @@ Each request takes a connection, and memory while it is in flight. One with a pa
     #[test]
     fn the_limits_that_are_settings_exist() {
         let limits = Resource::ALL.map(|resource| resource.account().limit);
-        let settings: Vec<&str> = limits.into_iter().filter(|limit| limit.starts_with('`')).collect();
+        let of_portal = portal::Resource::ALL.map(|resource| resource.account().limit);
+        let settings: Vec<&str> = limits.iter().chain(&of_portal).filter_map(|limit| limit.split('`').nth(1)).collect();
         let page = include_str!("../../../docs/settings.md");
-        assert!(settings.len() > 4 && settings.iter().all(|key| page.contains(&format!("| {key} |"))), "{settings:?}");
+        assert!(settings.len() > 9, "{settings:?}");
+        assert!(settings.iter().all(|key| page.contains(&format!("| `{key}` |"))), "{settings:?}");
     }
 }

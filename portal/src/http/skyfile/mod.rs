@@ -16,14 +16,14 @@ use super::error::HttpError;
 use super::json::json_answer;
 use super::request::{Answer, Request, SKYNET_SKYLINK, value};
 use crate::Portal;
+use crate::skyfile::Admission;
 use params::UploadParams;
 
 /// Accepts a raw body as one file, or a form as one file or a directory.
-pub(super) async fn upload(portal: &Portal, request: &Request, body: &mut RequestBody) -> Answer {
+pub(super) async fn upload(portal: &Portal, request: &Request, body: &mut RequestBody, admission: Admission) -> Answer {
     let skyfiles = &portal.stores()?.skyfiles;
     let UploadParams { mut metadata, dry_run, boundary } = UploadParams::parse(request)?;
-    let mut writer = skyfiles.upload(skyfiles.admit(request.holder).await?, dry_run)?;
-    body.hold_to_rate(skyfiles.uploads());
+    let mut writer = skyfiles.upload(admission, dry_run)?;
     if let Some(boundary) = boundary {
         let max_metadata = portal.options.max_metadata;
         multipart::receive(body, boundary, max_metadata, &mut metadata, &mut writer).await?;
