@@ -38,8 +38,8 @@ impl Registry {
             ControlFlow::Continue(lock) => lock,
             ControlFlow::Break(closed) => return Ok(closed),
         };
-        let (registry, session) = (Arc::clone(self), Arc::clone(&lock.session));
-        let work = async move { registry.fill_and_publish(lock, digest, chunk, length, bytes).await };
+        let (registry, by, session) = (Arc::clone(self), caller.clone(), Arc::clone(&lock.session));
+        let work = async move { registry.fill_and_publish(&by, lock, digest, chunk, length, bytes).await };
         let closed = self.run_as_task(work).await.inspect_err(|_| session.end_closing())??;
         tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
             digest = %closed.digest, "an upload became a blob");
@@ -77,7 +77,7 @@ impl Registry {
         // No client knows its id, so it ends with this request, whatever the outcome.
         let _goes = Ephemeral { registry: Arc::clone(self), owner: session.owner.clone(), id: session.id.clone() };
         let lock = self.acquire(&session, false, permit).await?;
-        self.fill_and_publish(lock, digest, chunk, length, bytes).await
+        self.fill_and_publish(caller, lock, digest, chunk, length, bytes).await
     }
 
     /// Runs the end of a push as a task, so that a client may leave once it has sent everything. If a client leaves
@@ -117,14 +117,15 @@ impl Registry {
     }
 
     async fn fill_and_publish<B: ByteChunks>(
-        &self,
+        self: &Arc<Self>,
+        caller: &Caller,
         lock: WriteLock,
         digest: Digest,
         chunk: Chunk,
         length: Option<u64>,
         mut body: B,
     ) -> Result<Closed, Error> {
-        let lock = self.fill(lock, chunk, length, None, &mut body).await?;
+        let lock = self.fill(caller, lock, chunk, length, None, &mut body).await?;
         self.publish(lock, digest).await
     }
 

@@ -21,8 +21,8 @@ use crate::resources::Resource;
 /// Most referenced digests in a log line. Images have fewer.
 const MAX_LOGGED: usize = 32;
 
-/// Most references of a manifest that only the writer checks. Those of a larger one are checked before, since all pushes
-/// wait for the writer.
+/// Most references of a manifest that only the writer checks. Those of a larger one are checked before, since all
+/// pushes wait for the writer.
 const CHECKED_BY_WRITER: usize = 128;
 
 /// Most references added up for a size. No image has as many, but a hostile manifest may.
@@ -122,7 +122,7 @@ impl Registry {
     }
 
     async fn store_manifest(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         repository: RepositoryName,
         digest: Digest,
@@ -134,7 +134,8 @@ impl Registry {
             let checked = self.reading(move |catalog| Ok(catalog.check_put(&command).map(|()| command)?));
             command = checked.await.map_err(|error| missing_from(error, manifest.kind.is_index()))?;
         }
-        let _staged = self.staging.of_new(push.body.len() as u64)?;
+        let length = push.body.len() as u64;
+        let _staged = self.stage(caller, |staging| staging.of_new(length)).await?;
         let committed = {
             let _guard = self.content.locks.lock(&digest).await;
             let (name, body) = (digest.clone(), push.body.clone());

@@ -21,6 +21,7 @@ mod staging;
 mod sync_turns;
 mod upload_body;
 mod uploads;
+mod yielding;
 
 #[cfg(test)]
 mod tests;

@@ -25,8 +25,26 @@ use crate::resources::Resource;
 const REMEMBER_CLOSED: Duration = Duration::from_mins(15);
 /// Most closed sessions remembered.
 const MAX_CLOSED: usize = 16 * 1024;
-/// Sessions idle for longer end, if another client wants to begin one and the table is full.
+/// Sessions idle for longer end, if others need what they hold.
 const YIELDS_AFTER: Duration = Duration::from_mins(5);
+
+/// What others need of an idle session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needed {
+    /// A place among the open sessions.
+    Place,
+    /// Staged bytes.
+    Bytes,
+}
+
+impl fmt::Display for Needed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Needed::Place => "place",
+            Needed::Bytes => "bytes",
+        })
+    }
+}
 
 /// The open and the recently closed sessions.
 #[derive(Debug)]
@@ -174,6 +192,13 @@ impl Session {
         Session { id, owner, began, upload, staged, place, state: Mutex::new(state) }
     }
 
+    fn holds(&self, needed: Needed) -> u64 {
+        match needed {
+            Needed::Place => 1,
+            Needed::Bytes => self.staged.bytes(),
+        }
+    }
+
     pub(super) fn progress(&self) -> Progress {
         Progress { id: self.id.clone(), offset: self.state().offset }
     }
@@ -248,14 +273,18 @@ impl Sessions {
         Ok(sessions)
     }
 
-    /// The session that ends first if there are too many: the longest idle one of the client with most, or of `of`. No
-    /// request is using it, nor can one until the guard is dropped.
-    pub(super) fn first_to_yield(&self, of: Option<Holder>) -> Option<(Arc<Session>, Guard)> {
+    /// The session that ends first if others need what it holds: the longest idle one of the client that holds most, or
+    /// of `of`. No request is using it, nor can one until the guard is dropped.
+    pub(super) fn first_to_yield(&self, needed: Needed, of: Option<Holder>) -> Option<(Arc<Session>, Guard)> {
         let table = self.lock();
+        let mut held: HashMap<Holder, u64> = HashMap::new();
+        for session in table.values() {
+            *held.entry(session.place.holder()).or_default() += session.holds(needed);
+        }
         let mut idle: Vec<_> = table
             .values()
-            .filter(|session| of.is_none_or(|holder| session.place.holder() == holder))
-            .map(|session| (self.places.held(session.place.holder()), session.idle(), session))
+            .filter(|session| of.is_none_or(|holder| session.place.holder() == holder) && session.holds(needed) > 0)
+            .map(|session| (held.get(&session.place.holder()), session.idle(), session))
             .filter(|(_, idle, _)| *idle > YIELDS_AFTER)
             .collect();
         idle.sort_unstable_by_key(|(held, idle, _)| Reverse((*held, *idle)));

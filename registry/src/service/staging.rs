@@ -86,6 +86,11 @@ impl Staged {
         Ok(())
     }
 
+    /// The bytes that are counted.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Acquire)
+    }
+
     /// Counts this number of bytes from now on, as found on the disk after a request.
     pub(super) fn set(&self, bytes: u64) {
         let before = self.bytes.swap(bytes, Ordering::AcqRel);

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use content_store::{StoreError, faults};
+use content_store::{StoreError, UploadId, faults};
 use serving::{Holder, UsedUp};
 
-use super::sessions::Sessions;
+use super::sessions::{Needed, Owner, Sessions};
 use super::{Caller, Error, MayPull, Start, Started};
 use crate::catalog::local::journal::{Disk, SystemDisk};
 use crate::oci::{Reference, RepositoryName};
 use crate::resources::Resource;
-use crate::testing::Fixture;
+use crate::testing::{Fixture, incoming};
 
 const GRACE: Duration = Duration::from_hours(1);
 
@@ -97,12 +97,47 @@ async fn idle_sessions_of_the_client_with_most_yield_unless_one_is_in_use() {
     let held = |last: u8| sessions.places.held(client(last).holder);
     assert_eq!([1, 2, 3, 4].map(held), [1, 1, 1, 1], "one of the client with two has ended");
     sessions.age(Duration::from_mins(2));
-    let (used, guard) = sessions.first_to_yield(Some(client(1).holder)).unwrap();
+    let (used, guard) = sessions.first_to_yield(Needed::Place, Some(client(1).holder)).unwrap();
     begin(&fixture, 5).await.unwrap();
     assert_eq!([1, 2, 3, 4, 5].map(held), [1, 0, 1, 1, 1], "a request uses that of client 1");
     drop((used, guard));
     begin(&fixture, 1).await.unwrap();
     assert_eq!([1, 3].map(held), [1, 1], "the longest idle one of all has ended");
+}
+
+/// Appends to a new session of a client, and returns its id.
+async fn stage(fixture: &Fixture, last: u8, bytes: &'static [u8]) -> Result<UploadId, Error> {
+    let Started::Session(begun) = begin(fixture, last).await? else { panic!("no session") };
+    let body = futures_util::stream::iter([Ok::<_, Error>(bytes::Bytes::from_static(bytes))]);
+    let body = incoming(&fixture.registry, body).await;
+    let appended = fixture.registry.append_upload(&client(last), &fixture.repository, &begun.id, body).await;
+    appended.map(|_| begun.id)
+}
+
+/// Uploads that nobody went on with kept the staging full for a day.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_sessions_of_the_client_with_most_bytes_yield_when_the_staging_is_full() {
+    let fixture = Fixture::new(GRACE);
+    let registry = &fixture.registry;
+    registry.staging.limit_to(20);
+    let most = stage(&fixture, 1, b"eight...").await.unwrap();
+    registry.sessions.age(Duration::from_mins(1));
+    let second = stage(&fixture, 1, b"four").await.unwrap();
+    let other = stage(&fixture, 2, b"seven..").await.unwrap();
+    let empty = begin(&fixture, 3).await.unwrap();
+    let owner = Owner::new(&Caller::local(), &fixture.repository);
+    let open = |id: &UploadId| registry.sessions.find(&owner, id).is_ok();
+    assert!(matches!(stage(&fixture, 4, b"two").await, Err(Error::StagingFull)), "none is idle");
+    registry.sessions.age(Duration::from_mins(6));
+    let (used, guard) = registry.sessions.first_to_yield(Needed::Bytes, None).unwrap();
+    assert_eq!(used.id, most, "the longest idle one of the client with most bytes");
+    stage(&fixture, 4, b"in the middle").await.unwrap_err();
+    assert_eq!([&most, &second, &other].map(open), [true, false, false], "a request uses the first one");
+    drop((used, guard));
+    stage(&fixture, 4, b"all twenty bytes....").await.unwrap();
+    assert!(!open(&most));
+    let Started::Session(empty) = empty else { panic!("no session") };
+    assert!(open(&empty.id), "a session without bytes makes no room");
 }
 
 /// Slow bodies of one client held all permits.

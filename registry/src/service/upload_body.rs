@@ -1,7 +1,5 @@
 //! Writes a request body into an upload, on a blocking thread that hashes and writes.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use content_store::{Mark, Upload};
 use futures_util::Stream;
@@ -10,11 +8,10 @@ use tokio::task::JoinError;
 
 use super::Error;
 use super::error::Progress;
-use super::staging::Staged;
 use super::sync_turns::ClientTurns;
+use super::yielding::Stage;
 
 /// Limits of a body, and what to do if it ends early.
-#[derive(Debug)]
 pub(super) struct Plan {
     /// Exact bytes of a ranged chunk; `None` for a stream.
     pub(super) exactly: Option<u64>,
@@ -22,8 +19,8 @@ pub(super) struct Plan {
     pub(super) max_blob_size: u64,
     /// Sync the new end before returning, on a turn of the client. Not needed if the session is closed next.
     pub(super) sync: Option<ClientTurns>,
-    /// The session's bytes in the account of staged bytes.
-    pub(super) staged: Arc<Staged>,
+    /// Counts bytes as staged before they are written.
+    pub(super) stage: Stage,
 }
 
 /// Appends the whole body to the upload in `slot`, or else leaves it as `plan` says. Returns the slot unless the thread
@@ -51,8 +48,8 @@ fn write(upload: &mut Upload, plan: &Plan, frames: Frames) -> Result<(), Error> 
     let mut synced = mark.clone();
     match append_all(upload, plan, frames, &mut synced) {
         Ok(()) => {}
-        // A client or a stop may end a body anywhere. The received part of a ranged chunk is kept; of a stream, as much as
-        // after a crash. GET and 416 tell the client where to continue.
+        // A client or a stop may end a body anywhere. The received part of a ranged chunk is kept; of a stream, as much
+        // as after a crash. GET and 416 tell the client where to continue.
         Err(Error::BodyBroken) => {
             if plan.exactly.is_some() {
                 let _turn = plan.sync.as_ref().map(ClientTurns::take);
@@ -89,7 +86,7 @@ fn append_all(upload: &mut Upload, plan: &Plan, mut frames: Frames, synced: &mut
         {
             return Err(wrong_length(upload, start, exactly));
         }
-        plan.staged.add(data.len() as u64)?;
+        (plan.stage)(data.len() as u64)?;
         upload.append(&data)?;
         if upload.is_synced() {
             *synced = upload.mark();
@@ -112,13 +109,9 @@ fn wrong_length(upload: &Upload, start: u64, exactly: u64) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use content_store::{ContentStore, UploadId};
 
-    use super::super::staging::Staging;
     use super::*;
-    use crate::testing::Fixture;
 
     const MIB: usize = 1 << 20;
 
@@ -128,9 +121,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let store = ContentStore::open(place.path()).unwrap();
         let upload = store.create_upload(&UploadId::from_random([7; 16]), "a", None).unwrap();
-        let fixture = Fixture::new(Duration::from_hours(1));
-        let staged = Arc::new(Staging::new(fixture.registry.catalog().clone()).of_existing(0));
-        let plan = || Plan { exactly: None, max_blob_size: 0, sync: None, staged: Arc::clone(&staged) };
+        let plan = || Plan { exactly: None, max_blob_size: 0, sync: None, stage: Box::new(|_| Ok(())) };
         let sent = (0..70).map(|_| Ok(Bytes::from(vec![7; MIB]))).chain([Err(Error::BodyBroken)]);
         let (upload, outcome) = receive(Box::new(upload), plan(), &mut futures_util::stream::iter(sent)).await.unwrap();
         assert!(matches!(outcome, Err(Error::BodyBroken)), "{outcome:?}");

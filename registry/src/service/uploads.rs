@@ -1,18 +1,19 @@
 //! Uploads in progress: begin, append, status, cancel (end-4, 5, 13, 14). `closing` turns them into blobs.
 //!
-//! What limits an upload: `new_session` may refuse a session, and `admission` a body. `fill` checks the place of a chunk
-//! and its stated length, and `upload_body` the length as the bytes arrive.
+//! What limits an upload: `new_session` may refuse a session, and `admission` a body. `fill` checks the place of a
+//! chunk and its stated length, and `upload_body` the length as the bytes arrive.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use content_store::UploadId;
 use futures_util::Stream;
-use serving::{Permit, UsedUp};
+use serving::Permit;
 
 use super::error::Progress;
 use super::mount::MayPull;
 use super::sessions::{Owner, Session, WriteLock};
+use super::staging::Staging;
 use super::sync_turns::ClientTurns;
 use super::upload_body::{Plan, receive};
 use super::{Caller, Error, Registry};
@@ -101,32 +102,11 @@ impl Registry {
             return Err(Error::ReadOnly);
         }
         self.check_store()?;
-        self.staging.check()?;
+        self.stage(caller, Staging::check).await?;
         let place = self.place(caller).await?;
         // In a task of its own, so that a client that leaves leaves no files without a session.
         let (registry, owner) = (Arc::clone(self), Owner::new(caller, repository));
         self.content.tasks.spawn(async move { registry.make_session(owner, algorithm, place).await }).await?
-    }
-
-    /// A permit for one more session. If there is none, sessions that have been idle for a while end first.
-    async fn place(self: &Arc<Self>, caller: &Caller) -> Result<Permit, Error> {
-        let places = &self.sessions.places;
-        loop {
-            let of = match places.try_take(caller.holder) {
-                Ok(place) => return Ok(place),
-                Err(UsedUp::Share(_)) => Some(caller.holder),
-                Err(UsedUp::Pool(_)) => None,
-            };
-            let Some((session, guard)) = self.sessions.first_to_yield(of) else {
-                return Ok(places.take(caller.holder).await?);
-            };
-            let ended = self.end_session(&session.owner, &session.id);
-            drop((guard, session));
-            let Ok(session) = ended else { continue };
-            tracing::info!(request.id = %caller.request, client = %caller.address, repository = %session.owner.repository,
-                upload.id = %session.id, "an idle upload ended, because others want to begin one");
-            self.discard(session).await?;
-        }
     }
 
     async fn make_session(
@@ -179,7 +159,7 @@ impl Registry {
     }
 
     /// Ends the session: from here on no request finds it.
-    fn end_session(&self, owner: &Owner, id: &UploadId) -> Result<Arc<Session>, Error> {
+    pub(super) fn end_session(&self, owner: &Owner, id: &UploadId) -> Result<Arc<Session>, Error> {
         let session = self.sessions.find(owner, id)?;
         if !session.cancel() {
             return Err(Error::UploadUnknown);
@@ -189,7 +169,7 @@ impl Registry {
     }
 
     /// Removes the files of an ended session.
-    async fn discard(self: &Arc<Self>, session: Arc<Session>) -> Result<(), Error> {
+    pub(super) async fn discard(self: &Arc<Self>, session: Arc<Session>) -> Result<(), Error> {
         let free = Arc::clone(&session.upload).try_lock_owned().ok();
         let is_free = free.is_some();
         let registry = Arc::clone(self);
@@ -211,7 +191,7 @@ impl Registry {
 
     /// Handles PATCH: appends a chunk.
     pub async fn append_upload<B: ByteChunks>(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         repository: &RepositoryName,
         id: &UploadId,
@@ -221,7 +201,7 @@ impl Registry {
         let session = self.sessions.find(&Owner::new(caller, repository), id)?;
         let lock = self.acquire(&session, chunk != Chunk::Stream, permit).await?;
         let turns = self.sync_turns.of(caller.address);
-        self.fill(lock, chunk, length, Some(turns), &mut bytes).await?;
+        self.fill(caller, lock, chunk, length, Some(turns), &mut bytes).await?;
         let progress = session.progress();
         tracing::debug!(request.id = %caller.request, client = %caller.address, %repository, upload.id = %id,
             offset = progress.offset, "an upload was appended to");
@@ -265,7 +245,8 @@ impl Registry {
 
     /// Appends a body to an acquired session.
     pub(super) async fn fill<B: ByteChunks>(
-        &self,
+        self: &Arc<Self>,
+        caller: &Caller,
         lock: WriteLock,
         chunk: Chunk,
         length: Option<u64>,
@@ -280,7 +261,7 @@ impl Registry {
         if limit > 0 && length.is_some_and(|length| offset.saturating_add(length) > limit) {
             return Err(Error::BlobTooLarge { limit });
         }
-        let plan = Plan { exactly, max_blob_size: limit, sync, staged: Arc::clone(&session.staged) };
+        let plan = Plan { exactly, max_blob_size: limit, sync, stage: self.stage_of(caller, &session) };
         let (mut lock, result) = receive(lock, plan, body).await?;
         if let Err(error) = result {
             if matches!(error, Error::Storage(_)) {
