@@ -19,7 +19,7 @@ use crate::server;
 pub(super) async fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     let Some(listen) = config.gateway.listen.0 else { return Ok(None) };
     let listener = TcpListener::bind(listen.0).await;
-    listener.map(Some).with_context(|| format!("listen on {} for the gateway", listen.0))
+    listener.map(Some).with_context(|| format!("listen on {}, as gateway.listen says", listen.0))
 }
 
 /// A running gateway.
@@ -54,8 +54,14 @@ pub(super) async fn start(
     options.access_log = config.log.access;
     let router = portal::http::router(Arc::new(Portal::gateway(gateway.source(), options)));
     let limits = server::Limits::from(&config.server);
-    let serving =
-        tokio::spawn(server::run(listener, router, limits, config.into(), Arc::clone(&node.metrics), stop.clone()));
+    let serving = tokio::spawn(server::run(
+        listener,
+        router,
+        limits,
+        server::HeadLog::of_portal(config),
+        Arc::clone(&node.metrics),
+        stop.clone(),
+    ));
     let following = tokio::spawn(gateway.follow(stop.clone()));
     Ok(GatewayServer { address, serving, following })
 }

@@ -64,7 +64,7 @@ const AS_ITS_USER: &str = "run this command as the user of the node";
 /// The node that accepts commands on a data directory, if there is one.
 pub(super) fn running(path: &Path) -> anyhow::Result<Option<Connection>> {
     let exists = DataDir::exists(path).context(AS_ITS_USER)?;
-    ensure!(exists, "{} is not a Skyberth data directory", path.display());
+    ensure!(exists, "{} is not a Skyberth data directory; --data names that of a node", path.display());
     match Connection::open(&data_dir::socket(path)) {
         // A copy may contain another user's socket. If no node has the directory's lock, none accepts commands there.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {

@@ -23,7 +23,8 @@ pub(super) fn serve(loaded: Loaded) -> anyhow::Result<()> {
 
 async fn run(config: Config) -> anyhow::Result<()> {
     let listen = config.portal.listen;
-    let listener = TcpListener::bind(listen.0).await.with_context(|| format!("listen on {}", listen.0))?;
+    let listener = TcpListener::bind(listen.0).await;
+    let listener = listener.with_context(|| format!("listen on {} (--listen takes another address)", listen.0))?;
     let address = listener.local_addr()?;
     let stop = server::signal::shutdown_token(process::stop_deadline(&config))?;
     let data = DataDir::open(&config.portal.data, Kind::Portal)?;
@@ -34,7 +35,15 @@ async fn run(config: Config) -> anyhow::Result<()> {
     // The portal counts its own requests. These metrics count connections.
     let limits = server::Limits::from(&config.server);
     let upkeep = tokio::spawn(Arc::clone(&portal).keep_up(stop.clone()));
-    server::run(listener, portal::http::router(portal), limits, (&config).into(), Arc::new(Metrics::new()), stop).await;
+    server::run(
+        listener,
+        portal::http::router(portal),
+        limits,
+        server::HeadLog::of_portal(&config),
+        Arc::new(Metrics::new()),
+        stop,
+    )
+    .await;
     upkeep.await.context("the portal's upkeep panicked")?;
     tracing::info!("stopped");
     Ok(())

@@ -81,7 +81,8 @@ struct Sockets {
 impl Sockets {
     async fn bind(config: &Config) -> anyhow::Result<Self> {
         let listen = config.server.listen.0;
-        let registry = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
+        let registry = TcpListener::bind(listen).await;
+        let registry = registry.with_context(|| format!("listen on {listen} (--listen takes another address)"))?;
         let address = registry.local_addr()?;
         let gateway = gateway::bind(config).await?;
         Ok(Sockets { registry, address, gateway, attached: Attachment::listen(config).await? })

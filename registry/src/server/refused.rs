@@ -20,15 +20,22 @@ const UNKNOWN: &str = "-";
 pub struct HeadLog {
     access_log: AccessLog,
     trusted_proxies: TrustedProxies,
+    /// True for listeners of a portal or gateway, whose requests have a target of their own in the log.
+    is_of_portal: bool,
 }
 
 impl From<&Config> for HeadLog {
     fn from(config: &Config) -> Self {
-        HeadLog { access_log: config.log.access, trusted_proxies: config.server.trusted() }
+        HeadLog { access_log: config.log.access, trusted_proxies: config.server.trusted(), is_of_portal: false }
     }
 }
 
 impl HeadLog {
+    /// As that of the registry, for a listener of a portal or gateway.
+    pub fn of_portal(config: &Config) -> Self {
+        HeadLog { is_of_portal: true, ..HeadLog::from(config) }
+    }
+
     pub(super) fn trusted_proxies(&self) -> &TrustedProxies {
         &self.trusted_proxies
     }
@@ -51,7 +58,34 @@ impl HeadLog {
         let client = head.map_or(peer.ip(), |head| self.trusted_proxies.client(peer.ip(), head.headers()));
         let method = head.map_or_else(|| UNKNOWN.to_owned(), |head| loggable_method(head.method()));
         let path = head.map_or_else(|| UNKNOWN.to_owned(), |head| loggable(head.uri().path().as_bytes(), MAX_PATH));
-        tracing::info!(target: "skyberth::access", { %client, method, route = UNKNOWN, path, status = status.as_u16() },
-            "request");
+        let status = status.as_u16();
+        // A target must be a constant.
+        if self.is_of_portal {
+            tracing::info!(target: "portal::access", { %client, method, route = UNKNOWN, path, status }, "request");
+        } else {
+            tracing::info!(target: "skyberth::access", { %client, method, route = UNKNOWN, path, status }, "request");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestLog;
+
+    /// They had the target of the registry, which a filter for the portal's lines does not show.
+    #[test]
+    fn refused_heads_have_the_target_of_their_listener() {
+        let (log, mut config) = (TestLog::new(), Config::default());
+        config.log.access = AccessLog::All;
+        for (heads, target) in
+            [(HeadLog::from(&config), "skyberth::access"), (HeadLog::of_portal(&config), "portal::access")]
+        {
+            let peer = SocketAddr::from(([192, 0, 2, 1], 9));
+            heads.refused(&Metrics::new(), peer, None::<&Request<()>>, StatusCode::BAD_REQUEST);
+            let lines = log.take();
+            assert_eq!(lines.len(), 1);
+            assert_eq!((&lines[0]["target"], &lines[0]["status"]), (&target.into(), &400.into()), "{}", lines[0]);
+        }
     }
 }

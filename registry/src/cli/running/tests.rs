@@ -77,10 +77,15 @@ fn names(path: &Path) -> Vec<String> {
 async fn an_address_that_is_taken_ends_the_start_before_anything_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(&folder);
-    for address in [config.server.listen, config.gateway.listen.0.unwrap(), config.portal.listen] {
+    let addresses = [
+        (config.server.listen, "--listen"),
+        (config.gateway.listen.0.unwrap(), "gateway.listen"),
+        (config.portal.listen, "portal.listen"),
+    ];
+    for (address, setting) in addresses {
         let taken = std::net::TcpListener::bind(address.0).unwrap();
         let error = fails(&config).await;
-        assert!(error.contains(&address.0.to_string()), "{error}");
+        assert!(error.contains(&address.0.to_string()) && error.contains(setting), "{error}");
         assert!(!config.storage.data.exists());
         drop(taken);
     }
