@@ -19,7 +19,7 @@ use crate::config::{Config, DescriptorSizes};
 use crate::content::LocalContent;
 use crate::data_dir::{DataDir, Kind};
 use crate::placement::Remote;
-use crate::service::{Limits, Registry};
+use crate::service::{Limits, Registry, left_by_uploads};
 use crate::telemetry::metrics::Metrics;
 
 /// An open node that is not served yet.
@@ -64,7 +64,8 @@ impl Node {
         let backend = backend::backend(&config.storage, beside.portal.as_ref(), &metrics.backend)?;
         let mut options = options(config, &data, data.index(), backend.as_deref())?;
         options.progress = progress;
-        let (store, (catalog, report)) = open_both(data.path(), uploads_reserve(config), options)?;
+        let (store, (catalog, report)) =
+            open_both(data.path(), left_by_uploads(config.storage.reserve.bytes()), options)?;
         if data.journal_id().is_none() {
             data.set_journal_id(report.journal.to_string())?;
         }
@@ -172,12 +173,6 @@ fn open_both(
         // The store's error first, since it concerns the directory itself.
         Ok((store?, catalog?))
     })
-}
-
-/// Bytes that uploads leave free: more than the reserve, so that what was uploaded can be recorded.
-fn uploads_reserve(config: &Config) -> u64 {
-    let reserve = config.storage.reserve.bytes();
-    reserve.saturating_add(reserve / 8)
 }
 
 fn limits(config: &Config) -> Limits {

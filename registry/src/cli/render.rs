@@ -12,6 +12,7 @@ use crate::admin::reply::{
 use crate::catalog::{Backlog, Elsewhere};
 use crate::gc::Collected;
 use crate::placement::Durability;
+use crate::service::left_by_uploads;
 use crate::units::{bytes, count};
 
 /// The form of the output.
@@ -103,8 +104,12 @@ fn status(status: &Status) -> String {
     let mut line = |name: &str, text: String| lines.push(format!("{name:<16} {text}"));
     line("node", running(status.node).to_owned());
     if let Some(state) = status.state {
-        let is_full = status.free_bytes.zip(status.reserve_bytes).is_some_and(|(free, reserve)| free < reserve);
-        let refuses = if is_full { "; pushes are refused: less than storage.reserve is free" } else { "" };
+        let is_full = status.free_bytes.zip(status.reserve_bytes).is_some_and(|(free, reserve)| {
+            // A push begins only while a byte of it would leave this much.
+            free <= left_by_uploads(reserve)
+        });
+        let refuses =
+            if is_full { "; pushes are refused: no more than nine eighths of storage.reserve are free" } else { "" };
         line("state", format!("{}{refuses}", self::state(state)));
     }
     if let Some(program) = &status.program {

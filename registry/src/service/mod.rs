@@ -91,6 +91,11 @@ pub struct Limits {
     pub upload_expiry: Duration,
 }
 
+/// Bytes that uploads leave free: more than the reserve, so that what was uploaded can be recorded.
+pub fn left_by_uploads(reserve: u64) -> u64 {
+    reserve.saturating_add(reserve / 8)
+}
+
 /// The registry. There is one per process, shared by all that serve or maintain it.
 #[derive(Debug)]
 pub struct Registry {
