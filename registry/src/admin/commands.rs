@@ -12,6 +12,10 @@ pub(super) const BATCH: usize = 256;
 /// Runs a command. The last reply says how it ended.
 pub async fn run(registry: &Arc<Registry>, command: Command, out: &Output) {
     out.end(Reply::node()).await;
+    let about = match &command {
+        Command::Ls { target: Some(target) } | Command::Rm { target } => format!("{}: ", target.repository),
+        _ => String::new(),
+    };
     let result = match command {
         Command::Status => status::status(registry, out).await.map(|()| true),
         Command::Ls { target } => list::list(registry, target, out).await.map(|()| true),
@@ -25,7 +29,7 @@ pub async fn run(registry: &Arc<Registry>, command: Command, out: &Output) {
     };
     out.end(match result {
         Ok(sound) => Reply::Done(sound),
-        Err(error) => Reply::Failed(error.to_string()),
+        Err(error) => Reply::Failed(format!("{about}{error}")),
     })
     .await;
 }
@@ -34,4 +38,30 @@ async fn gc(registry: &Arc<Registry>, dry_run: bool, out: &Output) -> Result<(),
     let collected = collect(registry, dry_run).await?;
     out.item(Item::Collection { dry_run, collected }).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::Fixture;
+
+    /// A mistyped name among several commands could not be found.
+    #[tokio::test]
+    async fn an_unknown_repository_is_named() {
+        let fixture = Fixture::new(Duration::from_hours(1));
+        let target: crate::admin::Target = "team/absent".parse().unwrap();
+        for command in [Command::Ls { target: Some(target.clone()) }, Command::Rm { target: target.clone() }] {
+            let (out, mut replies) = Output::new();
+            run(&fixture.registry, command, &out).await;
+            drop(out);
+            let mut last = None;
+            while let Some(reply) = replies.recv().await {
+                last = Some(reply);
+            }
+            let Some(Reply::Failed(error)) = last else { panic!("{last:?}") };
+            assert_eq!(error, "team/absent: repository is not known to this registry");
+        }
+    }
 }
