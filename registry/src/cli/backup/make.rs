@@ -316,10 +316,12 @@ impl Partial {
         let Place::File(target) = target else { return Ok(None) };
         ensure!(!target.is_dir(), "{} is a directory; the backup needs a file name", target.display());
         check_replaceable(target)?;
+        let directory = directory_of(target);
+        ensure!(directory.is_dir(), "{} is no directory; create it, or write elsewhere", directory.display());
         let mut name = target.file_name().context("the backup needs a file name")?.to_owned();
         name.push(".");
         // Readable only by its owner, since the archive contains all content of the registry.
-        let file = tempfile::Builder::new().prefix(&name).suffix(".partial").tempfile_in(directory_of(target));
+        let file = tempfile::Builder::new().prefix(&name).suffix(".partial").tempfile_in(directory);
         let file = file.with_context(|| {
             format!(
                 "create a file beside {} (as the user of server.run_as, if one is set; - is standard output)",

@@ -108,6 +108,9 @@ fn only_plain_files_are_replaced() {
     }
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 3, "nothing was created");
     assert!(Partial::of(&Place::File(file)).unwrap().is_some());
+    let absent = place.path().join("absent");
+    let error = Partial::of(&Place::File(absent.join("backup.tar"))).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{} is no directory", absent.display())), "{error}");
 }
 
 /// The error of a full disk named no file.
