@@ -118,30 +118,3 @@ fn a_nearly_full_disk_takes_only_what_frees_space() {
     catalog.commit_blocking(vec![delete]).unwrap();
     assert_eq!(catalog.tag(&repository("a"), &tag("x")).unwrap(), None);
 }
-
-/// Needs a file system of 24 MiB: `SKYBERTH_TEST_SMALL_DISK=<directory>`, `--ignored`.
-#[test]
-#[ignore = "needs a small file system of its own"]
-fn on_a_small_disk_that_fills_up_what_was_acknowledged_can_be_read() {
-    let place = std::env::var_os("SKYBERTH_TEST_SMALL_DISK").expect("a small file system");
-    let options = CatalogOptions { index_reserve_bytes: 8 << 20, ..options(Path::new(&place)) };
-    let (catalog, _) = Catalog::open(small_journal(options)).unwrap();
-    let mut last = 0;
-    let mut outcome = None;
-    while last < 200_000 {
-        match catalog.commit_blocking((1..=500).map(|number| link("a", last + number)).collect()) {
-            Ok(_) => last += 500,
-            Err(error) => {
-                outcome = Some(error);
-                break;
-            }
-        }
-    }
-    assert!(matches!(outcome, Some(CommitError::DiskFull)), "{outcome:?}");
-    // sled writes behind, so a failed write would show only now.
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    assert_eq!(catalog.status().state, CatalogState::Ready);
-    for number in 1..=last {
-        assert_eq!(catalog.blob(&repository("a"), &digest(number)).unwrap(), Some(number));
-    }
-}

@@ -1,9 +1,9 @@
-//! Group commit, the size of the journal, and the duration of a rebuild.
+//! Group commit, and the size of the journal.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::super::{Catalog, CatalogOptions};
+use super::super::Catalog;
 use super::disk::on_faulty_disk;
 use super::{assert_equals_rebuild, digest, link, options, put, repository, small_journal};
 use crate::catalog::command::CommitError;
@@ -74,64 +74,4 @@ fn moves_of_one_tag_do_not_grow_the_journal() {
         }
     }
     assert_equals_rebuild(&catalog);
-}
-
-/// Run with `-- --ignored --nocapture`: manifests with as many references as a push may have.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn time_of_a_rebuild_of_crowded_manifests() {
-    const REFERENCES: u64 = 10_000;
-    let place = tempfile::tempdir().unwrap();
-    let options = CatalogOptions { index_cache_bytes: 64 << 20, ..options(place.path()) };
-    let (catalog, _) = Catalog::open(options.clone()).unwrap();
-    for image in 0..30 {
-        let references: Vec<_> = (0..REFERENCES).map(|number| scattered(image * REFERENCES + number)).collect();
-        let push = put("crowded", image, &references, &["latest"]);
-        let started = Instant::now();
-        catalog.commit_blocking(vec![push]).unwrap();
-        println!("committed {image} in {:?}", started.elapsed());
-    }
-    catalog.close();
-    drop(catalog);
-    std::fs::remove_dir_all(&options.index_dir).unwrap();
-    let (_catalog, report) = Catalog::open(options).unwrap();
-    println!("opened: {report:?}");
-}
-
-/// Digests in no order, as those of real content.
-fn scattered(number: u64) -> crate::oci::Digest {
-    crate::oci::Digest::of(crate::oci::Algorithm::Sha256, &number.to_le_bytes())
-}
-
-/// Run with `--release -- --ignored --nocapture`: 100,000 facts, 5 per image.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn time_of_a_rebuild() {
-    let place = tempfile::tempdir().unwrap();
-    let options = CatalogOptions { index_cache_bytes: 64 << 20, ..options(place.path()) };
-    let (catalog, _) = Catalog::open(options.clone()).unwrap();
-    let started = Instant::now();
-    for image in 0..20_000_u64 {
-        let repository = format!("team{}/app{}", image % 100, image % 700);
-        let blobs = [1, 2, 3].map(|number| 10_000_000 + 3 * image + number);
-        let mut push: Vec<_> = blobs.iter().map(|blob| link(&repository, *blob)).collect();
-        push.push(put(&repository, image, &blobs.map(digest), &[&format!("v{image}")]));
-        catalog.commit_blocking(push).unwrap();
-    }
-    println!("committed in {:?}: {:?}", started.elapsed(), catalog.status());
-    let started = Instant::now();
-    for image in 0..20_000_u64 {
-        let repository = repository(&format!("team{}/app{}", image % 100, image % 700));
-        assert!(catalog.manifest(&repository, &digest(image)).unwrap().is_some());
-    }
-    println!("a manifest read: {:?}", started.elapsed() / 20_000);
-    catalog.close();
-    drop(catalog);
-    let (catalog, report) = Catalog::open(options.clone()).unwrap();
-    println!("opened: {report:?}");
-    catalog.close();
-    drop(catalog);
-    std::fs::remove_dir_all(&options.index_dir).unwrap();
-    let (_catalog, report) = Catalog::open(options).unwrap();
-    println!("opened: {report:?}");
 }
