@@ -16,8 +16,8 @@ use super::{ByteSize, RunAs, TimeSpan};
 pub struct Server {
     /// Address and port to listen on; `:5000` is every IPv4 interface.
     pub listen: ListenAddress,
-    /// Connections open at once on each listener. Each takes two descriptors, and up to 0.2 MiB of memory while its client
-    /// reads nothing. [One client](explanation/shares.md) has half of them at most. Health checks have 16 more.
+    /// Connections open at once on each listener. Each takes two descriptors, and up to 0.2 MiB of memory while its
+    /// client reads nothing. [One client](explanation/shares.md) has half of them at most. Health checks have 16 more.
     ///
     /// 1024 stay under 256 MiB, and under the 4096 or more descriptors that containers usually get.
     pub max_connections: usize,
@@ -43,8 +43,9 @@ pub struct Server {
     pub locations: Locations,
     /// Addresses and networks of [proxies](how-to/proxy.md) that are trusted to name the client and the request's id.
     pub trusted_proxies: Vec<Network>,
-    /// Host names that the registry, the portal and the gateway answer to, besides addresses, `localhost` and their own
-    /// URLs; `*.example.org` is all names below. Empty: any name; on a loopback address without trusted proxies, no other.
+    /// Host names that the registry, the portal and the gateway answer to. `*.example.org` is all names below. They
+    /// always answer to addresses, to `localhost`, and to the names of their own URLs. Empty: they answer to all names,
+    /// but on a loopback address without trusted proxies to no others.
     ///
     /// Otherwise a web page could let its own name resolve to this machine, and send requests like a local program.
     pub hosts: Vec<String>,
