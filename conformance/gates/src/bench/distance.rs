@@ -1,4 +1,4 @@
-//! A link with a round trip of 60 ms to a server on loopback, and an upload over HTTP/2 through it.
+//! A link with a round trip of 60 ms to a server on loopback, an upload over HTTP/2 through it, and pulls over HTTP/2.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -88,16 +88,32 @@ fn deliver(mut to: TcpStream, receiver: &Receiver<(Instant, Vec<u8>)>) {
 /// Pushes a blob from a file by one PUT over HTTP/2 through the link.
 pub(super) fn push_over_http2(target: &Target, link: &Link, blob: &LargeBlob, file: &Path) -> anyhow::Result<()> {
     let location = begin(&mut Connection::open(target)?, "bench/distant")?;
-    let output = Command::new("curl")
-        .args(["--silent", "--show-error", "--http2-prior-knowledge", "--max-time", "300", "--output", "/dev/null"])
-        .args(["--write-out", "%{http_version} %{http_code}", "--header", "Content-Type: application/octet-stream"])
-        .arg("--upload-file")
-        .arg(file)
-        .arg(format!("http://{}{}", link.address, closing(&location, &blob.digest)))
-        .output()
-        .context("run curl")?;
+    let mut curl = curl("%{http_version} %{http_code}");
+    curl.args(["--output", "/dev/null", "--header", "Content-Type: application/octet-stream", "--upload-file"]);
+    curl.arg(file).arg(format!("http://{}{}", link.address, closing(&location, &blob.digest)));
+    says(&mut curl, "2 201")
+}
+
+/// Pulls a blob of this length some times, one after the other on one connection over HTTP/2.
+pub(super) fn pull_over_http2(target: &Target, path: &str, length: u64, times: usize) -> anyhow::Result<()> {
+    let mut curl = curl("%{http_version} %{http_code} %{size_download},");
+    for _ in 0..times {
+        curl.args(["--output", "/dev/null"]).arg(format!("http://{}:{}{path}", target.host, target.port));
+    }
+    says(&mut curl, &format!("2 200 {length},").repeat(times))
+}
+
+/// curl over HTTP/2, which says this of each transfer.
+fn curl(say: &str) -> Command {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--http2-prior-knowledge", "--max-time", "300", "--write-out", say]);
+    curl
+}
+
+fn says(curl: &mut Command, wanted: &str) -> anyhow::Result<()> {
+    let output = curl.output().context("run curl")?;
     let said = String::from_utf8_lossy(&output.stdout);
-    ensure!(said == "2 201", "{said}, {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(said == wanted, "{said}, {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 

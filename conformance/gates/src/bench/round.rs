@@ -10,7 +10,7 @@ use harness::site::sha256;
 
 use super::contender::{Contender, Entry};
 use super::content::{LargeBlob, SMALL, SmallImage};
-use super::distance::{Link, push_over_http2};
+use super::distance::{Link, pull_over_http2, push_over_http2};
 use super::figures::{Figures, Meaning};
 use super::load::{CONNECTIONS, Load};
 use super::push::{Way, push_image, push_large};
@@ -86,6 +86,9 @@ impl Round<'_> {
             }
             for contender in contenders {
                 self.pull(contender, &seeded.large, 4)?;
+            }
+            for contender in contenders.iter().filter(|contender| contender.speaks_http2) {
+                self.pull_over_http2(contender, &seeded.large)?;
             }
         }
         if self.plan.has(Group::Requests) {
@@ -183,6 +186,16 @@ impl Round<'_> {
         let name = if streams == 1 { "1 stream".to_owned() } else { format!("{streams} streams") };
         self.record(contender, format!("pull of a blob, {name}, CPU"), "s/GiB", cpu / gibibytes);
         self.record(contender, format!("pull of a blob, {name}, wall"), "s/GiB", wall / gibibytes);
+        Ok(())
+    }
+
+    fn pull_over_http2(&mut self, contender: &Contender, blob: &LargeBlob) -> anyhow::Result<()> {
+        let (path, pulls) = (blob_path(LARGE, &blob.digest), self.plan.pulls);
+        let (wall, cpu, ()) = measure(contender, || pull_over_http2(&contender.target, &path, blob.length(), pulls))
+            .with_context(|| format!("pull from {} over HTTP/2", contender.name))?;
+        let gibibytes = (blob.length() * pulls as u64) as f64 / GIB;
+        self.record(contender, "HTTP/2 pull of a blob, CPU".into(), "s/GiB", cpu / gibibytes);
+        self.record(contender, "HTTP/2 pull of a blob, wall".into(), "s/GiB", wall / gibibytes);
         Ok(())
     }
 
