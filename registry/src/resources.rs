@@ -95,7 +95,7 @@ impl Resource {
                 "a wait, then 503",
                 "the answer was sent",
             ],
-            Resource::Logins => ["logins", "2 at once", "half", "a wait, then 429 or 503", "the password was checked"],
+            Resource::Logins => ["logins", "2 at once", "half", "a wait, then 429", "the password was checked"],
             Resource::Windows => [
                 "windows of HTTP/2",
                 "48 MiB, and 64 KiB for each connection",
