@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use harness::client::Request;
 use harness::gate::{note, wait_until};
 use harness::manifest::{CONFIG, Manifest, described, image};
 use harness::program::Program;
@@ -109,7 +110,8 @@ pub fn for_a_while(bench: &Bench) -> anyhow::Result<()> {
 pub fn for_long(bench: &Bench) -> anyhow::Result<()> {
     let stage = Stage::new(bench, &bench.folder)?;
     let log = stage.server.options.log.clone();
-    stage.fail(libc::EIO, WRITES, "EIO of writes, for long", |began| began.elapsed() > BACK_WITHIN)?;
+    let told = stage.fail(libc::EIO, WRITES, "EIO of writes, for long", |began| began.elapsed() > BACK_WITHIN)?;
+    ensure!(told, "/readyz does not say how far the rebuild is");
     ensure!(std::fs::read_to_string(log)?.contains("the index is lost"), "it tries for ever");
     Ok(())
 }
@@ -132,24 +134,28 @@ impl Stage {
         Ok(Stage { calls, server, album })
     }
 
-    /// Calls on the index fail until `enough`, or until the process has ended.
-    fn fail(mut self, errno: i32, kinds: u32, what: &str, enough: impl Fn(Instant) -> bool) -> anyhow::Result<()> {
+    /// Calls on the index fail until `enough`, or until the process has ended. True if `/readyz` told of a rebuild.
+    fn fail(mut self, errno: i32, kinds: u32, what: &str, enough: impl Fn(Instant) -> bool) -> anyhow::Result<bool> {
         let (server, album) = (&mut self.server, &mut self.album);
         self.calls.fail(&server.options.data.join("index"), errno, kinds, 1..=u32::MAX)?;
         let (mut seen, began) = (BTreeMap::new(), Instant::now());
-        let mut number = 0;
+        let (mut number, mut told, mut slowest) = (0, false, Duration::ZERO);
         while !enough(began) && !ended(server)? {
             number += 1;
             let pushed = timed(|| album.retag(&format!("w{number}")));
             let Some((pushed, took)) = or_ended(server, pushed)? else { break };
             ensure!(took < ANSWERS_WITHIN, "an answer took {took:?}");
+            slowest = slowest.max(took);
             *seen.entry(format!("{pushed:?}")).or_insert(0) += 1;
+            let state = server.target().send(&Request::get("/readyz"));
+            told |= state.is_ok_and(|answer| answer.status == 503 && answer.text().contains("\"at_most\""));
             std::thread::sleep(Duration::from_millis(50));
         }
-        note(&format!("{what}: {seen:?}"));
+        note(&format!("{what}: {seen:?}, the slowest after {slowest:?}"));
         let checked = album.check(Mercy::Unavailable);
         or_ended(server, checked)?;
         self.calls.succeed()?;
-        back(self.server, &mut self.album)?.finish(&self.album)
+        back(self.server, &mut self.album)?.finish(&self.album)?;
+        Ok(told)
     }
 }
