@@ -188,16 +188,23 @@ fn scopes(method: &str, path: &str) -> Vec<String> {
     }
     let ends = ["/manifests/", "/blobs/", "/tags/", "/referrers/"];
     let Some(end) = ends.iter().filter_map(|end| format!("{rest}/").rfind(end)).max() else { return Vec::new() };
-    let name = rest[..end].strip_suffix("/blobs").unwrap_or(&rest[..end]);
+    // An encoded slash is part of a name, and a scope has it plain.
+    let name = slashes(&rest[..end]);
+    // Only clients that push ask for the state of an upload.
+    let is_upload = format!("{}/", &rest[end..]).contains("/uploads/");
     let actions = match method {
-        "GET" | "HEAD" => "pull",
+        "GET" | "HEAD" if !is_upload => "pull",
         // Cancelling an upload deletes no content.
-        "DELETE" if !rest[end..].contains("/uploads/") => "delete",
+        "DELETE" if !is_upload => "delete",
         _ => "pull,push",
     };
     let from = query.split('&').find_map(|part| part.strip_prefix("from=")).filter(|from| !from.is_empty());
-    let source = from.map(|from| format!("repository:{}:pull", from.replace("%2F", "/").replace("%2f", "/")));
+    let source = from.map(|from| format!("repository:{}:pull", slashes(from)));
     std::iter::once(format!("repository:{name}:{actions}")).chain(source).collect()
+}
+
+fn slashes(text: &str) -> String {
+    text.replace("%2F", "/").replace("%2f", "/")
 }
 
 fn escape(text: &str) -> String {
@@ -249,6 +256,9 @@ mod tests {
         let mount = scopes("POST", "/v2/a/blobs/uploads/?mount=sha256:1&from=c%2Fd");
         assert_eq!(mount, ["repository:a:pull,push", "repository:c/d:pull"]);
         assert_eq!(scopes("GET", "/v2/a/tags/list/tags/list?n=1"), ["repository:a/tags/list:pull"]);
+        assert_eq!(scopes("GET", "/v2/a/blobs/uploads/id"), ["repository:a:pull,push"]);
+        assert_eq!(scopes("POST", "/v2/a/blobs/blobs/uploads/"), ["repository:a/blobs:pull,push"]);
+        assert_eq!(scopes("GET", "/v2/a%2Fb/tags/list"), ["repository:a/b:pull"]);
         assert_eq!(scopes("GET", "/v2/_catalog?n=3"), ["registry:catalog:*"]);
         assert!(scopes("GET", "/v2/").is_empty());
     }
