@@ -40,7 +40,7 @@ pub struct PortalOptions {
     pub max_archives: usize,
     /// How long a request waits for one of these.
     pub permit_patience: Duration,
-    /// Bytes of the disk to keep free. See [`PortalOptions::uploads_reserve`].
+    /// Bytes of the disk to keep free. See `PortalOptions::uploads_reserve`.
     pub disk_reserve: u64,
     /// Time between two sweeps of unpinned sectors; an unpin causes an earlier one.
     pub sweep_interval: Duration,

@@ -159,7 +159,7 @@ fn first_push(engine: &Engine) -> anyhow::Result<()> {
     let reference = format!("{}/first/push:v1", container.authority());
     engine.docker()?.args(["tag", IMAGE, &reference]).run()?;
     let refused = engine.docker()?.args(["push", &reference]).run_failing()?;
-    ensure!(refused.contains("no basic auth credentials"), "docker says {refused}");
+    ensure!(refused.contains("this needs a login"), "docker says {refused}");
     let account = first_login(&container.logs()?)?;
     let login = engine.docker()?.args(["login", "--username", account.name(), "--password-stdin"]);
     login.arg(container.authority()).input(account.password().as_bytes())?.run()?;
