@@ -41,7 +41,7 @@ impl fmt::Display for UserName {
     }
 }
 
-/// Who a request comes from. As text it has no white space.
+/// The identity behind a request. Its text has no white space.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// A caller without a login.

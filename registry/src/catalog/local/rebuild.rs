@@ -24,8 +24,8 @@ const CHUNK_KEYS: usize = 8192;
 /// Bytes that the log gets before a chunk.
 const CHUNK_BYTES: u64 = 8 << 20;
 
-/// Bytes that the log gets before a batch, and for each unit of its weight. sled writes whole segments of 512 KiB, and a
-/// page anew after each few of its changes.
+/// Bytes that the log gets before a batch, and for each unit of its weight. sled writes whole segments of 512 KiB. After a
+/// few changes of a page, it writes that page again.
 const AHEAD: u64 = 1 << 20;
 const WRITTEN_BYTES: u64 = 1 << 10;
 

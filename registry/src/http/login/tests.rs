@@ -159,7 +159,7 @@ async fn whoever_must_log_in_is_told_how() {
         assert_eq!(error["errors"][0]["code"], "UNAUTHORIZED", "{error}");
         assert!(!answer.body().contains("wrong:") && !answer.body().contains("secret"), "{error}");
     }
-    // The same for a repository that exists.
+    // The answer is the same if the repository exists.
     let blob = site.fixture.push_blob("content").await;
     let absent = Digest::of(Algorithm::Sha256, b"absent");
     let ask = async |digest: &Digest| {

@@ -75,7 +75,7 @@ impl Ballast {
         self.least.max(LOGS * log + SMALL_FILES)
     }
 
-    /// Lets the log of this database grow by so many bytes: from free space, or from the file.
+    /// Makes room for this many more bytes of the database's log, from free space or from the file.
     pub(crate) fn lend(&self, generation: u64, bytes: u64, lend: Lend) -> io::Result<()> {
         let log = self.log(generation)?;
         let end = log.len();
@@ -202,7 +202,7 @@ mod tests {
         }
     }
 
-    /// The same file on a file system that looks full.
+    /// The same file, but the file system reports that it is full.
     fn when_full(ballast: &Ballast) -> Ballast {
         Ballast::new(ballast.directory.clone(), ballast.least, u64::MAX)
     }
