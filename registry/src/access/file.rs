@@ -29,6 +29,14 @@ pub enum SourceError {
         /// The line, and what is wrong with it.
         source: InvalidEntry,
     },
+    /// The file is no policy.
+    #[error("cannot use the policy in {}: {why}", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 /// Reads a file of users as a whole.

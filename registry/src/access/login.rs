@@ -34,9 +34,9 @@ pub enum LoginError {
 }
 
 impl Access {
-    /// True if logins mean nothing: everybody may do everything, and there is no user.
+    /// True if logins mean nothing: nothing needs one, and there is no user.
     pub fn ignores_logins(&self) -> bool {
-        self.everybody == super::Everybody::All && self.known().users.is_empty()
+        !self.asks_for_logins() && self.known().users.is_empty()
     }
 
     /// The user with this name and password. The client holds the permit for the check.

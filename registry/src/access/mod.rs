@@ -12,6 +12,8 @@ mod local_users;
 mod login;
 mod need;
 mod password;
+mod pattern;
+mod policy;
 mod rights;
 mod scope;
 mod source;
@@ -36,6 +38,7 @@ pub use local_users::LocalUsers;
 pub use login::LoginError;
 pub use need::{Need, Right};
 pub use password::{InvalidHash, PasswordHash, generate_password};
+pub use policy::Policy;
 pub use rights::{Ceiling, Everybody, Principal, Verdict};
 pub use scope::{Scopes, scope_of};
 pub use source::Sources;
@@ -80,12 +83,13 @@ struct Known {
     users: Arc<Users>,
     verified: Verified,
     local: Option<Stamp>,
-    htpasswd: Vec<Option<Stamp>>,
+    policy: Option<Arc<Policy>>,
+    watched: Vec<Option<Stamp>>,
 }
 
 impl Access {
     /// Reads all users. `everybody` says what callers without a login may do; `None`: all on a node that is not public and
-    /// has no user, else nothing. Without `tokens`, or where nothing needs a login, none are issued. Blocks.
+    /// has neither users nor a policy, else nothing. Without `tokens`, or where nothing needs a login, none are issued. Blocks.
     pub fn open(
         sources: Sources,
         everybody: Option<Everybody>,
@@ -93,9 +97,9 @@ impl Access {
         tokens: Option<TokenSettings>,
     ) -> Result<Self, SourceError> {
         let known = Known::read(&sources)?;
-        let open = if !is_public && known.users.is_empty() { Everybody::All } else { Everybody::None };
-        let everybody = everybody.unwrap_or(open);
-        let tokens = tokens.filter(|_| everybody < Everybody::All);
+        let is_open = !is_public && known.users.is_empty() && sources.policy.is_none();
+        let everybody = everybody.unwrap_or(if is_open { Everybody::All } else { Everybody::None });
+        let tokens = tokens.filter(|_| everybody < Everybody::All || sources.policy.is_some());
         Ok(Access {
             sources,
             everybody,
@@ -111,7 +115,7 @@ impl Access {
     #[cfg(test)]
     pub(crate) fn open_to_all() -> Self {
         let nowhere = LocalUsers::in_directory("/nonexistent".into());
-        let sources = Sources { settings: Vec::new(), htpasswd: Vec::new(), local: nowhere };
+        let sources = Sources { settings: Vec::new(), htpasswd: Vec::new(), local: nowhere, policy: None };
         Access::open(sources, Some(Everybody::All), false, None).expect("nothing is read")
     }
 
@@ -120,9 +124,14 @@ impl Access {
         self.everybody
     }
 
+    /// True if some action needs a login.
+    pub fn asks_for_logins(&self) -> bool {
+        self.everybody < Everybody::All || self.sources.policy.is_some()
+    }
+
     /// True if some action needs a login, and nobody can log in.
     pub fn needs_first_user(&self) -> bool {
-        self.everybody < Everybody::All && self.known().users.is_empty()
+        self.asks_for_logins() && self.known().users.is_empty()
     }
 
     /// The users of the data directory.
@@ -132,7 +141,7 @@ impl Access {
 
     /// Decides whether this caller may do what has this need.
     pub fn decide(&self, caller: &Principal, need: &Need<'_>) -> Verdict {
-        rights::decide(self.everybody, caller, need)
+        rights::decide(self.everybody, self.newest().policy.as_deref(), caller, need)
     }
 
     /// Looks at htpasswd files and keys until `stop`. Reads the users again when a file has changed, and renews keys in time.
@@ -151,7 +160,7 @@ impl Access {
     }
 
     async fn keep_reading(self: Arc<Self>, stop: CancellationToken) {
-        if self.sources.htpasswd.is_empty() {
+        if self.sources.htpasswd.is_empty() && self.sources.policy.is_none() {
             return;
         }
         let mut before = Vec::new();
@@ -165,8 +174,8 @@ impl Access {
 
     /// Reads the users again if a file has changed and is now as it was the last time. Returns the state of the files.
     fn look(&self, before: &[Option<Stamp>]) -> Vec<Option<Stamp>> {
-        let now = self.sources.htpasswd_stamps();
-        if now == before && now != self.newest().htpasswd {
+        let now = self.sources.watched_stamps();
+        if now == before && now != self.newest().watched {
             self.read_again();
         }
         now
@@ -187,22 +196,27 @@ impl Access {
     fn read_again(&self) -> Arc<Known> {
         let _one_at_a_time = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.newest();
-        if self.sources.local_stamp() == old.local && self.sources.htpasswd_stamps() == old.htpasswd {
+        if self.sources.local_stamp() == old.local && self.sources.watched_stamps() == old.watched {
             return old;
         }
         // The stamps first: a change after them is noticed the next time.
-        let (local, htpasswd) = (self.sources.local_stamp(), self.sources.htpasswd_stamps());
+        let (local, watched) = (self.sources.local_stamp(), self.sources.watched_stamps());
         let users = match self.sources.read() {
-            Ok(users) => {
-                tracing::info!(users = users.names().count(), "the users have changed");
-                Arc::new(users)
-            }
+            Ok(users) => Arc::new(users),
             Err(error) => {
                 tracing::error!(%error, "the users have changed and cannot be read; they stay as they were");
                 Arc::clone(&old.users)
             }
         };
-        let known = Arc::new(Known { users, verified: Verified::new(), local, htpasswd });
+        let policy = match self.sources.read_policy() {
+            Ok(policy) => policy.map(Arc::new),
+            Err(error) => {
+                tracing::error!(%error, "the policy has changed and cannot be read; it stays as it was");
+                old.policy.clone()
+            }
+        };
+        tracing::info!(users = users.names().count(), "users and rights were read again");
+        let known = Arc::new(Known { users, verified: Verified::new(), local, policy, watched });
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&known);
         known
     }
@@ -210,7 +224,8 @@ impl Access {
 
 impl Known {
     fn read(sources: &Sources) -> Result<Self, SourceError> {
-        let (local, htpasswd) = (sources.local_stamp(), sources.htpasswd_stamps());
-        Ok(Known { users: Arc::new(sources.read()?), verified: Verified::new(), local, htpasswd })
+        let (local, watched) = (sources.local_stamp(), sources.watched_stamps());
+        let (users, policy) = (Arc::new(sources.read()?), sources.read_policy()?.map(Arc::new));
+        Ok(Known { users, verified: Verified::new(), local, policy, watched })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::identity::Identity;
 use super::need::{Need, Right};
+use super::policy::Policy;
 use super::scope::Scopes;
 
 /// What callers without a login may do.
@@ -73,19 +74,37 @@ pub enum Verdict {
     LogIn,
     /// The caller may, but its token is not for this.
     NeedsScope,
+    /// The user may not.
+    Denied,
+    /// The user may not even read, so that it learns nothing about what is there.
+    Hidden,
 }
 
 /// Decides whether this caller may do what has this need.
-pub(super) fn decide(everybody: Everybody, caller: &Principal, need: &Need<'_>) -> Verdict {
-    let has_right = match &caller.identity {
-        Identity::Local(_) => true,
-        // A token is a login, even that of a caller without a name. Clients try it so.
-        Identity::Anonymous if *need == Need::Login => everybody.may(need) || caller.ceiling != Ceiling::All,
-        Identity::Anonymous => everybody.may(need),
+pub(super) fn decide(everybody: Everybody, policy: Option<&Policy>, caller: &Principal, need: &Need<'_>) -> Verdict {
+    let by_policy = match need {
+        Need::Repository { repository, right, .. } => {
+            policy.is_none_or(|policy| policy.allows(&caller.identity, *right, repository).is_some())
+        }
+        // Lists show what the caller may pull.
+        Need::Nothing | Need::Login | Need::List => true,
     };
+    let has_right = by_policy
+        && match &caller.identity {
+            Identity::Local(_) => true,
+            // A token is a login, even that of a caller without a name. Clients try it so.
+            Identity::Anonymous if *need == Need::Login => {
+                everybody.may(need) && policy.is_none() || caller.ceiling != Ceiling::All
+            }
+            Identity::Anonymous => everybody.may(need),
+        };
     match &caller.ceiling {
         // More scopes would not help.
-        _ if !has_right => Verdict::LogIn,
+        _ if !has_right => match (&caller.identity, need) {
+            (Identity::Anonymous, _) => Verdict::LogIn,
+            (Identity::Local(_), Need::Repository { right: Right::Pull, .. }) => Verdict::Hidden,
+            (Identity::Local(_), _) => Verdict::Denied,
+        },
         Ceiling::Scopes(scopes) if !scopes.allow(need) => Verdict::NeedsScope,
         _ => Verdict::Allowed,
     }
@@ -107,9 +126,9 @@ mod tests {
             for (number, need) in needs.iter().enumerate() {
                 let expected = if number < allowed { Verdict::Allowed } else { Verdict::LogIn };
                 let anonymous = Principal::of(Identity::Anonymous);
-                assert_eq!(decide(everybody, &anonymous, need), expected, "{everybody:?} {need:?}");
+                assert_eq!(decide(everybody, None, &anonymous, need), expected, "{everybody:?} {need:?}");
                 let user = Principal::of(Identity::Local("bob".parse().unwrap()));
-                assert_eq!(decide(everybody, &user, need), Verdict::Allowed, "{everybody:?} {need:?}");
+                assert_eq!(decide(everybody, None, &user, need), Verdict::Allowed, "{everybody:?} {need:?}");
             }
         }
     }

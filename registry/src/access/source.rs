@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::UserName;
 use super::file::{SourceError, Stamp, read_file};
 use super::local_users::LocalUsers;
+use super::policy::Policy;
 use super::users::{Entries, Origin, Users, parse_lines};
 
 /// All sources of users.
@@ -16,6 +17,8 @@ pub struct Sources {
     pub htpasswd: Vec<PathBuf>,
     /// The users of the data directory.
     pub local: LocalUsers,
+    /// The policy file; `None`: each user may do everything.
+    pub policy: Option<PathBuf>,
 }
 
 impl Sources {
@@ -32,9 +35,14 @@ impl Sources {
         Ok(users)
     }
 
-    /// The state of the files of `auth.htpasswd`.
-    pub(super) fn htpasswd_stamps(&self) -> Vec<Option<Stamp>> {
-        self.htpasswd.iter().map(|path| Stamp::of(path)).collect()
+    /// Reads the policy, if there is one.
+    pub fn read_policy(&self) -> Result<Option<Policy>, SourceError> {
+        self.policy.as_deref().map(Policy::read).transpose()
+    }
+
+    /// The state of the files of `auth.htpasswd` and `auth.policy`.
+    pub(super) fn watched_stamps(&self) -> Vec<Option<Stamp>> {
+        self.htpasswd.iter().chain(&self.policy).map(|path| Stamp::of(path)).collect()
     }
 
     /// The state of the file in the data directory.

@@ -21,6 +21,7 @@ fn sources(folder: &Path, settings: &str, htpasswd: &[&str]) -> Sources {
         settings: parse_words(settings).unwrap(),
         htpasswd: htpasswd.iter().map(|name| folder.join(name)).collect(),
         local: LocalUsers::in_directory(folder.join("access")),
+        policy: None,
     }
 }
 
@@ -89,7 +90,7 @@ async fn htpasswd_files_are_read_again_once_they_rest() {
     fs::write(&path, format!("bob:{SECRET}\n")).unwrap();
     let access = Access::open(sources(folder.path(), "", &["htpasswd"]), None, false, None).unwrap();
     assert_eq!(access.everybody(), Everybody::None, "a node with users asks for a login");
-    let old = access.look(&access.sources.htpasswd_stamps());
+    let old = access.look(&access.sources.watched_stamps());
     assert_eq!(access.log_in("bob", "secret", Holder::SHARED).await, Ok(user("bob")));
     fs::write(&path, format!("ann:{SECRET}\n")).unwrap();
     let changed = access.look(&old);
@@ -199,4 +200,33 @@ async fn an_unknown_user_is_checked_as_long_as_a_wrong_password() {
         unknown = unknown.min(took("ann").await);
     }
     assert!(unknown * 3 > known && known * 3 > unknown, "known {known:?}, unknown {unknown:?}");
+}
+
+/// A bad file must neither open nor close the node.
+#[test]
+fn a_policy_is_read_again_and_a_bad_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.toml");
+    let rule = |who: &str| format!("[[rule]]\nwho = ['user:{who}']\nrepositories = ['**']\nactions = ['pull']\n");
+    fs::write(&path, rule("bob")).unwrap();
+    let sources = Sources { policy: Some(path.clone()), ..sources(folder.path(), "", &[]) };
+    let access = Access::open(sources.clone(), None, true, None).unwrap();
+    let repository = "a".parse().unwrap();
+    let need = Need::Repository { repository: &repository, right: Right::Pull, tag: None };
+    let verdict = |name: &str| access.decide(&Principal::of(user(name)), &need);
+    assert_eq!((verdict("bob"), verdict("ann")), (Verdict::Allowed, Verdict::Hidden));
+    // Otherwise clients would not learn that they must log in.
+    let open = Access::open(sources.clone(), Some(Everybody::All), false, None).unwrap();
+    let nobody = Principal::of(Identity::Anonymous);
+    assert_eq!((open.decide(&nobody, &Need::Login), open.needs_first_user()), (Verdict::LogIn, true));
+    let write = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let seen = access.look(&access.sources.watched_stamps());
+        access.look(&seen);
+    };
+    write(&rule("ann"));
+    assert_eq!((verdict("bob"), verdict("ann")), (Verdict::Hidden, Verdict::Allowed));
+    write("nonsense");
+    assert_eq!((verdict("bob"), verdict("ann")), (Verdict::Hidden, Verdict::Allowed));
+    assert!(Access::open(sources, None, true, None).is_err(), "it stops a start");
 }

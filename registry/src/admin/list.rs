@@ -6,7 +6,7 @@ use super::commands::BATCH;
 use super::reply::{Manifest, Repository};
 use super::{Item, Output, Target, image};
 use crate::oci::{Digest, Reference, RepositoryName};
-use crate::service::{Error, Registry};
+use crate::service::{Error, MayPull, Registry};
 
 pub(super) async fn list(registry: &Arc<Registry>, target: Option<Target>, out: &Output) -> Result<(), Error> {
     match target {
@@ -21,7 +21,7 @@ pub(super) async fn list(registry: &Arc<Registry>, target: Option<Target>, out: 
 async fn repositories(registry: &Arc<Registry>, out: &Output) -> Result<(), Error> {
     let mut after = None;
     loop {
-        let page = registry.repositories(after.take(), BATCH).await?;
+        let page = registry.repositories(after.take(), BATCH, MayPull::only(|_| true)).await?;
         for name in &page.names {
             let tags = registry.tags(name, None, BATCH).await?;
             let (counted, more_tags) = (tags.tags.len() as u64, tags.more);

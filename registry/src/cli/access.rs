@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,7 +12,7 @@ use crate::access::{
     Access, Everybody, LocalUsers, PasswordHash, Sources, TokenSettings, UserName, decode_key, generate_password,
     parse_words,
 };
-use crate::config::{Challenge, Config};
+use crate::config::{Backend, Challenge, Config};
 use crate::data_dir;
 
 /// The name of the first user.
@@ -24,6 +24,7 @@ pub(super) fn sources(config: &Config, data: &Path) -> anyhow::Result<Sources> {
         settings: parse_words(config.auth.users.expose()).context("auth.users")?,
         htpasswd: config.auth.htpasswd.clone(),
         local: LocalUsers::in_directory(data_dir::access(data)),
+        policy: policy(config),
     })
 }
 
@@ -35,6 +36,12 @@ pub(super) fn open(config: &Config, data: &Path, host: &str) -> anyhow::Result<A
         make_first_user(access.local_users(), host)?;
     }
     Ok(Arc::new(access))
+}
+
+/// The file of the policy, if there is one.
+pub(super) fn policy(config: &Config) -> Option<PathBuf> {
+    let path = &config.auth.policy;
+    (!path.as_os_str().is_empty()).then(|| path.clone())
 }
 
 /// The settings of the issuer of tokens; `None` if clients are to log in by Basic authentication only.
@@ -78,8 +85,13 @@ pub(super) fn greet(config: &Config, access: &Access) {
     let everybody = access.everybody();
     print(&format!("without login:  {}", everybody.words()));
     let is_open = !config.server.listen.0.ip().is_loopback() && config.server.trusted_proxies.is_empty();
-    if everybody < Everybody::All && is_open && !config.server.url.starts_with("https://") {
+    if access.asks_for_logins() && is_open && !config.server.url.starts_with("https://") {
         tracing::warn!("passwords reach this node unencrypted, unless a proxy in front of it adds TLS");
+    }
+    if policy(config).is_some() && (config.gateway.listen.0.is_some() || config.storage.backend != Backend::Fs) {
+        tracing::warn!(
+            "auth.policy does not hold at the gateway and at portals: their content is open to all that know its address"
+        );
     }
     if everybody >= Everybody::Push && config.is_public() {
         tracing::warn!(may = everybody.words(), "callers without a login may change a node that others can reach");

@@ -11,6 +11,7 @@ mod gateway;
 mod node;
 mod operate;
 mod ownership;
+mod policy;
 mod portal;
 mod privileges;
 mod process;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::backup::Place;
+use self::policy::PolicyAction;
 use self::render::Form;
 use self::user::UserAction;
 use crate::admin;
@@ -145,6 +147,11 @@ enum Command {
     User {
         #[command(subcommand)]
         action: UserAction,
+    },
+    /// Explain what the policy allows.
+    Policy {
+        #[command(subcommand)]
+        action: PolicyAction,
     },
     /// Check and print the configuration.
     Config {
@@ -287,6 +294,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
             found_faults(backup::restore(&config.storage.data, input))
         }
         Command::User { action } => user::run(action).map(|()| 0),
+        Command::Policy { action } => found_faults(policy::run(action)),
         Command::Config { action: ConfigAction::Check { json, settings } } => {
             config::check(&settings.load(None)?, json.form()).map(|()| 0)
         }

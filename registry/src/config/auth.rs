@@ -24,6 +24,9 @@ pub struct Auth {
     pub users: Secret,
     /// Files of users, as `htpasswd -B` writes them. The node reads a file again when it has changed.
     pub htpasswd: Vec<PathBuf>,
+    /// File of the [policy](how-to/rights.md), which says who may do what to which repositories. The node reads it again when it has
+    /// changed. Empty: each user may do everything.
+    pub policy: PathBuf,
     /// How clients are told to log in. `bearer`: with [tokens](how-to/logins.md#tokens), for which they show their password once.
     /// `basic`: with the password in every request, for clients that know no tokens. Passwords are taken in both cases.
     pub challenge: Challenge,
@@ -40,6 +43,7 @@ impl Default for Auth {
             anonymous: Anonymous::default(),
             users: Secret::default(),
             htpasswd: Vec::new(),
+            policy: PathBuf::new(),
             challenge: Challenge::Bearer,
             token_lifetime: TimeSpan::from_secs(15 * 60),
             token_key: Secret::default(),

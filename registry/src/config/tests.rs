@@ -89,7 +89,7 @@ fn another_value(key: &str, default: &toml::Value) -> String {
         ) => "a-key".into(),
         ("auth.anonymous", _) => "pull".into(),
         ("auth.challenge", _) => "basic".into(),
-        ("auth.htpasswd", _) => "/a/htpasswd".into(),
+        ("auth.htpasswd" | "auth.policy", _) => "/a/file".into(),
         ("auth.users", _) => "bob:$2y$05$QmRRXfF6vJVoBcF8rD8dSedj/Dkffmcm5uh11bG5/ogJ4ksMZMPD6".into(),
         ("auth.token_key", _) => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into(),
         ("server.run_as", _) => "65532:65532".into(),
@@ -122,7 +122,7 @@ fn every_key_is_reachable_by_its_own_variable() {
         // A secret is shown as the placeholder.
         let shown = match key.as_str() {
             "portal.api_keys" => r#"["(secret)"]"#,
-            "auth.htpasswd" => r#"["/a/htpasswd"]"#,
+            "auth.htpasswd" => r#"["/a/file"]"#,
             "auth.token_key"
             | "auth.users"
             | "portal.peer_key"

@@ -16,7 +16,7 @@ use serving::{ForeignRequest, UsedUp};
 
 use super::headers::{upload_location, upload_range, value};
 use super::route::{Route, RouteError};
-use crate::access::LoginError;
+use crate::access::{Identity, LoginError};
 use crate::oci::RepositoryName;
 use crate::service::{Error, Progress};
 
@@ -77,6 +77,11 @@ impl HttpError {
     /// 401, with the challenge that says how to log in.
     pub(crate) fn unauthorized(message: impl Into<String>, challenge: HeaderValue) -> Self {
         HttpError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message).with(WWW_AUTHENTICATE, challenge)
+    }
+
+    /// 403 for a user without the right.
+    pub(crate) fn denied(user: &Identity) -> Self {
+        HttpError::new(StatusCode::FORBIDDEN, "DENIED", format!("{user} may not do this here"))
     }
 
     /// The error for a login that failed. A throttled or busy one may be retried.

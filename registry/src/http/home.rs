@@ -9,7 +9,8 @@ use super::App;
 use super::error::HttpError;
 use super::health::text;
 use super::request::{Answer, Request};
-use crate::service::{Overview, RepositoryOverview, TagOverview};
+use super::v2::discovery::visible;
+use crate::service::{MayPull, Overview, RepositoryOverview, TagOverview};
 use crate::units;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b2733}\
@@ -23,15 +24,17 @@ pub(super) async fn page(app: &App, request: &Request) -> Answer {
     let host = request.header(&HOST).filter(|host| is_host(host)).unwrap_or("localhost:5000");
     let overview = app.registry.overview(request.query.get("last").map(str::to_owned)).await;
     let overview = overview.map_err(|error| HttpError::from_service(error, None))?;
+    let visible = visible(app, request);
     let durability = app.registry.durability().map(|durability| durability.to_string());
-    let html = render(host, &overview, durability.as_deref());
+    let html = render(host, &overview, &visible, durability.as_deref());
     let mut response = text(StatusCode::OK, "text/html; charset=utf-8", html);
     let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     Ok(response)
 }
 
-fn render(host: &str, overview: &Overview, durability: Option<&str>) -> String {
+/// The page, with the repositories that the caller may see. The data is shared by all callers.
+fn render(host: &str, overview: &Overview, visible: &MayPull, durability: Option<&str>) -> String {
     let mut html = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <title>Skyberth</title><style>{STYLE}</style><h1>Skyberth <span class=dim>{}</span></h1>",
@@ -40,16 +43,21 @@ fn render(host: &str, overview: &Overview, durability: Option<&str>) -> String {
     if let Some(durability) = durability {
         let _ = write!(html, "<p class=dim>{durability}");
     }
-    if overview.repositories.is_empty() {
+    let shown: Vec<_> = overview.repositories.iter().filter(|repository| visible.from(&repository.name)).collect();
+    if shown.is_empty() && !overview.more {
         let _ = write!(
             html,
             "<p>Nothing here yet. Push something:<p><code>docker tag IMAGE {host}/IMAGE &amp;&amp; docker push {host}/IMAGE</code>"
         );
     }
-    for repository in &overview.repositories {
+    let hides = shown.len() < overview.repositories.len();
+    for repository in &shown {
         add_repository(&mut html, host, repository);
     }
-    if let (true, Some(last)) = (overview.more, overview.repositories.last()) {
+    if hides {
+        // The name of the last one may be hidden, too.
+        html.push_str("<p><a href=\"/v2/_catalog\">all</a>");
+    } else if let (true, Some(last)) = (overview.more, overview.repositories.last()) {
         let _ = write!(html, "<p><a href=\"/?last={}\">more</a>", last.name);
     }
     html

@@ -9,6 +9,7 @@ use super::challenge::challenge;
 use super::error::HttpError;
 use super::request::Request;
 use crate::access::{Identity, InvalidToken, LoginError, Need, Principal, Verdict};
+use crate::service::Error;
 
 /// The caller of a request that may do this action; else the answer.
 pub(super) async fn admit(app: &App, action: &Action<'_>, request: &Request) -> Result<Principal, HttpError> {
@@ -28,6 +29,9 @@ pub(super) async fn admit(app: &App, action: &Action<'_>, request: &Request) -> 
         Verdict::Allowed => Ok(caller),
         Verdict::LogIn => Err(HttpError::unauthorized("this needs a login: use `docker login`", how(None))),
         Verdict::NeedsScope => Err(HttpError::unauthorized(NARROW, how(Some("insufficient_scope")))),
+        Verdict::Denied => Err(HttpError::denied(&caller.identity)),
+        // As if it were not there.
+        Verdict::Hidden => Err(HttpError::from_service(Error::RepositoryUnknown, None)),
     }
 }
 

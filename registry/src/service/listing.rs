@@ -1,6 +1,6 @@
 //! Lists of names: tags of a repository, repositories of the registry (end-8 and `_catalog`).
 
-use super::{Error, Registry};
+use super::{Error, MayPull, Registry};
 use crate::oci::{RepositoryName, Tag};
 
 /// A page of tags in byte order.
@@ -21,6 +21,9 @@ pub struct Names {
     pub more: bool,
 }
 
+/// Names that are read in one go.
+const BATCH: usize = 1000;
+
 impl Registry {
     /// Tags after `last`, which need not exist.
     pub async fn tags(&self, repository: &RepositoryName, last: Option<String>, limit: usize) -> Result<Tags, Error> {
@@ -32,9 +35,24 @@ impl Registry {
         Ok(Tags { tags: page.items, more: page.more })
     }
 
-    /// Repositories with a manifest, after `last`, which need not exist.
-    pub async fn repositories(&self, last: Option<String>, limit: usize) -> Result<Names, Error> {
-        let page = self.reading(move |catalog| Ok(catalog.catalogued(last.as_deref(), limit)?)).await?;
-        Ok(Names { names: page.items, more: page.more })
+    /// Repositories with a manifest that the caller may see, after `last`, which need not exist. Names that it may not see
+    /// have no effect on the answer.
+    pub async fn repositories(&self, last: Option<String>, limit: usize, visible: MayPull) -> Result<Names, Error> {
+        self.reading(move |catalog| {
+            let (mut names, mut last) = (Vec::new(), last);
+            loop {
+                let page = catalog.catalogued(last.as_deref(), BATCH)?;
+                last = page.items.last().map(ToString::to_string);
+                // One more than asked for says whether there are more.
+                let room = (limit + 1).saturating_sub(names.len());
+                names.extend(page.items.into_iter().filter(|name| visible.from(name)).take(room));
+                if names.len() > limit || !page.more {
+                    let more = names.len() > limit;
+                    names.truncate(limit);
+                    return Ok(Names { names, more });
+                }
+            }
+        })
+        .await
     }
 }

@@ -7,7 +7,7 @@ use super::{Error, Registry};
 use crate::catalog::command::{Command, CommitError, Refusal};
 use crate::oci::{Digest, RepositoryName};
 
-/// Decides from which repositories a caller may mount.
+/// Decides which repositories a caller may pull: it may mount from them, and sees their names.
 #[derive(Clone)]
 pub struct MayPull(Arc<dyn Fn(&RepositoryName) -> bool + Send + Sync>);
 
@@ -17,7 +17,7 @@ impl MayPull {
         MayPull(Arc::new(decide))
     }
 
-    fn from(&self, repository: &RepositoryName) -> bool {
+    pub(crate) fn from(&self, repository: &RepositoryName) -> bool {
         (self.0)(repository)
     }
 }

@@ -15,8 +15,25 @@ use super::sources::htpasswd;
 use crate::case::{Bench, Scene};
 
 const PASSWORD: &str = "mnq7-of-writer";
+/// Everybody may pull what is below `a`, `reader` also what is below `team`, and `writer` may do everything.
+const POLICY: &str = "
+    [[rule]]
+    who = ['user:writer']
+    repositories = ['**']
+    actions = ['*']
 
-/// A client before a registry where everybody may pull, and `writer` everything.
+    [[rule]]
+    who = ['user:reader']
+    repositories = ['team/**']
+    actions = ['pull']
+
+    [[rule]]
+    who = ['everybody']
+    repositories = ['a/**']
+    actions = ['pull']
+";
+
+/// A client before a registry with this policy.
 struct Cell<'a> {
     client: Client<'a>,
     image: layout::Image,
@@ -26,7 +43,7 @@ struct Cell<'a> {
 
 type Situation = (&'static str, fn(&Cell) -> anyhow::Result<()>);
 
-const SITUATIONS: [Situation; 7] = [
+const SITUATIONS: [Situation; 11] = [
     ("anonymous pull", anonymous_pull),
     ("login and push", login_and_push),
     ("push denied", push_denied),
@@ -34,10 +51,14 @@ const SITUATIONS: [Situation; 7] = [
     ("mount across repositories", mounted),
     ("tokens that expire", expiring),
     ("wrong password", wrong_password),
+    ("pull of private with rights", private_pull),
+    ("pull of private without rights", hidden_pull),
+    ("push without rights", push_without_rights),
+    ("delete without rights", delete_without_rights),
 ];
 
 /// Cells below full scale: each situation, and each client, at least once.
-const FEW: [(Kind, &str); 8] = [
+const FEW: [(Kind, &str); 11] = [
     (Kind::Crane, "anonymous pull"),
     (Kind::Podman, "anonymous pull"),
     (Kind::Podman, "login and push"),
@@ -46,6 +67,9 @@ const FEW: [(Kind, &str); 8] = [
     (Kind::Crane, "mount across repositories"),
     (Kind::Regctl, "tokens that expire"),
     (Kind::Skopeo, "wrong password"),
+    (Kind::Crane, "pull of private with rights"),
+    (Kind::Podman, "pull of private without rights"),
+    (Kind::Oras, "push without rights"),
 ];
 
 pub fn jobs<'a>(scene: &'a Scene, tools: &'a Path, scale: Scale) -> Vec<Job<'a>> {
@@ -63,9 +87,13 @@ pub fn jobs<'a>(scene: &'a Scene, tools: &'a Path, scale: Scale) -> Vec<Job<'a>>
 
 impl<'a> Cell<'a> {
     fn new(bench: &'a Bench, kind: Kind, tools: &'a Path, situation: &str) -> anyhow::Result<Self> {
-        let users = htpasswd(&bench.folder, "writer", PASSWORD)?;
+        let users = ["writer", "reader"].map(|name| htpasswd(&bench.folder, name, PASSWORD));
+        let users = users.into_iter().collect::<anyhow::Result<Vec<_>>>()?.join(" ");
+        let policy = bench.folder.join("policy.toml");
+        std::fs::write(&policy, POLICY)?;
         let lifetime = if situation == "tokens that expire" { "1s" } else { "15m" };
         let options = bench.server()?.env("SKYBERTH_AUTH_USERS", &users).env("SKYBERTH_AUTH_ANONYMOUS", "pull");
+        let options = options.env("SKYBERTH_AUTH_POLICY", &policy.display().to_string());
         let server = options.env("SKYBERTH_AUTH_TOKEN_LIFETIME", lifetime).start()?;
         let client = Client::new(kind, tools, &bench.folder.join("client"), &server.target().authority())?;
         let image = layout::image(&bench.folder.join("image"), situation, &[300_000, 20_000])?;
@@ -74,6 +102,10 @@ impl<'a> Cell<'a> {
 
     fn as_writer(&self) -> anyhow::Result<()> {
         succeeds(&self.client.log_in("writer", PASSWORD)?)
+    }
+
+    fn as_reader(&self) -> anyhow::Result<()> {
+        succeeds(&self.client.log_in("reader", PASSWORD)?)
     }
 
     /// Pushes by another client, which has a login.
@@ -94,7 +126,8 @@ fn succeeds(ended: &Ended) -> anyhow::Result<()> {
 fn is_refused(ended: &Ended) -> anyhow::Result<()> {
     let said = ended.said();
     ensure!(!ended.status.success(), "it succeeded: {said}");
-    let reasons = ["unauthorized", "authentication required", "needs a login", "denied", "wrong", "invalid username"];
+    let reasons =
+        ["unknown", "unauthorized", "authentication required", "needs a login", "denied", "wrong", "invalid username"];
     let line = said.lines().find(|line| reasons.iter().any(|reason| line.to_lowercase().contains(reason)));
     let Some(line) = line else { bail!("it does not say why: {said}") };
     note(line.trim());
@@ -142,6 +175,35 @@ fn expiring(cell: &Cell) -> anyhow::Result<()> {
         succeeds(&cell.client.pull(name)?)?;
     }
     Ok(())
+}
+
+fn private_pull(cell: &Cell) -> anyhow::Result<()> {
+    cell.given("team/x")?;
+    is_refused(&cell.client.pull("team/x")?)?;
+    cell.as_reader()?;
+    succeeds(&cell.client.pull("team/x")?)
+}
+
+fn hidden_pull(cell: &Cell) -> anyhow::Result<()> {
+    cell.given("other/x")?;
+    cell.as_reader()?;
+    is_refused(&cell.client.pull("other/x")?)?;
+    is_refused(&cell.client.pull("other/absent")?)
+}
+
+fn push_without_rights(cell: &Cell) -> anyhow::Result<()> {
+    cell.as_reader()?;
+    is_refused(&cell.client.push(&cell.image, "team/x")?)?;
+    is_refused(&cell.client.push(&cell.image, "other/x")?)
+}
+
+fn delete_without_rights(cell: &Cell) -> anyhow::Result<()> {
+    cell.given("team/kept")?;
+    cell.as_reader()?;
+    if let Some(ended) = cell.client.delete("team/kept", &cell.image.digest)? {
+        is_refused(&ended)?;
+    }
+    succeeds(&cell.client.pull("team/kept")?)
 }
 
 fn wrong_password(cell: &Cell) -> anyhow::Result<()> {

@@ -46,7 +46,7 @@ pub fn changed(bench: &Bench) -> anyhow::Result<()> {
     let target = server.target();
     expect_login(&target, "bob", "old", 200)?;
     fs::write(&file, htpasswd(&bench.folder, "bob", "new")?)?;
-    until_logged(&server.options, "the users have changed")?;
+    until_logged(&server.options, "users and rights were read again")?;
     expect_login(&target, "bob", "new", 200)?;
     expect_login(&target, "bob", "old", 401)?;
     fs::write(&file, "bob:nothing of a hash")?;

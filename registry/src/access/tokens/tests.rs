@@ -20,7 +20,7 @@ struct Site {
 fn open(folder: &std::path::Path, service: &str, key: Option<[u8; 32]>) -> Access {
     let directory = folder.join("access");
     let local = LocalUsers::in_directory(directory.clone());
-    let sources = Sources { settings: Vec::new(), htpasswd: Vec::new(), local };
+    let sources = Sources { settings: Vec::new(), htpasswd: Vec::new(), local, policy: None };
     let tokens = TokenSettings { lifetime: Duration::from_mins(15), service: service.to_owned(), key, directory };
     Access::open(sources, Some(Everybody::Pull), true, Some(tokens)).unwrap()
 }

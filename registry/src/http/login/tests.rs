@@ -38,10 +38,24 @@ impl Site {
         Site::open(everybody, true)
     }
 
+    /// A registry with a policy that issues tokens.
+    pub(in crate::http) fn with_policy(policy: &str) -> Self {
+        Site::open_with(Everybody::Pull, true, Some(policy))
+    }
+
     fn open(everybody: Everybody, tokens: bool) -> Self {
+        Site::open_with(everybody, tokens, None)
+    }
+
+    fn open_with(everybody: Everybody, tokens: bool, policy: Option<&str>) -> Self {
         let (fixture, door) = (Fixture::new(Duration::from_hours(1)), Door::default());
         let local = LocalUsers::in_directory(fixture.folder.path().join("access"));
-        let sources = Sources { settings: parse_words(USERS).unwrap(), htpasswd: Vec::new(), local };
+        let policy = policy.map(|text| {
+            let path = fixture.folder.path().join("policy.toml");
+            std::fs::write(&path, text).unwrap();
+            path
+        });
+        let sources = Sources { settings: parse_words(USERS).unwrap(), htpasswd: Vec::new(), local, policy };
         let tokens = tokens.then(|| TokenSettings {
             lifetime: Duration::from_mins(15),
             service: "skyberth".to_owned(),
@@ -255,5 +269,75 @@ async fn the_log_names_the_user_and_no_secret() {
     let text = format!("{written:?}");
     for secret in ["secret", "wr0ng", &BASE64.encode(b"bob:secret"), "$2y$"] {
         assert!(!text.contains(secret), "{text}");
+    }
+}
+
+const POLICY: &str = r#"
+    [[rule]]
+    who = ["user:ann"]
+    repositories = ["**"]
+    actions = ["*"]
+
+    [[rule]]
+    who = ["user:bob"]
+    repositories = ["a/**"]
+    actions = ["pull", "push"]
+
+    [[rule]]
+    who = ["everybody"]
+    repositories = ["public/**"]
+    actions = ["pull"]
+"#;
+
+#[tokio::test]
+async fn a_policy_says_who_may_do_what() {
+    let site = Site::with_policy(POLICY);
+    let (bob, ann) = (Some("bob:secret"), Some("ann:secret"));
+    for (login, method, path, status) in [
+        (bob, "POST", "/v2/a/x/blobs/uploads/", 202),
+        (bob, "GET", "/v2/a/x/tags/list", 404),
+        (bob, "DELETE", "/v2/a/x/manifests/v1", 403),
+        (bob, "POST", "/v2/b/blobs/uploads/", 403),
+        (bob, "GET", "/v2/public/x/tags/list", 404),
+        (bob, "POST", "/v2/public/x/blobs/uploads/", 403),
+        (None, "GET", "/v2/public/x/tags/list", 404),
+        (None, "GET", "/v2/a/x/tags/list", 401),
+        (None, "POST", "/v2/public/x/blobs/uploads/", 401),
+        (ann, "DELETE", "/v2/a/x/manifests/v1", 404),
+        (ann, "POST", "/v2/b/blobs/uploads/", 202),
+    ] {
+        assert_eq!(site.status(method, path, login).await, status, "{login:?} {method} {path}");
+    }
+}
+
+/// What a user may not read must look as if it were absent, in lists, mounts and on the page, too.
+#[tokio::test]
+async fn a_repository_that_a_user_may_not_read_looks_absent() {
+    // The fixture pushes to the repository `a`.
+    let site = Site::with_policy(&POLICY.replace("public/**", "a/public"));
+    let blob = site.fixture.push_blob("content").await;
+    site.fixture.push_manifest(&blob, "content".len()).await;
+    let ask = async |path: &str, login| {
+        let answer = site.send("GET", path, Some(login), "").await;
+        (answer.status().as_u16(), answer.into_body())
+    };
+    for path in ["tags/list", "manifests/latest", &format!("blobs/{blob}"), &format!("referrers/{blob}")] {
+        let (there, absent) =
+            (ask(&format!("/v2/a/{path}"), "bob:secret").await, ask(&format!("/v2/b/{path}"), "bob:secret").await);
+        assert_eq!(there, absent, "{path}");
+        assert_eq!(there.0, 404, "{path}");
+        assert!(there.1.contains("NAME_UNKNOWN"), "{}", there.1);
+        assert_eq!(ask(&format!("/v2/a/{path}"), "ann:secret").await.0, 200, "{path}");
+    }
+    assert_eq!(ask("/v2/_catalog", "bob:secret").await.1, "{\"repositories\":[]}");
+    assert_eq!(ask("/v2/_catalog", "ann:secret").await.1, "{\"repositories\":[\"a\"]}");
+    assert!(!ask("/", "bob:secret").await.1.contains("latest"));
+    assert!(ask("/", "ann:secret").await.1.contains("latest"));
+    for query in [format!("mount={blob}&from=a"), format!("mount={blob}")] {
+        let path = format!("/v2/a/x/blobs/uploads/?{query}");
+        assert_eq!(site.status("POST", &path, Some("bob:secret")).await, 202, "{query}");
+        // Elsewhere, since bob may read what is below a.
+        let path = format!("/v2/b/blobs/uploads/?{query}");
+        assert_eq!(site.status("POST", &path, Some("ann:secret")).await, 201, "{query}");
     }
 }

@@ -1,15 +1,19 @@
 //! Discovery: the base (end-1), extensions, repositories and tags (end-8a, 8b).
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::Response;
 use serde_json::json;
 
+use crate::access::{Need, Principal, Right, Verdict};
 use crate::http::App;
 use crate::http::error::HttpError;
 use crate::http::request::{Answer, Request, in_repository};
 use crate::oci::RepositoryName;
+use crate::service::MayPull;
 
-/// `GET /v2/`: always 200, since this build has only anonymous access.
+/// `GET /v2/`: 200, since the caller was admitted.
 pub(in crate::http) fn base() -> Response<Body> {
     super::json("application/json", &json!({}))
 }
@@ -39,12 +43,21 @@ pub(in crate::http) fn extensions() -> Response<Body> {
 pub(in crate::http) async fn repositories(app: &App, request: &Request) -> Answer {
     let limit = request.page_limit(app.registry.limits().page_size)?;
     let last = request.query.get("last").map(str::to_owned);
-    let page = app.registry.repositories(last, limit).await.map_err(|error| HttpError::from_service(error, None))?;
+    let page = app.registry.repositories(last, limit, visible(app, request)).await;
+    let page = page.map_err(|error| HttpError::from_service(error, None))?;
     let mut response = super::json("application/json", &json!({ "repositories": page.names }));
     if let (true, Some(last)) = (page.more, page.names.last()) {
         super::link_next(&mut response, &format!("/v2/_catalog?last={last}&n={limit}"));
     }
     Ok(response)
+}
+
+/// The repositories that the caller may see.
+pub(in crate::http) fn visible(app: &App, request: &Request) -> MayPull {
+    let (access, caller) = (Arc::clone(&app.access), Principal::of(request.principal.identity.clone()));
+    MayPull::only(move |repository| {
+        access.decide(&caller, &Need::Repository { repository, right: Right::Pull, tag: None }) == Verdict::Allowed
+    })
 }
 
 /// `GET /v2/<name>/tags/list`: a page of tags, in byte order.
