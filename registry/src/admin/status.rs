@@ -150,7 +150,7 @@ fn copies(remote: &Remote) -> Copies {
         },
     };
     let endpoints = remote.backend.health().endpoints.into_iter().map(endpoint).collect();
-    Copies { wanted: remote.backend.capabilities().copies.max(1), endpoints }
+    Copies { wanted: remote.backend.copies().max(1), endpoints }
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use backends::{Content, UNIT, UnitHash, UnitRoot};
+use backends::skynet::SectorRoots;
+use backends::{Content, UNIT, UnitHash};
 use content_store::{ContentStore, StoreError};
 use skynet_formats::profile::SectorSize;
-use skynet_formats::sector::SectorHasher;
+use skynet_formats::sector::{SectorHasher, SectorRoot};
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, LocalContent};
@@ -25,7 +26,7 @@ const STEP: usize = 256 * 1024;
 const WORKERS: usize = 2;
 
 /// Bytes of one root in a list.
-pub(crate) const ROOT_BYTES: u64 = UnitRoot::SIZE as u64;
+pub(crate) const ROOT_BYTES: u64 = SectorRoot::SIZE as u64;
 
 impl LocalContent {
     /// The content with its unit roots, which are computed from the local file if they are unknown.
@@ -77,7 +78,7 @@ impl LocalContent {
     }
 
     /// True if these are the recorded roots, or if none are recorded.
-    pub(crate) fn are_recorded(&self, digest: &Digest, roots: &[UnitRoot]) -> Result<bool, Error> {
+    pub(crate) fn are_recorded(&self, digest: &Digest, roots: &[SectorRoot]) -> Result<bool, Error> {
         let recorded = self.catalog.unit_roots(digest)?;
         Ok(recorded.is_none_or(|recorded| recorded.list == name_of(&list_of(roots))))
     }
@@ -104,7 +105,7 @@ impl LocalContent {
     }
 
     /// The roots of content above one unit; `None` if their list is unknown or lost. Blocks.
-    pub(crate) fn unit_roots(&self, digest: &Digest) -> Result<Option<Arc<[UnitRoot]>>, Error> {
+    pub(crate) fn unit_roots(&self, digest: &Digest) -> Result<Option<Arc<[SectorRoot]>>, Error> {
         read_roots(&self.catalog, &self.store, digest)
     }
 
@@ -143,7 +144,7 @@ impl LocalContent {
 
     /// Stores the roots; returns the digest of their list. Durable steps, and what a crash after each leaves: the file
     /// (unreferenced, so a sweep removes it), then the fact.
-    pub(crate) async fn record_unit_roots(&self, digest: &Digest, roots: &[UnitRoot]) -> Result<Digest, Error> {
+    pub(crate) async fn record_unit_roots(&self, digest: &Digest, roots: &[SectorRoot]) -> Result<Digest, Error> {
         let bytes = list_of(roots);
         let (list, units) = (name_of(&bytes), roots.len() as u64);
         let _lock = self.locks.lock(&list).await;
@@ -157,11 +158,11 @@ impl LocalContent {
 
 /// Roots and hashes of all units of a file, in order.
 struct Computed {
-    roots: Vec<UnitRoot>,
+    roots: Vec<SectorRoot>,
     hashes: Vec<UnitHash>,
 }
 
-fn read_roots(catalog: &Catalog, store: &ContentStore, digest: &Digest) -> Result<Option<Arc<[UnitRoot]>>, Error> {
+fn read_roots(catalog: &Catalog, store: &ContentStore, digest: &Digest) -> Result<Option<Arc<[SectorRoot]>>, Error> {
     let Some(UnitRootsList { list, units }) = catalog.unit_roots(digest)? else { return Ok(None) };
     match store.read_verified(&list, units * ROOT_BYTES) {
         Ok(bytes) => Ok(Some(roots_of(&bytes).into())),
@@ -176,8 +177,8 @@ fn plain(digest: &Digest, size: u64) -> Result<Content, Error> {
 }
 
 /// The content with these roots. Their number must be that of its units.
-pub(crate) fn with_roots(digest: &Digest, size: u64, roots: Arc<[UnitRoot]>) -> Result<Content, Error> {
-    let counted = plain(digest, size)?.with_unit_roots(roots);
+pub(crate) fn with_roots(digest: &Digest, size: u64, roots: Arc<[SectorRoot]>) -> Result<Content, Error> {
+    let counted = plain(digest, size)?.with_proof(Arc::new(SectorRoots::from(roots)));
     counted.map_err(|_| Error::Internal("the unit roots do not fit the content"))
 }
 
@@ -217,7 +218,7 @@ fn hash_unit(
     bytes: Range<u64>,
     buffer: &mut [u8],
     stop: &CancellationToken,
-) -> Result<(UnitRoot, UnitHash), Error> {
+) -> Result<(SectorRoot, UnitHash), Error> {
     let (mut root, mut hash) = (SectorHasher::new(SectorSize::STANDARD), blake3::Hasher::new());
     let mut position = bytes.start;
     while position < bytes.end {
@@ -234,8 +235,8 @@ fn hash_unit(
 }
 
 /// The list as stored: the roots, one after another.
-fn list_of(roots: &[UnitRoot]) -> Vec<u8> {
-    roots.iter().flat_map(UnitRoot::as_bytes).copied().collect()
+fn list_of(roots: &[SectorRoot]) -> Vec<u8> {
+    roots.iter().flat_map(SectorRoot::as_bytes).copied().collect()
 }
 
 fn name_of(list: &[u8]) -> Digest {
@@ -243,9 +244,9 @@ fn name_of(list: &[u8]) -> Digest {
 }
 
 /// The roots in a list.
-pub(crate) fn roots_of(list: &[u8]) -> Vec<UnitRoot> {
-    let (roots, _) = list.as_chunks::<{ UnitRoot::SIZE }>();
-    roots.iter().map(|root| UnitRoot::from_bytes(*root)).collect()
+pub(crate) fn roots_of(list: &[u8]) -> Vec<SectorRoot> {
+    let (roots, _) = list.as_chunks::<{ SectorRoot::SIZE }>();
+    roots.iter().map(|root| SectorRoot::from_bytes(*root)).collect()
 }
 
 /// The list of roots of content in memory.

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use backends::{Backend as _, BackendError, Content, Locator, UnitRoot};
+use backends::skynet::SectorRoots;
+use backends::{Backend as _, BackendError, Content, Locator, UnitProof};
 use futures_util::TryStreamExt as _;
+use skynet_formats::sector::SectorRoot;
 
 use super::{Origin, give_up};
 use crate::catalog::UnitRootsList;
@@ -19,8 +21,9 @@ pub(super) async fn from_address(
     content: &Content,
     locator: &Locator,
 ) -> Result<Option<Content>, BackendError> {
-    match origin.backend.unit_roots(content, locator).await {
-        Ok(Some(roots)) => Ok(keep_again(here, content, roots).await),
+    let Some(proofs) = origin.backend.unit_proofs() else { return Ok(None) };
+    match proofs.unit_proof(content, locator).await {
+        Ok(Some(proof)) => Ok(keep_proof(here, content, proof).await),
         Ok(None) => Ok(None),
         Err(error) if error.is_retryable() => Err(error),
         Err(error) => {
@@ -73,8 +76,17 @@ async fn read(origin: &Origin, list: &Content, locator: &Locator) -> Result<Vec<
     bytes.await
 }
 
+/// The content with this proof. If it consists of roots, their list is stored locally again.
+async fn keep_proof(here: &LocalContent, content: &Content, proof: Arc<dyn UnitProof>) -> Option<Content> {
+    let content = content.clone().with_proof(proof).ok()?;
+    match SectorRoots::of_content(&content) {
+        Some(roots) => keep_again(here, &content, Arc::clone(roots.roots())).await,
+        None => Some(content),
+    }
+}
+
 /// Stores the list locally again, if it matches the recorded digest.
-async fn keep_again(here: &LocalContent, content: &Content, roots: Arc<[UnitRoot]>) -> Option<Content> {
+async fn keep_again(here: &LocalContent, content: &Content, roots: Arc<[SectorRoot]>) -> Option<Content> {
     let digest = content.digest();
     let kept = async {
         if !here.are_recorded(digest, &roots)? {

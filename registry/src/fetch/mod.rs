@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use backends::{Content, Locator, UNIT};
+use backends::{Content, Locator, UNIT, UnitHashes};
 use bytes::{Bytes, BytesMut};
 use content_store::Staged;
 use futures_util::TryStreamExt as _;
@@ -140,7 +140,7 @@ pub(crate) async fn open(
         return Ok(None);
     }
     let content = here.for_reading(digest, size).await?;
-    let proven = content.unit_roots().is_some() && places.iter().any(|place| place.read_back);
+    let proven = content.has_proof() && places.iter().any(|place| place.read_back);
     let content = if proven { with_unit_hashes(here, content).await? } else { content };
     let locators = places.into_iter().map(|place| place.locator).collect();
     let staged = match here.blocking(move |store| store.stage(size)).await {
@@ -172,7 +172,7 @@ async fn with_unit_hashes(here: &Arc<LocalContent>, content: Content) -> Result<
     let reading = tokio::task::spawn_blocking(move || here.unit_hashes(&digest));
     match reading.await?? {
         Some(hashes) => content
-            .with_unit_hashes(hashes)
+            .with_proof(Arc::new(UnitHashes::from(hashes)))
             .map_err(|_| content::Error::Internal("the unit hashes do not fit the content")),
         None => Ok(content),
     }

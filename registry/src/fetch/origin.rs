@@ -48,8 +48,8 @@ pub struct Origin {
     pub(super) permits: Arc<Semaphore>,
     /// Directory of remembered places: addresses at which the backend may have content.
     pub(super) places: PathBuf,
-    /// When the backend was last pinged, and whether it answered. Locked during a ping.
-    pinged: tokio::sync::Mutex<Option<(Instant, bool)>>,
+    /// When the backend was last asked who it is, and whether it answered. Locked meanwhile.
+    asked: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 impl Origin {
@@ -63,19 +63,19 @@ impl Origin {
             reads: ColdReads::default(),
             permits: Arc::new(Semaphore::new(settings.cold_fetches.max(1))),
             places,
-            pinged: tokio::sync::Mutex::new(None),
+            asked: tokio::sync::Mutex::new(None),
         }
     }
 
-    /// Whether the backend answers now. Simultaneous callers share one ping.
+    /// Whether the backend answers now. Simultaneous callers share one question.
     pub(crate) async fn answers(&self) -> bool {
         let called = Instant::now();
-        let mut last = self.pinged.lock().await;
+        let mut last = self.asked.lock().await;
         if let Some((_, answered)) = last.filter(|(at, _)| *at >= called) {
             return answered;
         }
-        let answered = tokio::time::timeout(ANSWERS_WITHIN, self.backend.ping()).await;
-        let answered = matches!(answered, Ok(Ok(())));
+        let answered = tokio::time::timeout(ANSWERS_WITHIN, self.backend.identify()).await;
+        let answered = matches!(answered, Ok(Ok(_)));
         *last = Some((Instant::now(), answered));
         answered
     }

@@ -122,7 +122,7 @@ async fn bring(cold: &Arc<Cold>, number: u64, locator: &Locator, is_last: bool) 
 /// that may become available, except in the last attempt, which does without.
 async fn content_in_units(cold: &Arc<Cold>, locator: &Locator, is_last: bool) -> Result<Option<Content>, Trouble> {
     let content = &cold.content;
-    if content.length() <= UNIT || content.unit_roots().is_some() {
+    if content.length() <= UNIT || content.has_proof() {
         return Ok(Some(content.clone()));
     }
     let asking = || async {
@@ -150,7 +150,7 @@ async fn stream(
     let permit = Arc::new(cold.permit().await?);
     let bytes = cold.bytes(&units);
     let (mut position, mut reached, mut begun) = (bytes.start, units.start, bytes.start);
-    let in_units = content.unit_roots().is_some();
+    let in_units = content.has_proof();
     // Bytes once verified against both need only the hashes now. The digest is checked before the file is published.
     let backend = if in_units && cold.proven { &cold.origin.verified_by_units } else { &cold.origin.verified };
     let stream = backend.get(content, locator, bytes.clone()).await?;
@@ -229,7 +229,7 @@ async fn write(
 impl Cold {
     /// True if no part of it could be verified alone.
     fn is_without_roots(&self) -> bool {
-        let known = self.content.length() <= UNIT || self.content.unit_roots().is_some();
+        let known = self.content.length() <= UNIT || self.content.has_proof();
         !known && !matches!(self.rooted.get(), Some(Some(_)))
     }
 

@@ -140,8 +140,8 @@ impl Remote {
         Wanted {
             kind: backend.kind().to_owned(),
             profile: backend.profile().to_owned(),
-            endpoints: backend.endpoints(),
-            copies: backend.capabilities().copies.max(1) as usize,
+            endpoints: backends::endpoints(backend),
+            copies: backend.copies().max(1) as usize,
             lists: !fanout_is_list,
         }
     }
@@ -157,7 +157,7 @@ impl Remote {
             backlog,
             not_read_back,
             // If there are several copies, at least one is at another portal.
-            on_this_disk: self.has_attached && self.backend.capabilities().copies <= 1,
+            on_this_disk: self.has_attached && self.backend.copies() <= 1,
             running: self.running.load(Ordering::Relaxed),
             trouble: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }

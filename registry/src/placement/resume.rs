@@ -1,37 +1,43 @@
-//! Resume tokens of interrupted uploads, each in a small file, so that they survive a crash.
+//! Uploads in progress: a resume token, in a small file so that it survives a crash, and a record of each copy.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use backends::{MAX_TOKEN, Resume, ResumeToken};
+use backends::{Locator, MAX_TOKEN, Progress, ResumeToken};
 use content_store::replace_file;
 use futures_util::future::BoxFuture;
 
+use crate::catalog::Catalog;
+use crate::catalog::command::Command;
 use crate::oci::Digest;
 
-/// The token file of one piece of content. The token may give access to the upload, so only this user can read it.
+/// An upload of one piece of content, with its token file. The token may give access to the upload, so only this user
+/// can read the file.
 #[derive(Debug)]
-pub(super) struct TokenFile {
+pub(super) struct Upload {
+    digest: Digest,
     path: PathBuf,
     last: Mutex<Option<ResumeToken>>,
+    /// Records each copy as soon as it is made.
+    catalog: Option<Catalog>,
 }
 
-impl TokenFile {
+impl Upload {
     /// Reads the stored token. An unreadable one only means that the upload starts again. Blocks.
-    pub(super) fn open(directory: &Path, digest: &Digest) -> Self {
+    pub(super) fn open(directory: &Path, digest: &Digest, catalog: Option<Catalog>) -> Self {
         let path = directory.join(digest.file_name());
         let last = read(&path).inspect_err(|error| {
             if error.kind() != io::ErrorKind::NotFound {
                 tracing::warn!(%digest, %error, "a resume token cannot be read, so the upload starts again");
             }
         });
-        TokenFile { path, last: Mutex::new(last.ok().flatten()) }
+        Upload { digest: digest.clone(), path, last: Mutex::new(last.ok().flatten()), catalog }
     }
 }
 
-impl Resume for TokenFile {
+impl Progress for Upload {
     fn last(&self) -> Option<ResumeToken> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -43,6 +49,17 @@ impl Resume for TokenFile {
             let kept = tokio::task::spawn_blocking(move || write(&path, token.as_str())).await;
             if let Ok(Err(error)) = kept {
                 tracing::warn!(%error, "a resume token cannot be stored, so an interrupted upload would start again");
+            }
+        })
+    }
+
+    /// A copy that is not recorded is found by its address later.
+    fn copied(&self, locator: Locator) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let Some(catalog) = &self.catalog else { return };
+            let digest = self.digest.clone();
+            if let Err(error) = catalog.commit(vec![Command::RecordPlaced { digest, locator }]).await {
+                tracing::warn!(digest = %self.digest, %error, "a copy cannot be recorded now");
             }
         })
     }
@@ -78,16 +95,16 @@ mod tests {
     async fn a_token_survives_until_it_is_forgotten() {
         let place = tempfile::tempdir().unwrap();
         let digest = Digest::of(Algorithm::Sha256, b"content");
-        let file = TokenFile::open(place.path(), &digest);
+        let file = Upload::open(place.path(), &digest, None);
         assert_eq!(file.last(), None);
         for text in ["first", "second"] {
             file.keep(ResumeToken::try_from(text.to_owned()).unwrap()).await;
-            assert_eq!(TokenFile::open(place.path(), &digest).last().unwrap().as_str(), text);
+            assert_eq!(Upload::open(place.path(), &digest, None).last().unwrap().as_str(), text);
         }
         assert_eq!(crate::placement::attempts::kept(place.path()).unwrap(), std::slice::from_ref(&digest));
         forget(place.path(), &digest);
         forget(place.path(), &digest);
-        assert_eq!(TokenFile::open(place.path(), &digest).last(), None);
+        assert_eq!(Upload::open(place.path(), &digest, None).last(), None);
     }
 
     #[test]
@@ -96,7 +113,7 @@ mod tests {
         let digest = Digest::of(Algorithm::Sha256, b"content");
         for bytes in [vec![], vec![b'x'; MAX_TOKEN + 1], vec![0xff, 0xfe]] {
             fs::write(place.path().join(digest.file_name()), bytes).unwrap();
-            assert_eq!(TokenFile::open(place.path(), &digest).last(), None);
+            assert_eq!(Upload::open(place.path(), &digest, None).last(), None);
         }
     }
 }

@@ -28,7 +28,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backends::{BackendError, Content};
+use backends::{Backend, BackendError, Content};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -64,10 +64,10 @@ enum Asked {
 }
 
 /// One endpoint, with the requests due there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lane {
-    /// `None` if the backend names no endpoints and is asked as a whole.
-    endpoint: Option<String>,
+    /// The backend itself if it is one endpoint.
+    endpoint: Arc<dyn Backend>,
     /// Requests by due time and by the sequence of their unpin.
     due: BTreeSet<(Instant, u64)>,
     running: usize,
@@ -130,15 +130,15 @@ pub(super) async fn run(here: &Arc<LocalContent>, remote: &Arc<Remote>, stop: &C
 
 impl<'a> Unpins<'a> {
     fn new(here: &'a Arc<LocalContent>, remote: &'a Arc<Remote>) -> Self {
-        let named = remote.backend.endpoints().into_iter().map(Some);
-        let mut lanes: Vec<Lane> = named.map(|endpoint| Lane { endpoint, ..Lane::default() }).collect();
-        if lanes.is_empty() {
-            lanes.push(Lane::default());
+        let mut members = remote.backend.members();
+        if members.is_empty() {
+            members.push(Arc::clone(&remote.backend));
         }
+        let lane = |endpoint| Lane { endpoint, due: BTreeSet::new(), running: 0 };
         Unpins {
             here,
             remote,
-            lanes,
+            lanes: members.into_iter().map(lane).collect(),
             pending: HashMap::new(),
             closing: BTreeSet::new(),
             asked: JoinSet::new(),
@@ -192,7 +192,7 @@ impl<'a> Unpins<'a> {
                 let Some(pending) = self.pending.get(&first.1) else { continue };
                 let (here, remote) = (Arc::clone(self.here), Arc::clone(self.remote));
                 let (digest, placement) = (pending.digest.clone(), pending.placement.clone());
-                let at = (number, lane.endpoint.clone());
+                let at = (number, Arc::clone(&lane.endpoint));
                 let task = self.asked.spawn(async move { ask(&here, &remote, &digest, &placement, at).await });
                 self.names.insert(task.id(), (number, first.1));
                 lane.running += 1;
@@ -224,7 +224,7 @@ impl<'a> Unpins<'a> {
                     true => pause(pending.failures[number], settings.first_pause, settings.longest_pause),
                     false => settings.longest_pause,
                 };
-                let (digest, endpoint) = (&pending.digest, lane.endpoint.as_deref().unwrap_or_default());
+                let (digest, endpoint) = (&pending.digest, lane.endpoint.endpoint().unwrap_or_default());
                 let again_in_ms = wait.as_millis() as u64;
                 tracing::warn!(%digest, endpoint, %error, again_in_ms, "the backend did not remove content");
                 self.here.metrics.unpin_failures.inc();
@@ -242,7 +242,7 @@ impl<'a> Unpins<'a> {
             self.closing.remove(&(due, sequence));
             let Some(pending) = self.pending.get(&sequence) else { continue };
             // Endpoints that were not asked still have it.
-            let endpoints = self.lanes.iter().filter_map(|lane| lane.endpoint.clone()).collect();
+            let endpoints = self.lanes.iter().filter_map(|lane| lane.endpoint.endpoint()).collect();
             let locator = Locator { endpoints, ..pending.placement.locator.clone() };
             let command = Command::RecordUnplaced { digest: pending.digest.clone(), locator, standing: sequence };
             match self.here.catalog.commit(vec![command]).await {
@@ -265,13 +265,13 @@ impl<'a> Unpins<'a> {
     }
 }
 
-/// Asks one endpoint, given by number and name, for a removal. Stops when the content is to be stored.
+/// Asks one endpoint, with this number, for a removal. Stops when the content is to be stored.
 async fn ask(
     here: &LocalContent,
     remote: &Remote,
     digest: &Digest,
     placement: &Placement,
-    (number, endpoint): (usize, Option<String>),
+    (number, endpoint): (usize, Arc<dyn Backend>),
 ) -> Result<Asked, Error> {
     let locator = &placement.locator;
     let Ok(content) = Content::new(digest.clone(), locator.stored_size) else { return Ok(Asked::NotNow) };
@@ -287,10 +287,7 @@ async fn ask(
         removal
     };
     let after = remote.settings.removal_patience;
-    let deleting = match &endpoint {
-        Some(endpoint) => remote.backend.delete_at(endpoint, &content, locator),
-        None => remote.backend.delete(&content, locator),
-    };
+    let deleting = endpoint.delete(&content, locator);
     let asked = tokio::select! {
         biased;
         () = removal.broken_off() => Asked::NotNow,

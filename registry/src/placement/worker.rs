@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backends::{BackendError, Content, FileSource, Locator, Source, SourceError};
+use backends::{BackendError, Content, FileSource, Locator, Put, Source, SourceError};
 use content_store::hasher::Hasher;
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +54,7 @@ async fn place_if_lacking(
     remote.removals.break_off(digest).await;
     let source = source_of(here, remote, (digest, size), stop).await?;
     let placements = catalog.placements(digest).map_err(Error::from)?;
-    let stored = locate_and_put(remote, &source, is_being_removed(remote, &placements)).await;
+    let stored = locate_and_put(here, remote, &source, is_being_removed(remote, &placements)).await;
     let locator = examine_if_damaged(stored, here, &source, stop).await?;
     here.metrics.placed_bytes.inc_by(size);
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
@@ -138,25 +138,36 @@ fn is_being_removed(remote: &Remote, placements: &[Placement]) -> bool {
     placements.iter().filter(|placement| wanted.is_mine(&placement.locator)).any(removing)
 }
 
-async fn locate_and_put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: bool) -> Result<Locator, Trouble> {
+async fn locate_and_put(
+    here: &Arc<LocalContent>,
+    remote: &Arc<Remote>,
+    source: &Arc<dyn Source>,
+    again: bool,
+) -> Result<Locator, Trouble> {
     if let Some(known) = remote.backend.locate(Arc::clone(source)).await? {
         // Any endpoint that is asked for it may have it.
-        let known = Locator { endpoints: remote.backend.endpoints(), ..known };
+        let known = Locator { endpoints: backends::endpoints(&*remote.backend), ..known };
         fetch::remember_place(&remote.tokens, source.content().digest(), &known).await?;
     }
-    put(remote, source, again).await
+    match again {
+        true => put(remote, source, Put::Renew, None).await,
+        false => put(remote, source, Put::IfAbsent, Some(here)).await,
+    }
 }
 
-/// Stores content. `again`: a copy that seems to exist may be about to be removed. Otherwise an acknowledged but
-/// unrecorded upload is found by its address.
-async fn put(remote: &Arc<Remote>, source: &Arc<dyn Source>, again: bool) -> Result<Locator, Trouble> {
+/// Stores content. [`Put::Renew`]: a copy that seems to exist may be about to be removed. Otherwise an acknowledged but
+/// unrecorded upload is found by its address. With a `recorder`, each copy is recorded as soon as it is made.
+async fn put(
+    remote: &Arc<Remote>,
+    source: &Arc<dyn Source>,
+    put: Put,
+    recorder: Option<&Arc<LocalContent>>,
+) -> Result<Locator, Trouble> {
     let (tokens, digest) = (remote.tokens.clone(), source.content().digest().clone());
-    let token = tokio::task::spawn_blocking(move || resume::TokenFile::open(&tokens, &digest)).await?;
-    let stored = match again {
-        true => remote.backend.put_again(Arc::clone(source), &token).await,
-        false => remote.backend.put(Arc::clone(source), &token).await,
-    };
-    Ok(stored?)
+    let catalog = recorder.map(|here| here.catalog.clone());
+    let opening = tokio::task::spawn_blocking(move || resume::Upload::open(&tokens, &digest, catalog));
+    let upload = opening.await?;
+    Ok(remote.backend.put(Arc::clone(source), put, &upload).await?)
 }
 
 /// Examines the local file if its bytes do not match.
@@ -254,7 +265,7 @@ async fn place_again(
         Err(Trouble::Local(Error::Missing)) => return Ok(Some(placement)),
         source => source?,
     };
-    let locator = examine_if_damaged(put(remote, &source, false).await, here, &source, stop).await?;
+    let locator = examine_if_damaged(put(remote, &source, Put::IfAbsent, None).await, here, &source, stop).await?;
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
     catalog.commit(vec![command]).await.map_err(Error::from)?;
     attempts::forget(remote, digest).await;

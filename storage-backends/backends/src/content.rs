@@ -1,22 +1,28 @@
-//! The description of content: its digest, its length, and the roots and hashes of its parts.
+//! The description of content: its digest, its length, and what proves single parts of it.
 
+use std::any::Any;
+use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
 
 use content_store::digest::{Algorithm, Digest};
-use skynet_formats::profile::SectorSize;
-use skynet_formats::sector::{SectorRoot, sector_root};
 
 use super::BackendError;
 
-/// Content above this length is verified in units of it, by their Merkle roots; other content is verified whole.
+/// Content above this length is verified in units of it; other content is verified whole.
 pub const UNIT: u64 = 4 * 1024 * 1024;
 
-/// The Merkle root of one unit: that of a Sia sector with the unit's bytes and zeros after them.
-pub type UnitRoot = SectorRoot;
+/// What proves single units of one piece of content.
+pub trait UnitProof: Any + Debug + Send + Sync {
+    /// The number of units that it proves.
+    fn units(&self) -> u64;
 
-/// The BLAKE3 hash of one unit. It proves as much as the root in a fifth of the time, but no address commits to it. It
-/// is valid only if computed from the same bytes as the root.
+    /// True if these are the bytes of the unit with this number. It takes a millisecond or more for a whole unit.
+    fn accepts(&self, number: u64, unit: &[u8]) -> bool;
+}
+
+/// The BLAKE3 hash of one unit. No address commits to it, so it is valid only for bytes that were checked against a
+/// digest or an address when it was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnitHash([u8; UnitHash::SIZE]);
 
@@ -40,29 +46,56 @@ impl UnitHash {
     }
 }
 
-/// The root, and perhaps the hash, that the bytes of one unit must have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnitCheck {
-    hash: Option<UnitHash>,
-    root: UnitRoot,
-}
+/// The hashes of all units, in order: the proof for any backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitHashes(Arc<[UnitHash]>);
 
-impl UnitCheck {
-    /// True if these bytes have the hash, if it is known, or the root. It takes a millisecond or more for a whole unit.
-    pub fn accepts(self, unit: &[u8]) -> bool {
-        // Bytes with another hash may still be right, if the hashes are wrong. Then the roots decide.
-        self.hash.is_some_and(|hash| UnitHash::of(unit) == hash) || sector_root(SectorSize::STANDARD, unit) == self.root
+impl UnitHashes {
+    /// The hashes of the units of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        UnitHashes(bytes.chunks(UNIT as usize).map(UnitHash::of).collect())
     }
 }
 
-/// A piece of content, described by what its bytes must match. Clones share the roots and hashes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl From<Arc<[UnitHash]>> for UnitHashes {
+    fn from(hashes: Arc<[UnitHash]>) -> Self {
+        UnitHashes(hashes)
+    }
+}
+
+impl UnitProof for UnitHashes {
+    fn units(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn accepts(&self, number: u64, unit: &[u8]) -> bool {
+        let hash = usize::try_from(number).ok().and_then(|number| self.0.get(number));
+        hash.is_some_and(|hash| *hash == UnitHash::of(unit))
+    }
+}
+
+/// The check of the bytes of one unit.
+#[derive(Clone, Debug)]
+pub struct UnitCheck {
+    proofs: Vec<Arc<dyn UnitProof>>,
+    number: u64,
+}
+
+impl UnitCheck {
+    /// True if some proof accepts these bytes. It takes a millisecond or more for a whole unit.
+    pub fn accepts(&self, unit: &[u8]) -> bool {
+        // Bytes that one proof refuses may still be right, if that proof is wrong. Then another one decides.
+        self.proofs.iter().rev().any(|proof| proof.accepts(self.number, unit))
+    }
+}
+
+/// A piece of content, described by what its bytes must match. Clones share the proofs.
+#[derive(Clone, Debug)]
 pub struct Content {
     digest: Digest,
     algorithm: Algorithm,
     length: u64,
-    unit_roots: Option<Arc<[UnitRoot]>>,
-    unit_hashes: Option<Arc<[UnitHash]>>,
+    proofs: Vec<Arc<dyn UnitProof>>,
 }
 
 /// The parts do not describe content.
@@ -71,12 +104,12 @@ pub enum ContentError {
     /// The digest's algorithm is unsupported, so the content could never be verified.
     #[error("digests of the algorithm {0} cannot be computed")]
     UnknownAlgorithm(String),
-    /// The number of roots or hashes does not fit the number of units.
-    #[error("{found} unit roots or hashes for {length} bytes")]
+    /// The proof is of another number of units.
+    #[error("a proof of {found} units for {length} bytes")]
     WrongNumber {
         /// Length of the content in bytes.
         length: u64,
-        /// The number of given roots or hashes.
+        /// The number of units that the proof is of.
         found: u64,
     },
 }
@@ -86,25 +119,18 @@ impl Content {
     pub fn new(digest: Digest, length: u64) -> Result<Self, ContentError> {
         let unknown = || ContentError::UnknownAlgorithm(digest.algorithm_name().to_owned());
         let algorithm = digest.algorithm().ok_or_else(unknown)?;
-        Ok(Content { digest, algorithm, length, unit_roots: None, unit_hashes: None })
+        Ok(Content { digest, algorithm, length, proofs: Vec::new() })
     }
 
-    /// This content with the roots of its units, in order.
-    pub fn with_unit_roots(self, roots: Arc<[UnitRoot]>) -> Result<Self, ContentError> {
-        self.check_number(roots.len())?;
-        Ok(Content { unit_roots: Some(roots), ..self })
-    }
-
-    /// This content with the hashes of its units, in order. They must have been computed from the same bytes as the
-    /// roots, because bytes with the right hash are not checked against the root.
-    pub fn with_unit_hashes(self, hashes: Arc<[UnitHash]>) -> Result<Self, ContentError> {
-        self.check_number(hashes.len())?;
-        Ok(Content { unit_hashes: Some(hashes), ..self })
-    }
-
-    fn check_number(&self, found: usize) -> Result<(), ContentError> {
-        let (found, length) = (found as u64, self.length);
-        if found == self.units() { Ok(()) } else { Err(ContentError::WrongNumber { length, found }) }
+    /// This content with a proof of its units. Bytes that one of several proofs accepts are not checked against the
+    /// others; the last one added is asked first.
+    pub fn with_proof(mut self, proof: Arc<dyn UnitProof>) -> Result<Self, ContentError> {
+        let (found, length) = (proof.units(), self.length);
+        if found != self.units() {
+            return Err(ContentError::WrongNumber { length, found });
+        }
+        self.proofs.push(proof);
+        Ok(self)
     }
 
     /// The digest that it was pushed under.
@@ -122,16 +148,20 @@ impl Content {
         self.length
     }
 
-    /// The roots, if they are known. Content of up to [`UNIT`] bytes needs none.
-    pub fn unit_roots(&self) -> Option<&Arc<[UnitRoot]>> {
-        self.unit_roots.as_ref()
+    /// True if single units can be verified. Content of up to [`UNIT`] bytes needs no proof for that.
+    pub fn has_proof(&self) -> bool {
+        !self.proofs.is_empty()
     }
 
-    /// The check for a unit; `None` if the roots are not known, or there is no such unit.
+    /// The proof of this type, for a backend that needs its own kind.
+    pub fn proof<T: UnitProof>(&self) -> Option<&T> {
+        self.proofs.iter().find_map(|proof| (&**proof as &dyn Any).downcast_ref())
+    }
+
+    /// The check for a unit; `None` without a proof, or if there is no such unit.
     pub fn unit_check(&self, number: u64) -> Option<UnitCheck> {
-        let number = usize::try_from(number).ok()?;
-        let hash = self.unit_hashes.as_ref().and_then(|hashes| hashes.get(number)).copied();
-        self.unit_roots.as_ref()?.get(number).map(|root| UnitCheck { hash, root: *root })
+        let checkable = self.has_proof() && number < self.units();
+        checkable.then(|| UnitCheck { proofs: self.proofs.clone(), number })
     }
 
     /// The number of units; the last one may be shorter.
@@ -151,53 +181,55 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::skynet::SectorRoots;
 
-    const ROOT: UnitRoot = UnitRoot::from_bytes([0; 32]);
     const HASH: UnitHash = UnitHash::from_bytes([0; 32]);
 
     fn content(length: u64) -> Content {
         Content::new(Digest::of(Algorithm::Sha256, b""), length).unwrap()
     }
 
+    fn hashes(units: u64) -> Arc<dyn UnitProof> {
+        Arc::new(UnitHashes(vec![HASH; units as usize].into()))
+    }
+
     #[test]
-    fn there_is_one_root_for_each_unit_begun() {
+    fn there_is_one_hash_for_each_unit_begun() {
         for (length, units) in [(0, 0), (1, 1), (UNIT, 1), (UNIT + 1, 2), (3 * UNIT, 3)] {
             assert_eq!(content(length).units(), units);
-            assert!(content(length).with_unit_roots(vec![ROOT; units as usize].into()).is_ok());
-            assert!(content(length).with_unit_hashes(vec![HASH; units as usize].into()).is_ok());
+            assert!(content(length).with_proof(hashes(units)).is_ok());
             let found = units + 1;
-            let refused = Err(ContentError::WrongNumber { length, found });
-            assert_eq!(content(length).with_unit_roots(vec![ROOT; found as usize].into()), refused);
-            assert_eq!(content(length).with_unit_hashes(vec![HASH; found as usize].into()), refused);
+            let refused = content(length).with_proof(hashes(found)).unwrap_err();
+            assert_eq!(refused, ContentError::WrongNumber { length, found });
         }
     }
 
     #[test]
-    fn a_unit_has_its_hash_or_its_root() {
+    fn a_unit_needs_one_of_the_proofs() {
         let units = [vec![7; UNIT as usize], vec![8; 10]];
-        let roots: Vec<_> = units.iter().map(|unit| sector_root(SectorSize::STANDARD, unit)).collect();
-        let hashes: Vec<_> = units.iter().map(|unit| UnitHash::of(unit)).collect();
+        let roots: Arc<dyn UnitProof> = Arc::new(SectorRoots::of_bytes(&units.concat()));
+        let right: Arc<dyn UnitProof> = Arc::new(UnitHashes::of(&units.concat()));
         let bare = content(UNIT + 10);
-        assert_eq!(bare.clone().with_unit_hashes(hashes.clone().into()).unwrap().unit_check(0), None);
-        let rooted = bare.clone().with_unit_roots(roots.into()).unwrap();
-        let hashed = rooted.clone().with_unit_hashes(hashes.clone().into()).unwrap();
-        let misled = rooted.clone().with_unit_hashes(vec![HASH; 2].into()).unwrap();
-        for content in [&rooted, &hashed, &misled] {
+        assert!(bare.unit_check(0).is_none() && !bare.has_proof());
+        let rooted = bare.clone().with_proof(Arc::clone(&roots)).unwrap();
+        let hashed = bare.clone().with_proof(Arc::clone(&right)).unwrap();
+        let both = rooted.clone().with_proof(right).unwrap();
+        let misled = rooted.clone().with_proof(hashes(2)).unwrap();
+        for content in [&rooted, &hashed, &both, &misled] {
             for (number, unit) in (0..).zip(&units) {
                 let check = content.unit_check(number).unwrap();
                 assert!(check.accepts(unit), "unit {number} of {content:?}");
                 assert!(!check.accepts(&units[1 - number as usize]) && !check.accepts(b""), "{content:?}");
             }
-            assert_eq!(content.unit_check(2), None);
+            assert!(content.unit_check(2).is_none());
         }
-        let hashes_alone = bare.with_unit_roots(vec![ROOT; 2].into()).unwrap().with_unit_hashes(hashes.into()).unwrap();
-        assert!(hashes_alone.unit_check(0).unwrap().accepts(&units[0]), "its root was not computed");
+        assert!(both.proof::<SectorRoots>().is_some() && hashed.proof::<SectorRoots>().is_none());
     }
 
     #[test]
     fn foreign_digests_are_no_content() {
         let digest: Digest = "md5:aabb".parse().unwrap();
-        assert_eq!(Content::new(digest, 1), Err(ContentError::UnknownAlgorithm("md5".into())));
+        assert_eq!(Content::new(digest, 1).unwrap_err(), ContentError::UnknownAlgorithm("md5".into()));
     }
 
     #[test]

@@ -81,9 +81,9 @@ pub enum BackendError {
         /// Length of the content in bytes.
         length: u64,
     },
-    /// The content is longer than one unit, and its required roots are not known.
-    #[error("the unit roots are not known")]
-    UnitRootsUnknown,
+    /// The content is longer than one unit, and a part of it cannot be verified without a proof of its units.
+    #[error("no proof of the units is known")]
+    NoUnitProof,
 }
 
 impl BackendError {
@@ -99,7 +99,7 @@ impl BackendError {
             | BackendError::Unsuitable { .. }
             | BackendError::Source(_)
             | BackendError::OutOfRange { .. }
-            | BackendError::UnitRootsUnknown => false,
+            | BackendError::NoUnitProof => false,
         }
     }
 
@@ -113,7 +113,7 @@ impl BackendError {
 
     /// True if another copy of the content may still serve the request: the fault is this backend's, not the request's.
     pub fn concerns_backend_only(&self) -> bool {
-        !matches!(self, BackendError::Source(_) | BackendError::OutOfRange { .. } | BackendError::UnitRootsUnknown)
+        !matches!(self, BackendError::Source(_) | BackendError::OutOfRange { .. } | BackendError::NoUnitProof)
     }
 
     /// A short name, for metrics.
@@ -130,7 +130,7 @@ impl BackendError {
             BackendError::Unsuitable { .. } => "unsuitable",
             BackendError::Source(_) => "source",
             BackendError::OutOfRange { .. } => "out_of_range",
-            BackendError::UnitRootsUnknown => "unit_roots_unknown",
+            BackendError::NoUnitProof => "no_unit_proof",
         }
     }
 }

@@ -15,7 +15,7 @@ pub struct Locator {
     pub profile: String,
     /// The address within that kind, such as a skylink.
     pub address: String,
-    /// Base URLs that had it when this was written.
+    /// The endpoints that had it when this was written, each by its [name](crate::Backend::endpoint).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
     /// The encoding of the stored bytes; `plain` = unchanged.
@@ -25,6 +25,18 @@ pub struct Locator {
 }
 
 impl Locator {
+    /// A locator of content that is stored as it is. It names no endpoint.
+    pub fn plain(kind: &str, profile: &str, address: String, length: u64) -> Self {
+        let (kind, profile) = (kind.to_owned(), profile.to_owned());
+        Locator { kind, profile, address, endpoints: Vec::new(), codec: PLAIN.to_owned(), stored_size: length }
+    }
+
+    /// This locator at an endpoint, if it has a name.
+    #[must_use]
+    pub fn at(self, endpoint: Option<String>) -> Self {
+        Locator { endpoints: endpoint.into_iter().collect(), ..self }
+    }
+
     /// True if both name the same bytes in the same way, at any endpoints.
     pub fn same_place(&self, other: &Locator) -> bool {
         let place = |locator: &Locator| {

@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use content_store::digest::Digest;
 use futures_util::{StreamExt as _, stream};
-use skynet_formats::profile::SectorSize;
-use skynet_formats::unit_roots::UnitRoots;
 
 use super::source::read_piece;
 use super::{
-    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, MAX_READ, PLAIN,
-    Resume, ResumeToken, Source, SourceError, Stat, UNIT, UnitRoot,
+    Answer, Backend, BackendError, ByteStream, Content, Deletion, EndpointId, Health, Identity, Listed, Listing,
+    ListingPage, Locator, MAX_READ, Progress, Put, ResumeToken, Source, SourceError, Stat, UNIT, UnitHashes, UnitProof,
+    UnitProofs,
 };
+
+/// Most objects on one page of a list.
+const PAGE: usize = 2;
 
 /// Interrupted uploads that are remembered; the oldest is dropped first.
 const MAX_UPLOADS: usize = 16;
@@ -26,10 +28,13 @@ pub struct MemoryBackend {
     max_object_size: Option<u64>,
     /// The name in locators, if any.
     name: Option<Arc<str>>,
+    prove: fn(&[u8]) -> Arc<dyn UnitProof>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Drawn when it is first asked for.
+    marker: Option<EndpointId>,
     objects: HashMap<Digest, Bytes>,
     /// By number, which is the token.
     uploads: BTreeMap<u64, Partial>,
@@ -46,7 +51,8 @@ struct Partial {
 impl MemoryBackend {
     /// An empty one.
     pub fn new() -> Self {
-        MemoryBackend { state: Arc::default(), max_object_size: None, name: None }
+        let prove = |bytes: &[u8]| Arc::new(UnitHashes::of(bytes)) as Arc<dyn UnitProof>;
+        MemoryBackend { state: Arc::default(), max_object_size: None, name: None, prove }
     }
 
     /// This storage, refusing longer content.
@@ -61,8 +67,13 @@ impl MemoryBackend {
         MemoryBackend { name: Some(name.into()), ..self }
     }
 
+    /// This storage, proving units in this way.
+    #[must_use]
+    pub fn proving(self, prove: fn(&[u8]) -> Arc<dyn UnitProof>) -> Self {
+        MemoryBackend { prove, ..self }
+    }
+
     /// This storage with these bytes under the digest, valid or not.
-    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn holding(self, digest: Digest, bytes: Bytes) -> Self {
         self.state().objects.insert(digest, bytes);
@@ -70,7 +81,6 @@ impl MemoryBackend {
     }
 
     /// The stored content.
-    #[cfg(any(test, feature = "testing"))]
     pub fn digests(&self) -> Vec<Digest> {
         self.state().objects.keys().cloned().collect()
     }
@@ -80,18 +90,11 @@ impl MemoryBackend {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn locator(content: &Content, endpoints: Vec<String>) -> Locator {
-        Locator {
-            kind: "memory".into(),
-            profile: String::new(),
-            address: content.digest().to_string(),
-            endpoints,
-            codec: PLAIN.into(),
-            stored_size: content.length(),
-        }
+    fn locator(content: &Content) -> Locator {
+        Locator::plain("memory", "", content.digest().to_string(), content.length())
     }
 
-    async fn store(&self, source: &dyn Source, resume: &dyn Resume) -> Result<(), BackendError> {
+    async fn store(&self, source: &dyn Source, progress: &dyn Progress) -> Result<(), BackendError> {
         let content = source.content();
         if let Some(limit) = self.max_object_size.filter(|limit| content.length() > *limit) {
             return Err(BackendError::TooLarge { limit });
@@ -99,7 +102,7 @@ impl MemoryBackend {
         if self.state().objects.contains_key(content.digest()) {
             return Ok(());
         }
-        let (number, mut offset) = self.take_up(content, resume).await;
+        let (number, mut offset) = self.take_up(content, progress).await;
         while offset < content.length() {
             let bytes = read_piece(source, offset, content.length()).await?;
             offset = self.state().append(number, offset, &bytes)?;
@@ -108,15 +111,15 @@ impl MemoryBackend {
     }
 
     /// The number and offset of the token's upload, or of a new one.
-    async fn take_up(&self, content: &Content, resume: &dyn Resume) -> (u64, u64) {
-        let number = resume.last().and_then(|token| token.as_str().parse::<u64>().ok());
+    async fn take_up(&self, content: &Content, progress: &dyn Progress) -> (u64, u64) {
+        let number = progress.last().and_then(|token| token.as_str().parse::<u64>().ok());
         if let Some(number) = number
             && let Some(partial) = self.state().uploads.get(&number).filter(|p| p.digest == *content.digest())
         {
             return (number, partial.bytes.len() as u64);
         }
         let number = self.state().begin(content);
-        resume.keep(ResumeToken::try_from(number.to_string()).expect("a number is short")).await;
+        progress.keep(ResumeToken::try_from(number.to_string()).expect("a number is short")).await;
         (number, 0)
     }
 }
@@ -173,36 +176,33 @@ impl Backend for MemoryBackend {
         ""
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            known_address: true,
-            address_reads_all: false,
-            resume_step: Some(MAX_READ),
-            asynchronous_delete: false,
-            needs_unit_roots: false,
-            public: false,
-            max_object_size: self.max_object_size,
-            verified: false,
-            copies: 1,
-        }
-    }
-
-    fn endpoints(&self) -> Vec<String> {
-        self.name.iter().map(ToString::to_string).collect()
+    fn endpoint(&self) -> Option<String> {
+        self.name.as_deref().map(str::to_owned)
     }
 
     fn check(&self) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 
-    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
-        Box::pin(async move { Ok(Some(Self::locator(source.content(), Vec::new()))) })
+    fn identify(&self) -> Answer<'_, Identity> {
+        Box::pin(async move {
+            let marker = *self.state().marker.get_or_insert_with(|| {
+                let mut bytes = [0; EndpointId::SIZE];
+                getrandom::fill(&mut bytes).expect("the system has randomness once it has booted");
+                EndpointId::from_bytes(bytes)
+            });
+            Ok(Identity::Proven(marker))
+        })
     }
 
-    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
+        Box::pin(async move { Ok(Some(Self::locator(source.content()))) })
+    }
+
+    fn put<'a>(&'a self, source: Arc<dyn Source>, _: Put, progress: &'a dyn Progress) -> Answer<'a, Locator> {
         Box::pin(async move {
-            self.store(&*source, resume).await?;
-            Ok(Self::locator(source.content(), self.endpoints()))
+            self.store(&*source, progress).await?;
+            Ok(Self::locator(source.content()).at(self.endpoint()))
         })
     }
 
@@ -222,19 +222,10 @@ impl Backend for MemoryBackend {
         })
     }
 
-    fn unit_roots<'a>(&'a self, content: &'a Content, _: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
-        Box::pin(async move {
-            let whole = self.state().objects.get(content.digest()).cloned().ok_or(BackendError::NotFound)?;
-            let mut roots = UnitRoots::new(SectorSize::STANDARD);
-            roots.update(&whole);
-            Ok((content.length() > UNIT).then(|| roots.finish().into()))
-        })
-    }
-
     fn stat<'a>(&'a self, content: &'a Content, _: &'a Locator) -> Answer<'a, Stat> {
         Box::pin(async move {
             let length = self.state().objects.get(content.digest()).map(Bytes::len).ok_or(BackendError::NotFound)?;
-            Ok(Stat { length: length as u64, endpoints: self.endpoints() })
+            Ok(Stat { length: length as u64, endpoints: self.endpoint().into_iter().collect() })
         })
     }
 
@@ -247,5 +238,39 @@ impl Backend for MemoryBackend {
 
     fn health(&self) -> Health {
         Health::available(self.name.as_deref().unwrap_or("memory"))
+    }
+
+    fn unit_proofs(&self) -> Option<&dyn UnitProofs> {
+        Some(self)
+    }
+
+    fn listing(&self) -> Option<&dyn Listing> {
+        Some(self)
+    }
+}
+
+impl UnitProofs for MemoryBackend {
+    fn unit_proof<'a>(&'a self, content: &'a Content, _: &'a Locator) -> Answer<'a, Option<Arc<dyn UnitProof>>> {
+        Box::pin(async move {
+            let whole = self.state().objects.get(content.digest()).cloned().ok_or(BackendError::NotFound)?;
+            Ok((content.length() > UNIT).then(|| (self.prove)(&whole)))
+        })
+    }
+}
+
+impl Listing for MemoryBackend {
+    fn list<'a>(&'a self, after: Option<&'a str>) -> Answer<'a, ListingPage> {
+        Box::pin(async move {
+            let listed = |(digest, bytes): (&Digest, &Bytes)| Listed {
+                address: digest.to_string(),
+                stored_size: bytes.len() as u64,
+            };
+            let mut items: Vec<Listed> = self.state().objects.iter().map(listed).collect();
+            items.retain(|item| after.is_none_or(|after| item.address.as_str() > after));
+            items.sort_by(|one, other| one.address.cmp(&other.address));
+            items.truncate(PAGE);
+            let next = items.last().filter(|_| items.len() == PAGE).map(|last| last.address.clone());
+            Ok(ListingPage { items, next })
+        })
     }
 }

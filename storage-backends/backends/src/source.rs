@@ -11,7 +11,7 @@ use bytes::Bytes;
 use content_store::digest::{Algorithm, Digest};
 use futures_util::future::BoxFuture;
 
-use super::{Content, ContentError};
+use super::{Content, ContentError, UnitProof};
 
 /// Most bytes of one read.
 pub const MAX_READ: u64 = 1024 * 1024;
@@ -31,7 +31,7 @@ pub enum SourceError {
     /// The content was removed meanwhile.
     #[error("gone")]
     Gone,
-    /// They do not match the digest or the roots.
+    /// They do not match the digest, or a proof of units.
     #[error("bytes {start} to {end} are not those of the content")]
     Damaged {
         /// The start of the checked range, in bytes.
@@ -108,9 +108,9 @@ impl BytesSource {
         self.bytes.clone()
     }
 
-    /// This source with the roots of its units, in order.
-    pub fn with_unit_roots(self, roots: Arc<[super::UnitRoot]>) -> Result<Self, ContentError> {
-        Ok(BytesSource { content: self.content.with_unit_roots(roots)?, bytes: self.bytes })
+    /// This source with a proof of its units.
+    pub fn with_proof(self, proof: Arc<dyn UnitProof>) -> Result<Self, ContentError> {
+        Ok(BytesSource { content: self.content.with_proof(proof)?, bytes: self.bytes })
     }
 }
 

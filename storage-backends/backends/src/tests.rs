@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use super::testing::{Fixture, Instance};
-use super::{Backend, FsBackend, FsBackendConfig, MemoryBackend};
+use content_store::SYNC_STEP;
+
+use super::testing::{Expected, Fixture, Instance};
+use super::{Backend, FsBackend, FsBackendConfig, MAX_READ, MemoryBackend};
+
+const LIMIT: u64 = 24 * 1024 * 1024;
 
 /// The directory is removed with it.
 struct FsFixture(tempfile::TempDir);
@@ -21,17 +25,31 @@ impl Fixture for FsFixture {
             Arc::new(backend) as Arc<dyn Backend>
         })
     }
+
+    fn expected(&self) -> Expected {
+        Expected { resume_step: Some(SYNC_STEP), has_identity: true, ..Expected::default() }
+    }
 }
 
 struct MemoryFixture(MemoryBackend);
 
 impl Fixture for MemoryFixture {
     async fn start() -> Self {
-        MemoryFixture(MemoryBackend::new().with_max_object_size(24 * 1024 * 1024))
+        MemoryFixture(MemoryBackend::new().with_max_object_size(LIMIT))
     }
 
     fn instance(&self) -> Instance<'_> {
         Box::pin(async move { Arc::new(self.0.clone()) as Arc<dyn Backend> })
+    }
+
+    fn expected(&self) -> Expected {
+        Expected {
+            resume_step: Some(MAX_READ),
+            max_object_size: Some(LIMIT),
+            has_identity: true,
+            lists: true,
+            ..Expected::default()
+        }
     }
 }
 

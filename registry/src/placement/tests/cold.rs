@@ -413,12 +413,12 @@ async fn a_backend_that_answers_nothing_is_not_waited_for() {
     let cold = node.cold(&digest).await;
     node.faults.always(Call::Get, Fault::Stall);
     assert!(cold.read(0..9).await.is_ok(), "it answers, so the bytes will come");
-    node.faults.always(Call::Ping, Fault::Fail(unavailable));
+    node.faults.always(Call::Identify, Fault::Fail(unavailable));
     assert!(matches!(cold.read(0..9).await, Err(Error::BackendUnavailable)));
     // A reader that comes during the stalled fetch would wait for it.
     node.until("no fetch left", |node| node.fixture.registry.content.tasks.is_empty()).await;
     node.faults.always(Call::Get, Fault::Late(Duration::from_millis(400)));
-    node.faults.always(Call::Ping, Fault::Stall);
+    node.faults.always(Call::Identify, Fault::Stall);
     assert!(read(&cold, 0..9).await.unwrap() == bytes[..9], "it stalled for a moment only");
 }
 

@@ -36,7 +36,7 @@ impl Node {
         let list = node.until_both_read_back(&digest).await;
         node.stop().await;
         assert_eq!(node.evict().await, 1);
-        node.faults.always(Call::UnitRoots, Fault::Fail(|| BackendError::NotFound));
+        node.faults.always(Call::UnitProof, Fault::Fail(|| BackendError::NotFound));
         (node, digest, list)
     }
 
@@ -118,7 +118,7 @@ async fn a_lost_list_of_roots_comes_from_the_backend_and_is_here_again() {
     let (node, digest) = Node::with_cold(&bytes, settings()).await;
     let list = node.list_of(&digest);
     node.lose_file(&list);
-    node.faults.always(Call::UnitRoots, Fault::Fail(unavailable));
+    node.faults.always(Call::UnitProof, Fault::Fail(unavailable));
     let cold = node.cold(&digest).await;
     assert!(matches!(read(&cold, UNIT..UNIT + 9).await, Err(Error::BackendUnavailable)));
     node.faults.clear();
@@ -276,7 +276,7 @@ async fn an_end_between_content_and_its_list_leaves_the_list_to_be_placed() {
     node.start();
     node.until_read_back(&list).await;
     node.stop().await;
-    node.faults.always(Call::UnitRoots, Fault::Fail(|| BackendError::NotFound));
+    node.faults.always(Call::UnitProof, Fault::Fail(|| BackendError::NotFound));
     node.lose_file(&list);
     node.assert_cheap(&digest, &bytes).await;
 }

@@ -10,6 +10,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backends::skynet::SectorRoots;
 use backends::wrap::{Call, Fault, Faults};
 use backends::{Backend, BackendError, Content, MemoryBackend, UNIT};
 use tokio::task::JoinHandle;
@@ -34,6 +35,11 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
+/// Storage whose addresses commit to the roots of units, as skylinks do.
+pub(crate) fn memory() -> MemoryBackend {
+    MemoryBackend::new().proving(|bytes| Arc::new(SectorRoots::of_bytes(bytes)))
+}
+
 /// A node, its backend, and the placement between them.
 pub(crate) struct Node {
     pub(crate) fixture: Fixture,
@@ -46,13 +52,13 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(grace: Duration, settings: Settings) -> Self {
-        let memory = MemoryBackend::new();
+        let memory = memory();
         Node { memory: memory.clone(), ..Node::with(grace, settings, Arc::new(memory)) }
     }
 
     /// A node with a given backend. `memory` stays empty.
     pub(crate) fn with(grace: Duration, settings: Settings, backend: Arc<dyn Backend>) -> Self {
-        let (memory, faults) = (MemoryBackend::new(), Faults::new(backend));
+        let (memory, faults) = (memory(), Faults::new(backend));
         let backend: Arc<dyn Backend> = Arc::new(faults.clone());
         let fixture = Fixture::placing(grace, &backend, &settings);
         Node { fixture, memory, faults, settings, backend, running: None }

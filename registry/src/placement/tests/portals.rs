@@ -23,7 +23,7 @@ pub(super) struct Portal {
 
 impl Portal {
     pub(super) fn new(name: &str) -> Self {
-        Portal::over(MemoryBackend::new().named(name))
+        Portal::over(super::memory().named(name))
     }
 
     fn over(memory: MemoryBackend) -> Self {

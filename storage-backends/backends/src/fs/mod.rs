@@ -5,21 +5,26 @@
 
 mod sessions;
 
+use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use content_store::digest::Digest;
-use content_store::{ContentStore, SYNC_STEP, StoreError};
+use content_store::{ContentStore, StoreError};
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use sessions::SessionsInUse;
 
 use super::source::read_piece;
 use super::{
-    Answer, Backend, BackendError, ByteStream, Capabilities, Cause, Content, Deletion, FileSource, Health, Locator,
-    PLAIN, Resume, Source, Stat,
+    Answer, Backend, BackendError, ByteStream, Cause, Content, Deletion, EndpointId, FileSource, Health, Identity,
+    InvalidEndpointId, Locator, Progress, Put, Source, Stat,
 };
+
+/// The file of the marker, in the directory.
+const MARKER: &str = "marker";
 
 /// The location of the directory.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -58,13 +63,24 @@ impl FsBackend {
     }
 
     fn locator(&self, content: &Content) -> Locator {
-        Locator {
-            kind: "fs".into(),
-            profile: self.config.label.clone(),
-            address: content.digest().to_string(),
-            endpoints: Vec::new(),
-            codec: PLAIN.into(),
-            stored_size: content.length(),
+        Locator::plain("fs", &self.config.label, content.digest().to_string(), content.length())
+    }
+
+    /// The marker in the directory, which goes with the content. Made when it is first asked for.
+    fn marker(&self) -> Result<EndpointId, BackendError> {
+        let path = self.config.directory.join(MARKER);
+        let unavailable = |cause: Cause| BackendError::Unavailable { retry_after: None, cause };
+        let _names = self.lock_names();
+        match fs::read_to_string(&path) {
+            Ok(text) => text.parse().map_err(|error: InvalidEndpointId| unavailable(error.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut bytes = [0; EndpointId::SIZE];
+                getrandom::fill(&mut bytes).expect("the system has randomness once it has booted");
+                let marker = EndpointId::from_bytes(bytes);
+                fs::write(&path, marker.to_string()).map_err(|error| unavailable(error.into()))?;
+                Ok(marker)
+            }
+            Err(error) => Err(unavailable(error.into())),
         }
     }
 
@@ -109,29 +125,23 @@ impl Backend for FsBackend {
         &self.config.label
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            known_address: true,
-            address_reads_all: false,
-            resume_step: Some(SYNC_STEP),
-            asynchronous_delete: false,
-            needs_unit_roots: false,
-            public: false,
-            max_object_size: None,
-            verified: false,
-            copies: 1,
-        }
+    fn endpoint(&self) -> Option<String> {
+        None
     }
 
     fn check(&self) -> Answer<'_, ()> {
         Box::pin(self.blocking(FsBackend::sweep))
     }
 
+    fn identify(&self) -> Answer<'_, Identity> {
+        Box::pin(self.blocking(|backend| backend.marker().map(Identity::Proven)))
+    }
+
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         Box::pin(async move { Ok(Some(self.locator(source.content()))) })
     }
 
-    fn put<'a>(&'a self, source: Arc<dyn Source>, _: &'a dyn Resume) -> Answer<'a, Locator> {
+    fn put<'a>(&'a self, source: Arc<dyn Source>, _: Put, _: &'a dyn Progress) -> Answer<'a, Locator> {
         Box::pin(async move {
             self.store(&*source).await?;
             Ok(self.locator(source.content()))

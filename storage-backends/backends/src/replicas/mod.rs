@@ -18,8 +18,8 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 
 use super::{
-    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, EndpointState, Health, Locator, Resume,
-    Source, Stat, UnitRoot,
+    Answer, Backend, BackendError, ByteStream, Content, Deletion, EndpointState, Health, Identity, Listing, Locator,
+    Progress, Put, Source, Stat, UnitProof, UnitProofs,
 };
 use reading::Anywhere;
 use tokens::{MemberTokens, Tokens};
@@ -61,18 +61,17 @@ impl Replicas {
         ranked.into_iter().map(|(_, number)| number).collect()
     }
 
-    async fn store(&self, source: Arc<dyn Source>, resume: &dyn Resume, again: bool) -> Result<Locator, BackendError> {
-        let tokens = Tokens::new(resume);
+    async fn store(&self, source: Arc<dyn Source>, put: Put, progress: &dyn Progress) -> Result<Locator, BackendError> {
+        let tokens = Tokens::new(progress);
         let mut placed: Option<Locator> = None;
         let mut copies = 0;
         let mut failure = None;
         for number in self.in_order() {
             let member = &self.members[number];
             let own = MemberTokens { all: &tokens, name: name(&**member) };
-            let source = Arc::clone(&source);
-            let put = if again { member.put_again(source, &own) } else { member.put(source, &own) };
-            match put.await {
+            match member.put(Arc::clone(&source), put, &own).await {
                 Ok(locator) => {
+                    progress.copied(locator.clone()).await;
                     placed = Some(joined(placed, locator)?);
                     copies += 1;
                     if copies == self.copies {
@@ -137,28 +136,20 @@ impl Backend for Replicas {
         self.members[0].profile()
     }
 
-    /// The capabilities that all of them have.
-    fn capabilities(&self) -> Capabilities {
-        let all = || self.members.iter().map(|member| member.capabilities());
-        let smallest = |limits: Vec<Option<u64>>| limits.into_iter().flatten().min();
-        Capabilities {
-            known_address: all().all(|each| each.known_address),
-            address_reads_all: all().any(|each| each.address_reads_all),
-            resume_step: all()
-                .map(|each| each.resume_step)
-                .collect::<Option<Vec<_>>>()
-                .and_then(|s| s.into_iter().max()),
-            asynchronous_delete: all().any(|each| each.asynchronous_delete),
-            needs_unit_roots: all().any(|each| each.needs_unit_roots),
-            public: all().any(|each| each.public),
-            max_object_size: smallest(all().map(|each| each.max_object_size).collect()),
-            verified: all().all(|each| each.verified),
-            copies: self.copies,
-        }
+    fn endpoint(&self) -> Option<String> {
+        None
     }
 
-    fn endpoints(&self) -> Vec<String> {
-        self.members.iter().flat_map(|member| member.endpoints()).collect()
+    fn members(&self) -> Vec<Arc<dyn Backend>> {
+        self.members.to_vec()
+    }
+
+    fn copies(&self) -> u32 {
+        self.copies
+    }
+
+    fn verifies(&self) -> bool {
+        self.members.iter().all(|member| member.verifies())
     }
 
     fn check(&self) -> Answer<'_, ()> {
@@ -177,21 +168,20 @@ impl Backend for Replicas {
         })
     }
 
-    /// One answer is enough.
-    fn ping(&self) -> Answer<'_, ()> {
-        Box::pin(asking::first(self, Duration::ZERO, |member| member.ping()))
+    /// One answer is enough, since together they are nobody. Their own identities are those of the members.
+    fn identify(&self) -> Answer<'_, Identity> {
+        Box::pin(async move {
+            asking::first(self, Duration::ZERO, |member| member.identify()).await?;
+            Ok(Identity::Unprovable)
+        })
     }
 
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         self.members[0].locate(source)
     }
 
-    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
-        Box::pin(self.store(source, resume, false))
-    }
-
-    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
-        Box::pin(self.store(source, resume, true))
+    fn put<'a>(&'a self, source: Arc<dyn Source>, put: Put, progress: &'a dyn Progress) -> Answer<'a, Locator> {
+        Box::pin(self.store(source, put, progress))
     }
 
     fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
@@ -207,10 +197,6 @@ impl Backend for Replicas {
             let others = stream::try_unfold(anywhere, Anywhere::next);
             Ok(stream::once(async move { Ok(bytes) }).chain(others).boxed())
         })
-    }
-
-    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
-        Box::pin(asking::first(self, self.patience, move |member| member.unit_roots(content, locator)))
     }
 
     /// All are asked. Content is present if one has it, and absent if all say so.
@@ -253,15 +239,25 @@ impl Backend for Replicas {
         })
     }
 
-    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
-        let named = |member: &&Arc<dyn Backend>| member.endpoints().iter().any(|name| name == endpoint);
-        match self.members.iter().find(named) {
-            Some(member) => member.delete_at(endpoint, content, locator),
-            None => self.delete(content, locator),
-        }
-    }
-
     fn health(&self) -> Health {
         Health { endpoints: self.members.iter().flat_map(|member| member.health().endpoints).collect() }
+    }
+
+    fn unit_proofs(&self) -> Option<&dyn UnitProofs> {
+        self.members.iter().any(|member| member.unit_proofs().is_some()).then_some(self as &dyn UnitProofs)
+    }
+
+    /// Each member has its own.
+    fn listing(&self) -> Option<&dyn Listing> {
+        None
+    }
+}
+
+impl UnitProofs for Replicas {
+    fn unit_proof<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<dyn UnitProof>>> {
+        Box::pin(asking::first(self, self.patience, move |member| match member.unit_proofs() {
+            Some(proofs) => proofs.unit_proof(content, locator),
+            None => Box::pin(async { Ok(None) }),
+        }))
     }
 }

@@ -6,17 +6,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::*;
-use crate::testing::{Fixture, Instance, Watched, read, sample};
+use crate::testing::{Expected, Fixture, Instance, Watched, read, sample};
 use crate::wrap::{Breaker, BreakerConfig, Call, Fault, Faults, Verify};
-use crate::{BytesSource, Content, MemoryBackend, ResumeInMemory, Source as _, UNIT};
+use crate::{BytesSource, Content, MAX_READ, MemoryBackend, ProgressInMemory, Put, Source as _, UNIT};
 
 const PATIENCE: Duration = Duration::from_secs(3);
+const LIMIT: u64 = 24 * 1024 * 1024;
 
 struct Three([MemoryBackend; 3]);
 
 impl Fixture for Three {
     async fn start() -> Self {
-        Three(std::array::from_fn(|_| MemoryBackend::new().with_max_object_size(24 * 1024 * 1024)))
+        Three(std::array::from_fn(|_| MemoryBackend::new().with_max_object_size(LIMIT)))
     }
 
     fn instance(&self) -> Instance<'_> {
@@ -27,6 +28,10 @@ impl Fixture for Three {
             });
             Arc::new(Replicas::new(members.collect(), 2, PATIENCE).unwrap()) as Arc<dyn Backend>
         })
+    }
+
+    fn expected(&self) -> Expected {
+        Expected { copies: 2, resume_step: Some(MAX_READ), max_object_size: Some(LIMIT), ..Expected::default() }
     }
 }
 
@@ -51,7 +56,7 @@ fn unavailable() -> BackendError {
 }
 
 async fn put(backend: &dyn Backend, source: &BytesSource) -> Result<Locator, BackendError> {
-    backend.put(Arc::new(source.clone()), &ResumeInMemory::default()).await
+    backend.put(Arc::new(source.clone()), Put::IfAbsent, &ProgressInMemory::default()).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,7 +77,7 @@ async fn a_put_goes_elsewhere_until_there_are_enough_copies() {
 async fn a_source_at_fault_is_not_taken_elsewhere() {
     let (faults, replicas) = faulty(2, 1);
     let failing = Watched::new(sample(1000, 1)).failing_at(1);
-    let error = replicas.put(Arc::new(failing), &ResumeInMemory::default()).await.unwrap_err();
+    let error = replicas.put(Arc::new(failing), Put::IfAbsent, &ProgressInMemory::default()).await.unwrap_err();
     assert!(matches!(error, BackendError::Source(_)));
     assert_eq!(faults[1].calls(Call::Put), 0);
 }
@@ -81,14 +86,14 @@ async fn a_source_at_fault_is_not_taken_elsewhere() {
 async fn each_member_goes_on_with_its_own_token() {
     let (_, replicas) = faulty(2, 2);
     let source = sample(3 * UNIT, 1);
-    let resume = ResumeInMemory::default();
+    let resume = ProgressInMemory::default();
     let stalled = Watched::new(source.clone()).stalling_at(2 * UNIT);
     tokio::select! {
         () = stalled.stalled() => {}
-        _ = replicas.put(Arc::new(stalled.clone()), &resume) => panic!("it has not got its bytes"),
+        _ = replicas.put(Arc::new(stalled.clone()), Put::IfAbsent, &resume) => panic!("it has not got its bytes"),
     }
     let watched = Watched::new(source);
-    replicas.put(Arc::new(watched.clone()), &resume).await.unwrap();
+    replicas.put(Arc::new(watched.clone()), Put::IfAbsent, &resume).await.unwrap();
     // The rest for the first, everything for the second.
     assert_eq!(watched.taken(), UNIT + 3 * UNIT);
 }
@@ -229,39 +234,49 @@ async fn a_caller_at_fault_gets_its_error_at_once() {
     let bare = Content::new(source.content().digest().clone(), 2 * UNIT).unwrap();
     let bare = BytesSource::claiming(bare, source.read_all());
     let error = read(&replicas, &bare, &locator, 5..6).await.unwrap_err();
-    assert!(matches!(error, BackendError::UnitRootsUnknown));
+    assert!(matches!(error, BackendError::NoUnitProof));
     assert_eq!(faults[0].calls(Call::Get) + faults[1].calls(Call::Get), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_answers_a_ping_is_enough() {
+async fn one_that_says_who_it_is_is_enough() {
     let (faults, replicas) = faulty(3, 1);
     let begun = Instant::now();
-    faults[0].always(Call::Ping, Fault::Stall);
-    faults[1].always(Call::Ping, Fault::Fail(unavailable));
-    faults[2].always(Call::Ping, Fault::Late(Duration::from_secs(1)));
-    replicas.ping().await.unwrap();
+    faults[0].always(Call::Identify, Fault::Stall);
+    faults[1].always(Call::Identify, Fault::Fail(unavailable));
+    faults[2].always(Call::Identify, Fault::Late(Duration::from_secs(1)));
+    replicas.identify().await.unwrap();
     assert_eq!(begun.elapsed(), Duration::from_secs(1), "all are asked at once");
-    faults[0].always(Call::Ping, Fault::Fail(unavailable));
-    faults[2].always(Call::Ping, Fault::Fail(unavailable));
-    assert!(replicas.ping().await.unwrap_err().is_retryable());
+    faults[0].always(Call::Identify, Fault::Fail(unavailable));
+    faults[2].always(Call::Identify, Fault::Fail(unavailable));
+    assert!(replicas.identify().await.unwrap_err().is_retryable());
 }
 
 #[tokio::test(start_paused = true)]
-async fn roots_come_from_whoever_has_them() {
+async fn a_proof_comes_from_whoever_has_one() {
     let (faults, replicas) = faulty(3, 3);
     let source = sample(2 * UNIT, 1);
     let locator = put(&replicas, &source).await.unwrap();
-    let roots = source.content().unit_roots();
-    faults[0].at(Call::UnitRoots, 0, Fault::Fail(|| BackendError::Corrupt { start: 0, end: 1 }));
-    faults[1].always(Call::UnitRoots, Fault::Stall);
+    let proofs = replicas.unit_proofs().unwrap();
+    faults[0].at(Call::UnitProof, 0, Fault::Fail(|| BackendError::Corrupt { start: 0, end: 1 }));
+    faults[1].always(Call::UnitProof, Fault::Stall);
     let begun = Instant::now();
-    assert_eq!(replicas.unit_roots(source.content(), &locator).await.unwrap().as_ref(), roots);
+    let proof = proofs.unit_proof(source.content(), &locator).await.unwrap().unwrap();
+    assert!(proof.accepts(1, &source.read_all()[UNIT as usize..]));
     assert_eq!(begun.elapsed(), PATIENCE);
     // The first one rests, for it lied.
-    faults[2].always(Call::UnitRoots, Fault::Fail(|| BackendError::NotFound));
-    faults[1].always(Call::UnitRoots, Fault::Fail(|| BackendError::NotFound));
-    assert!(replicas.unit_roots(source.content(), &locator).await.unwrap_err().is_retryable());
+    faults[2].always(Call::UnitProof, Fault::Fail(|| BackendError::NotFound));
+    faults[1].always(Call::UnitProof, Fault::Fail(|| BackendError::NotFound));
+    assert!(proofs.unit_proof(source.content(), &locator).await.unwrap_err().is_retryable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_was_made_is_told_although_the_next_one_fails() {
+    let (faults, replicas) = faulty(2, 2);
+    faults[1].always(Call::Put, Fault::Fail(unavailable));
+    let (source, progress) = (sample(1000, 1), ProgressInMemory::default());
+    replicas.put(Arc::new(source), Put::IfAbsent, &progress).await.unwrap_err();
+    assert_eq!(progress.copies().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,15 +285,16 @@ async fn a_removal_at_one_of_them_waits_for_no_other() {
     let faults = names.map(|name| Faults::new(Arc::new(MemoryBackend::new().named(name))));
     let members = faults.iter().map(|faults| Arc::new(Verify::new(Arc::new(faults.clone()))) as Arc<dyn Backend>);
     let replicas = Replicas::new(members.collect(), 2, PATIENCE).unwrap();
-    assert_eq!(replicas.endpoints(), names);
+    assert_eq!(crate::endpoints(&replicas), names);
     let source = sample(1000, 1);
     let locator = put(&replicas, &source).await.unwrap();
     assert_eq!(locator.endpoints, names);
     faults[0].always(Call::Delete, Fault::Stall);
-    assert_eq!(replicas.delete_at("http://b", source.content(), &locator).await.unwrap(), Deletion::Done);
+    let second = &replicas.members()[1];
+    assert_eq!(second.delete(source.content(), &locator).await.unwrap(), Deletion::Done);
     assert_eq!(faults[0].calls(Call::Delete), 0);
     assert_eq!(replicas.stat(source.content(), &locator).await.unwrap().endpoints, ["http://a"]);
     faults[0].clear();
-    replicas.delete_at("of nobody", source.content(), &locator).await.unwrap();
+    replicas.delete(source.content(), &locator).await.unwrap();
     assert!(matches!(replicas.stat(source.content(), &locator).await, Err(BackendError::NotFound)), "all are asked");
 }

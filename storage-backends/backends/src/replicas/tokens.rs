@@ -5,16 +5,16 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 
-use crate::{Resume, ResumeToken};
+use crate::{Locator, Progress, ResumeToken};
 
 /// The tokens of all members in one, by their names: a JSON object.
 pub(super) struct Tokens<'a> {
-    outer: &'a dyn Resume,
+    outer: &'a dyn Progress,
     by_name: Mutex<BTreeMap<String, ResumeToken>>,
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(outer: &'a dyn Resume) -> Self {
+    pub(super) fn new(outer: &'a dyn Progress) -> Self {
         let known = outer.last().and_then(|token| serde_json::from_str(token.as_str()).ok());
         Tokens { outer, by_name: Mutex::new(known.unwrap_or_default()) }
     }
@@ -25,7 +25,7 @@ pub(super) struct MemberTokens<'a> {
     pub(super) name: String,
 }
 
-impl Resume for MemberTokens<'_> {
+impl Progress for MemberTokens<'_> {
     fn last(&self) -> Option<ResumeToken> {
         self.all.by_name.lock().unwrap_or_else(PoisonError::into_inner).get(&self.name).cloned()
     }
@@ -41,5 +41,10 @@ impl Resume for MemberTokens<'_> {
             // Too many for one token: resuming is given up, not the put.
             None => Box::pin(async {}),
         }
+    }
+
+    /// The backend of all of them reports it, with the one that the member answers.
+    fn copied(&self, _: Locator) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
     }
 }

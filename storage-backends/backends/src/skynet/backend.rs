@@ -9,7 +9,7 @@ use crate::wrap::{Breaker, Jitter, Limit, Retry, Verify};
 use crate::{Backend, BackendError, Replicas};
 
 /// Builds the backend. Its bytes are verified portal by portal, so a portal with wrong bytes is detected and the next
-/// one is asked. Content with roots is verified by units; wrap the whole in [`Verify`] to check the digest of a full
+/// one is asked. Content with a proof is verified by units; wrap the whole in [`Verify`] to check the digest of a full
 /// read. No portal is contacted before `check`.
 ///
 /// Errors: [`BackendError::Unsuitable`].

@@ -25,3 +25,4 @@ pub use backend::{skynet_backend, skynet_backend_with};
 pub use config::{Access, Deadlines, MAX_PORTALS, PortalConfig, PortalUrl, PortalUrlError, SkynetConfig};
 pub use portal::{KIND, Portal};
 pub use secret::Secret;
+pub use unit_roots::SectorRoots;

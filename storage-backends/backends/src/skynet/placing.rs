@@ -11,7 +11,7 @@ use super::client::Client;
 use super::content::checked_bytes;
 use super::problem::{PortalError, Problem};
 use super::tus::{self, TusId};
-use crate::{BackendError, Resume, ResumeToken, Source};
+use crate::{BackendError, Progress, ResumeToken, Source};
 
 /// Approximate bytes per request: enough that the pauses between requests do not matter. skyd accepts whole chunks
 /// only.
@@ -55,12 +55,12 @@ enum Found {
 
 impl Large<'_> {
     /// Sends the missing bytes, and returns the skylink in the portal's answer.
-    pub(super) async fn send(&self, resume: &dyn Resume) -> Result<Skylink, BackendError> {
+    pub(super) async fn send(&self, progress: &dyn Progress) -> Result<Skylink, BackendError> {
         let length = self.source.content().length();
         let (mut part, mut renewed, mut moved) = (self.part(), false, false);
-        let mut session = match self.take_up(resume).await? {
+        let mut session = match self.take_up(progress).await? {
             Some(session) => session,
-            None => self.begin(resume).await?,
+            None => self.begin(progress).await?,
         };
         while session.offset < length {
             let end = length.min((session.offset / part + 1) * part);
@@ -81,7 +81,7 @@ impl Large<'_> {
                     tracing::info!(portal = %self.client.name(), %error, "beginning an upload anew");
                     renewed = true;
                     part = self.chunk_size;
-                    session = self.begin(resume).await?;
+                    session = self.begin(progress).await?;
                 }
                 _ => return Err(error),
             }
@@ -89,7 +89,7 @@ impl Large<'_> {
         let skylink = self.ask_skylink(&session.id).await?;
         if skylink != self.skylink {
             // This prevents an attempt to resume it.
-            resume.keep(ResumeToken::try_from(String::new()).expect("it is short")).await;
+            progress.keep(ResumeToken::try_from(String::new()).expect("it is short")).await;
         }
         Ok(skylink)
     }
@@ -125,8 +125,8 @@ impl Large<'_> {
     }
 
     /// The upload of the token, if the portal still has it and it is of this content.
-    async fn take_up(&self, resume: &dyn Resume) -> Result<Option<Session>, BackendError> {
-        let Some(id) = resume.last().and_then(|token| self.read_token(&token)) else { return Ok(None) };
+    async fn take_up(&self, progress: &dyn Progress) -> Result<Option<Session>, BackendError> {
+        let Some(id) = progress.last().and_then(|token| self.read_token(&token)) else { return Ok(None) };
         let length = self.source.content().length();
         match tus::state(self.client, &id).await {
             Ok(state) if state.offset <= length && state.length.is_none_or(|found| found == length) => {
@@ -139,12 +139,12 @@ impl Large<'_> {
         }
     }
 
-    async fn begin(&self, resume: &dyn Resume) -> Result<Session, BackendError> {
+    async fn begin(&self, progress: &dyn Progress) -> Result<Session, BackendError> {
         let content = self.source.content();
         let metadata = metadata(content.digest(), content.length());
         let id = tus::create(self.client, content.length(), &content.digest().file_name(), &metadata).await?;
         let token = format!("{} {id}", self.skylink);
-        resume.keep(ResumeToken::try_from(token).expect("a skylink and a name are short")).await;
+        progress.keep(ResumeToken::try_from(token).expect("a skylink and a name are short")).await;
         Ok(Session { id, offset: 0 })
     }
 

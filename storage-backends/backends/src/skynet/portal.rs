@@ -16,8 +16,8 @@ use super::problem::Problem;
 use super::roots::RecentRoots;
 use super::{placing, stats, tus, unit_roots};
 use crate::{
-    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, PLAIN, Resume, Source,
-    Stat, UnitRoot,
+    Answer, Backend, BackendError, ByteStream, Content, Deletion, Health, Identity, Locator, PLAIN, Progress, Put,
+    Source, Stat, UnitProof, UnitProofs,
 };
 
 /// The `kind` of locators made here.
@@ -65,15 +65,8 @@ impl Portal {
         Portal { recent: Arc::clone(recent), ..self }
     }
 
-    fn locator(&self, skylink: &Skylink, length: u64, endpoints: Vec<String>) -> Locator {
-        Locator {
-            kind: KIND.into(),
-            profile: self.profile_name.to_string(),
-            address: skylink.to_string(),
-            endpoints,
-            codec: PLAIN.into(),
-            stored_size: length,
-        }
+    fn locator(&self, skylink: &Skylink, length: u64) -> Locator {
+        Locator::plain(KIND, &self.profile_name, skylink.to_string(), length)
     }
 
     /// The skylink of a locator. It must be a valid one, because it becomes part of a path.
@@ -129,22 +122,28 @@ impl Portal {
         }
     }
 
-    async fn store(&self, source: Arc<dyn Source>, resume: &dyn Resume, again: bool) -> Result<Locator, BackendError> {
+    async fn store(
+        &self,
+        source: Arc<dyn Source>,
+        put: Put,
+        progress: &dyn Progress,
+    ) -> Result<Locator, BackendError> {
         let content = source.content().clone();
         if content.length() > self.max_object_size {
             return Err(BackendError::TooLarge { limit: self.max_object_size });
         }
         let canonical = canonical(&*source, self.profile, &self.recent).await?;
-        let locator = self.locator(&canonical.skylink, content.length(), self.endpoints());
+        let locator = self.locator(&canonical.skylink, content.length()).at(self.endpoint());
         // It may have been acknowledged before, but not recorded.
-        if !again && self.has(&canonical.skylink, content.length()).await? && self.keeps(&canonical.skylink).await? {
+        let may_be_there = put == Put::IfAbsent && self.has(&canonical.skylink, content.length()).await?;
+        if may_be_there && self.keeps(&canonical.skylink).await? {
             return Ok(locator);
         }
         let found = match canonical.body {
             Body::Small(bytes) => self.send_raw(&content, bytes).await?,
             Body::Large(units) => {
                 let (client, chunk_size) = (&self.client, self.profile.chunk_size());
-                placing::Large { client, chunk_size, source, units, skylink: canonical.skylink }.send(resume).await?
+                placing::Large { client, chunk_size, source, units, skylink: canonical.skylink }.send(progress).await?
             }
         };
         self.compare(canonical.skylink, found)?;
@@ -225,50 +224,32 @@ impl Backend for Portal {
         &self.profile_name
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            known_address: true,
-            // The bytes in flight of a part, and the unit that was being read.
-            resume_step: Some(2 * self.profile.chunk_size().max(crate::UNIT)),
-            asynchronous_delete: true,
-            address_reads_all: !self.profile.fanout_is_unit_roots(),
-            needs_unit_roots: self.profile.fanout_is_unit_roots(),
-            public: true,
-            max_object_size: Some(self.max_object_size),
-            verified: false,
-            copies: 1,
-        }
-    }
-
-    fn endpoints(&self) -> Vec<String> {
-        vec![self.client.recorded_as().to_string()]
+    fn endpoint(&self) -> Option<String> {
+        Some(self.client.recorded_as().to_string())
     }
 
     fn check(&self) -> Answer<'_, ()> {
         Box::pin(stats::check_profile(&self.client, self.profile))
     }
 
-    fn ping(&self) -> Answer<'_, ()> {
+    fn identify(&self) -> Answer<'_, Identity> {
         let after = self.deadlines.ping;
         Box::pin(async move {
             let asked = tokio::time::timeout(after, stats::check_profile(&self.client, self.profile)).await;
-            asked.map_err(|_| BackendError::TimedOut { waited_for: "sign of life", after })?
+            asked.map_err(|_| BackendError::TimedOut { waited_for: "sign of life", after })??;
+            Ok(Identity::Unprovable)
         })
     }
 
     fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
         Box::pin(async move {
             let skylink = canonical(&*source, self.profile, &self.recent).await?.skylink;
-            Ok(Some(self.locator(&skylink, source.content().length(), Vec::new())))
+            Ok(Some(self.locator(&skylink, source.content().length())))
         })
     }
 
-    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
-        Box::pin(self.store(source, resume, false))
-    }
-
-    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
-        Box::pin(self.store(source, resume, true))
+    fn put<'a>(&'a self, source: Arc<dyn Source>, put: Put, progress: &'a dyn Progress) -> Answer<'a, Locator> {
+        Box::pin(self.store(source, put, progress))
     }
 
     fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
@@ -282,18 +263,11 @@ impl Backend for Portal {
         })
     }
 
-    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
-        Box::pin(async move {
-            let skylink = self.skylink(content, locator)?;
-            unit_roots::fetch(&self.client, self.profile, content, skylink).await
-        })
-    }
-
     fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
         Box::pin(async move {
             let length = content.length();
             self.head(&self.skylink(content, locator)?, length).await?;
-            Ok(Stat { length, endpoints: self.endpoints() })
+            Ok(Stat { length, endpoints: self.endpoint().into_iter().collect() })
         })
     }
 
@@ -303,5 +277,23 @@ impl Backend for Portal {
 
     fn health(&self) -> Health {
         Health::available(&**self.client.name())
+    }
+
+    fn unit_proofs(&self) -> Option<&dyn UnitProofs> {
+        Some(self)
+    }
+}
+
+impl UnitProofs for Portal {
+    fn unit_proof<'a>(
+        &'a self,
+        content: &'a Content,
+        locator: &'a Locator,
+    ) -> Answer<'a, Option<Arc<dyn UnitProof>>> {
+        Box::pin(async move {
+            let skylink = self.skylink(content, locator)?;
+            let roots = unit_roots::fetch(&self.client, self.profile, content, skylink).await?;
+            Ok(roots.map(|roots| Arc::new(roots) as Arc<dyn UnitProof>))
+        })
     }
 }

@@ -17,7 +17,8 @@ use skynet_formats::sector::SectorRoot;
 use skynet_formats::unit_roots::UnitRoots;
 
 use super::blocking::blocking;
-use crate::{BackendError, Content, Source, SourceError, UNIT, read_piece};
+use super::unit_roots::SectorRoots;
+use crate::{BackendError, Content, Source, SourceError, read_piece};
 
 /// Most roots in the cache, 32 bytes each; content with more roots is cached alone.
 const MAX_REMEMBERED: usize = 128 * 1024;
@@ -45,17 +46,13 @@ impl RecentRoots {
     /// The roots of content too large for a base sector. Reads the content, and checks it, unless they are known.
     pub(super) async fn of(&self, source: &dyn Source, profile: Profile) -> Result<Roots, BackendError> {
         let content = source.content();
-        if profile.fanout_is_unit_roots() {
-            match content.unit_roots() {
-                Some(units) => return Ok(Roots { fanout: Arc::clone(units), units: Arc::clone(units) }),
-                None if content.length() > UNIT => return Err(BackendError::UnitRootsUnknown),
-                None => {}
-            }
+        let known = SectorRoots::of_content(content).map(|known| Arc::clone(known.roots()));
+        if let Some(units) = known.as_ref().filter(|_| profile.fanout_is_unit_roots()) {
+            return Ok(Roots { fanout: Arc::clone(units), units: Arc::clone(units) });
         }
-        if let Some(known) = self.find(content.digest()) {
+        if let Some(found) = self.find(content.digest()) {
             // The caller may know better by now.
-            let units = content.unit_roots().cloned().unwrap_or(known.units);
-            return Ok(Roots { units, ..known });
+            return Ok(Roots { units: known.unwrap_or(found.units), ..found });
         }
         let roots = compute(source, profile).await?;
         self.remember(content.digest().clone(), roots.clone());
@@ -82,13 +79,15 @@ impl RecentRoots {
 struct Pass {
     hasher: Hasher,
     fanout: Fanout,
-    /// The unit roots, if the caller did not know them.
+    /// The unit roots, if the caller did not know them, and they are not the fanout.
     units: Option<UnitRoots>,
 }
 
 async fn compute(source: &dyn Source, profile: Profile) -> Result<Roots, BackendError> {
     let content = source.content();
-    let units = content.unit_roots().is_none().then(|| UnitRoots::new(SectorSize::STANDARD));
+    let known = SectorRoots::of_content(content).map(SectorRoots::roots);
+    let unknown = known.is_none() && !profile.fanout_is_unit_roots();
+    let units = unknown.then(|| UnitRoots::new(SectorSize::STANDARD));
     let mut pass = Pass { hasher: Hasher::new(content.algorithm()), fanout: Fanout::new(profile), units };
     let mut position = 0;
     while position < content.length() {
@@ -103,11 +102,13 @@ async fn compute(source: &dyn Source, profile: Profile) -> Result<Roots, Backend
         .await?;
     }
     check_digest(pass.hasher, content)?;
-    let units = match (content.unit_roots(), pass.units) {
+    let fanout: Arc<[SectorRoot]> = pass.fanout.finish().into();
+    let units = match (known, pass.units) {
         (Some(known), _) => Arc::clone(known),
-        (None, computed) => computed.map(UnitRoots::finish).unwrap_or_default().into(),
+        (None, Some(computed)) => computed.finish().into(),
+        (None, None) => Arc::clone(&fanout),
     };
-    Ok(Roots { fanout: pass.fanout.finish().into(), units })
+    Ok(Roots { fanout, units })
 }
 
 pub(super) fn check_digest(hasher: Hasher, content: &Content) -> Result<(), SourceError> {
@@ -118,13 +119,17 @@ pub(super) fn check_digest(hasher: Hasher, content: &Content) -> Result<(), Sour
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::BytesSource;
     use crate::testing::{Watched, sample};
+    use crate::{BytesSource, UNIT};
 
     fn without_roots(source: &BytesSource) -> BytesSource {
         let content = source.content();
         let bare = Content::new(content.digest().clone(), content.length()).unwrap();
         BytesSource::claiming(bare, source.read_all())
+    }
+
+    fn with_roots(source: &BytesSource, roots: SectorRoots) -> BytesSource {
+        without_roots(source).with_proof(Arc::new(roots)).unwrap()
     }
 
     #[tokio::test]
@@ -139,11 +144,12 @@ mod tests {
         for _ in 0..3 {
             let roots = recent.of(&watched, profile).await.unwrap();
             assert_eq!(*roots.fanout, *expected);
-            assert_eq!(Some(&roots.units), source.content().unit_roots());
+            assert_eq!(SectorRoots::from(roots.units), SectorRoots::of_bytes(&source.read_all()));
             assert_eq!(watched.taken(), UNIT + 100_000);
         }
-        let given = RecentRoots::default().of(&source, profile).await.unwrap();
-        assert_eq!((*given.fanout == *expected, Some(&given.units)), (true, source.content().unit_roots()));
+        let known = SectorRoots::of_bytes(&source.read_all());
+        let given = RecentRoots::default().of(&with_roots(&source, known.clone()), profile).await.unwrap();
+        assert_eq!((*given.fanout == *expected, &given.units), (true, known.roots()));
     }
 
     #[tokio::test]
@@ -151,12 +157,13 @@ mod tests {
         let profile: Profile = "64KiB/3+2".parse().unwrap();
         let source = sample(UNIT + 100_000, 1);
         let wrong: Arc<[SectorRoot]> = vec![SectorRoot::from_bytes([7; 32]); 2].into();
-        let content = without_roots(&source).content().clone().with_unit_roots(Arc::clone(&wrong)).unwrap();
+        let misleading = with_roots(&source, SectorRoots::from(Arc::clone(&wrong)));
         let recent = RecentRoots::default();
-        let misled = recent.of(&BytesSource::claiming(content, source.read_all()), profile).await.unwrap();
+        let misled = recent.of(&misleading, profile).await.unwrap();
         assert_eq!(misled.units, wrong);
-        let right = recent.of(&source, profile).await.unwrap();
-        assert_eq!((Some(&right.units), right.fanout), (source.content().unit_roots(), misled.fanout));
+        let expected = SectorRoots::of_bytes(&source.read_all());
+        let right = recent.of(&with_roots(&source, expected.clone()), profile).await.unwrap();
+        assert_eq!((&right.units, right.fanout), (expected.roots(), misled.fanout));
     }
 
     #[tokio::test]

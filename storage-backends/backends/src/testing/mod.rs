@@ -4,5 +4,5 @@ pub mod contract;
 mod fixture;
 mod watched;
 
-pub use fixture::{Fixture, Instance, read, sample};
+pub use fixture::{Expected, Fixture, Instance, read, sample};
 pub use watched::Watched;

@@ -1,16 +1,13 @@
 //! Stops asking a backend that fails again and again, and permanently one that lies.
 
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
-use crate::{
-    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, EndpointHealth, EndpointState, Health,
-    Locator, Resume, Source, Stat, UnitRoot,
-};
+use super::layer::{Call, Layer, Layered, Read};
+use crate::{Answer, Backend, BackendError, ByteStream, EndpointHealth, EndpointState, Health};
 
 /// When to stop asking a backend, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +29,11 @@ impl Default for BreakerConfig {
 }
 
 /// A breaker before another backend. Clones share it.
+pub type Breaker = Layered<Breaking>;
+
+/// The layer of a [`Breaker`].
 #[derive(Clone, Debug)]
-pub struct Breaker {
-    inner: Arc<dyn Backend>,
-    switch: Arc<Switch>,
-}
+pub struct Breaking(Arc<Switch>);
 
 #[derive(Debug)]
 struct Switch {
@@ -133,71 +130,41 @@ impl Switch {
 impl Breaker {
     /// Wraps a backend.
     pub fn new(inner: Arc<dyn Backend>, config: BreakerConfig) -> Self {
-        let name = inner.endpoints().join(", ");
-        Breaker { inner, switch: Arc::new(Switch { name, config, state: Mutex::default() }) }
-    }
-
-    fn guard<'a, T: Send + 'a>(&'a self, call: impl FnOnce() -> Answer<'a, T> + Send + 'a) -> Answer<'a, T> {
-        Box::pin(async move {
-            self.switch.admit()?;
-            let result = call().await;
-            self.switch.note(&result);
-            result
-        })
+        let name = super::name(&*inner);
+        Layered { inner, layer: Breaking(Arc::new(Switch { name, config, state: Mutex::default() })) }
     }
 }
 
-#[deny(clippy::missing_trait_methods)]
-impl Backend for Breaker {
-    fn kind(&self) -> &str {
-        self.inner.kind()
-    }
-
-    fn profile(&self) -> &str {
-        self.inner.profile()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn endpoints(&self) -> Vec<String> {
-        self.inner.endpoints()
-    }
-
-    fn check(&self) -> Answer<'_, ()> {
-        self.guard(|| self.inner.check())
-    }
-
-    fn ping(&self) -> Answer<'_, ()> {
-        self.guard(|| self.inner.ping())
-    }
-
-    /// It contacts no endpoint, so it works during a rest too.
-    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
-        self.inner.locate(source)
-    }
-
-    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
-        self.guard(move || self.inner.put(source, resume))
-    }
-
-    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
-        self.guard(move || self.inner.put_again(source, resume))
-    }
-
-    fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
+impl Layer for Breaking {
+    fn around<'a, T: Send + 'a>(
+        &'a self,
+        call: Call,
+        attempt: impl Fn() -> Answer<'a, T> + Send + Sync + 'a,
+    ) -> Answer<'a, T> {
+        // It contacts no endpoint, so it works during a rest too.
+        if call == Call::Locate {
+            return attempt();
+        }
         Box::pin(async move {
-            self.switch.admit()?;
-            let open = match self.inner.get(content, locator, range).await {
+            self.0.admit()?;
+            let result = attempt().await;
+            self.0.note(&result);
+            result
+        })
+    }
+
+    fn get<'a>(&'a self, inner: &'a Arc<dyn Backend>, read: Read<'a>) -> Answer<'a, ByteStream> {
+        Box::pin(async move {
+            self.0.admit()?;
+            let open = match read.at(&**inner).await {
                 Ok(open) => open,
                 error => {
-                    self.switch.note(&error);
+                    self.0.note(&error);
                     return error;
                 }
             };
             // The end of the stream counts too; its beginning says little.
-            let state = (open, Arc::clone(&self.switch));
+            let state = (open, Arc::clone(&self.0));
             let watched = stream::unfold(state, |(mut open, switch)| async move {
                 let item = open.next().await?;
                 switch.note(&item);
@@ -207,28 +174,12 @@ impl Backend for Breaker {
         })
     }
 
-    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
-        self.guard(move || self.inner.unit_roots(content, locator))
-    }
-
-    fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
-        self.guard(move || self.inner.stat(content, locator))
-    }
-
-    fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
-        self.guard(move || self.inner.delete(content, locator))
-    }
-
-    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
-        self.guard(move || self.inner.delete_at(endpoint, content, locator))
-    }
-
-    fn health(&self) -> Health {
-        let state = self.switch.endpoint_state();
+    fn health(&self, inner: Health) -> Health {
+        let state = self.0.endpoint_state();
         let worse = |endpoint: EndpointHealth| match state {
             EndpointState::Available => endpoint,
             state => EndpointHealth { state, ..endpoint },
         };
-        Health { endpoints: self.inner.health().endpoints.into_iter().map(worse).collect() }
+        Health { endpoints: inner.endpoints.into_iter().map(worse).collect() }
     }
 }

@@ -1,18 +1,14 @@
 //! For tests: a backend that fails on request.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
-use super::Call;
-use crate::{
-    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source, Stat,
-    UnitRoot,
-};
+use super::layer::{Call, Layer, Layered, Read};
+use crate::{Answer, Backend, BackendError, ByteStream};
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +34,13 @@ pub enum Fault {
 }
 
 /// Does wrong around another backend. Clones share the plan.
-#[derive(Clone, Debug)]
-pub struct Faults {
-    inner: Arc<dyn Backend>,
-    plan: Arc<Mutex<Plan>>,
-}
+pub type Faults = Layered<Faulty>;
 
+/// The layer of [`Faults`].
+#[derive(Clone, Debug, Default)]
+pub struct Faulty(Arc<Mutex<Plan>>);
+
+/// What goes wrong, and when.
 #[derive(Debug, Default)]
 struct Plan {
     calls: HashMap<Call, u64>,
@@ -54,12 +51,12 @@ struct Plan {
 impl Faults {
     /// Wraps a backend; nothing goes wrong yet.
     pub fn new(inner: Arc<dyn Backend>) -> Self {
-        Faults { inner, plan: Arc::default() }
+        Layered { inner, layer: Faulty::default() }
     }
 
     /// At the nth call of this kind from now on; 0 is the next one.
     pub fn at(&self, call: Call, nth: u64, fault: Fault) {
-        self.with_plan(|plan| {
+        self.layer.with_plan(|plan| {
             let number = plan.calls.get(&call).copied().unwrap_or_default() + nth;
             plan.once.insert((call, number), fault);
         });
@@ -67,12 +64,12 @@ impl Faults {
 
     /// At every call of this kind.
     pub fn always(&self, call: Call, fault: Fault) {
-        self.with_plan(|plan| plan.always.insert(call, fault));
+        self.layer.with_plan(|plan| plan.always.insert(call, fault));
     }
 
     /// Nothing goes wrong any more.
     pub fn clear(&self) {
-        self.with_plan(|plan| {
+        self.layer.with_plan(|plan| {
             plan.once.clear();
             plan.always.clear();
         });
@@ -80,9 +77,11 @@ impl Faults {
 
     /// How many calls of this kind there have been.
     pub fn calls(&self, call: Call) -> u64 {
-        self.with_plan(|plan| plan.calls.get(&call).copied().unwrap_or_default())
+        self.layer.with_plan(|plan| plan.calls.get(&call).copied().unwrap_or_default())
     }
+}
 
+impl Faulty {
     fn next(&self, call: Call) -> Option<Fault> {
         self.with_plan(|plan| {
             let count = plan.calls.entry(call).or_default();
@@ -93,77 +92,40 @@ impl Faults {
     }
 
     fn with_plan<T>(&self, change: impl FnOnce(&mut Plan) -> T) -> T {
-        change(&mut self.plan.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Does the call with its fault.
-    fn call<'a, T: Send + 'a>(&'a self, call: Call, right: Answer<'a, T>) -> Answer<'a, T> {
-        let fault = self.next(call);
-        Box::pin(async move {
-            match fault {
-                Some(Fault::Fail(error)) => Err(error()),
-                Some(Fault::FailAfterwards(error)) => {
-                    right.await?;
-                    Err(error())
-                }
-                Some(Fault::Stall) => std::future::pending().await,
-                Some(Fault::Late(time)) => {
-                    tokio::time::sleep(time).await;
-                    right.await
-                }
-                _ => right.await,
-            }
-        })
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-#[deny(clippy::missing_trait_methods)]
-impl Backend for Faults {
-    fn kind(&self) -> &str {
-        self.inner.kind()
+/// Does the call with its fault.
+async fn call<T>(fault: Option<Fault>, right: Answer<'_, T>) -> Result<T, BackendError> {
+    match fault {
+        Some(Fault::Fail(error)) => Err(error()),
+        Some(Fault::FailAfterwards(error)) => {
+            right.await?;
+            Err(error())
+        }
+        Some(Fault::Stall) => std::future::pending().await,
+        Some(Fault::Late(time)) => {
+            tokio::time::sleep(time).await;
+            right.await
+        }
+        _ => right.await,
+    }
+}
+
+impl Layer for Faulty {
+    fn around<'a, T: Send + 'a>(
+        &'a self,
+        kind: Call,
+        attempt: impl Fn() -> Answer<'a, T> + Send + Sync + 'a,
+    ) -> Answer<'a, T> {
+        Box::pin(call(self.next(kind), attempt()))
     }
 
-    fn profile(&self) -> &str {
-        self.inner.profile()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        // Bytes that pass here may be changed.
-        Capabilities { verified: false, ..self.inner.capabilities() }
-    }
-
-    fn endpoints(&self) -> Vec<String> {
-        self.inner.endpoints()
-    }
-
-    fn check(&self) -> Answer<'_, ()> {
-        self.call(Call::Check, self.inner.check())
-    }
-
-    fn ping(&self) -> Answer<'_, ()> {
-        self.call(Call::Ping, self.inner.ping())
-    }
-
-    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
-        self.call(Call::Locate, self.inner.locate(source))
-    }
-
-    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
-        self.call(Call::Put, self.inner.put(source, resume))
-    }
-
-    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
-        self.call(Call::Put, self.inner.put_again(source, resume))
-    }
-
-    fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
-        let fault = self.with_plan(|plan| {
-            let number = plan.calls.get(&Call::Get).copied().unwrap_or_default();
-            plan.once.get(&(Call::Get, number)).or_else(|| plan.always.get(&Call::Get)).copied()
-        });
-        let right = self.call(Call::Get, self.inner.get(content, locator, range));
+    fn get<'a>(&'a self, inner: &'a Arc<dyn Backend>, read: Read<'a>) -> Answer<'a, ByteStream> {
+        let fault = self.next(Call::Get);
         Box::pin(async move {
-            let open = right.await?;
+            let open = call(fault, read.at(&**inner)).await?;
             Ok(match fault {
                 Some(fault) => distorted(open, fault),
                 None => open,
@@ -171,24 +133,9 @@ impl Backend for Faults {
         })
     }
 
-    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
-        self.call(Call::UnitRoots, self.inner.unit_roots(content, locator))
-    }
-
-    fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
-        self.call(Call::Stat, self.inner.stat(content, locator))
-    }
-
-    fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
-        self.call(Call::Delete, self.inner.delete(content, locator))
-    }
-
-    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
-        self.call(Call::Delete, self.inner.delete_at(endpoint, content, locator))
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
+    /// Bytes that pass here may be changed.
+    fn verifies(&self, _: bool) -> bool {
+        false
     }
 }
 

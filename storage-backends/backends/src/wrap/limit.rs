@@ -10,10 +10,8 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::{
-    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source,
-    SourceError, Stat, UnitRoot,
-};
+use super::layer::{Call, Layer, Layered, Read};
+use crate::{Answer, Backend, BackendError, ByteStream, Content, Locator, Source, SourceError};
 
 /// The limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +36,11 @@ impl Default for LimitConfig {
 }
 
 /// Limits around another backend. Clones share them.
+pub type Limit = Layered<Limits>;
+
+/// The layer of a [`Limit`].
 #[derive(Clone, Debug)]
-pub struct Limit {
-    inner: Arc<dyn Backend>,
+pub struct Limits {
     puts: Arc<Semaphore>,
     gets: Arc<Semaphore>,
     calls: Arc<Semaphore>,
@@ -52,18 +52,18 @@ impl Limit {
     /// Wraps a backend.
     pub fn new(inner: Arc<dyn Backend>, config: LimitConfig) -> Self {
         let permits = |number: usize| Arc::new(Semaphore::new(number.clamp(1, Semaphore::MAX_PERMITS)));
-        Limit {
-            inner,
+        let layer = Limits {
             puts: permits(config.puts),
             gets: permits(config.gets),
             calls: permits(config.calls),
             put_pace: Arc::new(Pace::new(config.put_rate)),
             get_pace: Arc::new(Pace::new(config.get_rate)),
-        }
+        };
+        Layered { inner, layer }
     }
 }
 
-impl Limit {
+impl Limits {
     fn paced(&self, inner: Arc<dyn Source>) -> Arc<dyn Source> {
         Arc::new(PacedSource { inner, pace: Arc::clone(&self.put_pace) })
     }
@@ -120,63 +120,34 @@ impl Source for PacedSource {
     }
 }
 
-#[deny(clippy::missing_trait_methods)]
-impl Backend for Limit {
-    fn kind(&self) -> &str {
-        self.inner.kind()
-    }
-
-    fn profile(&self) -> &str {
-        self.inner.profile()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn endpoints(&self) -> Vec<String> {
-        self.inner.endpoints()
-    }
-
-    fn check(&self) -> Answer<'_, ()> {
+impl Layer for Limits {
+    fn around<'a, T: Send + 'a>(
+        &'a self,
+        call: Call,
+        attempt: impl Fn() -> Answer<'a, T> + Send + Sync + 'a,
+    ) -> Answer<'a, T> {
+        let gate = if call == Call::UnitProof { &self.gets } else { &self.calls };
         Box::pin(async move {
-            let _permit = enter(&self.calls).await;
-            self.inner.check().await
+            let _permit = enter(gate).await;
+            attempt().await
         })
     }
 
-    fn ping(&self) -> Answer<'_, ()> {
-        Box::pin(async move {
-            let _permit = enter(&self.calls).await;
-            self.inner.ping().await
-        })
-    }
-
-    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
-        Box::pin(async move {
-            let _permit = enter(&self.calls).await;
-            self.inner.locate(source).await
-        })
-    }
-
-    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+    fn put<'a>(
+        &'a self,
+        source: Arc<dyn Source>,
+        attempt: impl Fn(Arc<dyn Source>) -> Answer<'a, Locator> + Send + Sync + 'a,
+    ) -> Answer<'a, Locator> {
         Box::pin(async move {
             let _permit = enter(&self.puts).await;
-            self.inner.put(self.paced(source), resume).await
+            attempt(self.paced(source)).await
         })
     }
 
-    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
-        Box::pin(async move {
-            let _permit = enter(&self.puts).await;
-            self.inner.put_again(self.paced(source), resume).await
-        })
-    }
-
-    fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
+    fn get<'a>(&'a self, inner: &'a Arc<dyn Backend>, read: Read<'a>) -> Answer<'a, ByteStream> {
         Box::pin(async move {
             let permit = enter(&self.gets).await;
-            let open = self.inner.get(content, locator, range).await?;
+            let open = read.at(&**inner).await?;
             let state = (open, Arc::clone(&self.get_pace), permit);
             let paced = stream::unfold(state, |(mut open, pace, permit)| async move {
                 let item: Result<Bytes, BackendError> = open.next().await?;
@@ -187,37 +158,5 @@ impl Backend for Limit {
             });
             Ok(paced.boxed())
         })
-    }
-
-    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
-        Box::pin(async move {
-            let _permit = enter(&self.gets).await;
-            self.inner.unit_roots(content, locator).await
-        })
-    }
-
-    fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
-        Box::pin(async move {
-            let _permit = enter(&self.calls).await;
-            self.inner.stat(content, locator).await
-        })
-    }
-
-    fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
-        Box::pin(async move {
-            let _permit = enter(&self.calls).await;
-            self.inner.delete(content, locator).await
-        })
-    }
-
-    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
-        Box::pin(async move {
-            let _permit = enter(&self.calls).await;
-            self.inner.delete_at(endpoint, content, locator).await
-        })
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
     }
 }

@@ -1,7 +1,6 @@
 //! Reports every call to an observer: its kind, outcome, duration and bytes.
 
 use std::fmt::Debug;
-use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,47 +11,8 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
-use crate::{
-    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source,
-    SourceError, Stat, UnitRoot,
-};
-
-/// The kind of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Call {
-    /// See [`Backend::check`].
-    Check,
-    /// See [`Backend::ping`].
-    Ping,
-    /// See [`Backend::locate`].
-    Locate,
-    /// See [`Backend::put`].
-    Put,
-    /// See [`Backend::get`]; it ends with its stream.
-    Get,
-    /// See [`Backend::unit_roots`].
-    UnitRoots,
-    /// See [`Backend::stat`].
-    Stat,
-    /// See [`Backend::delete`].
-    Delete,
-}
-
-impl Call {
-    /// A short name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Call::Check => "check",
-            Call::Ping => "ping",
-            Call::Locate => "locate",
-            Call::Put => "put",
-            Call::Get => "get",
-            Call::UnitRoots => "unit_roots",
-            Call::Stat => "stat",
-            Call::Delete => "delete",
-        }
-    }
-}
+use super::layer::{Call, Layer, Layered, Read};
+use crate::{Answer, Backend, BackendError, ByteStream, Content, Locator, Source, SourceError};
 
 /// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,36 +45,29 @@ pub trait Observer: Debug + Send + Sync {
 }
 
 /// Observes another backend.
+pub type Metrics = Layered<Observed>;
+
+/// The layer of [`Metrics`].
 #[derive(Clone, Debug)]
-pub struct Metrics {
-    inner: Arc<dyn Backend>,
-    observer: Arc<dyn Observer>,
-}
+pub struct Observed(Arc<dyn Observer>);
 
 impl Metrics {
     /// Wraps a backend.
     pub fn new(inner: Arc<dyn Backend>, observer: Arc<dyn Observer>) -> Self {
-        Metrics { inner, observer }
+        Layered { inner, layer: Observed(observer) }
     }
+}
 
+impl Observed {
     fn watch(&self, call: Call) -> Watch {
         Watch {
-            observer: Arc::clone(&self.observer),
+            observer: Arc::clone(&self.0),
             call,
             outcome: Outcome::Dropped,
             bytes: Arc::default(),
             all: None,
             begun: Instant::now(),
         }
-    }
-
-    async fn observe<T>(
-        &self,
-        call: Call,
-        answer: impl Future<Output = Result<T, BackendError>>,
-    ) -> Result<T, BackendError> {
-        let mut watch = self.watch(call);
-        watch.end_with(answer.await)
     }
 }
 
@@ -182,57 +135,35 @@ impl Source for CountedSource {
     }
 }
 
-#[deny(clippy::missing_trait_methods)]
-impl Backend for Metrics {
-    fn kind(&self) -> &str {
-        self.inner.kind()
-    }
-
-    fn profile(&self) -> &str {
-        self.inner.profile()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn endpoints(&self) -> Vec<String> {
-        self.inner.endpoints()
-    }
-
-    fn check(&self) -> Answer<'_, ()> {
-        Box::pin(self.observe(Call::Check, self.inner.check()))
-    }
-
-    fn ping(&self) -> Answer<'_, ()> {
-        Box::pin(self.observe(Call::Ping, self.inner.ping()))
-    }
-
-    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
-        Box::pin(self.observe(Call::Locate, self.inner.locate(source)))
-    }
-
-    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+impl Layer for Observed {
+    fn around<'a, T: Send + 'a>(
+        &'a self,
+        call: Call,
+        attempt: impl Fn() -> Answer<'a, T> + Send + Sync + 'a,
+    ) -> Answer<'a, T> {
         Box::pin(async move {
-            let mut watch = self.watch(Call::Put);
-            let source = watch.count(source);
-            watch.end_with(self.inner.put(source, resume).await)
+            let mut watch = self.watch(call);
+            watch.end_with(attempt().await)
         })
     }
 
-    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
+    fn put<'a>(
+        &'a self,
+        source: Arc<dyn Source>,
+        attempt: impl Fn(Arc<dyn Source>) -> Answer<'a, Locator> + Send + Sync + 'a,
+    ) -> Answer<'a, Locator> {
         Box::pin(async move {
             let mut watch = self.watch(Call::Put);
             let source = watch.count(source);
-            watch.end_with(self.inner.put_again(source, resume).await)
+            watch.end_with(attempt(source).await)
         })
     }
 
-    fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
+    fn get<'a>(&'a self, inner: &'a Arc<dyn Backend>, read: Read<'a>) -> Answer<'a, ByteStream> {
         Box::pin(async move {
             let mut watch = self.watch(Call::Get);
-            let all = range.end.saturating_sub(range.start);
-            let open = watch.end_with(self.inner.get(content, locator, range).await)?;
+            let all = read.range.end.saturating_sub(read.range.start);
+            let open = watch.end_with(read.at(&**inner).await)?;
             watch.outcome = Outcome::Dropped;
             watch.all = Some(all);
             let counted = stream::unfold((open, watch), |(mut open, mut watch)| async move {
@@ -251,25 +182,5 @@ impl Backend for Metrics {
             });
             Ok(counted.boxed())
         })
-    }
-
-    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
-        Box::pin(self.observe(Call::UnitRoots, self.inner.unit_roots(content, locator)))
-    }
-
-    fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
-        Box::pin(self.observe(Call::Stat, self.inner.stat(content, locator)))
-    }
-
-    fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
-        Box::pin(self.observe(Call::Delete, self.inner.delete(content, locator)))
-    }
-
-    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
-        Box::pin(self.observe(Call::Delete, self.inner.delete_at(endpoint, content, locator)))
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
     }
 }

@@ -9,10 +9,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 
-use crate::{
-    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source, Stat,
-    UnitRoot,
-};
+use super::layer::{Call, Layer, Layered, Read};
+use crate::{Answer, Backend, BackendError, ByteStream, Content, Locator};
 
 /// The number of attempts, and the pauses between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +61,11 @@ impl Debug for Jitter {
 }
 
 /// Retries around another backend.
+pub type Retry = Layered<Retrying>;
+
+/// The layer of a [`Retry`].
 #[derive(Clone, Debug)]
-pub struct Retry {
-    inner: Arc<dyn Backend>,
+pub struct Retrying {
     policy: Policy,
     opens_again: bool,
 }
@@ -93,7 +93,7 @@ impl Policy {
         }
     }
 
-    async fn run<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, BackendError>
+    async fn run<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, BackendError>
     where
         F: Future<Output = Result<T, BackendError>>,
     {
@@ -114,15 +114,15 @@ impl Policy {
 impl Retry {
     /// Wraps a backend.
     pub fn new(inner: Arc<dyn Backend>, config: RetryConfig, jitter: Jitter) -> Self {
-        let name = inner.endpoints().join(", ");
-        Retry { inner, policy: Policy { name, config, jitter }, opens_again: true }
+        let policy = Policy { name: super::name(&*inner), config, jitter };
+        Layered { inner, layer: Retrying { policy, opens_again: true } }
     }
 
     /// Gives up earlier on a read that cannot be begun, or resumed after it broke off: other backends with the same
     /// content are then asked sooner.
     #[must_use]
     pub fn opening_once(self) -> Self {
-        Retry { opens_again: false, ..self }
+        Layered { layer: Retrying { opens_again: false, ..self.layer }, ..self }
     }
 }
 
@@ -172,85 +172,37 @@ impl Resumed {
     }
 }
 
-#[deny(clippy::missing_trait_methods)]
-impl Backend for Retry {
-    fn kind(&self) -> &str {
-        self.inner.kind()
+impl Layer for Retrying {
+    fn around<'a, T: Send + 'a>(
+        &'a self,
+        call: Call,
+        attempt: impl Fn() -> Answer<'a, T> + Send + Sync + 'a,
+    ) -> Answer<'a, T> {
+        match call {
+            // It asks for the current state.
+            Call::Identify => attempt(),
+            Call::UnitProof if !self.opens_again => attempt(),
+            _ => Box::pin(self.policy.run(attempt)),
+        }
     }
 
-    fn profile(&self) -> &str {
-        self.inner.profile()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn endpoints(&self) -> Vec<String> {
-        self.inner.endpoints()
-    }
-
-    fn check(&self) -> Answer<'_, ()> {
-        Box::pin(self.policy.run(|| self.inner.check()))
-    }
-
-    /// Only once: it asks for the current state.
-    fn ping(&self) -> Answer<'_, ()> {
-        self.inner.ping()
-    }
-
-    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
-        Box::pin(self.policy.run(move || self.inner.locate(Arc::clone(&source))))
-    }
-
-    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
-        Box::pin(self.policy.run(move || self.inner.put(Arc::clone(&source), resume)))
-    }
-
-    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
-        Box::pin(self.policy.run(move || self.inner.put_again(Arc::clone(&source), resume)))
-    }
-
-    fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
+    fn get<'a>(&'a self, inner: &'a Arc<dyn Backend>, read: Read<'a>) -> Answer<'a, ByteStream> {
         Box::pin(async move {
             let open = match self.opens_again {
-                true => self.policy.run(|| self.inner.get(content, locator, range.clone())).await?,
-                false => self.inner.get(content, locator, range.clone()).await?,
+                true => self.policy.run(|| read.at(&**inner)).await?,
+                false => read.at(&**inner).await?,
             };
             let resumed = Resumed {
-                inner: Arc::clone(&self.inner),
+                inner: Arc::clone(inner),
                 policy: self.policy.clone(),
-                content: content.clone(),
-                locator: locator.clone(),
-                rest: range,
+                content: read.content.clone(),
+                locator: read.locator.clone(),
+                rest: read.range,
                 open: Some(open),
                 opens_again: self.opens_again,
                 failed: 0,
             };
             Ok(stream::try_unfold(resumed, Resumed::next).boxed())
         })
-    }
-
-    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
-        match self.opens_again {
-            true => Box::pin(self.policy.run(move || self.inner.unit_roots(content, locator))),
-            false => self.inner.unit_roots(content, locator),
-        }
-    }
-
-    fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
-        Box::pin(self.policy.run(move || self.inner.stat(content, locator)))
-    }
-
-    fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
-        Box::pin(self.policy.run(move || self.inner.delete(content, locator)))
-    }
-
-    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
-        Box::pin(self.policy.run(move || self.inner.delete_at(endpoint, content, locator)))
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
     }
 }

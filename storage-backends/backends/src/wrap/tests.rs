@@ -9,14 +9,14 @@ mod verify;
 use std::sync::Arc;
 
 use super::Faults;
-use crate::{Backend, BackendError, BytesSource, Locator, MemoryBackend, ResumeInMemory};
+use crate::{Backend, BackendError, BytesSource, Locator, MemoryBackend, ProgressInMemory, Put};
 
 fn faulty() -> Faults {
     Faults::new(Arc::new(MemoryBackend::new()))
 }
 
 async fn put(backend: &dyn Backend, source: &BytesSource) -> Locator {
-    backend.put(Arc::new(source.clone()), &ResumeInMemory::default()).await.unwrap()
+    backend.put(Arc::new(source.clone()), Put::IfAbsent, &ProgressInMemory::default()).await.unwrap()
 }
 
 fn unavailable() -> BackendError {

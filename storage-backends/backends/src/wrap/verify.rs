@@ -1,10 +1,9 @@
 //! Verifies content before it is returned.
 //!
 //! Content of up to one unit is fetched whole and checked against its digest. Longer content is fetched in whole units.
-//! Each is checked against its root, or its hash if known, before any of its bytes is returned. A read of everything is
-//! also checked against the digest, before its last unit is returned. Without roots only everything can be read. Then
-//! the bytes before the last piece are unverified until the digest is checked; a mismatch is an error instead of the
-//! end.
+//! Each must be proven before any of its bytes is returned. A read of everything is also checked against the digest,
+//! before its last unit is returned. Without a proof of units only everything can be read. Then the bytes before the
+//! last piece are unverified until the digest is checked; a mismatch is an error instead of the end.
 //!
 //! No check is done twice: if the inner backend verifies units itself, only the digest is checked. Checks run
 //! concurrently: while one unit is verified the next one arrives, and the digest is computed on a thread of its own.
@@ -24,63 +23,61 @@ use self::digest::Digested;
 use content_store::DIRECT_ALIGNMENT;
 use content_store::hasher::Hasher;
 
-use crate::{
-    Answer, Backend, BackendError, ByteStream, Capabilities, Content, Deletion, Health, Locator, Resume, Source, Stat,
-    UNIT, UnitRoot,
-};
+use super::layer::{Call, Layer, Layered, Read};
+use crate::{Answer, Backend, BackendError, ByteStream, Content, UNIT};
 
 /// Verifies the bytes of another backend.
-#[derive(Clone, Debug)]
-pub struct Verify {
-    inner: Arc<dyn Backend>,
+pub type Verify = Layered<Verifying>;
+
+/// The layer of a [`Verify`].
+#[derive(Clone, Copy, Debug)]
+pub struct Verifying {
     /// True if units are checked here, because the inner backend does not do it.
     units: bool,
-    /// True if everything is checked against its digest, although each unit was checked against its root.
+    /// True if everything is checked against its digest, although each unit was proven.
     digest: bool,
 }
 
 impl Verify {
     /// Wraps a backend.
     pub fn new(inner: Arc<dyn Backend>) -> Self {
-        let units = !inner.capabilities().verified;
-        Verify { inner, units, digest: true }
+        let units = !inner.verifies();
+        Layered { inner, layer: Verifying { units, digest: true } }
     }
 
-    /// A verifier for one of several backends, whose combination is verified once more as a whole. If there are roots,
-    /// they alone decide.
+    /// A verifier for one of several backends, whose combination is verified once more as a whole. If there is a proof
+    /// of units, it alone decides.
     pub fn of_units(inner: Arc<dyn Backend>) -> Self {
-        Verify { digest: false, ..Verify::new(inner) }
+        let verify = Verify::new(inner);
+        Layered { layer: Verifying { digest: false, ..verify.layer }, ..verify }
     }
+}
 
-    async fn whole(&self, content: &Content, locator: &Locator, range: Range<u64>) -> Result<ByteStream, BackendError> {
-        let open = self.inner.get(content, locator, 0..content.length()).await?;
-        let mut collector = Collector::new(open);
-        let bytes = collector.take(0..content.length()).await?;
-        collector.expect_end(content.length())?;
-        let mut hasher = Hasher::new(content.algorithm());
-        hasher.update(&bytes);
-        if hasher.finish() != *content.digest() {
-            return Err(BackendError::Corrupt { start: 0, end: content.length() });
-        }
-        let wanted = bytes.slice(range.start as usize..range.end as usize);
-        Ok(stream::once(async move { Ok(wanted) }).boxed())
+async fn whole(inner: &dyn Backend, read: Read<'_>) -> Result<ByteStream, BackendError> {
+    let content = read.content;
+    let open = everything(inner, &read).await?;
+    let mut collector = Collector::new(open);
+    let bytes = collector.take(0..content.length()).await?;
+    collector.expect_end(content.length())?;
+    let mut hasher = Hasher::new(content.algorithm());
+    hasher.update(&bytes);
+    if hasher.finish() != *content.digest() {
+        return Err(BackendError::Corrupt { start: 0, end: content.length() });
     }
+    let wanted = bytes.slice(read.range.start as usize..read.range.end as usize);
+    Ok(stream::once(async move { Ok(wanted) }).boxed())
+}
 
-    async fn units(&self, content: &Content, locator: &Locator, range: Range<u64>) -> Result<ByteStream, BackendError> {
-        if !self.units {
-            return self.inner.get(content, locator, range).await;
-        }
-        let aligned = range.start / UNIT * UNIT..range.end.next_multiple_of(UNIT).min(content.length());
-        let open = self.inner.get(content, locator, aligned.clone()).await?;
-        let (collector, content) = (Collector::new(open), content.clone());
-        let units = Units { collector, ahead: None, content, wanted: range, rest: aligned };
-        Ok(stream::try_unfold(units, Units::next).boxed())
-    }
+async fn in_units(inner: &dyn Backend, read: Read<'_>) -> Result<ByteStream, BackendError> {
+    let (content, range) = (read.content.clone(), read.range);
+    let aligned = range.start / UNIT * UNIT..range.end.next_multiple_of(UNIT).min(content.length());
+    let open = inner.get(read.content, read.locator, aligned.clone()).await?;
+    let units = Units { collector: Collector::new(open), ahead: None, content, wanted: range, rest: aligned };
+    Ok(stream::try_unfold(units, Units::next).boxed())
+}
 
-    async fn by_digest(&self, content: &Content, locator: &Locator) -> Result<ByteStream, BackendError> {
-        let open = self.inner.get(content, locator, 0..content.length()).await?;
-        Ok(Digested::stream(open, content.clone()))
-    }
+async fn everything(inner: &dyn Backend, read: &Read<'_>) -> Result<ByteStream, BackendError> {
+    inner.get(read.content, read.locator, 0..read.content.length()).await
 }
 
 /// Splits a stream at positions other than its items.
@@ -165,7 +162,7 @@ impl Units {
         self.rest.start..self.rest.end.min(self.rest.start + UNIT)
     }
 
-    /// Checks a unit against its root or hash. The next unit may arrive meanwhile, and is not waited for.
+    /// Checks a unit against its proofs. The next unit may arrive meanwhile, and is not waited for.
     async fn is_sound(&mut self, unit: Bytes, start: u64) -> Result<bool, BackendError> {
         let check = self.content.unit_check(start / UNIT);
         // This takes some milliseconds, which others should not wait for.
@@ -186,82 +183,37 @@ fn ended(error: JoinError) -> BackendError {
     BackendError::Unavailable { retry_after: None, cause: Box::new(error) }
 }
 
-#[deny(clippy::missing_trait_methods)]
-impl Backend for Verify {
-    fn kind(&self) -> &str {
-        self.inner.kind()
+impl Layer for Verifying {
+    fn around<'a, T: Send + 'a>(
+        &'a self,
+        _: Call,
+        attempt: impl Fn() -> Answer<'a, T> + Send + Sync + 'a,
+    ) -> Answer<'a, T> {
+        attempt()
     }
 
-    fn profile(&self) -> &str {
-        self.inner.profile()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { verified: true, ..self.inner.capabilities() }
-    }
-
-    fn endpoints(&self) -> Vec<String> {
-        self.inner.endpoints()
-    }
-
-    fn check(&self) -> Answer<'_, ()> {
-        self.inner.check()
-    }
-
-    fn ping(&self) -> Answer<'_, ()> {
-        self.inner.ping()
-    }
-
-    fn locate(&self, source: Arc<dyn Source>) -> Answer<'_, Option<Locator>> {
-        self.inner.locate(source)
-    }
-
-    fn put<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
-        self.inner.put(source, resume)
-    }
-
-    fn put_again<'a>(&'a self, source: Arc<dyn Source>, resume: &'a dyn Resume) -> Answer<'a, Locator> {
-        self.inner.put_again(source, resume)
-    }
-
-    fn get<'a>(&'a self, content: &'a Content, locator: &'a Locator, range: Range<u64>) -> Answer<'a, ByteStream> {
+    fn get<'a>(&'a self, inner: &'a Arc<dyn Backend>, read: Read<'a>) -> Answer<'a, ByteStream> {
+        let inner = &**inner;
         Box::pin(async move {
-            content.check_range(&range)?;
-            if range.is_empty() {
+            let content = read.content;
+            content.check_range(&read.range)?;
+            if read.range.is_empty() {
                 return Ok(stream::empty().boxed());
             }
-            let everything = range == (0..content.length());
-            match content.unit_roots() {
-                _ if content.length() <= UNIT && self.units => self.whole(content, locator, range).await,
-                _ if content.length() <= UNIT => self.inner.get(content, locator, range).await,
-                Some(_) => {
-                    let units = self.units(content, locator, range).await?;
-                    let digested = self.digest && everything;
-                    Ok(if digested { Digested::stream(units, content.clone()) } else { units })
-                }
-                None if everything => self.by_digest(content, locator).await,
-                None => Err(BackendError::UnitRootsUnknown),
+            let (small, all) = (content.length() <= UNIT, read.range == (0..content.length()));
+            if small {
+                return if self.units { whole(inner, read).await } else { read.at(inner).await };
             }
+            if !content.has_proof() {
+                let open = if all { everything(inner, &read).await? } else { return Err(BackendError::NoUnitProof) };
+                return Ok(Digested::stream(open, content.clone()));
+            }
+            let units = if self.units { in_units(inner, read).await? } else { read.at(inner).await? };
+            Ok(if self.digest && all { Digested::stream(units, content.clone()) } else { units })
         })
     }
 
-    fn unit_roots<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<[UnitRoot]>>> {
-        self.inner.unit_roots(content, locator)
-    }
-
-    fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
-        self.inner.stat(content, locator)
-    }
-
-    fn delete<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
-        self.inner.delete(content, locator)
-    }
-
-    fn delete_at<'a>(&'a self, endpoint: &'a str, content: &'a Content, locator: &'a Locator) -> Answer<'a, Deletion> {
-        self.inner.delete_at(endpoint, content, locator)
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
+    fn verifies(&self, _: bool) -> bool {
+        true
     }
 }

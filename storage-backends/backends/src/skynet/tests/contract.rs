@@ -5,15 +5,27 @@ use std::sync::Arc;
 
 use skynet_formats::profile::Profile;
 
-use crate::Backend;
 use crate::skynet::testing::TestPortal;
 use crate::skynet::{Access, Portal, Secret, SkynetConfig, skynet_backend};
-use crate::testing::{Fixture, Instance};
+use crate::testing::{Expected, Fixture, Instance};
+use crate::{Backend, UNIT};
 
 const MAX_OBJECT_SIZE: u64 = 24 * 1024 * 1024;
 
 fn portal(of: &TestPortal, profile: Profile) -> Portal {
     Portal::new(of.config(), profile, super::PATIENT, Some(MAX_OBJECT_SIZE), super::random).unwrap()
+}
+
+/// What no portal can do otherwise. `chunk`: bytes that an upload may repeat, twice.
+fn expected(chunk: u64, copies: u64) -> Expected {
+    Expected {
+        address_reads_all: true,
+        resume_step: Some(2 * chunk),
+        asynchronous_delete: true,
+        max_object_size: Some(MAX_OBJECT_SIZE),
+        copies,
+        ..Expected::default()
+    }
 }
 
 struct One(TestPortal);
@@ -30,6 +42,10 @@ impl Fixture for One {
             Arc::new(portal) as Arc<dyn Backend>
         })
     }
+
+    fn expected(&self) -> Expected {
+        expected(UNIT, 1)
+    }
 }
 
 struct Bare(TestPortal);
@@ -45,6 +61,10 @@ impl Fixture for Bare {
             portal.check().await.unwrap();
             Arc::new(portal) as Arc<dyn Backend>
         })
+    }
+
+    fn expected(&self) -> Expected {
+        expected(UNIT, 1)
     }
 }
 
@@ -66,6 +86,10 @@ impl Fixture for Three {
             backend
         })
     }
+
+    fn expected(&self) -> Expected {
+        expected(UNIT, 2)
+    }
 }
 
 /// Release skyd, and others that have its profile.
@@ -80,6 +104,10 @@ impl Fixture for TenOfThirty {
     fn instance(&self) -> Instance<'_> {
         Box::pin(async move { several_pieces("4MiB/10+20", &self.0).await })
     }
+
+    fn expected(&self) -> Expected {
+        expected(10 * UNIT, 1)
+    }
 }
 
 /// Small chunks, of which the samples have many.
@@ -93,6 +121,10 @@ impl Fixture for ThreeOfFive {
 
     fn instance(&self) -> Instance<'_> {
         Box::pin(async move { several_pieces("64KiB/3+2", &self.0).await })
+    }
+
+    fn expected(&self) -> Expected {
+        expected(UNIT, 1)
     }
 }
 

@@ -13,7 +13,7 @@ use skynet_formats::profile::Profile;
 use super::testing::TestPortal;
 use super::{Deadlines, Portal, PortalConfig};
 use crate::testing::Watched;
-use crate::{Backend, BackendError, BytesSource, Locator, ResumeInMemory};
+use crate::{Backend, BackendError, BytesSource, Locator, ProgressInMemory, Put};
 
 /// For machines that have much else to do.
 const PATIENT: Deadlines = Deadlines {
@@ -43,14 +43,14 @@ fn random() -> [u8; 16] {
 }
 
 async fn put(backend: &dyn Backend, source: &BytesSource) -> Result<Locator, BackendError> {
-    backend.put(Arc::new(source.clone()), &ResumeInMemory::default()).await
+    backend.put(Arc::new(source.clone()), Put::IfAbsent, &ProgressInMemory::default()).await
 }
 
 /// Drops a put at the moment when it requests bytes beyond the offset.
-async fn break_off(backend: &dyn Backend, source: &BytesSource, offset: u64, resume: &ResumeInMemory) {
+async fn break_off(backend: &dyn Backend, source: &BytesSource, offset: u64, resume: &ProgressInMemory) {
     let watched = Watched::new(source.clone()).stalling_at(offset);
     tokio::select! {
         () = watched.stalled() => {}
-        _ = backend.put(Arc::new(watched.clone()), resume) => panic!("a put ended that cannot have its bytes"),
+        _ = backend.put(Arc::new(watched.clone()), Put::IfAbsent, resume) => panic!("a put ended that cannot have its bytes"),
     }
 }

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use content_store::digest::Algorithm;
-use skynet_formats::profile::{Profile, SectorSize};
-use skynet_formats::unit_roots::UnitRoots;
+use skynet_formats::profile::Profile;
 
 use super::{backend, break_off, portal, put};
 use crate::skynet::testing::{Route, TestPortal, Trouble};
-use crate::skynet::{Access, Portal, Secret, SkynetConfig, skynet_backend};
+use crate::skynet::{Access, Portal, Secret, SectorRoots, SkynetConfig, skynet_backend};
 use crate::testing::{Watched, sample};
 use crate::{
-    Backend as _, BackendError, BytesSource, Content, Locator, Resume as _, ResumeInMemory, Source as _, UNIT,
+    Backend as _, BackendError, BytesSource, Content, Locator, Progress as _, ProgressInMemory, Put, Source as _, UNIT,
 };
 
 const LARGE: u64 = 5 * UNIT + 1000;
@@ -35,9 +34,8 @@ fn recorded_content(length: usize) -> BytesSource {
     let seed = content_store::digest::Digest::of(Algorithm::Sha256, length.to_string().as_bytes());
     let seed = data_encoding::HEXLOWER.decode(seed.encoded().as_bytes()).unwrap();
     let bytes: Vec<u8> = seed.into_iter().cycle().take(length).collect();
-    let mut roots = UnitRoots::new(SectorSize::STANDARD);
-    roots.update(&bytes);
-    BytesSource::new(Algorithm::Sha256, bytes.into()).with_unit_roots(roots.finish().into()).unwrap()
+    let roots = Arc::new(SectorRoots::of_bytes(&bytes));
+    BytesSource::new(Algorithm::Sha256, bytes.into()).with_proof(roots).unwrap()
 }
 
 #[tokio::test]
@@ -79,13 +77,13 @@ async fn the_recorded_skylinks_of_release_skyd_come_out() {
 async fn large_content_goes_on_where_it_was_acknowledged_after_a_restart() {
     let test = TestPortal::start(Profile::DEFAULT).await;
     let source = sample(LARGE, 1);
-    let resume = ResumeInMemory::default();
+    let resume = ProgressInMemory::default();
     test.at(Route::TusPatch, 0, Trouble::TakeOnly(3 * UNIT + 77));
-    let error = portal(&test).put(Arc::new(source.clone()), &resume).await.unwrap_err();
+    let error = portal(&test).put(Arc::new(source.clone()), Put::IfAbsent, &resume).await.unwrap_err();
     assert!(error.is_retryable(), "{error}");
     let watched = Watched::new(source);
-    let resume = ResumeInMemory::new(resume.last());
-    portal(&test).put(Arc::new(watched.clone()), &resume).await.unwrap();
+    let resume = ProgressInMemory::new(resume.last());
+    portal(&test).put(Arc::new(watched.clone()), Put::IfAbsent, &resume).await.unwrap();
     assert_eq!(test.calls(Route::TusCreate), 1);
     assert_eq!(watched.taken(), LARGE - 3 * UNIT);
 }
@@ -94,11 +92,11 @@ async fn large_content_goes_on_where_it_was_acknowledged_after_a_restart() {
 async fn a_lost_session_is_begun_anew_with_a_token_of_its_own() {
     let test = TestPortal::start(Profile::DEFAULT).await;
     let source = sample(LARGE, 1);
-    let resume = ResumeInMemory::default();
+    let resume = ProgressInMemory::default();
     break_off(&portal(&test), &source, 3 * UNIT, &resume).await;
     let before = resume.last();
     test.lose_uploads();
-    portal(&test).put(Arc::new(source), &resume).await.unwrap();
+    portal(&test).put(Arc::new(source), Put::IfAbsent, &resume).await.unwrap();
     assert_eq!(test.calls(Route::TusCreate), 2);
     assert_ne!(before, resume.last());
 }
@@ -129,11 +127,11 @@ async fn an_upload_forgotten_while_a_part_is_taken_is_sent_anew_by_chunks() {
 #[tokio::test]
 async fn a_part_of_which_nothing_was_kept_is_no_misbehaviour() {
     let test = TestPortal::start(Profile::DEFAULT).await;
-    let (source, resume) = (sample(LARGE, 1), ResumeInMemory::default());
+    let (source, resume) = (sample(LARGE, 1), ProgressInMemory::default());
     test.at(Route::TusPatch, 0, Trouble::TakeNothing);
-    let error = portal(&test).put(Arc::new(source.clone()), &resume).await.unwrap_err();
+    let error = portal(&test).put(Arc::new(source.clone()), Put::IfAbsent, &resume).await.unwrap_err();
     assert!(error.is_retryable() && error.to_string().contains("still at 0 bytes"), "{error}");
-    portal(&test).put(Arc::new(source), &resume).await.unwrap();
+    portal(&test).put(Arc::new(source), Put::IfAbsent, &resume).await.unwrap();
     assert_eq!(test.calls(Route::TusCreate), 1, "it goes on with the same upload");
 }
 
@@ -217,12 +215,12 @@ async fn an_upload_of_ten_data_pieces_goes_on_at_a_chunk() {
     let length = chunk + 3 * UNIT + 1000;
     let source = sample(length, 1);
     let first = backend(test.config(), profile);
-    let resume = ResumeInMemory::default();
+    let resume = ProgressInMemory::default();
     test.at(Route::TusPatch, 1, Trouble::TakeOnly(UNIT + 5));
-    first.put(Arc::new(source.clone()), &resume).await.unwrap_err();
+    first.put(Arc::new(source.clone()), Put::IfAbsent, &resume).await.unwrap_err();
     // This instance caches computed roots: only unacknowledged bytes are read.
     let watched = Watched::new(source.clone());
-    let locator = first.put(Arc::new(watched.clone()), &resume).await.unwrap();
+    let locator = first.put(Arc::new(watched.clone()), Put::IfAbsent, &resume).await.unwrap();
     assert_eq!((test.calls(Route::TusCreate), test.calls(Route::TusPatch)), (1, 3));
     assert_eq!(watched.taken(), length - chunk);
     assert!(watched.reads().iter().all(|read| read.start >= chunk), "{:?}", watched.reads());
@@ -234,7 +232,7 @@ async fn an_upload_of_ten_data_pieces_goes_on_at_a_chunk() {
 }
 
 async fn put_watched(backend: &Portal, source: &Watched) -> Locator {
-    backend.put(Arc::new(source.clone()), &ResumeInMemory::default()).await.unwrap()
+    backend.put(Arc::new(source.clone()), Put::IfAbsent, &ProgressInMemory::default()).await.unwrap()
 }
 
 #[tokio::test]
@@ -246,7 +244,7 @@ async fn several_portals_of_several_data_pieces_cost_one_computation() {
     let backend = skynet_backend(&config).unwrap();
     let watched = Watched::new(sample(LARGE, 1));
     let located = backend.locate(Arc::new(watched.clone())).await.unwrap().unwrap();
-    let placed = backend.put(Arc::new(watched.clone()), &ResumeInMemory::default()).await.unwrap();
+    let placed = backend.put(Arc::new(watched.clone()), Put::IfAbsent, &ProgressInMemory::default()).await.unwrap();
     assert!(located.same_place(&placed) && portals.iter().all(|portal| portal.has(&placed.address)));
     assert_eq!(watched.taken(), 3 * LARGE, "once to compute, once for each copy");
 }
@@ -266,6 +264,6 @@ async fn without_roots_large_content_has_no_address() {
     let source = sample(LARGE, 1);
     let bare = Content::new(source.content().digest().clone(), LARGE).unwrap();
     let refused = put(&portal(&test), &BytesSource::claiming(bare, source.read_all())).await;
-    assert!(matches!(refused, Err(BackendError::UnitRootsUnknown)));
+    assert!(matches!(refused, Err(BackendError::NoUnitProof)));
     assert!(test.requests().is_empty());
 }

@@ -6,12 +6,12 @@ mod trouble;
 
 pub use putting::{
     a_deleted_content_comes_back_with_a_put, a_put_again_outlives_a_late_delete, a_put_of_what_is_there_takes_nothing,
-    concurrent_puts_all_succeed, deleting_is_idempotent, put_content_is_present, the_address_is_known_beforehand,
-    too_large_is_said_before_any_byte,
+    concurrent_puts_all_succeed, copies_are_reported, deleting_is_idempotent, put_content_is_present,
+    the_address_is_known_beforehand, too_large_is_said_before_any_byte,
 };
 pub use reading::{
-    a_ping_is_answered, absent_content_is_not_found, bytes_come_back, health_is_told, nobody_waits_for_the_idle,
-    pieces_are_small_and_not_empty, ranges_are_exact, roots_are_those_of_the_content,
+    absent_content_is_not_found, bytes_come_back, health_is_told, it_says_who_it_is, nobody_waits_for_the_idle,
+    pieces_are_small_and_not_empty, proofs_are_those_of_the_content, ranges_are_exact, what_is_there_is_listed,
 };
 pub use trouble::{
     a_broken_off_put_goes_on, a_dropped_put_leaves_nothing, bad_sources_place_nothing, hostile_tokens_do_no_harm,
@@ -44,8 +44,10 @@ macro_rules! backend_contract {
             a_put_again_outlives_a_late_delete,
             health_is_told,
             nobody_waits_for_the_idle,
-            a_ping_is_answered,
-            roots_are_those_of_the_content,
+            it_says_who_it_is,
+            proofs_are_those_of_the_content,
+            copies_are_reported,
+            what_is_there_is_listed,
         );
     };
     ($fixture:ty: $($clause:ident,)*) => {
@@ -62,7 +64,8 @@ macro_rules! backend_contract {
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Backend, BackendError, BytesSource, Deletion, Locator, ResumeInMemory, Source as _, UNIT};
+use super::{Expected, Fixture};
+use crate::{Backend, BackendError, BytesSource, Deletion, Locator, ProgressInMemory, Put, Source as _, UNIT};
 
 /// Longer than anything here may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -72,16 +75,14 @@ const LARGE: u64 = 2 * UNIT + 1_234_567;
 
 /// Puts without a token, and must succeed.
 async fn put(backend: &dyn Backend, source: &BytesSource) -> Locator {
-    backend.put(Arc::new(source.clone()), &ResumeInMemory::default()).await.expect("a put of sound content succeeds")
+    let progress = ProgressInMemory::default();
+    backend.put(Arc::new(source.clone()), Put::IfAbsent, &progress).await.expect("a put of sound content succeeds")
 }
 
 /// Deletes, and waits until it is done.
-async fn delete(backend: &dyn Backend, source: &BytesSource, locator: &Locator) {
+async fn delete(backend: &dyn Backend, expected: Expected, source: &BytesSource, locator: &Locator) {
     let deletion = backend.delete(source.content(), locator).await.expect("a delete succeeds");
-    assert!(
-        deletion == Deletion::Done || backend.capabilities().asynchronous_delete,
-        "a synchronous backend only accepted a delete"
-    );
+    assert!(deletion == Deletion::Done || expected.asynchronous_delete, "a synchronous backend only accepted a delete");
     let gone = async {
         while is_there(backend, source, locator).await {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -103,8 +104,8 @@ async fn is_there(backend: &dyn Backend, source: &BytesSource, locator: &Locator
 }
 
 /// The locator, if the backend can compute it.
-async fn located(backend: &dyn Backend, source: &BytesSource) -> Option<Locator> {
+async fn located(fixture: &dyn Fixture, backend: &dyn Backend, source: &BytesSource) -> Option<Locator> {
     let locator = backend.locate(Arc::new(source.clone())).await.expect("locating sound content succeeds");
-    assert_eq!(locator.is_some(), backend.capabilities().known_address);
+    assert_eq!(locator.is_some(), fixture.expected().known_address);
     locator
 }

@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use skynet_formats::profile::SectorSize;
-use skynet_formats::unit_roots::UnitRoots;
 
-use super::{LARGE, PATIENCE, located, put};
+use super::{LARGE, PATIENCE, delete, located, put};
 use crate::testing::{Fixture, Watched, read, sample};
-use crate::{BackendError, Content, ResumeInMemory, Source as _, UNIT};
+use crate::{BackendError, Content, Identity, ProgressInMemory, Put, Source as _, UNIT};
 
 /// Clause 1.
 pub async fn bytes_come_back(fixture: &dyn Fixture) {
@@ -68,7 +66,7 @@ pub async fn absent_content_is_not_found(fixture: &dyn Fixture) {
     for length in [10, LARGE] {
         let (present, absent) = (sample(length, 1), sample(length, 2));
         put(&*backend, &present).await;
-        let Some(locator) = located(&*backend, &absent).await else { return };
+        let Some(locator) = located(fixture, &*backend, &absent).await else { return };
         let got = read(&*backend, &absent, &locator, 0..length).await;
         assert!(matches!(got, Err(BackendError::NotFound)), "get: {got:?}");
         let stat = backend.stat(absent.content(), &locator).await;
@@ -83,7 +81,7 @@ pub async fn health_is_told(fixture: &dyn Fixture) {
     let health = backend.health();
     assert!(health.is_available(), "{health:?}");
     assert_eq!(health.available_in(), Some(Duration::ZERO));
-    assert!(backend.capabilities().copies >= 1);
+    assert_eq!(u64::from(backend.copies()), fixture.expected().copies);
 }
 
 /// Clause 19.
@@ -95,8 +93,8 @@ pub async fn nobody_waits_for_the_idle(fixture: &dyn Fixture) {
     idle_stream.next().await.expect("it is not empty").expect("it begins");
     let other = sample(LARGE, 2);
     let stalling = Watched::new(other.clone()).stalling_at(UNIT);
-    let resume = ResumeInMemory::default();
-    let mut idle_put = backend.put(Arc::new(stalling.clone()), &resume);
+    let resume = ProgressInMemory::default();
+    let mut idle_put = backend.put(Arc::new(stalling.clone()), Put::IfAbsent, &resume);
     tokio::select! {
         () = stalling.stalled() => {}
         _ = &mut idle_put => panic!("a put ended that cannot have its bytes"),
@@ -112,22 +110,62 @@ pub async fn nobody_waits_for_the_idle(fixture: &dyn Fixture) {
 }
 
 /// Clause 20.
-pub async fn a_ping_is_answered(fixture: &dyn Fixture) {
-    let backend = fixture.instance().await;
-    tokio::time::timeout(PATIENCE, backend.ping()).await.expect("in time").expect("it can be used");
+pub async fn it_says_who_it_is(fixture: &dyn Fixture) {
+    let identity = async || {
+        let backend = fixture.instance().await;
+        tokio::time::timeout(PATIENCE, backend.identify()).await.expect("in time").expect("it can be used")
+    };
+    let (first, second) = (identity().await, identity().await);
+    assert_eq!(first, second, "two instances of one storage");
+    assert_eq!(matches!(first, Identity::Proven(_)), fixture.expected().has_identity);
 }
 
 /// Clause 21.
-pub async fn roots_are_those_of_the_content(fixture: &dyn Fixture) {
+pub async fn proofs_are_those_of_the_content(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
+    let Some(proofs) = backend.unit_proofs() else { return };
     for length in [1000, UNIT, LARGE] {
         let source = sample(length, 1);
         let locator = put(&*backend, &source).await;
         let bare = Content::new(source.content().digest().clone(), length).expect("it is of a known algorithm");
-        let roots = backend.unit_roots(&bare, &locator).await.expect("it is there");
-        let Some(roots) = roots else { continue };
-        let mut right = UnitRoots::new(SectorSize::STANDARD);
-        right.update(&source.read_all());
-        assert!(*roots == *right.finish(), "{length} bytes: {roots:?}");
+        let Some(proof) = proofs.unit_proof(&bare, &locator).await.expect("it is there") else { continue };
+        let bytes = source.read_all();
+        let units: Vec<_> = bytes.chunks(UNIT as usize).collect();
+        assert_eq!(proof.units(), units.len() as u64, "{length} bytes");
+        for (number, unit) in (0..).zip(&units) {
+            assert!(proof.accepts(number, unit) && !proof.accepts(number + 1, unit), "unit {number} of {length} bytes");
+            assert!(!proof.accepts(number, &[*unit, &b"x"[..]].concat()), "unit {number} of {length} bytes");
+        }
     }
+}
+
+/// Clause 23.
+pub async fn what_is_there_is_listed(fixture: &dyn Fixture) {
+    let backend = fixture.instance().await;
+    assert_eq!(backend.listing().is_some(), fixture.expected().lists);
+    if backend.listing().is_none() {
+        return;
+    }
+    let sources: Vec<_> = (0..7).map(|seed| sample(1000 + seed, seed)).collect();
+    let mut locators = Vec::new();
+    for source in &sources {
+        locators.push(put(&*backend, source).await);
+    }
+    delete(&*backend, fixture.expected(), &sources[3], &locators[3]).await;
+    let mut expected: Vec<_> = locators.iter().map(|locator| (locator.address.clone(), locator.stored_size)).collect();
+    expected.remove(3);
+    let second = fixture.instance().await;
+    let listing = second.listing().expect("another instance lists too");
+    let (mut found, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let page = listing.list(after.as_deref()).await.expect("it can be listed");
+        found.extend(page.items.into_iter().map(|item| (item.address, item.stored_size)));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{LARGE, is_there, located, put};
-use crate::testing::{Fixture, Watched, read, sample};
+use crate::testing::{Expected, Fixture, Watched, read, sample};
 use crate::{
-    Backend, BackendError, BytesSource, Capabilities, MAX_READ, MAX_TOKEN, Resume as _, ResumeInMemory, ResumeToken,
+    Backend, BackendError, BytesSource, MAX_READ, MAX_TOKEN, Progress as _, ProgressInMemory, Put, ResumeToken,
     Source as _, UNIT,
 };
 
@@ -14,14 +14,14 @@ pub async fn bad_sources_place_nothing(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [1000, LARGE] {
         let sound = sample(length, 1);
-        let locator = located(&*backend, &sound).await;
+        let locator = located(fixture, &*backend, &sound).await;
         let mut damaged = sound.read_all().to_vec();
         damaged[length as usize - 3] ^= 1;
         let lying = BytesSource::claiming(sound.content().clone(), damaged.into());
         let short = BytesSource::claiming(sound.content().clone(), sound.read_all().slice(..length as usize - 1));
         let failing = Watched::new(sound.clone()).failing_at(length - 1);
         for source in [Watched::new(lying), Watched::new(short), failing] {
-            let got = backend.put(Arc::new(source), &ResumeInMemory::default()).await;
+            let got = backend.put(Arc::new(source), Put::IfAbsent, &ProgressInMemory::default()).await;
             assert!(matches!(got, Err(BackendError::Source(_))), "{length} bytes: {got:?}");
             if let Some(locator) = &locator {
                 assert!(!is_there(&*backend, &sound, locator).await, "it is there in spite of that");
@@ -36,9 +36,9 @@ pub async fn bad_sources_place_nothing(fixture: &dyn Fixture) {
 pub async fn a_dropped_put_leaves_nothing(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     let source = sample(LARGE, 1);
-    let locator = located(&*backend, &source).await;
+    let locator = located(fixture, &*backend, &source).await;
     for stall in [0, UNIT, LARGE - 1] {
-        break_off(&*backend, &source, stall, &ResumeInMemory::default()).await;
+        break_off(&*backend, &source, stall, &ProgressInMemory::default()).await;
         let Some(locator) = &locator else { continue };
         assert!(!is_there(&*backend, &source, locator).await, "dropped at {stall}, and it is there");
     }
@@ -50,23 +50,23 @@ pub async fn a_dropped_put_leaves_nothing(fixture: &dyn Fixture) {
 pub async fn a_broken_off_put_goes_on(fixture: &dyn Fixture) {
     let source = sample(5 * UNIT, 1);
     let stall = 4 * UNIT;
-    let resume = ResumeInMemory::default();
+    let resume = ProgressInMemory::default();
     let first = fixture.instance().await;
     // So that the bytes that are taken then are those of a copy.
-    located(&*first, &source).await;
+    located(fixture, &*first, &source).await;
     break_off(&*first, &source, stall, &resume).await;
     drop(first);
     // Only the text of the token survives a restart.
-    let resume = ResumeInMemory::new(resume.last());
+    let resume = ProgressInMemory::new(resume.last());
     let second = fixture.instance().await;
     let watched = Watched::new(source.clone());
-    let locator = second.put(Arc::new(watched.clone()), &resume).await.expect("it goes on");
-    let Capabilities { resume_step, copies, address_reads_all, .. } = second.capabilities();
+    let locator = second.put(Arc::new(watched.clone()), Put::IfAbsent, &resume).await.expect("it goes on");
+    let Expected { resume_step, copies, address_reads_all, .. } = fixture.expected();
     if let Some(step) = resume_step {
         let kept = stall.saturating_sub(MAX_READ + step);
         // The first copy resumes; others may not have been begun.
         let (length, for_address) = (source.content().length(), u64::from(address_reads_all));
-        let most = (u64::from(copies) + for_address) * length - kept;
+        let most = (copies + for_address) * length - kept;
         assert!(watched.taken() <= most, "{} instead of {most} bytes: {:?}", watched.taken(), watched.reads());
     }
     let bytes = read(&*second, &source, &locator, 0..source.content().length()).await.expect("it is there");
@@ -76,7 +76,7 @@ pub async fn a_broken_off_put_goes_on(fixture: &dyn Fixture) {
 /// Clause 12.
 pub async fn hostile_tokens_do_no_harm(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
-    let other = ResumeInMemory::default();
+    let other = ProgressInMemory::default();
     break_off(&*backend, &sample(LARGE, 100), UNIT, &other).await;
     let of_other_content = other.last().map(String::from).unwrap_or_default();
     let longest = "x".repeat(MAX_TOKEN);
@@ -93,8 +93,8 @@ pub async fn hostile_tokens_do_no_harm(fixture: &dyn Fixture) {
     ];
     for (seed, token) in hostile.into_iter().enumerate() {
         let source = sample(UNIT + 1000, seed as u64);
-        let resume = ResumeInMemory::new(Some(ResumeToken::try_from(token.to_owned()).expect("it is short enough")));
-        let locator = backend.put(Arc::new(source.clone()), &resume).await;
+        let resume = ProgressInMemory::new(Some(ResumeToken::try_from(token.to_owned()).expect("it is short enough")));
+        let locator = backend.put(Arc::new(source.clone()), Put::IfAbsent, &resume).await;
         let locator = locator.unwrap_or_else(|error| panic!("{token:.40}: {error}"));
         let bytes = read(&*backend, &source, &locator, 0..UNIT + 1000).await.expect("it is there");
         assert!(bytes == source.read_all(), "{token:.40}");
@@ -106,7 +106,7 @@ pub async fn the_source_is_read_in_small_steps(fixture: &dyn Fixture) {
     let backend = fixture.instance().await;
     for length in [1000, LARGE] {
         let watched = Watched::new(sample(length, 1));
-        backend.put(Arc::new(watched.clone()), &ResumeInMemory::default()).await.expect("it succeeds");
+        backend.put(Arc::new(watched.clone()), Put::IfAbsent, &ProgressInMemory::default()).await.expect("it succeeds");
         for read in watched.reads() {
             assert!(read.end - read.start <= MAX_READ && read.end <= length && read.start <= read.end, "{read:?}");
         }
@@ -114,10 +114,10 @@ pub async fn the_source_is_read_in_small_steps(fixture: &dyn Fixture) {
 }
 
 /// Drops a put at the moment when it requests bytes beyond the offset.
-async fn break_off(backend: &dyn Backend, source: &BytesSource, offset: u64, resume: &ResumeInMemory) {
+async fn break_off(backend: &dyn Backend, source: &BytesSource, offset: u64, resume: &ProgressInMemory) {
     let watched = Watched::new(source.clone()).stalling_at(offset);
     tokio::select! {
         () = watched.stalled() => {}
-        _ = backend.put(Arc::new(watched.clone()), resume) => panic!("a put ended that cannot have its bytes"),
+        _ = backend.put(Arc::new(watched.clone()), Put::IfAbsent, resume) => panic!("a put ended that cannot have its bytes"),
     }
 }

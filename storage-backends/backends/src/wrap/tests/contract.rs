@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::testing::{Fixture, Instance};
+use crate::testing::{Expected, Fixture, Instance};
 use crate::wrap::{Faults, Jitter, Limit, LimitConfig, Metrics, Observation, Observer, Retry, RetryConfig, Verify};
-use crate::{Backend, MemoryBackend};
+use crate::{Backend, MAX_READ, MemoryBackend};
+
+const LIMIT: u64 = 24 * 1024 * 1024;
 
 #[derive(Debug)]
 struct Nobody;
@@ -43,7 +45,7 @@ macro_rules! wrapped {
 
             impl Fixture for Wrapped {
                 async fn start() -> Self {
-                    Wrapped(MemoryBackend::new().with_max_object_size(24 * 1024 * 1024))
+                    Wrapped(MemoryBackend::new().with_max_object_size(LIMIT))
                 }
 
                 fn instance(&self) -> Instance<'_> {
@@ -51,6 +53,16 @@ macro_rules! wrapped {
                         let wrap: fn(Arc<dyn Backend>) -> Arc<dyn Backend> = $wrap;
                         wrap(Arc::new(self.0.clone()))
                     })
+                }
+
+                fn expected(&self) -> Expected {
+                    Expected {
+                        resume_step: Some(MAX_READ),
+                        max_object_size: Some(LIMIT),
+                        has_identity: true,
+                        lists: true,
+                        ..Expected::default()
+                    }
                 }
             }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{faulty, put, unavailable};
 use crate::testing::{Watched, read, sample};
 use crate::wrap::{Call, Fault, Faults, Jitter, Retry, RetryConfig};
-use crate::{Backend as _, BackendError, ResumeInMemory, Source as _, UNIT};
+use crate::{Backend as _, BackendError, ProgressInMemory, Put, Source as _, UNIT};
 
 const CONFIG: RetryConfig =
     RetryConfig { attempts: 4, first_pause: Duration::from_secs(1), longest_pause: Duration::from_secs(3) };
@@ -104,7 +104,7 @@ async fn a_put_whose_answer_got_lost_takes_nothing_again() {
     let faults = faulty();
     faults.at(Call::Put, 0, Fault::FailAfterwards(unavailable));
     let watched = Watched::new(sample(3 * UNIT, 1));
-    retry(&faults).put(Arc::new(watched.clone()), &ResumeInMemory::default()).await.unwrap();
+    retry(&faults).put(Arc::new(watched.clone()), Put::IfAbsent, &ProgressInMemory::default()).await.unwrap();
     assert_eq!((faults.calls(Call::Put), watched.taken()), (2, 3 * UNIT));
 }
 
@@ -112,7 +112,7 @@ async fn a_put_whose_answer_got_lost_takes_nothing_again() {
 async fn a_source_at_fault_is_not_tried_again() {
     let faults = faulty();
     let watched = Watched::new(sample(1000, 1)).failing_at(10);
-    let error = retry(&faults).put(Arc::new(watched), &ResumeInMemory::default()).await.unwrap_err();
+    let error = retry(&faults).put(Arc::new(watched), Put::IfAbsent, &ProgressInMemory::default()).await.unwrap_err();
     assert!(matches!(error, BackendError::Source(_)));
     assert_eq!(faults.calls(Call::Put), 1);
 }
@@ -124,11 +124,11 @@ async fn reads_are_left_to_others_where_there_are_others() {
     let locator = put(&faults, &source).await;
     let retry = retry(&faults).opening_once();
     faults.always(Call::Get, Fault::Fail(unavailable));
-    faults.always(Call::UnitRoots, Fault::Fail(unavailable));
+    faults.always(Call::UnitProof, Fault::Fail(unavailable));
     let begun = Instant::now();
     read(&retry, &source, &locator, 0..10).await.unwrap_err();
-    retry.unit_roots(source.content(), &locator).await.unwrap_err();
-    assert_eq!((faults.calls(Call::Get), faults.calls(Call::UnitRoots), begun.elapsed()), (1, 1, Duration::ZERO));
+    retry.unit_proofs().unwrap().unit_proof(source.content(), &locator).await.unwrap_err();
+    assert_eq!((faults.calls(Call::Get), faults.calls(Call::UnitProof), begun.elapsed()), (1, 1, Duration::ZERO));
     faults.at(Call::Stat, 0, Fault::Fail(unavailable));
     retry.stat(source.content(), &locator).await.unwrap();
     faults.clear();

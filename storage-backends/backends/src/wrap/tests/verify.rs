@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use super::{faulty, put};
 use crate::testing::{read, sample};
 use crate::wrap::{Call, Fault, Faults, Verify};
-use crate::{Backend as _, BackendError, BytesSource, Content, MemoryBackend, Source as _, UNIT};
+use crate::{Backend as _, BackendError, BytesSource, Content, MemoryBackend, Source as _, UNIT, UnitHashes};
 
 const LARGE: u64 = 3 * UNIT + 1000;
 
@@ -81,11 +81,11 @@ async fn a_short_stream_is_no_end() {
 }
 
 #[tokio::test]
-async fn content_that_is_another_of_the_same_roots_fails_at_the_digest() {
-    // Roots say nothing of the digest: they come from a fact of their own, which may be wrong.
+async fn content_that_is_another_of_the_same_proof_fails_at_the_digest() {
+    // A proof says nothing of the digest: it comes from a record of its own, which may be wrong.
     let (real, other) = (sample(LARGE, 1), sample(LARGE, 2));
-    let roots = Arc::clone(other.content().unit_roots().unwrap());
-    let content = Content::new(real.content().digest().clone(), LARGE).unwrap().with_unit_roots(roots).unwrap();
+    let proof = Arc::new(UnitHashes::of(&other.read_all()));
+    let content = Content::new(real.content().digest().clone(), LARGE).unwrap().with_proof(proof).unwrap();
     let claimed = BytesSource::claiming(content, other.read_all());
     let backend = MemoryBackend::new().holding(real.content().digest().clone(), other.read_all());
     let verify = Verify::new(Arc::new(backend));
@@ -111,7 +111,7 @@ async fn superfluous_bytes_do_not_come_out() {
 }
 
 #[tokio::test]
-async fn without_roots_only_everything_can_be_read() {
+async fn without_a_proof_only_everything_can_be_read() {
     let faults = faulty();
     let source = sample(LARGE, 1);
     let locator = put(&faults, &source).await;
@@ -120,7 +120,7 @@ async fn without_roots_only_everything_can_be_read() {
     let verify = verify(&faults);
     assert!(read(&verify, &bare, &locator, 0..LARGE).await.unwrap() == source.read_all());
     let part = read(&verify, &bare, &locator, 1..LARGE).await;
-    assert!(matches!(part, Err(BackendError::UnitRootsUnknown)));
+    assert!(matches!(part, Err(BackendError::NoUnitProof)));
     for fault in [Fault::WrongByte(5), Fault::WrongByte(LARGE - 1), Fault::EndAfter(LARGE - 1), Fault::EndAfter(0)] {
         faults.at(Call::Get, 0, fault);
         assert_eq!(corrupt_at(read(&verify, &bare, &locator, 0..LARGE).await), (0, LARGE), "{fault:?}");

@@ -1,9 +1,11 @@
-//! The state that an interrupted upload needs to resume, kept by the caller.
+//! The progress of a put, kept by the caller: what it needs to resume, and the copies that it has made.
 
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+
+use super::Locator;
 
 /// Longest token in bytes.
 pub const MAX_TOKEN: usize = 8 * 1024;
@@ -46,35 +48,52 @@ impl std::fmt::Debug for ResumeToken {
     }
 }
 
-/// The storage for the token of one piece of content at one backend. The caller removes the token once the content is
+/// The progress of a put of one piece of content at one backend. The caller removes its token once the content is
 /// placed or is no longer to be placed.
-pub trait Resume: Send + Sync {
+pub trait Progress: Send + Sync {
     /// The last token kept.
     fn last(&self) -> Option<ResumeToken>;
 
     /// Replaces the token, durably when it returns if resuming is to survive a crash. A failure costs a repetition, not
     /// the upload, so it is not reported.
     fn keep(&self, token: ResumeToken) -> BoxFuture<'_, ()>;
+
+    /// A copy was made, although the put may go on to others, or fail there. Only a backend of several reports copies:
+    /// one endpoint answers with its only one.
+    fn copied(&self, copy: Locator) -> BoxFuture<'_, ()>;
 }
 
-/// Keeps a token in memory.
+/// Keeps a token and copies in memory.
 #[derive(Debug, Default)]
-pub struct ResumeInMemory(Mutex<Option<ResumeToken>>);
+pub struct ProgressInMemory {
+    token: Mutex<Option<ResumeToken>>,
+    copies: Mutex<Vec<Locator>>,
+}
 
-impl ResumeInMemory {
+impl ProgressInMemory {
     /// Begins with this token.
     pub fn new(token: Option<ResumeToken>) -> Self {
-        ResumeInMemory(Mutex::new(token))
+        ProgressInMemory { token: Mutex::new(token), copies: Mutex::default() }
+    }
+
+    /// The reported copies.
+    pub fn copies(&self) -> Vec<Locator> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Resume for ResumeInMemory {
+impl Progress for ProgressInMemory {
     fn last(&self) -> Option<ResumeToken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn keep(&self, token: ResumeToken) -> BoxFuture<'_, ()> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+        Box::pin(async {})
+    }
+
+    fn copied(&self, copy: Locator) -> BoxFuture<'_, ()> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner).push(copy);
         Box::pin(async {})
     }
 }
