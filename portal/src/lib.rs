@@ -7,6 +7,7 @@ mod api_keys;
 mod blocklist;
 pub mod entries;
 pub mod http;
+mod identity;
 mod limits;
 mod media_type;
 mod metrics;
@@ -25,6 +26,7 @@ mod tus;
 mod upkeep;
 
 pub use api_keys::ApiKeys;
+pub use identity::IdentityError;
 pub use metrics::Metrics;
 pub use options::PortalOptions;
 pub use peers::{InvalidPeer, PeerKey, is_peer_url};

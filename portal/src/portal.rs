@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serving::Pool;
+use skynet_formats::identity::IdentityKey;
 use tokio::sync::Semaphore;
 
 use crate::blocklist::Blocklist;
 use crate::entries::{EntryStore, EntryStoreError};
+use crate::identity::{self, IdentityError};
 use crate::limits::RateLimit;
 use crate::peers::{InvalidPeer, Peers, Timing};
 use crate::pins::Pins;
@@ -44,6 +46,8 @@ pub struct Portal {
 pub(crate) struct Stores {
     /// The directory of all stores.
     pub(crate) directory: PathBuf,
+    /// Proves who this portal is.
+    pub(crate) identity: IdentityKey,
     pub(crate) skyfiles: Skyfiles,
     pub(crate) entries: Arc<EntryStore>,
     pub(crate) registry_writes: RateLimit,
@@ -62,6 +66,9 @@ pub enum OpenPortalError {
     /// The directory cannot be made, read or written.
     #[error("cannot use the portal's directory")]
     Io(#[from] io::Error),
+    /// The key in it cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The directory of its registry entries cannot be used.
     #[error(transparent)]
     Entries(#[from] EntryStoreError),
@@ -81,6 +88,7 @@ impl Portal {
 
     pub(crate) fn open_with(directory: &Path, options: PortalOptions, timing: Timing) -> Result<Self, OpenPortalError> {
         std::fs::create_dir_all(directory)?;
+        let identity = identity::open(directory)?;
         let sectors = SectorStore::open(directory, options.profile.sector_size(), options.uploads_reserve())?;
         let pins = Pins::open(directory, options.disk_reserve)?;
         let skyfiles = Skyfiles::new(sectors.clone(), pins, Blocklist::open(directory)?, &options);
@@ -94,8 +102,18 @@ impl Portal {
         let (reader, uploads) = ((*skyfiles).clone(), Arc::new(uploads));
         let [pinnings, repairs] = [PINNED_AT_ONCE, REPAIRED_AT_ONCE].map(|places| Arc::new(Semaphore::new(places)));
         let directory = directory.to_owned();
-        let stores =
-            Some(Stores { directory, skyfiles, entries, registry_writes, lookups, peers, pinnings, repairs, uploads });
+        let stores = Some(Stores {
+            directory,
+            identity,
+            skyfiles,
+            entries,
+            registry_writes,
+            lookups,
+            peers,
+            pinnings,
+            repairs,
+            uploads,
+        });
         Ok(Portal { options, metrics: Metrics::new(true), opened: Instant::now(), reader, archives, stores })
     }
 

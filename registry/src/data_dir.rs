@@ -11,6 +11,7 @@
 //! uploads/        unfinished sessions
 //! quarantine/     damaged content
 //! resume/         interrupted uploads to the backend
+//! endpoints.json  who the endpoints of the backend were when they were last asked
 //! unit-hashes/    hashes that verify cold reads, beside roots; may be deleted while no node runs
 //! gateway/        which content has which skylink; may be deleted while no node runs
 //! portal/         the directory of an attached portal
@@ -123,9 +124,6 @@ struct Marker {
     /// Absent until the journal has been created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     journal: Option<String>,
-    /// For an attached portal: its name in the records of content placed there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    recorded_as: Option<String>,
 }
 
 impl Marker {
@@ -158,7 +156,7 @@ impl DataDir {
         let lock = lock(path)?;
         if !path.join(MARKER).exists() {
             // The marker comes first, so that after a crash the directory does not look foreign.
-            write_marker(path, &Marker { format: FORMAT, kind, journal: None, recorded_as: None })?;
+            write_marker(path, &Marker { format: FORMAT, kind, journal: None })?;
         }
         let marker = read_marker(path)?;
         marker.check_kind(path, kind)?;
@@ -209,21 +207,6 @@ impl DataDir {
     pub fn set_journal_id(&mut self, id: String) -> Result<(), DataDirError> {
         self.marker.journal = Some(id);
         write_marker(&self.path, &self.marker)
-    }
-
-    /// Writes the name of an attached portal into the marker, unless it has one. Records use this name, since the
-    /// portal's address may differ at each start.
-    pub fn keep_name(&mut self, name: &str) -> Result<(), DataDirError> {
-        if self.marker.recorded_as.is_some() {
-            return Ok(());
-        }
-        self.marker.recorded_as = Some(name.to_owned());
-        write_marker(&self.path, &self.marker)
-    }
-
-    /// The recorded name of the attached portal in this directory; `None` if it never started.
-    pub fn name_in(path: &Path) -> Result<Option<String>, DataDirError> {
-        if DataDir::exists(path)? { Ok(read_marker(path)?.recorded_as) } else { Ok(None) }
     }
 
     /// Path of the directory.
@@ -293,8 +276,13 @@ impl NewDataDir {
 
     /// Writes the marker, which makes this the data directory of a node with this journal.
     pub fn publish(self, kind: Kind, journal: String) -> Result<(), DataDirError> {
-        write_marker(&self.path, &Marker { format: FORMAT, kind, journal: Some(journal), recorded_as: None })
+        write_marker(&self.path, &Marker { format: FORMAT, kind, journal: Some(journal) })
     }
+}
+
+/// File with the names of the endpoints that keep copies of the node on this data directory.
+pub fn endpoints(path: &Path) -> PathBuf {
+    path.join("endpoints.json")
 }
 
 /// Directory of the portal that is attached to the node on this data directory.

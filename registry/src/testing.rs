@@ -170,7 +170,7 @@ fn open_placing(
         std::fs::create_dir_all(directory).unwrap();
     }
     let remote = Remote::new(Arc::clone(backend), settings.clone(), Clock::system(), tokens);
-    let content = content(folder, |options| options.placement = Some(Remote::wanted(&**backend)));
+    let content = content(folder, |options| options.placement = Some(Remote::wanted(&**backend, &[])));
     Registry::open(content.with_unit_hashes(hashes), limits(grace)).unwrap().with_remote(remote)
 }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 
 /// What stays when all content is deleted: users, the journal, the index, the directory's own files, and an attached portal.
-const KEPT: [&str; 8] = ["access", "journal", "index", "skyberth.json", "lock", "admin.sock", "uploads", "portal"];
+const KEPT: [&str; 9] =
+    ["access", "journal", "index", "skyberth.json", "endpoints.json", "lock", "admin.sock", "uploads", "portal"];
 /// A kept file of this size is probably content. Indexes and journals of the cases are smaller.
 const SUSPICIOUS: u64 = 256 << 20;
 

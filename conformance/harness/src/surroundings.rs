@@ -9,6 +9,8 @@ use crate::server::{Server, ServerOptions};
 /// The setting that makes a registry store to portals.
 pub const BACKEND: (&str, &str) = ("SKYBERTH_STORAGE_BACKEND", "skynet");
 pub const PORTALS: &str = "SKYBERTH_STORAGE_SKYNET_PORTALS";
+/// The failure domains of the portals. Without it, portals on loopback are on the registry's own machine.
+pub const DOMAINS: &str = "SKYBERTH_STORAGE_SKYNET_DOMAINS";
 pub const COPIES: &str = "SKYBERTH_STORAGE_SKYNET_COPIES";
 
 /// Options of checks that start registries.
@@ -61,7 +63,9 @@ pub fn portal(binary: &Path, folder: &Path, number: usize, settings: &[(String, 
 /// The settings of a registry that stores to these portals.
 pub fn storing_to(urls: &[String], copies: usize) -> Vec<(String, String)> {
     let (key, value) = BACKEND;
-    [(key, value.to_owned()), (PORTALS, urls.join(",")), (COPIES, copies.to_string())]
+    // They stand for portals on other machines.
+    let domains: Vec<String> = (1..=urls.len()).map(|number| format!("machine {number}")).collect();
+    [(key, value.to_owned()), (PORTALS, urls.join(",")), (DOMAINS, domains.join(",")), (COPIES, copies.to_string())]
         .map(|(key, value)| (key.to_owned(), value))
         .to_vec()
 }
@@ -81,6 +85,7 @@ mod tests {
     fn a_registry_is_told_all_portals() {
         let settings = storing_to(&["http://a:1".to_owned(), "http://b:2".to_owned()], 2);
         assert_eq!(settings[1], (PORTALS.to_owned(), "http://a:1,http://b:2".to_owned()));
-        assert_eq!(settings[2].1, "2");
+        assert_eq!(settings[2], (DOMAINS.to_owned(), "machine 1,machine 2".to_owned()));
+        assert_eq!(settings[3].1, "2");
     }
 }

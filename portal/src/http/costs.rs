@@ -18,6 +18,7 @@ impl Route {
             | Route::Live
             | Route::Metrics
             | Route::Stats
+            | Route::Identity
             | Route::Portals
             | Route::Blocklist
             | Route::Unpin(_)

@@ -21,8 +21,8 @@ use super::error::HttpError;
 use super::request::{Answer, Request, SKYNET_SKYLINK, value};
 use super::route::Route;
 use super::{
-    access, blocklist, cors, download, health, pins, raw_reads, registry, resolve, restore, root, skyfile, stats,
-    trustless_file, tus,
+    access, blocklist, cors, download, health, identity, pins, raw_reads, registry, resolve, restore, root, skyfile,
+    stats, trustless_file, tus,
 };
 use crate::skyfile::Admission;
 use crate::{Portal, Resource};
@@ -123,6 +123,7 @@ async fn answer(portal: &Arc<Portal>, route: &Route, request: &Request, body: &m
         Route::Live => Ok(health::live()),
         Route::Metrics => health::metrics(portal, request).await,
         Route::Stats => Ok(stats::stats(portal)),
+        Route::Identity => identity::prove(portal, request),
         Route::Portals => Ok(stats::portals(portal, request)),
         Route::Registry if request.method == Method::POST => registry::post(portal, request, body).await,
         Route::Registry => registry::get(portal, request).await,

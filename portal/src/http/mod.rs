@@ -12,6 +12,7 @@ mod dispatch;
 mod download;
 mod error;
 mod health;
+mod identity;
 mod json;
 mod left_out;
 mod links;

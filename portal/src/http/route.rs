@@ -16,6 +16,8 @@ pub(crate) enum Route {
     Metrics,
     /// `/skynet/stats`.
     Stats,
+    /// `/skynet/identity?nonce=`.
+    Identity,
     /// `/skynet/registry`.
     Registry,
     /// `/skynet/registrymulti`.
@@ -77,6 +79,7 @@ impl Route {
             "/livez" | "/readyz" => Route::Live,
             "/metrics" => Route::Metrics,
             "/skynet/stats" => Route::Stats,
+            "/skynet/identity" => Route::Identity,
             "/skynet/registry" => Route::Registry,
             "/skynet/registrymulti" => Route::RegistryMulti,
             "/skynet/health/entry" => Route::EntryHealth,
@@ -146,6 +149,7 @@ impl Route {
             Route::Live => "live",
             Route::Metrics => "metrics",
             Route::Stats => "stats",
+            Route::Identity => "identity",
             Route::Registry => "registry",
             Route::RegistryMulti => "registrymulti",
             Route::EntryHealth => "health_entry",
@@ -178,6 +182,7 @@ impl Route {
             | Route::Live
             | Route::Metrics
             | Route::Stats
+            | Route::Identity
             | Route::Portals
             | Route::EntryHealth
             | Route::Resolve(_)

@@ -1,6 +1,6 @@
 //! `ls NAME:TAG` and `ls NAME@DIGEST`: the tags of a manifest, the content that it references, and where that is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -91,15 +91,22 @@ async fn part(registry: &Arc<Registry>, name: &RepositoryName, digest: &Digest, 
         Role::Platform if held.is_some() => Some(registry.image_size(name, digest).await?),
         _ => held,
     };
-    let with_backend = registry.remote.is_some();
+    let (with_backend, wanted) = (registry.remote.is_some(), registry.catalog().wanted());
     let copies = placements.into_iter().filter(|_| with_backend);
-    let copies = copies.map(|placement| copy(placement, registry.catalog().wanted())).collect();
+    let urls = registry.remote.as_ref().map(|remote| remote.urls()).unwrap_or_default();
+    let copies = copies.map(|placement| copy(placement, wanted.as_deref(), &urls)).collect();
     Ok(Part { role, digest: digest.clone(), bytes, media_type, platform, here, copies })
 }
 
-fn copy(placement: Placement, wanted: Option<&Wanted>) -> Copy {
+/// The copy, with the URLs of its endpoints instead of their names where they are configured.
+fn copy(mut placement: Placement, wanted: Option<&Wanted>, urls: &BTreeMap<String, String>) -> Copy {
     let is_strange = |endpoint: &&String| wanted.is_some_and(|wanted| !wanted.endpoints.contains(endpoint));
     let not_configured = placement.locator.endpoints.iter().filter(is_strange).cloned().collect();
+    for endpoint in &mut placement.locator.endpoints {
+        if let Some(url) = urls.get(endpoint) {
+            endpoint.clone_from(url);
+        }
+    }
     Copy { placement, not_configured }
 }
 

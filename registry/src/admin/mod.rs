@@ -20,7 +20,7 @@ mod target;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-pub use absent::{Absent, count_absent, forget_places};
+pub use absent::{Absent, count_absent};
 pub use commands::run;
 pub use reply::Item;
 pub use status::{of_files, of_records};

@@ -217,9 +217,9 @@ pub enum EndpointState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Safe {
-    /// Yes: by the records all content has its copies, and the backend answered just now.
+    /// Yes: by the records all content has its copies, and all endpoints proved just now who they are.
     Yes,
-    /// No: some content lacks a copy.
+    /// No: some content lacks a copy, or a copy outside this machine.
     No,
     /// No: this node keeps no copies elsewhere.
     NoCopies,
@@ -241,9 +241,9 @@ pub struct Safety {
     /// Pieces of content not read back whole from any endpoint yet, including the backlog, by the records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_read_back: Option<u64>,
-    /// True if copies are only at the attached portal, on this node's own disk.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub on_this_disk: bool,
+    /// Other pieces of content whose copies would be lost together with this machine, by the records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_here: Option<u64>,
     /// Pieces of content being placed now.
     pub running: u64,
     /// The last failure, if nothing has succeeded since.
@@ -259,7 +259,7 @@ impl Safety {
             backlog: None,
             backlog_bytes: None,
             not_read_back: None,
-            on_this_disk: false,
+            only_here: None,
             running: 0,
             trouble: None,
         }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::reply::{CatalogFigures, Copies, Endpoint, EndpointState, Running, Safe, Safety, State, Status, Stored};
 use super::{Item, Output};
 use crate::catalog::CatalogState;
-use crate::placement::Remote;
+use crate::placement::{self, Remote};
 use crate::service::{Error, Registry};
 use crate::units::count;
 
@@ -110,17 +110,15 @@ fn state(registry: &Registry, catalog: CatalogState) -> State {
     }
 }
 
-/// Whether all content was read back from its endpoints, by the records. Without an answer of the backend now, that is
-/// unknown.
+/// Whether all content was read back from its endpoints, by the records. If one of them does not say now who it is, that
+/// is unknown.
 async fn safety(registry: &Arc<Registry>) -> Safety {
     let safety = by_records(registry);
-    match &registry.remote {
-        Some(remote)
-            if safety.safe == Safe::Yes && !timeout(PATIENCE, remote.origin.answers()).await.unwrap_or(false) =>
-        {
-            Safety { safe: Safe::NotKnown, ..safety }
-        }
-        _ => safety,
+    let Some(remote) = registry.remote.as_ref().filter(|_| safety.safe == Safe::Yes) else { return safety };
+    // Another identity makes other copies count.
+    match timeout(PATIENCE + PATIENCE, placement::ask_all(registry.content(), remote)).await {
+        Ok(true) => by_records(registry),
+        _ => Safety { safe: Safe::NotKnown, ..safety },
     }
 }
 
@@ -131,7 +129,7 @@ fn by_records(registry: &Registry) -> Safety {
     Safety {
         safe: if durability.is_safe() { Safe::Yes } else { Safe::No },
         not_read_back: Some(durability.not_read_back),
-        on_this_disk: durability.on_this_disk,
+        only_here: Some(durability.only_here),
         backlog: Some(durability.backlog.count),
         backlog_bytes: Some(durability.backlog.bytes),
         running: durability.running as u64,

@@ -14,6 +14,8 @@ pub struct Wanted {
     pub profile: String,
     /// The endpoints that count, as locators name them. Empty if locators name none.
     pub endpoints: Vec<String>,
+    /// Those of them that may be lost together with this machine.
+    pub here: Vec<String>,
     /// Number of these endpoints that must have acknowledged the content. A locator without endpoints counts as one.
     pub copies: usize,
     /// True if lists of unit roots are placed, too. False if the profile's layout contains them.
@@ -52,13 +54,21 @@ impl Wanted {
         !self.is_mine(locator) || self.among(locator).len() < locator.endpoints.len()
     }
 
-    /// True if the copy was read back from endpoints that count.
+    /// The endpoints to read a copy back from: those that count and are not lost with this machine, if there are such.
+    pub fn readers(&self, locator: &Locator) -> Vec<String> {
+        let among = self.among(locator);
+        let away: Vec<String> = among.iter().filter(|endpoint| !self.here.contains(endpoint)).cloned().collect();
+        if away.is_empty() { among } else { away }
+    }
+
+    /// True if the copy was read back from these endpoints.
     pub fn is_read_back(&self, placement: &Placement) -> bool {
         let from = match &placement.read_among[..] {
             [] => &placement.locator.endpoints[..],
             among => among,
         };
-        placement.read_back && from.iter().all(|endpoint| self.endpoints.contains(endpoint))
+        let readers = self.readers(&placement.locator);
+        placement.read_back && from.iter().all(|endpoint| readers.contains(endpoint))
     }
 
     /// True if these placements have enough copies.
@@ -73,6 +83,17 @@ impl Wanted {
         let settled = mine.clone().all(|placement| !placement.unpin_pending && placement.after_unpin.is_none());
         let relied_on = |placement: &Placement| self.counts(placement) > 0 && self.is_read_back(placement);
         settled && mine.any(relied_on) && self.is_met(placements)
+    }
+
+    /// True if the content survives the loss of this machine: it is safe, and a copy that was read back is not here.
+    pub fn survives(&self, placements: &[Placement]) -> bool {
+        let is_here = |placement: &Placement| {
+            let readers = self.readers(&placement.locator);
+            !readers.is_empty() && readers.iter().all(|endpoint| self.here.contains(endpoint))
+        };
+        let away =
+            |placement: &Placement| self.counts(placement) > 0 && self.is_read_back(placement) && !is_here(placement);
+        self.is_safe(placements) && placements.iter().any(away)
     }
 }
 

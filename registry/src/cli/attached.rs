@@ -4,12 +4,10 @@
 //! right after each leaves behind:
 //!
 //! 1. Its socket is bound. Now its URL is known, and the node is opened with it as a backend. Left: nothing.
-//! 2. If it has no store yet, the placements of all content with a local file are removed. Left: the same as before, or
-//!    content that is placed again.
-//! 3. Its directory is locked. If the directory records no address, this one is recorded: records name the portal by
-//!    it, even when the portal moves. Its store is opened, and it answers. Left: a portal with the content that it had.
-//! 4. The node checks it, as any backend, and is served.
-//! 5. At a stop the registry's connections end first. Then content that is only on the node is placed, and the portal
+//! 2. Its directory is locked, its store is opened, and it answers. Left: a portal with the content that it had.
+//! 3. The node checks it, as any backend, and is served. A portal with a new directory has another identity, so nothing
+//!    that was placed before counts as placed there.
+//! 4. At a stop the registry's connections end first. Then content that is only on the node is placed, and the portal
 //!    ends. Left, at any moment: content that the portal has not acknowledged. The next start places it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -27,11 +25,10 @@ use tokio_util::task::TaskTracker;
 
 use super::node::{Beside, Node};
 use super::{portal as alone, print};
-use crate::admin::{Absent, count_absent, forget_places};
+use crate::admin::{Absent, count_absent};
 use crate::config::{Backend, Config};
 use crate::data_dir::{self, DataDir, Kind};
 use crate::server;
-use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
 use crate::units::{bytes, count};
 
@@ -81,16 +78,10 @@ impl AttachedPortal {
         config: &Config,
         node: &Node,
     ) -> anyhow::Result<Option<Self>> {
-        let Some(Attachment { listener, address, own }) = attachment else { return Ok(None) };
-        let name = own.url.to_string();
+        let Some(Attachment { listener, address, .. }) = attachment else { return Ok(None) };
         let (path, options) = (data_dir::attached_portal(node.data.path()), alone::options(config));
-        let registry = Arc::clone(&node.registry);
         let opening = spawn_blocking(move || -> anyhow::Result<_> {
-            if !DataDir::exists(&path)? {
-                begin_empty(&registry)?;
-            }
-            let mut data = DataDir::open(&path, Kind::Portal)?;
-            data.keep_name(&name)?;
+            let data = DataDir::open(&path, Kind::Portal)?;
             Ok((Portal::open(data.path(), options)?, data))
         });
         let (portal, data) = opening.await.context("opening the attached portal panicked")??;
@@ -156,17 +147,6 @@ impl Beside {
     }
 }
 
-/// Removes placements of local content: copies at other endpoints, or at a portal whose directory is gone, are not at
-/// this one.
-fn begin_empty(registry: &Registry) -> anyhow::Result<()> {
-    let forgotten = forget_places(registry)?;
-    if forgotten > 0 {
-        let blobs = count(forgotten, "blob");
-        tracing::warn!("the attached portal is new: {blobs} placed before will be uploaded to it");
-    }
-    Ok(())
-}
-
 /// Prints the portal's address. For a node without a portal but with a portal's directory, prints notes, and later logs
 /// how much content may be only at that portal.
 pub(super) fn greet(attached: Option<&AttachedPortal>, node: &Node, tasks: &TaskTracker, stop: &CancellationToken) {
@@ -196,7 +176,7 @@ pub(super) fn greet(attached: Option<&AttachedPortal>, node: &Node, tasks: &Task
 }
 
 /// The portal's configuration for the registry. If the portal listens on all addresses, it is reached over loopback.
-/// The registry sends the first of its API keys. Its recorded name stays the same, wherever it listens.
+/// The registry sends the first of its API keys.
 fn own(config: &Config, address: SocketAddr) -> anyhow::Result<PortalConfig> {
     let loopback: IpAddr = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -205,8 +185,7 @@ fn own(config: &Config, address: SocketAddr) -> anyhow::Result<PortalConfig> {
     };
     let access = config.portal.api_keys.first().map_or(Access::Open, |key| Access::ApiKey(Secret::new(key.expose())));
     let url = format!("http://{}", SocketAddr::new(loopback, address.port())).parse()?;
-    let name = DataDir::name_in(&data_dir::attached_portal(&config.storage.data))?;
-    Ok(PortalConfig { recorded_as: name.map(|name| name.parse()).transpose()?, ..PortalConfig::new(url, access) })
+    Ok(PortalConfig::new(url, access))
 }
 
 #[cfg(test)]

@@ -6,23 +6,27 @@ use anyhow::Context;
 use backends::skynet::{Access, PortalConfig, Secret, SkynetConfig, skynet_backend_with};
 use backends::wrap::Metrics;
 use backends::{Backend, BackendError};
+use reqwest::Url;
 
 use crate::config::{self, Storage};
 use crate::fetch;
-use crate::placement::{Acknowledgement, Settings};
+use crate::placement::{ATTACHED, Acknowledgement, Domain, HERE, Names, Settings};
 use crate::telemetry::BackendMetrics;
 
 /// The configured backend; `None` if content stays on the local disk. An attached portal comes first in its list.
+/// `names`: those of its endpoints when they were last asked.
 pub(super) fn backend(
     storage: &Storage,
     attached: Option<&PortalConfig>,
+    names: &Names,
     metrics: &BackendMetrics,
 ) -> anyhow::Result<Option<Arc<dyn Backend>>> {
+    let attached = attached.map(|own| PortalConfig { known_as: names.get(ATTACHED).cloned(), ..own.clone() });
     let config = match (storage.backend, attached) {
         (config::Backend::Fs, None) => return Ok(None),
-        (config::Backend::Fs, Some(attached)) => skynet(&storage.skynet, vec![attached.clone()], 1)?,
+        (config::Backend::Fs, Some(attached)) => skynet(&storage.skynet, vec![attached], 1)?,
         (config::Backend::Skynet, attached) => {
-            let portals = attached.cloned().into_iter().map(Ok).chain(named(&storage.skynet));
+            let portals = attached.into_iter().map(Ok).chain(named(&storage.skynet, names));
             skynet(&storage.skynet, portals.collect::<anyhow::Result<_>>()?, storage.skynet.copies)?
         }
     };
@@ -68,8 +72,25 @@ fn skynet(skynet: &config::Skynet, portals: Vec<PortalConfig>, copies: u32) -> a
     Ok(config)
 }
 
+/// The failure domains of the endpoints of [`backend`], in their order. The attached portal is on this machine.
+pub(super) fn domains(storage: &Storage, has_attached: bool) -> Vec<Domain> {
+    let attached = has_attached.then(|| Domain::Labelled(HERE.to_owned()));
+    let named = match storage.backend {
+        config::Backend::Fs => &[][..],
+        config::Backend::Skynet => &storage.skynet.portals[..],
+    };
+    let labels = storage.skynet.domains.iter().map(|label| Some(label.clone())).chain(std::iter::repeat(None));
+    let domain = |(url, label): (&String, Option<String>)| match label {
+        Some(label) => Domain::Labelled(label),
+        None => {
+            Domain::Host(Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default())
+        }
+    };
+    attached.into_iter().chain(named.iter().zip(labels).map(domain)).collect()
+}
+
 /// The portals of the configuration, all with the same credentials.
-fn named(skynet: &config::Skynet) -> impl Iterator<Item = anyhow::Result<PortalConfig>> {
+fn named(skynet: &config::Skynet, names: &Names) -> impl Iterator<Item = anyhow::Result<PortalConfig>> {
     let secret = |key: &config::Secret| Secret::new(key.expose());
     let access = if !skynet.api_key.is_empty() {
         Access::ApiKey(secret(&skynet.api_key))
@@ -80,5 +101,8 @@ fn named(skynet: &config::Skynet) -> impl Iterator<Item = anyhow::Result<PortalC
     } else {
         Access::Open
     };
-    skynet.portals.iter().map(move |url| Ok(PortalConfig::new(url.parse()?, access.clone())))
+    skynet.portals.iter().map(move |url| {
+        let portal = PortalConfig::new(url.parse()?, access.clone());
+        Ok(PortalConfig { known_as: names.get(&portal.url.to_string()).cloned(), ..portal })
+    })
 }

@@ -17,8 +17,8 @@ use crate::catalog::local::known_end;
 use crate::catalog::{Catalog, CatalogOptions, Clock, OpenReport, Progress};
 use crate::config::{Config, DescriptorSizes};
 use crate::content::LocalContent;
-use crate::data_dir::{DataDir, Kind};
-use crate::placement::Remote;
+use crate::data_dir::{self, DataDir, Kind};
+use crate::placement::{Domain, Remote, names_in};
 use crate::service::{Limits, Registry, left_by_uploads};
 use crate::telemetry::metrics::Metrics;
 
@@ -61,8 +61,8 @@ impl Node {
         progress: Arc<Progress>,
     ) -> anyhow::Result<Self> {
         let mut data = DataDir::open(&config.storage.data, Kind::Registry)?;
-        let backend = backend::backend(&config.storage, beside.portal.as_ref(), &metrics.backend)?;
-        let mut options = options(config, &data, data.index(), backend.as_deref())?;
+        let backend = connect(config, &data, &beside, &metrics)?;
+        let mut options = options(config, &data, data.index(), backend.as_deref(), &beside)?;
         options.progress = progress;
         let (store, (catalog, report)) =
             open_both(data.path(), left_by_uploads(config.storage.reserve.bytes()), options)?;
@@ -104,8 +104,8 @@ impl Node {
         deadline: Option<Instant>,
     ) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new());
-        let backend = backend::backend(&config.storage, beside.portal.as_ref(), &metrics.backend)?;
-        let mut options = options(config, &data, index.into(), backend.as_deref())?;
+        let backend = connect(config, &data, &beside, &metrics)?;
+        let mut options = options(config, &data, index.into(), backend.as_deref(), &beside)?;
         options.journal.known_end = known_end(&data.index());
         options.deadline = deadline;
         let (catalog, report) = Catalog::open_to_read(options)?;
@@ -132,6 +132,7 @@ fn options(
     data: &DataDir,
     index: PathBuf,
     backend: Option<&dyn Backend>,
+    beside: &Beside,
 ) -> anyhow::Result<CatalogOptions> {
     let mut options = CatalogOptions::new(data.journal(), index);
     options.index_cache_bytes = config.storage.index_cache.bytes();
@@ -139,7 +140,10 @@ fn options(
     options.journal.keep_free = config.storage.reserve.bytes();
     options.expected_journal =
         data.journal_id().map(str::parse).transpose().context("skyberth.json has no valid journal id")?;
-    options.placement = backend.map(Remote::wanted);
+    // Nothing is looked up for this, so that a command on a stopped node is not delayed.
+    let domains = backend::domains(&config.storage, beside.portal.is_some());
+    let here: Vec<bool> = domains.iter().map(Domain::is_plainly_here).collect();
+    options.placement = backend.map(|backend| Remote::wanted(backend, &here));
     options.on_index_lost = process::end_without_index;
     Ok(options)
 }
@@ -154,9 +158,26 @@ fn content(
     if has_backend { content.with_unit_hashes(data.unit_hashes()) } else { content }
 }
 
+/// The backend, with its endpoints named as they were when they were last asked.
+fn connect(
+    config: &Config,
+    data: &DataDir,
+    beside: &Beside,
+    metrics: &Metrics,
+) -> anyhow::Result<Option<Arc<dyn Backend>>> {
+    backend::backend(
+        &config.storage,
+        beside.portal.as_ref(),
+        &names_in(&data_dir::endpoints(data.path())),
+        &metrics.backend,
+    )
+}
+
 fn remote(config: &Config, data: &DataDir, backend: &Arc<dyn Backend>, beside: &Beside) -> Remote {
-    let settings = backend::settings(&config.storage);
-    Remote::new(Arc::clone(backend), settings, Clock::system(), data.resume()).attached(beside.portal.is_some())
+    let (settings, has_attached) = (backend::settings(&config.storage), beside.portal.is_some());
+    let domains = backend::domains(&config.storage, has_attached);
+    let remote = Remote::new(Arc::clone(backend), settings, Clock::system(), data.resume());
+    remote.located(has_attached, domains, data_dir::endpoints(data.path()))
 }
 
 /// Opens content store and catalog at the same time. They are independent, and both wait for the disk, most of all on a

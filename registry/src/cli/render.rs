@@ -188,9 +188,11 @@ fn safety(node: Running, safety: &Safety) -> Vec<String> {
         (Safe::NoCopies, _) => "safe to close: no, this node keeps no copies elsewhere".to_owned(),
         (Safe::Yes, _) => "safe to close: yes".to_owned(),
         (Safe::No, _) => durability(safety).to_string(),
-        (Safe::NotKnown, Running::Running) => "safe to close: unknown, nothing lacks a copy by the records, and the \
-            backend does not answer"
-            .to_owned(),
+        (Safe::NotKnown, Running::Running) => {
+            "safe to close: unknown, nothing lacks a copy by the records, and not all \
+            portals say who they are"
+                .to_owned()
+        }
         (Safe::NotKnown, _) if safety.backlog.is_some() => {
             "safe to close: unknown, nothing lacks a copy by the records, and portals were not asked".to_owned()
         }
@@ -205,7 +207,7 @@ fn durability(safety: &Safety) -> Durability {
     Durability {
         backlog: Backlog { count: safety.backlog.unwrap_or(0), bytes: safety.backlog_bytes.unwrap_or(0) },
         not_read_back: safety.not_read_back.unwrap_or(0),
-        on_this_disk: safety.on_this_disk,
+        only_here: safety.only_here.unwrap_or(0),
         ..Durability::default()
     }
 }

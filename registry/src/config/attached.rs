@@ -14,7 +14,7 @@ use super::validate::Faults;
 use super::{Backend, Config, Source};
 
 /// Settings that count only with a backend or an attached portal.
-const OF_BACKENDS: [&str; 11] = [
+const OF_BACKENDS: [&str; 12] = [
     "storage.cache_size",
     "storage.staging_limit",
     "storage.transfers",
@@ -22,6 +22,7 @@ const OF_BACKENDS: [&str; 11] = [
     "storage.flush_timeout",
     "storage.unpin_settle",
     "storage.skynet.portals",
+    "storage.skynet.domains",
     "storage.skynet.copies",
     "storage.skynet.api_key",
     "storage.skynet.cookie",

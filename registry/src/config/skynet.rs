@@ -15,6 +15,9 @@ use super::validate::Faults;
 pub struct Skynet {
     /// URLs of the portals, the preferred ones first.
     pub portals: Vec<String>,
+    /// Failure domain of each portal, in their order, in any words, such as a city. A portal that is `here` is lost
+    /// together with this machine. Without any, private addresses and those of this machine are `here`.
+    pub domains: Vec<String>,
     /// Number of portals on which each piece of content is placed.
     pub copies: u32,
     /// Profile of all the portals, and of the gateway. A portal with another profile stops the start.
@@ -32,6 +35,7 @@ impl Default for Skynet {
     fn default() -> Self {
         Skynet {
             portals: Vec::new(),
+            domains: Vec::new(),
             copies: 1,
             profile: Profile::DEFAULT.to_string(),
             api_key: Secret::default(),
@@ -56,6 +60,12 @@ impl Skynet {
         }
         if self.portals.len().max(portals) > MAX_PORTALS {
             faults.add("storage.skynet.portals", format!("more than {MAX_PORTALS} portals"));
+        }
+        if named && !self.domains.is_empty() && self.domains.len() != self.portals.len() {
+            faults.add("storage.skynet.domains", "must be one for each of storage.skynet.portals, or none at all");
+        }
+        if self.domains.iter().any(|label| label.trim().is_empty()) {
+            faults.add("storage.skynet.domains", "an empty label");
         }
         if self.copies == 0 || used && self.copies as usize > portals.max(1) {
             faults.add("storage.skynet.copies", "must be at least 1, and at most the number of portals");

@@ -68,6 +68,7 @@ fn another_value(key: &str, default: &toml::Value) -> String {
         ("storage.backend", _) => "fs".into(),
         ("storage.acknowledge", _) => "local".into(),
         ("storage.skynet.portals", _) => "http://127.0.0.1:9980".into(),
+        ("storage.skynet.domains", _) => "here".into(),
         ("server.listen" | "portal.listen" | "gateway.listen", _) => "10.9.8.7:65".into(),
         ("log.access", _) => "all".into(),
         ("server.locations", _) => "absolute".into(),
@@ -130,6 +131,7 @@ fn every_key_is_reachable_by_its_own_variable() {
             | "storage.skynet.cookie"
             | "storage.skynet.skyd_password" => "(secret)",
             "storage.skynet.portals" => r#"["http://127.0.0.1:9980"]"#,
+            "storage.skynet.domains" => r#"["here"]"#,
             "portal.peers" => r#"["http://portal.example:9980"]"#,
             "server.trusted_proxies" => r#"["10.0.0.0/8"]"#,
             "server.hosts" => r#"["registry.example"]"#,

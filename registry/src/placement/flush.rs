@@ -14,7 +14,7 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 /// Waits until all content is at the backend, at most [`super::Settings::flush_timeout`]. It gives up sooner if the
 /// backend stays unreachable. Returns the state then. [`super::run()`] must be running.
 pub async fn flush(here: &Arc<LocalContent>, remote: &Arc<Remote>) -> Durability {
-    let durability = || remote.durability(here.catalog.backlog(), here.catalog.unsettled_count());
+    let durability = || remote.durability(&here.catalog);
     let Some(mut changes) = here.catalog.placement_changes() else { return durability() };
     let deadline = Instant::now() + remote.settings.flush_timeout;
     let hopeless = async {

@@ -15,8 +15,11 @@
 //! step 2 on it is referenced. After any crash it stays queued until placed.
 
 mod attempts;
+mod domain;
 mod eviction;
 mod flush;
+mod identities;
+mod names;
 mod queue;
 mod remote;
 mod removals;
@@ -29,6 +32,9 @@ mod worker;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use domain::{Domain, HERE};
 pub use flush::flush;
+pub(crate) use identities::ask_all;
+pub use names::{ATTACHED, Names, names_in};
 pub use remote::{Acknowledgement, Durability, Remote, Settings};
 pub use run::run;

@@ -1,18 +1,29 @@
 //! The backend of a node, with its settings and its state.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use backends::Backend;
+use backends::{Backend, Replicas};
 use skynet_formats::profile::Profile;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
+use super::domain::Domain;
+use super::names::{self, ATTACHED, Names, names_in};
 use super::removals::Removals;
-use crate::catalog::{Backlog, Clock, Wanted};
+use crate::catalog::{Backlog, Catalog, Clock, Wanted};
 use crate::content::DigestLocks;
 use crate::fetch::{self, Origin};
 use crate::units;
+
+/// How long a read-back waits for one endpoint before it asks another one, too.
+const READ_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Longest wait until the catalog has counted again.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the answer to a push promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +61,8 @@ pub struct Settings {
     pub acknowledge_patience: Duration,
     /// Longest time that a stop takes to place content that is only on this node.
     pub flush_timeout: Duration,
+    /// Interval between two questions to each endpoint who it is.
+    pub identify_every: Duration,
     /// How content is fetched.
     pub fetch: fetch::Settings,
 }
@@ -70,6 +83,7 @@ impl Default for Settings {
             acknowledge_patience: Duration::from_secs(20),
             // Kubernetes kills a pod after 30 s.
             flush_timeout: Duration::from_secs(20),
+            identify_every: Duration::from_mins(1),
             fetch: fetch::Settings::default(),
         }
     }
@@ -82,8 +96,14 @@ pub struct Remote {
     /// The backend to fetch from.
     pub(crate) origin: Arc<Origin>,
     pub(crate) settings: Settings,
-    /// True if the first portal is the attached one, whose copies are on this machine's own disk.
-    pub(crate) has_attached: bool,
+    /// True if the first portal is the attached one.
+    has_attached: bool,
+    /// The failure domains of the endpoints, in their order. Those without one are not here.
+    domains: Vec<Domain>,
+    /// Which endpoints are here, in their order, when this was last looked at.
+    here: Mutex<Vec<bool>>,
+    /// The file with the names of endpoints, if there is one.
+    names: Option<PathBuf>,
     pub(crate) clock: Clock,
     /// Directory of resume tokens, a file for each interrupted upload.
     pub(crate) tokens: PathBuf,
@@ -92,6 +112,8 @@ pub struct Remote {
     /// The removals in flight. A task that stores the same content stops them.
     pub(crate) removals: Removals,
     pub(crate) running: AtomicUsize,
+    /// Other copies count, so that all content must be looked at.
+    pub(super) rescan: Notify,
     trouble: Mutex<Option<String>>,
 }
 
@@ -102,8 +124,8 @@ pub struct Durability {
     pub backlog: Backlog,
     /// Number of pieces of content that no portal has returned whole yet, including the backlog.
     pub not_read_back: u64,
-    /// True if the only copies are at the attached portal, on this machine's own disk.
-    pub on_this_disk: bool,
+    /// Number of other pieces of content whose copies would be lost together with this machine.
+    pub only_here: u64,
     /// Number of pieces of content being placed.
     pub running: usize,
     /// The last failure, if nothing has succeeded since.
@@ -118,31 +140,95 @@ impl Remote {
             backend,
             settings,
             has_attached: false,
+            domains: Vec::new(),
+            here: Mutex::default(),
+            names: None,
             clock,
             tokens,
             moves: DigestLocks::new(),
             removals: Removals::default(),
             running: AtomicUsize::new(0),
+            rescan: Notify::new(),
             trouble: Mutex::new(None),
         }
     }
 
-    /// Sets whether the first portal is the attached one.
+    /// Sets whether the first portal is the attached one, the failure domains of all, and the file with their names.
+    /// Names of hosts are not looked up before [`ask_all`](super::ask_all).
     #[must_use]
-    pub fn attached(self, has_attached: bool) -> Self {
-        Remote { has_attached, ..self }
+    pub fn located(self, has_attached: bool, domains: Vec<Domain>, names: PathBuf) -> Self {
+        let here = Mutex::new(domains.iter().map(Domain::is_plainly_here).collect());
+        Remote { has_attached, domains, here, names: Some(names), ..self }
     }
 
-    /// When content counts as placed at this backend.
-    pub fn wanted(backend: &dyn Backend) -> Wanted {
+    /// When content counts as placed at this backend. `here`: which endpoints are lost with this machine, in their order.
+    pub fn wanted(backend: &dyn Backend, here: &[bool]) -> Wanted {
         let profile: Option<Profile> = backend.profile().parse().ok();
         let fanout_is_list = backend.kind() == "skynet" && profile.is_some_and(Profile::fanout_is_unit_roots);
+        let endpoints = backends::endpoints(backend);
+        let lost = endpoints.iter().zip(here).filter(|(_, here)| **here).map(|(endpoint, _)| endpoint.clone());
         Wanted {
             kind: backend.kind().to_owned(),
             profile: backend.profile().to_owned(),
-            endpoints: backends::endpoints(backend),
+            here: lost.collect(),
+            endpoints,
             copies: backend.copies().max(1) as usize,
             lists: !fanout_is_list,
+        }
+    }
+
+    /// Looks where the endpoints are now, and keeps their names. Blocks.
+    pub(super) fn look_around(&self) {
+        let here: Vec<bool> = self.domains.iter().map(Domain::is_here).collect();
+        *self.here.lock().unwrap_or_else(PoisonError::into_inner) = here;
+        let Some(path) = &self.names else { return };
+        let mut names = Names::new();
+        for (number, member) in names::members(&self.backend).iter().enumerate() {
+            let url = member.health().endpoints.into_iter().next().map(|endpoint| endpoint.name);
+            let key = if self.has_attached && number == 0 { Some(ATTACHED.to_owned()) } else { url };
+            names.extend(key.zip(member.endpoint()));
+        }
+        if names != names_in(path) {
+            names::keep(path, &names);
+        }
+    }
+
+    /// The URLs of the endpoints, by their names in locators.
+    pub(crate) fn urls(&self) -> BTreeMap<String, String> {
+        let url = |member: &Arc<dyn Backend>| Some(member.health().endpoints.into_iter().next()?.name);
+        let members = names::members(&self.backend);
+        members.iter().filter_map(|member| member.endpoint().zip(url(member))).collect()
+    }
+
+    /// Lets only those copies count that are at the endpoints which are there now, by their last answers. False if the
+    /// catalog does not follow in time.
+    pub(crate) async fn follow(&self, catalog: &Catalog) -> bool {
+        let wanted = self.wanted_now();
+        let is_followed = || catalog.wanted().is_none_or(|now| *now == wanted);
+        let Some(mut changes) = catalog.placement_changes().filter(|_| !is_followed()) else { return true };
+        tracing::info!(endpoints = ?wanted.endpoints, here = ?wanted.here, "other endpoints count from now on");
+        catalog.want(wanted.clone());
+        let following = async {
+            // The catalog is gone once there can be no more changes.
+            while !is_followed() && changes.changed().await.is_ok() {}
+        };
+        let _ = timeout(FOLLOWS_WITHIN, following).await;
+        self.rescan.notify_one();
+        is_followed()
+    }
+
+    /// When content counts as placed, by the last answers of the endpoints.
+    pub(crate) fn wanted_now(&self) -> Wanted {
+        Remote::wanted(&*self.backend, &self.here.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The endpoints with these names as one backend to read from; all of them if none has such a name.
+    pub(super) fn readers(&self, names: &[String]) -> Arc<dyn Backend> {
+        let named = |member: &Arc<dyn Backend>| member.endpoint().is_some_and(|name| names.contains(&name));
+        let members: Vec<_> = self.backend.members().into_iter().filter(named).collect();
+        match Replicas::new(members, 1, READ_PATIENCE) {
+            Ok(readers) => Arc::new(readers),
+            Err(_) => Arc::clone(&self.backend),
         }
     }
 
@@ -151,13 +237,12 @@ impl Remote {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    /// The state of placement, with these counts from the catalog.
-    pub fn durability(&self, backlog: Backlog, not_read_back: u64) -> Durability {
+    /// The state of placement, with the catalog's counts.
+    pub fn durability(&self, catalog: &Catalog) -> Durability {
         Durability {
-            backlog,
-            not_read_back,
-            // If there are several copies, at least one is at another portal.
-            on_this_disk: self.has_attached && self.backend.copies() <= 1,
+            backlog: catalog.backlog(),
+            not_read_back: catalog.unsettled_count(),
+            only_here: catalog.only_here_count(),
             running: self.running.load(Ordering::Relaxed),
             trouble: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
@@ -165,10 +250,10 @@ impl Remote {
 }
 
 impl Durability {
-    /// True if all content has its copies and was read back, and not all copies are on this machine's own disk.
-    /// [`Wanted::is_safe`] judges one piece of content.
+    /// True if all content has its copies, was read back, and survives the loss of this machine. [`Wanted::survives`]
+    /// judges one piece of content.
     pub fn is_safe(&self) -> bool {
-        self.backlog.count == 0 && self.not_read_back == 0 && !self.on_this_disk
+        self.backlog.count == 0 && self.not_read_back == 0 && self.only_here == 0
     }
 }
 
@@ -180,11 +265,12 @@ impl std::fmt::Display for Durability {
             f.write_str("nothing lacks a copy, by the records")
         } else if count > 0 {
             write!(f, "safe to close: no, {}, {}", units::count(count, "blob"), units::bytes(bytes))
-        } else if self.on_this_disk {
-            f.write_str("safe to close: no, all of it is at the attached portal, which is on the same disk")
-        } else {
+        } else if self.not_read_back > 0 {
             let unread = units::count(self.not_read_back, "blob");
             write!(f, "safe to close: no, {unread} placed and not read back yet")
+        } else {
+            let copies = if self.only_here == 1 { "has copies" } else { "have copies" };
+            write!(f, "safe to close: no, {} {copies} only on this machine", units::count(self.only_here, "blob"))
         }
     }
 }
@@ -206,9 +292,9 @@ mod tests {
 
     /// The start page and the log said "safe to close: yes" in both cases.
     #[test]
-    fn copies_on_the_same_disk_and_those_never_read_back_are_not_safe() {
-        let attached = Durability { on_this_disk: true, ..Durability::default() };
-        assert!(attached.to_string().starts_with("safe to close: no, all of it is at the attached portal"));
+    fn copies_on_this_machine_and_those_never_read_back_are_not_safe() {
+        let attached = Durability { only_here: 2, ..Durability::default() };
+        assert_eq!(attached.to_string(), "safe to close: no, 2 blobs have copies only on this machine");
         let unread = Durability { not_read_back: 1, ..Durability::default() };
         assert_eq!(unread.to_string(), "safe to close: no, 1 blob placed and not read back yet");
         assert!(!attached.is_safe() && !unread.is_safe() && Durability::default().is_safe());

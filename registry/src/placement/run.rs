@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::queue::{Queue, pause};
 use super::trouble::Trouble;
 use super::worker::{Next, look_at};
-use super::{Remote, attempts, eviction, unpin};
+use super::{Remote, attempts, eviction, identities, unpin};
 use crate::catalog::LackingPage;
 use crate::content::{Error, LocalContent};
 use crate::oci::Digest;
@@ -26,11 +26,18 @@ const BETWEEN_SCANS: Duration = Duration::from_mins(1);
 /// Places all referenced content, until `stop`. Returns at once on a node without a backend.
 pub async fn run(here: Arc<LocalContent>, remote: Arc<Remote>, stop: CancellationToken) {
     let Some(news) = here.catalog.take_placement_news() else { return };
+    // The start asked the endpoints who they are.
+    remote.follow(&here.catalog).await;
     let looks = (JoinSet::new(), HashMap::new());
     let (names, backend, end) = (Arc::clone(&here), Arc::clone(&remote), stop.clone());
     let mut placer = Placer { here, remote, stop, news, queue: Queue::default(), scan: Scan::At(None), looks };
     placer.settle_old().await;
-    tokio::join!(placer.run(), unpin::run(&names, &backend, &end), eviction::run(&names, &backend, &end));
+    tokio::join!(
+        placer.run(),
+        unpin::run(&names, &backend, &end),
+        eviction::run(&names, &backend, &end),
+        identities::run(&names, &backend, &end)
+    );
 }
 
 /// The progress of a scan.
@@ -130,6 +137,7 @@ impl Placer {
             () = self.stop.cancelled() => {}
             Some(ended) = self.looks.0.join_next_with_id() => self.end(ended),
             Some(digest) = self.news.recv() => self.queue.push(digest),
+            () = self.remote.rescan.notified() => self.scan = Scan::At(None),
             () = tokio::time::sleep_until(until.unwrap_or(now)), if until.is_some() => {}
         }
     }

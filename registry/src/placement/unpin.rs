@@ -33,8 +33,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Remote;
 use super::queue::pause;
+use super::{Remote, names};
 use crate::catalog::Placement;
 use crate::catalog::command::Command;
 use crate::catalog::fact::Locator;
@@ -130,10 +130,7 @@ pub(super) async fn run(here: &Arc<LocalContent>, remote: &Arc<Remote>, stop: &C
 
 impl<'a> Unpins<'a> {
     fn new(here: &'a Arc<LocalContent>, remote: &'a Arc<Remote>) -> Self {
-        let mut members = remote.backend.members();
-        if members.is_empty() {
-            members.push(Arc::clone(&remote.backend));
-        }
+        let members = names::members(&remote.backend);
         let lane = |endpoint| Lane { endpoint, due: BTreeSet::new(), running: 0 };
         Unpins {
             here,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backends::{BackendError, Content, FileSource, Locator, Put, Source, SourceError};
+use backends::{Backend, BackendError, Content, FileSource, Locator, Put, Source, SourceError};
 use content_store::hasher::Hasher;
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,8 @@ async fn place_if_lacking(
     let stored = locate_and_put(here, remote, &source, is_being_removed(remote, &placements)).await;
     let locator = examine_if_damaged(stored, here, &source, stop).await?;
     here.metrics.placed_bytes.inc_by(size);
+    // It may have turned out to be another endpoint just now.
+    remote.follow(catalog).await;
     let command = Command::RecordPlaced { digest: digest.clone(), locator };
     catalog.commit(vec![command]).await.map_err(Error::from)?;
     attempts::forget(remote, digest).await;
@@ -105,7 +107,7 @@ async fn bring_back(
     size: u64,
 ) -> Result<bool, Trouble> {
     if here.catalog.standing_places(digest).map_err(Error::from)?.is_empty() {
-        let wanted = Remote::wanted(&*remote.backend);
+        let wanted = remote.wanted_now();
         let placements = here.catalog.placements(digest).map_err(Error::from)?;
         let stands = |placement: &Placement| !placement.unpin_pending && wanted.is_mine(&placement.locator);
         let Some(Placement { locator, .. }) = placements.into_iter().find(stands) else { return Ok(false) };
@@ -133,7 +135,7 @@ async fn bring_back(
 
 /// True if a removal of it may still take effect at the backend.
 fn is_being_removed(remote: &Remote, placements: &[Placement]) -> bool {
-    let wanted = Remote::wanted(&*remote.backend);
+    let wanted = remote.wanted_now();
     let removing = |placement: &Placement| placement.unpin_pending || placement.after_unpin.is_some();
     placements.iter().filter(|placement| wanted.is_mine(&placement.locator)).any(removing)
 }
@@ -191,7 +193,7 @@ async fn read_back_if_due(
     stop: &CancellationToken,
 ) -> Result<Next, Trouble> {
     let catalog = &here.catalog;
-    let wanted = Remote::wanted(&*remote.backend);
+    let wanted = remote.wanted_now();
     let placements = catalog.placements(digest).map_err(Error::from)?;
     let due = placements.into_iter().find(|placement| wanted.counts(placement) > 0 && !wanted.is_read_back(placement));
     let (Some(placement), Some(size)) = (due, catalog.referenced_size(digest).map_err(Error::from)?) else {
@@ -208,10 +210,10 @@ async fn read_back_if_due(
     let Some(placement) = placement else { return Ok(Next::LookAt(remote.clock.now_ms())) };
     // The digest alone decides whether all of it is right.
     let content = here.for_reading(digest, size).await?;
-    match read_whole(here, remote, &content, &placement.locator).await {
+    let among = wanted.readers(&placement.locator);
+    match read_whole(here, &*remote.readers(&among), &content, &placement.locator).await {
         Ok(true) => {
-            let (digest, among) = (digest.clone(), wanted.among(&placement.locator));
-            let (placed, locator) = (placement.sequence, placement.locator);
+            let (digest, placed, locator) = (digest.clone(), placement.sequence, placement.locator);
             let command = Command::RecordReadBack { digest, locator, placed, among };
             catalog.commit(vec![command]).await.map_err(Error::from)?;
             Ok(Next::Done)
@@ -274,11 +276,11 @@ async fn place_again(
 
 async fn read_whole(
     here: &Arc<LocalContent>,
-    remote: &Arc<Remote>,
+    from: &dyn Backend,
     content: &Content,
     locator: &Locator,
 ) -> Result<bool, BackendError> {
-    let mut bytes = remote.backend.get(content, locator, 0..content.length()).await?;
+    let mut bytes = from.get(content, locator, 0..content.length()).await?;
     let (mut hasher, mut length) = (Hasher::new(content.algorithm()), 0);
     while let Some(piece) = bytes.next().await {
         let piece = piece?;

@@ -175,7 +175,7 @@ impl Registry {
 
     /// Whether this node's disk could be lost now, by its records; `None` without a backend.
     pub fn durability(&self) -> Option<Durability> {
-        Some(self.remote.as_ref()?.durability(self.catalog().backlog(), self.catalog().unsettled_count()))
+        Some(self.remote.as_ref()?.durability(self.catalog()))
     }
 
     /// The catalog, for maintenance and status.

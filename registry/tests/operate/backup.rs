@@ -256,6 +256,7 @@ async fn names_alone_are_enough_where_portals_have_the_content() {
     let with_portal = || -> Command {
         let mut command = skyberth();
         command.env("SKYBERTH_STORAGE_BACKEND", "skynet").env("SKYBERTH_STORAGE_SKYNET_PORTALS", &url);
+        command.env("SKYBERTH_STORAGE_SKYNET_DOMAINS", "another machine");
         command
     };
     let node = Server::start_with(&mut with_portal(), "serve", &data);

@@ -9,6 +9,7 @@ pub mod datakey;
 pub mod entry;
 pub mod fanout;
 pub mod go_encoding;
+pub mod identity;
 pub mod layout;
 pub mod metadata;
 pub mod profile;

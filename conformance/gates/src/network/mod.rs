@@ -7,6 +7,7 @@ mod crashes;
 mod elsewhere;
 mod faults;
 mod gateway;
+mod identity;
 mod images;
 mod manners;
 mod memory;
@@ -80,6 +81,9 @@ const CASES: &[Case] = &[
     ("deleted, pushed again, unpinned late", unpin::late),
     ("deleted, pushed again, unpin never answered", unpin::held),
     ("portals that are not configured any more do not count", elsewhere::not_configured),
+    ("an empty portal at the same address is another one", identity::empty_portal),
+    ("content that only a lost portal had is not safe, and any push brings it back", identity::lost_with_portal),
+    ("a portal keeps its copies when it moves", identity::moved_portal),
     ("acknowledged when it is on the network", acknowledge::network),
     ("acknowledged in time, or in doubt, without portals", acknowledge::without_portals),
     ("a killed upload goes on where it was acknowledged", resume::after_kills),

@@ -11,7 +11,7 @@ use harness::program::Program;
 use harness::report::{Outcome, Report};
 use harness::site::Site;
 use harness::status::Backlog;
-use harness::surroundings::{COPIES, PORTALS};
+use harness::surroundings::{COPIES, DOMAINS, PORTALS};
 
 use super::stack::{Portal, Stack};
 use super::{MIB, patience};
@@ -134,7 +134,7 @@ fn alone(bench: &Bench, number: usize) -> anyhow::Result<Round> {
 fn round(bench: &Bench) -> anyhow::Result<Round> {
     let stack = Stack::new(bench, 1)?;
     let portal = stack.portals[0].url();
-    let stack = stack.with(&[(PORTALS, &portal), (COPIES, "1")]);
+    let stack = stack.with(&[(PORTALS, &portal), (DOMAINS, "machine 1"), (COPIES, "1")]);
     let server = stack.start()?;
     let repo = Site::new(server.target(), "rates").repo("a");
     let label = bench.folder.display().to_string();

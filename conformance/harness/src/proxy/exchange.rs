@@ -85,7 +85,8 @@ impl Exchange {
 
     /// True for a GET of content, not of the portal's own pages.
     pub fn is_download(&self) -> bool {
-        const OF_ITSELF: [&str; 8] = ["stats", "portals", "health", "tus", "pin", "blocklist", "registry", "resolve"];
+        const OF_ITSELF: [&str; 9] =
+            ["stats", "identity", "portals", "health", "tus", "pin", "blocklist", "registry", "resolve"];
         let path = self.path.split('?').next().unwrap_or_default();
         let own = path.strip_prefix("/skynet/").is_some_and(|rest| {
             let first = rest.split('/').next().unwrap_or_default();
@@ -154,6 +155,7 @@ mod tests {
             ("/skynet/skylink/AAB?x=1", true),
             ("/skynet/basesector/AAB", true),
             ("/skynet/stats", false),
+            ("/skynet/identity?nonce=00", false),
             ("/readyz", false),
             ("/", false),
         ] {

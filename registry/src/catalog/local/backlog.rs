@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::{mpsc, watch};
 
@@ -22,7 +22,9 @@ const LOOKS: usize = 1024;
 /// The counts, the news, and the watch of changes.
 #[derive(Debug)]
 pub(super) struct BacklogCounter {
-    pub(super) wanted: Wanted,
+    wanted: RwLock<Arc<Wanted>>,
+    /// What replaces it at the writer's next turn.
+    next_wanted: Mutex<Option<Wanted>>,
     counted: Mutex<Counted>,
     news: mpsc::Sender<Digest>,
     receiver: Mutex<Option<mpsc::Receiver<Digest>>>,
@@ -36,6 +38,8 @@ pub(super) struct Counted {
     pub(super) backlog: Backlog,
     /// Digests without a safe placement, including those of the backlog.
     pub(super) unsettled: u64,
+    /// Digests with a safe placement that would be lost with this machine.
+    pub(super) only_here: u64,
     pub(super) elsewhere: Elsewhere,
 }
 
@@ -50,6 +54,8 @@ pub(super) struct BacklogChange {
     elsewhere: (Elsewhere, Elsewhere),
     /// How many of them are unsettled, before and after.
     unsettled: (u64, u64),
+    /// How many of them would be lost with this machine, before and after.
+    only_here: (u64, u64),
     touched: bool,
 }
 
@@ -59,18 +65,44 @@ impl BacklogCounter {
         let counted = Mutex::new(count(index, &wanted)?);
         let (news, receiver) = mpsc::channel(NEWS);
         let (receiver, missed) = (Mutex::new(Some(receiver)), AtomicBool::new(true));
-        Ok(BacklogCounter { wanted, counted, news, receiver, missed, changed: watch::Sender::new(0) })
+        let (wanted, changed) = (RwLock::new(Arc::new(wanted)), watch::Sender::new(0));
+        Ok(BacklogCounter { wanted, next_wanted: Mutex::new(None), counted, news, receiver, missed, changed })
+    }
+
+    /// When content counts as placed.
+    pub(super) fn wanted(&self) -> Arc<Wanted> {
+        Arc::clone(&self.wanted.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets other copies count, from the writer's next turn on.
+    pub(super) fn want(&self, wanted: Wanted) {
+        *self.next_wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(wanted);
+    }
+
+    /// For the writer: lets other copies count, if that was asked for. All content is counted again.
+    pub(super) fn follow_wanted(&self, index: &Index, sequence: u64) -> Result<(), Fault> {
+        let next = self.next_wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(next) = next else { return Ok(()) };
+        // The counts come first: readers that see what counts see its counts, too.
+        *self.lock() = count(index, &next)?;
+        *self.wanted.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next.clone());
+        // Another wish may have come meanwhile.
+        self.next_wanted.lock().unwrap_or_else(PoisonError::into_inner).take_if(|waiting| *waiting == next);
+        self.missed.store(true, Ordering::Release);
+        self.changed.send_replace(sequence);
+        Ok(())
     }
 
     /// Compares the state of the digests in these facts, before and after them.
     pub(super) fn compare(&self, index: &Index, after: &impl Source, facts: &[Fact]) -> Result<BacklogChange, Fault> {
-        let mut change = BacklogChange::default();
+        let (mut change, wanted) = (BacklogChange::default(), self.wanted());
         for digest in facts.iter().filter_map(concerned).collect::<BTreeSet<_>>() {
             change.touched = true;
-            let (before, after) =
-                (places::stands(index, digest, &self.wanted)?, places::stands(after, digest, &self.wanted)?);
+            let (before, after) = (places::stands(index, digest, &wanted)?, places::stands(after, digest, &wanted)?);
             change.unsettled.0 += u64::from(before.unsettled);
             change.unsettled.1 += u64::from(after.unsettled);
+            change.only_here.0 += u64::from(before.only_here);
+            change.only_here.1 += u64::from(after.only_here);
             change.elsewhere.0 = sum(change.elsewhere.0, before.elsewhere);
             change.elsewhere.1 = sum(change.elsewhere.1, after.elsewhere);
             match (before.lacking, after.lacking) {
@@ -94,6 +126,8 @@ impl BacklogCounter {
             };
             let (before, after) = change.unsettled;
             counted.unsettled = (counted.unsettled + after).saturating_sub(before);
+            let (before, after) = change.only_here;
+            counted.only_here = (counted.only_here + after).saturating_sub(before);
             let backlog = &mut counted.backlog;
             backlog.count = (backlog.count + change.began.len() as u64).saturating_sub(change.ended.len() as u64);
             let began: u64 = change.began.iter().map(|(_, size)| size).sum();
@@ -111,7 +145,7 @@ impl BacklogCounter {
 
     /// Counts again, for a new index.
     pub(super) fn recount(&self, index: &Index, sequence: u64) -> Result<(), Fault> {
-        *self.lock() = count(index, &self.wanted)?;
+        *self.lock() = count(index, &self.wanted())?;
         self.missed.store(true, Ordering::Release);
         self.changed.send_replace(sequence);
         Ok(())
@@ -123,6 +157,10 @@ impl BacklogCounter {
 
     pub(super) fn unsettled(&self) -> u64 {
         self.lock().unsettled
+    }
+
+    pub(super) fn only_here(&self) -> u64 {
+        self.lock().only_here
     }
 
     pub(super) fn elsewhere(&self) -> Elsewhere {
@@ -156,6 +194,7 @@ pub(super) fn count(source: &impl Source, wanted: &Wanted) -> Result<Counted, Fa
         counted.backlog.count += u64::from(stands.lacking.is_some());
         counted.backlog.bytes += stands.lacking.unwrap_or_default();
         counted.unsettled += u64::from(stands.unsettled);
+        counted.only_here += u64::from(stands.only_here);
         counted.elsewhere.content += stands.elsewhere.content;
         after = Some(digest);
     }

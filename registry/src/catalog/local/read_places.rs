@@ -1,5 +1,7 @@
 //! Reads of the catalog about copies of content. They behave like the reads in `read`.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, watch};
 
 use super::index::places;
@@ -71,8 +73,17 @@ impl Catalog {
     }
 
     /// When content counts as placed; `None` if this catalog has no backend.
-    pub fn wanted(&self) -> Option<&Wanted> {
-        self.inner.shared.counter.as_ref().map(|counter| &counter.wanted)
+    pub fn wanted(&self) -> Option<Arc<Wanted>> {
+        self.inner.shared.counter.as_ref().map(local::BacklogCounter::wanted)
+    }
+
+    /// Lets other copies count from soon on. All content is counted again, and [`Catalog::placement_changes`] tells.
+    /// No effect without [`Catalog::wanted`], nor in a catalog that was opened only to read.
+    pub fn want(&self, wanted: Wanted) {
+        if let Some(counter) = &self.inner.shared.counter {
+            counter.want(wanted);
+            self.inner.queue.wake();
+        }
     }
 
     /// Examines up to `looks` referenced digests after `after`, and returns those that lack a copy. Empty without
@@ -93,7 +104,7 @@ impl Catalog {
         enough: places::Enough,
     ) -> Result<LackingPage, ReadError> {
         match self.wanted() {
-            Some(wanted) => self.read(|index| places::referenced_page(index, wanted, after, looks, enough)),
+            Some(wanted) => self.read(|index| places::referenced_page(index, &wanted, after, looks, enough)),
             None => Ok(LackingPage { items: Vec::new(), next: None }),
         }
     }
@@ -101,7 +112,7 @@ impl Catalog {
     /// The length of referenced content that lacks a copy; `None` for other content.
     pub fn is_lacking(&self, digest: &Digest) -> Result<Option<u64>, ReadError> {
         match self.wanted() {
-            Some(wanted) => self.read(|index| places::lacking(index, digest, wanted)),
+            Some(wanted) => self.read(|index| places::lacking(index, digest, &wanted)),
             None => Ok(None),
         }
     }
@@ -117,10 +128,15 @@ impl Catalog {
         self.inner.shared.counter.as_ref().map_or(0, local::BacklogCounter::unsettled)
     }
 
+    /// Number of pieces of content with a safe placement that would be lost with this machine, by the running count.
+    pub fn only_here_count(&self) -> u64 {
+        self.inner.shared.counter.as_ref().map_or(0, local::BacklogCounter::only_here)
+    }
+
     /// The backlog, counted again to check [`Catalog::backlog`].
     pub fn recount_backlog(&self) -> Result<Backlog, ReadError> {
         match self.wanted() {
-            Some(wanted) => self.read(|index| Ok(local::count(index, wanted)?.backlog)),
+            Some(wanted) => self.read(|index| Ok(local::count(index, &wanted)?.backlog)),
             None => Ok(Backlog::default()),
         }
     }
@@ -128,7 +144,7 @@ impl Catalog {
     /// The number of unsettled pieces of content, counted again to check [`Catalog::unsettled_count`].
     pub fn recount_unsettled(&self) -> Result<u64, ReadError> {
         match self.wanted() {
-            Some(wanted) => self.read(|index| Ok(local::count(index, wanted)?.unsettled)),
+            Some(wanted) => self.read(|index| Ok(local::count(index, &wanted)?.unsettled)),
             None => Ok(0),
         }
     }
@@ -141,7 +157,7 @@ impl Catalog {
     /// The records of endpoints that do not count, counted again to check [`Catalog::elsewhere`].
     pub fn recount_elsewhere(&self) -> Result<Elsewhere, ReadError> {
         match self.wanted() {
-            Some(wanted) => self.read(|index| Ok(local::count(index, wanted)?.elsewhere)),
+            Some(wanted) => self.read(|index| Ok(local::count(index, &wanted)?.elsewhere)),
             None => Ok(Elsewhere::default()),
         }
     }

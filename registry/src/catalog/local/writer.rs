@@ -77,6 +77,12 @@ impl Writer {
                 self.revive_journal(&index);
                 continue;
             }
+            if let Some(counter) = &self.shared.counter
+                && let Err(fault) = counter.follow_wanted(&index, self.journal.last_sequence())
+            {
+                self.shared.distrust(&index, &fault);
+                continue;
+            }
             self.compactor.start(&mut self.journal, &self.shared);
             let generation = index.generation();
             drop(index);

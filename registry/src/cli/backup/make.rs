@@ -25,7 +25,7 @@ use crate::cli::{backend, print, warn};
 use crate::config::Config;
 use crate::data_dir::{self, DataDir, Kind};
 use crate::oci::Digest;
-use crate::placement::Remote;
+use crate::placement::{Domain, Remote, names_in};
 use crate::telemetry::metrics::Metrics;
 use crate::units::{bytes, count};
 
@@ -143,11 +143,14 @@ impl State {
         let scratch = tempfile::Builder::new().prefix("skyberth-backup-").tempdir();
         let scratch = scratch.context("create a temporary directory for the journal (set TMPDIR to choose where)")?;
         // The attached portal is in the same directory and would be lost with it, so its copies do not count.
-        let backend = backend::backend(&config.storage, None, &Metrics::new().backend)?;
+        let names = names_in(&data_dir::endpoints(path));
+        let backend = backend::backend(&config.storage, None, &names, &Metrics::new().backend)?;
+        let here: Vec<bool> = backend::domains(&config.storage, false).iter().map(Domain::is_here).collect();
+        let wanted = || backend.as_deref().map(|backend| Remote::wanted(backend, &here));
         let mut attempt = 0;
         let (catalog, report) = loop {
             attempt += 1;
-            match State::open_copy(config, path, scratch.path(), backend.as_deref().map(Remote::wanted)) {
+            match State::open_copy(config, path, scratch.path(), wanted()) {
                 Ok(opened) => break opened,
                 Err(error) if matches!(kept, Kept::ByLock { .. }) || attempt >= attempts(&error) => return Err(error),
                 Err(_) => thread::sleep(PAUSE),
@@ -232,7 +235,7 @@ impl State {
     ) -> anyhow::Result<()> {
         let Some(size) = self.catalog.referenced_size(digest)? else { return Ok(()) };
         let has_copy = match self.catalog.wanted() {
-            Some(wanted) => wanted.is_safe(&self.catalog.placements(digest)?),
+            Some(wanted) => wanted.survives(&self.catalog.placements(digest)?),
             None => false,
         };
         let file = match content {

@@ -24,10 +24,9 @@ fn yes_is_said_only_where_the_backend_was_asked_just_now() {
 }
 
 #[test]
-fn yes_is_said_neither_of_copies_on_the_same_disk_nor_of_those_never_read_back() {
-    let attached = Safety { on_this_disk: true, not_read_back: Some(0), ..safety(Safe::No, 0) };
-    let attached = said(Running::Running, attached);
-    assert!(attached.contains("safe to close: no, all of it is at the attached portal"), "{attached}");
+fn yes_is_said_neither_of_copies_on_this_machine_nor_of_those_never_read_back() {
+    let here = said(Running::Running, Safety { only_here: Some(1), not_read_back: Some(0), ..safety(Safe::No, 0) });
+    assert!(here.contains("safe to close: no, 1 blob has copies only on this machine"), "{here}");
     let unread = said(Running::Running, Safety { not_read_back: Some(1), ..safety(Safe::No, 0) });
     assert!(unread.contains("safe to close: no, 1 blob placed and not read back yet"), "{unread}");
 }

@@ -23,10 +23,8 @@ pub fn skynet_backend_with(
     around: impl Fn(&str, Arc<dyn Backend>) -> Arc<dyn Backend>,
 ) -> Result<Arc<dyn Backend>, BackendError> {
     let urls: BTreeSet<String> = config.portals.iter().map(|portal| portal.url.to_string()).collect();
-    let recorded = config.portals.iter().map(|portal| portal.recorded_as.as_ref().unwrap_or(&portal.url).to_string());
-    let recorded: BTreeSet<String> = recorded.collect();
-    if urls.len().min(recorded.len()) != config.portals.len() || urls.len() > MAX_PORTALS {
-        let cause = format!("at most {MAX_PORTALS} portals, none twice, nor where another one was before");
+    if urls.len() != config.portals.len() || urls.len() > MAX_PORTALS {
+        let cause = format!("at most {MAX_PORTALS} portals, none twice");
         return Err(BackendError::Unsuitable { cause: cause.into() });
     }
     let recent = Arc::default();

@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::config::{Access, Deadlines, PortalConfig, PortalUrl};
+use super::config::{Access, Deadlines, PortalConfig};
 use super::problem::{Meaning, PortalError, Problem, Refusal, sanitized};
 use crate::{BackendError, ByteStream, UNIT};
 
@@ -56,9 +56,9 @@ impl Client {
         &self.name
     }
 
-    /// The portal's name in locators.
-    pub(super) fn recorded_as(&self) -> &PortalUrl {
-        self.config.recorded_as.as_ref().unwrap_or(&self.config.url)
+    /// Its name in locators when it was last asked by an earlier process.
+    pub(super) fn known_as(&self) -> Option<&String> {
+        self.config.known_as.as_ref()
     }
 
     /// True for a bare skyd, without a portal before it.

@@ -61,14 +61,14 @@ pub struct PortalConfig {
     pub url: PortalUrl,
     /// Its credentials.
     pub access: Access,
-    /// The address that locators use, if it differs from the current one: the same portal, moved.
-    pub recorded_as: Option<PortalUrl>,
+    /// Its name in locators when it was last asked; `None` if it never was.
+    pub known_as: Option<String>,
 }
 
 impl PortalConfig {
-    /// A portal that has not moved.
+    /// A portal that was never asked who it is.
     pub fn new(url: PortalUrl, access: Access) -> Self {
-        PortalConfig { url, access, recorded_as: None }
+        PortalConfig { url, access, known_as: None }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod canonical;
 mod client;
 mod config;
 mod content;
+mod identity;
 mod placing;
 mod portal;
 mod problem;

@@ -1,20 +1,22 @@
 //! One portal as a backend: content at the skylink of its canonical form.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use skynet_formats::profile::Profile;
 use skynet_formats::skylink::Skylink;
+use tokio::time::Instant;
 
 use super::client::Client;
 use super::config::{Deadlines, PortalConfig};
 use super::content::{Body, canonical, max_length};
 use super::problem::Problem;
 use super::roots::RecentRoots;
-use super::{placing, stats, tus, unit_roots};
+use super::{identity, placing, stats, tus, unit_roots};
 use crate::{
     Answer, Backend, BackendError, ByteStream, Content, Deletion, Health, Identity, Locator, PLAIN, Progress, Put,
     Source, Stat, UnitProof, UnitProofs,
@@ -22,6 +24,9 @@ use crate::{
 
 /// The `kind` of locators made here.
 pub const KIND: &str = "skynet";
+
+/// How long a proof of who a portal is holds for puts.
+const PROOF_HOLDS: Duration = Duration::from_mins(1);
 
 /// The longest answer to an upload, in bytes.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -36,6 +41,16 @@ pub struct Portal {
     deadlines: Deadlines,
     random: fn() -> [u8; 16],
     recent: Arc<RecentRoots>,
+    known: Arc<Mutex<Known>>,
+}
+
+/// Who the portal is, as far as is known.
+#[derive(Debug)]
+struct Known {
+    /// Its name in locators.
+    name: String,
+    /// When it last proved that, or showed that it can prove nothing.
+    at: Option<Instant>,
 }
 
 impl Portal {
@@ -49,8 +64,11 @@ impl Portal {
         random: fn() -> [u8; 16],
     ) -> Result<Self, BackendError> {
         let possible = max_length(profile);
+        let client = Client::new(config, deadlines)?;
+        let name = client.known_as().cloned().unwrap_or_else(|| client.name().to_string());
         Ok(Portal {
-            client: Client::new(config, deadlines)?,
+            known: Arc::new(Mutex::new(Known { name, at: None })),
+            client,
             profile,
             profile_name: profile.to_string().into(),
             max_object_size: max_object_size.map_or(possible, |limit| limit.min(possible)),
@@ -77,6 +95,39 @@ impl Portal {
             && locator.stored_size == content.length();
         let skylink = Skylink::from_uri(&locator.address).ok().filter(|_| ours);
         skylink.ok_or_else(|| BackendError::Refused { cause: "the locator is not one of this backend".into() })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks who it is, and remembers the answer.
+    async fn ask_who(&self) -> Result<Identity, BackendError> {
+        let begun = Instant::now();
+        let identity = identity::ask(&self.client).await?;
+        let name = match identity {
+            Identity::Proven(id) => id.to_string(),
+            Identity::Unprovable => {
+                // A sign of life, and of the right kind of portal.
+                stats::check_profile(&self.client, self.profile).await?;
+                self.client.name().to_string()
+            }
+        };
+        let mut known = self.known();
+        if known.name != name {
+            tracing::info!(portal = %self.client.name(), before = known.name, now = name, "a portal says who it is");
+        }
+        *known = Known { name, at: Some(begun) };
+        Ok(identity)
+    }
+
+    /// Its name in locators, proven not long ago.
+    async fn proven_name(&self) -> Result<String, BackendError> {
+        let holds = self.known().at.is_some_and(|at| at.elapsed() < PROOF_HOLDS);
+        if !holds {
+            self.ask_who().await?;
+        }
+        Ok(self.known().name.clone())
     }
 
     /// The path of a skylink; it differs at a bare skyd.
@@ -122,18 +173,13 @@ impl Portal {
         }
     }
 
-    async fn store(
-        &self,
-        source: Arc<dyn Source>,
-        put: Put,
-        progress: &dyn Progress,
-    ) -> Result<Locator, BackendError> {
+    async fn store(&self, source: Arc<dyn Source>, put: Put, progress: &dyn Progress) -> Result<Locator, BackendError> {
         let content = source.content().clone();
         if content.length() > self.max_object_size {
             return Err(BackendError::TooLarge { limit: self.max_object_size });
         }
         let canonical = canonical(&*source, self.profile, &self.recent).await?;
-        let locator = self.locator(&canonical.skylink, content.length()).at(self.endpoint());
+        let locator = self.locator(&canonical.skylink, content.length()).at(Some(self.proven_name().await?));
         // It may have been acknowledged before, but not recorded.
         let may_be_there = put == Put::IfAbsent && self.has(&canonical.skylink, content.length()).await?;
         if may_be_there && self.keeps(&canonical.skylink).await? {
@@ -225,19 +271,21 @@ impl Backend for Portal {
     }
 
     fn endpoint(&self) -> Option<String> {
-        Some(self.client.recorded_as().to_string())
+        Some(self.known().name.clone())
     }
 
     fn check(&self) -> Answer<'_, ()> {
-        Box::pin(stats::check_profile(&self.client, self.profile))
+        Box::pin(async move {
+            stats::check_profile(&self.client, self.profile).await?;
+            self.ask_who().await.map(drop)
+        })
     }
 
     fn identify(&self) -> Answer<'_, Identity> {
         let after = self.deadlines.ping;
         Box::pin(async move {
-            let asked = tokio::time::timeout(after, stats::check_profile(&self.client, self.profile)).await;
-            asked.map_err(|_| BackendError::TimedOut { waited_for: "sign of life", after })??;
-            Ok(Identity::Unprovable)
+            let asked = tokio::time::timeout(after, self.ask_who()).await;
+            asked.map_err(|_| BackendError::TimedOut { waited_for: "sign of life", after })?
         })
     }
 
@@ -285,11 +333,7 @@ impl Backend for Portal {
 }
 
 impl UnitProofs for Portal {
-    fn unit_proof<'a>(
-        &'a self,
-        content: &'a Content,
-        locator: &'a Locator,
-    ) -> Answer<'a, Option<Arc<dyn UnitProof>>> {
+    fn unit_proof<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Option<Arc<dyn UnitProof>>> {
         Box::pin(async move {
             let skylink = self.skylink(content, locator)?;
             let roots = unit_roots::fetch(&self.client, self.profile, content, skylink).await?;

@@ -53,6 +53,9 @@ pub(super) enum Problem {
     /// It serves the content of a registry, perhaps this one, and stores nothing.
     #[error("it is the read-only gateway of a registry, where nothing can be placed")]
     Gateway,
+    /// It says that it is one whose key it does not have.
+    #[error("its proof of who it is does not verify")]
+    NotSigned,
     /// It answered other bytes than those asked for.
     #[error("another range than the one asked for")]
     OtherRange,

@@ -84,6 +84,8 @@ pub(crate) struct Stands {
     pub(crate) lacking: Option<u64>,
     /// True if it is referenced, and its copies are not yet safe to rely on.
     pub(crate) unsettled: bool,
+    /// True if it is referenced, and its copies are safe to rely on but lost with this machine.
+    pub(crate) only_here: bool,
     /// Its share in the counts of copies elsewhere.
     pub(crate) elsewhere: Elsewhere,
 }
@@ -94,7 +96,7 @@ pub(crate) fn stands(source: &impl Source, digest: &Digest, wanted: &Wanted) -> 
     let stuck = placements.iter().filter(|placement| placement.unpin_pending && !wanted.reaches(&placement.locator));
     let mut elsewhere = Elsewhere { content: 0, unpins: stuck.count() as u64 };
     let Some(holder) = holders(source, digest, 1)?.pop() else {
-        return Ok(Stands { lacking: None, unsettled: false, elsewhere });
+        return Ok(Stands { elsewhere, ..Stands::default() });
     };
     let away = |placement: &Placement| !placement.unpin_pending && wanted.is_partly_elsewhere(&placement.locator);
     elsewhere.content = placements.iter().any(away).into();
@@ -102,9 +104,10 @@ pub(crate) fn stands(source: &impl Source, digest: &Digest, wanted: &Wanted) -> 
     let only_a_list = matches!(holder, Holder::Content(_));
     let needs_none = only_a_list && !wanted.lists;
     let unsettled = !needs_none && !wanted.is_safe(&placements);
+    let only_here = !needs_none && !unsettled && !wanted.survives(&placements);
     let placed = needs_none || wanted.is_met(&placements);
     let lacking = if placed { None } else { size_by(source, digest, &holder)? };
-    Ok(Stands { lacking, unsettled, elsewhere })
+    Ok(Stands { lacking, unsettled, only_here, elsewhere })
 }
 
 /// The length of referenced content whose placements are not `enough`.
@@ -251,7 +254,7 @@ mod tests {
             project(fact, Stamp { sequence: 1, time: 1 }, &mut view).unwrap();
         }
         let (kind, profile) = ("memory".into(), String::new());
-        let wanted = Wanted { kind, profile, endpoints: Vec::new(), copies: 1, lists: true };
+        let wanted = Wanted { kind, profile, endpoints: Vec::new(), here: Vec::new(), copies: 1, lists: true };
         let page = referenced_page(&view, &wanted, None, 10, Wanted::is_met).unwrap();
         let found: Vec<_> = page.items.into_iter().map(|item| (item.digest, item.size, item.public)).collect();
         let expected = [(1, 5, false), (2, 5, true), (11, 64, false), (12, 64, true)];

@@ -1,5 +1,7 @@
 //! Copies at endpoints that are configured, then removed from the configuration, then configured again.
 
+use std::time::{Duration, Instant};
+
 use super::places::{locator, only, read_back, unlink, wanted};
 use super::{assert_equals_rebuild, digest, link, open, options};
 use crate::catalog::command::Command;
@@ -122,4 +124,60 @@ fn endpoints_are_recorded_without_end_and_kept_within_bounds() {
     }
     let endpoints = only(&catalog, 7).locator.endpoints;
     assert_eq!((endpoints.len(), &*endpoints[0]), (64, "http://69"));
+}
+
+/// An empty portal at the address of another one counted as having its copies.
+#[test]
+fn an_endpoint_that_turns_out_to_be_another_one_has_no_copies() {
+    let place = tempfile::tempdir().unwrap();
+    let one_of = |endpoint: &str, here: &[&str]| Wanted {
+        copies: 1,
+        here: here.iter().map(ToString::to_string).collect(),
+        ..two_of(&[endpoint])
+    };
+    let mut options = options(place.path());
+    options.placement = Some(one_of("first", &[]));
+    let catalog = Catalog::open(options).unwrap().0;
+    let follow = |wanted: Wanted| {
+        let _ = catalog.missed_placement_news();
+        catalog.want(wanted.clone());
+        let began = Instant::now();
+        while *catalog.wanted().unwrap() != wanted {
+            assert!(began.elapsed() < Duration::from_mins(1), "it never follows");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let counts = || (catalog.backlog().count, catalog.unsettled_count(), catalog.only_here_count());
+    let place_8 = Command::RecordPlaced { digest: digest(8), locator: on(&["first", "second"]) };
+    catalog.commit_blocking(vec![link("a", 7), link("a", 8), place_8]).unwrap();
+    catalog.commit_blocking(place_on(&["first"])).unwrap();
+    catalog.commit_blocking(vec![read_back(&only(&catalog, 7), &["first"])]).unwrap();
+    assert_eq!(counts(), (0, 1, 0), "the other one was not read back");
+
+    follow(one_of("second", &[]));
+    assert_eq!(counts(), (1, 2, 0), "it has no copy of the first content");
+    assert!(catalog.missed_placement_news(), "so all content is looked at again");
+    follow(one_of("first", &["first"]));
+    assert_eq!(counts(), (0, 1, 1), "it is back, and was on this machine all the time");
+    assert_eq!(catalog.recount_unsettled().unwrap(), 1);
+}
+
+#[test]
+fn content_survives_this_machine_if_a_copy_elsewhere_was_read_back() {
+    let place = tempfile::tempdir().unwrap();
+    let wanted = Wanted { here: vec!["a".to_owned()], ..two_of(&["a", "b"]) };
+    let mut options = options(place.path());
+    options.placement = Some(wanted.clone());
+    let catalog = Catalog::open(options).unwrap().0;
+    catalog.commit_blocking(vec![link("a", 7)]).unwrap();
+    catalog.commit_blocking(place_on(&["a", "b"])).unwrap();
+    assert_eq!(wanted.readers(&only(&catalog, 7).locator), ["b"]);
+    for (among, survives) in [(&["a", "b"][..], false), (&["a"], false), (&["b"], true)] {
+        catalog.commit_blocking(vec![read_back(&only(&catalog, 7), among)]).unwrap();
+        let stands = [only(&catalog, 7)];
+        assert_eq!((wanted.is_safe(&stands), wanted.survives(&stands)), (survives, survives), "{among:?}");
+    }
+    let only_here = Wanted { here: vec!["a".to_owned(), "b".to_owned()], ..wanted };
+    let stands = [only(&catalog, 7)];
+    assert!(!only_here.survives(&stands) && only_here.is_met(&stands));
 }

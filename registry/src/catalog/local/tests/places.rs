@@ -12,7 +12,8 @@ use crate::catalog::{Backlog, Placement, Wanted};
 use crate::oci::Digest;
 
 pub(super) fn wanted() -> Wanted {
-    Wanted { kind: "memory".into(), profile: String::new(), endpoints: Vec::new(), copies: 1, lists: false }
+    let (kind, profile) = ("memory".into(), String::new());
+    Wanted { kind, profile, endpoints: Vec::new(), here: Vec::new(), copies: 1, lists: false }
 }
 
 fn placing(mut options: CatalogOptions) -> CatalogOptions {

@@ -13,12 +13,14 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use futures_util::{StreamExt as _, stream};
 use skynet_formats::GATEWAY_HEADER;
+use skynet_formats::identity::{IdentityKey, SEED_LENGTH, parse_nonce};
 use skynet_formats::profile::Profile;
 use skynet_formats::skylink::Skylink;
 use tokio::task::JoinHandle;
 
 use super::store::Store;
 use super::trouble::{Plan, Route, Trouble};
+use crate::EndpointId;
 use crate::skynet::config::{Access, PortalConfig};
 
 /// A skylink of 100 KiB that is never uploaded here.
@@ -38,6 +40,7 @@ struct Shared {
     plan: Plan,
     profile: Profile,
     access: Access,
+    identity: IdentityKey,
     requests: Mutex<Vec<String>>,
     /// Connections outlive the portal for a moment.
     gone: AtomicBool,
@@ -60,9 +63,17 @@ impl TestPortal {
     pub async fn start_with(profile: Profile, access: Access) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
-        let (store, plan) = (Store::new(profile), Plan::default());
-        let shared =
-            Arc::new(Shared { store, plan, profile, access, requests: Mutex::default(), gone: AtomicBool::new(false) });
+        let mut seed = [0; SEED_LENGTH];
+        getrandom::fill(&mut seed).expect("the system has randomness once it has booted");
+        let shared = Arc::new(Shared {
+            store: Store::new(profile),
+            plan: Plan::default(),
+            profile,
+            access,
+            identity: IdentityKey::from_seed(&seed),
+            requests: Mutex::default(),
+            gone: AtomicBool::new(false),
+        });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move {
             // It ends with the test.
@@ -75,6 +86,11 @@ impl TestPortal {
     pub fn config(&self) -> PortalConfig {
         let url = format!("http://{}", self.address).parse().expect("an address makes a URL");
         PortalConfig::new(url, self.shared.access.clone())
+    }
+
+    /// Its name in locators.
+    pub fn identity(&self) -> String {
+        EndpointId::from_bytes(*self.shared.identity.public().as_bytes()).to_string()
     }
 
     /// Does wrong at the nth request of this kind from now on; 0 is the next one.
@@ -107,7 +123,7 @@ impl TestPortal {
         self.shared.store.find(skylink).is_some()
     }
 
-    /// All requests so far: method, path and query.
+    /// All requests so far, but those that ask who it is: method, path and query.
     pub fn requests(&self) -> Vec<String> {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -117,8 +133,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     if shared.gone.load(Ordering::SeqCst) {
         return page(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "gone");
     }
-    let line = format!("{} {}", request.method(), request.uri());
-    shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    if request.uri().path() != "/skynet/identity" {
+        let line = format!("{} {}", request.method(), request.uri());
+        shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
     if !shared.lets_in(request.headers()) {
         return page(StatusCode::UNAUTHORIZED, "text/html", "<html>who are you?</html>");
     }
@@ -174,6 +192,7 @@ impl Shared {
         };
         match (method.as_str(), path) {
             ("GET", "/skynet/stats") => Some((Route::Stats, String::new())),
+            ("GET", "/skynet/identity") if !self.is_bare() => Some((Route::Identity, String::new())),
             ("POST", "/skynet/tus") => Some((Route::TusCreate, String::new())),
             ("HEAD", _) if path.starts_with("/skynet/tus/") => Some((Route::TusHead, below("/skynet/tus/")?)),
             ("PATCH", _) => Some((Route::TusPatch, below("/skynet/tus/")?)),
@@ -191,6 +210,7 @@ impl Shared {
     async fn handle(&self, route: Route, name: String, trouble: Option<Trouble>, request: Request) -> Response {
         match route {
             Route::Stats => page(StatusCode::OK, "application/json", &format!(r#"{{"profile":"{}"}}"#, self.profile)),
+            Route::Identity => self.prove(request.uri().query().unwrap_or_default(), trouble),
             Route::Upload => self.upload(&name, trouble, request).await,
             Route::TusCreate => self.create(request.headers()),
             Route::TusHead => self.upload_state(&name, trouble),
@@ -201,6 +221,17 @@ impl Shared {
             Route::Unpin if self.store.unpin(&name) => page(StatusCode::NO_CONTENT, "text/plain", ""),
             Route::Pin | Route::Unpin => message(StatusCode::NOT_FOUND, "skylink not found"),
         }
+    }
+
+    fn prove(&self, query: &str, trouble: Option<Trouble>) -> Response {
+        let Some(mut nonce) = query.strip_prefix("nonce=").and_then(parse_nonce) else {
+            return message(StatusCode::BAD_REQUEST, "no nonce");
+        };
+        if matches!(trouble, Some(Trouble::OldProof)) {
+            nonce[0] ^= 1;
+        }
+        let proof = serde_json::to_string(&self.identity.prove(&nonce)).expect("it is plain JSON");
+        page(StatusCode::OK, "application/json", &proof)
     }
 
     async fn upload(&self, path: &str, trouble: Option<Trouble>, request: Request) -> Response {

@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 pub enum Route {
     /// `GET /skynet/stats`
     Stats,
+    /// `GET /skynet/identity`
+    Identity,
     /// `POST /skynet/skyfile`
     Upload,
     /// `POST /skynet/tus`
@@ -53,6 +55,8 @@ pub enum Trouble {
     IgnoreRange,
     /// Claims to be a gateway.
     Gateway,
+    /// Signs another nonce than the one in the question.
+    OldProof,
     /// For a part of an upload: accepts this many bytes, then breaks off.
     TakeOnly(u64),
     /// For a part of an upload: accepts it, keeps nothing of it, and says so.

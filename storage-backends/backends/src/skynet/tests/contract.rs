@@ -44,7 +44,7 @@ impl Fixture for One {
     }
 
     fn expected(&self) -> Expected {
-        expected(UNIT, 1)
+        Expected { has_identity: true, ..expected(UNIT, 1) }
     }
 }
 

@@ -4,17 +4,18 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
+use skynet_formats::identity::{IdentityKey, parse_nonce};
 use skynet_formats::profile::Profile;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
-use super::{backend, portal, portal_with, put};
+use super::{backend, portal, portal_with, put, sample};
 use crate::skynet::testing::{Route, TestPortal, Trouble};
 use crate::skynet::{Access, Deadlines, Portal, PortalConfig, Secret};
-use crate::testing::{read, sample};
+use crate::testing::read;
 use crate::{
-    Backend as _, BackendError, BytesSource, Locator, PLAIN, Progress as _, ProgressInMemory, Put, Source as _, UNIT,
-    UnitProofs as _,
+    Backend as _, BackendError, BytesSource, Identity, Locator, PLAIN, Progress as _, ProgressInMemory, Put,
+    Source as _, UNIT, UnitProofs as _,
 };
 
 const LARGE: u64 = 2 * UNIT + 1000;
@@ -230,8 +231,57 @@ async fn to_say_who_it_is_does_not_take_as_long_as_content_may() {
     let test = TestPortal::start(Profile::DEFAULT).await;
     test.always(Route::Get, Trouble::Stall);
     portal(&test).identify().await.unwrap();
-    test.always(Route::Stats, Trouble::Stall);
+    test.always(Route::Identity, Trouble::Stall);
     assert_eq!(portal_with(&test, SHORT).identify().await.unwrap_err().kind(), "timed_out");
+}
+
+#[tokio::test]
+async fn who_a_portal_is_must_be_proven() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    let portal = portal(&test);
+    assert_eq!(portal.endpoint().unwrap(), test.config().url.to_string(), "not asked yet");
+    let proven = portal.identify().await.unwrap();
+    assert!(matches!(proven, Identity::Proven(_)));
+    assert_eq!(portal.endpoint().unwrap(), test.identity());
+    // Another one at the same address that cannot prove anything is another endpoint.
+    for trouble in [
+        Trouble::Answer(404, "application/json", r#"{"message":"404 - Refer to API.md"}"#),
+        Trouble::Answer(404, "text/html", "<html>nothing here</html>"),
+        Trouble::Answer(200, "text/html", "<html>welcome</html>"),
+    ] {
+        test.always(Route::Identity, trouble);
+        assert_eq!(portal.identify().await.unwrap(), Identity::Unprovable, "{trouble:?}");
+        assert_eq!(portal.endpoint().unwrap(), test.config().url.to_string());
+    }
+    test.always(Route::Identity, Trouble::OldProof);
+    assert_eq!(portal.identify().await.unwrap_err().kind(), "misbehaves");
+    for trouble in [Trouble::Answer(500, "text/html", "<html>"), Trouble::Answer(401, "text/html", "<html>")] {
+        test.clear();
+        portal.identify().await.unwrap();
+        test.always(Route::Identity, trouble);
+        portal.identify().await.unwrap_err();
+        assert_eq!(portal.endpoint().unwrap(), test.identity(), "silence changes nothing: {trouble:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_put_where_nobody_says_who_it_is() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    test.always(Route::Identity, Trouble::Answer(500, "text/html", "<html>"));
+    let portal = portal(&test);
+    assert!(put(&portal, &sample(1000, 1)).await.unwrap_err().is_retryable());
+    assert_eq!(test.calls(Route::Upload), 0);
+    test.clear();
+    assert_eq!(put(&portal, &sample(1000, 1)).await.unwrap().endpoints, [test.identity()]);
+    put(&portal, &sample(1000, 2)).await.unwrap();
+    assert_eq!(test.calls(Route::Identity), 2, "a proof holds for a minute");
+}
+
+/// The proof of who it is, if a request asks for one.
+fn proof_for(head: &str) -> Option<String> {
+    let nonce = head.strip_prefix("get /skynet/identity?nonce=")?.split(' ').next()?;
+    let proof = IdentityKey::from_seed(&[1; 32]).prove(&parse_nonce(nonce)?);
+    Some(serde_json::to_string(&proof).unwrap())
 }
 
 /// A portal that gives each request the answer for its head. Without one it breaks off, as if it were killed.
@@ -244,8 +294,17 @@ async fn scripted(
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut head = Vec::new();
             while !head.windows(4).any(|end| end == b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap() > 0 {}
-            let Some(answer) = answer(&String::from_utf8_lossy(&head).to_lowercase()) else { continue };
-            stream.write_all(format!("{answer}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+            let head = String::from_utf8_lossy(&head).to_lowercase();
+            let proof = proof_for(&head);
+            let (answer, body) = match proof {
+                Some(proof) => ("HTTP/1.1 200 OK\r\n", proof),
+                None => match answer(&head) {
+                    Some(answer) => (answer, String::new()),
+                    None => continue,
+                },
+            };
+            let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+            stream.write_all(format!("{answer}{length}Connection: close\r\n\r\n{body}").as_bytes()).await.unwrap();
             // The rest of the body is read, or the answer could be lost.
             let mut rest = [0; 4096];
             while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}

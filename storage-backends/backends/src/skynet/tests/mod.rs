@@ -11,9 +11,9 @@ use std::time::Duration;
 use skynet_formats::profile::Profile;
 
 use super::testing::TestPortal;
-use super::{Deadlines, Portal, PortalConfig};
+use super::{Deadlines, Portal, PortalConfig, SectorRoots};
 use crate::testing::Watched;
-use crate::{Backend, BackendError, BytesSource, Locator, ProgressInMemory, Put};
+use crate::{Backend, BackendError, BytesSource, Locator, ProgressInMemory, Put, UNIT};
 
 /// For machines that have much else to do.
 const PATIENT: Deadlines = Deadlines {
@@ -44,6 +44,16 @@ fn random() -> [u8; 16] {
 
 async fn put(backend: &dyn Backend, source: &BytesSource) -> Result<Locator, BackendError> {
     backend.put(Arc::new(source.clone()), Put::IfAbsent, &ProgressInMemory::default()).await
+}
+
+/// Content of this length, with the roots of its sectors if it is above one unit, as a registry gives it.
+fn sample(length: u64, seed: u64) -> BytesSource {
+    let source = crate::testing::sample(length, seed);
+    let roots = (length > UNIT).then(|| Arc::new(SectorRoots::of_bytes(&source.read_all())));
+    match roots {
+        Some(roots) => source.with_proof(roots).unwrap(),
+        None => source,
+    }
 }
 
 /// Drops a put at the moment when it requests bytes beyond the offset.

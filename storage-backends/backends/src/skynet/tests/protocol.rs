@@ -5,10 +5,10 @@ use std::sync::Arc;
 use content_store::digest::Algorithm;
 use skynet_formats::profile::Profile;
 
-use super::{backend, break_off, portal, put};
+use super::{backend, break_off, portal, put, sample};
 use crate::skynet::testing::{Route, TestPortal, Trouble};
 use crate::skynet::{Access, Portal, Secret, SectorRoots, SkynetConfig, skynet_backend};
-use crate::testing::{Watched, sample};
+use crate::testing::Watched;
 use crate::{
     Backend as _, BackendError, BytesSource, Content, Locator, Progress as _, ProgressInMemory, Put, Source as _, UNIT,
 };
@@ -23,7 +23,7 @@ async fn small_content_is_one_question_and_one_request() {
     let name = format!("sha256-{}", source.content().digest().encoded());
     let expected = [format!("HEAD /{}", locator.address), format!("POST /skynet/skyfile?filename={name}")];
     assert_eq!(test.requests(), expected);
-    assert_eq!(locator.endpoints, [test.config().url.to_string()]);
+    assert_eq!(locator.endpoints, [test.identity()]);
     put(&portal(&test), &source).await.unwrap();
     // Content found there is pinned.
     assert_eq!(test.requests()[2..], [expected[0].clone(), format!("POST /skynet/pin/{}", locator.address)]);
@@ -259,11 +259,16 @@ async fn another_profile_stops_the_start() {
 }
 
 #[tokio::test]
-async fn without_roots_large_content_has_no_address() {
+async fn without_roots_the_address_takes_one_pass_over_the_content() {
     let test = TestPortal::start(Profile::DEFAULT).await;
-    let source = sample(LARGE, 1);
-    let bare = Content::new(source.content().digest().clone(), LARGE).unwrap();
-    let refused = put(&portal(&test), &BytesSource::claiming(bare, source.read_all())).await;
-    assert!(matches!(refused, Err(BackendError::NoUnitProof)));
+    let source = recorded_content(5_242_880);
+    let bare = Content::new(source.content().digest().clone(), source.content().length()).unwrap();
+    let watched = Watched::new(BytesSource::claiming(bare, source.read_all()));
+    let portal = portal(&test);
+    let located = portal.locate(Arc::new(watched.clone())).await.unwrap().unwrap();
+    assert_eq!(located.address, "AABIcFVAsC5P3wDC1GDsVHjIlP-dCfj3BbTTwrzMoLMdQg");
+    assert_eq!(watched.taken(), 5_242_880);
+    portal.locate(Arc::new(watched.clone())).await.unwrap();
+    assert_eq!(watched.taken(), 5_242_880, "it is remembered");
     assert!(test.requests().is_empty());
 }
