@@ -207,6 +207,7 @@ impl Registry {
         let _ = self.grace.renew(repository, digest);
         let command = Command::LinkBlob { repository: repository.clone(), digest: digest.clone(), size };
         self.catalog().commit(vec![command]).await?;
+        self.catalog().place_soon(digest);
         self.metrics.blobs_pushed.inc();
         self.metrics.stored_bytes.inc_by(size);
         Ok(())

@@ -146,6 +146,7 @@ impl Registry {
             Ok(committed) => committed.moved,
             Err(error) => return Err(self.not_stored(error, digest, manifest.kind.is_index()).await),
         };
+        self.catalog().place_soon(&digest);
         self.metrics.manifests_pushed.inc();
         self.metrics.stored_bytes.inc_by(push.body.len() as u64);
         for (tag, from) in moved {

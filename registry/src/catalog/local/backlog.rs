@@ -134,9 +134,7 @@ impl BacklogCounter {
             backlog.bytes = (backlog.bytes + began).saturating_sub(change.ended.iter().sum());
         }
         for (digest, _) in change.began {
-            if self.news.try_send(digest).is_err() {
-                self.missed.store(true, Ordering::Release);
-            }
+            self.tell(digest);
         }
         if change.touched {
             self.changed.send_replace(sequence);
@@ -165,6 +163,13 @@ impl BacklogCounter {
 
     pub(super) fn elsewhere(&self) -> Elsewhere {
         self.lock().elsewhere
+    }
+
+    /// News of content that something happened to.
+    pub(super) fn tell(&self, digest: Digest) {
+        if self.news.try_send(digest).is_err() {
+            self.missed.store(true, Ordering::Release);
+        }
     }
 
     /// The receiver of news, for the first caller only.

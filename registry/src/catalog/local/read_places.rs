@@ -167,6 +167,14 @@ impl Catalog {
         self.inner.shared.counter.as_ref()?.take_news()
     }
 
+    /// Lets placement look at content at once that has a local file from now on, if it lacks a copy.
+    pub fn place_soon(&self, digest: &Digest) {
+        let Some(counter) = &self.inner.shared.counter else { return };
+        if let Ok(Some(_)) = self.is_lacking(digest) {
+            counter.tell(digest.clone());
+        }
+    }
+
     /// True once after news were lost, and once after the start. A scan finds the content that they were about.
     pub fn missed_placement_news(&self) -> bool {
         self.inner.shared.counter.as_ref().is_some_and(local::BacklogCounter::take_missed)

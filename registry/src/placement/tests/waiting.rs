@@ -92,3 +92,16 @@ async fn a_stop_brings_away_what_it_can_and_says_what_is_left() {
     assert_eq!(left.to_string(), "safe to close: no, 1 blob, 5 B");
     node.stop().await;
 }
+
+/// It waited for the longest pause, which is five minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_is_pushed_again_is_placed_at_once() {
+    let mut node = Node::new(GRACE, Settings { longest_pause: Duration::from_hours(1), ..settings() });
+    let digest = node.fixture.push_blob(b"lost and found").await;
+    node.fixture.registry.store().remove(&digest).unwrap();
+    node.start();
+    node.until("tried", |node| node.durability().trouble.is_some()).await;
+    node.fixture.push_blob(b"lost and found").await;
+    node.until_read_back(&digest).await;
+    node.stop().await;
+}
