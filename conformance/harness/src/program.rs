@@ -132,7 +132,7 @@ impl Running {
                 kill_group(&mut self.child);
                 let status = self.child.wait()?;
                 let (limit, ended) = (self.limit, self.ended(status)?);
-                bail!("`{}` still ran after {limit:?}: {}", ended.line, ended.tail());
+                bail!("it still ran after {limit:?}, with the last lines {}: `{}`", ended.tail(), ended.line);
             }
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -72,6 +72,15 @@ impl Disk {
         self.live.get(&(folder, name.to_owned())).copied()
     }
 
+    /// A path of a file or directory, from the root.
+    pub fn path(&self, inode: Inode) -> Option<PathBuf> {
+        if inode == ROOT {
+            return Some(PathBuf::new());
+        }
+        let ((folder, name), _) = self.live.iter().find(|(_, target)| **target == inode)?;
+        Some(self.path(*folder)?.join(name))
+    }
+
     pub fn file(&mut self, inode: Inode) -> Option<&mut FileData> {
         match self.nodes.get_mut(inode)? {
             Node::File(data) => Some(data),

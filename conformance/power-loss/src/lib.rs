@@ -19,6 +19,7 @@ mod check;
 mod disk;
 mod fate;
 mod file;
+mod interrupted;
 mod lives;
 mod promise;
 mod recording;
@@ -47,7 +48,7 @@ use replay::{Answered, Replay, Syncs};
 /// The index's mark names the boot of the machine. After a power cut that is another one.
 const MARK: &str = "data/index/mark";
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
-/// A recording is repeated if the kill interrupted a call whose outcome strace cannot tell.
+/// A recording is repeated if strace missed an answer that a client has, as happens rarely when the process is killed.
 const ATTEMPTS: usize = 3;
 /// States checked at once.
 const WORKERS: usize = 4;
@@ -105,8 +106,9 @@ impl Gate {
         for attempt in 0.. {
             let folder = work.join(attempt.to_string());
             std::fs::create_dir_all(&folder)?;
-            let recording = recording::record(binary, &folder, seed + 1_000_000 * attempt as u64, plan)?;
+            let mut recording = recording::record(binary, &folder, seed + 1_000_000 * attempt as u64, plan)?;
             ensure!(plan.bulk == 0 || aim::compacted(&recording.trace), "the journal did not compact");
+            interrupted::settle(&mut recording)?;
             let mut replay = start(&recording, Syncs::All);
             let whole = replay.advance(recording.trace.steps.len()).and_then(|()| {
                 let lacks = recording.promises.unrecorded(&replay.answers);

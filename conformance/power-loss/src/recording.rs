@@ -14,6 +14,7 @@ use harness::random::Random;
 use harness::server::{Server, ServerOptions};
 
 use super::bulk;
+use super::interrupted::Remains;
 use super::lives::Lives;
 use super::promise::{Key, Promises};
 use super::trace::{Trace, wrapper};
@@ -42,6 +43,8 @@ pub struct Recording {
     pub plan: Plan,
     pub trace: Trace,
     pub promises: Promises,
+    /// What each life left on the disk, in order.
+    pub remains: Vec<Remains>,
 }
 
 /// Records one run: clients push, the server is killed, collects, and is restarted.
@@ -56,10 +59,12 @@ pub fn record(binary: &Path, folder: &Path, seed: u64, plan: Plan) -> anyhow::Re
     options.log = folder.join("server.log");
     let mut run = Run {
         binary: binary.to_owned(),
+        root: root.clone(),
         options,
         output,
         lives: Lives::default(),
         pids: Vec::new(),
+        remains: Vec::new(),
         random: Random::new(seed),
     };
     let promises = run.all(seed, plan)?;
@@ -72,15 +77,17 @@ pub fn record(binary: &Path, folder: &Path, seed: u64, plan: Plan) -> anyhow::Re
         // The file is large, and its content is in memory now.
         std::fs::remove_file(&path)?;
     }
-    Ok(Recording { root, plan, trace, promises })
+    Ok(Recording { root, plan, trace, promises, remains: run.remains })
 }
 
 struct Run {
     binary: PathBuf,
+    root: PathBuf,
     options: ServerOptions,
     output: PathBuf,
     lives: Lives,
     pids: Vec<u32>,
+    remains: Vec<Remains>,
     random: Random,
 }
 
@@ -112,13 +119,15 @@ impl Run {
         Ok(server)
     }
 
-    fn stop(&self, server: Server, how: Stop) -> anyhow::Result<()> {
+    fn stop(&mut self, server: Server, how: Stop) -> anyhow::Result<()> {
         let pid = server.pid();
         match how {
             Stop::Kill => server.kill()?,
             Stop::Terminate => server.terminate(PATIENCE)?,
         };
-        finished(&self.output.with_extension(pid.to_string()), pid)
+        finished(&self.output.with_extension(pid.to_string()), pid)?;
+        self.remains.push(Remains::of(&self.root)?);
+        Ok(())
     }
 
     /// Runs all workers at once, and ends the server's life in the middle.

@@ -65,6 +65,8 @@ pub struct Replay<'a> {
     descriptors: HashMap<i64, usize>,
     /// The state that unfinished calls found under their descriptor.
     begun: HashMap<usize, Begun>,
+    /// The calls without a result in this life, each with the description that it was made on.
+    pub interrupted: Vec<(usize, Option<usize>)>,
     /// Answers by id.
     pub answers: BTreeMap<String, Answered>,
 }
@@ -81,6 +83,7 @@ impl<'a> Replay<'a> {
             descriptions: Vec::new(),
             descriptors: HashMap::new(),
             begun: HashMap::new(),
+            interrupted: Vec::new(),
             answers: BTreeMap::new(),
         }
     }
@@ -114,6 +117,7 @@ impl<'a> Replay<'a> {
     /// or never will be.
     fn begin_life(&mut self) {
         self.descriptors.clear();
+        self.interrupted.clear();
         for answered in self.answers.values_mut() {
             answered.done = answered.done.min(self.at);
         }
@@ -127,6 +131,9 @@ impl<'a> Replay<'a> {
         let inode = description.and_then(|at| self.descriptions[at].inode);
         let succeeds = call.result.is_some_and(|result| result >= 0);
         let (mut sync, mut opened) = (None, None);
+        if call.result.is_none() {
+            self.interrupted.push((number, description));
+        }
         match call.name.as_str() {
             "fsync" | "fdatasync" => sync = inode.map(|inode| self.disk.begin_sync(inode)),
             "close" => {
@@ -134,7 +141,6 @@ impl<'a> Replay<'a> {
             }
             "openat" | "open" | "creat" if succeeds => opened = self.open(call)?,
             name if succeeds && NAMING.contains(&name) => self.rename_and_the_like(call)?,
-            "mkdir" | "mkdirat" if call.result == Some(-1) => self.made_before(call),
             // The process was killed in it. Its client may still have the bytes, from the end of this life at the
             // latest.
             name if call.result.is_none()
@@ -218,7 +224,7 @@ impl<'a> Replay<'a> {
     }
 
     /// The directory and last name of a path, if it is below the root.
-    fn place(&self, call: &Call, folder: Option<usize>, path: usize) -> anyhow::Result<Option<(Inode, String)>> {
+    pub fn place(&self, call: &Call, folder: Option<usize>, path: usize) -> anyhow::Result<Option<(Inode, String)>> {
         let path = call.text(path)?;
         let from = match folder {
             _ if path.starts_with('/') => None,
@@ -257,6 +263,13 @@ impl<'a> Replay<'a> {
             }
         }
         Ok(inode)
+    }
+
+    /// The file of a description, and where `write` would write.
+    pub fn position(&mut self, description: usize) -> Option<(Inode, usize)> {
+        let Description { inode, offset, append, .. } = self.descriptions[description];
+        let data = self.disk.file(inode?)?;
+        Some((inode?, if append { data.length() } else { offset }))
     }
 
     fn write(&mut self, call: &Call, count: usize, at: Option<usize>, begun: usize) -> anyhow::Result<()> {
@@ -311,17 +324,6 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Handles a directory that exists already. An earlier process may have been killed while creating it, so that its
-    /// call has no result.
-    fn made_before(&mut self, call: &Call) {
-        let (folder, path) = if call.name == "mkdirat" { (Some(0), 1) } else { (None, 0) };
-        if let Ok(Some((folder, name))) = self.place(call, folder, path)
-            && self.disk.child(folder, &name).is_none()
-        {
-            self.disk.make_folder(folder, &name);
-        }
-    }
-
     fn rename_and_the_like(&mut self, call: &Call) -> anyhow::Result<()> {
         match call.name.as_str() {
             "mkdir" | "mkdirat" => {
@@ -357,23 +359,6 @@ impl<'a> Replay<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_folder_that_a_killed_process_made_is_there_for_the_next() {
-        let hex = |text: &str| text.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<Vec<_>>().concat();
-        let mut trace = Trace::default();
-        let killed = format!("10 mkdir(\"{}\", 0700 <unfinished ...>\n10 +++ killed by SIGKILL +++\n", hex("/disk/a"));
-        trace.add_life(killed.as_bytes()).unwrap();
-        let next = format!(
-            "11 mkdir(\"{}\", 0700) = -1 EEXIST (File exists)\n11 mkdir(\"{}\", 0700) = 0\n",
-            hex("/disk/a"),
-            hex("/disk/a/b")
-        );
-        trace.add_life(next.as_bytes()).unwrap();
-        let mut replay = Replay::new(&trace, Path::new("/disk"), Syncs::All);
-        replay.advance(trace.steps.len()).unwrap();
-        assert!(replay.disk.lookup(ROOT, "a/b").is_some());
-    }
 
     /// A client may have an answer whose sending the kill interrupted, and continue from it.
     #[test]

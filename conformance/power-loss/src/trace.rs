@@ -17,7 +17,7 @@ fdatasync,syncfs,sync,accept4,sendto,sendmsg,lseek,copy_file_range,sendfile,spli
 pub struct Call {
     pub name: String,
     pub args: Vec<Arg>,
-    /// `None` if the process was killed in it.
+    /// `None` if the process ended in it.
     pub result: Option<i64>,
 }
 

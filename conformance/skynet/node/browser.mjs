@@ -15,7 +15,9 @@ const esbuild = require("esbuild");
 const puppeteer = require("puppeteer-core");
 const { convertSkylinkToBase32 } = require("skynet-js");
 const say = (line) => console.log(JSON.stringify(line));
-const HOUR = 3_600_000;
+// Longest time for one answer of the browser, and for all rows of a page.
+const ANSWER = 60_000;
+const PAGE = 8 * 60_000;
 // A name for the portal that is not in its settings.
 const STRANGER = "portal.example";
 
@@ -32,6 +34,11 @@ async function bundle(entry) {
     logLevel: "error",
   });
   return result.outputFiles[0].contents;
+}
+
+function within(time, promise, fault) {
+  const late = new Promise((_, fail) => setTimeout(() => fail(new Error(`${fault} within ${time / 1000} s`)), time).unref());
+  return Promise.race([promise, late]);
 }
 
 // The page's own server: an origin other than the portal's.
@@ -59,9 +66,14 @@ async function sdkRows(browser, origin) {
   const page = await browser.newPage();
   page.on("pageerror", (error) => say({ row: "the page throws nothing", ok: false, why: error.message }));
   await page.exposeFunction("say", (line) => say(JSON.parse(line)));
+  let done;
+  const judged = new Promise((resolve) => (done = resolve));
+  await page.exposeFunction("judged", () => done());
   await page.goto(origin);
   await page.waitForFunction(() => window.judge);
-  await page.evaluate((argument) => window.judge(argument), { portal, unique, limits });
+  // The page says when it is done, since one answer may not take as long as all rows.
+  await page.evaluate((argument) => void window.judge(argument).finally(() => window.judged()), { portal, unique, limits });
+  await within(PAGE, judged, "the page did not judge all rows");
   await page.close();
 }
 
@@ -147,14 +159,14 @@ const browser = await puppeteer.launch({
   executablePath: "/usr/bin/chromium",
   // Root has no sandbox to drop into; small containers have a small /dev/shm.
   args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", `--host-resolver-rules=MAP ${STRANGER} 127.0.0.1`],
-  protocolTimeout: HOUR,
+  protocolTimeout: ANSWER,
 });
 try {
   await sdkRows(browser, `http://127.0.0.1:${server.address().port}/`);
   await appRows(browser);
   await typeRows(say, browser, portal, `http://${STRANGER}:${new URL(portal).port}`);
 } finally {
-  await browser.close();
+  await within(ANSWER, browser.close(), "the browser did not end").catch(() => browser.process()?.kill("SIGKILL"));
   server.close();
 }
 say({ done: true });
