@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::OptionalAddress;
 use super::validate::Faults;
-use super::{InvalidListenAddress, ListenAddress};
 
 /// A read-only portal beside the registry, over the same files. It uses the profile of `storage.skynet.profile`. So
 /// content has the same skylinks here as at the portals of a `skynet` backend.
@@ -16,29 +16,6 @@ pub struct Gateway {
     pub url: String,
 }
 
-/// A listening address, or none, written as an empty string.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct OptionalAddress(pub Option<ListenAddress>);
-
-impl TryFrom<String> for OptionalAddress {
-    type Error = InvalidListenAddress;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text.is_empty() {
-            Ok(OptionalAddress(None))
-        } else {
-            text.parse().map(|address| OptionalAddress(Some(address)))
-        }
-    }
-}
-
-impl From<OptionalAddress> for String {
-    fn from(address: OptionalAddress) -> String {
-        address.0.map_or_else(String::new, String::from)
-    }
-}
-
 impl Gateway {
     pub(super) fn validate(&self, faults: &mut Faults) {
         faults.url("gateway.url", &self.url);
@@ -48,16 +25,6 @@ impl Gateway {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_empty_address_is_none() {
-        let of = |text: &str| OptionalAddress::try_from(text.to_owned());
-        assert_eq!(of("").unwrap().0, None);
-        let address = of("127.0.0.1:9981").unwrap();
-        assert_eq!(String::from(address), "127.0.0.1:9981");
-        assert_eq!(String::from(OptionalAddress::default()), "");
-        assert!(of("9981").is_err());
-    }
 
     #[test]
     fn a_url_is_written_as_it_is_answered() {
