@@ -28,6 +28,7 @@ pub use client::{InvalidNetwork, Network, TrustedProxies, client_network};
 pub use conditions::{EntityTag, EntityTags, entity_tags, precondition, range_applies};
 pub use idle::{IdleTimeout, IdleTimeoutError};
 pub use multipart::{Multipart, Piece};
+pub use origin::Scheme;
 pub use pace::Pace;
 pub use pool::{Holder, PERMIT_PATIENCE, Permit, Pool, UsedUp};
 pub use query::Query;

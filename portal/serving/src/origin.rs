@@ -1,5 +1,6 @@
 //! The URL that a client used, which behind a proxy is not the server's own.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use http::header::HOST;
@@ -7,27 +8,46 @@ use http::{HeaderMap, Uri};
 
 use crate::{TrustedProxies, forwarded};
 
+/// The scheme of a connection. Requests carry it as an extension.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP.
+    #[default]
+    Http,
+    /// HTTP over TLS, which ends at this server.
+    Https,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        })
+    }
+}
+
 /// Longest host name with its port, in bytes.
 const MAX_HOST: usize = 262;
 
 impl TrustedProxies {
     /// Scheme and host that the client of a request used, such as `https://registry.example`, without a path. A trusted
-    /// peer tells them by `X-Forwarded-Proto`, `-Host` and `-Port`, or by `Forwarded`. Otherwise they are `http` and
-    /// the request's own host. `None` if there is no host that is valid in a URL.
-    pub fn origin(&self, peer: IpAddr, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    /// peer tells them by `X-Forwarded-Proto`, `-Host` and `-Port`, or by `Forwarded`. Otherwise they are the scheme of
+    /// the connection and the request's own host. `None` if there is no host that is valid in a URL.
+    pub fn origin(&self, peer: IpAddr, own: Scheme, uri: &Uri, headers: &HeaderMap) -> Option<String> {
         let said = if self.trust(peer) {
             forwarded::origin(headers, |hop| self.trust(hop))
         } else {
             forwarded::Origin::default()
         };
         let scheme = said.proto.filter(|proto| matches!(proto.as_str(), "http" | "https"));
-        let scheme = scheme.unwrap_or_else(|| "http".to_owned());
-        let own = || match uri.authority() {
+        let scheme = scheme.unwrap_or_else(|| own.to_string());
+        let own_host = || match uri.authority() {
             // HTTP/2 has the host in the URI.
             Some(authority) => Some(authority.as_str().to_owned()),
             None => headers.get(HOST)?.to_str().ok().map(str::to_owned),
         };
-        let mut host = said.host.filter(|host| is_host(host)).or_else(own).filter(|host| is_host(host))?;
+        let mut host = said.host.filter(|host| is_host(host)).or_else(own_host).filter(|host| is_host(host))?;
         // A client treats `example.org:443` and `example.org` as different hosts, and sends no credentials to the
         // former.
         let default = if scheme == "https" { 443 } else { 80 };
@@ -56,12 +76,16 @@ mod tests {
     use super::*;
 
     fn origin(peer: &str, lines: &[(&str, &str)]) -> Option<String> {
+        origin_over(Scheme::Http, peer, lines)
+    }
+
+    fn origin_over(scheme: Scheme, peer: &str, lines: &[(&str, &str)]) -> Option<String> {
         let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
         let headers = lines
             .iter()
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap()))
             .collect();
-        proxies.origin(peer.parse().unwrap(), &Uri::from_static("/v2/"), &headers)
+        proxies.origin(peer.parse().unwrap(), scheme, &Uri::from_static("/v2/"), &headers)
     }
 
     #[test]
@@ -70,6 +94,14 @@ mod tests {
         assert_eq!(origin("192.0.2.1", &lies).as_deref(), Some("http://a:5000"));
         assert_eq!(origin("192.0.2.1", &[]), None);
         assert_eq!(origin("192.0.2.1", &[("host", "a/b")]), None);
+    }
+
+    #[test]
+    fn the_connection_has_a_scheme_that_only_a_trusted_proxy_replaces() {
+        let lines = [("host", "a:5000"), ("x-forwarded-proto", "http")];
+        assert_eq!(origin_over(Scheme::Https, "192.0.2.1", &lines).as_deref(), Some("https://a:5000"));
+        assert_eq!(origin_over(Scheme::Https, "10.0.0.1", &lines[..1]).as_deref(), Some("https://a:5000"));
+        assert_eq!(origin_over(Scheme::Https, "10.0.0.1", &lines).as_deref(), Some("http://a:5000"));
     }
 
     #[test]
@@ -101,7 +133,8 @@ mod tests {
     #[test]
     fn http2_has_the_host_in_the_uri() {
         let uri = Uri::from_static("http://a.example:5000/v2/");
-        let found = TrustedProxies::default().origin("192.0.2.1".parse().unwrap(), &uri, &HeaderMap::new());
+        let peer = "192.0.2.1".parse().unwrap();
+        let found = TrustedProxies::default().origin(peer, Scheme::Http, &uri, &HeaderMap::new());
         assert_eq!(found.as_deref(), Some("http://a.example:5000"));
     }
 

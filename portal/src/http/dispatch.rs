@@ -12,8 +12,8 @@ use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serving::metrics::RequestLabels;
 use serving::{
-    CLIENT_LEFT, Holder, Pending, Query, REQUEST_ID, RequestBody, Sent, inbound_request_id, is_local_program, loggable,
-    loggable_method, on_end,
+    CLIENT_LEFT, Holder, Pending, Query, REQUEST_ID, RequestBody, Scheme, Sent, inbound_request_id, is_local_program,
+    loggable, loggable_method, on_end,
 };
 use skynet_formats::GATEWAY_HEADER;
 
@@ -54,8 +54,9 @@ pub(super) async fn dispatch(State(portal): State<Arc<Portal>>, request: http::R
     let raw_query = head.uri.query().map(str::to_owned);
     let query = Query::parse(raw_query.as_deref());
     let holder = client.map_or(Holder::SHARED, |client| Holder::of(client, proxies));
+    let scheme = head.extensions.get::<Scheme>().copied().unwrap_or_default();
     let (method, headers) = (head.method, head.headers);
-    let request = Request { client, holder, method, headers, query, is_local_program, raw_query };
+    let request = Request { client, holder, scheme, method, headers, query, is_local_program, raw_query };
     let route = Route::at(request.host(), &portal.options.hostname, path);
     let label = route.as_ref().map_or("none", Route::label);
     let is_probe = matches!(route, Some(Route::Live));
@@ -236,6 +237,7 @@ struct Line {
     id: String,
     client: Option<IpAddr>,
     user_agent: Option<String>,
+    scheme: Scheme,
     method: String,
     path: String,
     route: &'static str,
@@ -256,6 +258,7 @@ impl Line {
             id: id.to_owned(),
             client: request.client,
             user_agent: user_agent.map(|value| loggable(value.as_bytes(), MAX_LOGGED_AGENT)),
+            scheme: request.scheme,
             method: loggable_method(&request.method),
             path: loggable(path.as_bytes(), MAX_LOGGED_PATH),
             route,
@@ -275,7 +278,8 @@ impl Line {
         tracing::info!(
             target: "portal::access",
             { request.id = self.id, client = self.client.map(tracing::field::display), user_agent = self.user_agent,
-            method = self.method, route = self.route, path = self.path, status = answer.map(|answer| answer.status),
+            tls = (self.scheme == Scheme::Https).then_some(true), method = self.method, route = self.route,
+            path = self.path, status = answer.map(|answer| answer.status),
             received_bytes = answer.map(|answer| answer.received), sent_bytes = sent.bytes,
             duration_ms = self.began.elapsed().as_millis() as u64,
             skylink = answer.and_then(|answer| answer.skylink.as_deref()), cut = (!sent.complete).then_some(true) },

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use axum::body::Body;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use serving::{Holder, Query};
+use serving::{Holder, Query, Scheme};
 
 use super::error::HttpError;
 use crate::PortalOptions;
@@ -21,6 +21,7 @@ pub(crate) struct Request {
     pub(crate) client: Option<IpAddr>,
     /// The holder of its permits.
     pub(crate) holder: Holder,
+    pub(crate) scheme: Scheme,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
@@ -64,7 +65,7 @@ impl Request {
             Some((_, rest)) if rest.split(':').next() == Some(options.hostname.as_str()) => rest,
             _ => host,
         };
-        format!("http://{portal}")
+        format!("{}://{portal}", self.scheme)
     }
 }
 

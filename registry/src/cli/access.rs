@@ -84,7 +84,8 @@ pub(super) fn local_host(address: SocketAddr) -> String {
 pub(super) fn greet(config: &Config, access: &Access) {
     let everybody = access.everybody();
     print(&format!("without login:  {}", everybody.words()));
-    let is_open = !config.server.listen.0.ip().is_loopback() && config.server.trusted_proxies.is_empty();
+    let is_reachable = config.server.plain_addresses().iter().any(|address| !address.ip().is_loopback());
+    let is_open = is_reachable && config.server.trusted_proxies.is_empty();
     if access.asks_for_logins() && is_open && !config.server.url.starts_with("https://") {
         tracing::warn!("passwords reach this node unencrypted, unless a proxy in front of it adds TLS");
     }

@@ -89,14 +89,8 @@ impl AttachedPortal {
         let upkeep = tokio::spawn(Arc::clone(&portal).keep_up(stop.clone()));
         let limits = server::Limits::from(&config.server);
         let router = portal::http::router(portal);
-        let serving = tokio::spawn(server::run(
-            listener,
-            router,
-            limits,
-            server::HeadLog::of_portal(config),
-            Arc::new(Metrics::new()),
-            stop.clone(),
-        ));
+        let (log, metrics) = (server::HeadLog::of_portal(config), Arc::new(Metrics::new()));
+        let serving = tokio::spawn(server::run(listener, None, router, limits, log, metrics, stop.clone()));
         Ok(Some(AttachedPortal { address, stop: stop.drop_guard(), serving, upkeep, data }))
     }
 

@@ -14,6 +14,7 @@ use super::print;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::server;
+use crate::tls::Tls;
 
 /// Binds the gateway's address, if one is configured.
 pub(super) async fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
@@ -25,6 +26,7 @@ pub(super) async fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>>
 /// A running gateway.
 #[derive(Debug)]
 pub(super) struct GatewayServer {
+    scheme: &'static str,
     address: SocketAddr,
     serving: JoinHandle<()>,
     following: JoinHandle<()>,
@@ -35,6 +37,7 @@ pub(super) async fn start(
     config: &Config,
     node: &Node,
     listener: TcpListener,
+    tls: Option<Tls>,
     stop: &CancellationToken,
 ) -> anyhow::Result<GatewayServer> {
     let profile = config.storage.skynet.profile.parse().context("[storage.skynet] profile")?;
@@ -50,26 +53,21 @@ pub(super) async fn start(
     );
     let address = listener.local_addr()?;
     options.trusted_proxies = config.server.trusted();
-    options.pages = config.server.pages(address, &config.gateway.url, &[]);
+    options.pages = config.server.pages(&[address], &config.gateway.url, &[]);
     options.access_log = config.log.access;
     let router = portal::http::router(Arc::new(Portal::gateway(gateway.source(), options)));
     let limits = server::Limits::from(&config.server);
-    let serving = tokio::spawn(server::run(
-        listener,
-        router,
-        limits,
-        server::HeadLog::of_portal(config),
-        Arc::clone(&node.metrics),
-        stop.clone(),
-    ));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let (log, metrics) = (server::HeadLog::of_portal(config), Arc::clone(&node.metrics));
+    let serving = tokio::spawn(server::run(listener, tls, router, limits, log, metrics, stop.clone()));
     let following = tokio::spawn(gateway.follow(stop.clone()));
-    Ok(GatewayServer { address, serving, following })
+    Ok(GatewayServer { scheme, address, serving, following })
 }
 
 impl GatewayServer {
     /// Prints the gateway's address.
     pub(super) fn greet(&self) {
-        print(&format!("gateway:        http://{}/SKYLINK", self.address));
+        print(&format!("gateway:        {}://{}/SKYLINK", self.scheme, self.address));
     }
 
     /// After a stop, waits until both parts have ended.

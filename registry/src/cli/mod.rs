@@ -18,6 +18,7 @@ mod process;
 mod render;
 mod running;
 mod serve;
+mod tls;
 mod r#try;
 mod upkeep;
 mod user;

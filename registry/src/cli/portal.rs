@@ -8,7 +8,7 @@ use portal::{ApiKeys, PeerKey, Portal, PortalOptions};
 use serving::{PERMIT_PATIENCE, WebPages};
 use tokio::net::TcpListener;
 
-use super::{print, process};
+use super::{print, process, tls};
 use crate::config::{Config, Loaded, Secret};
 use crate::data_dir::{DataDir, Kind};
 use crate::server;
@@ -26,24 +26,23 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen.0).await;
     let listener = listener.with_context(|| format!("listen on {} (--listen takes another address)", listen.0))?;
     let address = listener.local_addr()?;
+    // The portal counts its own requests. These metrics count connections.
+    let metrics = Arc::new(Metrics::new());
+    let tls = tls::load(&config, &config.portal.url, &metrics)?;
     let stop = server::signal::shutdown_token(process::stop_deadline(&config))?;
     let data = DataDir::open(&config.portal.data, Kind::Portal)?;
     let (path, options) = (data.path().to_owned(), options(&config));
     let opening = tokio::task::spawn_blocking(move || Portal::open(&path, options));
     let portal = Arc::new(opening.await.context("opening the portal panicked")??);
-    greet(address, &data)?;
-    // The portal counts its own requests. These metrics count connections.
+    greet(if tls.is_some() { "https" } else { "http" }, address, &data)?;
     let limits = server::Limits::from(&config.server);
     let upkeep = tokio::spawn(Arc::clone(&portal).keep_up(stop.clone()));
-    server::run(
-        listener,
-        portal::http::router(portal),
-        limits,
-        server::HeadLog::of_portal(&config),
-        Arc::new(Metrics::new()),
-        stop,
-    )
-    .await;
+    let tls = tls.map(|(tls, watch)| {
+        tokio::spawn(watch.keep_up(stop.clone()));
+        tls
+    });
+    let log = server::HeadLog::of_portal(&config);
+    server::run(listener, tls, portal::http::router(portal), limits, log, metrics, stop).await;
     upkeep.await.context("the portal's upkeep panicked")?;
     tracing::info!("stopped");
     Ok(())
@@ -82,15 +81,15 @@ pub(super) fn options(config: &Config) -> PortalOptions {
 /// Each skylink has its own subdomain of the portal.
 fn pages(config: &Config) -> WebPages {
     let Config { server, portal, .. } = config;
-    server.pages(portal.listen.0, &portal.url, &[portal.hostname.clone(), format!("*.{}", portal.hostname)])
+    server.pages(&[portal.listen.0], &portal.url, &[portal.hostname.clone(), format!("*.{}", portal.hostname)])
 }
 
 /// Prints the address and the first steps.
-fn greet(address: SocketAddr, data: &DataDir) -> anyhow::Result<()> {
+fn greet(scheme: &str, address: SocketAddr, data: &DataDir) -> anyhow::Result<()> {
     let host =
         if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
-    print(&format!("Skyberth {} portal is ready at http://{host}", super::VERSION));
+    print(&format!("Skyberth {} portal is ready at {scheme}://{host}", super::VERSION));
     print(&format!("data directory: {}", data.path().canonicalize()?.display()));
-    print(&format!("upload with:    curl -F file=@FILE http://{host}/skynet/skyfile"));
+    print(&format!("upload with:    curl -F file=@FILE {scheme}://{host}/skynet/skyfile"));
     Ok(())
 }

@@ -57,7 +57,8 @@ pub(super) fn run(
 }
 
 fn runtime(config: &mut Config) -> anyhow::Result<Runtime> {
-    let beside = u64::from(config.portal.attached) + u64::from(config.gateway.listen.0.is_some());
+    let second = [config.gateway.listen.0, config.server.plain_listen.0].into_iter().flatten().count() as u64;
+    let beside = u64::from(config.portal.attached) + second;
     if let Err(error) = descriptors::fit(&mut config.server, 1 + beside) {
         tracing::warn!(%error, "cannot raise the limit of descriptors");
     }

@@ -2,9 +2,9 @@
 //!
 //! The steps of a start:
 //!
-//! 1. All addresses are bound, so that an address in use ends the start before anything is created. From here on the
-//!    attached portal's URL is known, and the node is opened with it.
-//! 2. The registry's address is served. Opening may take minutes if the index must be rebuilt, and health checks want
+//! 1. All addresses are bound, so that an address in use ends the start before anything is created. So does a certificate
+//!    that cannot be used. From here on the attached portal's URL is known, and the node is opened with it.
+//! 2. The registry's addresses are served. Opening may take minutes if the index must be rebuilt, and health checks want
 //!    an answer meanwhile.
 //! 3. The node is opened. All later steps need it.
 //! 4. The gateway starts before the backend is checked: a backend that is this very gateway is detected then.
@@ -43,13 +43,14 @@ use tokio_util::task::TaskTracker;
 use super::attached::{self, AttachedPortal, Attachment};
 use super::gateway::{self, GatewayServer};
 use super::node::{Beside, Node};
-use super::{access, backend, print, process, upkeep};
+use super::{access, backend, print, process, tls, upkeep};
 use crate::access::Access;
 use crate::config::Config;
 use crate::http::{Door, HttpOptions, Locations, router};
 use crate::placement::Remote;
 use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Tls;
 use crate::{admin, data_dir, placement, server};
 
 /// All parts of a node's process. Some are absent while it starts and stops.
@@ -60,7 +61,8 @@ pub(super) struct Running {
     door: Door,
     /// Cancelled when nothing new may begin.
     stop: CancellationToken,
-    connections: Option<JoinHandle<()>>,
+    /// The servers of the registry's addresses.
+    connections: Vec<JoinHandle<()>>,
     node: Option<Arc<Node>>,
     gateway: Option<GatewayServer>,
     attached: Option<AttachedPortal>,
@@ -74,6 +76,8 @@ pub(super) struct Running {
 struct Sockets {
     registry: TcpListener,
     address: SocketAddr,
+    /// The registry's second address, without TLS.
+    plain: Option<TcpListener>,
     gateway: Option<TcpListener>,
     attached: Option<Attachment>,
 }
@@ -84,8 +88,12 @@ impl Sockets {
         let registry = TcpListener::bind(listen).await;
         let registry = registry.with_context(|| format!("listen on {listen} (--listen takes another address)"))?;
         let address = registry.local_addr()?;
+        let plain = match config.server.plain_listen.0 {
+            Some(listen) => Some(TcpListener::bind(listen.0).await.with_context(|| format!("listen on {listen}"))?),
+            None => None,
+        };
         let gateway = gateway::bind(config).await?;
-        Ok(Sockets { registry, address, gateway, attached: Attachment::listen(config).await? })
+        Ok(Sockets { registry, address, plain, gateway, attached: Attachment::listen(config).await? })
     }
 }
 
@@ -94,19 +102,25 @@ impl Running {
     /// stopped.
     pub(super) async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let sockets = Sockets::bind(&config).await?;
+        let metrics = Arc::new(Metrics::new());
+        let tls = tls::load(&config, &config.server.url, &metrics)?;
         let mut running = Running {
             config,
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             door: Door::default(),
             stop,
-            connections: None,
+            connections: Vec::new(),
             node: None,
             gateway: None,
             attached: None,
             placement_task: None,
             tasks: TaskTracker::new(),
         };
-        let Err(error) = running.start_on(sockets).await else { return Ok(running) };
+        let tls = tls.map(|(tls, watch)| {
+            running.tasks.spawn(watch.keep_up(running.stop.clone()));
+            tls
+        });
+        let Err(error) = running.start_on(sockets, tls).await else { return Ok(running) };
         // No signal was sent, whose deadline would apply to this stop too.
         let _deadline = server::signal::end_within(process::stop_deadline(&running.config));
         if let Err(another) = running.stop().await {
@@ -116,12 +130,15 @@ impl Running {
     }
 
     /// The steps of a start, as above.
-    async fn start_on(&mut self, sockets: Sockets) -> anyhow::Result<()> {
-        let Sockets { registry, address, gateway, attached } = sockets;
-        self.serve(registry);
+    async fn start_on(&mut self, sockets: Sockets, tls: Option<Tls>) -> anyhow::Result<()> {
+        let Sockets { registry, address, plain, gateway, attached } = sockets;
+        self.serve(registry, tls.clone().map(|tls| tls::of_registry(tls, &self.config.server)));
+        if let Some(plain) = plain {
+            self.serve(plain, None);
+        }
         let node = self.open(Beside::of_running(&self.config, attached.as_ref())).await?;
         if let Some(listener) = gateway {
-            self.gateway = Some(gateway::start(&self.config, &node, listener, &self.stop).await?);
+            self.gateway = Some(gateway::start(&self.config, &node, listener, tls, &self.stop).await?);
         }
         self.attached = AttachedPortal::start(attached, &self.config, &node).await.context("the attached portal")?;
         if let Some(backend) = &node.backend {
@@ -132,11 +149,12 @@ impl Running {
         self.open_door(&node, access, address)
     }
 
-    fn serve(&mut self, listener: TcpListener) {
+    fn serve(&mut self, listener: TcpListener, tls: Option<Tls>) {
         let limits = server::Limits::from(&self.config.server);
         let (router, log, metrics) =
             (router(self.door.clone()), server::HeadLog::from(&self.config), Arc::clone(&self.metrics));
-        self.connections = Some(tokio::spawn(server::run(listener, router, limits, log, metrics, self.stop.clone())));
+        let serving = server::run(listener, tls, router, limits, log, metrics, self.stop.clone());
+        self.connections.push(tokio::spawn(serving));
     }
 
     /// Opens the node. A rebuild of the index cannot be interrupted: a stop waits for it, and a second signal ends the
@@ -168,10 +186,10 @@ impl Running {
             trusted_proxies: self.config.server.trusted(),
             access_log: self.config.log.access,
             locations: Locations::from(&self.config.server),
-            pages: self.config.server.pages(self.config.server.listen.0, &self.config.server.url, &[]),
+            pages: self.config.server.pages(&self.config.server.addresses(), &self.config.server.url, &[]),
         };
         self.door.open(Arc::clone(&node.registry), Arc::clone(&access), Arc::clone(&node.metrics), options);
-        greet(&access::host(&self.config, address), address, node)?;
+        greet(&self.config, address, node)?;
         access::greet(&self.config, &access);
         if let Some(gateway) = &self.gateway {
             gateway.greet();
@@ -191,7 +209,7 @@ impl Running {
         tasks.close();
         tasks.wait().await;
         let mut result = Ok(());
-        if let Some(connections) = connections {
+        for connections in connections {
             result = result.and(connections.await.context("the server panicked"));
         }
         if let Some(gateway) = gateway {
@@ -251,10 +269,11 @@ impl PlacementTask {
 }
 
 /// Prints the address and the first steps.
-fn greet(host: &str, address: SocketAddr, node: &Node) -> anyhow::Result<()> {
+fn greet(config: &Config, address: SocketAddr, node: &Node) -> anyhow::Result<()> {
     let data = node.data.path().canonicalize()?;
-    let local = access::local_host(address);
-    print(&format!("Skyberth {} is ready at http://{local}", super::VERSION));
+    let scheme = if config.server.tls.files().is_some() { "https" } else { "http" };
+    let (local, host) = (access::local_host(address), access::host(config, address));
+    print(&format!("Skyberth {} is ready at {scheme}://{local}", super::VERSION));
     print(&format!("data directory: {}", data.display()));
     print(&format!("push with:      docker tag IMAGE {host}/IMAGE && docker push {host}/IMAGE"));
     Ok(())

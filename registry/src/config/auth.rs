@@ -114,8 +114,8 @@ impl Config {
     /// True if others than this machine may reach the node: one of its listeners or its URL is not on a loopback address, or
     /// there is a proxy in front.
     pub fn is_public(&self) -> bool {
-        let listeners =
-            [Some(self.server.listen), self.gateway.listen.0, self.portal.attached.then_some(self.portal.listen)];
+        let portal = self.portal.attached.then_some(self.portal.listen);
+        let listeners = [Some(self.server.listen), self.server.plain_listen.0, self.gateway.listen.0, portal];
         let is_open = listeners.iter().flatten().any(|listen| !listen.0.ip().is_loopback());
         is_open || !self.server.trusted_proxies.is_empty() || !is_local_url(&self.server.url)
     }

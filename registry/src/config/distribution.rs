@@ -18,11 +18,13 @@ pub(super) enum Meaning {
 }
 
 /// Variables that set a key of ours.
-const KEYS: [(&str, &str); 12] = [
+const KEYS: [(&str, &str); 14] = [
     ("REGISTRY_AUTH_HTPASSWD_PATH", "auth.htpasswd"),
     ("REGISTRY_HTTP_ADDR", "server.listen"),
     ("REGISTRY_HTTP_HOST", "server.url"),
     ("REGISTRY_HTTP_RELATIVEURLS", "server.locations"),
+    ("REGISTRY_HTTP_TLS_CERTIFICATE", "server.tls.certificate"),
+    ("REGISTRY_HTTP_TLS_KEY", "server.tls.key"),
     ("REGISTRY_HTTP_DRAINTIMEOUT", "server.shutdown_grace"),
     ("REGISTRY_STORAGE", "storage.backend"),
     ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "storage.data"),
@@ -46,7 +48,7 @@ const NO_EFFECT: [(&str, &str); 5] = [
 /// something else, than the operator believes.
 const REFUSED: [(&str, &str); 4] = [
     ("REGISTRY_AUTH", "asks for logins of another kind; only htpasswd is in this build"),
-    ("REGISTRY_HTTP_TLS", "asks for TLS, which is not in this build; unset it to serve plain HTTP"),
+    ("REGISTRY_HTTP_TLS", "asks for a kind of TLS that is not in this build; server.tls has what there is"),
     ("REGISTRY_STORAGE_MAINTENANCE_READONLY", "asks for a read-only registry, which is not in this build"),
     (
         "REGISTRY_PROXY",
@@ -71,6 +73,9 @@ pub(super) fn meaning(name: &str, text: &str) -> Meaning {
     }
     if let Some(reason) = entry(&NO_EFFECT) {
         return Meaning::NoEffect(reason);
+    }
+    if name == "REGISTRY_HTTP_TLS_MINIMUMTLS" && ["tls1.0", "tls1.1", "tls1.2"].contains(&text) {
+        return Meaning::NoEffect("the oldest version here is TLS 1.2");
     }
     let family = |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
     REFUSED.iter().find(|(prefix, _)| family(prefix)).map_or(Meaning::Unknown, |(_, why)| Meaning::Refused(why))
@@ -115,11 +120,15 @@ mod tests {
             "REGISTRY_AUTH",
             "REGISTRY_AUTH_TOKEN_REALM",
             "REGISTRY_AUTH_SILLY_REALM",
-            "REGISTRY_HTTP_TLS_CERTIFICATE",
+            "REGISTRY_HTTP_TLS_CLIENTCAS",
+            "REGISTRY_HTTP_TLS_CIPHERSUITES",
+            "REGISTRY_HTTP_TLS_MINIMUMTLS",
             "REGISTRY_PROXY_REMOTEURL",
         ] {
             assert!(matches!(meaning(name, "x"), Meaning::Refused(_)), "{name}");
         }
+        assert!(matches!(meaning("REGISTRY_HTTP_TLS_MINIMUMTLS", "tls1.3"), Meaning::Refused(_)));
+        assert!(matches!(meaning("REGISTRY_HTTP_TLS_MINIMUMTLS", "tls1.2"), Meaning::NoEffect(_)));
         assert_eq!(meaning("REGISTRY_AUTHOR", "x"), Meaning::Unknown);
     }
 

@@ -26,6 +26,7 @@ mod source;
 mod storage;
 mod telemetry;
 mod time_span;
+mod tls;
 mod validate;
 
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use source::Source;
 pub use storage::{Acknowledge, Backend, Storage, UnknownBackend};
 pub use telemetry::{Log, LogFormat, Metrics};
 pub use time_span::{InvalidTimeSpan, TimeSpan};
+pub use tls::Tls;
 pub use validate::Fault;
 
 use source::Override;

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serving::{Network, TrustedProxies, WebPages};
 
 use super::validate::Faults;
-use super::{ByteSize, ListenAddress, RunAs, TimeSpan};
+use super::{ByteSize, ListenAddress, OptionalAddress, RunAs, TimeSpan, Tls};
 
 /// The listening address, and the limits of its connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,11 @@ use super::{ByteSize, ListenAddress, RunAs, TimeSpan};
 pub struct Server {
     /// Address and port to listen on; `:5000` is every IPv4 interface.
     pub listen: ListenAddress,
+    /// Address and port of a second listener, which always speaks plain HTTP: for a proxy or health checks beside TLS.
+    /// Empty: there is none.
+    pub plain_listen: OptionalAddress,
+    /// The certificate of the listeners.
+    pub tls: Tls,
     /// Connections open at once on each listener. Each takes two descriptors, and up to 0.2 MiB of memory while its
     /// client reads nothing. [One client](explanation/shares.md) has half of them at most. Health checks have 16 more.
     ///
@@ -59,6 +65,8 @@ impl Default for Server {
     fn default() -> Self {
         Server {
             listen: ListenAddress::local(5000),
+            plain_listen: OptionalAddress::default(),
+            tls: Tls::default(),
             max_connections: 1024,
             header_timeout: TimeSpan::from_secs(15),
             keep_alive_timeout: TimeSpan::from_secs(75),
@@ -84,9 +92,28 @@ impl Server {
         TrustedProxies::new(self.trusted_proxies.clone())
     }
 
-    /// The rules for web pages on a listener with this address, URL and names.
-    pub fn pages(&self, listen: SocketAddr, url: &str, names: &[String]) -> WebPages {
-        let is_private = listen.ip().is_loopback() && self.trusted_proxies.is_empty();
+    /// The addresses of the registry.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        std::iter::once(self.listen).chain(self.plain_listen.0).map(|address| address.0).collect()
+    }
+
+    /// The addresses of the registry at which passwords travel in the clear.
+    pub fn plain_addresses(&self) -> Vec<SocketAddr> {
+        let plain = self.tls.files().is_none().then_some(self.listen);
+        plain.into_iter().chain(self.plain_listen.0).map(|address| address.0).collect()
+    }
+
+    /// `Strict-Transport-Security` for the registry's own TLS: only if the operator says that its name is reached by https.
+    pub fn strict_transport(&self) -> Option<String> {
+        let url = Url::parse(&self.url).ok().filter(|url| url.scheme() == "https")?;
+        let name = url.domain().filter(|name| *name != "localhost" && !name.ends_with(".localhost"));
+        let seconds = self.tls.hsts.duration().as_secs();
+        name.filter(|_| seconds > 0).map(|_| format!("max-age={seconds}"))
+    }
+
+    /// The rules for web pages on listeners with these addresses, this URL and these names.
+    pub fn pages(&self, listen: &[SocketAddr], url: &str, names: &[String]) -> WebPages {
+        let is_private = listen.iter().all(|address| address.ip().is_loopback()) && self.trusted_proxies.is_empty();
         let is_checked = is_private || !self.hosts.is_empty();
         WebPages {
             names: is_checked.then(|| [self.hosts.as_slice(), names].concat()),
@@ -97,6 +124,7 @@ impl Server {
 
     pub(super) fn validate(&self, faults: &mut Faults) {
         faults.url("server.url", &self.url);
+        self.tls.validate(faults);
         if !self.hosts.iter().all(|host| is_host_pattern(host)) {
             faults.add("server.hosts", "write host names in lower case, without port, such as registry.example");
         }
@@ -141,17 +169,33 @@ mod tests {
 
     #[test]
     fn names_are_checked_on_loopback_and_where_they_are_given() {
-        let names = |server: &Server, listen: &str| server.pages(listen.parse().unwrap(), "", &["a".to_owned()]).names;
+        let names = |server: &Server, listen: &str| {
+            let listen: Vec<_> = listen.split(' ').map(|address| address.parse().unwrap()).collect();
+            server.pages(&listen, "", &["a".to_owned()]).names
+        };
         let plain = Server::default();
         assert_eq!(names(&plain, "127.0.0.1:5000"), Some(vec!["a".to_owned()]));
         assert_eq!(names(&plain, "[::1]:5000"), Some(vec!["a".to_owned()]));
         assert_eq!(names(&plain, "0.0.0.0:5000"), None);
+        assert_eq!(names(&plain, "127.0.0.1:5000 0.0.0.0:5001"), None, "a second listener is public");
         let proxied = Server { trusted_proxies: vec!["127.0.0.1".parse().unwrap()], ..Server::default() };
         assert_eq!(names(&proxied, "127.0.0.1:5000"), None);
         let named = Server { hosts: vec!["b".to_owned()], ..proxied };
         for listen in ["127.0.0.1:5000", "0.0.0.0:5000"] {
             assert_eq!(names(&named, listen), Some(vec!["b".to_owned(), "a".to_owned()]), "{listen}");
         }
+    }
+
+    #[test]
+    fn browsers_are_bound_to_https_only_for_a_name_that_the_operator_gave() {
+        let promise = |url: &str| Server { url: url.to_owned(), ..Server::default() }.strict_transport();
+        assert_eq!(promise("https://registry.example:5443/a").as_deref(), Some("max-age=15552000"));
+        for url in ["", "http://registry.example", "https://localhost", "https://a.localhost:1", "https://192.0.2.1"] {
+            assert_eq!(promise(url), None, "{url}");
+        }
+        let off = Tls { hsts: TimeSpan::ZERO, ..Tls::default() };
+        let server = Server { url: "https://registry.example".to_owned(), tls: off, ..Server::default() };
+        assert_eq!(server.strict_transport(), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::body::Body;
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, Method, Response};
-use serving::{Sent, loggable, loggable_method, on_end};
+use serving::{Scheme, Sent, loggable, loggable_method, on_end};
 
 use super::headers::{DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID};
 use super::route::{Route, RouteError};
@@ -23,6 +23,7 @@ pub(super) struct Line {
     pub(super) user_agent: String,
     pub(super) route: &'static str,
     pub(super) path: String,
+    pub(super) scheme: Scheme,
     pub(super) began: Instant,
 }
 
@@ -72,10 +73,10 @@ impl Line {
         tracing::info!(
             target: "skyberth::access",
             { request.id = %self.caller.request, client = %self.caller.address,
-            user = user.map(tracing::field::display), user_agent = self.user_agent, method,
-            route = self.route, path = self.path, status = answer.map(|answer| answer.status),
-            received_bytes = answer.map(|answer| answer.received), sent_bytes = sent.bytes,
-            duration_ms = self.began.elapsed().as_millis() as u64,
+            user = user.map(tracing::field::display), user_agent = self.user_agent,
+            tls = (self.scheme == Scheme::Https).then_some(true), method, route = self.route, path = self.path,
+            status = answer.map(|answer| answer.status), received_bytes = answer.map(|answer| answer.received),
+            sent_bytes = sent.bytes, duration_ms = self.began.elapsed().as_millis() as u64,
             upload.id = answer.and_then(|answer| answer.upload.as_deref()),
             digest = answer.and_then(|answer| answer.digest.as_deref()), cut = (!sent.complete).then_some(true) },
             "request"

@@ -47,7 +47,7 @@ fn origin(app: &App, request: &Request) -> Option<String> {
     if let Locations::Fixed(url) = &app.options.locations {
         return Some(url.clone());
     }
-    let origin = app.options.trusted_proxies.origin(request.peer, &request.uri, &request.headers)?;
+    let origin = app.options.trusted_proxies.origin(request.peer, request.scheme, &request.uri, &request.headers)?;
     match origin.strip_prefix("http://") {
         Some(host) if says_https(&request.headers) => Some(format!("https://{host}")),
         _ => Some(origin),

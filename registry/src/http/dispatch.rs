@@ -10,7 +10,7 @@ use http::header::EXPECT;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use serving::metrics::RequestLabels;
 use serving::{
-    CLIENT_LEFT, ForeignRequest, Holder, Pending, REQUEST_ID, RequestBody, inbound_request_id, loggable_method,
+    CLIENT_LEFT, ForeignRequest, Holder, Pending, REQUEST_ID, RequestBody, Scheme, inbound_request_id, loggable_method,
 };
 
 use super::access_log::{self, Line};
@@ -34,20 +34,25 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     let began = Instant::now();
     let (head, body) = request.into_parts();
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map_or(NO_PEER, |info| info.0.ip());
+    let scheme = head.extensions.get::<Scheme>().copied().unwrap_or_default();
     let caller = caller(app, peer, &head.headers);
     let method = head.method;
     let route = Route::parse(head.uri.path());
     let label = route.as_ref().map_or("none", Route::label);
     let expects_continue = head.headers.contains_key(EXPECT);
-    let page = check_page(app, &route, &method, peer, &head.uri, &head.headers);
-    let base = app.options.locations.base(&app.options.trusted_proxies, peer, &head.uri, &head.headers);
-    let mut request = Request::new(caller, peer, head.uri, head.headers);
+    let proxies = &app.options.trusted_proxies;
+    let page = check_page(app, &route, &method, &head.uri, &head.headers, || {
+        proxies.origin(peer, scheme, &head.uri, &head.headers)
+    });
+    let base = app.options.locations.base(proxies, peer, scheme, &head.uri, &head.headers);
+    let mut request = Request::new(caller, (peer, scheme), head.uri, head.headers);
     let (idle, received) = (app.options.idle_body_timeout, app.metrics.http_received_bytes.clone());
     let mut body = RequestBody::new(body, idle, received, expects_continue);
     let line = app.options.access_log.covers(&method).then(|| Line {
         user_agent: access_log::user_agent(&request.headers),
         route: label,
         path: access_log::path(&route, request.uri.path()),
+        scheme,
         began,
         caller: request.caller.clone(),
     });
@@ -104,14 +109,15 @@ fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Caller {
     }
 }
 
-/// Refuses what a web page must not request. Health checks may use any name.
+/// Refuses what a web page must not request. Health checks may use any name. `asked` is the origin that the client asked
+/// for.
 fn check_page(
     app: &App,
     route: &Result<Route, RouteError>,
     method: &Method,
-    peer: IpAddr,
     uri: &Uri,
     headers: &HeaderMap,
+    asked: impl FnOnce() -> Option<String>,
 ) -> Result<(), ForeignRequest> {
     if matches!(route, Ok(Route::Live | Route::Ready)) {
         return Ok(());
@@ -120,8 +126,7 @@ fn check_page(
     if method.is_safe() {
         return Ok(());
     }
-    let asked = app.options.trusted_proxies.origin(peer, uri, headers);
-    app.options.pages.check_page(asked.as_deref(), headers)
+    app.options.pages.check_page(asked().as_deref(), headers)
 }
 
 /// Counts a request when the head of its answer is ready. Its body may still be streaming.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use axum::body::Body;
 use http::header::LOCATION;
 use http::{HeaderMap, Response, Uri};
-use serving::TrustedProxies;
+use serving::{Scheme, TrustedProxies};
 
 use super::headers::value;
 use crate::config;
@@ -38,12 +38,13 @@ impl Locations {
         &self,
         proxies: &TrustedProxies,
         peer: IpAddr,
+        scheme: Scheme,
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Option<String> {
         match self {
             Locations::Relative => None,
-            Locations::Requested => proxies.origin(peer, uri, headers),
+            Locations::Requested => proxies.origin(peer, scheme, uri, headers),
             Locations::Fixed(url) => Some(url.clone()),
         }
     }

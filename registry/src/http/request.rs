@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use data_encoding::HEXLOWER;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderName, Uri};
-use serving::Query;
+use serving::{Query, Scheme};
 
 use super::content_range::parse_content_range;
 use super::error::HttpError;
@@ -23,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) principal: Principal,
     /// The address of the connection's other end.
     pub(crate) peer: IpAddr,
+    /// The scheme of the connection.
+    pub(crate) scheme: Scheme,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
@@ -30,9 +32,9 @@ pub(crate) struct Request {
 
 impl Request {
     /// A request whose caller has not logged in yet.
-    pub(crate) fn new(caller: Caller, peer: IpAddr, uri: Uri, headers: HeaderMap) -> Self {
+    pub(crate) fn new(caller: Caller, (peer, scheme): (IpAddr, Scheme), uri: Uri, headers: HeaderMap) -> Self {
         let query = Query::parse_uri(uri.query());
-        Request { caller, principal: Principal::of(Identity::Anonymous), peer, uri, headers, query }
+        Request { caller, principal: Principal::of(Identity::Anonymous), peer, scheme, uri, headers, query }
     }
 
     /// Sets the caller's login.
@@ -112,7 +114,7 @@ mod tests {
     use super::*;
 
     fn local(uri: Uri, headers: HeaderMap) -> Request {
-        Request::new(Caller::local(), std::net::Ipv4Addr::LOCALHOST.into(), uri, headers)
+        Request::new(Caller::local(), (std::net::Ipv4Addr::LOCALHOST.into(), Scheme::Http), uri, headers)
     }
 
     fn page_limit(query: &str, cap: usize) -> Option<usize> {

@@ -44,6 +44,7 @@ impl Site {
         let (limits, stop) = (server::Limits::from(&config::Server::default()), CancellationToken::new());
         let serving = tokio::spawn(server::run(
             listener,
+            None,
             router(door),
             limits,
             server::HeadLog::default(),

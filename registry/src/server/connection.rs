@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -21,17 +20,23 @@ use tokio_util::task::TaskTracker;
 use super::Limits;
 use super::activity::{Activity, Verdict};
 use super::buffers::Share;
-use super::first_bytes::{self, Protocol};
+use super::first_bytes::Protocol;
 use super::gate::Gate;
+use super::opening::{Opened, open};
 use super::place::Place;
 use super::shared::Shared;
+use super::socket::Socket;
 use super::transport::Transport;
 use crate::telemetry::labels::Refusal;
 
-/// Answer to a TLS handshake. Go's clients, including docker and podman, recognize `HTTP/`. They then tell the user, or
-/// use plain HTTP where allowed.
+/// Answer to a TLS handshake on a plain port. Go's clients, including docker and podman, recognize `HTTP/`. They then tell
+/// the user, or use plain HTTP where allowed.
 const PLAIN_HTTP_ONLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 33\r\nConnection: close\r\n\r\nthis port speaks plain HTTP only\n";
+
+/// Answer to plain HTTP on a port with TLS.
+const TLS_ONLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 43\r\nConnection: close\r\n\r\nthis port speaks TLS only: ask by https://\n";
 
 /// Bytes read from an HTTP/1.1 peer at once, which is also the largest frame of a body. hyper's default is three times
 /// as much. Many uploads at once on a slow disk would have several such frames each in memory.
@@ -52,51 +57,48 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, sha
     }
 }
 
-async fn serve_in_place(mut stream: TcpStream, gate: Gate) {
+async fn serve_in_place(stream: TcpStream, gate: Gate) {
     let shared = Arc::clone(&gate.shared);
     let due = Instant::now() + shared.limits.header_timeout;
-    let first = tokio::select! {
-        first = first_bytes::read(&mut stream) => first,
+    let opened = tokio::select! {
+        opened = open(stream, shared.tls.as_ref()) => opened,
         () = sleep_until(due) => return shared.refused(Refusal::silent),
         () = shared.shutdown.cancelled() => return,
     };
-    let Ok((protocol, bytes)) = first else { return };
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(reason) => return reason.into_iter().for_each(|reason| shared.refused(reason)),
+    };
     tokio::select! {
-        () = serve_protocol(protocol, bytes, stream, gate, due, &shared) => {}
+        () = serve_protocol(opened, gate, due, &shared) => {}
         () = shared.cut.cancelled() => {}
     }
 }
 
-async fn serve_protocol(
-    protocol: Protocol,
-    bytes: Bytes,
-    stream: TcpStream,
-    gate: Gate,
-    due: Instant,
-    shared: &Shared,
-) {
+async fn serve_protocol(Opened { socket, protocol, first }: Opened, gate: Gate, due: Instant, shared: &Shared) {
     let activity = Arc::clone(&gate.activity);
-    let transport = Transport::new(stream, bytes, Arc::clone(&activity), &shared.limits);
+    let transport = Transport::new(socket, first, Arc::clone(&activity), &shared.limits);
     match protocol {
         Protocol::Nothing => {}
-        Protocol::Tls => refuse_tls(transport.head_due(due), shared).await,
+        Protocol::Tls => refuse(transport.head_due(due), Refusal::tls, PLAIN_HTTP_ONLY, shared).await,
+        Protocol::Plain => refuse(transport.head_due(due), Refusal::plain, TLS_ONLY, shared).await,
         Protocol::Http1 => serve_http1(transport.head_due(due), gate, &activity, shared).await,
         Protocol::Http2 => serve_http2(transport.multiplexed(), gate, &activity, shared).await,
     }
 }
 
-/// Answers and closes. The transport lingers, since a reset for the unread handshake could lose the answer.
-async fn refuse_tls(mut transport: Transport<TcpStream>, shared: &Shared) {
-    shared.refused(Refusal::tls);
+/// Answers and closes. The transport lingers, since a reset for unread bytes could lose the answer.
+async fn refuse(mut transport: Transport<Socket>, reason: Refusal, answer: &[u8], shared: &Shared) {
+    shared.refused(reason);
     let answer = async {
-        transport.write_all(PLAIN_HTTP_ONLY).await?;
+        transport.write_all(answer).await?;
         transport.shutdown().await
     };
     // A peer that is gone, or too slow for a hundred bytes, needs no answer.
     let _ = timeout(shared.limits.header_timeout, answer).await;
 }
 
-async fn serve_http1(transport: Transport<TcpStream>, gate: Gate, activity: &Activity, shared: &Shared) {
+async fn serve_http1(transport: Transport<Socket>, gate: Gate, activity: &Activity, shared: &Shared) {
     let (limits, peer) = (&shared.limits, gate.peer);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -133,7 +135,7 @@ fn answered_by_the_library(error: &hyper::Error) -> Option<StatusCode> {
     })
 }
 
-async fn serve_http2(transport: Transport<TcpStream>, gate: Gate, activity: &Activity, shared: &Shared) {
+async fn serve_http2(transport: Transport<Socket>, gate: Gate, activity: &Activity, shared: &Shared) {
     let limits = &shared.limits;
     let window = limits.buffers.window();
     let streams = Streams { tasks: shared.tasks.clone(), cut: shared.cut.clone() };

@@ -8,17 +8,19 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// The first bytes that an h2 client sends (RFC 9113 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The type of a TLS handshake record (RFC 8446 5.1). No HTTP method starts with it.
-const TLS_HANDSHAKE: u8 = 0x16;
+pub(super) const TLS_HANDSHAKE: u8 = 0x16;
 
 /// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// HTTP/1.0 or 1.1, or bytes that its parser will refuse.
     Http1,
-    /// HTTP/2 without TLS.
+    /// HTTP/2, which needs no TLS here.
     Http2,
     /// TLS, on a port without it.
     Tls,
+    /// No TLS, on a port with it.
+    Plain,
     /// Closed without a byte.
     Nothing,
 }

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
-use serving::{Pool, UsedUp};
+use serving::{Pool, Scheme, UsedUp};
 use tower::ServiceExt;
 
 use super::Limits;
@@ -63,8 +63,13 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
             };
             let mut request = request.map(|body| Body::new(Arriving::new(body, activity)));
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(if shared.tls.is_some() { Scheme::Https } else { Scheme::Http });
+            name_host(&mut request);
             let mut response = shared.router.clone().oneshot(request).await?;
             drop_needless_length(&mut response);
+            if let Some(promise) = shared.tls.as_ref().and_then(|tls| tls.strict_transport.as_ref()) {
+                response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, promise.clone());
+            }
             if place.is_beyond_the_limit() && version < Version::HTTP_2 {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -90,7 +95,7 @@ fn refuse<B>(request: &Request<B>, limits: &Limits, bare_lf: Option<bool>) -> Op
     } else if bare_lf == Some(true) {
         (StatusCode::BAD_REQUEST, "each line of a head must end with CR and LF")
     } else if !host_is_clear(request) {
-        (StatusCode::BAD_REQUEST, "a request over HTTP/1.1 must have one Host")
+        (StatusCode::BAD_REQUEST, "a request must have one host")
     } else {
         return None;
     };
@@ -135,11 +140,25 @@ fn transfer_encoding_is_understood(headers: &HeaderMap) -> bool {
 }
 
 /// With two hosts, servers could choose different ones (RFC 9112 3.2). HTTP/1.0, used by some health checks, requires
-/// none, and HTTP/2 has another place for it.
+/// none. HTTP/2 has another place for it, which `Host` must not contradict (RFC 9113 8.3.1).
 fn host_is_clear<B>(request: &Request<B>) -> bool {
-    match request.headers().get_all(header::HOST).iter().count() {
-        0 => request.version() != Version::HTTP_11,
-        count => count == 1,
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next(), request.uri().authority()) {
+        (None, ..) => request.version() != Version::HTTP_11,
+        (Some(_), Some(_), _) => false,
+        (Some(host), None, Some(authority)) if request.version() == Version::HTTP_2 => {
+            host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+        }
+        _ => true,
+    }
+}
+
+/// Lets `Host` be what the client asked for. HTTP/2 has it in the target, and a target in absolute form replaces `Host`
+/// (RFC 9112 3.2.2).
+fn name_host<B>(request: &mut Request<B>) {
+    let host = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(host) = host {
+        request.headers_mut().insert(header::HOST, host);
     }
 }
 

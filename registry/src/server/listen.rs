@@ -16,6 +16,7 @@ use super::shared::Shared;
 use super::{HeadLog, Limits, send_queue};
 use crate::telemetry::labels::Refusal;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Tls;
 
 /// First and longest pause after a failed accept. Without descriptors each accept fails at once, and retrying without a
 /// pause would use a whole processor.
@@ -24,10 +25,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Time in which cut tasks must end. They do at their next await; a task that still runs is stuck and is left behind.
 const CUT_TIME: Duration = Duration::from_secs(2);
 
-/// Serves `router` on `listener` until `shutdown`. Then it stops accepting, lets running requests finish within the
-/// grace, cuts the rest, and returns. Requests carry `axum::extract::ConnectInfo<SocketAddr>` of their peer.
+/// Serves `router` on `listener`, over TLS or plain, until `shutdown`. Then it stops accepting, lets running requests
+/// finish within the grace, cuts the rest, and returns. Requests carry `axum::extract::ConnectInfo<SocketAddr>` of their
+/// peer, and the `serving::Scheme` of their connection.
 pub async fn run(
     listener: TcpListener,
+    tls: Option<Tls>,
     router: Router,
     limits: Limits,
     head_log: HeadLog,
@@ -36,6 +39,7 @@ pub async fn run(
 ) {
     let shared = Arc::new(Shared {
         router,
+        tls,
         places: Places::new(limits.max_connections, limits.permit_patience),
         limits,
         head_log,

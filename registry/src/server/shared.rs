@@ -10,11 +10,14 @@ use super::place::Places;
 use super::{HeadLog, Limits};
 use crate::telemetry::labels::{Refusal, RefusalLabel};
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Tls;
 
 /// Data shared by the connections of a listener.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) router: Router,
+    /// `None`: plain HTTP.
+    pub(super) tls: Option<Tls>,
     pub(super) limits: Limits,
     pub(super) places: Places,
     pub(super) head_log: HeadLog,

@@ -176,6 +176,14 @@ impl<S: SendQueue> Transport<S> {
             self.write_due = None;
         }
     }
+
+    /// Watches a flush, or the end of the stream, as a write. Over TLS both may wait for the kernel.
+    fn watch_flush(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        if polled.is_ready() && self.write_due.is_none() {
+            return polled;
+        }
+        self.watch_write(cx, polled.map_ok(|()| 0)).map_ok(|_| ())
+    }
 }
 
 impl<S: AsyncRead + Unpin> Transport<S> {
@@ -246,12 +254,14 @@ impl<S: AsyncRead + AsyncWrite + SendQueue + Unpin> AsyncWrite for Transport<S> 
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch_flush(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if matches!(self.closing, Closing::Open) {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+            ready!(self.watch_flush(cx, polled))?;
             // If no bytes can be on their way, close now: an idle client that never reads its socket would only delay
             // us.
             self.closing = if self.more_may_come() {

@@ -6,8 +6,12 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the derive writes variant names as label values, which are lower case")]
 pub enum Refusal {
-    /// The client began a TLS handshake on the plain port.
+    /// The client began a TLS handshake on a plain port.
     tls,
+    /// The client spoke plain HTTP on a port with TLS.
+    plain,
+    /// The TLS handshake failed.
+    handshake,
     /// The first request did not come in time.
     silent,
     /// The peer stopped reading.

@@ -27,6 +27,8 @@ pub struct Metrics {
     pub connections_open: Gauge,
     /// Connections that the server ended itself.
     pub connections_refused: Family<RefusalLabel, Counter>,
+    /// Unix time at which the TLS certificate expires; set by `tls`. 0: there is none.
+    pub certificate_not_after: Gauge,
     /// Open upload sessions; set by `service` uploads.
     pub uploads_open: Gauge,
     /// Uploads that became a blob; counted by `service` closing. A mount is not counted.
@@ -106,6 +108,7 @@ impl Metrics {
             http_sent_bytes: Counter::default(),
             connections_open: Gauge::default(),
             connections_refused: Family::default(),
+            certificate_not_after: Gauge::default(),
             uploads_open: Gauge::default(),
             blobs_pushed: Counter::default(),
             manifests_pushed: Counter::default(),
@@ -173,6 +176,8 @@ impl Metrics {
         add(to, "connections_open", "Open client connections", &self.connections_open);
         let help = "Connections that the server ended by itself, by reason";
         add(to, "connections_refused", help, &self.connections_refused);
+        let help = "Unix time at which the TLS certificate expires; 0 without one";
+        to.register_with_unit("certificate_expiry_time", help, Unit::Seconds, self.certificate_not_after.clone());
     }
 
     fn register_content(&self, to: &mut Registry) {

@@ -12,7 +12,7 @@ use super::super::keys::{get, leaves};
 use super::*;
 
 /// The files that declare sections, each with the path of its keys.
-const SOURCES: [(&str, &str, &str); 10] = [
+const SOURCES: [(&str, &str, &str); 11] = [
     ("auth", "Auth", include_str!("../auth.rs")),
     ("gateway", "Gateway", include_str!("../gateway.rs")),
     ("gc", "Gc", include_str!("../gc.rs")),
@@ -21,6 +21,7 @@ const SOURCES: [(&str, &str, &str); 10] = [
     ("portal", "Portal", include_str!("../portal.rs")),
     ("registry", "Registry", include_str!("../registry.rs")),
     ("server", "Server", include_str!("../server.rs")),
+    ("server.tls", "Tls", include_str!("../tls.rs")),
     ("storage", "Storage", include_str!("../storage.rs")),
     ("storage.skynet", "Skynet", include_str!("../skynet.rs")),
 ];

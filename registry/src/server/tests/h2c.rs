@@ -35,6 +35,21 @@ async fn requests_are_served_and_bodies_come_back() {
     assert!(response.into_body().collect().await.unwrap().to_bytes() == sent);
 }
 
+/// A handler saw no host over HTTP/2, or the one of a header that contradicted the target.
+#[tokio::test]
+async fn the_host_is_that_of_the_target() {
+    let server = start(short_limits()).await;
+    let (mut client, _connection) = connect(&server).await;
+    for (header, status) in [(None, 200), (Some("a"), 200), (Some("b"), 400)] {
+        let mut request = get("/host");
+        request.headers_mut().extend(header.map(|host| (http::header::HOST, host.parse().unwrap())));
+        let response = client.send_request(request).await.unwrap();
+        assert_eq!(response.status(), status, "{header:?}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(status != 200 || body == "a", "{body:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_has_no_content_has_no_length() {
     let server = start(short_limits()).await;

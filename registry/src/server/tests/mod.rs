@@ -6,21 +6,22 @@ mod ending;
 mod framing;
 mod h2c;
 mod heads;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use futures_util::stream;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use serving::{IdleTimeout, IdleTimeoutError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serving::{IdleTimeout, IdleTimeoutError, Scheme};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::{HeadLog, Limits, run};
 use crate::config;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Tls;
 
 /// Longer than any limit below: what has not happened by then does not happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -57,11 +59,16 @@ fn short_limits() -> Limits {
 }
 
 async fn start(limits: Limits) -> TestServer {
+    start_with(limits, None).await
+}
+
+async fn start_with(limits: Limits, tls: Option<Tls>) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (metrics, shutdown, go) = (Arc::new(Metrics::new()), CancellationToken::new(), Arc::new(Notify::new()));
     let running = tokio::spawn(run(
         listener,
+        tls,
         router(Arc::clone(&go)),
         limits,
         HeadLog::default(),
@@ -75,6 +82,8 @@ fn router(go: Arc<Notify>) -> Router {
     Router::new()
         .route("/", get(async || "hello"))
         .route("/livez", get(async || "alive"))
+        .route("/scheme", get(async |Extension(scheme): Extension<Scheme>| scheme.to_string()))
+        .route("/host", get(async |headers: HeaderMap| headers[http::header::HOST].to_str().unwrap().to_owned()))
         .route("/nothing", get(async || StatusCode::NO_CONTENT))
         .route("/same", get(async || StatusCode::NOT_MODIFIED))
         .route("/echo", post(echo))
@@ -148,14 +157,14 @@ impl TestServer {
     }
 }
 
-async fn read_to_end(stream: &mut TcpStream) -> String {
+async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut answer = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the server closes").expect("without a reset");
     String::from_utf8(answer).unwrap()
 }
 
 /// Reads one answer whose body ends with `end`, leaving the connection open.
-async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut answer = Vec::new();
     while !answer.ends_with(end.as_bytes()) {
         let read = timeout(PATIENCE, stream.read_buf(&mut answer)).await.expect("an answer comes").unwrap();
@@ -165,7 +174,7 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
 }
 
 /// The time until the server closes, whatever it says before.
-async fn time_to_close(stream: &mut TcpStream) -> Duration {
+async fn time_to_close(stream: &mut (impl AsyncRead + Unpin)) -> Duration {
     let begin = Instant::now();
     let mut answer = Vec::new();
     // A reset closes just as well.
