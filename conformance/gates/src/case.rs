@@ -30,6 +30,13 @@ impl<'a> Bench<'a> {
         Bench { binary, folder, scale, seed: 0, mounts: Err("this gate mounts nothing") }
     }
 
+    /// A bench with a folder of its own below this one.
+    pub fn beside(&self, name: &str) -> anyhow::Result<Self> {
+        let folder = self.folder.join(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(Bench { folder, ..*self })
+    }
+
     /// A server with its data below the folder of the case.
     pub fn server(&self) -> anyhow::Result<ServerOptions> {
         ServerOptions::new(self.binary, &self.folder)
@@ -80,9 +87,20 @@ impl Scene {
         folder: Option<&Path>,
     ) -> anyhow::Result<()> {
         let mut report = Report::new(gate);
-        let wanted = cases.iter().filter(|(name, _)| args.wants(name));
-        jobs::run(&mut report, workers, wanted.map(|case| Ok(self.job(case))))?;
+        self.collect(&mut report, args, workers, cases)?;
         report.finish(folder)
+    }
+
+    /// Runs the selected cases, `workers` at a time.
+    pub fn collect(
+        &self,
+        report: &mut Report,
+        args: &GateArgs,
+        workers: usize,
+        cases: &'static [Case],
+    ) -> anyhow::Result<()> {
+        let wanted = cases.iter().filter(|(name, _)| args.wants(name));
+        jobs::run(report, workers, wanted.map(|case| Ok(self.job(case))))
     }
 
     pub fn job(&self, (name, check): &'static Case) -> Job<'_> {

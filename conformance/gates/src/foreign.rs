@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
+use harness::authority::Authority;
 use harness::daemon::Daemon;
 use harness::issuer::Issuer;
 use harness::program::{Ended, Program, find};
@@ -166,16 +167,16 @@ impl Foreign<'_> {
     fn with_accounts(&self) -> anyhow::Result<Registry> {
         let folder = self.folder.join("accounts");
         std::fs::create_dir_all(&folder)?;
-        certificates(&folder)?;
+        let authority = Authority::new(&folder)?;
+        let pair = authority.sign("server", "IP:127.0.0.1")?;
         std::fs::write(folder.join("htpasswd"), HTPASSWD)?;
-        let path = |name: &str| folder.join(name).display().to_string();
-        let tls = format!("  tls: {{certificate: {}, key: {}}}\n", path("server.pem"), path("server.key"));
-        let auth = format!("auth: {{htpasswd: {{realm: judged, path: {}}}}}\n", path("htpasswd"));
+        let tls = format!("  tls: {{certificate: {}, key: {}}}\n", pair.certificate.display(), pair.key.display());
+        let auth = format!("auth: {{htpasswd: {{realm: judged, path: {}}}}}\n", folder.join("htpasswd").display());
         let port = free_port()?;
         let daemon = start(&folder, port, &tls, &auth)?;
         Ok(Registry {
             url: format!("https://127.0.0.1:{port}"),
-            ca: Some(folder.join("ca.pem")),
+            ca: Some(authority.certificate()),
             _daemons: vec![daemon],
         })
     }
@@ -231,19 +232,4 @@ fn start(folder: &Path, port: u16, tls: &str, auth: &str) -> anyhow::Result<Daem
     let mut command = std::process::Command::new(find("docker-registry", Path::new("/usr/bin"))?);
     command.arg("serve").arg(&path);
     Daemon::start(command, &folder.join("log"), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
-}
-
-/// Creates an authority in `ca.pem`, and a certificate by it for a server at 127.0.0.1.
-fn certificates(folder: &Path) -> anyhow::Result<()> {
-    let openssl = |words: &str| {
-        let program = Program::new("openssl", &folder.join("openssl.log")).folder(folder);
-        program.args(words.split(' ')).run().with_context(|| format!("openssl {words}"))
-    };
-    std::fs::write(folder.join("server.ext"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")?;
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!("req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=judged"))?;
-    openssl(&format!("req {key} -keyout server.key -out server.csr -subj /CN=127.0.0.1"))?;
-    let sign = "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial";
-    openssl(&format!("{sign} -out server.pem -days 2 -extfile server.ext"))?;
-    Ok(())
 }

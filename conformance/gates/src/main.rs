@@ -22,6 +22,7 @@ mod pusher;
 mod rot;
 mod skynet;
 mod streamed;
+mod tls;
 
 use clap::{Parser, Subcommand};
 use harness::gate::GateArgs;
@@ -69,6 +70,8 @@ enum Check {
     Rot(rot::Args),
     /// A Skynet portal, by the official SDKs, a browser, libskynet and real skyd.
     Skynet(skynet::SkynetArgs),
+    /// TLS: listeners, reloads under load, floods of handshakes, sslscan and testssl.sh.
+    Tls(tls::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -92,5 +95,6 @@ fn main() -> anyhow::Result<()> {
         Check::PowerLoss(args) => power_loss::run(args, scale, seed, report),
         Check::Rot(args) => rot::run(args, scale, seed, report),
         Check::Skynet(args) => skynet::run(args, scale, seed, report),
+        Check::Tls(args) => tls::run(args, scale, seed, report),
     }
 }

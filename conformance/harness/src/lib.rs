@@ -8,6 +8,7 @@
     reason = "for the programs beside it, not for others"
 )]
 
+pub mod authority;
 pub mod client;
 pub mod daemon;
 pub mod digest;

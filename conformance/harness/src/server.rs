@@ -7,11 +7,13 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use rustls::ClientConfig;
 
+use crate::authority::{Authority, Pair};
 use crate::client::{Request, Target};
 use crate::random::mix;
 
@@ -26,6 +28,8 @@ pub struct ServerOptions {
     pub port: u16,
     /// Configuration by environment, such as `SKYBERTH_GC_GRACE`.
     pub env: Vec<(String, String)>,
+    /// The trust of clients, and the file that they get it from; `None` for plain HTTP.
+    pub trust: Option<(Arc<ClientConfig>, PathBuf)>,
     /// Log of stdout and stderr. Restarts append to it.
     pub log: PathBuf,
 }
@@ -47,6 +51,7 @@ impl ServerOptions {
             data: folder.join("data"),
             port: free_port()?,
             env: Vec::new(),
+            trust: None,
             log: folder.join("server.log"),
         })
     }
@@ -68,8 +73,18 @@ impl ServerOptions {
         self
     }
 
+    /// Serves over TLS with a certificate of this authority.
+    pub fn tls(mut self, authority: &Authority, pair: &Pair) -> anyhow::Result<Self> {
+        self.trust = Some((authority.trust()?, authority.certificate()));
+        let file = |path: &Path| path.display().to_string();
+        Ok(self
+            .env("SKYBERTH_SERVER_TLS_CERTIFICATE", &file(&pair.certificate))
+            .env("SKYBERTH_SERVER_TLS_KEY", &file(&pair.key)))
+    }
+
     pub fn target(&self) -> Target {
-        Target::local(self.port)
+        let (tls, ca) = self.trust.clone().unzip();
+        Target { tls, ca, ..Target::local(self.port) }
     }
 
     /// Starts the server and waits until `/readyz` answers 200.

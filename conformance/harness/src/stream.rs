@@ -40,6 +40,11 @@ impl Stream {
         self.socket.set_write_timeout(limit)
     }
 
+    /// The certificate that the server showed; `None` without TLS or before the handshake.
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        Some(self.tls()?.conn.peer_certificates()?.first()?.to_vec())
+    }
+
     fn tls(&self) -> Option<MutexGuard<'_, StreamOwned<ClientConnection, TcpStream>>> {
         self.tls.as_ref().map(|tls| tls.lock().unwrap_or_else(PoisonError::into_inner))
     }

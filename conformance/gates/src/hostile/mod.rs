@@ -8,11 +8,11 @@ mod http2;
 mod mutate;
 mod mutations;
 mod paths;
-mod raw;
+pub mod raw;
 mod shares;
 mod slow;
 mod state;
-mod weight;
+pub mod weight;
 
 use std::path::Path;
 

@@ -110,7 +110,7 @@ impl Raw {
 
 /// Connects to a port of 127.0.0.1 from another address of the loopback.
 #[expect(unsafe_code, reason = "std cannot bind a socket before it connects")]
-fn connect_from(source: [u8; 4], port: u16) -> std::io::Result<TcpStream> {
+pub fn connect_from(source: [u8; 4], port: u16) -> std::io::Result<TcpStream> {
     let address = |address: [u8; 4], port: u16| libc::sockaddr_in {
         sin_family: libc::AF_INET as libc::sa_family_t,
         sin_port: port.to_be(),

@@ -30,9 +30,9 @@ fn weigh(server: &Server) -> anyhow::Result<u64> {
 }
 
 /// Runs an attack, and fails if the server takes too much memory meanwhile.
-pub fn bounded(server: &Server, attack: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub fn bounded<T>(server: &Server, attack: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let over = AtomicBool::new(false);
-    let peak = std::thread::scope(|scope| {
+    let (result, peak) = std::thread::scope(|scope| {
         let sampler = scope.spawn(|| {
             let mut peak = 0;
             while !over.load(Ordering::Relaxed) {
@@ -44,9 +44,9 @@ pub fn bounded(server: &Server, attack: impl FnOnce() -> anyhow::Result<()>) -> 
         let attacked = attack();
         over.store(true, Ordering::Relaxed);
         let peak = sampler.join().map_err(|_| anyhow!("the sampler died"))?;
-        attacked.and(peak)
+        anyhow::Ok((attacked?, peak?))
     })?;
     harness::gate::note(&format!("at most {} MiB", peak / MIB));
     ensure!(peak <= LIMIT, "the server takes {} MiB, more than {} MiB", peak / MIB, LIMIT / MIB);
-    Ok(())
+    Ok(result)
 }
