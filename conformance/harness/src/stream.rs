@@ -20,7 +20,11 @@ pub struct Stream {
 impl Stream {
     pub fn open(host: &str, port: u16, tls: Option<&Arc<ClientConfig>>) -> anyhow::Result<Self> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let socket = TcpStream::connect((host, port)).context("connect")?;
+        Stream::over(TcpStream::connect((host, port)).context("connect")?, host, tls)
+    }
+
+    /// A connection over a socket, on which something else may have been sent before.
+    pub fn over(socket: TcpStream, host: &str, tls: Option<&Arc<ClientConfig>>) -> anyhow::Result<Self> {
         let Some(config) = tls else { return Ok(Stream { socket, tls: None }) };
         let name = ServerName::try_from(host.to_owned()).with_context(|| format!("{host} is not a server name"))?;
         let connection = ClientConnection::new(Arc::clone(config), name)?;

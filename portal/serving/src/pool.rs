@@ -172,12 +172,7 @@ impl Pool {
         let mut undelivered = Vec::new();
         let mut state = self.state();
         state.used -= 1;
-        if let Some(held) = state.held.get_mut(&holder) {
-            *held -= 1;
-            if *held == 0 {
-                state.held.remove(&holder);
-            }
-        }
+        state.leave(holder);
         state.waiting.retain(|waiting| !waiting.grant.is_closed());
         while let Some(next) = state.waiting.iter().position(|next| self.used_up(&state, next.holder).is_none()) {
             let Some(Waiting { holder, grant }) = state.waiting.remove(next) else { break };
@@ -186,6 +181,18 @@ impl Pool {
             }
         }
         drop(state);
+    }
+}
+
+impl State {
+    /// Counts one permit less for a client.
+    fn leave(&mut self, holder: Holder) {
+        if let Some(held) = self.held.get_mut(&holder) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(&holder);
+            }
+        }
     }
 }
 
@@ -198,6 +205,20 @@ impl Permit {
     /// The client that it counts for.
     pub fn holder(&self) -> Holder {
         self.holder
+    }
+
+    /// Counts it for another client from now on. Changes nothing if that one has its share already.
+    pub fn count_for(&mut self, holder: Holder) -> Result<(), UsedUp> {
+        let mut state = self.pool.state();
+        let held = state.held.get(&holder).copied().unwrap_or_default();
+        if exceeds_share(holder, held, self.pool.limit) {
+            return Err(UsedUp::Share(self.pool.what));
+        }
+        state.leave(self.holder);
+        *state.held.entry(holder).or_default() += 1;
+        drop(state);
+        self.holder = holder;
+        Ok(())
     }
 
     /// The pool that it is of.

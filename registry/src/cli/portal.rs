@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use super::{print, process, tls};
 use crate::config::{Config, Loaded, Secret};
 use crate::data_dir::{DataDir, Kind};
-use crate::server;
+use crate::server::{self, Entry};
 use crate::telemetry::metrics::Metrics;
 
 /// Runs until SIGTERM or SIGINT.
@@ -41,8 +41,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
         tokio::spawn(watch.keep_up(stop.clone()));
         tls
     });
+    let entry = Entry { tls, proxy_protocol: config.server.proxy_protocol };
     let log = server::HeadLog::of_portal(&config);
-    server::run(listener, tls, portal::http::router(portal), limits, log, metrics, stop).await;
+    server::run(listener, entry, portal::http::router(portal), limits, log, metrics, stop).await;
     upkeep.await.context("the portal's upkeep panicked")?;
     tracing::info!("stopped");
     Ok(())

@@ -48,6 +48,7 @@ use crate::access::Access;
 use crate::config::Config;
 use crate::http::{Door, HttpOptions, Locations, router};
 use crate::placement::Remote;
+use crate::server::Entry;
 use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::Tls;
@@ -132,9 +133,10 @@ impl Running {
     /// The steps of a start, as above.
     async fn start_on(&mut self, sockets: Sockets, tls: Option<Tls>) -> anyhow::Result<()> {
         let Sockets { registry, address, plain, gateway, attached } = sockets;
-        self.serve(registry, tls.clone().map(|tls| tls::of_registry(tls, &self.config.server)));
+        let own = tls.clone().map(|tls| tls::of_registry(tls, &self.config.server));
+        self.serve(registry, Entry { tls: own, proxy_protocol: self.config.server.proxy_protocol });
         if let Some(plain) = plain {
-            self.serve(plain, None);
+            self.serve(plain, Entry::default());
         }
         let node = self.open(Beside::of_running(&self.config, attached.as_ref())).await?;
         if let Some(listener) = gateway {
@@ -149,11 +151,11 @@ impl Running {
         self.open_door(&node, access, address)
     }
 
-    fn serve(&mut self, listener: TcpListener, tls: Option<Tls>) {
+    fn serve(&mut self, listener: TcpListener, entry: Entry) {
         let limits = server::Limits::from(&self.config.server);
         let (router, log, metrics) =
             (router(self.door.clone()), server::HeadLog::from(&self.config), Arc::clone(&self.metrics));
-        let serving = server::run(listener, tls, router, limits, log, metrics, self.stop.clone());
+        let serving = server::run(listener, entry, router, limits, log, metrics, self.stop.clone());
         self.connections.push(tokio::spawn(serving));
     }
 

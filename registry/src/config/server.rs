@@ -47,6 +47,11 @@ pub struct Server {
     pub locations: Locations,
     /// Addresses and networks of [proxies](how-to/proxy.md) that are trusted to name the client and the request's id.
     pub trusted_proxies: Vec<Network>,
+    /// Trusted proxies begin each connection to `server.listen`, or to `skyberth portal`, with a header of the
+    /// [PROXY protocol](how-to/proxy.md#proxies-that-pass-tcp-on), which names the client.
+    ///
+    /// It must be said: a proxy that passes bytes on unseen would also pass on a header that its client made up.
+    pub proxy_protocol: bool,
     /// Host names that the registry, the portal and the gateway answer to. `*.example.org` is all names below. They
     /// always answer to addresses, to `localhost`, and to the names of their own URLs. Empty: they answer to all names,
     /// but on a loopback address without trusted proxies to no others.
@@ -77,6 +82,7 @@ impl Default for Server {
             url: String::new(),
             locations: Locations::Relative,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             hosts: Vec::new(),
             origins: Vec::new(),
             // Docker kills a container 10 s after SIGTERM. The stop must finish before.
@@ -125,6 +131,9 @@ impl Server {
     pub(super) fn validate(&self, faults: &mut Faults) {
         faults.url("server.url", &self.url);
         self.tls.validate(faults);
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            faults.add("server.proxy_protocol", "needs server.trusted_proxies, too");
+        }
         if !self.hosts.iter().all(|host| is_host_pattern(host)) {
             faults.add("server.hosts", "write host names in lower case, without port, such as registry.example");
         }

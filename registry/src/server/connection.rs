@@ -10,7 +10,7 @@ use http::StatusCode;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serving::after_standstill;
+use serving::{Holder, after_standstill};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -61,7 +61,7 @@ async fn serve_in_place(stream: TcpStream, gate: Gate) {
     let shared = Arc::clone(&gate.shared);
     let due = Instant::now() + shared.limits.header_timeout;
     let opened = tokio::select! {
-        opened = open(stream, shared.tls.as_ref()) => opened,
+        opened = open(stream, gate.peer, &shared.entry, shared.head_log.trusted_proxies()) => opened,
         () = sleep_until(due) => return shared.refused(Refusal::silent),
         () = shared.shutdown.cancelled() => return,
     };
@@ -69,13 +69,19 @@ async fn serve_in_place(stream: TcpStream, gate: Gate) {
         Ok(opened) => opened,
         Err(reason) => return reason.into_iter().for_each(|reason| shared.refused(reason)),
     };
+    if opened.client != gate.peer
+        && gate.place.count_for(Holder::of(opened.client.ip(), shared.head_log.trusted_proxies())).is_err()
+    {
+        return shared.refused(Refusal::share);
+    }
+    let gate = Gate { peer: opened.client, ..gate };
     tokio::select! {
         () = serve_protocol(opened, gate, due, &shared) => {}
         () = shared.cut.cancelled() => {}
     }
 }
 
-async fn serve_protocol(Opened { socket, protocol, first }: Opened, gate: Gate, due: Instant, shared: &Shared) {
+async fn serve_protocol(Opened { socket, protocol, first, .. }: Opened, gate: Gate, due: Instant, shared: &Shared) {
     let activity = Arc::clone(&gate.activity);
     let transport = Transport::new(socket, first, Arc::clone(&activity), &shared.limits);
     match protocol {

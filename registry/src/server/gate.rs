@@ -63,11 +63,11 @@ impl hyper::service::Service<Request<Incoming>> for Gate {
             };
             let mut request = request.map(|body| Body::new(Arriving::new(body, activity)));
             request.extensions_mut().insert(ConnectInfo(peer));
-            request.extensions_mut().insert(if shared.tls.is_some() { Scheme::Https } else { Scheme::Http });
+            request.extensions_mut().insert(if shared.entry.tls.is_some() { Scheme::Https } else { Scheme::Http });
             name_host(&mut request);
             let mut response = shared.router.clone().oneshot(request).await?;
             drop_needless_length(&mut response);
-            if let Some(promise) = shared.tls.as_ref().and_then(|tls| tls.strict_transport.as_ref()) {
+            if let Some(promise) = shared.entry.tls.as_ref().and_then(|tls| tls.strict_transport.as_ref()) {
                 response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, promise.clone());
             }
             if place.is_beyond_the_limit() && version < Version::HTTP_2 {

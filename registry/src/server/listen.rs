@@ -13,10 +13,9 @@ use tokio_util::task::TaskTracker;
 use super::connection::serve;
 use super::place::Places;
 use super::shared::Shared;
-use super::{HeadLog, Limits, send_queue};
+use super::{Entry, HeadLog, Limits, send_queue};
 use crate::telemetry::labels::Refusal;
 use crate::telemetry::metrics::Metrics;
-use crate::tls::Tls;
 
 /// First and longest pause after a failed accept. Without descriptors each accept fails at once, and retrying without a
 /// pause would use a whole processor.
@@ -27,10 +26,10 @@ const CUT_TIME: Duration = Duration::from_secs(2);
 
 /// Serves `router` on `listener`, over TLS or plain, until `shutdown`. Then it stops accepting, lets running requests
 /// finish within the grace, cuts the rest, and returns. Requests carry `axum::extract::ConnectInfo<SocketAddr>` of their
-/// peer, and the `serving::Scheme` of their connection.
+/// peer, or of the client that a header of the PROXY protocol names, and the `serving::Scheme` of their connection.
 pub async fn run(
     listener: TcpListener,
-    tls: Option<Tls>,
+    entry: impl Into<Entry>,
     router: Router,
     limits: Limits,
     head_log: HeadLog,
@@ -39,7 +38,7 @@ pub async fn run(
 ) {
     let shared = Arc::new(Shared {
         router,
-        tls,
+        entry: entry.into(),
         places: Places::new(limits.max_connections, limits.permit_patience),
         limits,
         head_log,

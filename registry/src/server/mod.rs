@@ -15,6 +15,7 @@ mod line_ends;
 mod listen;
 mod opening;
 mod place;
+mod proxy_header;
 mod refused;
 mod send_queue;
 mod shared;
@@ -27,4 +28,5 @@ mod tests;
 
 pub use limits::Limits;
 pub use listen::run;
+pub use opening::Entry;
 pub use refused::HeadLog;

@@ -30,16 +30,21 @@ pub(super) struct Places {
 #[derive(Debug)]
 pub(super) struct Place {
     connections: Arc<Pool>,
+    seat: Mutex<Seat>,
+}
+
+#[derive(Debug)]
+struct Seat {
     holder: Holder,
-    state: Mutex<State>,
+    state: State,
 }
 
 #[derive(Debug)]
 enum State {
     /// One of the limit.
-    Full { _permit: Permit },
+    Full(Permit),
     /// One beyond the limit, until the first request.
-    Probe { _permit: Permit },
+    Probe(Permit),
     /// The request waits for one of the limit.
     Waiting,
     /// The request was refused.
@@ -64,42 +69,52 @@ impl Places {
     pub(super) fn of(&self, peer: IpAddr, log: &HeadLog) -> Option<Place> {
         let holder = Holder::of(peer, log.trusted_proxies());
         let state = match self.connections.try_take(holder) {
-            Ok(permit) => State::Full { _permit: permit },
-            Err(_) => State::Probe { _permit: self.probes.try_take(holder).ok()? },
+            Ok(permit) => State::Full(permit),
+            Err(_) => State::Probe(self.probes.try_take(holder).ok()?),
         };
-        Some(Place { connections: Arc::clone(&self.connections), holder, state: Mutex::new(state) })
+        Some(Place { connections: Arc::clone(&self.connections), seat: Mutex::new(Seat { holder, state }) })
     }
 }
 
 impl Place {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Each change is one assignment.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seat(&self) -> MutexGuard<'_, Seat> {
+        // Nothing between two changes can panic.
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the connection for the client that a proxy has named. Fails if that one has its share already.
+    pub(super) fn count_for(&self, client: Holder) -> Result<(), UsedUp> {
+        let mut seat = self.seat();
+        if let State::Full(permit) | State::Probe(permit) = &mut seat.state {
+            permit.count_for(client)?;
+        }
+        seat.holder = client;
+        Ok(())
     }
 
     /// True if the connection ends after one request.
     pub(super) fn is_beyond_the_limit(&self) -> bool {
-        !matches!(*self.state(), State::Full { .. })
+        !matches!(self.seat().state, State::Full(_))
     }
 
     /// Lets a request through that is no health check. Beyond the limit it waits for a place of the limit.
     pub(super) async fn admit(&self) -> Result<(), UsedUp> {
         let granted = {
-            let mut state = self.state();
-            if let State::Full { .. } = *state {
+            let mut seat = self.seat();
+            if let State::Full(_) = seat.state {
                 return Ok(());
             }
-            let granted = self.connections.ask(self.holder)?;
+            let granted = self.connections.ask(seat.holder)?;
             // Its place for a health check is free for one.
-            *state = State::Waiting;
+            seat.state = State::Waiting;
             granted
         };
         let granted = granted.await;
-        let mut state = self.state();
+        let mut seat = self.seat();
         match granted {
-            Ok(permit) => *state = State::Full { _permit: permit },
+            Ok(permit) => seat.state = State::Full(permit),
             Err(used_up) => {
-                *state = State::Refused;
+                seat.state = State::Refused;
                 return Err(used_up);
             }
         }
@@ -111,10 +126,10 @@ impl Place {
     pub(super) async fn over(&self, activity: &Activity) {
         loop {
             sleep(PROBE_TIME).await;
-            match *self.state() {
-                State::Full { .. } => break,
+            match self.seat().state {
+                State::Full(_) => break,
                 State::Waiting => {}
-                State::Probe { .. } | State::Refused => return,
+                State::Probe(_) | State::Refused => return,
             }
         }
         let (mut pace, mut moved) = (Pace::default(), 0);

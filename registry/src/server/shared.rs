@@ -7,17 +7,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::place::Places;
-use super::{HeadLog, Limits};
+use super::{Entry, HeadLog, Limits};
 use crate::telemetry::labels::{Refusal, RefusalLabel};
 use crate::telemetry::metrics::Metrics;
-use crate::tls::Tls;
 
 /// Data shared by the connections of a listener.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) router: Router,
-    /// `None`: plain HTTP.
-    pub(super) tls: Option<Tls>,
+    pub(super) entry: Entry,
     pub(super) limits: Limits,
     pub(super) places: Places,
     pub(super) head_log: HeadLog,

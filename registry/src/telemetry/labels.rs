@@ -12,6 +12,8 @@ pub enum Refusal {
     plain,
     /// The TLS handshake failed.
     handshake,
+    /// A trusted proxy sent no valid header of the PROXY protocol.
+    proxy,
     /// The first request did not come in time.
     silent,
     /// The peer stopped reading.

@@ -195,7 +195,7 @@ mod tests {
     use crate::testing::TestLog;
 
     struct Folder {
-        _folder: tempfile::TempDir,
+        _files: tempfile::TempDir,
         certificate: PathBuf,
         key: PathBuf,
     }
@@ -204,7 +204,7 @@ mod tests {
         fn with(name: &str) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
-            let made = Folder { _folder: folder, certificate, key };
+            let made = Folder { _files: folder, certificate, key };
             made.write(&pair(&[name]));
             made
         }

@@ -42,6 +42,7 @@ const CASES: &[Case] = &[
     ("a changed certificate is used by itself and at SIGHUP", reload::by_itself),
     ("a bad certificate leaves the old one in force", reload::bad),
     ("heads and handshakes that are refused", attacks::refused),
+    ("PROXY headers of trusted proxies only", attacks::proxied),
     ("both protocols, and hints", listeners::protocols),
     ("a plain listener beside it", listeners::beside),
     ("a portal and a gateway", listeners::portal_and_gateway),

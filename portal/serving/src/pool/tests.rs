@@ -134,3 +134,17 @@ proptest! {
         prop_assert!(pool.state().held.is_empty());
     }
 }
+
+#[tokio::test]
+async fn a_permit_counts_for_the_client_that_is_known_later() {
+    let pool = Pool::new("things", 4, PERMIT_PATIENCE);
+    let client = Holder::at([192, 0, 2, 1].into());
+    let mut permits: Vec<Permit> = (0..4).map(|_| pool.try_take(Holder::SHARED).unwrap()).collect();
+    for permit in &mut permits[..2] {
+        permit.count_for(client).unwrap();
+    }
+    assert_eq!(permits[2].count_for(client), Err(UsedUp::Share("things")));
+    assert_eq!((pool.held(client), pool.held(Holder::SHARED)), (2, 2));
+    drop(permits);
+    assert_eq!((pool.held(client), pool.held(Holder::SHARED)), (0, 0));
+}

@@ -6,6 +6,7 @@ mod ending;
 mod framing;
 mod h2c;
 mod heads;
+mod proxied;
 mod tls;
 
 use std::io;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
@@ -28,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{HeadLog, Limits, run};
+use super::{Entry, HeadLog, Limits, run};
 use crate::config;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::Tls;
@@ -63,15 +65,19 @@ async fn start(limits: Limits) -> TestServer {
 }
 
 async fn start_with(limits: Limits, tls: Option<Tls>) -> TestServer {
+    start_behind(limits, tls.into(), HeadLog::default()).await
+}
+
+async fn start_behind(limits: Limits, entry: Entry, head_log: HeadLog) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (metrics, shutdown, go) = (Arc::new(Metrics::new()), CancellationToken::new(), Arc::new(Notify::new()));
     let running = tokio::spawn(run(
         listener,
-        tls,
+        entry,
         router(Arc::clone(&go)),
         limits,
-        HeadLog::default(),
+        head_log,
         Arc::clone(&metrics),
         shutdown.clone(),
     ));
@@ -81,6 +87,7 @@ async fn start_with(limits: Limits, tls: Option<Tls>) -> TestServer {
 fn router(go: Arc<Notify>) -> Router {
     Router::new()
         .route("/", get(async || "hello"))
+        .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
         .route("/livez", get(async || "alive"))
         .route("/scheme", get(async |Extension(scheme): Extension<Scheme>| scheme.to_string()))
         .route("/host", get(async |headers: HeaderMap| headers[http::header::HOST].to_str().unwrap().to_owned()))
