@@ -2,10 +2,10 @@
 //!
 //! The steps of a start:
 //!
-//! 1. All addresses are bound, so that an address in use ends the start before anything is created. So does a certificate
-//!    that cannot be used. From here on the attached portal's URL is known, and the node is opened with it.
-//! 2. The registry's addresses are served. Opening may take minutes if the index must be rebuilt, and health checks want
-//!    an answer meanwhile.
+//! 1. All addresses are bound, so that an address in use ends the start before anything is created. So does a
+//!    certificate that cannot be used. From here on the attached portal's URL is known, and the node is opened with it.
+//! 2. The registry's addresses are served. Opening may take minutes if the index must be rebuilt, and health checks
+//!    want an answer meanwhile.
 //! 3. The node is opened. All later steps need it.
 //! 4. The gateway starts before the backend is checked: a backend that is this very gateway is detected then.
 //! 5. The attached portal starts, since it is the backend, or one of its portals.

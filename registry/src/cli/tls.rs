@@ -10,8 +10,8 @@ use crate::config::{Config, Server};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{Files, Tls, Watch};
 
-/// The TLS of the listeners, and the watch that keeps its certificate up to date. `None`: plain HTTP. Warns if clients of
-/// `url` would refuse the certificate.
+/// The TLS of the listeners, and the watch that keeps its certificate up to date. `None`: plain HTTP. Warns if clients
+/// of `url` would refuse the certificate.
 pub(super) fn load(config: &Config, url: &str, metrics: &Arc<Metrics>) -> anyhow::Result<Option<(Tls, Watch)>> {
     let Some((certificate, key)) = config.server.tls.files() else { return Ok(None) };
     let (current, watch) = Files::new(certificate, key).load(Arc::clone(metrics)).context("server.tls")?;

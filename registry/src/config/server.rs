@@ -109,7 +109,8 @@ impl Server {
         plain.into_iter().chain(self.plain_listen.0).map(|address| address.0).collect()
     }
 
-    /// `Strict-Transport-Security` for the registry's own TLS: only if the operator says that its name is reached by https.
+    /// `Strict-Transport-Security` for the registry's own TLS: only if the operator says that its name is reached by
+    /// https.
     pub fn strict_transport(&self) -> Option<String> {
         let url = Url::parse(&self.url).ok().filter(|url| url.scheme() == "https")?;
         let name = url.domain().filter(|name| *name != "localhost" && !name.ends_with(".localhost"));

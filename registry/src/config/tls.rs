@@ -18,8 +18,8 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// File with the private key of the certificate in PEM form. Empty: it is in the file of the certificate.
     pub key: PathBuf,
-    /// Time for which browsers use only https for the host of `server.url`, once they have seen it (HSTS). It is sent if
-    /// `server.url` is an https URL with a name. 0: it is not sent.
+    /// Time for which browsers use only https for the host of `server.url`, once they have seen it (HSTS). It is sent
+    /// if `server.url` is an https URL with a name. 0: it is not sent.
     ///
     /// It holds for all ports of that host, so it must not be sent for a name that the operator did not give.
     pub hsts: TimeSpan,

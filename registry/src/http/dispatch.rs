@@ -109,8 +109,8 @@ fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Caller {
     }
 }
 
-/// Refuses what a web page must not request. Health checks may use any name. `asked` is the origin that the client asked
-/// for.
+/// Refuses what a web page must not request. Health checks may use any name. `asked` is the origin that the client
+/// asked for.
 fn check_page(
     app: &App,
     route: &Result<Route, RouteError>,

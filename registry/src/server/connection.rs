@@ -29,8 +29,8 @@ use super::socket::Socket;
 use super::transport::Transport;
 use crate::telemetry::labels::Refusal;
 
-/// Answer to a TLS handshake on a plain port. Go's clients, including docker and podman, recognize `HTTP/`. They then tell
-/// the user, or use plain HTTP where allowed.
+/// Answer to a TLS handshake on a plain port. Go's clients, including docker and podman, recognize `HTTP/`. They then
+/// tell the user, or use plain HTTP where allowed.
 const PLAIN_HTTP_ONLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 33\r\nConnection: close\r\n\r\nthis port speaks plain HTTP only\n";
 

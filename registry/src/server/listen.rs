@@ -25,8 +25,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const CUT_TIME: Duration = Duration::from_secs(2);
 
 /// Serves `router` on `listener`, over TLS or plain, until `shutdown`. Then it stops accepting, lets running requests
-/// finish within the grace, cuts the rest, and returns. Requests carry `axum::extract::ConnectInfo<SocketAddr>` of their
-/// peer, or of the client that a header of the PROXY protocol names, and the `serving::Scheme` of their connection.
+/// finish within the grace, cuts the rest, and returns. Requests carry `axum::extract::ConnectInfo<SocketAddr>` of
+/// their peer, or of the client that a header of the PROXY protocol names, and the `serving::Scheme` of their
+/// connection.
 pub async fn run(
     listener: TcpListener,
     entry: impl Into<Entry>,

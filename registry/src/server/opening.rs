@@ -1,5 +1,5 @@
-//! The opening of a connection: the header of a trusted proxy, the handshake on a listener with TLS, and the first bytes of
-//! the protocol.
+//! The opening of a connection: the header of a trusted proxy, the handshake on a listener with TLS, and the first
+//! bytes of the protocol.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

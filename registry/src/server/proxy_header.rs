@@ -18,7 +18,8 @@ const LONGEST_REST: usize = 4 << 10;
 #[error("no valid header of the PROXY protocol")]
 pub(super) struct Invalid;
 
-/// Reads the header, and no byte beyond it. Returns the client; `None` if the proxy speaks for itself, or does not know.
+/// Reads the header, and no byte beyond it. Returns the client; `None` if the proxy speaks for itself, or does not
+/// know.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<SocketAddr>, Invalid> {
     let mut first = [0; SIGNATURE.len()];
     stream.read_exact(&mut first).await.map_err(|_| Invalid)?;

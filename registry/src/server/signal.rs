@@ -13,8 +13,8 @@ const INTERRUPTED: i32 = 130;
 const LATE: i32 = 2;
 
 /// A token that the first SIGTERM or SIGINT cancels. From then on the process has `deadline` to end; a second signal
-/// ends it at once. SIGHUP ends nothing: `tls` listens to it, too. Call this once, within the runtime. The listening task ends with the
-/// runtime.
+/// ends it at once. SIGHUP ends nothing: `tls` listens to it, too. Call this once, within the runtime. The listening
+/// task ends with the runtime.
 pub fn shutdown_token(deadline: Duration) -> io::Result<CancellationToken> {
     let signals = Signals {
         terminate: signal(SignalKind::terminate())?,
@@ -71,7 +71,7 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 Some(()) = self.hangup.recv() => {
-                    tracing::info!("SIGHUP reloads changed files of certificates, and no settings: these need a restart");
+                    tracing::info!("SIGHUP reloads changed certificates, and no settings: these need a restart");
                 }
             }
         }

@@ -24,7 +24,8 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Socket::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Socket::Tls(stream) => match Pin::new(stream).poll_read(cx, buffer) {
-                // The peer closed without a TLS alert, as many clients do. Nothing is cut unnoticed: a request has a length.
+                // The peer closed without a TLS alert, as many clients do. Nothing is cut unnoticed: a request has a
+                // length.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
                 polled => polled,
             },
