@@ -72,9 +72,13 @@ impl Hasher {
         Some([&[SHA2_0_11][..], &state].concat())
     }
 
-    /// Resumes from an exported state; `None` if it is of another algorithm or of an unknown layout.
-    pub fn import(algorithm: Algorithm, exported: &[u8]) -> Option<Self> {
+    /// Resumes from an exported state of `length` bytes; `None` if it is of another algorithm, of an unknown layout, or
+    /// of another number of bytes. That number becomes part of the digest, and an impossible one would overflow.
+    pub fn import(algorithm: Algorithm, exported: &[u8], length: u64) -> Option<Self> {
         let (&SHA2_0_11, state) = exported.split_first()? else { return None };
+        if counted(algorithm, state)? != u128::from(length) {
+            return None;
+        }
         let state = match algorithm {
             Algorithm::Sha256 => State::Sha256(Sha256::deserialize(state.try_into().ok()?).ok()?),
             Algorithm::Sha512 => State::Sha512(Sha512::deserialize(state.try_into().ok()?).ok()?),
@@ -82,6 +86,22 @@ impl Hasher {
         };
         Some(Hasher(state))
     }
+}
+
+/// The number of hashed bytes in a state: behind the hash are the number of whole blocks, and the length of the rest.
+fn counted(algorithm: Algorithm, state: &[u8]) -> Option<u128> {
+    let (blocks, size, rest) = match algorithm {
+        Algorithm::Sha256 => {
+            let (blocks, rest) = state.get(32..)?.split_first_chunk()?;
+            (u128::from(u64::from_le_bytes(*blocks)), 64, rest)
+        }
+        Algorithm::Sha512 => {
+            let (blocks, rest) = state.get(64..)?.split_first_chunk()?;
+            (u128::from_le_bytes(*blocks), 128, rest)
+        }
+        Algorithm::Blake3 => return None,
+    };
+    blocks.checked_mul(size)?.checked_add(u128::from(*rest.first()?))
 }
 
 impl Digest {
@@ -116,7 +136,7 @@ mod tests {
             for cut in 0..300 {
                 let mut first = Hasher::new(algorithm);
                 first.update(&bytes[..cut]);
-                let mut second = Hasher::import(algorithm, &first.export().unwrap()).unwrap();
+                let mut second = Hasher::import(algorithm, &first.export().unwrap(), cut as u64).unwrap();
                 second.update(&bytes[cut..]);
                 assert_eq!(second.finish(), Digest::of(algorithm, &bytes), "{algorithm:?} cut at {cut}");
             }
@@ -129,10 +149,29 @@ mod tests {
         assert_eq!(state.len(), 105);
         let other_layout = [&[2], &state[1..]].concat();
         for bad in [&[][..], &state[..104], &other_layout, &[state.clone(), vec![0]].concat()] {
-            assert!(Hasher::import(Algorithm::Sha256, bad).is_none());
+            assert!(Hasher::import(Algorithm::Sha256, bad, 0).is_none());
         }
-        assert!(Hasher::import(Algorithm::Sha512, &state).is_none());
-        assert!(Hasher::import(Algorithm::Blake3, &state).is_none());
+        assert!(Hasher::import(Algorithm::Sha512, &state, 0).is_none());
+        assert!(Hasher::import(Algorithm::Blake3, &state, 0).is_none());
         assert!(Hasher::new(Algorithm::Blake3).export().is_none());
+    }
+
+    /// A number of blocks above all that can be hashed overflowed in the last step.
+    #[test]
+    fn a_state_of_another_number_of_bytes_is_refused() {
+        for (algorithm, blocks) in [(Algorithm::Sha256, 33..41), (Algorithm::Sha512, 65..81)] {
+            let mut hasher = Hasher::new(algorithm);
+            hasher.update(&[7; 1000]);
+            let state = hasher.export().unwrap();
+            assert!(Hasher::import(algorithm, &state, 1000).is_some());
+            for other in [0, 999, 1001, u64::MAX] {
+                assert!(Hasher::import(algorithm, &state, other).is_none());
+            }
+            let mut impossible = state;
+            impossible[blocks].fill(0xff);
+            for length in [1000, u64::MAX] {
+                assert!(Hasher::import(algorithm, &impossible, length).is_none());
+            }
+        }
     }
 }

@@ -75,7 +75,7 @@ impl ContentStore {
         let state = session.state();
         let (algorithm, whole) = (state.algorithm, session.offset() == state.offset);
         let exported = state.hash_state.as_deref().filter(|_| whole);
-        let hasher = match exported.and_then(|exported| Hasher::import(algorithm, exported)) {
+        let hasher = match exported.and_then(|exported| Hasher::import(algorithm, exported, state.offset)) {
             Some(hasher) => hasher,
             None => hash_again(&session, algorithm)?,
         };
