@@ -6,6 +6,8 @@
 mod api_keys;
 mod blocklist;
 pub mod entries;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 mod identity;
 mod limits;

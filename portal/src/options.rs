@@ -103,7 +103,7 @@ impl PortalOptions {
 }
 
 /// Small limits.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn for_tests() -> PortalOptions {
     PortalOptions {
         url: String::new(),

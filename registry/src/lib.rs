@@ -13,6 +13,8 @@ pub mod config;
 pub mod content;
 pub mod data_dir;
 pub mod fetch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gateway;
 pub mod gc;
 pub mod http;

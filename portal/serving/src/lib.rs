@@ -8,6 +8,8 @@ mod blocking_body;
 mod client;
 mod conditions;
 mod forwarded;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod idle;
 pub mod metrics;
 mod multipart;

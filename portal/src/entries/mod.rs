@@ -9,6 +9,8 @@
 
 mod damaged;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod record;
 mod shares;
 mod store;

@@ -6,7 +6,7 @@ use skynet_formats::entry::{ENTRY_DATA_LIMIT, Entry, EntryId, EntryType, SignedE
 use skynet_formats::public_key::PublicKey;
 
 /// Bytes of the fields before the data.
-const NUMBERS: usize = 136;
+pub(super) const NUMBERS: usize = 136;
 
 pub(super) const FORMAT: Format = Format::new(*b"SKYENTR\0", 1, NUMBERS + ENTRY_DATA_LIMIT);
 

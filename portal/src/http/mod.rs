@@ -11,6 +11,8 @@ mod costs;
 mod dispatch;
 mod download;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod health;
 mod identity;
 mod json;

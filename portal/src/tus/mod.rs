@@ -30,6 +30,8 @@ mod create;
 mod error;
 mod expire;
 mod finish;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod record;
 mod session;
 mod skyfile_metadata;

@@ -14,6 +14,8 @@ use super::upload_metadata::{UPLOAD_METADATA_LIMIT, UploadMetadata};
 const NUMBERS: usize = 76;
 /// Bytes of an id in the list of parts, including the space between two.
 const PART: usize = 37;
+/// Longest fields of a record, bytes.
+pub(super) const FIELDS_LIMIT: usize = NUMBERS + PARTS_LIMIT * PART + UPLOAD_METADATA_LIMIT;
 
 /// The recorded state of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ pub(crate) struct Record {
 }
 
 impl SessionState for Record {
-    const FORMAT: Format = Format::new(*b"SKYTUSU\0", 1, NUMBERS + PARTS_LIMIT * PART + UPLOAD_METADATA_LIMIT);
+    const FORMAT: Format = Format::new(*b"SKYTUSU\0", 1, FIELDS_LIMIT);
 
     fn encode(&self) -> Vec<u8> {
         let parts = match &self.concatenation {

@@ -30,6 +30,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::backup::Place;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::backup::fuzzing as backup_fuzzing;
 use self::policy::PolicyAction;
 use self::render::Form;
 use self::user::UserAction;

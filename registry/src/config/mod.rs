@@ -10,6 +10,8 @@ mod distribution;
 mod environment;
 mod error;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gateway;
 mod gc;
 mod keys;

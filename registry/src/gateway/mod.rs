@@ -12,6 +12,8 @@
 mod fanouts;
 mod files;
 mod follow;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod learn;
 mod made;
 mod records;

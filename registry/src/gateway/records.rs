@@ -37,13 +37,13 @@ pub(super) struct Skyfile {
 }
 
 impl Skyfile {
-    fn to_text(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         let listed = if self.listed { "listed" } else { "skylink" };
         format!("{} {} {listed}\n", self.digest, self.length)
     }
 
     /// Parses a record. Without its line break a record is incomplete, and counts as missing.
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut words = text.strip_suffix('\n')?.split(' ');
         let (digest, length) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let listed = match words.next()? {

@@ -13,6 +13,8 @@ mod costs;
 mod dispatch;
 mod error;
 mod file_read;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod headers;
 mod health;
 mod home;

@@ -9,6 +9,8 @@ mod arriving;
 mod buffers;
 mod connection;
 mod first_bytes;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gate;
 mod limits;
 mod line_ends;

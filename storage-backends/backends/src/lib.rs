@@ -49,6 +49,8 @@ mod content;
 mod error;
 #[cfg(any(test, feature = "testing"))]
 mod fs;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod health;
 mod identity;
 mod locator;

@@ -11,6 +11,8 @@ mod direct;
 mod disk;
 mod error;
 mod finish;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod hasher;
 mod layout;
 pub mod record;

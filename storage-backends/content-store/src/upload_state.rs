@@ -14,6 +14,8 @@ pub const OWNER_LIMIT: usize = 1024;
 const NUMBERS: usize = 28;
 /// Longest exported hash state, bytes; sha512 needs 209.
 const HASH_STATE_LIMIT: usize = 1024;
+/// Longest fields of a record, bytes.
+pub(super) const FIELDS_LIMIT: usize = NUMBERS + OWNER_LIMIT + HASH_STATE_LIMIT;
 
 /// The recorded state of a session at a sync point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ impl UploadState {
 }
 
 impl SessionState for UploadState {
-    const FORMAT: Format = Format::new(*b"SKYUPLD\0", 1, NUMBERS + OWNER_LIMIT + HASH_STATE_LIMIT);
+    const FORMAT: Format = Format::new(*b"SKYUPLD\0", 1, FIELDS_LIMIT);
 
     fn encode(&self) -> Vec<u8> {
         let hash_state = self.hash_state.as_deref().unwrap_or_default();

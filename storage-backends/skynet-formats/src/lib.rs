@@ -8,6 +8,8 @@ mod byte_string;
 pub mod datakey;
 pub mod entry;
 pub mod fanout;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod go_encoding;
 pub mod identity;
 pub mod layout;

@@ -74,7 +74,7 @@ const PASSIVE: &[&str] = &[
 ///
 /// Browsers parse `Content-Type` as a list (<https://fetch.spec.whatwg.org/#concept-header-extract-mime-type>), and
 /// disagree about commas in quotes. So the text is split at each comma, and every part must be passive.
-pub(super) fn is_active(media_type: &str) -> bool {
+pub(in crate::http) fn is_active(media_type: &str) -> bool {
     !media_type.split(',').all(|part| PASSIVE.contains(&essence(part).as_str()))
 }
 

@@ -23,6 +23,8 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use skynet_formats::metadata::Metadata;
 
 pub(crate) use address::{Address, below};
+#[cfg(any(test, fuzzing))]
+pub(super) use isolation::is_active;
 pub(super) use isolation::restrict;
 pub(super) use raw_metadata::handle as metadata;
 

@@ -4,6 +4,8 @@ mod backlog;
 mod check;
 mod check_places;
 mod compaction;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod index;
 pub mod journal;
 mod open;

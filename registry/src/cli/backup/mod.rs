@@ -14,6 +14,8 @@
 //! A stopped node is locked, so that it cannot start during the backup. Steps 2 to 4 are the same.
 
 mod archive;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod make;
 mod patient;
 mod restore;

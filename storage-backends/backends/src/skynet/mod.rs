@@ -7,6 +7,8 @@ pub mod canonical;
 mod client;
 mod config;
 mod content;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod identity;
 mod placing;
 mod portal;

@@ -6,6 +6,8 @@
 mod compact;
 mod disk;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod open;
 mod reading;
 mod record;

@@ -140,6 +140,14 @@ pub fn repair(
     Ok(Repaired { moved_to: Some(moved_to), findings: survey.findings, missing, kept, sequence })
 }
 
+/// The records that a repair would miss. Changes nothing.
+#[cfg(any(test, fuzzing))]
+pub(super) fn missing(directory: &Path, id: &JournalId) -> io::Result<Vec<MissingRecords>> {
+    let mut salvage = Salvage::default();
+    salvage.read(directory, id, &survey::list(directory)?)?;
+    Ok(salvage.missing())
+}
+
 fn error(path: &Path) -> impl FnOnce(io::Error) -> RepairError {
     let path = path.to_owned();
     move |source| RepairError::Io { path, source }

@@ -36,7 +36,7 @@ pub(super) enum HeaderError {
 }
 
 impl SegmentHeader {
-    fn encode(&self) -> [u8; HEADER_BYTES] {
+    pub(super) fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut fields = [0; 24];
         fields[..8].copy_from_slice(&self.first.to_le_bytes());
         fields[8..16].copy_from_slice(&self.length.to_le_bytes());
