@@ -7,6 +7,7 @@ mod attached;
 mod bench;
 mod case;
 mod clients;
+mod control_group;
 mod crash;
 mod crowd;
 mod disk;
@@ -28,7 +29,8 @@ use clap::{Parser, Subcommand};
 use harness::gate::GateArgs;
 use harness::scale::RunOptions;
 
-/// Skyberth's own gates: kills, losses, full and failing disks, hostile clients, portals; each case has a stated outcome.
+/// Skyberth's own gates: kills, losses, full and failing disks, hostile clients, portals; each case has a stated
+/// outcome.
 #[derive(Parser)]
 #[command(name = "gates", version)]
 struct Cli {
@@ -50,6 +52,9 @@ enum Check {
     ClientsNetwork(clients::network::Args),
     /// Kills during pushes, deletes and collections.
     Crash(crash::Args),
+    /// An attacker of `hostile`, in a process of its own.
+    #[command(hide = true)]
+    Attack(hostile::AttackArgs),
     /// Full, read-only, failing and foreign disks.
     Disk(GateArgs),
     /// The judge with another registry: https, accounts, tokens.
@@ -85,6 +90,10 @@ fn main() -> anyhow::Result<()> {
         Check::Bench(args) => bench::run(args, scale, report),
         Check::ClientsNetwork(args) => clients::network::run(args, scale, report),
         Check::Crash(args) => crash::run(args, scale, seed, report),
+        Check::Attack(args) => {
+            hostile::attack(args);
+            Ok(())
+        }
         Check::Disk(args) => disk::run(args, scale, seed, report),
         Check::Foreign(args) => foreign::run(args, report),
         Check::Hostile(args) => hostile::run(args, scale, seed, report),

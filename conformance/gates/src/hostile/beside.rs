@@ -19,7 +19,7 @@ use crate::case::Bench;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The default of `registry.max_references`.
-const MAX_REFERENCES: usize = 10_000;
+pub const MAX_REFERENCES: usize = 10_000;
 
 /// Runs attackers until an honest client has pushed and pulled some images. Each attacker repeats its step, which is
 /// given its number and the number of the step.
@@ -72,7 +72,7 @@ fn until(done: impl Fn() -> bool) -> anyhow::Result<()> {
 }
 
 /// An image with this many references, all but its config absent and different for each label.
-fn crowded(config: &[u8], references: usize, label: &str) -> Manifest {
+pub fn crowded(config: &[u8], references: usize, label: &str) -> Manifest {
     let hashes = noise(label, 32 * (references - 1));
     let layers = hashes.chunks(32).map(|hash| format!(r#"{{"digest":"sha256:{}","size":1}}"#, hex(hash)));
     let layers = layers.collect::<Vec<_>>().join(",");

@@ -1,15 +1,19 @@
 //! The hostile gate: requests that no honest client sends are answered 4xx or cut, in time, and change nothing.
 
+mod attacks;
 mod beside;
 mod frames;
 mod framing;
 mod hoarders;
+mod honest;
 mod http2;
+mod little;
 mod mutate;
 mod mutations;
 mod paths;
 pub mod raw;
 mod shares;
+mod sink;
 mod slow;
 mod state;
 pub mod weight;
@@ -21,6 +25,7 @@ use harness::scale::Scale;
 use harness::server::ServerOptions;
 
 use super::case::{Bench, Case, Scene};
+pub use attacks::{AttackArgs, run as attack};
 use state::Victim;
 
 /// Cases run at once. They mostly wait for a server's limits.
@@ -49,6 +54,18 @@ const CASES: &[Case] = &[
     ("one address leaves upload sessions to others", shares::sessions),
     ("the start page after 50 pushes, 200 times at once", shares::start_page),
     ("ambiguous framing never makes two requests of one", framing::ambiguous),
+    ("several attacks at once in 512 MiB, with an index of 100,000 records", little::registry),
+    ("several attacks at once in 512 MiB, with a portal", little::with_portal),
+    ("honest clients beside manifests that lack thousands of blobs", honest::crowded),
+    ("honest clients beside large manifests whose clients leave", honest::leaving),
+    ("honest clients beside slow bodies", honest::bodies),
+    ("honest clients beside upload sessions without end", honest::sessions),
+    ("honest clients beside connections whose heads do not end", honest::connections),
+    ("honest clients beside answers that nobody reads", honest::unread),
+    ("honest clients beside streams that are reset", honest::resets),
+    ("honest clients beside chunks of one byte", honest::chunks),
+    ("honest clients beside requests for pages of the start page", honest::pages),
+    ("honest clients beside tags without end", honest::tags),
     ("malformed heads", framing::malformed),
     ("heads that are too large", framing::large),
     ("slow and silent senders", slow::senders),

@@ -11,8 +11,8 @@ use harness::server::Server;
 use harness::site::{Repo, Site, local_path};
 
 use super::MIB;
-use super::throttle::Throttle;
 use crate::case::Bench;
+use crate::control_group::Group;
 use crate::place::Mount;
 use crate::streamed::write_chunked;
 
@@ -21,21 +21,21 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// A server on a disk with this limit of bytes per second. If the whole push were still in memory at the body's end,
 /// its answer would take 16 s or more.
-fn slow(bench: &Bench) -> anyhow::Result<(Mount, Throttle, Server, Repo, u64)> {
+fn slow(bench: &Bench) -> anyhow::Result<(Mount, Group, Server, Repo, u64)> {
     let length = bench.scale.pick(256, 1024, 10 * 1024) * MIB;
     let rate = bench.scale.pick(16, 64, 256) * MIB;
     let disk = Mount::ext4(bench.mounts()?, &bench.folder.join("disk"), length / MIB + 512)?;
     let mut options = bench.server()?;
     options.data = disk.path.join("data");
-    let throttle = Throttle::new(&disk.device()?, rate)?;
+    let group = Group::writing(&disk.device()?, rate)?;
     let server = options.start()?;
-    throttle.add(server.pid())?;
+    group.add(server.pid())?;
     let repo = Site::new(server.target(), "closing").repo("a");
-    Ok((disk, throttle, server, repo, length))
+    Ok((disk, group, server, repo, length))
 }
 
 pub fn put(bench: &Bench) -> anyhow::Result<()> {
-    let (_disk, _throttle, _server, repo, length) = slow(bench)?;
+    let (_disk, _group, _server, repo, length) = slow(bench)?;
     let session = repo.begin()?;
     let request = session.put(&Noise::new("slow", length).digest());
     let mut connection = Connection::open(&repo.target)?;
@@ -47,7 +47,7 @@ pub fn put(bench: &Bench) -> anyhow::Result<()> {
 }
 
 pub fn stream(bench: &Bench) -> anyhow::Result<()> {
-    let (_disk, _throttle, _server, repo, length) = slow(bench)?;
+    let (_disk, _group, _server, repo, length) = slow(bench)?;
     let digest = Noise::new("slow", length).digest();
     let mut session = repo.begin()?;
     let mut connection = Connection::open(&repo.target)?;

@@ -2,7 +2,6 @@
 
 mod closing;
 pub mod process;
-mod throttle;
 mod transfers;
 
 use std::path::Path;
