@@ -6,9 +6,6 @@ use super::{Command, Item, Output, Reply, fsck, hold, list, remove, status};
 use crate::gc::collect;
 use crate::service::{Error, Registry};
 
-/// Index entries read in one go.
-pub(super) const BATCH: usize = 256;
-
 /// Runs a command. The last reply says how it ended.
 pub async fn run(registry: &Arc<Registry>, command: Command, out: &Output) {
     out.end(Reply::node()).await;

@@ -6,14 +6,12 @@ use content_store::{StoreError, Verdict, full_speed};
 use tokio::sync::mpsc;
 
 use super::reply::Finding;
-use super::{Item, Output};
+use super::{BATCH, Item, Output};
 use crate::oci::Digest;
 use crate::service::{Error, Registry};
 
 /// Findings that wait to be sent.
 const QUEUE: usize = 64;
-/// Index entries read in one go.
-const BATCH: usize = 256;
 
 /// True if nothing was wrong. Content that was quarantined counts as wrong, since it must be pushed again.
 pub(super) async fn check(registry: &Arc<Registry>, repair: bool, out: &Output) -> Result<bool, Error> {

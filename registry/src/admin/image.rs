@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::commands::BATCH;
-use super::reply::{Copy, Part, Role};
-use super::{Item, Output, list};
+use super::reply::{Copy, Manifest, Part, Role};
+use super::{BATCH, Item, Output};
 use crate::catalog::{Placement, Wanted};
 use crate::oci::{Digest, Reference, RepositoryName};
 use crate::service::{Error, Registry};
@@ -20,9 +19,26 @@ pub(super) async fn describe(
 ) -> Result<(), Error> {
     let digest = registry.stat_manifest(name, reference)?.digest;
     let tagged = !tags(registry, name, &digest, None, 1).await?.is_empty();
-    out.item(Item::Manifest(list::manifest(registry, name, reference, tagged).await?)).await;
+    out.item(Item::Manifest(manifest(registry, name, reference, tagged).await?)).await;
     list_tags(registry, name, &digest, reference, out).await?;
     list_parts(registry, name, &digest, out).await
+}
+
+/// A manifest as one line of a list.
+pub(super) async fn manifest(
+    registry: &Arc<Registry>,
+    name: &RepositoryName,
+    reference: &Reference,
+    tagged: bool,
+) -> Result<Manifest, Error> {
+    let info = registry.stat_manifest(name, reference)?;
+    let image_bytes = registry.image_size(name, &info.digest).await?;
+    let tag = match reference {
+        Reference::Tag(tag) => Some(tag.clone()),
+        Reference::Digest(_) => None,
+    };
+    let (repository, digest, media_type) = (name.clone(), info.digest, info.media_type);
+    Ok(Manifest { repository, tag, digest, image_bytes, media_type, tagged })
 }
 
 /// Lists all tags of the manifest except the one asked for.

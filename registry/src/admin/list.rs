@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::commands::BATCH;
-use super::reply::{Manifest, Repository};
-use super::{Item, Output, Target, image};
+use super::image::{self, manifest};
+use super::reply::Repository;
+use super::{BATCH, Item, Output, Target};
 use crate::oci::{Digest, Reference, RepositoryName};
 use crate::service::{Error, MayPull, Registry};
 
@@ -76,21 +76,4 @@ async fn untagged(registry: &Arc<Registry>, name: &RepositoryName, out: &Output)
         }
         after = last;
     }
-}
-
-/// A manifest as one line of the list.
-pub(super) async fn manifest(
-    registry: &Arc<Registry>,
-    name: &RepositoryName,
-    reference: &Reference,
-    tagged: bool,
-) -> Result<Manifest, Error> {
-    let info = registry.stat_manifest(name, reference)?;
-    let image_bytes = registry.image_size(name, &info.digest).await?;
-    let tag = match reference {
-        Reference::Tag(tag) => Some(tag.clone()),
-        Reference::Digest(_) => None,
-    };
-    let (repository, digest, media_type) = (name.clone(), info.digest, info.media_type);
-    Ok(Manifest { repository, tag, digest, image_bytes, media_type, tagged })
 }

@@ -26,6 +26,9 @@ pub use reply::Item;
 pub use status::{of_files, of_records};
 pub use target::{InvalidTarget, Target};
 
+/// Index entries read in one go.
+const BATCH: usize = 256;
+
 /// Version of requests and replies. A node and a command with different versions refuse each other.
 pub const PROTOCOL: u32 = 1;
 

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use tracing::field::display;
 
-use super::commands::BATCH;
 use super::reply::Removed;
-use super::{Item, Output, Target};
+use super::{BATCH, Item, Output, Target};
 use crate::oci::{Digest, Reference, RepositoryName};
 use crate::service::{Error, Registry};
 
