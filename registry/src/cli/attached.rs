@@ -11,6 +11,7 @@
 //!    ends. Left, at any moment: content that the portal has not acknowledged. The next start places it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,6 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::node::{Beside, Node};
 use super::{portal as alone, print};
 use crate::admin::{Absent, count_absent};
 use crate::config::{Backend, Config};
@@ -72,14 +72,14 @@ pub(super) struct AttachedPortal {
 }
 
 impl AttachedPortal {
-    /// Opens and serves the portal. This must come before the node asks its backend anything.
+    /// Opens and serves the portal of the node in `data`. This must come before the node asks its backend anything.
     pub(super) async fn start(
         attachment: Option<Attachment>,
         config: &Config,
-        node: &Node,
+        data: &Path,
     ) -> anyhow::Result<Option<Self>> {
         let Some(Attachment { listener, address, .. }) = attachment else { return Ok(None) };
-        let (path, options) = (data_dir::attached_portal(node.data.path()), alone::options(config));
+        let (path, options) = (data_dir::attached_portal(data), alone::options(config));
         let opening = spawn_blocking(move || -> anyhow::Result<_> {
             let data = DataDir::open(&path, Kind::Portal)?;
             Ok((Portal::open(data.path(), options)?, data))
@@ -106,6 +106,15 @@ impl AttachedPortal {
         drop(self.data);
         Ok(())
     }
+}
+
+/// What a node knows of the attached portal in its directory.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// Its configuration, if the node stores to it.
+    pub(super) portal: Option<PortalConfig>,
+    /// What `status` says about it.
+    pub(super) note: Option<String>,
 }
 
 impl Beside {
@@ -143,19 +152,25 @@ impl Beside {
 
 /// Prints the portal's address. For a node without a portal but with a portal's directory, prints notes, and later logs
 /// how much content may be only at that portal.
-pub(super) fn greet(attached: Option<&AttachedPortal>, node: &Node, tasks: &TaskTracker, stop: &CancellationToken) {
+pub(super) fn greet(
+    attached: Option<&AttachedPortal>,
+    data: &Path,
+    registry: &Arc<Registry>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
     if let Some(AttachedPortal { address, .. }) = attached {
         let address =
             if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
         return print(&format!("portal:         http://{address} (skyberth ls NAME@DIGEST prints skylinks)"));
     }
-    for note in node.registry.notes() {
+    for note in registry.notes() {
         print(&format!("note:           {note}"));
     }
-    if !DataDir::exists(&data_dir::attached_portal(node.data.path())).unwrap_or(false) {
+    if !DataDir::exists(&data_dir::attached_portal(data)).unwrap_or(false) {
         return;
     }
-    let (registry, stop) = (Arc::clone(&node.registry), stop.clone());
+    let (registry, stop) = (Arc::clone(registry), stop.clone());
     tasks.spawn_blocking(move || match count_absent(&registry, || stop.is_cancelled()) {
         Ok(Absent { count: 0, .. }) => {
             tracing::info!("all content has local files; none is only at the portal of an earlier start");

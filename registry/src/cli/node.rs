@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use backends::Backend;
-use backends::skynet::PortalConfig;
 use content_store::ContentStore;
 use serving::PERMIT_PATIENCE;
 use tempfile::TempDir;
 
+use super::attached::Beside;
 use super::{backend, process};
 use crate::catalog::local::known_end;
 use crate::catalog::{Catalog, CatalogOptions, Clock, OpenReport, Progress};
@@ -35,15 +35,6 @@ pub(super) struct Node {
     _scratch: Option<TempDir>,
     /// The last field, so that the lock is released after all else is closed.
     pub(super) data: DataDir,
-}
-
-/// What a node knows of the attached portal in its directory.
-#[derive(Debug, Default)]
-pub(super) struct Beside {
-    /// Its configuration, if the node stores to it.
-    pub(super) portal: Option<PortalConfig>,
-    /// What `status` says about it.
-    pub(super) note: Option<String>,
 }
 
 impl Node {

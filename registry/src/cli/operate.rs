@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use content_store::ContentStore;
 
-use super::node::{Beside, Node, scratch};
+use super::attached::Beside;
+use super::node::{Node, scratch};
 use super::render::Form;
 use super::warn;
 use crate::admin::client::{ANSWERS_WITHIN, Connection, NotAnswering};

@@ -40,9 +40,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::attached::{self, AttachedPortal, Attachment};
+use super::attached::{self, AttachedPortal, Attachment, Beside};
 use super::gateway::{self, GatewayServer};
-use super::node::{Beside, Node};
+use super::node::Node;
 use super::{access, backend, print, process, tls, upkeep};
 use crate::access::Access;
 use crate::config::Config;
@@ -142,7 +142,8 @@ impl Running {
         if let Some(listener) = gateway {
             self.gateway = Some(gateway::start(&self.config, &node, listener, tls, &self.stop).await?);
         }
-        self.attached = AttachedPortal::start(attached, &self.config, &node).await.context("the attached portal")?;
+        self.attached =
+            AttachedPortal::start(attached, &self.config, node.data.path()).await.context("the attached portal")?;
         if let Some(backend) = &node.backend {
             backend::check(&**backend).await?;
         }
@@ -196,7 +197,7 @@ impl Running {
         if let Some(gateway) = &self.gateway {
             gateway.greet();
         }
-        attached::greet(self.attached.as_ref(), node, &self.tasks, &self.stop);
+        attached::greet(self.attached.as_ref(), node.data.path(), &node.registry, &self.tasks, &self.stop);
         self.tasks.spawn(admin::server::serve(socket, Arc::clone(&node.registry), self.stop.clone()));
         self.tasks.spawn(access.keep_up(self.stop.clone()));
         upkeep::start(&self.config, &node.registry, &self.tasks, &self.stop);

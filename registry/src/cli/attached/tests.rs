@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::catalog::{Backlog, Placement};
 use crate::cli::backend;
+use crate::cli::node::Node;
 use crate::oci::{Algorithm, Digest};
 use crate::placement;
 use crate::service::Error;
@@ -37,7 +38,7 @@ async fn start(config: &Config) -> Running {
     let attachment = Attachment::listen(config).await.unwrap();
     let beside = Beside::of_running(config, attachment.as_ref());
     let node = Node::open(config, beside, Arc::new(Metrics::new())).unwrap();
-    let attached = AttachedPortal::start(attachment, config, &node).await.unwrap();
+    let attached = AttachedPortal::start(attachment, config, node.data.path()).await.unwrap();
     if let Some(backend) = &node.backend {
         backend::check(&**backend).await.unwrap();
     }
