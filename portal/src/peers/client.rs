@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 
 use super::error::PeerError;
 use super::timing::Timing;
+use crate::PeerKey;
 
 /// The header that tells a portal not to ask its own peers.
 pub(crate) const PEER_HEADER: HeaderName = HeaderName::from_static("skyberth-peer");
@@ -33,22 +34,6 @@ pub enum InvalidPeer {
     /// The HTTP client cannot be made.
     #[error("cannot make an HTTP client for peers")]
     Client(#[from] reqwest::Error),
-}
-
-/// The API key of this portal at its peers; none if they require none.
-#[derive(Clone, Debug, Default)]
-pub struct PeerKey(Option<HeaderValue>);
-
-impl PeerKey {
-    /// A key in plain text. A key that is invalid in a header counts as none.
-    pub fn new(key: &str) -> Self {
-        let value = HeaderValue::from_str(key).ok().filter(|value| !value.is_empty());
-        PeerKey(value.map(|mut value| {
-            // This hides it in logs.
-            value.set_sensitive(true);
-            value
-        }))
-    }
 }
 
 /// Another portal.
@@ -138,9 +123,9 @@ impl Peer {
     /// Passes an entry on to the peer.
     pub(super) async fn post_entry(&self, entry: &SignedEntry) -> Result<(), PeerError> {
         let request = self.client.post(format!("{}/skynet/registry", self.url)).header(PEER_HEADER, "1");
-        let request = match &self.key {
-            PeerKey(Some(key)) => request.header(API_KEY, key),
-            PeerKey(None) => request,
+        let request = match self.key.header() {
+            Some(key) => request.header(API_KEY, key),
+            None => request,
         };
         let response = request.json(&EntryPost::from(entry)).send().await?;
         if response.status().is_success() { Ok(()) } else { Err(PeerError::Status(response.status())) }

@@ -35,7 +35,7 @@ use flights::Flights;
 use outbox::Outbox;
 
 pub(crate) use client::PEER_HEADER;
-pub use client::{InvalidPeer, PeerKey, is_peer_url};
+pub use client::{InvalidPeer, is_peer_url};
 pub(crate) use fetch::{Arrival, Fetch};
 pub(crate) use fetch_error::FetchError;
 pub(crate) use timing::Timing;
