@@ -16,6 +16,7 @@ use super::request::Answer;
 use super::resolve::refuse;
 use crate::Portal;
 use crate::blocklist::{BlockedHash, BlocklistError};
+use crate::registry::resolve_link;
 
 /// Most bytes of a change: about 16,000 hashes.
 const BODY_LIMIT: usize = 1 << 20;
@@ -70,7 +71,7 @@ async fn hashes(portal: &Portal, texts: &[String], are_hashes: bool, of: &str) -
             BlockedHash::parse(text).ok_or_else(wrong)?
         } else {
             let skylink = links::parse(text.strip_prefix("sia://").unwrap_or(text))?;
-            let resolved = portal.resolve(&skylink, None).await.map_err(|error| refuse(ACTION, error))?;
+            let resolved = resolve_link(portal, &skylink, None).await.map_err(|error| refuse(ACTION, error))?;
             match resolved.skylink.target() {
                 Target::Sector { root, .. } => BlockedHash::of(&root),
                 Target::Entry(_) => return Err(HttpError::bad_request(format!("{ACTION}: not a v1 skylink"))),

@@ -10,6 +10,7 @@ use super::request::{Request, SKYNET_SKYLINK, value};
 use super::resolve::{attach_proof, refuse};
 use super::timeout::timeout;
 use crate::Portal;
+use crate::registry::resolve_link;
 
 const MAX_TIMEOUT_SECONDS: u64 = 900;
 
@@ -39,7 +40,7 @@ impl Link {
     ) -> Result<Self, HttpError> {
         let skylink = parse(text)?;
         let timeout = timeout(&request.query, MAX_TIMEOUT_SECONDS)?;
-        let Ok(resolved) = tokio::time::timeout(timeout, portal.resolve(&skylink, Some(request.address()))).await
+        let Ok(resolved) = tokio::time::timeout(timeout, resolve_link(portal, &skylink, Some(request.address()))).await
         else {
             return Err(HttpError::not_found(format!("{action}: registry entry not found within given time")));
         };

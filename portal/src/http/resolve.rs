@@ -11,7 +11,7 @@ use super::json::json_answer;
 use super::request::{Answer, Request, SKYNET_SKYLINK, value};
 use super::timeout::timeout;
 use crate::Portal;
-use crate::registry::ResolveLinkError;
+use crate::registry::{ResolveLinkError, resolve_link};
 
 const MAX_TIMEOUT_SECONDS: u64 = 900;
 
@@ -21,7 +21,8 @@ pub(super) async fn resolve(portal: &Portal, request: &Request, skylink: &str) -
     let malformed = |error: SkylinkError| HttpError::bad_request(format!("Unable to parse skylink: {error}"));
     let skylink: Skylink = skylink.parse().map_err(malformed)?;
     let timeout = timeout(&request.query, MAX_TIMEOUT_SECONDS)?;
-    let Ok(resolved) = tokio::time::timeout(timeout, portal.resolve(&skylink, Some(request.address()))).await else {
+    let Ok(resolved) = tokio::time::timeout(timeout, resolve_link(portal, &skylink, Some(request.address()))).await
+    else {
         let message = "Failed to resolve skylink: registry entry not found within given time";
         return Err(HttpError::new(StatusCode::NOT_FOUND, message));
     };

@@ -22,11 +22,11 @@ impl Fixture {
     }
 
     async fn put(&self, entry: &SignedEntry) {
-        self.portal.put_entries(vec![entry.clone()], None, false).await.unwrap();
+        put_entries(&self.portal, vec![entry.clone()], None, false).await.unwrap();
     }
 
     async fn resolve(&self, skylink: Skylink) -> Result<Resolved, ResolveLinkError> {
-        self.portal.resolve(&skylink, None).await
+        resolve_link(&self.portal, &skylink, None).await
     }
 
     fn file(&self, entry: &SignedEntry) -> PathBuf {

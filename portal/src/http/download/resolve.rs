@@ -14,6 +14,7 @@ use crate::Portal;
 use crate::http::error::HttpError;
 use crate::http::request::{Request, SKYNET_SKYLINK, value};
 use crate::http::resolve::{self, attach_proof};
+use crate::registry::resolve_link;
 use crate::skyfile::Skyfile;
 
 /// The failed action, in skyd's words.
@@ -51,7 +52,7 @@ pub(super) async fn open(
 
 async fn find(portal: &Portal, request: &Request, asked: Skylink) -> Result<Opened, HttpError> {
     let Resolved { skylink, passed } =
-        portal.resolve(&asked, Some(request.address())).await.map_err(|error| resolve::refuse(ACTION, error))?;
+        resolve_link(portal, &asked, Some(request.address())).await.map_err(|error| resolve::refuse(ACTION, error))?;
     let opened = portal.open_skyfile(&skylink, request.is_from_peer()).await?;
     let skyfile = opened.ok_or_else(|| HttpError::not_found(format!("{ACTION}: the root is not on this portal")))?;
     Ok(Opened { skyfile, asked, passed })

@@ -10,6 +10,7 @@ use crate::http::error::HttpError;
 use crate::http::json::json_answer;
 use crate::http::request::{Answer, Request};
 use crate::http::timeout::timeout;
+use crate::registry::read_entry;
 
 const MAX_TIMEOUT_SECONDS: u64 = 300;
 
@@ -37,7 +38,7 @@ pub(crate) async fn health(portal: &Portal, request: &Request) -> Answer {
 async fn look_up(portal: &Portal, request: &Request, id: EntryId) -> Result<Option<SignedEntry>, HttpError> {
     let timeout = timeout(&request.query, MAX_TIMEOUT_SECONDS)?;
     let Ok(found) =
-        tokio::time::timeout(timeout, portal.entry(id, Some(request.address()), request.is_from_peer())).await
+        tokio::time::timeout(timeout, read_entry(portal, id, Some(request.address()), request.is_from_peer())).await
     else {
         let message = "unable to read from the registry: registry entry not found within given time";
         return Err(HttpError::new(StatusCode::NOT_FOUND, message));

@@ -15,7 +15,7 @@ use crate::http::access;
 use crate::http::body::read_whole;
 use crate::http::error::HttpError;
 use crate::http::request::{Answer, Request};
-use crate::registry::PutEntryError;
+use crate::registry::{PutEntryError, put_entries};
 
 /// Most bytes of a body. The longest form of an entry, with every byte a number and spaces between them, has 2 KiB.
 const BODY_LIMIT: usize = 16 * 1024;
@@ -53,7 +53,7 @@ fn pace(portal: &Portal, request: &Request, writes: usize) -> Result<(), HttpErr
 }
 
 async fn put(portal: &Portal, request: &Request, entries: Vec<SignedEntry>) -> Answer {
-    portal.put_entries(entries, Some(access::client(portal, request)), request.is_from_peer()).await.map_err(
+    put_entries(portal, entries, Some(access::client(portal, request)), request.is_from_peer()).await.map_err(
         |error| match error {
             PutEntryError::ReadOnly(error) => error.into(),
             PutEntryError::Refused(refusal) => HttpError::bad_request(format!("{NOT_TAKEN}: {refusal}")),

@@ -9,18 +9,19 @@ use super::*;
 use crate::entries::EntryStoreError;
 use crate::entries::tests::entry;
 use crate::peers::client::http_client;
+use crate::registry::{put_entries, read_entry, resolve_link};
 
 impl Node {
     async fn put(&self, entry: &SignedEntry) {
-        self.portal.put_entries(vec![entry.clone()], None, false).await.unwrap();
+        put_entries(&self.portal, vec![entry.clone()], None, false).await.unwrap();
     }
 
     async fn put_only_here(&self, entry: &SignedEntry) {
-        self.portal.put_entries(vec![entry.clone()], None, true).await.unwrap();
+        put_entries(&self.portal, vec![entry.clone()], None, true).await.unwrap();
     }
 
     async fn entry(&self, entry: &SignedEntry) -> Option<SignedEntry> {
-        self.portal.entry(entry.id(), None, false).await.unwrap()
+        read_entry(&self.portal, entry.id(), None, false).await.unwrap()
     }
 
     fn has(&self, entry: &SignedEntry) -> bool {
@@ -84,7 +85,7 @@ async fn a_resolver_skylink_leads_over_entries_of_peers() {
     let first = entry(1, "first", 0, &link(&last).to_bytes());
     nodes[1].put_only_here(&first).await;
     nodes[2].put_only_here(&last).await;
-    let resolved = nodes[0].portal.resolve(&link(&first), None).await.unwrap();
+    let resolved = resolve_link(&nodes[0].portal, &link(&first), None).await.unwrap();
     let proof = proof_header(&resolved.passed).unwrap();
     assert_eq!(verify_proof(link(&first), &proof).unwrap(), resolved);
     assert_eq!(nodes[0].read(resolved.skylink).await, Some(content));
@@ -228,7 +229,7 @@ async fn an_address_looks_up_absent_entries_at_a_rate() {
     let here = entry(1, "here", 1, b"a");
     node.put_only_here(&here).await;
     let absent = entry(9, "absent", 0, b"").id();
-    let look_up = |id, last: u8| node.portal.entry(id, Some([192, 0, 2, last].into()), false);
+    let look_up = |id, last: u8| read_entry(&node.portal, id, Some([192, 0, 2, last].into()), false);
     for _ in 0..10 {
         assert!(matches!(look_up(absent, 1).await, Ok(None)));
     }

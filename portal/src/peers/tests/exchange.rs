@@ -8,6 +8,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::entries::tests::entry;
+use crate::registry::{put_entries, read_entry};
 
 /// Short pauses. The exchange still does not start by itself.
 fn quick() -> Timing {
@@ -48,7 +49,7 @@ fn stands(node: &Node, entry: &SignedEntry) -> bool {
 }
 
 async fn put(node: &Node, entry: &SignedEntry, only_here: bool) {
-    node.portal.put_entries(vec![entry.clone()], None, only_here).await.unwrap();
+    put_entries(&node.portal, vec![entry.clone()], None, only_here).await.unwrap();
 }
 
 #[tokio::test]
@@ -71,7 +72,7 @@ async fn a_portal_that_was_away_gets_what_was_written_meanwhile_and_serves_it() 
     there.set_away(false);
     eventually(async || stands(&there.node, &revisions[2])).await;
     eventually(async || others.iter().all(|entry| stands(&there.node, entry))).await;
-    let read = there.node.portal.entry(revisions[0].id(), None, false).await.unwrap();
+    let read = read_entry(&there.node.portal, revisions[0].id(), None, false).await.unwrap();
     assert_eq!(read.as_ref(), Some(&revisions[2]), "not the old one that it had");
 }
 
