@@ -1,9 +1,8 @@
-//! Errors of backends, distinguished by their meaning for the caller.
+//! Errors of backends and of their sources, distinguished by their meaning for the caller.
 
 use std::error::Error;
+use std::io;
 use std::time::Duration;
-
-use super::SourceError;
 
 /// The backend's own error; for the log, not for decisions.
 pub type Cause = Box<dyn Error + Send + Sync>;
@@ -84,6 +83,25 @@ pub enum BackendError {
     /// The content is longer than one unit, and a part of it cannot be verified without a proof of its units.
     #[error("no proof of the units is known")]
     NoUnitProof,
+}
+
+/// The bytes to be stored could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The content was removed meanwhile.
+    #[error("gone")]
+    Gone,
+    /// They do not match the digest, or a proof of units.
+    #[error("bytes {start} to {end} are not those of the content")]
+    Damaged {
+        /// The start of the checked range, in bytes.
+        start: u64,
+        /// The end of the checked range, in bytes.
+        end: u64,
+    },
+    /// The disk failed to read them.
+    #[error("read: {0}")]
+    Io(#[from] io::Error),
 }
 
 impl BackendError {

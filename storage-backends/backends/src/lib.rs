@@ -76,7 +76,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 pub use content::{Content, ContentError, UNIT, UnitCheck, UnitHash, UnitHashes, UnitProof};
-pub use error::{BackendError, Cause};
+pub use error::{BackendError, Cause, SourceError};
 #[cfg(any(test, feature = "testing"))]
 pub use fs::{FsBackend, FsBackendConfig};
 pub use health::{EndpointHealth, EndpointState, Health};
@@ -88,7 +88,7 @@ pub use powers::{Listed, Listing, ListingPage, UnitProofs};
 pub use progress::{MAX_TOKEN, Progress, ProgressInMemory, ResumeToken, TokenTooLong};
 pub use replicas::Replicas;
 pub(crate) use source::read_piece;
-pub use source::{BytesSource, FileSource, MAX_READ, Source, SourceError};
+pub use source::{BytesSource, FileSource, MAX_READ, Source};
 
 /// Bytes of content as they come. Dropping it breaks off.
 pub type ByteStream = BoxStream<'static, Result<Bytes, BackendError>>;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use content_store::digest::{Algorithm, Digest};
 use futures_util::future::BoxFuture;
 
-use super::{Content, ContentError, UnitProof};
+use super::{Content, ContentError, SourceError, UnitProof};
 
 /// Most bytes of one read.
 pub const MAX_READ: u64 = 1024 * 1024;
@@ -23,25 +23,6 @@ pub trait Source: Debug + Send + Sync {
 
     /// Exactly these bytes, within the content and at most [`MAX_READ`]. They are not verified.
     fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, SourceError>>;
-}
-
-/// The bytes to be stored could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The content was removed meanwhile.
-    #[error("gone")]
-    Gone,
-    /// They do not match the digest, or a proof of units.
-    #[error("bytes {start} to {end} are not those of the content")]
-    Damaged {
-        /// The start of the checked range, in bytes.
-        start: u64,
-        /// The end of the checked range, in bytes.
-        end: u64,
-    },
-    /// The disk failed to read them.
-    #[error("read: {0}")]
-    Io(#[from] io::Error),
 }
 
 /// Reads as much of `start..end` as fits into one read, exactly.
