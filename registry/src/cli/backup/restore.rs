@@ -7,7 +7,6 @@
 //!    first. Left: a directory that is not empty and has no `skyberth.json`. Neither a node nor a restore starts on it.
 //! 3. The archive's checksum is compared, the journal is checked, all directories are synced. Left: the same.
 //! 4. `skyberth.json` is written. Left: a node.
-//! 4. `skyberth.json` is written. Left: a node.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
