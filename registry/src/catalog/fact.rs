@@ -6,11 +6,17 @@
 
 use std::collections::BTreeMap;
 
+use backends::UNIT;
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
 pub use backends::Locator;
 
 use crate::oci::{Digest, RepositoryName, Tag};
+
+/// Most units of one piece of content, whose length is a 64-bit number. A journal of others may say any number, so a
+/// higher one makes its record invalid. The length of a list with that many roots fits.
+pub const MAX_UNITS: u64 = u64::MAX / UNIT;
 
 /// A fact with its position in the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,7 +97,8 @@ pub enum Fact {
         digest: Digest,
         /// The content file with the roots.
         list: Digest,
-        /// Number of roots; 0: the list is removed, with its blob.
+        /// Number of roots, at most [`MAX_UNITS`]; 0: the list is removed, with its blob.
+        #[serde(deserialize_with = "units")]
         units: u64,
     },
     /// A backend acknowledged content.
@@ -175,6 +182,11 @@ impl Annotations {
     fn is_none(&self) -> bool {
         *self == Annotations::None
     }
+}
+
+fn units<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let units = u64::deserialize(deserializer)?;
+    if units <= MAX_UNITS { Ok(units) } else { Err(D::Error::custom("an impossible number of unit roots")) }
 }
 
 impl Fact {

@@ -3,6 +3,7 @@
 use super::super::record::{self, Role};
 use super::super::segment::{HEADER_BYTES, SegmentHeader, first_in_name};
 use super::*;
+use crate::catalog::fact::MAX_UNITS;
 
 const DOCUMENT: &str = include_str!("../../../../../../docs/on-disk-format.md");
 
@@ -77,6 +78,21 @@ fn a_number_that_no_journal_reaches_is_invalid_in_a_record_and_in_a_name() {
     for impossible in [highest + 1, u64::MAX] {
         assert_eq!(frame(impossible), Err(record::FrameError::Sequence));
         assert_eq!(first_in_name(&segment(impossible)), None);
+    }
+}
+
+/// The length of the list overflowed.
+#[test]
+fn a_number_of_unit_roots_that_no_content_has_is_invalid_in_a_record() {
+    let (blob, list) = (format!("sha256:{:064x}", 1), format!("sha256:{:064x}", 2));
+    let record = |units: u64| {
+        let fact = format!(r#""fact":"unit-roots","digest":"{blob}","list":"{list}","units":{units}"#);
+        let payload = format!(r#"{{"sequence":1,"time":1,{fact}}}"#);
+        record::Frame { role: Role::Entry, sequence: 1, payload: payload.as_bytes() }.record().map(|_| ())
+    };
+    assert_eq!(record(MAX_UNITS), Ok(()));
+    for impossible in [MAX_UNITS + 1, u64::MAX] {
+        assert_eq!(record(impossible), Err(record::FrameError::Payload));
     }
 }
 
