@@ -54,8 +54,8 @@ pub struct Portal {
     ///
     /// Ten seconds' worth may come at once.
     pub registry_rate: u32,
-    /// Lookups of absent registry entries per second at which one address may let the peers be asked in the long run;
-    /// further ones get 429. 0: any number.
+    /// Lookups of absent registry entries at peers per second and address, in the long run; further ones get 429. 0: any
+    /// number.
     ///
     /// Ten seconds' worth may come at once.
     pub lookup_rate: u32,

@@ -32,7 +32,7 @@ pub struct Server {
     /// Clients pause between layers; nginx gives the same 75 s.
     pub keep_alive_timeout: TimeSpan,
     /// Time without progress of a body, in either direction, after which the connection is cut. A slow body that moves
-    /// is never cut.
+    /// is cut only [while others wait](explanation/shares.md).
     pub idle_body_timeout: TimeSpan,
     /// Bytes of all header lines of a request; more are answered 431. The `Range` of a partial pull by podman has up to
     /// 26 KiB.
