@@ -72,8 +72,8 @@ impl RequestBody {
         }
     }
 
-    /// Takes the body out, for a task that outlives the request. It still breaks off if the connection ends early. What
-    /// remains has no bytes, and knows how far the other one is.
+    /// Takes the body out, for a task that outlives the request. It still breaks off if the connection ends early. The
+    /// body left behind has no bytes, and knows how far the other one is.
     #[must_use]
     pub fn take(&mut self) -> RequestBody {
         let (received, progress) = (self.received.clone(), Arc::clone(&self.progress));

@@ -80,7 +80,7 @@ impl EntryStore {
         Ok(store)
     }
 
-    /// The same store. Its writes leave this many bytes of the file system free.
+    /// This store, whose writes then leave this many bytes of the file system free.
     #[must_use]
     pub fn leaving(self, reserve: u64) -> Self {
         EntryStore { room: self.room.leaving(reserve), ..self }

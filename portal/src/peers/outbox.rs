@@ -154,8 +154,8 @@ impl Waiting {
         begin
     }
 
-    /// Queues an entry again, behind all others. Of two with the same id the newer one waits, because another sender
-    /// may have put an older one back meanwhile.
+    /// Queues an entry again, behind all others. If one with its id waits, the newer of the two stays, because another
+    /// sender may have put an older one back meanwhile.
     fn put_back(&mut self, entry: SignedEntry) {
         let id = entry.id();
         if !self.replace(&entry) && self.order.len() < CAPACITY {

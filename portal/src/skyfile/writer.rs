@@ -13,7 +13,7 @@ use super::destination::Destination;
 use super::error::WriteError;
 use super::restore::GivenBase;
 
-/// Bytes that are passed to a thread at a time. The same number is buffered meanwhile.
+/// Bytes that are passed to a thread at a time. As many more are buffered meanwhile.
 const STEP: usize = 512 * 1024;
 
 /// Content in flight to the store. Dropping it abandons the upload.

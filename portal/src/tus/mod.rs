@@ -22,7 +22,7 @@
 //!
 //! Order of durable steps: bytes synced -> record of their offset -> answer to a PATCH; all bytes recorded -> skyfile
 //! durable and pinned -> record of the skylink -> the same for parts -> staged bytes dropped -> answer. After a crash
-//! anywhere before the record of the skylink, whoever asks next finishes the upload again, to the same skylink.
+//! anywhere before the record of the skylink, the next request finishes the upload again, to the same skylink.
 
 mod append;
 mod concatenation;

@@ -60,7 +60,7 @@ impl Actions {
 }
 
 impl Scopes {
-    /// Reads scopes with white space between them. What is unknown gives nothing.
+    /// Reads scopes with white space between them. Unknown ones give nothing.
     pub fn parse<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
         let mut scopes = Scopes::default();
         for text in texts.flat_map(str::split_whitespace).take(MOST) {

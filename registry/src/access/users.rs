@@ -34,7 +34,7 @@ impl fmt::Display for Origin {
 /// A name with the hash of its password.
 pub type Entries = Vec<(UserName, PasswordHash)>;
 
-/// An entry that cannot be read. What may be secret of it is not repeated.
+/// An entry that cannot be read. Its secret parts are not repeated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{unit} {number}: {why}")]
 pub struct InvalidEntry {
@@ -117,8 +117,8 @@ impl Users {
         Some(&self.0.get(name)?.hash)
     }
 
-    /// A hash to check an unknown user's password against, so that it costs as much as a wrong password. The same
-    /// `choice` gets the same one.
+    /// A hash to check an unknown user's password against, so that it costs as much as a wrong password. Equal
+    /// choices get equal hashes.
     pub(super) fn stand_in(&self, choice: u64) -> Option<&PasswordHash> {
         let index = (choice % (self.0.len() as u64).max(1)) as usize;
         self.0.values().nth(index).map(|user| &user.hash)

@@ -16,8 +16,8 @@
 //! - Neither answers nor sessions keep a blob for ever. After seven grace periods (at least an hour) without a manifest
 //!   it is overdue, and answers call it absent: its client pushes it again, which makes it new. A client that was told
 //!   of it before still has the grace period from that answer on, or the session that it began within that time. A
-//!   session keeps blobs for seven grace periods, too. Whether a blob is overdue is known in memory only, so a start
-//!   postpones it.
+//!   session keeps blobs for seven grace periods, too. The times are known in memory only, so a start of the node
+//!   postpones the end.
 //! - A file is removed only under its digest's lock, after a check that it is unreferenced. A push keeps that lock from
 //!   the rename into the store until the reference is committed.
 

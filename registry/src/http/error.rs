@@ -4,7 +4,7 @@
 //! registry and the request id, and no internals; the dispatcher logs their cause once. Docker retries a push after
 //! `UNAVAILABLE` and `UNKNOWN`, and gives up after `DENIED` and `UNSUPPORTED`.
 //!
-//! Whether missing content is unknown or only unavailable is decided earlier, in `service/blobs`.
+//! `service/blobs` decides earlier whether missing content is unknown or only unavailable.
 
 use axum::body::Body;
 use http::header::{

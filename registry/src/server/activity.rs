@@ -289,7 +289,7 @@ enum NextFrame {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Watched<B> {
-    /// Takes room for the next frame. What is left of a small answer needs none.
+    /// Takes room for the next frame. The rest of a small answer needs none.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let NextFrame::Absent = self.next {
             if self.body.size_hint().upper().is_some_and(|left| left <= SMALL_ANSWER as u64) {

@@ -1,8 +1,8 @@
 //! The memory of connections: requests in flight, response frames that were not written yet, and windows of h2.
 //!
 //! All listeners of a process share two pools. Each connection also has room for one request and one frame of its own,
-//! so it makes progress while others use up the pools. What is taken comes back when the request has ended, when the
-//! frame was written, and when the connection has closed.
+//! so it makes progress while others use up the pools. The memory comes back when the request has ended, when the frame
+//! was written, and when the connection has closed.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

@@ -265,7 +265,7 @@ impl Registry {
         let (mut lock, result) = receive(lock, plan, body).await?;
         if let Err(error) = result {
             if matches!(error, Error::Storage(_)) {
-                // What the disk did with the last bytes is unknown, so return to the last sync point.
+                // The last bytes may be on disk or not, so return to the last sync point.
                 lock.guard.take();
                 // This error is less useful than the first one, and the next request loads the session again.
                 let _ = self.load(lock).await;

@@ -13,7 +13,7 @@ use super::image::{Album, Mercy, Pushed};
 /// Exit status of a node that lost its index.
 const INDEX_LOST: i32 = 7;
 
-// A busy machine takes several times what the documents say. What hangs takes for ever.
+// A busy machine takes several times what the documents say. A node that hangs takes for ever.
 /// How long a node may take until it is ready again once its disk is well.
 pub const BACK_WITHIN: Duration = Duration::from_mins(1);
 /// How long an answer may take beside a part that fails.

@@ -78,7 +78,7 @@ impl Rounds<'_> {
             let free = self.disk.free()?;
             let is_upload = self.step(&format!("r{round}-{step}"))?;
             let left = self.disk.free()?;
-            // What frees space may go below, and so may the other program.
+            // Steps that free space may go below, and so may the other program.
             let judged = is_upload && free >= RESERVE && other != Other::TakesAll;
             ensure!(!judged || left >= RESERVE, "an upload took {} bytes of the reserve", RESERVE - left);
             if ended(&mut self.server)? {
@@ -124,7 +124,7 @@ impl Rounds<'_> {
             let working = scope.spawn(|| work(album, &options, choice, name, length));
             std::thread::sleep(pause);
             let killed = self.server.kill();
-            // Whether there was an answer or not, what was acknowledged must stay.
+            // Acknowledged content must stay, even if the last request got no answer.
             ensure!(working.join().is_ok(), "a client panicked");
             killed
         })?;

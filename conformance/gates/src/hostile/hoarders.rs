@@ -70,7 +70,7 @@ fn unread_answers(bench: &Bench, server: &Server, path: &str) -> anyhow::Result<
         }
         for round in 1..=rounds {
             for raw in &mut all {
-                // What is read keeps the connection alive.
+                // Reading keeps the connection alive.
                 raw.listen(Duration::from_millis(50), |said| said.bytes.len() >= round * PIECE)?;
             }
             pull(&server.target(), path)?;

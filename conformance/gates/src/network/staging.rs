@@ -17,7 +17,7 @@ use crate::case::Bench;
 const LIMIT: usize = MIB;
 /// Uploads at once, each of half the limit.
 const UPLOADS: usize = 12;
-/// What records and directories may add to the bytes themselves.
+/// Bytes that records and directories may take besides the content.
 const BESIDE: usize = 512 * KIB;
 
 pub fn limit_holds(bench: &Bench) -> anyhow::Result<()> {

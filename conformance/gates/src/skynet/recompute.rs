@@ -52,7 +52,7 @@ fn base_sectors(suite: &Suite) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// What the client accepts as the base sector of `asked` must be the sector of `link`.
+/// The client must accept only the sector of `link` as the base sector of `asked`.
 fn proven(suite: &Suite, asked: &Link, link: &Link) -> anyhow::Result<()> {
     let ended = client(suite, &suite.site.target.authority(), asked, &[])?.run()?;
     let path = format!("/skynet/root?root={}&offset=0&length={}", link.root(), ended.stdout.len());

@@ -198,7 +198,7 @@ pub fn two_chunks_at_once(site: &Site) -> anyhow::Result<()> {
     faults.finish()
 }
 
-/// Whether the request waited or was refused at once decides which offset it gets.
+/// The offset depends on whether the request waited or was refused at once.
 fn waiter(answer: &Response, status: u16) -> anyhow::Result<()> {
     expect::error(answer, &[status], &["BLOB_UPLOAD_INVALID"])?;
     expect::relative_location(answer)?;

@@ -14,9 +14,12 @@ Written by `conformance rows > conformance/ROWS.md`; a test fails while they dif
 specification v1.1.1 unless it names another document. SHOULD is also the level of what clients rely on. *Own policy* is
 Skyberth's choice where specifications leave one. Other registries are judged by it only with `--own`.
 
-Many MUST and SHOULD rows have parts that are own policy: the codes in error bodies, relative Locations, `Docker-Content-Digest`
-and `Content-Length` where v1.1.1 only recommends them, the algorithms sha512 and blake3, a push by one POST or by a streamed
-PATCH, DELETE of an upload session.
+Many MUST and SHOULD rows have parts that are own policy:
+
+- the codes in error bodies, and relative Locations;
+- `Docker-Content-Digest` and `Content-Length` where v1.1.1 only recommends them;
+- the algorithms sha512 and blake3;
+- a push by one POST or by a streamed PATCH, and DELETE of an upload session.
 
 *Where* says what a row needs. *any*: any registry. *skyberth*: a `skyberth` binary, which the row starts with
 settings of its own. *nowhere yet*: something that the judge does not have, such as a second node.

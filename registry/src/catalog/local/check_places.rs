@@ -14,7 +14,6 @@
 //!   only some endpoints answered a removal, it stays pending for the others.
 //! - An acknowledgement for content that is unreferenced by now becomes an `UnpinPending`. It is recorded even if one
 //!   is already pending: the backend may have answered that one before the bytes arrived.
-//!   where one stands: the backend may have answered that before the bytes came.
 
 use super::check::{Batch, Rejection};
 use super::index::{places, queries};

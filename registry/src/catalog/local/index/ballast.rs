@@ -202,7 +202,7 @@ mod tests {
         }
     }
 
-    /// The same file, but the file system reports that it is full.
+    /// This file on a file system that reports that it is full.
     fn when_full(ballast: &Ballast) -> Ballast {
         Ballast::new(ballast.directory.clone(), ballast.least, u64::MAX)
     }

@@ -81,8 +81,8 @@ pub enum AppendError {
     /// There is no space. Nothing was written. Deletes may still use the reserve.
     #[error("no space left for the journal")]
     DiskFull,
-    /// A write or sync failed, now or earlier. Whether the batch is on disk is unknown. Nothing more is written until
-    /// the journal is opened again.
+    /// A write or sync failed, now or earlier. The batch may be on disk or not. Nothing more is written until the
+    /// journal is opened again.
     #[error("the journal failed and accepts no more records")]
     Failed,
     /// A record exceeds [`super::MAX_PAYLOAD_BYTES`], or the batch exceeds [`super::MAX_BATCH_BYTES`]. Nothing was

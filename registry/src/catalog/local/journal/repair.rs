@@ -58,7 +58,7 @@ pub enum MissingRecords {
         /// The last.
         to: u64,
     },
-    /// Damage after the last readable record. Whether it contained records is unknown.
+    /// Damage after the last readable record. It may have contained records.
     After {
         /// The last readable record.
         sequence: u64,
