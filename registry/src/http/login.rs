@@ -1,7 +1,7 @@
 //! Logins: who sends a request, and whether it is admitted.
 
-use data_encoding::BASE64;
 use http::header::AUTHORIZATION;
+use skynet_formats::go_encoding::base64;
 
 use super::App;
 use super::action::Action;
@@ -93,7 +93,7 @@ impl<'a> Credential<'a> {
             if !scheme.eq_ignore_ascii_case("basic") {
                 return None;
             }
-            let text = String::from_utf8(BASE64.decode(rest.as_bytes()).ok()?).ok()?;
+            let text = String::from_utf8(base64(rest.as_bytes())?).ok()?;
             Some(match text.split_once(':')? {
                 ("", "") => Credential::Nobody,
                 (name, password) => Credential::Password(name.to_owned(), password.to_owned()),

@@ -190,6 +190,8 @@ async fn odd_logins_are_no_logins() {
     for (values, status) in [
         (vec![format!("Basic {good}")], 200),
         (vec![format!("bAsIc  {good}")], 200),
+        // Go ignores the unused bits of the last character.
+        (vec![format!("Basic {}", good.replace("A==", "B=="))], 200),
         (vec![format!("Basic {good}"), format!("Basic {good}")], 401),
         (vec!["Basic".to_owned()], 401),
         (vec!["Basic !".to_owned()], 401),
