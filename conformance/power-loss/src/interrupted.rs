@@ -1,43 +1,11 @@
 //! Calls that a process ended in. Their recording has no result, so what they did is read from what is left on the disk.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::recording::Recording;
+use super::remains::Remains;
 use super::replay::{Replay, Syncs};
 use super::trace::{Call, Step, Trace};
-
-/// The files and directories that a process left, by path. Directories have no content.
-#[derive(Debug, Default)]
-pub struct Remains(BTreeMap<PathBuf, Option<Vec<u8>>>);
-
-impl Remains {
-    pub fn of(root: &Path) -> anyhow::Result<Self> {
-        let mut remains = Remains::default();
-        let mut folders = vec![PathBuf::new()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(root.join(&folder))? {
-                let entry = entry?;
-                let (path, kind) = (folder.join(entry.file_name()), entry.file_type()?);
-                if kind.is_dir() {
-                    folders.push(path.clone());
-                    remains.0.insert(path, None);
-                } else if kind.is_file() {
-                    remains.0.insert(path, Some(std::fs::read(entry.path())?));
-                }
-            }
-        }
-        Ok(remains)
-    }
-
-    fn holds(&self, path: &Path) -> bool {
-        self.0.contains_key(path)
-    }
-
-    fn bytes(&self, path: &Path) -> Option<&[u8]> {
-        self.0.get(path)?.as_deref()
-    }
-}
 
 /// Gives each interrupted call that had an effect the result and the end which strace could not see.
 pub fn settle(recording: &mut Recording) -> anyhow::Result<()> {

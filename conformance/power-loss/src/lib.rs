@@ -23,6 +23,7 @@ mod interrupted;
 mod lives;
 mod promise;
 mod recording;
+mod remains;
 mod replay;
 mod trace;
 mod uploading;

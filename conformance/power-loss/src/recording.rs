@@ -14,9 +14,9 @@ use harness::random::Random;
 use harness::server::{Server, ServerOptions};
 
 use super::bulk;
-use super::interrupted::Remains;
 use super::lives::Lives;
 use super::promise::{Key, Promises};
+use super::remains::Remains;
 use super::trace::{Trace, wrapper};
 use super::worker::Worker;
 
