@@ -1,6 +1,6 @@
 //! Calls that a process ended in. Their recording has no result, so what they did is read from what is left on the disk.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::recording::Recording;
 use super::remains::Remains;
@@ -113,6 +113,8 @@ fn written(replay: &mut Replay<'_>, call: &Call, description: usize, remains: &R
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn hex(text: &str) -> String {

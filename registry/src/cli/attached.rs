@@ -29,6 +29,7 @@ use crate::admin::{Absent, count_absent};
 use crate::config::{Backend, Config};
 use crate::data_dir::{self, DataDir, Kind};
 use crate::server;
+use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
 use crate::units::{bytes, count};
 
