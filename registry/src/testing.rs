@@ -14,7 +14,7 @@ use futures_util::stream;
 
 use crate::catalog::{Catalog, CatalogOptions, Clock};
 use crate::content::LocalContent;
-use crate::oci::{Algorithm, Digest, Reference, RepositoryName};
+use crate::oci::{Algorithm, Digest, FixedTags, Reference, RepositoryName};
 use crate::placement::{self, Remote};
 use crate::resources::Resource;
 use crate::service::{
@@ -130,6 +130,7 @@ impl Fixture {
             tags: Vec::new(),
             content_type: Some("application/vnd.oci.image.manifest.v1+json".into()),
             precondition: None,
+            fixed: FixedTags::none(),
             body: body.into(),
             memory: None,
         };

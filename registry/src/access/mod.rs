@@ -14,6 +14,7 @@ mod need;
 mod password;
 mod pattern;
 mod policy;
+mod repositories;
 mod rights;
 mod scope;
 mod source;
@@ -39,6 +40,7 @@ pub use login::LoginError;
 pub use need::{Need, Right};
 pub use password::{InvalidHash, PasswordHash, generate_password};
 pub use policy::Policy;
+pub use repositories::Repositories;
 pub use rights::{Ceiling, Everybody, Principal, Verdict};
 pub use scope::{Scopes, scope_of};
 pub use source::Sources;
@@ -46,10 +48,13 @@ pub use tokens::{InvalidToken, IssuedToken, TokenSettings};
 pub use users::{Entries, InvalidEntry, Origin, Users, parse_words};
 
 use file::Stamp;
+use rights::Rules;
 use throttle::Throttle;
 use tokens::Issuer;
 use verified::Verified;
 
+use crate::catalog::fact::Visibility;
+use crate::oci::{FixedTags, RepositoryName};
 use crate::resources::Resource;
 
 /// How often htpasswd files are looked at. A changed one is read when it has not changed for as long, since other programs
@@ -67,6 +72,7 @@ const CHECK_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Access {
     sources: Sources,
+    repositories: Repositories,
     everybody: Everybody,
     known: RwLock<Arc<Known>>,
     /// Locked while users are read again.
@@ -92,16 +98,17 @@ impl Access {
     /// has neither users nor a policy, else nothing. Without `tokens`, or where nothing needs a login, none are issued. Blocks.
     pub fn open(
         sources: Sources,
+        repositories: Repositories,
         everybody: Option<Everybody>,
         is_public: bool,
         tokens: Option<TokenSettings>,
     ) -> Result<Self, SourceError> {
         let known = Known::read(&sources)?;
-        let is_open = !is_public && known.users.is_empty() && sources.policy.is_none();
-        let everybody = everybody.unwrap_or(if is_open { Everybody::All } else { Everybody::None });
+        let everybody = everybody.unwrap_or_else(|| sources.default_of_everybody(is_public, &known.users));
         let tokens = tokens.filter(|_| everybody < Everybody::All || sources.policy.is_some());
         Ok(Access {
             sources,
+            repositories,
             everybody,
             issuer: tokens.map(Issuer::open).transpose()?,
             known: RwLock::new(Arc::new(known)),
@@ -116,7 +123,7 @@ impl Access {
     pub(crate) fn open_to_all() -> Self {
         let nowhere = LocalUsers::in_directory("/nonexistent".into());
         let sources = Sources { settings: Vec::new(), htpasswd: Vec::new(), local: nowhere, policy: None };
-        Access::open(sources, Some(Everybody::All), false, None).expect("nothing is read")
+        Access::open(sources, Repositories::public(), Some(Everybody::All), false, None).expect("nothing is read")
     }
 
     /// What callers without a login may do.
@@ -141,7 +148,28 @@ impl Access {
 
     /// Decides whether this caller may do what has this need.
     pub fn decide(&self, caller: &Principal, need: &Need<'_>) -> Verdict {
-        rights::decide(self.everybody, self.newest().policy.as_deref(), caller, need)
+        self.by_rules(|rules| rules.decide(caller, need))
+    }
+
+    /// The visibility of a repository that is created now.
+    pub fn visibility_of_new(&self, repository: &RepositoryName) -> Visibility {
+        self.by_rules(|rules| rules.visibility_of_new(repository))
+    }
+
+    /// The tags of a repository that a push of this caller may not move.
+    pub fn not_to_move(&self, identity: &Identity, repository: &RepositoryName) -> FixedTags {
+        self.by_rules(|rules| rules.fixed_tags(identity, repository, true))
+    }
+
+    /// The tags of a repository that no client may delete.
+    pub fn not_to_delete(&self, identity: &Identity, repository: &RepositoryName) -> FixedTags {
+        self.by_rules(|rules| rules.fixed_tags(identity, repository, false))
+    }
+
+    fn by_rules<T>(&self, decide: impl FnOnce(&Rules<'_>) -> T) -> T {
+        let known = self.newest();
+        let policy = known.policy.as_deref();
+        decide(&Rules { everybody: self.everybody, policy, repositories: &self.repositories })
     }
 
     /// Looks at htpasswd files and keys until `stop`. Reads the users again when a file has changed, and renews keys in time.

@@ -7,8 +7,10 @@ use crate::oci::{RepositoryName, Tag};
 pub enum Right {
     /// Read its content and lists.
     Pull,
-    /// Upload, mount, and set tags.
+    /// Upload, mount, and set new tags.
     Push,
+    /// Move tags to other manifests. It is of no use without [`Right::Push`].
+    Retag,
     /// Delete manifests, tags and blobs.
     Delete,
 }

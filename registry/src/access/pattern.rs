@@ -59,6 +59,11 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
+    /// True if it matches only for some callers.
+    pub(super) fn depends_on_user(&self) -> bool {
+        self.parts.contains(&Part::User)
+    }
+
     /// True if the repository matches for this caller.
     pub(super) fn matches(&self, repository: &RepositoryName, caller: Option<&UserName>) -> bool {
         let mut components = repository.as_str().split('/');

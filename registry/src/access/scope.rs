@@ -48,7 +48,8 @@ impl Actions {
     fn has(self, right: Right) -> bool {
         match right {
             Right::Pull => self.pull,
-            Right::Push => self.push,
+            // Tokens have no action of their own for it.
+            Right::Push | Right::Retag => self.push,
             Right::Delete => self.delete,
         }
     }
@@ -166,7 +167,7 @@ pub fn scope_of(need: &Need<'_>) -> Option<String> {
             let actions = match right {
                 Right::Pull => "pull",
                 // Clients read before they write, with the same token.
-                Right::Push => "pull,push",
+                Right::Push | Right::Retag => "pull,push",
                 Right::Delete => "delete",
             };
             Some(format!("repository:{repository}:{actions}"))

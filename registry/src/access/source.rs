@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::UserName;
 use super::file::{SourceError, Stamp, read_file};
 use super::local_users::LocalUsers;
 use super::policy::Policy;
 use super::users::{Entries, Origin, Users, parse_lines};
+use super::{Everybody, UserName};
 
 /// All sources of users.
 #[derive(Clone, Debug)]
@@ -33,6 +33,12 @@ impl Sources {
         }
         warn_of(&users.add(Origin::Local, self.local.read()?), "the data directory");
         Ok(users)
+    }
+
+    /// What callers without a login may do if no setting says so: all on a node that is not public and has neither users
+    /// nor a policy, else nothing.
+    pub fn default_of_everybody(&self, is_public: bool, users: &Users) -> Everybody {
+        if is_public || !users.is_empty() || self.policy.is_some() { Everybody::None } else { Everybody::All }
     }
 
     /// Reads the policy, if there is one.

@@ -28,7 +28,8 @@ fn sources(folder: &Path, settings: &str, htpasswd: &[&str]) -> Sources {
 impl Site {
     fn new(settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let access = Access::open(sources(folder.path(), settings, &[]), None, true, None).unwrap();
+        let access =
+            Access::open(sources(folder.path(), settings, &[]), Repositories::public(), None, true, None).unwrap();
         Site { folder, access: Arc::new(access) }
     }
 
@@ -88,7 +89,8 @@ async fn htpasswd_files_are_read_again_once_they_rest() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("htpasswd");
     fs::write(&path, format!("bob:{SECRET}\n")).unwrap();
-    let access = Access::open(sources(folder.path(), "", &["htpasswd"]), None, false, None).unwrap();
+    let access =
+        Access::open(sources(folder.path(), "", &["htpasswd"]), Repositories::public(), None, false, None).unwrap();
     assert_eq!(access.everybody(), Everybody::None, "a node with users asks for a login");
     let old = access.look(&access.sources.watched_stamps());
     assert_eq!(access.log_in("bob", "secret", Holder::SHARED).await, Ok(user("bob")));
@@ -108,7 +110,9 @@ fn a_source_that_cannot_be_read_stops_the_start() {
     for file in ["absent", "broken", "."] {
         for everybody in [None, Some(Everybody::All)] {
             let error =
-                Access::open(sources(folder.path(), "", &[file]), everybody, false, None).unwrap_err().to_string();
+                Access::open(sources(folder.path(), "", &[file]), Repositories::public(), everybody, false, None)
+                    .unwrap_err()
+                    .to_string();
             assert!(error.contains(&*folder.path().to_string_lossy()) && !error.contains("plain text"), "{error}");
         }
     }
@@ -118,7 +122,7 @@ fn a_source_that_cannot_be_read_stops_the_start() {
 fn a_node_without_users_is_open_only_where_it_is_not_public() {
     let folder = tempfile::tempdir().unwrap();
     let open = |settings: &str, everybody, is_public| {
-        Access::open(sources(folder.path(), settings, &[]), everybody, is_public, None).unwrap()
+        Access::open(sources(folder.path(), settings, &[]), Repositories::public(), everybody, is_public, None).unwrap()
     };
     let bob = format!("bob:{SECRET}");
     for (settings, set, is_public, everybody, needs_user) in [
@@ -210,13 +214,13 @@ fn a_policy_is_read_again_and_a_bad_one_is_not() {
     let rule = |who: &str| format!("[[rule]]\nwho = ['user:{who}']\nrepositories = ['**']\nactions = ['pull']\n");
     fs::write(&path, rule("bob")).unwrap();
     let sources = Sources { policy: Some(path.clone()), ..sources(folder.path(), "", &[]) };
-    let access = Access::open(sources.clone(), None, true, None).unwrap();
+    let access = Access::open(sources.clone(), Repositories::public(), None, true, None).unwrap();
     let repository = "a".parse().unwrap();
     let need = Need::Repository { repository: &repository, right: Right::Pull, tag: None };
     let verdict = |name: &str| access.decide(&Principal::of(user(name)), &need);
     assert_eq!((verdict("bob"), verdict("ann")), (Verdict::Allowed, Verdict::Hidden));
     // Otherwise clients would not learn that they must log in.
-    let open = Access::open(sources.clone(), Some(Everybody::All), false, None).unwrap();
+    let open = Access::open(sources.clone(), Repositories::public(), Some(Everybody::All), false, None).unwrap();
     let nobody = Principal::of(Identity::Anonymous);
     assert_eq!((open.decide(&nobody, &Need::Login), open.needs_first_user()), (Verdict::LogIn, true));
     let write = |text: &str| {
@@ -228,5 +232,5 @@ fn a_policy_is_read_again_and_a_bad_one_is_not() {
     assert_eq!((verdict("bob"), verdict("ann")), (Verdict::Hidden, Verdict::Allowed));
     write("nonsense");
     assert_eq!((verdict("bob"), verdict("ann")), (Verdict::Hidden, Verdict::Allowed));
-    assert!(Access::open(sources, None, true, None).is_err(), "it stops a start");
+    assert!(Access::open(sources, Repositories::public(), None, true, None).is_err(), "it stops a start");
 }

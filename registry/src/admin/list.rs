@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::image::{self, manifest};
 use super::reply::Repository;
 use super::{BATCH, Item, Output, Target};
+use crate::catalog::fact::Visibility;
 use crate::oci::{Digest, Reference, RepositoryName};
 use crate::service::{Error, MayPull, Registry};
 
@@ -25,7 +26,8 @@ async fn repositories(registry: &Arc<Registry>, out: &Output) -> Result<(), Erro
         for name in &page.names {
             let tags = registry.tags(name, None, BATCH).await?;
             let (counted, more_tags) = (tags.tags.len() as u64, tags.more);
-            out.item(Item::Repository(Repository { name: name.clone(), tags: counted, more_tags })).await;
+            let private = registry.catalog().repository(name)? == Some(Visibility::Private);
+            out.item(Item::Repository(Repository { name: name.clone(), tags: counted, more_tags, private })).await;
         }
         after = page.names.last().map(ToString::to_string);
         if !page.more {

@@ -20,6 +20,9 @@ mod target;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::catalog::fact::Visibility;
+use crate::oci::RepositoryName;
+
 pub use absent::{Absent, count_absent};
 pub use commands::run;
 pub use reply::Item;
@@ -56,6 +59,13 @@ pub enum Command {
     Rm {
         /// The repository, tag or manifest.
         target: Target,
+    },
+    /// Set who may see a repository.
+    Visibility {
+        /// The repository.
+        repository: RepositoryName,
+        /// Who may see it from now on.
+        visibility: Visibility,
     },
     /// Remove unreferenced content.
     Gc {

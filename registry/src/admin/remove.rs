@@ -14,7 +14,7 @@ pub(super) async fn remove(registry: &Arc<Registry>, target: Target, out: &Outpu
     let (tag, digest, manifests) = match reference {
         None => (None, None, remove_all(registry, &repository).await?),
         Some(reference) => {
-            registry.remove_manifest(None, &repository, &reference, None).await?;
+            registry.remove_manifest(None, &repository, &reference, Default::default()).await?;
             match reference {
                 Reference::Tag(tag) => (Some(tag), None, 0),
                 Reference::Digest(digest) => (None, Some(digest), 1),
@@ -49,7 +49,7 @@ async fn remove_all(registry: &Arc<Registry>, repository: &RepositoryName) -> Re
 
 /// Returns `false` if the manifest was already gone.
 async fn remove_one(registry: &Arc<Registry>, repository: &RepositoryName, digest: Digest) -> Result<bool, Error> {
-    match registry.remove_manifest(None, repository, &Reference::Digest(digest), None).await {
+    match registry.remove_manifest(None, repository, &Reference::Digest(digest), Default::default()).await {
         Ok(()) => Ok(true),
         Err(Error::ManifestUnknown) => Ok(false),
         Err(error) => Err(error),

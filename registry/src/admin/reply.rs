@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::fact::Visibility;
 use crate::catalog::{Elsewhere, Placement};
 use crate::gc::Collected;
 use crate::oci::{Digest, RepositoryName, Tag};
@@ -23,6 +24,13 @@ pub enum Item {
     },
     /// Content that the preceding manifest references, or that manifest's own content.
     Part(Part),
+    /// Who may see a repository from now on.
+    Visibility {
+        /// The repository.
+        repository: RepositoryName,
+        /// Who may see it.
+        visibility: Visibility,
+    },
     /// What `rm` removed.
     Removed(Removed),
     /// What a collection did.
@@ -275,6 +283,8 @@ pub struct Repository {
     pub tags: u64,
     /// True if there are more.
     pub more_tags: bool,
+    /// True if only users with a right may pull from it.
+    pub private: bool,
 }
 
 /// A manifest.

@@ -1,12 +1,26 @@
 //! Commands to the catalog, and the reasons for which it refuses them.
 
-use crate::catalog::fact::{Locator, ManifestRecord};
-use crate::oci::{Digest, Reference, RepositoryName, Tag};
+use crate::catalog::fact::{Locator, ManifestRecord, Visibility};
+use crate::oci::{Digest, FixedTags, Reference, RepositoryName, Tag};
 
 /// One change. The catalog checks the preconditions of commands in commit order, so of two conflicting commands only
 /// one succeeds.
 #[derive(Clone, Debug)]
 pub enum Command {
+    /// Creates a repository. Nothing happens if it exists.
+    CreateRepository {
+        /// The repository.
+        repository: RepositoryName,
+        /// Who may see it.
+        visibility: Visibility,
+    },
+    /// Sets who may see a repository. [`Refusal::RepositoryUnknown`] if it does not exist.
+    SetVisibility {
+        /// The repository.
+        repository: RepositoryName,
+        /// Who may see it from now on.
+        visibility: Visibility,
+    },
     /// Adds a verified blob in the content store to a repository. Creates the repository if it is new.
     LinkBlob {
         /// The repository.
@@ -58,6 +72,8 @@ pub enum Command {
         compare: Vec<(Digest, u64)>,
         /// Tags to set.
         tags: Vec<Tag>,
+        /// Tags that must not move: [`Refusal::TagFixed`] if one of them points to another manifest.
+        fixed: FixedTags,
         /// A condition on the tag or digest in the request.
         precondition: Option<(Reference, Precondition)>,
     },
@@ -70,6 +86,8 @@ pub enum Command {
         digest: Digest,
         /// A condition on the manifest, if it exists.
         precondition: Option<Precondition>,
+        /// Tags that must stay: [`Refusal::TagFixed`] if the manifest has one of them.
+        fixed: FixedTags,
     },
     /// Removes tags of a manifest, as many as one batch can. Nothing happens if it has none.
     UntagManifest {
@@ -77,6 +95,8 @@ pub enum Command {
         repository: RepositoryName,
         /// The manifest.
         digest: Digest,
+        /// Tags that must stay: [`Refusal::TagFixed`] if one of them would be removed.
+        fixed: FixedTags,
     },
     /// Removes a tag. Its manifest stays.
     DeleteTag {
@@ -86,6 +106,8 @@ pub enum Command {
         tag: Tag,
         /// A condition on the tag, if it exists.
         precondition: Option<Precondition>,
+        /// Tags that must stay: [`Refusal::TagFixed`] if it is one of them.
+        fixed: FixedTags,
     },
     /// Records that the list of unit roots of content is in the content store. Nothing happens if the content is
     /// unreferenced.
@@ -200,6 +222,9 @@ pub enum Refusal {
     /// Manifests of the repository reference the blob. At most 10 are listed.
     #[error("blob is referenced by at least {} manifests", .0.len())]
     BlobReferenced(Vec<Digest>),
+    /// The tag exists, and may neither be moved nor removed.
+    #[error("tag {0} is fixed")]
+    TagFixed(Tag),
     /// `If-Match` or `If-None-Match` does not hold.
     #[error("precondition does not hold")]
     PreconditionFailed,

@@ -9,9 +9,10 @@ use anyhow::Context;
 
 use super::print;
 use crate::access::{
-    Access, Everybody, LocalUsers, PasswordHash, Sources, TokenSettings, UserName, decode_key, generate_password,
-    parse_words,
+    Access, Everybody, LocalUsers, PasswordHash, Repositories, Sources, TokenSettings, UserName, decode_key,
+    generate_password, parse_words,
 };
+use crate::catalog::Catalog;
 use crate::config::{Backend, Challenge, Config};
 use crate::data_dir;
 
@@ -29,13 +30,22 @@ pub(super) fn sources(config: &Config, data: &Path) -> anyhow::Result<Sources> {
 }
 
 /// Reads the users of a node that starts, and makes the first user if it needs one. `host` is shown to log in at. Blocks.
-pub(super) fn open(config: &Config, data: &Path, host: &str) -> anyhow::Result<Arc<Access>> {
+pub(super) fn open(config: &Config, data: &Path, host: &str, catalog: &Catalog) -> anyhow::Result<Arc<Access>> {
     let (sources, tokens) = (sources(config, data)?, tokens(config, data));
-    let access = Access::open(sources, config.auth.anonymous.rights(), config.is_public(), tokens)?;
+    let catalog = catalog.clone();
+    let repositories = Repositories::by(move |name| catalog.repository(name));
+    let access = Access::open(sources, repositories, config.auth.anonymous.rights(), config.is_public(), tokens)?;
     if access.needs_first_user() {
         make_first_user(access.local_users(), host)?;
     }
     Ok(Arc::new(access))
+}
+
+/// What callers without a login may do, once the node has these settings.
+pub(super) fn everybody(config: &Config, sources: &Sources) -> anyhow::Result<Everybody> {
+    let users = sources.read()?;
+    let setting = config.auth.anonymous.rights();
+    Ok(setting.unwrap_or_else(|| sources.default_of_everybody(config.is_public(), &users)))
 }
 
 /// The file of the policy, if there is one.
@@ -89,10 +99,8 @@ pub(super) fn greet(config: &Config, access: &Access) {
     if access.asks_for_logins() && is_open && !config.server.url.starts_with("https://") {
         tracing::warn!("passwords reach this node unencrypted, unless a proxy in front of it adds TLS");
     }
-    if policy(config).is_some() && (config.gateway.listen.0.is_some() || config.storage.backend != Backend::Fs) {
-        tracing::warn!(
-            "auth.policy does not hold at the gateway and at portals: their content is open to all that know its address"
-        );
+    if config.storage.private && config.storage.backend != Backend::Fs {
+        tracing::warn!("storage.private: at portals, all that know the address of private content can read it");
     }
     if everybody >= Everybody::Push && config.is_public() {
         tracing::warn!(may = everybody.words(), "callers without a login may change a node that others can reach");

@@ -41,6 +41,7 @@ pub(super) fn settings(storage: &Storage) -> Settings {
         transfers: storage.transfers,
         cache_size: storage.cache_size.bytes(),
         staging_limit: storage.staging_limit.bytes(),
+        private: storage.private,
         acknowledge: match storage.acknowledge {
             config::Acknowledge::Local => Acknowledgement::Local,
             config::Acknowledge::Network => Acknowledgement::Network,

@@ -16,6 +16,7 @@ mod portal;
 mod privileges;
 mod process;
 mod render;
+mod repo;
 mod running;
 mod serve;
 mod tls;
@@ -34,6 +35,7 @@ use self::backup::Place;
 pub(crate) use self::backup::fuzzing as backup_fuzzing;
 use self::policy::PolicyAction;
 use self::render::Form;
+use self::repo::RepoAction;
 use self::user::UserAction;
 use crate::admin;
 use crate::admin::client::NotAnswering;
@@ -145,6 +147,11 @@ enum Command {
         file: PathBuf,
         #[command(flatten)]
         settings: Settings,
+    },
+    /// Make a repository public or private.
+    Repo {
+        #[command(subcommand)]
+        action: RepoAction,
     },
     /// Add, list and remove users, and set their passwords.
     User {
@@ -296,6 +303,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
             }
             found_faults(backup::restore(&config.storage.data, input))
         }
+        Command::Repo { action } => found_faults(repo::run(action)),
         Command::User { action } => user::run(action).map(|()| 0),
         Command::Policy { action } => found_faults(policy::run(action)),
         Command::Config { action: ConfigAction::Check { json, settings } } => {

@@ -9,6 +9,7 @@ use crate::admin::reply::{
     Copy, Endpoint, EndpointState, Finding, Manifest, Part, Removed, Repository, Role, Running, Safe, Safety, State,
     Status,
 };
+use crate::catalog::fact::Visibility;
 use crate::catalog::{Backlog, Elsewhere};
 use crate::gc::Collected;
 use crate::placement::Durability;
@@ -80,10 +81,13 @@ pub(super) fn escaped(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, st
 fn lines(item: &Item) -> String {
     match item {
         Item::Status(status) => self::status(status),
-        Item::Repository(Repository { name, tags, more_tags }) => {
+        Item::Repository(Repository { name, tags, more_tags, private }) => {
             let more = if *more_tags { " or more" } else { "" };
-            format!("{name}\t{}{more}", count(*tags, "tag"))
+            let private = if *private { ", private" } else { "" };
+            format!("{name}\t{}{more}{private}", count(*tags, "tag"))
         }
+        Item::Visibility { repository, visibility: Visibility::Public } => format!("{repository} is public"),
+        Item::Visibility { repository, visibility: Visibility::Private } => format!("{repository} is private"),
         Item::Manifest(manifest) => self::manifest(manifest),
         Item::Tag { tag } => format!("tag\t{tag}"),
         Item::Part(part) => self::part(part),

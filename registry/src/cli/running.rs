@@ -176,7 +176,8 @@ impl Running {
 
     async fn open_access(&self, node: &Node, address: SocketAddr) -> anyhow::Result<Arc<Access>> {
         let (config, data) = (self.config.clone(), node.data.path().to_owned());
-        let opening = spawn_blocking(move || access::open(&config, &data, &access::host(&config, address)));
+        let catalog = node.registry.catalog().clone();
+        let opening = spawn_blocking(move || access::open(&config, &data, &access::host(&config, address), &catalog));
         opening.await.context("reading the users panicked")?
     }
 

@@ -14,8 +14,9 @@ use super::validate::Faults;
 use super::{Backend, Config, Source};
 
 /// Settings that count only with a backend or an attached portal.
-const OF_BACKENDS: [&str; 12] = [
+const OF_BACKENDS: [&str; 13] = [
     "storage.cache_size",
+    "storage.private",
     "storage.staging_limit",
     "storage.transfers",
     "storage.cold_wait",

@@ -31,6 +31,9 @@ pub struct Storage {
     /// get
     /// 503. Larger blobs cannot be pushed. 0: only the disk limits them.
     pub staging_limit: ByteSize,
+    /// Also place content that only private repositories have. At the portals, all that know its address can read it.
+    /// Without it, that content stays on this node alone.
+    pub private: bool,
     /// Pieces of content uploaded to the portals at once, and removals in flight at each portal.
     pub transfers: usize,
     /// Time that the answer to a read from the portals waits for the first verified bytes.
@@ -56,6 +59,7 @@ impl Default for Storage {
             acknowledge: Acknowledge::Local,
             cache_size: ByteSize::from_bytes(0),
             staging_limit: ByteSize::from_bytes(0),
+            private: false,
             transfers: 4,
             cold_wait: TimeSpan::from_secs(1),
             // Kubernetes kills a pod 30 s after SIGTERM. The flush and the grace of running requests must finish

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Collected, collect, scrub};
-use crate::oci::{Algorithm, Digest, Reference};
+use crate::oci::{Algorithm, Digest, FixedTags, Reference};
 use crate::service::{Caller, GraceTable, MayPull, Start, Started};
 use crate::testing::Fixture;
 
@@ -55,6 +55,7 @@ async fn what_a_manifest_needs_stays_and_the_rest_goes() {
             &fixture.repository,
             &Reference::Digest(manifest.clone()),
             None,
+            FixedTags::none(),
         )
         .await
         .unwrap();
@@ -120,7 +121,11 @@ async fn a_manifest_brings_an_overdue_blob_back() {
     assert!(fixture.has(&digest).await);
     fixture.collect().await;
     let reference = Reference::Digest(manifest);
-    fixture.registry.delete_manifest(&Caller::local(), &fixture.repository, &reference, None).await.unwrap();
+    fixture
+        .registry
+        .delete_manifest(&Caller::local(), &fixture.repository, &reference, None, FixedTags::none())
+        .await
+        .unwrap();
     assert!(fixture.has(&digest).await, "its grace period starts with the delete");
 }
 
@@ -156,7 +161,10 @@ async fn absent_blobs_have_no_grace_period() {
     let body = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#);
     let pushed = fixture.push_manifest_text(body).await.unwrap();
     let (registry, repository, caller) = (&fixture.registry, &fixture.repository, Caller::local());
-    registry.delete_manifest(&caller, repository, &Reference::Digest(pushed.digest), None).await.unwrap();
+    registry
+        .delete_manifest(&caller, repository, &Reference::Digest(pushed.digest), None, FixedTags::none())
+        .await
+        .unwrap();
     for from in [None, Some("other".parse().unwrap())] {
         let mount = Start::Mount(absent(100), from, MayPull::only(|_| true));
         let started = registry.begin_upload(&caller, repository, mount).await.unwrap();
@@ -195,7 +203,13 @@ async fn pushes_and_collections_at_once_lose_nothing() {
                 let reference = Reference::Digest(stored.digest);
                 fixture
                     .registry
-                    .delete_manifest(&crate::service::Caller::local(), &fixture.repository, &reference, None)
+                    .delete_manifest(
+                        &crate::service::Caller::local(),
+                        &fixture.repository,
+                        &reference,
+                        None,
+                        FixedTags::none(),
+                    )
                     .await
                     .unwrap();
             }

@@ -22,7 +22,8 @@ use super::request::{Answer, Request};
 use super::route::{Route, RouteError};
 use super::{App, Door};
 use super::{health, home, location, login, token, v2};
-use crate::access::Identity;
+use crate::access::{Identity, Need, Right};
+use crate::catalog::fact::Visibility;
 use crate::service::{Caller, Error};
 use crate::telemetry::metrics::Metrics;
 
@@ -71,6 +72,9 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
                         line.caller.identity.clone_from(&principal.identity);
                     }
                     request.log_in(principal);
+                    if let Need::Repository { repository, right: Right::Push, .. } = action.need() {
+                        request.caller.visibility = app.access.visibility_of_new(repository);
+                    }
                     handle(app, action, &request, &mut body).await
                 }
                 Err(error) => Err(error),
@@ -106,6 +110,7 @@ fn caller(app: &App, peer: IpAddr, headers: &HeaderMap) -> Caller {
         identity: Identity::Anonymous,
         holder: if peer == NO_PEER { Holder::SHARED } else { Holder::of(address, proxies) },
         request: inbound.map_or_else(|| app.request_ids.next(), Arc::from),
+        visibility: Visibility::Private,
     }
 }
 

@@ -170,6 +170,7 @@ impl HttpError {
             Error::BlobReferenced(_) | Error::DeleteDisabled => {
                 plain(S::METHOD_NOT_ALLOWED, "UNSUPPORTED").with(ALLOW, HeaderValue::from_static("GET, HEAD"))
             }
+            Error::TagFixed(_) => plain(S::FORBIDDEN, "DENIED"),
             Error::PreconditionFailed => plain(S::PRECONDITION_FAILED, "DENIED"),
             Error::BodyBroken => plain(S::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
             Error::BodyIdle | Error::BodySlow => plain(S::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),

@@ -32,6 +32,7 @@ pub(super) async fn admit(app: &App, action: &Action<'_>, request: &Request) -> 
         Verdict::Denied => Err(HttpError::denied(&caller.identity)),
         // As if it were not there.
         Verdict::Hidden => Err(HttpError::from_service(Error::RepositoryUnknown, None)),
+        Verdict::NotNow => Err(HttpError::from_service(Error::Unavailable, None)),
     }
 }
 

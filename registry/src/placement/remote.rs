@@ -14,9 +14,11 @@ use tokio::time::timeout;
 use super::domain::Domain;
 use super::names::{self, ATTACHED, Names, names_in};
 use super::removals::Removals;
+use crate::catalog::command::ReadError;
 use crate::catalog::{Backlog, Catalog, Clock, Wanted};
 use crate::content::DigestLocks;
 use crate::fetch::{self, Origin};
+use crate::oci::Digest;
 use crate::units;
 
 /// How long a read-back waits for one endpoint before it asks another one, too.
@@ -55,6 +57,8 @@ pub struct Settings {
     pub evict_every: Duration,
     /// Bytes not yet placed at which no upload can begin; 0: no limit.
     pub staging_limit: u64,
+    /// Content of private repositories is placed, too.
+    pub private: bool,
     /// What the answer to a push promises.
     pub acknowledge: Acknowledgement,
     /// Longest wait for such an answer. Ingresses cut after 60 s, containerd after 30 s.
@@ -79,6 +83,7 @@ impl Default for Settings {
             cache_size: 0,
             evict_every: Duration::from_secs(30),
             staging_limit: 0,
+            private: false,
             acknowledge: Acknowledgement::Local,
             acknowledge_patience: Duration::from_secs(20),
             // Kubernetes kills a pod after 30 s.
@@ -133,6 +138,11 @@ pub struct Durability {
 }
 
 impl Remote {
+    /// True if content may be placed: a public repository has it, or the settings say so.
+    pub(crate) fn may_place(&self, catalog: &Catalog, digest: &Digest) -> Result<bool, ReadError> {
+        Ok(self.settings.private || catalog.is_public(digest)?)
+    }
+
     /// A backend with a directory of its own, which exists, for resume tokens and remembered places.
     pub fn new(backend: Arc<dyn Backend>, settings: Settings, clock: Clock, tokens: PathBuf) -> Self {
         Remote {

@@ -98,7 +98,7 @@ impl Placer {
         let page = self.here.reading(move |catalog| Ok::<_, Error>(catalog.unsettled(from.as_ref(), LOOKS)?)).await;
         match page {
             Ok(LackingPage { items, next }) => {
-                for item in items.into_iter().filter(|item| item.public) {
+                for item in items.into_iter().filter(|item| item.public || self.remote.settings.private) {
                     self.queue.found(item.digest);
                 }
                 self.scan = match next {

@@ -277,7 +277,7 @@ async fn ask(
         let Some(_move) = remote.moves.try_lock(digest) else { return Ok(Asked::NotNow) };
         let catalog = &here.catalog;
         let stands = catalog.placements(digest)?.iter().any(|found| found.sequence == placement.sequence);
-        if !stands || (catalog.is_lacking(digest)?.is_some() && catalog.is_public(digest)?) {
+        if !stands || (catalog.is_lacking(digest)?.is_some() && remote.may_place(catalog, digest)?) {
             return Ok(Asked::NotNow);
         }
         let Some(removal) = remote.removals.begin(digest, number) else { return Ok(Asked::NotNow) };

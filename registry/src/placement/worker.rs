@@ -48,7 +48,7 @@ async fn place_if_lacking(
     let Some(size) = catalog.is_lacking(digest).map_err(Error::from)? else {
         return Ok(attempts::settle(here, remote, digest).await?);
     };
-    if !catalog.is_public(digest).map_err(Error::from)? {
+    if !remote.may_place(catalog, digest).map_err(Error::from)? {
         return Ok(());
     }
     remote.removals.break_off(digest).await;

@@ -38,14 +38,16 @@ impl Registry {
     /// Waits until these digests and the lists of their unit roots are placed. False if that exceeds `patience`.
     async fn wait_for_places(self: &Arc<Self>, mut digests: Vec<Digest>, patience: Duration) -> Result<bool, Error> {
         let Some(mut changes) = self.catalog().placement_changes() else { return Ok(true) };
+        let Some(remote) = self.remote.clone() else { return Ok(true) };
         let deadline = Instant::now() + patience;
         loop {
             changes.mark_unchanged();
             // Check the last digest first; while it is unplaced, skip the rest.
+            let remote = Arc::clone(&remote);
             digests = self
                 .reading(move |catalog| {
                     while let Some(last) = digests.pop() {
-                        if catalog.is_lacking(&last)?.is_some() && catalog.is_public(&last)? {
+                        if catalog.is_lacking(&last)?.is_some() && remote.may_place(catalog, &last)? {
                             digests.push(last);
                             break;
                         }

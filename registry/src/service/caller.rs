@@ -6,6 +6,9 @@ use std::sync::Arc;
 use serving::Holder;
 
 use crate::access::Identity;
+use crate::catalog::command::Command;
+use crate::catalog::fact::Visibility;
+use crate::oci::RepositoryName;
 
 /// A client's request, for logs and records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Caller {
     pub holder: Holder,
     /// Id of the request, as sent to the client.
     pub request: Arc<str>,
+    /// The visibility of repositories that it creates.
+    pub visibility: Visibility,
 }
 
 impl Caller {
@@ -28,6 +33,12 @@ impl Caller {
             identity: Identity::Anonymous,
             holder: Holder::SHARED,
             request: "local".into(),
+            visibility: Visibility::default(),
         }
+    }
+
+    /// The command that creates the repository if it is new, in front of those that fill it.
+    pub(super) fn creating(&self, repository: &RepositoryName) -> Command {
+        Command::CreateRepository { repository: repository.clone(), visibility: self.visibility }
     }
 }

@@ -34,7 +34,8 @@ impl Registry {
         let IncomingBody { chunk, length, bytes, permit } = body;
         // A PUT without a body is often the retry of one whose answer was lost. It waits for the first to end.
         let waits = chunk != Chunk::Stream || length == Some(0);
-        let lock = match self.acquire_for_closing(&Owner::new(caller, repository), id, &digest, waits, permit).await? {
+        let owner = Owner::new(caller, repository);
+        let lock = match self.acquire_for_closing(caller, &owner, id, &digest, waits, permit).await? {
             ControlFlow::Continue(lock) => lock,
             ControlFlow::Break(closed) => return Ok(closed),
         };
@@ -97,6 +98,7 @@ impl Registry {
     /// waiters that disconnect; otherwise their number would be unlimited.
     async fn acquire_for_closing(
         self: &Arc<Self>,
+        caller: &Caller,
         owner: &Owner,
         id: &UploadId,
         digest: &Digest,
@@ -111,7 +113,9 @@ impl Registry {
             Err(error) => Err(error),
         };
         match lock {
-            Err(Error::UploadUnknown) => self.closed_before(owner, id, digest.clone()).await.map(ControlFlow::Break),
+            Err(Error::UploadUnknown) => {
+                self.closed_before(caller, owner, id, digest.clone()).await.map(ControlFlow::Break)
+            }
             lock => lock.map(ControlFlow::Continue),
         }
     }
@@ -126,12 +130,18 @@ impl Registry {
         mut body: B,
     ) -> Result<Closed, Error> {
         let lock = self.fill(caller, lock, chunk, length, None, &mut body).await?;
-        self.publish(lock, digest).await
+        self.publish(caller, lock, digest).await
     }
 
     /// Answers a PUT repeated after a lost 201, while the session is remembered and the blob exists. A blob that a full
     /// disk kept from being recorded is recorded now.
-    async fn closed_before(&self, owner: &Owner, id: &UploadId, digest: Digest) -> Result<Closed, Error> {
+    async fn closed_before(
+        &self,
+        caller: &Caller,
+        owner: &Owner,
+        id: &UploadId,
+        digest: Digest,
+    ) -> Result<Closed, Error> {
         let repository = &owner.repository;
         match self.sessions.outcome(owner, id, &digest).ok_or(Error::UploadUnknown)? {
             Outcome::Linked => {
@@ -143,7 +153,7 @@ impl Registry {
                 if !self.content.is_whole(&digest, size).await? {
                     return Err(Error::UploadUnknown);
                 }
-                self.link(repository, &digest, size).await?;
+                self.link(caller, repository, &digest, size).await?;
                 self.sessions.remember_closed(id.clone(), owner.clone(), digest.clone(), Outcome::Linked);
             }
         }
@@ -151,7 +161,7 @@ impl Registry {
     }
 
     /// Verifies, stores and links the session's bytes. `service` describes the order of durable steps.
-    async fn publish(&self, mut lock: WriteLock, digest: Digest) -> Result<Closed, Error> {
+    async fn publish(&self, caller: &Caller, mut lock: WriteLock, digest: Digest) -> Result<Closed, Error> {
         let owner = lock.session.owner.clone();
         let id = lock.session.id.clone();
         // Check now, before the session's bytes become content that cannot be recorded.
@@ -185,7 +195,7 @@ impl Registry {
             self.release(lock).await;
             return Err(error.into());
         }
-        let linked = self.link(&owner.repository, &digest, size).await;
+        let linked = self.link(caller, &owner.repository, &digest, size).await;
         let outcome = if linked.is_ok() { Outcome::Linked } else { Outcome::Unrecorded(size) };
         self.sessions.remember_closed(id.clone(), owner, digest.clone(), outcome);
         // Its bytes are a content file now. If nothing references it, a sweep removes it.
@@ -202,11 +212,17 @@ impl Registry {
         }
     }
 
-    async fn link(&self, repository: &RepositoryName, digest: &Digest, size: u64) -> Result<(), Error> {
+    async fn link(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<(), Error> {
         // The digest's lock is taken, so no collection works on it.
         let _ = self.grace.renew(repository, digest);
         let command = Command::LinkBlob { repository: repository.clone(), digest: digest.clone(), size };
-        self.catalog().commit(vec![command]).await?;
+        self.catalog().commit(vec![caller.creating(repository), command]).await?;
         self.catalog().place_soon(digest);
         self.metrics.blobs_pushed.inc();
         self.metrics.stored_bytes.inc_by(size);

@@ -5,8 +5,8 @@ use serving::UsedUp;
 use tokio::task::JoinError;
 
 use crate::catalog::command::{CommitError, ReadError, Refusal};
-use crate::oci::Digest;
 use crate::oci::manifest::InvalidManifest;
+use crate::oci::{Digest, Tag};
 use crate::units::count;
 use crate::{content, fetch};
 
@@ -113,6 +113,9 @@ pub enum Error {
     /// `registry.delete` is off.
     #[error("deleting is disabled on this registry")]
     DeleteDisabled,
+    /// The tag exists, and the caller may neither move nor remove it.
+    #[error("the tag {0} exists, and you may not move or remove it")]
+    TagFixed(Tag),
     /// `If-Match` or `If-None-Match` does not hold.
     #[error("precondition does not hold")]
     PreconditionFailed,
@@ -225,6 +228,7 @@ impl From<Refusal> for Error {
             Refusal::ReferencesMissing(digests) => Error::ReferencesMissing { digests, children: false },
             Refusal::SizeMismatch { digest, stated, stored } => Error::DescriptorSize { digest, stated, stored },
             Refusal::BlobReferenced(by) => Error::BlobReferenced(by),
+            Refusal::TagFixed(tag) => Error::TagFixed(tag),
             Refusal::PreconditionFailed => Error::PreconditionFailed,
             Refusal::TooManyTags => Error::Internal("a manifest with too many tags was deleted in one batch"),
             Refusal::LocatorInvalid => Error::Internal("a backend made an invalid locator"),

@@ -1,6 +1,8 @@
 //! Lists of names: tags of a repository, repositories of the registry (end-8 and `_catalog`).
 
 use super::{Error, MayPull, Registry};
+use crate::catalog::command::Command;
+use crate::catalog::fact::Visibility;
 use crate::oci::{RepositoryName, Tag};
 
 /// A page of tags in byte order.
@@ -33,6 +35,14 @@ impl Registry {
         let repository = repository.clone();
         let page = self.reading(move |catalog| Ok(catalog.tags(&repository, last.as_deref(), limit)?)).await?;
         Ok(Tags { tags: page.items, more: page.more })
+    }
+
+    /// Sets who may see a repository, for the operator.
+    pub async fn set_visibility(&self, repository: &RepositoryName, visibility: Visibility) -> Result<(), Error> {
+        let command = Command::SetVisibility { repository: repository.clone(), visibility };
+        self.catalog().commit(vec![command]).await?;
+        tracing::info!(%repository, ?visibility, "the visibility of a repository was set");
+        Ok(())
     }
 
     /// Repositories with a manifest that the caller may see, after `last`, which need not exist. Names that it may not see

@@ -15,7 +15,7 @@ use super::{Blob, Caller, Error, MemoryPermit, Registry, SMALL_MANIFEST};
 use crate::catalog::command::{Command, CommitError, Precondition};
 use crate::catalog::fact::{Annotations, ManifestRecord};
 use crate::oci::manifest::{MAX_ANNOTATIONS, Manifest, ParseError, Referenced};
-use crate::oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
+use crate::oci::{Algorithm, Digest, FixedTags, Reference, RepositoryName, Tag};
 use crate::resources::Resource;
 
 /// Most referenced digests in a log line. Images have fewer.
@@ -41,6 +41,8 @@ pub struct ManifestPush {
     pub content_type: Option<String>,
     /// The condition of `If-Match` or `If-None-Match`.
     pub precondition: Option<Precondition>,
+    /// Tags that the caller may not move.
+    pub fixed: FixedTags,
     /// The manifest's bytes, unchanged.
     pub body: Bytes,
     /// The permit for the bytes of a large one.
@@ -140,7 +142,7 @@ impl Registry {
             let _guard = self.content.locks.lock(&digest).await;
             let (name, body) = (digest.clone(), push.body.clone());
             self.blocking(move |store| store.put_bytes(&name, &body)).await?;
-            self.catalog().commit(vec![command]).await
+            self.catalog().commit(vec![caller.creating(&repository), command]).await
         };
         let moved = match committed {
             Ok(committed) => committed.moved,
@@ -212,6 +214,7 @@ impl Registry {
             required: required.map(|reference| reference.digest.clone()).collect(),
             compare: compare.map(|reference| (reference.digest.clone(), reference.size)).collect(),
             tags: push.all_tags().to_vec(),
+            fixed: push.fixed.clone(),
             precondition: push.precondition.clone().map(|condition| (push.reference.clone(), condition)),
         }
     }
@@ -294,18 +297,19 @@ impl Registry {
         Ok(size.await?.0)
     }
 
-    /// Handles DELETE: by digest the manifest with all its tags, by tag only the tag.
+    /// Handles DELETE: by digest the manifest with all its tags, by tag only the tag. It fails if a fixed tag would go.
     pub async fn delete_manifest(
         self: &Arc<Self>,
         caller: &Caller,
         repository: &RepositoryName,
         reference: &Reference,
         precondition: Option<Precondition>,
+        fixed: FixedTags,
     ) -> Result<(), Error> {
         if !self.limits.delete {
             return Err(Error::DeleteDisabled);
         }
-        self.remove_manifest(Some(caller), repository, reference, precondition).await
+        self.remove_manifest(Some(caller), repository, reference, (precondition, fixed)).await
     }
 
     /// Deletes even if `registry.delete` is off. Without a caller it is for the operator.
@@ -314,12 +318,12 @@ impl Registry {
         caller: Option<&Caller>,
         repository: &RepositoryName,
         reference: &Reference,
-        precondition: Option<Precondition>,
+        conditions: (Option<Precondition>, FixedTags),
     ) -> Result<(), Error> {
         // In a task of its own, so that a client that leaves stops neither a long delete nor its log line.
         let (registry, caller) = (Arc::clone(self), caller.cloned());
         let (repository, reference) = (repository.clone(), reference.clone());
-        let done = async move { registry.take_manifest_out(caller, &repository, &reference, precondition).await };
+        let done = async move { registry.take_manifest_out(caller, &repository, &reference, conditions).await };
         self.content.tasks.spawn(done).await?
     }
 
@@ -328,16 +332,17 @@ impl Registry {
         caller: Option<Caller>,
         repository: &RepositoryName,
         reference: &Reference,
-        precondition: Option<Precondition>,
+        (precondition, fixed): (Option<Precondition>, FixedTags),
     ) -> Result<(), Error> {
         let committed = match reference {
             Reference::Tag(tag) => {
-                let command = Command::DeleteTag { repository: repository.clone(), tag: tag.clone(), precondition };
+                let (repository, tag) = (repository.clone(), tag.clone());
+                let command = Command::DeleteTag { repository, tag, precondition, fixed };
                 self.catalog().commit(vec![command]).await?
             }
             Reference::Digest(digest) => {
                 self.renew_references(repository, digest).await?;
-                self.catalog().delete_manifest(repository.clone(), digest.clone(), precondition).await?
+                self.catalog().delete_manifest(repository.clone(), digest.clone(), precondition, fixed).await?
             }
         };
         let id = caller.as_ref().map(|caller| display(&caller.request));

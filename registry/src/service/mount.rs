@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Error, Registry};
+use super::{Caller, Error, Registry};
 use crate::catalog::command::{Command, CommitError, Refusal};
 use crate::oci::{Digest, RepositoryName};
 
@@ -37,15 +37,15 @@ impl Registry {
     /// True if the repository now has the blob. A failed mount is no error: the client uploads instead.
     pub(super) async fn mount(
         &self,
+        caller: &Caller,
         repository: &RepositoryName,
         digest: &Digest,
-        from: Option<RepositoryName>,
-        may_pull: &MayPull,
+        source: (Option<RepositoryName>, MayPull),
     ) -> Result<bool, Error> {
         if !self.touch(repository, digest).await? {
             return Ok(false);
         }
-        let mounted = self.mount_from_any(repository, digest, from, may_pull).await;
+        let mounted = self.mount_from_any(caller, repository, digest, source).await;
         if !matches!(mounted, Ok(true)) && self.catalog().blob(repository, digest)?.is_none() {
             self.grace.forget(repository, digest);
         }
@@ -54,10 +54,10 @@ impl Registry {
 
     async fn mount_from_any(
         &self,
+        caller: &Caller,
         repository: &RepositoryName,
         digest: &Digest,
-        from: Option<RepositoryName>,
-        may_pull: &MayPull,
+        (from, may_pull): (Option<RepositoryName>, MayPull),
     ) -> Result<bool, Error> {
         let sources = if let Some(from) = from {
             vec![from]
@@ -78,7 +78,7 @@ impl Registry {
                 self.grace.inherit(&from, repository, digest);
             }
             let command = Command::MountBlob { repository: repository.clone(), digest: digest.clone(), from };
-            match self.catalog().commit(vec![command]).await {
+            match self.catalog().commit(vec![caller.creating(repository), command]).await {
                 Ok(_) => return Ok(true),
                 Err(CommitError::Refused(Refusal::BlobUnknown | Refusal::RepositoryUnknown)) => {}
                 Err(error) => return Err(error.into()),

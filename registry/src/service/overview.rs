@@ -198,7 +198,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::oci::Reference;
+    use crate::oci::{FixedTags, Reference};
     use crate::service::ManifestPush;
     use crate::testing::Fixture;
 
@@ -255,6 +255,7 @@ mod tests {
                 tags: Vec::new(),
                 content_type: None,
                 precondition: None,
+                fixed: FixedTags::none(),
                 body: body.into(),
                 memory: None,
             };

@@ -14,7 +14,7 @@ use serving::{Holder, UsedUp};
 use super::sessions::{Needed, Owner, Sessions};
 use super::{Caller, Error, MayPull, Start, Started};
 use crate::catalog::local::journal::{Disk, SystemDisk};
-use crate::oci::{Reference, RepositoryName};
+use crate::oci::{FixedTags, Reference, RepositoryName};
 use crate::resources::Resource;
 use crate::testing::{Fixture, incoming};
 
@@ -171,6 +171,7 @@ async fn the_permit_of_a_manifest_stays_until_its_commit_though_the_client_leave
         tags: Vec::new(),
         content_type: None,
         precondition: None,
+        fixed: FixedTags::none(),
         body,
         memory,
     };
@@ -203,7 +204,7 @@ async fn a_stored_manifest_with_too_many_references_can_be_pulled_and_deleted() 
     let (registry, repository) = (&fixture.registry, &fixture.repository);
     assert!(matches!(fixture.try_push_manifest(&blob, 5).await, Err(Error::TooManyReferences { limit: 0 })));
     registry.get_manifest(repository, &reference).await.unwrap();
-    registry.delete_manifest(&Caller::local(), repository, &reference, None).await.unwrap();
+    registry.delete_manifest(&Caller::local(), repository, &reference, None, FixedTags::none()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

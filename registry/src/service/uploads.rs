@@ -80,7 +80,7 @@ impl Registry {
         let algorithm = match start {
             Start::Session(algorithm) => algorithm,
             Start::Mount(digest, from, may_pull) => {
-                if self.mount(repository, &digest, from, &may_pull).await? {
+                if self.mount(caller, repository, &digest, (from, may_pull)).await? {
                     return Ok(Started::Mounted(digest));
                 }
                 None

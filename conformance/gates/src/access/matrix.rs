@@ -17,6 +17,8 @@ use crate::case::{Bench, Scene};
 const PASSWORD: &str = "mnq7-of-writer";
 /// Everybody may pull what is below `a`, `reader` also what is below `team`, and `writer` may do everything.
 const POLICY: &str = "
+    public = ['a/**']
+
     [[rule]]
     who = ['user:writer']
     repositories = ['**']
@@ -25,11 +27,6 @@ const POLICY: &str = "
     [[rule]]
     who = ['user:reader']
     repositories = ['team/**']
-    actions = ['pull']
-
-    [[rule]]
-    who = ['everybody']
-    repositories = ['a/**']
     actions = ['pull']
 ";
 

@@ -79,11 +79,16 @@ fn expect_login(target: &Target, name: &str, password: &str, status: u16) -> any
     Ok(())
 }
 
+/// Runs a command of `skyberth` on the node's data directory, with the node's settings.
+fn operate(options: &ServerOptions, words: &[&str], input: &str) -> anyhow::Result<Ended> {
+    let log = options.data.with_file_name("command.log");
+    let program = Program::new(&options.binary, &log).args(words).arg("--data").arg(&options.data);
+    program.input(input.as_bytes())?.run_any()
+}
+
 /// Runs `skyberth user` on the node's data directory.
 fn user(options: &ServerOptions, words: &[&str], input: &str) -> anyhow::Result<Ended> {
-    let log = options.data.with_file_name("user.log");
-    let program = Program::new(&options.binary, &log).arg("user").args(words).arg("--data").arg(&options.data);
-    program.input(input.as_bytes())?.run_any()
+    operate(options, &[&["user"], words].concat(), input)
 }
 
 /// Waits until the registry has written this to its log.

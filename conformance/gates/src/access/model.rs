@@ -7,14 +7,18 @@ use harness::client::{Connection, Request, Response, Target};
 use harness::gate::note;
 use harness::random::Random;
 use harness::scale::Scale;
+use harness::server::Server;
 
-use super::basic;
+use super::{basic, operate};
 use super::sources::htpasswd;
 use crate::case::Bench;
 
 const PASSWORD: &str = "mnq7-of-writer";
 const REPOSITORIES: [&str; 4] = ["a", "b", "a/b", "a/b/c"];
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/// The repository that `skyberth repo private` was asked for. Of the others, the last one does not exist.
+const PRIVATE: &str = "b";
+const ABSENT: &str = "a/b/c";
 /// Tokens that are fetched for one level, and used again and again.
 const TOKENS: usize = 60;
 
@@ -95,6 +99,7 @@ pub fn random(bench: &Bench) -> anyhow::Result<()> {
         options.data = bench.folder.join(setting);
         let server = options.start()?;
         let target = server.target();
+        fill(&server, &target)?;
         // Nothing needs a token where everybody may do everything.
         let count = if level == 3 { 0 } else { TOKENS };
         let tokens = (0..count).map(|_| token(&target, &mut random)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -116,12 +121,33 @@ pub fn random(bench: &Bench) -> anyhow::Result<()> {
                 connection.send(&request)?
             };
             let (found, wanted) = (outcome(&answer)?, expected(level, &login, need, name));
+            let reads_it = name == PRIVATE && need == Need::Pull && answer.status < 300;
+            ensure!(!reads_it || is_of_writer(&login), "{setting}: a caller without a login read what is private");
             let how = authorization(&login).unwrap_or_default();
             ensure!(found == wanted, "{setting}, request {number}: {method} {path} {how}: {found:?}, not {wanted:?}");
         }
     }
     note(&format!("{} requests", requests * LEVELS.len()));
     if bench.scale == Scale::Quick { Ok(()) } else { every_method(bench) }
+}
+
+/// Makes all repositories but the absent one, and one of them private.
+fn fill(server: &Server, target: &Target) -> anyhow::Result<()> {
+    for name in REPOSITORIES.iter().filter(|name| **name != ABSENT) {
+        let request = Request::new("POST", &format!("/v2/{name}/blobs/uploads/?digest={DIGEST}"));
+        target.send(&request.header("Authorization", basic("writer", PASSWORD)))?.expect(201)?;
+    }
+    let ended = operate(&server.options, &["repo", "private", PRIVATE], "")?;
+    ensure!(ended.status.success(), "{}", ended.said());
+    Ok(())
+}
+
+fn is_of_writer(login: &Login) -> bool {
+    match login {
+        Login::Password => true,
+        Login::Token(token) => token.of_writer,
+        Login::None | Login::Empty | Login::Malformed | Login::Forged(_) => false,
+    }
 }
 
 /// A method that a path does not take is refused alike with and without a login.
@@ -192,9 +218,12 @@ fn authorization(login: &Login) -> Option<String> {
 
 /// The model.
 fn expected(level: usize, login: &Login, need: Need, name: &str) -> Outcome {
+    // Where everybody may push, private ones look absent: 404.
+    let is_hidden = need == Need::Pull && name == PRIVATE && level >= 2;
     let everybody_may = match need {
         Need::Nothing => true,
-        Need::List | Need::Pull => level >= 1,
+        Need::Pull => level >= 2 || level >= 1 && name != PRIVATE && name != ABSENT,
+        Need::List => level >= 1,
         Need::Push => level >= 2,
         Need::Delete | Need::Login => level >= 3,
     };
@@ -205,6 +234,7 @@ fn expected(level: usize, login: &Login, need: Need, name: &str) -> Outcome {
         Login::Malformed => Outcome::Challenged(None),
         Login::Forged(_) => refused("invalid_token"),
         Login::Token(_) if need == Need::Login => Outcome::Passes,
+        Login::Token(token) if !token.of_writer && is_hidden => Outcome::Passes,
         Login::Token(token) if token.of_writer || everybody_may => {
             let has = match need {
                 Need::List => token.catalog,

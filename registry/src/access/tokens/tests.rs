@@ -7,7 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::access::{Everybody, LocalUsers, PasswordHash, Right, Sources};
+use crate::access::{Everybody, LocalUsers, PasswordHash, Repositories, Right, Sources};
 use crate::oci::RepositoryName;
 
 const NOW: u64 = 1_800_000_000;
@@ -22,7 +22,7 @@ fn open(folder: &std::path::Path, service: &str, key: Option<[u8; 32]>) -> Acces
     let local = LocalUsers::in_directory(directory.clone());
     let sources = Sources { settings: Vec::new(), htpasswd: Vec::new(), local, policy: None };
     let tokens = TokenSettings { lifetime: Duration::from_mins(15), service: service.to_owned(), key, directory };
-    Access::open(sources, Some(Everybody::Pull), true, Some(tokens)).unwrap()
+    Access::open(sources, Repositories::public(), Some(Everybody::Pull), true, Some(tokens)).unwrap()
 }
 
 impl Site {

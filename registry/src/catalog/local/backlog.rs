@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::{mpsc, watch};
 
 use super::index::source::Source;
-use super::index::{Fault, Index, places};
-use crate::catalog::fact::{Fact, Locator};
+use super::index::{Fault, Index, places, queries};
+use crate::catalog::fact::{Fact, Locator, Visibility};
 use crate::catalog::places::{Backlog, Elsewhere, Wanted};
 use crate::oci::Digest;
 
@@ -57,6 +57,8 @@ pub(super) struct BacklogChange {
     /// How many of them would be lost with this machine, before and after.
     only_here: (u64, u64),
     touched: bool,
+    /// True if content may be placed that was not to be, since its repository is now public.
+    opened: bool,
 }
 
 impl BacklogCounter {
@@ -96,6 +98,11 @@ impl BacklogCounter {
     /// Compares the state of the digests in these facts, before and after them.
     pub(super) fn compare(&self, index: &Index, after: &impl Source, facts: &[Fact]) -> Result<BacklogChange, Fault> {
         let (mut change, wanted) = (BacklogChange::default(), self.wanted());
+        for fact in facts {
+            if let Fact::Repository { repository, visibility: Visibility::Public } = fact {
+                change.opened |= queries::repository(index, repository)? == Some(Visibility::Private);
+            }
+        }
         for digest in facts.iter().filter_map(concerned).collect::<BTreeSet<_>>() {
             change.touched = true;
             let (before, after) = (places::stands(index, digest, &wanted)?, places::stands(after, digest, &wanted)?);
@@ -136,7 +143,10 @@ impl BacklogCounter {
         for (digest, _) in change.began {
             self.tell(digest);
         }
-        if change.touched {
+        if change.opened {
+            self.missed.store(true, Ordering::Release);
+        }
+        if change.touched || change.opened {
             self.changed.send_replace(sequence);
         }
     }

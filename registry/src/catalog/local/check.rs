@@ -8,7 +8,7 @@ use super::index::source::Source;
 use super::index::{Fault, Index, Stamp, View, project, queries};
 use crate::catalog::command::{Command, Precondition, Refusal};
 use crate::catalog::fact::{Fact, ManifestRecord, Visibility};
-use crate::oci::{Digest, Reference, RepositoryName, Tag};
+use crate::oci::{Digest, FixedTags, Reference, RepositoryName, Tag};
 
 /// Most manifests listed by a [`Refusal::BlobReferenced`].
 const NAMED_REFERRING: usize = 10;
@@ -86,6 +86,8 @@ impl<'a> Batch<'a> {
 
     fn carry_out(&mut self, command: &Command) -> Result<(), Rejection> {
         match command {
+            Command::CreateRepository { repository, visibility } => self.create_repository(repository, *visibility),
+            Command::SetVisibility { repository, visibility } => self.set_visibility(repository, *visibility),
             Command::LinkBlob { repository, digest, size } => self.link_blob(repository, digest, *size),
             Command::MountBlob { repository, digest, from } => {
                 let size = queries::blob(&self.view, from, digest)?.ok_or(Refusal::BlobUnknown)?;
@@ -95,19 +97,19 @@ impl<'a> Batch<'a> {
                 self.unlink_blob(repository, digest, *even_if_referenced, precondition.as_ref())
             }
             Command::CollectBlob { repository, digest } => self.collect_blob(repository, digest),
-            Command::PutManifest { repository, digest, manifest, required, compare, tags, precondition } => {
+            Command::PutManifest { repository, digest, manifest, required, compare, tags, fixed, precondition } => {
                 if let Some(precondition) = precondition {
                     check_of_put(&self.view, repository, precondition)?;
                 }
                 check_content(&self.view, repository, (digest, manifest.size), required, compare)?;
-                self.put_manifest(repository, digest, manifest, tags)
+                self.put_manifest(repository, digest, manifest, tags, fixed)
             }
-            Command::DeleteManifest { repository, digest, precondition } => {
-                self.delete_manifest(repository, digest, precondition.as_ref())
+            Command::DeleteManifest { repository, digest, precondition, fixed } => {
+                self.delete_manifest(repository, digest, precondition.as_ref(), fixed)
             }
-            Command::UntagManifest { repository, digest } => self.untag_manifest(repository, digest),
-            Command::DeleteTag { repository, tag, precondition } => {
-                self.delete_tag(repository, tag, precondition.as_ref())
+            Command::UntagManifest { repository, digest, fixed } => self.untag_manifest(repository, digest, fixed),
+            Command::DeleteTag { repository, tag, precondition, fixed } => {
+                self.delete_tag(repository, tag, precondition.as_ref(), fixed)
             }
             Command::RecordUnitRoots { digest, list, units } => self.record_unit_roots(digest, list, *units),
             Command::RecordPlaced { digest, locator } => self.record_placed(digest, locator),
@@ -162,6 +164,7 @@ impl<'a> Batch<'a> {
         digest: &Digest,
         manifest: &ManifestRecord,
         tags: &[Tag],
+        fixed: &FixedTags,
     ) -> Result<(), Rejection> {
         if queries::manifest(&self.view, repository, digest)?.as_ref() != Some(manifest) {
             self.ensure_repository(repository)?;
@@ -172,6 +175,9 @@ impl<'a> Batch<'a> {
             let before = queries::tag(&self.view, repository, tag)?;
             if before.as_ref() == Some(digest) {
                 continue;
+            }
+            if before.is_some() {
+                check_fixed(fixed, tag)?;
             }
             self.moved.extend(before.map(|before| (tag.clone(), before)));
             let (repository, tag, digest) = (repository.clone(), tag.clone(), digest.clone());
@@ -185,6 +191,7 @@ impl<'a> Batch<'a> {
         repository: &RepositoryName,
         digest: &Digest,
         precondition: Option<&Precondition>,
+        fixed: &FixedTags,
     ) -> Result<(), Rejection> {
         self.require_repository(repository)?;
         if queries::manifest(&self.view, repository, digest)?.is_none() {
@@ -192,6 +199,7 @@ impl<'a> Batch<'a> {
         }
         check_precondition(precondition, Some(digest))?;
         let tags = queries::tags_of(&self.view, repository, digest, None, MOST_TAGS_AT_ONCE + 1)?;
+        tags.iter().try_for_each(|tag| check_fixed(fixed, tag))?;
         if tags.len() > MOST_TAGS_AT_ONCE {
             return Err(Refusal::TooManyTags.into());
         }
@@ -200,8 +208,14 @@ impl<'a> Batch<'a> {
         self.record(Fact::ManifestDeleted { repository: repository.clone(), digest: digest.clone() })
     }
 
-    fn untag_manifest(&mut self, repository: &RepositoryName, digest: &Digest) -> Result<(), Rejection> {
+    fn untag_manifest(
+        &mut self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        fixed: &FixedTags,
+    ) -> Result<(), Rejection> {
         let tags = queries::tags_of(&self.view, repository, digest, None, MOST_TAGS_AT_ONCE)?;
+        tags.iter().try_for_each(|tag| check_fixed(fixed, tag))?;
         self.delete_tags(repository, tags)
     }
 
@@ -214,12 +228,14 @@ impl<'a> Batch<'a> {
         repository: &RepositoryName,
         tag: &Tag,
         precondition: Option<&Precondition>,
+        fixed: &FixedTags,
     ) -> Result<(), Rejection> {
         self.require_repository(repository)?;
         let Some(digest) = queries::tag(&self.view, repository, tag)? else {
             return Err(Refusal::TagUnknown.into());
         };
         check_precondition(precondition, Some(&digest))?;
+        check_fixed(fixed, tag)?;
         self.record(Fact::TagDeleted { repository: repository.clone(), tag: tag.clone() })
     }
 
@@ -231,10 +247,22 @@ impl<'a> Batch<'a> {
     }
 
     fn ensure_repository(&mut self, repository: &RepositoryName) -> Result<(), Rejection> {
-        if queries::repository(&self.view, repository)?.is_some() {
-            return Ok(());
+        self.create_repository(repository, Visibility::default())
+    }
+
+    fn create_repository(&mut self, repository: &RepositoryName, visibility: Visibility) -> Result<(), Rejection> {
+        match queries::repository(&self.view, repository)? {
+            Some(_) => Ok(()),
+            None => self.record(Fact::Repository { repository: repository.clone(), visibility }),
         }
-        self.record(Fact::Repository { repository: repository.clone(), visibility: Visibility::default() })
+    }
+
+    fn set_visibility(&mut self, repository: &RepositoryName, visibility: Visibility) -> Result<(), Rejection> {
+        match queries::repository(&self.view, repository)? {
+            None => Err(Refusal::RepositoryUnknown.into()),
+            Some(before) if before == visibility => Ok(()),
+            Some(_) => self.record(Fact::Repository { repository: repository.clone(), visibility }),
+        }
     }
 
     pub(super) fn record(&mut self, fact: Fact) -> Result<(), Rejection> {
@@ -270,6 +298,11 @@ impl<'a> Batch<'a> {
 fn check_precondition(precondition: Option<&Precondition>, current: Option<&Digest>) -> Result<(), Refusal> {
     let holds = precondition.is_none_or(|precondition| precondition.holds(current));
     if holds { Ok(()) } else { Err(Refusal::PreconditionFailed) }
+}
+
+/// Refuses a request that would move or remove a tag that must stay.
+fn check_fixed(fixed: &FixedTags, tag: &Tag) -> Result<(), Refusal> {
+    if fixed.has(tag) { Err(Refusal::TagFixed(tag.clone())) } else { Ok(()) }
 }
 
 /// Checks the condition of a PUT against what its URL names now.

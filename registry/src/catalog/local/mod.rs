@@ -47,7 +47,7 @@ use self::request::Request;
 use self::shared::Shared;
 use self::writer::Writer;
 use crate::catalog::command::{Command, CommitError, Committed, Precondition, Refusal};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, FixedTags, RepositoryName};
 
 pub use journal::{FactsSinceError, Replay, ReplayError};
 pub use options::{CatalogOptions, Clock, IndexOrigin, OpenCatalogError, OpenReport, RebuildReason};
@@ -164,22 +164,29 @@ impl Catalog {
     /// first, and other requests are served in between.
     ///
     /// Durable steps, and what a crash after each leaves behind: each batch of tags: the manifest with fewer tags, as
-    /// if a client had deleted those; the last batch: the manifest is gone.
+    /// if a client had deleted those; the last batch: the manifest is gone. A fixed tag among more than one batch stops
+    /// the removal there, too.
     pub async fn delete_manifest(
         &self,
         repository: RepositoryName,
         digest: Digest,
         precondition: Option<Precondition>,
+        fixed: FixedTags,
     ) -> Result<Committed, CommitError> {
         loop {
             let (name, manifest) = (repository.clone(), digest.clone());
-            let precondition = precondition.clone();
-            let delete = Command::DeleteManifest { repository: name.clone(), digest: manifest.clone(), precondition };
+            let (precondition, fixed) = (precondition.clone(), fixed.clone());
+            let delete = Command::DeleteManifest {
+                repository: name.clone(),
+                digest: manifest.clone(),
+                precondition,
+                fixed: fixed.clone(),
+            };
             match self.commit(vec![delete]).await {
                 Err(CommitError::Refused(Refusal::TooManyTags)) => {}
                 outcome => return outcome,
             }
-            self.commit(vec![Command::UntagManifest { repository: name, digest: manifest }]).await?;
+            self.commit(vec![Command::UntagManifest { repository: name, digest: manifest, fixed }]).await?;
         }
     }
 

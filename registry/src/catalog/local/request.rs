@@ -65,7 +65,11 @@ impl Request {
             | Command::RecordAbandoned { .. }
             | Command::RecordReadBack { .. }
             | Command::RecordUnplaced { .. } => true,
-            Command::LinkBlob { .. } | Command::MountBlob { .. } | Command::PutManifest { .. } => false,
+            Command::CreateRepository { .. }
+            | Command::SetVisibility { .. }
+            | Command::LinkBlob { .. }
+            | Command::MountBlob { .. }
+            | Command::PutManifest { .. } => false,
         })
     }
 

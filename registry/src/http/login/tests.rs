@@ -13,7 +13,8 @@ use http_body_util::BodyExt as _;
 use serving::AccessLog;
 use tower::ServiceExt as _;
 
-use crate::access::{Access, Everybody, LocalUsers, Sources, TokenSettings, parse_words};
+use crate::access::{Access, Everybody, LocalUsers, Repositories, Sources, TokenSettings, parse_words};
+use crate::catalog::fact::Visibility;
 use crate::http::{Door, HttpOptions, router};
 use crate::oci::{Algorithm, Digest};
 use crate::testing::{Fixture, TestLog};
@@ -62,7 +63,9 @@ impl Site {
             key: None,
             directory: fixture.folder.path().join("access"),
         });
-        let access = Arc::new(Access::open(sources, Some(everybody), true, tokens).unwrap());
+        let catalog = fixture.registry.catalog().clone();
+        let repositories = Repositories::by(move |name| catalog.repository(name));
+        let access = Arc::new(Access::open(sources, repositories, Some(everybody), true, tokens).unwrap());
         let options = HttpOptions { access_log: AccessLog::All, ..HttpOptions::for_tests() };
         door.open(Arc::clone(&fixture.registry), access, Arc::clone(&fixture.registry.metrics), options);
         Site { fixture, door }
@@ -133,6 +136,8 @@ async fn each_request_needs_its_right_and_users_have_all() {
     let unknown = Digest::of(Algorithm::Sha256, b"unknown");
     for everybody in [Everybody::None, Everybody::Pull, Everybody::Push, Everybody::All] {
         let site = Site::new(everybody);
+        // Without it, nobody could tell the repository from a private one.
+        site.fixture.push_blob("content").await;
         for (least, method, path) in requests(&unknown) {
             let status = site.status(method, &path, None).await;
             assert_eq!(status == 401, everybody < least, "{everybody:?} {method} {path}: {status}");
@@ -275,6 +280,8 @@ async fn the_log_names_the_user_and_no_secret() {
 }
 
 const POLICY: &str = r#"
+    public = ["public/**"]
+
     [[rule]]
     who = ["user:ann"]
     repositories = ["**"]
@@ -285,10 +292,9 @@ const POLICY: &str = r#"
     repositories = ["a/**"]
     actions = ["pull", "push"]
 
-    [[rule]]
-    who = ["everybody"]
-    repositories = ["public/**"]
-    actions = ["pull"]
+    [[immutable]]
+    repositories = ["a/**"]
+    tags = ["v*"]
 "#;
 
 #[tokio::test]
@@ -302,7 +308,7 @@ async fn a_policy_says_who_may_do_what() {
         (bob, "POST", "/v2/b/blobs/uploads/", 403),
         (bob, "GET", "/v2/public/x/tags/list", 404),
         (bob, "POST", "/v2/public/x/blobs/uploads/", 403),
-        (None, "GET", "/v2/public/x/tags/list", 404),
+        (None, "GET", "/v2/public/x/tags/list", 401),
         (None, "GET", "/v2/a/x/tags/list", 401),
         (None, "POST", "/v2/public/x/blobs/uploads/", 401),
         (ann, "DELETE", "/v2/a/x/manifests/v1", 404),
@@ -316,8 +322,9 @@ async fn a_policy_says_who_may_do_what() {
 #[tokio::test]
 async fn a_repository_that_a_user_may_not_read_looks_absent() {
     // The fixture pushes to the repository `a`.
-    let site = Site::with_policy(&POLICY.replace("public/**", "a/public"));
+    let site = Site::with_policy(POLICY);
     let blob = site.fixture.push_blob("content").await;
+    site.fixture.registry.set_visibility(&site.fixture.repository, Visibility::Private).await.unwrap();
     site.fixture.push_manifest(&blob, "content".len()).await;
     let ask = async |path: &str, login| {
         let answer = site.send("GET", path, Some(login), "").await;
@@ -342,4 +349,75 @@ async fn a_repository_that_a_user_may_not_read_looks_absent() {
         let path = format!("/v2/b/blobs/uploads/?{query}");
         assert_eq!(site.status("POST", &path, Some("ann:secret")).await, 201, "{query}");
     }
+}
+
+/// A manifest without layers, and a tag to push it to.
+async fn push(site: &Site, login: &str, name: &str, text: &str) -> u16 {
+    let body = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],
+        "annotations":{{"text":"{text}"}}}}"#
+    );
+    site.send("PUT", &format!("/v2/{name}"), Some(login), &body).await.status().as_u16()
+}
+
+/// Visibility is decided when a repository is created, and by commands later.
+#[tokio::test]
+async fn everybody_pulls_what_is_public_and_nothing_else() {
+    let site = Site::with_policy(POLICY);
+    for name in ["public/x", "b"] {
+        assert_eq!(push(&site, "ann:secret", &format!("{name}/manifests/v1"), "one").await, 201);
+    }
+    let see = async |name: &str| {
+        let path = format!("/v2/{name}/manifests/v1");
+        (site.status("GET", &path, None).await, site.status("GET", &path, Some("bob:secret")).await)
+    };
+    assert_eq!((see("public/x").await, see("b").await), ((200, 200), (401, 404)));
+    let catalog = async |login| site.send("GET", "/v2/_catalog", login, "").await.into_body();
+    assert_eq!(catalog(None).await, "{\"repositories\":[\"public/x\"]}");
+    for (name, visibility) in [("public/x", Visibility::Private), ("b", Visibility::Public)] {
+        site.fixture.registry.set_visibility(&name.parse().unwrap(), visibility).await.unwrap();
+    }
+    assert_eq!((see("public/x").await, see("b").await), ((401, 404), (200, 200)));
+    assert_eq!(catalog(None).await, "{\"repositories\":[\"b\"]}");
+    assert_eq!((see("absent").await, see("public/absent").await), ((401, 404), (401, 404)));
+}
+
+/// A check before the writer would let two pushes at once set a tag that both found free.
+#[tokio::test]
+async fn a_tag_moves_only_with_the_right_and_an_immutable_one_never() {
+    let site = Site::with_policy(POLICY);
+    for (login, name, text, status) in [
+        // bob has no right to retag.
+        ("bob:secret", "a/x/manifests/latest", "one", 201),
+        ("bob:secret", "a/x/manifests/latest", "one", 201),
+        ("bob:secret", "a/x/manifests/latest", "two", 403),
+        ("ann:secret", "a/x/manifests/latest", "two", 201),
+        ("ann:secret", "a/x/manifests/v1", "one", 201),
+        ("ann:secret", "a/x/manifests/v1", "one", 201),
+        ("ann:secret", "a/x/manifests/v1", "two", 403),
+        ("ann:secret", "b/manifests/v1", "one", 201),
+        ("ann:secret", "b/manifests/v1", "two", 201),
+    ] {
+        assert_eq!(push(&site, login, name, text).await, status, "{login} {name} {text}");
+    }
+    let ann = Some("ann:secret");
+    let digest = async |path: &str| {
+        let answer = site.send("HEAD", path, ann, "").await;
+        answer.headers()["docker-content-digest"].to_str().unwrap().to_owned()
+    };
+    let (v1, latest) = (digest("/v2/a/x/manifests/v1").await, digest("/v2/a/x/manifests/latest").await);
+    assert_ne!(v1, latest);
+    let refused = site.send("DELETE", "/v2/a/x/manifests/v1", ann, "").await;
+    assert_eq!(refused.status(), 403);
+    assert!(refused.body().contains("DENIED") && refused.body().contains("v1"), "{}", refused.body());
+    assert_eq!(site.status("DELETE", &format!("/v2/a/x/manifests/{v1}"), ann).await, 403);
+    assert_eq!(site.status("DELETE", &format!("/v2/a/x/manifests/{latest}"), ann).await, 202);
+    // Tags of the query count, too, and then nothing is set.
+    let body = "one more";
+    let pushed = push(&site, "ann:secret", "a/x/manifests/free", body).await;
+    assert_eq!(pushed, 201);
+    let free = digest("/v2/a/x/manifests/free").await;
+    let both = format!("a/x/manifests/{free}?tag=new&tag=v1");
+    assert_eq!(push(&site, "ann:secret", &both, body).await, 403);
+    assert_eq!(site.status("GET", "/v2/a/x/manifests/new", ann).await, 404);
 }

@@ -50,7 +50,9 @@ pub(in crate::http) async fn delete(
     repository: &RepositoryName,
     reference: &Reference,
 ) -> Answer {
-    let deleted = app.registry.delete_manifest(&request.caller, repository, reference, precondition(&request.headers));
+    let fixed = app.access.not_to_delete(&request.caller.identity, repository);
+    let condition = precondition(&request.headers);
+    let deleted = app.registry.delete_manifest(&request.caller, repository, reference, condition, fixed);
     deleted.await.map_err(in_repository(repository))?;
     Ok(super::empty(StatusCode::ACCEPTED))
 }
@@ -90,6 +92,7 @@ pub(in crate::http) async fn put(
         tags,
         content_type: request.header(&CONTENT_TYPE).map(str::to_owned),
         precondition: precondition(&request.headers),
+        fixed: app.access.not_to_move(&request.caller.identity, repository),
         body,
         memory,
     };

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Backlog, Placement};
 use crate::gc;
-use crate::oci::Digest;
+use crate::oci::{Digest, FixedTags};
 use crate::placement::{Durability, Settings, run};
 use crate::testing::Fixture;
 
@@ -186,7 +186,13 @@ async fn content_above_a_unit_gets_its_roots_and_the_sweep_leaves_them() {
     let reference = crate::oci::Reference::Digest(manifest.unwrap().unwrap());
     node.fixture
         .registry
-        .delete_manifest(&crate::service::Caller::local(), &node.fixture.repository, &reference, None)
+        .delete_manifest(
+            &crate::service::Caller::local(),
+            &node.fixture.repository,
+            &reference,
+            None,
+            FixedTags::none(),
+        )
         .await
         .unwrap();
     assert_eq!(gc::collect(&node.fixture.registry, false).await.unwrap().blobs, 1);

@@ -3,7 +3,8 @@
 use super::super::check::MOST_TAGS_AT_ONCE;
 use super::{digest, link, open, put, record, refusal, repository, tag};
 use crate::catalog::command::{Command, CommitError, Refusal};
-use crate::catalog::fact::{Fact, ManifestRecord};
+use crate::catalog::fact::{Fact, ManifestRecord, Visibility};
+use crate::oci::FixedTags;
 
 #[test]
 fn a_manifest_delete_removes_its_tags_first_and_orphans_its_content() {
@@ -11,7 +12,12 @@ fn a_manifest_delete_removes_its_tags_first_and_orphans_its_content() {
     let catalog = open(place.path());
     catalog.commit_blocking(vec![put("a", 1, &[], &["x", "y"]), put("a", 2, &[], &["z"])]).unwrap();
     let before = catalog.status().sequence;
-    let delete = Command::DeleteManifest { repository: repository("a"), digest: digest(1), precondition: None };
+    let delete = Command::DeleteManifest {
+        repository: repository("a"),
+        digest: digest(1),
+        precondition: None,
+        fixed: FixedTags::none(),
+    };
     assert_eq!(catalog.commit_blocking(vec![delete]).unwrap().orphaned, [digest(1)]);
     let facts: Vec<_> = catalog.facts_since(before).unwrap().map(|record| record.unwrap().fact).collect();
     let tag_deleted = |name| Fact::TagDeleted { repository: repository("a"), tag: tag(name) };
@@ -32,11 +38,16 @@ async fn a_manifest_with_many_tags_goes_in_several_batches() {
         catalog.commit(vec![put("a", 1, &[], &names)]).await.unwrap();
     }
     catalog.commit(vec![put("a", 2, &[], &["other"])]).await.unwrap();
-    let at_once = Command::DeleteManifest { repository: repository("a"), digest: digest(1), precondition: None };
+    let at_once = Command::DeleteManifest {
+        repository: repository("a"),
+        digest: digest(1),
+        precondition: None,
+        fixed: FixedTags::none(),
+    };
     assert_eq!(refusal(catalog.commit(vec![at_once]).await), Refusal::TooManyTags);
 
     let before = catalog.status();
-    let committed = catalog.delete_manifest(repository("a"), digest(1), None).await.unwrap();
+    let committed = catalog.delete_manifest(repository("a"), digest(1), None, FixedTags::none()).await.unwrap();
     assert_eq!(committed.orphaned, [digest(1)]);
     let after = catalog.status();
     assert_eq!(after.sequence - before.sequence, count as u64 + 1);
@@ -45,7 +56,10 @@ async fn a_manifest_with_many_tags_goes_in_several_batches() {
     assert_eq!(last, Fact::ManifestDeleted { repository: repository("a"), digest: digest(1) });
     assert_eq!(catalog.tags(&repository("a"), None, 2000).unwrap().items, [tag("other")]);
     assert_eq!(catalog.manifest(&repository("a"), &digest(1)).unwrap(), None);
-    assert_eq!(refusal(catalog.delete_manifest(repository("a"), digest(1), None).await), Refusal::ManifestUnknown);
+    assert_eq!(
+        refusal(catalog.delete_manifest(repository("a"), digest(1), None, FixedTags::none()).await),
+        Refusal::ManifestUnknown
+    );
 }
 
 /// The state that a crash in the middle would leave.
@@ -56,7 +70,7 @@ fn a_manifest_of_which_some_tags_are_gone_is_whole() {
     let names: Vec<_> = (0..=MOST_TAGS_AT_ONCE).map(|number| format!("t{number:04}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     catalog.commit_blocking(vec![put("a", 1, &[], &names)]).unwrap();
-    let untag = || Command::UntagManifest { repository: repository("a"), digest: digest(1) };
+    let untag = || Command::UntagManifest { repository: repository("a"), digest: digest(1), fixed: FixedTags::none() };
     assert_eq!(catalog.commit_blocking(vec![untag()]).unwrap().orphaned, []);
     catalog.close();
     drop(catalog);
@@ -116,6 +130,7 @@ fn missing_references_come_in_order_without_repeats_and_a_subject_is_none() {
         required,
         compare,
         tags: Vec::new(),
+        fixed: FixedTags::none(),
         precondition: None,
     };
     let missing = with(required, Vec::new());
@@ -143,12 +158,12 @@ fn a_page_of_referrers_is_limited_in_bytes() {
     for number in 1..=3 {
         let artifact_type = Some("x".repeat(10_000));
         let manifest = ManifestRecord { artifact_type, ..record(1, &[], Some(digest(99))) };
-        let Command::PutManifest { repository, digest, required, compare, tags, precondition, .. } =
+        let Command::PutManifest { repository, digest, required, compare, tags, fixed, precondition, .. } =
             put("a", number, &[], &[])
         else {
             panic!("it is one")
         };
-        let large = Command::PutManifest { repository, digest, manifest, required, compare, tags, precondition };
+        let large = Command::PutManifest { repository, digest, manifest, required, compare, tags, fixed, precondition };
         catalog.commit_blocking(vec![large]).unwrap();
     }
     let page = |after: Option<u64>, bytes| {
@@ -165,12 +180,14 @@ fn a_page_of_referrers_is_limited_in_bytes() {
 fn nothing_of_a_refused_request_stays() {
     let place = tempfile::tempdir().unwrap();
     let catalog = open(place.path());
-    let unknown = Command::DeleteTag { repository: repository("a"), tag: tag("x"), precondition: None };
+    let unknown =
+        Command::DeleteTag { repository: repository("a"), tag: tag("x"), precondition: None, fixed: FixedTags::none() };
     let outcome = catalog.commit_blocking(vec![link("a", 1), put("a", 2, &[], &["y"]), unknown]);
     assert_eq!(refusal(outcome), Refusal::TagUnknown);
     assert_eq!(catalog.repository(&repository("a")).unwrap(), None);
     assert_eq!((catalog.status().sequence, catalog.status().index_entries), (0, 0));
-    let unknown = Command::DeleteTag { repository: repository("a"), tag: tag("x"), precondition: None };
+    let unknown =
+        Command::DeleteTag { repository: repository("a"), tag: tag("x"), precondition: None, fixed: FixedTags::none() };
     assert_eq!(refusal(catalog.commit_blocking(vec![unknown])), Refusal::RepositoryUnknown);
 }
 
@@ -205,4 +222,41 @@ fn a_page_starts_after_a_name_that_need_not_exist() {
     assert_eq!(after("b", 5), (vec![], false));
     assert_eq!(after("ä~~", 5), (vec![], false));
     assert_eq!(after("", 0), (vec![], true));
+}
+
+/// Both would have found the tag free if it were looked at before the writer.
+#[test]
+fn of_two_pushes_in_one_batch_only_the_first_sets_a_fixed_tag() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    let first = |number| {
+        let Command::PutManifest { repository, digest, manifest, required, compare, tags, precondition, .. } =
+            put("a", number, &[], &["v1"])
+        else {
+            panic!("it is one")
+        };
+        let fixed = FixedTags::all();
+        Command::PutManifest { repository, digest, manifest, required, compare, tags, fixed, precondition }
+    };
+    assert_eq!(refusal(catalog.commit_blocking(vec![first(1), first(2)])), Refusal::TagFixed(tag("v1")));
+    assert_eq!(catalog.repository(&repository("a")).unwrap(), None);
+    catalog.commit_blocking(vec![first(1), first(1)]).unwrap();
+    assert_eq!(refusal(catalog.commit_blocking(vec![first(2)])), Refusal::TagFixed(tag("v1")));
+    assert_eq!(catalog.tag(&repository("a"), &tag("v1")).unwrap(), Some(digest(1)));
+}
+
+#[test]
+fn a_repository_has_the_visibility_of_its_creation_until_a_command_changes_it() {
+    let place = tempfile::tempdir().unwrap();
+    let catalog = open(place.path());
+    let create = |visibility| Command::CreateRepository { repository: repository("a"), visibility };
+    let set = |visibility| Command::SetVisibility { repository: repository("a"), visibility };
+    let is = || catalog.repository(&repository("a")).unwrap();
+    assert_eq!(refusal(catalog.commit_blocking(vec![set(Visibility::Public)])), Refusal::RepositoryUnknown);
+    catalog.commit_blocking(vec![create(Visibility::Private), link("a", 7)]).unwrap();
+    catalog.commit_blocking(vec![create(Visibility::Public), link("a", 8)]).unwrap();
+    assert_eq!(is(), Some(Visibility::Private));
+    catalog.commit_blocking(vec![set(Visibility::Public)]).unwrap();
+    assert_eq!(is(), Some(Visibility::Public));
+    assert!(catalog.is_public(&digest(7)).unwrap());
 }

@@ -10,6 +10,7 @@ use super::super::journal::{Disk, SystemDisk};
 use super::super::{Catalog, CatalogOptions, CatalogState};
 use super::{digest, link, options, put, repository, small_journal, tag};
 use crate::catalog::command::{Command, CommitError};
+use crate::oci::FixedTags;
 
 /// Counts syncs, and fails on demand.
 #[derive(Debug, Default)]
@@ -68,7 +69,8 @@ fn on_a_full_disk_deletes_still_commit() {
     assert_eq!(catalog.status().state, CatalogState::Ready);
     assert_eq!(catalog.blob(&repository("a"), &digest(last + 1)).unwrap(), None);
     catalog.commit_blocking(vec![link("a", last)]).expect("what changes nothing needs no space");
-    let delete = Command::DeleteTag { repository: repository("a"), tag: tag("x"), precondition: None };
+    let delete =
+        Command::DeleteTag { repository: repository("a"), tag: tag("x"), precondition: None, fixed: FixedTags::none() };
     catalog.commit_blocking(vec![delete]).unwrap();
     assert_eq!(catalog.tag(&repository("a"), &tag("x")).unwrap(), None);
     disk.full.store(false, Ordering::SeqCst);
@@ -114,7 +116,8 @@ fn a_nearly_full_disk_takes_only_what_frees_space() {
     let (catalog, _) = Catalog::open(options).unwrap();
     assert!(matches!(catalog.commit_blocking(vec![link("a", 3)]), Err(CommitError::DiskFull)));
     catalog.commit_blocking(vec![link("a", 1)]).expect("what changes nothing needs no space");
-    let delete = Command::DeleteTag { repository: repository("a"), tag: tag("x"), precondition: None };
+    let delete =
+        Command::DeleteTag { repository: repository("a"), tag: tag("x"), precondition: None, fixed: FixedTags::none() };
     catalog.commit_blocking(vec![delete]).unwrap();
     assert_eq!(catalog.tag(&repository("a"), &tag("x")).unwrap(), None);
 }

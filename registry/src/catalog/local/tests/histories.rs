@@ -13,8 +13,8 @@ use super::super::{Catalog, CatalogOptions, IndexOrigin, RebuildReason};
 use super::model::{Model, Universe};
 use super::{assert_equals_rebuild, options, refusal, small_journal};
 use crate::catalog::command::{Command, CommitError, Precondition, Versions};
-use crate::catalog::fact::{Annotations, ManifestRecord};
-use crate::oci::{Digest, Reference, Tag};
+use crate::catalog::fact::{Annotations, ManifestRecord, Visibility};
+use crate::oci::{Digest, FixedTags, Reference, Tag};
 
 /// One step of a history.
 #[derive(Clone, Debug)]
@@ -88,6 +88,15 @@ fn stated() -> impl Strategy<Value = Vec<(Digest, u64)>> {
     vec(one.prop_map(|(digest, wrong)| (digest.clone(), size_of(&digest) + u64::from(wrong))), 0..4)
 }
 
+/// Now and then no tag may move.
+fn fixed() -> impl Strategy<Value = FixedTags> {
+    prop::bool::weighted(0.1).prop_map(|all| if all { FixedTags::all() } else { FixedTags::none() })
+}
+
+fn visibility() -> impl Strategy<Value = Visibility> {
+    select(vec![Visibility::Public, Visibility::Private])
+}
+
 fn a_put() -> impl Strategy<Value = Command> {
     let universe = universe();
     select(universe.digests.clone()).prop_flat_map(move |digest| {
@@ -95,14 +104,15 @@ fn a_put() -> impl Strategy<Value = Command> {
         let required = prop_oneof![3 => Just(Vec::new()), 1 => vec(select(universe.digests.clone()), 0..4)];
         let precondition = (a_reference(), maybe_a_precondition()).prop_map(|(of, what)| what.map(|what| (of, what)));
         let tags = vec(select(universe.tags.clone()), 0..3);
-        (select(universe.repositories.clone()), record, required, stated(), tags, precondition).prop_map(
-            move |(repository, manifest, required, compare, tags, precondition)| Command::PutManifest {
+        (select(universe.repositories.clone()), record, required, stated(), tags, fixed(), precondition).prop_map(
+            move |(repository, manifest, required, compare, tags, fixed, precondition)| Command::PutManifest {
                 repository,
                 digest: digest.clone(),
                 manifest,
                 required,
                 compare,
                 tags,
+                fixed,
                 precondition,
             },
         )
@@ -127,11 +137,16 @@ fn a_command() -> impl Strategy<Value = Command> {
         ),
         1 => content.clone().prop_map(|(repository, digest)| Command::CollectBlob { repository, digest }),
         6 => a_put(),
-        2 => (content, maybe_a_precondition()).prop_map(|((repository, digest), precondition)| {
-            Command::DeleteManifest { repository, digest, precondition }
+        2 => (content, maybe_a_precondition(), fixed()).prop_map(|((repository, digest), precondition, fixed)| {
+            Command::DeleteManifest { repository, digest, precondition, fixed }
         }),
-        1 => (repository, select(universe.tags), maybe_a_precondition())
-            .prop_map(|(repository, tag, precondition)| Command::DeleteTag { repository, tag, precondition }),
+        1 => (repository.clone(), select(universe.tags), maybe_a_precondition(), fixed()).prop_map(
+            |(repository, tag, precondition, fixed)| Command::DeleteTag { repository, tag, precondition, fixed }
+        ),
+        1 => (repository.clone(), visibility())
+            .prop_map(|(repository, visibility)| Command::CreateRepository { repository, visibility }),
+        1 => (repository, visibility())
+            .prop_map(|(repository, visibility)| Command::SetVisibility { repository, visibility }),
     ]
 }
 

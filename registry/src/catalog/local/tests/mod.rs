@@ -20,7 +20,7 @@ use super::{Catalog, CatalogOptions, Clock};
 use crate::catalog::command::{Command, CommitError, Refusal};
 use crate::catalog::fact::{Annotations, ManifestRecord};
 use crate::catalog::local::index::directory::IndexDirectory;
-use crate::oci::{Digest, RepositoryName, Tag};
+use crate::oci::{Digest, FixedTags, RepositoryName, Tag};
 
 fn options(place: &Path) -> CatalogOptions {
     CatalogOptions {
@@ -82,6 +82,7 @@ fn put(name: &str, number: u64, references: &[Digest], tags: &[&str]) -> Command
         required: Vec::new(),
         compare: Vec::new(),
         tags: tags.iter().map(|name| tag(name)).collect(),
+        fixed: FixedTags::none(),
         precondition: None,
     }
 }

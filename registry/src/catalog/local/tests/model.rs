@@ -9,7 +9,7 @@ use crate::oci::{Digest, Reference, RepositoryName, Tag};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Model {
-    repositories: BTreeSet<RepositoryName>,
+    repositories: BTreeMap<RepositoryName, Visibility>,
     blobs: BTreeMap<(RepositoryName, Digest), u64>,
     manifests: BTreeMap<(RepositoryName, Digest), ManifestRecord>,
     tags: BTreeMap<(RepositoryName, Tag), Digest>,
@@ -38,13 +38,19 @@ impl Model {
 
     fn carry_out(&mut self, command: &Command, taken: &mut BTreeSet<Digest>) -> Result<(), Refusal> {
         match command.clone() {
+            Command::CreateRepository { repository, visibility } => {
+                self.repositories.entry(repository).or_insert(visibility);
+            }
+            Command::SetVisibility { repository, visibility } => {
+                *self.repositories.get_mut(&repository).ok_or(Refusal::RepositoryUnknown)? = visibility;
+            }
             Command::LinkBlob { repository, digest, size } => {
-                self.repositories.insert(repository.clone());
+                self.repositories.entry(repository.clone()).or_default();
                 self.blobs.entry((repository, digest)).or_insert(size);
             }
             Command::MountBlob { repository, digest, from } => {
                 let size = *self.blobs.get(&(from, digest.clone())).ok_or(Refusal::BlobUnknown)?;
-                self.repositories.insert(repository.clone());
+                self.repositories.entry(repository.clone()).or_default();
                 self.blobs.entry((repository, digest)).or_insert(size);
             }
             Command::UnlinkBlob { repository, digest, even_if_referenced, precondition } => {
@@ -68,7 +74,7 @@ impl Model {
                     taken.insert(digest);
                 }
             }
-            Command::PutManifest { repository, digest, manifest, required, compare, tags, precondition } => {
+            Command::PutManifest { repository, digest, manifest, required, compare, tags, fixed, precondition } => {
                 if let Some((reference, precondition)) = precondition {
                     let current = match reference {
                         Reference::Tag(tag) => self.tags.get(&(repository.clone(), tag)),
@@ -79,31 +85,44 @@ impl Model {
                     check(Some(precondition), current)?;
                 }
                 self.check_content(&repository, (&digest, manifest.size), &required, &compare)?;
-                self.repositories.insert(repository.clone());
+                let moves = |tag: &&Tag| {
+                    self.tags.get(&(repository.clone(), (*tag).clone())).is_some_and(|before| *before != digest)
+                };
+                if let Some(tag) = tags.iter().filter(moves).find(|tag| fixed.has(tag)) {
+                    return Err(Refusal::TagFixed(tag.clone()));
+                }
+                self.repositories.entry(repository.clone()).or_default();
                 self.manifests.insert((repository.clone(), digest.clone()), manifest);
                 for tag in tags {
                     self.tags.insert((repository.clone(), tag), digest.clone());
                 }
             }
-            Command::DeleteManifest { repository, digest, precondition } => {
+            Command::DeleteManifest { repository, digest, precondition, fixed } => {
                 self.known(&repository)?;
                 let key = (repository.clone(), digest.clone());
                 if !self.manifests.contains_key(&key) {
                     return Err(Refusal::ManifestUnknown);
                 }
                 check(precondition, Some(&digest))?;
+                let mut tags = self.tags.iter().filter(|((of, _), to)| *of == repository && **to == digest);
+                if let Some(((_, tag), _)) = tags.find(|((_, tag), _)| fixed.has(tag)) {
+                    return Err(Refusal::TagFixed(tag.clone()));
+                }
                 self.manifests.remove(&key);
                 self.tags.retain(|(of, _), to| *of != repository || *to != digest);
                 taken.insert(digest);
             }
             // The histories have fewer tags than one batch can delete.
-            Command::UntagManifest { repository, digest } => {
+            Command::UntagManifest { repository, digest, fixed: _ } => {
                 self.tags.retain(|(of, _), to| *of != repository || *to != digest);
             }
-            Command::DeleteTag { repository, tag, precondition } => {
+            Command::DeleteTag { repository, tag, precondition, fixed } => {
                 self.known(&repository)?;
                 let key = (repository, tag);
                 check(precondition, Some(self.tags.get(&key).ok_or(Refusal::TagUnknown)?))?;
+                if fixed.has(&key.1) {
+                    return Err(Refusal::TagFixed(key.1));
+                }
                 self.tags.remove(&key);
             }
             Command::RecordUnitRoots { .. }
@@ -116,7 +135,7 @@ impl Model {
     }
 
     fn known(&self, repository: &RepositoryName) -> Result<(), Refusal> {
-        if self.repositories.contains(repository) { Ok(()) } else { Err(Refusal::RepositoryUnknown) }
+        if self.repositories.contains_key(repository) { Ok(()) } else { Err(Refusal::RepositoryUnknown) }
     }
 
     fn check_content(
@@ -161,7 +180,7 @@ impl Model {
     pub(super) fn assert_answers(&self, catalog: &Catalog, universe: &Universe) {
         self.assert_listings(catalog);
         for repository in &universe.repositories {
-            let exists = self.repositories.contains(repository).then_some(Visibility::Public);
+            let exists = self.repositories.get(repository).copied();
             assert_eq!(catalog.repository(repository).unwrap(), exists);
             let tags: Vec<_> =
                 self.tags.keys().filter(|(of, _)| of == repository).map(|(_, tag)| tag.clone()).collect();
@@ -192,7 +211,7 @@ impl Model {
     fn assert_listings(&self, catalog: &Catalog) {
         let found =
             all_pages(|after: Option<&RepositoryName>| catalog.repositories(after.map(RepositoryName::as_str), 1));
-        assert_eq!(found, self.repositories.iter().cloned().collect::<Vec<_>>());
+        assert_eq!(found, self.repositories.keys().cloned().collect::<Vec<_>>());
         let found =
             all_pages(|after: Option<&RepositoryName>| catalog.catalogued(after.map(RepositoryName::as_str), 1));
         let expected: BTreeSet<_> = self.manifests.keys().map(|(of, _)| of.clone()).collect();

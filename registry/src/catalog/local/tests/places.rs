@@ -6,10 +6,10 @@ use proptest::prelude::*;
 
 use super::{assert_equals_rebuild, digest, link, open, options, put, refusal, repository, small_journal};
 use crate::catalog::command::{Command, Refusal};
-use crate::catalog::fact::{Fact, Locator};
+use crate::catalog::fact::{Fact, Locator, Visibility};
 use crate::catalog::local::{Catalog, CatalogOptions};
 use crate::catalog::{Backlog, Placement, Wanted};
-use crate::oci::Digest;
+use crate::oci::{Digest, FixedTags};
 
 pub(super) fn wanted() -> Wanted {
     let (kind, profile) = ("memory".into(), String::new());
@@ -210,6 +210,12 @@ fn what_lacks_a_place_comes_in_pages_and_as_news() {
     let told: Vec<_> = std::iter::from_fn(|| news.try_recv().ok()).collect();
     assert_eq!(told, [1, 2, 3, 4, 5, 6].map(digest));
     assert!(!catalog.missed_placement_news());
+    // What was private may be placed now, and nothing else would tell.
+    for (visibility, is_news) in [(Visibility::Private, false), (Visibility::Public, true), (Visibility::Public, false)]
+    {
+        catalog.commit_blocking(vec![Command::SetVisibility { repository: repository("b"), visibility }]).unwrap();
+        assert_eq!(catalog.missed_placement_news(), is_news, "{visibility:?}");
+    }
 
     let (mut after, mut found) = (None, Vec::new());
     loop {
@@ -379,6 +385,7 @@ fn carry_out(catalog: &Catalog, model: &mut Model, step: &Step) {
                 repository: repository(names[name]),
                 digest: digest(number),
                 precondition: None,
+                fixed: FixedTags::none(),
             };
             let deleted = catalog.commit_blocking(vec![command]).is_ok();
             assert_eq!(deleted, model.holders.remove(&(number, name, true)));
