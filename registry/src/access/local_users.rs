@@ -27,6 +27,11 @@ impl LocalUsers {
         LocalUsers { directory }
     }
 
+    /// The directory.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Path of the file.
     pub fn path(&self) -> PathBuf {
         self.directory.join("users")
@@ -63,8 +68,8 @@ impl LocalUsers {
         Ok(result)
     }
 
-    /// Waits for other commands that change the file.
-    fn lock(&self) -> Result<File, SourceError> {
+    /// Waits for other commands that change files here.
+    pub(super) fn lock(&self) -> Result<File, SourceError> {
         let path = self.directory.join("lock");
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(at(&path))?;

@@ -10,6 +10,9 @@ use serving::{Holder, UsedUp};
 
 use super::identity::{Identity, UserName};
 use super::password::{PasswordHash, generate_password};
+use super::personal::PREFIX;
+use super::rights::Principal;
+use super::tokens::now;
 use super::verified::Fingerprint;
 use super::{Access, Known};
 
@@ -34,13 +37,40 @@ pub enum LoginError {
 }
 
 impl Access {
-    /// True if logins mean nothing: nothing needs one, and there is no user.
+    /// True if logins mean nothing: nothing needs one, and nobody has one.
     pub fn ignores_logins(&self) -> bool {
-        !self.asks_for_logins() && self.known().users.is_empty()
+        !self.asks_for_logins() && self.known().has_no_login()
     }
 
-    /// The user with this name and password. The client holds the permit for the check.
-    pub async fn log_in(&self, name: &str, password: &str, holder: Holder) -> Result<Identity, LoginError> {
+    /// The caller with this name and password, or personal token in its place. The client holds the permit for the check.
+    pub async fn log_in(&self, name: &str, password: &str, holder: Holder) -> Result<Principal, LoginError> {
+        if password.starts_with(PREFIX) {
+            return self.log_in_with_token(name, password, holder);
+        }
+        self.check_password(name, password, holder).await.map(Principal::of)
+    }
+
+    /// A token costs no expensive hash, and cannot be guessed. So failures of others at its address do not keep it out. Wrong
+    /// ones count as wrong passwords do.
+    fn log_in_with_token(&self, name: &str, secret: &str, holder: Holder) -> Result<Principal, LoginError> {
+        let (known, now) = (self.known(), now());
+        let found = known.personal.check(name, secret, now).filter(|token| known.has_owner(token));
+        let Some(token) = found else {
+            self.check_failures(holder)?;
+            self.throttle.failed(holder, Instant::now());
+            return Err(LoginError::Refused);
+        };
+        let caller = Principal::with_token(Arc::clone(token));
+        self.used(&caller, now);
+        Ok(caller)
+    }
+
+    pub(super) async fn check_password(
+        &self,
+        name: &str,
+        password: &str,
+        holder: Holder,
+    ) -> Result<Identity, LoginError> {
         let known = self.known();
         let login = known.verified.fingerprint(&[name, password]);
         if let Some(name) = known.verified.get(&login) {

@@ -1,8 +1,8 @@
 //! Who a caller is, and what it may do. Free of HTTP: the dispatcher of requests asks here before it handles one.
 //!
-//! Users come from the settings, from htpasswd files, and from the data directory, where `skyberth user` keeps them. The
-//! file in the data directory is looked at on every login, so a change counts from the next request on. Htpasswd files are
-//! looked at every second. If a changed file cannot be read, the users stay as they were, and the log says so.
+//! Users come from the settings, from htpasswd files, and from the data directory, where `skyberth user` keeps them. Its
+//! files, also that of personal tokens, are looked at on every request that shows a login. Htpasswd files are looked at every
+//! second. If a changed file cannot be read, the users stay as they were, and the log says so.
 
 mod file;
 mod identity;
@@ -13,7 +13,9 @@ mod login;
 mod need;
 mod password;
 mod pattern;
+mod personal;
 mod policy;
+mod reach;
 mod repositories;
 mod rights;
 mod scope;
@@ -26,6 +28,7 @@ mod verified;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -39,7 +42,9 @@ pub use local_users::LocalUsers;
 pub use login::LoginError;
 pub use need::{Need, Right};
 pub use password::{InvalidHash, PasswordHash, generate_password};
+pub use personal::{NewToken, PersonalToken, PersonalTokens, is_robot};
 pub use policy::Policy;
+pub use reach::{InvalidScope, Reach, ScopePattern};
 pub use repositories::Repositories;
 pub use rights::{Ceiling, Everybody, Principal, Verdict};
 pub use scope::{Scopes, scope_of};
@@ -62,6 +67,8 @@ use crate::resources::Resource;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often keys are looked at.
 const RENEW_EVERY: Duration = Duration::from_hours(1);
+/// How often the times at which tokens were used are written.
+const WRITE_USES_EVERY: Duration = Duration::from_mins(1);
 /// Most passwords that are checked at once.
 const CHECKS: usize = 2;
 /// Most logins that wait for that, and how long.
@@ -81,14 +88,17 @@ pub struct Access {
     throttle: Arc<Throttle>,
     /// The issuer of tokens; `None`: there are none.
     issuer: Option<Issuer>,
+    /// Personal tokens that were used since this was last written, and when.
+    uses: Mutex<BTreeMap<String, u64>>,
 }
 
 /// The users as of one moment.
 #[derive(Debug)]
 struct Known {
     users: Arc<Users>,
+    personal: Arc<PersonalTokens>,
     verified: Verified,
-    local: Option<Stamp>,
+    local: [Option<Stamp>; 2],
     policy: Option<Arc<Policy>>,
     watched: Vec<Option<Stamp>>,
 }
@@ -115,6 +125,7 @@ impl Access {
             reading: Mutex::default(),
             checks: Pool::with_waiting(Resource::Logins.name(), CHECKS, WAITING_CHECKS, CHECK_PATIENCE),
             throttle: Arc::default(),
+            uses: Mutex::default(),
         })
     }
 
@@ -138,7 +149,7 @@ impl Access {
 
     /// True if some action needs a login, and nobody can log in.
     pub fn needs_first_user(&self) -> bool {
-        self.asks_for_logins() && self.known().users.is_empty()
+        self.asks_for_logins() && self.known().has_no_login()
     }
 
     /// The users of the data directory.
@@ -172,9 +183,40 @@ impl Access {
         decide(&Rules { everybody: self.everybody, policy, repositories: &self.repositories })
     }
 
-    /// Looks at htpasswd files and keys until `stop`. Reads the users again when a file has changed, and renews keys in time.
+    /// Looks at files and keys until `stop`. Reads the users again when a file has changed, renews keys in time, and writes
+    /// when tokens were used.
     pub async fn keep_up(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(Arc::clone(&self).keep_reading(stop.clone()), self.keep_keys(stop));
+        let reading = Arc::clone(&self).keep_reading(stop.clone());
+        tokio::join!(reading, Arc::clone(&self).keep_keys(stop.clone()), self.keep_uses(stop));
+    }
+
+    /// Notes that a personal token was used, if it was one.
+    fn used(&self, caller: &Principal, now: u64) {
+        if let Some(token) = &caller.token {
+            // Only tokens that exist are noted, and their number is limited.
+            let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+            uses.insert(token.id.clone(), now);
+        }
+    }
+
+    async fn keep_uses(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            let goes_on = stop.run_until_cancelled(tokio::time::sleep(WRITE_USES_EVERY)).await.is_some();
+            let access = Arc::clone(&self);
+            let written = tokio::task::spawn_blocking(move || access.write_uses());
+            if written.await.is_err() || !goes_on {
+                return;
+            }
+        }
+    }
+
+    fn write_uses(&self) {
+        let uses = std::mem::take(&mut *self.uses.lock().unwrap_or_else(PoisonError::into_inner));
+        if !uses.is_empty()
+            && let Err(error) = self.sources.local.write_uses(&uses)
+        {
+            tracing::warn!(%error, "when tokens were used could not be written");
+        }
     }
 
     async fn keep_keys(self: Arc<Self>, stop: CancellationToken) {
@@ -213,7 +255,7 @@ impl Access {
     fn known(&self) -> Arc<Known> {
         let known = self.newest();
         // The file is small, and read only if it has changed.
-        if self.sources.local_stamp() == known.local { known } else { self.read_again() }
+        if self.sources.local_stamps() == known.local { known } else { self.read_again() }
     }
 
     fn newest(&self) -> Arc<Known> {
@@ -224,16 +266,23 @@ impl Access {
     fn read_again(&self) -> Arc<Known> {
         let _one_at_a_time = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.newest();
-        if self.sources.local_stamp() == old.local && self.sources.watched_stamps() == old.watched {
+        if self.sources.local_stamps() == old.local && self.sources.watched_stamps() == old.watched {
             return old;
         }
         // The stamps first: a change after them is noticed the next time.
-        let (local, watched) = (self.sources.local_stamp(), self.sources.watched_stamps());
+        let (local, watched) = (self.sources.local_stamps(), self.sources.watched_stamps());
         let users = match self.sources.read() {
             Ok(users) => Arc::new(users),
             Err(error) => {
                 tracing::error!(%error, "the users have changed and cannot be read; they stay as they were");
                 Arc::clone(&old.users)
+            }
+        };
+        let personal = match self.sources.local.read_tokens() {
+            Ok(tokens) => Arc::new(tokens),
+            Err(error) => {
+                tracing::error!(%error, "personal tokens have changed and cannot be read; they stay as they were");
+                Arc::clone(&old.personal)
             }
         };
         let policy = match self.sources.read_policy() {
@@ -244,7 +293,7 @@ impl Access {
             }
         };
         tracing::info!(users = users.names().count(), "users and rights were read again");
-        let known = Arc::new(Known { users, verified: Verified::new(), local, policy, watched });
+        let known = Arc::new(Known { users, personal, verified: Verified::new(), local, policy, watched });
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&known);
         known
     }
@@ -252,8 +301,25 @@ impl Access {
 
 impl Known {
     fn read(sources: &Sources) -> Result<Self, SourceError> {
-        let (local, watched) = (sources.local_stamp(), sources.watched_stamps());
+        let (local, watched) = (sources.local_stamps(), sources.watched_stamps());
         let (users, policy) = (Arc::new(sources.read()?), sources.read_policy()?.map(Arc::new));
-        Ok(Known { users, verified: Verified::new(), local, policy, watched })
+        let personal = Arc::new(sources.local.read_tokens()?);
+        Ok(Known { users, personal, verified: Verified::new(), local, policy, watched })
+    }
+
+    fn has_no_login(&self) -> bool {
+        self.users.is_empty() && self.personal.all().next().is_none()
+    }
+
+    /// True if the owner of a token is a robot, or a user that still exists.
+    fn has_owner(&self, token: &PersonalToken) -> bool {
+        is_robot(&token.owner) || self.users.origin(&token.owner).is_some()
+    }
+
+    /// The personal token with this id, if it is this identity's and has not ended.
+    fn personal_token(&self, id: &str, identity: &Identity, now: u64) -> Option<Arc<PersonalToken>> {
+        let token = self.personal.find(id)?;
+        let is_owner = matches!(identity, Identity::Local(name) if *name == token.owner);
+        (is_owner && token.is_valid_at(now) && self.has_owner(token)).then(|| Arc::clone(token))
     }
 }

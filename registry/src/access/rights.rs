@@ -1,7 +1,10 @@
 //! Who may do what: one function decides for every action.
 
+use std::sync::Arc;
+
 use super::identity::Identity;
 use super::need::{Need, Right};
+use super::personal::PersonalToken;
 use super::policy::Policy;
 use super::repositories::Repositories;
 use super::scope::Scopes;
@@ -60,12 +63,30 @@ pub struct Principal {
     pub identity: Identity,
     /// What its login may be used for.
     pub ceiling: Ceiling,
+    /// The personal token that it showed, or from which its login comes.
+    pub token: Option<Arc<PersonalToken>>,
 }
 
 impl Principal {
     /// A caller whose login has no ceiling.
     pub fn of(identity: Identity) -> Self {
-        Principal { identity, ceiling: Ceiling::All }
+        Principal { identity, ceiling: Ceiling::All, token: None }
+    }
+
+    /// A caller with a personal token.
+    pub fn with_token(token: Arc<PersonalToken>) -> Self {
+        Principal { identity: Identity::Local(token.owner.clone()), ceiling: Ceiling::All, token: Some(token) }
+    }
+
+    /// The caller, whatever the scopes of its token by the issuer. Clients ask for those as they need them.
+    #[must_use]
+    pub fn without_scopes(&self) -> Self {
+        Principal { ceiling: Ceiling::All, ..self.clone() }
+    }
+
+    /// True unless the personal token is not for this.
+    fn reaches(&self, need: &Need<'_>) -> bool {
+        self.token.as_ref().and_then(|token| token.reach.as_ref()).is_none_or(|reach| reach.allows(need))
     }
 }
 
@@ -112,6 +133,7 @@ impl Rules<'_> {
             }
             (_, Identity::Anonymous) => self.everybody.may(need),
         };
+        let has_right = has_right && caller.reaches(need);
         match &caller.ceiling {
             // More scopes would not help.
             _ if !has_right => self.refusal(&caller.identity, need),

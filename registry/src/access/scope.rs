@@ -45,7 +45,13 @@ impl Actions {
         })
     }
 
-    fn has(self, right: Right) -> bool {
+    /// These actions; `None` if one of them is unknown.
+    pub(super) fn only<'a>(words: impl Iterator<Item = &'a str> + Clone) -> Option<Self> {
+        let is_known = |word: &str| matches!(word, "pull" | "push" | "delete" | "*");
+        words.clone().all(is_known).then(|| Actions::of(words))
+    }
+
+    pub(super) fn has(self, right: Right) -> bool {
         match right {
             Right::Pull => self.pull,
             // Tokens have no action of their own for it.
@@ -54,7 +60,7 @@ impl Actions {
         }
     }
 
-    fn words(self) -> Vec<String> {
+    pub(super) fn words(self) -> Vec<String> {
         let all = [("pull", self.pull), ("push", self.push), ("delete", self.delete)];
         all.into_iter().filter(|(_, has)| *has).map(|(word, _)| word.to_owned()).collect()
     }

@@ -51,9 +51,9 @@ impl Sources {
         self.htpasswd.iter().chain(&self.policy).map(|path| Stamp::of(path)).collect()
     }
 
-    /// The state of the file in the data directory.
-    pub(super) fn local_stamp(&self) -> Option<Stamp> {
-        Stamp::of(&self.local.path())
+    /// The state of the files in the data directory: users and personal tokens.
+    pub(super) fn local_stamps(&self) -> [Option<Stamp>; 2] {
+        [self.local.path(), self.local.tokens_path()].map(|path| Stamp::of(&path))
     }
 }
 

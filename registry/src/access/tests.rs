@@ -38,7 +38,7 @@ impl Site {
     }
 
     async fn log_in(&self, name: &str, password: &str) -> Result<Identity, LoginError> {
-        self.access.log_in(name, password, Holder::SHARED).await
+        self.access.check_password(name, password, Holder::SHARED).await
     }
 }
 
@@ -93,13 +93,13 @@ async fn htpasswd_files_are_read_again_once_they_rest() {
         Access::open(sources(folder.path(), "", &["htpasswd"]), Repositories::public(), None, false, None).unwrap();
     assert_eq!(access.everybody(), Everybody::None, "a node with users asks for a login");
     let old = access.look(&access.sources.watched_stamps());
-    assert_eq!(access.log_in("bob", "secret", Holder::SHARED).await, Ok(user("bob")));
+    assert_eq!(access.check_password("bob", "secret", Holder::SHARED).await, Ok(user("bob")));
     fs::write(&path, format!("ann:{SECRET}\n")).unwrap();
     let changed = access.look(&old);
-    assert_eq!(access.log_in("bob", "secret", Holder::SHARED).await, Ok(user("bob")), "it may be half written");
+    assert_eq!(access.check_password("bob", "secret", Holder::SHARED).await, Ok(user("bob")), "it may be half written");
     access.look(&changed);
-    assert_eq!(access.log_in("bob", "secret", Holder::SHARED).await, Err(LoginError::Refused));
-    assert_eq!(access.log_in("ann", "secret", Holder::SHARED).await, Ok(user("ann")));
+    assert_eq!(access.check_password("bob", "secret", Holder::SHARED).await, Err(LoginError::Refused));
+    assert_eq!(access.check_password("ann", "secret", Holder::SHARED).await, Ok(user("ann")));
 }
 
 /// It must never fall back to be open.
@@ -143,10 +143,10 @@ fn a_node_without_users_is_open_only_where_it_is_not_public() {
 async fn guesses_are_slowed_down_and_the_owner_gets_in() {
     let site = Site::new(&format!("bob:{SECRET}"));
     let (attacker, owner) = (Holder::at([192, 0, 2, 1].into()), Holder::at([192, 0, 2, 2].into()));
-    assert_eq!(site.access.log_in("bob", "secret", attacker).await, Ok(user("bob")));
+    assert_eq!(site.access.check_password("bob", "secret", attacker).await, Ok(user("bob")));
     let mut refused = 0;
     let throttled = loop {
-        match site.access.log_in("bob", &format!("guess {refused}"), attacker).await {
+        match site.access.check_password("bob", &format!("guess {refused}"), attacker).await {
             Err(LoginError::Refused) => refused += 1,
             Err(LoginError::Throttled(wait)) => break wait,
             other => panic!("{other:?}"),
@@ -154,10 +154,10 @@ async fn guesses_are_slowed_down_and_the_owner_gets_in() {
         assert!(refused < 100, "nothing slows it down");
     };
     assert!(refused >= 10 && !throttled.is_zero());
-    assert_eq!(site.access.log_in("bob", "secret", owner).await, Ok(user("bob")), "from elsewhere");
-    assert_eq!(site.access.log_in("bob", "secret", attacker).await, Ok(user("bob")), "it was verified before");
+    assert_eq!(site.access.check_password("bob", "secret", owner).await, Ok(user("bob")), "from elsewhere");
+    assert_eq!(site.access.check_password("bob", "secret", attacker).await, Ok(user("bob")), "it was verified before");
     site.set("ann", "other");
-    let again = site.access.log_in("bob", "secret", attacker).await;
+    let again = site.access.check_password("bob", "secret", attacker).await;
     assert!(matches!(again, Err(LoginError::Throttled(_))), "{again:?}");
 }
 
@@ -182,7 +182,8 @@ async fn a_guess_counts_even_if_the_client_leaves() {
             return;
         }
         let guess = format!("guess {number}");
-        let left = tokio::time::timeout(Duration::from_millis(1), site.access.log_in("bob", &guess, holder)).await;
+        let left =
+            tokio::time::timeout(Duration::from_millis(1), site.access.check_password("bob", &guess, holder)).await;
         assert!(!matches!(left, Ok(Ok(_))));
     }
     panic!("200 guesses were free in {}", site.folder.path().display());

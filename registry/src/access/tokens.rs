@@ -1,7 +1,8 @@
 //! Tokens of our own issuer: made, verified, refreshed.
 //!
 //! A token is an identity and a ceiling of scopes. It is checked when a request starts. The rights of its identity are looked
-//! at then, so a token outlives no right. It also ends with the password that it was made with.
+//! at then, so a token outlives no right. It also ends with the password or
+//! personal token that it was made with.
 //!
 //! A refresh token has no time of its own. It ends with the password, too.
 
@@ -17,6 +18,7 @@ use super::identity::{Identity, UserName};
 use super::jwt;
 use super::keys::{KeyRing, VERIFIES_FOR};
 use super::need::Need;
+use super::personal::PersonalToken;
 use super::rights::{Ceiling, Principal, Verdict};
 use super::scope::{Claim, Scopes};
 use super::{Access, Known};
@@ -82,9 +84,11 @@ struct Claims {
     iat: u64,
     jti: String,
     access: Vec<Claim>,
-    /// The fingerprint of the user's credential.
+    /// The fingerprint of the caller's credential.
+    credential: String,
+    /// The id of the personal token that was shown instead of a password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    credential: Option<String>,
+    personal: Option<String>,
 }
 
 impl Issuer {
@@ -111,16 +115,13 @@ impl Issuer {
         }
     }
 
-    fn issue(&self, identity: &Identity, scopes: &Scopes, known: &Known, now: u64) -> Option<String> {
+    fn issue(&self, caller: &Principal, scopes: &Scopes, known: &Known, now: u64) -> Option<String> {
         let ring = self.ring();
-        let credential = match identity {
-            Identity::Anonymous => None,
-            Identity::Local(name) => Some(credential(&ring, known, name)?),
-        };
+        let credential = credential(&ring, known, &caller.identity, caller.token.as_deref())?;
         let service = &self.settings.service;
         let claims = Claims {
             iss: service.clone(),
-            sub: identity.to_string(),
+            sub: caller.identity.to_string(),
             aud: service.clone(),
             exp: now + self.lifetime(),
             nbf: now.saturating_sub(LEEWAY),
@@ -128,6 +129,7 @@ impl Issuer {
             jti: BASE64URL_NOPAD.encode(&crate::ids::random::<12>()),
             access: scopes.claims(),
             credential,
+            personal: caller.token.as_ref().map(|token| token.id.clone()),
         };
         let key = ring.signing(now);
         jwt::sign(&claims, &key.id, &key.seed).ok()
@@ -142,12 +144,13 @@ impl Issuer {
             return None;
         }
         let identity: Identity = claims.sub.parse().ok()?;
-        let is_current = match &identity {
-            Identity::Anonymous => claims.credential.is_none(),
-            Identity::Local(name) => claims.credential == Some(credential(&ring, known, name)?),
+        let token = match &claims.personal {
+            Some(id) => Some(known.personal_token(id, &identity, now)?),
+            None => None,
         };
+        let is_current = claims.credential == credential(&ring, known, &identity, token.as_deref())?;
         let ceiling = Ceiling::Scopes(Scopes::of_claims(&claims.access));
-        is_current.then_some(Principal { identity, ceiling })
+        is_current.then_some(Principal { identity, ceiling, token })
     }
 
     fn lifetime(&self) -> u64 {
@@ -155,19 +158,30 @@ impl Issuer {
     }
 }
 
-/// A fingerprint of the user's credential, which differs after each change of the password; `None` without such a user.
-fn credential(ring: &KeyRing, known: &Known, name: &UserName) -> Option<String> {
-    let hash = mac(ring, "credential", name, known)?;
+/// A fingerprint of what the caller showed: its personal token, or its password, after each change of which it differs. `None`
+/// without such a user.
+fn credential(ring: &KeyRing, known: &Known, identity: &Identity, token: Option<&PersonalToken>) -> Option<String> {
+    let hash = match (token, identity) {
+        (Some(token), _) => mac(ring, &[b"personal", token.id.as_bytes(), token.fingerprint()]),
+        (None, Identity::Anonymous) => mac(ring, &[b"anonymous"]),
+        (None, Identity::Local(name)) => of_password(ring, "credential", name, known)?,
+    };
     Some(BASE64URL_NOPAD.encode(&hash.as_bytes()[..16]))
 }
 
-/// A hash with the ring's secret, of a user and its credential.
-fn mac(ring: &KeyRing, purpose: &str, name: &UserName, known: &Known) -> Option<blake3::Hash> {
+/// A hash with the ring's secret, of a user and its password; `None` without such a user.
+fn of_password(ring: &KeyRing, purpose: &str, name: &UserName, known: &Known) -> Option<blake3::Hash> {
+    let password = known.users.hash(name)?.expose();
+    Some(mac(ring, &[purpose.as_bytes(), name.as_str().as_bytes(), password.as_bytes()]))
+}
+
+/// A hash with the ring's secret.
+fn mac(ring: &KeyRing, parts: &[&[u8]]) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new_keyed(&ring.secret);
-    for part in [purpose, name.as_str(), known.users.hash(name)?.expose()] {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
-    Some(hasher.finalize())
+    hasher.finalize()
 }
 
 impl Access {
@@ -182,18 +196,19 @@ impl Access {
     }
 
     /// A token for what the caller asked for and may do. `None` if this node issues none, or if the user is gone.
-    pub fn issue_token(&self, identity: &Identity, asked: &Scopes, with_refresh: bool) -> Option<IssuedToken> {
-        self.issue_token_at(identity, asked, with_refresh, now())
+    /// A personal token gets no refresh token, since it can be shown again itself.
+    pub fn issue_token(&self, caller: &Principal, asked: &Scopes, with_refresh: bool) -> Option<IssuedToken> {
+        self.issue_token_at(caller, asked, with_refresh, now())
     }
 
-    fn issue_token_at(&self, identity: &Identity, asked: &Scopes, with_refresh: bool, now: u64) -> Option<IssuedToken> {
+    fn issue_token_at(&self, caller: &Principal, asked: &Scopes, with_refresh: bool, now: u64) -> Option<IssuedToken> {
         let (issuer, known) = (self.issuer.as_ref()?, self.known());
-        let caller = Principal::of(identity.clone());
+        let caller = caller.without_scopes();
         let granted = asked.granted(|need: &Need<'_>| self.decide(&caller, need) == Verdict::Allowed);
-        let token = issuer.issue(identity, &granted, &known, now)?;
-        let refresh = match identity {
-            Identity::Local(name) if with_refresh => {
-                let hash = mac(&issuer.ring(), "refresh", name, &known)?;
+        let token = issuer.issue(&caller, &granted, &known, now)?;
+        let refresh = match &caller.identity {
+            Identity::Local(name) if with_refresh && caller.token.is_none() => {
+                let hash = of_password(&issuer.ring(), "refresh", name, &known)?;
                 let (name, hash) = (name.as_str().as_bytes(), hash.as_bytes());
                 Some(format!("{REFRESH}{}.{}", BASE64URL_NOPAD.encode(name), BASE64URL_NOPAD.encode(hash)))
             }
@@ -209,7 +224,9 @@ impl Access {
 
     fn verify_token_at(&self, token: &str, now: u64) -> Result<Principal, InvalidToken> {
         let issuer = self.issuer.as_ref().ok_or(InvalidToken)?;
-        issuer.verify(token, &self.known(), now).ok_or(InvalidToken)
+        let caller = issuer.verify(token, &self.known(), now).ok_or(InvalidToken)?;
+        self.used(&caller, now);
+        Ok(caller)
     }
 
     /// The user whose refresh token this is.
@@ -219,7 +236,7 @@ impl Access {
             let name = String::from_utf8(BASE64URL_NOPAD.decode(name.as_bytes()).ok()?).ok()?;
             let hash: [u8; 32] = BASE64URL_NOPAD.decode(hash.as_bytes()).ok()?.try_into().ok()?;
             let name: UserName = name.parse().ok()?;
-            let expected = mac(&self.issuer.as_ref()?.ring(), "refresh", &name, &self.known())?;
+            let expected = of_password(&self.issuer.as_ref()?.ring(), "refresh", &name, &self.known())?;
             // In constant time.
             (expected == blake3::Hash::from(hash)).then_some(Identity::Local(name))
         };
@@ -228,7 +245,7 @@ impl Access {
 }
 
 /// Seconds since the Unix epoch.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 

@@ -20,6 +20,7 @@ mod repo;
 mod running;
 mod serve;
 mod tls;
+mod token;
 mod r#try;
 mod upkeep;
 mod user;
@@ -36,6 +37,7 @@ pub(crate) use self::backup::fuzzing as backup_fuzzing;
 use self::policy::PolicyAction;
 use self::render::Form;
 use self::repo::RepoAction;
+use self::token::TokenAction;
 use self::user::UserAction;
 use crate::admin;
 use crate::admin::client::NotAnswering;
@@ -157,6 +159,11 @@ enum Command {
     User {
         #[command(subcommand)]
         action: UserAction,
+    },
+    /// Make, list and revoke tokens that take the place of a password.
+    Token {
+        #[command(subcommand)]
+        action: TokenAction,
     },
     /// Explain what the policy allows.
     Policy {
@@ -305,6 +312,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         }
         Command::Repo { action } => found_faults(repo::run(action)),
         Command::User { action } => user::run(action).map(|()| 0),
+        Command::Token { action } => token::run(action).map(|()| 0),
         Command::Policy { action } => found_faults(policy::run(action)),
         Command::Config { action: ConfigAction::Check { json, settings } } => {
             config::check(&settings.load(None)?, json.form()).map(|()| 0)

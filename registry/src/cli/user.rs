@@ -12,6 +12,7 @@ use super::{Json, Settings, access, print};
 use crate::access::{LocalUsers, Origin, PasswordHash, UserName, Users, generate_password};
 use crate::config::Config;
 use crate::data_dir::{self, DataDir};
+use crate::units::count;
 
 /// Most bytes of a password on standard input.
 const MAX_INPUT: u64 = 8 * 1024;
@@ -80,6 +81,11 @@ pub(super) fn run(action: UserAction) -> anyhow::Result<()> {
             check_local(&config, &name)?;
             ensure!(local.remove(&name)?, "there is no user {name}");
             print(&format!("removed {name}"));
+            // A user of that name that is added later must not have them.
+            let revoked = local.revoke_tokens_of(&name)?;
+            if revoked > 0 {
+                print(&format!("revoked {}", count(revoked as u64, "token")));
+            }
             Ok(())
         }
         UserAction::List { json, settings } => {
@@ -90,7 +96,7 @@ pub(super) fn run(action: UserAction) -> anyhow::Result<()> {
     }
 }
 
-fn open(settings: &Settings) -> anyhow::Result<(Config, LocalUsers)> {
+pub(super) fn open(settings: &Settings) -> anyhow::Result<(Config, LocalUsers)> {
     let config = settings.load_to_operate()?.config;
     let data = &config.storage.data;
     ensure!(DataDir::exists(data)?, "{} is not a Skyberth data directory", data.display());

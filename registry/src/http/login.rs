@@ -66,7 +66,7 @@ async fn identify(app: &App, request: &Request) -> Result<Principal, Failed> {
     Ok(match Credential::of(request)? {
         None | Some(Credential::Nobody) => Principal::of(Identity::Anonymous),
         Some(Credential::Password(name, password)) => {
-            Principal::of(app.access.log_in(&name, &password, request.caller.holder).await?)
+            app.access.log_in(&name, &password, request.caller.holder).await?
         }
         Some(Credential::Token(token)) => app.access.verify_token(token)?,
     })

@@ -14,7 +14,7 @@ use super::error::HttpError;
 use super::health::text;
 use super::login::Credential;
 use super::request::{Answer, Request, in_no_repository};
-use crate::access::{Identity, LoginError, Scopes};
+use crate::access::{Identity, LoginError, Principal, Scopes};
 use crate::units;
 
 /// Most bytes of a form.
@@ -22,15 +22,15 @@ const MAX_FORM: usize = 64 * 1024;
 
 /// Handles GET: `service`, `scope`, `offline_token`.
 pub(super) async fn get(app: &App, request: &Request) -> Answer {
-    let identity = match Credential::of(request) {
+    let caller = match Credential::of(request) {
         Ok(Some(Credential::Password(name, password))) => log_in(app, request, &name, &password).await?,
-        Ok(None | Some(Credential::Nobody)) => Identity::Anonymous,
+        Ok(None | Some(Credential::Nobody)) => Principal::of(Identity::Anonymous),
         // A token can't be changed into another.
         Ok(Some(Credential::Token(_))) | Err(_) => return Err(HttpError::login(LoginError::Refused, BASIC)),
     };
     // A `+` in a query is a space here, as clients encode several scopes.
     let query = Query::parse(request.uri.query());
-    answer(app, &identity, &query, query.get("offline_token") == Some("true"))
+    answer(app, &caller, &query, query.get("offline_token") == Some("true"))
 }
 
 /// Handles POST: `grant_type=password` or `refresh_token`, with `scope` and `access_type`.
@@ -42,20 +42,21 @@ pub(super) async fn post(app: &App, request: &Request, body: &mut RequestBody) -
         return Err(refused("unsupported_grant_type", "the body must be a form"));
     }
     let form = Query::parse(Some(&read(body).await?));
-    let identity = match form.get("grant_type") {
+    let caller = match form.get("grant_type") {
         Some("password") => {
             match (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default()) {
-                ("", "") => Identity::Anonymous,
+                ("", "") => Principal::of(Identity::Anonymous),
                 (name, password) => log_in(app, request, name, password).await?,
             }
         }
         Some("refresh_token") => {
             let token = form.get("refresh_token").unwrap_or_default();
-            app.access.verify_refresh_token(token).map_err(|_| HttpError::login(LoginError::Refused, BASIC))?
+            let identity = app.access.verify_refresh_token(token);
+            Principal::of(identity.map_err(|_| HttpError::login(LoginError::Refused, BASIC))?)
         }
         _ => return Err(refused("unsupported_grant_type", "grant_type must be password or refresh_token")),
     };
-    answer(app, &identity, &form, form.get("access_type") == Some("offline"))
+    answer(app, &caller, &form, form.get("access_type") == Some("offline"))
 }
 
 /// Handles GET of the public keys.
@@ -64,14 +65,14 @@ pub(super) fn keys(app: &App) -> Answer {
     Ok(text(StatusCode::OK, "application/json", format!("{keys}\n")))
 }
 
-async fn log_in(app: &App, request: &Request, name: &str, password: &str) -> Result<Identity, HttpError> {
+async fn log_in(app: &App, request: &Request, name: &str, password: &str) -> Result<Principal, HttpError> {
     let login = app.access.log_in(name, password, request.caller.holder).await;
     login.map_err(|error| HttpError::login(error, BASIC))
 }
 
-fn answer(app: &App, identity: &Identity, asked: &Query, with_refresh: bool) -> Answer {
+fn answer(app: &App, caller: &Principal, asked: &Query, with_refresh: bool) -> Answer {
     let scopes = Scopes::parse(asked.all("scope"));
-    let issued = app.access.issue_token(identity, &scopes, with_refresh).ok_or_else(none_here)?;
+    let issued = app.access.issue_token(caller, &scopes, with_refresh).ok_or_else(none_here)?;
     // Clients of either specification read their own name for it.
     let mut body = json!({
         "token": issued.token, "access_token": issued.token, "token_type": "Bearer", "expires_in": issued.expires_in,

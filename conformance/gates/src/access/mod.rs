@@ -7,6 +7,7 @@ mod matrix;
 mod model;
 mod secrets;
 mod sources;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,6 +46,7 @@ const CASES: &[Case] = &[
     ("a public node makes one first user, whose password is shown once", first_user::made),
     ("a node whose users cannot be read does not start", first_user::unreadable),
     ("users come from variables, from htpasswd, and from skyberth user", sources::all),
+    ("a robot's token works until it is revoked, and its last use is shown", tokens::robot),
     ("a changed htpasswd file is read again, and a broken one is not", sources::changed),
     ("no secret is in a log, a metric or an answer", secrets::nowhere),
 ];
@@ -89,6 +91,13 @@ fn operate(options: &ServerOptions, words: &[&str], input: &str) -> anyhow::Resu
 /// Runs `skyberth user` on the node's data directory.
 fn user(options: &ServerOptions, words: &[&str], input: &str) -> anyhow::Result<Ended> {
     operate(options, &[&["user"], words].concat(), input)
+}
+
+/// The token that `skyberth token` makes.
+fn new_token(options: &ServerOptions, words: &[&str]) -> anyhow::Result<String> {
+    let ended = operate(options, &[&["token"], words].concat(), "")?;
+    ensure!(ended.status.success(), "{}", ended.said());
+    password_in(&ended.said(), "has the token ")
 }
 
 /// Waits until the registry has written this to its log.

@@ -9,8 +9,8 @@ use harness::random::Random;
 use harness::scale::Scale;
 use harness::server::Server;
 
-use super::{basic, operate};
 use super::sources::htpasswd;
+use super::{basic, new_token, operate};
 use crate::case::Bench;
 
 const PASSWORD: &str = "mnq7-of-writer";
@@ -73,10 +73,15 @@ struct Token {
     catalog: bool,
 }
 
+/// A robot whose token is only for pulls below `a`.
+const ROBOT: &str = "robot+puller";
+const SCOPE: &str = "a/**:pull";
+
 enum Login<'a> {
     None,
     Empty,
     Password,
+    Robot(&'a str),
     Malformed,
     Forged(&'a Token),
     Token(&'a Token),
@@ -86,6 +91,7 @@ enum Login<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Passes,
+    Denied,
     Challenged(Option<String>),
 }
 
@@ -100,12 +106,13 @@ pub fn random(bench: &Bench) -> anyhow::Result<()> {
         let server = options.start()?;
         let target = server.target();
         fill(&server, &target)?;
+        let robot = new_token(&server.options, &["create", ROBOT, "--scope", SCOPE])?;
         // Nothing needs a token where everybody may do everything.
         let count = if level == 3 { 0 } else { TOKENS };
         let tokens = (0..count).map(|_| token(&target, &mut random)).collect::<anyhow::Result<Vec<_>>>()?;
         let mut connection = Connection::open(&target)?;
         for number in 0..requests {
-            let login = draw(&tokens, &mut random);
+            let login = draw(&tokens, &robot, &mut random);
             let (method, path, need) = *random.pick(&REQUESTS);
             let name = *random.pick(&REPOSITORIES);
             let path = path.replace("NAME", name).replace("DIGEST", DIGEST);
@@ -122,7 +129,9 @@ pub fn random(bench: &Bench) -> anyhow::Result<()> {
             };
             let (found, wanted) = (outcome(&answer)?, expected(level, &login, need, name));
             let reads_it = name == PRIVATE && need == Need::Pull && answer.status < 300;
-            ensure!(!reads_it || is_of_writer(&login), "{setting}: a caller without a login read what is private");
+            ensure!(!reads_it || is_of_writer(&login), "{setting}: a caller without the right read what is private");
+            let robot_reads = matches!(login, Login::Robot(_)) && need == Need::Pull && answer.status < 300;
+            ensure!(!robot_reads || name.starts_with("a/"), "{setting}: a robot read {name}");
             let how = authorization(&login).unwrap_or_default();
             ensure!(found == wanted, "{setting}, request {number}: {method} {path} {how}: {found:?}, not {wanted:?}");
         }
@@ -134,7 +143,7 @@ pub fn random(bench: &Bench) -> anyhow::Result<()> {
 /// Makes all repositories but the absent one, and one of them private.
 fn fill(server: &Server, target: &Target) -> anyhow::Result<()> {
     for name in REPOSITORIES.iter().filter(|name| **name != ABSENT) {
-        let request = Request::new("POST", &format!("/v2/{name}/blobs/uploads/?digest={DIGEST}"));
+        let request = Request::new("POST", format!("/v2/{name}/blobs/uploads/?digest={DIGEST}"));
         target.send(&request.header("Authorization", basic("writer", PASSWORD)))?.expect(201)?;
     }
     let ended = operate(&server.options, &["repo", "private", PRIVATE], "")?;
@@ -146,7 +155,7 @@ fn is_of_writer(login: &Login) -> bool {
     match login {
         Login::Password => true,
         Login::Token(token) => token.of_writer,
-        Login::None | Login::Empty | Login::Malformed | Login::Forged(_) => false,
+        Login::None | Login::Empty | Login::Robot(_) | Login::Malformed | Login::Forged(_) => false,
     }
 }
 
@@ -193,13 +202,14 @@ fn token(target: &Target, random: &mut Random) -> anyhow::Result<Token> {
     Ok(Token { text, of_writer, scopes, catalog })
 }
 
-fn draw<'a>(tokens: &'a [Token], random: &mut Random) -> Login<'a> {
-    match random.below(if tokens.is_empty() { 4 } else { 12 }) {
+fn draw<'a>(tokens: &'a [Token], robot: &'a str, random: &mut Random) -> Login<'a> {
+    match random.below(if tokens.is_empty() { 5 } else { 13 }) {
+        4 => Login::Robot(robot),
         0 => Login::None,
         1 => Login::Empty,
         2 => Login::Password,
         3 => Login::Malformed,
-        4 => Login::Forged(random.pick(tokens)),
+        5 => Login::Forged(random.pick(tokens)),
         _ => Login::Token(random.pick(tokens)),
     }
 }
@@ -209,6 +219,7 @@ fn authorization(login: &Login) -> Option<String> {
         Login::None => return None,
         Login::Empty => basic("", ""),
         Login::Password => basic("writer", PASSWORD),
+        Login::Robot(secret) => basic(ROBOT, secret),
         Login::Malformed => "Basic !".to_owned(),
         // Without the last byte of its signature.
         Login::Forged(token) => format!("Bearer {}", &token.text[..token.text.len() - 2]),
@@ -230,7 +241,9 @@ fn expected(level: usize, login: &Login, need: Need, name: &str) -> Outcome {
     let refused = |error: &str| Outcome::Challenged(Some(error.to_owned()));
     match login {
         _ if need == Need::Nothing => Outcome::Passes,
-        Login::Password => Outcome::Passes,
+        Login::Robot(_) if matches!(need, Need::Push | Need::Delete) => Outcome::Denied,
+        // What the robot may not pull looks absent.
+        Login::Password | Login::Robot(_) => Outcome::Passes,
         Login::Malformed => Outcome::Challenged(None),
         Login::Forged(_) => refused("invalid_token"),
         Login::Token(_) if need == Need::Login => Outcome::Passes,
@@ -248,9 +261,11 @@ fn expected(level: usize, login: &Login, need: Need, name: &str) -> Outcome {
 }
 
 fn outcome(answer: &Response) -> anyhow::Result<Outcome> {
-    ensure!(answer.status != 403 && answer.status < 500, "status {}", answer.status);
-    if answer.status != 401 {
-        return Ok(Outcome::Passes);
+    ensure!(answer.status < 500, "status {}", answer.status);
+    match answer.status {
+        401 => {}
+        403 => return Ok(Outcome::Denied),
+        _ => return Ok(Outcome::Passes),
     }
     let challenge = answer.need("WWW-Authenticate")?;
     let error = challenge.split_once("error=\"").and_then(|(_, rest)| rest.split('"').next());

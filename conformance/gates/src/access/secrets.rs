@@ -9,7 +9,7 @@ use harness::client::Request;
 use harness::client::login::base64;
 
 use super::sources::htpasswd;
-use super::{basic, user};
+use super::{basic, new_token, user};
 use crate::case::Bench;
 
 /// Passwords that are in nothing else.
@@ -22,8 +22,15 @@ pub fn nowhere(bench: &Bench) -> anyhow::Result<()> {
     let server = options.start()?;
     let target = server.target();
     user(&options, &["add", "two", "--password-stdin"], SECRETS[1])?;
+    let personal = new_token(&options, &["create", "two"])?;
     let mut said = String::new();
-    for (name, password) in [("one", SECRETS[0]), ("two", SECRETS[1]), ("one", SECRETS[2]), (SECRETS[2], SECRETS[2])] {
+    for (name, password) in [
+        ("one", SECRETS[0]),
+        ("two", SECRETS[1]),
+        ("two", personal.as_str()),
+        ("one", SECRETS[2]),
+        (SECRETS[2], SECRETS[2]),
+    ] {
         for (method, path) in [("GET", "/v2/"), ("POST", "/v2/a/blobs/uploads/"), ("GET", "/v2/x/manifests/y")] {
             let request = Request::new(method, path).header("Authorization", basic(name, password));
             let answer = target.send(&request)?;
@@ -45,7 +52,7 @@ pub fn nowhere(bench: &Bench) -> anyhow::Result<()> {
     let coded = SECRETS
         .iter()
         .flat_map(|secret| ["one", "two", secret].map(|name| base64(format!("{name}:{secret}").as_bytes())));
-    let secrets: Vec<String> = SECRETS.iter().map(ToString::to_string).chain(coded).chain([hash]).collect();
+    let secrets: Vec<String> = SECRETS.iter().map(ToString::to_string).chain(coded).chain([hash, personal]).collect();
     for (place, text) in &texts {
         for secret in &secrets {
             let found = text.windows(secret.len()).any(|window| window == secret.as_bytes());

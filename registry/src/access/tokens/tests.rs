@@ -40,7 +40,7 @@ impl Site {
 
     fn token(&self, identity: &Identity, scopes: &str) -> String {
         let asked = Scopes::parse([scopes].into_iter());
-        self.access.issue_token_at(identity, &asked, false, NOW).unwrap().token
+        self.access.issue_token_at(&Principal::of(identity.clone()), &asked, false, NOW).unwrap().token
     }
 
     fn may(&self, token: &str, name: &str, right: Right) -> Verdict {
@@ -83,15 +83,16 @@ fn a_token_ends_with_its_time_its_password_and_its_user() {
     let token = site.token(&bob(), "");
     site.access.local_users().remove(&"bob".parse().unwrap()).unwrap();
     assert_eq!(site.access.verify_token_at(&token, NOW), Err(InvalidToken));
-    let none = site.access.issue_token_at(&bob(), &Scopes::default(), false, NOW);
+    let none = site.access.issue_token_at(&Principal::of(bob()), &Scopes::default(), false, NOW);
     assert!(none.is_none(), "the user is gone");
 }
 
 #[test]
 fn a_refresh_token_ends_with_its_password() {
     let site = Site::new();
-    let issue =
-        |identity: &Identity| site.access.issue_token_at(identity, &Scopes::default(), true, NOW).unwrap().refresh;
+    let issue = |identity: &Identity| {
+        site.access.issue_token_at(&Principal::of(identity.clone()), &Scopes::default(), true, NOW).unwrap().refresh
+    };
     let refresh = issue(&bob()).unwrap();
     assert_eq!(site.access.verify_refresh_token(&refresh), Ok(bob()));
     assert_eq!(issue(&Identity::Anonymous), None);

@@ -4,7 +4,7 @@ use data_encoding::BASE64;
 use http::Request;
 use serde_json::Value;
 
-use crate::access::Everybody;
+use crate::access::{Everybody, LocalUsers, NewToken};
 use crate::http::login::tests::Site;
 
 /// The fields of a Bearer challenge.
@@ -209,4 +209,95 @@ async fn a_mount_needs_the_source_in_its_scope() {
     let anywhere = format!("/v2/b/blobs/uploads/?mount={blob}");
     assert_eq!(asked(&site, "POST", &anywhere, &one).await.0, 202, "it is found only where the token may pull");
     assert_eq!(asked(&site, "POST", &path, &both).await.0, 201);
+}
+
+/// Makes a personal token.
+fn personal(site: &Site, owner: &str, scopes: &[&str], expires: Option<u64>) -> String {
+    let scopes = scopes.iter().map(|text| text.parse().unwrap()).collect();
+    let new = NewToken { owner: owner.parse().unwrap(), scopes, expires, note: String::new() };
+    let mut shown = String::new();
+    let keep = |text: &str| {
+        shown = text.to_owned();
+        Ok(())
+    };
+    local(site).make_token(new, 0, keep).unwrap();
+    shown
+}
+
+fn local(site: &Site) -> LocalUsers {
+    LocalUsers::in_directory(site.fixture.folder.path().join("access"))
+}
+
+#[tokio::test]
+async fn a_personal_token_takes_the_place_of_a_password_until_it_is_revoked() {
+    let site = Site::with_tokens(Everybody::None);
+    let secret = personal(&site, "bob", &[], None);
+    let push = "/v2/a/blobs/uploads/";
+    let login = basic(&format!("bob:{secret}"));
+    assert_eq!(asked(&site, "POST", push, &login).await.0, 202);
+    let bearer = token(&site, "scope=repository:a:pull,push", &format!("bob:{secret}")).await;
+    assert_eq!(asked(&site, "POST", push, &bearer).await.0, 202);
+    for wrong in [basic(&format!("ann:{secret}")), basic(&format!("bob:{}", &secret[..secret.len() - 1]))] {
+        assert_eq!(asked(&site, "POST", push, &wrong).await.0, 401);
+    }
+    let id = secret.split('_').nth(2).unwrap();
+    assert!(local(&site).revoke_token(id).unwrap());
+    assert_eq!(asked(&site, "POST", push, &login).await.0, 401);
+    assert_eq!(asked(&site, "POST", push, &bearer).await.0, 401, "what was made from it ends with it");
+    let ended = personal(&site, "bob", &[], Some(1));
+    assert_eq!(asked(&site, "POST", push, &basic(&format!("bob:{ended}"))).await.0, 401);
+}
+
+/// A leaked token of one project must not open others, in any way.
+#[tokio::test]
+async fn the_scopes_of_a_personal_token_are_a_ceiling() {
+    let site = Site::with_tokens(Everybody::None);
+    let blob = site.fixture.push_blob("content").await;
+    site.fixture.push_manifest(&blob, "content".len()).await;
+    let secret = personal(&site, "robot+ci", &["team/**:pull,push"], None);
+    let login = format!("robot+ci:{secret}");
+    let wide = token(
+        &site,
+        "scope=repository:a:pull,delete&scope=repository:team/x:pull,push,delete&scope=registry:catalog:*",
+        &login,
+    );
+    for authorization in [basic(&login), wide.await] {
+        for (method, path, status) in [
+            ("GET", "/v2/", 200),
+            ("GET", "/v2/a/tags/list", 404),
+            ("DELETE", "/v2/a/manifests/latest", 403),
+            ("GET", "/v2/team/x/tags/list", 404),
+            ("POST", "/v2/team/x/blobs/uploads/", 202),
+            ("DELETE", "/v2/team/x/manifests/v1", 403),
+            // Nothing of a may be mounted, and nobody says why.
+            ("POST", &format!("/v2/team/x/blobs/uploads/?mount={blob}&from=a"), 202),
+        ] {
+            assert_eq!(asked(&site, method, path, &authorization).await.0, status, "{method} {path}");
+        }
+        let request = Request::builder().uri("/v2/_catalog").header("authorization", &authorization);
+        let answer = site.answer(request.body(axum::body::Body::empty()).unwrap()).await;
+        assert_eq!(answer.into_body(), "{\"repositories\":[]}");
+    }
+    local(&site).revoke_tokens_of(&"robot+ci".parse().unwrap()).unwrap();
+    assert_eq!(asked(&site, "GET", "/v2/", &basic(&login)).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_personal_token_ends_with_its_user_and_gets_no_refresh_token() {
+    let site = Site::with_tokens(Everybody::None);
+    let name: crate::access::UserName = "eve".parse().unwrap();
+    local(&site).set(name.clone(), crate::access::PasswordHash::of("a password")).unwrap();
+    let secret = personal(&site, "eve", &[], None);
+    let request = Request::builder().uri("/token?offline_token=true&scope=repository:a:pull");
+    let request = request.header("authorization", basic(&format!("eve:{secret}")));
+    let answer = site.answer(request.body(axum::body::Body::empty()).unwrap()).await;
+    let body: Value = serde_json::from_str(answer.body()).unwrap();
+    assert_eq!((answer.status().as_u16(), body.get("refresh_token")), (200, None), "{body}");
+    let bearer = format!("Bearer {}", body["token"].as_str().unwrap());
+    assert_eq!(asked(&site, "GET", "/v2/a/tags/list", &bearer).await.0, 404);
+    local(&site).set(name.clone(), crate::access::PasswordHash::of("another")).unwrap();
+    assert_eq!(asked(&site, "GET", "/v2/a/tags/list", &bearer).await.0, 404, "it is no password");
+    local(&site).remove(&name).unwrap();
+    assert_eq!(asked(&site, "GET", "/v2/a/tags/list", &bearer).await.0, 401);
+    assert_eq!(asked(&site, "GET", "/v2/", &basic(&format!("eve:{secret}"))).await.0, 401);
 }

@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::Response;
 use serde_json::json;
 
-use crate::access::{Need, Principal, Right, Verdict};
+use crate::access::{Need, Right, Verdict};
 use crate::http::App;
 use crate::http::error::HttpError;
 use crate::http::request::{Answer, Request, in_repository};
@@ -54,7 +54,7 @@ pub(in crate::http) async fn repositories(app: &App, request: &Request) -> Answe
 
 /// The repositories that the caller may see.
 pub(in crate::http) fn visible(app: &App, request: &Request) -> MayPull {
-    let (access, caller) = (Arc::clone(&app.access), Principal::of(request.principal.identity.clone()));
+    let (access, caller) = (Arc::clone(&app.access), request.principal.without_scopes());
     MayPull::only(move |repository| {
         access.decide(&caller, &Need::Repository { repository, right: Right::Pull, tag: None }) == Verdict::Allowed
     })
