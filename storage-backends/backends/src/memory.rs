@@ -94,12 +94,12 @@ impl MemoryBackend {
         Locator::plain("memory", "", content.digest().to_string(), content.length())
     }
 
-    async fn store(&self, source: &dyn Source, progress: &dyn Progress) -> Result<(), BackendError> {
+    async fn store(&self, source: &dyn Source, put: Put, progress: &dyn Progress) -> Result<(), BackendError> {
         let content = source.content();
         if let Some(limit) = self.max_object_size.filter(|limit| content.length() > *limit) {
             return Err(BackendError::TooLarge { limit });
         }
-        if self.state().objects.contains_key(content.digest()) {
+        if put == Put::IfAbsent && self.state().objects.contains_key(content.digest()) {
             return Ok(());
         }
         let (number, mut offset) = self.take_up(content, progress).await;
@@ -199,9 +199,9 @@ impl Backend for MemoryBackend {
         Box::pin(async move { Ok(Some(Self::locator(source.content()))) })
     }
 
-    fn put<'a>(&'a self, source: Arc<dyn Source>, _: Put, progress: &'a dyn Progress) -> Answer<'a, Locator> {
+    fn put<'a>(&'a self, source: Arc<dyn Source>, put: Put, progress: &'a dyn Progress) -> Answer<'a, Locator> {
         Box::pin(async move {
-            self.store(&*source, progress).await?;
+            self.store(&*source, put, progress).await?;
             Ok(Self::locator(source.content()).at(self.endpoint()))
         })
     }

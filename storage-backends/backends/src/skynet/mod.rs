@@ -12,6 +12,7 @@ pub(crate) mod fuzzing;
 mod identity;
 mod placing;
 mod portal;
+mod presence;
 mod problem;
 mod roots;
 mod secret;

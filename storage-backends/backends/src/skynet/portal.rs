@@ -16,7 +16,7 @@ use super::config::{Deadlines, PortalConfig};
 use super::content::{Body, canonical, max_length};
 use super::problem::Problem;
 use super::roots::RecentRoots;
-use super::{identity, placing, stats, tus, unit_roots};
+use super::{identity, placing, presence, stats, tus, unit_roots};
 use crate::{
     Answer, Backend, BackendError, ByteStream, Content, Deletion, Health, Identity, Locator, PLAIN, Progress, Put,
     Source, Stat, UnitProof, UnitProofs,
@@ -51,6 +51,8 @@ struct Known {
     name: String,
     /// When it last proved that, or showed that it can prove nothing.
     at: Option<Instant>,
+    /// True if it is a portal of Skyberth, which can prove who it is.
+    proves: bool,
 }
 
 impl Portal {
@@ -67,7 +69,7 @@ impl Portal {
         let client = Client::new(config, deadlines)?;
         let name = client.known_as().cloned().unwrap_or_else(|| client.name().to_string());
         Ok(Portal {
-            known: Arc::new(Mutex::new(Known { name, at: None })),
+            known: Arc::new(Mutex::new(Known { name, at: None, proves: false })),
             client,
             profile,
             profile_name: profile.to_string().into(),
@@ -117,7 +119,7 @@ impl Portal {
         if known.name != name {
             tracing::info!(portal = %self.client.name(), before = known.name, now = name, "a portal says who it is");
         }
-        *known = Known { name, at: Some(begun) };
+        *known = Known { name, at: Some(begun), proves: matches!(identity, Identity::Proven(_)) };
         Ok(identity)
     }
 
@@ -313,8 +315,12 @@ impl Backend for Portal {
 
     fn stat<'a>(&'a self, content: &'a Content, locator: &'a Locator) -> Answer<'a, Stat> {
         Box::pin(async move {
-            let length = content.length();
-            self.head(&self.skylink(content, locator)?, length).await?;
+            let (length, skylink, proves) = (content.length(), self.skylink(content, locator)?, self.known().proves);
+            match proves {
+                true if presence::is_whole(&self.client, &skylink).await? => {}
+                true => return Err(BackendError::NotFound),
+                false => self.head(&skylink, length).await?,
+            }
             Ok(Stat { length, endpoints: self.endpoint().into_iter().collect() })
         })
     }

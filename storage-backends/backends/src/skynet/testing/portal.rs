@@ -193,6 +193,9 @@ impl Shared {
         match (method.as_str(), path) {
             ("GET", "/skynet/stats") => Some((Route::Stats, String::new())),
             ("GET", "/skynet/identity") if !self.is_bare() => Some((Route::Identity, String::new())),
+            ("GET", _) if path.starts_with("/skynet/health/skylink/") && !self.is_bare() => {
+                Some((Route::Health, below("/skynet/health/skylink/")?))
+            }
             ("POST", "/skynet/tus") => Some((Route::TusCreate, String::new())),
             ("HEAD", _) if path.starts_with("/skynet/tus/") => Some((Route::TusHead, below("/skynet/tus/")?)),
             ("PATCH", _) => Some((Route::TusPatch, below("/skynet/tus/")?)),
@@ -217,10 +220,20 @@ impl Shared {
             Route::TusPatch => self.part(&name, trouble, request).await,
             Route::Head | Route::Get => self.read(&name, trouble, request.headers()),
             Route::BaseSector => self.base_sector(&name, trouble),
+            Route::Health => self.health(&name, trouble),
             Route::Pin if self.store.pin(&name) => page(StatusCode::OK, "application/json", r#"{"siapath":""}"#),
             Route::Unpin if self.store.unpin(&name) => page(StatusCode::NO_CONTENT, "text/plain", ""),
             Route::Pin | Route::Unpin => message(StatusCode::NOT_FOUND, "skylink not found"),
         }
+    }
+
+    fn health(&self, skylink: &str, trouble: Option<Trouble>) -> Response {
+        let Some(pinned) = self.store.is_pinned(skylink) else {
+            return message(StatusCode::NOT_FOUND, "failed to get skylink health: root not found");
+        };
+        let part = u8::from(!matches!(trouble, Some(Trouble::LostUnit)));
+        let health = format!(r#"{{"basesectorredundancy":1,"fanoutredundancy":[1,{part}],"pinned":{pinned}}}"#);
+        page(StatusCode::OK, "application/json", &health)
     }
 
     fn prove(&self, query: &str, trouble: Option<Trouble>) -> Response {

@@ -82,6 +82,12 @@ impl Store {
         self.inner().files.get(skylink).map(|file| file.sector.clone())
     }
 
+    /// Whether it is pinned; `None` if it is not there.
+    pub(super) fn is_pinned(&self, skylink: &str) -> Option<bool> {
+        self.find(skylink)?;
+        self.inner().files.get(skylink).map(|file| file.unpinned.is_none())
+    }
+
     pub(super) fn pin(&self, skylink: &str) -> bool {
         let mut inner = self.inner();
         let Some(file) = inner.files.get_mut(skylink) else { return false };

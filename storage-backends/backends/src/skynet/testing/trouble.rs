@@ -24,6 +24,8 @@ pub enum Route {
     Get,
     /// `GET /skynet/basesector/…`
     BaseSector,
+    /// `GET /skynet/health/skylink/…`
+    Health,
     /// `POST /skynet/pin/…`.
     Pin,
     /// `POST /skynet/unpin/..`
@@ -57,6 +59,8 @@ pub enum Trouble {
     Gateway,
     /// Signs another nonce than the one in the question.
     OldProof,
+    /// For a question for the health of a skylink: has not all units of it.
+    LostUnit,
     /// For a part of an upload: accepts this many bytes, then breaks off.
     TakeOnly(u64),
     /// For a part of an upload: accepts it, keeps nothing of it, and says so.

@@ -272,3 +272,19 @@ async fn without_roots_the_address_takes_one_pass_over_the_content() {
     assert_eq!(watched.taken(), 5_242_880, "it is remembered");
     assert!(test.requests().is_empty());
 }
+
+/// A HEAD succeeds with the first sector alone, so that a portal that lost another one seemed to have the content.
+#[tokio::test]
+async fn content_is_there_only_if_the_portal_has_all_of_it_and_keeps_it() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    let (portal, source) = (portal(&test), sample(LARGE, 1));
+    let locator = put(&portal, &source).await.unwrap();
+    let stat = async || portal.stat(source.content(), &locator).await;
+    assert_eq!(stat().await.unwrap().endpoints, [test.identity()]);
+    test.at(Route::Health, 0, Trouble::LostUnit);
+    assert!(matches!(stat().await, Err(BackendError::NotFound)), "a unit is lost");
+    portal.delete(source.content(), &locator).await.unwrap();
+    assert!(matches!(stat().await, Err(BackendError::NotFound)), "it will go");
+    test.at(Route::Health, 0, Trouble::Answer(200, "text/html", "<html>"));
+    assert!(stat().await.unwrap_err().is_retryable(), "a page for any path is no answer");
+}

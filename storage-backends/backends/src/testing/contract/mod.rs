@@ -64,7 +64,7 @@ macro_rules! backend_contract {
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Expected, Fixture};
+use super::{Expected, Fixture, read};
 use crate::{Backend, BackendError, BytesSource, Deletion, Locator, ProgressInMemory, Put, Source as _, UNIT};
 
 /// Longer than anything here may take.
@@ -84,7 +84,10 @@ async fn delete(backend: &dyn Backend, expected: Expected, source: &BytesSource,
     let deletion = backend.delete(source.content(), locator).await.expect("a delete succeeds");
     assert!(deletion == Deletion::Done || expected.asynchronous_delete, "a synchronous backend only accepted a delete");
     let gone = async {
-        while is_there(backend, source, locator).await {
+        // What is not kept any more can be read for a while.
+        while is_there(backend, source, locator).await
+            || read(backend, source, locator, 0..source.content().length()).await.is_ok()
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
