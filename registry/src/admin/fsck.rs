@@ -32,8 +32,8 @@ pub(super) async fn check(registry: &Arc<Registry>, repair: bool, out: &Output) 
             out.item(Item::Finding(Finding::PutAside { digest, list })).await;
         }
     }
-    let files = worker.await??;
-    out.item(Item::Checked { records, files, bad, put_aside }).await;
+    let (files, elsewhere) = worker.await??;
+    out.item(Item::Checked { records, files, elsewhere, bad, put_aside }).await;
     Ok(bad == 0)
 }
 
@@ -64,9 +64,10 @@ async fn check_journal(registry: &Arc<Registry>) -> Result<u64, Error> {
         .await
 }
 
-/// Verifies all referenced content. Content of several repositories is usually read once.
-fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Result<u64, Error> {
-    let mut checked = 0;
+/// Verifies all referenced content. Content of several repositories is usually read once. Returns how much was read or is
+/// missing, and how much is only elsewhere.
+fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Result<(u64, u64), Error> {
+    let (mut checked, mut elsewhere) = (0, 0);
     let mut seen: std::collections::HashSet<Digest> = std::collections::HashSet::new();
     let mut after = None;
     loop {
@@ -87,7 +88,10 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Resul
                 let finding = match registry.store().verify(&digest, &mut full_speed) {
                     Ok(Verdict::Sound | Verdict::Interrupted) => continue,
                     Ok(Verdict::Corrupt) => Finding::Damaged { digest: name },
-                    Ok(Verdict::Missing) if registry.is_placed(&digest)? => continue,
+                    Ok(Verdict::Missing) if registry.is_placed(&digest)? => {
+                        (checked, elsewhere) = (checked - 1, elsewhere + 1);
+                        continue;
+                    }
                     Ok(Verdict::Missing) => Finding::Missing { digest: name },
                     Err(StoreError::Io { .. }) => Finding::Unreadable { digest: name },
                     Err(error) => return Err(error.into()),
@@ -104,7 +108,7 @@ fn check_content(registry: &Registry, findings: &mpsc::Sender<Finding>) -> Resul
         }
     }
     strangers(registry, findings)?;
-    Ok(checked)
+    Ok((checked, elsewhere))
 }
 
 /// Verifies the list of unit roots of referenced content, if there is one. A missing list is no fault: it is fetched

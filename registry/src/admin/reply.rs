@@ -47,8 +47,11 @@ pub enum Item {
     Checked {
         /// Records of the journal that were read.
         records: u64,
-        /// Files of content that were read.
+        /// Files of content that were read, or are missing.
         files: u64,
+        /// Pieces of content that are only elsewhere, by the records. Their copies were not read.
+        #[serde(default)]
+        elsewhere: u64,
         /// Files that are damaged or missing.
         bad: u64,
         /// Files that were quarantined.
@@ -225,7 +228,8 @@ pub enum EndpointState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Safe {
-    /// Yes: by the records all content has its copies, and all endpoints proved just now who they are.
+    /// Yes: by the records all content has its copies, all endpoints proved just now who they are, and each had a sample
+    /// of its copies since it came up.
     Yes,
     /// No: some content lacks a copy, or a copy outside this machine.
     No,
@@ -252,6 +256,18 @@ pub struct Safety {
     /// Other pieces of content whose copies would be lost together with this machine, by the records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only_here: Option<u64>,
+    /// Pieces of content that portals have acknowledged and lost, by the records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<u64>,
+    /// Pieces of content whose copies could not be read just now, and are being checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_doubt: Option<u64>,
+    /// True if some copies of each portal were there since it came up, or all were asked for.
+    #[serde(default)]
+    pub sampled: bool,
+    /// Seconds since all copies were asked for. Absent if that was not done since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audited_seconds_ago: Option<u64>,
     /// Pieces of content being placed now.
     pub running: u64,
     /// The last failure, if nothing has succeeded since.
@@ -268,6 +284,10 @@ impl Safety {
             backlog_bytes: None,
             not_read_back: None,
             only_here: None,
+            missing: None,
+            in_doubt: None,
+            sampled: false,
+            audited_seconds_ago: None,
             running: 0,
             trouble: None,
         }

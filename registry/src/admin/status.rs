@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use backends as backend;
 use content_store::{ContentStore, StoreError};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::reply::{CatalogFigures, Copies, Endpoint, EndpointState, Running, Safe, Safety, State, Status, Stored};
 use super::{Item, Output};
@@ -19,6 +19,9 @@ use crate::units::count;
 
 /// Longest time to count files, and to wait for the backend. The answer must come within 5 s.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Pause between two looks whether samples of copies are there.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(super) async fn status(registry: &Arc<Registry>, out: &Output) -> Result<(), Error> {
     let (figures, safety) = tokio::join!(figures(registry), safety(registry));
@@ -110,15 +113,24 @@ fn state(registry: &Registry, catalog: CatalogState) -> State {
     }
 }
 
-/// Whether all content was read back from its endpoints, by the records. If one of them does not say now who it is, that
-/// is unknown.
+/// Whether all content was read back from its endpoints, by the records. That is unknown if one of them does not say now
+/// who it is, or was not asked for a sample of its copies since it came up.
 async fn safety(registry: &Arc<Registry>) -> Safety {
     let safety = by_records(registry);
     let Some(remote) = registry.remote.as_ref().filter(|_| safety.safe == Safe::Yes) else { return safety };
-    // Another identity makes other copies count.
-    match timeout(PATIENCE + PATIENCE, placement::ask_all(registry.content(), remote)).await {
-        Ok(true) => by_records(registry),
-        _ => Safety { safe: Safe::NotKnown, ..safety },
+    let asked = async {
+        // Another identity makes other copies count.
+        let answered = placement::ask_all(registry.content(), remote).await;
+        while answered && !remote.is_sampled() {
+            sleep(LOOK_EVERY).await;
+        }
+        answered
+    };
+    let asked = timeout(PATIENCE + PATIENCE, asked).await;
+    match (asked, by_records(registry)) {
+        (Ok(true), safety) => safety,
+        (_, Safety { safe: Safe::Yes, .. }) => Safety { safe: Safe::NotKnown, sampled: remote.is_sampled(), ..safety },
+        (_, safety) => safety,
     }
 }
 
@@ -130,6 +142,10 @@ fn by_records(registry: &Registry) -> Safety {
         safe: if durability.is_safe() { Safe::Yes } else { Safe::No },
         not_read_back: Some(durability.not_read_back),
         only_here: Some(durability.only_here),
+        missing: Some(durability.missing),
+        in_doubt: Some(durability.in_doubt),
+        sampled: registry.remote.as_ref().is_some_and(|remote| remote.is_sampled()),
+        audited_seconds_ago: registry.remote.as_ref().and_then(|remote| remote.audited_seconds_ago()),
         backlog: Some(durability.backlog.count),
         backlog_bytes: Some(durability.backlog.bytes),
         running: durability.running as u64,

@@ -146,6 +146,16 @@ pub enum Command {
         /// The endpoints of the locator that were asked.
         among: Vec<String>,
     },
+    /// Records that endpoints do not have content that they acknowledged. Their copies do not count until they are found
+    /// again. Nothing happens if the content was placed or unpinned again since.
+    RecordMissing {
+        /// The content.
+        digest: Digest,
+        /// The place, with the endpoints that do not have it.
+        locator: Locator,
+        /// The [`crate::catalog::Placement::sequence`] that the caller acted on.
+        standing: u64,
+    },
     /// Records that a backend no longer has content, because it was removed or lost there: at the endpoints in the
     /// locator, or at all. Records of other endpoints stay. Nothing happens if the content was placed or unpinned again
     /// since.

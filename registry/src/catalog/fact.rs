@@ -112,6 +112,9 @@ pub enum Fact {
         /// Endpoints the read-back may have come from. Empty: any in `locator`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         read_among: Vec<String>,
+        /// Endpoints that acknowledged it and do not have it any more. They are not in `locator`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        missing: Vec<String>,
         /// Set if this fact replaced an `UnpinPending`: the time of the replacement, in milliseconds since the Unix
         /// epoch. A removal requested before may still take effect. Absent after the next read-back.
         #[serde(default, skip_serializing_if = "Option::is_none")]

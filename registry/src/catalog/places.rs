@@ -29,6 +29,8 @@ impl Wanted {
         match &placement.locator {
             _ if placement.unpin_pending => 0,
             locator if !self.is_mine(locator) => 0,
+            // Nobody has it any more.
+            locator if locator.endpoints.is_empty() && !placement.missing.is_empty() => 0,
             locator if locator.endpoints.is_empty() => 1,
             locator => self.among(locator).len(),
         }
@@ -52,6 +54,12 @@ impl Wanted {
     /// True if some endpoints of a locator do not count.
     pub fn is_partly_elsewhere(&self, locator: &Locator) -> bool {
         !self.is_mine(locator) || self.among(locator).len() < locator.endpoints.len()
+    }
+
+    /// True if an endpoint that counts had the copy, and does not have it any more.
+    pub fn is_missing(&self, placement: &Placement) -> bool {
+        let counts = |endpoint: &String| self.endpoints.contains(endpoint);
+        !placement.unpin_pending && self.is_mine(&placement.locator) && placement.missing.iter().any(counts)
     }
 
     /// The endpoints to read a copy back from: those that count and are not lost with this machine, if there are such.
@@ -107,6 +115,9 @@ pub struct Placement {
     /// See [`crate::catalog::fact::Fact::Placed`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub read_among: Vec<String>,
+    /// See [`crate::catalog::fact::Fact::Placed`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// True if it must be removed there.
     pub unpin_pending: bool,
     /// See [`crate::catalog::fact::Fact::Placed`].
@@ -116,6 +127,14 @@ pub struct Placement {
     pub sequence: u64,
     /// Time of that fact, in milliseconds since the Unix epoch.
     pub time: u64,
+}
+
+impl Placement {
+    /// Where all or a part of the copy may be: at its endpoints, and at those where it is missing.
+    pub fn anywhere(&self) -> Locator {
+        let endpoints = self.locator.endpoints.iter().chain(&self.missing).cloned().collect();
+        Locator { endpoints, ..self.locator.clone() }
+    }
 }
 
 /// The list of unit roots of some content.

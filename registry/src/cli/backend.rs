@@ -1,6 +1,7 @@
 //! Builds the configured backend and its settings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use backends::skynet::{Access, PortalConfig, Secret, SkynetConfig, skynet_backend_with};
@@ -12,6 +13,9 @@ use crate::config::{self, Storage};
 use crate::fetch;
 use crate::placement::{ATTACHED, Acknowledgement, Domain, HERE, Names, Settings};
 use crate::telemetry::BackendMetrics;
+
+/// Longest time between two audits of content that is not clearly at a portal.
+const DOUBTS_APART: Duration = Duration::from_mins(5);
 
 /// The configured backend; `None` if content stays on the local disk. An attached portal comes first in its list.
 /// `names`: those of its endpoints when they were last asked.
@@ -48,6 +52,11 @@ pub(super) fn settings(storage: &Storage) -> Settings {
         },
         flush_timeout: storage.flush_timeout.duration(),
         settle: storage.unpin_settle.duration(),
+        audit_interval: storage.audit_interval.duration(),
+        full_read_interval: storage.full_read_interval.duration(),
+        audit_rate: storage.audit_rate.bytes(),
+        // Three failures within the time in which a lost copy must be noticed, and within 10 minutes.
+        doubts_apart: (storage.audit_interval.duration() / 4).min(DOUBTS_APART),
         fetch: fetch::Settings { first_unit: storage.cold_wait.duration(), ..fetch::Settings::default() },
         ..Settings::default()
     }

@@ -94,10 +94,15 @@ fn lines(item: &Item) -> String {
         Item::Removed(removed) => self::removed(removed),
         Item::Collection { dry_run, collected } => collection(*dry_run, *collected),
         Item::Finding(finding) => self::finding(finding),
-        Item::Checked { records, files, bad, put_aside } => format!(
-            "journal: {} read, all sound\ncontent: {} checked, {bad} of them damaged or missing, {put_aside} quarantined",
+        Item::Checked { records, files, elsewhere, bad, put_aside } => format!(
+            "journal: {} read, all sound\ncontent: {} checked, {bad} of them damaged or missing, {put_aside} quarantined{}",
             count(*records, "record"),
-            count(*files, "file")
+            count(*files, "file"),
+            if *elsewhere == 0 {
+                String::new()
+            } else {
+                format!("\ncopies: {} only at portals, which were not read", count(*elsewhere, "blob"))
+            }
         ),
         Item::Held => "all files of content are kept".to_owned(),
     }
@@ -190,8 +195,16 @@ fn safety(node: Running, safety: &Safety) -> Vec<String> {
     let said = match (safety.safe, node) {
         (_, Running::Starting | Running::NotAnswering) => return Vec::new(),
         (Safe::NoCopies, _) => "safe to close: no, this node keeps no copies elsewhere".to_owned(),
-        (Safe::Yes, _) => "safe to close: yes".to_owned(),
+        (Safe::Yes, _) => match safety.audited_seconds_ago {
+            Some(ago) => format!("safe to close: yes (all copies were asked for {ago} s ago)"),
+            None => "safe to close: yes (a sample of copies was asked for since the start)".to_owned(),
+        },
         (Safe::No, _) => durability(safety).to_string(),
+        (Safe::NotKnown, Running::Running) if !safety.sampled => {
+            "safe to close: unknown, nothing lacks a copy by the records, and portals were not asked for copies since \
+            they came up"
+                .to_owned()
+        }
         (Safe::NotKnown, Running::Running) => {
             "safe to close: unknown, nothing lacks a copy by the records, and not all \
             portals say who they are"
@@ -212,6 +225,8 @@ fn durability(safety: &Safety) -> Durability {
         backlog: Backlog { count: safety.backlog.unwrap_or(0), bytes: safety.backlog_bytes.unwrap_or(0) },
         not_read_back: safety.not_read_back.unwrap_or(0),
         only_here: safety.only_here.unwrap_or(0),
+        missing: safety.missing.unwrap_or(0),
+        in_doubt: safety.in_doubt.unwrap_or(0),
         ..Durability::default()
     }
 }

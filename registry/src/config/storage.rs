@@ -45,6 +45,13 @@ pub struct Storage {
     pub unpin_settle: TimeSpan,
     /// Bytes a second that the background check of stored content reads. 0: no check.
     pub scrub_rate: ByteSize,
+    /// Time in which each copy on a portal is asked for once. A copy that is missing does not count any more, and is made
+    /// again.
+    pub audit_interval: TimeSpan,
+    /// Time in which each copy on a portal is read whole once, as fast as `storage.audit_rate` allows. 0: never.
+    pub full_read_interval: TimeSpan,
+    /// Bytes a second that these checks read from portals. 0: they read nothing.
+    pub audit_rate: ByteSize,
     /// The portals, where the backend is `skynet`.
     pub skynet: Skynet,
 }
@@ -68,6 +75,10 @@ impl Default for Storage {
             unpin_settle: TimeSpan::from_secs(600),
             // Reads a terabyte in a day and a half, for half a percent of a processor.
             scrub_rate: ByteSize::from_mib(8),
+            audit_interval: TimeSpan::from_secs(24 * 3600),
+            full_read_interval: TimeSpan::from_secs(30 * 24 * 3600),
+            // Ten terabytes in thirty days.
+            audit_rate: ByteSize::from_mib(4),
             skynet: Skynet::default(),
         }
     }
@@ -85,6 +96,7 @@ impl Storage {
         }
         faults.not_zero("storage.cold_wait", self.cold_wait);
         faults.not_zero("storage.unpin_settle", self.unpin_settle);
+        faults.not_zero("storage.audit_interval", self.audit_interval);
         let (least, most) = (ByteSize::from_mib(1), ByteSize::from_mib(64 * 1024));
         faults.size_within("storage.index_cache", self.index_cache, least, most);
         self.skynet.validate(self.backend == Backend::Skynet, attached, faults);

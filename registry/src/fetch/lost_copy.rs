@@ -13,18 +13,23 @@ use crate::oci::Digest;
 /// Suffix of the files with remembered places. Files of resume tokens have none.
 pub(crate) const PLACE: &str = ".place";
 
-/// Records that the backend does not have content that it acknowledged. The content lacks a place again, and the next
-/// look uploads it. Its place is remembered, since the backend may have a part of it.
+/// Records that these endpoints do not have content that they acknowledged. The content lacks a place again, and the
+/// next look uploads it. Where locators name no endpoints, its place is remembered: the backend may have a part of it.
 pub(crate) async fn give_up(
     content: &LocalContent,
     origin: &Origin,
     digest: &Digest,
     placement: &Placement,
+    asked: Vec<String>,
 ) -> Result<(), Error> {
-    let asked = content.catalog.wanted().map(|wanted| wanted.among(&placement.locator)).unwrap_or_default();
     let locator = Locator { endpoints: asked, ..placement.locator.clone() };
-    remember_place(&origin.places, digest, &locator).await?;
-    let command = Command::RecordUnplaced { digest: digest.clone(), locator, standing: placement.sequence };
+    let (digest, standing) = (digest.clone(), placement.sequence);
+    let command = if locator.endpoints.is_empty() {
+        remember_place(&origin.places, &digest, &locator).await?;
+        Command::RecordUnplaced { digest, locator, standing }
+    } else {
+        Command::RecordMissing { digest, locator, standing }
+    };
     content.catalog.commit(vec![command]).await?;
     Ok(())
 }

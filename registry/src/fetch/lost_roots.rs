@@ -52,10 +52,11 @@ pub(super) async fn from_placed_list(
             Err(error) => error,
         };
         tracing::warn!(digest = %content.digest(), %list, %error, "the list of unit roots cannot be read");
+        let asked = here.catalog.wanted().map(|wanted| wanted.among(&placement.locator)).unwrap_or_default();
         if error.is_retryable() {
             passing = Some(error);
         } else if matches!(error, BackendError::NotFound | BackendError::Corrupt { .. })
-            && let Err(trouble) = give_up(here, origin, &list, &placement).await
+            && let Err(trouble) = give_up(here, origin, &list, &placement, asked).await
         {
             tracing::warn!(%list, error = %trouble, "the loss of a list of unit roots cannot be recorded");
         }

@@ -7,6 +7,7 @@ mod lost_roots;
 mod origin;
 mod passing;
 mod read;
+mod suspects;
 mod task;
 mod units;
 
@@ -30,6 +31,7 @@ pub use error::Error;
 pub(crate) use lost_copy::{PLACE, give_up, place_file, remember_place};
 pub use origin::{Origin, Settings};
 pub use read::ColdRead;
+pub(crate) use suspects::Suspects;
 
 /// How long a manifest, or other content sent in one piece, may take to arrive. containerd waits 30 s for headers.
 const SMALL_PATIENCE: Duration = Duration::from_secs(20);

@@ -8,7 +8,7 @@ use backends::Backend;
 use backends::wrap::Verify;
 use tokio::sync::Semaphore;
 
-use super::ColdReads;
+use super::{ColdReads, Suspects};
 
 /// Longest wait for a backend's answer, even if its own limit is longer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(8);
@@ -45,6 +45,8 @@ pub struct Origin {
     pub(super) verified_by_units: Verify,
     pub(super) settings: Settings,
     pub(crate) reads: ColdReads,
+    /// Content whose copies failed a read.
+    pub(crate) suspects: Suspects,
     pub(super) permits: Arc<Semaphore>,
     /// Directory of remembered places: addresses at which the backend may have content.
     pub(super) places: PathBuf,
@@ -61,6 +63,7 @@ impl Origin {
             backend,
             settings,
             reads: ColdReads::default(),
+            suspects: Suspects::default(),
             permits: Arc::new(Semaphore::new(settings.cold_fetches.max(1))),
             places,
             asked: tokio::sync::Mutex::new(None),

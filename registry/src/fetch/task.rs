@@ -93,6 +93,8 @@ async fn bring_all(cold: &Arc<Cold>, number: u64) {
         tracing::warn!(digest = %cold.content.digest(), error = %trouble, failures, "a cold read was interrupted");
         cold.here.metrics.cold_failures.inc();
         if failures >= ATTEMPTS || !cold.origin.backend.health().is_available() {
+            // Whether the copies are damaged, or only out of reach, an audit finds out.
+            cold.origin.suspects.add(cold.content.digest());
             cold.change(|state| state.fail(number));
             return;
         }

@@ -1,7 +1,7 @@
 //! Eviction: removes local files above the cache's budget, least recently used first, if a backend is known to have
 //! them.
 //!
-//! A file is removed only under its digest's lock. By the catalog its content must have been read back whole, and no
+//! Its copies are asked for first. The file is removed only under its digest's lock. By the catalog its content must have been read back whole, and no
 //! removal of it may still take effect. Lists of unit roots stay, since cold reads need them.
 
 use std::collections::BinaryHeap;
@@ -13,11 +13,14 @@ use content_store::{ContentStore, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::Remote;
+use super::audit::{Challenge, challenge};
 use crate::content::{Error, LocalContent};
 use crate::oci::Digest;
 
 /// Most files chosen by one walk.
 const CHOSEN: usize = 1024;
+/// A pass ends after this many files whose copies nobody answers for: others would wait as long.
+const MOST_SILENT: u32 = 8;
 /// Least time between two marks of a file as used.
 const MARK_EVERY: Duration = Duration::from_mins(1);
 
@@ -30,7 +33,7 @@ type Chosen = (SystemTime, Digest, u64);
 pub(super) async fn run(here: &Arc<LocalContent>, remote: &Arc<Remote>, stop: &CancellationToken) {
     let settings = &remote.settings;
     while settings.cache_size > 0 && !stop.is_cancelled() {
-        match pass(here, settings.cache_size, stop).await {
+        match pass(here, remote, settings.cache_size, stop).await {
             Ok(0) => {}
             Ok(files) => tracing::debug!(files, "evicted local files"),
             Err(error) => tracing::warn!(%error, "local files cannot be evicted now"),
@@ -43,12 +46,17 @@ pub(super) async fn run(here: &Arc<LocalContent>, remote: &Arc<Remote>, stop: &C
 }
 
 /// Evicts files until the rest fits the budget, or must stay. Returns how many were evicted.
-pub(super) async fn pass(here: &Arc<LocalContent>, budget: u64, stop: &CancellationToken) -> Result<u64, Error> {
+pub(super) async fn pass(
+    here: &Arc<LocalContent>,
+    remote: &Arc<Remote>,
+    budget: u64,
+    stop: &CancellationToken,
+) -> Result<u64, Error> {
     // A backup keeps all files, so none needs to be considered.
     if here.kept.is_asked_for() {
         return Ok(0);
     }
-    let (mut evicted, mut after) = (0, None);
+    let (mut evicted, mut after, mut silent) = (0, None, 0);
     loop {
         let from: Option<Age> = after.take();
         let (total, oldest) = here.blocking(move |store| oldest(store, from.as_ref())).await?;
@@ -57,12 +65,24 @@ pub(super) async fn pass(here: &Arc<LocalContent>, budget: u64, stop: &Cancellat
             if excess == 0 || stop.is_cancelled() {
                 return Ok(evicted);
             }
+            after = Some((*used, digest.clone()));
+            if !may_go(here, digest)? {
+                continue;
+            }
+            match challenge(here, remote, digest).await? {
+                Challenge::Passed => {}
+                Challenge::Failed => continue,
+                Challenge::Silent if silent >= MOST_SILENT => return Ok(evicted),
+                Challenge::Silent => {
+                    silent += 1;
+                    continue;
+                }
+            }
             if evict(here, digest).await? {
                 evicted += 1;
                 excess = excess.saturating_sub(*length);
                 here.metrics.evicted_bytes.inc_by(*length);
             }
-            after = Some((*used, digest.clone()));
         }
         // The oldest files may be just the ones that must stay.
         if excess == 0 || after.is_none() {
@@ -93,17 +113,21 @@ fn oldest(store: &ContentStore, after: Option<&Age>) -> Result<(u64, Vec<Chosen>
 
 async fn evict(here: &Arc<LocalContent>, digest: &Digest) -> Result<bool, Error> {
     let lock = here.locks.lock(digest).await;
-    let catalog = &here.catalog;
-    let Some(wanted) = catalog.wanted() else { return Ok(false) };
-    let safe = catalog.referenced_size(digest)?.is_some()
-        && !catalog.is_only_a_list(digest)?
-        && wanted.is_safe(&catalog.placements(digest)?);
-    if !safe || here.kept.is_asked_for() {
+    if !may_go(here, digest)? || here.kept.is_asked_for() {
         return Ok(false);
     }
     let name = digest.clone();
     // A crash in the middle may leave the file or not. Either way the backend has the content.
     here.blocking_with(lock, move |store| store.remove(&name)).await
+}
+
+/// True if the file is not needed, by the records.
+fn may_go(here: &LocalContent, digest: &Digest) -> Result<bool, Error> {
+    let catalog = &here.catalog;
+    let Some(wanted) = catalog.wanted() else { return Ok(false) };
+    Ok(catalog.referenced_size(digest)?.is_some()
+        && !catalog.is_only_a_list(digest)?
+        && wanted.is_safe(&catalog.placements(digest)?))
 }
 
 impl Remote {

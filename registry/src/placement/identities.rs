@@ -34,7 +34,14 @@ pub(super) async fn run(here: &Arc<LocalContent>, remote: &Arc<Remote>, stop: &C
 pub(crate) async fn ask_all(here: &Arc<LocalContent>, remote: &Arc<Remote>) -> bool {
     let members = members(&remote.backend);
     let asked = members.iter().map(|member| timeout(ANSWERS_WITHIN, member.identify()));
-    let all = join_all(asked).await.iter().all(|answer| matches!(answer, Ok(Ok(_))));
+    let mut all = true;
+    for (member, answer) in members.iter().zip(join_all(asked).await) {
+        match (answer, member.endpoint()) {
+            (Ok(Ok(_)), Some(name)) => remote.audits.answered(&name),
+            (Ok(Ok(_)), None) => {}
+            (Ok(Err(_)) | Err(_), _) => all = false,
+        }
+    }
     let followed = Arc::clone(remote);
     // This fails only while the process ends.
     let _ = tokio::task::spawn_blocking(move || followed.look_around()).await;

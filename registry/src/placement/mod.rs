@@ -15,6 +15,7 @@
 //! step 2 on it is referenced. After any crash it stays queued until placed.
 
 mod attempts;
+mod audit;
 mod domain;
 mod eviction;
 mod flush;
@@ -25,6 +26,7 @@ mod remote;
 mod removals;
 mod resume;
 mod run;
+mod sound;
 mod trouble;
 mod unpin;
 mod worker;

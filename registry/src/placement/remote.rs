@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::domain::Domain;
 use super::names::{self, ATTACHED, Names, names_in};
 use super::removals::Removals;
+use super::sound::Audits;
 use crate::catalog::command::ReadError;
 use crate::catalog::{Backlog, Catalog, Clock, Wanted};
 use crate::content::DigestLocks;
@@ -67,6 +68,14 @@ pub struct Settings {
     pub flush_timeout: Duration,
     /// Interval between two questions to each endpoint who it is.
     pub identify_every: Duration,
+    /// Interval between two questions to each endpoint for each copy.
+    pub audit_interval: Duration,
+    /// Interval between two readings of all copies; 0: none.
+    pub full_read_interval: Duration,
+    /// Bytes a second that these readings read; 0: none.
+    pub audit_rate: u64,
+    /// Time between two audits of content that is not clearly there.
+    pub doubts_apart: Duration,
     /// How content is fetched.
     pub fetch: fetch::Settings,
 }
@@ -89,6 +98,10 @@ impl Default for Settings {
             // Kubernetes kills a pod after 30 s.
             flush_timeout: Duration::from_secs(20),
             identify_every: Duration::from_mins(1),
+            audit_interval: Duration::from_hours(24),
+            full_read_interval: Duration::ZERO,
+            audit_rate: 0,
+            doubts_apart: Duration::from_mins(5),
             fetch: fetch::Settings::default(),
         }
     }
@@ -119,6 +132,7 @@ pub struct Remote {
     pub(crate) running: AtomicUsize,
     /// Other copies count, so that all content must be looked at.
     pub(super) rescan: Notify,
+    pub(crate) audits: Audits,
     trouble: Mutex<Option<String>>,
 }
 
@@ -131,6 +145,10 @@ pub struct Durability {
     pub not_read_back: u64,
     /// Number of other pieces of content whose copies would be lost together with this machine.
     pub only_here: u64,
+    /// Number of pieces of content that endpoints do not have any more, although they acknowledged it.
+    pub missing: u64,
+    /// Number of pieces of content whose copies failed a read or an audit, before that is clear.
+    pub in_doubt: u64,
     /// Number of pieces of content being placed.
     pub running: usize,
     /// The last failure, if nothing has succeeded since.
@@ -159,6 +177,7 @@ impl Remote {
             removals: Removals::default(),
             running: AtomicUsize::new(0),
             rescan: Notify::new(),
+            audits: Audits::default(),
             trouble: Mutex::new(None),
         }
     }
@@ -203,6 +222,12 @@ impl Remote {
         }
     }
 
+    /// The endpoints that have a name in locators, with it.
+    pub(super) fn endpoints(&self) -> Vec<(String, Arc<dyn Backend>)> {
+        let named = |member: Arc<dyn Backend>| Some((member.endpoint()?, member));
+        names::members(&self.backend).into_iter().filter_map(named).collect()
+    }
+
     /// The URLs of the endpoints, by their names in locators.
     pub(crate) fn urls(&self) -> BTreeMap<String, String> {
         let url = |member: &Arc<dyn Backend>| Some(member.health().endpoints.into_iter().next()?.name);
@@ -242,6 +267,16 @@ impl Remote {
         }
     }
 
+    /// True if each endpoint had a sample of its copies since it came up.
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.audits.are_sampled(&self.wanted_now().endpoints)
+    }
+
+    /// Seconds since the last audit of all copies began.
+    pub(crate) fn audited_seconds_ago(&self) -> Option<u64> {
+        Some(self.clock.now_ms().saturating_sub(self.audits.last_pass()?) / 1000)
+    }
+
     /// Records the outcome of an attempt; `None`: success.
     pub(crate) fn set_trouble(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
@@ -253,6 +288,8 @@ impl Remote {
             backlog: catalog.backlog(),
             not_read_back: catalog.unsettled_count(),
             only_here: catalog.only_here_count(),
+            missing: catalog.missing_count(),
+            in_doubt: self.origin.suspects.count() as u64,
             running: self.running.load(Ordering::Relaxed),
             trouble: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
@@ -260,10 +297,10 @@ impl Remote {
 }
 
 impl Durability {
-    /// True if all content has its copies, was read back, and survives the loss of this machine. [`Wanted::survives`]
+    /// True if all content has its copies, was read back, is not in doubt, and survives the loss of this machine. [`Wanted::survives`]
     /// judges one piece of content.
     pub fn is_safe(&self) -> bool {
-        self.backlog.count == 0 && self.not_read_back == 0 && self.only_here == 0
+        self.backlog.count == 0 && self.not_read_back == 0 && self.only_here == 0 && self.in_doubt == 0
     }
 }
 
@@ -274,10 +311,17 @@ impl std::fmt::Display for Durability {
         if self.is_safe() {
             f.write_str("nothing lacks a copy, by the records")
         } else if count > 0 {
-            write!(f, "safe to close: no, {}, {}", units::count(count, "blob"), units::bytes(bytes))
+            write!(f, "safe to close: no, {}, {}", units::count(count, "blob"), units::bytes(bytes))?;
+            match self.missing {
+                0 => Ok(()),
+                missing => write!(f, "; portals have lost copies of {}", units::count(missing, "blob")),
+            }
         } else if self.not_read_back > 0 {
             let unread = units::count(self.not_read_back, "blob");
             write!(f, "safe to close: no, {unread} placed and not read back yet")
+        } else if self.in_doubt > 0 {
+            let doubtful = units::count(self.in_doubt, "blob");
+            write!(f, "safe to close: no, copies of {doubtful} could not be read and are being checked")
         } else {
             let copies = if self.only_here == 1 { "has copies" } else { "have copies" };
             write!(f, "safe to close: no, {} {copies} only on this machine", units::count(self.only_here, "blob"))
@@ -308,5 +352,10 @@ mod tests {
         let unread = Durability { not_read_back: 1, ..Durability::default() };
         assert_eq!(unread.to_string(), "safe to close: no, 1 blob placed and not read back yet");
         assert!(!attached.is_safe() && !unread.is_safe() && Durability::default().is_safe());
+        let doubtful = Durability { in_doubt: 1, ..Durability::default() };
+        let said = "safe to close: no, copies of 1 blob could not be read and are being checked";
+        assert_eq!((doubtful.to_string(), doubtful.is_safe()), (said.to_owned(), false));
+        let lost = Durability { backlog: Backlog { count: 1, bytes: 5 }, missing: 1, ..unread };
+        assert_eq!(lost.to_string(), "safe to close: no, 1 blob, 5 B; portals have lost copies of 1 blob");
     }
 }

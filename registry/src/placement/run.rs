@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::queue::{Queue, pause};
 use super::trouble::Trouble;
 use super::worker::{Next, look_at};
-use super::{Remote, attempts, eviction, identities, unpin};
+use super::{Remote, attempts, audit, eviction, identities, unpin};
 use crate::catalog::LackingPage;
 use crate::content::{Error, LocalContent};
 use crate::oci::Digest;
@@ -36,7 +36,8 @@ pub async fn run(here: Arc<LocalContent>, remote: Arc<Remote>, stop: Cancellatio
         placer.run(),
         unpin::run(&names, &backend, &end),
         eviction::run(&names, &backend, &end),
-        identities::run(&names, &backend, &end)
+        identities::run(&names, &backend, &end),
+        audit::run(&names, &backend, &end)
     );
 }
 

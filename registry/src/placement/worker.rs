@@ -54,7 +54,7 @@ async fn place_if_lacking(
     remote.removals.break_off(digest).await;
     let source = source_of(here, remote, (digest, size), stop).await?;
     let placements = catalog.placements(digest).map_err(Error::from)?;
-    let stored = locate_and_put(here, remote, &source, is_being_removed(remote, &placements)).await;
+    let stored = locate_and_put(here, remote, &source, &placements).await;
     let locator = examine_if_damaged(stored, here, &source, stop).await?;
     here.metrics.placed_bytes.inc_by(size);
     // It may have turned out to be another endpoint just now.
@@ -144,16 +144,19 @@ async fn locate_and_put(
     here: &Arc<LocalContent>,
     remote: &Arc<Remote>,
     source: &Arc<dyn Source>,
-    again: bool,
+    placements: &[Placement],
 ) -> Result<Locator, Trouble> {
     if let Some(known) = remote.backend.locate(Arc::clone(source)).await? {
         // Any endpoint that is asked for it may have it.
         let known = Locator { endpoints: backends::endpoints(&*remote.backend), ..known };
         fetch::remember_place(&remote.tokens, source.content().digest(), &known).await?;
     }
-    match again {
-        true => put(remote, source, Put::Renew, None).await,
-        false => put(remote, source, Put::IfAbsent, Some(here)).await,
+    let wanted = remote.wanted_now();
+    match (is_being_removed(remote, placements), placements.iter().any(|placement| wanted.is_missing(placement))) {
+        (true, _) => put(remote, source, Put::Renew, None).await,
+        // What seems to be there may be the damaged copy.
+        (false, true) => put(remote, source, Put::Renew, Some(here)).await,
+        (false, false) => put(remote, source, Put::IfAbsent, Some(here)).await,
     }
 }
 
@@ -219,7 +222,7 @@ async fn read_back_if_due(
             Ok(Next::Done)
         }
         outcome @ (Ok(false) | Err(BackendError::NotFound | BackendError::Corrupt { .. })) => {
-            fetch::give_up(here, &remote.origin, digest, &placement).await?;
+            fetch::give_up(here, &remote.origin, digest, &placement, among).await?;
             here.metrics.read_back_failures.inc();
             if !matches!(outcome, Err(BackendError::NotFound)) {
                 examine_local_file(here, digest, size, stop).await?;
@@ -274,7 +277,7 @@ async fn place_again(
     Ok(placements()?.into_iter().find(|found| found.locator.same_place(&placement.locator) && !found.unpin_pending))
 }
 
-async fn read_whole(
+pub(super) async fn read_whole(
     here: &Arc<LocalContent>,
     from: &dyn Backend,
     content: &Content,

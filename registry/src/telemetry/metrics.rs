@@ -67,6 +67,8 @@ pub struct Metrics {
     pub read_back_bytes: Counter,
     /// Content that a backend acknowledged and then did not return; counted by `placement`.
     pub read_back_failures: Counter,
+    /// Copies that portals acknowledged and do not have any more; counted by `placement` audits.
+    pub copies_lost: Counter,
     /// Failed attempts to place or read back content; counted by `placement`.
     pub placement_failures: Counter,
     /// Bytes read from a backend because they are not on this node; counted by `fetch`.
@@ -128,6 +130,7 @@ impl Metrics {
             placed_bytes: Counter::default(),
             read_back_bytes: Counter::default(),
             read_back_failures: Counter::default(),
+            copies_lost: Counter::default(),
             placement_failures: Counter::default(),
             cold_bytes: Counter::default(),
             backend: BackendMetrics::default(),
@@ -217,6 +220,8 @@ impl Metrics {
         add_bytes(to, "read_back", "Bytes read back from portals to check them", &self.read_back_bytes);
         let help = "Checks of uploaded content that portals failed";
         add(to, "read_back_failures", help, &self.read_back_failures);
+        let help = "Copies that portals acknowledged and do not have any more";
+        add(to, "copies_lost", help, &self.copies_lost);
         let help = "Failed attempts to upload content to portals, or to read it back";
         add(to, "placement_failures", help, &self.placement_failures);
         add_bytes(to, "cold", "Bytes read from portals for clients", &self.cold_bytes);

@@ -2,6 +2,7 @@
 
 mod acknowledge;
 mod attached;
+mod audits;
 mod cold;
 mod crashes;
 mod elsewhere;
@@ -84,6 +85,8 @@ const CASES: &[Case] = &[
     ("an empty portal at the same address is another one", identity::empty_portal),
     ("content that only a lost portal had is not safe, and any push brings it back", identity::lost_with_portal),
     ("a portal keeps its copies when it moves", identity::moved_portal),
+    ("a portal put back to an old backup is noticed, and its copies are made again", audits::portal_from_old_backup),
+    ("a damaged sector of the only copy is noticed, and a push heals it", audits::damaged_sector),
     ("acknowledged when it is on the network", acknowledge::network),
     ("acknowledged in time, or in doubt, without portals", acknowledge::without_portals),
     ("a killed upload goes on where it was acknowledged", resume::after_kills),

@@ -1,7 +1,7 @@
 //! Rot: bits are flipped, and files are cut, swapped and lost. The outcome is stated, and never a wrong answer.
 
 mod content;
-mod damage;
+pub mod damage;
 mod fixture;
 mod index;
 mod journal;

@@ -40,6 +40,8 @@ pub(super) struct Counted {
     pub(super) unsettled: u64,
     /// Digests with a safe placement that would be lost with this machine.
     pub(super) only_here: u64,
+    /// Digests that are missing at an endpoint that had them.
+    pub(super) missing: u64,
     pub(super) elsewhere: Elsewhere,
 }
 
@@ -56,6 +58,8 @@ pub(super) struct BacklogChange {
     unsettled: (u64, u64),
     /// How many of them would be lost with this machine, before and after.
     only_here: (u64, u64),
+    /// How many of them are missing somewhere, before and after.
+    missing: (u64, u64),
     touched: bool,
     /// True if content may be placed that was not to be, since its repository is now public.
     opened: bool,
@@ -110,6 +114,8 @@ impl BacklogCounter {
             change.unsettled.1 += u64::from(after.unsettled);
             change.only_here.0 += u64::from(before.only_here);
             change.only_here.1 += u64::from(after.only_here);
+            change.missing.0 += u64::from(before.missing);
+            change.missing.1 += u64::from(after.missing);
             change.elsewhere.0 = sum(change.elsewhere.0, before.elsewhere);
             change.elsewhere.1 = sum(change.elsewhere.1, after.elsewhere);
             match (before.lacking, after.lacking) {
@@ -135,6 +141,8 @@ impl BacklogCounter {
             counted.unsettled = (counted.unsettled + after).saturating_sub(before);
             let (before, after) = change.only_here;
             counted.only_here = (counted.only_here + after).saturating_sub(before);
+            let (before, after) = change.missing;
+            counted.missing = (counted.missing + after).saturating_sub(before);
             let backlog = &mut counted.backlog;
             backlog.count = (backlog.count + change.began.len() as u64).saturating_sub(change.ended.len() as u64);
             let began: u64 = change.began.iter().map(|(_, size)| size).sum();
@@ -169,6 +177,10 @@ impl BacklogCounter {
 
     pub(super) fn only_here(&self) -> u64 {
         self.lock().only_here
+    }
+
+    pub(super) fn missing(&self) -> u64 {
+        self.lock().missing
     }
 
     pub(super) fn elsewhere(&self) -> Elsewhere {
@@ -210,6 +222,7 @@ pub(super) fn count(source: &impl Source, wanted: &Wanted) -> Result<Counted, Fa
         counted.backlog.bytes += stands.lacking.unwrap_or_default();
         counted.unsettled += u64::from(stands.unsettled);
         counted.only_here += u64::from(stands.only_here);
+        counted.missing += u64::from(stands.missing);
         counted.elsewhere.content += stands.elsewhere.content;
         after = Some(digest);
     }

@@ -117,6 +117,7 @@ impl<'a> Batch<'a> {
             Command::RecordReadBack { digest, locator, placed, among } => {
                 self.record_read_back(digest, locator, *placed, among)
             }
+            Command::RecordMissing { digest, locator, standing } => self.record_missing(digest, locator, *standing),
             Command::RecordUnplaced { digest, locator, standing } => self.record_unplaced(digest, locator, *standing),
         }
     }

@@ -17,6 +17,7 @@
 
 use super::check::{Batch, Rejection};
 use super::index::{places, queries};
+use crate::catalog::Placement;
 use crate::catalog::command::Refusal;
 use crate::catalog::fact::{Fact, Locator};
 use crate::oci::Digest;
@@ -46,6 +47,8 @@ impl Batch<'_> {
         if !queries::is_referenced(&self.view, digest)? {
             return self.record_unpin(digest, locator);
         }
+        let mut missing = standing.as_ref().map(|standing| standing.missing.clone()).unwrap_or_default();
+        missing.retain(|endpoint| !locator.endpoints.contains(endpoint));
         let (locator, after_unpin) = match standing {
             Some(standing) if standing.unpin_pending => (locator.clone(), Some(self.first.time)),
             Some(standing) if standing.after_unpin.is_some() && standing.locator == *locator => return Ok(()),
@@ -62,15 +65,15 @@ impl Batch<'_> {
         };
         // A new endpoint does not inherit the read-back of the others.
         let (digest, read_among) = (digest.clone(), Vec::new());
-        self.record(Fact::Placed { digest, locator, read_back: false, read_among, after_unpin })
+        self.record(Fact::Placed { digest, locator, read_back: false, read_among, missing, after_unpin })
     }
 
     /// Records an unpin at the locator's endpoints, and at all those recorded before.
     fn record_unpin(&mut self, digest: &Digest, locator: &Locator) -> Result<(), Rejection> {
         let locator = match places::placement(&self.view, digest, locator)? {
             // A locator without endpoints means all.
-            Some(standing) if standing.locator.endpoints.is_empty() => standing.locator,
-            Some(standing) if !locator.endpoints.is_empty() => with_endpoints_of(locator, &standing.locator),
+            Some(standing) if standing.anywhere().endpoints.is_empty() => standing.locator,
+            Some(standing) if !locator.endpoints.is_empty() => with_endpoints_of(locator, &standing.anywhere()),
             _ => locator.clone(),
         };
         self.record(Fact::UnpinPending { digest: digest.clone(), locator })
@@ -103,8 +106,33 @@ impl Batch<'_> {
             locator.endpoints = among.to_vec();
         }
         let read_among = if among == locator.endpoints { Vec::new() } else { among.to_vec() };
+        let (digest, missing) = (digest.clone(), standing.missing);
+        self.record(Fact::Placed { digest, locator, read_back: true, read_among, missing, after_unpin: None })
+    }
+
+    pub(super) fn record_missing(
+        &mut self,
+        digest: &Digest,
+        locator: &Locator,
+        standing: u64,
+    ) -> Result<(), Rejection> {
+        let found = places::placement(&self.view, digest, locator)?;
+        let found = found.filter(|found| found.sequence == standing && !found.unpin_pending);
+        let Some(Placement { locator: mut left, read_back, read_among, mut missing, after_unpin, .. }) = found else {
+            return Ok(());
+        };
+        let is_lost = |endpoint: &String| locator.endpoints.contains(endpoint);
+        let read_from = if read_among.is_empty() { &left.endpoints } else { &read_among };
+        let read_back = read_back && !read_from.iter().any(is_lost);
+        let read_among = if read_back { read_among } else { Vec::new() };
+        let lost: Vec<String> = left.endpoints.extract_if(.., |endpoint| is_lost(endpoint)).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        missing.extend(lost);
+        missing.truncate(MAX_ENDPOINTS);
         let digest = digest.clone();
-        self.record(Fact::Placed { digest, locator, read_back: true, read_among, after_unpin: None })
+        self.record(Fact::Placed { digest, locator: left, read_back, read_among, missing, after_unpin })
     }
 
     pub(super) fn record_unplaced(
@@ -117,12 +145,15 @@ impl Batch<'_> {
         let Some(found) = found else { return Ok(()) };
         let (digest, mut left) = (digest.clone(), found.locator.clone());
         left.endpoints.retain(|endpoint| !locator.endpoints.contains(endpoint));
-        let none_left = left.endpoints.is_empty() || locator.endpoints.is_empty();
+        let none_left = left.endpoints.is_empty() && (found.missing.is_empty() || found.unpin_pending);
         self.record(match found {
-            _ if none_left => Fact::Unplaced { digest, locator: found.locator },
+            _ if none_left || locator.endpoints.is_empty() => Fact::Unplaced { digest, locator: found.locator },
             found if found.unpin_pending => Fact::UnpinPending { digest, locator: left },
             found if found.after_unpin.is_some() => Fact::Unplaced { digest, locator: found.locator },
-            _ => Fact::Placed { digest, locator: left, read_back: false, read_among: Vec::new(), after_unpin: None },
+            Placement { missing, .. } => {
+                let (read_back, read_among) = (false, Vec::new());
+                Fact::Placed { digest, locator: left, read_back, read_among, missing, after_unpin: None }
+            }
         })
     }
 
@@ -143,7 +174,7 @@ impl Batch<'_> {
             }
             for placement in places::placements(&self.view, &digest, usize::MAX)? {
                 if !placement.unpin_pending {
-                    self.record(Fact::UnpinPending { digest: digest.clone(), locator: placement.locator })?;
+                    self.record(Fact::UnpinPending { digest: digest.clone(), locator: placement.anywhere() })?;
                 }
             }
         }

@@ -133,6 +133,11 @@ impl Catalog {
         self.inner.shared.counter.as_ref().map_or(0, local::BacklogCounter::only_here)
     }
 
+    /// Number of pieces of content that are missing at an endpoint that had them, by the running count.
+    pub fn missing_count(&self) -> u64 {
+        self.inner.shared.counter.as_ref().map_or(0, local::BacklogCounter::missing)
+    }
+
     /// The backlog, counted again to check [`Catalog::backlog`].
     pub fn recount_backlog(&self) -> Result<Backlog, ReadError> {
         match self.wanted() {

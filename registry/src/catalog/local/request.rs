@@ -64,6 +64,7 @@ impl Request {
             | Command::RecordPlaced { .. }
             | Command::RecordAbandoned { .. }
             | Command::RecordReadBack { .. }
+            | Command::RecordMissing { .. }
             | Command::RecordUnplaced { .. } => true,
             Command::CreateRepository { .. }
             | Command::SetVisibility { .. }

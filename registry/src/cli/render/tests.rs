@@ -58,7 +58,10 @@ fn one_of_a_thing_is_no_plural() {
     let Elsewhere { content, unpins } = Elsewhere { content: 1, unpins: 1 };
     let said = elsewhere(Elsewhere { content, unpins }).join(";");
     assert!(said.contains("1 blob,") && said.contains("1 removal,"), "{said}");
-    assert!(text(&Item::Checked { records: 1, files: 1, bad: 0, put_aside: 0 }).starts_with("journal: 1 record read"));
+    assert!(
+        text(&Item::Checked { records: 1, files: 1, elsewhere: 0, bad: 0, put_aside: 0 })
+            .starts_with("journal: 1 record read")
+    );
     let collected = collection(false, Collected { kept: 1, ..Collected::default() });
     assert!(collected.ends_with("kept 1 unreferenced blob, within the grace period or a running push"), "{collected}");
 }

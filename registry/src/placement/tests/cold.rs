@@ -36,7 +36,9 @@ impl Node {
     }
 
     pub(super) async fn evict(&self) -> u64 {
-        pass(self.fixture.registry.content(), 1, &CancellationToken::new()).await.unwrap()
+        pass(self.fixture.registry.content(), self.fixture.registry.remote().unwrap(), 1, &CancellationToken::new())
+            .await
+            .unwrap()
     }
 
     pub(super) async fn cold(&self, digest: &Digest) -> ColdBlob {
@@ -79,7 +81,7 @@ async fn only_what_was_read_back_goes_and_the_least_used_first() {
     let long_ago = SystemTime::now() - Duration::from_hours(9);
     fs::File::open(node.fixture.file(&old)).unwrap().set_modified(long_ago).unwrap();
     let registry = &node.fixture.registry;
-    assert_eq!(pass(registry.content(), 12, &CancellationToken::new()).await.unwrap(), 1);
+    assert_eq!(pass(registry.content(), registry.remote().unwrap(), 12, &CancellationToken::new()).await.unwrap(), 1);
     assert!(!node.fixture.file(&old).exists() && node.fixture.file(&young).exists());
     assert!(node.fixture.has(&old).await, "clients are told that it is there");
     let (out, mut replies) = admin::Output::new();

@@ -59,7 +59,9 @@ fn name(number: u8) -> Digest {
 }
 
 async fn evict(node: &Node) {
-    pass(node.fixture.registry.content(), 1, &CancellationToken::new()).await.unwrap();
+    pass(node.fixture.registry.content(), node.fixture.registry.remote().unwrap(), 1, &CancellationToken::new())
+        .await
+        .unwrap();
 }
 
 async fn assert_nothing_is_lost(node: &Node, held: &BTreeSet<u8>) {

@@ -1,5 +1,6 @@
 //! Placement with a backend that works, fails, or dies half-way.
 
+mod audits;
 mod cold;
 mod histories;
 mod lists;

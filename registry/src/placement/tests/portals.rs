@@ -46,7 +46,9 @@ pub(super) fn of(portals: &[&Portal], copies: u32) -> Arc<dyn Backend> {
 }
 
 async fn evicted(node: &Node) -> u64 {
-    pass(node.fixture.registry.content(), 1, &CancellationToken::new()).await.unwrap()
+    pass(node.fixture.registry.content(), node.fixture.registry.remote().unwrap(), 1, &CancellationToken::new())
+        .await
+        .unwrap()
 }
 
 fn elsewhere(node: &Node) -> Elsewhere {

@@ -46,7 +46,9 @@ async fn take_effect(node: &Node, digest: &Digest) {
 }
 
 async fn evicted(node: &Node) -> u64 {
-    pass(node.fixture.registry.content(), 1, &CancellationToken::new()).await.unwrap()
+    pass(node.fixture.registry.content(), node.fixture.registry.remote().unwrap(), 1, &CancellationToken::new())
+        .await
+        .unwrap()
 }
 
 /// After a restart it was in no queue, and no scan found it.

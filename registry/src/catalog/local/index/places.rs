@@ -86,6 +86,8 @@ pub(crate) struct Stands {
     pub(crate) unsettled: bool,
     /// True if it is referenced, and its copies are safe to rely on but lost with this machine.
     pub(crate) only_here: bool,
+    /// True if it is referenced, and missing at an endpoint that had it.
+    pub(crate) missing: bool,
     /// Its share in the counts of copies elsewhere.
     pub(crate) elsewhere: Elsewhere,
 }
@@ -107,7 +109,8 @@ pub(crate) fn stands(source: &impl Source, digest: &Digest, wanted: &Wanted) -> 
     let only_here = !needs_none && !unsettled && !wanted.survives(&placements);
     let placed = needs_none || wanted.is_met(&placements);
     let lacking = if placed { None } else { size_by(source, digest, &holder)? };
-    Ok(Stands { lacking, unsettled, only_here, elsewhere })
+    let missing = placements.iter().any(|placement| wanted.is_missing(placement));
+    Ok(Stands { lacking, unsettled, only_here, missing, elsewhere })
 }
 
 /// The length of referenced content whose placements are not `enough`.

@@ -44,10 +44,11 @@ pub(crate) fn project(fact: &Fact, stamp: Stamp, view: &mut View<'_>) -> Result<
             view.remove(tag_key(repository, tag))
         }
         Fact::UnitRoots { digest, list, units } => keep_roots(view, digest, list, *units),
-        Fact::Placed { digest, locator, read_back, read_among, after_unpin } => {
-            let (read_back, read_among, after_unpin) = (*read_back, read_among.clone(), *after_unpin);
+        Fact::Placed { digest, locator, read_back, read_among, missing, after_unpin } => {
+            let (read_back, after_unpin) = (*read_back, *after_unpin);
+            let (read_among, missing) = (read_among.clone(), missing.clone());
             view.remove(unpin(digest, locator))?;
-            place(view, digest, &Placement { read_back, read_among, after_unpin, ..unread(locator, stamp) })
+            place(view, digest, &Placement { read_back, read_among, missing, after_unpin, ..unread(locator, stamp) })
         }
         // An earlier read-back no longer matters, since a pending unpin does not count as placed.
         Fact::UnpinPending { digest, locator } => {
@@ -144,6 +145,7 @@ fn unread(locator: &Locator, stamp: Stamp) -> Placement {
         read_back: false,
         unpin_pending: false,
         read_among: Vec::new(),
+        missing: Vec::new(),
         after_unpin: None,
         sequence: stamp.sequence,
         time: stamp.time,

@@ -181,3 +181,48 @@ fn content_survives_this_machine_if_a_copy_elsewhere_was_read_back() {
     let stands = [only(&catalog, 7)];
     assert!(!only_here.survives(&stands) && only_here.is_met(&stands));
 }
+
+/// What was lost at an endpoint was forgotten, with its address, or counted for ever.
+#[test]
+fn a_missing_copy_does_not_count_until_it_is_found_again() {
+    let place = tempfile::tempdir().unwrap();
+    let wanted = two_of(&["a", "b"]);
+    let mut options = options(place.path());
+    options.placement = Some(wanted.clone());
+    let catalog = Catalog::open(options).unwrap().0;
+    catalog.commit_blocking(vec![link("a", 7)]).unwrap();
+    catalog.commit_blocking(place_on(&["a", "b"])).unwrap();
+    catalog.commit_blocking(vec![read_back(&only(&catalog, 7), &["a", "b"])]).unwrap();
+    let missing = |endpoints: &[&str], standing| {
+        vec![Command::RecordMissing { digest: digest(7), locator: on(endpoints), standing }]
+    };
+    let counts = || (catalog.backlog().count, catalog.unsettled_count(), catalog.missing_count());
+    let standing = only(&catalog, 7).sequence;
+    catalog.commit_blocking(missing(&["c"], standing)).unwrap();
+    catalog.commit_blocking(missing(&["a"], standing - 1)).unwrap();
+    assert_eq!(
+        (only(&catalog, 7).sequence, counts()),
+        (standing, (0, 0, 0)),
+        "it has no copy there, or another record"
+    );
+    catalog.commit_blocking(missing(&["a"], standing)).unwrap();
+    assert_eq!(
+        (only(&catalog, 7).locator, only(&catalog, 7).read_back),
+        (on(&["b"]), false),
+        "it may be read from there"
+    );
+    assert_eq!(counts(), (1, 1, 1));
+    catalog.commit_blocking(missing(&["b"], only(&catalog, 7).sequence)).unwrap();
+    assert_eq!((only(&catalog, 7).missing, counts()), (vec!["a".to_owned(), "b".to_owned()], (1, 1, 1)));
+    assert_eq!(catalog.standing_places(&digest(7)).unwrap(), [], "no copy at all is not one that names no endpoint");
+    assert_equals_rebuild(&catalog);
+
+    catalog.commit_blocking(place_on(&["b"])).unwrap();
+    assert_eq!((only(&catalog, 7).locator, only(&catalog, 7).missing), (on(&["b"]), vec!["a".to_owned()]));
+    catalog.commit_blocking(vec![read_back(&only(&catalog, 7), &["b"])]).unwrap();
+    assert_eq!(counts(), (1, 1, 1));
+    catalog.commit_blocking(vec![unlink(7)]).unwrap();
+    assert_eq!(only(&catalog, 7).locator, on(&["b", "a"]), "a part may be left where it is missing");
+    assert_eq!(counts(), (0, 0, 0));
+    assert_equals_rebuild(&catalog);
+}

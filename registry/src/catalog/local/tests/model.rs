@@ -129,6 +129,7 @@ impl Model {
             | Command::RecordPlaced { .. }
             | Command::RecordAbandoned { .. }
             | Command::RecordReadBack { .. }
+            | Command::RecordMissing { .. }
             | Command::RecordUnplaced { .. } => unreachable!("histories of places have a model of their own"),
         }
         Ok(())

@@ -35,6 +35,7 @@ fn fact() -> impl Strategy<Value = Fact> {
             locator: locator(n),
             read_back: n % 3 == 0,
             read_among: Vec::new(),
+            missing: Vec::new(),
             after_unpin: None,
         },
         6 => Fact::UnpinPending { digest: digest(name), locator: locator(n) },
