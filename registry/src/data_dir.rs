@@ -5,6 +5,7 @@
 //! lock            locked by the one process that may write here
 //! admin.sock      where a running node accepts commands
 //! access/         users made by `skyberth user`, and keys of tokens
+//! audit/          who did what, with limits
 //! journal/        the truth: all changes, in order
 //! index/          a view of the journal; may be deleted while no node runs
 //! blobs/          content, named by digest
@@ -293,6 +294,11 @@ pub fn attached_portal(path: &Path) -> PathBuf {
 /// Directory of the users of the node on this data directory.
 pub fn access(path: &Path) -> PathBuf {
     path.join("access")
+}
+
+/// Directory of the audit journal of the node on this data directory.
+pub fn audit(path: &Path) -> PathBuf {
+    path.join("audit")
 }
 
 /// Socket where the node on this data directory accepts commands.

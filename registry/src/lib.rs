@@ -3,10 +3,11 @@
 //! Calls go down only: [`http`] parses requests and renders answers, [`access`] says who may do what, [`service`] does
 //! what a registry does, [`placement`] keeps copies elsewhere, and [`fetch`] brings content back from them. Below these is
 //! [`content`], what is on this node: the [`catalog`] (which repository references what, in durable order) and
-//! `content_store` (bytes).
+//! `content_store` (bytes). [`audit_journal`] keeps who did what.
 
 pub mod access;
 pub mod admin;
+pub mod audit_journal;
 pub mod catalog;
 pub mod cli;
 pub mod config;

@@ -3,6 +3,7 @@
 mod access;
 mod allocator;
 mod attached;
+mod audit;
 mod backend;
 mod backup;
 mod config;
@@ -165,6 +166,15 @@ enum Command {
         #[command(subcommand)]
         action: TokenAction,
     },
+    /// Show who changed what, who logged in, and what was denied.
+    Audit {
+        #[command(flatten)]
+        wanted: audit::Wanted,
+        #[command(flatten)]
+        json: Json,
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Explain what the policy allows.
     Policy {
         #[command(subcommand)]
@@ -286,8 +296,10 @@ fn run(command: Command) -> anyhow::Result<u8> {
             found_faults(operate::read(&settings.load_to_read()?, admin::Command::Ls { target }, json.form()))
         }
         Command::Rm { name, yes, json, settings } => {
-            let command = operate::removal(&name, yes)?;
-            found_faults(operate::change(&settings.load_to_operate()?, command, json.form()))
+            let (command, loaded) = (operate::removal(&name, yes)?, settings.load_to_operate()?);
+            let done = operate::change(&loaded, command, json.form())?;
+            audit::keep(&loaded.config.storage.data, "remove", None, Some(name));
+            found_faults(Ok(done))
         }
         Command::Gc { dry_run, json, settings } => {
             found_faults(operate::change(&settings.load_to_operate()?, admin::Command::Gc { dry_run }, json.form()))
@@ -313,6 +325,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Repo { action } => found_faults(repo::run(action)),
         Command::User { action } => user::run(action).map(|()| 0),
         Command::Token { action } => token::run(action).map(|()| 0),
+        Command::Audit { wanted, json, settings } => audit::run(&wanted, json, &settings).map(|()| 0),
         Command::Policy { action } => found_faults(policy::run(action)),
         Command::Config { action: ConfigAction::Check { json, settings } } => {
             config::check(&settings.load(None)?, json.form()).map(|()| 0)

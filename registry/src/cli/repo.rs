@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Json, Settings, access, operate, warn};
+use super::{Json, Settings, access, audit, operate, warn};
 use crate::access::Everybody;
 use crate::admin::Command;
 use crate::catalog::fact::Visibility;
@@ -39,7 +39,13 @@ pub(super) fn run(action: RepoAction) -> anyhow::Result<bool> {
     };
     let loaded = settings.load_to_operate()?;
     let everybody = access::everybody(&loaded.config, &access::sources(&loaded.config, &loaded.config.storage.data)?)?;
-    let done = operate::change(&loaded, Command::Visibility { repository, visibility }, json.form())?;
+    let command = Command::Visibility { repository: repository.clone(), visibility };
+    let done = operate::change(&loaded, command, json.form())?;
+    let action = match visibility {
+        Visibility::Public => "make public",
+        Visibility::Private => "make private",
+    };
+    audit::keep(&loaded.config.storage.data, action, Some(repository.to_string()), None);
     // After the node has confirmed it.
     for warning in warnings(&loaded.config, everybody, visibility) {
         warn(warning);

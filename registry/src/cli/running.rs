@@ -45,6 +45,7 @@ use super::gateway::{self, GatewayServer};
 use super::node::Node;
 use super::{access, backend, print, process, tls, upkeep};
 use crate::access::Access;
+use crate::audit_journal::AuditJournal;
 use crate::config::Config;
 use crate::http::{Door, HttpOptions, Locations, router};
 use crate::placement::Remote;
@@ -191,6 +192,10 @@ impl Running {
             access_log: self.config.log.access,
             locations: Locations::from(&self.config.server),
             pages: self.config.server.pages(&self.config.server.addresses(), &self.config.server.url, &[]),
+            // Where everybody may do everything, nobody is told apart.
+            audit: access
+                .asks_for_logins()
+                .then(|| Arc::new(AuditJournal::in_directory(data_dir::audit(node.data.path())))),
         };
         self.door.open(Arc::clone(&node.registry), Arc::clone(&access), Arc::clone(&node.metrics), options);
         greet(&self.config, address, node)?;

@@ -10,7 +10,7 @@ use clap::Subcommand;
 
 use super::render::Form;
 use super::user::open;
-use super::{Json, Settings, access, print};
+use super::{Json, Settings, access, audit, print};
 use crate::access::{LocalUsers, NewToken, PersonalToken, Reach, ScopePattern, UserName, is_robot};
 use crate::config::{Config, TimeSpan};
 use crate::data_dir;
@@ -67,6 +67,7 @@ pub(super) fn run(action: TokenAction) -> anyhow::Result<()> {
                 writeln!(out, "{owner} has the token {token}, which is not shown again")?;
                 out.flush()
             })?;
+            audit::keep(&config.storage.data, "create token", None, Some(format!("{id} of {owner}")));
             let end = expires.map_or_else(|| "never ends".to_owned(), |time| format!("ends {}", units::time(time)));
             print(&format!("it has the id {id}, and {end}"));
             Ok(())
@@ -76,8 +77,9 @@ pub(super) fn run(action: TokenAction) -> anyhow::Result<()> {
             list(&LocalUsers::in_directory(data_dir::access(&config.storage.data)), owner.as_ref(), json.form())
         }
         TokenAction::Revoke { id, settings } => {
-            let (_, local) = open(&settings)?;
+            let (config, local) = open(&settings)?;
             ensure!(local.revoke_token(&id)?, "there is no token {id}: `skyberth token list` shows all");
+            audit::keep(&config.storage.data, "revoke token", None, Some(id.clone()));
             print(&format!("revoked {id}"));
             Ok(())
         }

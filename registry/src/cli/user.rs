@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 
 use super::render::Form;
-use super::{Json, Settings, access, print};
+use super::{Json, Settings, access, audit, print};
 use crate::access::{LocalUsers, Origin, PasswordHash, UserName, Users, generate_password};
 use crate::config::Config;
 use crate::data_dir::{self, DataDir};
@@ -69,18 +69,23 @@ pub(super) fn run(action: UserAction) -> anyhow::Result<()> {
                 origin(&config, &name)?.is_none(),
                 "there is a user {name} already: `skyberth user password {name}`"
             );
-            set(&local, &name, password)
+            set(&local, &name, password)?;
+            audit::keep(&config.storage.data, "add user", None, Some(name.to_string()));
+            Ok(())
         }
         UserAction::Password { name, password, settings } => {
             let (config, local) = open(&settings)?;
             check_local(&config, &name)?;
-            set(&local, &name, password)
+            set(&local, &name, password)?;
+            audit::keep(&config.storage.data, "set password", None, Some(name.to_string()));
+            Ok(())
         }
         UserAction::Remove { name, settings } => {
             let (config, local) = open(&settings)?;
             check_local(&config, &name)?;
             ensure!(local.remove(&name)?, "there is no user {name}");
             print(&format!("removed {name}"));
+            audit::keep(&config.storage.data, "remove user", None, Some(name.to_string()));
             // A user of that name that is added later must not have them.
             let revoked = local.revoke_tokens_of(&name)?;
             if revoked > 0 {

@@ -7,8 +7,19 @@ use std::path::Path;
 use super::{LOCK, MARKER_IN_THE_MAKING};
 
 /// Directories that may be mounted or linked from other places. Empty ones do not count.
-pub(crate) const PARTS: [&str; 10] =
-    ["access", "journal", "index", "blobs", "uploads", "quarantine", "resume", "unit-hashes", "gateway", "portal"];
+pub(crate) const PARTS: [&str; 11] = [
+    "access",
+    "audit",
+    "journal",
+    "index",
+    "blobs",
+    "uploads",
+    "quarantine",
+    "resume",
+    "unit-hashes",
+    "gateway",
+    "portal",
+];
 
 /// Directory that mkfs makes at the root of a file system.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";

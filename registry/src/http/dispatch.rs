@@ -21,7 +21,7 @@ use super::headers::{DOCKER_API_VERSION, value};
 use super::request::{Answer, Request};
 use super::route::{Route, RouteError};
 use super::{App, Door};
-use super::{health, home, location, login, token, v2};
+use super::{audit, health, home, location, login, token, v2};
 use crate::access::{Identity, Need, Right};
 use crate::catalog::fact::Visibility;
 use crate::service::{Caller, Error};
@@ -66,19 +66,27 @@ pub(super) async fn dispatch(State(door): State<Door>, request: http::Request<Bo
     let answer = match (&route, page) {
         (Ok(_), Err(foreign)) => Err(HttpError::from(foreign)),
         (Ok(route), Ok(())) => match route.action(&method) {
-            Some(action) => match login::admit(app, &action, &request).await {
-                Ok(principal) => {
-                    if let Some(line) = pending.line() {
-                        line.caller.identity.clone_from(&principal.identity);
-                    }
-                    request.log_in(principal);
-                    if let Need::Repository { repository, right: Right::Push, .. } = action.need() {
-                        request.caller.visibility = app.access.visibility_of_new(repository);
-                    }
-                    handle(app, action, &request, &mut body).await
+            Some(action) => {
+                let admitted = login::admit(app, &action, &mut request).await;
+                if let Some(line) = pending.line() {
+                    line.caller.identity.clone_from(&request.caller.identity);
                 }
-                Err(error) => Err(error),
-            },
+                let answer = match admitted {
+                    Ok(()) => {
+                        if let Need::Repository { repository, right: Right::Push, .. } = action.need() {
+                            request.caller.visibility = app.access.visibility_of_new(repository);
+                        }
+                        handle(app, action, &request, &mut body).await
+                    }
+                    Err(error) => Err(error),
+                };
+                if let Some(journal) = &app.options.audit
+                    && let Some(entry) = audit::entry_of(&action, &request, &answer)
+                {
+                    journal.keep(entry).await;
+                }
+                answer
+            }
             None => Err(HttpError::method_not_allowed(route)),
         },
         (Err(error), _) => Err(HttpError::route(error, &method)),

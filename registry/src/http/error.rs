@@ -42,12 +42,14 @@ pub(crate) struct HttpError {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// The cause, for the log. Set only if the client can do nothing but retry.
     pub(crate) cause: Option<Box<Error>>,
+    /// True if the caller has no right to this, or showed a wrong login.
+    pub(crate) is_denial: bool,
 }
 
 impl HttpError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let entries = vec![Entry { code, message: message.into(), detail: None }];
-        HttpError { status, entries, headers: Vec::new(), cause: None }
+        HttpError { status, entries, headers: Vec::new(), cause: None, is_denial: false }
     }
 
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -81,13 +83,27 @@ impl HttpError {
 
     /// 403 for a user without the right.
     pub(crate) fn denied(user: &Identity) -> Self {
-        HttpError::new(StatusCode::FORBIDDEN, "DENIED", format!("{user} may not do this here"))
+        HttpError::new(StatusCode::FORBIDDEN, "DENIED", format!("{user} may not do this here")).into_denial()
+    }
+
+    /// The answer to a caller that may not even know whether it is there.
+    pub(crate) fn hidden() -> Self {
+        HttpError::from_service(Error::RepositoryUnknown, None).into_denial()
+    }
+
+    /// 401 for a token that does not count.
+    pub(crate) fn invalid_token(message: impl Into<String>, challenge: HeaderValue) -> Self {
+        HttpError::unauthorized(message, challenge).into_denial()
+    }
+
+    fn into_denial(self) -> Self {
+        HttpError { is_denial: true, ..self }
     }
 
     /// The error for a login that failed. A throttled or busy one may be retried.
     pub(crate) fn login(error: LoginError, challenge: HeaderValue) -> Self {
         let after = match error {
-            LoginError::Refused => return HttpError::unauthorized(error.to_string(), challenge),
+            LoginError::Refused => return HttpError::unauthorized(error.to_string(), challenge).into_denial(),
             LoginError::Throttled(wait) => HeaderValue::from(wait.as_secs() + 1),
             LoginError::Busy(_) => RETRY_SECONDS,
         };
@@ -162,6 +178,7 @@ impl HttpError {
                 entries: digests.iter().take(MAX_ENTRIES).map(|digest| missing(digest, *children)).collect(),
                 headers: Vec::new(),
                 cause: None,
+                is_denial: false,
             },
             Error::BlobTooLarge { .. } | Error::ManifestTooLarge { .. } | Error::TooManyReferences { .. } => {
                 plain(S::PAYLOAD_TOO_LARGE, "SIZE_INVALID")
@@ -170,7 +187,7 @@ impl HttpError {
             Error::BlobReferenced(_) | Error::DeleteDisabled => {
                 plain(S::METHOD_NOT_ALLOWED, "UNSUPPORTED").with(ALLOW, HeaderValue::from_static("GET, HEAD"))
             }
-            Error::TagFixed(_) => plain(S::FORBIDDEN, "DENIED"),
+            Error::TagFixed(_) => plain(S::FORBIDDEN, "DENIED").into_denial(),
             Error::PreconditionFailed => plain(S::PRECONDITION_FAILED, "DENIED"),
             Error::BodyBroken => plain(S::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
             Error::BodyIdle | Error::BodySlow => plain(S::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),

@@ -11,27 +11,32 @@ use super::request::Request;
 use crate::access::{Identity, InvalidToken, LoginError, Need, Principal, Verdict};
 use crate::service::Error;
 
-/// The caller of a request that may do this action; else the answer.
-pub(super) async fn admit(app: &App, action: &Action<'_>, request: &Request) -> Result<Principal, HttpError> {
+/// Logs the caller of a request in, and decides whether it may do this action. An error is the answer. The login stays known
+/// then, for records.
+pub(super) async fn admit(app: &App, action: &Action<'_>, request: &mut Request) -> Result<(), HttpError> {
     let need = action.need();
     if need == Need::Nothing {
-        return Ok(Principal::of(Identity::Anonymous));
+        return Ok(());
     }
-    let how = |error| challenge(app, request, action, &[need], error);
-    let caller = match identify(app, request).await {
-        Ok(caller) => caller,
-        Err(Failed::Login(error)) => return Err(HttpError::login(error, how(None))),
-        Err(Failed::Token(error)) => {
-            return Err(HttpError::unauthorized(error.to_string(), how(Some("invalid_token"))));
+    match identify(app, request).await {
+        Ok(caller) => request.log_in(caller),
+        Err(Failed::Login(error)) => {
+            return Err(HttpError::login(error, challenge(app, request, action, &[need], None)));
         }
-    };
-    match app.access.decide(&caller, &need) {
-        Verdict::Allowed => Ok(caller),
+        Err(Failed::Token(error)) => {
+            let how = challenge(app, request, action, &[need], Some("invalid_token"));
+            return Err(HttpError::invalid_token(error.to_string(), how));
+        }
+    }
+    let (request, caller) = (&*request, &request.principal);
+    let how = |error| challenge(app, request, action, &[need], error);
+    match app.access.decide(caller, &need) {
+        Verdict::Allowed => Ok(()),
         Verdict::LogIn => Err(HttpError::unauthorized("this needs a login: use `docker login`", how(None))),
         Verdict::NeedsScope => Err(HttpError::unauthorized(NARROW, how(Some("insufficient_scope")))),
         Verdict::Denied => Err(HttpError::denied(&caller.identity)),
         // As if it were not there.
-        Verdict::Hidden => Err(HttpError::from_service(Error::RepositoryUnknown, None)),
+        Verdict::Hidden => Err(HttpError::hidden()),
         Verdict::NotNow => Err(HttpError::from_service(Error::Unavailable, None)),
     }
 }

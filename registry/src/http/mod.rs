@@ -5,6 +5,7 @@
 
 mod access_log;
 mod action;
+mod audit;
 mod body;
 mod challenge;
 mod conditional;
@@ -38,6 +39,7 @@ use serving::{AccessLog, TrustedProxies, WebPages};
 pub use location::Locations;
 
 use crate::access::Access;
+use crate::audit_journal::AuditJournal;
 use crate::catalog::Progress;
 use crate::service::Registry;
 use crate::telemetry::metrics::Metrics;
@@ -59,6 +61,8 @@ pub struct HttpOptions {
     pub locations: Locations,
     /// The rules for web pages.
     pub pages: WebPages,
+    /// The audit journal; `None`: none is kept.
+    pub audit: Option<Arc<AuditJournal>>,
 }
 
 #[cfg(test)]
@@ -73,6 +77,7 @@ impl HttpOptions {
             access_log: AccessLog::Off,
             locations: Locations::Relative,
             pages: WebPages::default(),
+            audit: None,
         }
     }
 }

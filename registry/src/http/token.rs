@@ -81,7 +81,10 @@ fn answer(app: &App, caller: &Principal, asked: &Query, with_refresh: bool) -> A
     if let Some(refresh) = issued.refresh {
         body["refresh_token"] = refresh.into();
     }
-    Ok(no_store(text(StatusCode::OK, "application/json", format!("{body}\n"))))
+    let mut response = no_store(text(StatusCode::OK, "application/json", format!("{body}\n")));
+    // For the audit journal.
+    response.extensions_mut().insert(caller.clone());
+    Ok(response)
 }
 
 /// Tokens are kept in no cache.

@@ -1,5 +1,6 @@
 //! The access gate: logins from all sources, the first user, and others' checks of a registry with logins.
 
+mod audit;
 mod clients;
 mod first_user;
 mod judged;
@@ -46,6 +47,7 @@ const CASES: &[Case] = &[
     ("a public node makes one first user, whose password is shown once", first_user::made),
     ("a node whose users cannot be read does not start", first_user::unreadable),
     ("users come from variables, from htpasswd, and from skyberth user", sources::all),
+    ("the audit journal has who did what, whatever is denied meanwhile", audit::kept),
     ("a robot's token works until it is revoked, and its last use is shown", tokens::robot),
     ("a changed htpasswd file is read again, and a broken one is not", sources::changed),
     ("no secret is in a log, a metric or an answer", secrets::nowhere),

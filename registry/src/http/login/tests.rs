@@ -14,6 +14,7 @@ use serving::AccessLog;
 use tower::ServiceExt as _;
 
 use crate::access::{Access, Everybody, LocalUsers, Repositories, Sources, TokenSettings, parse_words};
+use crate::audit_journal::AuditJournal;
 use crate::catalog::fact::Visibility;
 use crate::http::{Door, HttpOptions, router};
 use crate::oci::{Algorithm, Digest};
@@ -66,7 +67,9 @@ impl Site {
         let catalog = fixture.registry.catalog().clone();
         let repositories = Repositories::by(move |name| catalog.repository(name));
         let access = Arc::new(Access::open(sources, repositories, Some(everybody), true, tokens).unwrap());
-        let options = HttpOptions { access_log: AccessLog::All, ..HttpOptions::for_tests() };
+        let audit = AuditJournal::in_directory(fixture.folder.path().join("audit"));
+        let audit = Some(Arc::new(audit));
+        let options = HttpOptions { access_log: AccessLog::All, audit, ..HttpOptions::for_tests() };
         door.open(Arc::clone(&fixture.registry), access, Arc::clone(&fixture.registry.metrics), options);
         Site { fixture, door }
     }
@@ -420,4 +423,55 @@ async fn a_tag_moves_only_with_the_right_and_an_immutable_one_never() {
     let both = format!("a/x/manifests/{free}?tag=new&tag=v1");
     assert_eq!(push(&site, "ann:secret", &both, body).await, 403);
     assert_eq!(site.status("GET", "/v2/a/x/manifests/new", ann).await, 404);
+}
+
+/// What the audit journal has, once all of it is written.
+async fn kept(site: &Site, most: usize) -> Vec<String> {
+    let journal = AuditJournal::in_directory(site.fixture.folder.path().join("audit"));
+    loop {
+        let mut found = Vec::new();
+        let text = |part: Option<String>| part.unwrap_or_else(|| "-".to_owned());
+        let line = |entry: crate::audit_journal::Entry| {
+            assert!(entry.client.as_deref() == Some("192.0.2.7") && entry.request.is_some(), "{entry:?}");
+            let (repository, target) = (text(entry.repository), text(entry.target));
+            format!("{:?} {} {} {repository} {target}", entry.outcome, entry.by, entry.action)
+        };
+        journal.read(|entry| found.push(line(entry))).unwrap();
+        if found.len() >= most {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_audit_journal_has_changes_logins_and_denials() {
+    let site = Site::with_policy(POLICY);
+    assert_eq!(push(&site, "ann:secret", "b/manifests/v1", "one").await, 201);
+    assert_eq!(push(&site, "bob:secret", "b/manifests/v1", "two").await, 403);
+    for (method, path, login, status) in [
+        ("GET", "/v2/b/manifests/v1", Some("ann:secret"), 200),
+        ("GET", "/v2/b/manifests/v1", Some("bob:secret"), 404),
+        ("GET", "/v2/absent/manifests/v1", Some("ann:secret"), 404),
+        ("GET", "/v2/b/manifests/v1", None, 401),
+        ("GET", "/v2/b/manifests/v1", Some("my-password:bob"), 401),
+        ("GET", "/token", Some("bob:secret"), 200),
+        ("GET", "/token", None, 200),
+        ("DELETE", "/v2/b/manifests/v1", Some("ann:secret"), 202),
+    ] {
+        assert_eq!(site.status(method, path, login).await, status, "{method} {path} {login:?}");
+    }
+    let mut found = kept(&site, 6).await;
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "Denied anonymous pull b v1",
+            "Denied local:bob pull b v1",
+            "Denied local:bob push b v1",
+            "Done local:ann delete b v1",
+            "Done local:ann push b v1",
+            "LoggedIn local:bob log in - -",
+        ]
+    );
 }
