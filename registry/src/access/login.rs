@@ -1,7 +1,7 @@
 //! Checks a name and its password.
 //!
-//! A password costs a hash only the first time. An unknown user costs as much as a wrong password. A client that leaves
-//! stops no hash, which keeps its permit, and a failure is counted also then.
+//! A password costs a hash only the first time that an address sends it. An unknown user costs as much as a wrong
+//! password. A client that leaves stops no hash, which keeps its permit, and a failure is counted also then.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -73,19 +73,19 @@ impl Access {
     ) -> Result<Identity, LoginError> {
         let known = self.known();
         let login = known.verified.fingerprint(&[name, password]);
-        if let Some(name) = known.verified.get(&login) {
+        if let Some(name) = known.verified.get(&login, holder) {
             return Ok(Identity::Local(name));
         }
         self.check_failures(holder)?;
         let permit = self.checks.take(holder).await?;
         // Meanwhile another request of the same client may have logged in, or failed.
-        if let Some(name) = known.verified.get(&login) {
+        if let Some(name) = known.verified.get(&login, holder) {
             return Ok(Identity::Local(name));
         }
         self.check_failures(holder)?;
         let (throttle, name, password) = (Arc::clone(&self.throttle), name.to_owned(), password.to_owned());
         let checked = tokio::task::spawn_blocking(move || {
-            let found = known.check(&name, &password, login);
+            let found = known.check(&name, &password, login, holder);
             if found.is_none() {
                 throttle.failed(holder, Instant::now());
             }
@@ -102,7 +102,7 @@ impl Access {
 
 impl Known {
     /// The user with this name, if the password is the right one. Blocks.
-    fn check(&self, name: &str, password: &str, login: Fingerprint) -> Option<UserName> {
+    fn check(&self, name: &str, password: &str, login: Fingerprint, holder: Holder) -> Option<UserName> {
         let user = name.parse::<UserName>().ok().and_then(|name| Some((self.users.hash(&name)?, name)));
         let Some((hash, user)) = user.filter(|_| password.len() <= LONGEST_PASSWORD) else {
             // The hash depends on the name alone, so that one unknown name always takes the same time.
@@ -113,7 +113,7 @@ impl Known {
         if !hash.is_of(password) {
             return None;
         }
-        self.verified.add(login, user.clone());
+        self.verified.add(login, holder, user.clone());
         Some(user)
     }
 }

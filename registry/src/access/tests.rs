@@ -161,6 +161,22 @@ async fn guesses_are_slowed_down_and_the_owner_gets_in() {
     assert!(matches!(again, Err(LoginError::Throttled(_))), "{again:?}");
 }
 
+/// The cache answered guesses at once, and counted none, as soon as the user had logged in from elsewhere.
+#[tokio::test]
+async fn a_throttled_address_cannot_ask_for_the_logins_of_others() {
+    let site = Site::new(&format!("bob:{SECRET}"));
+    let (attacker, owner) = (Holder::at([192, 0, 2, 1].into()), Holder::at([192, 0, 2, 2].into()));
+    assert_eq!(site.access.log_in("bob", "secret", owner).await, Ok(user("bob")));
+    while site.access.throttle.wait(attacker, Instant::now()).is_none() {
+        site.access.throttle.failed(attacker, Instant::now());
+    }
+    for guess in ["guess", "secret"] {
+        let answer = site.access.log_in("bob", guess, attacker).await;
+        assert!(matches!(answer, Err(LoginError::Throttled(_))), "{guess}: {answer:?}");
+    }
+    assert_eq!(site.access.log_in("bob", "secret", owner).await, Ok(user("bob")));
+}
+
 #[tokio::test]
 async fn hashes_wait_in_a_queue_that_has_an_end() {
     let site = Site::new(&format!("bob:{SECRET}"));

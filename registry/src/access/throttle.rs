@@ -1,8 +1,8 @@
 //! Slows down guessing of passwords, for each address.
 //!
 //! An address may fail ten times, and then once every six seconds. No user is ever locked: other addresses may log in as
-//! the same user, and passwords that were verified before are not counted. Clients that cannot be told apart, behind a
-//! trusted proxy that names none, are not slowed down: one of them could keep out all others.
+//! the same user, and a password that was right before counts no more at its address. Clients that cannot be told apart,
+//! behind a trusted proxy that names none, are not slowed down: one of them could keep out all others.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,10 +1,14 @@
-//! The passwords that were verified, so that each costs a hash only once.
+//! The passwords that were verified, so that each costs an address a hash only once.
+//!
+//! A login counts for the address that made it alone. Others could guess it here, and no guess would be counted.
 //!
 //! The cache has neither names nor passwords, only hashes with a key that ends with the process. It belongs to one state of
 //! the users: any change of them begins with an empty one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+
+use serving::Holder;
 
 use super::identity::UserName;
 
@@ -26,7 +30,7 @@ impl Fingerprint {
 #[derive(Debug)]
 pub(super) struct Verified {
     key: [u8; 32],
-    logins: Mutex<HashMap<Fingerprint, UserName>>,
+    logins: Mutex<HashMap<(Fingerprint, Holder), UserName>>,
 }
 
 impl Verified {
@@ -43,16 +47,17 @@ impl Verified {
         Fingerprint(*hasher.finalize().as_bytes())
     }
 
-    pub(super) fn get(&self, login: &Fingerprint) -> Option<UserName> {
-        self.logins.lock().unwrap_or_else(PoisonError::into_inner).get(login).cloned()
+    /// The user of a login that this client made before.
+    pub(super) fn get(&self, login: &Fingerprint, holder: Holder) -> Option<UserName> {
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner).get(&(*login, holder)).cloned()
     }
 
-    pub(super) fn add(&self, login: Fingerprint, name: UserName) {
+    pub(super) fn add(&self, login: Fingerprint, holder: Holder, name: UserName) {
         let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
         if logins.len() >= MOST {
             logins.clear();
         }
-        logins.insert(login, name);
+        logins.insert((login, holder), name);
     }
 }
 
@@ -64,11 +69,11 @@ mod tests {
     fn a_login_is_known_as_a_whole() {
         let (cache, name) = (Verified::new(), "bob".parse::<UserName>().unwrap());
         let login = cache.fingerprint(&["bob", "secret"]);
-        assert_eq!(cache.get(&login), None);
-        cache.add(login, name.clone());
-        assert_eq!(cache.get(&cache.fingerprint(&["bob", "secret"])), Some(name));
+        assert_eq!(cache.get(&login, Holder::SHARED), None);
+        cache.add(login, Holder::SHARED, name.clone());
+        assert_eq!(cache.get(&cache.fingerprint(&["bob", "secret"]), Holder::SHARED), Some(name));
         for other in [["bobs", "ecret"], ["bob", "secre"], ["", "bobsecret"]] {
-            assert_eq!(cache.get(&cache.fingerprint(&other)), None, "{other:?}");
+            assert_eq!(cache.get(&cache.fingerprint(&other), Holder::SHARED), None, "{other:?}");
         }
         assert_ne!(Verified::new().fingerprint(&["bob", "secret"]), login, "each has its own key");
     }
@@ -77,7 +82,7 @@ mod tests {
     fn the_cache_is_bounded() {
         let (cache, name) = (Verified::new(), "bob".parse::<UserName>().unwrap());
         for number in 0..=MOST {
-            cache.add(cache.fingerprint(&[&number.to_string()]), name.clone());
+            cache.add(cache.fingerprint(&[&number.to_string()]), Holder::SHARED, name.clone());
         }
         assert!(cache.logins.lock().unwrap().len() <= MOST);
     }
