@@ -10,7 +10,7 @@ use super::error::HttpError;
 use super::health::text;
 use super::request::{Answer, Request};
 use super::v2::discovery::visible;
-use crate::service::{MayPull, Overview, RepositoryOverview, TagOverview};
+use crate::service::{Overview, RepositoryOverview, TagOverview};
 use crate::units;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b2733}\
@@ -19,22 +19,20 @@ td,th{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid #e3e
 .fixed{white-space:nowrap}\
 code{font:13px ui-monospace,monospace;user-select:all;overflow-wrap:anywhere}.dim{color:#6b7a89}a{color:#0a5ea8}";
 
-/// The page after `?last=`. Its data is shared by all clients, but `Host` is from this request.
+/// The page after `?last=`, with the repositories that the caller may see. `Host` is from this request.
 pub(super) async fn page(app: &App, request: &Request) -> Answer {
     let host = request.header(&HOST).filter(|host| is_host(host)).unwrap_or("localhost:5000");
-    let overview = app.registry.overview(request.query.get("last").map(str::to_owned)).await;
+    let overview = app.registry.overview(request.query.get("last").map(str::to_owned), visible(app, request)).await;
     let overview = overview.map_err(|error| HttpError::from_service(error, None))?;
-    let visible = visible(app, request);
     let durability = app.registry.durability().map(|durability| durability.to_string());
-    let html = render(host, &overview, &visible, durability.as_deref());
+    let html = render(host, &overview, durability.as_deref());
     let mut response = text(StatusCode::OK, "text/html; charset=utf-8", html);
     let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     Ok(response)
 }
 
-/// The page, with the repositories that the caller may see. The data is shared by all callers.
-fn render(host: &str, overview: &Overview, visible: &MayPull, durability: Option<&str>) -> String {
+fn render(host: &str, overview: &Overview, durability: Option<&str>) -> String {
     let mut html = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <title>Skyberth</title><style>{STYLE}</style><h1>Skyberth <span class=dim>{}</span></h1>",
@@ -43,21 +41,16 @@ fn render(host: &str, overview: &Overview, visible: &MayPull, durability: Option
     if let Some(durability) = durability {
         let _ = write!(html, "<p class=dim>{durability}");
     }
-    let shown: Vec<_> = overview.repositories.iter().filter(|repository| visible.from(&repository.name)).collect();
-    if shown.is_empty() && !overview.more {
+    if overview.repositories.is_empty() {
         let _ = write!(
             html,
             "<p>Nothing here yet. Push something:<p><code>docker tag IMAGE {host}/IMAGE &amp;&amp; docker push {host}/IMAGE</code>"
         );
     }
-    let hides = shown.len() < overview.repositories.len();
-    for repository in &shown {
+    for repository in &overview.repositories {
         add_repository(&mut html, host, repository);
     }
-    if hides {
-        // The name of the last one may be hidden, too.
-        html.push_str("<p><a href=\"/v2/_catalog\">all</a>");
-    } else if let (true, Some(last)) = (overview.more, overview.repositories.last()) {
+    if let (true, Some(last)) = (overview.more, overview.repositories.last()) {
         let _ = write!(html, "<p><a href=\"/?last={}\">more</a>", last.name);
     }
     html

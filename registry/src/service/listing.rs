@@ -15,7 +15,7 @@ pub struct Tags {
 }
 
 /// A page of repository names in byte order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Names {
     /// At most as many as requested.
     pub names: Vec<RepositoryName>,

@@ -1,7 +1,7 @@
 //! The data of the start page: names, tags, dates and sizes, at limited cost however many clients ask.
 //!
-//! One read runs at a time, on a blocking thread, and visits a limited number of index entries. Its result serves all
-//! clients for a few seconds.
+//! One read runs at a time, on a blocking thread, and visits a limited number of index entries. Its result serves for a
+//! few seconds all clients that may see the same repositories.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,8 @@ use serving::UsedUp;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Error, Registry};
+use super::listing::Names;
+use super::{Error, MayPull, Registry};
 use crate::catalog::Catalog;
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::resources::Resource;
@@ -28,7 +29,7 @@ const MAX_NESTING: usize = 3;
 const FRESH: Duration = Duration::from_secs(5);
 /// Longest time that a request waits for its turn to read.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Most pages kept besides the first one, each up to 250 KiB.
+/// Most pages kept, each up to 250 KiB: so many first ones, and so many others.
 const PAGES: usize = 16;
 /// Most requests that read or wait. Others are refused.
 const WAITING: usize = 32;
@@ -68,8 +69,15 @@ pub struct TagOverview {
     pub set_at: Option<u64>,
 }
 
-/// Pages by the name after which they begin, each with the time of its read.
-type Pages = HashMap<Option<String>, (Instant, Arc<Overview>)>;
+/// Pages by their names, each with the time of its read, and whether it is the first one of a client.
+type Pages = HashMap<Names, Kept>;
+
+#[derive(Debug)]
+struct Kept {
+    read: Instant,
+    is_first: bool,
+    page: Arc<Overview>,
+}
 
 /// The recently read pages, and the permit to read another one.
 #[derive(Debug)]
@@ -89,40 +97,42 @@ impl Overviews {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fresh(&self, after: Option<&String>) -> Option<Arc<Overview>> {
+    fn fresh(&self, names: &Names) -> Option<Arc<Overview>> {
         let pages = self.pages();
-        let (read, page) = pages.get(&after.cloned())?;
-        (read.elapsed() < FRESH).then(|| Arc::clone(page))
+        let kept = pages.get(names)?;
+        (kept.read.elapsed() < FRESH).then(|| Arc::clone(&kept.page))
     }
 
-    fn keep(&self, after: Option<String>, page: Overview) -> Arc<Overview> {
+    fn keep(&self, names: Names, is_first: bool, page: Overview) -> Arc<Overview> {
         let (mut pages, page) = (self.pages(), Arc::new(page));
-        pages.retain(|_, (read, _)| read.elapsed() < FRESH);
-        // The first page, which most clients request, is always kept.
-        let others = pages.keys().filter(|after| after.is_some()).count();
-        if after.is_none() || others < PAGES {
-            pages.insert(after, (Instant::now(), Arc::clone(&page)));
+        pages.retain(|_, kept| kept.read.elapsed() < FRESH);
+        // First pages, which most clients request, have room of their own.
+        if pages.values().filter(|kept| kept.is_first == is_first).count() < PAGES {
+            pages.insert(names, Kept { read: Instant::now(), is_first, page: Arc::clone(&page) });
         }
         page
     }
 }
 
 impl Registry {
-    /// Repositories after `after`, which need not exist. The data is at most a few seconds old.
-    pub async fn overview(self: &Arc<Self>, after: Option<String>) -> Result<Arc<Overview>, Error> {
-        if let Some(page) = self.overviews.fresh(after.as_ref()) {
+    /// Repositories that the caller may see, after `after`, which need not exist. Those that it may not see have no effect
+    /// on the answer. Tags, dates and sizes are at most a few seconds old.
+    pub async fn overview(self: &Arc<Self>, after: Option<String>, visible: MayPull) -> Result<Arc<Overview>, Error> {
+        let is_first = after.is_none();
+        let names = self.repositories(after, REPOSITORIES, visible).await?;
+        if let Some(page) = self.overviews.fresh(&names) {
             return Ok(page);
         }
         let _waiting = self.overviews.waiting.try_acquire().map_err(|_| BUSY)?;
         let Ok(Ok(turn)) = timeout(PATIENCE, Arc::clone(&self.overviews.turn).acquire_owned()).await else {
             return Err(BUSY.into());
         };
-        if let Some(page) = self.overviews.fresh(after.as_ref()) {
+        if let Some(page) = self.overviews.fresh(&names) {
             return Ok(page);
         }
         let registry = Arc::clone(self);
         let page = self.reading(move |catalog| {
-            let page = read(catalog, after.as_deref(), LOOKUPS).map(|page| registry.overviews.keep(after, page));
+            let page = read(catalog, &names, LOOKUPS).map(|page| registry.overviews.keep(names, is_first, page));
             // The permit stays with the work, not with the request. So a client that leaves permits no second read, and
             // the result still serves others.
             drop(turn);
@@ -132,14 +142,13 @@ impl Registry {
     }
 }
 
-fn read(catalog: &Catalog, after: Option<&str>, mut lookups: usize) -> Result<Overview, Error> {
-    let page = catalog.catalogued(after, REPOSITORIES)?;
-    let mut repositories = Vec::with_capacity(page.items.len());
-    for name in page.items {
-        let (tags, more) = read_tags(catalog, &name, &mut lookups)?;
-        repositories.push(RepositoryOverview { name, tags, more });
+fn read(catalog: &Catalog, names: &Names, mut lookups: usize) -> Result<Overview, Error> {
+    let mut repositories = Vec::with_capacity(names.names.len());
+    for name in &names.names {
+        let (tags, more) = read_tags(catalog, name, &mut lookups)?;
+        repositories.push(RepositoryOverview { name: name.clone(), tags, more });
     }
-    Ok(Overview { repositories, more: page.more })
+    Ok(Overview { repositories, more: names.more })
 }
 
 fn read_tags(catalog: &Catalog, name: &RepositoryName, lookups: &mut usize) -> Result<(Vec<TagOverview>, bool), Error> {
@@ -204,12 +213,20 @@ mod tests {
 
     const GRACE: Duration = Duration::from_hours(1);
 
+    fn all() -> MayPull {
+        MayPull::only(|_| true)
+    }
+
+    fn names(fixture: &Fixture) -> Names {
+        Names { names: vec![fixture.repository.clone()], more: false }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_page_has_sizes_and_dates() {
         let fixture = Fixture::new(GRACE);
         let config = fixture.push_blob(b"five!").await;
         let digest = fixture.push_manifest(&config, 5).await;
-        let page = fixture.registry.overview(None).await.unwrap();
+        let page = fixture.registry.overview(None, all()).await.unwrap();
         let [RepositoryOverview { name, tags, more: false }] = &page.repositories[..] else { panic!("{page:?}") };
         let [TagOverview { tag, digest: shown, size: Some(size), set_at: Some(set_at) }] = &tags[..] else {
             panic!("{page:?}")
@@ -229,7 +246,7 @@ mod tests {
         let config = fixture.push_blob(b"five!").await;
         fixture.push_manifest(&config, 5).await;
         let catalog = fixture.registry.catalog();
-        let size = |lookups| read(catalog, None, lookups).unwrap().repositories[0].tags[0].size;
+        let size = |lookups| read(catalog, &names(&fixture), lookups).unwrap().repositories[0].tags[0].size;
         // The manifest and its config.
         assert!(size(2).is_some());
         assert_eq!(size(1), None);
@@ -262,7 +279,7 @@ mod tests {
             let caller = crate::service::Caller::local();
             inner = fixture.registry.put_manifest(&caller, &fixture.repository, push).await.unwrap().digest;
         }
-        let page = read(fixture.registry.catalog(), None, LOOKUPS).unwrap();
+        let page = read(fixture.registry.catalog(), &names(&fixture), LOOKUPS).unwrap();
         let known: Vec<_> = page.repositories[0].tags.iter().map(|tag| tag.size.is_some()).collect();
         assert_eq!(known, [true, true, false, true], "depth 1 to 3, and the image");
     }
@@ -270,39 +287,62 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn one_read_serves_everybody_for_a_while() {
         let fixture = Fixture::new(GRACE);
-        let first = fixture.registry.overview(None).await.unwrap();
         let config = fixture.push_blob(b"five!").await;
         fixture.push_manifest(&config, 5).await;
-        assert!(Arc::ptr_eq(&first, &fixture.registry.overview(None).await.unwrap()));
-        let other = fixture.registry.overview(Some("A".to_owned())).await.unwrap();
-        assert_eq!(other.repositories.len(), 1);
+        let first = fixture.registry.overview(None, all()).await.unwrap();
+        assert_eq!(first.repositories.len(), 1);
+        assert!(Arc::ptr_eq(&first, &fixture.registry.overview(None, all()).await.unwrap()));
+        assert!(Arc::ptr_eq(&first, &fixture.registry.overview(Some("A".to_owned()), all()).await.unwrap()));
+        let none = fixture.registry.overview(None, MayPull::only(|_| false)).await.unwrap();
+        assert_eq!(*none, Overview::default());
+    }
+
+    /// The link to the next page told which names follow that the caller may not see.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn hidden_repositories_have_no_effect_on_a_page() {
+        let fixture = Fixture::new(GRACE);
+        let config = fixture.push_blob(b"five!").await;
+        fixture.push_manifest(&config, 5).await;
+        let page = async |after: &str| {
+            let hidden = MayPull::only(|_| false);
+            Overview::clone(&*fixture.registry.overview(Some(after.to_owned()), hidden).await.unwrap())
+        };
+        for after in ["", "A", "zzz"] {
+            assert_eq!(page(after).await, Overview::default(), "{after}");
+        }
+        assert_eq!(fixture.registry.overview(None, all()).await.unwrap().repositories.len(), 1);
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn pages_that_nobody_can_share_are_bounded() {
         let fixture = Fixture::new(GRACE);
+        let overviews = &fixture.registry.overviews;
         for number in 0..2 * PAGES {
-            fixture.registry.overview(Some(number.to_string())).await.unwrap();
+            let names = vec![format!("a/{number}").parse().unwrap()];
+            overviews.keep(Names { names, more: false }, false, Overview::default());
         }
-        assert!(fixture.registry.overviews.pages().len() <= PAGES);
+        assert_eq!(overviews.pages().len(), PAGES);
         // With many other pages in the cache, each client of the first page read it again.
-        let first = fixture.registry.overview(None).await.unwrap();
-        assert!(Arc::ptr_eq(&first, &fixture.registry.overview(None).await.unwrap()));
+        let first = fixture.registry.overview(None, all()).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &fixture.registry.overview(None, all()).await.unwrap()));
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn requests_that_wait_for_a_page_are_bounded() {
         let fixture = Fixture::new(GRACE);
         let turn = Arc::clone(&fixture.registry.overviews.turn).acquire_owned().await.unwrap();
-        let mut waiting: Vec<_> =
-            (0..WAITING).map(|number| Box::pin(fixture.registry.overview(Some(number.to_string())))).collect();
-        for request in &mut waiting {
-            assert!(request.as_mut().now_or_never().is_none());
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..WAITING {
+            let registry = Arc::clone(&fixture.registry);
+            waiting.spawn(async move { registry.overview(None, all()).await });
         }
-        let further = fixture.registry.overview(None).now_or_never().expect("it is refused at once");
+        while fixture.registry.overviews.waiting.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let further = fixture.registry.overview(None, all()).await;
         assert!(matches!(further, Err(Error::UsedUp(UsedUp::Pool(_)))), "{further:?}");
         drop((turn, waiting));
-        fixture.registry.overview(None).await.unwrap();
+        fixture.registry.overview(None, all()).await.unwrap();
     }
 
     /// A client that left during the read left no result to later clients.
@@ -312,14 +352,27 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_multi_thread().max_blocking_threads(1).enable_all().build().unwrap();
         runtime.block_on(async {
             let fixture = Fixture::new(GRACE);
-            let (go, wait) = std::sync::mpsc::channel::<()>();
-            let busy = tokio::task::spawn_blocking(move || wait.recv());
-            assert!(fixture.registry.overview(None).now_or_never().is_none());
-            drop(go);
+            let block = || {
+                let (go, wait) = std::sync::mpsc::channel::<()>();
+                (go, tokio::task::spawn_blocking(move || wait.recv()))
+            };
+            let (names_go, names_busy) = block();
+            let mut request = Box::pin(fixture.registry.overview(None, all()));
+            assert!(request.as_mut().now_or_never().is_none());
+            // This one is behind the read of the names, and before that of the page.
+            let (page_go, page_busy) = block();
+            drop(names_go);
+            names_busy.await.unwrap().unwrap_err();
+            while fixture.registry.overviews.turn.available_permits() > 0 {
+                assert!(request.as_mut().now_or_never().is_none());
+                tokio::task::yield_now().await;
+            }
+            drop(request);
+            drop(page_go);
             // The permit is free again when the read has ended.
             drop(fixture.registry.overviews.turn.acquire().await.unwrap());
-            assert!(fixture.registry.overviews.fresh(None).is_some());
-            busy.await.unwrap().unwrap_err();
+            assert!(fixture.registry.overviews.fresh(&Names { names: Vec::new(), more: false }).is_some());
+            page_busy.await.unwrap().unwrap_err();
         });
     }
 }

@@ -475,3 +475,20 @@ async fn the_audit_journal_has_changes_logins_and_denials() {
         ]
     );
 }
+
+/// The start page linked to "all" as soon as a hidden repository followed, so that its name could be searched for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_start_page_is_the_same_with_and_without_hidden_repositories() {
+    let site = Site::with_policy("[[rule]]\nwho = ['user:ann']\nrepositories = ['**']\nactions = ['*']\n");
+    let page = async |login: &str, path: &str| site.send("GET", path, Some(login), "").await.into_body();
+    let before = page("bob:secret", "/").await;
+    let config = site.fixture.push_blob(b"five!").await;
+    site.fixture.push_manifest(&config, 5).await;
+    let repository = &site.fixture.repository;
+    site.fixture.registry.set_visibility(repository, Visibility::Private).await.unwrap();
+    let name = format!("<h2>{repository}</h2>");
+    assert!(page("ann:secret", "/").await.contains(&name));
+    for path in ["/", "/?last=A", "/?last=zzz"] {
+        assert_eq!(page("bob:secret", path).await, before, "{path}");
+    }
+}
