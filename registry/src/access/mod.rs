@@ -2,7 +2,7 @@
 //!
 //! Users come from the settings, from htpasswd files, and from the data directory, where `skyberth user` keeps them. Its
 //! files, also that of personal tokens, are looked at on every request that shows a login. Htpasswd files are looked at every
-//! second. If a changed file cannot be read, the users stay as they were, and the log says so.
+//! second. If a changed file cannot be read, its users stay as they were, and the log says so.
 
 mod file;
 mod identity;
@@ -95,7 +95,9 @@ pub struct Access {
 /// The users as of one moment.
 #[derive(Debug)]
 struct Known {
-    users: Arc<Users>,
+    users: Users,
+    /// The users of each file, as it was last read.
+    files: Vec<Entries>,
     personal: Arc<PersonalTokens>,
     verified: Verified,
     local: [Option<Stamp>; 2],
@@ -262,7 +264,7 @@ impl Access {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the users. If that fails, they stay as they were until a file changes again.
+    /// Reads everything. What cannot be read stays as it was.
     fn read_again(&self) -> Arc<Known> {
         let _one_at_a_time = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.newest();
@@ -271,40 +273,39 @@ impl Access {
         }
         // The stamps first: a change after them is noticed the next time.
         let (local, watched) = (self.sources.local_stamps(), self.sources.watched_stamps());
-        let users = match self.sources.read() {
-            Ok(users) => Arc::new(users),
-            Err(error) => {
-                tracing::error!(%error, "the users have changed and cannot be read; they stay as they were");
-                Arc::clone(&old.users)
-            }
-        };
-        let personal = match self.sources.local.read_tokens() {
-            Ok(tokens) => Arc::new(tokens),
-            Err(error) => {
-                tracing::error!(%error, "personal tokens have changed and cannot be read; they stay as they were");
-                Arc::clone(&old.personal)
-            }
-        };
-        let policy = match self.sources.read_policy() {
-            Ok(policy) => policy.map(Arc::new),
-            Err(error) => {
-                tracing::error!(%error, "the policy has changed and cannot be read; it stays as it was");
-                old.policy.clone()
-            }
-        };
-        tracing::info!(users = users.names().count(), "users and rights were read again");
-        let known = Arc::new(Known { users, personal, verified: Verified::new(), local, policy, watched });
+        let mut all = true;
+        let files = self.sources.read_files().zip(&old.files).map(|(read, old)| or_old(read, old, "users", &mut all));
+        let files: Vec<_> = files.collect();
+        let users = self.sources.join(&files);
+        let personal = self.sources.local.read_tokens().map(Arc::new);
+        let personal = or_old(personal, &old.personal, "personal tokens", &mut all);
+        let policy = self.sources.read_policy().map(|policy| policy.map(Arc::new));
+        let policy = or_old(policy, &old.policy, "rules of the policy", &mut all);
+        if all {
+            tracing::info!(users = users.names().count(), "users and rights were read again");
+        }
+        let known = Arc::new(Known { users, files, personal, verified: Verified::new(), local, policy, watched });
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&known);
         known
     }
 }
 
+/// What was read, or what there was before.
+fn or_old<T: Clone>(read: Result<T, SourceError>, old: &T, what: &str, all: &mut bool) -> T {
+    read.unwrap_or_else(|error| {
+        *all = false;
+        tracing::error!(%error, "{what} have changed and cannot be read; they stay as they were");
+        old.clone()
+    })
+}
+
 impl Known {
     fn read(sources: &Sources) -> Result<Self, SourceError> {
         let (local, watched) = (sources.local_stamps(), sources.watched_stamps());
-        let (users, policy) = (Arc::new(sources.read()?), sources.read_policy()?.map(Arc::new));
+        let files: Vec<_> = sources.read_files().collect::<Result<_, _>>()?;
+        let (users, policy) = (sources.join(&files), sources.read_policy()?.map(Arc::new));
         let personal = Arc::new(sources.local.read_tokens()?);
-        Ok(Known { users, personal, verified: Verified::new(), local, policy, watched })
+        Ok(Known { users, files, personal, verified: Verified::new(), local, policy, watched })
     }
 
     fn has_no_login(&self) -> bool {

@@ -24,15 +24,28 @@ pub struct Sources {
 impl Sources {
     /// Reads all users. Fails if one source cannot be read.
     pub fn read(&self) -> Result<Users, SourceError> {
+        Ok(self.join(&self.read_files().collect::<Result<Vec<_>, _>>()?))
+    }
+
+    /// Reads each file of users: those of `auth.htpasswd`, then the one in the data directory.
+    pub(super) fn read_files(&self) -> impl Iterator<Item = Result<Entries, SourceError>> {
+        let read = |path: &PathBuf| {
+            parse_lines(&read_file(path)?).map_err(|source| SourceError::Invalid { path: path.clone(), source })
+        };
+        self.htpasswd.iter().map(read).chain(std::iter::once_with(move || self.local.read()))
+    }
+
+    /// All users: those of the settings, and those of the files, in the order in which they are read.
+    pub(super) fn join(&self, files: &[Entries]) -> Users {
         let mut users = Users::default();
         users.add(Origin::Settings, self.settings.clone());
-        for path in &self.htpasswd {
-            let entries = parse_lines(&read_file(path)?);
-            let entries = entries.map_err(|source| SourceError::Invalid { path: path.clone(), source })?;
-            warn_of(&users.add(Origin::Htpasswd, entries), &path.display().to_string());
+        for (path, entries) in self.htpasswd.iter().zip(files) {
+            warn_of(&users.add(Origin::Htpasswd, entries.clone()), &path.display().to_string());
         }
-        warn_of(&users.add(Origin::Local, self.local.read()?), "the data directory");
-        Ok(users)
+        if let Some(local) = files.get(self.htpasswd.len()) {
+            warn_of(&users.add(Origin::Local, local.clone()), "the data directory");
+        }
+        users
     }
 
     /// What callers without a login may do if no setting says so: all on a node that is not public and has neither users

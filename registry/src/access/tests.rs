@@ -102,6 +102,36 @@ async fn htpasswd_files_are_read_again_once_they_rest() {
     assert_eq!(access.check_password("ann", "secret", Holder::SHARED).await, Ok(user("ann")));
 }
 
+/// A fault in an htpasswd file kept removed users and old passwords of the data directory valid.
+#[tokio::test]
+async fn a_faulty_source_keeps_no_change_of_another_out() {
+    let log = crate::testing::TestLog::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("htpasswd");
+    fs::write(&path, format!("carl:{SECRET}\n")).unwrap();
+    let access = Access::open(sources(folder.path(), "", &["htpasswd"]), Repositories::public(), None, true, None).unwrap();
+    let log_in = async |name: &str, password: &str| access.check_password(name, password, Holder::SHARED).await;
+    let bob: UserName = "bob".parse().unwrap();
+    let count = |message: &str| {
+        log.take().iter().filter(|line| line["message"].as_str().is_some_and(|text| text.contains(message))).count()
+    };
+    access.local_users().set(bob.clone(), PasswordHash::of("old")).unwrap();
+    assert_eq!(log_in("bob", "old").await, Ok(user("bob")));
+    assert_eq!(count("were read again"), 1);
+    fs::write(&path, "this is no user\n").unwrap();
+    let seen = access.look(&access.sources.watched_stamps());
+    access.look(&seen);
+    access.local_users().set(bob.clone(), PasswordHash::of("new")).unwrap();
+    assert_eq!(log_in("bob", "old").await, Err(LoginError::Refused));
+    assert_eq!(log_in("bob", "new").await, Ok(user("bob")));
+    access.local_users().remove(&bob).unwrap();
+    assert_eq!(log_in("bob", "new").await, Err(LoginError::Refused));
+    assert_eq!(log_in("carl", "secret").await, Ok(user("carl")), "the faulty file");
+    let lines = log.take();
+    let told = |level: &str| lines.iter().filter(|line| line["level"] == level).count();
+    assert_eq!((told("ERROR"), told("INFO")), (3, 0), "at each read: {lines:?}");
+}
+
 /// It must never fall back to be open.
 #[test]
 fn a_source_that_cannot_be_read_stops_the_start() {
@@ -166,15 +196,15 @@ async fn guesses_are_slowed_down_and_the_owner_gets_in() {
 async fn a_throttled_address_cannot_ask_for_the_logins_of_others() {
     let site = Site::new(&format!("bob:{SECRET}"));
     let (attacker, owner) = (Holder::at([192, 0, 2, 1].into()), Holder::at([192, 0, 2, 2].into()));
-    assert_eq!(site.access.log_in("bob", "secret", owner).await, Ok(user("bob")));
+    assert_eq!(site.access.check_password("bob", "secret", owner).await, Ok(user("bob")));
     while site.access.throttle.wait(attacker, Instant::now()).is_none() {
         site.access.throttle.failed(attacker, Instant::now());
     }
     for guess in ["guess", "secret"] {
-        let answer = site.access.log_in("bob", guess, attacker).await;
+        let answer = site.access.check_password("bob", guess, attacker).await;
         assert!(matches!(answer, Err(LoginError::Throttled(_))), "{guess}: {answer:?}");
     }
-    assert_eq!(site.access.log_in("bob", "secret", owner).await, Ok(user("bob")));
+    assert_eq!(site.access.check_password("bob", "secret", owner).await, Ok(user("bob")));
 }
 
 #[tokio::test]
