@@ -107,7 +107,8 @@ struct Known {
 
 impl Access {
     /// Reads all users. `everybody` says what callers without a login may do; `None`: all on a node that is not public and
-    /// has neither users nor a policy, else nothing. Without `tokens`, or where nothing needs a login, none are issued. Blocks.
+    /// has no source of users and no policy, else nothing. Without `tokens`, or where nothing needs a login, none are issued.
+    /// Blocks.
     pub fn open(
         sources: Sources,
         repositories: Repositories,

@@ -48,10 +48,11 @@ impl Sources {
         users
     }
 
-    /// What callers without a login may do if no setting says so: all on a node that is not public and has neither users
-    /// nor a policy, else nothing.
+    /// What callers without a login may do if no setting says so: all on a node that is not public and has neither users,
+    /// nor a file for them, nor a policy, else nothing. The file may be empty by mistake.
     pub fn default_of_everybody(&self, is_public: bool, users: &Users) -> Everybody {
-        if is_public || !users.is_empty() || self.policy.is_some() { Everybody::None } else { Everybody::All }
+        let is_meant_to_be_open = users.is_empty() && self.htpasswd.is_empty() && self.policy.is_none();
+        if is_public || !is_meant_to_be_open { Everybody::None } else { Everybody::All }
     }
 
     /// Reads the policy, if there is one.

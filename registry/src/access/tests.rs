@@ -109,7 +109,8 @@ async fn a_faulty_source_keeps_no_change_of_another_out() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("htpasswd");
     fs::write(&path, format!("carl:{SECRET}\n")).unwrap();
-    let access = Access::open(sources(folder.path(), "", &["htpasswd"]), Repositories::public(), None, true, None).unwrap();
+    let access =
+        Access::open(sources(folder.path(), "", &["htpasswd"]), Repositories::public(), None, true, None).unwrap();
     let log_in = async |name: &str, password: &str| access.check_password(name, password, Holder::SHARED).await;
     let bob: UserName = "bob".parse().unwrap();
     let count = |message: &str| {
@@ -166,6 +167,18 @@ fn a_node_without_users_is_open_only_where_it_is_not_public() {
         let access = open(settings, set, is_public);
         assert_eq!((access.everybody(), access.needs_first_user()), (everybody, needs_user), "{set:?} {is_public}");
         assert_eq!(access.ignores_logins(), everybody == Everybody::All);
+    }
+}
+
+/// A loopback node was open after its next start, once its file had lost all users.
+#[test]
+fn an_empty_file_of_users_opens_no_node() {
+    let folder = tempfile::tempdir().unwrap();
+    for text in ["", "# none yet\n"] {
+        fs::write(folder.path().join("htpasswd"), text).unwrap();
+        let access =
+            Access::open(sources(folder.path(), "", &["htpasswd"]), Repositories::public(), None, false, None).unwrap();
+        assert_eq!((access.everybody(), access.needs_first_user()), (Everybody::None, true), "{text:?}");
     }
 }
 
