@@ -22,6 +22,7 @@ pub mod http;
 pub mod ids;
 pub mod oci;
 pub mod placement;
+mod regular_file;
 pub mod resources;
 pub mod server;
 pub mod service;

@@ -1,11 +1,12 @@
 //! Files of users: how they are read, and how a change is noticed.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::users::InvalidEntry;
+use crate::regular_file;
 
 /// Most bytes of a file of users.
 const MAX_FILE: u64 = 4 << 20;
@@ -43,7 +44,7 @@ pub enum SourceError {
 pub(super) fn read_file(path: &Path) -> Result<String, SourceError> {
     let at = |source| SourceError::Io { path: path.to_owned(), source };
     let mut text = String::new();
-    File::open(path).map_err(at)?.take(MAX_FILE + 1).read_to_string(&mut text).map_err(at)?;
+    regular_file::open(path).map_err(at)?.take(MAX_FILE + 1).read_to_string(&mut text).map_err(at)?;
     match text.len() as u64 > MAX_FILE {
         true => Err(at(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {MAX_FILE} bytes")))),
         false => Ok(text),

@@ -1,6 +1,5 @@
 //! A certificate in files, which other programs replace while the server runs.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Certificate, Current, InvalidCertificate};
 use crate::telemetry::metrics::Metrics;
-use crate::units;
+use crate::{regular_file, units};
 
 /// Time from one look at the files to the next.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -75,7 +74,7 @@ impl Files {
     fn read(&self) -> Result<Content, FilesError> {
         let read = |path: &Path| {
             let mut bytes = Vec::new();
-            let all = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
+            let all = regular_file::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
             let fits = all.and_then(|length| match length as u64 {
                 0..=LONGEST => Ok(()),
                 _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file has more than 1 MiB")),
