@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 /// Most bytes of a user's name.
 const LONGEST: usize = 128;
+/// Stands for callers without a login.
+const NOBODY: &str = "anonymous";
 
-/// The name of a user, without white space, colons and control characters.
+/// The name of a user, without white space, colons and control characters. `anonymous` stands for callers without one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserName(Arc<str>);
 
 /// The text is no name of a user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a user's name has 1 to {LONGEST} bytes, without white space, colons and control characters")]
+#[error(
+    "a user's name has 1 to {LONGEST} bytes, without white space, colons and control characters, and is not {NOBODY}"
+)]
 pub struct InvalidUserName;
 
 impl UserName {
@@ -28,7 +32,7 @@ impl FromStr for UserName {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_odd = |character: char| character == ':' || character.is_whitespace() || character.is_control();
-        match (1..=LONGEST).contains(&text.len()) && !text.contains(is_odd) {
+        match (1..=LONGEST).contains(&text.len()) && !text.contains(is_odd) && text != NOBODY {
             true => Ok(UserName(text.into())),
             false => Err(InvalidUserName),
         }
@@ -61,7 +65,7 @@ impl FromStr for Identity {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
-            None if text == "anonymous" => Ok(Identity::Anonymous),
+            None if text == NOBODY => Ok(Identity::Anonymous),
             Some(("local", name)) => name.parse().map(Identity::Local).map_err(|_| InvalidIdentity),
             _ => Err(InvalidIdentity),
         }
@@ -71,7 +75,7 @@ impl FromStr for Identity {
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Identity::Anonymous => f.write_str("anonymous"),
+            Identity::Anonymous => f.write_str(NOBODY),
             Identity::Local(name) => write!(f, "local:{name}"),
         }
     }
@@ -88,7 +92,7 @@ mod tests {
         for name in ["bob", "a", "Ünal", "a.b-c_d@e", "robot+x"] {
             assert_eq!(name.parse::<UserName>().unwrap().as_str(), name);
         }
-        for name in ["", "a:b", "a b", "a\tb", "a\n", "\u{7f}", "a\u{a0}b", &"x".repeat(129)] {
+        for name in ["", "anonymous", "a:b", "a b", "a\tb", "a\n", "\u{7f}", "a\u{a0}b", &"x".repeat(129)] {
             assert!(name.parse::<UserName>().is_err(), "{name:?}");
         }
     }

@@ -5,7 +5,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::render::Form;
 use super::{Json, Settings, access, print};
-use crate::access::{Everybody, Identity, Policy, Right, Sources};
+use crate::access::{Everybody, Identity, Policy, Right, Sources, is_robot};
 use crate::admin::Target;
 use crate::oci::{Reference, RepositoryName, Tag};
 
@@ -37,6 +37,7 @@ pub(super) enum Action {
 }
 
 /// A question, and what is needed to answer it.
+#[derive(Clone, Copy)]
 struct Question<'a> {
     identity: &'a Identity,
     action: Action,
@@ -72,10 +73,17 @@ pub(super) fn run(action: PolicyAction) -> anyhow::Result<bool> {
 
 impl Question<'_> {
     fn answer(&self, sources: &Sources) -> anyhow::Result<(bool, String)> {
-        if let Identity::Local(name) = self.identity
-            && sources.read()?.origin(name).is_none()
-        {
-            return Ok((false, format!("there is no user {name}")));
+        if let Identity::Local(name) = self.identity {
+            let (users, tokens) = (sources.read()?, sources.local.read_tokens()?);
+            let nobody_has_one = users.is_empty() && tokens.all().next().is_none();
+            if self.everybody == Everybody::All && sources.policy.is_none() && nobody_has_one {
+                // The node ignores all logins then.
+                return Question { identity: &Identity::Anonymous, ..*self }.answer(sources);
+            }
+            let is_robot = is_robot(name) && tokens.all().any(|token| token.owner == *name);
+            if users.origin(name).is_none() && !is_robot {
+                return Ok((false, format!("there is no user {name}")));
+            }
         }
         let policy = sources.read_policy().context("auth.policy")?;
         if let (Some(tag), Action::Retag | Action::Delete) = (self.tag, self.action)
@@ -173,5 +181,23 @@ mod tests {
             let found = Question { identity: &identity, action, repository, tag, everybody }.answer(&sources).unwrap();
             assert!(found.0 == allowed && found.1.contains(why), "{user} {action:?} {target}: {found:?}");
         }
+    }
+
+    /// The command said that there is no such user, while the node let everybody in.
+    #[test]
+    fn an_open_node_lets_any_name_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let local = LocalUsers::in_directory(folder.path().to_owned());
+        let mut sources = Sources { settings: Vec::new(), htpasswd: Vec::new(), local, policy: None };
+        let (identity, repository) = (Identity::Local("bob".parse().unwrap()), "a".parse().unwrap());
+        let allowed = |everybody, sources: &Sources| {
+            let question =
+                Question { identity: &identity, action: Action::Delete, repository: &repository, tag: None, everybody };
+            question.answer(sources).unwrap().0
+        };
+        assert!(allowed(Everybody::All, &sources));
+        assert!(!allowed(Everybody::None, &sources));
+        sources.settings = parse_words(USERS).unwrap();
+        assert!(!allowed(Everybody::All, &sources), "a login counts where there is a user");
     }
 }
