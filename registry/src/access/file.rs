@@ -15,20 +15,20 @@ const MAX_FILE: u64 = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The system's error.
-    #[error("cannot use the users in {}: {source}", path.display())]
+    #[error("cannot use the users in {}: {error}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// The reason.
-        source: io::Error,
+        error: io::Error,
     },
     /// The file has a line that is not a user.
-    #[error("{}, {source}", path.display())]
+    #[error("{}, {fault}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
         /// The line, and what is wrong with it.
-        source: InvalidEntry,
+        fault: InvalidEntry,
     },
     /// The file is no policy.
     #[error("cannot use the policy in {}: {why}", path.display())]
@@ -42,7 +42,7 @@ pub enum SourceError {
 
 /// Reads a file of users as a whole.
 pub(super) fn read_file(path: &Path) -> Result<String, SourceError> {
-    let at = |source| SourceError::Io { path: path.to_owned(), source };
+    let at = |error| SourceError::Io { path: path.to_owned(), error };
     let mut text = String::new();
     regular_file::open(path).map_err(at)?.take(MAX_FILE + 1).read_to_string(&mut text).map_err(at)?;
     match text.len() as u64 > MAX_FILE {

@@ -81,7 +81,7 @@ impl KeyRing {
         let path = directory.join("token-keys");
         let old = match read_file(&path) {
             Ok(text) => Some(KeyRing::decode(&text).ok_or_else(|| damaged(&path))?),
-            Err(SourceError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            Err(SourceError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
         let ring = old.clone().unwrap_or_else(|| KeyRing { keys: Vec::new(), secret: crate::ids::random() });
@@ -136,7 +136,7 @@ impl KeyRing {
     }
 
     fn write(&self, directory: &Path, path: &Path) -> Result<(), SourceError> {
-        let at = |source| SourceError::Io { path: path.to_owned(), source };
+        let at = |error| SourceError::Io { path: path.to_owned(), error };
         let entry = |key: &Key| KeyEntry { seed: BASE64.encode(&key.seed), made: key.made };
         let file = KeyFile { secret: BASE64.encode(&self.secret), keys: self.keys.iter().map(entry).collect() };
         let text = serde_json::to_vec(&file).map_err(|error| at(error.into()))?;
@@ -151,11 +151,11 @@ pub fn decode_key(text: &str) -> Option<[u8; 32]> {
 }
 
 fn damaged(path: &Path) -> SourceError {
-    let source = io::Error::new(
+    let error = io::Error::new(
         io::ErrorKind::InvalidData,
         "the keys of tokens are damaged; without the file, new ones are made",
     );
-    SourceError::Io { path: PathBuf::from(path), source }
+    SourceError::Io { path: PathBuf::from(path), error }
 }
 
 #[cfg(test)]

@@ -41,8 +41,8 @@ impl LocalUsers {
     pub fn read(&self) -> Result<Entries, SourceError> {
         let path = self.path();
         match read_file(&path) {
-            Ok(text) => parse_lines(&text).map_err(|source| SourceError::Invalid { path, source }),
-            Err(SourceError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Ok(text) => parse_lines(&text).map_err(|fault| SourceError::Invalid { path, fault }),
+            Err(SourceError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
@@ -79,7 +79,7 @@ impl LocalUsers {
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> SourceError + '_ {
-    |source| SourceError::Io { path: path.to_owned(), source }
+    |error| SourceError::Io { path: path.to_owned(), error }
 }
 
 #[cfg(test)]

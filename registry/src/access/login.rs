@@ -29,11 +29,16 @@ pub enum LoginError {
     #[error("the user name or the password is wrong")]
     Refused,
     /// Too many logins from this address failed.
-    #[error("too many failed logins from this address; retry in {} s", .0.as_secs().max(1))]
+    #[error("too many failed logins from this address; retry in {} s", whole_seconds(.0))]
     Throttled(Duration),
     /// Too many passwords are to be checked.
     #[error(transparent)]
     Busy(#[from] UsedUp),
+}
+
+/// The seconds that a client is told to wait.
+pub fn whole_seconds(wait: &Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 impl Access {

@@ -39,7 +39,7 @@ pub use file::SourceError;
 pub use identity::{Identity, InvalidUserName, UserName};
 pub use keys::decode_key;
 pub use local_users::LocalUsers;
-pub use login::LoginError;
+pub use login::{LoginError, whole_seconds};
 pub use need::{Need, Right};
 pub use password::{InvalidHash, PasswordHash, generate_password};
 pub use personal::{NewToken, PersonalToken, PersonalTokens, is_robot};

@@ -269,13 +269,13 @@ fn write_json(what: &impl Serialize, path: &Path) -> Result<(), SourceError> {
 fn read_if_there(path: &Path) -> Result<Option<String>, SourceError> {
     match read_file(path) {
         Ok(text) => Ok(Some(text)),
-        Err(SourceError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(SourceError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> SourceError + '_ {
-    |source| SourceError::Io { path: path.to_owned(), source }
+    |error| SourceError::Io { path: path.to_owned(), error }
 }
 
 fn damaged(path: &Path) -> SourceError {

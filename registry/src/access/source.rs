@@ -30,7 +30,7 @@ impl Sources {
     /// Reads each file of users: those of `auth.htpasswd`, then the one in the data directory.
     pub(super) fn read_files(&self) -> impl Iterator<Item = Result<Entries, SourceError>> {
         let read = |path: &PathBuf| {
-            parse_lines(&read_file(path)?).map_err(|source| SourceError::Invalid { path: path.clone(), source })
+            parse_lines(&read_file(path)?).map_err(|fault| SourceError::Invalid { path: path.clone(), fault })
         };
         self.htpasswd.iter().map(read).chain(std::iter::once_with(move || self.local.read()))
     }

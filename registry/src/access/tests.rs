@@ -294,3 +294,15 @@ fn a_policy_is_read_again_and_a_bad_one_is_not() {
     assert_eq!((verdict("bob"), verdict("ann")), (Verdict::Hidden, Verdict::Allowed));
     assert!(Access::open(sources, Repositories::public(), None, true, None).is_err(), "it stops a start");
 }
+
+/// The fault of a line was printed twice.
+#[test]
+fn a_fault_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("htpasswd"), "\nthis is no user").unwrap();
+    for (file, fault) in [("htpasswd", "line 2"), ("absent", "No such file")] {
+        let error = sources(folder.path(), "", &[file]).read().unwrap_err();
+        let text = format!("{:#}", anyhow::Error::from(error));
+        assert_eq!(text.matches(fault).count(), 1, "{text}");
+    }
+}

@@ -49,9 +49,10 @@ pub fn parse_words(text: &str) -> Result<Entries, InvalidEntry> {
     parse("entry", text.split_whitespace().enumerate())
 }
 
-/// Reads a file with one user a line, as `htpasswd` writes it. Empty lines and those that begin with `#` are skipped.
+/// Reads a file with one user a line, as `htpasswd` writes it. Empty lines and those that begin with `#` are skipped, and
+/// so is the mark of UTF-8 that some editors write first.
 pub(super) fn parse_lines(text: &str) -> Result<Entries, InvalidEntry> {
-    let lines = text.lines().map(str::trim).enumerate();
+    let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().map(str::trim).enumerate();
     parse("line", lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')))
 }
 
@@ -148,6 +149,12 @@ mod tests {
     fn a_file_has_one_user_a_line() {
         let text = format!("# users\n\nbob:{BCRYPT}\r\n  ann:{ARGON2}\n#eve:x\n");
         assert_eq!(names(&parse_lines(&text).unwrap()), ["ann", "bob"]);
+    }
+
+    /// It became part of the first name.
+    #[test]
+    fn the_mark_of_an_editor_is_no_part_of_a_name() {
+        assert_eq!(names(&parse_lines(&format!("\u{feff}bob:{BCRYPT}")).unwrap()), ["bob"]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serving::{ForeignRequest, UsedUp};
 
 use super::headers::{upload_location, upload_range, value};
 use super::route::{Route, RouteError};
-use crate::access::{Identity, LoginError};
+use crate::access::{Identity, LoginError, whole_seconds};
 use crate::oci::RepositoryName;
 use crate::service::{Error, Progress};
 
@@ -104,7 +104,7 @@ impl HttpError {
     pub(crate) fn login(error: LoginError, challenge: HeaderValue) -> Self {
         let after = match error {
             LoginError::Refused => return HttpError::unauthorized(error.to_string(), challenge).into_denial(),
-            LoginError::Throttled(wait) => HeaderValue::from(wait.as_secs() + 1),
+            LoginError::Throttled(wait) => HeaderValue::from(whole_seconds(&wait)),
             LoginError::Busy(_) => RETRY_SECONDS,
         };
         HttpError::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", error.to_string()).with(RETRY_AFTER, after)
