@@ -18,8 +18,8 @@ const LONGEST_TOKEN: Duration = Duration::from_hours(24);
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
     /// What callers without a [login](how-to/logins.md) may do. `pull` includes lists, `push` also pulls and moves of tags, and
-    /// `all` also deletes. `auto`: `all` on a node without users, `auth.htpasswd` and `auth.policy` that only its own machine can
-    /// reach, else `none`.
+    /// `all` also deletes. `auto`: `all` on a node that only its own machine can reach and that has no users, no files of users
+    /// and no policy, else `none`.
     pub anonymous: Anonymous,
     /// Users with the hashes of their passwords, NAME:HASH, and white space between them. A hash is of bcrypt or argon2.
     pub users: Secret,
