@@ -183,7 +183,7 @@ impl Remote {
     }
 
     /// Sets whether the first portal is the attached one, the failure domains of all, and the file with their names.
-    /// Names of hosts are not looked up before [`ask_all`](super::ask_all).
+    /// Names of hosts are not looked up before the endpoints are asked who they are.
     #[must_use]
     pub fn located(self, has_attached: bool, domains: Vec<Domain>, names: PathBuf) -> Self {
         let here = Mutex::new(domains.iter().map(Domain::is_plainly_here).collect());

@@ -93,6 +93,10 @@ fn operated(round: &Round) -> anyhow::Result<()> {
     // The directory shows that a portal was attached, so the commands run without any setting.
     let safe = "have copies only on this machine";
     let (running, stopped) = ((0, safe), (4, safe));
+    let read_back = wait_until(ROW / 2, || {
+        skyberth(round, &server.options, &["status"], true).is_ok_and(|status| status.said().contains(safe))
+    });
+    ensure!(read_back, "status never says {safe:?}");
     let all = |options: &ServerOptions, note: &str, here: &str, (code, safe): (i32, &str)| -> anyhow::Result<()> {
         for with_settings in [true, false] {
             let run = |words: &[&str]| skyberth(round, options, words, with_settings);

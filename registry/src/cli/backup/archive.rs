@@ -11,6 +11,9 @@ pub(super) const FORMAT: u32 = 1;
 pub(super) const HEAD: &str = "skyberth-backup.json";
 /// The users in the data directory, under the name of their file there.
 pub(super) const USERS: &str = "access/users";
+/// The names of the endpoints with copies, under the name of their file there. Without them the restored node, until it has asked
+/// its portals, would call missing what they have.
+pub(super) const ENDPOINTS: &str = "endpoints.json";
 /// The last entry.
 pub(super) const END: &str = "skyberth-backup-end.json";
 

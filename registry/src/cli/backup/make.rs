@@ -13,7 +13,7 @@ use content_store::{ContentStore, StoreError};
 use tempfile::NamedTempFile;
 
 use super::Place;
-use super::archive::{ArchiveWriter, Content, Counts, FORMAT, Head, USERS};
+use super::archive::{ArchiveWriter, Content, Counts, ENDPOINTS, FORMAT, Head, USERS};
 use super::patient::Patient;
 use crate::access::LocalUsers;
 use crate::admin::Command;
@@ -131,8 +131,8 @@ struct State {
     catalog: Catalog,
     report: OpenReport,
     store: ContentStore,
-    /// The file of users, if there is one.
-    users: PathBuf,
+    /// Files of the data directory that go into the archive if they are there, by their names in it.
+    files: [(&'static str, PathBuf); 2],
     /// The directory of the copied journal and its index.
     scratch: tempfile::TempDir,
 }
@@ -157,7 +157,8 @@ impl State {
             }
         };
         let users = LocalUsers::in_directory(data_dir::access(path)).path();
-        Ok(State { catalog, report, store: ContentStore::open_to_read(path), users, scratch })
+        let files = [(USERS, users), (ENDPOINTS, data_dir::endpoints(path))];
+        Ok(State { catalog, report, store: ContentStore::open_to_read(path), files, scratch })
     }
 
     /// Copies the journal and opens the copy. Opening completes what a crash at that moment would have interrupted.
@@ -205,10 +206,12 @@ impl State {
             archive.add(&format!("journal/{name}"), length, &mut file)?;
         }
         // A change replaces the file, so an open one stays as it is.
-        match File::open(&self.users) {
-            Ok(mut file) => archive.add(USERS, file.metadata()?.len(), &mut file)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| self.users.display().to_string()),
+        for (name, path) in &self.files {
+            match File::open(path) {
+                Ok(mut file) => archive.add(name, file.metadata()?.len(), &mut file)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).with_context(|| path.display().to_string()),
+            }
         }
         let (mut counts, mut after) = (Counts::default(), None);
         loop {

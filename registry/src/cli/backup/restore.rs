@@ -16,7 +16,7 @@ use anyhow::{Context, ensure};
 use content_store::ContentStore;
 use content_store::hasher::Hasher;
 
-use super::archive::{self, Counts, End, Head, USERS};
+use super::archive::{self, Counts, ENDPOINTS, End, Head, USERS};
 use crate::catalog::local::journal::{self, FindingKind, JournalId};
 use crate::cli::print;
 use crate::data_dir::{Kind, NewDataDir};
@@ -34,6 +34,7 @@ pub(in crate::cli) fn restore(data: &Path, input: impl Read) -> anyhow::Result<b
         for name in MADE {
             let _ = fs::remove_dir_all(data.join(name));
         }
+        let _ = fs::remove_file(data.join(ENDPOINTS));
     });
     let (head, End { counts, .. }) = restored.context("nothing was restored")?;
     target.publish(Kind::Registry, head.journal.clone())?;
@@ -69,6 +70,9 @@ fn fill(data: &Path, input: impl Read) -> anyhow::Result<(Head, End)> {
         if name == USERS {
             fs::create_dir_all(data.join("access"))?;
             return write_file(&data.join(USERS), bytes);
+        }
+        if name == ENDPOINTS {
+            return write_file(&data.join(ENDPOINTS), bytes);
         }
         let digest = digest(name).with_context(|| format!("the backup is damaged: unexpected entry {name:?}"))?;
         found.files += 1;
