@@ -152,7 +152,7 @@ fn p99(times: &mut [Duration]) -> Duration {
 fn beside(bench: &Bench, attack: Attack) -> anyhow::Result<()> {
     let time = Duration::from_secs(bench.scale.pick(3, 4, 60));
     // Among few operations, the slowest is that of a busy machine.
-    let least = Duration::from_millis(bench.scale.pick(300, 200, 50));
+    let least = Duration::from_millis(bench.scale.pick(500, 500, 50));
     let server = bench.server()?.start()?;
     let honest = Honest::new(server.target())?;
     let large = Site::new(server.target(), "attacked").repo_named("attacked").push_blob(&noise("large", 16 << 20))?;
