@@ -151,7 +151,7 @@ impl Rules<'_> {
         }
         Ok(match self.repositories.visibility(repository)? {
             Some(visibility) => visibility == Visibility::Public,
-            // Whoever may create it may ask what is there. To all others it looks like a private one.
+            // A caller that may create it may also ask what is there. To all others it looks like a private one.
             None => {
                 self.visibility_of_new(repository) == Visibility::Public
                     && self.allows_by_name(identity, Right::Push, repository)
