@@ -1,7 +1,7 @@
 //! The key by which a portal proves who it is, in its data directory.
 //!
-//! The key is made when the directory is opened first. A crash leaves none, or all of it. Whoever deletes the directory
-//! deletes the identity, too: what was stored under it is then not taken for stored here.
+//! The key is made when the directory is opened for the first time. A crash leaves none, or all of it. Deleting the
+//! directory deletes the identity, too: copies recorded under it no longer count.
 
 use std::path::Path;
 

@@ -42,7 +42,7 @@ fn run(file: &Path, target: fn(&[u8]), bytes: &[u8]) {
     assert!(done.is_ok(), "from {}: {}", file.display(), bytes.escape_ascii());
 }
 
-/// The same ones in every run, since they follow from the bytes.
+/// The variants are the same in every run, since they follow from the bytes.
 fn variants(bytes: &[u8]) -> Vec<Vec<u8>> {
     if bytes.is_empty() {
         return Vec::new();

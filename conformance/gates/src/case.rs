@@ -13,6 +13,27 @@ use tempfile::TempDir;
 
 use crate::place::Mounts;
 
+/// Options for what a gate runs besides the registry.
+#[derive(Clone, Debug, clap::Args)]
+pub struct OtherPrograms {
+    /// The `conformance` binary; by default the one beside this program.
+    #[arg(long)]
+    judge: Option<PathBuf>,
+    /// Directory of the Go clients and the official suite. Those of Debian come from the system.
+    #[arg(long, default_value = "target/tools/bin")]
+    pub tools: PathBuf,
+}
+
+impl OtherPrograms {
+    /// The `conformance` binary.
+    pub fn judge(&self) -> anyhow::Result<PathBuf> {
+        match &self.judge {
+            Some(judge) => Ok(judge.clone()),
+            None => Ok(std::env::current_exe()?.with_file_name("conformance")),
+        }
+    }
+}
+
 /// The tools of a case.
 #[derive(Debug)]
 pub struct Bench<'a> {

@@ -1,4 +1,4 @@
-//! The visibility of repositories, which decides who may pull from them. The catalog has it.
+//! The visibility of a repository decides who may pull from it. The catalog keeps it.
 
 use std::fmt;
 

@@ -10,7 +10,7 @@ mod secrets;
 mod sources;
 mod tokens;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -23,7 +23,7 @@ use harness::report::Report;
 use harness::scale::Scale;
 use harness::server::ServerOptions;
 
-use super::case::{Case, Scene};
+use super::case::{Case, OtherPrograms, Scene};
 
 /// Cases run at once. They mostly wait for programs.
 const WORKERS: usize = 3;
@@ -33,12 +33,8 @@ const WORKERS: usize = 3;
 pub struct Args {
     #[command(flatten)]
     gate: GateArgs,
-    /// The `conformance` binary; by default the one beside this program.
-    #[arg(long)]
-    judge: Option<PathBuf>,
-    /// Directory of the Go clients. Those of Debian come from the system.
-    #[arg(long, default_value = "target/tools/bin")]
-    tools: PathBuf,
+    #[command(flatten)]
+    others: OtherPrograms,
 }
 
 /// The longest come first.
@@ -54,12 +50,9 @@ const CASES: &[Case] = &[
 ];
 
 pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyhow::Result<()> {
-    let judge = match &args.judge {
-        Some(judge) => judge.clone(),
-        None => std::env::current_exe()?.with_file_name("conformance"),
-    };
     let scene = Scene::new(&args.gate.binary, scale, seed)?;
-    let outside = judged::Outside { judge, tools: std::path::absolute(&args.tools)?, scale };
+    let tools = std::path::absolute(&args.others.tools)?;
+    let outside = judged::Outside { judge: args.others.judge()?, tools, scale };
     let mut report = Report::new("access");
     let matrix = matrix::jobs(&scene, &outside.tools, scale);
     let jobs = outside.jobs(&scene).into_iter().chain(matrix).chain(CASES.iter().map(|case| scene.job(case)));

@@ -12,7 +12,7 @@ pub const MIB: u64 = 1 << 20;
 /// Most anonymous and socket memory of a server with default settings.
 pub const LIMIT: u64 = 256 * MIB;
 
-/// The same with an attached portal.
+/// Most of it for a server with an attached portal.
 pub const LIMIT_WITH_PORTAL: u64 = 384 * MIB;
 
 /// Anonymous memory of the process, and bytes in the queues of the sockets of these ports.

@@ -1,5 +1,5 @@
-//! Who a portal is: copies count at the portal that has them, whatever answers at its address, and copies on the
-//! registry's own machine never make it safe to close.
+//! Identities of portals. A copy counts at the portal that has it, and not at another one that answers at its address.
+//! Copies on the registry's own machine never make it safe to close.
 
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ pub fn lost_with_portal(bench: &Bench) -> anyhow::Result<()> {
     library.check().context("pushed again")
 }
 
-/// The same portal at another address keeps its copies.
+/// A portal that moves to another address keeps its copies.
 pub fn moved_portal(bench: &Bench) -> anyhow::Result<()> {
     let portal = ServerOptions::new(bench.binary, &bench.folder.join("portal"))?.portal();
     let registry = ServerOptions::new(bench.binary, &bench.folder.join("registry"))?.env(BACKEND.0, BACKEND.1);

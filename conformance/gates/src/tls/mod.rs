@@ -7,7 +7,7 @@ mod judges;
 mod listeners;
 mod reload;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use harness::authority::{Authority, Pair};
@@ -16,7 +16,7 @@ use harness::report::Report;
 use harness::scale::Scale;
 use harness::server::{Server, ServerOptions};
 
-use super::case::{Bench, Case, Scene};
+use super::case::{Bench, Case, OtherPrograms, Scene};
 
 /// Cases run at once. They mostly wait.
 const WORKERS: usize = 3;
@@ -26,12 +26,8 @@ const WORKERS: usize = 3;
 pub struct Args {
     #[command(flatten)]
     gate: GateArgs,
-    /// The `conformance` binary; by default the one beside this program.
-    #[arg(long)]
-    judge: Option<PathBuf>,
-    /// Directory of the Go clients and the official suite. Those of Debian come from the system.
-    #[arg(long, default_value = "target/tools/bin")]
-    tools: PathBuf,
+    #[command(flatten)]
+    others: OtherPrograms,
 }
 
 /// The longest case comes first.
@@ -54,11 +50,8 @@ pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyho
     let scene = Scene::new(&args.gate.binary, scale, seed)?;
     let mut report = Report::new("tls");
     scene.collect(&mut report, &args.gate, WORKERS, CASES)?;
-    let judge = match &args.judge {
-        Some(judge) => judge.clone(),
-        None => std::env::current_exe()?.with_file_name("conformance"),
-    };
-    scene.rows(&mut report, |bench, report| clients::rows(bench, &args.gate, &judge, &args.tools, report));
+    let (judge, tools) = (args.others.judge()?, &args.others.tools);
+    scene.rows(&mut report, |bench, report| clients::rows(bench, &args.gate, &judge, tools, report));
     if scale == Scale::Full {
         scene.rows(&mut report, |bench, report| judges::testssl(bench, &args.gate, report));
     }
