@@ -123,7 +123,8 @@ impl Issuer {
             iss: service.clone(),
             sub: caller.identity.to_string(),
             aud: service.clone(),
-            exp: now + self.lifetime(),
+            // `now` is rounded down, and a client may use the token for the whole of `expires_in`.
+            exp: now + self.lifetime() + 1,
             nbf: now.saturating_sub(LEEWAY),
             iat: now,
             jti: BASE64URL_NOPAD.encode(&crate::ids::random::<12>()),

@@ -31,7 +31,8 @@ pub struct Auth {
     /// How clients are told to log in. `bearer`: with [tokens](how-to/logins.md#tokens), for which they show their password once.
     /// `basic`: with the password in every request, for clients that know no tokens. Passwords are taken in both cases.
     pub challenge: Challenge,
-    /// How long a token is valid, at most a day. Clients fetch another one by themselves.
+    /// How long a token is valid, at most a day. Clients fetch another one by themselves. Podman, Skopeo and regctl use each
+    /// token for at least a minute, so shorter ones end their pushes.
     pub token_lifetime: TimeSpan,
     /// The key that signs tokens, 32 random bytes in base64, for nodes that take each other's. Empty: the node makes its own keys,
     /// and a new one each month.

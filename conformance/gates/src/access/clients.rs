@@ -8,7 +8,7 @@ use harness::layout::Image;
 use harness::program::{Ended, Program, find};
 
 /// Longest time of one command.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// The kind of client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,11 @@ impl<'a> Client<'a> {
             client.program()?.args(["registry", "set", "--tls", "disabled", registry]).run()?;
         }
         Ok(client)
+    }
+
+    /// The same client, with a folder of its own, for a registry at another address.
+    pub fn at(&self, folder: &Path, registry: &str) -> anyhow::Result<Self> {
+        Client::new(self.kind, self.tools, folder, registry)
     }
 
     /// The folder of the programs.

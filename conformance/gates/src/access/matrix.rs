@@ -1,12 +1,14 @@
 //! Real clients in each situation of a registry with logins: what works, and what a person reads where it does not.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use harness::gate::note;
 use harness::jobs::Job;
 use harness::layout;
 use harness::program::Ended;
+use harness::proxy::{Fault, Proxy};
 use harness::scale::Scale;
 use harness::server::Server;
 
@@ -15,6 +17,8 @@ use super::sources::htpasswd;
 use crate::case::{Bench, Scene};
 
 const PASSWORD: &str = "mnq7-of-writer";
+/// Lifetime of tokens that expire within a push. Skopeo, podman and regctl use any token for at least a minute.
+const EXPIRES: Duration = Duration::from_mins(1);
 /// Everybody may pull what is below `a`, `reader` also what is below `team`, and `writer` may do everything.
 const POLICY: &str = "
     public = ['a/**']
@@ -41,12 +45,12 @@ struct Cell<'a> {
 type Situation = (&'static str, fn(&Cell) -> anyhow::Result<()>);
 
 const SITUATIONS: [Situation; 11] = [
+    ("tokens that expire", expiring),
     ("anonymous pull", anonymous_pull),
     ("login and push", login_and_push),
     ("push denied", push_denied),
     ("delete denied", delete_denied),
     ("mount across repositories", mounted),
-    ("tokens that expire", expiring),
     ("wrong password", wrong_password),
     ("pull of private with rights", private_pull),
     ("pull of private without rights", hidden_pull),
@@ -88,10 +92,10 @@ impl<'a> Cell<'a> {
         let users = users.into_iter().collect::<anyhow::Result<Vec<_>>>()?.join(" ");
         let policy = bench.folder.join("policy.toml");
         std::fs::write(&policy, POLICY)?;
-        let lifetime = if situation == "tokens that expire" { "1s" } else { "15m" };
+        let lifetime = if situation == "tokens that expire" { EXPIRES } else { Duration::from_mins(15) };
         let options = bench.server()?.env("SKYBERTH_AUTH_USERS", &users).env("SKYBERTH_AUTH_ANONYMOUS", "pull");
         let options = options.env("SKYBERTH_AUTH_POLICY", &policy.display().to_string());
-        let server = options.env("SKYBERTH_AUTH_TOKEN_LIFETIME", lifetime).start()?;
+        let server = options.env("SKYBERTH_AUTH_TOKEN_LIFETIME", &format!("{}s", lifetime.as_secs())).start()?;
         let client = Client::new(kind, tools, &bench.folder.join("client"), &server.target().authority())?;
         let image = layout::image(&bench.folder.join("image"), situation, &[300_000, 20_000])?;
         Ok(Cell { client, image, folder: &bench.folder, server })
@@ -164,14 +168,17 @@ fn mounted(cell: &Cell) -> anyhow::Result<()> {
     succeeds(&cell.client.pull("b/target")?)
 }
 
-/// A token ends within the push. Clients fetch another one.
+/// A token ends while the layers are on their way. The client gets another one for the rest.
 fn expiring(cell: &Cell) -> anyhow::Result<()> {
-    cell.as_writer()?;
-    for name in ["a/one", "a/two", "a/three"] {
-        succeeds(&cell.client.push(&cell.image, name)?)?;
-        succeeds(&cell.client.pull(name)?)?;
-    }
-    Ok(())
+    let slow = Proxy::before(&cell.server.target())?;
+    slow.set(Fault::Trickle(4_500));
+    let client = cell.client.at(&cell.folder.join("slow"), &slow.authority())?;
+    succeeds(&client.log_in("writer", PASSWORD)?)?;
+    let began = Instant::now();
+    succeeds(&client.push(&cell.image, "a/slow")?)?;
+    ensure!(began.elapsed() > EXPIRES, "the push was too fast for a token to expire in it");
+    slow.set(Fault::None);
+    succeeds(&client.pull("a/slow")?)
 }
 
 fn private_pull(cell: &Cell) -> anyhow::Result<()> {

@@ -55,7 +55,7 @@ pub fn run(args: &Args, scale: Scale, seed: u64, folder: Option<&Path>) -> anyho
     let outside = judged::Outside { judge: args.others.judge()?, tools, scale };
     let mut report = Report::new("access");
     let matrix = matrix::jobs(&scene, &outside.tools, scale);
-    let jobs = outside.jobs(&scene).into_iter().chain(matrix).chain(CASES.iter().map(|case| scene.job(case)));
+    let jobs = matrix.into_iter().chain(outside.jobs(&scene)).chain(CASES.iter().map(|case| scene.job(case)));
     jobs::run(&mut report, WORKERS, jobs.filter(|job| args.gate.wants(job.name())).map(Ok))?;
     report.finish(folder)
 }
