@@ -34,7 +34,7 @@ pub fn full(bench: &Bench) -> anyhow::Result<()> {
     let options = options.start()?.terminate(STOPS_WITHIN)?;
     let disk = Mount::tmpfs(bench.mounts()?, &bench.folder.join("small"), 32)?;
     move_out(&data, "index", &disk.path.join("index"))?;
-    let server = options.start()?;
+    let mut server = options.start()?;
     let mut album = Album::new(Site::new(server.target(), "index").repo("images"));
     for number in 0..8 {
         ensure!(album.push(&format!("v{number}"), 64 << 10)? == Pushed::Whole, "a push is refused on the empty disk");
@@ -49,10 +49,19 @@ pub fn full(bench: &Bench) -> anyhow::Result<()> {
         }
         stored.push(manifest.digest());
     }
-    let mut answers = BTreeMap::new();
     let filler = disk.fill()?;
-    for digest in &stored {
-        delete(&album, digest, &mut answers)?;
+    let outcome = on_the_full_disk(&mut album, &stored);
+    // Rebuilds may fail there, too. Then the process ends.
+    or_ended(&mut server, outcome)?;
+    std::fs::remove_file(filler)?;
+    back(server, &mut album)?.finish(&album)
+}
+
+/// Deletes give back space in the index, so they succeed, and what is stored can be read.
+fn on_the_full_disk(album: &mut Album, stored: &[String]) -> anyhow::Result<()> {
+    let mut answers = BTreeMap::new();
+    for digest in stored {
+        delete(album, digest, &mut answers)?;
         // sled writes behind: what it cannot write shows with the next one.
         std::thread::sleep(Duration::from_secs(1));
     }
@@ -62,9 +71,7 @@ pub fn full(bench: &Bench) -> anyhow::Result<()> {
         let deleted = || album.delete_oldest().is_ok_and(|status| status == 202);
         ensure!(wait_until(BACK_WITHIN, deleted), "DELETEs stop on the full disk");
     }
-    album.check(Mercy::Unavailable).context("on the full disk")?;
-    std::fs::remove_file(filler)?;
-    back(server, &mut album)?.finish(&album)
+    album.check(Mercy::Unavailable).context("on the full disk").map(drop)
 }
 
 /// Deletes a manifest, as a client that repeats what is answered 503.
