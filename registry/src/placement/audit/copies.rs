@@ -182,6 +182,8 @@ impl<'a> Audit<'a> {
 
     async fn ask(&mut self, member: &Arc<dyn Backend>, content: &Content, locator: &Locator, depth: Depth) -> Evidence {
         if depth == Depth::Whole {
+            // Afterwards it may be left alone for the failed read, and would seem silent for ever.
+            let Ok(Ok(_)) = timeout(ANSWERS_WITHIN, member.identify()).await else { return Evidence::Silent };
             self.bytes += content.length();
             match read_whole(self.here, &**member, content, locator).await {
                 Ok(true) => return Evidence::There,
@@ -200,6 +202,7 @@ impl<'a> Audit<'a> {
                 Evidence::Lost
             }
             (Ok(Ok(_)), _) => Evidence::Doubtful,
+            (Ok(Err(_)) | Err(_), _) if depth == Depth::Whole => Evidence::Doubtful,
             (Ok(Err(_)) | Err(_), _) => Evidence::Silent,
         }
     }

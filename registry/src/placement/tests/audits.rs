@@ -1,11 +1,13 @@
 //! Copies that endpoints lose or damage while they stay who they are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use backends::{Backend as _, Content};
+use backends::wrap::{Breaker, BreakerConfig, Call, Fault};
+use backends::{Backend, Content, Replicas};
 
 use super::portals::{Portal, of};
-use super::{GRACE, Node, settings};
+use super::{GRACE, Node, settings, unavailable};
 use crate::oci::Digest;
 use crate::placement::Settings;
 use crate::service::Error;
@@ -92,6 +94,26 @@ async fn a_damaged_copy_is_found_by_reading_and_a_push_heals_it() {
     node.until_safe().await;
     assert_eq!((node.durability().missing, node.evict().await), (0, 1));
     assert!(node.fixture.has(&digest).await);
+    node.stop().await;
+}
+
+/// Each failed read made the breaker refuse the question whether the portal answers at all, so it counted as silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_that_only_fails_reads_is_not_called_silent() {
+    let a = Portal::new("http://a");
+    let rest = Duration::from_millis(50);
+    let config = BreakerConfig { failures: 1, first_rest: rest, longest_rest: rest };
+    let breaker: Arc<dyn Backend> = Arc::new(Breaker::new(Arc::new(a.faults.clone()), config));
+    let backend = Replicas::new(vec![breaker], 1, Duration::from_secs(3)).unwrap();
+    let mut node = Node::with(GRACE, Settings { doubts_apart: rest, ..reading() }, Arc::new(backend));
+    node.start();
+    node.fixture.push_blob(BYTES).await;
+    node.until_safe().await;
+    assert_eq!(node.evict().await, 1);
+    a.faults.always(Call::Get, Fault::Fail(unavailable));
+    node.until("lost", |node| node.durability().missing == 1).await;
+    a.faults.clear();
+    node.until_safe().await;
     node.stop().await;
 }
 
