@@ -42,7 +42,7 @@ impl<'a> Client<'a> {
         Ok(client)
     }
 
-    /// The same client, with a folder of its own, for a registry at another address.
+    /// A client of this kind for a registry at another address. It has its own folder.
     pub fn at(&self, folder: &Path, registry: &str) -> anyhow::Result<Self> {
         Client::new(self.kind, self.tools, folder, registry)
     }
