@@ -124,11 +124,13 @@ impl Large<'_> {
         }
     }
 
-    /// The upload of the token, if the portal still has it and it is of this content.
+    /// The unfinished upload of the token, if the portal still has it and it is of this content.
     async fn take_up(&self, progress: &dyn Progress) -> Result<Option<Session>, BackendError> {
         let Some(id) = progress.last().and_then(|token| self.read_token(&token)) else { return Ok(None) };
         let length = self.source.content().length();
         match tus::state(self.client, &id).await {
+            // The portal has just said that the content is not there, so it has lost what it finished.
+            Ok(state) if state.skylink.is_some() => Ok(None),
             Ok(state) if state.offset <= length && state.length.is_none_or(|found| found == length) => {
                 Ok(Some(Session { id, offset: state.offset }))
             }

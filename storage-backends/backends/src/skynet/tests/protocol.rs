@@ -101,6 +101,19 @@ async fn a_lost_session_is_begun_anew_with_a_token_of_its_own() {
     assert_ne!(before, resume.last());
 }
 
+/// The portal knew its upload as finished, and the content counted as stored, although it was gone.
+#[tokio::test]
+async fn a_finished_upload_whose_content_is_gone_is_begun_anew() {
+    let test = TestPortal::start(Profile::DEFAULT).await;
+    let source = sample(LARGE, 1);
+    let resume = ProgressInMemory::default();
+    portal(&test).put(Arc::new(source.clone()), Put::IfAbsent, &resume).await.unwrap();
+    test.always(Route::Head, Trouble::Answer(404, "application/json", "{}"));
+    let watched = Watched::new(source);
+    portal(&test).put(Arc::new(watched.clone()), Put::IfAbsent, &resume).await.unwrap();
+    assert_eq!((test.calls(Route::TusCreate), watched.taken()), (2, LARGE));
+}
+
 #[tokio::test]
 async fn a_session_lost_in_the_middle_costs_no_failure() {
     let test = TestPortal::start(Profile::DEFAULT).await;
