@@ -81,11 +81,6 @@ pub fn portal_from_old_backup(bench: &Bench) -> anyhow::Result<()> {
             std::fs::remove_file(file)?;
         }
     }
-    // A backup from before has no finished uploads, which would answer for content that is gone.
-    for folder in ["uploads", "incoming"] {
-        std::fs::remove_dir_all(scene.portals[0].data.join(folder))?;
-        std::fs::create_dir(scene.portals[0].data.join(folder))?;
-    }
     // Nothing local makes up for it, as after an eviction.
     local::delete_all(&scene.registry.data)?;
     portals.insert(0, scene.portals[0].start()?);
