@@ -202,8 +202,9 @@ impl<'a> Audit<'a> {
                 Evidence::Lost
             }
             (Ok(Ok(_)), _) => Evidence::Doubtful,
-            (Ok(Err(_)) | Err(_), _) if depth == Depth::Whole => Evidence::Doubtful,
-            (Ok(Err(_)) | Err(_), _) => Evidence::Silent,
+            // It answered before the read.
+            _ if depth == Depth::Whole => Evidence::Doubtful,
+            _ => Evidence::Silent,
         }
     }
 }
